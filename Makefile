@@ -1,0 +1,44 @@
+# `make demo` and `make test` do all the set-up themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ROUNDS ?= 25
+SEED ?= 1
+
+.PHONY: setup demo test lint types schemas crash bench wheel clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/kheish demo
+
+test: setup
+	$(BIN)/python -m pytest -n 2
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: setup
+	$(BIN)/mypy
+
+schemas: setup
+	$(BIN)/python -m kheish.daemon.schemas
+
+crash: setup
+	$(BIN)/python -m tests.crash --rounds $(ROUNDS) --seed $(SEED)
+
+bench: setup
+	$(BIN)/python -m bench
+
+wheel: setup
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf $(VENV) dist build

@@ -1,0 +1,302 @@
+"""What callers get, as models: OpenAPI describes answers from them, and tests hold answers against them.
+
+Answers themselves are made by the domain's views; they are not validated again on their way out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Answer(BaseModel):
+    """Base of all answers."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+
+
+class RunItem(Answer):
+    """A part of what was asked."""
+
+    type: Literal["text", "asset"]
+    text: str | None
+    asset_id: str | None
+
+
+class RunRequest(Answer):
+    """What was asked, and by whom."""
+
+    actor: str
+    source: str
+    items: list[RunItem]
+    metadata: dict[str, Any]
+
+
+class RunUsage(Answer):
+    """What the run used so far; `cost_usd` is null where its route has no price."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    model_calls: int
+    tool_calls: int
+    cost_usd: float | None
+
+
+class RunOutput(Answer):
+    """Something that the run gave out on its way."""
+
+    output_id: str
+    kind: str
+    content: str
+
+
+class RunFailure(Answer):
+    """Why a run failed."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+class Run(Answer):
+    """A run."""
+
+    run_id: str
+    session_id: str
+    agent_id: str
+    kind: str
+    status: Literal[
+        "queued",
+        "running",
+        "waiting_for_approval",
+        "waiting_for_question",
+        "waiting_for_agent",
+        "completed",
+        "failed",
+        "interrupted",
+        "cancelled",
+    ]
+    submitted_at: str
+    started_at: str | None
+    finished_at: str | None
+    queue_position: int | None
+    """From 1; null where it does not wait for its session."""
+    n: int
+    """Its newest event."""
+    retry_of: str | None
+    request: RunRequest
+    route: str
+    model: str | None
+    pending_approvals: list[str]
+    pending_questions: list[str]
+    usage: RunUsage
+    output: str | None
+    """The final text."""
+    outputs: list[RunOutput]
+    error: RunFailure | None
+    flow: dict[str, Any] | None
+
+
+class Session(Answer):
+    """A session."""
+
+    session_id: str
+    status: Literal["idle", "busy", "ended"]
+    title: str | None
+    created_at: str
+    ended_at: str | None
+    workspace: str | None
+    route: str | None
+    permission_mode: str
+    permission_rules: list[dict[str, Any]]
+    persona: dict[str, Any] | None
+    """The snapshot that the session is bound to."""
+    labels: dict[str, str]
+    budget: dict[str, Any] | None
+    input_contract: dict[str, Any] | None
+    output_contract: dict[str, Any] | None
+    reply_targets: list[dict[str, Any]]
+    while_waiting: Literal["hold", "park"]
+    active_run_id: str | None
+    queued_runs: int
+    agent_id: str
+    forked_from: dict[str, Any] | None
+    path: str
+    """Its folder in the state root."""
+    last_n: int
+
+
+class Decision(Answer):
+    """One person's word."""
+
+    decision: Literal["allow", "deny"]
+    by: str
+    via: str
+    reason: str | None
+    at: str
+
+
+class Approval(Answer):
+    """A tool call that waits, or waited, for a person."""
+
+    approval_id: str
+    session_id: str
+    run_id: str
+    tool: str
+    arguments: dict[str, Any]
+    digest: str
+    files: list[dict[str, Any]]
+    why: str
+    risk: Literal["low", "medium", "high"]
+    status: Literal["pending", "allowed", "denied", "expired", "cancelled"]
+    requested_at: str
+    expires_at: str | None
+    required: int
+    decisions: list[Decision]
+
+
+class Option(Answer):
+    """A choice."""
+
+    id: str
+    label: str
+    description: str | None
+
+
+class Asked(Answer):
+    """One of the questions that are asked together."""
+
+    id: str
+    header: str
+    text: str
+    options: list[Option]
+    multi_select: bool
+    free_text: bool
+
+
+class Question(Answer):
+    """Questions of an agent."""
+
+    question_id: str
+    session_id: str
+    run_id: str
+    status: Literal["pending", "answered", "declined", "expired", "cancelled"]
+    questions: list[Asked]
+    asked_at: str
+    expires_at: str | None
+    answers: dict[str, Any] | None
+
+
+class Event(Answer):
+    """A journal line, verbatim."""
+
+    v: int
+    n: int
+    seq: int
+    at: str
+    kind: str
+    actor: str
+    data: dict[str, Any]
+
+
+class FileProblem(Answer):
+    """Something wrong in a file."""
+
+    problem_id: str
+    path: str
+    line: int | None
+    column: int | None
+    severity: Literal["error", "warning"]
+    code: str
+    message: str
+    suggestion: str | None
+    since: str
+
+
+class Verdict(Answer):
+    """What a call would meet."""
+
+    decision: Literal["allow", "ask", "deny"]
+    why: str
+
+
+class Validation(Answer):
+    """Whether a definition is valid, and what is wrong with it."""
+
+    valid: bool
+    problems: list[dict[str, Any]]
+
+
+class DefinitionState(Answer):
+    """How a definition is: `ready`, or why not."""
+
+    state: Literal["ready", "not_ready"]
+    detail: str | None
+
+
+class Definition(Answer):
+    """A definition: its own fields, and these."""
+
+    id: str
+    path: str
+    etag: str
+    """The git blob id of the file."""
+    status: DefinitionState
+
+
+class UsageRow(Answer):
+    """What was spent. With `by`, what is summed over is null."""
+
+    session_id: str | None
+    route: str | None
+    day: str | None
+    model_calls: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    cost_usd: float | None
+
+
+class Commit(Answer):
+    """A commit of the state root."""
+
+    commit: str
+    parents: list[str]
+    message: str
+    trailers: dict[str, list[str]]
+    author: dict[str, str]
+    time: int
+    """Seconds since 1970."""
+
+
+class Paused(Answer):
+    """What is paused."""
+
+    everything: bool
+    routes: list[str]
+
+
+class Free(Answer):
+    """An object; its fields are described in docs."""
+
+
+class Fault(Answer):
+    """One place that is wrong."""
+
+    path: str
+    """A JSON pointer into the request; `?name` for a query parameter."""
+    message: str
+
+
+class Problem(Answer):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    domain: str
+    errors: list[Fault]

@@ -1,0 +1,111 @@
+"""The whole API on one screen: which path is answered by which resource."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import falcon
+import falcon.asgi
+from falcon.asgi import Request, Response
+
+from kheish.api import errors
+from kheish.api.approvals import Approvals
+from kheish.api.auth import Gate
+from kheish.api.definitions import Definitions
+from kheish.api.feed import Feed
+from kheish.api.metrics import Metrics
+from kheish.api.openapi import Description
+from kheish.api.operations import OPERATIONS
+from kheish.api.parts import Parts
+from kheish.api.permissions import Permissions
+from kheish.api.questions import Questions
+from kheish.api.runs import Runs
+from kheish.api.sessions import Sessions
+from kheish.api.sse import RECEIVE
+from kheish.api.state import StateRoot
+from kheish.api.status import Daemon, Probes
+from kheish.api.waiting import Waits
+from kheish.domain.definitions import KINDS
+from kheish.errors import KheishError
+
+Route = tuple[str, object, str | None]
+
+
+class App(falcon.asgi.App[Request, Response]):
+    """Falcon's, with one addition: a stream can hear that its client is gone."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # type: ignore[override,unused-ignore]
+        if scope["type"] == "http":
+            scope[RECEIVE] = receive
+        await super().__call__(scope, receive, send)
+
+
+def build(parts: Parts) -> App:
+    """The application over `parts`."""
+    gate = Gate(parts, {(operation.method, operation.path): operation.query for operation in OPERATIONS})
+    app = App(middleware=[gate])
+    app.req_options.strip_url_path_trailing_slash = True
+    app.add_error_handler(Exception, errors.on_defect)
+    app.add_error_handler(falcon.HTTPError, errors.on_http_error)
+    app.add_error_handler(KheishError, errors.on_kheish_error)
+    for path, resource, suffix in routes(parts, gate):
+        app.add_route(path, resource, suffix=suffix)
+    return app
+
+
+def routes(parts: Parts, gate: Gate) -> list[Route]:
+    """Every path, its resource, and the suffix of the resource's methods for it."""
+    feed, waits = Feed(parts.bus), Waits(parts)
+    probes, daemon, root = Probes(parts), Daemon(parts, feed), StateRoot(parts)
+    description, permissions = Description(), Permissions(parts)
+    sessions, runs = Sessions(parts, feed, waits), Runs(parts, feed, waits)
+    approvals, questions = Approvals(parts), Questions(parts)
+    return [
+        ("/healthz", probes, "health"),
+        ("/readyz", probes, "ready"),
+        ("/metrics", Metrics(parts, gate, feed), None),
+        ("/openapi.json", description, None),
+        ("/docs", description, "docs"),
+        ("/v1/status", daemon, "status"),
+        ("/v1/problems", daemon, "problems"),
+        ("/v1/config", daemon, "config"),
+        ("/v1/usage", daemon, "usage"),
+        ("/v1/events", daemon, "events"),
+        ("/v1/pause", daemon, "pause"),
+        ("/v1/resume", daemon, "resume"),
+        ("/v1/state/log", root, "log"),
+        ("/v1/state/head", root, "head"),
+        ("/v1/sessions", sessions, None),
+        ("/v1/sessions/{session_id}", sessions, "one"),
+        ("/v1/sessions/{session_id}/end", sessions, "end"),
+        ("/v1/sessions/{session_id}/interrupt", sessions, "interrupt"),
+        ("/v1/sessions/{session_id}/journal", sessions, "journal"),
+        ("/v1/sessions/{session_id}/events", sessions, "events"),
+        ("/v1/sessions/{session_id}/runs", sessions, "runs"),
+        ("/v1/runs", runs, None),
+        ("/v1/runs/cancel", runs, "cancel_many"),
+        ("/v1/runs/{run_id}", runs, "one"),
+        ("/v1/runs/{run_id}/events", runs, "events"),
+        ("/v1/runs/{run_id}/cancel", runs, "cancel"),
+        ("/v1/runs/{run_id}/retry", runs, "retry"),
+        ("/v1/approvals", approvals, None),
+        ("/v1/approvals/resolve", approvals, "resolve_many"),
+        ("/v1/approvals/{approval_id}", approvals, "one"),
+        ("/v1/approvals/{approval_id}/resolve", approvals, "resolve"),
+        ("/v1/questions", questions, None),
+        ("/v1/questions/{question_id}", questions, "one"),
+        ("/v1/questions/{question_id}/answer", questions, "answer"),
+        ("/v1/questions/{question_id}/decline", questions, "decline"),
+        ("/v1/permissions", permissions, None),
+        ("/v1/permissions/check", permissions, "check"),
+        *(route for kind in KINDS.values() for route in _definitions(Definitions(parts, kind), kind.name)),
+    ]
+
+
+def _definitions(resource: Definitions, kind: str) -> list[Route]:
+    return [
+        (f"/v1/{kind}", resource, None),
+        (f"/v1/{kind}/validate", resource, "validate"),
+        (f"/v1/{kind}/{{id}}", resource, "one"),
+        (f"/v1/{kind}/{{id}}/history", resource, "history"),
+    ]

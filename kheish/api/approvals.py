@@ -1,0 +1,127 @@
+"""Approvals by HTTP: list, show, resolve one or several."""
+
+from __future__ import annotations
+
+from falcon.asgi import Request, Response
+
+from kheish.api import media, models, paging, views
+from kheish.api.parts import Parts
+from kheish.api.views import Doc
+from kheish.domain import approvals, keys
+from kheish.domain.approvals import Approval
+from kheish.domain.keys import KeyUse, key_id
+from kheish.errors import Fault, Invalid
+
+FIELDS = ("run_id", "tool", "risk")
+LIST = (
+    *paging.PAGE,
+    *paging.SESSION,
+    paging.choices("status", ("pending", "allowed", "denied", "expired", "cancelled")),
+    *(paging.text(name) for name in FIELDS),
+)
+
+
+class Approvals:
+    """`/v1/approvals` and what is below."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._state = parts.state
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """A page of approvals, newest first."""
+        media.send(resp, await views.listed(self._state, Approval, req.context.query, FIELDS))
+
+    async def on_get_one(self, req: Request, resp: Response, approval_id: str) -> None:
+        """One approval."""
+        media.send(resp, await views.document(self._state, Approval, approval_id))
+
+    async def on_post_resolve(self, req: Request, resp: Response, approval_id: str) -> None:
+        """Allow or deny. Raises ApprovalResolved, with who decided, where somebody was faster."""
+        body = await media.read(req, models.ResolveApproval)
+        _refuse_remember(body, "/remember")
+        key = media.idempotency(req, body, f"approvals/{approval_id}/resolve")
+        if key is not None:
+            await self._state.recall(KeyUse, key_id(key.scope, key.key))
+            if keys.earlier(self._state, key):
+                return media.send(resp, await views.document(self._state, Approval, approval_id))
+        await self._pending(approval_id)
+        digest = await self._digest(approval_id, body)
+        await self._pending(approval_id)  # what took time may have let another answer in, or the session go
+        approval = approvals.resolve(
+            self._state,
+            approval_id,
+            body.decision,
+            by=req.context.principal,
+            via="api",
+            reason=body.reason,
+            arguments=body.arguments,
+            digest=digest,
+            idempotency=key,
+        )
+        doc, n = views.of(self._state, approval), self._state.n
+        await self._state.durable()
+        return media.send(resp, (await views.expand(self._state, [doc]))[0], n=n)
+
+    async def on_post_resolve_many(self, req: Request, resp: Response) -> None:
+        """Resolve several: all of them, or where one is refused, none."""
+        each = (await media.read(req, models.ResolveApprovals)).each()
+        _refuse_twice([one.approval_id for one in each])
+        for number, one in enumerate(each):
+            _refuse_remember(one, f"/items/{number}/remember")
+            if one.idempotency_key is not None:
+                raise Invalid("Several at once take no idempotency keys of their own.")
+            if one.arguments is not None and one.decision == "deny":
+                raise Invalid(
+                    "Edited arguments go with allow.", errors=[Fault(f"/items/{number}/arguments", "on deny")]
+                )
+        digests = []
+        for one in each:
+            await self._pending(one.approval_id)
+            digests.append(await self._digest(one.approval_id, one))
+        for one in each:
+            await self._pending(one.approval_id)
+        done = [
+            approvals.resolve(
+                self._state,
+                one.approval_id,
+                one.decision,
+                by=req.context.principal,
+                via="api",
+                reason=one.reason,
+                arguments=one.arguments,
+                digest=digest,
+            )
+            for one, digest in zip(each, digests, strict=True)
+        ]
+        docs, n = [views.of(self._state, approval) for approval in done], self._state.n
+        await self._state.durable()
+        media.send(resp, media.page(await views.expand(self._state, docs)), n=n)
+
+    async def _pending(self, approval_id: str) -> None:
+        """Have it in memory, and pending. Raises NotFound, ApprovalResolved."""
+        old: Doc | None = await self._state.load_for(Approval, approval_id)
+        if old is not None:
+            raise approvals.late(old)
+        approval = self._state.get(Approval, approval_id)
+        if approval.status != "pending":
+            raise approvals.late(approvals.view(approval))
+
+    async def _digest(self, approval_id: str, body: models.ResolveApproval) -> str | None:
+        if body.arguments is None:
+            return None
+        return await self._parts.inspector.digest(self._state.get(Approval, approval_id), body.arguments)
+
+
+def _refuse_remember(body: models.ResolveApproval, path: str) -> None:
+    if body.remember is not None:
+        message = "is not available in this version; add a rule to the session or to permissions.yaml"
+        raise Invalid(f"remember {message}.", errors=[Fault(path, message)])
+
+
+def _refuse_twice(ids: list[str]) -> None:
+    twice = sorted({id for id in ids if ids.count(id) > 1})
+    if twice:
+        raise Invalid(
+            f"Named more than once: {', '.join(twice)}.", errors=[Fault("/items", f"{twice[0]!r} is repeated")]
+        )

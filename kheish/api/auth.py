@@ -1,0 +1,112 @@
+"""Who may call: Host, Origin and token of each request, and which query parameters its endpoint knows.
+
+Roles come to `_principal`: it is the one place that turns a token into a caller.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from falcon.asgi import Request, Response
+
+from kheish.api import paging
+from kheish.api.paging import Param
+from kheish.api.parts import Parts
+from kheish.auth.tokens import Principal
+from kheish.config import Config, split_bind
+from kheish.errors import Forbidden, Misdirected, TooMany, Unauthorized
+
+#: answered without a token: probes for machines that have none, and a static page without any data
+OPEN = frozenset({"/healthz", "/readyz", "/docs"})
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+FAILURES, WITHIN = 60, 60.0
+_ADDRESSES = 10_000
+
+
+class Gate:
+    """Middleware; it awaits nothing, so that it costs microseconds."""
+
+    def __init__(self, parts: Parts, known: Mapping[tuple[str, str], Sequence[Param]]) -> None:
+        self._parts = parts
+        self._known = known
+        self._failures: dict[str, deque[float]] = {}
+        self._hosts: tuple[Config, frozenset[str]] | None = None
+        self.answered: Counter[tuple[str, int]] = Counter()
+
+    async def process_request(self, req: Request, resp: Response) -> None:
+        """Raises Misdirected, Forbidden, Unauthorized, TooMany."""
+        req.context.query = paging.NONE
+        host = self._check_host(req)
+        _check_origin(req, host)
+        if req.path not in OPEN:
+            principal = self._principal(req)
+            req.context.principal = principal.name
+
+    async def process_resource(self, req: Request, resp: Response, resource: object, params: dict[str, Any]) -> None:
+        """Read the query, by what the endpoint knows. Raises Invalid."""
+        if req.query_string:
+            known = self._known.get((req.method, req.uri_template or ""), ())
+            req.context.query = paging.parse(req.params, known)
+
+    async def process_response(self, req: Request, resp: Response, resource: object, succeeded: bool) -> None:
+        """Count."""
+        resp.set_header("X-Content-Type-Options", "nosniff")
+        self.answered[req.method, resp.status_code] += 1
+
+    def _check_host(self, req: Request) -> str:
+        host = req.get_header("Host")
+        name = _name(host or "")
+        if not host or name not in self._allowed():
+            raise Misdirected(
+                f"The host {name!r} is not known here; if it should be, add it to allowed_hosts in kheish.yaml."
+            )
+        return host.lower()
+
+    def _allowed(self) -> frozenset[str]:
+        config = self._parts.config()
+        if self._hosts is None or self._hosts[0] is not config:
+            bound = split_bind(config.bind)[0]
+            own = f"[{bound}]" if ":" in bound else bound
+            more = {name.lower() if ":" not in name or "[" in name else f"[{name}]" for name in config.allowed_hosts}
+            self._hosts = (config, LOOPBACK | more | ({own.lower()} - {"0.0.0.0", "[::]"}))
+        return self._hosts[1]
+
+    def _principal(self, req: Request) -> Principal:
+        scheme, _, token = (req.get_header("Authorization") or "").partition(" ")
+        principal = self._parts.tokens.principal(token.strip()) if scheme.lower() == "bearer" else None
+        if principal is not None:
+            return principal
+        self._failed(req.remote_addr or "")
+        raise Unauthorized(
+            "This needs the header Authorization: Bearer TOKEN; the local token is in .kheish/token of the state root."
+        )
+
+    def _failed(self, address: str) -> None:
+        """Note a failure. Raises TooMany where there are many; a valid token is never held up by them."""
+        now = time.monotonic()
+        if len(self._failures) > _ADDRESSES:
+            self._failures.clear()
+        times = self._failures.setdefault(address, deque(maxlen=FAILURES))
+        if len(times) == FAILURES and now - times[0] < WITHIN:
+            wait = int(WITHIN - (now - times[0])) + 1
+            raise TooMany(
+                f"Too many requests without a valid token; wait {wait} s, or send a valid one.", retry_after=wait
+            )
+        times.append(now)
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without its port."""
+    host = host.strip().lower()
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0].rstrip(".")
+
+
+def _check_origin(req: Request, host: str) -> None:
+    origin = req.get_header("Origin")
+    if origin is not None and origin.lower().partition("://")[2] != host:
+        raise Forbidden(f"Requests of pages from {origin} are not taken.")

@@ -1,0 +1,159 @@
+"""Definitions by HTTP, all kinds alike: list, show, put, delete, validate, history; JSON, or the file's own bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from falcon.asgi import Request, Response
+
+from kheish import ids
+from kheish.api import media, paging
+from kheish.api import state as api_state
+from kheish.api.paging import Param
+from kheish.api.parts import Parts
+from kheish.domain import routes
+from kheish.domain.definitions import Definition, Kind
+from kheish.errors import Fault, Invalid, UnsupportedMedia
+from kheish.store.files import blob_id
+
+#: what an answer adds to a definition's own fields; sent back in a PUT, it is passed over
+ADDED = ("id", "path", "etag", "status")
+VALIDATE = (Param(name="id", about="As which definition; paths beside the file are looked up from there."),)
+
+
+class Definitions:
+    """`/v1/{kind}` and what is below, for one kind."""
+
+    def __init__(self, parts: Parts, kind: Kind) -> None:
+        self._parts = parts
+        self._state = parts.state
+        self._kind = kind
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """A page of definitions in force, by id."""
+        given = req.context.query
+        after, limit = paging.place_of("d", given.get("cursor")), given.get("limit", paging.LIMIT)
+        known = self._state.definitions.by_kind[self._kind.name]
+        found = [known[id] for id in sorted(known) if after is None or id > after][: limit + 1]
+        more = len(found) > limit
+        items = [self._view(one) for one in found[:limit]]
+        media.send(resp, media.page(items, paging.cursor_of("d", items[-1]["id"]) if more else None))
+
+    async def on_get_one(self, req: Request, resp: Response, id: str) -> None:
+        """One definition: JSON, or with `Accept: application/yaml` the file byte for byte."""
+        found = self._state.definitions.get(self._kind.name, id)
+        self._send(req, resp, found)
+
+    async def on_put_one(self, req: Request, resp: Response, id: str) -> None:
+        """Make (201) or replace (200) one. YAML is kept byte for byte."""
+        ids.check_slug(id, "id")
+        raw, kind = await self._content(req, id)
+        made = await self._parts.editor.put(
+            self._kind.name, id, raw, kind, if_match=_etag(req), by=req.context.principal
+        )
+        n = self._state.n
+        await self._state.durable()
+        self._send(req, resp, self._state.definitions.get(self._kind.name, id))
+        resp.status = 201 if made else 200
+        resp.set_header(media.EVENT, str(n))
+        resp.set_header("Location", f"/v1/{self._kind.name}/{id}")
+
+    async def on_delete_one(self, req: Request, resp: Response, id: str) -> None:
+        """Remove one (204)."""
+        await self._parts.editor.delete(self._kind.name, id, if_match=_etag(req), by=req.context.principal)
+        n = self._state.n
+        await self._state.durable()
+        resp.status = 204
+        resp.set_header(media.EVENT, str(n))
+
+    async def on_post_validate(self, req: Request, resp: Response) -> None:
+        """Say what is wrong with a definition; nothing is changed."""
+        id = req.context.query.get("id")
+        if id is not None:
+            ids.check_slug(id, "id")
+        raw, kind = await self._content(req, id)
+        problems = [dict(one) for one in await self._parts.editor.validate(self._kind.name, id, raw, kind)]
+        valid = not any(problem["severity"] == "error" for problem in problems)
+        media.send(resp, {"valid": valid, "problems": problems})
+
+    async def on_get_history(self, req: Request, resp: Response, id: str) -> None:
+        """The commits that changed it, newest first; also of one that is gone."""
+        ids.check_slug(id, "id")
+        page = await api_state.commits(self._parts, req.context.query, self._kind.path(id))
+        if not page["items"]:
+            self._state.definitions.get(self._kind.name, id)  # raises: there never was one
+        media.send(resp, page)
+
+    async def _content(self, req: Request, id: str | None) -> tuple[bytes, str]:
+        """What was sent, and as what. Raises UnsupportedMedia, Invalid."""
+        kind = media.media_type(req)
+        raw = await media.body(req)
+        if kind in media.TEXTS:
+            return raw, media.YAML
+        if kind != media.JSON:
+            said = kind or "no media type"
+            raise UnsupportedMedia(f"The body is sent as {said}; send {media.YAML} or {media.JSON}.")
+        return self._without_added(raw, id), kind
+
+    def _without_added(self, raw: bytes, id: str | None) -> bytes:
+        """JSON without what only answers have, so that an answer can be changed and sent back. Raises Invalid."""
+        try:
+            if not media.plain_json(raw):
+                return raw
+            value = orjson.loads(raw)
+        except (ValueError, RecursionError):
+            return raw  # the editor says what is wrong, as of any definition
+        known = self._kind.model.model_fields
+        if not isinstance(value, dict):
+            return raw
+        extra = [name for name in ADDED if name in value and name not in known]
+        if "id" in extra and id is not None and value["id"] != id:
+            raise Invalid(
+                f"The body's id is {value['id']!r}, the address says {id!r}.", errors=[Fault("/id", "differs")]
+            )
+        return orjson.dumps({key: item for key, item in value.items() if key not in extra}) if extra else raw
+
+    def _send(self, req: Request, resp: Response, found: Definition) -> None:
+        resp.set_header("ETag", f'"{blob_id(found.raw)}"')
+        resp.set_header("Vary", "Accept")
+        if _wants_text(req):
+            resp.content_type = f"{media.YAML}; charset=utf-8"
+            resp.data = found.raw
+        else:
+            media.send(resp, self._view(found))
+
+    def _view(self, found: Definition) -> dict[str, Any]:
+        added = {
+            "id": found.id,
+            "path": found.path,
+            "etag": blob_id(found.raw),
+            "status": _status(found),
+        }
+        data = found.value.model_dump(mode="json", by_alias=True)
+        return {**added, **data}
+
+
+def _status(found: Definition) -> Mapping[str, str | None]:
+    missing = routes.readiness(found.id, found.value, os.environ) if found.kind == "routes" else None
+    return {"state": "not_ready" if missing else "ready", "detail": missing}
+
+
+def _wants_text(req: Request) -> bool:
+    accept = (req.get_header("Accept") or "").lower()
+    if not accept or media.JSON in accept:
+        return False
+    return any(one.partition(";")[0].strip() in media.TEXTS for one in accept.split(","))
+
+
+def _etag(req: Request) -> str | None:
+    """The blob id that the caller wants to replace. Raises Invalid."""
+    text = req.get_header("If-Match")
+    if text is None:
+        return None
+    tag = text.strip().removeprefix("W/").strip('"')
+    if not tag or "," in tag:
+        raise Invalid("If-Match takes one ETag, or *.")
+    return tag

@@ -1,0 +1,144 @@
+"""Bodies in and out: strict JSON into models, values as JSON, and which media types are spoken."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import orjson
+from falcon.asgi import Request, Response
+from pydantic import BaseModel, ValidationError
+
+from kheish.domain import keys
+from kheish.domain.events import Idempotency
+from kheish.errors import Fault, IdempotencyMismatch, Invalid, TooLarge, UnsupportedMedia
+from kheish.store import definitions, problems
+
+M = TypeVar("M", bound=BaseModel)
+
+JSON = "application/json"
+YAML = "application/yaml"
+#: what a Definition may come as; Markdown with front matter is a Definition's own text as well
+TEXTS = frozenset({YAML, "application/x-yaml", "text/yaml", "text/x-yaml", "text/markdown"})
+BODY_BYTES = 4 * 1024 * 1024
+DEPTH = 64
+EVENT = "X-Kheish-Event"
+
+
+class _Twice(ValueError):
+    """An object names a member twice."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _Twice
+    return found
+
+
+async def body(req: Request) -> bytes:
+    """The whole body. Raises TooLarge."""
+    length = req.content_length
+    if length is not None and length > BODY_BYTES:
+        raise TooLarge(f"The body has {length} bytes; at most {BODY_BYTES} are taken.")
+    raw = await req.stream.read(BODY_BYTES + 1)
+    if len(raw) > BODY_BYTES:
+        raise TooLarge(f"The body has more than {BODY_BYTES} bytes.")
+    return bytes(raw)
+
+
+def media_type(req: Request) -> str:
+    """What the body is said to be, without parameters, in lower case."""
+    return (req.content_type or "").partition(";")[0].strip().lower()
+
+
+async def read(req: Request, model: type[M]) -> M:
+    """The body as `model`; no body at all is an empty object.
+
+    Raises TooLarge, UnsupportedMedia, Invalid with a fault for each wrong place.
+    """
+    raw = await body(req)
+    if not raw:
+        raw = b"{}"
+    elif media_type(req) != JSON:
+        said = media_type(req) or "no media type"
+        raise UnsupportedMedia(f"The body is sent as {said}; send {JSON} (curl: -H 'Content-Type: {JSON}').")
+    try:
+        if not plain_json(raw):
+            return await asyncio.to_thread(explain, model, raw)
+        return model.__pydantic_validator__.validate_json(raw, strict=True)  # type: ignore[no-any-return,unused-ignore]
+    except (ValidationError, ValueError, RecursionError):
+        # Said slowly and in plain words by the reader of Definitions, off the event loop.
+        return await asyncio.to_thread(explain, model, raw)
+
+
+def plain_json(raw: bytes) -> bool:
+    """Whether `raw` is JSON without surprises: no member twice, no lone surrogate, not nested too deep.
+
+    Raises ValueError, RecursionError.
+    """
+    value = orjson.loads(raw)
+    json.loads(raw, object_pairs_hook=_once)
+    return raw.count(b"{") + raw.count(b"[") <= DEPTH or not _deep(value)
+
+
+def _deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEPTH):
+        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [item for items in inner for item in items]
+        if not level:
+            return False
+    return True
+
+
+def explain(model: type[M], raw: bytes) -> M:
+    """The model, read slowly. Raises Invalid with every fault."""
+    parsed = definitions.parse_json(model, raw, "")
+    errors = [problem for problem in parsed.problems if problem.severity == "error"]
+    if parsed.value is not None and not errors:
+        return parsed.value
+    raise Invalid(_sentence(errors), errors=[Fault(one.pointer, one.message) for one in errors])
+
+
+def _sentence(errors: list[problems.Problem]) -> str:
+    said = []
+    for one in errors[:3]:
+        place = one.pointer or (f"line {one.line}, column {one.column}" if one.line else "the body")
+        said.append(f"{place}: {one.message}")
+    more = f" (and {len(errors) - 3} more)" if len(errors) > 3 else ""
+    return f"The request cannot be used: {'; '.join(said)}{more}."
+
+
+def idempotency(req: Request, request: BaseModel, scope: str) -> Idempotency | None:
+    """The key in the header or in the body's `idempotency_key`, with a digest of the request.
+
+    Raises IdempotencyMismatch where both are there and differ.
+    """
+    header = req.get_header("Idempotency-Key")
+    inside: str | None = getattr(request, "idempotency_key", None)
+    if header is not None and inside is not None and header != inside:
+        raise IdempotencyMismatch(
+            "The Idempotency-Key header and the body's idempotency_key differ; send one of them.",
+            errors=[Fault("/idempotency_key", f"is {inside!r}, the header says {header!r}")],
+        )
+    key = header if header is not None else inside
+    if key is None:
+        return None
+    return keys.of(scope, key, request.model_dump(mode="json", exclude={"idempotency_key"}, exclude_none=True))
+
+
+def send(resp: Response, value: Any, *, status: int = 200, n: int | None = None) -> None:
+    """Answer with JSON. `n` is the event that the caller's stream can go on from."""
+    resp.status = status
+    resp.content_type = JSON
+    resp.data = value if isinstance(value, bytes) else orjson.dumps(value)
+    if n is not None:
+        resp.set_header(EVENT, str(n))
+
+
+def page(items: list[Any], next_cursor: str | None = None) -> Mapping[str, Any]:
+    """The shape of every list."""
+    return {"items": items, "next_cursor": next_cursor}

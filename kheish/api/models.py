@@ -1,0 +1,272 @@
+"""What callers may send: the models that validate requests, and from which OpenAPI describes them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from kheish.domain.permission_rules import Mode, Rule
+
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+Reason = Annotated[str, Field(max_length=4000)]
+Key = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+class Body(BaseModel):
+    """Base of all requests: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Budget(Body):
+    """What a run (or for tokens and cost a session) may use; the narrowest of all limits holds."""
+
+    turns: Annotated[int, Field(ge=1)] | None = None
+    """Model turns."""
+    wall_time: Annotated[str, Field(pattern=r"^\d+(\.\d+)?(ms|s|m|h|d|w)$")] | Annotated[float, Field(gt=0)] | None = (
+        None
+    )
+    """How long a run may act, waiting for people not counted: `15m`, or seconds."""
+    model_calls: Annotated[int, Field(ge=1)] | None = None
+    """Model calls."""
+    tokens: Annotated[int, Field(ge=1)] | None = None
+    """Input and output tokens."""
+    cost_usd: Annotated[float, Field(gt=0)] | None = None
+    """US dollars; the route needs a price."""
+
+
+class SessionChanges(Body):
+    """Settings of a session; they hold for what comes after. null stands for the default."""
+
+    title: Annotated[str, Field(max_length=500)] | None = None
+    """For people."""
+    workspace: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    """The folder where tools act, absolute; without it, the daemon's. It must not overlap the state root."""
+    route: Name | None = None
+    """`route` or `route/model`; without it, the daemon's default."""
+    permission_mode: Mode | None = None
+    """What happens to calls that no rule is about."""
+    permission_rules: list[Rule] | None = None
+    """Rules of this session, beside those of permissions.yaml."""
+    persona: Name | None = None
+    """A persona's id; the session keeps a snapshot of it."""
+    labels: dict[str, str] | None = None
+    """The caller's own."""
+    budget: Budget | None = None
+    """What the session's runs may use."""
+    input_contract: dict[str, Any] | None = None
+    """A JSON Schema (2020-12) that each input must fit."""
+    output_contract: dict[str, Any] | None = None
+    """A JSON Schema (2020-12) that each final answer must fit."""
+    reply_targets: list[dict[str, Any]] | None = None
+    """Where outputs are sent."""
+    while_waiting: Literal["hold", "park"] | None = None
+    """Whether a run that waits for a person keeps the session to itself, or lets later runs go ahead."""
+
+
+class CreateSession(SessionChanges):
+    """A new session; with an id that is there already, the same settings get that session."""
+
+    session_id: Name | None = None
+    """A name of your choice (a-z, 0-9, `.`, `_`, `-`); without it, one is made."""
+
+
+class EndSession(Body):
+    """How a session ends."""
+
+    force: bool = False
+    """Interrupt what runs and cancel what waits; without it, a busy session is left alone (409)."""
+    reason: Reason | None = None
+    """Why, for the journal."""
+
+
+class Because(Body):
+    """A request that needs no more than an optional reason."""
+
+    reason: Reason | None = None
+    """Why, for the journal."""
+
+
+class TextItem(Body):
+    """A part of an input that is text."""
+
+    type: Literal["text"]
+    text: str
+    """The text itself."""
+
+
+class AssetItem(Body):
+    """A part of an input that is a stored file."""
+
+    type: Literal["asset"]
+    asset_id: Name
+    """Which one."""
+
+
+class Submission(Body):
+    """What somebody wants done: `content`, or `items`."""
+
+    content: str | None = None
+    """The task, as one text."""
+    items: list[Annotated[TextItem | AssetItem, Field(discriminator="type")]] | None = None
+    """The task, in parts."""
+    actor: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """On whose behalf, for people who read it later; without it, the token's name."""
+    source: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """Where it comes from (`api`)."""
+    metadata: dict[str, Any] | None = None
+    """The caller's own; 16 KiB at most."""
+    route: Name | None = None
+    """`route` or `route/model`; without it, the session's, else the daemon's default."""
+    model: Annotated[str, Field(min_length=1, max_length=300)] | None = None
+    """A model, instead of the route's."""
+    generation: dict[str, Any] | None = None
+    """The provider's own settings, such as temperature."""
+    reply_targets: list[dict[str, Any]] | None = None
+    """Where outputs are sent."""
+    completion: list[str | dict[str, Any]] | None = None
+    """What must be so before the run counts as completed."""
+    budget: Budget | None = None
+    """What this run may use."""
+    idempotency_key: Key | None = None
+    """The same key with the same request gives the same run; may also be the header Idempotency-Key."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Submission:
+        if (self.content is None) == (self.items is None):
+            raise ValueError("send either content or items")
+        return self
+
+
+class Retry(Body):
+    """A run again."""
+
+    idempotency_key: Key | None = None
+    """The same key retries once; may also be the header Idempotency-Key."""
+
+
+class CancelRuns(Body):
+    """Which unfinished runs to cancel; what is given must all fit."""
+
+    session: Name | None = None
+    """Those of this session."""
+    session_id: Name | None = None
+    """The same as `session`."""
+    status: Literal["queued", "running", "waiting_for_approval", "waiting_for_question", "waiting_for_agent"] | None = (
+        None
+    )
+    """Those with this status."""
+    route: Name | None = None
+    """Those on this route."""
+    kind: Name | None = None
+    """Those of this kind."""
+    all: bool = False
+    """Every unfinished run; must be said where nothing else is."""
+    reason: Reason | None = None
+    """Why, for the journal."""
+
+    @model_validator(mode="after")
+    def _something(self) -> CancelRuns:
+        if not self.all and not any((self.session, self.session_id, self.status, self.route, self.kind)):
+            raise ValueError("say which runs: session, status, route or kind; or all: true")
+        if self.session and self.session_id and self.session != self.session_id:
+            raise ValueError("session and session_id differ; send one of them")
+        return self
+
+
+class ResolveApproval(Body):
+    """A person's word on an approval."""
+
+    decision: Literal["allow", "deny"]
+    """The word."""
+    reason: Reason | None = None
+    """Why; the model is told it on deny."""
+    arguments: dict[str, Any] | None = None
+    """Other arguments for the call, with allow."""
+    remember: Literal["exact", "pattern"] | None = None
+    """Add a rule for the session, so that it need not ask again."""
+    idempotency_key: Key | None = None
+    """The same key with the same request gives the same answer; may also be the header Idempotency-Key."""
+
+
+class ResolveOne(ResolveApproval):
+    """One of several."""
+
+    approval_id: Name
+    """Which one."""
+
+
+class ResolveApprovals(Body):
+    """Several at once: `items`, or `approval_ids` with one decision for all. All of them are resolved, or none."""
+
+    items: Annotated[list[ResolveOne], Field(min_length=1, max_length=200)] | None = None
+    """Each with its own decision."""
+    approval_ids: Annotated[list[Name], Field(min_length=1, max_length=200)] | None = None
+    """Which ones."""
+    decision: Literal["allow", "deny"] | None = None
+    """The word on all of `approval_ids`."""
+    reason: Reason | None = None
+    """Why."""
+
+    @model_validator(mode="after")
+    def _one_form(self) -> ResolveApprovals:
+        if (self.items is None) == (self.approval_ids is None):
+            raise ValueError("send either items, or approval_ids with a decision")
+        if (self.approval_ids is None) != (self.decision is None):
+            raise ValueError("approval_ids and decision go together; items have decisions of their own")
+        return self
+
+    def each(self) -> list[ResolveOne]:
+        """One for each approval."""
+        if self.items is not None:
+            return self.items
+        assert self.decision is not None
+        return [
+            ResolveOne(approval_id=id, decision=self.decision, reason=self.reason) for id in self.approval_ids or ()
+        ]
+
+
+class GivenAnswer(Body):
+    """What was chosen, and free text where it is taken."""
+
+    selected: list[str] = Field(default_factory=list)
+    """Ids of options."""
+    text: Annotated[str, Field(max_length=20_000)] | None = None
+    """Free text."""
+
+
+class AnswerQuestion(Body):
+    """Answers to all items of a question at once, by their ids."""
+
+    answers: dict[str, GivenAnswer]
+    """`{"q1": {"selected": ["a"], "text": null}}`"""
+    idempotency_key: Key | None = None
+    """The same key with the same request gives the same answer; may also be the header Idempotency-Key."""
+
+
+class DeclineQuestion(Because):
+    """There will be no answer."""
+
+    idempotency_key: Key | None = None
+    """The same key with the same request gives the same answer; may also be the header Idempotency-Key."""
+
+
+class CheckPermission(Body):
+    """A call that is not made."""
+
+    tool: Name
+    """The tool's name."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Its arguments."""
+    session_id: Name | None = None
+    """With this session's mode, rules and workspace; without it, those of a new session."""
+    session: Name | None = None
+    """The same as `session_id`."""
+
+
+class WhichRoute(Body):
+    """What to pause or go on with."""
+
+    route: Name | None = None
+    """Only what uses this route; null: everything."""

@@ -1,0 +1,216 @@
+"""`/openapi.json`: OpenAPI 3.1, made from the models that validate and the table of operations; and `/docs` over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import orjson
+from falcon.asgi import Request, Response
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
+
+from kheish import errors, resources
+from kheish.api import answers, media
+from kheish.api.errors import MEDIA
+from kheish.api.operations import COMMON, OPERATIONS, WRITES, Operation
+from kheish.api.paging import Param
+
+Json = dict[str, Any]
+#: references to schemas, by model and mode
+References = Mapping[tuple[Any, JsonSchemaMode], Json]
+_REF = "#/components/schemas/{model}"
+_HEADERS = {
+    "X-Kheish-Event": "The newest event of what was changed; a stream from there misses nothing.",
+    "Location": "Where the thing is.",
+    "ETag": "The git blob id of the file.",
+}
+
+
+class Description:
+    """The resource of `/openapi.json` and `/docs`."""
+
+    def __init__(self) -> None:
+        self._page = Path(__file__).with_name("docs.html")
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """The description."""
+        media.send(resp, rendered())
+
+    async def on_get_docs(self, req: Request, resp: Response) -> None:
+        """A page that shows the description; it loads nothing from elsewhere."""
+        resp.content_type = "text/html; charset=utf-8"
+        resp.set_header(
+            "Content-Security-Policy",
+            "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+            "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+        )
+        resp.data = _page(self._page)
+
+
+@cache
+def _page(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+@cache
+def rendered() -> bytes:
+    """The description as JSON."""
+    return orjson.dumps(document())
+
+
+def document() -> Json:
+    """The description as plain data."""
+    references, schemas = _schemas()
+    paths: Json = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, references)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Kheish",
+            "version": resources.version(),
+            "description": "Runs AI agents as durable services. Errors are RFC 9457 problems with a stable `code`.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "security": [{"token": []}],
+        "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for operation in OPERATIONS)],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "responses": {str(status): _problem(status) for status in _statuses()},
+        },
+    }
+
+
+def _schemas() -> tuple[References, Json]:
+    """References by model, and the schemas that they lead to."""
+    wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(answers.Problem, "serialization"): None}
+    for operation in OPERATIONS:
+        if operation.body is not None:
+            wanted[operation.body, "validation"] = None
+        if operation.answer is not None:
+            wanted[operation.answer, "serialization"] = None
+    found, definitions = models_json_schema(
+        list(wanted), ref_template=_REF, schema_generator=GenerateJsonSchema, title="Kheish"
+    )
+    return found, definitions.get("$defs", {})
+
+
+def _statuses() -> list[int]:
+    return sorted({*COMMON, *WRITES, 412, 404, 409, *(status for one in OPERATIONS for status in one.problems)})
+
+
+def _problem(status: int) -> Json:
+    codes = sorted({kind.code for kind in _errors(errors.KheishError) if kind.status == status})
+    told = f" Codes: {', '.join(f'`{code}`' for code in codes)}." if codes else ""
+    schema = {"$ref": _REF.format(model="Problem")}
+    return {"description": f"{HTTPStatus(status).phrase}.{told}", "content": {MEDIA: {"schema": schema}}}
+
+
+def _errors(kind: type[errors.KheishError]) -> Iterator[type[errors.KheishError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from _errors(child)
+
+
+def _operation(operation: Operation, references: References) -> Json:
+    said: Json = {
+        "operationId": operation.name,
+        "summary": operation.about,
+        "tags": [operation.tag],
+        "parameters": [*_path_parameters(operation), *map(_query_parameter, operation.query), *_headers(operation)],
+        "responses": _responses(operation, references),
+    }
+    if operation.open:
+        said["security"] = []
+    if operation.body is not None:
+        content: Json = {media.JSON: {"schema": references[operation.body, "validation"]}}
+        if operation.text:
+            content[media.YAML] = {"schema": {"type": "string"}}
+        said["requestBody"] = {"required": operation.text, "content": content}
+    return said
+
+
+def _path_parameters(operation: Operation) -> Iterator[Json]:
+    for part in operation.path.split("/"):
+        if part.startswith("{"):
+            yield {"name": part.strip("{}"), "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _query_parameter(param: Param) -> Json:
+    kinds: dict[str, Json] = {
+        "count": {"type": "integer", "minimum": param.least}
+        | ({"maximum": param.most} if param.most is not None else {}),
+        "flag": {"type": "boolean"},
+        "duration": {"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d|w)$"},
+        "choice": {"type": "string", "enum": list(param.choices)},
+        "text": {"type": "string", "minLength": 1},
+    }
+    schema = kinds[param.kind]
+    if param.many:
+        schema = {"type": "array", "items": schema}
+    return {"name": param.name, "in": "query", "description": param.about, "schema": schema} | (
+        {"style": "form", "explode": True} if param.many else {}
+    )
+
+
+def _headers(operation: Operation) -> Iterator[Json]:
+    names = []
+    if operation.key:
+        names.append(("Idempotency-Key", "The same key with the same request gives the same answer."))
+    if operation.media == "text/event-stream":
+        names.append(("Last-Event-ID", "As `after`; it wins over it."))
+    if operation.method in ("PUT", "DELETE"):
+        names.append(("If-Match", "The ETag that is to be replaced."))
+    for name, about in names:
+        yield {"name": name, "in": "header", "description": about, "schema": {"type": "string"}}
+
+
+def _responses(operation: Operation, references: References) -> Json:
+    found: Json = {}
+    for status in operation.good:
+        found[str(status)] = {"description": HTTPStatus(status).phrase, "headers": _answer_headers(operation)}
+        if status != 204:
+            found[str(status)]["content"] = _content(operation, references)
+    errors_ = {*COMMON, *operation.problems, *(WRITES if operation.body is not None else ())}
+    if operation.open:
+        errors_ = {403, 421, 500, 503}
+    for status in sorted(errors_):
+        found[str(status)] = {"$ref": f"#/components/responses/{status}"}
+    return found
+
+
+def _content(operation: Operation, references: References) -> Json:
+    if operation.answer is None:
+        return {operation.media: {"schema": {"type": "string"}}}
+    schema = references[operation.answer, "serialization"]
+    if operation.page:
+        schema = {
+            "type": "object",
+            "required": ["items", "next_cursor"],
+            "properties": {
+                "items": {"type": "array", "items": schema},
+                "next_cursor": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            },
+        }
+    content: Json = {operation.media: {"schema": schema}}
+    if operation.text and operation.method != "POST":
+        content[media.YAML] = {"schema": {"type": "string"}}
+    return content
+
+
+def _answer_headers(operation: Operation) -> Json:
+    names = []
+    if operation.media == "text/event-stream" or operation.method != "GET":
+        names.append("X-Kheish-Event")
+    if 201 in operation.good or 202 in operation.good:
+        names.append("Location")
+    if operation.text and operation.method != "POST":
+        names.append("ETag")
+    return {name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in names}

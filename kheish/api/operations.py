@@ -1,0 +1,278 @@
+"""What the API can do, as data: the query parameters that are taken, and what OpenAPI says of each endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from kheish.api import answers, approvals, definitions, models, paging, questions, runs, sessions, sse, state, status
+from kheish.api.paging import Param
+from kheish.domain.definitions import KINDS, Kind
+
+#: statuses of problems that any endpoint with a token may answer with
+COMMON = (400, 401, 403, 421, 429, 500, 503)
+WRITES = (413, 415, 507)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method of one path. `answer` is the model of a good answer, `page` says that it is a list of them."""
+
+    method: str
+    path: str
+    name: str
+    about: str
+    answer: type[BaseModel] | None = None
+    page: bool = False
+    media: str = "application/json"
+    good: tuple[int, ...] = (200,)
+    problems: tuple[int, ...] = ()
+    body: type[BaseModel] | None = None
+    query: Sequence[Param] = ()
+    key: bool = False
+    text: bool = False
+    open: bool = False
+
+    @property
+    def tag(self) -> str:
+        """The noun that it is about."""
+        parts = self.path.split("/")
+        return parts[2] if parts[1] == "v1" else "daemon"
+
+
+def get(path: str, name: str, about: str, answer: type[BaseModel] | None, *query: Param, **more: object) -> Operation:
+    """Something to read."""
+    return Operation(method="GET", path=path, name=name, about=about, answer=answer, query=query, **more)  # type: ignore[arg-type]
+
+
+def post(path: str, name: str, about: str, body: type[BaseModel], answer: type[BaseModel], **more: object) -> Operation:
+    """Something to do."""
+    return Operation(method="POST", path=path, name=name, about=about, body=body, answer=answer, **more)  # type: ignore[arg-type]
+
+
+def _daemon() -> Iterator[Operation]:
+    yield get("/healthz", "health", "Whether the process answers.", answers.Free, open=True)
+    yield get("/readyz", "ready", "Whether work is taken.", answers.Free, open=True)
+    yield get("/metrics", "metrics", "Counters for Prometheus.", None, media="text/plain")
+    yield get("/openapi.json", "openapi", "This description.", answers.Free)
+    yield get("/v1/status", "status", "What the daemon does, and how it is.", answers.Free)
+    yield get("/v1/problems", "problems", "What is wrong in files.", answers.FileProblem, *status.PROBLEMS, page=True)
+    yield get("/v1/config", "config", "The settings in force.", answers.Free)
+    yield get("/v1/usage", "usage", "What was spent.", answers.UsageRow, *status.USAGE, page=True)
+    yield get("/v1/events", "events", "All events.", None, *sse.FILTERED, media="text/event-stream")
+    yield post("/v1/pause", "pause", "Start no new step.", models.WhichRoute, answers.Paused)
+    yield post("/v1/resume", "resume", "Go on.", models.WhichRoute, answers.Paused)
+    yield get(
+        "/v1/state/log", "state_log", "Commits, newest first.", answers.Commit, *state.LOG, page=True, problems=(404,)
+    )
+    yield get("/v1/state/head", "state_head", "Where the branch is.", answers.Free)
+
+
+def _sessions() -> Iterator[Operation]:
+    one = "/v1/sessions/{session_id}"
+    yield post(
+        "/v1/sessions",
+        "create_session",
+        "Make a session (201), or get the one that is there with the same settings (200).",
+        models.CreateSession,
+        answers.Session,
+        good=(201, 200),
+        problems=(409,),
+    )
+    yield get("/v1/sessions", "list_sessions", "Sessions, newest first.", answers.Session, *sessions.LIST, page=True)
+    yield get(one, "get_session", "One session.", answers.Session, problems=(404,))
+    yield Operation(
+        method="PATCH",
+        path=one,
+        name="change_session",
+        about="Change settings for what comes after; null resets one.",
+        body=models.SessionChanges,
+        answer=answers.Session,
+        problems=(404, 409),
+    )
+    yield post(
+        f"{one}/end", "end_session", "Take no more input.", models.EndSession, answers.Session, problems=(404, 409)
+    )
+    yield post(
+        f"{one}/interrupt",
+        "interrupt_session",
+        "Stop the active run at its next safe point.",
+        models.Because,
+        answers.Session,
+        problems=(404, 409),
+    )
+    yield get(
+        f"{one}/journal",
+        "session_journal",
+        "Journal lines, oldest first.",
+        answers.Event,
+        *sessions.JOURNAL,
+        page=True,
+        problems=(404,),
+    )
+    yield get(
+        f"{one}/events",
+        "session_events",
+        "The session's events.",
+        None,
+        *sse.PARAMS,
+        media="text/event-stream",
+        problems=(404,),
+    )
+    yield post(
+        f"{one}/runs",
+        "start_run",
+        "Queue a run.",
+        models.Submission,
+        answers.Run,
+        good=(202,),
+        problems=(404, 409),
+        query=sessions.WAIT,
+        key=True,
+    )
+
+
+def _runs() -> Iterator[Operation]:
+    one = "/v1/runs/{run_id}"
+    yield get("/v1/runs", "list_runs", "Runs, newest first.", answers.Run, *runs.LIST, page=True)
+    yield get(one, "get_run", "One run.", answers.Run, *sessions.WAIT, problems=(404,))
+    yield get(
+        f"{one}/events",
+        "run_events",
+        "The run's events.",
+        None,
+        *sse.PARAMS,
+        media="text/event-stream",
+        problems=(404,),
+    )
+    yield post(f"{one}/cancel", "cancel_run", "Stop a run for good.", models.Because, answers.Run, problems=(404, 409))
+    yield post(
+        f"{one}/retry",
+        "retry_run",
+        "Queue a new run with the same task.",
+        models.Retry,
+        answers.Run,
+        good=(202,),
+        problems=(404, 409),
+        query=sessions.WAIT,
+        key=True,
+    )
+    yield post(
+        "/v1/runs/cancel",
+        "cancel_runs",
+        "Cancel every unfinished run that fits.",
+        models.CancelRuns,
+        answers.Run,
+        page=True,
+    )
+
+
+def _people() -> Iterator[Operation]:
+    approval, question = "/v1/approvals/{approval_id}", "/v1/questions/{question_id}"
+    yield get(
+        "/v1/approvals", "list_approvals", "Approvals, newest first.", answers.Approval, *approvals.LIST, page=True
+    )
+    yield get(approval, "get_approval", "One approval.", answers.Approval, problems=(404,))
+    yield post(
+        f"{approval}/resolve",
+        "resolve_approval",
+        "Allow or deny.",
+        models.ResolveApproval,
+        answers.Approval,
+        problems=(404, 409),
+        key=True,
+    )
+    yield post(
+        "/v1/approvals/resolve",
+        "resolve_approvals",
+        "Resolve several: all, or none.",
+        models.ResolveApprovals,
+        answers.Approval,
+        page=True,
+        problems=(404, 409),
+    )
+    yield get(
+        "/v1/questions", "list_questions", "Questions, newest first.", answers.Question, *questions.LIST, page=True
+    )
+    yield get(question, "get_question", "One question.", answers.Question, problems=(404,))
+    yield post(
+        f"{question}/answer",
+        "answer_question",
+        "Answer all of its items.",
+        models.AnswerQuestion,
+        answers.Question,
+        problems=(404, 409),
+        key=True,
+    )
+    yield post(
+        f"{question}/decline",
+        "decline_question",
+        "There will be no answer.",
+        models.DeclineQuestion,
+        answers.Question,
+        problems=(404, 409),
+        key=True,
+    )
+    yield get("/v1/permissions", "permissions", "The rules in force.", answers.Free)
+    yield post(
+        "/v1/permissions/check",
+        "check_permission",
+        "What a call would meet, without making it.",
+        models.CheckPermission,
+        answers.Verdict,
+        problems=(404,),
+    )
+
+
+def _definitions(kind: Kind) -> Iterator[Operation]:
+    many, one, noun = f"/v1/{kind.name}", f"/v1/{kind.name}/{{id}}", kind.singular
+    yield get(many, f"list_{kind.name}", f"{kind.name} in force, by id.", answers.Definition, *paging.PAGE, page=True)
+    yield get(one, f"get_{noun}", f"One {noun}.", answers.Definition, problems=(404,), text=True)
+    yield Operation(
+        method="PUT",
+        path=one,
+        name=f"put_{noun}",
+        about=f"Make (201) or replace (200) a {noun}.",
+        body=kind.model,
+        answer=answers.Definition,
+        good=(200, 201),
+        problems=(404, 409, 412),
+        text=True,
+    )
+    yield Operation(
+        method="DELETE",
+        path=one,
+        name=f"delete_{noun}",
+        about=f"Remove a {noun}.",
+        good=(204,),
+        problems=(404, 409, 412),
+    )
+    yield post(
+        f"{many}/validate",
+        f"validate_{noun}",
+        f"What is wrong with a {noun}; nothing is changed.",
+        kind.model,
+        answers.Validation,
+        query=definitions.VALIDATE,
+        text=True,
+    )
+    yield get(
+        f"{one}/history",
+        f"{noun}_history",
+        f"Commits that changed a {noun}, newest first.",
+        answers.Commit,
+        *paging.PAGE,
+        page=True,
+        problems=(404,),
+    )
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    *_daemon(),
+    *_sessions(),
+    *_runs(),
+    *_people(),
+    *(operation for kind in KINDS.values() for operation in _definitions(kind)),
+)

@@ -1,0 +1,97 @@
+"""What the API is made of: everything that it is given, and nothing that it finds by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from kheish.auth.tokens import Tokens
+from kheish.config import Config
+from kheish.domain.approvals import Approval
+from kheish.domain.state import State
+from kheish.store.bus import Bus
+
+
+class Git(Protocol):
+    """Reads the repository, off the event loop."""
+
+    async def log(self, limit: int, *, path: str | None = None, rev: str | None = None) -> Sequence[Mapping[str, Any]]:
+        """Commits newest first (`store.history.log`), from `rev` on, that changed `path`. Raises NotFound."""
+
+    async def head(self) -> Mapping[str, Any]:
+        """Where the branch and the daemon's last commit are."""
+
+
+class Editor(Protocol):
+    """Writes Definitions for callers. `media` is `application/json` or `application/yaml`; `by` the principal."""
+
+    async def put(self, kind: str, id: str, raw: bytes, media: str, *, if_match: str | None, by: str) -> bool:
+        """Make or replace a definition, and take it in force; True where it is new.
+
+        Raises InvalidDefinition, PreconditionFailed (with `etag` of the current one where there is one).
+        """
+
+    async def delete(self, kind: str, id: str, *, if_match: str | None, by: str) -> None:
+        """Remove one. Raises NotFound, PreconditionFailed, DefinitionReferenced."""
+
+    async def validate(self, kind: str, id: str | None, raw: bytes, media: str) -> Sequence[Mapping[str, Any]]:
+        """What is wrong with it, as `GET /v1/problems` shows problems; nothing is changed."""
+
+
+class Inspector(Protocol):
+    """Knows tools and sandbox, which the API does not."""
+
+    async def check(self, tool: str, arguments: Mapping[str, Any], session_id: str | None) -> Mapping[str, Any]:
+        """What a call would meet, and why. Raises NotFound for a tool or session that is not there."""
+
+    async def digest(self, approval: Approval, arguments: Mapping[str, Any]) -> str:
+        """The digest of an approval's call with other arguments. Raises Invalid where they do not fit the tool."""
+
+
+@dataclass(slots=True)
+class Closing:
+    """Says that the daemon stops: streams and long polls end then."""
+
+    begun: bool = False
+    _callbacks: dict[int, Callable[[], None]] = field(default_factory=dict)
+    _next: int = 0
+
+    def begin(self) -> None:
+        """Tell everyone, once."""
+        self.begun = True
+        for callback in list(self._callbacks.values()):
+            callback()
+
+    def then(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have `callback` called; returns the function that takes that back."""
+        key, self._next = self._next, self._next + 1
+        self._callbacks[key] = callback
+
+        def forget() -> None:
+            self._callbacks.pop(key, None)
+
+        return forget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Handed to `app.build`. `workspace` makes or finds the folder of sessions that name none; it may touch the disk.
+
+    `ready` says in one sentence why the daemon is not ready, None where it is.
+    """
+
+    state: State
+    bus: Bus
+    tokens: Tokens
+    config: Callable[[], Config]
+    status: Callable[[], Mapping[str, Any]]
+    problems: Callable[[], Sequence[Mapping[str, Any]]]
+    git: Git
+    editor: Editor
+    inspector: Inspector
+    workspace: Callable[[str], Awaitable[Path]]
+    ready: Callable[[], str | None] = lambda: None
+    closing: Closing = field(default_factory=Closing)
+    allow_bypass: bool = False

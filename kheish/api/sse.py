@@ -1,0 +1,144 @@
+"""Event streams: first what the journals have, then live, without a gap and without anything twice."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from falcon.asgi import Request, Response
+
+from kheish.api import media, paging
+from kheish.api.feed import PING, Feed, Filter, Reader
+from kheish.api.paging import Given, Param
+from kheish.api.parts import Parts
+from kheish.domain import events
+from kheish.errors import Invalid, TooMany, Unavailable, UnknownEvent
+from kheish.store.problems import nearest
+
+MOST_STREAMS = 4096
+ROWS = 500
+#: shown once and never replayed; the journal does not have them
+LIVE_KINDS = ("model.delta", "tool.output")
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+#: where `app.App` leaves the way to hear of a client that is gone; Falcon does not tell it to a stream
+RECEIVE = "kheish.receive"
+
+PARAMS = (
+    Param(name="after", kind="count", about="Everything after this event number, then live (0: everything)."),
+    Param(name="kind", many=True, about="Only events of this kind, such as `tool.finished`."),
+)
+FILTERED = (*PARAMS, *paging.SESSION, Param(name="run", about="Only those of this run."))
+
+
+class Stream:
+    """The body of one answer, as Falcon iterates over it."""
+
+    def __init__(self, parts: Parts, feed: Feed, reader: Reader, receive: Receive | None = None) -> None:
+        self._state = parts.state
+        self._feed = feed
+        self._reader = reader
+        self._receive = receive
+        self._watch: asyncio.Task[None] | None = None
+        self._forget = parts.closing.then(reader.close)
+        if parts.closing.begun:
+            reader.close()
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        reader = self._reader
+        if self._watch is None and self._receive is not None:
+            self._watch = asyncio.create_task(_until_gone(self._receive, reader))
+        while True:
+            if data := reader.take():
+                return data
+            if reader.closed:
+                raise StopAsyncIteration
+            if not reader.attached:
+                if data := await self._catch_up():
+                    return data
+            elif reader.pinged:
+                reader.pinged = False
+                return PING
+            else:
+                await reader.wait()
+
+    async def _catch_up(self) -> bytes:
+        """One page from the index; at its end, over to the live events."""
+        reader = self._reader
+        data, reached, more = await asyncio.to_thread(self._page, reader.last)
+        reader.last = max(reader.last, reached)
+        if not more and not self._feed.join(reader, self._state.durable_n):
+            with contextlib.suppress(Unavailable):
+                await self._state.caught_up()
+        return data
+
+    def _page(self, after: int) -> tuple[bytes, int, bool]:
+        wanted = self._reader.filter
+        newest = self._state.index.newest()  # asked first: whatever is up to here is seen by the query
+        rows = self._state.index.events(
+            after, limit=ROWS, session=wanted.session, run=wanted.run, kinds=sorted(wanted.kinds)
+        )
+        text = "".join([f"id: {n}\nevent: {kind}\ndata: {line}\n\n" for n, kind, line in rows])
+        more = len(rows) == ROWS
+        reached = rows[-1][0] if rows else after
+        return text.encode(), reached if more else max(reached, newest), more
+
+    async def close(self) -> None:
+        """Leave everything; the client is gone, or the daemon stops."""
+        self._forget()
+        self._feed.leave(self._reader)
+        self._reader.close()
+        if self._watch is not None:
+            self._watch.cancel()
+
+
+async def _until_gone(receive: Receive, reader: Reader) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    reader.close()
+
+
+def answer(
+    req: Request, resp: Response, parts: Parts, feed: Feed, *, session: str | None = None, run: str | None = None
+) -> None:
+    """Make the answer an event stream, filtered as the query says. Raises UnknownEvent, Invalid, TooMany."""
+    if feed.readers >= MOST_STREAMS:
+        raise TooMany(f"There are {MOST_STREAMS} open event streams; close some.")
+    given: Given = req.context.query
+    wanted = Filter(
+        session=session or paging.session_of(given), run=run or given.get("run"), kinds=_kinds(given.get("kind", ()))
+    )
+    newest = parts.state.durable_n
+    after = _after(req, given, newest)
+    reader = Reader(wanted, newest if after is None else after)
+    if after is None:
+        feed.join(reader, newest)
+    resp.content_type = "text/event-stream; charset=utf-8"
+    resp.set_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no", media.EVENT: str(newest)})
+    resp.stream = Stream(parts, feed, reader, req.scope.get(RECEIVE))
+
+
+def _after(req: Request, given: Given, newest: int) -> int | None:
+    """Where to begin. An EventSource that reconnects repeats its address, so its header has the newer word."""
+    text = req.get_header("Last-Event-ID")
+    after: int | None = given.get("after")
+    if text:
+        if not (text.isascii() and text.isdecimal() and len(text) < 19):
+            raise UnknownEvent(f"Last-Event-ID is {text[:40]!r}, and no event number.")
+        after = int(text)
+    if after is not None and after > newest:
+        raise UnknownEvent(f"There is no event {after} yet; the newest is {newest}.", newest=newest)
+    return after
+
+
+def _kinds(given: tuple[str, ...]) -> frozenset[str]:
+    known = (*events.kinds(), *LIVE_KINDS)
+    for kind in given:
+        if kind not in known:
+            near = nearest(kind, known)
+            raise Invalid(f"There is no kind of event {kind!r}{f'; did you mean {near!r}?' if near else ''}")
+    return frozenset(given)

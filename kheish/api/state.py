@@ -1,0 +1,56 @@
+"""The state root's past by HTTP: commits, and where the branch is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from falcon.asgi import Request, Response
+
+from kheish.api import media, paging, views
+from kheish.api.paging import Given, Param
+from kheish.api.parts import Parts
+from kheish.domain.sessions import Session
+from kheish.errors import Invalid, InvalidCursor
+
+_COMMIT = re.compile(r"[0-9a-f]{40}\Z")
+LOG = (
+    *paging.PAGE,
+    *paging.SESSION,
+    Param(name="path", about="Only commits that changed this file or folder of the state root."),
+)
+
+
+class StateRoot:
+    """`/v1/state/…`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def on_get_log(self, req: Request, resp: Response) -> None:
+        """A page of commits, newest first."""
+        given = req.context.query
+        path, session = given.get("path"), paging.session_of(given)
+        if session is not None:
+            if path is not None:
+                raise Invalid("Send either path or session.")
+            path = (await views.document(self._parts.state, Session, session))["path"]
+        media.send(resp, await commits(self._parts, given, path))
+
+    async def on_get_head(self, req: Request, resp: Response) -> None:
+        """Where the branch is, and which events are committed."""
+        media.send(resp, await self._parts.git.head())
+
+
+async def commits(parts: Parts, given: Given, path: str | None) -> Mapping[str, Any]:
+    """A page of commits; a cursor holds the commit that the next page begins with. Raises InvalidCursor."""
+    if path is not None and (path.startswith("/") or ".." in path.split("/")):
+        raise Invalid(f"{path!r} is no path in the state root.")
+    rev = paging.place_of("c", given.get("cursor"))
+    if rev is not None and not _COMMIT.match(rev):
+        raise InvalidCursor("The cursor is not one that this list gave; start again without it.")
+    limit = given.get("limit", paging.LIMIT)
+    found = [dict(one) for one in await parts.git.log(limit + 1, path=path, rev=rev)]
+    more = len(found) > limit
+    return media.page(found[:limit], paging.cursor_of("c", found[limit]["commit"]) if more else None)

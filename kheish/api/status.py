@@ -1,0 +1,167 @@
+"""The daemon itself by HTTP: probes, status, problems, config, usage, events, pause and resume."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from falcon.asgi import Request, Response
+
+from kheish.api import media, models, paging, sse
+from kheish.api.feed import Feed
+from kheish.api.paging import Given, Param
+from kheish.api.parts import Parts
+from kheish.domain import events
+from kheish.domain.budgets import Spend
+from kheish.domain.tables import BY_CLASS
+from kheish.errors import Fault, Invalid, Unavailable
+
+PROBLEMS = (*paging.PAGE, paging.choices("severity", ("error", "warning")), paging.text("path"), paging.text("code"))
+USAGE = (
+    *paging.PAGE,
+    *paging.SESSION,
+    paging.text("route"),
+    paging.text("day", "Only this UTC day, such as 2026-11-22."),
+    Param(name="by", kind="choice", choices=("session", "route", "day"), many=True, about="Sum up by these."),
+)
+_COUNTED = ("model_calls", "input_tokens", "output_tokens", "cached_tokens")
+_ROWS = 1000
+
+
+class Probes:
+    """`/healthz`, `/readyz`: for machines, without a token."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def on_get_health(self, req: Request, resp: Response) -> None:
+        """The process answers."""
+        media.send(resp, {"status": "ok"})
+
+    async def on_get_ready(self, req: Request, resp: Response) -> None:
+        """Work is taken. Raises Unavailable (503) where it is not."""
+        why = "The daemon is stopping." if self._parts.closing.begun else self._parts.ready()
+        if why is None and self._parts.state.failure is not None:
+            why = self._parts.state.failure.detail
+        if why is not None:
+            raise Unavailable(why)
+        media.send(resp, {"status": "ready"})
+
+
+class Daemon:
+    """`/v1/status` and its neighbours."""
+
+    def __init__(self, parts: Parts, feed: Feed) -> None:
+        self._parts = parts
+        self._state = parts.state
+        self._feed = feed
+
+    async def on_get_status(self, req: Request, resp: Response) -> None:
+        """What the daemon does, and how it is."""
+        media.send(resp, self._parts.status())
+
+    async def on_get_problems(self, req: Request, resp: Response) -> None:
+        """What is wrong in files."""
+        given = req.context.query
+        found = [one for one in self._parts.problems() if _matches(one, given)]
+        start = paging.number_of("p", given.get("cursor")) or 0
+        end = start + given.get("limit", paging.LIMIT)
+        cursor = paging.cursor_of("p", end) if end < len(found) else None
+        media.send(resp, media.page([dict(one) for one in found[start:end]], cursor))
+
+    async def on_get_config(self, req: Request, resp: Response) -> None:
+        """The settings in force."""
+        media.send(resp, self._parts.config().model_dump(mode="json"))
+
+    async def on_get_events(self, req: Request, resp: Response) -> None:
+        """All events as a stream."""
+        sse.answer(req, resp, self._parts, self._feed)
+
+    async def on_post_pause(self, req: Request, resp: Response) -> None:
+        """Start no new step, of one route or at all."""
+        route = await self._route(req)
+        if route not in self._state.paused:
+            self._state.append(events.DaemonPaused(route=route).on(by=req.context.principal))
+            self._state.paused.add(route)
+            return await self._paused(resp, self._state.n)
+        return await self._paused(resp, None)
+
+    async def on_post_resume(self, req: Request, resp: Response) -> None:
+        """Go on; without a route, with everything that is paused."""
+        route = await self._route(req)
+        going_on = set(self._state.paused) if route is None else self._state.paused & {route}
+        if going_on:
+            self._state.append(
+                *(events.DaemonResumed(route=one).on(by=req.context.principal) for one in sorted(going_on, key=str))
+            )
+            self._state.paused -= going_on
+            return await self._paused(resp, self._state.n)
+        return await self._paused(resp, None)
+
+    async def _route(self, req: Request) -> str | None:
+        route = (await media.read(req, models.WhichRoute)).route
+        if route is not None and route not in self._state.definitions.by_kind["routes"]:
+            raise Invalid(f"There is no route {route!r}.", errors=[Fault("/route", "is unknown")])
+        return route
+
+    async def _paused(self, resp: Response, n: int | None) -> None:
+        paused = self._state.paused
+        answer = {"everything": None in paused, "routes": sorted(one for one in paused if one is not None)}
+        await self._state.durable()
+        media.send(resp, answer, n=n)
+
+    async def on_get_usage(self, req: Request, resp: Response) -> None:
+        """What was spent: by session, route and day, or summed up."""
+        given: Given = req.context.query
+        await self._state.caught_up()
+        if "by" not in given:
+            page = await asyncio.to_thread(self._spends, given, given.get("limit", paging.LIMIT), given.get("cursor"))
+            return media.send(resp, media.page(page[0], page[1]))
+        rows = await asyncio.to_thread(lambda: _sums(self._all_spends(given), given["by"]))
+        limit, start = given.get("limit", paging.LIMIT), paging.number_of("u", given.get("cursor")) or 0
+        cursor = paging.cursor_of("u", start + limit) if start + limit < len(rows) else None
+        return media.send(resp, media.page(rows[start : start + limit], cursor))
+
+    def _spends(self, given: Given, limit: int, cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
+        page = self._state.index.things(
+            BY_CLASS[Spend].name,
+            limit=limit,
+            cursor=cursor,
+            session=paging.session_of(given),
+            statuses=(given["day"],) if "day" in given else (),
+            fields={"route": given["route"]} if "route" in given else {},
+        )
+        return page.items, page.next_cursor
+
+    def _all_spends(self, given: Given) -> Iterable[dict[str, Any]]:
+        cursor: str | None = None
+        while True:
+            rows, cursor = self._spends(given, _ROWS, cursor)
+            yield from rows
+            if cursor is None:
+                return
+
+
+def _matches(problem: Mapping[str, Any], given: Given) -> bool:
+    return (
+        problem["severity"] in given.get("severity", (problem["severity"],))
+        and problem["path"] == given.get("path", problem["path"])
+        and problem["code"] == given.get("code", problem["code"])
+    )
+
+
+def _sums(rows: Iterable[Mapping[str, Any]], by: tuple[str, ...]) -> list[dict[str, Any]]:
+    """One row for each combination, in the order of their names; what is summed over is null."""
+    kept = {"session_id" if name == "session" else name for name in by}
+    sums: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in rows:
+        head = {name: row[name] if name in kept else None for name in ("session_id", "route", "day")}
+        sum_ = sums.setdefault(
+            tuple(value or "" for value in head.values()), {**head, **dict.fromkeys(_COUNTED, 0), "cost_usd": None}
+        )
+        for name in _COUNTED:
+            sum_[name] += row[name]
+        if row["cost_usd"] is not None:
+            sum_["cost_usd"] = (sum_["cost_usd"] or 0.0) + row["cost_usd"]
+    return [sums[key] for key in sorted(sums)]

@@ -1,0 +1,148 @@
+"""Documents as callers get them: from memory or the index, with payloads whole that journals keep in files."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from kheish.api import media, paging
+from kheish.api.paging import Given
+from kheish.domain import loading, runs
+from kheish.domain.events import Spilled
+from kheish.domain.runs import Run
+from kheish.domain.sessions import Session
+from kheish.domain.state import State
+from kheish.domain.tables import BY_CLASS
+from kheish.errors import Damaged, NotFound
+
+Doc = dict[str, Any]
+_REFERENCE = frozenset({"sha256", "bytes", "preview"})
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+
+
+async def document(state: State, cls: type, id: str) -> Doc:
+    """The newest durable document of a thing, whole. Raises NotFound, StoreFailed, Damaged.
+
+    Not `state.recall`: what that remembers of a thing may be older than what the index says.
+    """
+    noun = BY_CLASS[cls]
+    value = state.find(cls, id)
+    change = state.unjournaled.get((cls, id))
+    if value is None and change is not None:
+        value = change.value
+    if value is not None:
+        doc = of(state, value)
+        await state.durable()
+    else:
+        found = await asyncio.to_thread(state.index.thing, noun.name, id)
+        if found is None:
+            raise NotFound(f"There is no {noun.name} {id!r}.")
+        doc = found
+    return (await expand(state, [doc]))[0]
+
+
+def of(state: State, value: Any) -> Doc:
+    """A value in memory as a document; payloads may still be references."""
+    doc = state.document(BY_CLASS[type(value)], value)
+    if isinstance(value, Run):
+        _place(state, doc)
+    return doc
+
+
+async def listed(state: State, cls: type, given: Given, fields: Sequence[str] = ()) -> Mapping[str, Any]:
+    """A page of things, newest first, with all that was durable when the request came. `fields` may be filtered by.
+
+    Raises InvalidCursor, Unavailable.
+    """
+    await state.caught_up()
+    page = await asyncio.to_thread(
+        state.index.things,
+        BY_CLASS[cls].name,
+        limit=given.get("limit", paging.LIMIT),
+        cursor=given.get("cursor"),
+        session=paging.session_of(given),
+        statuses=given.get("status", ()),
+        fields={field: given[field] for field in fields if field in given},
+    )
+    if cls is Run:
+        for doc in page.items:
+            _place(state, doc)
+    return media.page(await expand(state, page.items), page.next_cursor)
+
+
+def _place(state: State, doc: Doc) -> None:
+    """Its place in the queue, which moves without an event of its own."""
+    run = state.find(Run, doc["run_id"])
+    session = state.find(Session, doc["session_id"])
+    doc["queue_position"] = runs.queue_position(state, run) if run and session else None
+
+
+async def expand(state: State, docs: list[Doc]) -> list[Doc]:
+    """The documents with every payload whole, also those over 16 KiB. Raises Damaged."""
+    if not any(True for doc in docs for _ in _references(doc)):
+        return docs
+    paths = {id: part.path for id, part in state.sessions.items() if any(doc.get("session_id") == id for doc in docs)}
+    return await asyncio.to_thread(_expand_all, state, docs, paths)
+
+
+def _expand_all(state: State, docs: list[Doc], paths: dict[str, str]) -> list[Doc]:
+    for doc in docs:
+        found = list(_references(doc))
+        if found:
+            id = doc["session_id"]
+            if id not in paths:
+                paths[id] = (state.index.thing("session", id) or {"path": f"sessions/{id}"})["path"]
+            for holder, key, whole in found:
+                holder[key] = _read(state.root, paths[id], holder[key], whole)
+    return docs
+
+
+def _references(doc: Doc) -> Iterator[tuple[Any, Any, str]]:
+    """Where references stand: what holds them, its key, and what the payload is."""
+    if _is_reference(doc.get("output")):
+        yield doc, "output", "text"
+    if _is_reference(doc.get("arguments")):
+        yield doc, "arguments", "json"
+    for one in doc.get("outputs") or ():
+        if _is_reference(one["content"]):
+            yield one, "content", "text"
+    request = doc.get("request")
+    if request:
+        for item in request["items"]:
+            if _is_reference(item.get("text")):
+                yield item, "text", "text"
+        yield from _in(request["metadata"])
+
+
+def _in(value: Any) -> Iterator[tuple[Any, Any, str]]:
+    """References in the caller's own data, which may also hold what only looks like one."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in list(pairs):
+        if _is_reference(item):
+            yield value, key, "metadata"
+        else:
+            yield from _in(item)
+
+
+def _is_reference(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == _REFERENCE
+        and isinstance(value["sha256"], str)
+        and _SHA256.match(value["sha256"]) is not None
+    )
+
+
+def _read(root: Path, session_path: str, value: Doc, whole: str) -> Any:
+    try:
+        raw = loading.read_spill(root, session_path, Spilled(**value))
+    except Damaged:
+        if whole == "text":
+            raise
+        return value  # a caller or a model may send arguments and metadata that look like a reference
+    return orjson.loads(raw) if whole == "json" else raw.decode()

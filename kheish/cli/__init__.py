@@ -1,0 +1,1 @@
+"""The command line. Knows only `kheish.client` (init, serve and other offline commands excepted)."""

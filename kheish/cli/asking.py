@@ -1,0 +1,112 @@
+"""Approvals and questions in place: show what is asked, take the answer from the terminal, send it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kheish.cli.output import paint, plain, say
+from kheish.cli.rendering import diff_lines
+from kheish.errors import ApprovalResolved, Invalid, QuestionResolved
+
+if TYPE_CHECKING:
+    from kheish.client import Kheish
+    from kheish.client.shapes import Answer, Approval, Asked, Question
+
+
+def can_ask() -> bool:
+    """True where a person sits at both ends."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def approval(client: Kheish, asked: Approval) -> bool:
+    """Ask for one approval and send what the person decided; False where they put it off."""
+    show_approval(asked)
+    choice = click.prompt(
+        "Allow this call? [y]es, [n]o, [l]ater", type=click.Choice(["y", "n", "l"]), show_choices=False
+    )
+    if choice == "l":
+        return False
+    reason = click.prompt("Why not? (the model reads it)", default="", show_default=False) if choice == "n" else None
+    try:
+        client.approvals.resolve(asked["approval_id"], "allow" if choice == "y" else "deny", reason=reason or None)
+    except ApprovalResolved as late:
+        say(plain(f"  {late.detail}"))
+    return True
+
+
+def show_approval(asked: Approval) -> None:
+    """Show a call in full, nothing cut: what is allowed is what was seen."""
+    say(paint(f"{asked['tool']} wants approval", bold=True) + plain(f"  ({asked['risk']} risk; {asked['why']})"))
+    for name, value in asked["arguments"].items():
+        _argument(name, value)
+
+
+def _argument(name: str, value: object) -> None:
+    text = plain(value)
+    if name in ("diff", "patch"):
+        say(f"  {name}:")
+        for line, style in diff_lines(text, at_most=sys.maxsize):
+            say(paint("  " + line, **style))
+    elif "\n" in text:
+        say(f"  {name}:\n" + "\n".join("    " + line for line in text.split("\n")))
+    else:
+        say(f"  {plain(name)}: {text}")
+
+
+def question(client: Kheish, asked: Question) -> None:
+    """Ask the questions one after another and send all answers. Raises click.Abort where the person leaves."""
+    answers: dict[str, Answer] = {}
+    for one in asked["questions"]:
+        show_question(one)
+        answers[one["id"]] = _prompt(one)
+    try:
+        client.questions.answer(asked["question_id"], answers)
+    except QuestionResolved as late:
+        say(plain(f"  {late.detail}"))
+
+
+def show_question(asked: Asked) -> None:
+    """Show one question with its options, numbered."""
+    say(paint(plain(asked["text"]), bold=True))
+    for number, option in enumerate(asked["options"], 1):
+        about = f"  {option.get('description')}" if option.get("description") else ""
+        say(plain(f"  {number}. {option['label']}{about}"))
+
+
+def _prompt(asked: Asked) -> Answer:
+    how = "numbers, with commas" if asked["multi_select"] else "number"
+    free = ", or your own words" if asked["free_text"] else ""
+    while True:
+        said = click.prompt(f"Answer ({how}{free})", type=str)
+        try:
+            return choose(asked, said)
+        except Invalid as error:
+            say(plain(error.detail))
+
+
+def choose(asked: Asked, said: str) -> Answer:
+    """What the words stand for: options by id, label or number (several with commas), else free text.
+
+    Raises Invalid, naming the options.
+    """
+    whole = _option(asked["options"], said)
+    words = [word for word in said.split(",") if word.strip()] if asked["multi_select"] and not whole else [said]
+    chosen = [_option(asked["options"], word) for word in words]
+    if chosen and all(chosen):
+        return {"selected": [one for one in chosen if one], "text": None}
+    if asked["free_text"]:
+        return {"selected": [], "text": said}
+    choices = ", ".join(f"{number} ({option['id']})" for number, option in enumerate(asked["options"], 1))
+    raise Invalid(f"{said!r} is none of the options of {asked['id']!r}: choose {choices}.")
+
+
+def _option(options: Sequence[Mapping[str, Any]], said: str) -> str | None:
+    word = said.strip()
+    for number, option in enumerate(options, 1):
+        if word == option["id"] or word == str(number) or word.casefold() == str(option["label"]).casefold():
+            return str(option["id"])
+    return None

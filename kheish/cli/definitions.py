@@ -1,0 +1,177 @@
+"""The commands that all kinds of Definitions share: list, show, edit, put, add, validate, remove."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kheish.cli.options import Group, Settings, group, page_options, pass_settings
+from kheish.cli.output import Column, emit, listing, plain, say
+
+if TYPE_CHECKING:
+    from kheish.client.calls import Text
+    from kheish.client.sync import Definitions
+
+_KEYS = ("id", "name", "path")
+
+
+def commands(kind: str, one: str, about: str) -> Group:
+    """The group `kheish <kind>`; `one` is its singular."""
+
+    @group(kind, help=about)
+    def root() -> None:
+        pass
+
+    _readers(root, kind, one)
+    _writers(root, kind, one)
+    _changers(root, kind, one)
+    return root
+
+
+def _readers(root: Group, kind: str, one: str) -> None:
+    @root.command("list", help=f"List the {kind}.")
+    @page_options
+    @pass_settings
+    def list_(settings: Settings, limit: int | None, cursor: str | None) -> None:
+        page = settings.client().definitions(kind).list(limit=limit, cursor=cursor)
+        key = next((key for key in _KEYS if page["items"] and key in page["items"][0]), "id")
+        listing(settings, page, key, _columns(key), f"There are no {kind}; `kheish {kind} add NAME FILE` makes one.")
+
+    @root.command(help=f"Show a {one} as it is written; with --output json or yaml, with its status.")
+    @click.argument("name")
+    @pass_settings
+    def show(settings: Settings, name: str) -> None:
+        definitions = settings.client().definitions(kind)
+        if settings.output == "table" and not settings.quiet:
+            return say(plain(definitions.text(name).text.rstrip("\n")))
+        return emit(settings, definitions.get(name), ids=[name], human=lambda: None)
+
+    @root.command(help=f"Check a file (`-`: stdin), or a {one} that is there; nothing is changed.")
+    @click.argument("what", metavar="FILE|NAME")
+    @pass_settings
+    def validate(settings: Settings, what: str) -> int:
+        definitions = settings.client().definitions(kind)
+        is_file = what == "-" or Path(what).is_file()
+        content = _read(what) if is_file else definitions.text(what).text
+        name = None if what == "-" else Path(what).stem if is_file else what
+        return _verdict(settings, definitions.validate(content, name=name), what)
+
+
+def _writers(root: Group, kind: str, one: str) -> None:
+    def writing(name: str, about: str) -> Callable[[Callable[..., None]], click.Command]:
+        def wrap(function: Callable[..., None]) -> click.Command:
+            function = click.argument("name")(click.argument("file", default="-")(pass_settings(function)))
+            return root.command(name, help=about)(function)
+
+        return wrap
+
+    @writing("put", f"Make or replace a {one} from FILE (`-`: stdin), kept as it is written.")
+    def put(settings: Settings, name: str, file: str) -> None:
+        _stored(settings, name, settings.client().definitions(kind).put(name, _read(file)))
+
+    @writing("add", f"Make a {one} from FILE (`-`: stdin); refuses to replace one.")
+    def add(settings: Settings, name: str, file: str) -> None:
+        from kheish.errors import Conflict, NotFound
+
+        definitions = settings.client().definitions(kind)
+        try:
+            definitions.get(name)
+        except NotFound:
+            return _stored(settings, name, definitions.put(name, _read(file)))
+        raise Conflict(
+            f"There is a {one} {name!r}; change it with `kheish {kind} edit {name}` or replace it with `put`."
+        )
+
+
+def _changers(root: Group, kind: str, one: str) -> None:
+    @root.command(help=f"Change a {one} in your editor (EDITOR).")
+    @click.argument("name")
+    @pass_settings
+    def edit(settings: Settings, name: str) -> None:
+        definitions = settings.client().definitions(kind)
+        stored = _edited(definitions, name, definitions.text(name))
+        if stored is None:
+            return click.echo("Nothing was changed.", err=True)
+        return _stored(settings, name, stored)
+
+    @root.command(help=f"Remove a {one}; refused where others refer to it.")
+    @click.argument("name")
+    @pass_settings
+    def remove(settings: Settings, name: str) -> None:
+        settings.client().definitions(kind).delete(name)
+        emit(settings, {"id": name, "removed": True}, ids=[name], human=lambda: say(f"{name} is removed."))
+
+
+def _edited(definitions: Definitions, name: str, before: Text) -> dict[str, Any] | None:
+    """Edit until it is valid or the person gives up; None where nothing was changed."""
+    from kheish.errors import Invalid
+
+    text = before.text
+    while True:
+        changed = click.edit(text, extension=".md" if definitions.kind == "personas" else ".yaml")
+        if changed is None or changed == before.text:
+            return None
+        try:
+            return definitions.put(name, changed, if_match=before.etag)
+        except Invalid as error:
+            places = [f"  {one.path}: {one.message}" for one in error.errors]
+            click.echo(plain("\n".join([error.detail, *places])), err=True)
+            if not sys.stdin.isatty() or not click.confirm("Edit again?", default=True, err=True):
+                raise
+            text = changed
+
+
+def _read(file: str) -> str:
+    if file == "-":
+        return sys.stdin.read()
+    try:
+        return Path(file).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{file} cannot be read: {error}.") from error
+
+
+def _stored(settings: Settings, name: str, stored: Mapping[str, Any]) -> None:
+    emit(settings, stored, ids=[name], human=lambda: say(f"{name} is stored, and in force."))
+
+
+def _verdict(settings: Settings, found: Mapping[str, Any], what: str) -> int:
+    """Print what a validation found; 1 where there are errors."""
+    problems = found.get("problems") or found.get("errors") or found.get("items") or []
+    valid = bool(found["valid"]) if "valid" in found else not problems
+
+    def human() -> None:
+        for problem in problems:
+            place = ":".join(str(problem[key]) for key in ("line", "column") if problem.get(key))
+            hint = f" (did you mean {problem['suggestion']!r}?)" if problem.get("suggestion") else ""
+            where = place or problem.get("path") or ""
+            say(plain(f"{what}:{where}: {problem.get('message')}{hint}"))
+        if valid:
+            say(f"{what} is valid.")
+
+    emit(settings, found, ids=[], human=human)
+    return 0 if valid else 1
+
+
+def _columns(key: str) -> list[Column]:
+    def state(one: Mapping[str, Any]) -> object:
+        status = one.get("status")
+        return status.get("state") if isinstance(status, Mapping) else status
+
+    def inner(field: str) -> Callable[[Mapping[str, Any]], object]:
+        def read(one: Mapping[str, Any]) -> object:
+            value = one.get("value") or one.get("spec") or one
+            return value.get(field) if isinstance(value, Mapping) else None
+
+        return read
+
+    return [
+        ("NAME", key),
+        ("STATE", state),
+        ("DRIVER", inner("driver")),
+        ("MODEL", inner("model")),
+        ("DESCRIPTION", inner("description")),
+    ]

@@ -1,0 +1,60 @@
+"""`kheish events`: what happened, and with --follow what happens."""
+
+from __future__ import annotations
+
+import click
+
+from kheish.cli.options import Settings, command, pass_settings
+from kheish.cli.output import as_yaml, paint, plain, say, when
+from kheish.cli.rendering import short_call, text_of
+from kheish.client.sse import Event
+
+
+@command()
+@click.option("--follow", "-f", "followed", is_flag=True, help="Go on with what happens, for ever.")
+@click.option("--after", type=click.IntRange(0), help="Begin after this event number (0: everything).")
+@click.option("--session", help="Only those of this session.")
+@click.option("--run", help="Only those of this run.")
+@click.option("--kind", help="Only those of this kind, such as tool.finished.")
+@pass_settings
+def events(
+    settings: Settings, followed: bool, after: int | None, session: str | None, run: str | None, kind: str | None
+) -> None:
+    """Print events, oldest first; with --follow and without --after, only new ones. JSON is one line for each."""
+    client = settings.client()
+    if followed:
+        found = client.events(after=after, session=session, run=run, kind=kind)
+    else:
+        found = client.past_events(after=after or 0, session=session, run=run, kind=kind)
+    try:
+        for event in found:
+            _show(settings, event)
+    except KeyboardInterrupt:
+        return
+
+
+def _show(settings: Settings, event: Event) -> None:
+    if settings.quiet:
+        if event.n is not None:
+            say(str(event.n))
+    elif settings.output == "json":
+        say(event.raw)
+    elif settings.output == "yaml":
+        import json
+
+        say("---\n" + as_yaml(json.loads(event.raw)))
+    elif not event.live:
+        where = f"{event.session or '-'}"
+        say(f"{event.n:>8}  {when(event.at)}  {paint(event.kind.ljust(20), bold=True)}  {where}  {plain(_gist(event))}")
+
+
+def _gist(event: Event) -> str:
+    """What the event says, in a few words."""
+    data = event.data
+    if data.get("tool"):
+        return short_call(data)
+    for name in ("text", "output", "content", "status", "reason", "error", "decision", "outcome", "path"):
+        if value := data.get(name):
+            said = value.get("message") if isinstance(value, dict) and "message" in value else text_of(value)
+            return str(said).strip().split("\n", 1)[0][:100]
+    return ""

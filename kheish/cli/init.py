@@ -1,0 +1,30 @@
+"""`kheish init [DIR]`: make a state root; needs no daemon."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from kheish.cli.options import Settings, command, pass_settings
+from kheish.cli.output import emit, say
+
+
+@command()
+@click.argument("folder", metavar="[DIR]", required=False)
+@pass_settings
+def init(settings: Settings, folder: str | None) -> None:
+    """Make a state root in DIR (~/kheish-state)."""
+    from kheish.store import template
+
+    # Not the nearest state root above, as elsewhere: `init` makes a new one.
+    named = folder or settings.state_root or os.environ.get("KHEISH_STATE_ROOT")
+    root = Path(named).expanduser().absolute() if named else Path.home() / "kheish-state"
+    template.init(root)
+    emit(
+        settings,
+        {"state_root": str(root)},
+        ids=[str(root)],
+        human=lambda: say(f"{root} is ready; serve it with `kheish serve --state-root {root}`."),
+    )

@@ -1,0 +1,73 @@
+"""`kheish log`: the state root's commits in plain words, newest first; from git itself where no daemon answers."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kheish.cli.options import Settings, command, pass_settings
+from kheish.cli.output import emit, paint, plain, say, when
+from kheish.errors import Unreachable
+from kheish.ids import stamp
+
+_FIELDS = ("commit", "at", "author", "message")
+#: fields and records end with characters that no message contains
+_FORMAT = "%H%x1f%aI%x1f%an%x1f%s%x1e"
+
+
+@command()
+@click.argument("session", required=False)
+@click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True, help="How many.")
+@click.option("--cursor", help="Where the next page begins.")
+@pass_settings
+def log(settings: Settings, session: str | None, limit: int, cursor: str | None) -> None:
+    """The state root's commits (or those of one SESSION), newest first, in plain words."""
+    try:
+        page: dict[str, Any] = {**settings.client().log(session=session, limit=limit, cursor=cursor)}
+    except Unreachable:
+        if settings.url or not (settings.root() / ".git").exists():
+            raise
+        page = {"items": from_git(settings.root(), session, limit), "next_cursor": None}
+        if settings.output == "table":
+            click.echo("The daemon is not reachable; this is what git has.", err=True)
+
+    def human() -> None:
+        for one in page["items"]:
+            by = paint(plain(f"({_author(one)})"), dim=True)
+            said = plain(str(one.get("message") or "").split("\n", 1)[0])
+            say(f"{paint(_commit(one)[:8], fg='yellow')}  {_at(one)}  {said}  {by}")
+        if page.get("next_cursor"):
+            click.echo(f"There are more: --cursor {page['next_cursor']}", err=True)
+
+    emit(settings, page, ids=[_commit(one) for one in page["items"]], human=human)
+
+
+def from_git(root: Path, session: str | None, limit: int) -> list[dict[str, str]]:
+    """The newest commits by the `git` command. Raises Unreachable where that cannot read them either."""
+    chosen = [f"--grep=^Kheish-Session: {session}$"] if session else []
+    words = ["git", "-C", str(root), "log", f"--max-count={limit}", f"--format={_FORMAT}", *chosen]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        said = (getattr(error, "stderr", None) or str(error)).strip().split("\n", 1)[0]
+        raise Unreachable(f"No daemon serves {root}, and git cannot read its log: {said}.") from error
+    records = [record.strip("\n").split("\x1f") for record in done.stdout.split("\x1e")]
+    return [dict(zip(_FIELDS, record, strict=True)) for record in records if len(record) == len(_FIELDS)]
+
+
+def _commit(one: dict[str, Any]) -> str:
+    return str(one.get("commit") or one.get("id") or "")
+
+
+def _author(one: dict[str, Any]) -> str:
+    author = one.get("author")
+    return str(author.get("name") if isinstance(author, dict) else author or "")
+
+
+def _at(one: dict[str, Any]) -> str:
+    """The commit's time, whether told as text or in seconds."""
+    seconds = one.get("time")
+    return when(stamp(seconds) if isinstance(seconds, (int, float)) else one.get("at") or seconds)

@@ -1,0 +1,157 @@
+"""`kheish`: the root of all commands. A command's module is imported when it is used, and errors end here."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kheish.cli.options import Group, Settings
+
+if TYPE_CHECKING:
+    from kheish.errors import KheishError
+
+#: name → (module, function, one line of help): enough to print the help without importing any of them
+COMMANDS = {
+    "init": ("init", "init", "Make a state root."),
+    "serve": ("serve", "serve", "Serve a state root: the daemon, in the foreground."),
+    "stop": ("stop", "stop", "Stop the daemon; what runs is finished or kept."),
+    "status": ("status", "status", "What the daemon does, and how it is."),
+    "doctor": ("doctor", "doctor", "Look for what is wrong with this machine and state root."),
+    "demo": ("demo", "demo", "See all of it in a minute, with a scripted model."),
+    "run": ("run", "run", "Give an agent a task."),
+    "runs": ("runs", "runs", "List, show, follow, cancel and retry runs."),
+    "sessions": ("sessions", "sessions", "List, show, create, end and interrupt sessions."),
+    "inbox": ("inbox", "inbox", "Everything that waits for a person."),
+    "approvals": ("approvals", "approvals", "List, show, allow and deny approvals."),
+    "questions": ("questions", "questions", "List, show, answer and decline questions."),
+    "routes": ("routes", "routes", "The ways to models."),
+    "personas": ("personas", "personas", "Instruction texts for sessions."),
+    "permissions": ("permissions", "permissions", "Explain what a tool call would meet."),
+    "events": ("events", "events", "What happened, and what happens."),
+    "log": ("log", "log", "The state root's commits, in plain words."),
+    "problems": ("problems", "problems", "What is wrong in files, with line and column."),
+    "config": ("config", "config", "The settings in force."),
+    "pause": ("pause", "pause", "Start no new step."),
+    "resume": ("pause", "resume", "Go on after a pause."),
+    "completion": ("completion", "completion", "Shell completion."),
+}  # fmt: skip
+
+
+class Root(Group):
+    """A group whose commands are imported on use: `kheish --help` may take 150 ms, all modules take more."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        from importlib import import_module
+
+        module, function, _ = COMMANDS[cmd_name]
+        found = getattr(import_module(f"kheish.cli.{module}"), function)
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"Did you mean `kheish {near[0]}`?" if near else "See `kheish --help`."
+            ctx.fail(f"There is no command {args[0]!r}. {hint}")
+        return super().resolve_command(ctx, args)
+
+
+def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            click.echo(f"kheish {version('kheish')}")
+        except PackageNotFoundError:
+            click.echo("kheish (run from its source, not installed)")
+        ctx.exit()
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version.")
+def cli() -> None:
+    """Kheish runs AI agents as durable services over a git repository of plain files."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code (`docs/cli`). This is the one place where errors become text."""
+    from kheish.errors import KheishError
+
+    words = list(sys.argv[1:] if args is None else args)
+    settings = Settings()
+    try:
+        code = cli.main(args=words, prog_name="kheish", standalone_mode=False, obj=settings)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except KheishError as error:
+        return report(error, settings)
+    except click.ClickException as error:
+        return _usage(error, settings.output == "json" or _wants_json(words))
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        return 130
+    except BrokenPipeError:
+        # Whoever read us (`| head`) has seen enough; the interpreter must not fail again when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def report(error: KheishError, settings: Settings) -> int:
+    """Say what went wrong on stderr, and return the exit code that stands for it."""
+    from kheish.cli.output import plain
+
+    if settings.output == "json":
+        from kheish.client.faults import as_problem
+
+        click.echo(json.dumps(as_problem(error), ensure_ascii=False), err=True)
+        return error.exit_code
+    click.echo(plain(f"kheish: {error.detail}"), err=True)
+    for fault in error.errors:
+        click.echo(plain(f"  {fault.path}: {fault.message}"), err=True)
+    return error.exit_code
+
+
+def _usage(error: click.ClickException, as_json: bool) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return 2
+    detail = error.format_message()
+    context = getattr(error, "ctx", None)
+    help_line = f" See `{context.command_path} --help`." if context and "--help" not in detail else ""
+    if as_json:
+        problem: dict[str, Any] = {
+            "type": "urn:kheish:error:usage", "title": "Usage", "status": 0, "detail": detail + help_line,
+            "code": "usage", "domain": "cli", "errors": [],
+        }  # fmt: skip
+        click.echo(json.dumps(problem, ensure_ascii=False), err=True)
+    else:
+        click.echo(f"kheish: {detail}{help_line}", err=True)
+    return 2
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    """True where the words ask for JSON, though they could not be parsed."""
+    return "--output=json" in words or ("--output", "json") in pairwise(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""Print answers: tables for people, JSON and YAML for programs, ids for pipes. Colour only on a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from kheish.cli.options import Settings
+
+Column = tuple[str, str | Callable[[Any], object]]
+
+# What a model or a tool wrote could move the cursor, or make a command read other than it is.
+_HIDDEN = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"}
+_HIDDEN |= {0x7F: "\u2421"} | dict.fromkeys((*range(128, 160), *range(8234, 8239), *range(8294, 8298)), "�")
+
+_STATUS = {
+    "completed": "green",
+    "allowed": "green",
+    "answered": "green",
+    "ok": "green",
+    "idle": "green",
+    "running": "cyan",
+    "busy": "cyan",
+    "queued": "blue",
+    "pending": "yellow",
+    "waiting_for_approval": "yellow",
+    "waiting_for_question": "yellow",
+    "warning": "yellow",
+    "failed": "red",
+    "error": "red",
+    "denied": "red",
+}
+
+
+def plain(text: object) -> str:
+    """`text` with every character that a terminal would obey made visible; line breaks and tabs stay."""
+    return str(text).replace("\r\n", "\n").translate(_HIDDEN)
+
+
+def coloured() -> bool:
+    """True on a terminal whose owner did not say NO_COLOR."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, **style: Any) -> str:
+    """`text` in colour where colour is wanted."""
+    return click.style(text, **style) if coloured() else text
+
+
+def say(text: str = "") -> None:
+    """One line to stdout, as it is."""
+    click.echo(text, color=coloured())
+
+
+def emit(settings: Settings, document: Any, *, ids: Iterable[str], human: Callable[[], None]) -> None:
+    """Print `document` as the options want it: ids, the API's JSON, YAML, or by `human()`."""
+    if settings.quiet:
+        for one in ids:
+            say(one)
+    elif settings.output == "json":
+        say(json.dumps(document, ensure_ascii=False, indent=2))
+    elif settings.output == "yaml":
+        say(as_yaml(document))
+    else:
+        human()
+
+
+def listing(settings: Settings, page: Mapping[str, Any], key: str, columns: Sequence[Column], none: str) -> None:
+    """Print one page of a list; `none` is what to say of an empty one."""
+    items = page["items"]
+
+    def human() -> None:
+        if not items:
+            return click.echo(none, err=True)
+        table(items, columns)
+        if page.get("next_cursor"):
+            click.echo(f"There are more: --cursor {page['next_cursor']}", err=True)
+        return None
+
+    emit(settings, page, ids=[str(item[key]) for item in items], human=human)
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
+    """Print rows under headings; on a terminal the last column is cut to its width."""
+    heads = [head for head, _ in columns]
+    cells = [[_cell(row, read) for _, read in columns] for row in rows]
+    widths = [max(len(head), *(len(line[i]) for line in cells)) for i, head in enumerate(heads)]
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+    last = max(room - sum(widths[:-1]) - 2 * (len(widths) - 1), 12)
+    say(paint("  ".join(head.ljust(width) for head, width in zip(heads, widths, strict=True)).rstrip(), bold=True))
+    for line in cells:
+        line[-1] = shorten(line[-1], last)
+        padded = [_toned(cell, cell.ljust(width)) for cell, width in zip(line, widths, strict=True)]
+        say("  ".join(padded).rstrip())
+
+
+def details(document: Mapping[str, Any]) -> None:
+    """Print one thing: a line for each field that says something."""
+    width = max((len(name) for name in document), default=0)
+    for name, value in document.items():
+        if value in (None, [], {}, ""):
+            continue
+        head = paint(name.ljust(width), bold=True)
+        if isinstance(value, (dict, list)):
+            text = "\n".join("  " + line for line in as_yaml(value).splitlines())
+            say(f"{head}\n{plain(text)}")
+        elif "\n" in str(value):
+            say(head + "\n" + "\n".join("  " + line for line in plain(value).splitlines()))
+        else:
+            say(f"{head}  {_toned(str(value), plain(_scalar(value)))}")
+
+
+def as_yaml(document: Any) -> str:
+    """A JSON value as YAML, in its own order, texts over several lines as blocks."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+    Dumper.add_representer(str, text)
+    dumped: str = yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=110)
+    return dumped.removesuffix("\n").removesuffix("\n...")
+
+
+def when(at: object) -> str:
+    """An event time, to the second."""
+    return str(at)[:19].replace("T", " ") if at else ""
+
+
+def shorten(text: str, room: int) -> str:
+    """The first line of `text`, cut to `room` characters."""
+    line = plain(text).strip().split("\n", 1)[0]
+    return line if len(line) <= room else line[: max(room - 1, 1)] + "…"
+
+
+def _cell(row: Mapping[str, Any], read: str | Callable[[Any], object]) -> str:
+    value = row.get(read) if isinstance(read, str) else read(row)
+    return "" if value is None else plain(_scalar(value)).replace("\n", " ")
+
+
+def _scalar(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _toned(cell: str, padded: str) -> str:
+    tone = _STATUS.get(cell)
+    return paint(padded, fg=tone) if tone else padded

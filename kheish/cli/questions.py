@@ -1,0 +1,114 @@
+"""`kheish questions`: list, show, answer, decline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kheish.cli import asking
+from kheish.cli.options import Settings, group, page_options, pass_settings
+from kheish.cli.output import Column, details, emit, listing, say, shorten, when
+from kheish.errors import Invalid
+
+if TYPE_CHECKING:
+    from kheish.client.shapes import Answer, Question
+
+COLUMNS: list[Column] = [
+    ("QUESTION", "question_id"),
+    ("SESSION", "session_id"),
+    ("STATUS", "status"),
+    ("ASKED", lambda question: when(question["asked_at"])),
+    ("TEXT", lambda question: "; ".join(shorten(one["text"], 80) for one in question["questions"])),
+]
+
+
+@group()
+def questions() -> None:
+    """List, show, answer and decline questions."""
+
+
+@questions.command("list")
+@click.option("--session", help="Only those of this session.")
+@click.option("--status", default="pending", show_default=True, help="Only those with this status, or: all.")
+@page_options
+@pass_settings
+def list_(settings: Settings, session: str | None, status: str, limit: int | None, cursor: str | None) -> None:
+    """List the questions that wait, newest first."""
+    page = settings.client().questions.list(
+        session=session, status=None if status == "all" else status, limit=limit, cursor=cursor
+    )
+    listing(settings, page, "question_id", COLUMNS, "No question waits.")
+
+
+@questions.command()
+@click.argument("question")
+@pass_settings
+def show(settings: Settings, question: str) -> None:
+    """Show the questions that are asked together, with their options."""
+    found = settings.client().questions.get(question)
+
+    def human() -> None:
+        for one in found["questions"]:
+            asking.show_question(one)
+        details({name: value for name, value in found.items() if name != "questions"})
+
+    emit(settings, found, ids=[question], human=human)
+
+
+@questions.command()
+@click.argument("question")
+@click.argument("answers", nargs=-1)
+@click.option("--text", "texts", multiple=True, metavar="[ID=]TEXT", help="An answer in your own words.")
+@pass_settings
+def answer(settings: Settings, question: str, answers: tuple[str, ...], texts: tuple[str, ...]) -> None:
+    """Answer all questions at once: `q1=a q2=b,c`, or just `a` where there is one. Options by id, number or label.
+
+    Without answers it asks on the terminal.
+    """
+    client = settings.client()
+    asked = client.questions.get(question)
+    if not answers and not texts:
+        if not asking.can_ask():
+            raise click.UsageError(f"Say the answers: kheish questions answer {question} {_example(asked)}.")
+        asking.question(client, asked)
+        answered = client.questions.get(question)
+    else:
+        answered = client.questions.answer(question, given(asked, answers, texts))
+    emit(settings, answered, ids=[question], human=lambda: say(f"{question} is {answered['status']}."))
+
+
+@questions.command()
+@click.argument("question")
+@click.option("--reason", help="Why; the model reads it.")
+@pass_settings
+def decline(settings: Settings, question: str, reason: str | None) -> None:
+    """Decline to answer; the model is told, and the run goes on."""
+    declined = settings.client().questions.decline(question, reason)
+    emit(settings, declined, ids=[question], human=lambda: say(f"{question} is {declined['status']}."))
+
+
+def given(asked: Question, answers: tuple[str, ...], texts: tuple[str, ...]) -> dict[str, Answer]:
+    """The answers that the words stand for, by the question's id. Raises Invalid."""
+    by_id = {one["id"]: one for one in asked["questions"]}
+    found: dict[str, Answer] = {}
+    for one in answers:
+        name, said = _named(one, by_id)
+        found[name] = asking.choose(by_id[name], said)
+    for one in texts:
+        name, said = _named(one, by_id)
+        found.setdefault(name, {"selected": [], "text": None})["text"] = said
+    return found
+
+
+def _named(word: str, by_id: dict[str, Any]) -> tuple[str, str]:
+    name, equals, said = word.partition("=")
+    if equals and name in by_id:
+        return name, said
+    if len(by_id) == 1:
+        return next(iter(by_id)), word
+    raise Invalid(f"Say which question {word!r} answers: write it as ID=ANSWER, with {', '.join(by_id)} as the id.")
+
+
+def _example(asked: Question) -> str:
+    return " ".join(f"{one['id']}={one['options'][0]['id'] if one['options'] else '…'}" for one in asked["questions"])

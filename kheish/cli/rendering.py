@@ -1,0 +1,231 @@
+"""Events of a run in, text for a terminal out: the agent's words, its tool calls, their results and diffs.
+
+It prints nothing and asks nobody, so that it can be tested with events alone. `words.py` has the streaming.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kheish.cli.output import paint, plain, shorten
+from kheish.cli.words import BROKEN_OFF, Words
+from kheish.client.sse import Event
+
+Data = Mapping[str, Any]
+#: a line and how it is painted
+Line = tuple[str, dict[str, Any]]
+
+_RESULT_LINES = 6
+_DIFF_LINES = 60
+_SHORT = 100
+_WIDE = 200
+#: the argument that says most about a call
+_TELLING = ("command", "path", "pattern", "url", "query", "content", "text")
+
+
+class Rendering:
+    """The picture of one followed run; `feed` returns what to print next, with its own line breaks."""
+
+    def __init__(self, paint: Callable[..., str] = paint) -> None:
+        self._paint = paint
+        self._words = Words()
+        self._line_open = False
+        self._calls: dict[str, str] = {}
+        self._last_call: str | None = None
+
+    def feed(self, event: Event) -> str:
+        """What to print for `event`; empty for one that says nothing to a person."""
+        match event.kind:
+            case "model.delta":
+                return self._delta(event.data)
+            case "model.responded":
+                out = self._inline(self._words.whole(event.data.get("turn"), text_of(event.data.get("text"))))
+                return out + self.fresh_line()
+            case "model.failed":
+                self._words.forget()
+        lines = self._of_call(event) or _LINES.get(event.kind, _silent)(event.data)
+        return self._block(lines)
+
+    def fresh_line(self) -> str:
+        """A line break where the last line is not ended yet."""
+        was_open, self._line_open = self._line_open, False
+        return "\n" if was_open else ""
+
+    def _delta(self, frame: Data) -> str:
+        broken = self._block([(BROKEN_OFF, {"dim": True})]) if self._words.breaks_off(frame) else ""
+        return broken + self._inline(self._words.delta(frame))
+
+    def _inline(self, text: str) -> str:
+        shown = plain(text)
+        if shown:
+            self._line_open = not shown.endswith("\n")
+            self._last_call = None
+        return shown
+
+    def _block(self, lines: list[Line]) -> str:
+        if not lines:
+            return ""
+        return self.fresh_line() + "".join(self._paint(plain(text), **style) + "\n" for text, style in lines)
+
+    def _of_call(self, event: Event) -> list[Line]:
+        call = str(event.data.get("call_id"))
+        if event.kind == "tool.started":
+            self._calls[call] = self._last_call = short_call(event.data)
+            return [(f"→ {self._last_call}", {"fg": "cyan"})]
+        if event.kind == "tool.finished":
+            head = self._calls.pop(call, str(event.data.get("tool")))
+            # Of parallel calls, say whose result this is.
+            whose: list[Line] = [] if head == self._last_call else [(f"← {head}", {"fg": "cyan"})]
+            self._last_call = None
+            return whose + _outcome(event.data)
+        return []
+
+
+def short_call(data: Data) -> str:
+    """A tool call in one line: `bash: python -m pytest -q`."""
+    arguments = data.get("arguments")
+    said = ""
+    if isinstance(arguments, Mapping) and not _spilled(arguments):
+        telling = next((arguments[name] for name in _TELLING if isinstance(arguments.get(name), str)), None)
+        said = telling if telling is not None else json.dumps(arguments, ensure_ascii=False) if arguments else ""
+    elif arguments:
+        said = text_of(arguments)
+    more = said.strip().count("\n")
+    short = shorten(said, _SHORT) + (f" (+{more} lines)" if more else "")
+    return f"{data.get('tool')}: {short}" if short else str(data.get("tool"))
+
+
+def text_of(value: Any) -> str:
+    """A text of an event: as it is, or the preview of one that was too large for its line."""
+    if _spilled(value):
+        spill = value.get("spill", value)
+        return f"{spill.get('preview', '')}\n… ({spill.get('bytes')} bytes in all, in spill/{spill.get('sha256')})"
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def diff_lines(diff: str, at_most: int = _DIFF_LINES) -> list[Line]:
+    """A unified diff, added lines green and removed ones red."""
+    return _first([("  " + line, _diff_style(line)) for line in diff.rstrip("\n").split("\n")], at_most)
+
+
+def _outcome(data: Data) -> list[Line]:
+    detail = data.get("detail") or {}
+    diff = detail.get("diff") if isinstance(detail, Mapping) else None
+    if diff and not data.get("is_error"):
+        return diff_lines(text_of(diff))
+    return _result(text_of(data.get("content")), {"fg": "red"} if data.get("is_error") else {"dim": True})
+
+
+def _result(content: str, style: dict[str, Any]) -> list[Line]:
+    lines = content.rstrip("\n").split("\n")
+    return _first(
+        [("  " + (line if len(line) <= _WIDE else line[:_WIDE] + "…"), style) for line in lines], _RESULT_LINES
+    )
+
+
+def _first(lines: list[Line], at_most: int) -> list[Line]:
+    more = len(lines) - at_most
+    rest: list[Line] = [(f"  … {more} more line{'s' if more > 1 else ''}", {"dim": True})] if more > 0 else []
+    return lines[:at_most] + rest
+
+
+def _diff_style(line: str) -> dict[str, Any]:
+    if line.startswith(("+++", "---")):
+        return {"bold": True}
+    return {"fg": {"+": "green", "-": "red", "@": "cyan"}[line[0]]} if line[:1] in tuple("+-@") else {}
+
+
+def _silent(_: Data) -> list[Line]:
+    return []
+
+
+def _failed(data: Data) -> list[Line]:
+    again = data.get("retry_in")
+    then = f"; asked again in {again:g} s" if isinstance(again, (int, float)) else ""
+    return [(f"! the model call failed: {_message(data.get('error'))}{then}", {"fg": "yellow"})]
+
+
+def _decided(data: Data) -> list[Line]:
+    if data.get("decision") != "deny":
+        return []
+    return [(f"✗ {data.get('tool')} is not allowed: {data.get('why')}", {"fg": "red"})]
+
+
+def _requested(data: Data) -> list[Line]:
+    return [(f"? asks to use {short_call(data)}", {"fg": "yellow"}), (f"  {data.get('why')}", {"dim": True})]
+
+
+def _resolved(data: Data) -> list[Line]:
+    outcome = str(data.get("outcome") or data.get("decision"))
+    reason = f": {data['reason']}" if data.get("reason") else ""
+    return [(f"  {outcome} by {data.get('by')}{reason}", {"fg": "green" if outcome.startswith("allow") else "red"})]
+
+
+def _asked(data: Data) -> list[Line]:
+    return [(f"? {one.get('text')}", {"fg": "yellow"}) for one in data.get("questions") or []]
+
+
+def _answered(data: Data) -> list[Line]:
+    if data.get("outcome") not in (None, "answered"):
+        return [(f"  {data.get('outcome')} by {data.get('by')}", {"fg": "red"})]
+    answers = data.get("answers") or {}
+    said = [
+        ", ".join([*(one.get("selected") or []), *([one["text"]] if one.get("text") else [])])
+        for one in answers.values()
+        if isinstance(one, Mapping)
+    ]
+    return [(f"  answered: {'; '.join(said)}", {"fg": "green"})]
+
+
+def _emitted(data: Data) -> list[Line]:
+    return [("» output", {"bold": True}), *_result(text_of(data.get("content")), {})]
+
+
+def _todo(data: Data) -> list[Line]:
+    marks = {"completed": "[x]", "in_progress": "[>]"}
+    return [
+        (f"  {marks.get(str(one.get('status')), '[ ]')} {one.get('content')}", {"dim": True})
+        for one in data.get("items") or []
+        if isinstance(one, Mapping)
+    ]
+
+
+def _nudged(data: Data) -> list[Line]:
+    return [(f"(told the model: {shorten(str(data.get('text')), _SHORT)})", {"dim": True})]
+
+
+def _compacted(_: Data) -> list[Line]:
+    return [("(earlier messages were summarised)", {"dim": True})]
+
+
+def _resumed(data: Data) -> list[Line]:
+    return [("(the daemon was restarted; the run goes on)", {"dim": True})] if data.get("reason") == "restart" else []
+
+
+_LINES: dict[str, Callable[[Data], list[Line]]] = {
+    "model.failed": _failed,
+    "permission.decided": _decided,
+    "approval.requested": _requested,
+    "approval.resolved": _resolved,
+    "question.asked": _asked,
+    "question.answered": _answered,
+    "output.emitted": _emitted,
+    "todo.written": _todo,
+    "run.nudged": _nudged,
+    "context.compacted": _compacted,
+    "run.resumed": _resumed,
+}
+
+
+def _spilled(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return False
+    return isinstance(value.get("spill"), Mapping) or {"sha256", "bytes", "preview"} == set(value)
+
+
+def _message(value: Any) -> str:
+    return str(value.get("message") or value.get("code")) if isinstance(value, Mapping) else text_of(value)

@@ -1,0 +1,102 @@
+"""`kheish runs`: list, show, follow, cancel, retry."""
+
+from __future__ import annotations
+
+import click
+
+from kheish.cli.options import Settings, group, page_options, pass_settings
+from kheish.cli.output import Column, details, emit, listing, say, shorten, when
+
+
+def _task(run: dict[str, dict[str, list[dict[str, object]]]]) -> str:
+    texts = [item.get("text") for item in (run.get("request") or {}).get("items") or []]
+    return shorten(" ".join(text for text in texts if isinstance(text, str)), 80)
+
+
+COLUMNS: list[Column] = [
+    ("RUN", "run_id"),
+    ("SESSION", "session_id"),
+    ("STATUS", "status"),
+    ("SUBMITTED", lambda run: when(run["submitted_at"])),
+    ("TASK", _task),
+]
+
+
+@group()
+def runs() -> None:
+    """List, show, follow, cancel and retry runs."""
+
+
+@runs.command("list")
+@click.option("--session", help="Only those of this session.")
+@click.option("--status", help="Only those with this status.")
+@page_options
+@pass_settings
+def list_(settings: Settings, session: str | None, status: str | None, limit: int | None, cursor: str | None) -> None:
+    """List runs, newest first."""
+    page = settings.client().runs.list(session=session, status=status, limit=limit, cursor=cursor)
+    listing(settings, page, "run_id", COLUMNS, 'There are no runs; start one with `kheish run SESSION "task"`.')
+
+
+@runs.command()
+@click.argument("run_id", metavar="RUN")
+@pass_settings
+def show(settings: Settings, run_id: str) -> None:
+    """Show one run."""
+    found = settings.client().runs.get(run_id)
+    emit(settings, found.data, ids=[found.run_id], human=lambda: details({**found.data}))
+
+
+@runs.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--after", type=click.IntRange(0), default=0, help="Leave out events up to this number.")
+@pass_settings
+def follow(settings: Settings, run_id: str, after: int) -> int:
+    """Watch a run from its beginning, and answer what it asks."""
+    from kheish.cli import following
+
+    client = settings.client()
+    return following.follow(settings, client, client.runs.get(run_id), after)
+
+
+@runs.command()
+@click.argument("run_ids", metavar="[RUN]...", nargs=-1)
+@click.option("--session", help="All unfinished runs of this session.")
+@click.option("--status", help="All runs with this status.")
+@click.option("--reason", help="Why, for the journal.")
+@pass_settings
+def cancel(
+    settings: Settings, run_ids: tuple[str, ...], session: str | None, status: str | None, reason: str | None
+) -> None:
+    """Cancel runs, by id or by filter."""
+    if bool(run_ids) == bool(session or status):
+        raise click.UsageError("Name runs, or choose them by --session and --status, not both.")
+    client = settings.client()
+    if not run_ids:
+        many = client.runs.cancel_many(session=session, status=status)
+        return emit(settings, many, ids=_ids(many), human=lambda: details(many))
+    for run_id in run_ids:
+        run = client.runs.cancel(run_id, reason)
+        emit(settings, run, ids=[run_id], human=lambda run=run: say(f"{run['run_id']} is {run['status']}."))  # type: ignore[misc]  # a lambda's default has no type
+    return None
+
+
+@runs.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--follow", "-f", "followed", is_flag=True, help="Watch the new run.")
+@click.option("--idempotency-key", metavar="KEY", help="The same key retries once.")
+@pass_settings
+def retry(settings: Settings, run_id: str, followed: bool, idempotency_key: str | None) -> int:
+    """Start a new run with the same task."""
+    from kheish.cli import following
+
+    client = settings.client()
+    started = client.runs.retry(run_id, idempotency_key=idempotency_key)
+    if followed:
+        return following.follow(settings, client, started)
+    return following.accepted(settings, started, waited=False)
+
+
+def _ids(many: dict[str, object]) -> list[str]:
+    items = many.get("items") or many.get("run_ids") or []
+    return [str(one["run_id"] if isinstance(one, dict) else one) for one in items] if isinstance(items, list) else []

@@ -1,0 +1,73 @@
+"""`kheish stop`: end the daemon of a state root, and wait until it has drained."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import click
+
+from kheish.cli.options import Settings, command, pass_settings
+from kheish.cli.output import emit, say
+
+
+@command()
+@click.option("--timeout", default="60s", show_default=True, help="How long to wait for its end.")
+@pass_settings
+def stop(settings: Settings, timeout: str) -> int:
+    """Stop the daemon: it starts no new step, finishes or keeps what runs, commits and ends."""
+    from kheish.client import finding
+    from kheish.ids import duration
+
+    try:
+        patience = duration(timeout)
+    except ValueError as error:
+        raise click.UsageError(f"--timeout: {error}.") from error
+    if settings.url:
+        raise click.UsageError("A daemon on another machine is stopped there; name the state root with --state-root.")
+    root = settings.root()
+    noted = finding.daemon_note(root)
+    pid = noted.get("pid") if noted else None
+    if not isinstance(pid, int) or not is_daemon(pid):
+        raise finding.unreachable(root)
+    os.kill(pid, signal.SIGTERM)
+    if not _ended(pid, patience):
+        click.echo(f"kheish: The daemon (pid {pid}) still drains after {timeout}; it ends by itself.", err=True)
+        return 1
+    emit(settings, {"pid": pid, "stopped": True}, ids=[str(pid)], human=lambda: say(f"Daemon {pid} has ended."))
+    return 0
+
+
+def is_daemon(pid: int) -> bool:
+    """False where the process is gone, or another has its number by now (daemon.json outlives a crash)."""
+    if pid <= 1 or not _lives(pid):
+        return False
+    try:
+        return b"kheish" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return True  # no /proc here; the number is all there is
+
+
+def _ended(pid: int, patience: float) -> bool:
+    until = time.monotonic() + patience
+    while _lives(pid):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        # One that has ended but whose parent has not noticed is no daemon any more.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):
+        return True

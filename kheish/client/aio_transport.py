@@ -1,0 +1,90 @@
+"""Requests and streams over httpx, for the asynchronous client: the twin of `transport.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from kheish.client import faults
+from kheish.client.calls import Call, Reply, answer
+from kheish.client.finding import Address
+from kheish.client.sse import SILENCE
+from kheish.client.transport import lost, request_headers
+
+if TYPE_CHECKING:
+    import httpx
+
+T = TypeVar("T")
+
+
+class AsyncTransport:
+    """Sends calls to the daemon that `find` finds; looks again when it is not where it was."""
+
+    def __init__(self, find: Callable[[], Address]) -> None:
+        import httpx
+
+        self._find = find
+        self._found: Address | None = None
+        # Proxies of the environment are for the world outside, not for a daemon next door.
+        self._http = httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(60.0))
+
+    async def address(self) -> Address:
+        """Where the daemon is. Raises Unreachable."""
+        if self._found is None:
+            self._found = await asyncio.to_thread(self._find)
+        return self._found
+
+    async def moved(self) -> bool:
+        """Look for the daemon again; True if it answers somewhere else now."""
+        before, self._found = self._found, None
+        return await self.address() != before
+
+    async def send(self, call: Call[T]) -> T:
+        """Send one call and read its answer. Raises the KheishError that the daemon answered with, or Unreachable."""
+        import httpx
+
+        try:
+            return answer(call, await self._exchange(call))
+        except httpx.ConnectError as error:
+            # Nothing was sent, so asking at the new address cannot do anything twice.
+            if not await self.moved():
+                raise lost(await self.address(), error) from error
+        try:
+            return answer(call, await self._exchange(call))
+        except httpx.ConnectError as error:
+            raise lost(await self.address(), error) from error
+
+    async def _exchange(self, call: Call[T]) -> Reply:
+        import httpx
+
+        address = await self.address()
+        headers = request_headers(address) | {**call.headers}
+        try:
+            response = await self._http.request(
+                call.method, address.url + call.path, content=call.body, headers=headers, timeout=call.patience
+            )
+        except httpx.ConnectError:
+            raise
+        except httpx.HTTPError as error:
+            raise lost(address, error) from error
+        return Reply(response.status_code, response.headers, response.content)
+
+    @contextlib.asynccontextmanager
+    async def stream(self, path: str) -> AsyncIterator[httpx.Response]:
+        """Open an event stream. Raises Unreachable, or the error that the daemon answered with."""
+        import httpx
+
+        address = await self.address()
+        headers = request_headers(address) | {"accept": "text/event-stream"}
+        try:
+            async with self._http.stream("GET", address.url + path, headers=headers, timeout=SILENCE) as response:
+                if response.status_code >= 400:
+                    raise faults.from_reply(response.status_code, await response.aread())
+                yield response
+        except httpx.HTTPError as error:
+            raise lost(address, error) from error
+
+    async def close(self) -> None:
+        await self._http.aclose()

@@ -1,0 +1,284 @@
+"""Every request that the client can make, as data: what to send and how to read the answer. No I/O here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote, urlencode
+
+from kheish.client import faults
+from kheish.client.shapes import (
+    Answer,
+    Approval,
+    FileProblem,
+    Json,
+    Page,
+    Question,
+    RunView,
+    Session,
+    SessionSettings,
+    Submission,
+)
+from kheish.errors import Unreachable
+
+T = TypeVar("T")
+Query = Mapping[str, object]
+YAML = "application/yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP answer; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A Definition as it is stored, byte for byte, and the ETag to send back with a change."""
+
+    text: str
+    etag: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One request; `read` turns its answer into what the caller gets. `patience` is in seconds."""
+
+    method: str
+    path: str
+    read: Callable[[Reply], T]
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    patience: float = 60.0
+
+
+def answer(call: Call[T], reply: Reply) -> T:
+    """What the answer means. Raises the KheishError that a problem document stands for."""
+    if reply.status >= 400:
+        raise faults.from_reply(reply.status, reply.body)
+    return call.read(reply)
+
+
+def _json(reply: Reply) -> Any:
+    try:
+        return json.loads(reply.body) if reply.body else None
+    except ValueError as error:
+        raise Unreachable("What answered sent no JSON; is it a Kheish daemon? See the address in --url.") from error
+
+
+def _nothing(_: Reply) -> None:
+    return None
+
+
+def _text(reply: Reply) -> Text:
+    return Text(reply.body.decode(), reply.headers.get("etag"))
+
+
+def path(*parts: str, query: Query | None = None) -> str:
+    """`/v1/…` with each part quoted, and the query parameters that are not None."""
+    where = "/v1/" + "/".join(quote(part, safe="") for part in parts)
+    given = {name: str(value) for name, value in (query or {}).items() if value is not None}
+    return f"{where}?{urlencode(given)}" if given else where
+
+
+def _get(*parts: str, query: Query | None = None) -> Call[Any]:
+    return Call("GET", path(*parts, query=query), _json)
+
+
+def _send(method: str, *parts: str, body: object = None, query: Query | None = None, **more: Any) -> Call[Any]:
+    content = json.dumps({} if body is None else body, ensure_ascii=False).encode()
+    headers = {"content-type": "application/json", **more.pop("headers", {})}
+    return Call(method, path(*parts, query=query), _json, content, headers, **more)
+
+
+def _given(**fields: object) -> dict[str, object]:
+    """The fields that the caller set; None stands for "not said"."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+# daemon
+
+
+def status() -> Call[Json]:
+    return _get("status")
+
+
+def problems() -> Call[Page[FileProblem]]:
+    return _get("problems")
+
+
+def config() -> Call[Json]:
+    return _get("config")
+
+
+def pause(route: str | None) -> Call[Json]:
+    return _send("POST", "pause", body=_given(route=route))
+
+
+def resume(route: str | None) -> Call[Json]:
+    return _send("POST", "resume", body=_given(route=route))
+
+
+def state_log(query: Query) -> Call[Page[Json]]:
+    return _get("state", "log", query=query)
+
+
+def permission(tool: str, arguments: Json, session: str | None) -> Call[Json]:
+    return _send("POST", "permissions", "check", body=_given(tool=tool, arguments=arguments, session_id=session))
+
+
+# sessions
+
+
+def session_create(session_id: str | None, settings: SessionSettings) -> Call[Session]:
+    return _send("POST", "sessions", body={**_given(session_id=session_id), **settings})
+
+
+def session_get(session_id: str) -> Call[Session]:
+    return _get("sessions", session_id)
+
+
+def session_list(query: Query) -> Call[Page[Session]]:
+    return _get("sessions", query=query)
+
+
+def session_patch(session_id: str, settings: SessionSettings) -> Call[Session]:
+    return _send("PATCH", "sessions", session_id, body=settings)
+
+
+def session_end(session_id: str, force: bool) -> Call[Session]:
+    return _send("POST", "sessions", session_id, "end", body={"force": True} if force else {})
+
+
+def session_interrupt(session_id: str) -> Call[Session]:
+    return _send("POST", "sessions", session_id, "interrupt")
+
+
+def session_journal(session_id: str, query: Query) -> Call[Page[Json]]:
+    return _get("sessions", session_id, "journal", query=query)
+
+
+# runs
+
+
+def run_start(
+    session: str, content: str | None, key: str | None, wait: str | None, submission: Submission
+) -> Call[RunView]:
+    return _send(
+        "POST",
+        "sessions",
+        session,
+        "runs",
+        body={**_given(content=content), **submission},
+        query={"wait": wait},
+        headers={"idempotency-key": key} if key else {},
+        patience=60.0 + _wait_seconds(wait),
+    )
+
+
+def _wait_seconds(wait: str | None) -> float:
+    """How much longer than usual the answer may take; what is no duration is the daemon's to refuse."""
+    from kheish.ids import duration
+
+    try:
+        return duration(wait) if wait else 0.0
+    except ValueError:
+        return 0.0
+
+
+def run_get(run_id: str) -> Call[RunView]:
+    return _get("runs", run_id)
+
+
+def run_list(query: Query) -> Call[Page[RunView]]:
+    return _get("runs", query=query)
+
+
+def run_cancel(run_id: str, reason: str | None) -> Call[RunView]:
+    return _send("POST", "runs", run_id, "cancel", body=_given(reason=reason))
+
+
+def run_cancel_many(filters: Query) -> Call[Json]:
+    return _send("POST", "runs", "cancel", body=_given(**filters))
+
+
+def run_retry(run_id: str, key: str | None) -> Call[RunView]:
+    return _send("POST", "runs", run_id, "retry", headers={"idempotency-key": key} if key else {})
+
+
+# approvals and questions
+
+
+def approval_list(query: Query) -> Call[Page[Approval]]:
+    return _get("approvals", query=query)
+
+
+def approval_get(approval_id: str) -> Call[Approval]:
+    return _get("approvals", approval_id)
+
+
+def approval_resolve(
+    approval_id: str, decision: str, reason: str | None, arguments: Json | None, remember: str | None
+) -> Call[Approval]:
+    body = _given(decision=decision, reason=reason, arguments=arguments, remember=remember)
+    return _send("POST", "approvals", approval_id, "resolve", body=body)
+
+
+def question_list(query: Query) -> Call[Page[Question]]:
+    return _get("questions", query=query)
+
+
+def question_get(question_id: str) -> Call[Question]:
+    return _get("questions", question_id)
+
+
+def question_answer(question_id: str, answers: Mapping[str, Answer]) -> Call[Question]:
+    return _send("POST", "questions", question_id, "answer", body={"answers": answers})
+
+
+def question_decline(question_id: str, reason: str | None) -> Call[Question]:
+    return _send("POST", "questions", question_id, "decline", body=_given(reason=reason))
+
+
+# definitions: a value is JSON, a str is the file's own text
+
+
+def definition_list(kind: str, query: Query) -> Call[Page[Json]]:
+    return _get(kind, query=query)
+
+
+def definition_get(kind: str, name: str) -> Call[Json]:
+    return _get(kind, name)
+
+
+def definition_text(kind: str, name: str) -> Call[Text]:
+    return Call("GET", path(kind, name), _text, headers={"accept": YAML})
+
+
+def definition_put(kind: str, name: str, content: Json | str, if_match: str | None) -> Call[Json]:
+    headers = {"if-match": if_match} if if_match else {}
+    return _define("PUT", path(kind, name), content, headers)
+
+
+def definition_validate(kind: str, content: Json | str, name: str | None) -> Call[Json]:
+    return _define("POST", path(kind, "validate", query={"id": name}), content, {})
+
+
+def _define(method: str, where: str, content: Json | str, headers: Mapping[str, str]) -> Call[Json]:
+    if isinstance(content, str):
+        return Call(method, where, _json, content.encode(), {"content-type": YAML, **headers})
+    body = json.dumps(content, ensure_ascii=False).encode()
+    return Call(method, where, _json, body, {"content-type": "application/json", **headers})
+
+
+def definition_delete(kind: str, name: str, if_match: str | None) -> Call[None]:
+    return Call("DELETE", path(kind, name), _nothing, headers={"if-match": if_match} if if_match else {})
+
+
+def definition_history(kind: str, name: str, query: Query) -> Call[Page[Json]]:
+    return _get(kind, name, "history", query=query)

@@ -1,0 +1,104 @@
+"""Find a daemon: the state root, its address and its token (`--url`, the environment, `.kheish/`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from kheish.errors import Invalid, Unreachable
+
+_LOOPBACK = re.compile(r"localhost|::1|127(\.\d{1,3}){3}")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a daemon answers, and with which token one asks it; `root` is None for one on another machine."""
+
+    url: str
+    token: str | None
+    root: Path | None
+
+
+def state_root(chosen: str | Path | None = None) -> Path:
+    """`chosen`, else KHEISH_STATE_ROOT, else the nearest parent folder with kheish.yaml, else ~/kheish-state."""
+    named = chosen or os.environ.get("KHEISH_STATE_ROOT")
+    if named:
+        return Path(named).expanduser().absolute()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "kheish.yaml").is_file():
+            return folder
+    return Path.home() / "kheish-state"
+
+
+def find(url: str | None = None, token: str | None = None, root: str | Path | None = None) -> Address:
+    """Where the daemon is, by what was said, then by the environment, then by the state root's `.kheish/`.
+
+    Raises Unreachable where no daemon has noted its address.
+    """
+    # A state root that was named outright beats a KHEISH_URL that is set for everything else.
+    named = url or (None if root else os.environ.get("KHEISH_URL"))
+    if named:
+        named = _checked(named)
+        local = state_root(root) if _is_loopback(named) else None
+        # The local admin token never goes to another machine.
+        return Address(named, token or _environment_token() or _local_token(local), None)
+    where = state_root(root)
+    noted = daemon_note(where)
+    address = noted.get("url") if noted else None
+    if not isinstance(address, str):
+        raise unreachable(where)
+    return Address(address.rstrip("/"), token or _environment_token() or _local_token(where), where)
+
+
+def daemon_note(root: Path) -> dict[str, object] | None:
+    """`.kheish/daemon.json` (`pid`, `url`, `started_at`, `version`), or None where there is none to be read."""
+    try:
+        noted = json.loads((root / ".kheish" / "daemon.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return noted if isinstance(noted, dict) else None
+
+
+def unreachable(root: Path) -> Unreachable:
+    """The error of a state root that nobody serves, with the command that would help."""
+    if not (root / "kheish.yaml").is_file() and not (root / "format.yaml").is_file():
+        return Unreachable(
+            f"{root} is not a state root; make one with `kheish init {root}`, or name it by --state-root."
+        )
+    return Unreachable(f"No daemon serves {root}; start one with `kheish serve --state-root {root}`.")
+
+
+def _checked(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Invalid(f"{url!r} is not an address of a daemon; write it as http://HOST:PORT.")
+    return url.rstrip("/")
+
+
+def _is_loopback(url: str) -> bool:
+    return _LOOPBACK.fullmatch(urlsplit(url).hostname or "") is not None
+
+
+def _environment_token() -> str | None:
+    if token := os.environ.get("KHEISH_TOKEN"):
+        return token.strip()
+    if file := os.environ.get("KHEISH_TOKEN_FILE"):
+        try:
+            return Path(file).expanduser().read_text().strip()
+        except OSError as error:
+            raise Invalid(f"KHEISH_TOKEN_FILE names {file}, which cannot be read: {error.strerror}.") from error
+    return None
+
+
+def _local_token(root: Path | None) -> str | None:
+    if root is None:
+        return None
+    try:
+        return (root / ".kheish" / "token").read_text().strip() or None
+    except OSError:
+        return None

@@ -1,0 +1,259 @@
+"""kheish.yaml: the settings of the process, their environment names, and where the state root is."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
+
+from kheish import ids
+from kheish.errors import Fault, Invalid
+
+PREFIX = "KHEISH_"
+FILE = "kheish.yaml"
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, str):
+        return ids.duration(value)
+    raise ValueError(f"{value!r} has no unit: write a duration such as 90s, 15m, 7d")
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        if seconds >= size and seconds % size == 0:
+            return f"{int(seconds // size)}{unit}"
+    return f"{seconds * 1000:g}ms"
+
+
+def _week(seconds: float) -> float:
+    if seconds < 604800:
+        raise ValueError("must be 7d at least")
+    return seconds
+
+
+def _address(text: str) -> str:
+    split_bind(text)
+    return text
+
+
+#: Written as people do (`90s`, `15m`, `7d`); seconds in memory
+Duration = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    PlainSerializer(_duration, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d|w)$"}),
+]
+
+
+def split_bind(text: str) -> tuple[str, int]:
+    """`127.0.0.1:4000`, `[::1]:0` as host and port. Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"{text!r} is not an address: write HOST:PORT, such as 127.0.0.1:4000")
+    return host, int(port)
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Commit(Settings):
+    """How git commits come behind the log."""
+
+    every: Duration = Field(
+        default="5s",
+        validate_default=True,
+        gt=0,
+        description="A commit is made at the latest this long after an entry.",
+    )
+
+
+class Edits(Settings):
+    """What happens with what people edit."""
+
+    commit: Literal["auto", "manual"] = Field(
+        default="auto", description="auto commits a valid edit within a second; manual leaves it to the person."
+    )
+
+
+class Concurrency(Settings):
+    """How many runs act at once."""
+
+    runs: int = Field(default=64, ge=1, description="Runs at once in the whole daemon.")
+    per_route: int | None = Field(
+        default=None, ge=1, description="Runs at once on one route; null is no limit of its own."
+    )
+
+
+class Limits(Settings):
+    """The widest limits of one run; a session or a request can only narrow them."""
+
+    turns: int = Field(default=500, ge=1, description="Model turns of one run.")
+    wall_time: Duration | None = Field(
+        default=None, description="How long one run may act, waiting for people not counted."
+    )
+    tokens: int | None = Field(default=None, ge=1, description="Input and output tokens of one run.")
+    cost_usd: float | None = Field(default=None, gt=0, description="US dollars of one run.")
+
+
+class Sandbox(Settings):
+    """How shell commands are confined."""
+
+    mode: Literal["required", "ask", "off"] = Field(
+        default="ask",
+        description="Without bubblewrap: required refuses shell calls, ask makes each ask, off runs them unconfined.",
+    )
+    read_only: list[str] = Field(default_factory=list, description="More folders that a confined command may read.")
+
+
+class Network(Settings):
+    """What the network guard lets through."""
+
+    allow: list[str] = Field(
+        default_factory=list, description="Private hosts or networks that agents may reach all the same."
+    )
+
+
+class Recovery(Settings):
+    """What a restart does with a call that may or may not have happened."""
+
+    ambiguous: Literal["ask", "fail", "retry"] = Field(
+        default="ask", description="ask puts a question, fail fails the run, retry runs the call again."
+    )
+
+
+class Backup(Settings):
+    """Where the state root is pushed to."""
+
+    remote: str | None = Field(default=None, description="The name of a git remote; null pushes nothing.")
+    every: Duration | None = Field(default=None, description="How often it is pushed; null only by command.")
+
+
+class Retention(Settings):
+    """How long is kept what is not history."""
+
+    idempotency: Annotated[Duration, AfterValidator(_week)] = Field(
+        default="7d", validate_default=True, description="Idempotency keys and receipts; 7d at least."
+    )
+    debug: Duration = Field(default="7d", validate_default=True, gt=0, description="Debug artifacts.")
+
+
+class Config(Settings):
+    """The settings of one daemon; every one is optional."""
+
+    bind: Annotated[str, AfterValidator(_address)] = Field(
+        default="127.0.0.1:4000", description="Address of the API as HOST:PORT; port 0 picks a free one."
+    )
+    allowed_hosts: list[str] = Field(
+        default_factory=list, description="Host names that requests may carry, besides loopback and bind."
+    )
+    workspace: str | None = Field(default=None, description="The folder where tools act, for sessions that name none.")
+    default_route: str | None = Field(default=None, description="The route of sessions that name none.")
+    durability: Literal["fsync", "os"] = Field(
+        default="fsync", description="os leaves writing to the operating system: for benchmarks only."
+    )
+    commit: Commit = Field(default_factory=Commit, description="How git commits come behind the log.")
+    edits: Edits = Field(default_factory=Edits, description="What happens with what people edit.")
+    concurrency: Concurrency = Field(default_factory=Concurrency, description="How many runs act at once.")
+    limits: Limits = Field(default_factory=Limits, description="The widest limits of one run.")
+    sandbox: Sandbox = Field(default_factory=Sandbox, description="How shell commands are confined.")
+    network: Network = Field(default_factory=Network, description="What the network guard lets through.")
+    recovery: Recovery = Field(default_factory=Recovery, description="What a restart does with an ambiguous call.")
+    backup: Backup = Field(default_factory=Backup, description="Where the state root is pushed to.")
+    retention: Retention = Field(default_factory=Retention, description="How long is kept what is not history.")
+    memory: bool = Field(default=True, description="Whether short records of earlier runs go into the prompt.")
+    debug: Literal["off", "redacted", "full"] = Field(
+        default="off", description="What is captured of model calls and hooks."
+    )
+    shutdown_grace: Duration = Field(
+        default="10s", validate_default=True, description="How long tools may go on after SIGTERM."
+    )
+
+
+def environment_names() -> dict[str, tuple[str, ...]]:
+    """Each setting's environment name with its path: `KHEISH_BACKUP__EVERY` is `("backup", "every")`."""
+    return {PREFIX + "__".join(path).upper(): path for path, _ in _leaves(Config, ())}
+
+
+def _leaves(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, field in model.model_fields.items():
+        kind: Any = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _leaves(kind, (*path, name))
+        else:
+            yield (*path, name), Annotated[kind, *(field.metadata or [None])]
+
+
+def apply_environment(config: Config, environ: Mapping[str, str]) -> Config:
+    """The config with each setting that the environment names; an empty variable counts as not set.
+
+    A list is written with commas (or as JSON). Raises Invalid with a fault for each variable that has a bad value or
+    looks like a setting and is none.
+    """
+    data = config.model_dump()
+    faults: list[Fault] = []
+    types = dict(_leaves(Config, ()))
+    names = environment_names()
+    for name, text in sorted(environ.items()):
+        if name in names and text:
+            path = names[name]
+            try:
+                _put(data, path, _typed(types[path], text))
+            except ValidationError as error:
+                faults.append(Fault(name, _reason(error)))
+        elif name not in names and "__" in name and name.startswith(PREFIX):
+            near = difflib.get_close_matches(name, names, n=1)
+            faults.append(Fault(name, "is no setting" + (f"; did you mean {near[0]}?" if near else "")))
+    if faults:
+        raise Invalid("; ".join(f"{fault.path}: {fault.message}" for fault in faults), errors=faults)
+    return Config.model_validate(data)
+
+
+def _typed(kind: Any, text: str) -> Any:
+    """The text as the setting's type, as the config file would write it."""
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+    inner = get_args(kind)[0]
+    if get_origin(inner) is list and not text.lstrip().startswith("["):
+        return adapter.validate_python([part.strip() for part in text.split(",") if part.strip()])
+    if get_origin(inner) is list:
+        return adapter.validate_json(text)
+    return adapter.dump_python(adapter.validate_python(text))
+
+
+def _put(data: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for key in path[:-1]:
+        data = data[key]
+    data[path[-1]] = value
+
+
+def _reason(error: ValidationError) -> str:
+    return "; ".join(str(item.get("ctx", {}).get("error") or item["msg"]) for item in error.errors())
+
+
+def find_state_root(explicit: str | Path | None, environ: Mapping[str, str], cwd: Path) -> Path:
+    """Where the state root is: as said, else `KHEISH_STATE_ROOT`, else the nearest folder upwards with kheish.yaml,
+    else `~/kheish-state`. Whether it is one is not checked."""
+    named = explicit or environ.get("KHEISH_STATE_ROOT")
+    if named:
+        return (cwd / Path(named).expanduser()).absolute()
+    for folder in (cwd, *cwd.parents):
+        if (folder / FILE).is_file():
+            return folder
+    return Path(environ.get("HOME") or Path.home()) / "kheish-state"

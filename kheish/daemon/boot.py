@@ -1,0 +1,194 @@
+"""Booting: the log is replayed, journals and index are brought up to it, and open work is found again.
+
+With a warm index neither Records nor journals are read, but those of sessions that the log names or that have open
+work: start-up costs what is open, not what there is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from kheish.domain import loading, runs
+from kheish.domain.state import State
+from kheish.domain.tables import BY_NAME
+from kheish.errors import Damaged
+from kheish.store import journal, wal
+from kheish.store.pipes import Child
+
+log = logging.getLogger(__name__)
+
+#: a root whose `.git/kheish` is new (a clone) goes on this far above what its commits name: numbers are never reused
+JUMP = 1_000_000
+BATCH = 200  # sessions read at a time
+
+
+@dataclass(slots=True)
+class Booted:
+    """What was found. `damaged` are (path, reason) of what cannot be read."""
+
+    next_n: int
+    groups: int
+    cut_bytes: int
+    damaged: list[tuple[str, str]] = field(default_factory=list)
+    resumed: int = 0
+
+
+async def recover(
+    root: Path, scribe: Child, git: Child, progress: Callable[[str], None]
+) -> tuple[Booted, dict[str, Any], wal.Recovered]:
+    """Read the log, start scribe and git worker, and find the next event number."""
+    folder = root / ".git" / "kheish" / "wal"
+    is_new = not folder.exists()
+    found = await asyncio.to_thread(wal.recover, folder)
+    await asyncio.gather(scribe.start(), git.start())
+    progress("reading the log")
+    before, last = await asyncio.gather(scribe.request("start"), git.request("last"))
+    committed = last["n"] if last else 0
+    high = max(found.last, before["n"] or 0, committed, await asyncio.to_thread(_noted, root))
+    next_n = high + 1 + (JUMP if is_new and committed else 0)
+    booted = Booted(next_n, len(found.groups), found.cut_bytes, [("", line) for line in found.damaged])
+    return booted, {**before, "last": last["commit"] if last else None}, found
+
+
+def _noted(root: Path) -> int:
+    try:
+        return int((root / ".git" / "kheish" / "n").read_text())
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
+def note(root: Path, n: int) -> None:
+    """Keep the highest event number where no git command reaches."""
+    path = root / ".git" / "kheish" / "n"
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(str(n))
+    temporary.replace(path)
+
+
+async def index(
+    root: Path,
+    scribe: Child,
+    git: Child,
+    before: dict[str, Any],
+    found: wal.Recovered,
+    booted: Booted,
+    progress: Callable[[str], None],
+) -> None:
+    """Bring the index up to journals: what the log names, what commits changed meanwhile, or all of it."""
+    known, n = before["commit"], before["n"] or 0
+    named = {where for group in found.groups for where, _ in group}
+    is_cold = known is None or n == 0
+    if not is_cold and known != before["last"]:
+        try:
+            changed = await git.request("changed_since", commit=known)
+            named |= {path.rsplit("/", 1)[0] for path in changed if path.endswith(".jsonl")}
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with that commit: read everything
+            log.warning("the index knows a commit that cannot be read (%s); it is made again", error)
+            is_cold = True
+    if is_cold:
+        named |= set(await asyncio.to_thread(_all_journals, root))
+        n = 0
+    sessions = sorted(where for where in named if where.startswith("sessions/"))
+    done = 0
+    for part in batched(sorted(named), BATCH):
+        wanted = [where for where in part if where in set(sessions)]
+        _, (rows, damaged) = await asyncio.gather(
+            scribe.request("reindex", journals=list(part)), asyncio.to_thread(_things, root, wanted, n)
+        )
+        booted.damaged += damaged
+        await scribe.request("things", things=rows)
+        done += len(part)
+        progress(f"reading journals into the index: {done} of {len(named)}")
+    if before["last"] and (is_cold or known != before["last"]):
+        scribe.send_nowait("committed", commit=before["last"])
+
+
+def _all_journals(root: Path) -> Iterable[str]:
+    found = [str(path.relative_to(root)) for path in root.glob("sessions/*/*/journal")]
+    streams = {path.parent for path in root.glob("journals/**/*.jsonl")}
+    return [*found, *(str(path.relative_to(root)) for path in streams)]
+
+
+def _things(root: Path, journals: Iterable[str], after_n: int) -> tuple[list[list[Any]], list[tuple[str, str]]]:
+    """Rows of the index for what changed in sessions after an event number."""
+    rows: list[list[Any]] = []
+    damaged: list[tuple[str, str]] = []
+    for where in journals:
+        path = where.removesuffix("/journal")
+        session_id = path.rsplit("/", 1)[1]
+        try:
+            _, found = loading.changes_after(root, session_id, path, after_n)
+        except Damaged as error:
+            damaged.append((where, error.detail))
+            continue
+        rows += [list(row) for row in _rows(session_id, found)]
+    return rows, damaged
+
+
+def _rows(session_id: str, found: dict[tuple[str, str], Any]) -> Iterator[tuple[Any, ...]]:
+    for (name, id), (n, value) in found.items():
+        noun = BY_NAME[name]
+        if value is not None and noun.view:
+            doc = orjson.dumps(noun.view(value)).decode()
+            yield name, id, session_id, noun.status(value), value.made, n, doc
+
+
+async def streams(state: State) -> None:
+    """Where the journals that belong to no session end."""
+    for name in ("daemon",):
+        end = await asyncio.to_thread(journal.tail, state.root / "journals" / name)
+        state.streams[name] = end.seq
+
+
+async def paused(state: State) -> None:
+    """What was paused when the daemon ended, is."""
+    kinds = ("daemon.paused", "daemon.resumed")
+    for _, kind, line in await asyncio.to_thread(state.index.stream, "journals/daemon", kinds):
+        route = orjson.loads(line)["data"]["route"]
+        if kind == "daemon.paused":
+            state.paused.add(route)
+        else:
+            state.paused.discard(route)
+
+
+async def open_work(state: State, booted: Booted, progress: Callable[[str], None]) -> None:
+    """Load the sessions whose runs were queued or running; those that wait for a person are loaded when answered."""
+    statuses = (runs.Status.QUEUED, runs.Status.RUNNING)
+    wanted = await asyncio.to_thread(state.index.sessions_with, "run", statuses)
+    for part in batched(wanted, BATCH):
+        found = await asyncio.to_thread(_load_all, state, part)
+        for loaded in found:
+            if isinstance(loaded, tuple):
+                booted.damaged.append(loaded)
+            else:
+                state.adopt(loaded)
+                booted.resumed += 1
+        progress(f"finding open work: {booted.resumed} of {len(wanted)} sessions")
+
+
+def _load_all(state: State, session_ids: Iterable[str]) -> list[loading.Partition | tuple[str, str]]:
+    found: list[loading.Partition | tuple[str, str]] = []
+    for session_id in session_ids:
+        doc = state.index.thing("session", session_id)
+        if doc is None:
+            continue
+        try:
+            found.append(loading.load(state.root, session_id, doc["path"]))
+        except Damaged as error:
+            found.append((f"{doc['path']}/journal", error.detail))
+    return found
+
+
+def batched(items: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
+    """Items in tuples of at most `size` (itertools has it from Python 3.12 on)."""
+    rest = iter(items)
+    while part := tuple(islice(rest, size)):
+        yield part

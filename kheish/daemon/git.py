@@ -1,0 +1,36 @@
+"""Questions to the git worker, as the API and the taking of definitions ask them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kheish.errors import NotFound
+from kheish.store.pipes import Child, unpack
+
+
+class Git:
+    """Reads the repository in the worker process."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+
+    async def log(self, limit: int, *, path: str | None = None, rev: str | None = None) -> Sequence[Mapping[str, Any]]:
+        """Commits newest first, from `rev` on, that changed `path`. Raises NotFound."""
+        found: list[dict[str, Any]] = await self._child.request(
+            "log", limit=limit, paths=[path] if path else [], rev=rev
+        )
+        return found
+
+    async def head(self) -> Mapping[str, Any]:
+        """Where the branch and the daemon's last commit are."""
+        found: dict[str, Any] = await self._child.request("head")
+        return found
+
+    async def committed(self, path: str) -> bytes | None:
+        """A file as the daemon's last commit has it; None where it has none."""
+        try:
+            found = await self._child.request("read", rev="refs/kheish/last", path=path)
+        except NotFound:
+            return None
+        return found["text"].encode() if "text" in found else unpack(found["content"])

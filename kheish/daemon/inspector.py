@@ -1,0 +1,63 @@
+"""What would happen: `permissions check`, and the digest of a call that a person edited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kheish.domain import permission_rules, permissions
+from kheish.domain.approvals import Approval
+from kheish.domain.permission_rules import ToolCall
+from kheish.domain.runs import BUDGET, Run
+from kheish.domain.sessions import Session
+from kheish.domain.state import State
+from kheish.errors import Fault, Invalid, NotFound
+from kheish.runtime import calls
+from kheish.runtime.agent import Agent
+from kheish.runtime.tools.arguments import parse_arguments, unknown_tool
+from kheish.runtime.tools.base import Tool, ToolError
+
+
+class Inspector:
+    """Knows tools and sandbox, which the API does not."""
+
+    def __init__(self, state: State, agent: Agent) -> None:
+        self._state = state
+        self._agent = agent
+
+    def _tool(self, name: str) -> Tool:
+        tool = self._agent.tools.get(name)
+        if tool is None:
+            raise NotFound(unknown_tool(name, self._agent.tools))
+        return tool
+
+    async def check(self, tool: str, arguments: Mapping[str, Any], session_id: str | None) -> Mapping[str, Any]:
+        """What a call would meet, and why. Raises NotFound for a tool or session that is not there."""
+        found = self._tool(tool)
+        mode, rules, workspace = self._state.definitions.permissions.mode, [], Path.cwd()
+        if session_id is not None:
+            await self._state.load(session_id)
+            settings = self._state.get(Session, session_id).settings
+            mode, rules = settings["permission_mode"], settings["permission_rules"]
+            workspace = Path(settings["workspace"] or ".")
+        verdict = await asyncio.to_thread(
+            permissions.decide,
+            ToolCall(tool=tool, effect=found.effect.value, arguments=arguments),
+            mode=mode,
+            scopes=permission_rules.scopes(self._state.definitions.permissions, rules),
+            sandbox=self._agent.sandbox(),
+            workspace=workspace,
+        )
+        return permissions.explain(verdict)
+
+    async def digest(self, approval: Approval, arguments: Mapping[str, Any]) -> str:
+        """The digest of an approval's call with other arguments. Raises Invalid where they do not fit the tool."""
+        if approval.tool == BUDGET:
+            raise Invalid("A budget question takes allow or deny, no other arguments.")
+        try:
+            parse_arguments(self._tool(approval.tool), dict(arguments))
+        except ToolError as error:
+            raise Invalid(str(error), errors=[Fault("/arguments", str(error))]) from error
+        return await calls.digest(self._state.get(Run, approval.run_id), approval.tool, arguments)

@@ -1,0 +1,124 @@
+"""What happens again and again, and what reacts: each a few lines that call a domain function."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from kheish import ids
+from kheish.daemon import boot
+from kheish.domain import approvals, events, questions
+from kheish.domain.encoding import Recorded
+from kheish.errors import KheishError
+from kheish.store.files import free_bytes
+
+if TYPE_CHECKING:
+    from kheish.daemon.wiring import Daemon
+
+log = logging.getLogger(__name__)
+
+LOW_SPACE = 64 * 1024 * 1024  # bytes: below this new work is refused, so that what runs can still be written down
+TICK = 1.0
+
+
+def entries(daemon: Daemon, batch: Sequence[Recorded]) -> None:
+    """After each durable batch: what was resumed goes on, and the worker looks for what can be taken."""
+    for item in batch:
+        match item.entry.event:
+            case events.DaemonResumed():
+                daemon.agent.gates.wake()
+    daemon.worker.look()
+
+
+def on_scribe(daemon: Daemon, notice: dict[str, Any]) -> None:
+    """What the scribe says unasked."""
+    match notice["notice"]:
+        case "journaled":
+            daemon.state.made_journaled(notice["n"])
+        case "restored":
+            put_back(daemon, notice["paths"])
+        case "damaged":
+            log.error("journal %s: %s", notice["journal"], notice["detail"])
+            daemon.problems.add("damaged_journal", notice["journal"], notice["detail"])
+        case "index_lost":
+            log.warning("the index was damaged (%s); it is made again at the next start", notice["detail"])
+            daemon.problems.add("index_lost", ".kheish/index.sqlite", "The index was damaged: restart the daemon.")
+        case "failed":
+            log.error("the scribe could not %s: %s", notice["op"], notice["error"])
+            daemon.problems.add("scribe_failed", "", f"{notice['op']}: {notice['error']['detail']}")
+
+
+def put_back(daemon: Daemon, paths: Sequence[str]) -> None:
+    """The daemon's files were changed by somebody, and are restored."""
+    if paths:
+        log.warning("put back: %s", ", ".join(paths[:10]))
+        daemon.state.append(events.FilesPutBack(paths=tuple(paths[:100])).on())
+
+
+def on_git(daemon: Daemon, answer: dict[str, Any]) -> None:
+    """What the committer notices: a hold, an error, files put back."""
+    daemon.facts.held = answer.get("held")
+    if answer.get("short"):
+        daemon.scribe.send_nowait("check", paths=answer["short"])
+    if answer.get("held"):
+        log.info("commits are held: %s", answer["held"])
+    if answer.get("error"):
+        log.error("commit: %s", answer["error"])
+        daemon.problems.add("commit_failed", "", str(answer["error"]))
+    if answer.get("put_back"):
+        put_back(daemon, answer["put_back"])
+
+
+def committed(daemon: Daemon, n: int, commit: str) -> None:
+    """A commit was made."""
+    daemon.facts.commit, daemon.facts.committed_n, daemon.facts.held = commit, n, None
+    daemon.problems.clear("commit_failed")
+    daemon.pipeline.committed(n, commit)
+
+
+def changed(daemon: Daemon, paths: frozenset[str]) -> None:
+    """A person's files have settled."""
+    task = asyncio.get_running_loop().create_task(_take(daemon, paths))
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+
+
+_tasks: set[asyncio.Task[None]] = set()
+
+
+async def _take(daemon: Daemon, paths: frozenset[str]) -> None:
+    try:
+        await daemon.answers.take(frozenset(path for path in paths if path.startswith("pending/")))
+        await daemon.taking.take(frozenset(path for path in paths if not path.startswith("pending/")))
+    except KheishError as error:
+        log.error("what was edited could not be taken up: %s", error.detail)
+
+
+async def keep_time(daemon: Daemon) -> None:
+    """Every second: what has waited too long expires; disk space is watched; processes that ended start again."""
+    while True:
+        await asyncio.sleep(TICK)
+        state = daemon.state
+        now = ids.stamp(state.clock())
+        approvals.expire(state, now)
+        questions.expire(state, now)
+        free = await asyncio.to_thread(free_bytes, state.root)
+        state.low_space = (
+            f"Only {free // 1024**2} MiB are free where the state root is; new work is refused below "
+            f"{LOW_SPACE // 1024**2} MiB. Free some space."
+            if free < LOW_SPACE
+            else None
+        )
+        if not daemon.scribe.alive:
+            await revive(daemon)
+        await asyncio.to_thread(boot.note, state.root, state.durable_n)
+
+
+async def revive(daemon: Daemon) -> None:
+    """The scribe was killed: a new one finds in the log what the old one has not done."""
+    log.warning("the scribe ended; it is started again")
+    await daemon.scribe.respawn()
+    await daemon.scribe.request("start")
+    daemon.state.made_journaled(daemon.state.durable_n)

@@ -1,0 +1,256 @@
+"""What follows each batch of the log: barriers open, listeners hear, the scribe writes, the next cut grows.
+
+One function call down (`submit`), facts up (`take`), always on the event loop; nothing here blocks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from kheish.domain import encoding, events
+from kheish.domain.encoding import Recorded
+from kheish.domain.runs import Run
+from kheish.domain.state import Change, State
+from kheish.domain.tables import BY_NAME
+from kheish.store.bus import Bus, Frame
+from kheish.store.committer import Committer, Cut, message
+from kheish.store.pipes import Child, ChildGone
+from kheish.store.wal import Group, Log
+
+log = logging.getLogger(__name__)
+
+HEADLINES = 64
+TRAILERS = 20
+#: events after which a commit is made at once, where it is quiet
+URGENT = (
+    events.RunCompleted,
+    events.RunFailed,
+    events.RunCancelled,
+    events.RunInterrupted,
+    events.RunWaiting,
+    events.DefinitionChanged,
+    events.SessionCreated,
+    events.SessionEnded,
+    events.ApprovalResolved,
+    events.QuestionAnswered,
+)
+_VERBS: dict[type[events.Event], str] = {
+    events.RunCompleted: "run completed",
+    events.RunFailed: "run failed",
+    events.RunCancelled: "run cancelled",
+    events.RunInterrupted: "run interrupted",
+    events.RunWaiting: "run waits",
+}
+
+
+@dataclass(slots=True)
+class Dirty:
+    """What the next cut will hold."""
+
+    first: int = 0
+    records: dict[tuple[str, str], Change] = field(default_factory=dict)
+    spills: list[str] = field(default_factory=list)
+    headlines: list[str] = field(default_factory=list)
+    sessions: dict[str, None] = field(default_factory=dict)
+    runs: dict[str, None] = field(default_factory=dict)
+    actors: dict[str, None] = field(default_factory=dict)
+    edits: dict[str, None] = field(default_factory=dict)
+
+
+class Pipeline:
+    """Joins the log, the state, the bus, the scribe and the committer."""
+
+    def __init__(self, state: State, bus: Bus, log: Log, scribe: Child) -> None:
+        self._state = state
+        self._bus = bus
+        self._log = log
+        self._scribe = scribe
+        self._dirty = Dirty()
+        self.committer: Committer | None = None
+        self.on_entries: list[Callable[[Sequence[Recorded]], None]] = []
+        self.on_index_lost: Callable[[], None] = lambda: None
+
+    # --- after each batch ---------------------------------------------------------------------------------------------
+
+    def take(self, groups: Sequence[Group], text: bytes) -> None:
+        """A batch is on disk."""
+        entries, changes = self._state.made_durable(groups[-1].last)
+        self._bus.publish([_frame(item) for item in entries])
+        self._send("apply", text=text.decode(), things=[_row(change) for change in changes])
+        self._grow(entries, changes)
+        for listener in self.on_entries:
+            listener(entries)
+
+    def _send(self, op: str, **payload: Any) -> None:
+        try:
+            self._scribe.send_nowait(op, **payload)
+        except ChildGone:
+            log.error("the scribe is gone; it is started again")
+
+    def _grow(self, entries: Sequence[Recorded], changes: Sequence[Change]) -> None:
+        dirty, urgent = self._dirty, False
+        for item in entries:
+            entry = item.entry
+            dirty.first = dirty.first or entry.n
+            dirty.spills += [path for path, _ in item.spills]
+            if entry.session:
+                dirty.sessions[entry.session] = None
+            if entry.run:
+                dirty.runs[entry.run] = None
+            if type(entry.event) in URGENT:
+                urgent = True
+                dirty.actors[entry.actor] = None
+                if len(dirty.headlines) < HEADLINES and (line := self._headline(item)):
+                    dirty.headlines.append(line)
+        for change in changes:
+            if change.noun.record:
+                dirty.records[change.noun.name, change.id] = change
+        if self.committer and entries:
+            self.committer.touch(now=urgent)
+
+    def _headline(self, item: Recorded) -> str | None:
+        """What happened, in words for `git log`."""
+        entry = item.entry
+        match entry.event:
+            case events.SessionCreated():
+                return f"session created: {entry.session}"
+            case events.SessionEnded():
+                return f"session ended: {entry.session}"
+            case events.DefinitionChanged(path=path, change=change):
+                return f"{change}: {path}"
+            case events.ApprovalResolved(outcome=outcome):
+                return f"approval {outcome}: {entry.session}"
+            case events.QuestionAnswered(outcome=outcome):
+                return f"question {outcome}: {entry.session}"
+            case event:
+                doing = _VERBS.get(type(event))
+                if isinstance(event, events.RunWaiting):
+                    doing = f"run {event.status.replace('_', ' ')}"
+                return f'{doing}: {entry.session} "{self._asked(entry.run)}"' if doing else None
+
+    def _asked(self, run_id: str | None) -> str:
+        run = self._state.find(Run, run_id) if run_id else None
+        text = next((item.text for item in run.request.items if isinstance(item.text, str)), "") if run else ""
+        line = " ".join(text.split())
+        return line if len(line) <= 72 else f"{line[:71]}…"
+
+    # --- edits and put-backs ------------------------------------------------------------------------------------------
+
+    def edited(self, paths: Sequence[str]) -> None:
+        """A person's files that are valid (or gone): the next commit has them."""
+        for path in paths:
+            self._dirty.edits[path] = None
+        if self.committer:
+            self.committer.touch(now=True)
+
+    def rewrite(self, noun: str, id: str) -> None:
+        """A pending file that somebody removed is written again with the next cut."""
+        kind = BY_NAME[noun]
+        value: Any = self._state.find(kind.cls, id)
+        if value is not None:
+            part = self._state.sessions[value.session_id]
+            change = Change(value.n, kind, id, part.session_id, part.path, value)
+            self._dirty.records[noun, id] = change
+            if self.committer:
+                self.committer.touch(now=True)
+
+    # --- cuts ---------------------------------------------------------------------------------------------------------
+
+    async def gather(self) -> Cut | None:
+        """The next cut: all entries that are durable now, with Records as of then.
+
+        `take` folds nothing that is not durable into `dirty`, and the scribe has been sent exactly these entries, so
+        that its answer to a `cut` that is sent in this same moment is of the same N.
+        """
+        dirty, n_to = self._dirty, self._state.durable_n
+        if not dirty.first and not dirty.edits and not dirty.records:
+            return None
+        self._dirty = Dirty()
+        try:
+            answer = await self._scribe.request("cut")
+        except ChildGone:
+            self._give_back(dirty)
+            raise
+        records = [(f"{change.path}/{_record(change)}", _document(change)) for change in dirty.records.values()]
+        return Cut(
+            n_from=dirty.first or n_to,
+            n_to=n_to,
+            message=message(dirty.headlines, sessions=len(dirty.sessions), runs=len(dirty.runs)) if dirty.first else "",
+            trailers=_trailers(dirty),
+            journals=answer["journals"],
+            records=records,
+            pending=[_pending(change) for change in dirty.records.values() if change.noun.pending],
+            edits=list(dirty.edits),
+            spills=dirty.spills,
+        )
+
+    def _give_back(self, dirty: Dirty) -> None:
+        now = self._dirty
+        now.first = dirty.first or now.first
+        now.records = {**dirty.records, **now.records}
+        now.spills = [*dirty.spills, *now.spills]
+        for name in ("sessions", "runs", "actors", "edits"):
+            setattr(now, name, {**getattr(dirty, name), **getattr(now, name)})
+        now.headlines = [*dirty.headlines, *now.headlines][:HEADLINES]
+
+    def committed(self, n_to: int, commit: str) -> None:
+        """A commit holds everything up to `n_to`."""
+        self._log.drop(n_to)
+        self._send("committed", commit=commit)
+
+
+def _frame(item: Recorded) -> Frame:
+    entry = item.entry
+    return Frame(entry.n, entry.event.kind, entry.session, entry.run, item.line)
+
+
+def _row(change: Change) -> list[Any]:
+    value = change.value
+    status = change.noun.status(value)
+    doc = orjson.dumps(change.noun.view(value)).decode() if change.noun.view else "{}"
+    return [change.noun.name, change.id, change.session, status, value.made, change.n, doc]
+
+
+def _record(change: Change) -> str:
+    assert change.noun.record is not None
+    return change.noun.record(change.value)
+
+
+def _document(change: Change) -> dict[str, Any]:
+    assert change.noun.view is not None
+    found: dict[str, Any] = encoding.plain(change.noun.view(change.value))
+    return found
+
+
+def _pending(change: Change) -> tuple[str, Literal["approval", "question"], dict[str, Any] | None]:
+    kind: Literal["approval", "question"] = "approval" if change.noun.name == "approval" else "question"
+    is_open = change.value.status == "pending"
+    return f"pending/{change.noun.pending}/{change.id}.yaml", kind, _document(change) if is_open else None
+
+
+def _trailers(dirty: Dirty) -> dict[str, list[str]]:
+    named = {"Kheish-Session": dirty.sessions, "Kheish-Run": dirty.runs, "Kheish-Actor": dirty.actors}
+    return {name: list(values)[:TRAILERS] for name, values in named.items() if values}
+
+
+def child(module: str, root: Path, **options: Any) -> Child:
+    """A child process that runs a module of ours on the state root."""
+    return Child([sys.executable, "-m", module, str(root)], **options)
+
+
+def on_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., None]) -> Callable[..., None]:
+    """`function`, to be called from another thread; after the loop is closed, nothing."""
+
+    def call(*args: Any) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(function, *args)
+
+    return call

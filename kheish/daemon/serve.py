@@ -1,0 +1,216 @@
+"""Serving, in the order of time: start, serve, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import uvicorn
+
+from kheish import ids, resources
+from kheish.api import app
+from kheish.config import Config, apply_environment, split_bind
+from kheish.daemon import boot, loops, wiring
+from kheish.daemon.wiring import Daemon
+from kheish.domain import events
+from kheish.errors import AddressInUse, Invalid
+from kheish.runtime.drivers import registry
+from kheish.store import definitions, files, template
+from kheish.store.lock import RootLock
+
+log = logging.getLogger(__name__)
+
+
+def run(root: Path, *, bind: str | None = None, workspace: Path | None = None, allow_bypass: bool = False) -> int:
+    """Serve a state root until SIGTERM or SIGINT; returns the exit code. Raises KheishError where it cannot start."""
+    _log_to_stderr()
+    root = root.resolve()
+    template.open_root(root)
+    config = _config(root)
+    host, port = split_bind(bind or config.bind)
+    # The log's thread must not wait 5 ms for the interpreter while the loop is busy: every answer waits for it.
+    sys.setswitchinterval(0.0005)
+    with RootLock(root), _listen(host, port) as listening:
+        import uvloop
+
+        return uvloop.run(_serve(root, config, listening, workspace, allow_bypass))
+
+
+def _config(root: Path) -> Config:
+    """kheish.yaml with the environment over it. Raises Invalid where it cannot be read: a daemon needs an address."""
+    path = root / "kheish.yaml"
+    found = Config()
+    if path.exists():
+        parsed = definitions.parse(Config, path.read_bytes(), "kheish.yaml")
+        if parsed.value is not None:
+            found = parsed.value
+    return apply_environment(found, os.environ)
+
+
+@contextlib.contextmanager
+def _listen(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, port))
+        except OSError as error:
+            raise AddressInUse(
+                f"The address {host}:{port} cannot be used ({error.strerror}). Is another daemon running there? Choose "
+                "another with --bind HOST:PORT; port 0 picks a free one."
+            ) from error
+        listening.listen(2048)
+        yield listening
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, but signals are ours: the daemon drains before its connections close."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _serve(
+    root: Path, config: Config, listening: socket.socket, workspace: Path | None, allow_bypass: bool
+) -> int:
+    daemon = wiring.make(root, config, workspace=workspace, allow_bypass=allow_bypass)
+    host, port = listening.getsockname()[:2]
+    daemon.facts.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    server = _Server(
+        uvicorn.Config(
+            app.build(daemon.parts),
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=3,
+            server_header=False,
+            backlog=2048,
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    background: list[asyncio.Task[None]] = []
+    try:
+        background = await start(daemon)
+        _announce(root, daemon)
+        await _until_stopped(daemon, stopping, [serving, *background])
+        return 1 if daemon.failed.is_set() else 0
+    finally:
+        await stop(daemon, background)
+        server.should_exit = True
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+        (root / ".kheish" / "daemon.json").unlink(missing_ok=True)
+
+
+async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
+    """Replay the log, find open work, take up definitions, and begin to act."""
+    state, facts = daemon.state, daemon.facts
+
+    def progress(what: str) -> None:
+        facts.starting = f"The daemon is starting: {what}."
+
+    booted, before, found = await boot.recover(state.root, daemon.scribe, daemon.git, progress)
+    state.n = state.durable_n = state.journaled_n = booted.next_n - 1
+    await boot.index(state.root, daemon.scribe, daemon.git, before, found, booted, progress)
+    await boot.streams(state)
+    await boot.paused(state)
+    daemon.log.open(booted.next_n)
+    await daemon.watcher.start()
+    await daemon.taking.start()
+    await boot.open_work(state, booted, progress)
+    for where, reason in booted.damaged:
+        daemon.problems.add("damaged_journal", where, reason)
+    facts.recovered, facts.resumed, facts.watching = booted.groups, booted.resumed, daemon.watcher.mode
+    daemon.pipeline.on_entries.append(lambda batch: loops.entries(daemon, batch))
+    daemon.committer.start()
+    started = events.DaemonStarted(
+        version=resources.version(), recovered=booted.groups, repaired_bytes=booted.cut_bytes
+    )
+    state.append(started.on())
+    await state.durable()
+    gc.collect()
+    gc.freeze()  # what is there now stays: collections need not look at it again
+    facts.starting = None
+    daemon.worker.look()
+    return [asyncio.create_task(loops.keep_time(daemon))]
+
+
+def _announce(root: Path, daemon: Daemon) -> None:
+    """Say where the daemon is: to other processes by a file, to whoever started it by one line."""
+    about = {
+        "pid": os.getpid(),
+        "url": daemon.facts.url,
+        "started_at": daemon.facts.started_at,
+        "version": resources.version(),
+    }
+    files.atomic_write(root / ".kheish" / "daemon.json", orjson.dumps(about), fsync=False)
+    print(f"kheish ready {daemon.facts.url}", flush=True)  # noqa: T201 - the line that shapes.md promises
+
+
+async def _until_stopped(daemon: Daemon, stopping: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
+    """Until a signal, a failed log, or the end of a task that must not end."""
+    waits = [asyncio.create_task(stopping.wait()), asyncio.create_task(daemon.failed.wait())]
+    done, _ = await asyncio.wait([*waits, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    for task in done:
+        if task not in waits and task.exception() is not None:
+            log.critical("a task of the daemon ended", exc_info=task.exception())
+            daemon.failed.set()
+
+
+async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
+    """Drain: no new step, streams end, tools get their grace, a last commit is made."""
+    log.info("stopping")
+    daemon.facts.starting = "The daemon is stopping."
+    daemon.parts.closing.begin()
+    await daemon.worker.drain(daemon.state.definitions.config.shutdown_grace)
+    for task in background:
+        task.cancel()
+    await asyncio.gather(*background, return_exceptions=True)
+    await daemon.watcher.stop()
+    if not daemon.failed.is_set() and daemon.log.is_open:
+        daemon.state.append(events.DaemonStopped(reason="asked").on())
+        await daemon.state.durable()
+        if not await daemon.committer.flush():
+            log.warning("the last commit could not be made; the log has what it lacks")
+    await daemon.committer.close()
+    daemon.log.close()
+    await daemon.scribe.close()
+    await daemon.git.close()
+    await registry.close_all()
+    daemon.agent.jobs.close()
+    boot.note(daemon.state.root, daemon.state.durable_n)
+
+
+class _Formatter(logging.Formatter):
+    """Times as everywhere else: RFC 3339 in UTC."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
+        return ids.stamp(record.created)
+
+
+def _log_to_stderr() -> None:
+    level = os.environ.get("KHEISH_LOG", "info").upper()
+    if level not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
+        raise Invalid(f"KHEISH_LOG is {level.lower()!r}; write debug, info, warning, error or critical.")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
+    for name in ("uvicorn.error", "httpx", "httpcore", "openai"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))

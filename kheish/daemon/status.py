@@ -1,0 +1,63 @@
+"""What the daemon says of itself: `GET /v1/status`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kheish import ids, resources
+from kheish.domain.state import State
+from kheish.jobs.sandbox import Probe
+from kheish.store.template import Format
+
+
+@dataclass(slots=True)
+class Facts:
+    """What changes while the daemon runs, and no table has."""
+
+    format: Format
+    sandbox: Probe
+    url: str = ""
+    started_at: str = field(default_factory=ids.now)
+    started: float = field(default_factory=time.monotonic)
+    starting: str | None = "starting"
+    commit: str | None = None
+    committed_n: int = 0
+    held: str | None = None
+    watching: str = "off"
+    recovered: int = 0
+    resumed: int = 0
+
+
+def view(state: State, facts: Facts, *, driving: int, problems: int) -> Mapping[str, Any]:
+    """The answer."""
+    config = state.definitions.config
+    return {
+        "version": resources.version(),
+        "pid": os.getpid(),
+        "url": facts.url,
+        "state_root": str(state.root),
+        "root_id": facts.format.root_id,
+        "started_at": facts.started_at,
+        "uptime_seconds": round(time.monotonic() - facts.started, 1),
+        "status": "starting" if facts.starting else "paused" if None in state.paused else "serving",
+        "paused": {"everything": None in state.paused, "routes": sorted(one for one in state.paused if one)},
+        "runs": {"running": driving, "limit": config.concurrency.runs},
+        "sessions_loaded": len(state.sessions),
+        "events": {"newest": state.n, "durable": state.durable_n, "journaled": state.journaled_n},
+        "git": {"commit": facts.commit, "committed_n": facts.committed_n, "held": facts.held},
+        "durability": config.durability,
+        "sandbox": {
+            "mode": config.sandbox.mode,
+            "available": facts.sandbox.available,
+            "why": facts.sandbox.why,
+        },
+        "watching": facts.watching,
+        "recovered_groups": facts.recovered,
+        "resumed_sessions": facts.resumed,
+        "low_space": state.low_space,
+        "problems": problems,
+    }

@@ -1,0 +1,119 @@
+"""Budgets: what was spent, by session, route and day; and whether one more model call fits the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from kheish import ids
+from kheish.domain import events
+from kheish.domain.events import Entry, changed, frozen
+from kheish.domain.runs import Run
+from kheish.domain.sessions import Session
+
+if TYPE_CHECKING:
+    from kheish.domain.state import State
+
+
+@frozen
+class Spend:
+    """What one session spent on one route on one UTC day."""
+
+    spend_id: str
+    session_id: str
+    route: str
+    day: str
+    made: int
+    n: int
+    model_calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cost_usd: float | None = None
+
+
+FOLDED = (events.ModelResponded, events.ContextCompacted)
+
+
+def fold(table: dict[str, Spend], entry: Entry) -> Iterable[str]:
+    """Take one entry in; returns the ids that changed."""
+    assert entry.session is not None
+    event = entry.event
+    if not isinstance(event, events.ModelResponded | events.ContextCompacted):
+        return ()
+    route = event.route if isinstance(event, events.ModelResponded) else "compaction"
+    day = ids.day(entry.at)
+    id = f"{entry.session}/{day}/{route}"
+    old = table.get(id) or Spend(spend_id=id, session_id=entry.session, route=route, day=day, made=entry.n, n=entry.n)
+    usage = event.usage
+    table[id] = changed(
+        old,
+        n=entry.n,
+        model_calls=old.model_calls + 1,
+        input_tokens=old.input_tokens + usage.input_tokens,
+        output_tokens=old.output_tokens + usage.output_tokens,
+        cached_tokens=old.cached_tokens + usage.cached_tokens,
+        cost_usd=old.cost_usd if usage.cost_usd is None else (old.cost_usd or 0.0) + usage.cost_usd,
+    )
+    return (id,)
+
+
+def view(spend: Spend) -> dict[str, Any]:
+    """A row of `GET /v1/usage`."""
+    return {
+        "session_id": spend.session_id,
+        "route": spend.route,
+        "day": spend.day,
+        "model_calls": spend.model_calls,
+        "input_tokens": spend.input_tokens,
+        "output_tokens": spend.output_tokens,
+        "cached_tokens": spend.cached_tokens,
+        "cost_usd": spend.cost_usd,
+    }
+
+
+@frozen
+class Exceeded:
+    """A limit that is reached: which, how far, and whether a person may grant more."""
+
+    limit: str
+    allowed: float
+    spent: float
+
+    @property
+    def grantable(self) -> bool:
+        return self.limit in ("tokens", "cost_usd")
+
+
+def check(state: State, run: Run, *, now: str) -> Exceeded | None:
+    """The first limit that one more model call would find reached.
+
+    The calls of one run follow each other, so runs side by side exceed a shared limit by one call each at most.
+    """
+    used, limits, granted = run.usage, run.settings.limits, run.granted
+    active = run.active_seconds
+    if run.running_since:
+        active += max(0.0, ids.seconds_of(now) - ids.seconds_of(run.running_since))
+    tokens, cost = used.input_tokens + used.output_tokens, used.cost_usd or 0.0
+    session_tokens, session_cost = _spent_by_session(state, run.session_id)
+    budget = state.get(Session, run.session_id).settings["budget"] or {}
+    for name, allowed, spent in (
+        ("turns", limits.turns, used.model_calls),
+        ("model_calls", limits.model_calls, used.model_calls),
+        ("wall_time", limits.wall_time, active),
+        ("tokens", limits.tokens, tokens),
+        ("cost_usd", limits.cost_usd, cost),
+        ("tokens", budget.get("tokens"), session_tokens),
+        ("cost_usd", budget.get("cost_usd"), session_cost),
+    ):
+        if allowed is not None and spent >= allowed + granted.get(name, 0):
+            return Exceeded(limit=name, allowed=float(allowed), spent=float(spent))
+    return None
+
+
+def _spent_by_session(state: State, session_id: str) -> tuple[int, float]:
+    rows = state.table(Spend, session_id).values()
+    return (
+        sum(row.input_tokens + row.output_tokens for row in rows),
+        sum(row.cost_usd or 0.0 for row in rows),
+    )

@@ -1,0 +1,197 @@
+"""Contracts: JSON Schema 2020-12 over what goes into a run and what comes out, with every error and its path.
+
+Schemas come from callers, texts from models. Nothing is fetched: a `$ref` must stay inside the schema. Validation has
+no clock, so its cost is bounded by sizes (of the schema, its patterns, the text), and a pattern with a repetition
+inside a repetition, which can take Python's `re` for ever, is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from kheish.errors import Fault
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator, ValidationError
+    from referencing import Registry, Resource
+
+Schema = Mapping[str, Any] | bool
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+MAX_SCHEMA_BYTES = 256 * 1024
+MAX_TEXT_CHARS = 4 * 1024 * 1024
+MAX_FAULTS = 100
+_MAX_DEPTH = 100
+_MAX_PATTERN = 1000
+_MAX_MESSAGE = 300
+_FENCE = re.compile(r"\s*```(?:json)?[ \t]*\n(.*)\n[ \t]*```\s*", re.DOTALL)
+_NESTED = re.compile(r"\((?:[^()\\]|\\.)*(?<!\\)[*+}](?:[^()\\]|\\.)*\)(?:[*+]|\{\d+,\d*\})")
+
+
+def check_schema(schema: Any) -> list[Fault]:
+    """What is wrong with a schema that a caller gave; empty where it can be used. Paths are JSON pointers into it."""
+    if not isinstance(schema, dict | bool):
+        return [Fault("", "must be an object, or true or false")]
+    try:
+        text = json.dumps(schema)
+    except (TypeError, ValueError, RecursionError) as error:
+        return [Fault("", f"is no JSON: {error}")]
+    if len(text) > MAX_SCHEMA_BYTES:
+        return [Fault("", f"is larger than {MAX_SCHEMA_BYTES // 1024} KiB")]
+    if _depth(json.loads(text)) > _MAX_DEPTH:
+        return [Fault("", f"is nested more than {_MAX_DEPTH} levels deep")]
+    from jsonschema import Draft202012Validator
+
+    # The dialect first: another one's keywords would only give errors that mislead.
+    found = list(_dialect(schema))
+    found += _listed(Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(schema))
+    return found or list(islice(_unusable(schema), MAX_FAULTS))
+
+
+def faults(schema: Schema, value: Any) -> list[Fault]:
+    """Where the value does not fit the schema: all of it (the first 100), paths as JSON pointers into the value."""
+    from referencing.exceptions import Unresolvable
+
+    try:
+        return _listed(_validator(json.dumps(schema)).iter_errors(value))
+    except Unresolvable as error:
+        return [Fault("", f"the schema refers to {error.ref!r}, which is not in it, and nothing is fetched")]
+    except RecursionError:
+        return [Fault("", "the schema refers to itself without end, or the value is nested too deep")]
+
+
+def parse_output(text: str) -> Any:
+    """The value of a final text: JSON as it is, or in one fenced block that is all of the text. Raises ValueError."""
+    if len(text) > MAX_TEXT_CHARS:
+        raise ValueError(f"is longer than {MAX_TEXT_CHARS} characters")
+    fenced = _FENCE.fullmatch(text)
+    try:
+        return json.loads(fenced[1] if fenced else text, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ValueError(f"is not JSON ({error.msg}, {where}); give the JSON alone, or in one ```json block") from None
+    except RecursionError:
+        raise ValueError("is not JSON that can be read: nested too deep") from None
+
+
+def output_faults(schema: Schema, text: str) -> list[Fault]:
+    """Where a run's final text breaks its output contract. Of a schema of type string, the text itself is the value."""
+    return _text_faults(schema, text)
+
+
+def input_faults(schema: Schema, text: str) -> list[Fault]:
+    """Where a submission's text breaks the input contract; read as an output is."""
+    return _text_faults(schema, text)
+
+
+def _text_faults(schema: Schema, text: str) -> list[Fault]:
+    if isinstance(schema, Mapping) and schema.get("type") == "string":
+        if len(text) > MAX_TEXT_CHARS:
+            return [Fault("", f"is longer than {MAX_TEXT_CHARS} characters")]
+        return faults(schema, text)
+    try:
+        value = parse_output(text)
+    except ValueError as error:
+        return [Fault("", str(error))]
+    return faults(schema, value)
+
+
+@lru_cache(maxsize=64)
+def _validator(schema: str) -> Draft202012Validator:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(json.loads(schema), registry=_registry())
+
+
+def _registry() -> Registry[Any]:
+    """The published dialects, and no way to fetch anything else."""
+    from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
+
+    registry: Registry[Any] = REGISTRY
+    return registry
+
+
+def _listed(errors: Iterable[ValidationError]) -> list[Fault]:
+    found = [Fault(_pointer(error.absolute_path), _short(error.message)) for error in islice(errors, MAX_FAULTS)]
+    return sorted(found, key=lambda fault: fault.path)
+
+
+def _pointer(path: Iterable[str | int]) -> str:
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+
+
+def _short(message: str) -> str:
+    """The end of a message says what is wrong; its beginning quotes the value."""
+    if len(message) <= _MAX_MESSAGE:
+        return message
+    return f"{message[: _MAX_MESSAGE // 2]} … {message[-_MAX_MESSAGE // 2 :]}"
+
+
+def _dialect(schema: Schema) -> Iterator[Fault]:
+    named = schema.get("$schema", DIALECT) if isinstance(schema, Mapping) else DIALECT
+    if not isinstance(named, str) or named.rstrip("#") != DIALECT:
+        yield Fault("/$schema", f"must be {DIALECT}, or left out")
+
+
+def _unusable(schema: Schema) -> Iterator[Fault]:
+    """References that lead nowhere, and patterns that cannot be tried, in a schema that is valid as such."""
+    from referencing.jsonschema import DRAFT202012
+
+    root: Resource[Any] = DRAFT202012.create_resource(schema)
+    resolver = _registry().resolver_with_root(root)
+    # The specification's walk over subschemas gives no paths, so a fault names what is wrong by its text.
+    pending = [(root, resolver)]
+    while pending:
+        resource, at = pending.pop()
+        if isinstance(resource.contents, Mapping):
+            yield from _references(resource.contents, at)
+            yield from _patterns(resource.contents)
+        pending += [(child, at.in_subresource(child)) for child in resource.subresources()]
+
+
+def _references(schema: Mapping[str, Any], resolver: Any) -> Iterator[Fault]:
+    from referencing.exceptions import Unresolvable
+
+    for keyword in ("$ref", "$dynamicRef"):
+        if keyword in schema:
+            try:
+                resolver.lookup(schema[keyword])
+            except Unresolvable:
+                yield Fault("", f"{keyword} {schema[keyword]!r} is not in the schema, and nothing is fetched")
+
+
+def _patterns(schema: Mapping[str, Any]) -> Iterator[Fault]:
+    given = schema.get("patternProperties", {})
+    for pattern in [*([schema["pattern"]] if "pattern" in schema else []), *given]:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            yield Fault("", f"pattern {pattern!r} is no regular expression: {error}")
+            continue
+        if len(pattern) > _MAX_PATTERN:
+            yield Fault("", f"pattern {pattern[:60]!r}… is longer than {_MAX_PATTERN} characters")
+        if _NESTED.search(pattern):
+            yield Fault("", f"pattern {pattern!r} repeats a repetition, which may take for ever; write it without")
+
+
+def _depth(value: Any) -> int:
+    """How deep a JSON value is nested."""
+    level, depth = [value], 0
+    while level := [child for item in level for child in _children(item)]:
+        depth += 1
+    return depth
+
+
+def _children(item: Any) -> Iterable[Any]:
+    if isinstance(item, dict):
+        return item.values()
+    return item if isinstance(item, list) else ()
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"is not JSON: {name} is no JSON number")

@@ -1,0 +1,82 @@
+"""From an event to its journal line: numbers, spill, scrub; and from values to plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from kheish.domain import events
+from kheish.domain.events import Draft, Entry
+
+SPILL_BYTES = 16 * 1024  # a payload over this goes to a file of its own
+PREVIEW_CHARS = 400
+WHOLE = frozenset({"arguments", "nouns", "opaque"})  # mappings that are spilled as one JSON text, not text by text
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An entry with its line (no newline), the journal it goes to, and the files that its line names."""
+
+    entry: Entry
+    journal: str
+    line: bytes
+    spills: tuple[tuple[str, bytes], ...] = ()
+
+
+def encode(draft: Draft, n: int, seq: int, at: str, journal: str, scrub: Callable[[bytes], bytes]) -> Recorded:
+    """The line of an event. Its entry is what a reader of the journal will see, scrubbed and spilled."""
+    head: dict[str, Any] = {"v": 1, "n": n, "seq": seq, "at": at, "kind": draft.event.kind}
+    if draft.session is None:
+        head |= {"stream": journal.removeprefix("journals/"), "actor": draft.actor}
+    else:
+        head |= {"session": draft.session, "run": draft.run, "actor": draft.actor}
+    raw = orjson.dumps({**head, "data": draft.event})
+    line = scrub(raw)
+    spills: tuple[tuple[str, bytes], ...] = ()
+    if len(line) > SPILL_BYTES and draft.event.spillable:
+        data = orjson.loads(line)["data"]
+        folder = f"{journal.removesuffix('/journal')}/spill"
+        found: list[tuple[str, bytes]] = []
+        for name in draft.event.spillable:
+            data[name] = _member(name, data[name], folder, found)
+        line = orjson.dumps({**head, "data": data})
+        spills = tuple(found)
+    if line is raw:
+        entry = Entry(n=n, seq=seq, at=at, session=draft.session, run=draft.run, actor=draft.actor, event=draft.event)
+    else:
+        entry = events.decode(orjson.loads(line))
+    return Recorded(entry, journal, line, spills)
+
+
+def _spill(value: Any, folder: str, found: list[tuple[str, bytes]]) -> Any:
+    """The value with each text over the limit replaced by a reference."""
+    if isinstance(value, str):
+        raw = value.encode()
+        return _reference(raw, value, folder, found) if len(raw) > SPILL_BYTES else value
+    if isinstance(value, list):
+        return [_spill(item, folder, found) for item in value]
+    if isinstance(value, dict):
+        return {key: _member(key, item, folder, found) for key, item in value.items()}
+    return value
+
+
+def _member(key: str, value: Any, folder: str, found: list[tuple[str, bytes]]) -> Any:
+    if key not in WHOLE or not isinstance(value, dict):
+        return _spill(value, folder, found)
+    raw = orjson.dumps(value)
+    return _reference(raw, raw.decode(), folder, found) if len(raw) > SPILL_BYTES else value
+
+
+def _reference(raw: bytes, text: str, folder: str, found: list[tuple[str, bytes]]) -> dict[str, Any]:
+    digest = sha256(raw).hexdigest()
+    found.append((f"{folder}/{digest}", raw))
+    return {"sha256": digest, "bytes": len(raw), "preview": text[:PREVIEW_CHARS]}
+
+
+def plain(value: Any) -> Any:
+    """Values as plain JSON data."""
+    return orjson.loads(orjson.dumps(value))

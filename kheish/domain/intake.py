@@ -1,0 +1,205 @@
+"""Intake: the one door for work. Whatever starts a run calls `submit`; all is checked here, and nothing accepted else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from kheish import ids
+from kheish.domain import contracts, events, keys, routes, runs, sessions
+from kheish.domain.events import Idempotency, Item, Limits, Request, RunSettings, frozen
+from kheish.domain.routes import Route
+from kheish.domain.runs import Run
+from kheish.domain.sessions import Session
+from kheish.errors import Fault, InsufficientStorage, Invalid, InvalidInput, RouteNotReady
+
+if TYPE_CHECKING:
+    from kheish.config import Config
+    from kheish.domain.state import State
+
+METADATA_BYTES = 16 * 1024
+#: what a session's budget limits over all of its runs (`budgets.check`), not for each
+SHARED = frozenset({"tokens", "cost_usd"})
+
+
+@frozen
+class Input:
+    """What somebody wants done. `route` is a selector (`route` or `route/model`); `budget` has the keys of Limits."""
+
+    session_id: str
+    items: tuple[Item, ...]
+    actor: str
+    source: str = "api"
+    kind: str = "input"
+    metadata: dict[str, Any] = field(default_factory=dict)
+    route: str | None = None
+    model: str | None = None
+    generation: dict[str, Any] = field(default_factory=dict)
+    budget: dict[str, Any] | None = None
+    output_contract: dict[str, Any] | None = None
+    reply_targets: tuple[Any, ...] = ()
+    completion: tuple[Any, ...] = ()
+    idempotency: Idempotency | None = None
+    retry_of: str | None = None
+    flow: dict[str, Any] | None = None
+
+
+def submit(state: State, given: Input, *, by: str | None = None) -> Run | str:
+    """Queue a run of a loaded session. Returns the run, or the id of the one that the same key made before.
+
+    Raises NotFound, SessionEnded, Invalid (with every fault), InvalidInput, RouteRequired, RouteNotReady,
+    IdempotencyConflict, InsufficientStorage, StoreFailed.
+    """
+    earlier = keys.earlier(state, given.idempotency)
+    if earlier is not None:
+        return state.find(Run, earlier) or earlier
+    if state.low_space:
+        raise InsufficientStorage(state.low_space)
+    session = sessions.accepting(state, given.session_id)
+    faults = [*_item_faults(given.items), *_unavailable(session, given), *_metadata_faults(given.metadata)]
+    if faults:
+        raise Invalid("; ".join(f"{fault.path}: {fault.message}" for fault in faults) + ".", errors=faults)
+    route_id, model, route = _route(state, session, given)
+    limits = narrowest(state.definitions.config, session, route, given.budget)
+    if limits.cost_usd is not None and route.price is None and route.driver != "litellm":
+        raise Invalid(
+            f"A limit in US dollars needs a price, and the route {route_id!r} has none; add price: to its file, or limit "
+            "tokens instead.",
+            errors=[Fault("/budget/cost_usd", "the route has no price")],
+        )
+    _check_contract(session, given)
+    settings = RunSettings(
+        route=route_id,
+        model=model,
+        persona=session.settings["persona"],
+        permission_mode=session.settings["permission_mode"],
+        workspace=session.settings["workspace"] or "",
+        generation={**route.generation, **given.generation},
+        limits=limits,
+        output_contract=given.output_contract or session.settings["output_contract"],
+        while_waiting=session.settings["while_waiting"],
+    )
+    submitted = events.RunSubmitted(
+        run_kind=given.kind,
+        request=Request(actor=given.actor, source=given.source, items=given.items, metadata=given.metadata),
+        settings=settings,
+        retry_of=given.retry_of,
+        flow=given.flow,
+        idempotency=given.idempotency,
+    )
+    run_id = ids.new("run")
+    state.append(submitted.on(session.session_id, run_id, by=by or given.actor))
+    return state.get(Run, run_id)
+
+
+def again(state: State, old: Mapping[str, Any], *, by: str, idempotency: Idempotency | None = None) -> Input:
+    """The input of a retry: what an ended run (as its document shows it) was asked. Raises RunStateConflict."""
+    from kheish.errors import RunStateConflict
+
+    if old["status"] not in runs.FINAL:
+        raise RunStateConflict(
+            f"The run {old['run_id']} is {old['status']}; only a run that has ended can be retried.",
+            from_status=old["status"],
+            to_status="queued",
+        )
+    request = old["request"]
+    items = tuple(events.adapter(Item).validate_python(item) for item in request["items"])
+    return Input(
+        session_id=old["session_id"],
+        items=items,
+        actor=by,
+        source=request["source"],
+        kind=old["kind"],
+        metadata=request["metadata"],
+        route=old["route"] if old["route"] in state.definitions.routes else None,
+        model=old["model"],
+        retry_of=old["run_id"],
+        idempotency=idempotency,
+    )
+
+
+def _item_faults(items: tuple[Item, ...]) -> list[Fault]:
+    if not items:
+        return [Fault("/items", "is empty; send content or at least one item")]
+    faults = []
+    for number, item in enumerate(items):
+        if item.type == "asset":
+            faults.append(Fault(f"/items/{number}/asset_id", f"there is no asset {item.asset_id!r}"))
+        elif not item.text:
+            faults.append(Fault(f"/items/{number}/text", "is empty"))
+    return faults
+
+
+def _unavailable(session: Session, given: Input) -> list[Fault]:
+    """What names something that this daemon doesn't have."""
+    targets = given.reply_targets or tuple(session.settings["reply_targets"])
+    faults = [Fault(f"/reply_targets/{number}", "there is no such connector") for number in range(len(targets))]
+    if given.completion:
+        faults.append(Fault("/completion", "completion requirements are not available in this version"))
+    return faults
+
+
+def _metadata_faults(metadata: Mapping[str, Any]) -> list[Fault]:
+    size = len(orjson.dumps(metadata))
+    return [Fault("/metadata", f"has {size} bytes; at most {METADATA_BYTES}")] if size > METADATA_BYTES else []
+
+
+def _route(state: State, session: Session, given: Input) -> tuple[str, str | None, Route]:
+    config = state.definitions.config
+    known = state.definitions.routes
+    selector = given.route or session.settings["route"]
+    route_id, model = routes.choose(selector, config.default_route, known)
+    route = known[route_id]
+    missing = routes.readiness(route_id, route, os.environ)
+    if missing:
+        raise RouteNotReady(missing)
+    return route_id, given.model or model or route.model, route
+
+
+def narrowest(config: Config, session: Session, route: Route, asked: Mapping[str, Any] | None) -> Limits:
+    """The narrowest of all limits that bind a run: kheish.yaml's, the route's, the request's.
+
+    What a session may spend in all is checked before each call, since other runs spend from it too.
+    """
+    base = config.limits
+    levels: list[Mapping[str, Any]] = [
+        {"turns": base.turns, "wall_time": base.wall_time, "tokens": base.tokens, "cost_usd": base.cost_usd},
+        route.budget.model_dump() if route.budget else {},
+        {key: value for key, value in (session.settings["budget"] or {}).items() if key not in SHARED},
+        asked or {},
+    ]
+    found: dict[str, Any] = {}
+    for name in ("turns", "wall_time", "model_calls", "tokens", "cost_usd"):
+        values = [seconds(level.get(name)) for level in levels if level.get(name) is not None]
+        found[name] = min(values) if values else None
+    return Limits(**{**found, "turns": int(found["turns"] or 500)})
+
+
+def seconds(value: Any) -> Any:
+    """A duration as people write it in seconds; numbers as they are. Raises Invalid."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return ids.duration(value)
+    except ValueError as error:
+        raise Invalid(f"{error}.", errors=[Fault("/budget/wall_time", str(error))]) from error
+
+
+def _check_contract(session: Session, given: Input) -> None:
+    if given.output_contract is not None and (bad := contracts.check_schema(given.output_contract)):
+        raise Invalid("The output contract is no valid JSON Schema.", errors=bad)
+    schema = session.settings["input_contract"]
+    if schema is None:
+        return
+    text = "\n".join(item.text for item in given.items if isinstance(item.text, str))
+    faults = contracts.input_faults(schema, text)
+    if faults:
+        raise InvalidInput(
+            "The input does not fit the session's contract: "
+            + "; ".join(f"{fault.path or '/'}: {fault.message}" for fault in faults),
+            errors=faults,
+        )

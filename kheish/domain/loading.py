@@ -1,0 +1,153 @@
+"""From a journal to memory: folding, checkpoints, and reading a session back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from kheish.domain import encoding, events, messages, sessions, tables
+from kheish.domain.events import Checkpoint, Entry, Spilled
+from kheish.domain.messages import Conversation
+from kheish.domain.tables import NOUNS, Noun, Tables
+from kheish.errors import Damaged
+from kheish.store import journal
+
+
+@dataclass(slots=True)
+class Partition:
+    """One loaded session: its tables, and where its journal stands."""
+
+    session_id: str
+    path: str
+    seq: int = 0
+    last_n: int = 0
+    checkpoint: int = 0  # the seq of the last checkpoint
+    tables: Tables = field(default_factory=tables.empty)
+    used: float = field(default_factory=time.monotonic)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run may be at work."""
+        session = self.tables[sessions.Session].get(self.session_id)
+        return session is not None and (session.active is not None or bool(session.queued))
+
+
+def fold(part: Partition, entry: Entry) -> list[tuple[Noun, str]]:
+    """Take an entry in; returns what changed."""
+    return [(noun, id) for noun in tables.folding(type(entry.event)) for id in noun.fold(part.tables, entry)]
+
+
+def checkpoint(part: Partition) -> Checkpoint:
+    """The folded state without messages, as an event."""
+    nouns: dict[str, Any] = {}
+    for noun in NOUNS:
+        if noun.keep is not None:
+            kept = {id: value for id, value in part.tables[noun.cls].items() if noun.keep(value)}
+            if kept:
+                write = events.adapter(noun.cls)
+                nouns[noun.name] = {id: write.dump_python(value, mode="json") for id, value in kept.items()}
+    conversation = part.tables[Conversation].get(part.session_id)
+    needs = conversation.needs_from(part.seq + 1) if conversation else part.seq + 1
+    return Checkpoint(nouns=nouns, messages_from=needs)
+
+
+def restore(part: Partition, entry: Entry, nouns: dict[str, Any]) -> None:
+    """Fold a checkpoint that is read: the tables become what it holds."""
+    part.checkpoint = entry.seq
+    for noun in NOUNS:
+        if noun.keep is not None:
+            read, held = events.adapter(noun.cls), nouns.get(noun.name, {})
+            part.tables[noun.cls] = {id: read.validate_python(value) for id, value in held.items()}
+
+
+def trim(part: Partition, entry: Entry) -> None:
+    """Fold a checkpoint that was just written: what it keeps is in memory already, the rest goes."""
+    part.checkpoint = entry.seq
+    for noun in NOUNS:
+        if noun.keep is not None:
+            table = part.tables[noun.cls]
+            part.tables[noun.cls] = {id: value for id, value in table.items() if noun.keep(value)}
+
+
+def load(root: Path, session_id: str, path: str) -> Partition:
+    """Read a session: the last checkpoint, what follows, and messages from the last compaction on.
+
+    Blocks on disk. Raises Damaged.
+    """
+    part = Partition(session_id, path)
+    for _ in _replay(root, part, after_n=None):
+        pass
+    return part
+
+
+def changes_after(root: Path, session_id: str, path: str, after_n: int) -> tuple[Partition, dict[tuple[str, str], Any]]:
+    """Read a session, and collect what changed after an event number: `{(noun name, id): (n, value)}`.
+
+    For an index that is behind. Blocks on disk. Raises Damaged.
+    """
+    part = Partition(session_id, path)
+    found: dict[tuple[str, str], Any] = {}
+    for entry, changed in _replay(root, part, after_n=after_n):
+        if entry.n > after_n:
+            for noun, id in changed:
+                if noun.view:
+                    found[noun.name, id] = (entry.n, part.tables[noun.cls].get(id))
+    return part, found
+
+
+def _replay(root: Path, part: Partition, after_n: int | None) -> Iterator[tuple[Entry, list[tuple[Noun, str]]]]:
+    where = f"{part.path}/journal"
+    start = _last_checkpoint(root, where, after_n)
+    first = start["seq"] if start else 1
+    messages_from = start["data"]["messages_from"] if start else 1
+    for line in journal.read(root, where, from_seq=min(first, messages_from)):
+        entry = events.decode(line)
+        part.seq, part.last_n = entry.seq, entry.n
+        if entry.seq < first:
+            if type(entry.event) in messages.FOLDED:
+                messages.fold(part.tables[Conversation], entry)
+            continue
+        if isinstance(entry.event, Checkpoint):
+            restore(part, entry, _nouns(root, part, entry.event))
+            continue
+        yield entry, fold(part, entry)
+
+
+def _last_checkpoint(root: Path, where: str, after_n: int | None) -> dict[str, Any] | None:
+    """The newest checkpoint (that is not newer than `after_n`); segments are read from the end."""
+    for entries in journal.read_back(root, where):
+        for line in reversed(entries):
+            if line["kind"] == "checkpoint" and (after_n is None or line["n"] <= after_n):
+                return dict(line)
+    return None
+
+
+def _nouns(root: Path, part: Partition, event: Checkpoint) -> dict[str, Any]:
+    if not isinstance(event.nouns, Spilled):
+        return dict(event.nouns)
+    return dict(orjson.loads(read_spill(root, part.path, event.nouns)))
+
+
+def read_spill(root: Path, session_path: str, spilled: Spilled) -> bytes:
+    """The bytes of a spilled payload. Blocks on disk. Raises Damaged where they are gone or not what was written."""
+    from hashlib import sha256
+
+    path = root / session_path / "spill" / spilled.sha256
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as error:
+        raise Damaged(f"The payload {session_path}/spill/{spilled.sha256} is missing.", path=str(path)) from error
+    if sha256(raw).hexdigest() != spilled.sha256:
+        raise Damaged(f"The payload {session_path}/spill/{spilled.sha256} is not what was written.", path=str(path))
+    return raw
+
+
+async def spilled_text(root: Path, session_path: str, spilled: Spilled) -> str:
+    """A spilled text, read in a thread. Raises Damaged."""
+    return (await asyncio.to_thread(read_spill, root, session_path, spilled)).decode()

@@ -1,0 +1,84 @@
+"""The conversation of a session: what a prompt is projected from. Kept in memory only; the journal has it all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from kheish.domain import events
+from kheish.domain.events import Entry, Item, ModelCall, Text, frozen
+
+
+@frozen
+class Message:
+    """One message. `seq` is where it stands; `source` is the entry that its content comes from."""
+
+    role: Literal["user", "assistant", "tool", "note", "summary"]
+    seq: int
+    source: int
+    run_id: str | None
+    text: Text = ""
+    items: tuple[Item, ...] = ()
+    calls: tuple[ModelCall, ...] = ()
+    call_id: str | None = None
+    is_error: bool = False
+    opaque: Any = None
+
+
+class Conversation:
+    """The messages of a session since its last compaction, in the order of the journal. Changed by `fold` only."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.inputs: dict[str, tuple[int, tuple[Item, ...]]] = {}  # of runs that have not started
+
+    def needs_from(self, seq: int) -> int:
+        """The first entry that a reader needs to make this conversation again; `seq` where it is empty."""
+        sources = [message.source for message in self.messages] + [source for source, _ in self.inputs.values()]
+        return min(sources, default=seq)
+
+
+FOLDED = (
+    events.RunSubmitted,
+    events.RunStarted,
+    events.RunCancelled,
+    events.RunFailed,
+    events.ModelResponded,
+    events.ToolFinished,
+    events.Nudged,
+    events.ContextCompacted,
+)
+
+
+def fold(table: dict[str, Conversation], entry: Entry) -> Iterable[str]:
+    """Take one entry in. The conversation is not a thing that lists show, so nothing is reported as changed."""
+    assert entry.session is not None
+    conversation = table.get(entry.session)
+    if conversation is None:
+        conversation = table[entry.session] = Conversation()
+    _fold(conversation, entry)
+    return ()
+
+
+def _fold(conversation: Conversation, entry: Entry) -> None:
+    run, event = entry.run or "", entry.event
+    add = conversation.messages.append
+    seq = entry.seq
+    at: dict[str, Any] = {"seq": seq, "source": seq, "run_id": entry.run}
+    match event:
+        case events.RunSubmitted(request=request):
+            conversation.inputs[run] = (entry.seq, request.items)
+        case events.RunStarted():
+            source, items = conversation.inputs.pop(run, (entry.seq, ()))
+            add(Message(role="user", items=items, **{**at, "source": source}))
+        case events.RunCancelled() | events.RunFailed():
+            conversation.inputs.pop(run, None)
+        case events.ModelResponded(text=text, calls=calls, opaque=opaque):
+            add(Message(role="assistant", text=text, calls=calls, opaque=opaque, **at))
+        case events.ToolFinished(call_id=call_id, content=content, is_error=is_error):
+            add(Message(role="tool", text=content, call_id=call_id, is_error=is_error, **at))
+        case events.Nudged(text=text):
+            add(Message(role="note", text=text, **at))
+        case events.ContextCompacted(summary=summary, covers=covers):
+            kept = [message for message in conversation.messages if message.seq > covers]
+            conversation.messages = [Message(role="summary", text=summary, **at), *kept]

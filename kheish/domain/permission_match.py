@@ -1,0 +1,226 @@
+"""How a rule's `match` meets a call that is no command line: workspace globs, hosts, arguments.
+
+Rules that allow are read strictly, rules that ask or deny loosely: where the two readings differ, the call asks.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from kheish.domain.permission_rules import FILE_TOOLS, Rule, ToolCall
+
+
+class Fit(IntEnum):
+    """Whether a rule that asks or denies is about a call. MAYBE: only running it would tell."""
+
+    NO = 0
+    MAYBE = 1
+    YES = 2
+
+
+def grants(rule: Rule, call: ToolCall, workspace: Path) -> bool:
+    """Whether a rule that allows is about this call, and about nothing less than all of it."""
+    if rule.match is None:
+        return True
+    if call.tool in FILE_TOOLS:
+        paths = _paths(call, workspace)
+        steps = compiled(rule.match, str(workspace))
+        return bool(paths) and all(path is not None and _covers(steps, path) for path in paths)
+    if call.tool == "web_fetch":
+        host = _host(call.arguments.get("url"))
+        return host is not None and wild(tuple(rule.match.lower().split("*")), host)
+    wanted = _object(rule.match)
+    return wanted is not None and _same(wanted, dict(call.arguments))
+
+
+def restricts(rule: Rule, call: ToolCall, workspace: Path) -> Fit:
+    """How a rule that asks or denies is about this call.
+
+    A glob that fits a folder fits all that is in it. `grep_search` reads a folder whole: MAYBE where the glob fits
+    something that may be in it. A JSON object fits arguments that have its values, whatever else they have.
+    """
+    if rule.match is None:
+        return Fit.YES
+    if call.tool in FILE_TOOLS:
+        steps = compiled(rule.match, str(workspace))
+        paths = _paths(call, workspace)
+        if paths[-1] is None:  # another way to spell the workspace, or a call that the tool will refuse
+            return Fit.MAYBE
+        fit = max(_reach(steps, path) for path in paths if path is not None)
+        return Fit.NO if fit is Fit.MAYBE and call.tool != "grep_search" else fit
+    if call.tool == "web_fetch":
+        host = _host(call.arguments.get("url"))
+        pattern = rule.match.lower()
+        parts = tuple(pattern.split("*"))
+        fits = host is None or wild(parts, host) or (pattern.startswith("*.") and wild(parts, "." + host))
+        return Fit.YES if fits else Fit.NO
+    wanted = _object(rule.match)
+    if wanted is None:
+        return Fit.NO
+    named = all(name in call.arguments and _same(value, call.arguments[name]) for name, value in wanted.items())
+    return Fit.YES if named else Fit.NO
+
+
+def wild(pieces: Sequence[str], text: str) -> bool:
+    """Whether the text consists of the pieces with anything between them. Linear, whatever an agent writes."""
+    first, last = pieces[0], pieces[-1]
+    if len(pieces) == 1:
+        return text == first
+    if len(text) < len(first) + len(last) or not text.startswith(first) or not text.endswith(last):
+        return False
+    at, end = len(first), len(text) - len(last)
+    for piece in pieces[1:-1]:
+        found = text.find(piece, at, end)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return True
+
+
+def beneath(workspace: Path, path: Any, folder: str = ".") -> tuple[str, ...] | None:
+    """The names from the workspace to `path` (as seen from `folder`); None where it lies elsewhere or is no path."""
+    if not isinstance(path, str) or not isinstance(folder, str) or "\0" in path:
+        return None
+    root = os.path.normpath(workspace)
+    if path == "~" or path.startswith("~/"):
+        return None
+    full = os.path.normpath(os.path.join(root, folder, path))  # noqa: PTH118 - pathlib keeps `..`
+    if full == root:
+        return ()
+    return tuple(full[len(root) :].strip("/").split("/")) if full.startswith(root.rstrip("/") + "/") else None
+
+
+#: a step of a path: a compiled name, or None for `**`
+_Step = re.Pattern[str] | None
+_BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
+_MAX_ALTERNATIVES = 64
+
+
+@lru_cache(maxsize=4096)
+def compiled(pattern: str, root: str) -> tuple[tuple[_Step, ...], ...]:
+    """The alternatives of a glob, step by step. Without `/` it is a name at any depth; `src/` is all that is in src."""
+    return tuple(_steps(alternative, root) for alternative in _expanded(pattern))
+
+
+def _steps(pattern: str, root: str) -> tuple[_Step, ...]:
+    if pattern.startswith(root.rstrip("/") + "/"):
+        pattern = pattern[len(root.rstrip("/")) :]
+    parts = [part for part in pattern.split("/") if part not in ("", ".")]
+    if "/" not in pattern.rstrip("/"):
+        parts.insert(0, "**")
+    if pattern.endswith("/"):
+        parts.append("**")
+    # fnmatch's translation cannot backtrack without end
+    return tuple(None if part == "**" else re.compile(fnmatch.translate(part)) for part in parts)
+
+
+def _expanded(pattern: str) -> list[str]:
+    done: list[str] = []
+    todo = [pattern]
+    while todo:
+        text = todo.pop()
+        found = _BRACES.search(text)
+        if found is None or len(todo) + len(done) > _MAX_ALTERNATIVES:
+            done.append(text)
+        else:
+            todo += [text[: found.start()] + part + text[found.end() :] for part in found[1].split(",")]
+    return done
+
+
+def _covers(alternatives: tuple[tuple[_Step, ...], ...], names: tuple[str, ...]) -> bool:
+    """Whether the glob fits the path itself; `src/**` is what is in src, not src."""
+    for steps in alternatives:
+        states = _closed(steps, {0})
+        before: set[int] = set()
+        for name in names:
+            before, states = states, _next(steps, states, name)
+        ends = len(steps) in states
+        if ends and (not steps or steps[-1] is not None or len(steps) - 1 in before):
+            return True
+    return False
+
+
+def _reach(alternatives: tuple[tuple[_Step, ...], ...], names: tuple[str, ...]) -> Fit:
+    """YES where the glob fits the path or a folder above it, MAYBE where it may fit something below it."""
+    best = Fit.NO
+    for steps in alternatives:
+        states = _closed(steps, {0})
+        for name in names:
+            if len(steps) in states:
+                return Fit.YES
+            states = _next(steps, states, name)
+        if len(steps) in states:
+            return Fit.YES
+        best = max(best, Fit.MAYBE if states else Fit.NO)
+    return best
+
+
+def _next(steps: tuple[_Step, ...], states: set[int], name: str) -> set[int]:
+    after = set()
+    for at in states:
+        if at < len(steps):
+            step = steps[at]
+            if step is None:
+                after.add(at)
+            elif step.match(name):
+                after.add(at + 1)
+    return _closed(steps, after)
+
+
+def _closed(steps: tuple[_Step, ...], states: set[int]) -> set[int]:
+    """With the states that are reached because `**` may be nothing."""
+    for at in sorted(states):
+        while at < len(steps) and steps[at] is None:
+            at += 1
+            states.add(at)
+    return states
+
+
+def _paths(call: ToolCall, workspace: Path) -> list[tuple[str, ...] | None]:
+    found = [beneath(workspace, call.arguments.get("path", "."))]
+    if call.resolved is not None:
+        found.append(beneath(workspace, call.resolved))
+    return found
+
+
+def _host(url: Any) -> str | None:
+    """The host of a URL, lower case and ASCII; None where two readers may find two different ones."""
+    if not isinstance(url, str) or re.search(r"[\s\\\x00-\x1f\x7f]", url):
+        return None
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").rstrip(".").encode("idna").decode()
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or "@" in parts.netloc or "%" in host:
+        return None
+    return host.lower() or None
+
+
+@lru_cache(maxsize=4096)
+def _object(text: str) -> Mapping[str, Any] | None:
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equality as JSON sees it: 1 is 1.0, and is not true."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)

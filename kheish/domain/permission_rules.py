@@ -1,0 +1,137 @@
+"""The values of permissions: a rule, the file of rules, a call to be judged, and the verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from kheish.config import Duration
+from kheish.domain.events import frozen
+
+Mode = Literal["default", "accept_edits", "plan", "dont_ask", "bypass"]
+Decision = Literal["allow", "ask", "deny"]
+Risk = Literal["low", "medium", "high"]
+#: tools whose argument `command` is a bash command line
+SHELL_TOOLS = frozenset({"bash", "shell_task_start"})
+#: tools whose argument `path` is a file or folder of the workspace
+FILE_TOOLS = frozenset({"read_file", "write_file", "edit_file", "list_files", "glob_search", "grep_search"})
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Rule(_Part):
+    """One rule; it concerns a call if `tool` and `match` both fit."""
+
+    tool: str = Field(min_length=1, pattern=r"^[\w.:-]*\*?$")
+    """The tool's name; it may end in `*`, which stands for anything."""
+    match: str | None = Field(default=None, min_length=1, max_length=10_000)
+    """Which calls of the tool; left out: all of them. For bash a command with `*` for any text (each simple command of
+    a command line must match), for file tools a glob from the workspace, for web_fetch a host with `*`, for other tools
+    the arguments as a JSON object."""
+    decision: Decision
+    """deny beats ask, and ask beats allow, wherever the rules stand."""
+    network: bool = False
+    """Whether a confined command has the network; every command of a command line needs a rule that says so."""
+    reason: str | None = None
+    """Why, for people and for the model."""
+
+    @model_validator(mode="after")
+    def _match_fits_the_tool(self) -> Rule:
+        if self.match is None:
+            return self
+        if self.tool in FILE_TOOLS and ".." in self.match.split("/"):
+            raise ValueError("match: a glob starts from the workspace and cannot hold `..`")
+        if self.tool.startswith("mcp__") and not self.tool.endswith("*"):
+            try:
+                data = json.loads(self.match)
+            except ValueError as error:
+                raise ValueError(f"match: not a JSON object of arguments: {error}") from error
+            if not isinstance(data, dict):
+                raise ValueError("match: must be a JSON object of arguments")
+        return self
+
+
+class ApprovalPolicy(_Part):
+    """How approvals are answered."""
+
+    expires: Duration | None = Field(default=None, gt=0)
+    """After how long an approval that nobody answers is denied; null: never."""
+    required: int = Field(default=1, ge=1, le=2)
+    """How many different persons must allow a call."""
+
+
+class PermissionsFile(_Part):
+    """`permissions.yaml`: what agents may do without asking."""
+
+    mode: Mode = "default"
+    """What happens where no rule matches: default (reading and coordination are allowed, the rest asks), accept_edits
+    (file edits too), plan (only reading and coordination), dont_ask (what would ask is denied), bypass (what would ask
+    is allowed; needs `kheish serve --allow-bypass`)."""
+    rules: list[Rule] = Field(default_factory=list)
+    """The rules; their order does not matter."""
+    taint: Literal["off", "ask"] = "off"
+    """ask: after untrusted network content in a run, tools with effects ask even where a rule allows them."""
+    approvals: ApprovalPolicy = Field(default_factory=ApprovalPolicy)
+    """When an approval expires, and how many persons it takes."""
+
+
+@frozen
+class ToolCall:
+    """A call as it would run. `effect`: read | write | effect | coordination. `resolved`: where `path` leads once links
+    are followed, from the workspace (None where that is unknown); rules look at both.
+    """
+
+    tool: str
+    effect: str
+    arguments: Mapping[str, Any]
+    resolved: str | None = None
+
+
+@frozen
+class SandboxFacts:
+    """`sandbox.mode` of kheish.yaml, and whether bubblewrap works on this machine."""
+
+    mode: Literal["required", "ask", "off"]
+    available: bool
+
+
+@frozen
+class Verdict:
+    """What a call meets. `why` is for people; `rule` and `origin` say what decided; `network` holds for commands."""
+
+    decision: Decision
+    why: str
+    rule: dict[str, Any] | None = None
+    origin: str | None = None
+    network: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A rule and where it stands: `permissions.yaml rule 3`."""
+
+    rule: Rule
+    origin: str
+
+    def concerns(self, tool: str) -> bool:
+        """Whether the rule is about this tool at all."""
+        name = self.rule.tool
+        return tool.startswith(name[:-1]) if name.endswith("*") else tool == name
+
+
+def placed(scopes: Sequence[tuple[str, Sequence[Rule]]]) -> Iterator[Placed]:
+    """All rules with their places, counted from 1."""
+    for scope, rules in scopes:
+        for number, rule in enumerate(rules, 1):
+            yield Placed(rule, f"{scope} rule {number}")
+
+
+def scopes(file: PermissionsFile, session_rules: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, Sequence[Rule]], ...]:
+    """The rules that concern a session's calls, with the names of where they stand."""
+    return ("permissions.yaml", file.rules), ("session", tuple(Rule.model_validate(rule) for rule in session_rules))

@@ -1,0 +1,279 @@
+"""Permissions: what a tool call meets, allow, ask or deny, and why. A pure function of rules, mode and call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kheish.domain import permission_match, permission_shell
+from kheish.domain.permission_match import Fit
+from kheish.domain.permission_risk import risk as risk
+from kheish.domain.permission_rules import SHELL_TOOLS, Decision, Placed, placed
+from kheish.domain.permission_rules import ApprovalPolicy as ApprovalPolicy
+from kheish.domain.permission_rules import Mode as Mode
+from kheish.domain.permission_rules import PermissionsFile as PermissionsFile
+from kheish.domain.permission_rules import Rule as Rule
+from kheish.domain.permission_rules import SandboxFacts as SandboxFacts
+from kheish.domain.permission_rules import ToolCall as ToolCall
+from kheish.domain.permission_rules import Verdict as Verdict
+from kheish.jobs.commandline import Redirect
+
+#: effects that a mode allows where no rule matches
+_FREE: Mapping[Mode, frozenset[str]] = {
+    "default": frozenset({"read", "coordination"}),
+    "accept_edits": frozenset({"read", "coordination", "write"}),
+    "plan": frozenset({"read", "coordination"}),
+    "dont_ask": frozenset({"read", "coordination"}),
+    "bypass": frozenset({"read", "coordination"}),
+}
+
+
+def decide(
+    call: ToolCall,
+    *,
+    mode: Mode,
+    scopes: Sequence[tuple[str, Sequence[Rule]]],
+    sandbox: SandboxFacts,
+    workspace: Path,
+) -> Verdict:
+    """What the call meets. `scopes`: rules with the name of where they stand (`permissions.yaml`, `session`).
+
+    Deny beats ask beats allow, in any order and scope; where no rule matches, the mode decides. A command line is
+    allowed only if rules allow every simple command in it, none runs others or has words that only bash knows, and it
+    redirects nothing out of the workspace; a redirection into the workspace needs `accept_edits`, or a rule that
+    allows `write_file` there. An allow rule without `match` allows every call of its tool, except where a rule that
+    denies or asks may be about it. Without bubblewrap, `required` denies every command and `ask` makes it ask; like
+    everything that asks, this is denied in `dont_ask` and allowed in `bypass`. The first call for a command parses it.
+    """
+    rules = [item for item in placed(scopes) if item.concerns(call.tool)]
+    judged = list(_restrictions(call, rules, scopes, workspace))
+    network = _network(call, rules, workspace)
+    for item, fit, what in judged:
+        if fit is Fit.YES and item.rule.decision == "deny":
+            return _by_rule("deny", item, what)
+    confined = sandbox.available or sandbox.mode == "off" or call.tool not in SHELL_TOOLS
+    if not confined and sandbox.mode == "required":
+        return Verdict(
+            decision="deny",
+            why="bubblewrap does not work here, and sandbox.mode is required",
+            origin="sandbox.mode required",
+        )
+    verdict = _permitted(call, mode, rules, judged, scopes, workspace)
+    if verdict.decision == "allow" and not confined:
+        why = "bubblewrap does not work here, so every command asks (sandbox.mode ask)"
+        verdict = Verdict(decision="ask", why=why, origin="sandbox.mode ask")
+    verdict = _settled(verdict, mode)
+    return replace(verdict, network=network and verdict.decision != "deny")
+
+
+def explain(verdict: Verdict) -> dict[str, Any]:
+    """The answer of `POST /v1/permissions/check`."""
+    return {
+        "decision": verdict.decision,
+        "why": verdict.why,
+        "rule": verdict.rule,
+        "origin": verdict.origin,
+        "network": verdict.network,
+    }
+
+
+_Judged = tuple[Placed, Fit, str]
+
+
+def _restrictions(
+    call: ToolCall, rules: Sequence[Placed], scopes: Sequence[tuple[str, Sequence[Rule]]], workspace: Path
+) -> Iterator[_Judged]:
+    """Each rule that asks or denies and is, or may be, about the call, with what of the call it is about."""
+    command = _command(call)
+    for item in rules:
+        if item.rule.decision != "allow":
+            if command is not None:
+                fit = permission_shell.restricts(item.rule.match, permission_shell.read(command))
+            else:
+                fit = permission_match.restricts(item.rule, call, workspace)
+            if fit:
+                yield item, fit, ""
+    if command is None:
+        return
+    reading = permission_shell.read(command)
+    for redirect in reading.redirections:
+        if redirect.target in permission_shell.ALWAYS_OPEN:
+            continue
+        tool = "write_file" if redirect.writes else "read_file"
+        for item in placed(scopes):
+            if item.rule.decision == "allow" or not item.concerns(tool):
+                continue
+            fit = _redirect_fit(item.rule, redirect, call, reading.moves, workspace)
+            if fit:
+                yield item, fit, f"redirection {'to' if redirect.writes else 'from'} {redirect.target or '?'}: "
+
+
+def _redirect_fit(rule: Rule, redirect: Redirect, call: ToolCall, moves: bool, workspace: Path) -> Fit:
+    path = _target(redirect, call, moves, workspace)
+    if path is None:
+        return Fit.MAYBE
+    return permission_match.restricts(rule, _file_call(redirect, path), workspace)
+
+
+def _permitted(
+    call: ToolCall,
+    mode: Mode,
+    rules: Sequence[Placed],
+    judged: Sequence[_Judged],
+    scopes: Sequence[tuple[str, Sequence[Rule]]],
+    workspace: Path,
+) -> Verdict:
+    """The verdict where nothing denies."""
+    for item, fit, what in judged:
+        if fit is Fit.YES:
+            return _by_rule("ask", item, what)
+    for item, _, what in judged:
+        why = f"{what}only running it would tell whether {item.origin} is about it ({_words(item.rule)})"
+        return _by_mode(call, mode, why, free=False) if mode == "plan" else _asks(why, item)
+    allowed: list[Placed] | str
+    if call.tool in SHELL_TOOLS:
+        allowed = _allowed_command(call, mode, rules, scopes, workspace)
+    else:
+        allowing = (item for item in rules if item.rule.decision == "allow")
+        fitting = [item for item in allowing if permission_match.grants(item.rule, call, workspace)]
+        allowed = fitting[:1] or "no rule allows it"
+    if isinstance(allowed, str):
+        return _by_mode(call, mode, allowed, free=True)
+    first = allowed[0]
+    why = "; ".join(f"allowed by {item.origin} ({_words(item.rule)})" for item in allowed)
+    return Verdict(
+        decision="allow", why=why, rule=first.rule.model_dump(), origin=", ".join(item.origin for item in allowed)
+    )
+
+
+def _allowed_command(
+    call: ToolCall,
+    mode: Mode,
+    rules: Sequence[Placed],
+    scopes: Sequence[tuple[str, Sequence[Rule]]],
+    workspace: Path,
+) -> list[Placed] | str:
+    """The rules that together allow a command line, or why they do not."""
+    allowing = [item for item in rules if item.rule.decision == "allow"]
+    whole = [item for item in allowing if item.rule.match is None]
+    command = _command(call)
+    if whole:
+        return whole[:1]
+    if not allowing or command is None:
+        return "no rule allows it"
+    reading = permission_shell.read(command)
+    if reading.unreadable is not None:
+        return f"the command line cannot be read for certain: {reading.unreadable}"
+    if not reading.parts:
+        return "no rule allows it"
+    used: dict[Placed, None] = {}
+    for part in reading.parts:
+        found = next((item for item in allowing if permission_shell.covers(item.rule.match, part)), None)
+        if found is None:
+            return f"no rule allows `{part.text}`" + (f": {part.closed}" if part.closed else "")
+        used[found] = None
+    for redirect in reading.redirections:
+        fault = _redirect_fault(redirect, call, reading.moves, mode, scopes, workspace)
+        if fault:
+            return fault
+    return list(used)
+
+
+def _redirect_fault(
+    redirect: Redirect,
+    call: ToolCall,
+    moves: bool,
+    mode: Mode,
+    scopes: Sequence[tuple[str, Sequence[Rule]]],
+    workspace: Path,
+) -> str | None:
+    """Why a redirection keeps a command line from being allowed."""
+    if redirect.target in permission_shell.ALWAYS_OPEN:
+        return None
+    path = _target(redirect, call, moves, workspace)
+    if path is None:
+        return (
+            "it redirects to a place that only bash knows" if redirect.target is None or moves else _outside(redirect)
+        )
+    if not redirect.writes:
+        return None
+    if any(name.casefold() == ".git" for name in path):
+        return f"it redirects into .git ({redirect.target})"
+    wanted = _file_call(redirect, path)
+    if mode == "accept_edits":
+        return None
+    for item in placed(scopes):
+        allows = item.rule.decision == "allow" and item.concerns("write_file")
+        if allows and permission_match.grants(item.rule, wanted, workspace):
+            return None
+    return f"it writes {redirect.target} by a redirection, and no rule for write_file allows that"
+
+
+def _outside(redirect: Redirect) -> str:
+    return f"it redirects out of the workspace ({redirect.target})"
+
+
+def _target(redirect: Redirect, call: ToolCall, moves: bool, workspace: Path) -> tuple[str, ...] | None:
+    """The file from the workspace; None where it lies outside, or cannot be known (after a `cd`)."""
+    if redirect.target is None or (moves and not redirect.target.startswith("/")):
+        return None
+    return permission_match.beneath(workspace, redirect.target, call.arguments.get("workdir") or ".")
+
+
+def _file_call(redirect: Redirect, path: tuple[str, ...]) -> ToolCall:
+    tool, effect = ("write_file", "write") if redirect.writes else ("read_file", "read")
+    return ToolCall(tool=tool, effect=effect, arguments={"path": "/".join(path) or "."})
+
+
+def _network(call: ToolCall, rules: Sequence[Placed], workspace: Path) -> bool:
+    """Whether rules that say `network: true` cover all of the call. A rule that asks counts: a person agreed to it."""
+    giving = [item.rule for item in rules if item.rule.network and item.rule.decision != "deny"]
+    if not giving or call.tool not in SHELL_TOOLS:
+        return any(permission_match.grants(rule, call, workspace) for rule in giving)
+    if any(rule.match is None for rule in giving):
+        return True
+    command = _command(call)
+    reading = permission_shell.read(command) if command is not None else None
+    if reading is None or reading.unreadable is not None or not reading.parts:
+        return False
+    return all(any(permission_shell.covers(rule.match, part) for rule in giving) for part in reading.parts)
+
+
+def _command(call: ToolCall) -> str | None:
+    command = call.arguments.get("command")
+    return command if call.tool in SHELL_TOOLS and isinstance(command, str) else None
+
+
+def _by_rule(decision: Decision, item: Placed, what: str) -> Verdict:
+    word = {"deny": "denied", "ask": "asked about", "allow": "allowed"}[decision]
+    why = f"{what}{word} by {item.origin} ({_words(item.rule)})"
+    return Verdict(decision=decision, why=why, rule=item.rule.model_dump(), origin=item.origin)
+
+
+def _asks(why: str, item: Placed) -> Verdict:
+    return Verdict(decision="ask", why=why, rule=item.rule.model_dump(), origin=item.origin)
+
+
+def _by_mode(call: ToolCall, mode: Mode, why: str, *, free: bool) -> Verdict:
+    origin = f"mode {mode}"
+    if free and call.effect in _FREE[mode]:
+        return Verdict(decision="allow", why=f"{origin} allows tools of effect {call.effect}", origin=origin)
+    if mode == "plan":
+        return Verdict(decision="deny", why=f"{why}; mode plan is for reading and coordination only", origin=origin)
+    return Verdict(decision="ask", why=f"{why} ({origin})", origin=origin)
+
+
+def _settled(verdict: Verdict, mode: Mode) -> Verdict:
+    """What would ask, in the modes where nothing asks."""
+    if verdict.decision != "ask" or mode not in ("dont_ask", "bypass"):
+        return verdict
+    decision: Decision = "deny" if mode == "dont_ask" else "allow"
+    word = "is denied" if mode == "dont_ask" else "is allowed"
+    return replace(verdict, decision=decision, why=f"would ask, and so {word} (mode {mode}): {verdict.why}")
+
+
+def _words(rule: Rule) -> str:
+    what = f"{rule.tool}: {rule.match}" if rule.match else rule.tool
+    return f"{what}, {rule.reason}" if rule.reason else what

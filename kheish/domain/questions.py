@@ -1,0 +1,202 @@
+"""Questions: what the agent asks a person, 1 to 4 at a time, each with options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from kheish.domain import approvals, events, runs
+from kheish.domain.events import Entry, Idempotency, QuestionItem, changed, frozen
+from kheish.errors import Fault, Invalid, QuestionResolved
+
+if TYPE_CHECKING:
+    from kheish.domain.state import State
+
+Status = Literal["pending", "answered", "declined", "expired", "cancelled"]
+
+
+@frozen
+class Question:
+    """A set of questions as the journal tells it. `purpose` `ambiguous` asks what became of a call."""
+
+    question_id: str
+    session_id: str
+    run_id: str
+    call_id: str
+    questions: tuple[QuestionItem, ...]
+    purpose: str
+    asked_at: str
+    expires_at: str | None
+    made: int
+    n: int
+    status: Status = "pending"
+    answers: dict[str, Any] | None = None
+    answered_by: str | None = None
+    answered_at: str | None = None
+    reason: str | None = None
+
+
+FOLDED = (events.QuestionAsked, events.QuestionAnswered)
+
+
+def fold(table: dict[str, Question], entry: Entry) -> Iterable[str]:
+    """Take one entry in; returns the ids that changed."""
+    match entry.event:
+        case events.QuestionAsked() as event:
+            assert entry.session and entry.run
+            table[event.question_id] = Question(
+                question_id=event.question_id,
+                session_id=entry.session,
+                run_id=entry.run,
+                call_id=event.call_id,
+                questions=event.questions,
+                purpose=event.purpose,
+                asked_at=entry.at,
+                expires_at=event.expires_at,
+                made=entry.n,
+                n=entry.n,
+            )
+            return (event.question_id,)
+        case events.QuestionAnswered() as event if event.question_id in table:
+            table[event.question_id] = changed(
+                table[event.question_id],
+                status=event.outcome,
+                answers=event.answers,
+                answered_by=event.by,
+                answered_at=entry.at,
+                reason=event.reason,
+                n=entry.n,
+            )
+            return (event.question_id,)
+        case _:
+            return ()
+
+
+def view(question: Question) -> dict[str, Any]:
+    """The question as the API and its Record show it (`shapes.md`)."""
+    return {
+        "question_id": question.question_id,
+        "session_id": question.session_id,
+        "run_id": question.run_id,
+        "status": question.status,
+        "purpose": question.purpose,
+        "questions": question.questions,
+        "asked_at": question.asked_at,
+        "expires_at": question.expires_at,
+        "answers": question.answers,
+        "answered_by": question.answered_by,
+        "answered_at": question.answered_at,
+        "reason": question.reason,
+    }
+
+
+def answer(
+    state: State,
+    question_id: str,
+    answers: Mapping[str, Mapping[str, Any]],
+    *,
+    by: str,
+    via: str,
+    idempotency: Idempotency | None = None,
+) -> Question:
+    """Record the answers: `{item id: {"selected": [option id], "text": … | None}}`, one for each item.
+
+    Raises NotFound, QuestionResolved, Invalid naming each wrong or missing answer.
+    """
+    question = _pending(state, question_id)
+    faults = [fault for item in question.questions for fault in _faults(item, answers.get(item.id))]
+    known = {item.id for item in question.questions}
+    faults += [Fault(f"/answers/{id}", "there is no such question") for id in answers if id not in known]
+    if faults:
+        listed = "; ".join(f"{fault.path.rsplit('/', 1)[-1]}: {fault.message}" for fault in faults)
+        raise Invalid(f"The answers don't fit the question: {listed}.", errors=faults)
+    full = {
+        id: {"selected": list(given.get("selected") or []), "text": given.get("text")} for id, given in answers.items()
+    }
+    event = events.QuestionAnswered(
+        question_id=question_id, outcome="answered", answers=full, by=by, via=via, idempotency=idempotency
+    )
+    _conclude(state, question, event)
+    return state.get(Question, question_id)
+
+
+def decline(
+    state: State, question_id: str, *, by: str, via: str, reason: str | None, idempotency: Idempotency | None = None
+) -> Question:
+    """Say that there will be no answer. Raises NotFound, QuestionResolved."""
+    question = _pending(state, question_id)
+    event = events.QuestionAnswered(
+        question_id=question_id, outcome="declined", by=by, via=via, reason=reason, idempotency=idempotency
+    )
+    _conclude(state, question, event)
+    return state.get(Question, question_id)
+
+
+def expire(state: State, now: str) -> list[str]:
+    """Close what has waited too long; returns the ids."""
+    due = [
+        question
+        for question in state.loaded(Question)
+        if question.status == "pending" and question.expires_at and question.expires_at <= now
+    ]
+    for question in due:
+        _conclude(state, question, events.QuestionAnswered(question_id=question.question_id, outcome="expired"))
+    return [question.question_id for question in due]
+
+
+def _pending(state: State, question_id: str) -> Question:
+    question = state.get(Question, question_id)
+    if question.status != "pending":
+        raise late(view(question))
+    return question
+
+
+def late(view: Mapping[str, Any]) -> QuestionResolved:
+    """The answer to whoever comes late."""
+    return QuestionResolved(
+        f"The question {view['question_id']} was {view['status']} by {view['answered_by']}; nothing was changed.",
+        decided_by=view["answered_by"],
+    )
+
+
+def _conclude(state: State, question: Question, event: events.QuestionAnswered) -> None:
+    drafts = [event.on(question.session_id, question.run_id, by=event.by)]
+    if approvals.settles(state, question.run_id, question.question_id):
+        drafts.append(runs.step(state, question.run_id, events.RunRequeued(reason="question"), by=event.by))
+    state.append(*drafts)
+
+
+def _faults(item: QuestionItem, given: Mapping[str, Any] | None) -> Iterable[Fault]:
+    where = f"/answers/{item.id}"
+    if given is None:
+        yield Fault(where, "has no answer")
+        return
+    selected, text = given.get("selected") or [], given.get("text")
+    options = [option.id for option in item.options]
+    for choice in selected:
+        if choice not in options:
+            yield Fault(where, f"{choice!r} is none of {', '.join(options)}")
+    if len(selected) > 1 and not item.multi_select:
+        yield Fault(where, "takes one option, not several")
+    if len(set(selected)) < len(selected):
+        yield Fault(where, "names an option twice")
+    if text and not item.free_text:
+        yield Fault(where, "takes no free text; choose an option")
+    if not selected and not text:
+        yield Fault(where, "is empty")
+
+
+def told(answer: events.QuestionAnswered, question: Question | None) -> tuple[str, bool]:
+    """The answers in words for the model, and whether they are an error (nobody answered)."""
+    if answer.outcome != "answered":
+        reason = f" Reason: {answer.reason}" if answer.reason else ""
+        return f"The question was {answer.outcome}; there is no answer.{reason}", True
+    items = {item.id: item for item in question.questions} if question else {}
+    lines = []
+    for id, given in (answer.answers or {}).items():
+        item = items.get(id)
+        labels = {option.id: option.label for option in item.options} if item else {}
+        chosen = [labels.get(choice, choice) for choice in given.get("selected") or []]
+        said = ", ".join(chosen) + (f" ({given['text']})" if chosen and given.get("text") else given.get("text") or "")
+        lines.append(f"{item.header if item else id}: {said}")
+    return "\n".join(lines), False

@@ -1,0 +1,251 @@
+"""Routes: named ways to a model, as `routes/<id>.yaml` describes them; which one a run takes, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, Protocol
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from kheish import ids
+from kheish.domain.scripts import Duration, Script
+from kheish.errors import Fault, Invalid, RouteRequired
+
+_ENV = "env:"
+#: what the driver itself sets in a request; `generation` cannot replace it
+_RESERVED_GENERATION = frozenset({"model", "messages", "tools", "stream", "api_key", "api_base", "timeout"})
+
+
+def _slug(text: str) -> str:
+    if not ids.is_slug(text):
+        raise ValueError(f"{text!r} is not a legal name")
+    return text
+
+
+def _auth_ref(text: str) -> str:
+    if text.startswith(_ENV):
+        name = text.removeprefix(_ENV)
+        if not (name.isascii() and name.isidentifier()):
+            raise ValueError(f"{text!r} names no environment variable: write env:NAME")
+        return text
+    return _slug(text)
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{text!r} is not an http or https address, such as http://127.0.0.1:8080/v1")
+    if parts.username or parts.password:
+        raise ValueError("an address must not hold a credential; use auth_ref")
+    return text
+
+
+def _generation(values: dict[str, Any]) -> dict[str, Any]:
+    if reserved := sorted(_RESERVED_GENERATION & values.keys()):
+        raise ValueError(f"{', '.join(reserved)} cannot be set here")
+    return values
+
+
+def _path_or_inline(value: Any) -> str:
+    return "path" if isinstance(value, str) else "inline"
+
+
+# The tag keeps the errors to one branch; it is an element of their `loc`: ("script", "inline", "turns", 0, …).
+PathOrScript = Annotated[
+    Annotated[str, Tag("path"), Field(min_length=1)] | Annotated[Script, Tag("inline")], Discriminator(_path_or_inline)
+]
+Slug = Annotated[str, AfterValidator(_slug)]
+#: settings of the provider's own, such as temperature and max_tokens; passed on as they are
+Generation = Annotated[dict[str, Any], AfterValidator(_generation)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Capabilities(_Part):
+    """What the model can do."""
+
+    context_window: int | None = Field(default=None, gt=0)
+    """Tokens that prompt and answer may have together; prompts are made to fit."""
+    streaming: bool = True
+    """Whether answers are streamed."""
+    tools: bool = True
+    """Whether the model gets tools."""
+    vision: bool = False
+    """Whether the model takes images."""
+
+
+class RouteBudget(_Part):
+    """What one run may spend on this route; the narrowest of all budgets holds."""
+
+    model_calls: int | None = Field(default=None, ge=0)
+    """Model calls."""
+    tokens: int | None = Field(default=None, ge=0)
+    """Tokens, input and output together."""
+    cost_usd: float | None = Field(default=None, ge=0)
+    """US dollars; needs a price."""
+
+
+class RouteLimits(_Part):
+    """What the provider allows, over all runs of this daemon."""
+
+    requests_per_minute: int | None = Field(default=None, gt=0)
+    """Model calls a minute."""
+    tokens_per_minute: int | None = Field(default=None, gt=0)
+    """Tokens a minute, input and output together."""
+    concurrency: int | None = Field(default=None, gt=0)
+    """Model calls at once."""
+
+
+class Price(_Part):
+    """US dollars for a million tokens."""
+
+    input_per_mtok: float = Field(ge=0)
+    """For a million tokens of the prompt."""
+    output_per_mtok: float = Field(ge=0)
+    """For a million tokens of the answer."""
+    cached_input_per_mtok: float | None = Field(default=None, ge=0)
+    """For a million tokens of the prompt that came from the provider's cache; without it, as the others."""
+
+
+class Route(_Part):
+    """A named way to a model."""
+
+    driver: Literal["openai", "litellm", "scripted", "replay"]
+    """`openai` for OpenAI and every compatible server, `litellm` for other providers, `scripted` for a script."""
+    model: str | None = Field(default=None, min_length=1)
+    """The model's name, as the provider (or litellm) spells it."""
+    api_base: Annotated[str, AfterValidator(_url)] | None = None
+    """The server's address, such as `http://127.0.0.1:8080/v1`; without it, the provider's own."""
+    auth_ref: Annotated[str, AfterValidator(_auth_ref)] | None = None
+    """A slot of the vault, or `env:NAME`; leave it out where no credential is needed."""
+    timeout: Duration = "10m"
+    """The longest time for one model call, such as `240s`."""
+    inactivity_timeout: Duration = "5m"
+    """The longest silence within a streamed answer."""
+    max_retries: int = Field(default=4, ge=0, le=100)
+    """How often a failed call is tried again before the fallbacks."""
+    capabilities: Capabilities = Capabilities()
+    """What this model can do: context window, streaming, tools, vision."""
+    budget: RouteBudget | None = None
+    """What one run may spend on this route."""
+    limits: RouteLimits = RouteLimits()
+    """What the provider allows, over all runs."""
+    price: Price | None = None
+    """What it costs; needed for limits in US dollars."""
+    fallbacks: tuple[Slug, ...] = ()
+    """Routes to try, in this order, when this one has failed."""
+    generation: Generation = Field(default_factory=dict)
+    """Defaults for the provider's own settings, such as `temperature` and `max_tokens`."""
+    script: PathOrScript | None = None
+    """For `driver: scripted`: the script, or the path of its file beside this one."""
+
+    @model_validator(mode="after")
+    def _model_or_script(self) -> Route:
+        if self.driver == "scripted":
+            if self.script is None:
+                raise ValueError("driver scripted needs script")
+        elif self.script is not None:
+            raise ValueError(f"script is for driver scripted, not {self.driver}")
+        elif self.model is None:
+            raise ValueError(f"driver {self.driver} needs model")
+        return self
+
+
+class Tokens(Protocol):
+    """Counted tokens; the cached ones are a part of the input."""
+
+    @property
+    def input_tokens(self) -> int: ...
+    @property
+    def output_tokens(self) -> int: ...
+    @property
+    def cached_tokens(self) -> int: ...
+
+
+def cost_usd(route: Route, usage: Tokens) -> float | None:
+    """What `usage` costs on this route; None where the route has no price."""
+    price = route.price
+    if price is None:
+        return None
+    cached_price = price.input_per_mtok if price.cached_input_per_mtok is None else price.cached_input_per_mtok
+    cached = min(usage.cached_tokens, usage.input_tokens)
+    read = (usage.input_tokens - cached) * price.input_per_mtok + cached * cached_price
+    return (read + usage.output_tokens * price.output_per_mtok) / 1_000_000
+
+
+def readiness(route_id: str, route: Route, environ: Mapping[str, str]) -> str | None:
+    """Why the route cannot be used, in one sentence; None where it can."""
+    if route.driver == "replay":
+        return f"Route {route_id!r} is not ready: the replay driver is not available yet."
+    ref = route.auth_ref
+    if ref is None or (ref.startswith(_ENV) and environ.get(ref.removeprefix(_ENV), "").strip()):
+        return None
+    if ref.startswith(_ENV):
+        name = ref.removeprefix(_ENV)
+        return f"Route {route_id!r} is not ready: the daemon's environment has no {name} ({ref})."
+    return f"Route {route_id!r} is not ready: slot {ref!r} is not available yet: no vault. Use env:NAME."
+
+
+def credential(route: Route, environ: Mapping[str, str]) -> str | None:
+    """The credential that `auth_ref: env:NAME` names; None where the route names none, or it is missing."""
+    ref = route.auth_ref or ""
+    return environ.get(ref.removeprefix(_ENV), "").strip() or None if ref.startswith(_ENV) else None
+
+
+def driver_settings(route: Route, script: Script | None = None) -> dict[str, Any]:
+    """What a driver needs of the route, as plain data: seconds, and the script where it was read from a file."""
+    settings: dict[str, Any] = {
+        "api_base": route.api_base,
+        "timeout": ids.duration(route.timeout),
+        "inactivity_timeout": ids.duration(route.inactivity_timeout),
+    }
+    inline = route.script if isinstance(route.script, Script) else script
+    if inline is not None:
+        settings["script"] = inline.model_dump(mode="json", exclude_unset=True)
+    return settings
+
+
+def choose(selector: str | None, default_route: str | None, routes: Mapping[str, Route]) -> tuple[str, str | None]:
+    """The route's id, and the model where `selector` is `route/model` (the model may hold more slashes).
+
+    Without a selector: `default_route` of kheish.yaml, else the only route. Raises RouteRequired, and Invalid for
+    one that does not exist.
+    """
+    if selector is None:
+        return _default(default_route, routes), None
+    route_id, slash, model = selector.partition("/")
+    if route_id not in routes:
+        raise _unknown(f"There is no route {route_id!r}", route_id, routes)
+    if slash and not model:
+        detail = f"{selector!r} names no model after the '/'."
+        raise Invalid(detail, errors=[Fault("/route", detail)])
+    return route_id, model or None
+
+
+def _default(default_route: str | None, routes: Mapping[str, Route]) -> str:
+    if default_route is not None:
+        if default_route not in routes:
+            raise _unknown(f"default_route of kheish.yaml is {default_route!r}, no route", default_route, routes)
+        return default_route
+    if len(routes) == 1:
+        return next(iter(routes))
+    if not routes:
+        raise RouteRequired("There is no route yet: add a file routes/<id>.yaml.")
+    raise RouteRequired(f"Choose a route ({_listed(routes)}), or set default_route in kheish.yaml.")
+
+
+def _unknown(sentence: str, name: str, routes: Mapping[str, Route]) -> Invalid:
+    if near := get_close_matches(name, routes, n=1):
+        hint = f"did you mean {near[0]!r}?"
+    else:
+        hint = f"there are: {_listed(routes)}." if routes else "there are none yet."
+    return Invalid(f"{sentence}; {hint}", errors=[Fault("/route", f"unknown route {name!r}")])
+
+
+def _listed(routes: Mapping[str, Route]) -> str:
+    names = sorted(routes)
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

@@ -1,0 +1,352 @@
+"""Runs: one execution inside a session. The state machine is the table TRANSITIONS; nothing else moves a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from kheish import ids
+from kheish.domain import events
+from kheish.domain.events import Draft, Entry, Event, Request, RunError, RunSettings, Text, changed, frozen
+from kheish.domain.sessions import Session
+from kheish.errors import RunStateConflict
+
+if TYPE_CHECKING:
+    from kheish.domain.state import State
+
+
+class Status(StrEnum):
+    """The states of a run (`runs.md`)."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING_FOR_APPROVAL = "waiting_for_approval"
+    WAITING_FOR_QUESTION = "waiting_for_question"
+    WAITING_FOR_AGENT = "waiting_for_agent"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
+
+
+FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.INTERRUPTED, Status.CANCELLED})
+WAITING = frozenset({Status.WAITING_FOR_APPROVAL, Status.WAITING_FOR_QUESTION, Status.WAITING_FOR_AGENT})
+LIVE = frozenset(Status) - FINAL
+#: the tool name of an approval that asks for more budget (`runs.md`)
+BUDGET = "budget"
+
+#: (status, event) → the statuses that it may lead to. A missing key is the error.
+TRANSITIONS: Mapping[tuple[Status, type[Event]], frozenset[Status]] = {
+    (Status.QUEUED, events.RunStarted): frozenset({Status.RUNNING}),
+    (Status.QUEUED, events.RunResumed): frozenset({Status.RUNNING}),
+    (Status.QUEUED, events.RunFailed): frozenset({Status.FAILED}),
+    (Status.QUEUED, events.RunCancelled): frozenset({Status.CANCELLED}),
+    (Status.RUNNING, events.RunResumed): frozenset({Status.RUNNING}),  # a restart: the status stays
+    (Status.RUNNING, events.RunWaiting): WAITING,
+    (Status.RUNNING, events.RunCompleted): frozenset({Status.COMPLETED}),
+    (Status.RUNNING, events.RunFailed): frozenset({Status.FAILED}),
+    (Status.RUNNING, events.RunInterrupted): frozenset({Status.INTERRUPTED}),
+    (Status.RUNNING, events.RunCancelled): frozenset({Status.CANCELLED}),
+    **{
+        (waiting, event): frozenset({target})
+        for waiting in WAITING
+        for event, target in (
+            (events.RunRequeued, Status.QUEUED),
+            (events.RunFailed, Status.FAILED),
+            (events.RunInterrupted, Status.INTERRUPTED),
+            (events.RunCancelled, Status.CANCELLED),
+        )
+    },
+}
+
+
+@frozen
+class Spent:
+    """What a run has used so far."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    model_calls: int = 0
+    tool_calls: int = 0
+    cost_usd: float | None = None
+
+
+@frozen
+class Output:
+    """Something that the run gave out on its way."""
+
+    output_id: str
+    kind: str
+    content: Text
+
+
+@frozen
+class Run:
+    """A run as its journal tells it. `active_seconds` is the time in `running` until `running_since`."""
+
+    run_id: str
+    session_id: str
+    agent_id: str
+    kind: str
+    status: Status
+    submitted_at: str
+    made: int
+    n: int
+    request: Request
+    settings: RunSettings
+    started_at: str | None = None
+    finished_at: str | None = None
+    retry_of: str | None = None
+    flow: dict[str, Any] | None = None
+    pending_approvals: tuple[str, ...] = ()
+    pending_questions: tuple[str, ...] = ()
+    usage: Spent = Spent()
+    output: Text | None = None
+    outputs: tuple[Output, ...] = ()
+    error: RunError | None = None
+    running_since: str | None = None
+    active_seconds: float = 0.0
+    stop_requested: str | None = None  # cancelled | interrupted
+    granted: dict[str, float] = field(default_factory=dict)  # what people allowed beyond the limits
+    grant_asked: dict[str, Any] | None = None  # {approval_id, limit, more} of the newest budget question
+    grant_refused: str | None = None  # the limit that nobody wants to raise
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in FINAL
+
+
+FOLDED = (
+    events.RunSubmitted,
+    events.RunStarted,
+    events.RunResumed,
+    events.RunWaiting,
+    events.RunRequeued,
+    events.RunCompleted,
+    events.RunFailed,
+    events.RunCancelled,
+    events.RunInterrupted,
+    events.RunCancelRequested,
+    events.RunInterruptRequested,
+    events.ModelResponded,
+    events.ContextCompacted,
+    events.ToolStarted,
+    events.OutputEmitted,
+    events.ApprovalRequested,
+    events.ApprovalResolved,
+    events.QuestionAsked,
+    events.QuestionAnswered,
+)
+
+
+def fold(table: dict[str, Run], entry: Entry, agent_of: Mapping[str, Session]) -> Iterable[str]:
+    """Take one entry in; returns the ids that changed."""
+    if entry.run is None or entry.session is None:
+        return ()
+    event = entry.event
+    if isinstance(event, events.RunSubmitted):
+        table[entry.run] = Run(
+            run_id=entry.run,
+            session_id=entry.session,
+            agent_id=agent_of[entry.session].agent_id,
+            kind=event.run_kind,
+            status=Status.QUEUED,
+            submitted_at=entry.at,
+            made=entry.n,
+            n=entry.n,
+            request=event.request,
+            settings=event.settings,
+            retry_of=event.retry_of,
+            flow=event.flow,
+        )
+    elif entry.run in table:
+        table[entry.run] = changed(_fold_change(table[entry.run], entry), n=entry.n)
+    else:
+        return ()
+    return (entry.run,)
+
+
+def _fold_change(run: Run, entry: Entry) -> Run:
+    event = entry.event
+    match event:
+        case events.RunStarted() | events.RunResumed():
+            return changed(run, status=Status.RUNNING, started_at=run.started_at or entry.at, running_since=entry.at)
+        case events.RunWaiting(status=status):
+            return changed(_pause_clock(run, entry.at), status=Status(status))
+        case events.RunRequeued():
+            return changed(run, status=Status.QUEUED)
+        case events.RunCompleted(output=output):
+            return changed(_end(run, entry.at), status=Status.COMPLETED, output=output)
+        case events.RunFailed(error=error):
+            return changed(_end(run, entry.at), status=Status.FAILED, error=error)
+        case events.RunCancelled():
+            return changed(_end(run, entry.at), status=Status.CANCELLED)
+        case events.RunInterrupted():
+            return changed(_end(run, entry.at), status=Status.INTERRUPTED)
+        case events.RunCancelRequested():
+            return changed(run, stop_requested="cancelled")
+        case events.RunInterruptRequested():
+            return changed(run, stop_requested=run.stop_requested or "interrupted")
+        case _:
+            return _fold_work(run, event)
+
+
+def _fold_work(run: Run, event: Event) -> Run:
+    match event:
+        case events.ModelResponded(usage=usage) | events.ContextCompacted(usage=usage):
+            return changed(run, usage=_add(run.usage, usage))
+        case events.ToolStarted():
+            return changed(run, usage=changed(run.usage, tool_calls=run.usage.tool_calls + 1))
+        case events.OutputEmitted(output_id=id, output_kind=kind, content=content):
+            return changed(run, outputs=(*run.outputs, Output(output_id=id, kind=kind, content=content)))
+        case events.ApprovalRequested(approval_id=id, tool=tool, arguments=arguments):
+            asked = run.grant_asked
+            if tool == BUDGET and isinstance(arguments, dict):
+                asked = {"approval_id": id, "limit": arguments["limit"], "more": arguments["more"]}
+            return changed(run, pending_approvals=(*run.pending_approvals, id), grant_asked=asked)
+        case events.ApprovalResolved(approval_id=id) as event:
+            pending = tuple(other for other in run.pending_approvals if other != id)
+            return _fold_grant(changed(run, pending_approvals=pending), event)
+        case events.QuestionAsked(question_id=id):
+            return changed(run, pending_questions=(*run.pending_questions, id))
+        case events.QuestionAnswered(question_id=id):
+            return changed(run, pending_questions=tuple(other for other in run.pending_questions if other != id))
+        case _:
+            return run
+
+
+def _fold_grant(run: Run, event: events.ApprovalResolved) -> Run:
+    asked = run.grant_asked
+    if asked is None or asked["approval_id"] != event.approval_id:
+        return run
+    if event.outcome != "allowed":
+        return changed(run, grant_asked=None, grant_refused=asked["limit"])
+    granted = {**run.granted, asked["limit"]: run.granted.get(asked["limit"], 0.0) + asked["more"]}
+    return changed(run, grant_asked=None, granted=granted)
+
+
+def _add(spent: Spent, usage: events.Usage) -> Spent:
+    cost = spent.cost_usd
+    if usage.cost_usd is not None:
+        cost = (cost or 0.0) + usage.cost_usd
+    return changed(
+        spent,
+        input_tokens=spent.input_tokens + usage.input_tokens,
+        output_tokens=spent.output_tokens + usage.output_tokens,
+        cached_tokens=spent.cached_tokens + usage.cached_tokens,
+        model_calls=spent.model_calls + 1,
+        cost_usd=cost,
+    )
+
+
+def _pause_clock(run: Run, at: str) -> Run:
+    if run.running_since is None:
+        return run
+    ran = max(0.0, ids.seconds_of(at) - ids.seconds_of(run.running_since))
+    return changed(run, active_seconds=run.active_seconds + ran, running_since=None)
+
+
+def _end(run: Run, at: str) -> Run:
+    return changed(_pause_clock(run, at), finished_at=at, pending_approvals=(), pending_questions=())
+
+
+def step(state: State, run_id: str, event: Event, *, by: str = "daemon") -> Draft:
+    """The move of a run as a Draft. Raises RunStateConflict where the table does not have it."""
+    run = state.get(Run, run_id)
+    if (run.status, type(event)) not in TRANSITIONS:
+        raise RunStateConflict(
+            f"The run {run_id} is {run.status}; {event.kind} is not possible from there.",
+            from_status=run.status,
+            to_status=event.kind.removeprefix("run."),
+        )
+    return event.on(run.session_id, run_id, by=by)
+
+
+def view(run: Run, queue_position: int | None = None) -> dict[str, Any]:
+    """The run as the API and its Record show it (`shapes.md`)."""
+    return {
+        "run_id": run.run_id,
+        "session_id": run.session_id,
+        "agent_id": run.agent_id,
+        "kind": run.kind,
+        "status": str(run.status),
+        "submitted_at": run.submitted_at,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+        "queue_position": queue_position,
+        "n": run.n,
+        "retry_of": run.retry_of,
+        "request": run.request,
+        "route": run.settings.route,
+        "model": run.settings.model,
+        "pending_approvals": run.pending_approvals,
+        "pending_questions": run.pending_questions,
+        "usage": run.usage,
+        "output": run.output,
+        "outputs": run.outputs,
+        "error": run.error,
+        "flow": run.flow,
+    }
+
+
+def queue_position(state: State, run: Run) -> int | None:
+    """From 1, among those that wait for the session's slot; None where it does not wait for it."""
+    queued = state.get(Session, run.session_id).queued
+    return queued.index(run.run_id) + 1 if run.run_id in queued else None
+
+
+def next_claim(state: State, session_id: str) -> Run | None:
+    """The run of a session that may go on now: the one with the slot, else the head of the queue."""
+    session = state.find(Session, session_id)
+    if session is None:
+        return None
+    holder = session.active
+    if holder is not None:
+        run = state.get(Run, holder)
+        return run if run.status in (Status.QUEUED, Status.RUNNING) else None
+    return state.get(Run, session.queued[0]) if session.queued else None
+
+
+def cancel(state: State, run_id: str, *, by: str, reason: str | None = None) -> Run:
+    """Stop a run for good: at once where it does not run, else between its steps. A cancelled run stays as it is.
+
+    Raises RunStateConflict where it ended in another way.
+    """
+    return _stop(state, run_id, events.RunCancelRequested(reason=reason), events.RunCancelled(reason=reason), by)
+
+
+def interrupt(state: State, run_id: str, *, by: str, reason: str | None = None) -> Run:
+    """Stop a run at the next safe point (a queued one is taken first). Raises RunStateConflict where it has ended."""
+    return _stop(state, run_id, events.RunInterruptRequested(reason=reason), events.RunInterrupted(reason=reason), by)
+
+
+def _stop(state: State, run_id: str, request: Event, end: Event, by: str) -> Run:
+    run = state.get(Run, run_id)
+    wanted = Status.CANCELLED if isinstance(end, events.RunCancelled) else Status.INTERRUPTED
+    if run.status == wanted:
+        return run
+    if (run.status, type(end)) not in TRANSITIONS and run.status != Status.QUEUED:
+        step(state, run_id, end)  # raises
+    if run.status == Status.RUNNING or (run.status, type(end)) not in TRANSITIONS:
+        if run.stop_requested is None or wanted == Status.CANCELLED != run.stop_requested:
+            state.append(request.on(run.session_id, run_id, by=by))
+    else:
+        state.append(*withdraw(state, run, by=by), step(state, run_id, end, by=by))
+    return state.get(Run, run_id)
+
+
+def withdraw(state: State, run: Run, *, by: str) -> list[Draft]:
+    """What ends with a run: its open approvals and questions become `cancelled`."""
+    return [
+        *(
+            events.ApprovalResolved(approval_id=id, outcome="cancelled", by=by).on(run.session_id, run.run_id, by=by)
+            for id in run.pending_approvals
+        ),
+        *(
+            events.QuestionAnswered(question_id=id, outcome="cancelled", by=by).on(run.session_id, run.run_id, by=by)
+            for id in run.pending_questions
+        ),
+    ]

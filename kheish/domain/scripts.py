@@ -1,0 +1,114 @@
+"""The script of a `scripted` route: what its model answers, turn by turn."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from kheish import ids
+
+
+def _duration(text: str) -> str:
+    ids.duration(text)
+    return text
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is not a regular expression: {error}") from error
+    return text
+
+
+#: A duration as people write it, such as `50ms`, `90s`, `15m`.
+Duration = Annotated[
+    str,
+    AfterValidator(_duration),
+    Field(json_schema_extra={"pattern": r"^\d+(\.\d+)?(ms|s|m|h|d|w)$", "examples": ["50ms", "90s", "15m"]}),
+]
+Pattern = Annotated[str, AfterValidator(_pattern), Field(json_schema_extra={"format": "regex"})]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ScriptedCall(_Part):
+    """A tool call; `{{input}}` and `{{last_result}}` are filled into every text of the arguments."""
+
+    name: str = Field(min_length=1)
+    """The tool's name."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """The arguments, as the tool's schema wants them."""
+
+
+class ScriptedUsage(_Part):
+    """Tokens that the turn says that it used. Without it, one token is counted for four characters."""
+
+    input_tokens: int = Field(default=0, ge=0)
+    """Tokens of the prompt."""
+    output_tokens: int = Field(default=0, ge=0)
+    """Tokens of the answer."""
+    cached_tokens: int = Field(default=0, ge=0)
+    """The part of `input_tokens` that came from a cache."""
+
+
+class ScriptedError(_Part):
+    """The call fails as it would with this HTTP status."""
+
+    status: int = Field(ge=400, le=599)
+    """The HTTP status, such as 429 or 503."""
+    retry_after: float | None = Field(default=None, ge=0)
+    """Seconds that the provider asks to wait."""
+    code: str | None = None
+    """The provider's error code, such as `context_length_exceeded`."""
+    message: str | None = None
+    """The provider's message."""
+
+
+class Turn(_Part):
+    """One answer of the model, or one failed attempt."""
+
+    text: str | None = None
+    """What the model says; `{{input}}` and `{{last_result}}` are filled in."""
+    tool_calls: tuple[ScriptedCall, ...] = ()
+    """The tool calls that it makes."""
+    expect: Pattern | None = None
+    """A regular expression on the last tool result or message; no match fails the run."""
+    delay: Duration | None = None
+    """The time before each chunk of the answer, such as `50ms`."""
+    chunks: int = Field(default=1, ge=1, le=100_000)
+    """In how many pieces the text is streamed."""
+    usage: ScriptedUsage | None = None
+    """Tokens that the turn says that it used."""
+    error: ScriptedError | None = None
+    """Fail instead of answering."""
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> Turn:
+        answers = self.text is not None or bool(self.tool_calls)
+        if self.error is not None and answers:
+            raise ValueError("a turn has an error, or text and tool_calls, not both")
+        if self.error is None and not answers:
+            raise ValueError("a turn needs text, tool_calls or error")
+        return self
+
+
+class Script(_Part):
+    """The turns of a scripted model, or `echo: true`, which answers with the input."""
+
+    turns: tuple[Turn, ...] = ()
+    """The answers, in order: the first for a run's first model call."""
+    after_last: Literal["repeat", "fail"] = "repeat"
+    """What comes after the last turn: its last text again, or the run fails."""
+    echo: bool = False
+    """Answer every message with itself."""
+
+    @model_validator(mode="after")
+    def _turns_or_echo(self) -> Script:
+        if self.echo == bool(self.turns):
+            raise ValueError("a script has turns, or echo: true, one of them")
+        return self

@@ -1,0 +1,226 @@
+"""Sessions: a durable conversation and control context, with one active run at a time and a queue behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from kheish import ids
+from kheish.domain import events
+from kheish.domain.events import Entry, changed, frozen
+from kheish.errors import Fault, SessionConflict, SessionEnded, SessionNotIdle, WorkspaceNotAllowed
+
+if TYPE_CHECKING:
+    from kheish.domain.state import State
+
+#: what a caller may set, with the value of a session that did not
+SETTINGS: Mapping[str, Any] = {
+    "title": None,
+    "workspace": None,
+    "route": None,
+    "permission_mode": "default",
+    "permission_rules": [],
+    "persona": None,
+    "labels": {},
+    "budget": None,
+    "input_contract": None,
+    "output_contract": None,
+    "reply_targets": [],
+    "while_waiting": "hold",
+}
+#: a change of identity needs an idle session
+IDENTITY = frozenset({"persona", "workspace"})
+
+
+@frozen
+class Session:
+    """A session as its journal tells it. `queued` are run ids in order; `active` holds the slot."""
+
+    session_id: str
+    path: str
+    agent_id: str
+    created_at: str
+    made: int
+    settings: dict[str, Any]
+    ended_at: str | None = None
+    forked_from: dict[str, Any] | None = None
+    active: str | None = None
+    queued: tuple[str, ...] = ()
+    parking: frozenset[str] = field(default_factory=frozenset)  # live runs that give the slot away while they wait
+    n: int = 0
+
+    @property
+    def status(self) -> Literal["idle", "busy", "ended"]:
+        if self.ended_at:
+            return "ended"
+        return "busy" if self.active else "idle"
+
+
+CREATED = (events.SessionCreated,)
+CHANGED = (
+    events.SessionUpdated,
+    events.SessionEnded,
+    events.RuleAdded,
+    events.RunSubmitted,
+    events.RunStarted,
+    events.RunResumed,
+    events.RunWaiting,
+    events.RunRequeued,
+    events.RunCompleted,
+    events.RunFailed,
+    events.RunCancelled,
+    events.RunInterrupted,
+)
+
+
+def fold(table: dict[str, Session], entry: Entry) -> Iterable[str]:
+    """Take one entry in; returns the ids that changed."""
+    assert entry.session is not None
+    event = entry.event
+    if isinstance(event, events.SessionCreated):
+        table[entry.session] = Session(
+            session_id=entry.session,
+            path=event.path,
+            agent_id=event.agent_id,
+            created_at=entry.at,
+            made=entry.n,
+            settings={**SETTINGS, **event.settings},
+            n=entry.n,
+        )
+    else:
+        table[entry.session] = changed(_fold_change(table[entry.session], entry), n=entry.n)
+    return (entry.session,)
+
+
+def _fold_change(old: Session, entry: Entry) -> Session:
+    match entry.event:
+        case events.SessionUpdated(changes=changes):
+            return changed(old, settings={**old.settings, **changes})
+        case events.RuleAdded(rule=rule):
+            rules = [*old.settings["permission_rules"], rule]
+            return changed(old, settings={**old.settings, "permission_rules": rules})
+        case events.SessionEnded():
+            return changed(old, ended_at=entry.at)
+        case _:
+            return _fold_queue(old, entry)
+
+
+def _fold_queue(old: Session, entry: Entry) -> Session:
+    run = entry.run
+    assert run is not None
+    rest = tuple(id for id in old.queued if id != run)
+    match entry.event:
+        case events.RunSubmitted(settings=settings):
+            parks = {run} if settings.while_waiting == "park" else set()
+            return changed(old, queued=(*old.queued, run), parking=old.parking | parks)
+        case events.RunStarted() | events.RunResumed():
+            return changed(old, active=run, queued=rest)
+        case events.RunWaiting(status=status):
+            gives_way = run in old.parking or status == "waiting_for_agent"
+            return changed(old, active=None) if gives_way and old.active == run else old
+        case events.RunRequeued():
+            return old if old.active == run else changed(old, queued=(run, *rest))
+        case _:  # an end
+            active = None if old.active == run else old.active
+            return changed(old, active=active, queued=rest, parking=old.parking - {run})
+
+
+def view(session: Session) -> dict[str, Any]:
+    """The session as the API and `session.yaml` show it (`shapes.md`)."""
+    settings = session.settings
+    return {
+        "session_id": session.session_id,
+        "status": session.status,
+        "title": settings["title"],
+        "created_at": session.created_at,
+        "ended_at": session.ended_at,
+        "workspace": settings["workspace"],
+        "route": settings["route"],
+        "permission_mode": settings["permission_mode"],
+        "permission_rules": settings["permission_rules"],
+        "persona": settings["persona"],
+        "labels": settings["labels"],
+        "budget": settings["budget"],
+        "input_contract": settings["input_contract"],
+        "output_contract": settings["output_contract"],
+        "reply_targets": settings["reply_targets"],
+        "while_waiting": settings["while_waiting"],
+        "active_run_id": session.active,
+        "queued_runs": len(session.queued),
+        "agent_id": session.agent_id,
+        "forked_from": session.forked_from,
+        "path": session.path,
+        "last_n": session.n,
+    }
+
+
+def check_workspace(root: Path, workspace: Path) -> Path:
+    """The real path of a workspace. Raises WorkspaceNotAllowed where it is no folder, or overlaps the state root."""
+    if not workspace.is_absolute():
+        raise WorkspaceNotAllowed(f"The workspace {str(workspace)!r} is not an absolute path.")
+    real, state_root = workspace.resolve(), root.resolve()
+    if not real.is_dir():
+        raise WorkspaceNotAllowed(f"The workspace {str(workspace)!r} is not a folder; make it first.")
+    if real == state_root or real in state_root.parents or state_root in real.parents:
+        raise WorkspaceNotAllowed(
+            f"The workspace {str(workspace)!r} and the state root {str(state_root)!r} overlap: an agent must not be "
+            "able to change the daemon's own state. Choose a folder beside it."
+        )
+    return real
+
+
+def create(
+    state: State, session_id: str | None, settings: Mapping[str, Any], *, workspace: Path, by: str
+) -> tuple[Session, bool]:
+    """Make a session, or return the one that is there with these settings; True where it was made.
+
+    Only settings that were given are compared. Raises SessionConflict naming those that differ.
+    """
+    session_id = ids.check_slug(session_id, "session_id") if session_id else ids.new("session")
+    there = state.find(Session, session_id)
+    if there:
+        _compare(there, settings)
+        return there, False
+    created = events.SessionCreated(
+        path=state.place_session(session_id),
+        agent_id=ids.new("agent"),
+        settings={"workspace": str(workspace), **settings},
+    )
+    state.append(created.on(session_id, by=by))
+    return state.get(Session, session_id), True
+
+
+def _compare(there: Session, settings: Mapping[str, Any]) -> None:
+    different = [key for key, value in settings.items() if there.settings.get(key) != value]
+    if different:
+        raise SessionConflict(
+            f"The session {there.session_id!r} exists with another {', '.join(different)}; "
+            "PATCH it, or choose another id.",
+            errors=[Fault(f"/{key}", f"is {there.settings.get(key)!r} in the session") for key in different],
+        )
+
+
+def update(state: State, session_id: str, changes: Mapping[str, Any], *, by: str) -> Session:
+    """Change settings for what comes after. Raises SessionEnded, SessionNotIdle (for a change of identity)."""
+    session = accepting(state, session_id)
+    effective = {key: value for key, value in changes.items() if session.settings.get(key) != value}
+    identity = sorted(IDENTITY & effective.keys())
+    if identity and (session.active or session.queued):
+        raise SessionNotIdle(
+            f"The {' and '.join(identity)} of {session_id!r} can only change while it is idle; in the way: "
+            f"{session.active or session.queued[0]}. Wait for it, or cancel it.",
+            run_id=session.active or session.queued[0],
+        )
+    if effective:
+        state.append(events.SessionUpdated(changes=effective).on(session_id, by=by))
+    return state.get(Session, session_id)
+
+
+def accepting(state: State, session_id: str) -> Session:
+    """The session, where it still takes input. Raises NotFound, SessionEnded."""
+    session = state.get(Session, session_id)
+    if session.ended_at:
+        raise SessionEnded(f"The session {session_id!r} ended at {session.ended_at}; start another, or fork it.")
+    return session

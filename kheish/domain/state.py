@@ -1,0 +1,334 @@
+"""State: what is in memory, and the one write. It has data and no verbs; modules have verbs and no data.
+
+`append` numbers events, encodes them, folds them into the tables, and hands them to the log as one group: all or none
+survive a crash. It is synchronous, so domain functions are atomic with respect to each other. *Durable* is a barrier
+that is awaited at the rim: before an answer is sent, before an effect or a model call starts; listeners see an event
+only after it.
+
+Not everything is in memory. The rim awaits `load(session_id)` (last checkpoint and what follows), then calls verbs.
+What was dropped is found by the index.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kheish import ids
+from kheish.domain import definitions, encoding, loading
+from kheish.domain.encoding import Recorded
+from kheish.domain.events import Checkpoint, ContextCompacted, Draft, Entry
+from kheish.domain.loading import Partition
+from kheish.domain.tables import BY_CLASS, Noun
+from kheish.errors import NotFound, StoreFailed, Unavailable
+from kheish.store import wal
+from kheish.store.files import Folders
+from kheish.store.index import Reader
+from kheish.store.wal import Group
+
+T = TypeVar("T")
+
+CHECKPOINT_EVERY = 500
+IDLE_SESSIONS = 2000  # loaded sessions beyond this are evicted, the longest unused first
+RECALLED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The newest value of a thing, as of entry `n`; `value` None: it is gone."""
+
+    n: int
+    noun: Noun
+    id: str
+    session: str
+    path: str  # the session's folder
+    value: Any
+
+
+@dataclass(slots=True)
+class Waiting:
+    """What was appended and is not durable yet, oldest first."""
+
+    entries: deque[Recorded] = field(default_factory=deque)
+    changes: deque[Change] = field(default_factory=deque)
+    barriers: deque[tuple[int, asyncio.Future[None]]] = field(default_factory=deque)
+    readers: list[tuple[int, asyncio.Future[None]]] = field(default_factory=list)
+
+
+class State:
+    """The loaded sessions, the numbers, and the way into the log."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        index: Reader,
+        submit: Callable[[Group], None],
+        scrub: Callable[[bytes], bytes] = lambda line: line,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.root = root
+        self.index = index
+        self.scrub = scrub
+        self.clock = clock
+        self.definitions = definitions.InForce()
+        self.paused: set[str | None] = set()  # routes; None stands for everything
+        self.n = 0  # the newest entry
+        self.durable_n = 0  # the newest that is on disk
+        self.journaled_n = 0  # the newest that is in journals and index
+        self.streams: dict[str, int] = {}  # the last seq of each stream without a session
+        self.sessions: OrderedDict[str, Partition] = OrderedDict()  # loaded, the longest unused first
+        self.touched: dict[str, None] = {}  # sessions with entries since a worker last looked
+        self.waiting = Waiting()
+        self.unjournaled: dict[tuple[type, str], Change] = {}  # newer than what the index says
+        self.failure: StoreFailed | None = None
+        self.low_space: str | None = None
+        self._submit = submit
+        self._folders = Folders(root)
+        self._owners: dict[type, dict[str, str]] = {}
+        self._recalled: OrderedDict[tuple[type, str], dict[str, Any] | None] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[Partition]] = {}
+
+    # --- the one write ------------------------------------------------------------------------------------------------
+
+    def append(self, *drafts: Draft) -> tuple[Entry, ...]:
+        """Write events that belong together. Raises StoreFailed; then nothing was written."""
+        if self.failure:
+            raise self.failure
+        at = ids.stamp(self.clock())
+        recorded = [self._record(draft, at) for draft in drafts]
+        for session_id in {draft.session for draft in drafts if draft.session}:
+            part = self.sessions[session_id]
+            compacted = any(isinstance(item.entry.event, ContextCompacted) for item in recorded)
+            if compacted or part.seq - part.checkpoint >= CHECKPOINT_EVERY:
+                checkpoint = loading.checkpoint(part)
+                recorded.append(self._record(checkpoint.on(session_id), at))
+        group = Group(
+            body=wal.encode([(item.journal, item.line) for item in recorded]),
+            first=recorded[0].entry.n,
+            last=recorded[-1].entry.n,
+            spills=tuple(spill for item in recorded for spill in item.spills),
+        )
+        self._submit(group)
+        self.waiting.entries.extend(recorded)
+        return tuple(item.entry for item in recorded)
+
+    def _record(self, draft: Draft, at: str) -> Recorded:
+        self.n += 1
+        if draft.session is None:
+            stream = draft.event.stream or "daemon"
+            seq = self.streams[stream] = self.streams.get(stream, 0) + 1
+            return encoding.encode(draft, self.n, seq, at, f"journals/{stream}", self.scrub)
+        part = self._partition(draft)
+        part.seq += 1
+        recorded = encoding.encode(draft, self.n, part.seq, at, f"{part.path}/journal", self.scrub)
+        self._fold(part, recorded.entry)
+        return recorded
+
+    def _partition(self, draft: Draft) -> Partition:
+        assert draft.session is not None
+        part = self.sessions.get(draft.session)
+        if part is None:
+            path = getattr(draft.event, "path", None)
+            if path is None:
+                raise NotFound(f"The session {draft.session!r} is not loaded.")
+            part = self.sessions[draft.session] = Partition(draft.session, path)
+        return part
+
+    def _fold(self, part: Partition, entry: Entry) -> None:
+        part.last_n = entry.n
+        if isinstance(entry.event, Checkpoint):
+            loading.trim(part, entry)
+            return
+        for noun, id in loading.fold(part, entry):
+            value = part.tables[noun.cls].get(id)
+            self._owners.setdefault(noun.cls, {})[id] = part.session_id
+            if noun.view:
+                change = Change(entry.n, noun, id, part.session_id, part.path, value)
+                self.waiting.changes.append(change)
+                self.unjournaled[noun.cls, id] = change
+        self.touched[part.session_id] = None
+
+    # --- durability ---------------------------------------------------------------------------------------------------
+
+    async def durable(self) -> None:
+        """Wait until all that was appended so far is on disk. Raises StoreFailed."""
+        if self.failure:
+            raise self.failure
+        if self.durable_n >= self.n:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.barriers.append((self.n, future))
+        await future
+
+    def made_durable(self, last: int) -> tuple[list[Recorded], list[Change]]:
+        """The log has everything up to `last`: open the barriers; returns what listeners may see now."""
+        self.durable_n = max(self.durable_n, last)
+        entries: list[Recorded] = []
+        changes: dict[tuple[type, str], Change] = {}
+        waiting = self.waiting
+        while waiting.entries and waiting.entries[0].entry.n <= last:
+            entries.append(waiting.entries.popleft())
+        while waiting.changes and waiting.changes[0].n <= last:
+            change = waiting.changes.popleft()
+            changes[change.noun.cls, change.id] = change
+        while waiting.barriers and waiting.barriers[0][0] <= last:
+            future = waiting.barriers.popleft()[1]
+            if not future.done():
+                future.set_result(None)
+        return entries, list(changes.values())
+
+    def made_journaled(self, last: int) -> None:
+        """Journals and index have everything up to `last`."""
+        self.journaled_n = max(self.journaled_n, last)
+        for key in [key for key, change in self.unjournaled.items() if change.n <= last]:
+            del self.unjournaled[key]
+        for _, future in [reader for reader in self.waiting.readers if reader[0] <= last]:
+            if not future.done():
+                future.set_result(None)
+        self.waiting.readers = [reader for reader in self.waiting.readers if reader[0] > last]
+
+    async def caught_up(self, timeout: float = 5.0) -> None:
+        """Wait until the index has all that is durable now. Raises Unavailable after `timeout` seconds."""
+        target = self.durable_n
+        if self.journaled_n >= target:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.readers.append((target, future))
+        try:
+            await asyncio.wait_for(future, timeout)
+        except TimeoutError:
+            raise Unavailable("The index is behind; try again in a moment.") from None
+
+    def fail(self, error: StoreFailed) -> None:
+        """The log cannot be written: every waiting and later answer is this error."""
+        self.failure = error
+        for _, future in self.waiting.barriers:
+            if not future.done():
+                future.set_exception(error)
+        self.waiting.barriers.clear()
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def find(self, cls: type[T], id: str) -> T | None:
+        """The value in memory, or None."""
+        session_id = self._owners.get(cls, {}).get(id)
+        part = self.sessions.get(session_id) if session_id else None
+        return part.tables[cls].get(id) if part else None
+
+    def get(self, cls: type[T], id: str) -> T:
+        """The value in memory. Raises NotFound."""
+        value = self.find(cls, id)
+        if value is None:
+            raise NotFound(f"There is no {BY_CLASS[cls].name} {id!r}.")
+        return value
+
+    def table(self, cls: type[T], session_id: str) -> dict[str, T]:
+        """One loaded session's values by id. To read only."""
+        return self.sessions[session_id].tables[cls]
+
+    def loaded(self, cls: type[T]) -> Iterator[T]:
+        """The values of all loaded sessions."""
+        for part in list(self.sessions.values()):
+            yield from list(part.tables[cls].values())
+
+    async def load(self, session_id: str) -> None:
+        """Bring a session into memory. Raises NotFound, Damaged (its journal cannot be read)."""
+        if session_id in self.sessions:
+            self.sessions.move_to_end(session_id)
+            self.sessions[session_id].used = time.monotonic()
+            return
+        task = self._loading.get(session_id)
+        if task is None:
+            task = self._loading[session_id] = asyncio.create_task(self._read(session_id))
+            task.add_done_callback(lambda _: self._loading.pop(session_id, None))
+        await asyncio.shield(task)
+
+    async def _read(self, session_id: str) -> Partition:
+        doc = await asyncio.to_thread(self.index.thing, "session", session_id)
+        if doc is None:
+            if session_id in self.sessions:
+                return self.sessions[session_id]
+            raise NotFound(f"There is no session {session_id!r}.")
+        part = await asyncio.to_thread(loading.load, self.root, session_id, doc["path"])
+        if session_id not in self.sessions:
+            self.adopt(part)
+        return self.sessions[session_id]
+
+    def adopt(self, part: Partition) -> None:
+        """Put a partition that was read from its journal among the loaded ones."""
+        self.sessions[part.session_id] = part
+        for cls, values in part.tables.items():
+            owners = self._owners.setdefault(cls, {})
+            for id in values:
+                owners[id] = part.session_id
+        self.touched[part.session_id] = None
+        self.evict()
+
+    async def load_for(self, cls: type, id: str) -> dict[str, Any] | None:
+        """Bring the session of a thing into memory. Returns None where the thing is in memory then; else its last
+        document, for it ended long ago. Raises NotFound."""
+        if self.find(cls, id) is not None:
+            return None
+        doc = await self.recall(cls, id)
+        if doc is None:
+            raise NotFound(f"There is no {BY_CLASS[cls].name} {id!r}.")
+        await self.load(doc["session_id"])
+        return None if self.find(cls, id) is not None else doc
+
+    async def recall(self, cls: type, id: str) -> dict[str, Any] | None:
+        """The document of a thing, from memory or the index."""
+        if (found := self.recalled(cls, id)) is not None:
+            return found
+        doc = await asyncio.to_thread(self.index.thing, BY_CLASS[cls].name, id)
+        self._recalled[cls, id] = doc
+        while len(self._recalled) > RECALLED:
+            self._recalled.popitem(last=False)
+        return self.recalled(cls, id)
+
+    def recalled(self, cls: type, id: str) -> dict[str, Any] | None:
+        """The document of a thing that is in memory, or was recalled."""
+        value = self.find(cls, id)
+        change = self.unjournaled.get((cls, id))
+        if value is None and change is not None:
+            value = change.value
+        if value is not None:
+            return self.document(BY_CLASS[cls], value)
+        return self._recalled.get((cls, id))
+
+    def document(self, noun: Noun, value: Any) -> dict[str, Any]:
+        """A value as the API shows it, as plain data."""
+        assert noun.view is not None
+        found: dict[str, Any] = encoding.plain(noun.view(value))
+        return found
+
+    def place_session(self, session_id: str) -> str:
+        """The folder of a new session."""
+        return f"{self._folders.place('sessions/' + ids.day(ids.stamp(self.clock())))}/{session_id}"
+
+    def evict(self, limit: int = IDLE_SESSIONS) -> None:
+        """Forget the longest unused sessions beyond `limit`, where journals have all of theirs and nothing runs."""
+        if len(self.sessions) <= limit:
+            return
+        before = time.monotonic() - 5.0
+        for session_id in _evictable(self.sessions.values(), self.journaled_n, before, len(self.sessions) - limit):
+            part = self.sessions.pop(session_id)
+            for cls, values in part.tables.items():
+                owners = self._owners.get(cls, {})
+                for id in values:
+                    owners.pop(id, None)
+
+
+def _evictable(parts: Iterable[Partition], journaled: int, before: float, count: int) -> list[str]:
+    found: list[str] = []
+    for part in parts:
+        if len(found) >= count or part.used > before:
+            break
+        if part.last_n <= journaled and not part.busy:
+            found.append(part.session_id)
+    return found

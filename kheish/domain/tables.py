@@ -1,0 +1,139 @@
+"""The nouns: for each, how entries fold into it, what a checkpoint keeps of it, and how others see it.
+
+A new noun is a module with a value, a fold and a view, and a line in NOUNS. The order matters: a noun may read those
+above it while it folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from kheish.domain import approvals, budgets, keys, messages, questions, runs, sessions, tasks, turns
+from kheish.domain.events import Entry, Event
+
+Tables = dict[type, dict[str, Any]]
+Fold = Callable[[Tables, Entry], Iterable[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noun:
+    """One kind of thing. `name` is its key in checkpoints and in the index; `record` its file in the session's folder.
+
+    `keep` says which values a checkpoint holds; those that it drops are found by the index from then on. A noun without
+    `keep` is made again from entries (the conversation). `view` is what API, index and Record show; None: internal.
+    """
+
+    name: str
+    cls: type
+    folded: frozenset[type[Event]]
+    fold: Fold
+    keep: Callable[[Any], bool] | None
+    view: Callable[[Any], dict[str, Any]] | None = None
+    status: Callable[[Any], str | None] = lambda value: str(value.status)
+    record: Callable[[Any], str] | None = None
+    pending: str | None = None  # the folder under pending/ where a person answers it
+
+
+def _always(_: Any) -> bool:
+    return True
+
+
+NOUNS: tuple[Noun, ...] = (
+    Noun(
+        name="session",
+        cls=sessions.Session,
+        folded=frozenset(sessions.CREATED + sessions.CHANGED),
+        fold=lambda tables, entry: sessions.fold(tables[sessions.Session], entry),
+        keep=_always,
+        view=sessions.view,
+        record=lambda value: "session.yaml",
+    ),
+    Noun(
+        name="run",
+        cls=runs.Run,
+        folded=frozenset(runs.FOLDED),
+        fold=lambda tables, entry: runs.fold(tables[runs.Run], entry, tables[sessions.Session]),
+        keep=lambda run: not run.is_final,
+        view=runs.view,
+        record=lambda value: f"runs/{value.run_id}.yaml",
+    ),
+    Noun(
+        name="turn",
+        cls=turns.Turn,
+        folded=frozenset(turns.FOLDED),
+        fold=lambda tables, entry: turns.fold(tables[turns.Turn], entry),
+        keep=_always,
+    ),
+    Noun(
+        name="approval",
+        cls=approvals.Approval,
+        folded=frozenset(approvals.FOLDED),
+        fold=lambda tables, entry: approvals.fold(tables[approvals.Approval], entry),
+        keep=lambda approval: approval.status == "pending",
+        view=approvals.view,
+        record=lambda value: f"approvals/{value.approval_id}.yaml",
+        pending="approvals",
+    ),
+    Noun(
+        name="question",
+        cls=questions.Question,
+        folded=frozenset(questions.FOLDED),
+        fold=lambda tables, entry: questions.fold(tables[questions.Question], entry),
+        keep=lambda question: question.status == "pending",
+        view=questions.view,
+        record=lambda value: f"questions/{value.question_id}.yaml",
+        pending="questions",
+    ),
+    Noun(
+        name="todo",
+        cls=tasks.TodoList,
+        folded=frozenset(tasks.FOLDED),
+        fold=lambda tables, entry: tasks.fold(tables[tasks.TodoList], entry),
+        keep=_always,
+        view=tasks.view,
+        status=lambda value: None,
+        record=lambda value: "tasks/todo.yaml",
+    ),
+    Noun(
+        name="spend",
+        cls=budgets.Spend,
+        folded=frozenset(budgets.FOLDED),
+        fold=lambda tables, entry: budgets.fold(tables[budgets.Spend], entry),
+        keep=_always,
+        view=budgets.view,
+        status=lambda value: value.day,
+    ),
+    Noun(
+        name="key",
+        cls=keys.KeyUse,
+        folded=frozenset(keys.FOLDED),
+        fold=lambda tables, entry: keys.fold(tables[keys.KeyUse], entry),
+        keep=lambda _: False,
+        view=keys.view,
+        status=lambda value: None,
+    ),
+    Noun(
+        name="conversation",
+        cls=messages.Conversation,
+        folded=frozenset(messages.FOLDED),
+        fold=lambda tables, entry: messages.fold(tables[messages.Conversation], entry),
+        keep=None,
+    ),
+)
+
+BY_CLASS: Mapping[type, Noun] = {noun.cls: noun for noun in NOUNS}
+BY_NAME: Mapping[str, Noun] = {noun.name: noun for noun in NOUNS}
+
+
+@cache
+def folding(event: Any) -> tuple[Noun, ...]:
+    """The nouns that take in an event of this class, in order."""
+    return tuple(noun for noun in NOUNS if event in noun.folded)
+
+
+def empty() -> Tables:
+    """Tables of a session that has no entries yet."""
+    return {noun.cls: {} for noun in NOUNS}

@@ -1,0 +1,185 @@
+"""Turns: where a run stands in its loop. The journal is the program counter; this is what it points at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import field
+from typing import TYPE_CHECKING, Any
+
+from kheish.domain import events
+from kheish.domain.events import Entry, ModelCall, changed, frozen
+
+if TYPE_CHECKING:
+    from kheish.domain.state import State
+
+
+@frozen
+class Call:
+    """A tool call of the newest answer, and how far it got."""
+
+    call: ModelCall
+    turn: int
+    decision: events.PermissionDecided | None = None
+    approval_id: str | None = None
+    approval: str | None = None  # the outcome: allowed | denied | expired | cancelled
+    approved_by: str | None = None
+    approved_digest: str | None = None
+    reason: str | None = None  # why it was denied
+    started: events.ToolStarted | None = None
+    attempts: int = 0
+    question_id: str | None = None  # the newest question that the call waits for
+    question_purpose: str | None = None
+    answer: events.QuestionAnswered | None = None
+    finished: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.call.id
+
+    @property
+    def waits(self) -> bool:
+        """Whether a person still has to decide or answer."""
+        asked = self.approval_id is not None and self.approval is None
+        return asked or (self.question_id is not None and self.answer is None)
+
+
+@frozen
+class Turn:
+    """A run's place: `turn` counts answers; `answers` is the turn of a script (answers and failed attempts)."""
+
+    run_id: str
+    turn: int = 0
+    failed_attempts: int = 0
+    attempt: int = 0  # of the model call under way
+    failed_on: dict[str, int] = field(default_factory=dict)  # failed attempts of this turn, by route
+    given_up: frozenset[str] = frozenset()  # routes that will not be tried again in this turn
+    requested: events.ModelRequested | None = None  # asked, and not answered yet
+    compactions: int = 0  # asked for because the prompt was too long, in this turn
+    repairs: int = 0
+    calls: tuple[Call, ...] = ()
+    last_text: events.Text | None = None
+    finish_reason: str = ""
+    nudged: bool = False  # something was told to the model since its last answer
+
+    @property
+    def answers(self) -> int:
+        return self.turn + self.failed_attempts
+
+    @property
+    def open_calls(self) -> tuple[Call, ...]:
+        return tuple(call for call in self.calls if not call.finished)
+
+
+FOLDED = (
+    events.RunSubmitted,
+    events.ModelRequested,
+    events.ModelResponded,
+    events.ModelFailed,
+    events.ContextCompacted,
+    events.Nudged,
+    events.PermissionDecided,
+    events.ApprovalRequested,
+    events.ApprovalResolved,
+    events.QuestionAsked,
+    events.QuestionAnswered,
+    events.ToolStarted,
+    events.ToolFinished,
+    events.RunCompleted,
+    events.RunFailed,
+    events.RunCancelled,
+    events.RunInterrupted,
+)
+_ENDS = (events.RunCompleted, events.RunFailed, events.RunCancelled, events.RunInterrupted)
+
+
+def fold(table: dict[str, Turn], entry: Entry) -> Iterable[str]:
+    """Take one entry in; returns the ids that changed."""
+    if entry.run is None:
+        return ()
+    if isinstance(entry.event, _ENDS):
+        table.pop(entry.run, None)
+        return ()
+    turn = table.get(entry.run) or Turn(run_id=entry.run)
+    table[entry.run] = _fold_model(turn, entry)
+    return (entry.run,)
+
+
+def _fold_model(turn: Turn, entry: Entry) -> Turn:
+    match entry.event:
+        case events.ModelRequested(purpose="turn", attempt=attempt) as event:
+            return changed(turn, requested=event, attempt=attempt)
+        case events.ModelResponded() as event:
+            calls = tuple(Call(call=call, turn=event.turn) for call in event.calls)
+            return changed(
+                turn,
+                turn=turn.turn + 1,
+                attempt=0,
+                failed_on={},
+                given_up=frozenset(),
+                requested=None,
+                compactions=0,
+                calls=calls,
+                last_text=event.text,
+                finish_reason=event.finish_reason,
+                nudged=False,
+            )
+        case events.ModelFailed(purpose="turn") as event:
+            route = event.route
+            return changed(
+                turn,
+                failed_attempts=turn.failed_attempts + 1,
+                failed_on={**turn.failed_on, route: turn.failed_on.get(route, 0) + 1},
+                given_up=turn.given_up | ({route} if event.retry_in is None else frozenset()),
+                requested=None,
+            )
+        case events.ContextCompacted():
+            return changed(turn, compactions=turn.compactions + 1, requested=None)
+        case events.Nudged(reason=reason):
+            repairs = turn.repairs + (reason == "output_contract")
+            return changed(turn, repairs=repairs, nudged=True)
+        case _:
+            return _fold_call(turn, entry.event)
+
+
+def _fold_call(turn: Turn, event: events.Event) -> Turn:
+    match event:
+        case events.PermissionDecided(call_id=id):
+            return _with(turn, id, decision=event)
+        case events.ApprovalRequested(call_id=id, approval_id=approval_id, digest=digest):
+            return _with(turn, id, approval_id=approval_id, approval=None, approved_digest=digest)
+        case events.ApprovalResolved():
+            return _resolve(turn, event)
+        case events.QuestionAsked(call_id=id, question_id=question_id, purpose=purpose):
+            return _with(turn, id, question_id=question_id, question_purpose=purpose, answer=None)
+        case events.QuestionAnswered(question_id=question_id):
+            found = next((call for call in turn.calls if call.question_id == question_id), None)
+            return _with(turn, found.id, answer=event) if found else turn
+        case events.ToolStarted(call_id=id):
+            found = next((call for call in turn.calls if call.id == id), None)
+            attempts = found.attempts + 1 if found else 1
+            return _with(turn, id, started=event, attempts=attempts)
+        case events.ToolFinished(call_id=id):
+            return _with(turn, id, finished=True)
+        case _:
+            return turn
+
+
+def _resolve(turn: Turn, event: events.ApprovalResolved) -> Turn:
+    found = next((call for call in turn.calls if call.approval_id == event.approval_id), None)
+    if found is None:
+        return turn
+    fields: dict[str, Any] = {"approval": event.outcome, "approved_by": event.by, "reason": event.reason}
+    if event.arguments is not None:
+        fields["call"] = changed(found.call, arguments=event.arguments, malformed=None)
+        fields["approved_digest"] = event.digest
+    return _with(turn, found.id, **fields)
+
+
+def _with(turn: Turn, call_id: str, **fields: Any) -> Turn:
+    calls = tuple(changed(call, **fields) if call.id == call_id else call for call in turn.calls)
+    return changed(turn, calls=calls)
+
+
+def of(state: State, run_id: str) -> Turn:
+    """Where the run stands. Raises NotFound."""
+    return state.get(Turn, run_id)

@@ -1,0 +1,215 @@
+"""Every error that Kheish raises on purpose, in one tree.
+
+    KheishError
+    ├── Invalid            400  what the caller sent cannot be used; `errors` names each place
+    │   └── UnknownEvent, InvalidCursor, RouteRequired, IdempotencyMismatch, InvalidInput, InvalidDefinition,
+    │       WorkspaceNotAllowed, NotAStateRoot
+    ├── Unauthorized       401
+    ├── Forbidden          403
+    ├── NotFound           404
+    ├── Conflict           409
+    │   └── SessionConflict, SessionNotIdle, SessionEnded, RunStateConflict, ApprovalResolved, QuestionResolved,
+    │       IdempotencyConflict, RouteNotReady, StateRewound, DefinitionReferenced, LockHeld, NewerFormat,
+    │       ForeignRepository, AddressInUse
+    ├── PreconditionFailed 412
+    ├── TooLarge           413
+    ├── UnsupportedMedia   415
+    ├── Misdirected        421
+    ├── TooMany            429
+    ├── Unavailable        503  not ready; nothing was accepted
+    │   └── StoreFailed         a write or an fsync failed; the daemon stops
+    ├── InsufficientStorage 507
+    ├── Internal           500  a defect of Kheish
+    ├── Damaged            500  a journal or the log holds what cannot be read
+    └── Unreachable             the client finds no daemon
+
+Each class carries the HTTP status, a stable `code`, a `domain`, and the CLI's exit code, so that the API and the CLI
+translate in exactly one place each. Nobody matches on text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One place that is wrong: `path` is a JSON pointer into the request (or a file's key path)."""
+
+    path: str
+    message: str
+
+
+class KheishError(Exception):
+    """Base of all; `detail` is one sentence that says what is wrong and what to do."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+    domain: ClassVar[str] = "daemon"
+    exit_code: ClassVar[int] = 1
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, detail: str, *, errors: Sequence[Fault] = (), **extra: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = tuple(errors)
+        #: further members of the problem document (RFC 9457 extension members)
+        self.extra = extra
+
+
+class Invalid(KheishError):
+    status, code, domain, exit_code, title = 400, "invalid_request", "request", 2, "Invalid request"
+
+
+class UnknownEvent(Invalid):
+    code, domain, title = "unknown_event", "events", "Unknown event number"
+
+
+class InvalidCursor(Invalid):
+    code, title = "invalid_cursor", "Invalid cursor"
+
+
+class RouteRequired(Invalid):
+    code, domain, title = "route_required", "routes", "No route chosen"
+
+
+class IdempotencyMismatch(Invalid):
+    code, title = "idempotency_key_mismatch", "Two different idempotency keys"
+
+
+class InvalidInput(Invalid):
+    code, domain, title = "input_contract_unsatisfied", "runs", "The input does not fit the session's contract"
+
+
+class InvalidDefinition(Invalid):
+    """`errors` carries key paths; `problems` in `extra` the lines and columns."""
+
+    code, domain, title, exit_code = "invalid_definition", "definitions", "Invalid definition", 1
+
+
+class Unauthorized(KheishError):
+    status, code, domain, exit_code, title = 401, "unauthorized", "auth", 7, "A valid token is needed"
+
+
+class Forbidden(KheishError):
+    status, code, domain, exit_code, title = 403, "forbidden", "auth", 7, "Not allowed"
+
+
+class NotFound(KheishError):
+    status, code, domain, exit_code, title = 404, "not_found", "request", 3, "Not found"
+
+
+class Conflict(KheishError):
+    status, code, domain, exit_code, title = 409, "conflict", "request", 4, "Conflict"
+
+
+class SessionConflict(Conflict):
+    code, domain, title = "session_conflict", "sessions", "The session exists with other settings"
+
+
+class SessionNotIdle(Conflict):
+    code, domain, title = "session_not_idle", "sessions", "The session is not idle"
+
+
+class SessionEnded(Conflict):
+    code, domain, title = "session_ended", "sessions", "The session has ended"
+
+
+class RunStateConflict(Conflict):
+    code, domain, title = "run_state_conflict", "runs", "The run cannot make this move"
+
+
+class ApprovalResolved(Conflict):
+    code, domain, title = "approval_resolved", "approvals", "The approval is resolved already"
+
+
+class QuestionResolved(Conflict):
+    code, domain, title = "question_resolved", "questions", "The question is resolved already"
+
+
+class IdempotencyConflict(Conflict):
+    code, title = "idempotency_conflict", "The idempotency key was used for another request"
+
+
+class RouteNotReady(Conflict):
+    code, domain, title = "route_not_ready", "routes", "The route cannot be used"
+
+
+class WorkspaceNotAllowed(Invalid):
+    code, domain, title = "workspace_not_allowed", "sessions", "This workspace cannot be used"
+
+
+class DefinitionReferenced(Conflict):
+    code, domain, title = "definition_referenced", "definitions", "Others refer to this definition"
+
+
+class StateRewound(Conflict):
+    code, domain, title = "state_rewound", "state", "The state root was moved back"
+
+
+class LockHeld(Conflict):
+    code, domain, title = "state_root_locked", "state", "Another daemon serves this state root"
+
+
+class PreconditionFailed(KheishError):
+    status, code, domain, exit_code, title = 412, "precondition_failed", "definitions", 4, "It changed meanwhile"
+
+
+class TooLarge(KheishError):
+    status, code, domain, exit_code, title = 413, "too_large", "request", 2, "Too large"
+
+
+class UnsupportedMedia(KheishError):
+    status, code, domain, exit_code, title = 415, "unsupported_media_type", "request", 2, "Unsupported media type"
+
+
+class Misdirected(KheishError):
+    status, code, domain, exit_code, title = 421, "unknown_host", "auth", 7, "Unknown host"
+
+
+class TooMany(KheishError):
+    status, code, domain, exit_code, title = 429, "too_many_requests", "request", 1, "Too many requests"
+
+
+class Unavailable(KheishError):
+    status, code, domain, exit_code, title = 503, "unavailable", "daemon", 6, "Not available now"
+
+
+class InsufficientStorage(KheishError):
+    status, code, domain, exit_code, title = 507, "insufficient_storage", "state", 1, "Too little disk space"
+
+
+class StoreFailed(Unavailable):
+    code, domain, title = "store_failed", "state", "The store has failed"
+
+
+class Internal(KheishError):
+    """A defect of Kheish itself."""
+
+
+class Damaged(KheishError):
+    code, domain, title = "damaged", "state", "Damaged state"
+
+
+class NewerFormat(Conflict):
+    code, domain, title = "newer_format", "state", "The state root has a newer format"
+
+
+class NotAStateRoot(Invalid):
+    code, domain, title = "not_a_state_root", "state", "Not a state root"
+
+
+class ForeignRepository(Conflict):
+    code, domain, title = "foreign_repository", "state", "The folder is another git repository"
+
+
+class AddressInUse(Conflict):
+    code, domain, title = "address_in_use", "daemon", "The address is in use"
+
+
+class Unreachable(KheishError):
+    """Raised by the client only."""
+
+    status, code, domain, exit_code, title = 0, "unreachable", "client", 6, "The daemon is not reachable"

@@ -1,0 +1,1 @@
+"""Runs commands: knows processes, nothing else. May import: errors, ids, resources."""

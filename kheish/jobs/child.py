@@ -1,0 +1,264 @@
+"""The runner: one small process for one command. It outlives the daemon, and nothing of the command outlives it.
+
+`Jobs.start` runs this as `python -I -S`, in its own session, with an empty environment and no descriptors. It imports
+only light parts of the standard library: a command must not wait for its runner.
+"""
+# No pathlib, see folder.py:
+# ruff: noqa: PTH123, PTH208
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import select
+import signal
+import sys
+import time
+
+from kheish.jobs import folder
+from kheish.jobs.output import CHUNK, Writer
+
+#: seconds between TERM and KILL where the command's time is over, and where its main process ended before the rest
+TIMEOUT_GRACE, LEFTOVER_GRACE = 5.0, 1.0
+#: seconds after which a process that KILL does not end (another user's, or in the kernel) is left behind
+GIVE_UP = 5.0
+_KILL_EVERY = 0.02
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+#: what the runner (or Python) handles or ignores, and a command must not inherit
+_SIGNALS = (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ)
+
+
+def main(path: str) -> None:
+    """Run the job in folder `path` and write how it ended; nothing where another has the claim."""
+    wake = _listen()
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    spec = folder.read(path, folder.SPEC)
+    if spec is None or not folder.take_claim(path, folder.identity()):
+        return
+    folder.write(path, folder.END, _run(path, spec, wake))
+
+
+def _listen() -> int:
+    """The descriptor that becomes readable when a signal arrives: the end of a child, or the wish to stop."""
+    readable, writable = os.pipe()
+    os.set_blocking(readable, False)
+    os.set_blocking(writable, False)
+    signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, lambda *_: None)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    return readable
+
+
+def _run(path: str, spec: dict[str, object], wake: int) -> dict[str, object]:
+    began = time.time()
+    command = Command(path, spec)
+    poll = select.poll()
+    poll.register(wake, select.POLLIN)
+    poll.register(command.output, select.POLLIN)
+    while command.step():
+        for descriptor, _ in poll.poll(command.patience()):
+            if descriptor == wake:
+                command.told(_read(wake))
+            elif not command.take_output():
+                poll.unregister(descriptor)
+    return {**command.end(), "started_at": began, "ended_at": time.time()}
+
+
+class Command:
+    """The command while it runs: the main process, all that descends from it, and its output."""
+
+    def __init__(self, path: str, spec: dict[str, object]) -> None:
+        limit, timeout = spec["output_limit"], spec["timeout"]
+        self._path = path
+        self._writer = Writer(path, limit if isinstance(limit, int) else 0)
+        self._began = time.monotonic()
+        self._deadline = self._began + timeout if isinstance(timeout, int | float) else None
+        self._kill_at: float | None = None
+        self._status: int | None = None
+        self._stop_wanted = self._stopped = self._timed_out = False
+        self.output, writable = os.pipe()
+        os.set_blocking(self.output, False)
+        self._main = _spawn(spec, writable)
+        os.close(writable)
+
+    def told(self, signals: bytes) -> None:
+        """Take note of the signals that came."""
+        self._stop_wanted = self._stop_wanted or signal.SIGTERM in signals
+
+    def step(self) -> bool:
+        """Do what is due now. False when every process has ended (or cannot be ended)."""
+        if not self._reap():
+            return False
+        now = time.monotonic()
+        if self._kill_at is None:
+            grace = self._grace(now)
+            if grace is not None:
+                self._kill_at = now + grace
+                _signal_all(self._main, signal.SIGTERM)
+        elif now >= self._kill_at + GIVE_UP:
+            return False
+        elif now >= self._kill_at:
+            _signal_all(self._main, signal.SIGKILL)
+        return True
+
+    def patience(self) -> int | None:
+        """Milliseconds until something is due; None is for ever."""
+        now = time.monotonic()
+        due = self._deadline if self._kill_at is None else self._kill_at
+        if due is None:
+            return None
+        if self._kill_at is not None:
+            due = max(due, now + _KILL_EVERY)
+        return min(max(int((due - now) * 1000) + 1, 0), 3_600_000)
+
+    def take_output(self) -> bool:
+        """Keep what is there to read; false at its end."""
+        try:
+            data = os.read(self.output, CHUNK)
+        except BlockingIOError:
+            return True
+        self._writer.write(data)
+        return bool(data)
+
+    def end(self) -> dict[str, object]:
+        """What there is to say about the end."""
+        duration = time.monotonic() - self._began
+        while data := _read(self.output):
+            self._writer.write(data)
+        self._writer.close()
+        status = self._status
+        return {
+            "exit_status": os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None,
+            "signal": os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
+            "timed_out": self._timed_out,
+            "stopped": self._stopped,
+            "output_bytes": self._writer.total,
+            "output_failure": self._writer.failure,
+            "duration": duration,
+        }
+
+    def _grace(self, now: float) -> float | None:
+        """Seconds between TERM and KILL if it is time to end the command, else None."""
+        if self._stop_wanted:
+            self._stopped = self._status is None
+            grace = (folder.read(self._path, folder.STOP) or {}).get("grace")
+            return float(grace) if isinstance(grace, int | float) else TIMEOUT_GRACE
+        if self._status is not None:
+            return LEFTOVER_GRACE
+        if self._deadline is not None and now >= self._deadline:
+            self._timed_out = True
+            return TIMEOUT_GRACE
+        return None
+
+    def _reap(self) -> bool:
+        """Take the status of every child that has ended; false when there is none left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid == self._main:
+                self._status = status
+
+
+def _spawn(spec: dict[str, object], output: int) -> int:
+    """Fork and exec the command in a session of its own (its `kill 0` must not reach the runner)."""
+    runner = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 126
+    try:
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.setsid()
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        # A runner that is killed leaves no command behind: then "gone" means that it runs no more.
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == runner:
+            _exec(spec)
+    except OSError as error:
+        os.write(2, f"{error.filename or 'kheish'}: {error.strerror}\n".encode(errors="replace"))
+        status = 127 if error.errno in (errno.ENOENT, errno.ENOTDIR) else 126
+    finally:
+        os._exit(status)
+
+
+def _exec(spec: dict[str, object]) -> None:
+    argv, env, cwd = spec["argv"], spec["env"], spec["cwd"]
+    assert isinstance(argv, list) and isinstance(env, dict) and isinstance(cwd, str)
+    os.chdir(cwd)
+    try:
+        os.execvpe(argv[0], argv, env)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, argv[0]) from None
+
+
+def _signal_all(main: int, number: int) -> None:
+    """Signal all descendants, whatever session they are in; where there is no /proc, the main process's group."""
+    pids = _descendants()
+    if pids is None:
+        with _Gone():
+            os.killpg(main, number)
+        return
+    for pid, name in pids:
+        # A TERM would make bwrap kill what it holds at once; let the command inside have its grace.
+        if number == signal.SIGTERM and name == b"bwrap":
+            continue
+        with _Gone():
+            os.kill(pid, number)
+
+
+class _Gone:
+    """Passes over a process that has ended, or that belongs to somebody else."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        return kind is not None and issubclass(kind, ProcessLookupError | PermissionError)
+
+
+def _descendants() -> list[tuple[int, bytes]] | None:
+    """Pid and name of every living descendant of this process, nearest first; None where there is no /proc."""
+    try:
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return None
+    children: dict[int, list[int]] = {}
+    for pid in pids:
+        found = folder.stat(pid)
+        if found is not None and found[0] not in "ZX":
+            children.setdefault(found[1], []).append(pid)
+    descendants = list(children.get(os.getpid(), ()))
+    for pid in descendants:  # grows while it is walked
+        descendants += children.get(pid, ())
+    return [(pid, _name(pid)) for pid in descendants]
+
+
+def _name(pid: int) -> bytes:
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            return file.read().strip()
+    except OSError:
+        return b""
+
+
+def _read(descriptor: int) -> bytes:
+    """What is there to read now."""
+    try:
+        return os.read(descriptor, CHUNK)
+    except BlockingIOError:
+        return b""
+
+
+def _prctl(option: int, value: int) -> None:
+    """Linux only. Elsewhere a process that leaves its session escapes, and a killed runner leaves its command."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)

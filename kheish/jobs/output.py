@@ -1,0 +1,107 @@
+"""What a command wrote: kept up to a limit, the first half and the latest quarter or more, with the gap named.
+
+The output is cut in segments of a quarter of the limit, `output.000000` and so on; segment i holds the bytes from
+i x size. Of more than four, the first two and the last two stay. So the runner rotates by deleting one file, a reader
+knows from a file's name where its bytes belong, and a reader that fell behind sees how much it has missed.
+"""
+# Imported by the runner, see folder.py:
+# ruff: noqa: PTH108, PTH118, PTH123, PTH208
+
+from __future__ import annotations
+
+import os
+
+#: bytes that one `read` gives at most
+CHUNK = 64 * 1024
+_HEAD_SEGMENTS = 2
+_TAIL_SEGMENTS = 2
+
+
+def segment_size(limit: int) -> int:
+    """Bytes in a segment, for an output limit in bytes."""
+    return max(limit // (_HEAD_SEGMENTS + _TAIL_SEGMENTS), 1)
+
+
+class Writer:
+    """Takes the output as it comes. A full disk loses output (`failure` says so), never the command."""
+
+    def __init__(self, folder: str, limit: int) -> None:
+        self.total = 0
+        self.failure: str | None = None
+        self._folder = folder
+        self._size = segment_size(limit)
+        self._file = -1
+
+    def write(self, data: bytes) -> None:
+        """Append to the current segment, and go on to the next where it is full."""
+        view = memoryview(data)
+        while view:
+            try:
+                if self._file < 0:
+                    self._open(self.total // self._size)
+                written = os.write(self._file, view[: self._size - self.total % self._size])
+            except OSError as error:
+                self.failure = error.strerror
+                return
+            self.total += written
+            view = view[written:]
+            if self.total % self._size == 0:
+                self.close()
+
+    def close(self) -> None:
+        """Make what was written durable."""
+        if self._file < 0:
+            return
+        descriptor, self._file = self._file, -1
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            self.failure = error.strerror
+        finally:
+            os.close(descriptor)
+
+    def _open(self, index: int) -> None:
+        doomed = index - _TAIL_SEGMENTS
+        if doomed >= _HEAD_SEGMENTS:
+            os.unlink(_segment(self._folder, doomed))
+        self._file = os.open(_segment(self._folder, index), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+
+class Reader:
+    """Follows the output from its first byte, while it is written or afterwards."""
+
+    def __init__(self, folder: str, limit: int) -> None:
+        self.position = 0
+        self._folder = folder
+        self._size = segment_size(limit)
+
+    def read(self) -> tuple[int, bytes]:
+        """The number of bytes that were cut before the next ones, and those; no bytes where there are none yet."""
+        skipped = 0
+        while True:
+            index, offset = divmod(self.position, self._size)
+            try:
+                with open(_segment(self._folder, index), "rb") as file:
+                    file.seek(offset)
+                    data = file.read(min(CHUNK, self._size - offset))
+            except FileNotFoundError:
+                later = [at for at in _segments(self._folder) if at > index]
+                if not later:
+                    return skipped, b""
+                skipped += later[0] * self._size - self.position
+                self.position = later[0] * self._size
+                continue
+            self.position += len(data)
+            return skipped, data
+
+
+def _segment(folder: str, index: int) -> str:
+    return os.path.join(folder, f"output.{index:06d}")
+
+
+def _segments(folder: str) -> list[int]:
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return sorted(int(name[7:]) for name in names if name.startswith("output."))

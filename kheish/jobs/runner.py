@@ -1,0 +1,351 @@
+"""Runs commands as jobs that survive the daemon: made, started, followed, found again, stopped, removed.
+
+A job is a folder (`folder.py`) and a small runner process (`child.py`). Everything is learned from the folder and from
+the process table, so a job that an earlier daemon started is no different from one's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from kheish import ids
+from kheish.errors import Conflict, KheishError, NotFound
+from kheish.jobs import child, folder
+from kheish.jobs.exits import Exit
+from kheish.jobs.output import Reader
+
+#: seconds between looks at the output: short after something came, long while nothing does
+_FIRST_PAUSE, _LONGEST_PAUSE, _PAUSE_GROWTH = 0.005, 0.25, 1.5
+#: reads of the output in one look, so that a torrent of output does not hold a thread
+_READS_PER_LOOK = 16
+_PACKAGE_ROOT = str(Path(__file__).parents[2])
+_RUNNER = "import sys; sys.path.append(sys.argv[1]); from kheish.jobs import child; child.main(sys.argv[2])"
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """What to run. `timeout` in seconds (`math.inf`: none), `output_limit` in bytes; `env` is the whole environment."""
+
+    argv: tuple[str, ...]
+    cwd: str
+    env: dict[str, str]
+    timeout: float
+    output_limit: int = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class JobEnd:
+    """How a job ended. One of `exit_status` and `signal` is set, but where the command never started.
+
+    `stopped`: by `Jobs.stop`, or by a TERM to the runner. `output` is at most the limit, with a note where something
+    was cut (`truncated`); `output_bytes` counts all that was written; `duration` in seconds.
+    """
+
+    exit_status: int | None
+    signal: int | None
+    timed_out: bool
+    stopped: bool
+    output: str
+    output_bytes: int
+    truncated: bool
+    duration: float
+
+
+class JobState(StrEnum):
+    """`withdrawn`: the daemon took the claim; the command never started and never will.
+
+    `gone`: it started, its runner does not live, and there is no trace of the end.
+    """
+
+    MISSING = "missing"
+    UNCLAIMED = "unclaimed"
+    WITHDRAWN = "withdrawn"
+    RUNNING = "running"
+    ENDED = "ended"
+    GONE = "gone"
+
+
+class Jobs:
+    """The jobs of one state root; `root` is its `.git/kheish/jobs`, made where it is missing.
+
+    The methods without `async` read or write a few small files; call them in a thread where that matters. Every
+    method raises Invalid for a job id that is not a slug.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._runners: dict[str, Exit] = {}
+
+    async def create(self, job_id: str, spec: JobSpec) -> None:
+        """Make the folder, durably. Where it is there already, it stays as it is. Raises OSError."""
+        await asyncio.to_thread(_create, self._folder(job_id), spec)
+
+    async def start(self, job_id: str) -> None:
+        """Start a runner. Of several for one job (also of several daemons), one runs the command. Raises NotFound."""
+        path = self._folder(job_id)
+        if not (await asyncio.to_thread((path / folder.SPEC).exists)):
+            raise NotFound(f"There is no job {job_id!r}.")
+        await self._forget()
+        pid = await asyncio.to_thread(_spawn, path)
+        self._runners[job_id] = Exit(pid, child=True)
+
+    async def wait(self, job_id: str, on_output: Callable[[str], None]) -> JobEnd | None:
+        """Hand all output, from its first byte, to `on_output`, and say how the job ended; None where it is gone.
+
+        Cancelling this leaves the job alone. Raises NotFound; KheishError where our runner ended before it claimed
+        the job (the command never started, and `start` may be called again).
+        """
+        path = self._folder(job_id)
+        spec = await asyncio.to_thread(folder.read, str(path), folder.SPEC)
+        if spec is None:
+            raise NotFound(f"There is no job {job_id!r}.")
+        follow = _Follow(str(path), _limit(spec))
+        pause = _FIRST_PAUSE
+        async with self._runner(job_id) as runner:
+            while True:
+                runner_ended = runner.happened.is_set()
+                state, text = await asyncio.to_thread(follow.look)
+                if text:
+                    on_output(text)
+                    pause = _FIRST_PAUSE
+                elif state is JobState.UNCLAIMED and runner_ended:
+                    raise KheishError(f"The runner of job {job_id!r} ended before it started the command.")
+                elif state not in (JobState.UNCLAIMED, JobState.RUNNING):
+                    return await asyncio.to_thread(_end, str(path), state, _limit(spec))
+                else:
+                    await runner.within(pause)
+                    pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
+
+    def state(self, job_id: str) -> JobState:
+        """Where the job stands now."""
+        return _state(str(self._folder(job_id)))
+
+    async def stop(self, job_id: str, grace: float = 5.0) -> None:
+        """End the job and all its processes: TERM, after `grace` seconds KILL. Returns when it is over.
+
+        A job that has not started never will. Raises NotFound.
+        """
+        if await asyncio.to_thread(self.claim, job_id):
+            return
+        path = str(self._folder(job_id))
+        await asyncio.to_thread(folder.write, path, folder.STOP, {"grace": grace})
+        await asyncio.to_thread(_signal_runner, path, signal.SIGTERM)
+        patience = time.monotonic() + grace + child.GIVE_UP + 1.0
+        async with self._runner(job_id) as runner:
+            while await asyncio.to_thread(_state, path) is JobState.RUNNING:
+                if time.monotonic() > patience:
+                    # The runner does not answer; its command dies with it.
+                    await asyncio.to_thread(_signal_runner, path, signal.SIGKILL)
+                await runner.within(0.05)
+
+    def claim(self, job_id: str) -> bool:
+        """Take the claim that a runner would take. True: the command never started, and never will.
+
+        To run it after all, `remove` the job and make it again. Raises NotFound.
+        """
+        path = str(self._folder(job_id))
+        try:
+            return folder.take_claim(path, {"by": "daemon"}) or _state(path) is JobState.WITHDRAWN
+        except FileNotFoundError:
+            raise NotFound(f"There is no job {job_id!r}.") from None
+
+    def list(self) -> tuple[str, ...]:
+        """The ids of all jobs that have a folder, sorted."""
+        try:
+            folders = (entry for entry in self.root.iterdir() if entry.is_dir())
+            return tuple(sorted(entry.name for entry in folders if ids.is_slug(entry.name)))
+        except FileNotFoundError:
+            return ()
+
+    def remove(self, job_id: str) -> None:
+        """Delete the folder of a job that does not run; nothing where there is none. Raises Conflict."""
+        if self.state(job_id) is JobState.RUNNING:
+            raise Conflict(f"Job {job_id!r} is running; stop it first.")
+        # First out of the way, whole: a late runner finds the job with its claim, or no job.
+        doomed = self.root / f".removed-{job_id}-{os.urandom(4).hex()}"
+        with contextlib.suppress(FileNotFoundError):
+            self._folder(job_id).rename(doomed)
+            shutil.rmtree(doomed)
+
+    def close(self) -> None:
+        """Watch no runner any more; the jobs run on."""
+        for runner in self._runners.values():
+            runner.close()
+        self._runners.clear()
+
+    async def _forget(self) -> None:
+        """Drop the runners that have ended; one that never claimed its job is kept for `wait` to find."""
+        for job_id, runner in list(self._runners.items()):
+            runner.check()
+            if runner.happened.is_set():
+                state = await asyncio.to_thread(self.state, job_id)
+                if state is not JobState.UNCLAIMED and self._runners.get(job_id) is runner:
+                    del self._runners[job_id]
+
+    def _folder(self, job_id: str) -> Path:
+        return self.root / ids.check_slug(job_id, "job id")
+
+    @contextlib.asynccontextmanager
+    async def _runner(self, job_id: str) -> AsyncIterator[Exit]:
+        """The end of the job's runner: our own child, or the process that has the claim."""
+        path = str(self._folder(job_id))
+        claim = await asyncio.to_thread(folder.read, path, folder.CLAIM)
+        own = self._runners.get(job_id)
+        pid = claim.get("pid") if claim else None
+        if own is not None and pid in (None, own.pid):
+            yield own
+            return
+        other = Exit(pid if isinstance(pid, int) else 0, child=False)
+        try:
+            yield other
+        finally:
+            other.close()
+
+
+class _Follow:
+    """Follows state and output of one job, in a thread."""
+
+    def __init__(self, path: str, limit: int) -> None:
+        self._path = path
+        self._reader = Reader(path, limit)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def look(self) -> tuple[JobState, str]:
+        """The state, and the output since the last look. An end is the end only once no output comes with it."""
+        state = _state(self._path)
+        texts: list[str] = []
+        for _ in range(_READS_PER_LOOK):
+            skipped, data = self._reader.read()
+            if skipped:
+                texts += self._decoder.decode(b"", final=True), _cut(skipped)
+            texts.append(self._decoder.decode(data))
+            if not data:
+                if state not in (JobState.UNCLAIMED, JobState.RUNNING):
+                    texts.append(self._decoder.decode(b"", final=True))
+                break
+        return state, "".join(texts)
+
+
+def _create(path: Path, spec: JobSpec) -> None:
+    if path.exists():
+        return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.parent / f".new-{path.name}-{os.urandom(4).hex()}"
+    fresh.mkdir(mode=0o700)
+    content: dict[str, object] = {
+        "argv": list(spec.argv),
+        "cwd": spec.cwd,
+        "env": spec.env,
+        "timeout": None if math.isinf(spec.timeout) else spec.timeout,
+        "output_limit": spec.output_limit,
+        "created_at": ids.now(),
+    }
+    folder.write(str(fresh), folder.SPEC, content)
+    try:
+        fresh.rename(path)
+    except OSError:
+        shutil.rmtree(fresh)
+        if not path.exists():
+            raise
+    folder.sync(str(path.parent))
+
+
+def _spawn(path: Path) -> int:
+    """Start the runner: an isolated interpreter without site-packages, its own session, no descriptors of ours."""
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _RUNNER, _PACKAGE_ROOT, str(path.absolute())],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        # an interpreter built with a shared library may need to be told where that is
+        env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
+        close_fds=True,
+        start_new_session=True,
+    )
+    # It may outlive us, and `Exit` reaps it: Popen must neither warn about that nor reap it.
+    process.returncode = 0
+    return process.pid
+
+
+def _state(path: str) -> JobState:
+    claim = folder.read(path, folder.CLAIM)
+    if claim is None:
+        there = Path(path, folder.SPEC).exists()
+        return JobState.UNCLAIMED if there else JobState.MISSING
+    if claim["by"] == "daemon":
+        return JobState.WITHDRAWN
+    # In this order: a runner that ends in between has written its end before.
+    lives = folder.lives(claim)
+    if Path(path, folder.END).exists():
+        return JobState.ENDED
+    return JobState.RUNNING if lives else JobState.GONE
+
+
+def _end(path: str, state: JobState, limit: int) -> JobEnd | None:
+    if state is JobState.MISSING:
+        raise NotFound("The job was removed while it was waited for.")
+    if state is JobState.WITHDRAWN:
+        return JobEnd(None, None, False, True, "", 0, False, 0.0)
+    found = folder.read(path, folder.END)
+    if found is None:
+        return None
+    reader = Reader(path, limit)
+    pieces: list[str] = []
+    kept = bytearray()
+    cut = False
+    while True:
+        skipped, data = reader.read()
+        if skipped:
+            cut = True
+            pieces += kept.decode(errors="replace"), _cut(skipped)
+            kept.clear()
+        if not data:
+            break
+        kept += data
+    pieces.append(kept.decode(errors="replace"))
+    if failure := found["output_failure"]:
+        pieces.append(f"\n[the rest of the output could not be kept: {failure}]\n")
+    return JobEnd(
+        exit_status=_whole(found["exit_status"]),
+        signal=_whole(found["signal"]),
+        timed_out=bool(found["timed_out"]),
+        stopped=bool(found["stopped"]),
+        output="".join(pieces),
+        output_bytes=_whole(found["output_bytes"]) or 0,
+        truncated=cut or bool(failure),
+        duration=float(str(found["duration"])),
+    )
+
+
+def _signal_runner(path: str, number: int) -> None:
+    claim = folder.read(path, folder.CLAIM) or {}
+    pid = claim.get("pid")
+    if isinstance(pid, int) and folder.lives(claim):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _limit(spec: dict[str, object]) -> int:
+    return _whole(spec["output_limit"]) or 0
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _cut(count: int) -> str:
+    return f"\n[{count:,} bytes of output were cut here]\n"

@@ -1,0 +1,97 @@
+"""Which commands run other commands that are among their arguments, or in what they read."""
+
+from __future__ import annotations
+
+import re
+
+from kheish.jobs.commandline import SimpleCommand
+
+_SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "fish", "csh", "tcsh", "busybox")
+_BUILTINS = ("command", "exec", "builtin", "coproc", "time", "eval", "source", ".", "trap")
+_ALWAYS = frozenset((*_SHELLS, *_BUILTINS)) | {
+    "xargs", "parallel", "env", "sudo", "doas", "su", "runuser", "pkexec", "nohup", "timeout", "nice", "ionice",
+    "chrt", "taskset", "stdbuf", "setsid", "setpriv", "chroot", "unshare", "nsenter", "bwrap", "firejail", "script",
+    "watch", "strace", "ltrace", "gdb", "perf", "valgrind", "flock", "entr", "ssh", "at", "batch", "systemd-run",
+    "dbus-run-session", "capsh", "start-stop-daemon", "expect", "unbuffer", "rlwrap",
+}  # fmt: skip
+#: options that make a command run another; git by its subcommand, "" stands for before that
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    "find": ("-exec", "-execdir", "-ok", "-okdir"),
+    "fd": ("-x", "-X", "--exec", "--exec-batch"),
+    "fdfind": ("-x", "-X", "--exec", "--exec-batch"),
+    "rg": ("--pre", "--hostname-bin"),
+    "tar": (
+        "-I", "-F", "--to-command", "--checkpoint-action", "--use-compress-program", "--info-script", "--rsh-command",
+    ),
+    "rsync": ("-e", "--rsh", "--rsync-path"),
+    "sort": ("--compress-program",),
+    "man": ("-P", "--pager", "-H", "--html"),
+    "split": ("--filter",),
+    "zip": ("-T", "--unzip-command"),
+}  # fmt: skip
+_GIT: dict[str, tuple[str, ...]] = {
+    "": ("-c", "--config-env", "--exec-path"),
+    "clone": ("-c", "--config", "-u", "--upload-pack"),
+    "fetch": ("--upload-pack",),
+    "pull": ("--upload-pack",),
+    "ls-remote": ("--upload-pack", "--exec"),
+    "push": ("--receive-pack", "--exec"),
+    "archive": ("--exec",),
+    "rebase": ("-x", "--exec"),
+    "grep": ("-O", "--open-files-in-pager"),
+}
+_GIT_RUNS = frozenset(("submodule", "bisect", "filter-branch", "difftool", "mergetool", "fetch-pack", "send-pack"))
+_GIT_TAKES_VALUE = frozenset(("-C", "--git-dir", "--work-tree", "--namespace", "--super-prefix"))
+
+
+def runs_others(simple: SimpleCommand) -> bool:
+    """True where the command would run what its words (or its input) say, so that its first words say too little.
+
+    A command whose name is not known counts too. Interpreters of other languages (python, awk, make) do not: a rule
+    that allows one allows what it does.
+    """
+    if not simple.words:
+        return False
+    first, *rest = simple.words
+    name = first.text.rsplit("/", 1)[-1]
+    if first.dynamic or name in _ALWAYS or re.fullmatch(r"(ba|da|z|k)?sh[\d.-]*", name):
+        return True
+    if name != "git" and name not in _OPTIONS:
+        return False
+    if name != "find":  # after `--` there are no options
+        rest = rest[: next((at for at, word in enumerate(rest) if word.text == "--"), len(rest))]
+    # A word that only bash knows may turn into such an option; a pattern may, if it can begin with a dash.
+    if any(word.dynamic or (word.glob and word.text[:1] in "*?[-") for word in rest):
+        return True
+    texts = [word.text for word in rest]
+    if name == "git":
+        return _git_runs_others(texts)
+    if name == "tar" and texts:
+        texts[0] = "-" + texts[0].lstrip("-") if not texts[0].startswith("--") else texts[0]
+    return _has_option(texts, _OPTIONS[name])
+
+
+def _git_runs_others(texts: list[str]) -> bool:
+    at = 0
+    while at < len(texts) and texts[at].startswith("-"):
+        if _has_option([texts[at]], _GIT[""]):
+            return True
+        at += 2 if texts[at] in _GIT_TAKES_VALUE else 1
+    if at >= len(texts):
+        return False
+    return texts[at] in _GIT_RUNS or _has_option(texts[at + 1 :], _GIT.get(texts[at], ()))
+
+
+def _has_option(texts: list[str], options: tuple[str, ...]) -> bool:
+    """True where one of the options is among the words: as it is, with `=value`, abbreviated (`--upload-p`), or in a
+    bundle of letters (`-xI`)."""
+    for text in texts:
+        stem = text.partition("=")[0]
+        if stem in options:
+            return True
+        if stem.startswith("--"):
+            if len(stem) > 2 and any(option.startswith(stem) for option in options):
+                return True
+        elif stem.startswith("-") and any(len(option) == 2 and option[1] in text[1:] for option in options):
+            return True
+    return False

@@ -1,0 +1,23 @@
+"""Where the files that come with the package are: the state template and the JSON Schemas."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+
+
+def folder(name: str) -> Path:
+    """The folder `state-template` or `schemas`: inside an installed wheel, or beside the package in a checkout."""
+    packed = _PACKAGE / "_data" / name
+    return packed if packed.is_dir() else _PACKAGE.parent / name
+
+
+def version() -> str:
+    """The version of the installed package (of the checkout where it is not installed)."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("kheish")
+    except PackageNotFoundError:
+        return "0.0.0"

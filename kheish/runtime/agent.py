@@ -1,0 +1,78 @@
+"""What a run's loop has at hand: model, tools, jobs, live output, and the gates that hold steps back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from kheish.domain.runs import Run
+from kheish.domain.state import State
+from kheish.jobs.runner import Jobs
+from kheish.runtime.executor import Executor
+from kheish.runtime.gates import Gates
+from kheish.runtime.tools.base import Tool
+from kheish.store.bus import Bus, Frame
+
+if TYPE_CHECKING:
+    from kheish.domain.permission_rules import SandboxFacts
+
+
+class Stopped(Exception):
+    """The daemon stops: no new step is started. The journal says where the run goes on."""
+
+
+@dataclass(slots=True)
+class Agent:
+    """Shared by all runs; nothing in it belongs to one."""
+
+    state: State
+    bus: Bus
+    executor: Executor
+    tools: Mapping[str, Tool]
+    jobs: Jobs
+    gates: Gates
+    sandbox: Callable[[], SandboxFacts]
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    #: runs that may be stopped at once: they wait for a model, and nothing of theirs has an effect meanwhile
+    interruptible: set[str] = field(default_factory=set)
+
+    async def may_step(self, run: Run) -> None:
+        """Wait while the daemon or the route is paused. Raises Stopped."""
+        if self.stopping.is_set():
+            raise Stopped
+        await self.gates.unpaused(self.state, run.settings.route, self.stopping)
+        if self.stopping.is_set():
+            raise Stopped
+
+    def live(self, kind: str, run: Run, turn: int, attempt: int) -> Callable[[str], None]:
+        """A function that shows text of a step as it comes; `offset` counts characters from the step's beginning."""
+        offset = 0
+
+        def show(text: str) -> None:
+            nonlocal offset
+            if not self.bus.is_heard:
+                offset += len(text)
+                return
+            data = {
+                "live": True,
+                "session": run.session_id,
+                "run": run.run_id,
+                "turn": turn,
+                "attempt": attempt,
+                "offset": offset,
+                "text": text,
+            }
+            offset += len(text)
+            self.bus.publish([Frame(0, kind, run.session_id, run.run_id, orjson.dumps(data))])
+
+        return show
+
+
+def workspace_of(run: Run) -> Path:
+    """Where the run's tools act."""
+    return Path(run.settings.workspace)

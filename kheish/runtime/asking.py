@@ -1,0 +1,180 @@
+"""Asking the model: one attempt, journaled before and after; retries, fallbacks and compaction follow from the journal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Iterable
+
+from kheish.domain import events, messages, routes
+from kheish.domain.events import RunError, Usage
+from kheish.domain.routes import Route
+from kheish.domain.runs import Run
+from kheish.domain.state import State
+from kheish.domain.turns import Turn
+from kheish.runtime import compaction, endings, model, prompt
+from kheish.runtime.agent import Agent
+from kheish.runtime.drivers import base
+from kheish.runtime.drivers.base import Message, ModelError, Reply, Request
+
+COMPACTIONS = 3  # because of a prompt that was too long, in one turn
+BACKOFF = (0.5, 30.0)  # seconds: the first, and the longest
+
+
+async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
+    """One attempt at the turn's answer. A failure is journaled; the loop then finds what is to be done next."""
+    choice = _choose(state, run, turn)
+    if choice is None:
+        last = f"All routes have failed: {', '.join(sorted(turn.given_up))}."
+        endings.fail(state, run, "model_unavailable", last, retryable=True)
+        return
+    route_id, route = choice
+    tools = {} if turn.nudged and turn.repairs else agent.tools
+    if not route.capabilities.tools:
+        tools = {}
+    assembled = await prompt.assemble(state, run, tools, shrink_to=compaction.result_room(route))
+    if compaction.is_due(route, assembled) and await compaction.compact(state, run, turn, agent, route_id, route):
+        return
+    request = _request(run, turn, route_id, route, assembled, prompt.specs(tools))
+    attempt = turn.attempt + 1
+    requested = events.ModelRequested(
+        turn=turn.turn, attempt=attempt, route=route_id, model=request.model, digest=model.digest(request)
+    )
+    state.append(requested.on(run.session_id, run.run_id))
+    await state.durable()
+    try:
+        reply = await model.call(agent, run, route, request, agent.live("model.delta", run, turn.turn, attempt))
+    except ModelError as error:
+        await _failed(state, run, turn, agent, route_id, route, attempt, error)
+        return
+    state.append(_responded(state, run, turn, route_id, route, reply).on(run.session_id, run.run_id, by=_by(run)))
+
+
+def _choose(state: State, run: Run, turn: Turn) -> tuple[str, Route] | None:
+    """The run's route, or the first of its fallbacks that has not failed for good in this turn."""
+    known = state.definitions.routes
+    first = known.get(run.settings.route)
+    candidates = [run.settings.route, *(first.fallbacks if first else ())]
+    for route_id in candidates:
+        route = known.get(route_id)
+        if route is not None and route_id not in turn.given_up and not routes.readiness(route_id, route, os.environ):
+            return route_id, route
+    return None
+
+
+def _request(
+    run: Run, turn: Turn, route_id: str, route: Route, assembled: tuple[Message, ...], tools: Iterable[base.ToolSpec]
+) -> Request:
+    is_first = route_id == run.settings.route
+    return Request(
+        route_id=route_id,
+        model=run.settings.model if is_first else route.model,
+        messages=assembled,
+        tools=tuple(tools),
+        generation=run.settings.generation if is_first else dict(route.generation),
+        answers=turn.answers,
+        settings=routes.driver_settings(route),
+        credential=model.credential(route),
+        stream=route.capabilities.streaming,
+    )
+
+
+def _responded(state: State, run: Run, turn: Turn, route_id: str, route: Route, reply: Reply) -> events.ModelResponded:
+    cost = routes.cost_usd(route, reply.usage)
+    usage = Usage(
+        input_tokens=reply.usage.input_tokens,
+        output_tokens=reply.usage.output_tokens,
+        cached_tokens=reply.usage.cached_tokens,
+        cost_usd=cost if cost is not None else reply.cost_usd,
+    )
+    return events.ModelResponded(
+        turn=turn.turn,
+        text=reply.text,
+        calls=_calls(state, run, turn, reply),
+        finish_reason=reply.finish_reason,
+        usage=usage,
+        route=route_id,
+        model=reply.model,
+        opaque=reply.opaque,
+    )
+
+
+def _calls(state: State, run: Run, turn: Turn, reply: Reply) -> tuple[events.ModelCall, ...]:
+    """The calls with ids that no earlier call of the session has: some servers count from 0 in each answer."""
+    conversation = state.table(messages.Conversation, run.session_id).get(run.session_id)
+    used = {call.id for message in conversation.messages for call in message.calls} if conversation else set()
+    found = []
+    for number, asked in enumerate(reply.calls):
+        id = asked.id
+        if not id or id in used:
+            id = f"{asked.id or 'call'}-{run.run_id[-8:]}-{turn.turn}-{number}"
+        used.add(id)
+        found.append(events.ModelCall(id=id, name=asked.name, arguments=asked.arguments, malformed=asked.malformed))
+    return tuple(found)
+
+
+def _by(run: Run) -> str:
+    return f"agent:{run.agent_id}"
+
+
+async def _failed(
+    state: State, run: Run, turn: Turn, agent: Agent, route_id: str, route: Route, attempt: int, error: ModelError
+) -> None:
+    """Journal a failed attempt, and do what can be done: compact, wait and try again, go on with a fallback, or end."""
+    if error.kind == "context_length" and turn.compactions < COMPACTIONS:
+        state.append(_model_failed(turn, attempt, route_id, error, retry_in=0.0).on(run.session_id, run.run_id))
+        if await compaction.compact(state, run, turn, agent, route_id, route):
+            return
+        endings.fail(
+            state, run, "context_length", "The prompt is too long for the model, and nothing is left to compact."
+        )
+        return
+    failures = turn.failed_on.get(route_id, 0) + 1
+    retry_in = backoff(failures, error.retry_after) if error.retryable and failures <= route.max_retries else None
+    failed = _model_failed(turn, attempt, route_id, error, retry_in).on(run.session_id, run.run_id)
+    if retry_in is not None:
+        state.append(failed)
+        await _sleep(agent, run, retry_in)
+    elif route.fallbacks and error.kind not in ("refused", "bad_request", "context_length"):
+        state.append(failed)
+    else:
+        state.append(failed)
+        code = "model_error" if error.kind in ("refused", "bad_request") else f"model_{error.kind}"
+        endings.fail(state, run, code, f"Route {route_id}: {error.message}", retryable=error.retryable)
+
+
+def _model_failed(
+    turn: Turn, attempt: int, route_id: str, error: ModelError, retry_in: float | None
+) -> events.ModelFailed:
+    return events.ModelFailed(
+        turn=turn.turn,
+        attempt=attempt,
+        route=route_id,
+        error=RunError(code=f"model_{error.kind}", message=error.message, retryable=error.retryable),
+        error_kind=error.kind,
+        status=error.status,
+        retry_in=retry_in,
+    )
+
+
+async def _sleep(agent: Agent, run: Run, seconds: float) -> None:
+    """Wait before another attempt; a stop, a cancel or an interrupt ends it."""
+    agent.interruptible.add(run.run_id)
+    try:
+        await asyncio.wait_for(agent.stopping.wait(), seconds)
+    except TimeoutError:
+        pass
+    finally:
+        agent.interruptible.discard(run.run_id)
+
+
+def backoff(failures: int, retry_after: float | None) -> float:
+    """Seconds before the next attempt: what the server asks for (an hour at most), else doubling with full jitter.
+
+    Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+    if retry_after is not None:
+        return min(max(0.0, retry_after), 3600.0)
+    first, longest = BACKOFF
+    return random.uniform(first / 2, min(longest, first * 2 ** (failures - 1)))  # noqa: S311 - not for secrets

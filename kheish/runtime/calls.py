@@ -1,0 +1,349 @@
+"""Answering the open tool calls of a turn: decide, ask, recheck, run, or recover. What is next is read from the journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from kheish import ids
+from kheish.domain import approvals, events, loading, permission_rules, permissions, questions, runs, turns
+from kheish.domain.events import Draft, Spilled
+from kheish.domain.permission_rules import ToolCall, Verdict
+from kheish.domain.runs import Run, Status
+from kheish.domain.sessions import Session
+from kheish.domain.state import State
+from kheish.domain.turns import Call, Turn
+from kheish.jobs import sandbox
+from kheish.runtime import endings, recovery
+from kheish.runtime.agent import Agent
+from kheish.runtime.tools import arguments as checking
+from kheish.runtime.tools.base import Arguments, Context, Effect, Result, Suspended, Tool, ToolError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A call with its tool and its arguments read and checked."""
+
+    call: Call
+    tool: Tool
+    raw: Mapping[str, Any]
+    arguments: Arguments
+
+
+async def answer(state: State, run: Run, turn: Turn, agent: Agent) -> bool:
+    """Take the open calls one step on. False where the run waits for a person, or has ended."""
+    undecided = [call for call in turn.open_calls if call.decision is None and call.started is None]
+    if undecided:
+        return await _decide(state, run, undecided, agent)
+    if any(call.waits for call in turn.open_calls):
+        waiting = Status.WAITING_FOR_APPROVAL if _asks(turn) else Status.WAITING_FOR_QUESTION
+        state.append(runs.step(state, run.run_id, events.RunWaiting(status=waiting)))
+        return False
+    first = turn.open_calls[0]
+    reads = [call for call in _leading_reads(turn, agent) if call.decision and call.started is None]
+    if len(reads) > 1:
+        await asyncio.gather(*(_take(state, run, call, agent) for call in reads))
+        return True
+    return await _take(state, run, first, agent)
+
+
+def _asks(turn: Turn) -> bool:
+    return any(call.approval_id is not None and call.approval is None for call in turn.open_calls)
+
+
+def _leading_reads(turn: Turn, agent: Agent) -> Iterator[Call]:
+    """The read-only calls before the first with an effect: they run side by side."""
+    for call in turn.open_calls:
+        tool = agent.tools.get(call.call.name)
+        if tool is None or tool.effect is not Effect.READ:
+            return
+        yield call
+
+
+# --- deciding ---------------------------------------------------------------------------------------------------------
+
+
+async def _decide(state: State, run: Run, undecided: Sequence[Call], agent: Agent) -> bool:
+    """Decide all calls of the turn at once; those that ask are all requested in one group."""
+    drafts: list[Draft] = []
+    asking = False
+    for call in undecided:
+        prepared = await _prepare(state, run, call, agent)
+        if isinstance(prepared, events.ToolFinished):
+            drafts.append(prepared.on(run.session_id, run.run_id))
+            continue
+        verdict = await asyncio.to_thread(judge, state, run, prepared.tool, prepared.raw, agent)
+        drafts.append(_decided(call, verdict).on(run.session_id, run.run_id))
+        if verdict.decision == "ask":
+            requested = await _request(run, prepared, verdict.why)
+            drafts.append(requested.on(run.session_id, run.run_id))
+            asking = True
+    if asking:
+        waiting = events.RunWaiting(status=Status.WAITING_FOR_APPROVAL)
+        drafts.append(runs.step(state, run.run_id, waiting))
+    state.append(*drafts)
+    return not asking
+
+
+async def _prepare(state: State, run: Run, call: Call, agent: Agent) -> Prepared | events.ToolFinished:
+    """The call read and checked, or the result that tells the model what is wrong with it."""
+    tool = agent.tools.get(call.call.name)
+    if tool is None:
+        return _refused(call, "unknown_tool", checking.unknown_tool(call.call.name, agent.tools))
+    if call.call.malformed is not None:
+        text = f"The arguments are no JSON object: {call.call.malformed[:200]!r}. Send the call again with valid JSON."
+        return _refused(call, "invalid_arguments", text)
+    raw = await _arguments(state, run, call)
+    try:
+        return Prepared(call=call, tool=tool, raw=raw, arguments=checking.parse_arguments(tool, raw))
+    except ToolError as error:
+        return _refused(call, "invalid_arguments", str(error))
+
+
+async def _arguments(state: State, run: Run, call: Call) -> dict[str, Any]:
+    given = call.call.arguments
+    if isinstance(given, Spilled):
+        path = state.get(Session, run.session_id).path
+        return dict(orjson.loads(await loading.spilled_text(state.root, path, given)))
+    return given
+
+
+def _refused(call: Call, code: str, text: str) -> events.ToolFinished:
+    return events.ToolFinished(call_id=call.id, tool=call.call.name, is_error=True, content=text, code=code)
+
+
+def judge(state: State, run: Run, tool: Tool, raw: Mapping[str, Any], agent: Agent) -> Verdict:
+    """What the rules say of a call. Reads the workspace's links, so call it in a thread."""
+    session = state.get(Session, run.session_id)
+    return permissions.decide(
+        ToolCall(tool=tool.name, effect=tool.effect.value, arguments=raw),
+        mode=run.settings.permission_mode,  # type: ignore[arg-type]  # checked when the session was made
+        scopes=permission_rules.scopes(state.definitions.permissions, session.settings["permission_rules"]),
+        sandbox=agent.sandbox(),
+        workspace=Path(run.settings.workspace),
+    )
+
+
+def _decided(call: Call, verdict: Verdict) -> events.PermissionDecided:
+    return events.PermissionDecided(
+        call_id=call.id,
+        tool=call.call.name,
+        decision=verdict.decision,
+        why=verdict.why,
+        rule=verdict.rule,
+        origin=verdict.origin,
+        network=verdict.network,
+    )
+
+
+async def _request(run: Run, prepared: Prepared, why: str) -> events.ApprovalRequested:
+    return events.ApprovalRequested(
+        approval_id=ids.new("appr"),
+        call_id=prepared.call.id,
+        tool=prepared.tool.name,
+        arguments=dict(prepared.raw),
+        digest=await digest(run, prepared.tool.name, prepared.raw),
+        why=why,
+        risk=permissions.risk(
+            ToolCall(tool=prepared.tool.name, effect=prepared.tool.effect.value, arguments=prepared.raw)
+        ),
+    )
+
+
+async def digest(run: Run, tool: str, raw: Mapping[str, Any]) -> str:
+    """What an approval of this call is bound to: it covers the program that the command's first word means here."""
+    executable = await asyncio.to_thread(_executable, run.settings.workspace, raw) if tool == "bash" else None
+    return approvals.digest_of(tool=tool, arguments=raw, folder=run.settings.workspace, executable=executable)
+
+
+def _executable(workspace: str, raw: Mapping[str, Any]) -> str | None:
+    from kheish.jobs import shellwords
+
+    simple = shellwords.parse(str(raw.get("command", ""))).simple
+    path = sandbox.clean_environment(Path(workspace))["PATH"]
+    names = [command.words[0].text for command in simple if command.words]
+    return ", ".join(sandbox.resolve_executable(name, path) or name for name in names) or None
+
+
+# --- running ----------------------------------------------------------------------------------------------------------
+
+
+async def _take(state: State, run: Run, call: Call, agent: Agent) -> bool:
+    """Take one decided call to its result. False where the run waits again, or has ended."""
+    prepared = await _prepare(state, run, call, agent)
+    if isinstance(prepared, events.ToolFinished):
+        state.append(prepared.on(run.session_id, run.run_id))
+        return True
+    if call.started is not None:
+        return await _go_on(state, run, prepared, agent)
+    refusal = _refusal(call)
+    if refusal is not None:
+        state.append(refusal.on(run.session_id, run.run_id))
+        return True
+    if call.approval == "allowed" and await digest(run, prepared.tool.name, prepared.raw) != call.approved_digest:
+        why = "what was approved has changed since: the arguments or the program are not the same"
+        requested = await _request(run, prepared, why)
+        waiting = runs.step(state, run.run_id, events.RunWaiting(status=Status.WAITING_FOR_APPROVAL))
+        state.append(requested.on(run.session_id, run.run_id), waiting)
+        return False
+    return await start(state, run, prepared, agent)
+
+
+def _refusal(call: Call) -> events.ToolFinished | None:
+    """The result of a call that may not run."""
+    if call.decision is not None and call.decision.decision == "deny":
+        return _refused(call, "permission_denied", f"Not allowed: {call.decision.why}.")
+    if call.approval == "denied":
+        reason = f" Reason: {call.reason}" if call.reason else ""
+        return _refused(call, "approval_denied", f"A person ({call.approved_by}) denied this call.{reason}")
+    if call.approval in ("expired", "cancelled"):
+        return _refused(call, f"approval_{call.approval}", f"The approval of this call {call.approval}.")
+    return None
+
+
+async def start(state: State, run: Run, prepared: Prepared, agent: Agent) -> bool:
+    """Plan, journal `tool.started`, run. The barrier stands before anything that has an effect."""
+    call, tool = prepared.call, prepared.tool
+    try:
+        planning = _context(state, run, prepared, agent, {})
+        note = await tool.plan(prepared.arguments, planning) if tool.plan else {}
+    except ToolError as error:
+        state.append(_refused(call, "tool_error", str(error)).on(run.session_id, run.run_id))
+        return True
+    started = events.ToolStarted(
+        call_id=call.id,
+        tool=tool.name,
+        arguments=dict(prepared.raw),
+        digest=approvals.digest_of(
+            tool=tool.name, arguments=prepared.raw, folder=run.settings.workspace, executable=None
+        ),
+        key=_key(run, call),
+        effect=tool.effect.value,
+        replay=tool.replay.value,
+        note=dict(note),
+    )
+    state.append(started.on(run.session_id, run.run_id, by=f"agent:{run.agent_id}"))
+    if tool.effect is not Effect.READ:
+        await state.durable()
+    return await perform(state, run, prepared, agent, note)
+
+
+async def perform(state: State, run: Run, prepared: Prepared, agent: Agent, note: Mapping[str, Any]) -> bool:
+    """Run a call that is journaled as started."""
+    context = _context(state, run, prepared, agent, note)
+    try:
+        result = await agent.executor.call(prepared.tool, prepared.arguments, context)
+    except ToolError as error:
+        result = Result(content=str(error), is_error=True)
+    except TimeoutError:
+        result = Result(content=f"The call took longer than {prepared.tool.timeout:g} s and was ended.", is_error=True)
+    if isinstance(result, Suspended):
+        waiting = runs.step(state, run.run_id, events.RunWaiting(status=result.waiting))
+        state.append(*result.drafts, waiting)
+        return False
+    if result.detail.get("gone"):
+        return await recovery.ambiguous(state, run, prepared.call, prepared.tool)
+    await finish(state, run, prepared.call, result, agent)
+    return True
+
+
+async def finish(state: State, run: Run, call: Call, result: Result, agent: Agent) -> None:
+    """Journal a result together with what else the call did; a job's folder may go when that is durable."""
+    finished = events.ToolFinished(
+        call_id=call.id,
+        tool=call.call.name,
+        is_error=result.is_error,
+        content=result.content,
+        detail=dict(result.detail),
+        code="tool_error" if result.is_error else None,
+    )
+    state.append(*result.drafts, finished.on(run.session_id, run.run_id))
+    job = result.detail.get("job")
+    if job:
+        await state.durable()
+        await asyncio.to_thread(agent.jobs.remove, job)
+
+
+def _key(run: Run, call: Call) -> str:
+    return f"{run.run_id}/{call.turn}/{call.id}"
+
+
+def _context(state: State, run: Run, prepared: Prepared, agent: Agent, note: Mapping[str, Any]) -> Context:
+    decision = prepared.call.decision
+    return Context(
+        session_id=run.session_id,
+        run_id=run.run_id,
+        call_id=prepared.call.id,
+        agent_id=run.agent_id,
+        workspace=Path(run.settings.workspace),
+        key=_key(run, prepared.call),
+        state=state,
+        jobs=agent.jobs,
+        output=agent.live("tool.output", run, prepared.call.turn, prepared.call.attempts),
+        note=note,
+        network=decision.network if decision else False,
+    )
+
+
+# --- going on with a call that started ----------------------------------------------------------------------------------
+
+
+async def _go_on(state: State, run: Run, prepared: Prepared, agent: Agent) -> bool:
+    """A call that started and has no result: its question was answered, or the daemon was killed meanwhile."""
+    call = prepared.call
+    assert call.started is not None
+    if call.answer is not None and call.question_purpose == "tool":
+        await finish(state, run, call, _answered(state, call), agent)
+        return True
+    if call.answer is not None:
+        return await _settle(state, run, prepared, agent)
+    match await recovery.decide(
+        prepared.tool, prepared.arguments, _context(state, run, prepared, agent, call.started.note)
+    ):
+        case Result() as result:
+            await finish(state, run, call, result, agent)
+            return True
+        case "again":
+            return await start(state, run, prepared, agent)
+        case _:
+            policy = state.definitions.config.recovery.ambiguous
+            if policy == "retry":
+                return await start(state, run, prepared, agent)
+            if policy == "fail":
+                text = f"The call of {call.call.name} may or may not have happened, and recovery.ambiguous is fail."
+                endings.fail(state, run, "ambiguous_call", text)
+                return False
+            return await recovery.ambiguous(state, run, call, prepared.tool)
+
+
+def _answered(state: State, call: Call) -> Result:
+    """A person's answers, as the model is told."""
+    assert call.answer is not None and call.question_id is not None
+    question = state.find(questions.Question, call.question_id)
+    content, is_error = questions.told(call.answer, question)
+    return Result(content=content, is_error=is_error)
+
+
+async def _settle(state: State, run: Run, prepared: Prepared, agent: Agent) -> bool:
+    """A person said what became of an ambiguous call."""
+    call = prepared.call
+    assert call.answer is not None
+    choice, text = recovery.choice(call.answer)
+    match choice:
+        case "run_again":
+            return await start(state, run, prepared, agent)
+        case "done":
+            content = text or "A person says that the call was done; its output is not known."
+            detail = {"settled_by": call.answer.by}
+            await finish(state, run, call, Result(content=content, detail=detail), agent)
+            return True
+        case _:
+            endings.fail(
+                state, run, "ambiguous_call", f"{call.answer.by} decided that the run fails here. {text}".strip()
+            )
+            return False

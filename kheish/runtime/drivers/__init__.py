@@ -1,0 +1,1 @@
+"""Ways to ask a model: one module each, listed in `registry.py`."""

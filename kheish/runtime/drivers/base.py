@@ -1,0 +1,120 @@
+"""What a driver gets, what it answers, and how it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+ErrorKind = Literal[
+    "transport",  # no connection, cut in the middle, or a broken stream
+    "timeout",  # over `timeout`, or silent for `inactivity_timeout`
+    "rate_limited",  # 429
+    "server",  # 5xx, 408
+    "auth",  # 401, 403
+    "context_length",  # the prompt is too long for the model
+    "bad_request",  # any other 4xx
+    "refused",  # the driver itself will not answer (a scripted `expect` that does not match, a broken script)
+]
+
+RETRYABLE: frozenset[ErrorKind] = frozenset({"transport", "timeout", "rate_limited", "server"})
+
+
+class ModelError(Exception):
+    """A model call failed. `retry_after` is in seconds, from either form of the header, else None."""
+
+    def __init__(
+        self, kind: ErrorKind, message: str, *, status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.kind: ErrorKind = kind
+        self.message = message
+        self.status = status
+        self.retry_after = retry_after
+
+    @property
+    def retryable(self) -> bool:
+        return self.kind in RETRYABLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A tool call that the model asks for. `malformed` holds the raw text where it was no JSON object."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    malformed: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message of the prompt. `tool` messages answer `call_id`; `assistant` ones may carry `calls`.
+
+    `opaque` is what a provider wants back verbatim (signed reasoning), as its driver returned it.
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
+    text: str = ""
+    calls: tuple[Call, ...] = ()
+    call_id: str | None = None
+    is_error: bool = False
+    opaque: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSpec:
+    """A tool as the model sees it; `parameters` is a JSON Schema."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One model call, serialisable: nothing in it assumes that it runs in this process."""
+
+    route_id: str
+    model: str | None
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    generation: dict[str, Any] = field(default_factory=dict)  # temperature, max_tokens, …: passed on as they are
+    answers: int = 0  # answers and failed attempts that the run's journal holds: the turn of a script, from 0
+    settings: dict[str, Any] = field(default_factory=dict)  # the route's own: api_base, script, timeouts (seconds), …
+    credential: str | None = field(default=None, repr=False)
+    stream: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens as the provider counts them; `cached_tokens` are a part of `input_tokens`."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A whole answer. `model` is what the provider says that it ran."""
+
+    text: str = ""
+    calls: tuple[Call, ...] = ()
+    finish_reason: str = "stop"  # stop | tool_calls | length | content_filter | …
+    usage: Usage = Usage()
+    model: str | None = None
+    opaque: Any = None
+    cost_usd: float | None = None  # where the driver itself knows a price (litellm)
+
+
+class Driver(Protocol):
+    """Drivers are stateless but for connection pools; every retry and fallback is the loop's, and in the journal."""
+
+    async def complete(self, request: Request, on_delta: Callable[[str], None]) -> Reply:
+        """Ask the model; `on_delta` gets text as it comes. Raises ModelError."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        ...

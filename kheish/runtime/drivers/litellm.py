@@ -1,0 +1,157 @@
+"""The `litellm` driver: every provider that litellm speaks, at its price (an import of seconds, 20 ms a call).
+
+Without `auth_ref` a provider's own way to credentials applies (a cloud's role, for one), except where the route has
+an `api_base`: nothing of the daemon's environment goes to a server that the operator named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from kheish.runtime.drivers import chat, failures
+from kheish.runtime.drivers.base import ModelError, Reply, Request
+
+NO_CREDENTIAL = "no-credential"
+
+
+class LiteLLMDriver:
+    """litellm keeps its connections itself, for the whole process."""
+
+    def __init__(self) -> None:
+        self._litellm: Any = None
+
+    async def complete(self, request: Request, on_delta: Callable[[str], None]) -> Reply:
+        """Ask the model. `settings`: api_base, timeout and inactivity_timeout in seconds. Raises ModelError."""
+        if self._litellm is None:
+            self._litellm = await asyncio.to_thread(_load)
+        total = request.settings.get("timeout")
+        try:
+            async with asyncio.timeout(total):
+                reply = await _ask(self._litellm, request, on_delta)
+        except TimeoutError as error:
+            raise ModelError("timeout", f"no complete answer within {total} s") from error
+        return replace(reply, cost_usd=_cost(self._litellm, request, reply))
+
+    async def aclose(self) -> None:
+        """Close litellm's connections."""
+        if self._litellm is not None:
+            await self._litellm.close_litellm_async_clients()
+
+
+def _load() -> Any:
+    # Prices from the package and not from the network, and no `.env` of the current folder.
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
+    import litellm
+    import openai.resources.chat  # noqa: F401 - this and the tokenizer would be loaded on the loop, in the first call
+
+    getattr(litellm, "encoding", None)
+    litellm.suppress_debug_info = True  # it prints help texts to stdout
+    litellm.num_retries = 0
+    litellm.telemetry = False
+    return litellm
+
+
+async def _ask(litellm: Any, request: Request, on_delta: Callable[[str], None]) -> Reply:
+    import httpx
+    import openai
+
+    assembly = chat.Assembly()
+    try:
+        async for chunk in _chunks(litellm, request):
+            if text := assembly.feed(chunk.model_dump(exclude_none=True)):
+                on_delta(text)
+    except (openai.OpenAIError, httpx.HTTPError) as error:  # litellm's errors are the SDK's
+        raise _translated(error, request.credential) from error
+    return assembly.reply(request)
+
+
+async def _chunks(litellm: Any, request: Request) -> AsyncIterator[Any]:
+    quiet = request.settings.get("inactivity_timeout") if request.stream else None
+    answer = await _within(quiet, litellm.acompletion(**_arguments(request)))
+    if not request.stream:
+        yield answer
+        return
+    stream = aiter(answer)
+    try:
+        while True:
+            try:
+                yield await _within(quiet, anext(stream))
+            except StopAsyncIteration:
+                return
+    finally:
+        await _close(answer)
+
+
+async def _within(seconds: float | None, step: Awaitable[Any]) -> Any:
+    try:
+        async with asyncio.timeout(seconds):
+            return await step
+    except TimeoutError as error:
+        raise ModelError("timeout", f"the provider was silent for {seconds} s") from error
+
+
+async def _close(answer: Any) -> None:
+    # A stream that was left in the middle keeps its connection until then.
+    if callable(close := getattr(answer, "aclose", None)):
+        await close()
+
+
+def _arguments(request: Request) -> dict[str, Any]:
+    arguments = chat.body(request)
+    api_base = request.settings.get("api_base")
+    credential = failures.usable_credential(request.credential) or (NO_CREDENTIAL if api_base else None)
+    arguments |= {"num_retries": 0, "max_retries": 0}  # the loop retries, and journals every attempt
+    optional = {"api_base": api_base, "api_key": credential, "timeout": request.settings.get("timeout")}
+    return arguments | {key: value for key, value in optional.items() if value is not None}
+
+
+def _translated(error: Exception, credential: str | None) -> ModelError:
+    import openai
+
+    # A stream that fails in the middle comes wrapped, with a status that is litellm's and not the provider's.
+    inner = getattr(error, "original_exception", None)
+    if isinstance(inner, openai.OpenAIError):
+        return _translated(inner, credential)
+    message = str(getattr(error, "message", "") or error)
+    status = getattr(error, "status_code", None)
+    if isinstance(error, openai.APITimeoutError):
+        return ModelError("timeout", failures.plain(message, credential))
+    if isinstance(error, openai.APIConnectionError) or not isinstance(status, int) or inner is not None:
+        return ModelError("transport", failures.plain(message, credential))
+    code = getattr(error, "code", None)
+    if type(error).__name__ == "ContextWindowExceededError":
+        code = "context_length_exceeded"
+    return failures.from_status(
+        status, message, code=str(code) if code else None, headers=_headers(error), credential=credential
+    )
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    """litellm keeps a provider's headers in one of two places."""
+    out: dict[str, str] = {}
+    for headers in (getattr(getattr(error, "response", None), "headers", None), _kept_headers(error)):
+        out |= {str(key).lower(): str(value) for key, value in dict(headers or {}).items()}
+    return out
+
+
+def _kept_headers(error: Exception) -> Any:
+    return getattr(error, "litellm_response_headers", None) or getattr(error, "headers", None)
+
+
+def _cost(litellm: Any, request: Request, reply: Reply) -> float | None:
+    """What litellm's price list says; None for a model that it does not know."""
+    try:
+        read, written = litellm.cost_per_token(
+            model=request.model,
+            prompt_tokens=reply.usage.input_tokens,
+            completion_tokens=reply.usage.output_tokens,
+            cache_read_input_tokens=reply.usage.cached_tokens,
+        )
+    except Exception:  # noqa: BLE001 - litellm raises a bare Exception for a model without a price
+        return None
+    return float(read + written)

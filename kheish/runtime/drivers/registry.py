@@ -1,0 +1,42 @@
+"""Which drivers there are: one explicit table, each imported when a route first needs it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from importlib import import_module
+
+from kheish.errors import Invalid
+from kheish.runtime.drivers.base import Driver
+
+#: the driver's name in a route → its module and class
+DRIVERS: dict[str, tuple[str, str]] = {
+    "openai": ("kheish.runtime.drivers.openai", "OpenAIDriver"),
+    "litellm": ("kheish.runtime.drivers.litellm", "LiteLLMDriver"),
+    "scripted": ("kheish.runtime.drivers.scripted", "ScriptedDriver"),
+}
+
+_open: dict[str, Driver] = {}
+
+
+async def get(name: str) -> Driver:
+    """The driver of that name, one for the process until `close_all`. Raises Invalid for an unknown one."""
+    if name not in _open:
+        if name not in DRIVERS:
+            raise Invalid(f"There is no driver {name!r}; there are {', '.join(sorted(DRIVERS))}.")
+        make = await asyncio.to_thread(_load, name)
+        _open.setdefault(name, make())  # two first users at once: the second takes the first one's
+    return _open[name]
+
+
+def _load(name: str) -> Callable[[], Driver]:
+    module, attribute = DRIVERS[name]
+    made: Callable[[], Driver] = getattr(import_module(module), attribute)
+    return made
+
+
+async def close_all() -> None:
+    """Close every driver that was used; a later `get` makes a new one."""
+    while _open:
+        _, driver = _open.popitem()
+        await driver.aclose()

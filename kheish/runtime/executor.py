@@ -1,0 +1,40 @@
+"""Where steps run. A step is a serialisable request and a result; journaling stays with the loop.
+
+`Local` runs them in this process. Another engine (a cluster) would be another class with the same methods.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from kheish.runtime.drivers import registry
+from kheish.runtime.drivers.base import Reply, Request
+from kheish.runtime.tools.base import Context, Result, Suspended, Tool
+
+
+class Executor(Protocol):
+    """What the loop asks for."""
+
+    async def complete(self, driver: str, request: Request, on_delta: Callable[[str], None]) -> Reply:
+        """One model call. Raises drivers.base.ModelError."""
+        ...
+
+    async def call(self, tool: Tool, arguments: Any, context: Context) -> Result | Suspended:
+        """One tool call. Raises tools.base.ToolError; TimeoutError after the tool's own limit."""
+        ...
+
+
+class Local:
+    """Steps in this process."""
+
+    async def complete(self, driver: str, request: Request, on_delta: Callable[[str], None]) -> Reply:
+        """One model call by the named driver."""
+        found = await registry.get(driver)
+        return await found.complete(request, on_delta)
+
+    async def call(self, tool: Tool, arguments: Any, context: Context) -> Result | Suspended:
+        """One tool call."""
+        async with asyncio.timeout(tool.timeout):
+            return await tool.run(arguments, context)

@@ -1,0 +1,94 @@
+"""The loop: answer the open tool calls that the journal shows, ask the model, append, repeat.
+
+It keeps nothing. A new run, one resumed by an approval, and one whose daemon was killed take the same path: the journal
+(as `turns` has folded it) says what is next, so resuming is not a feature but the only way it works. It returns when
+the run has ended, or waits for a person; whoever answers puts the run back into its queue.
+"""
+
+from __future__ import annotations
+
+from kheish import ids
+from kheish.domain import approvals, budgets, contracts, events, loading, runs, turns
+from kheish.domain.events import Draft, Spilled
+from kheish.domain.runs import BUDGET, Run, Status
+from kheish.domain.sessions import Session
+from kheish.domain.state import State
+from kheish.runtime import asking, calls, endings
+from kheish.runtime.agent import Agent
+
+REPAIRS = 3  # turns that a run gets to mend an answer that does not fit its output contract
+
+
+async def advance(state: State, run_id: str, agent: Agent) -> None:
+    """Drive a running run until it ends or waits. Raises Stopped when the daemon stops, StoreFailed."""
+    while True:
+        run = state.get(Run, run_id)
+        if run.status is not Status.RUNNING:
+            return
+        if run.stop_requested:
+            endings.stop(state, run)
+            return
+        await agent.may_step(run)
+        turn = turns.of(state, run_id)
+        if turn.open_calls:
+            if not await calls.answer(state, run, turn, agent):
+                return  # suspended
+        elif turn.turn and not turn.calls and not turn.nudged:
+            await _finish(state, run, turn)
+        elif not _over_budget(state, run):
+            await asking.ask(state, run, turn, agent)
+
+
+async def _finish(state: State, run: Run, turn: turns.Turn) -> None:
+    """The answer has no tool calls: check it, and complete the run; or tell the model what is wrong."""
+    text = turn.last_text if turn.last_text is not None else ""
+    schema = run.settings.output_contract
+    if schema is None:
+        state.append(runs.step(state, run.run_id, events.RunCompleted(output=text)))
+        return
+    if isinstance(text, Spilled):
+        text = await loading.spilled_text(state.root, state.get(Session, run.session_id).path, text)
+    faults = contracts.output_faults(schema, text)
+    listed = "; ".join(f"{fault.path or '/'}: {fault.message}" for fault in faults)
+    if not faults:
+        state.append(runs.step(state, run.run_id, events.RunCompleted(output=text)))
+    elif turn.repairs >= REPAIRS:
+        endings.fail(
+            state,
+            run,
+            "output_contract_unsatisfied",
+            f"After {REPAIRS} repairs the answer still does not fit: {listed}",
+        )
+    else:
+        nudge = f"Your answer does not fit the output contract: {listed}. Answer again, with nothing but the JSON."
+        state.append(events.Nudged(text=nudge, reason="output_contract").on(run.session_id, run.run_id))
+
+
+def _over_budget(state: State, run: Run) -> bool:
+    """Whether a limit is reached. Then the run has failed, or waits for a person to grant more."""
+    found = budgets.check(state, run, now=ids.stamp(state.clock()))
+    if found is None:
+        return False
+    spent = f"{found.limit}: {found.spent:g} of {found.allowed:g}"
+    if found.grantable and run.grant_refused is None and run.settings.permission_mode != "dont_ask":
+        state.append(*_ask_for_more(run, found))
+    elif found.grantable:
+        endings.fail(state, run, "budget_exceeded", f"The budget is used up ({spent}).")
+    else:
+        endings.fail(state, run, "limit_exceeded", f"A limit of the run is reached ({spent}).")
+    return True
+
+
+def _ask_for_more(run: Run, found: budgets.Exceeded) -> list[Draft]:
+    arguments = {"limit": found.limit, "spent": found.spent, "more": found.allowed}
+    requested = events.ApprovalRequested(
+        approval_id=ids.new("appr"),
+        call_id=BUDGET,
+        tool=BUDGET,
+        arguments=arguments,
+        digest=approvals.digest_of(tool=BUDGET, arguments=arguments, folder="", executable=None),
+        why=f"the run has used its limit of {found.allowed:g} {found.limit}; continue with {found.allowed:g} more?",
+        risk="low",
+    )
+    waiting = events.RunWaiting(status=Status.WAITING_FOR_APPROVAL)
+    return [requested.on(run.session_id, run.run_id), waiting.on(run.session_id, run.run_id)]

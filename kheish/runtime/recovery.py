@@ -1,0 +1,60 @@
+"""A call that started and shows no end: what is to be done with it (`runs.md`, "What a restart does")."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from kheish import ids
+from kheish.domain import events, runs
+from kheish.domain.events import Option, QuestionItem
+from kheish.domain.runs import Run, Status
+from kheish.domain.state import State
+from kheish.domain.turns import Call
+from kheish.runtime.tools.base import Context, Replay, Result, Tool, ToolError
+
+QUESTION = "outcome"
+
+
+async def decide(tool: Tool, arguments: Any, context: Context) -> Result | Literal["again", "ambiguous"]:
+    """The result where the tool can tell it, `again` where running twice is harmless, else `ambiguous`."""
+    if tool.recover is not None:
+        try:
+            found = await tool.recover(arguments, context)
+        except ToolError as error:
+            return Result(content=str(error), is_error=True)
+        if found is not None:
+            return found
+    return "again" if tool.replay is Replay.SAFE else "ambiguous"
+
+
+async def ambiguous(state: State, run: Run, call: Call, tool: Tool) -> bool:
+    """Ask a person what became of a call. Always False: the run waits."""
+    item = QuestionItem(
+        id=QUESTION,
+        header="Did it happen?",
+        text=(
+            f"The daemon was stopped while this call of {tool.name} was under way, and nothing shows its end: this may "
+            "or may not have happened. Look, and say what to do."
+        ),
+        options=(
+            Option(id="done", label="It was done", description="Go on; write its result as text where it matters."),
+            Option(id="run_again", label="Run it again", description="It did not happen, or may happen twice."),
+            Option(id="fail", label="Fail the run", description="Stop here."),
+        ),
+        free_text=True,
+    )
+    asked = events.QuestionAsked(question_id=ids.new("q"), call_id=call.id, questions=(item,), purpose="ambiguous")
+    waiting = runs.step(state, run.run_id, events.RunWaiting(status=Status.WAITING_FOR_QUESTION))
+    state.append(asked.on(run.session_id, run.run_id), waiting)
+    return False
+
+
+def choice(answer: events.QuestionAnswered) -> tuple[str, str]:
+    """What a person chose (`done`, `run_again`, `fail`) and wrote. Text alone is the result of a call that was done;
+    a question that nobody answered fails the run, for nothing is guessed."""
+    given = (answer.answers or {}).get(QUESTION)
+    if answer.outcome != "answered" or not given:
+        return "fail", answer.reason or ""
+    text = given.get("text") or ""
+    selected = given.get("selected") or []
+    return (selected[0] if selected else "done"), text

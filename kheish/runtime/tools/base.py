@@ -1,0 +1,103 @@
+"""What a tool is: a name, a typed argument model, an effect class, a replay class, limits, and one async function."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from kheish.domain.events import Draft
+    from kheish.domain.state import State
+    from kheish.jobs.runner import Jobs
+
+
+class Effect(StrEnum):
+    """What a call can change; the permission mode decides by it where no rule matches."""
+
+    READ = "read"
+    WRITE = "write"
+    EFFECT = "effect"
+    COORDINATION = "coordination"
+
+
+class Replay(StrEnum):
+    """What recovery does with a call that started and has no outcome (`runs.md`, "What a restart does")."""
+
+    SAFE = "safe"  # runs again
+    BY_DIGEST = "by_digest"  # the files' digests before and after tell whether it happened
+    UNSAFE = "unsafe"  # ambiguous: a person or a policy decides, unless a job tells
+
+
+class Arguments(BaseModel):
+    """Base of all argument models: unknown arguments are refused, and told to the model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ToolError(Exception):
+    """The call failed in a way that the model should be told; the text is its result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a call may know and use."""
+
+    session_id: str
+    run_id: str
+    call_id: str
+    agent_id: str
+    workspace: Path
+    key: str  # stable over restarts: the idempotency key of this call
+    state: State  # to read; changes are returned as `Result.drafts`
+    jobs: Jobs
+    output: Callable[[str], None]  # live output, as it comes (`tool.output`)
+    note: Mapping[str, Any] = field(default_factory=dict)  # what `plan` noted in `tool.started`
+    network: bool = False  # whether the rule that allowed the call says `network: true`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What the model is told, and what else happened, journaled in one group with `tool.finished`."""
+
+    content: str
+    is_error: bool = False
+    detail: Mapping[str, Any] = field(default_factory=dict)  # for people and clients: diff, exit_status, …
+    drafts: tuple[Draft, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspended:
+    """The call waits: `drafts` (a question, a child agent) are journaled together with the run's waiting status."""
+
+    drafts: tuple[Draft, ...]
+    waiting: str  # the run's status meanwhile: waiting_for_question | waiting_for_agent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """One tool. `run` raises ToolError for what the model should hear of; anything else is a defect.
+
+    `plan` runs before `tool.started` is journaled and returns what the entry should note: `{"job": id}` for a command,
+    `{"before": sha256 | None, "after": sha256, "path": …}` for an edit. It has no effect outside the job folder.
+    `recover` decides a call that started and shows no end: a Result, or None where it cannot be told (ambiguous).
+    """
+
+    name: str
+    description: str
+    arguments: type[Arguments]
+    effect: Effect
+    replay: Replay
+    run: Callable[[Any, Context], Awaitable[Result | Suspended]]
+    plan: Callable[[Any, Context], Awaitable[Mapping[str, Any]]] | None = None
+    recover: Callable[[Any, Context], Awaitable[Result | None]] | None = None
+    max_result_bytes: int = 64 * 1024
+    timeout: float = 120.0  # seconds; `bash` has an argument of its own
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of the arguments, as the model sees it."""
+        return self.arguments.model_json_schema()

@@ -1,0 +1,261 @@
+"""Changing files: `write_file` and `edit_file`, each an atomic replace."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from kheish.runtime.tools import cut, workspace
+from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
+from kheish.runtime.tools.workspace import Intent, Place
+
+_DIFF_BYTES = 48 * 1024
+_DIFF_LINES = 10_000  # difflib takes seconds above
+_NUMBERED = re.compile(r"^ *\d+\t", re.MULTILINE)
+
+_Path = Annotated[str, Field(description="Path of the file, relative to the workspace (or absolute inside it).")]
+_Expected = Annotated[
+    str | None,
+    Field(
+        pattern=r"^[0-9a-fA-F]{12,64}$",
+        description=(
+            "Refuse if the file's sha256 is another: all 64 hex digits or the first 12 or more, as read_file shows "
+            "them. Leave out to change the file whatever it holds."
+        ),
+    ),
+]
+
+
+class WriteFile(Arguments):
+    path: _Path
+    content: str = Field(description="The whole new content.")
+    expected_sha256: _Expected = None
+
+
+class EditFile(Arguments):
+    path: _Path
+    old_string: str = Field(
+        min_length=1,
+        description="Text to replace, exactly as in the file, white space included, without line numbers.",
+    )
+    new_string: str = Field(description="Text to put in its place.")
+    replace_all: bool = Field(False, description="Replace every occurrence; else old_string must occur exactly once.")
+    expected_sha256: _Expected = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    before: bytes
+    after: bytes
+    count: int
+
+
+async def _write(arguments: WriteFile, context: Context) -> Result:
+    return await asyncio.to_thread(_write_now, arguments, context)
+
+
+def _write_now(arguments: WriteFile, context: Context) -> Result:
+    after = _encoded(arguments.content)
+    with workspace.place(context.workspace, arguments.path, Intent.CREATE) as here:
+        before = workspace.contents(here)
+        # First of all: a call that is made again after a crash must find its own work done, not a mismatch.
+        if before == after:
+            return Result(
+                content=f"{here.path} already holds exactly this content.",
+                detail=_detail(here.path, before, after),
+            )
+        _expect(arguments.expected_sha256, before, here)
+        workspace.replace(here, after, key=context.key)
+        path = here.path
+    lines = after.count(b"\n") + (not after.endswith(b"\n") and bool(after))
+    was = "new file" if before is None else "replaced"
+    return Result(
+        content=f"Wrote {path} ({was}; {lines} lines, {len(after)} bytes; sha256 {_digest(after)[:12]}).",
+        detail=_detail(path, before, after),
+    )
+
+
+async def _plan_edit(arguments: EditFile, context: Context) -> Mapping[str, Any]:
+    return await asyncio.to_thread(_plan_now, arguments, context)
+
+
+def _plan_now(arguments: EditFile, context: Context) -> Mapping[str, Any]:
+    with workspace.place(context.workspace, arguments.path, Intent.EDIT) as here:
+        change = _changed(arguments, here)
+        return {"path": here.path, "before": _digest(change.before), "after": _digest(change.after)}
+
+
+async def _edit(arguments: EditFile, context: Context) -> Result:
+    return await asyncio.to_thread(_edit_now, arguments, context)
+
+
+def _edit_now(arguments: EditFile, context: Context) -> Result:
+    with workspace.place(context.workspace, arguments.path, Intent.EDIT) as here:
+        change = _changed(arguments, here)
+        planned = context.note.get("before")
+        # Recovery compares with the digests that were noted; an edit of other content would make them lie.
+        if planned is not None and planned != _digest(change.before):
+            raise ToolError(f"{here.path}: changed at the same moment by someone else; read it again, then edit.")
+        workspace.replace(here, change.after, key=context.key)
+        path = here.path
+    times = "1 place" if change.count == 1 else f"{change.count} places"
+    return Result(
+        content=f"Edited {path} in {times}; sha256 now {_digest(change.after)[:12]}.",
+        detail=_detail(path, change.before, change.after) | {"replacements": change.count},
+    )
+
+
+async def _recover_edit(arguments: EditFile, context: Context) -> Result | None:
+    """Compare the file with the digests that were noted: done, not done (then done now), or not to be told."""
+    return await asyncio.to_thread(_recover_now, arguments, context)
+
+
+def _recover_now(arguments: EditFile, context: Context) -> Result | None:
+    before, after = context.note.get("before"), context.note.get("after")
+    if before is None or after is None:
+        return None
+    try:
+        with workspace.place(context.workspace, arguments.path, Intent.EDIT) as here:
+            content, path = workspace.contents(here), here.path
+    except ToolError:
+        return None
+    found = None if content is None else _digest(content)
+    if found == after:
+        return Result(
+            content=f"Edited {path}; sha256 now {after[:12]}.",
+            detail={"path": path, "before": before, "after": after, "found_done": True},
+        )
+    return _edit_now(arguments, context) if found == before else None
+
+
+def _changed(arguments: EditFile, here: Place) -> _Change:
+    """What the file holds, and what it would hold; nothing is written."""
+    before = workspace.contents(here)
+    if before is None:
+        raise workspace.missing(here, arguments.path)
+    _expect(arguments.expected_sha256, before, here)
+    old, new = _encoded(arguments.old_string), _encoded(arguments.new_string)
+    if old == new:
+        raise ToolError("old_string and new_string are the same; there is nothing to edit.")
+    count = before.count(old)
+    if count == 0 and b"\r\n" in before and b"\r" not in old:
+        # Models write \n; the file keeps the line ends that it has.
+        old, new = old.replace(b"\n", b"\r\n"), re.sub(rb"\r?\n", b"\r\n", new)
+        count = before.count(old)
+    if count == 0:
+        raise ToolError(_not_found(here.path, arguments.old_string, before))
+    if count > 1 and not arguments.replace_all:
+        raise ToolError(_too_many(here.path, old, before, count))
+    return _Change(before, before.replace(old, new), count)
+
+
+def _not_found(path: str, old: str, before: bytes) -> str:
+    words = f"{path}: old_string does not occur in the file; nothing was changed."
+    if _NUMBERED.match(old):
+        return f"{words} It seems to hold the line numbers of read_file: leave them and the tab out."
+    wanted = next((part.strip() for part in old.splitlines() if part.strip()), "")
+    lines = before.decode("utf-8", "replace").splitlines()
+    near = [number for number, text in enumerate(lines, 1) if wanted and wanted in text]
+    if near:
+        places = ", ".join(str(number) for number in near[:5])
+        return (
+            f"{words} Its first line occurs at line {places}, so the white space or the lines after it differ: "
+            "read there, and copy the text exactly."
+        )
+    return f"{words} Read the file again, and copy the text exactly."
+
+
+def _too_many(path: str, old: bytes, before: bytes, count: int) -> str:
+    lines: list[int] = []
+    at = before.find(old)
+    while at >= 0 and len(lines) < 8:
+        lines.append(before.count(b"\n", 0, at) + 1)
+        at = before.find(old, at + len(old))
+    places = ", ".join(str(number) for number in lines) + (", …" if count > len(lines) else "")
+    return (
+        f"{path}: old_string occurs {count} times (lines {places}); nothing was changed. Add lines around it until it "
+        "occurs once, or set replace_all."
+    )
+
+
+def _expect(expected: str | None, content: bytes | None, here: Place) -> None:
+    if expected is None:
+        return
+    if content is None:
+        raise ToolError(f"{here.path}: does not exist, but expected_sha256 was given; nothing was changed.")
+    found = _digest(content)
+    if not found.startswith(expected.lower()):
+        raise ToolError(
+            f"{here.path}: its sha256 is {found[:12]}…, not {expected[:12]}…: it changed since you read it. Nothing "
+            "was changed; read it again."
+        )
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise ToolError(f"The text cannot be written as UTF-8 (character {error.start}).") from None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _detail(path: str, before: bytes | None, after: bytes) -> dict[str, Any]:
+    return {
+        "path": path,
+        "before": None if before is None else _digest(before),
+        "after": _digest(after),
+        "diff": _diff(path, before, after),
+    }
+
+
+def _diff(path: str, before: bytes | None, after: bytes) -> str | None:
+    """A unified diff for people; None where the content is binary or too long to compare."""
+    old = (before or b"").decode("utf-8", "replace").splitlines(keepends=True)
+    new = after.decode("utf-8", "replace").splitlines(keepends=True)
+    if b"\0" in (before or b"") or b"\0" in after or len(old) + len(new) > _DIFF_LINES:
+        return None
+    source = "/dev/null" if before is None else f"a/{path}"
+    parts = [
+        part if part.endswith("\n") else f"{part}\n\\ No newline at end of file\n"
+        for part in difflib.unified_diff(old, new, source, f"b/{path}")
+    ]
+    return cut.middle("".join(parts), _DIFF_BYTES)
+
+
+WRITE_FILE = Tool(
+    name="write_file",
+    description=(
+        "Write a file of the workspace whole, making it and its folders where they do not exist, and replacing what "
+        "it held. To change a part of a file use edit_file."
+    ),
+    arguments=WriteFile,
+    effect=Effect.WRITE,
+    replay=Replay.SAFE,
+    run=_write,
+)
+
+EDIT_FILE = Tool(
+    name="edit_file",
+    description=(
+        "Replace a piece of text in a file of the workspace. old_string must match exactly and occur once, or "
+        "replace_all must be set. Read the file first."
+    ),
+    arguments=EditFile,
+    effect=Effect.WRITE,
+    replay=Replay.BY_DIGEST,
+    run=_edit,
+    plan=_plan_edit,
+    recover=_recover_edit,
+)
+
+TOOLS = (WRITE_FILE, EDIT_FILE)

@@ -1,0 +1,74 @@
+"""Which tools there are: the built-in ones, and people's own from the entry point group `kheish.tools`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from kheish.runtime.tools import edit, files, interact, search, shell
+from kheish.runtime.tools.base import Tool
+
+GROUP = "kheish.tools"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An entry point that gave no usable tool."""
+
+    entry_point: str
+    message: str
+
+
+def builtin(sandbox_settings: Callable[[], shell.SandboxSettings]) -> dict[str, Tool]:
+    """The tools that come with Kheish, by name. `sandbox_settings` is asked at each shell call."""
+    return {
+        tool.name: tool
+        for tool in (
+            *files.TOOLS,
+            *search.make(),
+            *edit.TOOLS,
+            shell.make(sandbox_settings),
+            *interact.TOOLS,
+        )
+    }
+
+
+def installed(taken: Iterable[str]) -> tuple[dict[str, Tool], list[Failure]]:
+    """People's own tools, by name, and what could not be loaded. It imports their packages: call it in a thread.
+
+    An entry point names a Tool, an iterable of Tools, or a function without arguments that returns one of these.
+    A name that is `taken` stays with its owner.
+    """
+    return load(sorted(entry_points(group=GROUP), key=lambda point: point.name), taken)
+
+
+def load(points: Iterable[EntryPoint], taken: Iterable[str]) -> tuple[dict[str, Tool], list[Failure]]:
+    """As `installed`, for the given entry points."""
+    known = set(taken)
+    tools: dict[str, Tool] = {}
+    failures: list[Failure] = []
+    for point in points:
+        try:
+            found = _tools(point.load())
+        except Exception as error:  # noqa: BLE001 - code of others: one bad package must not stop the daemon
+            failures.append(Failure(point.name, f"{point.value}: {type(error).__name__}: {error}"))
+            continue
+        for tool in found:
+            if tool.name in known:
+                failures.append(Failure(point.name, f"{point.value}: there is a tool {tool.name!r} already"))
+            else:
+                known.add(tool.name)
+                tools[tool.name] = tool
+    return tools, failures
+
+
+def _tools(value: Any) -> list[Tool]:
+    if callable(value):
+        value = value()
+    found = [value] if isinstance(value, Tool) else list(value)
+    for tool in found:
+        if not isinstance(tool, Tool):
+            raise TypeError(f"{tool!r} is not a kheish.runtime.tools.base.Tool")
+    return found

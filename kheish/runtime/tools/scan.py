@@ -1,0 +1,118 @@
+"""What `search.py` runs where there is no ripgrep: a script of its own, that prints as ripgrep would.
+
+A process, not a thread: Python's regular expressions hold the interpreter's lock, so a bad pattern in a thread would
+stop the whole daemon, and cannot be stopped itself. It imports nothing of Kheish: it runs isolated (`python -I -S`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator
+from typing import BinaryIO
+
+_MAX_LINE = 64 * 1024  # bytes of a line that are looked at
+_MAX_FILE = 64 * 1024 * 1024  # bytes of a file that are searched
+_MAX_COLUMNS = 500  # bytes of a line that are printed
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def main() -> int:
+    """Exit status as ripgrep's: 0 something found, 1 nothing, 2 the pattern cannot be used."""
+    options = _options()
+    out = sys.stdout.buffer
+    if options.files:
+        for path, _, _ in _regular_files(options.skip):
+            out.write(os.fsencode(path) + b"\0")
+        return 0
+    try:
+        text = re.escape(options.pattern) if options.fixed else options.pattern
+        pattern = re.compile(text.encode(), re.IGNORECASE if options.ignore_case else 0)
+    except re.error as error:
+        print(f"regex parse error: {error}", file=sys.stderr)  # noqa: T201 - a script's own output
+        return 2
+    found = False
+    for path, file in _texts(options):
+        with file:
+            found = _search(path, file, pattern, options, out) or found
+    return 0 if found else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--files", action="store_true")
+    parser.add_argument("--skip", action="append", default=[])
+    parser.add_argument("--name", action="append", default=[])
+    parser.add_argument("--fixed", action="store_true")
+    parser.add_argument("--ignore-case", action="store_true")
+    parser.add_argument("--context", type=int, default=0)
+    parser.add_argument("--output", choices=["lines", "files", "counts"], default="lines")
+    parser.add_argument("--stdin", action="store_true")
+    parser.add_argument("pattern", nargs="?", default="")
+    return parser.parse_args()
+
+
+def _regular_files(skip: list[str]) -> Iterator[tuple[str, int, str]]:
+    """Path, open folder and name of each file below the current folder, links not followed."""
+    for folder, below, names, descriptor in os.fwalk(".", follow_symlinks=False):
+        below[:] = sorted(name for name in below if name not in skip)
+        for name in sorted(names):
+            if name in skip:
+                continue
+            try:
+                status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            except OSError:
+                continue
+            if stat.S_ISREG(status.st_mode):
+                path = f"{folder}/{name}"
+                yield path.removeprefix("./"), descriptor, name
+
+
+def _texts(options: argparse.Namespace) -> Iterator[tuple[str, BinaryIO]]:
+    if options.stdin:
+        yield "<stdin>", sys.stdin.buffer
+        return
+    for path, folder, name in _regular_files(options.skip):
+        if options.name and not any(fnmatch.fnmatchcase(name, glob) for glob in options.name):
+            continue
+        try:
+            yield path, os.fdopen(os.open(name, _FLAGS, dir_fd=folder), "rb")
+        except OSError:
+            continue
+
+
+def _search(path: str, file: BinaryIO, pattern: re.Pattern[bytes], options: argparse.Namespace, out: BinaryIO) -> bool:
+    lines = _lines(file)
+    hits = [at for at, text in enumerate(lines) if pattern.search(text)]
+    if not hits:
+        return False
+    out.write(os.fsencode(path) + b"\0")
+    if options.output == "counts":
+        out.write(b"%d\n" % len(hits))
+    if options.output != "lines":
+        return True
+    wanted = set(hits)
+    around = {near for at in hits for near in range(at - options.context, at + options.context + 1)}
+    for place, at in enumerate(sorted(near for near in around if 0 <= near < len(lines))):
+        text = lines[at]
+        more = b" [... omitted end of long line]" if len(text) > _MAX_COLUMNS else b""
+        start = os.fsencode(path) + b"\0" if place else b""
+        out.write(start + b"%d%s" % (at + 1, b":" if at in wanted else b"-") + text[:_MAX_COLUMNS] + more + b"\n")
+    return True
+
+
+def _lines(file: BinaryIO) -> list[bytes]:
+    """The lines of a text; none of a binary file."""
+    head = file.read(8192)
+    if b"\0" in head:
+        return []
+    text = (head + file.read(_MAX_FILE)).removesuffix(b"\n")
+    return [line[:_MAX_LINE].rstrip(b"\r") for line in text.split(b"\n")]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

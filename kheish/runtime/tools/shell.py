@@ -1,0 +1,220 @@
+"""Commands: `bash`, each a job that survives the daemon, confined where the sandbox works."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from kheish.errors import KheishError
+from kheish.jobs import sandbox
+from kheish.jobs.runner import JobEnd, Jobs, JobSpec, JobState
+from kheish.runtime.tools import cut, workspace
+from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
+
+_SHELL = ("bash", "--noprofile", "--norc", "-c")
+_SHOWN_BYTES = 30 * 1024
+_MAX_SECONDS = 600.0
+_ADVICE = "run it again with head, tail or grep, or write it to a file, to see them"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxSettings:
+    """`sandbox` of kheish.yaml, and whether bubblewrap works here (`kheish.jobs.sandbox.probe`).
+
+    `hide`: what no command may see (state root, tokens, keys); `read_only`: more folders to read.
+    """
+
+    mode: Literal["required", "ask", "off"]
+    available: bool
+    read_only: tuple[Path, ...] = ()
+    hide: tuple[Path, ...] = ()
+
+
+class Bash(Arguments):
+    command: str = Field(
+        min_length=1, max_length=100_000, pattern=r"^[^\x00]*$", description="The command line, run by bash -c."
+    )
+    description: str | None = Field(
+        None,
+        max_length=500,
+        description="What it does, in five to ten words, for the person who may have to allow it.",
+    )
+    timeout: float = Field(
+        120.0, gt=0, le=_MAX_SECONDS, description="Seconds after which it and its children are ended; at most 600."
+    )
+    workdir: str | None = Field(
+        None, description="Folder to run in, relative to the workspace; the workspace itself if left out."
+    )
+
+
+def make(settings: Callable[[], SandboxSettings]) -> Tool:
+    """The tool. `settings` is asked when a command is planned, so that a changed kheish.yaml holds for the next."""
+
+    async def plan(arguments: Bash, context: Context) -> Mapping[str, Any]:
+        return await _plan(arguments, context, settings())
+
+    async def run(arguments: Bash, context: Context) -> Result:
+        note = context.note or await plan(arguments, context)
+        return await _run(str(note["job"]), arguments, context)
+
+    return Tool(
+        name="bash",
+        description=(
+            "Run a command with bash in the workspace, and return its output (stdout and stderr as they come) and, "
+            "where it is not 0, its exit status. Each call is a new shell: folder and variables do not carry over, "
+            "there is no terminal and no input, and the network may be cut off. Prefer read_file, grep_search, "
+            "glob_search, write_file and edit_file for files."
+        ),
+        arguments=Bash,
+        effect=Effect.EFFECT,
+        replay=Replay.UNSAFE,
+        run=run,
+        plan=plan,
+        recover=_recover,
+        max_result_bytes=_SHOWN_BYTES + 2048,
+        timeout=_MAX_SECONDS + 60.0,  # the runner ends the command; this is for a runner that hangs
+    )
+
+
+def job_id(key: str, attempt: int = 1) -> str:
+    """The id of the job of a call."""
+    name = f"job_{hashlib.sha256(key.encode()).hexdigest()[:26]}"
+    return name if attempt == 1 else f"{name}-{attempt}"
+
+
+async def _plan(arguments: Bash, context: Context, settings: SandboxSettings) -> Mapping[str, Any]:
+    if settings.mode == "required" and not settings.available:
+        raise ToolError(
+            "Commands cannot run: sandbox.mode is `required` and bubblewrap does not work on this machine. Go on "
+            "without commands, or tell the operator."
+        )
+    try:
+        spec = await asyncio.to_thread(_spec, arguments, context, settings)
+        name = await asyncio.to_thread(_free, context.jobs, context.key)
+        await context.jobs.create(name, spec)
+    except (KheishError, OSError) as error:
+        raise ToolError(f"The command cannot be run: {error}") from error
+    return {"job": name, "confined": _confined(settings)}
+
+
+def _free(jobs: Jobs, key: str) -> str:
+    """The id for a new job of this call.
+
+    A plan whose `tool.started` was never written left a job that nobody started: its settings may be of yesterday, so
+    it is made again. A job that did start belongs to an earlier try, which somebody decided to run again.
+    """
+    attempt = 1
+    while True:
+        name = job_id(key, attempt)
+        state = jobs.state(name)
+        if state is JobState.UNCLAIMED and jobs.claim(name):
+            state = JobState.WITHDRAWN
+        if state is JobState.WITHDRAWN:
+            jobs.remove(name)
+            state = JobState.MISSING
+        if state is JobState.MISSING:
+            return name
+        attempt += 1
+
+
+def _spec(arguments: Bash, context: Context, settings: SandboxSettings) -> JobSpec:
+    root = context.workspace.resolve()
+    folder = root
+    if arguments.workdir:
+        with workspace.open_folder(context.workspace, arguments.workdir) as (_, where):
+            folder = root / where
+    argv: tuple[str, ...] = (*_SHELL, arguments.command)
+    environment = sandbox.clean_environment(root, settings.read_only)
+    if _confined(settings):
+        if folder != root:  # bwrap starts in the workspace
+            argv = (*_SHELL, 'cd -- "$1" && exec "${@:2}"', "bash", str(folder), *argv)
+        argv = sandbox.wrap(
+            argv,
+            workspace=root,
+            hide=settings.hide,
+            read_only=settings.read_only,
+            network=context.network,
+        )
+    return JobSpec(argv=argv, cwd=str(folder), env=environment, timeout=arguments.timeout)
+
+
+def _confined(settings: SandboxSettings) -> bool:
+    return settings.available and settings.mode != "off"
+
+
+async def _run(job: str, arguments: Bash, context: Context) -> Result:
+    """Start the job and follow it to its end. Cancelling this leaves the job alone: it is not ours to end."""
+    end = await _start_and_wait(job, context)
+    if end is None:
+        return Result(
+            content="The process that ran the command was killed: it may or may not have done its work.",
+            is_error=True,
+            detail={"job": job, "gone": True},
+        )
+    return _result(job, end, arguments)
+
+
+async def _recover(arguments: Bash, context: Context) -> Result | None:
+    """A job that never started starts now; one that did is awaited, or its stored end is used; else nobody knows."""
+    job = context.note.get("job")
+    if not isinstance(job, str):
+        return None
+    match await asyncio.to_thread(context.jobs.state, job):
+        case JobState.MISSING | JobState.GONE:
+            return None
+        case JobState.UNCLAIMED:
+            # No claim of our own: of a late runner and ours, the claim file lets one run the command.
+            end = await _start_and_wait(job, context)
+        case _:
+            end = await context.jobs.wait(job, context.output)
+    return None if end is None else _result(job, end, arguments)
+
+
+async def _start_and_wait(job: str, context: Context) -> JobEnd | None:
+    """None where the job is gone. Raises ToolError where the command never started."""
+    try:
+        await context.jobs.start(job)
+        return await context.jobs.wait(job, context.output)
+    except (KheishError, OSError) as error:
+        raise ToolError(f"The command could not be started: {error}") from error
+
+
+def _result(job: str, end: JobEnd, arguments: Bash) -> Result:
+    ending = _ending(end, arguments)
+    output = cut.middle(end.output.rstrip("\n"), _SHOWN_BYTES, advice=_ADVICE)
+    parts = [part for part in (output, ending and f"[{ending}]") if part]
+    return Result(
+        content="\n".join(parts) or "[no output]",
+        is_error=bool(ending),
+        detail={
+            "job": job,
+            "exit_status": end.exit_status,
+            "signal": end.signal,
+            "timed_out": end.timed_out,
+            "stopped": end.stopped,
+            "duration": round(end.duration, 3),
+            "output_bytes": end.output_bytes,
+            # What the model does not get in full is sealed with the entry (spilled beside the journal).
+            **({"output": end.output} if output != end.output.rstrip("\n") else {}),
+        },
+    )
+
+
+def _ending(end: JobEnd, arguments: Bash) -> str:
+    """What the model should know of the end; nothing where it is exit status 0."""
+    if end.timed_out:
+        return f"ended after its timeout of {arguments.timeout:g} s; it did not finish"
+    if end.stopped:
+        never = end.exit_status is None and end.signal is None
+        return "stopped before it started" if never else "stopped by a person or the daemon; it did not finish"
+    if end.signal is not None:
+        return f"killed by signal {end.signal}"
+    if end.exit_status:
+        return f"exit status {end.exit_status}"
+    return ""

@@ -1,0 +1,266 @@
+"""The worker's side of a commit: take what a cut holds, write the work tree, put back, commit.
+
+A cut names the paths that changed. Nothing is written before all of it can be had and no other git is at work.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kheish.errors import Invalid
+from kheish.store import files, hold, lock, records
+from kheish.store.pipes import unpack
+from kheish.store.repo import DAEMON, Blob, Repo
+
+#: values of one trailer; the events of the cut name the rest
+TRAILER_CAP = 20
+_SUBJECT = 200
+_EXECUTABLE = 0o100755
+_PLAIN = 0o100644
+
+Frame = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Take:
+    """What goes into the tree: path → content (None: the path goes away), and the stat of files read whole."""
+
+    contents: dict[str, bytes | None] = field(default_factory=dict)
+    modes: dict[str, int] = field(default_factory=dict)
+    stats: dict[str, os.stat_result] = field(default_factory=dict)
+    #: paths whose content the work tree does not have yet
+    to_write: list[str] = field(default_factory=list)
+    to_remove: list[str] = field(default_factory=list)
+    #: journals and spills that the work tree does not hold as the cut says
+    short: list[str] = field(default_factory=list)
+
+
+def commit(repo: Repo, frame: Frame) -> tuple[dict[str, Any], dict[str, Blob | None]]:
+    """Commit one cut; the answer, and what changed in the branch's tree (for the index).
+
+    The answer is `{commit, tree, n_to, paths, put_back}`, or `{held, short}` where nothing was done: a person's git is
+    at work, or journals are shorter than the cut says. Doing the same cut again makes no second commit.
+    """
+    reason = hold.check(repo.root)
+    if reason is not None:
+        return {"held": reason, "short": []}, {}
+    try:
+        taken = take(repo.root, frame)
+        if taken.short:
+            return {"held": "Files are not as the log has them.", "short": taken.short}, {}
+        return _commit(repo, frame, taken, edits(repo, frame.get("edits", ())))
+    except hold.Held as held:
+        return {"held": str(held), "short": []}, {}
+
+
+def take(root: Path, frame: Frame) -> Take:
+    """Read and render what the cut names; nothing is written. Raises Invalid for a path outside of the root."""
+    taken = Take()
+    seen: set[str] = set()
+    for path, size in frame.get("journals", {}).items():
+        _read(root, path, taken, seen, size)
+    for path in frame.get("spills", ()):
+        _read(root, path, taken, seen, None)
+    for path, content in frame.get("files", ()):
+        _plan(root, path, unpack(content), taken, seen)
+    for path, data in frame.get("records", ()):
+        _plan(root, path, None if data is None else records.render(data), taken, seen)
+    for path, kind, data in frame.get("pending", ()):
+        _plan(root, path, None if data is None else records.pending_file(kind, data), taken, seen)
+    for path in frame.get("deletes", ()):
+        _plan(root, path, None, taken, seen)
+    return taken
+
+
+def _safe(root: Path, path: str, seen: set[str]) -> Path:
+    folder = path.rpartition("/")[0]
+    if not folder or folder not in seen:
+        files.contained(root, path)
+        seen.add(folder)
+    return root / path
+
+
+def _read(root: Path, path: str, taken: Take, seen: set[str], size: int | None) -> None:
+    """The first `size` bytes (None: all) of a file that somebody else writes."""
+    try:
+        with _safe(root, path, seen).open("rb") as file:
+            data = file.read() if size is None else file.read(size)
+            found = os.fstat(file.fileno())
+    except FileNotFoundError:
+        taken.short.append(path)
+        return
+    if size is not None and len(data) < size:
+        taken.short.append(path)
+        return
+    taken.contents[path] = data
+    if found.st_size == len(data):
+        taken.stats[path] = found
+
+
+def _plan(root: Path, path: str, content: bytes | None, taken: Take, seen: set[str]) -> None:
+    _safe(root, path, seen)
+    taken.contents[path] = content
+    (taken.to_remove if content is None else taken.to_write).append(path)
+
+
+def edits(repo: Repo, paths: Sequence[str]) -> Take:
+    """A person's files as they are in the work tree. What is the daemon's, a link, or ignored is passed over."""
+    taken = Take()
+    for path in paths:
+        if hold.owned(path) or path.startswith(".kheish/"):
+            continue
+        try:
+            source = files.contained(repo.root, path)
+            found = source.stat()
+            if not stat.S_ISREG(found.st_mode):
+                continue
+            taken.contents[path] = source.read_bytes()
+            taken.stats[path] = found
+            taken.modes[path] = _EXECUTABLE if found.st_mode & 0o100 else _PLAIN
+        except (FileNotFoundError, NotADirectoryError):
+            taken.contents[path] = None
+        except Invalid:
+            continue
+    return taken
+
+
+def _commit(repo: Repo, frame: Frame, taken: Take, edited: Take) -> tuple[dict[str, Any], dict[str, Blob | None]]:
+    head, last = repo.refs.head(), repo.refs.last()
+    top, tree = head, repo.tree_of(head)
+    changes = _store(repo, edited)
+    if changes:
+        edit_tree = repo.write_tree(tree, changes)
+        if edit_tree != tree:
+            message = edit_message(list(changes))
+            top, tree = repo.commit(edit_tree, _parents(top), message, author=repo.person()), edit_tree
+    foreign = lost(repo, last, head) if head != last else {}
+    _write(repo.root, taken, repo, last)
+    mine = {**foreign, **_store(repo, taken)}
+    new_tree = repo.write_tree(tree, mine)
+    put_back = [path for path in foreign if path not in taken.contents]
+    if new_tree != tree or top is None:
+        author = repo.person() if frame.get("author") == "person" else DAEMON
+        text = message_of(repo, frame, put_back)
+        top, tree = repo.commit(new_tree, _parents(top), text, author=author), new_tree
+    assert top is not None
+    _restore(repo, {path: foreign[path] for path in put_back})
+    changes = {**changes, **mine}
+    _finish(repo, head, last, top)
+    answer = {"commit": top, "tree": tree, "n_to": frame["cut"]["n_to"], "paths": len(changes), "put_back": put_back}
+    return answer, changes
+
+
+def _parents(commit: str | None) -> list[str]:
+    return [commit] if commit is not None else []
+
+
+def _finish(repo: Repo, head: str | None, last: str | None, top: str) -> None:
+    """Move the refs, unless a person's git began meanwhile."""
+    if top == head:
+        if head != last:
+            repo.refs.take(top)
+        return
+    repo.sync()
+    reason = hold.locks(repo.root) or hold.branch(repo.root)
+    if reason is not None:
+        raise hold.Held(reason)
+    repo.refs.move(head, top, "kheish")
+
+
+def _store(repo: Repo, taken: Take) -> dict[str, Blob | None]:
+    return {
+        path: None
+        if content is None
+        else Blob(repo.blob(content), taken.modes.get(path, _PLAIN), taken.stats.get(path))
+        for path, content in taken.contents.items()
+    }
+
+
+def _write(root: Path, taken: Take, repo: Repo, last: str | None) -> None:
+    """Bring the work tree to the cut. A pending file that a person has begun to fill in stays as it is."""
+    scratch = lock.private(root) / "tmp"
+    scratch.mkdir(exist_ok=True)
+    for path in taken.to_write:
+        content = taken.contents[path]
+        assert content is not None
+        if path.startswith("pending/") and _filled_in(repo, last, path, content):
+            continue
+        taken.stats[path] = files.atomic_write(root / path, content, fsync=False, scratch=scratch)
+    for path in taken.to_remove:
+        files.remove(root, path)
+
+
+def _filled_in(repo: Repo, last: str | None, path: str, content: bytes) -> bool:
+    """True where the work tree has neither what is to be written nor what was committed."""
+    try:
+        there = (repo.root / path).read_bytes()
+    except FileNotFoundError:
+        return False
+    found = repo.find(last, path) if last is not None else None
+    return there != content and (found is None or there != repo.content(found.id))
+
+
+def lost(repo: Repo, last: str | None, head: str | None) -> dict[str, Blob]:
+    """What of the daemon's files in its last commit a moved branch does not hold as it was.
+
+    An answer that a person filled in and committed stays; a journal that only grew is nothing lost, but the cut
+    decides how far it goes, so it is put back as well.
+    """
+    found = {}
+    for one in repo.differences(repo.tree_of(last), repo.tree_of(head)) if last is not None else ():
+        filled_in = one.path.startswith("pending/") and one.new is not None
+        if one.old is not None and hold.owned(one.path) and not filled_in:
+            mode = one.mode if one.mode in (_PLAIN, _EXECUTABLE) else _PLAIN
+            found[one.path] = Blob(one.old, mode)
+    return found
+
+
+def _restore(repo: Repo, blobs: Mapping[str, Blob]) -> list[str]:
+    """Give the work tree back what it lacks; return what was written. A journal that is longer is left alone."""
+    written = []
+    scratch = lock.private(repo.root) / "tmp"
+    scratch.mkdir(exist_ok=True)
+    for path, blob in blobs.items():
+        target = files.contained(repo.root, path)
+        content = repo.content(blob.id)
+        there = target.read_bytes() if target.is_file() else None
+        grows = path.endswith(".jsonl") and there is not None and there.startswith(content)
+        if there == content or grows or (path.startswith("pending/") and there is not None):
+            continue
+        files.atomic_write(target, content, fsync=True, scratch=scratch)
+        written.append(path)
+    return written
+
+
+def put_back(repo: Repo, paths: Sequence[str]) -> list[str]:
+    """Restore the daemon's files in the work tree from its last commit; return those that were not as it has them."""
+    last = repo.refs.last()
+    if last is None:
+        return []
+    found = {path: repo.find(last, path) for path in paths if hold.owned(path)}
+    return _restore(repo, {path: blob for path, blob in found.items() if blob is not None})
+
+
+def edit_message(paths: Sequence[str]) -> str:
+    """`edit: routes/local.yaml`, or how many where they are too many to name."""
+    names = ", ".join(paths)
+    return f"edit: {names}\n" if len(names) <= _SUBJECT else f"edit: {len(paths)} files\n"
+
+
+def message_of(repo: Repo, frame: Frame, back: Sequence[str]) -> str:
+    """The message of the cut with its trailers."""
+    said = frame.get("message") or (f"put back {len(back)} files" if back else "state")
+    cut, lines = frame["cut"], []
+    for name, values in frame.get("trailers", {}).items():
+        lines += [f"{name}: {_line(str(value))}" for value in values[:TRAILER_CAP]]
+    lines.append(f"Kheish-Events: {cut['n_from']}-{cut['n_to']}")
+    return f"{said.rstrip()}\n\n" + "\n".join(lines) + "\n"
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:_SUBJECT]

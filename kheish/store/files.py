@@ -1,0 +1,167 @@
+"""Files of the state root: replaced whole, never outside of it, never too many in one folder."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from kheish.errors import Invalid
+
+#: entries that a folder of the daemon holds before it is continued in a numbered sibling
+FOLDER_LIMIT = 4096
+_REMEMBERED = 20_000
+_serial = itertools.count()
+
+
+def atomic_write(
+    path: Path, data: bytes, *, fsync: bool, mode: int = 0o644, scratch: Path | None = None
+) -> os.stat_result:
+    """Replace `path` with `data` in one step and return the new file's stat; folders are made as needed.
+
+    `scratch` is a folder of the same file system for the temporary file (default: beside `path`, hidden).
+    Raises OSError; the old file is then untouched.
+    """
+    name = f".{path.name}.{os.getpid()}.{next(_serial)}.kheish-tmp"
+    temporary = os.fspath((scratch or path.parent) / name)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        descriptor = os.open(temporary, flags, mode)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(temporary, flags, mode)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        if fsync:
+            os.fsync(descriptor)
+        _rename(temporary, path)
+        if fsync:
+            fsync_folder(path.parent)
+        return os.fstat(descriptor)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _rename(temporary: str, path: Path) -> None:
+    try:
+        Path(temporary).rename(path)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Path(temporary).rename(path)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(root: Path, relative: str) -> None:
+    """Remove a file and the folders that are empty after it, up to `root`. What is gone already is no error."""
+    path = root / relative
+    path.unlink(missing_ok=True)
+    for folder in path.parents:
+        if folder == root:
+            return
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
+def inside(root: Path, relative: str) -> Path:
+    """The path of `relative` in `root`. Raises Invalid for what is absolute, escapes (by `..` or a symbolic link),
+    touches `.git`, or differs from an existing name only by case."""
+    contained(root, relative)
+    path = root
+    for part in relative.split("/"):
+        parent, path = path, path / part
+        if not path.exists():
+            _refuse_twin(parent, part)
+            break
+    return root / relative
+
+
+def contained(root: Path, relative: str) -> Path:
+    """As `inside`, without the look for a name that differs by case only (which lists a folder)."""
+    parts = relative.split("/")
+    if not relative or any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in parts):
+        raise Invalid(f"The path {relative!r} leaves its folder or is not a plain relative path.")
+    if any(part.lower().rstrip(". ") == ".git" for part in parts):
+        raise Invalid(f"The path {relative!r} touches git's own folder.")
+    path = os.fspath(root)
+    for part in parts:
+        path = f"{path}/{part}"
+        try:
+            if stat.S_ISLNK(os.lstat(path).st_mode):
+                raise Invalid(f"The path {relative!r} goes through a symbolic link ({part}).")
+        except (FileNotFoundError, NotADirectoryError):
+            break
+    return root / relative
+
+
+def _refuse_twin(parent: Path, name: str) -> None:
+    """Two names that differ only by case are one file on some systems, so the second is refused everywhere."""
+    try:
+        twin = next((entry.name for entry in parent.iterdir() if entry.name.casefold() == name.casefold()), None)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if twin is not None and twin != name:
+        raise Invalid(f"{name!r} differs from {twin!r} only by case; choose another name.")
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes that this user can still write on the file system of `path`."""
+    return shutil.disk_usage(path).free
+
+
+def blob_id(data: bytes) -> str:
+    """The git blob id of `data` (the ETag of a Definition), without git."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+class Folders:
+    """Says in which folder a new entry goes: `sessions/2026-11-22`, and when that is full `….1`, `….2`.
+
+    A commit rewrites a folder's tree object whole, so one flat folder of 100,000 would cost 76 ms a commit.
+    Counts are kept in memory and read from the disk the first time that a folder is asked for.
+    """
+
+    def __init__(self, root: Path, *, limit: int = FOLDER_LIMIT) -> None:
+        self._root = root
+        self._limit = limit
+        self._known: dict[str, tuple[int, int]] = {}
+
+    def place(self, parent: str) -> str:
+        """The folder, relative to the root, for one more entry of `parent`; the entry is counted at once."""
+        if len(self._known) > _REMEMBERED:
+            self._known.clear()
+        number, count = self._known.get(parent) or self._look(parent)
+        if count >= self._limit:
+            number, count = number + 1, 0
+        self._known[parent] = (number, count + 1)
+        return _sibling(parent, number)
+
+    def _look(self, parent: str) -> tuple[int, int]:
+        number = 0
+        while (self._root / _sibling(parent, number + 1)).is_dir():
+            number += 1
+        try:
+            return number, sum(1 for _ in (self._root / _sibling(parent, number)).iterdir())
+        except FileNotFoundError:
+            return number, 0
+
+
+def _sibling(parent: str, number: int) -> str:
+    return f"{parent}.{number}" if number else parent

@@ -1,0 +1,145 @@
+"""The git worker: a process that commits cuts and answers questions about the past, until its pipe closes.
+
+`python -m kheish.store.gitworker ROOT`, spoken to by `pipes`. It is a process of its own because pygit2 holds the
+interpreter's lock while it makes a blob (0.7 s for 16 MB), and the daemon's event loop must not stand still.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from kheish.errors import NotFound
+from kheish.store import cuts, files, history, hold, lock, pipes
+from kheish.store.repo import Blob, Index, Repo
+
+#: after a commit the index is written at once where that takes at most this part of the time, else when it is quiet
+_SHARE = 0.1
+_QUIET = 0.2
+_BUSY = 0.5
+
+
+class Worker:
+    """The open repository, and the index entries that its commits changed and `.git/index` has not yet."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.repo = Repo(root)
+        self.index = Index(root)
+        self.behind: dict[str, Blob | None] = {}
+        self._cost = 0.0
+        self._ended = 0.0
+        self._asked = 0.0
+        self._note = lock.private(root) / "indexed"
+        self._swept = False
+
+    def start(self) -> None:
+        """Clean up after a killed worker: its locks, its half-moved refs, the index that it did not bring along."""
+        self._sweep()
+        self.repo.refs.recover()
+        known = self._note.read_text().strip() if self._note.exists() else None
+        if known is not None and known != self.repo.refs.head():
+            try:
+                trees = self.repo.tree_of(known), self.repo.tree_of(self.repo.refs.head())
+                self.index.catch_up(self.repo.differences(*trees))
+            except NotFound:
+                pass  # its commit was pruned: the index is as a person's git left it
+            except hold.Held:
+                return
+        self._write_note()
+
+    def _sweep(self) -> None:
+        """Remove the locks that a killed worker left, once, at a moment when no other git writes here."""
+        if not self._swept and hold.writer(self.root) is None:
+            lock.sweep(self.root)
+            self._swept = True
+
+    def commit(self, **frame: Any) -> dict[str, Any]:
+        """See `cuts.commit`."""
+        self._asked = time.monotonic()
+        self._sweep()
+        answer, changes = cuts.commit(self.repo, frame)
+        self.behind.update(changes)
+        return answer
+
+    def idle(self) -> float | None:
+        """Write the index where it is behind and its turn has come; say when to be called again."""
+        if not self.behind:
+            return None
+        now = time.monotonic()
+        due = min(self._ended + self._cost / _SHARE, self._asked + _QUIET)
+        if now < due:
+            return due - now
+        return None if self.sync_index() else _BUSY
+
+    def sync_index(self) -> bool:
+        """Bring `.git/index` to the last commit; False where git has it locked."""
+        began = time.monotonic()
+        try:
+            if self.behind:
+                self.index.update(self.behind)
+        except hold.Held:
+            return False
+        self.behind = {}
+        self._write_note()
+        self._ended = time.monotonic()
+        self._cost = self._ended - began
+        return True
+
+    def put_back(self, paths: list[str] | None = None) -> list[str]:
+        """Restore the daemon's files in the work tree (None: all that are missing or changed); what was restored."""
+        if paths is None:
+            self.sync_index()
+            paths = [path for path in self.index.changed_files() if hold.owned(path)]
+        return cuts.put_back(self.repo, paths)
+
+    def blob_id(self, path: str) -> dict[str, str | None]:
+        """The blob ids of a file in the work tree and in the branch."""
+        source, head = files.contained(self.root, path), self.repo.refs.head()
+        found = self.repo.find(head, path) if head is not None else None
+        return {
+            "work": files.blob_id(source.read_bytes()) if source.is_file() else None,
+            "head": found.id if found is not None else None,
+        }
+
+    def _write_note(self) -> None:
+        head = self.repo.refs.head()
+        if head is not None:
+            scratch = lock.private(self.root) / "tmp"
+            scratch.mkdir(exist_ok=True)
+            files.atomic_write(self._note, head.encode(), fsync=False, scratch=scratch)
+
+
+def handlers(worker: Worker) -> dict[str, pipes.Handler]:
+    """What the worker answers."""
+    repo = worker.repo
+    return {
+        "commit": worker.commit,
+        "hold": lambda: {"held": hold.check(worker.root)},
+        "sync_index": worker.sync_index,
+        "put_back": worker.put_back,
+        "blob_id": worker.blob_id,
+        "head": lambda: {"commit": repo.refs.head(), "last": repo.refs.last()},
+        "last": lambda: history.last(repo),
+        "log": lambda **asked: history.log(repo, **asked),
+        "read": lambda rev, path: history.read(repo, rev=rev, path=path),
+        "show_tree": lambda **asked: history.show_tree(repo, **asked),
+        "changed_since": lambda commit: history.changed_since(repo, commit=commit),
+    }
+
+
+def main() -> None:
+    """Serve the state root that is the one argument."""
+    root = Path(sys.argv[1])
+    parent = pipes.Parent()
+    with lock.worker_lock(root):
+        worker = Worker(root)
+        worker.start()
+        pipes.serve(handlers(worker), parent=parent, idle=worker.idle)
+        worker.sync_index()
+
+
+if __name__ == "__main__":
+    main()

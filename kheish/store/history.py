@@ -1,0 +1,103 @@
+"""What the repository says about the past: commits in plain words, files and folders at a revision, what changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from kheish.errors import NotFound
+from kheish.store.repo import Repo
+
+#: commits that one question looks through
+_FAR = 20_000
+_TRAILER = re.compile(r"(Kheish-[A-Za-z-]+): (.*)\Z")
+_EVENTS = re.compile(r"(\d+)-(\d+)\Z")
+
+
+def split(text: str) -> tuple[str, dict[str, list[str]]]:
+    """A commit's message without its Kheish trailers, and the trailers."""
+    lines, trailers = text.rstrip().split("\n"), dict[str, list[str]]()
+    while lines and (found := _TRAILER.match(lines[-1])):
+        trailers.setdefault(found[1], []).insert(0, found[2])
+        lines.pop()
+    return "\n".join(lines).rstrip(), trailers
+
+
+def describe(commit: Any) -> dict[str, Any]:
+    """`{commit, parents, message, trailers, author: {name, email}, time}`; time in seconds since the epoch."""
+    message, trailers = split(commit.message)
+    return {
+        "commit": str(commit.id),
+        "parents": [str(parent) for parent in commit.parent_ids],
+        "message": message,
+        "trailers": trailers,
+        "author": {"name": commit.author.name, "email": commit.author.email},
+        "time": commit.commit_time,
+    }
+
+
+def log(repo: Repo, *, limit: int = 50, paths: Sequence[str] = (), rev: str | None = None) -> list[dict[str, Any]]:
+    """Commits newest first, from `rev` (default: the branch); with `paths`, those that changed one of them."""
+    start = rev or repo.refs.head()
+    if start is None:
+        return []
+    commits: Iterator[Any] = islice(repo.walk(start), _FAR)
+    if paths:
+        commits = (commit for commit in commits if _touches(repo, commit, paths))
+    return [describe(commit) for commit in islice(commits, limit)]
+
+
+def _touches(repo: Repo, commit: Any, paths: Sequence[str]) -> bool:
+    parent = str(commit.parent_ids[0]) if commit.parent_ids else None
+    return any(_id_at(repo, str(commit.id), path) != _id_at(repo, parent, path) for path in paths)
+
+
+def _id_at(repo: Repo, rev: str | None, path: str) -> str | None:
+    if rev is None:
+        return None
+    try:
+        return str(repo.entry(rev, path).id)
+    except NotFound:
+        return None
+
+
+def read(repo: Repo, *, rev: str, path: str) -> dict[str, Any]:
+    """`{blob, text}` or, where it is no UTF-8, `{blob, content}` with bytes. Raises NotFound."""
+    found = repo.find(rev, path)
+    if found is None:
+        raise NotFound(f"{path} is no file in {rev}.")
+    data = repo.content(found.id)
+    try:
+        return {"blob": found.id, "text": data.decode()}
+    except UnicodeDecodeError:
+        return {"blob": found.id, "content": data}
+
+
+def show_tree(repo: Repo, *, rev: str, path: str = "") -> list[dict[str, Any]]:
+    """`[{name, kind: blob | tree, id}]` of a folder. Raises NotFound."""
+    folder = repo.entry(rev, path)
+    if folder.type_str != "tree":
+        raise NotFound(f"{path} is no folder in {rev}.")
+    return [{"name": entry.name, "kind": entry.type_str, "id": str(entry.id)} for entry in folder]
+
+
+def last(repo: Repo) -> dict[str, Any] | None:
+    """The daemon's last commit, with `n`: the highest event that it holds (0 where none is named)."""
+    commit = repo.refs.last()
+    if commit is None:
+        return None
+    commits = repo.walk(commit)
+    newest = describe(next(commits))
+    return {**newest, "n": _n(newest) or next(filter(None, map(_n, map(describe, islice(commits, _FAR)))), 0)}
+
+
+def _n(commit: dict[str, Any]) -> int:
+    found = _EVENTS.match(commit["trailers"].get("Kheish-Events", [""])[-1])
+    return int(found[2]) if found else 0
+
+
+def changed_since(repo: Repo, *, commit: str) -> list[str]:
+    """Paths that differ between `commit` and the daemon's last commit. Raises NotFound."""
+    return [one.path for one in repo.differences(repo.tree_of(commit), repo.tree_of(repo.refs.last()))]

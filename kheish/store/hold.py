@@ -1,0 +1,141 @@
+"""Whether a person's git is at work in the state root: then the daemon commits nothing and writes no tracked file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+#: the branch that the daemon commits to
+BRANCH = "refs/heads/main"
+
+_LOCKS = ("index.lock", "HEAD.lock", f"{BRANCH}.lock", "packed-refs.lock")
+_UNDER_WAY = {
+    "MERGE_HEAD": "a merge",
+    "CHERRY_PICK_HEAD": "a cherry-pick",
+    "REVERT_HEAD": "a revert",
+    "rebase-merge": "a rebase",
+    "rebase-apply": "a rebase or git am",
+    "sequencer": "a sequence of picks",
+}
+_WRITERS = frozenset((
+    "add", "am", "apply", "bisect", "checkout", "checkout-index", "cherry-pick", "clean", "commit",
+    "filter-branch", "merge", "mv", "pull", "read-tree", "rebase", "reset", "restore", "revert", "rm",
+    "sparse-checkout", "stash", "switch", "update-index", "update-ref",
+))  # fmt: skip
+#: global options of git that take the next word as their value
+_VALUED = frozenset(("-C", "-c", "--git-dir", "--work-tree", "--namespace", "--exec-path", "--config-env"))
+
+
+#: what the daemon owns at the top of the tree; everything else is people's
+DAEMON = frozenset((
+    "sessions", "flows", "journals", "projects-tasks", "dead-letter", "observations", "assets",
+    "conflicts", "pending", "schemas", "format.yaml", "README.md", ".gitattributes", ".gitignore",
+))  # fmt: skip
+
+
+class Held(Exception):
+    """A person's git came in between; nothing was committed."""
+
+
+def owned(path: str) -> bool:
+    """True where `path` (relative to the root) is the daemon's to write and to put back."""
+    return path.partition("/")[0] in DAEMON
+
+
+def check(root: Path, *, family: int | None = None) -> str | None:
+    """Why the daemon must hold, in one sentence, or None.
+
+    `family` is a process whose descendants do not count (the daemon); default: the parent of this process.
+    """
+    return locks(root) or _under_way(root) or branch(root) or writer(root, family=family)
+
+
+def locks(root: Path) -> str | None:
+    """A lock file of git that is not ours."""
+    for name in _LOCKS:
+        path = root / ".git" / name
+        if path.exists():
+            return (
+                f"Another git command holds .git/{name}; if none runs, a killed one left it behind: "
+                f"rm {path.relative_to(root)}"
+            )
+    return None
+
+
+def branch(root: Path) -> str | None:
+    """HEAD is detached, or on a branch that is not the daemon's."""
+    head = (root / ".git" / "HEAD").read_text().strip()
+    if head == f"ref: {BRANCH}":
+        return None
+    ours = BRANCH.removeprefix("refs/heads/")
+    if head.startswith("ref: "):
+        theirs = head.removeprefix("ref: ").removeprefix("refs/heads/")
+        return f"The branch {theirs} is checked out; the daemon commits to {ours}: git switch {ours}"
+    return f"HEAD is detached; the daemon commits to {ours}: git switch {ours}"
+
+
+def _under_way(root: Path) -> str | None:
+    for name, what in _UNDER_WAY.items():
+        if (root / ".git" / name).exists():
+            return f"{what.capitalize()} is under way (.git/{name}); finish or abort it."
+    return None
+
+
+def writer(root: Path, *, family: int | None = None) -> str | None:
+    """On Linux: a living git process at work in the root whose command writes."""
+    try:
+        processes = [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - hundreds
+    except FileNotFoundError:
+        return None
+    real, ours = os.path.realpath(root), os.getppid() if family is None else family
+    for pid in processes:
+        words = _git_words(pid)
+        command = _command(words) if words else None
+        if command and _works_in(pid, words, real) and not _descends(pid, ours):
+            return f"git {command} is at work here (process {pid})."
+    return None
+
+
+def _git_words(pid: str) -> list[str]:
+    """The command line of a git process; empty for any other, one of another user, and one that is gone."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:  # noqa: PTH123 - hundreds of them, each time
+            if not file.read(4).startswith(b"git"):
+                return []
+        with open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123
+            return file.read().decode(errors="replace").split("\0")[:-1]
+    except OSError:
+        return []
+
+
+def _command(words: list[str]) -> str | None:
+    """The subcommand where it is one that writes."""
+    rest = iter(words[1:])
+    for word in rest:
+        if word in _VALUED:
+            next(rest, None)
+        elif not word.startswith("-"):
+            reads = word == "stash" and next(rest, "") in ("list", "show")
+            return word if word in _WRITERS and not reads else None
+    return None
+
+
+def _works_in(pid: str, words: list[str], real: str) -> bool:
+    try:
+        places = [str(Path(f"/proc/{pid}/cwd").readlink())]
+    except OSError:
+        return False
+    places += [os.path.realpath(word.split("=", 1)[-1]) for word in words if "/" in word and real in word]
+    return any(place == real or place.startswith(real + os.sep) for place in places)
+
+
+def _descends(pid: str, family: int) -> bool:
+    while pid not in ("0", "1"):
+        if int(pid) == family:
+            return True
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+                pid = file.read().rpartition(b")")[2].split()[1].decode()
+        except (OSError, IndexError):
+            return False
+    return False

@@ -1,0 +1,224 @@
+"""The index: a SQLite cache of entries and of the newest value of each thing, for lists, look-ups and event replay.
+
+It may be deleted at any moment; everything in it is taken again from journals, the log and commits. One process writes
+(the scribe); readers are many, each thread with a connection of its own (`Reader`).
+"""
+
+from __future__ import annotations
+
+import base64
+import sqlite3
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from kheish.errors import InvalidCursor
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE entries(n INTEGER PRIMARY KEY, journal TEXT NOT NULL, seq INTEGER NOT NULL, session TEXT, run TEXT,
+                     kind TEXT NOT NULL, line TEXT NOT NULL);
+CREATE INDEX entries_session ON entries(session, n) WHERE session IS NOT NULL;
+CREATE INDEX entries_run ON entries(run, n) WHERE run IS NOT NULL;
+CREATE INDEX entries_stream ON entries(journal, kind, n) WHERE session IS NULL;
+CREATE TABLE things(noun TEXT NOT NULL, id TEXT NOT NULL, session TEXT, status TEXT, made INTEGER NOT NULL,
+                    n INTEGER NOT NULL, doc TEXT NOT NULL, PRIMARY KEY(noun, id)) WITHOUT ROWID;
+CREATE INDEX things_made ON things(noun, made);
+CREATE INDEX things_status ON things(noun, status, made);
+CREATE INDEX things_session ON things(noun, session, made);
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thing:
+    """The newest value of something, as lists show it. `made` is the event number that made it, `n` its newest."""
+
+    noun: str
+    id: str
+    session: str | None
+    status: str | None
+    made: int
+    n: int
+    doc: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows of a list and the cursor of the next page, None at the end."""
+
+    items: list[dict[str, Any]]
+    next_cursor: str | None
+
+
+class Writer:
+    """Writes the index. Raises sqlite3.DatabaseError where the file is damaged: `create` then makes it afresh."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = self._connect()
+        if self._version() != SCHEMA_VERSION:
+            self.create()
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, isolation_level=None)
+        # A cache needs no fsync: after a power cut it is checked, and made again where it is damaged.
+        db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-16000;")
+        return db
+
+    def _version(self) -> int | None:
+        try:
+            row = self._db.execute("SELECT value FROM meta WHERE key='schema'").fetchone()
+        except sqlite3.DatabaseError:
+            return None
+        return row[0] if row else None
+
+    def create(self) -> None:
+        """Throw the file away and begin an empty index."""
+        self._db.close()
+        for suffix in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        self._db = self._connect()
+        self._db.executescript(_SCHEMA)
+        self.set("schema", SCHEMA_VERSION)
+
+    def get(self, key: str) -> Any:
+        """A fact about the index itself: `n` (newest entry in it), `commit` (that it has taken in)."""
+        row = self._db.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def set(self, key: str, value: Any) -> None:
+        """Note a fact about the index."""
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
+
+    def apply(self, entries: Iterable[Sequence[Any]], things: Iterable[Sequence[Any]], n: int) -> None:
+        """Take in a batch: entry rows `(n, journal, seq, session, run, kind, line)`, and rows of things
+        `(noun, id, session, status, made, n, doc)`; a thing that is older than what is there is passed over."""
+        db = self._db
+        db.execute("BEGIN")
+        db.executemany("INSERT OR IGNORE INTO entries VALUES(?,?,?,?,?,?,?)", entries)
+        db.executemany(
+            "INSERT INTO things VALUES(?,?,?,?,?,?,?) ON CONFLICT(noun, id) DO UPDATE SET session=excluded.session, "
+            "status=excluded.status, n=excluded.n, doc=excluded.doc WHERE excluded.n >= things.n",
+            things,
+        )
+        db.execute(
+            "INSERT INTO meta VALUES('n', ?) ON CONFLICT(key) DO UPDATE SET value=max(value, excluded.value)", (n,)
+        )
+        db.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+
+class Reader:
+    """Reads the index, from any thread. All methods block on disk: call them in a thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+
+    def _db(self) -> sqlite3.Connection:
+        # The inode tells a deleted or remade file from the one that this thread has open.
+        inode = self._path.stat().st_ino
+        if getattr(self._local, "inode", None) != inode:
+            self._local.db = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, check_same_thread=False)
+            self._local.inode = inode
+        db: sqlite3.Connection = self._local.db
+        return db
+
+    def newest(self) -> int:
+        """The newest entry's number."""
+        row = self._db().execute("SELECT value FROM meta WHERE key='n'").fetchone()
+        return row[0] if row else 0
+
+    def events(
+        self, after: int, *, limit: int, session: str | None = None, run: str | None = None, kinds: Sequence[str] = ()
+    ) -> list[tuple[int, str, str]]:
+        """`(n, kind, line)` of entries with a number above `after`, oldest first."""
+        where, values = ["n > ?"], [after]
+        for column, value in (("session", session), ("run", run)):
+            if value is not None:
+                where.append(f"{column} = ?")
+                values.append(value)  # type: ignore[arg-type]
+        if kinds:
+            where.append(f"kind IN ({','.join('?' * len(kinds))})")
+            values += kinds  # type: ignore[arg-type]
+        sql = f"SELECT n, kind, line FROM entries WHERE {' AND '.join(where)} ORDER BY n LIMIT ?"
+        return self._db().execute(sql, (*values, limit)).fetchall()
+
+    def stream(self, journal: str, kinds: Sequence[str]) -> list[tuple[int, str, str]]:
+        """All `(n, kind, line)` of some kinds in a journal that belongs to no session, oldest first."""
+        marks = ",".join("?" * len(kinds))
+        sql = f"SELECT n, kind, line FROM entries WHERE session IS NULL AND journal=? AND kind IN ({marks}) ORDER BY n"
+        return self._db().execute(sql, (journal, *kinds)).fetchall()
+
+    def thing(self, noun: str, id: str) -> dict[str, Any] | None:
+        """The newest document of one thing."""
+        row = self._db().execute("SELECT doc FROM things WHERE noun=? AND id=?", (noun, id)).fetchone()
+        return orjson.loads(row[0]) if row else None
+
+    def things(
+        self,
+        noun: str,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        session: str | None = None,
+        statuses: Sequence[str] = (),
+        fields: Mapping[str, str] | None = None,
+    ) -> Page:
+        """A page of things, newest first. `fields` compares members of the documents. Raises InvalidCursor."""
+        where, values = ["noun = ?"], [noun]
+        if cursor is not None:
+            where.append("made < ?")
+            values.append(_position(cursor))  # type: ignore[arg-type]
+        if session is not None:
+            where.append("session = ?")
+            values.append(session)
+        if statuses:
+            where.append(f"status IN ({','.join('?' * len(statuses))})")
+            values += statuses
+        for key, value in (fields or {}).items():
+            where.append("json_extract(doc, ?) = ?")
+            values += [f"$.{key}", value]
+        sql = f"SELECT made, doc FROM things WHERE {' AND '.join(where)} ORDER BY made DESC LIMIT ?"
+        rows = self._db().execute(sql, (*values, limit + 1)).fetchall()
+        more = len(rows) > limit
+        rows = rows[:limit]
+        return Page([orjson.loads(doc) for _, doc in rows], _cursor(rows[-1][0]) if more else None)
+
+    def count(self, noun: str, statuses: Sequence[str] = ()) -> int:
+        """How many things there are (with one of the statuses)."""
+        sql, values = "SELECT count(*) FROM things WHERE noun=?", [noun]
+        if statuses:
+            sql += f" AND status IN ({','.join('?' * len(statuses))})"
+            values += statuses
+        return int(self._db().execute(sql, values).fetchone()[0])
+
+    def sessions_with(self, noun: str, statuses: Sequence[str]) -> list[str]:
+        """The sessions that have a thing with one of the statuses, oldest such thing first."""
+        marks = ",".join("?" * len(statuses))
+        sql = f"SELECT session, min(made) FROM things WHERE noun=? AND status IN ({marks}) GROUP BY session ORDER BY 2"
+        return [row[0] for row in self._db().execute(sql, (noun, *statuses))]
+
+
+def _cursor(made: int) -> str:
+    return base64.urlsafe_b64encode(b"m%d" % made).decode().rstrip("=")
+
+
+def _position(cursor: str) -> int:
+    try:
+        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        if raw[:1] != b"m":
+            raise ValueError(cursor)
+        return int(raw[1:])
+    except ValueError as error:
+        raise InvalidCursor("The cursor is not one that a list gave; start again without it.") from error

@@ -1,0 +1,267 @@
+"""Journals: append-only JSONL in segments. Reading them, checking them, and appending what the log made durable.
+
+A journal is a folder of `000001.jsonl`, `000002.jsonl`, …; a segment is closed at 64 KiB and never changes again, since
+git stores a changed file whole at each commit (2,000 commits of one growing file: 891 MB of loose objects, with 64 KiB
+segments 65 MB).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from kheish.errors import Damaged
+
+SEGMENT_BYTES = 64 * 1024
+OPEN_FILES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The end of a journal: its newest segment (1…), that segment's size in bytes, and the last `seq` and `n`."""
+
+    segment: int
+    size: int
+    seq: int
+    n: int
+
+
+def name(segment: int) -> str:
+    """The file name of a segment."""
+    return f"{segment:06d}.jsonl"
+
+
+def segments(folder: Path) -> list[Path]:
+    """A journal's segments, oldest first."""
+    return sorted(folder.glob("[0-9]*.jsonl"))
+
+
+def parse(raw: bytes, where: str, expect: int | None = None) -> list[dict[str, Any]]:
+    """The entries of a segment. `expect` is the first `seq`. Raises Damaged with file and line."""
+    entries: list[dict[str, Any]] = []
+    for number, line in enumerate(raw.splitlines(), start=1):
+        try:
+            entry = orjson.loads(line)
+            seq = entry["seq"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise Damaged(f"{where}:{number}: not a journal line", path=where, line=number) from error
+        if expect is not None and seq != expect:
+            raise Damaged(f"{where}:{number}: seq {seq} where {expect} follows", path=where, line=number)
+        expect = seq + 1
+        entries.append(entry)
+    return entries
+
+
+def read(root: Path, journal: str, *, from_seq: int = 1) -> Iterator[dict[str, Any]]:
+    """All entries from `from_seq` on. Raises Damaged at the first line that cannot be read, or a gap."""
+    files = segments(root / journal)
+    start = _segment_of(files, from_seq)
+    expect = 1 if start == 0 else None
+    for path in files[start:]:
+        entries = parse(path.read_bytes(), f"{journal}/{path.name}", expect)
+        for entry in entries:
+            if entry["seq"] >= from_seq:
+                yield entry
+        if entries:
+            expect = entries[-1]["seq"] + 1
+
+
+def read_back(root: Path, journal: str) -> Iterator[list[dict[str, Any]]]:
+    """The entries by segment, newest segment first."""
+    for path in reversed(segments(root / journal)):
+        yield parse(path.read_bytes(), f"{journal}/{path.name}")
+
+
+def _segment_of(files: list[Path], seq: int) -> int:
+    """The position of the segment that holds `seq`, by its first line."""
+    low, high = 0, len(files)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _first_seq(files[middle]) <= seq:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _first_seq(path: Path) -> int:
+    with path.open("rb") as file:
+        try:
+            return int(orjson.loads(file.readline())["seq"])
+        except (ValueError, KeyError) as error:
+            raise Damaged(f"{path.name}:1: not a journal line", path=str(path), line=1) from error
+
+
+def tail(folder: Path) -> Tail:
+    """Where a journal ends. A last line without its newline is damage here: only the log may be torn."""
+    files = segments(folder)
+    if not files:
+        return Tail(1, 0, 0, 0)
+    path = files[-1]
+    raw = path.read_bytes()
+    if not raw:
+        previous = files[-2] if len(files) > 1 else None
+        last = parse(previous.read_bytes(), previous.name)[-1] if previous else {"seq": 0, "n": 0}
+        return Tail(int(path.stem), 0, last["seq"], last["n"])
+    line = raw[raw.rfind(b"\n", 0, -1) + 1 :]
+    try:
+        entry = orjson.loads(line)
+        if not line.endswith(b"\n"):
+            raise ValueError("no newline")
+        return Tail(int(path.stem), len(raw), entry["seq"], entry["n"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{folder.name}/{path.name}: the last line cannot be read", path=str(path)) from error
+
+
+def cut_torn(folder: Path) -> int:
+    """Cut a last line that has no newline (a kill in the middle of an append); the log still has it whole."""
+    files = segments(folder)
+    if not files:
+        return 0
+    raw = files[-1].read_bytes()
+    keep = raw.rfind(b"\n") + 1
+    if keep < len(raw):
+        os.truncate(files[-1], keep)
+    return len(raw) - keep
+
+
+class Replaced(Exception):
+    """Somebody replaced or changed the open segment of `journal` (stash, checkout, reset, an editor)."""
+
+    def __init__(self, journal: str) -> None:
+        super().__init__(journal)
+        self.journal = journal
+
+
+@dataclass(slots=True)
+class _Open:
+    handle: int
+    inode: tuple[int, int]
+    segment: int
+    size: int
+    seq: int
+
+
+class Writer:
+    """Appends to many journals. Keeps a bounded number of files open; checks before each write that they are still
+    the files at their paths, with the size that it left them with."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._open: OrderedDict[str, _Open] = OrderedDict()
+        self._unsynced: set[Path] = set()
+        #: segments written since the last cut, and their sizes: what the next commit holds
+        self.dirty: dict[str, int] = {}
+
+    def append(self, journal: str, lines: Sequence[tuple[int, bytes]]) -> None:
+        """Append `(seq, line without newline)`s; what the journal already has is passed over.
+
+        Raises Replaced where the file is not what was left, Damaged where the journal cannot be read or would get a
+        gap, OSError where the disk fails.
+        """
+        state = self._state(journal)
+        fresh = [(seq, line) for seq, line in lines if seq > state.seq]
+        if not fresh:
+            return
+        if fresh[0][0] != state.seq + 1:
+            raise Damaged(f"{journal}: seq {fresh[0][0]} where {state.seq + 1} follows", path=journal)
+        buffer: list[bytes] = []
+        room = SEGMENT_BYTES - state.size
+        for seq, line in fresh:
+            if room <= 0:
+                self._write(journal, state, b"".join(buffer))
+                buffer = []
+                state = self._next_segment(journal, state)
+                room = SEGMENT_BYTES
+            buffer += (line, b"\n")
+            room -= len(line) + 1
+            state.seq = seq
+        self._write(journal, state, b"".join(buffer))
+
+    def _write(self, journal: str, state: _Open, data: bytes) -> None:
+        if not data:
+            return
+        view = memoryview(data)
+        while view:
+            view = view[os.write(state.handle, view) :]
+        state.size += len(data)
+        relative = f"{journal}/{name(state.segment)}"
+        self.dirty[relative] = state.size
+        self._unsynced.add(self._root / relative)
+
+    def _state(self, journal: str) -> _Open:
+        state = self._open.get(journal)
+        if state is None:
+            return self._remember(journal, self._open_tail(journal))
+        self._open.move_to_end(journal)
+        try:
+            found = (self._root / journal / name(state.segment)).stat()
+        except FileNotFoundError:
+            raise Replaced(journal) from None
+        if (found.st_dev, found.st_ino) != state.inode or found.st_size != state.size:
+            raise Replaced(journal)
+        return state
+
+    def _open_tail(self, journal: str) -> _Open:
+        folder = self._root / journal
+        folder.mkdir(parents=True, exist_ok=True)
+        cut_torn(folder)
+        end = tail(folder)
+        return self._open_segment(journal, end.segment, end.seq)
+
+    def _open_segment(self, journal: str, segment: int, seq: int) -> _Open:
+        path = self._root / journal / name(segment)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        handle = os.open(path, flags, 0o644)
+        found = os.fstat(handle)
+        return _Open(handle, (found.st_dev, found.st_ino), segment, found.st_size, seq)
+
+    def _next_segment(self, journal: str, state: _Open) -> _Open:
+        os.close(state.handle)
+        return self._remember(journal, self._open_segment(journal, state.segment + 1, state.seq))
+
+    def _remember(self, journal: str, state: _Open) -> _Open:
+        self._open[journal] = state
+        self._open.move_to_end(journal)
+        while len(self._open) > OPEN_FILES:
+            _, old = self._open.popitem(last=False)
+            os.close(old.handle)
+        return state
+
+    def forget(self, journal: str) -> None:
+        """Close a journal; the next append looks at the files afresh."""
+        state = self._open.pop(journal, None)
+        if state is not None:
+            os.close(state.handle)
+
+    def mark(self, journal: str, seq: int) -> None:
+        """Count the segments from the one with `seq` on as changed since the last cut."""
+        files = segments(self._root / journal)
+        for path in files[_segment_of(files, seq) :]:
+            self.dirty[f"{journal}/{path.name}"] = path.stat().st_size
+            self._unsynced.add(path)
+
+    def take_dirty(self) -> dict[str, int]:
+        """What was written since the last call, fsynced: `{path: size}`."""
+        dirty, self.dirty = self.dirty, {}
+        self.sync()
+        return dirty
+
+    def sync(self) -> None:
+        """Make all that was appended durable in the journals too."""
+        for path in self._unsynced:
+            try:
+                handle = os.open(path, os.O_RDONLY)
+            except FileNotFoundError:
+                continue  # replaced meanwhile: the next append puts it back from the log
+            try:
+                os.fdatasync(handle)
+            finally:
+                os.close(handle)
+        self._unsynced.clear()

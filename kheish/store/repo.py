@@ -1,0 +1,350 @@
+"""The git repository of a state root, through pygit2: objects, refs and the index. The only module that imports it.
+
+Blobs and trees are written along the changed paths only (TreeBuilder), so a commit costs the same at 1,000 and at
+100,000 sessions. Everything here blocks: it runs in the git worker, or in `kheish init`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pygit2
+from pygit2.enums import DeltaStatus, FileMode, ObjectType, Option, SortMode
+
+from kheish.errors import NotFound
+from kheish.store import files, lock
+from kheish.store.hold import BRANCH, Held
+
+#: the daemon's last commit, wherever the branch was moved to
+LAST = "refs/kheish/last"
+DAEMON = ("Kheish daemon", "daemon@kheish.invalid")
+
+_TREE_CACHE_BYTES = 64 * 1024 * 1024
+_FSYNC_THREADS = 8
+
+pygit2.option(Option.SET_CACHE_OBJECT_LIMIT, ObjectType.TREE, 2 * 1024 * 1024)
+pygit2.option(Option.SET_CACHE_MAX_SIZE, _TREE_CACHE_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A file in a tree. `stat` is of the work tree's file where its whole content is this blob, else None."""
+
+    id: str
+    mode: int = FileMode.BLOB
+    stat: os.stat_result | None = None
+
+
+#: path → its new content, or None where the path goes away
+Changes = Mapping[str, Blob | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One path that two trees do not have alike; ids are of blobs, None where the path is not in that tree."""
+
+    path: str
+    old: str | None
+    new: str | None
+    mode: int
+
+
+def _signature(who: tuple[str, str]) -> pygit2.Signature:
+    now = time.time()
+    return pygit2.Signature(*who, int(now), time.localtime(now).tm_gmtoff // 60)
+
+
+class Refs:
+    """The daemon's branch and LAST, which move together."""
+
+    def __init__(self, root: Path, git: pygit2.Repository) -> None:
+        self._root = root
+        self._git = git
+        git.set_ident(*DAEMON)
+
+    def head(self) -> str | None:
+        """The commit of the daemon's branch."""
+        return self._target(BRANCH)
+
+    def last(self) -> str | None:
+        """The daemon's last commit."""
+        return self._target(LAST)
+
+    def move(self, old: str | None, new: str, why: str) -> None:
+        """Set branch and LAST to `new` where the branch is still at `old`. Raises Held where it is not.
+
+        The commit must be durable (`Repo.sync`). A note says what is under way, so that `recover` can finish it.
+        """
+        note = lock.private(self._root) / f"moving.{old}.{new}"
+        note.touch()
+        try:
+            self._set({BRANCH: new, LAST: new}, expect=old, why=why)
+        finally:
+            self.recover()
+
+    def take(self, commit: str) -> None:
+        """Make `commit` (a person's, with all that is the daemon's unchanged) the last."""
+        self._set({LAST: commit}, expect=self.head(), why="taken")
+
+    def recover(self) -> None:
+        """Finish or forget the move that a killed worker was in."""
+        for note in lock.private(self._root).glob("moving.*"):
+            _, old, new = note.name.split(".")
+            if new in (self.head(), self.last()) and str(self.head()) in (old, new):
+                self._set({BRANCH: new, LAST: new}, expect=self.head(), why="recovered")
+            note.unlink(missing_ok=True)
+
+    def _target(self, ref: str) -> str | None:
+        reference = self._git.references.get(ref)
+        return str(reference.target) if reference is not None else None
+
+    def _set(self, targets: Mapping[str, str], *, expect: str | None, why: str) -> None:
+        pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)  # of refs only: objects are synced together, by sync
+        try:
+            with lock.noted(self._root, *(f"{ref}.lock" for ref in targets)), self._git.transaction() as transaction:
+                for ref in targets:
+                    transaction.lock_ref(ref)
+                if self.head() != expect:
+                    raise Held("The branch was moved meanwhile.")
+                for ref, target in targets.items():
+                    transaction.set_target(ref, target, message=why.partition("\n")[0])
+        except (pygit2.GitError, OSError) as error:
+            raise Held(f"git refuses to move the branch: {error}") from error
+        finally:
+            pygit2.option(Option.ENABLE_FSYNC_GITDIR, False)
+
+
+class Repo:
+    """One open repository: its objects, and `refs`. Ids are hexadecimal texts."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._git = pygit2.Repository(os.fspath(root / ".git"))
+        self.refs = Refs(root, self._git)
+        self._fresh: set[str] = set()
+
+    def blob(self, data: bytes) -> str:
+        """Store `data`."""
+        return self._new(self._git.create_blob(data))
+
+    def tree_of(self, commit: str | None) -> str | None:
+        """The tree of a commit."""
+        return str(self._commit(commit).tree.id) if commit is not None else None
+
+    def write_tree(self, base: str | None, changes: Changes) -> str:
+        """`base` with `changes`, as a new tree."""
+        nested: dict[str, Any] = {}
+        for path, change in changes.items():
+            *folders, name = path.split("/")
+            place = nested
+            for folder in folders:
+                place = place.setdefault(folder, {})
+                if not isinstance(place, dict):
+                    raise ValueError(f"{path}: {folder} is a file and a folder at once")
+            place[name] = change
+        tree = self._git[base] if base is not None else None
+        return self._grow(tree, nested) or self._new(self._git.TreeBuilder().write())
+
+    def _grow(self, tree: Any, changes: dict[str, Any]) -> str | None:
+        """The tree with the nested changes; None where nothing is left in it."""
+        builder = self._git.TreeBuilder(tree) if tree is not None else self._git.TreeBuilder()
+        for name, change in changes.items():
+            mode, oid = FileMode.TREE, None
+            if isinstance(change, dict):
+                there = builder.get(name)
+                oid = self._grow(there if there is not None and there.type_str == "tree" else None, change)
+            elif change is not None:
+                mode, oid = change.mode, change.id
+            if oid is not None:
+                builder.insert(name, pygit2.Oid(hex=oid), mode)
+            elif builder.get(name) is not None:
+                builder.remove(name)
+        return self._new(builder.write()) if len(builder) else None
+
+    def commit(self, tree: str, parents: list[str], message: str, *, author: tuple[str, str] = DAEMON) -> str:
+        """A commit object; no ref is moved. `author`: name and address (default: the daemon)."""
+        return self._new(self._git.create_commit(None, _signature(author), _signature(DAEMON), message, tree, parents))
+
+    def person(self) -> tuple[str, str]:
+        """Git's own identity, or the login name where none is set."""
+        try:
+            found = self._git.default_signature
+            return found.name, found.email
+        except KeyError:
+            login = getpass.getuser()
+            return login, f"{login}@localhost"
+
+    def _new(self, oid: pygit2.Oid) -> str:
+        self._fresh.add(str(oid))
+        return str(oid)
+
+    def sync(self) -> None:
+        """Make the new objects durable: in threads, since a disk takes many fsyncs as fast as one."""
+        objects = self.root / ".git" / "objects"
+        paths = [objects / oid[:2] / oid[2:] for oid in self._fresh]
+        loose = [path for path in paths if path.exists()]
+        with ThreadPoolExecutor(_FSYNC_THREADS) as pool:
+            list(pool.map(_fsync, loose))
+            list(pool.map(files.fsync_folder, {path.parent for path in loose} | {objects}))
+        self._fresh.clear()
+
+    def _commit(self, rev: str) -> pygit2.Commit:
+        try:
+            found: pygit2.Commit = self._git.revparse_single(rev).peel(pygit2.Commit)
+        except (KeyError, ValueError, pygit2.GitError) as error:
+            raise NotFound(f"No commit {rev!r} in the state root.") from error
+        return found
+
+    def entry(self, rev: str, path: str) -> Any:
+        """The pygit2 object at `path` in a commit (the tree itself for an empty path). Raises NotFound."""
+        tree = self._commit(rev).tree
+        try:
+            return tree[path] if path else tree
+        except KeyError:
+            raise NotFound(f"{path} is not in {rev}.") from None
+
+    def find(self, rev: str, path: str) -> Blob | None:
+        """The file at `path` in a commit, or None."""
+        try:
+            found = self._commit(rev).tree[path]
+        except KeyError:
+            return None
+        return Blob(str(found.id), int(found.filemode)) if found.type_str == "blob" else None
+
+    def content(self, blob: str) -> bytes:
+        """The bytes of a blob."""
+        found: Any = self._git[blob]
+        data: bytes = found.data
+        return data
+
+    def differences(self, old: str | None, new: str | None) -> Iterator[Difference]:
+        """The paths that two trees do not have alike; equal folders are not looked into."""
+        if old == new:
+            return
+        tree: Any = self._git[str(new if old is None else old)]
+        other = self._git[new] if old is not None and new is not None else None
+        diff = tree.diff_to_tree(other, swap=old is None) if other is not None else tree.diff_to_tree(swap=old is None)
+        for delta in diff.deltas:
+            gone, made = delta.status == DeltaStatus.DELETED, delta.status == DeltaStatus.ADDED
+            side = delta.old_file if gone else delta.new_file
+            yield Difference(
+                side.path, None if made else str(delta.old_file.id), None if gone else str(delta.new_file.id), side.mode
+            )
+
+    def walk(self, start: str) -> Iterator[pygit2.Commit]:
+        """Commits from `start`, newest first. Raises NotFound."""
+        return iter(self._git.walk(self._commit(start).id, SortMode.TOPOLOGICAL | SortMode.TIME))
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def init(root: Path) -> None:
+    """`git init` on the daemon's branch; a repository that is there stays as it is."""
+    pygit2.init_repository(os.fspath(root), initial_head=BRANCH.removeprefix("refs/heads/"))
+
+
+def configure(root: Path, settings: Mapping[str, str]) -> None:
+    """Set values in the repository's own configuration."""
+    config = pygit2.Config(os.fspath(root / ".git" / "config"))
+    for name, value in settings.items():
+        if name not in config or config[name] != value:
+            config[name] = value
+
+
+class _Entry(pygit2.IndexEntry):
+    """An index entry with the file's stat, without which `git status` would read every file that the daemon wrote."""
+
+    stat: os.stat_result | None = None
+
+    def _to_c(self) -> Any:
+        raw, keep = super()._to_c()
+        if self.stat is not None:
+            for name, nanoseconds in (("ctime", self.stat.st_ctime_ns), ("mtime", self.stat.st_mtime_ns)):
+                field = getattr(raw, name)
+                field.seconds, field.nanoseconds = nanoseconds // 10**9 & 0x7FFFFFFF, nanoseconds % 10**9
+            raw.dev, raw.ino = self.stat.st_dev & 0xFFFFFFFF, self.stat.st_ino & 0xFFFFFFFF
+            raw.uid, raw.gid = self.stat.st_uid, self.stat.st_gid
+            raw.file_size = self.stat.st_size & 0xFFFFFFFF
+        return raw, keep
+
+
+class Index:
+    """`.git/index`, brought along behind the commits: only the changed entries, the file written now and then."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._git = pygit2.Repository(os.fspath(root / ".git"))
+        try:
+            self._index = self._git.index
+        except pygit2.GitError:
+            self._rebuild()
+
+    def update(self, changes: Changes) -> None:
+        """Set the changed entries and write the file. Raises Held where git has it locked."""
+        with self._writing():
+            for path, change in changes.items():
+                self._put(path, change)
+
+    def catch_up(self, differences: Iterable[Difference]) -> None:
+        """Set the entries that are still as the older of two commits has them (a person may have staged others)."""
+        with self._writing():
+            for one in differences:
+                there = str(self._index[one.path].id) if one.path in self._index else None
+                if there == one.old:
+                    self._put(one.path, Blob(one.new, one.mode) if one.new is not None else None)
+
+    def changed_files(self) -> list[str]:
+        """Tracked files of the work tree that are missing or not as the index has them."""
+        self._read()
+        kinds = (DeltaStatus.MODIFIED, DeltaStatus.DELETED, DeltaStatus.TYPECHANGE)
+        return [delta.old_file.path for delta in self._index.diff_to_workdir().deltas if delta.status in kinds]
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        if (self._root / ".git" / "index.lock").exists():
+            raise Held("The index is locked.")
+        try:
+            with lock.noted(self._root, "index.lock"):
+                self._read()
+                yield
+                self._index.write()
+        except (pygit2.GitError, OSError) as error:
+            raise Held(f"The index cannot be written: {error}") from error
+
+    def _read(self) -> None:
+        try:
+            self._index.read(False)
+        except pygit2.GitError:
+            self._rebuild()
+
+    def _rebuild(self) -> None:
+        """Put a damaged index aside and make it from the branch: only what a person had staged is lost with it."""
+        with contextlib.suppress(FileNotFoundError):
+            (self._root / ".git" / "index").replace(lock.private(self._root) / "index.damaged")
+        self._git = pygit2.Repository(os.fspath(self._root / ".git"))
+        self._index = self._git.index
+        head = self._git.references.get(BRANCH)
+        if head is not None:
+            self._index.read_tree(head.peel(pygit2.Commit).tree)
+
+    def _put(self, path: str, change: Blob | None) -> None:
+        if change is not None:
+            entry = _Entry(path, pygit2.Oid(hex=change.id), FileMode(change.mode))
+            entry.stat = change.stat
+            self._index.add(entry)
+        elif path in self._index:
+            self._index.remove(path)

@@ -1,0 +1,190 @@
+"""The scribe: a child process that writes what the log made durable into journals and into the index.
+
+It is a process, not a thread, because each small write would hand the interpreter lock back and forth with the event
+loop (a batch over 64 journals: 200 times). It is told what the log has, in order; what it has not done when it is
+killed, it finds in the log when it starts again, so it needs no acknowledgement and no memory of its own.
+
+    python -m kheish.store.scribe ROOT
+
+Notices: `journaled {n}`, `restored {paths}`, `damaged {journal, path, line, detail}`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sqlite3
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from kheish.errors import Damaged, NotFound
+from kheish.store import files, index, journal, pipes, wal
+
+Row = tuple[int, str, int, str | None, str | None, str, str]
+
+
+class Scribe:
+    """The handlers of the process. `notify` sends a notice to the daemon."""
+
+    def __init__(self, root: Path, parent: pipes.Parent) -> None:
+        self._root = root
+        self._parent = parent
+        self._journals = journal.Writer(root)
+        self._index = index.Writer(root / ".kheish" / "index.sqlite")
+        self._stopped: set[str] = set()  # damaged journals: nothing is appended to them until they are mended
+        self._last = 0
+
+    def start(self) -> dict[str, Any]:
+        """Bring journals up to the log. Returns what the index had before: its newest entry and commit."""
+        before = {"n": self._index.get("n") or 0, "commit": self._index.get("commit")}
+        log = wal.recover(self._root / ".git" / "kheish" / "wal", cut=False)
+        entries = [entry for group in log.groups for entry in group]
+        self._take(entries, [])
+        first: dict[str, int] = {}
+        for where, entry in entries:
+            first.setdefault(where, entry["seq"])
+        for where, seq in first.items():
+            # The log has what no commit has yet: all of these go into the next cut.
+            self._journals.mark(where, seq)
+        return before
+
+    def apply(self, text: str, things: Sequence[Sequence[Any]]) -> None:
+        """A batch of log lines, and the newest documents of what changed in them."""
+        self._take([entry for line in text.splitlines() for entry in orjson.loads(line)["group"]], things)
+
+    def _take(self, entries: Sequence[Sequence[Any]], things: Iterable[Sequence[Any]]) -> None:
+        by_journal: dict[str, list[tuple[int, bytes]]] = {}
+        rows: list[Row] = []
+        for where, entry in entries:
+            line = orjson.dumps(entry)
+            by_journal.setdefault(where, []).append((entry["seq"], line))
+            rows.append(_row(where, entry, line))
+        for where, lines in by_journal.items():
+            self._append(where, lines)
+        n = rows[-1][0] if rows else 0
+        self._last = max(self._last, n)
+        self._apply(rows, things, n)
+        if n:
+            self._parent.notify("journaled", n=n)
+
+    def _apply(self, rows: Iterable[Row], things: Iterable[Sequence[Any]], n: int) -> None:
+        try:
+            self._index.apply(rows, things, n)
+        except sqlite3.DatabaseError as error:
+            # A cache: made again from the truth, which the daemon asks for when it hears of it.
+            self._index.create()
+            self._parent.notify("index_lost", detail=str(error))
+
+    def _append(self, where: str, lines: list[tuple[int, bytes]]) -> None:
+        if where in self._stopped:
+            return
+        try:
+            self._journals.append(where, lines)
+        except (journal.Replaced, Damaged):
+            self._mend(where)
+
+    def _mend(self, where: str) -> None:
+        """The files of a journal are not what was left: put them back from the last commit and the log."""
+        self._journals.forget(where)
+        try:
+            paths = self._restore(where)
+            self._journals.append(where, self._logged(where))
+        except (journal.Replaced, Damaged) as error:
+            self._stopped.add(where)
+            detail = error.detail if isinstance(error, Damaged) else "it is being replaced all the time"
+            self._parent.notify("damaged", journal=where, detail=detail)
+        else:
+            self._stopped.discard(where)
+            self._parent.notify("restored", paths=paths)
+
+    def _restore(self, where: str) -> list[str]:
+        """Write the segments of the last commit that the work tree lacks or has otherwise. Raises Damaged."""
+        from kheish.store.repo import Repo
+
+        repo = Repo(self._root)
+        try:
+            tree = repo.entry("refs/kheish/last", where)
+        except NotFound:
+            tree = []
+        written = []
+        for item in tree:
+            path = self._root / where / item.name
+            wanted = repo.content(str(item.id))
+            found = path.read_bytes() if path.is_file() else None
+            if found is not None and found.startswith(wanted):
+                continue  # the same, or longer: what follows is checked by its seq
+            if found is not None and not wanted.startswith(found):
+                self._put_aside(f"{where}/{item.name}", found)
+            files.atomic_write(path, wanted, fsync=True)
+            written.append(f"{where}/{item.name}")
+        return written
+
+    def _put_aside(self, relative: str, content: bytes) -> None:
+        """Outside content is kept, never deleted."""
+        digest = files.blob_id(content)[:12]
+        target = self._root / "conflicts" / f"{relative.replace('/', '_')}.{digest}"
+        if not target.exists():
+            files.atomic_write(target, content, fsync=True)
+
+    def _logged(self, where: str) -> list[tuple[int, bytes]]:
+        log = wal.recover(self._root / ".git" / "kheish" / "wal", cut=False)
+        return [(entry["seq"], orjson.dumps(entry)) for group in log.groups for name, entry in group if name == where]
+
+    def cut(self) -> dict[str, Any]:
+        """Segments written since the last cut with their sizes, fsynced: what a commit at this moment holds."""
+        return {"journals": self._journals.take_dirty(), "n": self._last}
+
+    def check(self, paths: Sequence[str]) -> None:
+        """Journals that were found shorter than they should be: look, and put back. They count as changed again."""
+        for where in {path.rsplit("/", 1)[0] for path in paths}:
+            self._mend(where)
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                self._journals.dirty.setdefault(path, (self._root / path).stat().st_size)
+
+    def committed(self, commit: str) -> None:
+        """The index has taken in all of a commit."""
+        self._index.set("commit", commit)
+
+    def things(self, things: Sequence[Sequence[Any]]) -> None:
+        """Documents that were computed from journals (an index that was behind)."""
+        self._apply([], things, 0)
+
+    def reindex(self, journals: Sequence[str]) -> int:
+        """Read whole journals into the index; returns how many entries. What cannot be read is reported."""
+        count = 0
+        rows: list[Row] = []
+        for where in journals:
+            try:
+                for entry in journal.read(self._root, where):
+                    rows.append(_row(where, entry, orjson.dumps(entry)))
+            except Damaged as error:
+                self._stopped.add(where)
+                self._parent.notify("damaged", journal=where, detail=error.detail)
+        rows.sort()
+        count += len(rows)
+        self._apply(rows, [], rows[-1][0] if rows else 0)
+        return count
+
+
+def _row(where: str, entry: Mapping[str, Any], line: bytes) -> Row:
+    return (
+        entry["n"], where, entry["seq"], entry.get("session"), entry.get("run"), entry["kind"], line.decode(),
+    )  # fmt: skip
+
+
+def main(root: Path) -> None:
+    """Serve the daemon until its end of the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = pipes.Parent()
+    scribe = Scribe(root, parent)
+    names = ("start", "apply", "cut", "check", "committed", "things", "reindex")
+    pipes.serve({name: getattr(scribe, name) for name in names}, parent=parent)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,170 @@
+"""Makes a state root, and opens one: `kheish init` and the first thing that `serve` does."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kheish import ids, resources
+from kheish.errors import Conflict, ForeignRepository, Invalid, KheishError, NewerFormat, NotAStateRoot
+from kheish.store import files, hold, lock, records
+
+if TYPE_CHECKING:
+    from kheish.store import repo as git
+
+#: the format that this version writes
+FORMAT = 1
+#: files of the template that the daemon owns, and refreshes
+_OWNED = ("README.md", ".gitignore", ".gitattributes")
+_TEXTCONV = Path(__file__).with_name("textconv.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What `format.yaml` says: the format's version, the root's id for good, and which life of it this is."""
+
+    version: int
+    root_id: str
+    incarnation: str
+
+
+def init(root: Path) -> None:
+    """Make a state root of `root`, or bring the daemon's files of an existing one up to date.
+
+    Raises ForeignRepository for another git repository, Invalid for a folder that holds
+    something else, NewerFormat, LockHeld where a daemon serves it, Conflict where another git is at work.
+    """
+    fresh = not (root / "format.yaml").exists()
+    if fresh:
+        _refuse_foreign(root)
+    else:
+        open_root(root)
+    from kheish.store import repo as git  # pygit2: 50 ms, and never in the daemon
+
+    root.mkdir(parents=True, exist_ok=True)
+    git.init(root)
+    with lock.RootLock(root):
+        git.configure(root, settings())
+        written = _write(root, fresh)
+        ensure_token(root)
+        try:
+            _commit(git.Repo(root), git.Index(root), written)
+        except hold.Held as held:
+            raise Conflict(f"{held} Then run kheish init again.") from held
+
+
+def open_root(root: Path) -> Format:
+    """Read `format.yaml`. Raises NotAStateRoot, NewerFormat."""
+    path = root / "format.yaml"
+    try:
+        data = records.read(path.read_bytes())
+        found = Format(int(data["format"]), str(data["root_id"]), str(data["incarnation"]))
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotAStateRoot(f"{root} is not a state root (it has no format.yaml): kheish init {root}") from None
+    except (KheishError, KeyError, TypeError, ValueError) as error:
+        raise NotAStateRoot(f"{path} is not readable: {error}; git checkout format.yaml brings it back") from error
+    if found.version > FORMAT:
+        raise NewerFormat(
+            f"{root} has format {found.version}; this Kheish ({resources.version()}) knows {FORMAT}: install a newer."
+        )
+    if not (root / ".git").is_dir():
+        raise NotAStateRoot(f"{root} has a format.yaml, but is no git repository.")
+    return found
+
+
+def ensure_token(root: Path) -> str:
+    """The local admin token of `.kheish/token` (mode 0600), made where it is missing."""
+    path = root / ".kheish" / "token"
+    try:
+        token = path.read_text().strip()
+        if token:
+            path.chmod(0o600)
+            return token
+    except FileNotFoundError:
+        pass
+    token = f"kheish_{secrets.token_urlsafe(32)}"
+    files.atomic_write(path, f"{token}\n".encode(), fsync=True, mode=0o600)
+    return token
+
+
+def settings() -> dict[str, str]:
+    """What `init` and `restore` set in the repository's own git configuration."""
+    return {
+        "push.followTags": "true",
+        "push.autoSetupRemote": "true",
+        "gc.auto": "0",
+        "rebase.autoStash": "true",
+        "pull.rebase": "false",
+        "core.autocrlf": "false",
+        "merge.kheish.name": "keep the daemon's side",
+        "merge.kheish.driver": "true",
+        "diff.kheish-journal.textconv": _textconv(),
+        "diff.kheish-journal.cachetextconv": "true",
+    }
+
+
+def _textconv() -> str:
+    """The command that shows journals as conversations. Where this Python or this file is gone, it is `cat`: git
+    takes a textconv program that cannot be run as fatal."""
+    python, script = shlex.quote(sys.executable), shlex.quote(os.fspath(_TEXTCONV))
+    shell = (
+        f'command -v {python} >/dev/null 2>&1 && test -r {script} && {python} -S -E {script} "$0" 2>/dev/null '
+        '|| cat "$0"'
+    )
+    return f"sh -c {shlex.quote(shell)}"
+
+
+def _refuse_foreign(root: Path) -> None:
+    if (root / ".git").exists():
+        raise ForeignRepository(f"{root} is a git repository that is no state root; choose another folder.")
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise Invalid(f"{root} is not empty and is no state root; choose a new or an empty folder.")
+
+
+def _write(root: Path, fresh: bool) -> list[str]:
+    """Write what belongs there; return the paths. On an existing root only what is the daemon's."""
+    source, schemas = resources.folder("state-template"), resources.folder("schemas")
+    found = {os.fspath(path.relative_to(source)): path for path in source.rglob("*") if path.is_file()}
+    if not fresh:
+        found = {name: path for name, path in found.items() if name in _OWNED}
+    if schemas.is_dir():
+        found |= {f"schemas/{path.name}": path for path in schemas.glob("*.json")}
+    contents = {name: path.read_bytes() for name, path in sorted(found.items())}
+    if fresh:
+        contents["format.yaml"] = _format()
+    for name, content in contents.items():
+        target = files.inside(root, name)
+        if not target.is_file() or target.read_bytes() != content:
+            files.atomic_write(target, content, fsync=True)
+    return list(contents)
+
+
+def _format() -> bytes:
+    head = b"# The daemon's: which format this state root has, and which root it is.\n"
+    return head + records.render({"format": FORMAT, "root_id": ids.new("root"), "incarnation": ids.new("inc")})
+
+
+def _commit(repo: git.Repo, index: git.Index, paths: list[str]) -> None:
+    """Commit `paths` on top of the branch, where that changes anything."""
+    from kheish.store.repo import DAEMON, Blob
+
+    head = repo.refs.head()
+    if head is not None and (reason := hold.locks(repo.root) or hold.branch(repo.root)):
+        raise hold.Held(reason)
+    changes = {path: Blob(repo.blob((repo.root / path).read_bytes()), stat=(repo.root / path).stat()) for path in paths}
+    before = repo.tree_of(head)
+    tree = repo.write_tree(before, changes)
+    if tree == before:
+        return
+    said = "new state root" if head is None else "files of the daemon brought up to date"
+    commit = repo.commit(
+        tree, [head] if head is not None else [], f"{said}\n", author=repo.person() if head is None else DAEMON
+    )
+    repo.sync()
+    repo.refs.move(head, commit, said)
+    index.update(changes)

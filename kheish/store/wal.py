@@ -1,0 +1,308 @@
+"""The write-ahead log: the one place where an event becomes durable.
+
+A *group* (events that belong together, over several journals if need be) is one line:
+
+    {"b":12,"sum":"9f86d081884c7d65","group":[["sessions/2026-11-22/fix-it",{…journal line…}],…]}
+
+All groups that arrive while the disk is busy are one *batch*: one write, one fdatasync. `b` counts batches. It tells a
+torn end from damage: a batch is only written when the one before is on disk, so a bad line with nothing but its own
+batch behind it was never acknowledged, and is cut; a bad line with a later batch behind it is damage, and is reported.
+
+Only the log's own thread touches the files while the daemon serves. After a failed write or fsync nothing is tried
+again (the kernel may have dropped the dirty pages: a second fsync would lie); the log is failed for good.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from kheish.errors import StoreFailed
+
+SEGMENT_BYTES = 4 * 1024 * 1024
+
+#: where a group's entry goes, and the entry itself as a journal line without the newline
+Line = tuple[str, bytes]
+#: the same as read back
+Entries = list[tuple[str, dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Encoded entries `first..last` (event numbers), and the files that must be on disk before the line names them."""
+
+    body: bytes
+    first: int
+    last: int
+    spills: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a log folder held: good groups in order, bytes cut off its torn end, and lines that are damaged inside."""
+
+    groups: list[Entries] = field(default_factory=list)
+    cut_bytes: int = 0
+    damaged: list[str] = field(default_factory=list)
+    last: int = 0
+
+
+def encode(lines: Sequence[Line]) -> bytes:
+    """The `group` part of a log line."""
+    return b"[" + b",".join(b'["' + journal.encode() + b'",' + line + b"]" for journal, line in lines) + b"]"
+
+
+def _digest(body: bytes) -> str:
+    return blake2b(body, digest_size=8).hexdigest()
+
+
+def _line(batch: int, body: bytes) -> bytes:
+    return b'{"b":%d,"sum":"%s","group":%s}\n' % (batch, _digest(body).encode(), body)
+
+
+def _parse(raw: bytes) -> tuple[int, Entries] | None:
+    """The batch and the entries of a line, or None where it is torn or damaged."""
+    start = raw.find(b'"group":')
+    if start < 0 or not raw.endswith(b"]}"):
+        return None
+    body = raw[start + 8 : -1]
+    try:
+        value = orjson.loads(raw)
+        if value["sum"] != _digest(body):
+            return None
+        return value["b"], [(journal, line) for journal, line in value["group"]]
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def segments(folder: Path) -> list[Path]:
+    """The log's files, oldest first; a name is the first event number that it can hold."""
+    return sorted(folder.glob("*.log"))
+
+
+def recover(folder: Path, *, cut: bool = True) -> Recovered:
+    """Read the whole log, and cut its torn end off. Called before the log is opened, with the root's lock held;
+    with `cut=False` at any time: a reader passes over what is being written."""
+    found: list[Entries] = []
+    damaged: list[str] = []
+    lost = 0
+    files = segments(folder)
+    for path in files:
+        raw = path.read_bytes()
+        lines = list(_lines(raw))
+        keep = _torn_at(lines) if path == files[-1] else None
+        if keep is not None:
+            lost += len(raw) - keep
+            if cut:
+                _truncate(path, keep)
+            lines = [line for line in lines if line.offset < keep]
+        found += [line.group for line in lines if line.group]
+        damaged += [f"{path.name}:{line.number}: a damaged line in the log" for line in lines if not line.group]
+    last = max((group[-1][1]["n"] for group in found), default=0)
+    return Recovered(found, lost, damaged, last)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A line as found; `group` is empty where it is torn or damaged, `batch` then a guess."""
+
+    offset: int
+    number: int
+    batch: int
+    group: Entries
+
+
+def _lines(raw: bytes) -> Iterator[_Read]:
+    offset = batch = 0
+    for number, text in enumerate(raw.split(b"\n"), start=1):
+        whole = offset + len(text) < len(raw)  # the newline is part of a line
+        if text:
+            parsed = _parse(text) if whole else None
+            batch = parsed[0] if parsed else _batch_of(text, batch + 1)
+            yield _Read(offset, number, batch, parsed[1] if parsed else [])
+        offset += len(text) + 1
+
+
+def _batch_of(text: bytes, otherwise: int) -> int:
+    head = text[5:].split(b",", 1)[0]
+    return int(head) if text.startswith(b'{"b":') and head.isdigit() else otherwise
+
+
+def _torn_at(lines: list[_Read]) -> int | None:
+    """The offset of the first bad line where nothing of a later batch stands behind it, else None."""
+    for index, line in enumerate(lines):
+        if not line.group:
+            later = any(other.group and other.batch > line.batch for other in lines[index + 1 :])
+            return None if later else line.offset
+    return None
+
+
+def _truncate(path: Path, size: int) -> None:
+    with path.open("r+b") as file:
+        file.truncate(size)
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class Log:
+    """The open log. `submit` is called on the event loop; a thread writes; `on_batch` is called by that thread.
+
+    `on_batch(groups, text)` gets the groups that became durable and their raw lines. `on_failure(error)` is called
+    once; from then on `submit` raises StoreFailed.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        on_batch: Callable[[Sequence[Group], bytes], None],
+        on_failure: Callable[[StoreFailed], None],
+        durability: Literal["fsync", "os"] = "fsync",
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> None:
+        self._root = root
+        self._folder = root / ".git" / "kheish" / "wal"
+        self._on_batch = on_batch
+        self._on_failure = on_failure
+        self._fsync = durability == "fsync"
+        self._segment_bytes = segment_bytes
+        self._wake = threading.Condition()
+        self._pending: list[Group] = []
+        self._drop_to = 0
+        self._stopping = False
+        self._failed: StoreFailed | None = None
+        self._thread: threading.Thread | None = None
+        self._handle = -1
+        self._size = 0
+        self._batch = 0
+        self._last = 0
+
+    def open(self, next_n: int) -> None:
+        """Start a new segment for entries from `next_n` on. What `recover` returned stays until it is committed."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._open_segment(next_n)
+        self._thread = threading.Thread(target=self._run, name="kheish-log", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether entries can be written."""
+        return self._thread is not None and self._failed is None
+
+    def submit(self, group: Group) -> None:
+        """Hand over a group; it is durable when `on_batch` reports its last number."""
+        with self._wake:
+            if self._failed:
+                raise self._failed
+            self._pending.append(group)
+            self._wake.notify()
+
+    def drop(self, committed: int) -> None:
+        """A commit holds all entries up to `committed`: segments that hold nothing newer may go."""
+        with self._wake:
+            self._drop_to = max(self._drop_to, committed)
+            self._wake.notify()
+
+    def close(self) -> None:
+        """Write what is pending and stop."""
+        if self._thread is None:
+            return
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join()
+        self._thread = None
+        os.close(self._handle)
+
+    def _open_segment(self, first: int) -> None:
+        path = self._folder / f"{first:016d}.log"
+        if self._handle >= 0:
+            os.close(self._handle)
+        self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._size = os.fstat(self._handle).st_size
+        sync_folder(self._folder)
+
+    def _run(self) -> None:
+        try:
+            while self._step():
+                pass
+        except OSError as error:
+            self._fail(StoreFailed(f"The log cannot be written ({error.strerror}); the daemon stops. Nothing that "
+                                   "was acknowledged is lost. Mend the disk and start it again."))  # fmt: skip
+
+    def _step(self) -> bool:
+        with self._wake:
+            while not (self._pending or self._stopping or self._drop_to):
+                self._wake.wait()
+            batch, self._pending = self._pending, []
+            drop, self._drop_to = self._drop_to, 0
+            stopping = self._stopping
+        if batch:
+            self._write(batch)
+        if drop:
+            self._drop(drop)
+        return bool(batch) or not stopping
+
+    def _write(self, batch: list[Group]) -> None:
+        for group in batch:
+            for path, content in group.spills:
+                self._write_spill(self._root / path, content)
+        self._batch += 1
+        text = b"".join(_line(self._batch, group.body) for group in batch)
+        if self._size + len(text) > self._segment_bytes and self._size:
+            self._open_segment(batch[0].first)
+        view = memoryview(text)
+        while view:
+            view = view[os.write(self._handle, view) :]
+        if self._fsync:
+            os.fdatasync(self._handle)
+        self._size += len(text)
+        self._last = batch[-1].last
+        self._on_batch(batch, text)
+
+    def _write_spill(self, path: Path, content: bytes) -> None:
+        if path.exists():
+            return  # content-addressed: the same bytes
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp")
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            if self._fsync:
+                os.fsync(file.fileno())
+        temporary.replace(path)
+        if self._fsync:
+            sync_folder(path.parent)
+
+    def _drop(self, committed: int) -> None:
+        files = segments(self._folder)
+        for path, following in pairwise(files):
+            if int(following.stem) <= committed + 1:
+                path.unlink()
+        if self._last and self._last <= committed and self._size:
+            # All that the open segment holds is committed: a new one keeps the next start short.
+            current = files[-1]
+            self._open_segment(self._last + 1)
+            current.unlink()
+
+    def _fail(self, error: StoreFailed) -> None:
+        with self._wake:
+            self._failed = error
+            self._pending.clear()
+        self._on_failure(error)

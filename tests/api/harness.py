@@ -1,0 +1,224 @@
+"""A real State, bus, journals and index in a folder, with the log and its processes played in this one, and the API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+
+from kheish.api.app import App, build
+from kheish.api.parts import Closing, Parts
+from kheish.auth.tokens import Tokens
+from kheish.config import Config
+from kheish.domain import events, runs
+from kheish.domain.approvals import Approval
+from kheish.domain.definitions import KINDS, Definition
+from kheish.domain.routes import Route
+from kheish.domain.state import Change, State
+from kheish.errors import NotFound, PreconditionFailed
+from kheish.store import definitions as reading
+from kheish.store import journal, problems
+from kheish.store.bus import Bus, Frame
+from kheish.store.files import blob_id
+from kheish.store.index import Reader, Writer
+from kheish.store.wal import Group
+
+TOKEN = "kheish_test"
+HEADERS = {"authorization": f"Bearer {TOKEN}", "host": "127.0.0.1:4000"}
+
+
+class Log:
+    """Makes groups durable at the next turn of the loop, then writes journals and index; `lag` holds the index back."""
+
+    def __init__(self, root: Path, bus: Bus) -> None:
+        self.root = root
+        self.bus = bus
+        self.writer = Writer(root / ".kheish" / "index.sqlite")
+        self.journals = journal.Writer(root)
+        self.state: State
+        self.lag = False
+        self.held: list[tuple[list[Any], list[Change], int]] = []
+
+    def submit(self, group: Group) -> None:
+        asyncio.get_running_loop().call_soon(self._durable, group)
+
+    def _durable(self, group: Group) -> None:
+        for name, raw in group.spills:
+            path = self.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(raw)
+        recorded, changes = self.state.made_durable(group.last)
+        self.bus.publish(
+            [Frame(one.entry.n, one.entry.event.kind, one.entry.session, one.entry.run, one.line) for one in recorded]
+        )
+        self.held.append((recorded, changes, group.last))
+        if not self.lag:
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Bring journals and index up to what is durable."""
+        for recorded, changes, last in self.held:
+            for one in recorded:
+                self.journals.append(one.journal, [(one.entry.seq, one.line)])
+            rows = [
+                (e.entry.n, e.journal, e.entry.seq, e.entry.session, e.entry.run, e.entry.event.kind, e.line.decode())
+                for e in recorded
+            ]
+            self.writer.apply(rows, [self._thing(change) for change in changes], last)
+            self.state.made_journaled(last)
+        self.held.clear()
+
+    def _thing(self, change: Change) -> tuple[Any, ...]:
+        value, noun = change.value, change.noun
+        doc = orjson.dumps(self.state.document(noun, value)).decode()
+        return (noun.name, change.id, change.session, noun.status(value), value.made, change.n, doc)
+
+
+@dataclass
+class Git:
+    """Commits that a test puts there."""
+
+    commits: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[str | None] = field(default_factory=list)
+
+    async def log(self, limit: int, *, path: str | None = None, rev: str | None = None) -> Sequence[Mapping[str, Any]]:
+        self.asked.append(path)
+        ids = [one["commit"] for one in self.commits]
+        start = ids.index(rev) if rev else 0
+        return self.commits[start : start + limit]
+
+    async def head(self) -> Mapping[str, Any]:
+        return {"commit": self.commits[0]["commit"] if self.commits else None}
+
+
+class Editor:
+    """Puts valid definitions in force at once; there is no file."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def _parse(self, kind: str, id: str, raw: bytes, media: str) -> Any:
+        known = KINDS[kind]
+        if media == "application/json":
+            return reading.parse_json(known.model, raw, known.path(id))
+        return (reading.parse_markdown if known.text else reading.parse)(known.model, raw, known.path(id))
+
+    async def put(self, kind: str, id: str, raw: bytes, media: str, *, if_match: str | None, by: str) -> bool:
+        there = self.state.definitions.by_kind[kind].get(id)
+        self._check(there, if_match)
+        parsed = self._parse(kind, id, raw, media)
+        value = parsed.require()
+        self.state.definitions.by_kind[kind][id] = Definition(
+            kind=kind, id=id, path=KINDS[kind].path(id), value=value, data=parsed.data, raw=raw, digest=parsed.digest
+        )
+        return there is None
+
+    async def delete(self, kind: str, id: str, *, if_match: str | None, by: str) -> None:
+        self._check(self.state.definitions.get(kind, id), if_match)
+        del self.state.definitions.by_kind[kind][id]
+
+    def _check(self, there: Definition | None, if_match: str | None) -> None:
+        etag = blob_id(there.raw) if there else None
+        if if_match is not None and if_match not in (etag, "*"):
+            raise PreconditionFailed("It changed meanwhile.", etag=etag)
+
+    async def validate(self, kind: str, id: str | None, raw: bytes, media: str) -> Sequence[Mapping[str, Any]]:
+        return [problems.view(one) for one in self._parse(kind, id or "new", raw, media).problems]
+
+
+class Inspector:
+    """Knows one tool."""
+
+    async def check(self, tool: str, arguments: Mapping[str, Any], session_id: str | None) -> Mapping[str, Any]:
+        if tool != "bash":
+            raise NotFound(f"There is no tool {tool!r}.")
+        return {"decision": "ask", "why": "no rule allows it", "rule": None, "origin": "mode", "network": False}
+
+    async def digest(self, approval: Approval, arguments: Mapping[str, Any]) -> str:
+        return "d" * 64
+
+
+@dataclass
+class World:
+    """Everything that a test may reach for."""
+
+    root: Path
+    state: State
+    bus: Bus
+    log: Log
+    parts: Parts
+    app: App
+    http: httpx.AsyncClient
+    git: Git
+    problems: list[dict[str, Any]]
+
+    async def session(self, session_id: str = "s", **settings: Any) -> dict[str, Any]:
+        answer = await self.http.post("/v1/sessions", json={"session_id": session_id, **settings})
+        assert answer.status_code in (200, 201), answer.text
+        return dict(answer.json())
+
+    async def run(self, session_id: str = "s", content: str = "do it", **more: Any) -> dict[str, Any]:
+        answer = await self.http.post(f"/v1/sessions/{session_id}/runs", json={"content": content, **more})
+        assert answer.status_code == 202, answer.text
+        return dict(answer.json())
+
+    def move(self, run_id: str, *happenings: events.Event) -> None:
+        """What a worker would append."""
+        run = self.state.get(runs.Run, run_id)
+        self.state.append(*(one.on(run.session_id, run_id) for one in happenings))
+
+    async def waiting(self, *asked: events.Event, session_id: str = "s") -> dict[str, Any]:
+        """A run that waits for a person, because of `asked`."""
+        run = await self.run(session_id)
+        self.move(run["run_id"], events.RunStarted(), *asked)
+        kind = "approval" if isinstance(asked[0], events.ApprovalRequested) else "question"
+        self.move(run["run_id"], events.RunWaiting(status=f"waiting_for_{kind}"))
+        await self.state.durable()
+        return run
+
+
+def approval(id: str, **more: Any) -> events.ApprovalRequested:
+    fields = {"call_id": f"call_{id}", "tool": "bash", "arguments": {"command": "make"}, "digest": "a" * 64}
+    return events.ApprovalRequested(approval_id=id, **{**fields, "why": "no rule", "risk": "medium", **more})
+
+
+def question(id: str) -> events.QuestionAsked:
+    options = (events.Option(id="a", label="A"), events.Option(id="b", label="B"))
+    item = events.QuestionItem(id="q1", header="H", text="Which?", options=options)
+    return events.QuestionAsked(question_id=id, call_id=f"call_{id}", questions=(item,))
+
+
+@asynccontextmanager
+async def world(folder: Path, **parts: Any) -> AsyncIterator[World]:
+    root, workspace = folder / "state", folder / "work"
+    root.mkdir()
+    workspace.mkdir()
+    bus = Bus()
+    log = Log(root, bus)
+    state = log.state = State(root, index=Reader(root / ".kheish" / "index.sqlite"), submit=log.submit)
+    value = Route.model_validate({"driver": "scripted", "script": {"echo": True}})
+    raw = b"driver: scripted  # offline\nscript: {echo: true}\n"
+    state.definitions.by_kind["routes"]["local"] = Definition(
+        kind="routes", id="local", path="routes/local.yaml", value=value, data={}, raw=raw, digest=reading.digest(raw)
+    )
+    git, found, config = Git(), list[dict[str, Any]](), Config()
+
+    async def home(session_id: str) -> Path:
+        return workspace
+
+    given = Parts(
+        state=state, bus=bus, tokens=Tokens(TOKEN), config=lambda: config, status=lambda: {"version": "1"},
+        problems=lambda: found, git=git, editor=Editor(state), inspector=Inspector(), workspace=home,
+        closing=Closing(), **parts,
+    )  # fmt: skip
+    app = build(given)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:4000", headers=HEADERS) as http:
+        yield World(root, state, bus, log, given, app, http, git, found)
+    log.writer.close()

@@ -1,0 +1,45 @@
+"""Who may call."""
+
+from __future__ import annotations
+
+from tests.api.harness import TOKEN, World
+
+
+async def test_everything_but_the_probes_needs_the_token(w: World) -> None:
+    paths = [path for path in (await w.http.get("/openapi.json")).json()["paths"] if "{" not in path]
+    del w.http.headers["authorization"]
+
+    for path in paths:
+        answer = await w.http.get(path)
+        assert answer.status_code == (200 if path in ("/healthz", "/readyz") else 401), path
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert answer.json()["code"] == "unauthorized"
+
+
+async def test_wrong_tokens_are_refused_and_slowed_down_but_a_right_one_passes(w: World) -> None:
+    statuses = []
+    for said in (f"Basic {TOKEN}", TOKEN, "Bearer", f"Bearer {TOKEN}x", "Bearer ü".encode(), *["Bearer no"] * 60):
+        statuses.append((await w.http.get("/v1/status", headers={"authorization": said})).status_code)
+    right = await w.http.get("/v1/status")
+
+    assert statuses == [401] * 60 + [429] * 5
+    assert right.status_code == 200
+
+
+async def test_unknown_hosts_are_misdirected(w: World) -> None:
+    for host, status in (
+        ("localhost:9", 200), ("[::1]:4000", 200), ("127.0.0.1", 200), ("LOCALHOST", 200),
+        ("evil.example", 421), ("127.0.0.1.evil.example:4000", 421), ("[::2]", 421), ("", 421),
+    ):  # fmt: skip
+        answer = await w.http.get("/v1/status", headers={"host": host})
+        assert answer.status_code == status, host
+    assert answer.json()["code"] == "unknown_host"
+
+
+async def test_pages_of_other_origins_are_refused(w: World) -> None:
+    for origin, status in (
+        ("http://127.0.0.1:4000", 200), ("http://127.0.0.1:5000", 403), ("https://evil.example", 403), ("null", 403),
+    ):  # fmt: skip
+        answer = await w.http.get("/v1/status", headers={"origin": origin})
+        assert answer.status_code == status, origin
+        assert "access-control-allow-origin" not in answer.headers

@@ -1,0 +1,117 @@
+"""The daemon itself by HTTP."""
+
+from __future__ import annotations
+
+from kheish.domain import events
+from kheish.errors import StoreFailed
+from tests.api.harness import World
+
+
+async def test_probes_tell_ready_from_stopping_and_failed(w: World) -> None:
+    assert (await w.http.get("/healthz")).json() == {"status": "ok"}
+    assert (await w.http.get("/readyz")).status_code == 200
+
+    w.state.fail(StoreFailed("The disk said no."))
+    failed = await w.http.get("/readyz")
+    w.parts.closing.begin()
+    stopping = await w.http.get("/readyz")
+
+    assert (failed.status_code, failed.json()["detail"]) == (503, "The disk said no.")
+    assert "stopping" in stopping.json()["detail"]
+    assert "retry-after" in stopping.headers
+    assert (await w.http.get("/healthz")).status_code == 200
+
+
+async def test_a_store_that_failed_refuses_writes(w: World) -> None:
+    await w.session()
+    w.state.fail(StoreFailed("The disk said no."))
+
+    answer = await w.http.post("/v1/sessions/s/runs", json={"content": "x"})
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "store_failed")
+
+
+async def test_pause_and_resume_are_events_and_repeatable(w: World) -> None:
+    first = await w.http.post("/v1/pause", json={"route": "local"})
+    again = await w.http.post("/v1/pause", json={"route": "local"})
+    everything = await w.http.post("/v1/pause")
+    resumed = await w.http.post("/v1/resume")
+
+    assert first.json() == again.json() == {"everything": False, "routes": ["local"]}
+    assert ("x-kheish-event" in first.headers, "x-kheish-event" in again.headers) == (True, False)
+    assert everything.json() == {"everything": True, "routes": ["local"]}
+    assert resumed.json() == {"everything": False, "routes": []}
+    kinds = [kind for _, kind, _ in w.state.index.events(0, limit=10)]
+    assert kinds == ["daemon.paused"] * 2 + ["daemon.resumed"] * 2
+    assert (await w.http.post("/v1/pause", json={"route": "nope"})).status_code == 400
+
+
+async def test_problems_are_filtered_and_paged(w: World) -> None:
+    w.problems.extend(
+        {"problem_id": str(number), "path": f"routes/{number}.yaml", "severity": severity, "code": "unknown_key"}
+        for number, severity in enumerate(("error", "warning", "error"))
+    )
+
+    first = (await w.http.get("/v1/problems?limit=2")).json()
+    rest = (await w.http.get("/v1/problems", params={"cursor": first["next_cursor"]})).json()
+    errors = (await w.http.get("/v1/problems?severity=error")).json()["items"]
+
+    assert [one["problem_id"] for one in first["items"] + rest["items"]] == ["0", "1", "2"]
+    assert [one["problem_id"] for one in errors] == ["0", "2"]
+
+
+async def test_usage_by_row_and_summed_up(w: World) -> None:
+    for session, cost in (("a", 0.5), ("b", None)):
+        await w.session(session)
+        run = await w.run(session)
+        usage = events.Usage(input_tokens=10, output_tokens=1, cost_usd=cost)
+        w.move(run["run_id"], events.RunStarted())
+        w.move(run["run_id"], events.ModelResponded(turn=1, text="x", usage=usage, route="local"))
+    await w.state.durable()
+
+    rows = (await w.http.get("/v1/usage")).json()["items"]
+    summed = (await w.http.get("/v1/usage?by=route")).json()["items"]
+    one = (await w.http.get("/v1/usage?session=b&by=session")).json()["items"]
+
+    assert [row["session_id"] for row in rows] == ["b", "a"]
+    assert [(row["session_id"], row["route"], row["input_tokens"], row["cost_usd"]) for row in summed] == [
+        (None, "local", 20, 0.5)
+    ]
+    assert [(row["session_id"], row["cost_usd"]) for row in one] == [("b", None)]
+
+
+async def test_metrics_count_what_happened(w: World) -> None:
+    await w.session()
+    await w.run()
+
+    text = (await w.http.get("/metrics")).text
+
+    assert 'kheish_runs{status="queued"} 1\n' in text
+    assert "kheish_events_total 2\n" in text
+    assert 'kheish_http_requests_total{method="POST",status="202"} 1\n' in text
+
+
+async def test_config_status_permissions_and_state(w: World) -> None:
+    w.git.commits = [{"commit": "a" * 40}]
+    checked = await w.http.post("/v1/permissions/check", json={"tool": "bash", "arguments": {"command": "ls"}})
+
+    assert (await w.http.get("/v1/config")).json()["bind"] == "127.0.0.1:4000"
+    assert (await w.http.get("/v1/status")).json() == {"version": "1"}
+    assert (await w.http.get("/v1/permissions")).json()["mode"] == "default"
+    assert (checked.status_code, checked.json()["decision"]) == (200, "ask")
+    assert (await w.http.post("/v1/permissions/check", json={"tool": "nope"})).status_code == 404
+    assert (await w.http.get("/v1/state/log?path=../x")).status_code == 400
+    assert (await w.http.get("/v1/state/log")).json()["items"] == w.git.commits
+    assert (await w.http.get("/v1/state/head")).json() == {"commit": "a" * 40}
+
+
+async def test_unknown_paths_methods_and_defects_are_problems(w: World) -> None:
+    missing = await w.http.get("/v1/nothing")
+    wrong = await w.http.put("/v1/status")
+    w.problems.append({})  # a defect: a problem without its fields
+    defect = await w.http.get("/v1/problems?severity=error")
+
+    assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
+    assert (wrong.status_code, wrong.json()["code"]) == (405, "method_not_allowed")
+    assert "GET" in wrong.headers["allow"]
+    assert (defect.status_code, defect.json()["code"]) == (500, "internal")

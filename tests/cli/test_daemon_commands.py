@@ -1,0 +1,127 @@
+"""`stop`, `log`, `events`, `permissions check`, definitions, `completion`."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kheish.cli.main import main
+from tests.support.daemon_standin import Standin, frame, problem
+
+
+def note(root: Path, pid: int) -> None:
+    (root / ".kheish" / "daemon.json").write_text(json.dumps({"pid": pid, "url": "http://127.0.0.1:1"}))
+
+
+@pytest.mark.parametrize(("ends", "code"), [("sys.exit(0)", 0), ("None", 1)])
+def test_stop_signals_and_waits(at: Standin, ends: str, code: int) -> None:
+    handler = f"import signal, sys, time; signal.signal(15, lambda *_: {ends})"
+    daemon = f"{handler}; print('kheish', flush=True); time.sleep(30)"
+    with subprocess.Popen([sys.executable, "-c", daemon], stdout=subprocess.PIPE) as child:
+        assert child.stdout and child.stdout.readline() == b"kheish\n"
+        note(at.root, child.pid)
+        try:
+            assert main(["stop", "--timeout", "5s" if code == 0 else "100ms"]) == code
+        finally:
+            child.kill()
+
+
+def test_stop_spares_a_process_that_only_has_the_old_number(at: Standin) -> None:
+    other = subprocess.Popen(["sleep", "30"])
+    note(at.root, other.pid)
+
+    try:
+        assert main(["stop"]) == 6
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_the_log_comes_from_git_where_no_daemon_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "kheish.yaml").touch()
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=Ann", "-c", "user.email=a@b.c"]
+    subprocess.run([*git[:3], "init", "-q"], check=True)
+    for message in ("one\n\nKheish-Session: a", "two\n\nKheish-Session: b"):
+        subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", message], check=True)
+
+    assert main(["log", "--state-root", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[2:] for line in lines] == [["two", "(Ann)"], ["one", "(Ann)"]]
+    assert main(["log", "a", "--state-root", str(tmp_path), "--output", "json"]) == 0
+    assert [one["message"] for one in json.loads(capsys.readouterr().out)["items"]] == ["one"]
+
+
+def test_events_are_lines_verbatim(at: Standin, capsys: pytest.CaptureFixture[str]) -> None:
+    at.streams["/v1/events"] = [
+        [frame(4, "tool.started", tool="bash", arguments={"command": "ls"}), frame(None, "x")]
+    ] * 2
+
+    assert main(["events", "--after", "3", "--session", "s", "--output", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 4
+    assert at.asked[0].query == {"session": "s", "after": "3"}
+    assert main(["events"]) == 0
+    assert "tool.started" in (out := capsys.readouterr().out) and "bash: ls" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "arguments"),
+    [
+        (["bash", "git status"], {"command": "git status"}),
+        (["bash", "A=1", "make"], {"command": "A=1 make"}),
+        (["bash", '{"command": "ls"}'], {"command": "ls"}),
+        (["read_file", "a.py"], {"path": "a.py"}),
+        (["write_file", "path=a.py", "content=x=y"], {"path": "a.py", "content": "x=y"}),
+    ],
+)
+def test_permissions_check_takes_arguments_as_people_type_them(
+    at: Standin, words: list[str], arguments: dict[str, str]
+) -> None:
+    at.answers["POST /v1/permissions/check"] = 200, {"decision": "ask", "why": "mode default"}
+
+    assert main(["permissions", "check", *words]) == 0
+
+    assert at.asked[0].json == {"tool": words[0], "arguments": arguments}
+
+
+def test_a_route_is_added_once_and_edited_with_its_etag(
+    at: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "local.yaml"
+    file.write_text("driver: scripted # mine\n")
+    at.answers["PUT /v1/routes/local"] = 201, {"id": "local"}
+    assert main(["routes", "add", "local", str(file)]) == 0
+    assert at.of("PUT /v1/routes/local")[0].body == "driver: scripted # mine\n"
+
+    at.headers["ETag"] = '"e1"'
+    at.answers["GET /v1/routes/local"] = 200, "driver: scripted # mine\n"
+    monkeypatch.setenv("VISUAL", "sed -i s/mine/ours/")
+    assert main(["routes", "edit", "local"]) == 0
+    edited = at.of("PUT /v1/routes/local")[1]
+    assert (edited.body, edited.headers["if-match"]) == ("driver: scripted # ours\n", '"e1"')
+    at.answers["GET /v1/routes/local"] = 200, {"id": "local"}
+    assert main(["routes", "add", "local", str(file)]) == 4
+
+
+def test_validation_errors_are_1(at: Standin, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("drivr: x\n")
+    at.answers["POST /v1/routes/validate"] = (
+        200,
+        {
+            "valid": False,
+            "problems": [{"line": 1, "column": 1, "message": "unknown key", "suggestion": "driver"}],
+        },
+    )
+    assert main(["routes", "validate", str(file)]) == 1
+    assert "1:1: unknown key (did you mean 'driver'?)" in capsys.readouterr().out
+    at.answers["POST /v1/routes/validate"] = problem(400, "invalid_definition", "drivr is unknown.")
+    assert main(["routes", "validate", str(file)]) == 1
+
+
+def test_completion_is_a_script_of_the_shell(capsys: pytest.CaptureFixture[str]) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        assert main(["completion", shell]) == 0
+        assert "_KHEISH_COMPLETE" in capsys.readouterr().out

@@ -1,0 +1,49 @@
+"""Tables, colour, and what a terminal must not obey."""
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from kheish.cli import output
+from kheish.cli.output import as_yaml, plain, shorten
+
+CODE = "from kheish.cli.output import table; table([{'a': 'failed', 'b': 'x' * 300}], [('A', 'a'), ('B', 'b')])"
+
+
+def on_a_terminal(**environment: str) -> str:
+    ours, theirs = pty.openpty()
+    clean = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM", "COLUMNS")}
+    env = clean | {"TERM": "xterm", "COLUMNS": "60"} | environment
+    subprocess.run([sys.executable, "-c", CODE], stdout=theirs, stdin=theirs, env=env, check=True)
+    os.close(theirs)
+    found = os.read(ours, 65536).decode()
+    os.close(ours)
+    return found
+
+
+def test_colour_is_for_terminals_whose_owner_wants_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "\x1b[31mfailed" in on_a_terminal()
+    assert "\x1b" not in on_a_terminal(NO_COLOR="1")
+    assert "\x1b" not in on_a_terminal(TERM="dumb")
+    output.table([{"a": "failed"}], [("A", "a")])
+    assert capsys.readouterr().out == "A\nfailed\n"
+
+
+def test_a_table_fits_the_terminal_and_is_whole_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert max(len(line) for line in on_a_terminal(NO_COLOR="1").splitlines()) == 60
+    output.table([{"b": "x" * 300}], [("B", "b")])
+    assert "x" * 300 in capsys.readouterr().out
+
+
+def test_control_characters_become_visible() -> None:
+    assert plain("a\tb\r\nc\x1b[0m\x07\x9b1\u202ed\x7f") == "a\tb\nc␛[0m␇\ufffd1\ufffdd␡"
+    assert shorten("first\nsecond", 80) == "first"
+    assert shorten("x" * 20, 10) == "x" * 9 + "…"
+
+
+def test_yaml_keeps_order_and_shows_texts_as_blocks() -> None:
+    assert as_yaml({"b": "one\ntwo\n", "a": [1]}) == "b: |\n  one\n  two\na:\n- 1"
+    assert as_yaml("word") == "word"

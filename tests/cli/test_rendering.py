@@ -1,0 +1,92 @@
+"""Events in, text out."""
+
+from typing import Any
+
+from kheish.cli.rendering import Rendering, short_call
+from kheish.client.sse import Event
+
+DIFF = "--- a/x.py\n+++ b/x.py\n@@ -1 +1 @@\n-old\n+new\n"
+
+
+def event(kind: str, *, live: bool = False, **data: Any) -> Event:
+    return Event(kind=kind, n=None if live else 1, session="s", run="run_1", at="t", actor="a", data=data, raw="")
+
+
+def marked(text: str, **style: Any) -> str:
+    return f"<{style.get('fg') or '-'}>{text}"
+
+
+def text(*events: Event, paint: Any = lambda text, **_: text) -> str:
+    rendering = Rendering(paint)
+    return "".join(rendering.feed(one) for one in events)
+
+
+def test_a_turn_reads_as_words_call_and_result() -> None:
+    call = {"call_id": "c1", "tool": "bash", "arguments": {"command": "pytest -q"}}
+
+    shown = text(
+        event("model.delta", live=True, turn=1, attempt=1, offset=0, text="I run "),
+        event("model.responded", turn=1, text="I run it.", calls=[]),
+        event("permission.decided", decision="allow", **call),
+        event("tool.started", **call),
+        event("tool.finished", call_id="c1", tool="bash", is_error=False, content="\n".join("abcdefgh"), detail={}),
+    )
+
+    assert shown == "I run it.\n→ bash: pytest -q\n  a\n  b\n  c\n  d\n  e\n  f\n  … 2 more lines\n"
+
+
+def test_a_diff_is_coloured_and_an_error_red() -> None:
+    shown = text(
+        event("tool.started", call_id="c1", tool="edit_file", arguments={"path": "x.py", "old": "a"}),
+        event("tool.finished", call_id="c1", tool="edit_file", is_error=False, content="ok", detail={"diff": DIFF}),
+        event("tool.finished", call_id="c2", tool="bash", is_error=True, content="exit 1", detail={}),
+        paint=marked,
+    )
+
+    assert "<cyan>→ edit_file: x.py\n" in shown
+    assert "<red>  -old\n<green>  +new\n" in shown
+    assert "<cyan>← bash\n<red>  exit 1\n" in shown
+
+
+def test_parallel_results_say_whose_they_are() -> None:
+    start = [event("tool.started", call_id=c, tool="read_file", arguments={"path": c}) for c in ("a", "b")]
+    end = [event("tool.finished", call_id=c, tool="read_file", is_error=False, content=f"in {c}") for c in ("a", "b")]
+
+    assert text(*start, *end).endswith("← read_file: a\n  in a\n← read_file: b\n  in b\n")
+
+
+def test_a_large_result_shows_its_preview() -> None:
+    spill = {"spill": {"sha256": "abc", "bytes": 99999, "preview": "it begins"}}
+
+    shown = text(event("tool.finished", call_id="c", tool="bash", is_error=False, content=spill, detail={}))
+
+    assert "it begins\n" in shown and "99999 bytes in all, in spill/abc" in shown
+
+
+def test_what_an_agent_writes_cannot_command_the_terminal() -> None:
+    shown = text(
+        event("model.responded", turn=1, text="\x1b[2Jhi\u202e"),
+        event("tool.started", call_id="c", tool="bash", arguments={"command": "rm -rf /\rls"}),
+    )
+
+    assert "\x1b" not in shown and "\r" not in shown and "\u202e" not in shown
+    assert "rm -rf /␍ls" in shown
+
+
+def test_people_and_denials_are_told() -> None:
+    shown = text(
+        event("permission.decided", call_id="c", tool="bash", decision="deny", why="rule 3"),
+        event("approval.resolved", approval_id="x", outcome="denied", decision="deny", by="ann", reason="no"),
+        event(
+            "question.answered", question_id="q", outcome="answered", answers={"q1": {"selected": ["a"], "text": None}}
+        ),
+        event("checkpoint", nouns={}),
+    )
+
+    assert shown == "✗ bash is not allowed: rule 3\n  denied by ann: no\n  answered: a\n"
+
+
+def test_a_call_is_told_by_its_telling_argument() -> None:
+    assert short_call({"tool": "bash", "arguments": {"command": "a\nb\nc"}}) == "bash: a (+2 lines)"
+    assert short_call({"tool": "todo_write", "arguments": {"items": [1]}}) == 'todo_write: {"items": [1]}'
+    assert len(short_call({"tool": "bash", "arguments": {"command": "x" * 500}})) < 120

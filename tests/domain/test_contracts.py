@@ -1,0 +1,111 @@
+"""Contracts: schemas that can be used, values that fit them, texts that hold a value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kheish.domain import contracts
+from kheish.errors import Fault
+
+REPORT = {
+    "type": "object",
+    "required": ["title", "findings"],
+    "properties": {
+        "title": {"type": "string"},
+        "findings": {"type": "array", "items": {"$ref": "#/$defs/finding"}},
+        "a/b~c": {"const": 1},
+    },
+    "$defs": {"finding": {"type": "object", "properties": {"line": {"type": "integer"}}}},
+    "unevaluatedProperties": False,
+}
+
+
+def test_every_fault_is_told_with_its_pointer() -> None:
+    found = contracts.faults(REPORT, {"findings": [{"line": 1}, {"line": "x"}], "a/b~c": 2, "more": 1})
+
+    assert contracts.check_schema(REPORT) == []
+    assert {fault.path for fault in found} == {"", "/findings/1/line", "/a~1b~0c"}
+    assert any("'title' is a required property" in fault.message for fault in found)
+    assert any("'more'" in fault.message for fault in found)
+
+
+@pytest.mark.parametrize(
+    ("schema", "path", "word"),
+    [
+        ({"type": "objekt"}, "/type", "objekt"),
+        ({"properties": {"a": {"minimum": "x"}}}, "/properties/a/minimum", "number"),
+        ([], "", "object"),
+        ({"$schema": "http://json-schema.org/draft-07/schema#"}, "/$schema", "2020-12"),
+        ({"$ref": "http://127.0.0.1:9/s.json"}, "", "http://127.0.0.1:9/s.json"),
+        ({"items": {"$ref": "#/$defs/none"}}, "", "#/$defs/none"),
+        ({"pattern": "("}, "", "regular expression"),
+        ({"items": {"pattern": "(a+)+$"}}, "", "repetition"),
+        ({"patternProperties": {"(a*)*": True}}, "", "repetition"),
+        ({"description": "x" * 300_000}, "", "larger"),
+    ],
+)
+def test_a_schema_that_cannot_be_used_is_refused(schema: Any, path: str, word: str) -> None:
+    [found] = contracts.check_schema(schema)
+
+    assert found.path == path
+    assert word in found.message
+
+
+def test_a_property_may_be_named_like_a_keyword() -> None:
+    schema = {"properties": {"$ref": {"type": "string"}, "pattern": {"type": "string"}}, "$defs": {}}
+
+    assert contracts.check_schema(schema) == []
+    assert [fault.path for fault in contracts.faults(schema, {"$ref": 1})] == ["/$ref"]
+
+
+def test_nothing_is_fetched_and_nothing_runs_without_end() -> None:
+    deep: Any = {}
+    for _ in range(200):
+        deep = {"not": deep}
+
+    assert "http://127.0.0.1:9/x" in contracts.faults({"$ref": "http://127.0.0.1:9/x"}, 1)[0].message
+    assert "without end" in contracts.faults({"$ref": "#"}, 1)[0].message
+    assert "deep" in contracts.check_schema(deep)[0].message
+    assert "deep" in contracts.output_faults({}, "[" * 200_000)[0].message
+
+
+def test_references_by_id_and_anchor_stay_inside() -> None:
+    schema = {
+        "$id": "https://example.test/root",
+        "$defs": {"a": {"$anchor": "here", "type": "integer"}, "b": {"$id": "b", "type": "string"}},
+        "properties": {"a": {"$ref": "#here"}, "b": {"$ref": "https://example.test/b"}},
+    }
+
+    assert contracts.check_schema(schema) == []
+    assert [fault.path for fault in contracts.faults(schema, {"a": "x", "b": 1})] == ["/a", "/b"]
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}', ' {"a": 1}\n', '```json\n{"a": 1}\n```', '\n```\n{"a": 1}\n```\n'])
+def test_an_output_is_json_or_one_fenced_block(text: str) -> None:
+    assert contracts.parse_output(text) == {"a": 1}
+    assert contracts.output_faults({"required": ["b"]}, text) == [Fault("", "'b' is a required property")]
+
+
+@pytest.mark.parametrize("text", ["", "Done.", "{'a': 1}", "NaN", "```json\n1\n```\n```json\n2\n```"])
+def test_another_text_is_a_fault_that_says_so(text: str) -> None:
+    [found] = contracts.output_faults({"type": "object"}, text)
+
+    assert found.path == ""
+    assert found.message.startswith("is not JSON")
+
+
+def test_a_schema_of_type_string_takes_the_text_itself() -> None:
+    schema = {"type": "string", "maxLength": 8}
+
+    assert contracts.input_faults(schema, "fix it") == []
+    assert contracts.input_faults(schema, "fix it, please")[0].path == ""
+    assert contracts.input_faults({"type": "object"}, '{"a": 1}') == []
+
+
+def test_faults_and_their_messages_are_bounded() -> None:
+    found = contracts.faults({"items": {"type": "string"}}, [["x" * 1000]] * 1000)
+
+    assert len(found) == contracts.MAX_FAULTS
+    assert all(len(fault.message) < 400 for fault in found)

@@ -1,0 +1,85 @@
+"""All tools are there, well described, and tell the model what it got wrong."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+
+import jsonschema
+import pytest
+
+from kheish.runtime.tools import registry
+from kheish.runtime.tools.arguments import parse_arguments, unknown_tool
+from kheish.runtime.tools.base import Effect, Replay, ToolError
+from kheish.runtime.tools.files import READ_FILE
+from kheish.runtime.tools.shell import SandboxSettings
+
+TOOLS = registry.builtin(lambda: SandboxSettings(mode="off", available=False))
+
+
+def test_the_built_in_tools_and_their_classes() -> None:
+    assert {name: (tool.effect, tool.replay) for name, tool in TOOLS.items()} == {
+        "read_file": (Effect.READ, Replay.SAFE),
+        "list_files": (Effect.READ, Replay.SAFE),
+        "glob_search": (Effect.READ, Replay.SAFE),
+        "grep_search": (Effect.READ, Replay.SAFE),
+        "write_file": (Effect.WRITE, Replay.SAFE),
+        "edit_file": (Effect.WRITE, Replay.BY_DIGEST),
+        "bash": (Effect.EFFECT, Replay.UNSAFE),
+        "ask_user_question": (Effect.COORDINATION, Replay.SAFE),
+        "emit_output": (Effect.COORDINATION, Replay.SAFE),
+        "todo_write": (Effect.COORDINATION, Replay.SAFE),
+    }
+    for tool in TOOLS.values():
+        jsonschema.Draft202012Validator.check_schema(tool.schema())
+        assert tool.schema()["additionalProperties"] is False
+
+
+def test_every_mistake_in_the_arguments_is_told() -> None:
+    with pytest.raises(ToolError) as told:
+        parse_arguments(READ_FILE, {"pth": "x", "offset": 0, "limit": "many"})
+    assert str(told.value).splitlines()[1:] == [
+        "- path: is missing",
+        "- offset: input should be greater than or equal to 1",
+        "- limit: input should be a valid integer, unable to parse string as an integer",
+        "- pth: there is no such argument; did you mean path?",
+    ]
+    with pytest.raises(ToolError, match="must be a JSON object, not list"):
+        parse_arguments(READ_FILE, [])
+    assert parse_arguments(READ_FILE, {"path": "x", "limit": "5"}).limit == 5  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("bash", {"command": "sleep 1", "timeout": 601}),
+        ("bash", {"command": "a\0b"}),
+        ("edit_file", {"path": "x", "old_string": "", "new_string": "y"}),
+        ("write_file", {"path": "x", "content": "y", "expected_sha256": "abc"}),
+        ("todo_write", {"items": [{"content": "x", "status": "maybe"}]}),
+    ],
+)
+def test_arguments_out_of_bounds_are_refused(name: str, raw: dict[str, object]) -> None:
+    with pytest.raises(ToolError, match="nothing was done"):
+        parse_arguments(TOOLS[name], raw)
+
+
+def test_an_unknown_tool_is_answered_with_the_nearest() -> None:
+    assert unknown_tool("readfile", TOOLS).startswith("There is no tool 'readfile'. Did you mean read_file")
+    assert unknown_tool("xyz", ["b", "a"]) == "There is no tool 'xyz'. The tools are: a, b."
+
+
+def test_tools_of_others_are_loaded_and_failures_reported() -> None:
+    points = [
+        EntryPoint("one", "kheish.runtime.tools.files:READ_FILE", registry.GROUP),
+        EntryPoint("two", "kheish.runtime.tools.search:make", registry.GROUP),
+        EntryPoint("three", "kheish.no_such_module:tool", registry.GROUP),
+        EntryPoint("four", "kheish.ids:now", registry.GROUP),
+    ]
+
+    tools, failures = registry.load(points, taken={"read_file"})
+
+    assert sorted(tools) == ["glob_search", "grep_search"]
+    assert [failure.entry_point for failure in failures] == ["one", "three", "four"]
+    assert "already" in failures[0].message
+    assert "ModuleNotFoundError" in failures[1].message
+    assert registry.installed(taken=()) == ({}, [])

@@ -1,0 +1,146 @@
+"""bash as a job: output, ends, confinement, and what a restart finds."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from kheish.jobs import sandbox
+from kheish.jobs.runner import Jobs, JobState
+from kheish.runtime.tools import shell
+from kheish.runtime.tools.base import Tool, ToolError
+from kheish.runtime.tools.shell import Bash, SandboxSettings
+
+
+def tool(mode: str = "off", available: bool = False, **more: object) -> Tool:
+    settings = SandboxSettings(mode=mode, available=available, **more)  # type: ignore[arg-type]
+    return shell.make(lambda: settings)
+
+
+async def started(tool: Tool, call: Bash, context, **changes: object):
+    note = await tool.plan(call, context(**changes))
+    return context(note=note, **changes)
+
+
+async def test_a_command_runs_in_the_workspace_and_streams(root: Path, context) -> None:
+    (root / "sub").mkdir()
+    heard: list[str] = []
+    bash = tool()
+    here = await started(bash, Bash(command="pwd; echo err >&2; cat"), context, output=heard.append)
+
+    result = await bash.run(Bash(command="pwd; echo err >&2; cat"), here)
+    below = await bash.run(Bash(command="pwd", workdir="sub"), context(key="2"))
+
+    assert result.content == f"{root}\nerr"
+    assert "".join(heard) == f"{root}\nerr\n"
+    assert (result.is_error, result.detail["exit_status"], result.detail["job"]) == (False, 0, here.note["job"])
+    assert below.content == f"{root}/sub"
+    with pytest.raises(ToolError, match="outside the workspace"):
+        await bash.plan(Bash(command="pwd", workdir=".."), context(key="3"))
+
+
+@pytest.mark.parametrize(
+    ("command", "timeout", "content"),
+    [
+        ("echo a; exit 3", 20, "a\n[exit status 3]"),
+        ("true", 20, "[no output]"),
+        ("kill -9 $$", 20, "[killed by signal 9]"),
+        ("echo a; sleep 60", 0.3, "a\n[ended after its timeout of 0.3 s; it did not finish]"),
+    ],
+)
+async def test_each_end_is_told(context, command: str, timeout: float, content: str) -> None:
+    result = await tool().run(Bash(command=command, timeout=timeout), context())
+    assert result.content == content
+    assert result.is_error is (command != "true")
+
+
+async def test_long_output_keeps_head_and_tail(context) -> None:
+    bash = tool()
+    result = await bash.run(Bash(command="seq 1 20000; echo the end"), context())
+    assert result.content.startswith("1\n2\n")
+    assert result.content.endswith("19999\n20000\nthe end")
+    assert "bytes left out of 108901; run it again with head, tail or grep" in result.content
+    assert len(result.content.encode()) < bash.max_result_bytes
+
+
+async def test_the_environment_of_the_daemon_is_not_seen(context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    result = await tool().run(Bash(command="env"), context())
+    assert "PATH=" in result.content
+    assert "sk-secret" not in result.content
+
+
+async def test_required_without_a_sandbox_refuses(context, jobs: Jobs) -> None:
+    with pytest.raises(ToolError, match="required"):
+        await tool("required").plan(Bash(command="true"), context())
+    assert jobs.list() == ()
+
+
+async def test_a_confined_command_sees_only_its_workspace(root: Path, context) -> None:
+    if not (await sandbox.probe_async()).available:
+        pytest.skip("bubblewrap does not work here")
+    (root / "sub").mkdir()
+    (root.parent / "token").write_text("secret")
+    bash = tool("ask", available=True, hide=(root.parent / "token",))
+
+    result = await bash.run(Bash(command="pwd; cat ../../token; echo x > made", workdir="sub"), context())
+
+    assert result.content.startswith(f"{root}/sub\n")
+    assert "secret" not in result.content
+    assert (root / "sub" / "made").read_text() == "x\n"
+
+
+async def test_recovery_starts_what_never_started_once(root: Path, context, jobs: Jobs) -> None:
+    call = Bash(command="echo ran >> ledger; cat ledger")
+    bash = tool()
+    here = await started(bash, call, context)
+    assert jobs.state(here.note["job"]) is JobState.UNCLAIMED
+
+    first = await bash.recover(call, here)
+    second = await bash.recover(call, here)  # ended meanwhile: its stored end
+
+    assert first.content == second.content == "ran"
+    assert (root / "ledger").read_text() == "ran\n"
+    assert await bash.recover(call, context()) is None
+    assert await bash.recover(call, context(note={"job": "job_missing"})) is None
+
+
+async def test_a_cancelled_call_leaves_its_job_running_and_is_found_again(root: Path, context, jobs: Jobs) -> None:
+    call = Bash(command="echo begun; until [ -e go ]; do sleep 0.02; done; echo done")
+    bash = tool()
+    begun = asyncio.Event()
+    here = await started(bash, call, context, output=lambda _: begun.set())
+    task = asyncio.create_task(bash.run(call, here))
+    await asyncio.wait_for(begun.wait(), 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert jobs.state(here.note["job"]) is JobState.RUNNING
+
+    found = asyncio.create_task(bash.recover(call, here))
+    (root / "go").touch()
+
+    assert (await asyncio.wait_for(found, 20)).content == "begun\ndone"
+
+
+async def test_a_plan_made_again_replaces_what_never_started_but_nothing_else(context, jobs: Jobs) -> None:
+    bash = tool()
+    first = await bash.plan(Bash(command="echo old"), context())
+    again = await bash.plan(Bash(command="echo new"), context())
+    result = await bash.run(Bash(command="echo new"), context(note=again))
+    repeat = await bash.plan(Bash(command="echo new"), context())
+
+    assert (first["job"], result.content) == (again["job"], "new")
+    assert repeat["job"] == f"{first['job']}-2"
+    assert jobs.list() == (first["job"], repeat["job"])
+
+
+async def test_a_job_stopped_before_it_started_says_so(context, jobs: Jobs) -> None:
+    bash = tool()
+    here = await started(bash, Bash(command="true"), context)
+    await jobs.stop(here.note["job"])
+    result = await bash.recover(Bash(command="true"), here)
+    assert result.content == "[stopped before it started]"
+    assert result.is_error

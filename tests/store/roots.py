@@ -1,0 +1,52 @@
+"""A state root in a temporary folder, with git as a person would use it, and a cut's payload."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from kheish.store import pipes, template
+
+PERSON = {
+    "GIT_AUTHOR_NAME": "Pat",
+    "GIT_AUTHOR_EMAIL": "pat@example.org",
+    "GIT_COMMITTER_NAME": "Pat",
+    "GIT_COMMITTER_EMAIL": "pat@example.org",
+}
+
+
+def make(tmp_path: Path) -> Path:
+    root = tmp_path / "root"
+    template.init(root)
+    return root
+
+
+def git(root: Path, *args: str) -> str:
+    done = subprocess.run(
+        ["git", *args], cwd=root, env={**os.environ, **PERSON}, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def worker(root: Path) -> pipes.Child:
+    return pipes.Child([sys.executable, "-m", "kheish.store.gitworker", os.fspath(root)])
+
+
+def journal(root: Path, session: str, entries: int) -> tuple[str, int]:
+    """A session's journal with so many entries; its path and size."""
+    path = f"sessions/2026-11-22/{session}/journal/000001.jsonl"
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(f'{{"v":1,"n":{n}}}\n' for n in range(1, entries + 1)))
+    return path, file.stat().st_size
+
+
+def cut(root: Path, session: str, entries: int, **more: Any) -> dict[str, Any]:
+    """A cut of one session: its journal and its record."""
+    path, size = journal(root, session, entries)
+    record = [f"sessions/2026-11-22/{session}/session.yaml", {"session_id": session, "last_n": entries}]
+    said = {"cut": {"n_from": entries, "n_to": entries}, "message": f"run completed: {session}"}
+    return {**said, "journals": {path: size}, "records": [record], **more}
