@@ -86,5 +86,5 @@ def size(text: str | int) -> int:
         return text
     found = _SIZE.match(text)
     if not found:
-        raise ValueError(f"{text!r} is not a size: write a number and one of B, kB, MB, GB, KiB, MiB, GiB, such as 12MiB")
+        raise ValueError(f"{text!r} is not a size: write a number and one of {', '.join(_BYTES)}, such as 12MiB")
     return int(float(found[1]) * _BYTES[found[2] or "B"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 import falcon
@@ -46,6 +47,7 @@ def build(parts: Parts) -> App:
     app = App(middleware=[gate])
     app.req_options.strip_url_path_trailing_slash = True
     app.add_error_handler(Exception, errors.on_defect)
+    app.add_error_handler(sqlite3.Error, errors.on_index_error)
     app.add_error_handler(falcon.HTTPError, errors.on_http_error)
     app.add_error_handler(KheishError, errors.on_kheish_error)
     for path, resource, suffix in routes(parts, gate):

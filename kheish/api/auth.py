@@ -17,11 +17,13 @@ from kheish.api.paging import Param
 from kheish.api.parts import Parts
 from kheish.auth.tokens import Principal
 from kheish.config import Config, split_bind
-from kheish.errors import Forbidden, Misdirected, TooMany, Unauthorized
+from kheish.errors import Forbidden, Misdirected, TooMany, Unauthorized, Unavailable
 
 #: answered without a token: probes for machines that have none, and a static page without any data
 OPEN = frozenset({"/healthz", "/readyz", "/docs"})
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+#: answered while the daemon starts, when state is not there yet
+EARLY = OPEN | {"/v1/status", "/openapi.json"}
 FAILURES, WITHIN = 60, 60.0
 _ADDRESSES = 10_000
 
@@ -37,13 +39,15 @@ class Gate:
         self.answered: Counter[tuple[str, int]] = Counter()
 
     async def process_request(self, req: Request, resp: Response) -> None:
-        """Raises Misdirected, Forbidden, Unauthorized, TooMany."""
+        """Raises Misdirected, Forbidden, Unauthorized, TooMany; Unavailable while the daemon starts."""
         req.context.query = paging.NONE
         host = self._check_host(req)
         _check_origin(req, host)
         if req.path not in OPEN:
             principal = self._principal(req)
             req.context.principal = principal.name
+        if not self._parts.closing.begun and req.path not in EARLY and (why := self._parts.ready()) is not None:
+            raise Unavailable(why)
 
     async def process_resource(self, req: Request, resp: Response, resource: object, params: dict[str, Any]) -> None:
         """Read the query, by what the endpoint knows. Raises Invalid."""
@@ -59,7 +63,7 @@ class Gate:
     def _check_host(self, req: Request) -> str:
         host = req.get_header("Host")
         name = _name(host or "")
-        if not host or name not in self._allowed():
+        if not host or (name not in self._allowed() and name != _own(req)):
             raise Misdirected(
                 f"The host {name!r} is not known here; if it should be, add it to allowed_hosts in kheish.yaml."
             )
@@ -96,6 +100,13 @@ class Gate:
                 f"Too many requests without a valid token; wait {wait} s, or send a valid one.", retry_after=wait
             )
         times.append(now)
+
+
+def _own(req: Request) -> str:
+    """The address that the connection came to: as a number, it is nobody's trick with names (`--bind`, many cards)."""
+    server = req.scope.get("server")
+    address = str(server[0]) if server else ""
+    return f"[{address}]" if ":" in address else address
 
 
 def _name(host: str) -> str:

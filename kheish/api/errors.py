@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from http import HTTPStatus
 from typing import Any
 
@@ -70,6 +71,12 @@ async def on_http_error(req: Request, resp: Response, error: falcon.HTTPError, p
     )
     if error.headers:
         resp.set_headers(error.headers)
+
+
+async def on_index_error(req: Request, resp: Response, error: sqlite3.Error, params: dict[str, Any]) -> None:
+    """The index is a cache: what cannot be read is being made again."""
+    log.warning("%s %s: the index cannot be read (%s)", req.method, req.path, error)
+    await on_kheish_error(req, resp, Unavailable("The index is being made again; try again in a moment."), params)
 
 
 async def on_defect(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:

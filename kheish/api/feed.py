@@ -123,6 +123,7 @@ class Feed:
         self._by_session: dict[str, dict[Reader, None]] = {}
         self._by_run: dict[str, dict[Reader, None]] = {}
         self._count = 0
+        self.streams = 0  # open ones, attached or reading from the index
         self._due: dict[Reader, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._heart: asyncio.TimerHandle | None = None

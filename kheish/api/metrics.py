@@ -43,7 +43,7 @@ class Metrics:
                 _metric("runs", "gauge", "Unfinished runs.", live),
                 _metric("approvals_pending", "gauge", "Approvals that wait.", [({}, approvals)]),
                 _metric("questions_pending", "gauge", "Questions that wait.", [({}, questions)]),
-                _metric("event_streams", "gauge", "Readers of live events.", [({}, self._feed.readers)]),
+                _metric("event_streams", "gauge", "Open event streams.", [({}, self._feed.streams)]),
                 _metric("http_requests", "counter", "Requests answered.", requests, "_total"),
                 _metric("cpu_seconds", "counter", "CPU time.", [({}, used.ru_utime + used.ru_stime)], "_total"),
             )

@@ -80,6 +80,7 @@ def _sessions() -> Iterator[Operation]:
         answers.Session,
         good=(201, 200),
         problems=(409,),
+        key=True,
     )
     yield get("/v1/sessions", "list_sessions", "Sessions, newest first.", answers.Session, *sessions.LIST, page=True)
     yield get(one, "get_session", "One session.", answers.Session, problems=(404,))
@@ -103,6 +104,10 @@ def _sessions() -> Iterator[Operation]:
         answers.Session,
         problems=(404, 409),
     )
+
+
+def _session_parts() -> Iterator[Operation]:
+    one = "/v1/sessions/{session_id}"
     yield get(
         f"{one}/journal",
         "session_journal",
@@ -272,6 +277,7 @@ def _definitions(kind: Kind) -> Iterator[Operation]:
 OPERATIONS: tuple[Operation, ...] = (
     *_daemon(),
     *_sessions(),
+    *_session_parts(),
     *_runs(),
     *_people(),
     *(operation for kind in KINDS.values() for operation in _definitions(kind)),

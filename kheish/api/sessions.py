@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from falcon.asgi import Request, Response
 
@@ -19,6 +20,7 @@ from kheish.domain import contracts, intake, personas, routes, sessions
 from kheish.domain import runs as domain_runs
 from kheish.domain.events import Item, SessionEnded
 from kheish.domain.keys import KeyUse, key_id
+from kheish.domain.permission_rules import Mode
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
@@ -30,7 +32,12 @@ LIST = (
     *paging.SESSION,
     paging.choices("status", ("idle", "busy", "ended")),
     paging.text("route"),
-    paging.choices("permission_mode", ("default", "accept_edits", "plan", "dont_ask", "bypass")),
+    Param(
+        name="permission_mode",
+        kind="choice",
+        choices=get_args(Mode),
+        about="Only with this mode.",
+    ),
 )
 JOURNAL = (
     *paging.PAGE,
@@ -53,7 +60,7 @@ class Sessions:
     async def on_post(self, req: Request, resp: Response) -> None:
         """Make a session (201), or get the one that is there with the same settings (200)."""
         body = await media.read(req, models.CreateSession)
-        session_id = ids.check_slug(body.session_id, "session_id") if body.session_id else ids.new("session")
+        session_id = ids.check_slug(body.session_id, "session_id") if body.session_id else _fresh_id(req)
         with contextlib.suppress(NotFound):
             await self._state.load(session_id)
         given = body.model_dump(mode="json", exclude={"session_id"}, exclude_none=True)
@@ -75,9 +82,7 @@ class Sessions:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """A page of sessions."""
-        given = req.context.query
-        fields = {**given, "permission_mode": given["permission_mode"][0]} if given.get("permission_mode") else given
-        media.send(resp, await views.listed(self._state, Session, fields, ("route", "permission_mode")))
+        media.send(resp, await views.listed(self._state, Session, req.context.query, ("route", "permission_mode")))
 
     async def on_get_one(self, req: Request, resp: Response, session_id: str) -> None:
         """One session."""
@@ -170,6 +175,12 @@ class Sessions:
         )
         run = intake.submit(self._state, given, by=req.context.principal)
         await runs.accepted(self._parts, self._waits, req, resp, run)
+
+
+def _fresh_id(req: Request) -> str:
+    """An id for a session that got none; the same for the same Idempotency-Key, so that a repeated request finds it."""
+    key = req.get_header("Idempotency-Key")
+    return f"session_{sha256(key.encode()).hexdigest()[:26]}" if key else ids.new("session")
 
 
 def _items(body: models.Submission) -> tuple[Item, ...]:

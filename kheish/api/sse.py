@@ -19,6 +19,8 @@ from kheish.store.problems import nearest
 
 MOST_STREAMS = 4096
 ROWS = 500
+#: seconds between two looks at an index that is behind
+PAUSE = 0.02
 #: shown once and never replayed; the journal does not have them
 LIVE_KINDS = ("model.delta", "tool.output")
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -41,7 +43,9 @@ class Stream:
         self._reader = reader
         self._receive = receive
         self._watch: asyncio.Task[None] | None = None
+        self._open = True
         self._forget = parts.closing.then(reader.close)
+        feed.streams += 1
         if parts.closing.begun:
             reader.close()
 
@@ -74,6 +78,8 @@ class Stream:
         if not more and not self._feed.join(reader, self._state.durable_n):
             with contextlib.suppress(Unavailable):
                 await self._state.caught_up()
+            if not data:
+                await asyncio.sleep(PAUSE)
         return data
 
     def _page(self, after: int) -> tuple[bytes, int, bool]:
@@ -89,6 +95,9 @@ class Stream:
 
     async def close(self) -> None:
         """Leave everything; the client is gone, or the daemon stops."""
+        if self._open:
+            self._open = False
+            self._feed.streams -= 1
         self._forget()
         self._feed.leave(self._reader)
         self._reader.close()
@@ -106,7 +115,7 @@ def answer(
     req: Request, resp: Response, parts: Parts, feed: Feed, *, session: str | None = None, run: str | None = None
 ) -> None:
     """Make the answer an event stream, filtered as the query says. Raises UnknownEvent, Invalid, TooMany."""
-    if feed.readers >= MOST_STREAMS:
+    if feed.streams >= MOST_STREAMS:
         raise TooMany(f"There are {MOST_STREAMS} open event streams; close some.")
     given: Given = req.context.query
     wanted = Filter(

@@ -86,7 +86,8 @@ async def expand(state: State, docs: list[Doc]) -> list[Doc]:
     """The documents with every payload whole, also those over 16 KiB. Raises Damaged."""
     if not any(True for doc in docs for _ in _references(doc)):
         return docs
-    paths = {id: part.path for id, part in state.sessions.items() if any(doc.get("session_id") == id for doc in docs)}
+    wanted = {doc["session_id"] for doc in docs}
+    paths = {id: state.sessions[id].path for id in wanted if id in state.sessions}
     return await asyncio.to_thread(_expand_all, state, docs, paths)
 
 

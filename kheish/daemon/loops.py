@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
+from kheish.auth import redaction
 from kheish.daemon import boot
-from kheish.domain import approvals, events, questions
+from kheish.domain import approvals, events, questions, routes
 from kheish.domain.encoding import Recorded
 from kheish.errors import KheishError
+from kheish.store import template
 from kheish.store.files import free_bytes
 
 if TYPE_CHECKING:
@@ -29,7 +31,19 @@ def entries(daemon: Daemon, batch: Sequence[Recorded]) -> None:
         match item.entry.event:
             case events.DaemonResumed():
                 daemon.agent.gates.wake()
+            case events.DefinitionChanged(definition="routes"):
+                learn_secrets(daemon)
     daemon.worker.look()
+
+
+def learn_secrets(daemon: Daemon) -> None:
+    """From now on, what routes refer to by `env:NAME` is scrubbed from every line."""
+    secrets = {"token": template.ensure_token(daemon.state.root)}
+    for route in daemon.state.definitions.routes.values():
+        value = routes.credential(route, daemon.environ)
+        if value and route.auth_ref:
+            secrets[route.auth_ref] = value
+    daemon.state.scrub = redaction.scrubber(secrets)
 
 
 def on_scribe(daemon: Daemon, notice: dict[str, Any]) -> None:
@@ -61,7 +75,7 @@ def on_git(daemon: Daemon, answer: dict[str, Any]) -> None:
     """What the committer notices: a hold, an error, files put back."""
     daemon.facts.held = answer.get("held")
     if answer.get("short"):
-        daemon.scribe.send_nowait("check", paths=answer["short"])
+        daemon.store.scribe.send_nowait("check", paths=answer["short"])
     if answer.get("held"):
         log.info("commits are held: %s", answer["held"])
     if answer.get("error"):
@@ -75,7 +89,7 @@ def committed(daemon: Daemon, n: int, commit: str) -> None:
     """A commit was made."""
     daemon.facts.commit, daemon.facts.committed_n, daemon.facts.held = commit, n, None
     daemon.problems.clear("commit_failed")
-    daemon.pipeline.committed(n, commit)
+    daemon.store.pipeline.committed(n, commit)
 
 
 def changed(daemon: Daemon, paths: frozenset[str]) -> None:
@@ -111,7 +125,7 @@ async def keep_time(daemon: Daemon) -> None:
             if free < LOW_SPACE
             else None
         )
-        if not daemon.scribe.alive:
+        if not daemon.store.scribe.alive:
             await revive(daemon)
         await asyncio.to_thread(boot.note, state.root, state.durable_n)
 
@@ -119,6 +133,6 @@ async def keep_time(daemon: Daemon) -> None:
 async def revive(daemon: Daemon) -> None:
     """The scribe was killed: a new one finds in the log what the old one has not done."""
     log.warning("the scribe ended; it is started again")
-    await daemon.scribe.respawn()
-    await daemon.scribe.request("start")
+    await daemon.store.scribe.respawn()
+    await daemon.store.scribe.request("start")
     daemon.state.made_journaled(daemon.state.durable_n)

@@ -37,11 +37,21 @@ URGENT = (
     events.RunInterrupted,
     events.RunWaiting,
     events.DefinitionChanged,
+    events.DaemonStarted,
+    events.DaemonStopped,
+    events.DaemonPaused,
+    events.DaemonResumed,
+    events.FilesPutBack,
     events.SessionCreated,
     events.SessionEnded,
     events.ApprovalResolved,
     events.QuestionAnswered,
 )
+#: what a person is shown in a pending file, in this order (`shapes.md`)
+PENDING = {
+    "approval": ("approval_id", "session_id", "run_id", "tool", "arguments", "why", "requested_at"),
+    "question": ("question_id", "session_id", "run_id", "status", "questions", "asked_at", "expires_at"),
+}
 _VERBS: dict[type[events.Event], str] = {
     events.RunCompleted: "run completed",
     events.RunFailed: "run failed",
@@ -126,6 +136,10 @@ class Pipeline:
                 return f"session ended: {entry.session}"
             case events.DefinitionChanged(path=path, change=change):
                 return f"{change}: {path}"
+            case events.DaemonStarted() | events.DaemonStopped() | events.DaemonPaused() | events.DaemonResumed():
+                return entry.event.kind.replace(".", " ")
+            case events.FilesPutBack(paths=paths):
+                return f"put back {len(paths)} files"
             case events.ApprovalResolved(outcome=outcome):
                 return f"approval {outcome}: {entry.session}"
             case events.QuestionAnswered(outcome=outcome):
@@ -233,7 +247,11 @@ def _document(change: Change) -> dict[str, Any]:
 def _pending(change: Change) -> tuple[str, Literal["approval", "question"], dict[str, Any] | None]:
     kind: Literal["approval", "question"] = "approval" if change.noun.name == "approval" else "question"
     is_open = change.value.status == "pending"
-    return f"pending/{change.noun.pending}/{change.id}.yaml", kind, _document(change) if is_open else None
+    path = f"pending/{change.noun.pending}/{change.id}.yaml"
+    if not is_open:
+        return path, kind, None
+    document = _document(change)
+    return path, kind, {key: document[key] for key in PENDING[kind]}
 
 
 def _trailers(dirty: Dirty) -> dict[str, list[str]]:

@@ -108,7 +108,7 @@ async def _serve(
         background = await start(daemon)
         _announce(root, daemon)
         await _until_stopped(daemon, stopping, [serving, *background])
-        return 1 if daemon.failed.is_set() else 0
+        return 1 if daemon.store.failed.is_set() else 0
     finally:
         await stop(daemon, background)
         server.should_exit = True
@@ -124,20 +124,21 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     def progress(what: str) -> None:
         facts.starting = f"The daemon is starting: {what}."
 
-    booted, before, found = await boot.recover(state.root, daemon.scribe, daemon.git, progress)
+    booted, before, found = await boot.recover(state.root, daemon.store.scribe, daemon.store.git, progress)
     state.n = state.durable_n = state.journaled_n = booted.next_n - 1
-    await boot.index(state.root, daemon.scribe, daemon.git, before, found, booted, progress)
+    await boot.index(state.root, daemon.store.scribe, daemon.store.git, before, found, booted, progress)
     await boot.streams(state)
     await boot.paused(state)
-    daemon.log.open(booted.next_n)
+    daemon.store.log.open(booted.next_n)
     await daemon.watcher.start()
     await daemon.taking.start()
+    await asyncio.to_thread(loops.learn_secrets, daemon)
     await boot.open_work(state, booted, progress)
     for where, reason in booted.damaged:
         daemon.problems.add("damaged_journal", where, reason)
     facts.recovered, facts.resumed, facts.watching = booted.groups, booted.resumed, daemon.watcher.mode
-    daemon.pipeline.on_entries.append(lambda batch: loops.entries(daemon, batch))
-    daemon.committer.start()
+    daemon.store.pipeline.on_entries.append(lambda batch: loops.entries(daemon, batch))
+    daemon.store.committer.start()
     started = events.DaemonStarted(
         version=resources.version(), recovered=booted.groups, repaired_bytes=booted.cut_bytes
     )
@@ -147,6 +148,7 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     gc.freeze()  # what is there now stays: collections need not look at it again
     facts.starting = None
     daemon.worker.look()
+    await daemon.answers.start()
     return [asyncio.create_task(loops.keep_time(daemon))]
 
 
@@ -164,14 +166,14 @@ def _announce(root: Path, daemon: Daemon) -> None:
 
 async def _until_stopped(daemon: Daemon, stopping: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
     """Until a signal, a failed log, or the end of a task that must not end."""
-    waits = [asyncio.create_task(stopping.wait()), asyncio.create_task(daemon.failed.wait())]
+    waits = [asyncio.create_task(stopping.wait()), asyncio.create_task(daemon.store.failed.wait())]
     done, _ = await asyncio.wait([*waits, *tasks], return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
     for task in done:
         if task not in waits and task.exception() is not None:
             log.critical("a task of the daemon ended", exc_info=task.exception())
-            daemon.failed.set()
+            daemon.store.failed.set()
 
 
 async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
@@ -184,15 +186,15 @@ async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
     await daemon.watcher.stop()
-    if not daemon.failed.is_set() and daemon.log.is_open:
+    if not daemon.store.failed.is_set() and daemon.store.log.is_open:
         daemon.state.append(events.DaemonStopped(reason="asked").on())
         await daemon.state.durable()
-        if not await daemon.committer.flush():
+        if not await daemon.store.committer.flush():
             log.warning("the last commit could not be made; the log has what it lacks")
-    await daemon.committer.close()
-    daemon.log.close()
-    await daemon.scribe.close()
-    await daemon.git.close()
+    await daemon.store.committer.close()
+    daemon.store.log.close()
+    await daemon.store.scribe.close()
+    await daemon.store.git.close()
     await registry.close_all()
     daemon.agent.jobs.close()
     boot.note(daemon.state.root, daemon.state.durable_n)
@@ -201,7 +203,7 @@ async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
 class _Formatter(logging.Formatter):
     """Times as everywhere else: RFC 3339 in UTC."""
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
         return ids.stamp(record.created)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kheish.api.parts import Closing, Parts
 from kheish.auth import redaction
@@ -40,7 +39,7 @@ from kheish.store.bus import Bus
 from kheish.store.committer import Committer
 from kheish.store.index import Reader
 from kheish.store.pipes import Child
-from kheish.store.wal import Log
+from kheish.store.wal import Group, Log
 from kheish.store.watcher import Watcher
 
 log = logging.getLogger(__name__)
@@ -49,25 +48,35 @@ WATCHED_FOLDERS = ("routes", "personas", "pending")
 WATCHED_FILES = ("kheish.yaml", "permissions.yaml")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
+class Store:
+    """The log and what follows it."""
+
+    log: Log
+    state: State
+    bus: Bus
+    scribe: Child
+    git: Child
+    pipeline: Pipeline
+    committer: Committer
+    failed: asyncio.Event
+
+
+@dataclass(slots=True, kw_only=True)
 class Daemon:
     """The parts of one daemon. `serve.py` starts and stops them in the order of time."""
 
+    environ: Mapping[str, str]
+    store: Store
     state: State
     parts: Parts
     facts: Facts
     worker: Worker
     agent: Agent
-    pipeline: Pipeline
     problems: Problems
-    log: Log
-    scribe: Child
-    git: Child
-    committer: Committer
     watcher: Watcher
     taking: Taking
     answers: Answers
-    failed: asyncio.Event
 
 
 def make(
@@ -80,90 +89,96 @@ def make(
     executor: Executor | None = None,
 ) -> Daemon:
     """Make the parts. Nothing is started, and nothing but `.kheish/` and `.git/kheish/` is touched."""
-    loop = asyncio.get_running_loop()
-    bus, closing = Bus(), Closing()
     token = template.ensure_token(root)
     facts = Facts(format=template.open_root(root), sandbox=sandbox.probe())
     problems = Problems(root)
-    failed = asyncio.Event()
-    index = Reader(root / ".kheish" / "index.sqlite")
+    store = _store(root, config, lambda: daemon)
+    state = store.state
+    state.scrub = redaction.scrubber({"token": token})
+    agent = _agent(root, store, facts, executor or Local())
+    worker = Worker(agent)
+    git = Git(store.git)
+    taking = Taking(state, problems, edited=store.pipeline.edited, committed=git.committed, environ=environ)
+    watching = asyncio.get_running_loop()
+    watcher = Watcher(root, WATCHED_FOLDERS, WATCHED_FILES, lambda paths: loops.changed(daemon, paths), watching)
+    parts = Parts(
+        state=state,
+        bus=store.bus,
+        tokens=Tokens(token),
+        config=lambda: state.definitions.config,
+        status=lambda: status.view(state, facts, driving=worker.driving, problems=len(problems.list())),
+        problems=problems.list,
+        git=git,
+        editor=Editor(state, taking, watcher),
+        inspector=Inspector(state, agent),
+        workspace=lambda session_id: default_workspace(root, state.definitions.config, workspace, session_id),
+        ready=lambda: facts.starting,
+        closing=Closing(),
+        allow_bypass=allow_bypass,
+    )
+    answers = Answers(state, problems, rewrite=store.pipeline.rewrite)
+    daemon = Daemon(
+        environ=environ,
+        store=store,
+        state=state,
+        parts=parts,
+        facts=facts,
+        worker=worker,
+        agent=agent,
+        problems=problems,
+        watcher=watcher,
+        taking=taking,
+        answers=answers,
+    )
+    return daemon
+
+
+def _store(root: Path, config: Config, daemon: Callable[[], Daemon]) -> Store:
+    """The log with what follows it. `daemon` is asked later, when all parts are there."""
+    loop, failed = asyncio.get_running_loop(), asyncio.Event()
+
+    def take(groups: Sequence[Group], text: bytes) -> None:
+        pipeline.take(groups, text)
 
     def fail(error: StoreFailed) -> None:
         log.critical("%s", error.detail)
         state.fail(error)
         failed.set()
 
-    wal = Log(
-        root,
-        on_batch=on_loop(loop, lambda groups, text: pipeline.take(groups, text)),
-        on_failure=on_loop(loop, fail),
-        durability=config.durability,
-    )
-    state = State(root, index=index, submit=wal.submit, scrub=redaction.scrubber({"token": token}))
+    wal = Log(root, on_batch=on_loop(loop, take), on_failure=on_loop(loop, fail), durability=config.durability)
+    state = State(root, index=Reader(root / ".kheish" / "index.sqlite"), submit=wal.submit)
     state.definitions.config = config
-    scribe = child("kheish.store.scribe", root, on_notice=lambda notice: on_scribe(notice))
-    git_child = child("kheish.store.gitworker", root)
+    scribe = child("kheish.store.scribe", root, on_notice=lambda notice: loops.on_scribe(daemon(), notice))
+    git = child("kheish.store.gitworker", root)
+    bus = Bus()
     pipeline = Pipeline(state, bus, wal, scribe)
-    git = Git(git_child)
-    agent = Agent(
+    pipeline.committer = committer = Committer(
+        git,
+        pipeline.gather,
+        lambda n, commit: loops.committed(daemon(), n, commit),
+        config.commit.every,
+        on_notice=lambda answer: loops.on_git(daemon(), answer),
+    )
+    return Store(
+        log=wal, state=state, bus=bus, scribe=scribe, git=git, pipeline=pipeline, committer=committer, failed=failed
+    )
+
+
+def _agent(root: Path, store: Store, facts: Facts, executor: Executor) -> Agent:
+    state = store.state
+
+    def confinement() -> SandboxFacts:
+        return SandboxFacts(mode=state.definitions.config.sandbox.mode, available=facts.sandbox.available)
+
+    return Agent(
         state=state,
-        bus=bus,
-        executor=executor or Local(),
+        bus=store.bus,
+        executor=executor,
         tools=tools.builtin(lambda: _sandbox(state, facts, root)),
         jobs=Jobs(root / ".git" / "kheish" / "jobs"),
         gates=Gates(),
-        sandbox=lambda: SandboxFacts(mode=state.definitions.config.sandbox.mode, available=facts.sandbox.available),
+        sandbox=confinement,
     )
-    worker = Worker(agent)
-    taking = Taking(state, problems, edited=pipeline.edited, committed=git.committed, environ=environ)
-    watcher = Watcher(root, WATCHED_FOLDERS, WATCHED_FILES, lambda paths: loops.changed(daemon, paths), loop)
-    answers = Answers(state, problems, rewrite=pipeline.rewrite)
-    editor = Editor(state, taking, watcher)
-    committer = Committer(
-        git_child,
-        pipeline.gather,
-        lambda n, commit: loops.committed(daemon, n, commit),
-        config.commit.every,
-        on_notice=lambda answer: loops.on_git(daemon, answer),
-    )
-    pipeline.committer = committer
-    parts = Parts(
-        state=state,
-        bus=bus,
-        tokens=Tokens(token),
-        config=lambda: state.definitions.config,
-        status=lambda: status.view(state, facts, driving=worker.driving, problems=len(problems.list())),
-        problems=problems.list,
-        git=git,
-        editor=editor,
-        inspector=Inspector(state, agent),
-        workspace=lambda session_id: default_workspace(root, state.definitions.config, workspace, session_id),
-        ready=lambda: facts.starting,
-        closing=closing,
-        allow_bypass=allow_bypass,
-    )
-    daemon = Daemon(
-        state=state,
-        parts=parts,
-        facts=facts,
-        worker=worker,
-        agent=agent,
-        pipeline=pipeline,
-        problems=problems,
-        failed=failed,
-        log=wal,
-        scribe=scribe,
-        git=git_child,
-        committer=committer,
-        watcher=watcher,
-        taking=taking,
-        answers=answers,
-    )
-
-    def on_scribe(notice: dict[str, Any]) -> None:
-        loops.on_scribe(daemon, notice)
-
-    return daemon
 
 
 def _sandbox(state: State, facts: Facts, root: Path) -> SandboxSettings:

@@ -1,330 +1,56 @@
-"""What can happen: one frozen class for each kind of journal entry, and the envelope that a journal line adds.
+"""What can happen: one frozen class for each kind of journal entry.
 
 A class is the `data` of a line; `on(...)` puts it on a session (or a stream) as a Draft, and `state.append` turns
 Drafts into Entries. Journals are read back through `decode`. Fields are only ever added, with a default: old segments
-stay readable.
+stay readable. Those of sessions, runs and the model are in `event_runs`; everybody imports them from here.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, dataclass_transform
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import TypeAdapter
 
+from kheish.domain.event_base import Arguments as Arguments
+from kheish.domain.event_base import Draft as Draft
+from kheish.domain.event_base import Entry as Entry
+from kheish.domain.event_base import Event as Event
+from kheish.domain.event_base import Spilled as Spilled
+from kheish.domain.event_base import Text as Text
+from kheish.domain.event_base import changed as changed
+from kheish.domain.event_base import frozen as frozen
+from kheish.domain.event_runs import ContextCompacted as ContextCompacted
+from kheish.domain.event_runs import Idempotency as Idempotency
+from kheish.domain.event_runs import Item as Item
+from kheish.domain.event_runs import Limits as Limits
+from kheish.domain.event_runs import ModelCall as ModelCall
+from kheish.domain.event_runs import ModelFailed as ModelFailed
+from kheish.domain.event_runs import ModelRequested as ModelRequested
+from kheish.domain.event_runs import ModelResponded as ModelResponded
+from kheish.domain.event_runs import Nudged as Nudged
+from kheish.domain.event_runs import Request as Request
+from kheish.domain.event_runs import RuleAdded as RuleAdded
+from kheish.domain.event_runs import RunCancelled as RunCancelled
+from kheish.domain.event_runs import RunCancelRequested as RunCancelRequested
+from kheish.domain.event_runs import RunCompleted as RunCompleted
+from kheish.domain.event_runs import RunError as RunError
+from kheish.domain.event_runs import RunFailed as RunFailed
+from kheish.domain.event_runs import RunInterrupted as RunInterrupted
+from kheish.domain.event_runs import RunInterruptRequested as RunInterruptRequested
+from kheish.domain.event_runs import RunRequeued as RunRequeued
+from kheish.domain.event_runs import RunResumed as RunResumed
+from kheish.domain.event_runs import RunSettings as RunSettings
+from kheish.domain.event_runs import RunStarted as RunStarted
+from kheish.domain.event_runs import RunSubmitted as RunSubmitted
+from kheish.domain.event_runs import RunWaiting as RunWaiting
+from kheish.domain.event_runs import SessionCreated as SessionCreated
+from kheish.domain.event_runs import SessionEnded as SessionEnded
+from kheish.domain.event_runs import SessionUpdated as SessionUpdated
+from kheish.domain.event_runs import Usage as Usage
 from kheish.errors import Damaged
-
-T = TypeVar("T")
-
-
-@dataclass_transform(kw_only_default=True, frozen_default=True)
-def frozen(cls: type[T]) -> type[T]:
-    """A frozen dataclass with slots and keyword arguments only: what all values here are."""
-    return dataclass(frozen=True, slots=True, kw_only=True)(cls)
-
-
-@frozen
-class Spilled:
-    """A payload over 16 KiB: its bytes are in the session's `spill/<sha256>`; `preview` is its beginning."""
-
-    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
-    sha256: str
-    bytes: int
-    preview: str
-
-
-#: Text, or where the text is too large for a journal line, the reference to it
-Text = str | Spilled
-#: Left to right, because a plain mapping would otherwise win over the reference
-Arguments = Annotated[Spilled | dict[str, Any], Field(union_mode="left_to_right")]
-
-
-@frozen
-class Event:
-    """Base of all. `spillable` names the fields whose strings or mappings may be spilled."""
-
-    kind: ClassVar[str] = ""
-    stream: ClassVar[str | None] = None  # the journal under journals/ for events that belong to no session
-    spillable: ClassVar[tuple[str, ...]] = ()
-
-    def on(self, session: str | None = None, run: str | None = None, *, by: str = "daemon") -> Draft:
-        """Say where it happened and who caused it."""
-        return Draft(event=self, session=session, run=run, actor=by)
-
-
-@frozen
-class Draft:
-    """An event that has a place but no number yet."""
-
-    event: Event
-    session: str | None
-    run: str | None
-    actor: str
-
-
-@frozen
-class Entry:
-    """An event as the journal has it: `n` over the whole state root, `seq` in its journal, `at` RFC 3339 UTC."""
-
-    n: int
-    seq: int
-    at: str
-    session: str | None
-    run: str | None
-    actor: str
-    event: Event
-
-
-# --- sessions ---------------------------------------------------------------------------------------------------------
-
-
-@frozen
-class SessionCreated(Event):
-    kind = "session.created"
-    path: str  # the session's folder in the state root
-    agent_id: str
-    settings: dict[str, Any]
-
-
-@frozen
-class SessionUpdated(Event):
-    kind = "session.updated"
-    changes: dict[str, Any]
-
-
-@frozen
-class SessionEnded(Event):
-    kind = "session.ended"
-    reason: str | None = None
-
-
-@frozen
-class RuleAdded(Event):
-    kind = "session.rule_added"
-    rule: dict[str, Any]
-
-
-# --- runs -------------------------------------------------------------------------------------------------------------
-
-
-@frozen
-class Item:
-    """One part of an input: text, or a stored asset."""
-
-    type: Literal["text", "asset"] = "text"
-    text: Text | None = None
-    asset_id: str | None = None
-
-
-@frozen
-class Request:
-    """What was asked, and by whom; `metadata` is the caller's own."""
-
-    actor: str
-    source: str
-    items: tuple[Item, ...]
-    metadata: dict[str, Any] = field(default_factory=dict)
-
-
-@frozen
-class Limits:
-    """What ends a run: counts, seconds, tokens, US dollars. None: no limit."""
-
-    turns: int = 500
-    wall_time: float | None = None
-    model_calls: int | None = None
-    tokens: int | None = None
-    cost_usd: float | None = None
-
-
-@frozen
-class RunSettings:
-    """What a run froze when it was accepted; later changes of its session don't touch it."""
-
-    route: str
-    model: str | None = None
-    persona: dict[str, Any] | None = None
-    permission_mode: str = "default"
-    workspace: str = ""
-    generation: dict[str, Any] = field(default_factory=dict)
-    limits: Limits = Limits()
-    output_contract: dict[str, Any] | None = None
-    while_waiting: str = "hold"
-
-
-@frozen
-class Idempotency:
-    """The caller's key, its scope (endpoint and session), and a digest of the request that came with it."""
-
-    scope: str
-    key: str
-    digest: str
-
-
-@frozen
-class RunSubmitted(Event):
-    kind = "run.submitted"
-    spillable = ("request",)
-    run_kind: str
-    request: Request
-    settings: RunSettings
-    retry_of: str | None = None
-    flow: dict[str, Any] | None = None
-    idempotency: Idempotency | None = None
-
-
-@frozen
-class RunStarted(Event):
-    kind = "run.started"
-
-
-@frozen
-class RunResumed(Event):
-    kind = "run.resumed"
-    reason: str  # restart | approval | question | …
-
-
-@frozen
-class RunWaiting(Event):
-    kind = "run.waiting"
-    status: str  # waiting_for_approval | waiting_for_question | waiting_for_agent
-
-
-@frozen
-class RunRequeued(Event):
-    kind = "run.requeued"
-    reason: str
-
-
-@frozen
-class RunCancelRequested(Event):
-    kind = "run.cancel_requested"
-    reason: str | None = None
-
-
-@frozen
-class RunInterruptRequested(Event):
-    kind = "run.interrupt_requested"
-    reason: str | None = None
-
-
-@frozen
-class RunError:
-    """Why a run failed: a stable `code`, a sentence, and whether the same request may succeed later."""
-
-    code: str
-    message: str
-    retryable: bool = False
-
-
-@frozen
-class RunCompleted(Event):
-    kind = "run.completed"
-    spillable = ("output",)
-    output: Text
-
-
-@frozen
-class RunFailed(Event):
-    kind = "run.failed"
-    error: RunError
-
-
-@frozen
-class RunCancelled(Event):
-    kind = "run.cancelled"
-    reason: str | None = None
-
-
-@frozen
-class RunInterrupted(Event):
-    kind = "run.interrupted"
-    reason: str | None = None
-
-
-# --- the model --------------------------------------------------------------------------------------------------------
-
-
-@frozen
-class Usage:
-    """What one answer cost. `cost_usd` is None where the route has no price."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    cost_usd: float | None = None
-
-
-@frozen
-class ModelCall:
-    """A tool call in an answer; `malformed` is the raw text of arguments that were no JSON object."""
-
-    id: str
-    name: str
-    arguments: Arguments = field(default_factory=dict)
-    malformed: str | None = None
-
-
-@frozen
-class ModelRequested(Event):
-    """`digest` is the sha256 of the canonical request, which can be rebuilt from earlier entries."""
-
-    kind = "model.requested"
-    turn: int
-    attempt: int
-    route: str
-    model: str | None
-    digest: str
-    purpose: str = "turn"  # turn | compaction
-
-
-@frozen
-class ModelResponded(Event):
-    kind = "model.responded"
-    spillable = ("text", "calls", "opaque")
-    turn: int
-    text: Text
-    calls: tuple[ModelCall, ...] = ()
-    finish_reason: str = "stop"
-    usage: Usage = Usage()
-    route: str = ""
-    model: str | None = None
-    opaque: Any = None
-
-
-@frozen
-class ModelFailed(Event):
-    kind = "model.failed"
-    turn: int
-    attempt: int
-    route: str
-    error: RunError
-    error_kind: str
-    status: int | None = None
-    retry_in: float | None = None  # seconds until the next attempt; None: no further attempt on this route
-    purpose: str = "turn"
-
-
-@frozen
-class ContextCompacted(Event):
-    kind = "context.compacted"
-    spillable = ("summary",)
-    summary: Text
-    covers: int  # the last `seq` that the summary stands for
-    usage: Usage = Usage()
-
-
-@frozen
-class Nudged(Event):
-    """Something that the daemon tells the model in a turn of its own: a failed contract, a limit."""
-
-    kind = "run.nudged"
-    text: str
-    reason: str  # output_contract | …
-
 
 # --- tools ------------------------------------------------------------------------------------------------------------
 
@@ -560,8 +286,3 @@ def decode(line: Mapping[str, Any]) -> Entry:
         n=line["n"], seq=line["seq"], at=line["at"], session=line.get("session"), run=line.get("run"),
         actor=line["actor"], event=event,
     )  # fmt: skip
-
-
-def changed(value: T, **fields: Any) -> T:
-    """The value with some fields replaced."""
-    return dataclasses.replace(value, **fields)  # type: ignore[type-var,return-value,unused-ignore]  # every T here is a frozen dataclass

@@ -1,4 +1,4 @@
-"""Intake: the one door for work. Whatever starts a run calls `submit`; all is checked here, and nothing accepted else."""
+"""Intake: the one door for work. Whatever starts a run calls `submit`; all is checked here, once."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def submit(state: State, given: Input, *, by: str | None = None) -> Run | str:
     limits = narrowest(state.definitions.config, session, route, given.budget)
     if limits.cost_usd is not None and route.price is None and route.driver != "litellm":
         raise Invalid(
-            f"A limit in US dollars needs a price, and the route {route_id!r} has none; add price: to its file, or limit "
-            "tokens instead.",
+            f"A limit in US dollars needs a price, and the route {route_id!r} has none; add price: to its file, or "
+            "limit tokens instead.",
             errors=[Fault("/budget/cost_usd", "the route has no price")],
         )
     _check_contract(session, given)

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from kheish.domain import encoding, events, messages, sessions, tables
+from kheish.domain import events, messages, sessions, tables
 from kheish.domain.events import Checkpoint, Entry, Spilled
 from kheish.domain.messages import Conversation
 from kheish.domain.tables import NOUNS, Noun, Tables
@@ -40,7 +40,7 @@ class Partition:
 
 def fold(part: Partition, entry: Entry) -> list[tuple[Noun, str]]:
     """Take an entry in; returns what changed."""
-    return [(noun, id) for noun in tables.folding(type(entry.event)) for id in noun.fold(part.tables, entry)]
+    return [(noun, id) for noun in tables.folding(entry.event) for id in noun.fold(part.tables, entry)]
 
 
 def checkpoint(part: Partition) -> Checkpoint:

@@ -129,9 +129,14 @@ BY_NAME: Mapping[str, Noun] = {noun.name: noun for noun in NOUNS}
 
 
 @cache
-def folding(event: Any) -> tuple[Noun, ...]:
-    """The nouns that take in an event of this class, in order."""
+def _folding(event: Any) -> tuple[Noun, ...]:
     return tuple(noun for noun in NOUNS if event in noun.folded)
+
+
+def folding(event: Event) -> tuple[Noun, ...]:
+    """The nouns that take in an event, in order."""
+    kind: Any = type(event)
+    return _folding(kind)
 
 
 def empty() -> Tables:

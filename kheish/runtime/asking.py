@@ -1,4 +1,4 @@
-"""Asking the model: one attempt, journaled before and after; retries, fallbacks and compaction follow from the journal."""
+"""Asking the model: one attempt, journaled before and after; what follows is read from the journal."""
 
 from __future__ import annotations
 
@@ -177,4 +177,4 @@ def backoff(failures: int, retry_after: float | None) -> float:
     if retry_after is not None:
         return min(max(0.0, retry_after), 3600.0)
     first, longest = BACKOFF
-    return random.uniform(first / 2, min(longest, first * 2 ** (failures - 1)))  # noqa: S311 - not for secrets
+    return random.uniform(first / 2, min(longest, first * 2 ** (failures - 1)))

@@ -1,4 +1,4 @@
-"""Answering the open tool calls of a turn: decide, ask, recheck, run, or recover. What is next is read from the journal."""
+"""Answering the open tool calls of a turn: decide, ask, recheck, run, or recover, as the journal says."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from kheish import ids
-from kheish.domain import approvals, events, loading, permission_rules, permissions, questions, runs, turns
+from kheish.domain import approvals, events, loading, permission_rules, permissions, questions, runs
 from kheish.domain.events import Draft, Spilled
 from kheish.domain.permission_rules import ToolCall, Verdict
 from kheish.domain.runs import Run, Status
@@ -290,7 +290,7 @@ def _context(state: State, run: Run, prepared: Prepared, agent: Agent, note: Map
     )
 
 
-# --- going on with a call that started ----------------------------------------------------------------------------------
+# --- going on with a call that started --------------------------------------------------------------------------------
 
 
 async def _go_on(state: State, run: Run, prepared: Prepared, agent: Agent) -> bool:

@@ -18,9 +18,9 @@ SHARE = 0.8  # of the window: beyond it the conversation is summarised
 RESULTS_SHARE = 0.4  # of the window: what tool results may take before the oldest shrink to previews
 KEPT = 6  # messages at the end that stay as they are
 ASK = """\
-Summarise the conversation so far for yourself, so that you can go on with nothing but this summary: what was asked, what
-was decided, what was done (files, commands, results that matter), what failed, and what is left. Be exact with names,
-paths and numbers. Answer with the summary only."""
+Summarise the conversation so far for yourself, so that you can go on with nothing but this summary: what was asked,
+what was decided, what was done (files, commands, results that matter), what failed, and what is left. Be exact with
+names, paths and numbers. Answer with the summary only."""
 
 
 def result_room(route: Route) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,13 @@ from kheish.store.wal import Group
 
 TOKEN = "kheish_test"
 HEADERS = {"authorization": f"Bearer {TOKEN}", "host": "127.0.0.1:4000"}
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    """Let the loop turn until something is so; 10 s at most."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0.001)
 
 
 class Log:

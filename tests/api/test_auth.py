@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from tests.api.harness import TOKEN, World
+from pathlib import Path
+
+import httpx
+
+from tests.api.harness import TOKEN, World, world
 
 
 async def test_everything_but_the_probes_needs_the_token(w: World) -> None:
@@ -34,6 +38,28 @@ async def test_unknown_hosts_are_misdirected(w: World) -> None:
         answer = await w.http.get("/v1/status", headers={"host": host})
         assert answer.status_code == status, host
     assert answer.json()["code"] == "unknown_host"
+
+
+async def test_the_address_of_the_connection_is_a_known_host(w: World) -> None:
+    there = httpx.AsyncClient(transport=httpx.ASGITransport(w.app), base_url="http://10.1.2.3:80")
+
+    answer = await there.get("/healthz")
+
+    assert answer.status_code == 200
+    assert (await there.get("/healthz", headers={"host": "10.1.2.4"})).status_code == 421
+    await there.aclose()
+
+
+async def test_nothing_is_taken_while_the_daemon_starts(tmp_path: Path) -> None:
+    why: list[str | None] = ["The daemon is starting: reading the log."]
+    async with world(tmp_path, ready=lambda: why[0]) as w:
+        refused = await w.http.post("/v1/sessions", json={})
+        status, alive = await w.http.get("/v1/status"), await w.http.get("/healthz")
+        why[0] = None
+        taken = await w.http.post("/v1/sessions", json={})
+
+    assert (refused.status_code, refused.json()["detail"]) == (503, "The daemon is starting: reading the log.")
+    assert (status.status_code, alive.status_code, taken.status_code) == (200, 200, 201)
 
 
 async def test_pages_of_other_origins_are_refused(w: World) -> None:

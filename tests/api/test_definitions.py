@@ -51,7 +51,7 @@ async def test_bad_yaml_is_refused_with_line_and_column(w: World) -> None:
     problem = answer.json()
 
     assert (answer.status_code, problem["code"]) == (400, "invalid_definition")
-    assert [(one["line"], one["code"]) for one in problem["problems"]][0] == (2, "unknown_key")
+    assert (problem["problems"][0]["line"], problem["problems"][0]["code"]) == (2, "unknown_key")
     assert problem["errors"][0]["path"] == "/modell"
 
 

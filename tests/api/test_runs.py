@@ -6,7 +6,8 @@ import asyncio
 
 from kheish.api import answers
 from kheish.domain import events
-from tests.api.harness import World
+from kheish.domain.sessions import Session
+from tests.api.harness import World, eventually
 
 
 async def test_a_submission_is_accepted_with_its_place_and_its_event(w: World) -> None:
@@ -69,11 +70,11 @@ async def test_an_idempotency_key_gives_the_same_run(w: World) -> None:
 async def test_wait_answers_when_the_run_has_ended(w: World) -> None:
     await w.session()
     waiting = asyncio.create_task(w.http.post("/v1/sessions/s/runs?wait=30s", json={"content": "x"}))
-    while not (listed := (await w.http.get("/v1/runs")).json()["items"]):
-        await asyncio.sleep(0)
+    await eventually(lambda: w.state.get(Session, "s").queued)
+    run_id = w.state.get(Session, "s").queued[0]
 
-    w.move(listed[0]["run_id"], events.RunStarted())
-    w.move(listed[0]["run_id"], events.RunCompleted(output="done"))
+    w.move(run_id, events.RunStarted())
+    w.move(run_id, events.RunCompleted(output="done"))
 
     answer = await asyncio.wait_for(waiting, 5)
     assert (answer.status_code, answer.json()["status"], answer.json()["output"]) == (202, "completed", "done")

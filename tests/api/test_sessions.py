@@ -22,6 +22,17 @@ async def test_create_then_get_the_same_session(w: World) -> None:
     assert (await w.http.get("/v1/sessions/fix-it")).json() == made.json()
 
 
+async def test_a_session_without_a_name_is_found_again_by_its_key(w: World) -> None:
+    key = {"idempotency-key": "k"}
+
+    made = await w.http.post("/v1/sessions", json={}, headers=key)
+    again = await w.http.post("/v1/sessions", json={}, headers=key)
+    other = await w.http.post("/v1/sessions", json={})
+
+    assert (made.status_code, again.status_code, other.status_code) == (201, 200, 201)
+    assert again.json()["session_id"] == made.json()["session_id"] != other.json()["session_id"]
+
+
 async def test_other_settings_are_a_conflict_that_names_them(w: World) -> None:
     await w.session("s", title="one")
 

@@ -115,3 +115,12 @@ async def test_unknown_paths_methods_and_defects_are_problems(w: World) -> None:
     assert (wrong.status_code, wrong.json()["code"]) == (405, "method_not_allowed")
     assert "GET" in wrong.headers["allow"]
     assert (defect.status_code, defect.json()["code"]) == (500, "internal")
+
+
+async def test_an_index_that_cannot_be_read_is_no_defect(w: World) -> None:
+    w.log.writer._db.execute("DROP TABLE things")
+
+    answer = await w.http.get("/v1/runs")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert "retry-after" in answer.headers

@@ -1,0 +1,102 @@
+"""A session's journal as a conversation of 80 columns: who said and did what, when, with the event numbers."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+Entry = Mapping[str, Any]
+_ROOM = 52
+_COLOURS = {"you": "green", "agent": "cyan", "tool": "white", "daemon": "yellow"}
+
+
+def lines(entries: Iterable[Entry], run_id: str) -> Iterator[str]:
+    """The lines of one run; entries that say nothing to a person are left out."""
+    for entry in entries:
+        if entry["run"] != run_id:
+            continue
+        for who, text in _SAID.get(entry["kind"], _nothing)(entry["data"]):
+            yield from _paragraph(entry, who, text)
+
+
+def _paragraph(entry: Entry, who: str, text: str) -> Iterator[str]:
+    head = f"{entry['at'][11:19]}  #{entry['n']:<5}"
+    for number, line in enumerate(_wrapped(text)):
+        name = click.style(who.ljust(7), fg=_COLOURS[who], bold=True) if number == 0 else " " * 7
+        yield f"{head if number == 0 else ' ' * len(head)}  {name} {line}"
+
+
+def _wrapped(text: str) -> Sequence[str]:
+    return [part for line in text.splitlines() for part in textwrap.wrap(line, _ROOM) or [""]]
+
+
+def _nothing(_: Entry) -> Iterator[tuple[str, str]]:
+    yield from ()
+
+
+def _submitted(data: Entry) -> Iterator[tuple[str, str]]:
+    yield "you", " ".join(item["text"] for item in data["request"]["items"])
+
+
+def _responded(data: Entry) -> Iterator[tuple[str, str]]:
+    if data["text"]:
+        yield "agent", data["text"]
+
+
+def _started(data: Entry) -> Iterator[tuple[str, str]]:
+    arguments = data["arguments"]
+    if data["tool"] != "ask_user_question":
+        yield "agent", f"→ {data['tool']}: {arguments.get('command') or arguments.get('pattern') or arguments['path']}"
+
+
+def _finished(data: Entry) -> Iterator[tuple[str, str]]:
+    told = data["content"].strip().splitlines()
+    if data["tool"] == "bash":
+        yield "tool", told[-1]
+    elif data["tool"] == "edit_file":
+        diff = [line for line in data["detail"]["diff"].splitlines() if line[:1] in ("+", "-")]
+        yield "tool", "\n".join(line for line in diff if not line.startswith(("+++", "---")))
+
+
+def _asked(data: Entry) -> Iterator[tuple[str, str]]:
+    for one in data["questions"]:
+        yield "agent", f"{one['text']} ({' / '.join(option['label'] for option in one['options'])})"
+
+
+def _answered(data: Entry) -> Iterator[tuple[str, str]]:
+    chosen = [option for answer in (data["answers"] or {}).values() for option in answer["selected"]]
+    yield "you", f"answer {', '.join(chosen)} (by {data['via']})"
+
+
+def _requested(data: Entry) -> Iterator[tuple[str, str]]:
+    yield "agent", f"may I? {data['tool']}: {data['arguments'].get('command')}"
+
+
+def _resolved(data: Entry) -> Iterator[tuple[str, str]]:
+    yield "you", f"{data['outcome']} (by {data['via']})"
+
+
+def _resumed(data: Entry) -> Iterator[tuple[str, str]]:
+    if data["reason"] == "restart":
+        yield "daemon", "was restarted; the run goes on where it was"
+
+
+def _completed(_: Entry) -> Iterator[tuple[str, str]]:
+    yield "daemon", "run completed"
+
+
+_SAID: Mapping[str, Callable[[Entry], Iterator[tuple[str, str]]]] = {
+    "run.submitted": _submitted,
+    "model.responded": _responded,
+    "tool.started": _started,
+    "tool.finished": _finished,
+    "question.asked": _asked,
+    "question.answered": _answered,
+    "approval.requested": _requested,
+    "approval.resolved": _resolved,
+    "run.resumed": _resumed,
+    "run.completed": _completed,
+}

@@ -1,0 +1,172 @@
+"""What `kheish doctor` looks at in a state root: its format, who serves it, the token, git's settings, definitions."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kheish.config import Config
+from kheish.daemon.doctor_machine import Finding
+from kheish.domain.definitions import KINDS, TOP
+from kheish.domain.routes import Route, readiness
+from kheish.errors import KheishError
+from kheish.store import definitions as reading
+from kheish.store import lock, template
+from kheish.store.problems import Problem
+
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is for elsewhere
+
+
+def state_root(root: Path) -> Iterator[Finding]:
+    try:
+        found = template.open_root(root)
+    except KheishError as error:
+        yield Finding("error", error.detail, "Or name another with --state-root.")
+        return
+    yield Finding("ok", f"state root {root} (format {found.version}, {found.root_id})")
+
+
+def config(root: Path) -> Config:
+    """kheish.yaml; the defaults where it cannot be read (`definitions` says why)."""
+    path = root / "kheish.yaml"
+    return (reading.parse(Config, path.read_bytes(), path.name).value if path.exists() else None) or Config()
+
+
+def daemon(root: Path) -> Iterator[Finding]:
+    """Whether somebody holds the lock, and whether it answers."""
+    if not _held(root):
+        yield Finding("ok", f"no daemon serves it; `kheish serve --state-root {root}` starts one")
+        return
+    try:
+        noted = json.loads((root / ".kheish" / "daemon.json").read_bytes())
+        url, pid = noted["url"], noted["pid"]
+    except (OSError, ValueError, KeyError, TypeError):
+        yield Finding("warning", "a daemon holds the lock, and has not noted its address (yet)",
+                      "Wait a moment; then look at what it writes to stderr.")  # fmt: skip
+        return
+    try:
+        with _DIRECT.open(f"{url}/readyz", timeout=5):
+            yield Finding("ok", f"a daemon serves it: pid {pid}, {url}")
+    except urllib.error.HTTPError as error:
+        yield Finding("warning", f"daemon {pid} is not ready: {_detail(error)}", "Wait; `kheish status` tells.")
+    except OSError as error:
+        yield Finding("error", f"daemon {pid} holds the lock, and does not answer at {url}: {error}",
+                      "Look at what it writes to stderr; `kheish stop` ends it.")  # fmt: skip
+
+
+def _held(root: Path) -> bool:
+    try:
+        descriptor = os.open(lock.private(root) / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _detail(error: urllib.error.HTTPError) -> str:
+    try:
+        return str(json.loads(error.read())["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"status {error.code}"
+
+
+def token(root: Path) -> Iterator[Finding]:
+    path = root / ".kheish" / "token"
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        yield Finding("ok", "no token yet; the daemon makes one when it starts")
+        return
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & 0o077:
+        yield Finding("error", f"{path} can be read by others (mode {mode:o}): whoever has it may do everything",
+                      f"chmod 600 {path}; if somebody may have read it, delete it and restart the daemon.")  # fmt: skip
+    else:
+        yield Finding("ok", f"the token is yours alone (mode {mode:o})")
+
+
+def repository(root: Path) -> Iterator[Finding]:
+    """What git's own settings mean for the root: who edits are by, hooks, where it is pushed to."""
+    name, email = _git(root, "config", "user.name"), _git(root, "config", "user.email")
+    if name and email:
+        yield Finding("ok", f"your edits are committed as {name} <{email}>")
+    else:
+        yield Finding("warning", "git does not know who you are: edits are committed under your login name",
+                      'git config --global user.name "…" && git config --global user.email "…"')  # fmt: skip
+    if _git(root, "config", "gc.auto") != "0":
+        yield Finding("warning", "git's settings for a state root are missing", f"kheish init {root}")
+    folder = root / ".git" / "hooks"
+    hooks = sorted(one.name for one in folder.glob("*") if one.suffix != ".sample" and os.access(one, os.X_OK))
+    if hooks or _git(root, "config", "core.hooksPath"):
+        yield Finding("warning", f"git hooks ({', '.join(hooks) or 'core.hooksPath'}) run on your commits, and not on "
+                      "the daemon's", "Do not rely on them to check what is committed here.")  # fmt: skip
+    remotes = _git(root, "remote").split()
+    if remotes:
+        yield Finding("ok", f"pushed to: {', '.join(remotes)} (`git push` is a complete backup)")
+    else:
+        yield Finding("warning", "there is no backup: the repository has no remote",
+                      f"git -C {root} remote add origin URL && git -C {root} push origin HEAD")  # fmt: skip
+
+
+def _git(root: Path, *words: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip()
+
+
+def definitions(root: Path) -> Iterator[Finding]:
+    """What people wrote, checked as the daemon checks it, file by file."""
+    problems = [problem for parsed in _parsed(root) for problem in parsed.problems]
+    for problem in problems:
+        mend = "Mend it; what was valid before stays in force." if problem.severity == "error" else ""
+        yield Finding(problem.severity, f"{_place(problem)}: {problem.message}", mend)
+    if not problems:
+        yield Finding("ok", "all definitions are valid")
+
+
+def routes(root: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether each route could be used by a daemon with this environment."""
+    kind, found = KINDS["routes"], 0
+    for parsed in _parsed(root):
+        if isinstance(parsed.value, Route):
+            found += 1
+            name = Path(parsed.path).name.removesuffix(kind.suffix)
+            reason = readiness(name, parsed.value, environ)
+            what = parsed.value.model or "a script"
+            if reason is None:
+                yield Finding("ok", f"route {name}: {parsed.value.driver}, {what}")
+            else:
+                yield Finding("warning", reason, "A running daemon has the environment it was started with.")
+    if not found:
+        yield Finding("warning", "there is no route to a model", f"{root / 'routes' / 'README.md'} shows one.")
+
+
+def _parsed(root: Path) -> Iterator[reading.Parsed[Any]]:
+    for name, top in TOP.items():
+        if (root / name).is_file():
+            yield reading.parse(top.model, (root / name).read_bytes(), name)
+    for kind in KINDS.values():
+        parse = reading.parse_markdown if kind.text else reading.parse
+        for path in sorted((root / kind.name).glob(f"*{kind.suffix}")):
+            if path.is_file() and not (path.name.startswith(".") or path.name == "README.md"):
+                yield parse(kind.model, path.read_bytes(), f"{kind.name}/{path.name}")
+
+
+def _place(problem: Problem) -> str:
+    return ":".join(str(part) for part in (problem.path, problem.line, problem.column) if part)

@@ -1,0 +1,74 @@
+"""What every event is made of: the payload's base class, and the envelope that a journal line adds."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, TypeVar, dataclass_transform
+
+from pydantic import ConfigDict, Field
+
+T = TypeVar("T")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def frozen(cls: type[T]) -> type[T]:
+    """A frozen dataclass with slots and keyword arguments only: what all values here are."""
+    return dataclass(frozen=True, slots=True, kw_only=True)(cls)
+
+
+@frozen
+class Spilled:
+    """A payload over 16 KiB: its bytes are in the session's `spill/<sha256>`; `preview` is its beginning."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+    sha256: str
+    bytes: int
+    preview: str
+
+
+#: Text, or where the text is too large for a journal line, the reference to it
+Text = str | Spilled
+#: Left to right, because a plain mapping would otherwise win over the reference
+Arguments = Annotated[Spilled | dict[str, Any], Field(union_mode="left_to_right")]
+
+
+@frozen
+class Event:
+    """Base of all. `spillable` names the fields whose strings or mappings may be spilled."""
+
+    kind: ClassVar[str] = ""
+    stream: ClassVar[str | None] = None  # the journal under journals/ for events that belong to no session
+    spillable: ClassVar[tuple[str, ...]] = ()
+
+    def on(self, session: str | None = None, run: str | None = None, *, by: str = "daemon") -> Draft:
+        """Say where it happened and who caused it."""
+        return Draft(event=self, session=session, run=run, actor=by)
+
+
+@frozen
+class Draft:
+    """An event that has a place but no number yet."""
+
+    event: Event
+    session: str | None
+    run: str | None
+    actor: str
+
+
+@frozen
+class Entry:
+    """An event as the journal has it: `n` over the whole state root, `seq` in its journal, `at` RFC 3339 UTC."""
+
+    n: int
+    seq: int
+    at: str
+    session: str | None
+    run: str | None
+    actor: str
+    event: Event
+
+
+def changed(value: T, **fields: Any) -> T:
+    """The value with some fields replaced."""
+    return dataclasses.replace(value, **fields)  # type: ignore[type-var,return-value,unused-ignore]  # every T here is a frozen dataclass

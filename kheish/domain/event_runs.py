@@ -1,0 +1,255 @@
+"""Events of sessions, of runs, and of what the model was asked and answered."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Any, Literal
+
+from kheish.domain.event_base import Arguments, Event, Text, frozen
+
+# --- sessions ---------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class SessionCreated(Event):
+    kind = "session.created"
+    path: str  # the session's folder in the state root
+    agent_id: str
+    settings: dict[str, Any]
+
+
+@frozen
+class SessionUpdated(Event):
+    kind = "session.updated"
+    changes: dict[str, Any]
+
+
+@frozen
+class SessionEnded(Event):
+    kind = "session.ended"
+    reason: str | None = None
+
+
+@frozen
+class RuleAdded(Event):
+    kind = "session.rule_added"
+    rule: dict[str, Any]
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Item:
+    """One part of an input: text, or a stored asset."""
+
+    type: Literal["text", "asset"] = "text"
+    text: Text | None = None
+    asset_id: str | None = None
+
+
+@frozen
+class Request:
+    """What was asked, and by whom; `metadata` is the caller's own."""
+
+    actor: str
+    source: str
+    items: tuple[Item, ...]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@frozen
+class Limits:
+    """What ends a run: counts, seconds, tokens, US dollars. None: no limit."""
+
+    turns: int = 500
+    wall_time: float | None = None
+    model_calls: int | None = None
+    tokens: int | None = None
+    cost_usd: float | None = None
+
+
+@frozen
+class RunSettings:
+    """What a run froze when it was accepted; later changes of its session don't touch it."""
+
+    route: str
+    model: str | None = None
+    persona: dict[str, Any] | None = None
+    permission_mode: str = "default"
+    workspace: str = ""
+    generation: dict[str, Any] = field(default_factory=dict)
+    limits: Limits = Limits()
+    output_contract: dict[str, Any] | None = None
+    while_waiting: str = "hold"
+
+
+@frozen
+class Idempotency:
+    """The caller's key, its scope (endpoint and session), and a digest of the request that came with it."""
+
+    scope: str
+    key: str
+    digest: str
+
+
+@frozen
+class RunSubmitted(Event):
+    kind = "run.submitted"
+    spillable = ("request",)
+    run_kind: str
+    request: Request
+    settings: RunSettings
+    retry_of: str | None = None
+    flow: dict[str, Any] | None = None
+    idempotency: Idempotency | None = None
+
+
+@frozen
+class RunStarted(Event):
+    kind = "run.started"
+
+
+@frozen
+class RunResumed(Event):
+    kind = "run.resumed"
+    reason: str  # restart | approval | question | …
+
+
+@frozen
+class RunWaiting(Event):
+    kind = "run.waiting"
+    status: str  # waiting_for_approval | waiting_for_question | waiting_for_agent
+
+
+@frozen
+class RunRequeued(Event):
+    kind = "run.requeued"
+    reason: str
+
+
+@frozen
+class RunCancelRequested(Event):
+    kind = "run.cancel_requested"
+    reason: str | None = None
+
+
+@frozen
+class RunInterruptRequested(Event):
+    kind = "run.interrupt_requested"
+    reason: str | None = None
+
+
+@frozen
+class RunError:
+    """Why a run failed: a stable `code`, a sentence, and whether the same request may succeed later."""
+
+    code: str
+    message: str
+    retryable: bool = False
+
+
+@frozen
+class RunCompleted(Event):
+    kind = "run.completed"
+    spillable = ("output",)
+    output: Text
+
+
+@frozen
+class RunFailed(Event):
+    kind = "run.failed"
+    error: RunError
+
+
+@frozen
+class RunCancelled(Event):
+    kind = "run.cancelled"
+    reason: str | None = None
+
+
+@frozen
+class RunInterrupted(Event):
+    kind = "run.interrupted"
+    reason: str | None = None
+
+
+# --- the model --------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Usage:
+    """What one answer cost. `cost_usd` is None where the route has no price."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cost_usd: float | None = None
+
+
+@frozen
+class ModelCall:
+    """A tool call in an answer; `malformed` is the raw text of arguments that were no JSON object."""
+
+    id: str
+    name: str
+    arguments: Arguments = field(default_factory=dict)
+    malformed: str | None = None
+
+
+@frozen
+class ModelRequested(Event):
+    """`digest` is the sha256 of the canonical request, which can be rebuilt from earlier entries."""
+
+    kind = "model.requested"
+    turn: int
+    attempt: int
+    route: str
+    model: str | None
+    digest: str
+    purpose: str = "turn"  # turn | compaction
+
+
+@frozen
+class ModelResponded(Event):
+    kind = "model.responded"
+    spillable = ("text", "calls", "opaque")
+    turn: int
+    text: Text
+    calls: tuple[ModelCall, ...] = ()
+    finish_reason: str = "stop"
+    usage: Usage = Usage()
+    route: str = ""
+    model: str | None = None
+    opaque: Any = None
+
+
+@frozen
+class ModelFailed(Event):
+    kind = "model.failed"
+    turn: int
+    attempt: int
+    route: str
+    error: RunError
+    error_kind: str
+    status: int | None = None
+    retry_in: float | None = None  # seconds until the next attempt; None: no further attempt on this route
+    purpose: str = "turn"
+
+
+@frozen
+class ContextCompacted(Event):
+    kind = "context.compacted"
+    spillable = ("summary",)
+    summary: Text
+    covers: int  # the last `seq` that the summary stands for
+    usage: Usage = Usage()
+
+
+@frozen
+class Nudged(Event):
+    """Something that the daemon tells the model in a turn of its own: a failed contract, a limit."""
+
+    kind = "run.nudged"
+    text: str
+    reason: str  # output_contract | …

@@ -1,0 +1,56 @@
+"""The shape of the code: what separates model codebases from the rest is the tail, so the tail is held here."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted((ROOT / "kheish").rglob("*.py"))
+MODULE_LINES = 400
+FUNCTION_LINES = 60
+CLASS_METHODS = 15
+#: classes whose methods are one data model's or one protocol's; each with the reason
+EXCEPTIONS: dict[str, str] = {"State": "the one write, durability and reading: layout.md names it the one state"}
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_is_small_and_says_what_it_is_for(path: Path) -> None:
+    text = path.read_text()
+    tree = ast.parse(text)
+    assert ast.get_docstring(tree), "its first line says what it is for"
+    assert text.count("\n") <= MODULE_LINES
+    long = [f"{node.name}: {node.end_lineno - node.lineno + 1}" for node in functions(tree)
+            if node.end_lineno and node.end_lineno - node.lineno + 1 > FUNCTION_LINES]  # fmt: skip
+    assert not long, f"longer than {FUNCTION_LINES} lines"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and node.name not in EXCEPTIONS:
+            methods = [item for item in node.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)]
+            named = [item.name for item in methods if not item.name.startswith("_")]
+            assert len(named) <= CLASS_METHODS, f"{node.name} has {len(named)} public methods"
+
+
+def test_no_helpers_no_managers() -> None:
+    words = re.compile(r"class \w*(Manager|Service|Helper|Util)s?\b|/(utils?|helpers?)\.py$", re.MULTILINE)
+    found = [str(path) for path in MODULES if words.search(path.read_text()) or words.search(str(path))]
+    assert not found
+
+
+def test_nothing_of_this_machine_is_in_the_tree() -> None:
+    tracked = [path for path in ROOT.rglob("*") if path.suffix in (".py", ".md", ".toml", ".txt", ".yaml", ".yml")]
+    skipped = {".venv", ".git", ".mypy_cache", "node_modules", ".pytest_cache", ".hypothesis"}
+    home = str(Path.home()) + "/"
+    found = [
+        path
+        for path in tracked
+        if not skipped & set(path.relative_to(ROOT).parts) and home in path.read_text(errors="replace")
+    ]
+    assert not found
