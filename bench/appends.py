@@ -1,4 +1,4 @@
-"""How many journal entries a second are appended and acknowledged: 64 writers, each changing a title of its own session.
+"""How many journal entries a second are appended and acknowledged: 64 writers, each with a session of its own.
 
 `PATCH /v1/sessions/{id}` is the request that makes exactly one entry (`session.updated`) and is answered when that is
 durable: the whole write path (check, state, log, journals, index, commits) and nothing of a run.
@@ -18,13 +18,16 @@ def measure() -> Report:
     """Daemon and floor in turns, so that both meet the same disk; the medians are compared."""
     report = Report("appends")
     ours, floors = [], []
-    with processes.scratch() as folder, processes.floor(folder) as (url, _):
-        with processes.daemon(processes.new_root(folder)) as daemon:
-            spec = {"url": daemon.url, "token": daemon.token, "names": [f"s{n}" for n in range(WRITERS)]}
-            processes.load("prepare", **spec)
-            for _ in range(ROUNDS):
-                ours.append(processes.load("patches", **spec, clients=WRITERS, seconds=SECONDS))
-                floors.append(processes.load("appends", url=url, clients=WRITERS, seconds=SECONDS))
+    with (
+        processes.scratch() as folder,
+        processes.floor(folder) as (url, _),
+        processes.daemon(processes.new_root(folder)) as daemon,
+    ):
+        spec = {"url": daemon.url, "token": daemon.token, "names": [f"s{n}" for n in range(WRITERS)]}
+        processes.load("prepare", **spec)
+        for _ in range(ROUNDS):
+            ours.append(processes.load("patches", **spec, clients=WRITERS, seconds=SECONDS))
+            floors.append(processes.load("appends", url=url, clients=WRITERS, seconds=SECONDS))
     report.rows = [
         Row(
             what="entries appended and acknowledged",

@@ -1,4 +1,4 @@
-"""The floor: a bare Falcon route that appends a line to a file, group-committed with fdatasync, and a bare event stream.
+"""The floor: a bare Falcon route that appends a line to a file with a shared fdatasync, and a bare event stream.
 
 `python -m bench.floor FILE` prints its URL. The same server settings as the daemon, and nothing of Kheish: no check, no
 state, no journal, no index, no git. What any durable HTTP service in this language pays at least.

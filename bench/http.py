@@ -66,7 +66,7 @@ async def connect(url: str, on_frame: Callable[[bytes], None] | None = None) -> 
     """A new connection to the server of a URL."""
     place = urlsplit(url)
     _, connection = await asyncio.get_running_loop().create_connection(
-        lambda: Connection(on_frame), place.hostname, place.port
+        lambda: Connection(on_frame), place.hostname or "", place.port or 80
     )
     return connection
 

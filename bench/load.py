@@ -1,4 +1,4 @@
-"""The load generator: a process of its own. `python -m bench.load KIND SPEC`; SPEC and the answer are JSON."""
+"""The load generator: a process of its own. `python -m bench.load KIND` reads a spec and answers, both in JSON."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ class Ended:
         """When the end of a run was seen."""
         if (seen := self._early.pop(run_id, None)) is not None:
             return seen
-        future = self._waits[run_id] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._waits[run_id] = future
         return await future
 
 
@@ -212,10 +213,10 @@ def main() -> None:
     """Put the load on, and print what was seen."""
     import uvloop
 
-    kind, spec = sys.argv[1:]
+    kind, spec = sys.argv[1], json.load(sys.stdin)
 
     async def measure() -> dict[str, Any]:
-        return await KINDS[kind](json.loads(spec))
+        return await KINDS[kind](spec)
 
     print(json.dumps(uvloop.run(measure())))
 

@@ -102,9 +102,8 @@ def _running(command: Sequence[str], errors: Any = None) -> Iterator[tuple[subpr
 
 def load(kind: str, **spec: Any) -> dict[str, Any]:
     """Run the load generator in its own process, and return what it says."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.load", kind, json.dumps(spec)], check=True, stdout=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-m", "bench.load", kind]
+    done = subprocess.run(command, input=json.dumps(spec), check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 

@@ -85,7 +85,11 @@ def _cells(row: Row) -> tuple[str, ...]:
     floor = f"{_number(row.floor)} {row.unit} ({row.floor_is})" if row.floor is not None else "-"
     ratio = _number(row.ratio) if row.ratio is not None else "-"
     sign = "≤" if row.better == "less" else "≥"
-    goal = "-" if row.limit is None else f"{sign} {_number(row.limit)} " + ("×" if row.goal_of == "ratio" else row.unit)
+    goal = (
+        "-"
+        if row.limit is None
+        else f"{sign} {_number(row.limit)} " + ("times" if row.goal_of == "ratio" else row.unit)
+    )
     verdict = {None: "", True: "met", False: "MISSED"}[row.met]
     return row.what, f"{_number(row.measured)} {row.unit}", floor, ratio, goal, verdict
 

@@ -60,6 +60,16 @@ class RunFailure(Answer):
     retryable: bool
 
 
+class RunSettings(Answer):
+    """What a run froze when it was accepted."""
+
+    permission_mode: str
+    workspace: str
+    generation: dict[str, Any]
+    limits: dict[str, Any]
+    output_contract: dict[str, Any] | None
+
+
 class Run(Answer):
     """A run."""
 
@@ -89,6 +99,7 @@ class Run(Answer):
     request: RunRequest
     route: str
     model: str | None
+    settings: RunSettings
     pending_approvals: list[str]
     pending_questions: list[str]
     usage: RunUsage

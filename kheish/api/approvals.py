@@ -81,11 +81,10 @@ class Approvals:
             digests.append(await self._digest(one.approval_id, one))
         for one in each:
             await self._pending(one.approval_id)
-        done = [
-            approvals.resolve(
-                self._state,
-                one.approval_id,
-                one.decision,
+        wanted = [
+            approvals.Resolution(
+                approval_id=one.approval_id,
+                decision=one.decision,
                 by=req.context.principal,
                 via="api",
                 reason=one.reason,
@@ -94,6 +93,7 @@ class Approvals:
             )
             for one, digest in zip(each, digests, strict=True)
         ]
+        done = approvals.resolve_many(self._state, wanted)
         docs, n = [views.of(self._state, approval) for approval in done], self._state.n
         await self._state.durable()
         media.send(resp, media.page(await views.expand(self._state, docs)), n=n)

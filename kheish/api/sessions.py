@@ -16,15 +16,14 @@ from kheish.api.feed import Feed
 from kheish.api.paging import Given, Param
 from kheish.api.parts import Parts
 from kheish.api.waiting import Waits
-from kheish.domain import contracts, intake, personas, routes, sessions
+from kheish.domain import closing, contracts, intake, personas, routes, sessions
 from kheish.domain import runs as domain_runs
-from kheish.domain.events import Item, SessionEnded
+from kheish.domain.events import Item
 from kheish.domain.keys import KeyUse, key_id
 from kheish.domain.permission_rules import Mode
-from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
-from kheish.errors import Fault, Forbidden, Invalid, NotFound, SessionNotIdle
+from kheish.errors import Fault, Forbidden, Invalid, NotFound
 from kheish.store.files import blob_id
 
 LIST = (
@@ -109,7 +108,7 @@ class Sessions:
         body = await media.read(req, models.EndSession)
         await self._state.load(session_id)
         before = self._state.get(Session, session_id)
-        session = end(self._state, session_id, by=req.context.principal, reason=body.reason, force=body.force)
+        session = closing.end(self._state, session_id, by=req.context.principal, reason=body.reason, force=body.force)
         await self._answer(resp, session, before)
 
     async def on_post_interrupt(self, req: Request, resp: Response, session_id: str) -> None:
@@ -232,22 +231,3 @@ def _bind_persona(state: State, session_id: str, settings: dict[str, Any]) -> No
         settings["persona"] = held
     else:
         settings["persona"] = personas.snapshot(id, found.value, found.digest, ids.now(), blob=blob_id(found.raw))
-
-
-def end(state: State, session_id: str, *, by: str, reason: str | None, force: bool) -> Session:
-    """End a loaded session; one that has ended stays as it is. Raises SessionNotIdle where work is in the way."""
-    session = state.get(Session, session_id)
-    if session.ended_at:
-        return session
-    live = [run for run in state.table(Run, session_id).values() if not run.is_final]
-    if live and not force:
-        raise SessionNotIdle(
-            f"The session {session_id!r} has unfinished runs ({', '.join(run.run_id for run in live[:3])}); wait for "
-            "them, or send force: true to stop them.",
-            run_id=live[0].run_id,
-        )
-    for run in live:
-        stop = domain_runs.cancel if run.status == domain_runs.Status.QUEUED else domain_runs.interrupt
-        stop(state, run.run_id, by=by, reason=reason or "the session ends")
-    state.append(SessionEnded(reason=reason).on(session_id, by=by))
-    return state.get(Session, session_id)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import orjson
 
@@ -25,8 +26,14 @@ def scrubber(secrets: Mapping[str, str]) -> Callable[[bytes], bytes]:
     # longest first, so that a form that contains another is taken whole
     pattern = re.compile(b"|".join(re.escape(form) for form in sorted(names, key=len, reverse=True)))
 
+    def replace(found: re.Match[bytes]) -> bytes:
+        before = found.string[: found.start()]
+        if (len(before) - len(before.rstrip(b"\\"))) % 2:
+            return found[0]  # begins in the middle of an escape (`\n`): another text
+        return names[found[0]]
+
     def scrub(line: bytes) -> bytes:
-        return pattern.sub(lambda found: names[found[0]], line) if pattern.search(line) else line
+        return pattern.sub(replace, line) if pattern.search(line) else line
 
     return scrub
 
@@ -35,13 +42,17 @@ def forms(value: str) -> Iterable[bytes]:
     """How a value may stand in a text."""
     raw = value.encode()
     yield raw
-    yield orjson.dumps(value)[1:-1]
-    yield quote(value, safe="").encode()
+    for once in (orjson.dumps(value)[1:-1], json.dumps(value)[1:-1].encode()):
+        yield once
+        yield orjson.dumps(once.decode())[1:-1]  # in a JSON text that is itself a string
+    for encoded in (quote(value, safe=""), quote(value), quote_plus(value)):
+        yield encoded.encode()
+        yield re.sub("%..", lambda found: found[0].lower(), encoded).encode()
     for offset in range(3):
         # The characters at the ends depend on what stands beside the value; those in the middle do not.
-        encoded = base64.b64encode(b"\0" * offset + raw)
+        shifted = base64.b64encode(b"\0" * offset + raw)
         start = (offset * 8 + 5) // 6
-        middle = encoded[start : len(encoded.rstrip(b"=")) - 1]
+        middle = shifted[start : len(shifted.rstrip(b"=")) - 1]
         if len(middle) >= MIN_LENGTH:
             yield middle
             yield middle.replace(b"+", b"-").replace(b"/", b"_")

@@ -22,7 +22,7 @@ _DIFF_LINES = 60
 _SHORT = 100
 _WIDE = 200
 #: the argument that says most about a call
-_TELLING = ("command", "path", "pattern", "url", "query", "content", "text")
+_TELLING = ("command", "pattern", "path", "url", "query", "content", "text")
 
 
 class Rendering:
@@ -73,7 +73,9 @@ class Rendering:
         call = str(event.data.get("call_id"))
         if event.kind == "tool.started":
             self._calls[call] = self._last_call = short_call(event.data)
-            return [(f"→ {self._last_call}", {"fg": "cyan"})]
+            # What is asked comes with `question.asked`, and reads better there.
+            asks = event.data.get("tool") == "ask_user_question"
+            return [] if asks else [(f"→ {self._last_call}", {"fg": "cyan"})]
         if event.kind == "tool.finished":
             head = self._calls.pop(call, str(event.data.get("tool")))
             # Of parallel calls, say whose result this is.

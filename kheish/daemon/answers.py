@@ -1,188 +1,132 @@
-"""Answers by file: what a person wrote into `pending/` resolves the approval or the question."""
+"""Takes what people wrote into `pending/`: an approval is resolved, a question answered; nonsense becomes a problem."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
+from kheish.daemon import forms
+from kheish.daemon.forms import Answered, Decided, Declined, Form, Noun
 from kheish.daemon.problems import Problems
 from kheish.domain import approvals, questions
 from kheish.domain.approvals import Approval
 from kheish.domain.questions import Question
 from kheish.domain.state import State
-from kheish.errors import ApprovalResolved, Invalid, KheishError, NotFound, QuestionResolved
-from kheish.store import definitions, files
-from kheish.store.definitions import Parsed
+from kheish.errors import Invalid
 from kheish.store.problems import Problem
+from kheish.store.yaml12 import MAX_BYTES
 
-BY = "file"  # an answer by file proves no person
-
-
-class ApprovalForm(BaseModel):
-    """A pending approval's file: the request, and the two lines that a person fills in."""
-
-    model_config = ConfigDict(extra="forbid")
-    approval_id: str
-    session_id: str
-    run_id: str
-    tool: str
-    arguments: dict[str, Any]
-    why: str
-    requested_at: str
-    decision: str | None = None
-    reason: str | None = None
-
-
-class QuestionForm(BaseModel):
-    """A pending question's file: the request, and the answers."""
-
-    model_config = ConfigDict(extra="forbid")
-    question_id: str
-    session_id: str
-    run_id: str
-    status: str
-    questions: list[dict[str, Any]]
-    asked_at: str
-    expires_at: str | None = None
-    answers: dict[str, Any] | None = None
-    decline: str | None = None
+_FOLDERS: dict[str, tuple[Noun, type[Any]]] = {"approvals": ("approval", Approval), "questions": ("question", Question)}
+#: as which person, and by which way, an answer in a file counts: a file does not say who saved it
+_BY = "file"
+_PAGE = 200
 
 
 class Answers:
-    """Takes answers up. `rewrite(noun, id)` has a file written again that somebody removed while it is pending."""
+    """`rewrite(noun, id)` has the file of a pending thing written again."""
 
     def __init__(self, state: State, problems: Problems, *, rewrite: Callable[[str, str], None]) -> None:
         self._state = state
         self._problems = problems
         self._rewrite = rewrite
+        self._lock = asyncio.Lock()
 
     async def start(self) -> None:
-        """What was answered while no daemon ran."""
-        paths = await asyncio.to_thread(lambda: frozenset(_present(self._state.root)))
-        await self.take(paths)
+        """Take up what was written, or removed, while no daemon ran."""
+        there = await asyncio.to_thread(_there, self._state.root)
+        asked = {f"pending/{folder}/{id}.yaml" for folder in _FOLDERS for id in await self._pending(folder)}
+        await self.take(frozenset(there) | frozenset(asked))
 
     async def take(self, paths: frozenset[str]) -> None:
-        """Files under `pending/` have settled. Raises StoreFailed."""
-        for path in sorted(paths):
-            kind, _, name = path.removeprefix("pending/").partition("/")
-            if kind in ("approvals", "questions") and name.endswith(".yaml"):
-                await self._one(kind, name.removesuffix(".yaml"), path)
+        """Take up files that were made, changed or removed. Raises StoreFailed, Damaged."""
+        async with self._lock:
+            for path in sorted(paths):
+                folder, _, name = path.removeprefix("pending/").partition("/")
+                if path.startswith("pending/") and folder in _FOLDERS and name.endswith(".yaml") and "/" not in name:
+                    noun, cls = _FOLDERS[folder]
+                    self._problems.replace(path, await self._one(noun, cls, name.removesuffix(".yaml"), path))
 
-    async def _one(self, kind: str, id: str, path: str) -> None:
+    async def _pending(self, folder: str) -> list[str]:
+        noun, _ = _FOLDERS[folder]
+        found: list[str] = []
+        cursor: str | None = None
+        while True:
+            page = await asyncio.to_thread(
+                self._state.index.things, noun, limit=_PAGE, cursor=cursor, statuses=("pending",)
+            )
+            found += [document[f"{noun}_id"] for document in page.items]
+            cursor = page.next_cursor
+            if cursor is None:
+                return found
+
+    async def _one(self, noun: Noun, cls: type[Any], id: str, path: str) -> list[Problem]:
+        """Take up one file; what is wrong with it."""
         try:
-            raw = await asyncio.to_thread(files.contained(self._state.root, path).read_bytes)
-        except FileNotFoundError:
-            self._problems.replace(path, [])
-            await self._missing(kind, id)
-            return
-        except Invalid as error:
-            self._refuse(path, "bad_value", error.detail)
-            return
+            raw = await asyncio.to_thread(_read, self._state.root / path)
+        except OSError as error:
+            return [Problem(path, None, None, "error", "unreadable", f"the file cannot be read: {error.strerror}")]
+        document = self._state.recalled(cls, id) or await self._state.recall(cls, id)
+        if document is None:
+            message = f"there is no {noun} {id!r}; remove the file"
+            return [] if raw is None else [Problem(path, None, None, "error", f"unknown_{noun}", message)]
+        if raw is None:
+            document = await self._newest(cls, id, document)
+            if document["status"] == "pending":
+                self._rewrite(noun, id)
+            return []
+        form = forms.read(noun, raw, path, {**document, "status": "pending"})
+        if form.filled is None:
+            return form.problems if document["status"] == "pending" else []
+        document = await self._newest(cls, id, document)
+        if document["status"] != "pending":
+            return [_late(form, noun, document)]
+        return self._resolve(id, form)
+
+    async def _newest(self, cls: type[Any], id: str, known: dict[str, Any]) -> dict[str, Any]:
+        """The newest document. What is pending is in memory then; only what is acted on is brought there."""
+        if known["status"] != "pending":
+            return known
+        return await self._state.load_for(cls, id) or self._state.recalled(cls, id) or known
+
+    def _resolve(self, id: str, form: Form) -> list[Problem]:
+        """Call the domain with what was filled in; it may know better."""
         try:
-            problems = await (self._approval(id, raw, path) if kind == "approvals" else self._question(id, raw, path))
-        except (ApprovalResolved, QuestionResolved, NotFound) as error:
-            problems = [_problem(path, error.code, error.detail)]
+            match form.filled:
+                case Decided(decision, reason):
+                    approvals.resolve(self._state, id, decision, by=_BY, via="file", reason=reason)
+                case Answered(answers):
+                    questions.answer(self._state, id, answers, by=_BY, via="file")
+                case Declined(reason):
+                    questions.decline(self._state, id, by=_BY, via="file", reason=reason)
         except Invalid as error:
-            problems = [_problem(path, "bad_value", fault.message) for fault in error.errors] or [
-                _problem(path, "bad_value", error.detail)
+            faults = [(tuple(fault.path.strip("/").split("/")), fault.message) for fault in error.errors]
+            return [form.at(keys, f"{keys[-1]}: {message}") for keys, message in faults] or [
+                Problem(form.path, None, None, "error", error.code, error.detail)
             ]
-        self._problems.replace(path, problems)
-
-    async def _missing(self, kind: str, id: str) -> None:
-        """A deleted file whose request is still pending is written again."""
-        noun, cls = ("approval", Approval) if kind == "approvals" else ("question", Question)
-        doc = await self._state.recall(cls, id)
-        if doc is not None and doc["status"] == "pending":
-            try:
-                await self._state.load_for(cls, id)
-            except KheishError:
-                return
-            self._rewrite(noun, id)
-
-    def _refuse(self, path: str, code: str, message: str) -> None:
-        self._problems.replace(path, [_problem(path, code, message)])
-
-    async def _approval(self, id: str, raw: bytes, path: str) -> list[Problem]:
-        parsed = definitions.parse(ApprovalForm, raw, path)
-        form = parsed.value
-        if form is None:
-            return parsed.problems
-        late = await self._state.load_for(Approval, id)
-        if form.decision is None and late is None:
-            return _foreign(parsed, approvals.view(self._state.get(Approval, id)), ("decision", "reason"))
-        if late is not None:
-            raise approvals.late(late)
-        approval = self._state.get(Approval, id)
-        changed = _foreign(parsed, self._state.document(_noun(Approval), approval), ("decision", "reason"))
-        if form.decision not in ("allow", "deny"):
-            return [*changed, parsed.at(("decision",), f"write allow or deny, not {form.decision!r}")]
-        if changed:
-            return changed
-        decision: Any = form.decision
-        approvals.resolve(self._state, id, decision, by=BY, via="file", reason=form.reason)
-        await self._state.durable()
-        return []
-
-    async def _question(self, id: str, raw: bytes, path: str) -> list[Problem]:
-        parsed = definitions.parse(QuestionForm, raw, path)
-        form = parsed.value
-        if form is None:
-            return parsed.problems
-        late = await self._state.load_for(Question, id)
-        if late is not None:
-            raise questions.late(late)
-        given = {key: value for key, value in (form.answers or {}).items() if value is not None}
-        question = self._state.get(Question, id)
-        changed = _foreign(parsed, self._state.document(_noun(Question), question), ("answers", "decline"))
-        if changed or (not given and not form.decline):
-            return changed
-        if form.decline:
-            questions.decline(self._state, id, by=BY, via="file", reason=form.decline)
-        else:
-            answers = {key: _answer(value) for key, value in given.items()}
-            try:
-                questions.answer(self._state, id, answers, by=BY, via="file")
-            except Invalid as error:
-                return [parsed.at(tuple(fault.path.split("/")[1:]), fault.message) for fault in error.errors]
-        await self._state.durable()
         return []
 
 
-def _present(root: Path) -> list[str]:
-    return [f"pending/{kind}/{path.name}" for kind in ("approvals", "questions")
-            for path in (root / "pending" / kind).glob("*.yaml")]  # fmt: skip
+def _late(form: Form, noun: Noun, document: dict[str, Any]) -> Problem:
+    """Somebody else was first. The daemon removes the file with its next commit; whoever filled it in must be told."""
+    keys = ("decision",) if noun == "approval" else ("answers",)
+    error = approvals.late(document) if noun == "approval" else questions.late(document)
+    return form.at(keys, error.detail, code=error.code, key=True)
 
 
-def _noun(cls: type) -> Any:
-    from kheish.domain.tables import BY_CLASS
-
-    return BY_CLASS[cls]
-
-
-def _answer(value: Any) -> dict[str, Any]:
-    """An option id, a list of them, or `{text: …}` (with `selected` where both)."""
-    match value:
-        case dict():
-            return {"selected": value.get("selected") or [], "text": value.get("text")}
-        case list():
-            return {"selected": [str(item) for item in value], "text": None}
-        case _:
-            return {"selected": [str(value)], "text": None}
+def _read(path: Path) -> bytes | None:
+    """The file's bytes; None where it is gone, or no plain file. Raises OSError."""
+    try:
+        if path.is_symlink() or not path.is_file():
+            return None
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return None
 
 
-def _foreign(parsed: Parsed[Any], asked: Mapping[str, Any], own: tuple[str, ...]) -> list[Problem]:
-    """Keys that are the daemon's, and were changed."""
-    data = parsed.data or {}
+def _there(root: Path) -> list[str]:
     return [
-        parsed.at((key,), f"{key} is the daemon's to write; put it back as it was, and only fill in the end")
-        for key, value in data.items()
-        if key not in own and key in asked and value != asked[key]
+        f"pending/{folder}/{path.name}" for folder in _FOLDERS for path in (root / "pending" / folder).glob("*.yaml")
     ]
-
-
-def _problem(path: str, code: str, message: str) -> Problem:
-    return Problem(path, None, None, "error", code, message)

@@ -77,8 +77,8 @@ def _introduce() -> bool:
     say("program, ask you something, wait for your word, and survive a kill -9 of its")
     say("daemon; then, that all of it is plain files in a git repository.")
     say()
-    say("The model is scripted: its answers stand in a file, so that no key and no network")
-    say("is needed. Daemon, tools, files, tests, git and the crash are real.")
+    say("The model is scripted: its answers stand in a file, so that no key and no")
+    say("network is needed. Daemon, tools, files, tests, git and the crash are real.")
     found = sandbox.probe()
     if found.available:
         say("The agent's commands are confined by bubblewrap.")
@@ -167,8 +167,8 @@ def _crash(stage: Stage, run_id: str) -> None:
     check(ended["status"] == "completed", f"the run is {ended['status']} and not completed")
     begun = _progress(stage).count("begin")
     check(begun == 1, f"the tests were started {begun} times, not once")
-    say("The tests were started once, not again; `runs follow` above was connected all the")
-    say("time, and missed nothing.")
+    say("The tests were started once, not again; the `runs follow` above came through the")
+    say("crash by itself, and missed nothing.")
 
 
 def _history(stage: Stage, run_id: str) -> None:
@@ -182,6 +182,7 @@ def _history(stage: Stage, run_id: str) -> None:
     typed("git", "-C", "state", "log", "--format=%h %an: %s")
     say(git(stage.root, "log", "--format=%h %an: %s").rstrip())
     git(stage.root, "fsck", "--no-progress")
+    check("question.asked" in git(stage.root, "log", "-p", "sessions/"), "`git log -p` does not show the journal")
     heading("The journal, as a conversation")
     entries = [json.loads(line) for path in _segments(stage) for line in path.read_text().splitlines()]
     check(

@@ -9,17 +9,20 @@ from typing import Any
 import click
 
 Entry = Mapping[str, Any]
-_ROOM = 52
+_ROOM = 54
 _COLOURS = {"you": "green", "agent": "cyan", "tool": "white", "daemon": "yellow"}
 
 
 def lines(entries: Iterable[Entry], run_id: str) -> Iterator[str]:
     """The lines of one run; entries that say nothing to a person are left out."""
+    labels: dict[str, str] = {}
     for entry in entries:
         if entry["run"] != run_id:
             continue
+        if entry["kind"] == "question.asked":
+            labels |= {option["id"]: option["label"] for one in entry["data"]["questions"] for option in one["options"]}
         for who, text in _SAID.get(entry["kind"], _nothing)(entry["data"]):
-            yield from _paragraph(entry, who, text)
+            yield from _paragraph(entry, who, labels.get(text, text))
 
 
 def _paragraph(entry: Entry, who: str, text: str) -> Iterator[str]:
@@ -30,7 +33,12 @@ def _paragraph(entry: Entry, who: str, text: str) -> Iterator[str]:
 
 
 def _wrapped(text: str) -> Sequence[str]:
-    return [part for line in text.splitlines() for part in textwrap.wrap(line, _ROOM) or [""]]
+    """Prose is wrapped; the lines of a diff stay whole."""
+    return [
+        part
+        for line in text.splitlines()
+        for part in ([line] if line[:1] in ("+", "-") else textwrap.wrap(line, _ROOM) or [""])
+    ]
 
 
 def _nothing(_: Entry) -> Iterator[tuple[str, str]]:
@@ -55,7 +63,8 @@ def _started(data: Entry) -> Iterator[tuple[str, str]]:
 def _finished(data: Entry) -> Iterator[tuple[str, str]]:
     told = data["content"].strip().splitlines()
     if data["tool"] == "bash":
-        yield "tool", told[-1]
+        status = told.pop() if told[-1].startswith("[exit") and len(told) > 1 else ""
+        yield "tool", f"{told[-1]} {status}".rstrip()
     elif data["tool"] == "edit_file":
         diff = [line for line in data["detail"]["diff"].splitlines() if line[:1] in ("+", "-")]
         yield "tool", "\n".join(line for line in diff if not line.startswith(("+++", "---")))
@@ -67,8 +76,8 @@ def _asked(data: Entry) -> Iterator[tuple[str, str]]:
 
 
 def _answered(data: Entry) -> Iterator[tuple[str, str]]:
-    chosen = [option for answer in (data["answers"] or {}).values() for option in answer["selected"]]
-    yield "you", f"answer {', '.join(chosen)} (by {data['via']})"
+    for answer in (data["answers"] or {}).values():
+        yield from (("you", option) for option in answer["selected"])
 
 
 def _requested(data: Entry) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-TASK = "The tests fail. Find out why, and make them pass."
+TASK = "Make the tests pass."
 SESSION = "fix-it"
 #: the groups that the slow test works through, and the file where it says how far it is
 GROUPS = 12
@@ -165,8 +165,9 @@ script:
           arguments: {command: python3 -m unittest, description: Run all tests}
     - expect: "(?m)^OK$"
       text: |-
-        All tests pass. split() rounded every share down and lost the odd cents;
-        now the first ones pay them. I calculated the 3 stored bills again.
+        All tests pass. split() rounded each share down and
+        lost the odd cents; now the first ones pay them. I
+        calculated the 3 stored bills again.
       chunks: 12
       delay: 30ms
 """

@@ -22,7 +22,6 @@ from kheish.store import definitions as reading
 from kheish.store import lock, template
 from kheish.store.problems import Problem
 
-
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is for elsewhere
 
 

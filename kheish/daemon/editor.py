@@ -1,27 +1,31 @@
-"""What the API writes: checked like a person's edit, written to its file, and in force before the answer."""
+"""Edits Definitions for callers of the API: checked like a person's edit, written to the file, and at once in force."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from kheish import ids
-from kheish.daemon import reading
-from kheish.daemon.reading import Place
+from kheish.daemon import checking, sources
+from kheish.daemon.sources import Source
 from kheish.daemon.taking import Taking
-from kheish.domain.definitions import KINDS
+from kheish.domain.definitions import KINDS, Kind
 from kheish.domain.state import State
-from kheish.errors import DefinitionReferenced, NotFound, PreconditionFailed
-from kheish.store import definitions, files, problems
+from kheish.errors import DefinitionReferenced, InsufficientStorage, NotFound, PreconditionFailed, Unavailable
+from kheish.store import definitions as reading
+from kheish.store import problems as words
+from kheish.store.definitions import Parsed
+from kheish.store.files import atomic_write, blob_id, fsync_folder, inside
 from kheish.store.watcher import Watcher
 
-JSON = "application/json"
+_JSON = "application/json"
 
 
 class Editor:
-    """Writes Definitions for callers, one at a time."""
+    """Writes the files of Definitions, one at a time; `media` is `application/json` or `application/yaml`."""
 
     def __init__(self, state: State, taking: Taking, watcher: Watcher) -> None:
         self._state = state
@@ -29,80 +33,117 @@ class Editor:
         self._watcher = watcher
 
     async def put(self, kind: str, id: str, raw: bytes, media: str, *, if_match: str | None, by: str) -> bool:
-        """Make or replace a definition; True where it is new. Raises InvalidDefinition, PreconditionFailed, Invalid."""
-        place = _place(kind, id)
-        async with self._taking.turn:
-            there = await self._current(place)
-            _match(there, if_match)
-            if media == JSON:
-                raw = self._as_text(place, raw)
-            found = await self._taking.put(place, raw, by)
-            if found.definition is None:
-                raise definitions.refusal(place.path, [one for one in found.problems if one.severity == "error"])
-            self._watcher.expect(place.path, sha256(raw).hexdigest())
-            await asyncio.to_thread(self._write, place.path, raw)
-            self._taking.accept(found, by)
-        return there is None
+        """Make or replace a definition, and take it in force; True where it is new. YAML is kept byte for byte.
+
+        Raises Invalid (the id), InvalidDefinition, PreconditionFailed (with `etag` of the current one where there is
+        one), InsufficientStorage, Unavailable, StoreFailed.
+        """
+        path = KINDS[kind].path(ids.check_slug(id))
+        async with self._taking.lock:
+            there = await self._current(path)
+            self._match(path, there, if_match)
+            parsed, content = await asyncio.to_thread(_read, KINDS[kind], path, raw, media)
+            found = {**self._taking.sources, path: Source(path, content)}
+            outcome = await self._taking.check(found, {path: parsed})
+            if errors := outcome.errors(path):
+                raise reading.refusal(path, errors)
+            if media == _JSON:  # once more, from the file's own form: later problems name its lines
+                outcome = await self._taking.check(found, {path: checking.parse(KINDS[kind], content, path)})
+                if errors := outcome.errors(path):
+                    raise reading.refusal(path, errors)
+            is_new = path not in self._state.definitions.by_path()
+            if there is None or there.raw != content:
+                self._watcher.expect(path, reading.digest(content))
+                await asyncio.to_thread(_write, self._state.root, path, content)
+            self._taking.adopt(outcome, found, path, by=by)
+        await self._state.durable()
+        return is_new
 
     async def delete(self, kind: str, id: str, *, if_match: str | None, by: str) -> None:
-        """Remove one. Raises NotFound, PreconditionFailed, DefinitionReferenced."""
-        place = _place(kind, id)
-        async with self._taking.turn:
-            there = await self._current(place)
-            if there is None:
+        """Remove one. Raises NotFound, PreconditionFailed, DefinitionReferenced (with `referenced_by`), Unavailable."""
+        path = KINDS[kind].path(ids.check_slug(id))
+        async with self._taking.lock:
+            there = await self._current(path)
+            if there is None and path not in self._state.definitions.by_path():
                 raise NotFound(f"There is no {KINDS[kind].singular} {id!r}.")
-            _match(there, if_match)
-            if users := self._taking.referred_by(kind, id):
+            self._match(path, there, if_match)
+            found = {other: one for other, one in self._taking.sources.items() if other != path}
+            outcome = await self._taking.check(found)
+            if path in outcome.world:
+                users = self._state.definitions.bindings(path)
                 raise DefinitionReferenced(
-                    f"The {KINDS[kind].singular} {id!r} is referred to by {', '.join(users)}; change these first.",
-                    referred_by=users,
+                    f"{path} is not removed: {', '.join(users)} refers to it. Change that first.", referenced_by=users
                 )
-            self._watcher.expect(place.path, None)
-            await asyncio.to_thread(files.remove, self._state.root, place.path)
-            self._taking.remove(place, by)
+            self._watcher.expect(path, None)
+            await asyncio.to_thread(_remove, self._state.root, path)
+            self._taking.adopt(outcome, found, path, by=by)
+        await self._state.durable()
 
     async def validate(self, kind: str, id: str | None, raw: bytes, media: str) -> Sequence[Mapping[str, Any]]:
-        """What is wrong with it; nothing is changed."""
-        place = _place(kind, id or "draft")
-        if media == JSON:
-            parsed = reading.parse(self._state.root, place, raw, is_json=True)
-            if parsed.definition is None:
-                return [_shown(one) for one in parsed.problems]
-            raw = self._as_text(place, raw)
-        found = await self._taking.put(place, raw, "validate")
-        return [_shown(one) for one in found.problems]
+        """What would be wrong with it, and with others if it were put, as `GET /v1/problems` shows problems."""
+        path = KINDS[kind].path(ids.check_slug(id) if id is not None else "new")
+        async with self._taking.lock:
+            parsed, content = await asyncio.to_thread(_read, KINDS[kind], path, raw, media, strict=False)
+            found = {**self._taking.sources, path: Source(path, content)}
+            outcome = await self._taking.check(found, {path: parsed})
+        now = ids.now()
+        return [{**words.view(problem), "since": now} for problem in outcome.problems[path]]
 
-    def _as_text(self, place: Place, raw: bytes) -> bytes:
-        """JSON as the file that a person would write. Raises InvalidDefinition."""
-        parsed = reading.parse(self._state.root, place, raw, is_json=True).parsed
-        value = parsed.require()
-        data = value.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        return definitions.dump_markdown(data) if place.kind.text else definitions.dump_yaml(data)
+    async def _current(self, path: str) -> Source | None:
+        """The file as it is now: a person may have saved it a moment ago."""
+        return (await asyncio.to_thread(sources.read, self._state.root, (path,))).get(path)
 
-    async def _current(self, place: Place) -> bytes | None:
-        path = files.inside(self._state.root, place.path)
-        try:
-            return await asyncio.to_thread(path.read_bytes)
-        except FileNotFoundError:
-            return None
-
-    def _write(self, path: str, raw: bytes) -> None:
-        files.atomic_write(files.inside(self._state.root, path), raw, fsync=True)
+    def _match(self, path: str, there: Source | None, if_match: str | None) -> None:
+        """The caller must know the file as it lies there: a person's edit that has errors is not lost by accident."""
+        if if_match is None or (if_match == "*" and there is not None):
+            return
+        if there is None:
+            raise PreconditionFailed(f"{path} does not exist (any more).")
+        etag = blob_id(there.raw)
+        if if_match != etag:
+            raise PreconditionFailed(
+                f"{path} was changed meanwhile: read it again, or send If-Match {etag}.", etag=etag
+            )
 
 
-def _place(kind: str, id: str) -> Place:
-    known = KINDS[kind]
-    return Place(known, ids.check_slug(id), known.path(id))
+def _read(kind: Kind, path: str, raw: bytes, media: str, *, strict: bool = True) -> tuple[Parsed[Any], bytes]:
+    """What was sent, and the bytes that the file will have. Raises InvalidDefinition, if `strict`."""
+    if media != _JSON:
+        return checking.parse(kind, raw, path), raw
+    parsed = reading.parse_json(kind.model, raw, path)
+    if strict:
+        parsed.require()
+    if parsed.value is None or parsed.data is None:
+        return parsed, raw
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in kind.model.model_fields.items()
+                if not field.is_required()}  # fmt: skip
+    said = {
+        key: value
+        for key, value in parsed.data.items()
+        if key not in defaults or getattr(parsed.value, key, value) != defaults[key]
+    }
+    return parsed, (reading.dump_markdown if kind.text else reading.dump_yaml)(said)
 
 
-def _match(there: bytes | None, if_match: str | None) -> None:
-    current = files.blob_id(there) if there is not None else None
-    if if_match is not None and if_match != current and not (if_match == "*" and current):
-        raise PreconditionFailed(
-            "The definition changed meanwhile; read it again, and send its ETag." if current else "There is none yet.",
-            etag=current,
-        )
+def _write(root: Path, path: str, content: bytes) -> None:
+    """Replace the file. Raises Invalid, InsufficientStorage, Unavailable."""
+    try:
+        atomic_write(inside(root, path), content, fsync=True)
+    except OSError as error:
+        raise _refused(path, error) from error
 
 
-def _shown(problem: problems.Problem) -> dict[str, Any]:
-    return {**problems.view(problem), "since": ids.now()}
+def _remove(root: Path, path: str) -> None:
+    file = inside(root, path)
+    try:
+        file.unlink(missing_ok=True)
+        if file.parent.is_dir():
+            fsync_folder(file.parent)
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def _refused(path: str, error: OSError) -> InsufficientStorage | Unavailable:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return InsufficientStorage(f"{path} cannot be written: the disk is full.")
+    return Unavailable(f"{path} cannot be written: {error.strerror}.")

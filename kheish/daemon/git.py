@@ -34,3 +34,11 @@ class Git:
         except NotFound:
             return None
         return found["text"].encode() if "text" in found else unpack(found["content"])
+
+    async def listed(self, folder: str) -> Sequence[str]:
+        """The names of the files in a folder of the daemon's last commit; none where it has no such folder."""
+        try:
+            found = await self._child.request("show_tree", rev="refs/kheish/last", path=folder)
+        except NotFound:
+            return ()
+        return [entry["name"] for entry in found if entry["kind"] == "blob"]

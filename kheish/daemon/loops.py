@@ -125,6 +125,7 @@ async def keep_time(daemon: Daemon) -> None:
             if free < LOW_SPACE
             else None
         )
+        state.evict()
         if not daemon.store.scribe.alive:
             await revive(daemon)
         await asyncio.to_thread(boot.note, state.root, state.durable_n)

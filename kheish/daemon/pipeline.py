@@ -197,7 +197,7 @@ class Pipeline:
         return Cut(
             n_from=dirty.first or n_to,
             n_to=n_to,
-            message=message(dirty.headlines, sessions=len(dirty.sessions), runs=len(dirty.runs)) if dirty.first else "",
+            message=_message(dirty) if dirty.first else "",
             trailers=_trailers(dirty),
             journals=answer["journals"],
             records=records,
@@ -252,6 +252,13 @@ def _pending(change: Change) -> tuple[str, Literal["approval", "question"], dict
         return path, kind, None
     document = _document(change)
     return path, kind, {key: document[key] for key in PENDING[kind]}
+
+
+def _message(dirty: Dirty) -> str:
+    """What the commit is about: where all of it is one run's or one session's, the newest that happened."""
+    is_one = len(dirty.sessions) <= 1 and len(dirty.runs) <= 1
+    headlines = dirty.headlines[-1:] if is_one else dirty.headlines
+    return message(headlines, sessions=len(dirty.sessions), runs=len(dirty.runs))
 
 
 def _trailers(dirty: Dirty) -> dict[str, list[str]]:

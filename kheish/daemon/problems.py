@@ -1,87 +1,131 @@
-"""What is wrong now, for people: the list behind `GET /v1/problems`, and PROBLEMS.md."""
+"""What is wrong now: kept for the API, and written to PROBLEMS.md for people."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kheish import ids
-from kheish.store import files, problems
+from kheish.store import problems as words
+from kheish.store.files import atomic_write
 from kheish.store.problems import Problem, Severity
 
-NAME = "PROBLEMS.md"
+log = logging.getLogger(__name__)
+
+FILE = "PROBLEMS.md"
+_HEAD = """# Problems
+
+What is wrong now. Where a file has errors, its last valid version stays in force. This file is the daemon's: it is
+written anew at each change, and removed when nothing is wrong.
+"""
+
+_Key = tuple[str, str]
 
 
 class Problems:
-    """Problems by where they come from: a file that was read, or a code of the daemon's own. Lives on the event loop;
-    PROBLEMS.md is written behind, in a thread."""
+    """Two kinds: what a file's content is (`replace`, by path), and what somebody reports (`add`, `clear`, by code).
+
+    To be used on the event loop; the file is written in a thread, many changes at once.
+    """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
-        self._found: dict[tuple[str, str], list[Problem]] = {}
-        self._since: dict[str, str] = {}
-        self._writing: asyncio.Task[None] | None = None
+        self._path = root / FILE
+        self._files: dict[str, tuple[Problem, ...]] = {}
+        self._reported: dict[_Key, Problem] = {}
+        self._since: dict[_Key, str] = {}
         self._dirty = False
+        self._writing: asyncio.Task[None] | None = None
 
-    def replace(self, path: str, found: Sequence[Problem]) -> None:
-        """What is wrong with a file, as of its last reading."""
-        self._put(("file", path), list(found))
-
-    def add(self, code: str, path: str, message: str, *, severity: Severity = "error") -> None:
-        """Something that the daemon found; it stays until `clear`."""
-        self._put((code, path), [Problem(path, None, None, severity, code, message)])
-
-    def clear(self, code: str, path: str | None = None) -> None:
-        """It is over: all of a code's, or one path's."""
-        for key in [key for key in self._found if key[0] == code and path in (None, key[1])]:
-            self._put(key, [])
-
-    def list(self) -> list[dict[str, Any]]:
-        """All problems as `shapes.md` has them, by path and line."""
-        found = [problem for group in self._found.values() for problem in group]
-        found.sort(key=lambda problem: (problem.path, problem.line or 0, problem.column or 0, problem.code))
-        return [{**problems.view(problem), "since": self._since[problem.problem_id]} for problem in found]
-
-    def _put(self, key: tuple[str, str], found: Sequence[Problem]) -> None:
-        before = self._found.get(key, [])
-        if list(found) == before:
+    def replace(self, path: str, problems: Iterable[Problem]) -> None:
+        """All that is wrong with the content of one file; nothing: it is in order."""
+        found = tuple(dict.fromkeys(problems))
+        if found == self._files.get(path, ()):
             return
         if found:
-            self._found[key] = list(found)
+            self._files[path] = found
         else:
-            self._found.pop(key, None)
-        now = ids.now()
-        open_ids = {problem.problem_id for group in self._found.values() for problem in group}
-        self._since = {id: self._since.get(id, now) for id in open_ids}
+            del self._files[path]
+        self._changed()
+
+    def add(
+        self, code: str, path: str, message: str, *, severity: Severity = "error", suggestion: str | None = None
+    ) -> None:
+        """Report what is no mistake in a file's content (`path` may be empty); once more: only its words change."""
+        problem = Problem(path, None, None, severity, code, message, suggestion)
+        if self._reported.get((code, path)) != problem:
+            self._reported[code, path] = problem
+            self._changed()
+
+    def clear(self, code: str, path: str | None = None) -> None:
+        """What was reported is over (without a path: all with this code)."""
+        over = [key for key in self._reported if key[0] == code and path in (None, key[1])]
+        for key in over:
+            del self._reported[key]
+        if over:
+            self._changed()
+
+    def list(self) -> Sequence[Mapping[str, Any]]:
+        """All of them as `GET /v1/problems` shows them, by file and line; `since` stays while a problem persists."""
+        return [{**words.view(problem), "since": self._since[key]} for key, problem in self._sorted()]
+
+    async def write(self) -> None:
+        """Bring PROBLEMS.md up to date, and wait for it."""
         self._dirty = True
+        self._begin()
+        if self._writing is not None:
+            await self._writing
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _all(self) -> Iterator[tuple[_Key, Problem]]:
+        for problems in self._files.values():
+            for problem in problems:
+                yield ("", problem.problem_id), problem
+        yield from self._reported.items()
+
+    def _sorted(self) -> Sequence[tuple[_Key, Problem]]:
+        return sorted(self._all(), key=lambda item: (item[1].path, item[1].line or 0, item[1].column or 0, item[0]))
+
+    def _changed(self) -> None:
+        now = ids.now()
+        self._since = {key: self._since.get(key, now) for key, _ in self._all()}
+        self._dirty = True
+        self._begin()
+
+    def _begin(self) -> None:
         if self._writing is None or self._writing.done():
             self._writing = asyncio.get_running_loop().create_task(self._write())
 
     async def _write(self) -> None:
         while self._dirty:
             self._dirty = False
-            text = render(self.list())
-            await asyncio.to_thread(_replace, self._root / NAME, text)
+            text = _render([(problem, self._since[key]) for key, problem in self._sorted()])
+            try:
+                await asyncio.to_thread(self._store, text)
+            except OSError as error:  # it is for people only; the API still says all of it
+                log.warning("%s cannot be written: %s", FILE, error)
+
+    def _store(self, text: str) -> None:
+        if text:
+            atomic_write(self._path, text.encode(), fsync=False)
+        else:
+            self._path.unlink(missing_ok=True)
 
 
-def _replace(path: Path, text: str) -> None:
-    if text:
-        files.atomic_write(path, text.encode(), fsync=False)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def render(found: Sequence[dict[str, Any]]) -> str:
-    """PROBLEMS.md; nothing where nothing is wrong."""
-    if not found:
+def _render(problems: Sequence[tuple[Problem, str]]) -> str:
+    """The text of PROBLEMS.md; empty where nothing is wrong."""
+    if not problems:
         return ""
-    lines = ["# Problems", "", "Written by the daemon; mend the files, and this list grows shorter by itself.", ""]
-    for one in found:
-        place = f"{one['path']}:{one['line']}:{one['column']}" if one["line"] else one["path"] or "the daemon"
-        hint = f" Did you mean `{one['suggestion']}`?" if one["suggestion"] else ""
-        message = one["message"] if one["message"].endswith((".", "?")) else f"{one['message']}."
-        hint = "" if one["suggestion"] and one["suggestion"] in one["message"] else hint
-        lines.append(f"- **{place}** ({one['severity']}, {one['code']}, since {one['since']}): {message}{hint}")
-    return "\n".join([*lines, ""])
+    lines = [_HEAD]
+    path: str | None = None
+    for problem, since in problems:
+        if problem.path != path:
+            path = problem.path
+            lines.append(f"## {path or 'The daemon'}\n")
+        place = ":".join(str(part) for part in (problem.path, problem.line, problem.column) if part)
+        where = f"`{place}` " if place else ""
+        lines.append(f"- {where}{problem.severity}: {problem.message} ({problem.code}, since {since})")
+    return "\n".join(lines).replace("\n## ", "\n\n## ").replace("\n\n\n", "\n\n") + "\n"

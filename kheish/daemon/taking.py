@@ -1,34 +1,39 @@
-"""Taking up: what people wrote takes effect when it is valid; until then the last valid version stays in force."""
+"""Takes what people wrote in force: what changed together is checked as one set; what is wrong changes nothing."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal
+import os
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
 
 from kheish.config import Config, apply_environment
-from kheish.daemon import reading
+from kheish.daemon import checking, sources
+from kheish.daemon.checking import Outcome
 from kheish.daemon.problems import Problems
-from kheish.daemon.reading import Found, Place
-from kheish.domain.definitions import KINDS, Definition
-from kheish.domain.events import DefinitionChanged
+from kheish.daemon.sources import Source, is_source, kind_of
+from kheish.domain.definitions import KINDS, TOP, Definition
+from kheish.domain.events import DefinitionChanged, Draft
 from kheish.domain.permissions import PermissionsFile
 from kheish.domain.state import State
-from kheish.errors import Invalid
 from kheish.store.problems import Problem
 
-log = logging.getLogger(__name__)
+#: settings of kheish.yaml that are read once, when the daemon starts
+AT_START: tuple[tuple[str, ...], ...] = (("bind",), ("durability",), ("commit", "every"))
 
-#: settings that a running daemon cannot change
-AT_START = ("bind", "durability", "commit")
-PERSON = "person"
+Edited = Callable[[Sequence[str]], None]
+Committed = Callable[[str], Awaitable[bytes | None]]
+Listed = Callable[[str], Awaitable[Sequence[str]]]
 
 
 class Taking:
-    """Keeps `state.definitions` in step with the files. One set at a time.
+    """Keeps the files as last read, and what is in force (`state.definitions`).
 
-    `edited(paths)` is told what may be committed; `committed(path)` gives a file as the last commit has it.
+    `edited(paths)` gets what to commit, where `edits.commit` is auto; `committed(path)` reads the last commit, and
+    `listed(folder)` says what it holds there (without it, a file that was removed while no daemon ran is not noticed,
+    unless something refers to it). `lock` is held by whoever checks and then changes.
     """
 
     def __init__(
@@ -36,185 +41,206 @@ class Taking:
         state: State,
         problems: Problems,
         *,
-        edited: Callable[[Sequence[str]], None],
-        committed: Callable[[str], Awaitable[bytes | None]],
-        environ: Mapping[str, str],
+        edited: Edited,
+        committed: Committed,
+        listed: Listed | None = None,
+        environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._state = state
         self._problems = problems
         self._edited = edited
         self._committed = committed
+        self._listed = listed
         self._environ = environ
-        self._top: dict[str, Definition] = {}
-        self._started_with: Config | None = None
-        self.turn = asyncio.Lock()
+        self._started = state.definitions.config
+        self._with_problems: set[str] = set()
+        self._scripts: set[str] = set()
+        self.sources: dict[str, Source] = {}
+        self.lock = asyncio.Lock()
 
-    async def start(self) -> None:
-        """Read everything. Of a file that is not valid now, the last commit's version is in force."""
-        paths = await asyncio.to_thread(lambda: list(reading.paths(self._state.root)))
-        async with self.turn:
-            await self._settle(paths, by=None)
-        self._started_with = self._state.definitions.config
+    async def start(self) -> list[str]:
+        """Read everything. Where a file has errors, its version of the last commit is in force; what was edited while
+        no daemon ran is taken as an edit now. Returns what is to be committed."""
+        async with self.lock:
+            self._started = self._state.definitions.config
+            found = await asyncio.to_thread(sources.read_all, self._state.root)
+            last = await self._last(found)
+            base = await asyncio.to_thread(checking.check, last, {})
+            while await self._widen(last, found, base):
+                base = await asyncio.to_thread(checking.check, last, {})
+            outcome = await asyncio.to_thread(checking.check, found, base.world)
+            self._put(base.world)
+            self._scripts = set(base.scripts)
+            told = await asyncio.to_thread(self._told)
+            changed = {path for path in found.keys() | last.keys() if last.get(path) != found.get(path)}
+            paths = self._take(outcome, found, changed, by="person", told=told)
+            await self._problems.write()
+            return paths
 
-    async def take(self, paths: frozenset[str]) -> None:
-        """A person's files have settled. Raises StoreFailed."""
-        wanted = set(paths) | self._routes_of_scripts(paths)
-        async with self.turn:
-            await self._settle(sorted(path for path in wanted if reading.place_of(path)), by=PERSON)
-        scripts = [path for path in paths if self._is_script(path)]
-        if scripts and self._state.definitions.config.edits.commit == "auto":
-            self._edited(scripts)
-
-    async def put(self, place: Place, raw: bytes, by: str) -> Found:
-        """What the API wants to write, checked with what is in force; in force afterwards where it is valid."""
-        found = await asyncio.to_thread(reading.parse, self._state.root, place, raw)
-        reading.cross_check({place.path: found}, self._with([found]))
-        return found
-
-    def accept(self, found: Found, by: str) -> None:
-        """Put in force what `put` found valid, once its file is written."""
-        self._problems.replace(found.place.path, found.problems)
-        assert found.definition is not None
-        self._replace(found.definition, by)
-
-    def remove(self, place: Place, by: str) -> None:
-        """Take a definition out of force. The caller has asked `referred_by` first."""
-        self._problems.replace(place.path, [])
-        self._drop(place, by)
-
-    def referred_by(self, kind: str, id: str) -> list[str]:
-        """The files that refer to a definition."""
-        everything = [
-            *self._top.values(),
-            *(d for ids in self._state.definitions.by_kind.values() for d in ids.values()),
-        ]
-        return sorted(
-            {d.path for d in everything for _, k, i in reading.references(d) if (k, i) == (kind, id) and d.id != id}
-        )
-
-    # --- a set --------------------------------------------------------------------------------------------------------
-
-    async def _settle(self, paths: Sequence[str], *, by: str | None) -> None:
-        places = [place for path in paths if (place := reading.place_of(path))]
-        read = await asyncio.to_thread(lambda: [reading.read(self._state.root, place) for place in places])
-        found = {one.place.path: one for one in read if one is not None}
-        gone = [place for place, one in zip(places, read, strict=True) if one is None]
-        reading.cross_check(found, self._with(list(found.values()), gone))
-        for one in found.values():
-            if one.definition is None and by is None:
-                await self._fall_back(one)
-        for one in found.values():
-            self._problems.replace(one.place.path, [*one.problems, *self._late(one)])
-            if one.definition is not None:
-                self._replace(one.definition, by)
-        valid = [one.place.path for one in found.values() if one.definition is not None]
-        removed = [place.path for place in gone if self._gone(place, by)]
-        if self._state.definitions.config.edits.commit == "auto":
-            self._edited([*valid, *removed])  # at start too: what was edited while no daemon ran
-
-    async def _fall_back(self, found: Found) -> None:
-        """At start there is no version in force yet: the last commit's is, where it is valid."""
-        raw = await self._committed(found.place.path)
-        if raw is not None:
-            old = await asyncio.to_thread(reading.parse, self._state.root, found.place, raw)
-            if old.definition is not None:
-                self._replace(old.definition, None)
-
-    def _with(self, found: Sequence[Found], gone: Sequence[Place] = ()) -> dict[str, dict[str, Definition]]:
-        """What would be in force, by kind and id."""
-        known = {kind: dict(ids) for kind, ids in self._state.definitions.by_kind.items()}
-        for place in gone:
-            if place.kind.name in known:
-                known[place.kind.name].pop(place.id, None)
-        for one in found:
-            if one.definition is not None and one.place.kind.name in known:
-                known[one.place.kind.name][one.place.id] = one.definition
-        return known
-
-    def _gone(self, place: Place, by: str | None) -> bool:
-        """A file was deleted: its definition goes, unless others refer to it."""
-        users = self.referred_by(place.kind.name, place.id) if place.id else []
-        if users:
-            message = f"The file is gone, but {', '.join(users)} refer to it; its last version stays in force."
-            self._problems.replace(
-                place.path, [Problem(place.path, None, None, "error", "dangling_reference", message)]
-            )
-            return False
-        self._problems.replace(place.path, [])
-        self._drop(place, by)
-        return True
-
-    def _late(self, found: Found) -> list[Problem]:
-        """Settings that take effect at the next start only."""
-        new, old = found.definition, self._started_with
-        if new is None or new.kind != "config" or old is None:
+    async def take(self, paths: frozenset[str]) -> list[str]:
+        """Take up files that a person changed, made or removed. Returns what is to be committed. Raises StoreFailed."""
+        wanted = frozenset(path for path in paths if is_source(path))
+        if not wanted:
             return []
-        return [
-            found.parsed.at((name,), f"{name} takes effect at the next start", code="next_start", severity="warning")
-            for name in AT_START
-            if getattr(new.value, name) != getattr(old, name)
-        ]
+        async with self.lock:
+            read = await asyncio.to_thread(sources.read, self._state.root, wanted)
+            found = {**{path: one for path, one in self.sources.items() if path not in wanted}, **read}
+            outcome = await self.check(found)
+            return self._take(outcome, found, wanted, by="person")
 
-    # --- in force -----------------------------------------------------------------------------------------------------
+    async def check(self, found: Mapping[str, Source], given: Mapping[str, Any] | None = None) -> Outcome:
+        """What a set of files would come to, against what is in force."""
+        return await asyncio.to_thread(checking.check, found, self._state.definitions.by_path(), given)
 
-    def _replace(self, new: Definition, by: str | None) -> None:
-        in_force = self._state.definitions
-        old = in_force.by_kind[new.kind].get(new.id) if new.kind in KINDS else self._top.get(new.path)
-        if old is not None and old.digest == new.digest:
-            return
-        if new.kind == "config":
-            self._top[new.path] = new
-            in_force.config = self._overridden(new.value)
-        elif new.kind == "permissions":
-            self._top[new.path] = new
-            in_force.permissions = new.value
-        else:
-            in_force.by_kind[new.kind][new.id] = new
-        if by is not None:
-            self._tell(new, "changed" if old else "added", _fields(old, new), by)
+    def adopt(self, outcome: Outcome, found: Mapping[str, Source], path: str, *, by: str) -> None:
+        """Take in force what was checked, after `path` was written or removed for a caller."""
+        self._take(outcome, found, {path}, by=by)
 
-    def _overridden(self, config: Config) -> Config:
-        try:
-            return apply_environment(config, self._environ)
-        except Invalid as error:
-            log.error("%s", error.detail)
-            return config
+    # --- at start -----------------------------------------------------------------------------------------------------
 
-    def _drop(self, place: Place, by: str | None) -> None:
-        in_force = self._state.definitions
-        if place.kind.name in KINDS:
-            old = in_force.by_kind[place.kind.name].pop(place.id, None)
-        else:
-            old = self._top.pop(place.path, None)
-            if place.kind.name == "config":
-                in_force.config = self._overridden(Config())
+    async def _last(self, found: Mapping[str, Source]) -> dict[str, Source]:
+        """The files of the last commit: those that are there now, and those that it lists."""
+        paths = dict.fromkeys(path for path in found)
+        if self._listed is not None:
+            for folder in ("", *KINDS):
+                names = await self._listed(folder)
+                paths |= dict.fromkeys(f"{folder}/{name}" if folder else name for name in names)
+        return await self._read_committed(path for path in paths if is_source(path))
+
+    async def _read_committed(self, paths: Iterable[str]) -> dict[str, Source]:
+        return {path: Source(path, raw) for path in paths if (raw := await self._committed(path)) is not None}
+
+    async def _widen(self, last: dict[str, Source], found: Mapping[str, Source], base: Outcome) -> bool:
+        """Add to the last commit's files what they refer to and what is gone now. Says whether there was any."""
+        targets = {
+            target
+            for parsed in base.parsed.values()
+            for target in checking.targets(parsed)
+            if target not in last and target not in found
+        }
+        more = await self._read_committed(sorted(targets))
+        last |= more
+        return bool(more)
+
+    def _told(self) -> dict[str, str | None]:
+        """The digest of each definition as the newest event says, so that a start tells nothing twice."""
+        rows = self._state.index.stream("journals/daemon", (DefinitionChanged.kind,))
+        events = (orjson.loads(line)["data"] for _, _, line in rows)
+        return {event["path"]: event["digest"] for event in events}
+
+    # --- taking in force ----------------------------------------------------------------------------------------------
+
+    def _take(
+        self,
+        outcome: Outcome,
+        found: Mapping[str, Source],
+        changed: Iterable[str],
+        *,
+        by: str,
+        told: Mapping[str, str | None] | None = None,
+    ) -> list[str]:
+        """Append what changed, replace it in memory, tell the problems; returns the paths to commit, as handed on."""
+        before = self._state.definitions.by_path()
+        moved = sorted(path for path in before | outcome.world if before.get(path) is not outcome.world.get(path))
+        drafts = [_event(path, before.get(path), outcome.world.get(path), by) for path in moved]
+        drafts = [draft for draft in drafts if not _is_told(draft, told or {})]
+        if drafts:
+            self._state.append(*drafts)
+        self._put(outcome.world)
+        self._state.definitions.observed = dict(outcome.observed)
+        self.sources = dict(found)
+        self._tell(outcome)
+        paths = _to_commit({*changed, *moved}, outcome, found, self._scripts)
+        self._scripts = set(outcome.scripts)
+        if paths and self._state.definitions.config.edits.commit == "auto":
+            self._edited(paths)
+        return paths
+
+    def _put(self, world: Mapping[str, Definition]) -> None:
+        """Replace what is in force, all in one moment."""
+        now = self._state.definitions
+        by_kind: dict[str, dict[str, Definition]] = {name: {} for name in KINDS}
+        top: dict[str, Definition] = {}
+        for path, one in sorted(world.items()):
+            if path in TOP:
+                top[path] = one
             else:
-                in_force.permissions = PermissionsFile()
-        if old is not None and by is not None:
-            self._tell(old, "removed", (), by)
+                by_kind[one.kind][one.id] = one
+        config, permissions = top.get("kheish.yaml"), top.get("permissions.yaml")
+        if config is not now.top.get("kheish.yaml"):
+            now.config = apply_environment(config.value if config else Config(), self._environ)
+        now.permissions = permissions.value if permissions else PermissionsFile()
+        now.by_kind, now.top = by_kind, top
 
-    def _tell(
-        self, one: Definition, change: Literal["added", "changed", "removed"], fields: tuple[str, ...], by: str
-    ) -> None:
-        event = DefinitionChanged(
-            path=one.path, definition=one.kind, id=one.id, change=change, fields=fields, digest=one.digest
-        )
-        self._state.append(event.on(by=by))
+    def _tell(self, outcome: Outcome) -> None:
+        found = {path: [*problems, *self._late(path, outcome)] for path, problems in outcome.problems.items()}
+        wrong = {path for path, problems in found.items() if problems}
+        for path in wrong | self._with_problems:
+            self._problems.replace(path, found.get(path, ()))
+        self._with_problems = wrong
 
-    # --- scripts ------------------------------------------------------------------------------------------------------
-
-    def _routes_of_scripts(self, paths: frozenset[str]) -> set[str]:
-        """Routes whose script is one of the files: they are taken up again."""
-        routes = self._state.definitions.by_kind["routes"].values()
-        broken = {one["path"] for one in self._problems.list() if one["path"].startswith("routes/")}
-        using = {route.path for route in routes for path in paths if reading.uses_script(route, path)}
-        return using | (broken if any(path.startswith("routes/") for path in paths) else set())
-
-    def _is_script(self, path: str) -> bool:
-        return any(reading.uses_script(one, path) for one in self._state.definitions.by_kind["routes"].values())
+    def _late(self, path: str, outcome: Outcome) -> Iterator[Problem]:
+        """Settings that were changed, but are only read at start."""
+        parsed = outcome.parsed.get(path)
+        if path != "kheish.yaml" or parsed is None or parsed.value is None or outcome.errors(path):
+            return
+        config = self._state.definitions.config
+        for keys in AT_START:
+            if _setting(config, keys) != _setting(self._started, keys):
+                message = f"{'.'.join(keys)} takes effect at the next start of the daemon"
+                yield parsed.at(keys, message, code="takes_effect_at_start", severity="warning")
 
 
-def _fields(old: Definition | None, new: Definition) -> tuple[str, ...]:
-    """The top-level fields that changed."""
-    before: Mapping[str, Any] = old.data if old else {}
-    return tuple(sorted(key for key in {*before, *new.data} if before.get(key) != new.data.get(key)))
+def _setting(config: Config, keys: Sequence[str]) -> Any:
+    value: Any = config
+    for key in keys:
+        value = getattr(value, key)
+    return value
+
+
+def _event(path: str, old: Definition | None, new: Definition | None, by: str) -> Draft:
+    one = new or old
+    assert one is not None
+    return DefinitionChanged(
+        path=path,
+        definition=one.kind,
+        id=one.id,
+        change="removed" if new is None else "added" if old is None else "changed",
+        fields=_fields(old, new),
+        digest=new.digest if new else None,
+    ).on(by=by)
+
+
+def _fields(old: Definition | None, new: Definition | None) -> tuple[str, ...]:
+    """The top-level fields that differ; a script in a file of its own counts as the field that names it."""
+    before, after = (one.data if one else {} for one in (old, new))
+    differ = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    if old and new and old.used != new.used:
+        differ.add("script")
+    return tuple(sorted(differ))
+
+
+def _is_told(draft: Draft, told: Mapping[str, str | None]) -> bool:
+    event = draft.event
+    return isinstance(event, DefinitionChanged) and event.path in told and told[event.path] == event.digest
+
+
+def _to_commit(changed: Iterable[str], outcome: Outcome, found: Mapping[str, Source], scripts: set[str]) -> list[str]:
+    """Of the paths, those whose file (or whose absence) is in force now, with the scripts that they name.
+
+    `scripts`: the script files that were there before; of what else was removed, nothing is known.
+    """
+    named = {checking.script_of(one) for one in outcome.world.values()}
+    paths = set[str]()
+    for path in changed:
+        there, in_force = found.get(path), outcome.world.get(path)
+        if there is None:
+            is_valid = in_force is None and path not in named and (kind_of(path) is not None or path in scripts)
+        elif in_force is None:
+            is_valid = path in outcome.scripts
+        else:
+            is_valid = in_force.raw == there.raw and not outcome.errors(path)
+        if is_valid:
+            script = checking.script_of(in_force) if in_force else None
+            paths |= {path, script} if script else {path}
+    return sorted(paths)

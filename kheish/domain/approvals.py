@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
@@ -125,55 +125,74 @@ def digest_of(*, tool: str, arguments: Mapping[str, Any], folder: str, executabl
     return sha256(orjson.dumps(call, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def resolve(
-    state: State,
-    approval_id: str,
-    decision: Literal["allow", "deny"],
-    *,
-    by: str,
-    via: str,
-    reason: str | None = None,
-    arguments: Mapping[str, Any] | None = None,
-    digest: str | None = None,
-    idempotency: Idempotency | None = None,
-) -> Approval:
-    """Record a person's decision; when nothing of the turn waits any more, the run goes back to its queue.
+@frozen
+class Resolution:
+    """What a person decides of one approval. `arguments` replace those of the call, with their own `digest`."""
 
-    `arguments` replace those of the call, with their own `digest`. Raises NotFound, ApprovalResolved (who decided),
-    Invalid for arguments on a denial.
+    approval_id: str
+    decision: Literal["allow", "deny"]
+    by: str
+    via: str
+    reason: str | None = None
+    arguments: dict[str, Any] | None = None
+    digest: str | None = None
+    idempotency: Idempotency | None = None
+
+
+def resolve(state: State, approval_id: str, decision: Literal["allow", "deny"], **given: Any) -> Approval:
+    """Record a person's decision (the fields of Resolution); a run for which nothing else is open goes back to its queue.
+
+    Raises NotFound, ApprovalResolved (who decided), Invalid for arguments on a denial.
     """
-    approval = state.get(Approval, approval_id)
+    return resolve_many(state, [Resolution(approval_id=approval_id, decision=decision, **given)])[0]
+
+
+def resolve_many(state: State, wanted: Sequence[Resolution]) -> list[Approval]:
+    """Record several decisions, all or none, also in a crash. Raises as `resolve` does."""
+    concluded = [(_pending(state, one), _event(one)) for one in wanted]
+    _conclude(state, concluded)
+    return [state.get(Approval, one.approval_id) for one in wanted]
+
+
+def _pending(state: State, wanted: Resolution) -> Approval:
+    approval = state.get(Approval, wanted.approval_id)
     if approval.status != "pending":
         raise late(view(approval))
-    if arguments is not None and decision == "deny":
+    if wanted.arguments is not None and wanted.decision == "deny":
         raise Invalid("Edited arguments go with allow; a denied call does not run.")
-    event = events.ApprovalResolved(
-        approval_id=approval_id,
-        outcome="allowed" if decision == "allow" else "denied",
-        decision=decision,
-        by=by,
-        via=via,
-        reason=reason,
-        arguments=dict(arguments) if arguments is not None else None,
-        digest=digest,
-        idempotency=idempotency,
+    return approval
+
+
+def _event(wanted: Resolution) -> events.ApprovalResolved:
+    return events.ApprovalResolved(
+        approval_id=wanted.approval_id,
+        outcome="allowed" if wanted.decision == "allow" else "denied",
+        decision=wanted.decision,
+        by=wanted.by,
+        via=wanted.via,
+        reason=wanted.reason,
+        arguments=wanted.arguments,
+        digest=wanted.digest,
+        idempotency=wanted.idempotency,
     )
-    _conclude(state, approval, event)
-    return state.get(Approval, approval_id)
 
 
-def _conclude(state: State, approval: Approval, event: events.ApprovalResolved) -> None:
-    """Append the outcome, and with it the run's way back to the queue where nothing else is open."""
-    drafts = [event.on(approval.session_id, approval.run_id, by=event.by)]
-    if settles(state, approval.run_id, approval.approval_id):
-        drafts.append(runs.step(state, approval.run_id, events.RunRequeued(reason="approval"), by=event.by))
+def _conclude(state: State, concluded: Sequence[tuple[Approval, events.ApprovalResolved]]) -> None:
+    """Append the outcomes, and with them the way back to the queue of each run for which nothing else is open."""
+    drafts = [event.on(approval.session_id, approval.run_id, by=event.by) for approval, event in concluded]
+    closed: dict[str, set[str]] = {}
+    for approval, _ in concluded:
+        closed.setdefault(approval.run_id, set()).add(approval.approval_id)
+    for run_id, ids_closed in closed.items():
+        if settles(state, run_id, ids_closed):
+            drafts.append(runs.step(state, run_id, events.RunRequeued(reason="approval"), by=concluded[0][1].by))
     state.append(*drafts)
 
 
-def settles(state: State, run_id: str, request_id: str) -> bool:
-    """Whether the run waits for nothing but this approval or question."""
+def settles(state: State, run_id: str, closed: set[str]) -> bool:
+    """Whether the run waits for nothing but these approvals and questions."""
     run = state.get(Run, run_id)
-    return run.status in runs.WAITING and {*run.pending_approvals, *run.pending_questions} == {request_id}
+    return run.status in runs.WAITING and {*run.pending_approvals, *run.pending_questions} <= closed
 
 
 def expire(state: State, now: str) -> list[str]:
@@ -184,7 +203,7 @@ def expire(state: State, now: str) -> list[str]:
         if approval.status == "pending" and approval.expires_at and approval.expires_at <= now
     ]
     for approval in due:
-        _conclude(state, approval, events.ApprovalResolved(approval_id=approval.approval_id, outcome="expired"))
+        _conclude(state, [(approval, events.ApprovalResolved(approval_id=approval.approval_id, outcome="expired"))])
     return [approval.approval_id for approval in due]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from kheish.config import Config
 from kheish.domain.permissions import PermissionsFile
 from kheish.domain.personas import Persona
-from kheish.domain.routes import Route
+from kheish.domain.routes import Route, readiness
 from kheish.errors import NotFound
 
 
@@ -45,7 +45,11 @@ TOP: Mapping[str, Kind] = {"kheish.yaml": CONFIG, "permissions.yaml": PERMISSION
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """One valid definition: the parsed value, its plain data, and the bytes of the file."""
+    """One valid definition: the parsed value, its plain data, and the bytes of the file.
+
+    `used` is the value with what it names by path read in (a route's script), where that differs; `digest` (sha256 in
+    hex) then covers both files.
+    """
 
     kind: str
     id: str
@@ -54,6 +58,24 @@ class Definition:
     data: Mapping[str, Any]
     raw: bytes
     digest: str
+    used: Any = None
+
+    def references(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """What it refers to: where in the document, and the path of the other definition."""
+        match self.value:
+            case Config(default_route=str() as route):
+                yield ("default_route",), KINDS["routes"].path(route)
+            case Route(fallbacks=fallbacks):
+                for at, route in enumerate(fallbacks):
+                    yield ("fallbacks", at), KINDS["routes"].path(route)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A file as it was last seen: its digest (None: it is gone), and the first thing that is wrong with it."""
+
+    digest: str | None
+    error: str | None = None
 
 
 @dataclass(slots=True)
@@ -63,6 +85,8 @@ class InForce:
     by_kind: dict[str, dict[str, Definition]] = field(default_factory=lambda: {name: {} for name in KINDS})
     config: Config = field(default_factory=Config)
     permissions: PermissionsFile = field(default_factory=PermissionsFile)
+    top: dict[str, Definition] = field(default_factory=dict)  # kheish.yaml and permissions.yaml, where there are such
+    observed: dict[str, Observed] = field(default_factory=dict)  # by path
 
     def get(self, kind: str, id: str) -> Definition:
         """Raises NotFound."""
@@ -73,5 +97,34 @@ class InForce:
 
     @property
     def routes(self) -> Mapping[str, Route]:
-        """Routes by id."""
-        return {id: definition.value for id, definition in self.by_kind["routes"].items()}
+        """Routes by id, with their scripts read in."""
+        return {id: definition.used or definition.value for id, definition in self.by_kind["routes"].items()}
+
+    def by_path(self) -> dict[str, Definition]:
+        """Every definition in force."""
+        found = {one.path: one for known in self.by_kind.values() for one in known.values()}
+        return {**self.top, **found}
+
+    def bindings(self, path: str) -> list[str]:
+        """The files of definitions that refer to this one. Sessions are not counted: that would read them all."""
+        known = self.by_path().values()
+        return sorted(one.path for one in known if any(target == path for _, target in one.references()))
+
+    def status(self, definition: Definition, environ: Mapping[str, str]) -> dict[str, Any]:
+        """`{state, last_error, observed_digest, bindings}`; state is ready | not_ready | invalid | deleted.
+
+        invalid: the file has errors; deleted: it is gone, though others refer to it. Then the last valid version is in
+        force. not_ready: valid, but a credential is missing.
+        """
+        seen = self.observed.get(definition.path, Observed(definition.digest))
+        route = definition.value
+        missing = readiness(definition.id, route, environ) if isinstance(route, Route) else None
+        state = "not_ready" if missing else "ready"
+        if seen.error is not None:
+            state = "deleted" if seen.digest is None else "invalid"
+        return {
+            "state": state,
+            "last_error": seen.error or missing,
+            "observed_digest": seen.digest,
+            "bindings": self.bindings(definition.path),
+        }

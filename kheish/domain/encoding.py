@@ -35,21 +35,46 @@ def encode(draft: Draft, n: int, seq: int, at: str, journal: str, scrub: Callabl
     else:
         head |= {"session": draft.session, "run": draft.run, "actor": draft.actor}
     raw = orjson.dumps({**head, "data": draft.event})
-    line = scrub(raw)
+    line = _scrubbed(raw, scrub)
     spills: tuple[tuple[str, bytes], ...] = ()
     if len(line) > SPILL_BYTES and draft.event.spillable:
-        data = orjson.loads(line)["data"]
+        whole = orjson.loads(line)
+        data = whole["data"]
         folder = f"{journal.removesuffix('/journal')}/spill"
         found: list[tuple[str, bytes]] = []
         for name in draft.event.spillable:
             data[name] = _member(name, data[name], folder, found)
-        line = orjson.dumps({**head, "data": data})
+        line = orjson.dumps(whole)
         spills = tuple(found)
     if line is raw:
         entry = Entry(n=n, seq=seq, at=at, session=draft.session, run=draft.run, actor=draft.actor, event=draft.event)
     else:
         entry = events.decode(orjson.loads(line))
     return Recorded(entry, journal, line, spills)
+
+
+def _scrubbed(raw: bytes, scrub: Callable[[bytes], bytes]) -> bytes:
+    """The same object where nothing was to be scrubbed."""
+    line = scrub(raw)
+    if line is raw:
+        return raw
+    try:
+        orjson.loads(line)
+    except ValueError:
+        # A secret of digits stands in a number too: then each text is scrubbed for itself.
+        return orjson.dumps(_texts(orjson.loads(raw), scrub))
+    return line
+
+
+def _texts(value: Any, scrub: Callable[[bytes], bytes]) -> Any:
+    match value:
+        case str():
+            return orjson.loads(scrub(orjson.dumps(value)))
+        case list():
+            return [_texts(item, scrub) for item in value]
+        case dict():
+            return {_texts(key, scrub): _texts(item, scrub) for key, item in value.items()}
+    return value
 
 
 def _spill(value: Any, folder: str, found: list[tuple[str, bytes]]) -> Any:
@@ -65,7 +90,7 @@ def _spill(value: Any, folder: str, found: list[tuple[str, bytes]]) -> Any:
 
 
 def _member(key: str, value: Any, folder: str, found: list[tuple[str, bytes]]) -> Any:
-    if key not in WHOLE or not isinstance(value, dict):
+    if key not in WHOLE or not (isinstance(value, dict | list) or key == "opaque"):
         return _spill(value, folder, found)
     raw = orjson.dumps(value)
     return _reference(raw, raw.decode(), folder, found) if len(raw) > SPILL_BYTES else value

@@ -117,6 +117,9 @@ def again(state: State, old: Mapping[str, Any], *, by: str, idempotency: Idempot
         metadata=request["metadata"],
         route=old["route"] if old["route"] in state.definitions.routes else None,
         model=old["model"],
+        generation=old["settings"]["generation"],
+        budget=old["settings"]["limits"],
+        output_contract=old["settings"]["output_contract"],
         retry_of=old["run_id"],
         idempotency=idempotency,
     )

@@ -80,5 +80,6 @@ def _fold(conversation: Conversation, entry: Entry) -> None:
         case events.Nudged(text=text):
             add(Message(role="note", text=text, **at))
         case events.ContextCompacted(summary=summary, covers=covers):
-            kept = [message for message in conversation.messages if message.seq > covers]
+            # An earlier summary stands behind what it left, and is always a part of the new one.
+            kept = [message for message in conversation.messages if message.seq > covers and message.role != "summary"]
             conversation.messages = [Message(role="summary", text=summary, **at), *kept]

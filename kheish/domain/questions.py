@@ -161,7 +161,7 @@ def late(view: Mapping[str, Any]) -> QuestionResolved:
 
 def _conclude(state: State, question: Question, event: events.QuestionAnswered) -> None:
     drafts = [event.on(question.session_id, question.run_id, by=event.by)]
-    if approvals.settles(state, question.run_id, question.question_id):
+    if approvals.settles(state, question.run_id, {question.question_id}):
         drafts.append(runs.step(state, question.run_id, events.RunRequeued(reason="question"), by=event.by))
     state.append(*drafts)
 

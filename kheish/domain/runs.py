@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
-from kheish.domain import events
+from kheish.domain import events, turns
 from kheish.domain.events import Draft, Entry, Event, Request, RunError, RunSettings, Text, changed, frozen
 from kheish.domain.sessions import Session
 from kheish.errors import RunStateConflict
@@ -282,6 +282,13 @@ def view(run: Run, queue_position: int | None = None) -> dict[str, Any]:
         "request": run.request,
         "route": run.settings.route,
         "model": run.settings.model,
+        "settings": {
+            "permission_mode": run.settings.permission_mode,
+            "workspace": run.settings.workspace,
+            "generation": run.settings.generation,
+            "limits": run.settings.limits,
+            "output_contract": run.settings.output_contract,
+        },
         "pending_approvals": run.pending_approvals,
         "pending_questions": run.pending_questions,
         "usage": run.usage,
@@ -339,8 +346,9 @@ def _stop(state: State, run_id: str, request: Event, end: Event, by: str) -> Run
 
 
 def withdraw(state: State, run: Run, *, by: str) -> list[Draft]:
-    """What ends with a run: its open approvals and questions become `cancelled`."""
+    """What ends with a run: its calls get a result, and its open approvals and questions become `cancelled`."""
     return [
+        *turns.closing(state, run.run_id, run.session_id),
         *(
             events.ApprovalResolved(approval_id=id, outcome="cancelled", by=by).on(run.session_id, run.run_id, by=by)
             for id in run.pending_approvals

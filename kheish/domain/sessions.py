@@ -186,7 +186,7 @@ def create(
     created = events.SessionCreated(
         path=state.place_session(session_id),
         agent_id=ids.new("agent"),
-        settings={"workspace": str(workspace), **settings},
+        settings={"workspace": str(workspace), "permission_mode": state.definitions.permissions.mode, **settings},
     )
     state.append(created.on(session_id, by=by))
     return state.get(Session, session_id), True

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from kheish import ids
 from kheish.domain import definitions, encoding, loading
 from kheish.domain.encoding import Recorded
-from kheish.domain.events import Checkpoint, ContextCompacted, Draft, Entry
+from kheish.domain.events import Checkpoint, ContextCompacted, Draft, Entry, SessionCreated
 from kheish.domain.loading import Partition
 from kheish.domain.tables import BY_CLASS, Noun
 from kheish.errors import NotFound, StoreFailed, Unavailable
@@ -101,44 +101,69 @@ class State:
         if self.failure:
             raise self.failure
         at = ids.stamp(self.clock())
-        recorded = [self._record(draft, at) for draft in drafts]
-        for session_id in {draft.session for draft in drafts if draft.session}:
+        recorded = self._encode(drafts, at)  # may raise; nothing has changed then
+        for item in recorded:
+            self._take(item)
+        for session_id in dict.fromkeys(draft.session for draft in drafts if draft.session):
             part = self.sessions[session_id]
-            compacted = any(isinstance(item.entry.event, ContextCompacted) for item in recorded)
+            compacted = any(
+                isinstance(item.entry.event, ContextCompacted) and item.entry.session == session_id for item in recorded
+            )
             if compacted or part.seq - part.checkpoint >= CHECKPOINT_EVERY:
-                checkpoint = loading.checkpoint(part)
-                recorded.append(self._record(checkpoint.on(session_id), at))
+                checkpoint = self._encode([loading.checkpoint(part).on(session_id)], at)
+                self._take(checkpoint[0])
+                recorded += checkpoint
         group = Group(
             body=wal.encode([(item.journal, item.line) for item in recorded]),
             first=recorded[0].entry.n,
             last=recorded[-1].entry.n,
             spills=tuple(spill for item in recorded for spill in item.spills),
         )
-        self._submit(group)
+        try:
+            self._submit(group)
+        except StoreFailed as error:
+            self.fail(error)  # memory is ahead of the log now: nothing may be answered from it any more
+            raise
         self.waiting.entries.extend(recorded)
         return tuple(item.entry for item in recorded)
 
-    def _record(self, draft: Draft, at: str) -> Recorded:
-        self.n += 1
+    def _encode(self, drafts: Sequence[Draft], at: str) -> list[Recorded]:
+        """The lines of events that come next. Changes nothing."""
+        found: list[Recorded] = []
+        seqs: dict[str, int] = {}
+        paths: dict[str, str] = {}
+        for n, draft in enumerate(drafts, self.n + 1):
+            journal, last = self._journal(draft, paths)
+            seqs[journal] = seqs.get(journal, last) + 1
+            found.append(encoding.encode(draft, n, seqs[journal], at, journal, self.scrub))
+        return found
+
+    def _journal(self, draft: Draft, paths: dict[str, str]) -> tuple[str, int]:
+        """Where an event goes, and the last `seq` there. `paths`: of sessions that this group makes."""
         if draft.session is None:
             stream = draft.event.stream or "daemon"
-            seq = self.streams[stream] = self.streams.get(stream, 0) + 1
-            return encoding.encode(draft, self.n, seq, at, f"journals/{stream}", self.scrub)
-        part = self._partition(draft)
-        part.seq += 1
-        recorded = encoding.encode(draft, self.n, part.seq, at, f"{part.path}/journal", self.scrub)
-        self._fold(part, recorded.entry)
-        return recorded
-
-    def _partition(self, draft: Draft) -> Partition:
-        assert draft.session is not None
+            return f"journals/{stream}", self.streams.get(stream, 0)
         part = self.sessions.get(draft.session)
+        if part is not None:
+            return f"{part.path}/journal", part.seq
+        if isinstance(draft.event, SessionCreated):
+            paths[draft.session] = draft.event.path
+        if draft.session not in paths:
+            raise NotFound(f"The session {draft.session!r} is not loaded.")
+        return f"{paths[draft.session]}/journal", 0
+
+    def _take(self, item: Recorded) -> None:
+        entry = item.entry
+        self.n = entry.n
+        if entry.session is None:
+            self.streams[item.journal.removeprefix("journals/")] = entry.seq
+            return
+        part = self.sessions.get(entry.session)
         if part is None:
-            path = getattr(draft.event, "path", None)
-            if path is None:
-                raise NotFound(f"The session {draft.session!r} is not loaded.")
-            part = self.sessions[draft.session] = Partition(draft.session, path)
-        return part
+            path = item.journal.removesuffix("/journal")
+            part = self.sessions[entry.session] = Partition(entry.session, path)
+        part.seq = entry.seq
+        self._fold(part, entry)
 
     def _fold(self, part: Partition, entry: Entry) -> None:
         part.last_n = entry.n
@@ -283,7 +308,7 @@ class State:
 
     async def recall(self, cls: type, id: str) -> dict[str, Any] | None:
         """The document of a thing, from memory or the index."""
-        if (found := self.recalled(cls, id)) is not None:
+        if (found := self._newest(cls, id)) is not None:
             return found
         doc = await asyncio.to_thread(self.index.thing, BY_CLASS[cls].name, id)
         self._recalled[cls, id] = doc
@@ -292,14 +317,15 @@ class State:
         return self.recalled(cls, id)
 
     def recalled(self, cls: type, id: str) -> dict[str, Any] | None:
-        """The document of a thing that is in memory, or was recalled."""
+        """The document of a thing that is in memory, or was recalled a moment ago."""
+        return self._newest(cls, id) or self._recalled.get((cls, id))
+
+    def _newest(self, cls: type, id: str) -> dict[str, Any] | None:
         value = self.find(cls, id)
         change = self.unjournaled.get((cls, id))
         if value is None and change is not None:
             value = change.value
-        if value is not None:
-            return self.document(BY_CLASS[cls], value)
-        return self._recalled.get((cls, id))
+        return self.document(BY_CLASS[cls], value) if value is not None else None
 
     def document(self, noun: Noun, value: Any) -> dict[str, Any]:
         """A value as the API shows it, as plain data."""

@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from kheish.domain import events
-from kheish.domain.events import Entry, ModelCall, changed, frozen
+from kheish.domain.events import Draft, Entry, ModelCall, changed, frozen
 
 if TYPE_CHECKING:
     from kheish.domain.state import State
@@ -123,11 +123,11 @@ def _fold_model(turn: Turn, entry: Entry) -> Turn:
                 finish_reason=event.finish_reason,
                 nudged=False,
             )
-        case events.ModelFailed(purpose="turn") as event:
+        case events.ModelFailed(purpose=purpose) as event:
             route = event.route
             return changed(
                 turn,
-                failed_attempts=turn.failed_attempts + 1,
+                failed_attempts=turn.failed_attempts + (purpose == "turn"),
                 failed_on={**turn.failed_on, route: turn.failed_on.get(route, 0) + 1},
                 given_up=turn.given_up | ({route} if event.retry_in is None else frozenset()),
                 requested=None,
@@ -178,6 +178,23 @@ def _resolve(turn: Turn, event: events.ApprovalResolved) -> Turn:
 def _with(turn: Turn, call_id: str, **fields: Any) -> Turn:
     calls = tuple(changed(call, **fields) if call.id == call_id else call for call in turn.calls)
     return changed(turn, calls=calls)
+
+
+def closing(state: State, run_id: str, session_id: str) -> list[Draft]:
+    """A result for each call of a run that ends before it has one: a prompt must not have open calls."""
+    turn = state.find(Turn, run_id)
+    return [_closed(call).on(session_id, run_id) for call in turn.open_calls] if turn else []
+
+
+def _closed(call: Call) -> events.ToolFinished:
+    began = "The run ended while the call was under way; what it did until then stays." if call.started else ""
+    return events.ToolFinished(
+        call_id=call.id,
+        tool=call.call.name,
+        is_error=True,
+        content=began or "The run ended before the call started.",
+        code="run_ended",
+    )
 
 
 def of(state: State, run_id: str) -> Turn:

@@ -7,7 +7,7 @@ import os
 import random
 from collections.abc import Iterable
 
-from kheish.domain import events, messages, routes
+from kheish.domain import events, messages, routes, turns
 from kheish.domain.events import RunError, Usage
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
@@ -20,6 +20,8 @@ from kheish.runtime.drivers.base import Message, ModelError, Reply, Request
 
 COMPACTIONS = 3  # because of a prompt that was too long, in one turn
 BACKOFF = (0.5, 30.0)  # seconds: the first, and the longest
+#: what another route would answer in the same way
+NOT_ELSEWHERE = frozenset({"refused", "bad_request", "context_length"})
 
 
 async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
@@ -34,10 +36,15 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
     if not route.capabilities.tools:
         tools = {}
     assembled = await prompt.assemble(state, run, tools, shrink_to=compaction.result_room(route))
-    if compaction.is_due(route, assembled) and await compaction.compact(state, run, turn, agent, route_id, route):
-        return
-    request = _request(run, turn, route_id, route, assembled, prompt.specs(tools))
     attempt = turn.attempt + 1
+    if compaction.is_due(route, assembled):
+        try:
+            if await compaction.compact(state, run, turn, agent, route_id, route):
+                return
+        except ModelError as error:
+            await _failed(state, run, turn, agent, route_id, route, attempt, error, purpose="compaction")
+            return
+    request = _request(run, turn, route_id, route, assembled, prompt.specs(tools))
     requested = events.ModelRequested(
         turn=turn.turn, attempt=attempt, route=route_id, model=request.model, digest=model.digest(request)
     )
@@ -119,33 +126,46 @@ def _by(run: Run) -> str:
 
 
 async def _failed(
-    state: State, run: Run, turn: Turn, agent: Agent, route_id: str, route: Route, attempt: int, error: ModelError
+    state: State,
+    run: Run,
+    turn: Turn,
+    agent: Agent,
+    route_id: str,
+    route: Route,
+    attempt: int,
+    error: ModelError,
+    purpose: str = "turn",
 ) -> None:
     """Journal a failed attempt, and do what can be done: compact, wait and try again, go on with a fallback, or end."""
-    if error.kind == "context_length" and turn.compactions < COMPACTIONS:
-        state.append(_model_failed(turn, attempt, route_id, error, retry_in=0.0).on(run.session_id, run.run_id))
-        if await compaction.compact(state, run, turn, agent, route_id, route):
-            return
-        endings.fail(
-            state, run, "context_length", "The prompt is too long for the model, and nothing is left to compact."
-        )
+    if error.kind == "context_length" and purpose == "turn" and turn.compactions < COMPACTIONS:
+        failed = _model_failed(turn, attempt, route_id, error, 0.0, purpose)
+        state.append(failed.on(run.session_id, run.run_id))
+        await _shorten(state, run, turns.of(state, run.run_id), agent, route_id, route)
         return
     failures = turn.failed_on.get(route_id, 0) + 1
     retry_in = backoff(failures, error.retry_after) if error.retryable and failures <= route.max_retries else None
-    failed = _model_failed(turn, attempt, route_id, error, retry_in).on(run.session_id, run.run_id)
+    state.append(_model_failed(turn, attempt, route_id, error, retry_in, purpose).on(run.session_id, run.run_id))
     if retry_in is not None:
-        state.append(failed)
         await _sleep(agent, run, retry_in)
-    elif route.fallbacks and error.kind not in ("refused", "bad_request", "context_length"):
-        state.append(failed)
-    else:
-        state.append(failed)
+    elif error.kind in NOT_ELSEWHERE or _choose(state, run, turns.of(state, run.run_id)) is None:
         code = "model_error" if error.kind in ("refused", "bad_request") else f"model_{error.kind}"
         endings.fail(state, run, code, f"Route {route_id}: {error.message}", retryable=error.retryable)
 
 
+async def _shorten(state: State, run: Run, turn: Turn, agent: Agent, route_id: str, route: Route) -> None:
+    """Compact because the provider says that the prompt is too long; where that cannot be done, the run ends."""
+    try:
+        done = await compaction.compact(state, run, turn, agent, route_id, route)
+    except ModelError as error:
+        await _failed(state, run, turn, agent, route_id, route, turn.attempt, error, purpose="compaction")
+        return
+    if not done:
+        text = "The prompt is too long for the model, and nothing is left to compact."
+        endings.fail(state, run, "context_length", text)
+
+
 def _model_failed(
-    turn: Turn, attempt: int, route_id: str, error: ModelError, retry_in: float | None
+    turn: Turn, attempt: int, route_id: str, error: ModelError, retry_in: float | None, purpose: str
 ) -> events.ModelFailed:
     return events.ModelFailed(
         turn=turn.turn,
@@ -155,6 +175,7 @@ def _model_failed(
         error_kind=error.kind,
         status=error.status,
         retry_in=retry_in,
+        purpose=purpose,
     )
 
 

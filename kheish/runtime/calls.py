@@ -23,6 +23,7 @@ from kheish.runtime import endings, recovery
 from kheish.runtime.agent import Agent
 from kheish.runtime.tools import arguments as checking
 from kheish.runtime.tools.base import Arguments, Context, Effect, Result, Suspended, Tool, ToolError
+from kheish.runtime.tools.workspace import canonical
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,12 +122,23 @@ def judge(state: State, run: Run, tool: Tool, raw: Mapping[str, Any], agent: Age
     """What the rules say of a call. Reads the workspace's links, so call it in a thread."""
     session = state.get(Session, run.session_id)
     return permissions.decide(
-        ToolCall(tool=tool.name, effect=tool.effect.value, arguments=raw),
+        ToolCall(tool=tool.name, effect=tool.effect.value, arguments=raw, resolved=_resolved(run, raw)),
         mode=run.settings.permission_mode,  # type: ignore[arg-type]  # checked when the session was made
         scopes=permission_rules.scopes(state.definitions.permissions, session.settings["permission_rules"]),
         sandbox=agent.sandbox(),
         workspace=Path(run.settings.workspace),
     )
+
+
+def _resolved(run: Run, raw: Mapping[str, Any]) -> str | None:
+    """Where a path really leads, so that a link does not get round a rule."""
+    path = raw.get("path")
+    if not isinstance(path, str):
+        return None
+    try:
+        return canonical(Path(run.settings.workspace), path)
+    except ToolError:
+        return None  # it leads nowhere, or out: the tool will say so
 
 
 def _decided(call: Call, verdict: Verdict) -> events.PermissionDecided:

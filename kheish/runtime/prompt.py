@@ -56,7 +56,7 @@ async def sections(state: State, run: Run, tools: Mapping[str, Tool]) -> list[Se
         Section("Tools", "You have: " + ", ".join(sorted(tools)) + "." if tools else "You have no tools."),
     ]
     if run.settings.persona:
-        found.append(Section("Persona", str(run.settings.persona["content"])))
+        found.append(Section("Persona", str(run.settings.persona["body"])))
     project_file = await asyncio.to_thread(_instructions, Path(run.settings.workspace))
     if project_file:
         found.append(Section(f"Project instructions ({INSTRUCTIONS_FILE})", project_file))
@@ -99,6 +99,7 @@ def project(
     Calls of other runs that have no result yet (a parked run) are left out, with a note.
     """
     results = {message.call_id: message for message in history if message.role == "tool"}
+    asked = {call.id for message in history for call in message.calls}
     shrunk = _shrunk(history, spilled, shrink_to)
     for message in history:
         text = _text(message.text, spilled)
@@ -111,6 +112,9 @@ def project(
                 yield Message(role="user", text=f"Summary of the conversation so far:\n\n{text}")
             case "assistant":
                 yield from _answer(message, run_id, text, results, shrunk, spilled)
+            case "tool" if message.call_id not in asked:  # of a parked run, whose call the summary stands for
+                text = shrunk.get(message.call_id) or text
+                yield Message(role="user", text=f"The result of a call that was made before the summary:\n\n{text}")
 
 
 def _answer(

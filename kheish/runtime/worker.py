@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 from kheish.domain import events, runs
 from kheish.domain.runs import Run, Status
@@ -29,7 +29,9 @@ class Worker:
         self._agent = agent
         self._state: State = agent.state
         self._driving: dict[str, asyncio.Task[None]] = {}  # by run id
-        self._ready: OrderedDict[str, None] = OrderedDict()  # sessions that may have a run to take
+        self._by_route: Counter[str] = Counter()
+        self._ready: dict[str, OrderedDict[str, None]] = {}  # by route: sessions that may have a run to take
+        self._late: set[str] = set()  # runs whose wall time is over
         self._seen: set[str] = set()  # runs that this process has driven: they need no `run.resumed` for a restart
 
     @property
@@ -41,28 +43,39 @@ class Worker:
         """Take what can be taken. Called after each batch of entries, and when a run or a pause ends."""
         touched, self._state.touched = self._state.touched, {}
         for session_id in touched:
-            self._ready[session_id] = None
-            self._ready.move_to_end(session_id)
-        if self._agent.stopping.is_set() or None in self._state.paused or self._state.failure:
-            return
-        limit = self._state.definitions.config.concurrency.runs
-        for session_id in list(self._ready):
             run = runs.next_claim(self._state, session_id)
-            if run is not None and run.run_id in self._driving:
+            if run is None:
+                continue
+            if run.run_id in self._driving:
                 self._stop_if_asked(run)
-            if run is None or run.run_id in self._driving:
-                del self._ready[session_id]
-            elif len(self._driving) < limit:
-                del self._ready[session_id]
-                self._take(run)
+            else:
+                self._ready.setdefault(run.settings.route, OrderedDict())[session_id] = None
+        if not (self._agent.stopping.is_set() or None in self._state.paused or self._state.failure):
+            self._take_ready()
+
+    def _take_ready(self) -> None:
+        concurrency = self._state.definitions.config.concurrency
+        for route, ready in list(self._ready.items()):
+            if route in self._state.paused:
+                continue
+            while ready and len(self._driving) < concurrency.runs:
+                if concurrency.per_route is not None and self._by_route[route] >= concurrency.per_route:
+                    break
+                run = runs.next_claim(self._state, ready.popitem(last=False)[0])
+                if run is not None and run.run_id not in self._driving:
+                    self._take(run)
+            if not ready:
+                del self._ready[route]
 
     def _take(self, run: Run) -> None:
         task = asyncio.create_task(self._drive(run.run_id), name=run.run_id)
         self._driving[run.run_id] = task
+        self._by_route[run.settings.route] += 1
         task.add_done_callback(lambda _: self._done(run))
 
     def _done(self, run: Run) -> None:
         self._driving.pop(run.run_id, None)
+        self._by_route[run.settings.route] -= 1
         self._state.touched[run.session_id] = None
         self.look()
 
@@ -70,6 +83,7 @@ class Worker:
         """One stretch of a run. The one place that may catch anything: what is unforeseen fails this run only."""
         state, agent = self._state, self._agent
         run = state.get(Run, run_id)
+        clock = self._wind(run)
         try:
             self._begin(run)
             await loop.advance(state, run_id, agent)
@@ -83,6 +97,22 @@ class Worker:
         except Exception as error:
             log.exception("run %s failed", run_id)
             self._fail(run_id, "internal", f"{type(error).__name__}: {error}")
+        finally:
+            if clock is not None:
+                clock.cancel()
+
+    def _wind(self, run: Run) -> asyncio.TimerHandle | None:
+        """A clock that stops the run in the middle of a step when its wall time is over."""
+        limit = run.settings.limits.wall_time
+        if limit is None:
+            return None
+        return asyncio.get_running_loop().call_later(max(0.0, limit - run.active_seconds), self._overdue, run.run_id)
+
+    def _overdue(self, run_id: str) -> None:
+        task = self._driving.get(run_id)
+        if task is not None:
+            self._late.add(run_id)
+            task.cancel()
 
     def _begin(self, run: Run) -> None:
         if run.status is Status.RUNNING:
@@ -110,15 +140,23 @@ class Worker:
 
     async def _cancelled(self, run_id: str) -> None:
         run = self._state.get(Run, run_id)
-        if self._agent.stopping.is_set() or not run.stop_requested:
+        is_late = run_id in self._late
+        self._late.discard(run_id)
+        if self._agent.stopping.is_set() or not (run.stop_requested or is_late):
             return  # the daemon stops: the journal says where it goes on
         turn = self._state.find(Turn, run_id)
         for call in turn.open_calls if turn else ():
             job = call.started.note.get("job") if call.started else None
             if job:
                 await self._agent.jobs.stop(job)
-        if not run.is_final:
-            endings.stop(self._state, self._state.get(Run, run_id))
+        run = self._state.get(Run, run_id)
+        if run.is_final:
+            return
+        if run.stop_requested:
+            endings.stop(self._state, run)
+        else:
+            limit = run.settings.limits.wall_time
+            endings.fail(self._state, run, "limit_exceeded", f"A limit of the run is reached (wall_time: {limit:g} s).")
 
     async def drain(self, grace: float) -> None:
         """Start no new step; give those under way `grace` seconds; leave the rest to the journal."""

@@ -9,16 +9,18 @@ from __future__ import annotations
 import base64
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from kheish.errors import InvalidCursor
+from kheish.errors import InvalidCursor, Unavailable
 
 SCHEMA_VERSION = 1
+_CURSOR_BYTES = 19  # a letter and a number that SQLite can hold
 
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -68,12 +70,16 @@ class Writer:
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, isolation_level=None)
-        # A cache needs no fsync: after a power cut it is checked, and made again where it is damaged.
-        db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-16000;")
+        self._inode = self.path.stat().st_ino
         return db
+
+    def _set_up(self) -> None:
+        # A cache needs no fsync: after a power cut it is checked, and made again where it is damaged.
+        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-16000;")
 
     def _version(self) -> int | None:
         try:
+            self._set_up()
             row = self._db.execute("SELECT value FROM meta WHERE key='schema'").fetchone()
         except sqlite3.DatabaseError:
             return None
@@ -85,8 +91,14 @@ class Writer:
         for suffix in ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
         self._db = self._connect()
+        self._set_up()
         self._db.executescript(_SCHEMA)
         self.set("schema", SCHEMA_VERSION)
+
+    def check(self) -> None:
+        """Raises sqlite3.DatabaseError where somebody deleted the file: what is written then is seen by nobody."""
+        if not self.path.exists() or self.path.stat().st_ino != self._inode:
+            raise sqlite3.DatabaseError("the file was removed")
 
     def get(self, key: str) -> Any:
         """A fact about the index itself: `n` (newest entry in it), `commit` (that it has taken in)."""
@@ -101,7 +113,12 @@ class Writer:
         """Take in a batch: entry rows `(n, journal, seq, session, run, kind, line)`, and rows of things
         `(noun, id, session, status, made, n, doc)`; a thing that is older than what is there is passed over."""
         db = self._db
-        db.execute("BEGIN")
+        with _transaction(db):
+            self._apply(db, entries, things, n)
+
+    def _apply(
+        self, db: sqlite3.Connection, entries: Iterable[Sequence[Any]], things: Iterable[Sequence[Any]], n: int
+    ) -> None:
         db.executemany("INSERT OR IGNORE INTO entries VALUES(?,?,?,?,?,?,?)", entries)
         db.executemany(
             "INSERT INTO things VALUES(?,?,?,?,?,?,?) ON CONFLICT(noun, id) DO UPDATE SET session=excluded.session, "
@@ -111,11 +128,21 @@ class Writer:
         db.execute(
             "INSERT INTO meta VALUES('n', ?) ON CONFLICT(key) DO UPDATE SET value=max(value, excluded.value)", (n,)
         )
-        db.execute("COMMIT")
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN")
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
 
 
 class Reader:
@@ -127,9 +154,14 @@ class Reader:
 
     def _db(self) -> sqlite3.Connection:
         # The inode tells a deleted or remade file from the one that this thread has open.
-        inode = self._path.stat().st_ino
+        try:
+            inode = self._path.stat().st_ino
+        except FileNotFoundError:
+            raise Unavailable("The index is being made again; try again in a moment.") from None
         if getattr(self._local, "inode", None) != inode:
-            self._local.db = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, check_same_thread=False)
+            if (old := getattr(self._local, "db", None)) is not None:
+                old.close()
+            self._local.db = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
             self._local.inode = inode
         db: sqlite3.Connection = self._local.db
         return db
@@ -217,7 +249,7 @@ def _cursor(made: int) -> str:
 def _position(cursor: str) -> int:
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        if raw[:1] != b"m":
+        if raw[:1] != b"m" or not raw[1:].isdigit() or len(raw) > _CURSOR_BYTES:
             raise ValueError(cursor)
         return int(raw[1:])
     except ValueError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ def read_back(root: Path, journal: str) -> Iterator[list[dict[str, Any]]]:
 
 def _segment_of(files: list[Path], seq: int) -> int:
     """The position of the segment that holds `seq`, by its first line."""
-    low, high = 0, len(files)
+    low, high = 0, len(files) if seq > 1 else 0
     while high - low > 1:
         middle = (low + high) // 2
         if _first_seq(files[middle]) <= seq:
@@ -117,6 +117,29 @@ def tail(folder: Path) -> Tail:
         return Tail(int(path.stem), len(raw), entry["seq"], entry["n"])
     except (ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{folder.name}/{path.name}: the last line cannot be read", path=str(path)) from error
+
+
+def continued(segments: Mapping[str, bytes], lines: Sequence[tuple[int, bytes]], where: str) -> dict[str, bytes]:
+    """Whole segments by name, with `(seq, line)`s after them as a Writer would have appended them: what files must
+    hold. Raises Damaged where the lines would leave a gap."""
+    found = dict(sorted(segments.items()))
+    number = int(max(found, default=name(1)).removesuffix(".jsonl"))
+    entries = [entry for file in reversed(found) for entry in parse(found[file], f"{where}/{file}")[-1:]]
+    last = entries[0]["seq"] if entries else 0
+    content = bytearray(found.get(name(number), b""))
+    for seq, line in lines:
+        if seq <= last:
+            continue
+        if seq != last + 1:
+            raise Damaged(f"{where}: seq {seq} where {last + 1} follows", path=where)
+        if len(content) >= SEGMENT_BYTES:
+            found[name(number)] = bytes(content)
+            number, content = number + 1, bytearray()
+        content += line + b"\n"
+        last = seq
+    if content:
+        found[name(number)] = bytes(content)
+    return found
 
 
 def cut_torn(folder: Path) -> int:
@@ -171,9 +194,16 @@ class Writer:
             return
         if fresh[0][0] != state.seq + 1:
             raise Damaged(f"{journal}: seq {fresh[0][0]} where {state.seq + 1} follows", path=journal)
+        try:
+            self._append(journal, state, fresh)
+        except OSError:
+            self.forget(journal)  # how far it came is read from the file
+            raise
+
+    def _append(self, journal: str, state: _Open, lines: Sequence[tuple[int, bytes]]) -> None:
         buffer: list[bytes] = []
         room = SEGMENT_BYTES - state.size
-        for seq, line in fresh:
+        for seq, line in lines:
             if room <= 0:
                 self._write(journal, state, b"".join(buffer))
                 buffer = []
@@ -223,8 +253,9 @@ class Writer:
         return _Open(handle, (found.st_dev, found.st_ino), segment, found.st_size, seq)
 
     def _next_segment(self, journal: str, state: _Open) -> _Open:
+        following = self._open_segment(journal, state.segment + 1, state.seq)
         os.close(state.handle)
-        return self._remember(journal, self._open_segment(journal, state.segment + 1, state.seq))
+        return self._remember(journal, following)
 
     def _remember(self, journal: str, state: _Open) -> _Open:
         self._open[journal] = state

@@ -37,13 +37,23 @@ class Scribe:
         self._index = index.Writer(root / ".kheish" / "index.sqlite")
         self._stopped: set[str] = set()  # damaged journals: nothing is appended to them until they are mended
         self._last = 0
+        self._before: dict[str, Any] | None = None
 
     def start(self) -> dict[str, Any]:
-        """Bring journals up to the log. Returns what the index had before: its newest entry and commit."""
+        """Bring journals up to the log, once. Returns what the index had before: its newest entry and commit.
+
+        The index says that it has an entry only when it has the documents too: whoever started us brings them
+        (`things` with its `n`), for they are not in the log.
+        """
+        if self._before is None:
+            self._before = self._catch_up()
+        return self._before
+
+    def _catch_up(self) -> dict[str, Any]:
         before = {"n": self._index.get("n") or 0, "commit": self._index.get("commit")}
         log = wal.recover(self._root / ".git" / "kheish" / "wal", cut=False)
         entries = [entry for group in log.groups for entry in group]
-        self._take(entries, [])
+        self._apply(self._write(entries), [], 0)
         first: dict[str, int] = {}
         for where, entry in entries:
             first.setdefault(where, entry["seq"])
@@ -54,9 +64,14 @@ class Scribe:
 
     def apply(self, text: str, things: Sequence[Sequence[Any]]) -> None:
         """A batch of log lines, and the newest documents of what changed in them."""
-        self._take([entry for line in text.splitlines() for entry in orjson.loads(line)["group"]], things)
+        self.start()
+        rows = self._write([entry for line in text.splitlines() for entry in orjson.loads(line)["group"]])
+        n = rows[-1][0]
+        self._apply(rows, things, n)
+        self._parent.notify("journaled", n=n)
 
-    def _take(self, entries: Sequence[Sequence[Any]], things: Iterable[Sequence[Any]]) -> None:
+    def _write(self, entries: Sequence[Sequence[Any]]) -> list[Row]:
+        """Append to the journals; returns the rows for the index."""
         by_journal: dict[str, list[tuple[int, bytes]]] = {}
         rows: list[Row] = []
         for where, entry in entries:
@@ -65,14 +80,12 @@ class Scribe:
             rows.append(_row(where, entry, line))
         for where, lines in by_journal.items():
             self._append(where, lines)
-        n = rows[-1][0] if rows else 0
-        self._last = max(self._last, n)
-        self._apply(rows, things, n)
-        if n:
-            self._parent.notify("journaled", n=n)
+        self._last = max(self._last, rows[-1][0] if rows else 0)
+        return rows
 
     def _apply(self, rows: Iterable[Row], things: Iterable[Sequence[Any]], n: int) -> None:
         try:
+            self._index.check()
             self._index.apply(rows, things, n)
         except sqlite3.DatabaseError as error:
             # A cache: made again from the truth, which the daemon asks for when it hears of it.
@@ -90,37 +103,43 @@ class Scribe:
     def _mend(self, where: str) -> None:
         """The files of a journal are not what was left: put them back from the last commit and the log."""
         self._journals.forget(where)
+        logged = self._logged(where)
         try:
-            paths = self._restore(where)
-            self._journals.append(where, self._logged(where))
-        except (journal.Replaced, Damaged) as error:
+            paths = self._restore(where, journal.continued(self._committed(where), logged, where))
+        except Damaged as error:
             self._stopped.add(where)
-            detail = error.detail if isinstance(error, Damaged) else "it is being replaced all the time"
-            self._parent.notify("damaged", journal=where, detail=detail)
-        else:
-            self._stopped.discard(where)
-            self._parent.notify("restored", paths=paths)
+            self._parent.notify("damaged", journal=where, detail=error.detail)
+            return
+        if logged:
+            self._journals.mark(where, logged[0][0])  # the next cut has these
+        self._stopped.discard(where)
+        self._parent.notify("restored", paths=paths)
 
-    def _restore(self, where: str) -> list[str]:
-        """Write the segments of the last commit that the work tree lacks or has otherwise. Raises Damaged."""
+    def _committed(self, where: str) -> dict[str, bytes]:
+        """The segments that the last commit holds."""
         from kheish.store.repo import Repo
 
         repo = Repo(self._root)
         try:
-            tree = repo.entry("refs/kheish/last", where)
+            return {item.name: repo.content(str(item.id)) for item in repo.entry("refs/kheish/last", where)}
         except NotFound:
-            tree = []
-        written = []
-        for item in tree:
-            path = self._root / where / item.name
-            wanted = repo.content(str(item.id))
+            return {}
+
+    def _restore(self, where: str, wanted: Mapping[str, bytes]) -> list[str]:
+        """Write the segments that the work tree lacks or has otherwise; what is there instead is put aside."""
+        folder, written = self._root / where, []
+        for path in [*journal.segments(folder), *(folder / name for name in wanted)]:
             found = path.read_bytes() if path.is_file() else None
-            if found is not None and found.startswith(wanted):
-                continue  # the same, or longer: what follows is checked by its seq
-            if found is not None and not wanted.startswith(found):
-                self._put_aside(f"{where}/{item.name}", found)
-            files.atomic_write(path, wanted, fsync=True)
-            written.append(f"{where}/{item.name}")
+            content = wanted.get(path.name)
+            if found == content:
+                continue
+            if found is not None and not (content or b"").startswith(found):
+                self._put_aside(f"{where}/{path.name}", found)
+            if content is None:
+                path.unlink()
+            else:
+                files.atomic_write(path, content, fsync=True)
+            written.append(f"{where}/{path.name}")
         return written
 
     def _put_aside(self, relative: str, content: bytes) -> None:
@@ -136,6 +155,7 @@ class Scribe:
 
     def cut(self) -> dict[str, Any]:
         """Segments written since the last cut with their sizes, fsynced: what a commit at this moment holds."""
+        self.start()
         return {"journals": self._journals.take_dirty(), "n": self._last}
 
     def check(self, paths: Sequence[str]) -> None:
@@ -150,9 +170,9 @@ class Scribe:
         """The index has taken in all of a commit."""
         self._index.set("commit", commit)
 
-    def things(self, things: Sequence[Sequence[Any]]) -> None:
-        """Documents that were computed from journals (an index that was behind)."""
-        self._apply([], things, 0)
+    def things(self, things: Sequence[Sequence[Any]], n: int = 0) -> None:
+        """Documents that were computed anew (an index that was behind); now it has all up to `n`."""
+        self._apply([], things, n)
 
     def reindex(self, journals: Sequence[str]) -> int:
         """Read whole journals into the index; returns how many entries. What cannot be read is reported."""

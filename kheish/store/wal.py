@@ -2,11 +2,12 @@
 
 A *group* (events that belong together, over several journals if need be) is one line:
 
-    {"b":12,"sum":"9f86d081884c7d65","group":[["sessions/2026-11-22/fix-it",{…journal line…}],…]}
+    {"b":12,"rest":0,"sum":"9f86d081884c7d65","group":[["sessions/2026-11-22/fix-it",{…journal line…}],…]}
 
-All groups that arrive while the disk is busy are one *batch*: one write, one fdatasync. `b` counts batches. It tells a
-torn end from damage: a batch is only written when the one before is on disk, so a bad line with nothing but its own
-batch behind it was never acknowledged, and is cut; a bad line with a later batch behind it is damage, and is reported.
+All groups that arrive while the disk is busy are one *batch*: one write, one fdatasync. `b` counts the batches of a
+segment, from 1; `rest` is how many lines of the batch follow. They tell a torn end from damage: a batch is only written
+when the one before is on disk, so a bad line with nothing but its own batch behind it was never acknowledged, and is
+cut; a bad line with a later batch behind it is damage, and is reported.
 
 Only the log's own thread touches the files while the daemon serves. After a failed write or fsync nothing is tried
 again (the kernel may have dropped the dirty pages: a second fsync would lie); the log is failed for good.
@@ -60,25 +61,26 @@ def encode(lines: Sequence[Line]) -> bytes:
     return b"[" + b",".join(b'["' + journal.encode() + b'",' + line + b"]" for journal, line in lines) + b"]"
 
 
-def _digest(body: bytes) -> str:
-    return blake2b(body, digest_size=8).hexdigest()
+def _digest(batch: int, rest: int, body: bytes) -> str:
+    return blake2b(b"%d %d %s" % (batch, rest, body), digest_size=8).hexdigest()
 
 
-def _line(batch: int, body: bytes) -> bytes:
-    return b'{"b":%d,"sum":"%s","group":%s}\n' % (batch, _digest(body).encode(), body)
+def _line(batch: int, rest: int, body: bytes) -> bytes:
+    return b'{"b":%d,"rest":%d,"sum":"%s","group":%s}\n' % (batch, rest, _digest(batch, rest, body).encode(), body)
 
 
-def _parse(raw: bytes) -> tuple[int, Entries] | None:
-    """The batch and the entries of a line, or None where it is torn or damaged."""
+def _parse(raw: bytes) -> tuple[int, int, Entries] | None:
+    """Batch, rest and entries of a line, or None where it is torn or damaged."""
     start = raw.find(b'"group":')
     if start < 0 or not raw.endswith(b"]}"):
         return None
     body = raw[start + 8 : -1]
     try:
         value = orjson.loads(raw)
-        if value["sum"] != _digest(body):
+        batch, rest = value["b"], value["rest"]
+        if value["sum"] != _digest(batch, rest, body):
             return None
-        return value["b"], [(journal, line) for journal, line in value["group"]]
+        return batch, rest, [(journal, line) for journal, line in value["group"]]
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -107,12 +109,14 @@ def recover(folder: Path, *, cut: bool = True) -> Recovered:
         found += [line.group for line in lines if line.group]
         damaged += [f"{path.name}:{line.number}: a damaged line in the log" for line in lines if not line.group]
     last = max((group[-1][1]["n"] for group in found), default=0)
-    return Recovered(found, lost, damaged, last)
+    # A segment's name is the first number that it can hold: all below were given, even where they cannot be read.
+    named = int(files[-1].stem) - 1 if files else 0
+    return Recovered(found, lost, damaged, max(last, named))
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A line as found; `group` is empty where it is torn or damaged, `batch` then a guess."""
+    """A line as found; `group` is empty where it is torn or damaged, `batch` then the earliest that it can be of."""
 
     offset: int
     number: int
@@ -121,28 +125,24 @@ class _Read:
 
 
 def _lines(raw: bytes) -> Iterator[_Read]:
-    offset = batch = 0
+    offset, expected = 0, 1
     for number, text in enumerate(raw.split(b"\n"), start=1):
         whole = offset + len(text) < len(raw)  # the newline is part of a line
         if text:
             parsed = _parse(text) if whole else None
-            batch = parsed[0] if parsed else _batch_of(text, batch + 1)
-            yield _Read(offset, number, batch, parsed[1] if parsed else [])
+            if parsed:
+                batch, rest, group = parsed
+                yield _Read(offset, number, batch, group)
+                expected = batch if rest else batch + 1
+            else:
+                yield _Read(offset, number, expected, [])
         offset += len(text) + 1
-
-
-def _batch_of(text: bytes, otherwise: int) -> int:
-    head = text[5:].split(b",", 1)[0]
-    return int(head) if text.startswith(b'{"b":') and head.isdigit() else otherwise
 
 
 def _torn_at(lines: list[_Read]) -> int | None:
     """The offset of the first bad line where nothing of a later batch stands behind it, else None."""
-    for index, line in enumerate(lines):
-        if not line.group:
-            later = any(other.group and other.batch > line.batch for other in lines[index + 1 :])
-            return None if later else line.offset
-    return None
+    newest = max((line.batch for line in lines if line.group), default=0)
+    return next((line.offset for line in lines if not line.group and line.batch >= newest), None)
 
 
 def _truncate(path: Path, size: int) -> None:
@@ -236,6 +236,7 @@ class Log:
             os.close(self._handle)
         self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._size = os.fstat(self._handle).st_size
+        self._batch = 0
         sync_folder(self._folder)
 
     def _run(self) -> None:
@@ -263,10 +264,11 @@ class Log:
         for group in batch:
             for path, content in group.spills:
                 self._write_spill(self._root / path, content)
-        self._batch += 1
-        text = b"".join(_line(self._batch, group.body) for group in batch)
-        if self._size + len(text) > self._segment_bytes and self._size:
+        if self._size and self._size + sum(len(group.body) for group in batch) > self._segment_bytes:
             self._open_segment(batch[0].first)
+        self._batch += 1
+        last = len(batch) - 1
+        text = b"".join(_line(self._batch, last - place, group.body) for place, group in enumerate(batch))
         view = memoryview(text)
         while view:
             view = view[os.write(self._handle, view) :]
@@ -279,6 +281,7 @@ class Log:
     def _write_spill(self, path: Path, content: bytes) -> None:
         if path.exists():
             return  # content-addressed: the same bytes
+        made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp")
         with temporary.open("wb") as file:
@@ -288,7 +291,8 @@ class Log:
                 os.fsync(file.fileno())
         temporary.replace(path)
         if self._fsync:
-            sync_folder(path.parent)
+            for folder in (path.parent, *(new.parent for new in made)):
+                sync_folder(folder)
 
     def _drop(self, committed: int) -> None:
         files = segments(self._folder)

@@ -65,9 +65,10 @@ def ask(text: str = "Which?", labels: Sequence[str] = ("yes", "no")) -> dict[str
     return {"tool_calls": [call("ask_user_question", questions=[{"header": "H", "text": text, "options": options}])]}
 
 
-def allow(*patterns: str, tool: str = "bash") -> dict[str, Any]:
-    """permissions.yaml that allows these."""
-    return {"mode": "default", "rules": [{"tool": tool, "match": one, "decision": "allow"} for one in patterns]}
+def allow(*patterns: str) -> dict[str, Any]:
+    """permissions.yaml that allows these commands, and writing anywhere in the workspace (redirections too)."""
+    commands = [{"tool": "bash", "match": one, "decision": "allow"} for one in patterns]
+    return {"mode": "default", "rules": [*commands, {"tool": "write_file", "match": "**", "decision": "allow"}]}
 
 
 def scripted(turns: Turns, **more: Any) -> dict[str, Any]:
@@ -225,6 +226,16 @@ class Daemon:
         for pid in self.jobs():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+    def end_of_life(self) -> None:
+        """Reap a process that ended, and wait until its children have gone too: they finish what they had begun."""
+        self.kill9()
+        until(lambda: not self.helpers(), what="scribe and git worker have ended")
+
+    def helpers(self) -> list[int]:
+        """The pids of this root's scribes and git workers, whoever started them."""
+        modules = {"kheish.store.scribe", "kheish.store.gitworker"}
+        return [pid for pid, words in _processes() if modules & set(words) and str(self.root) in words]
 
     def restart(self) -> Daemon:
         """kill -9 and start again."""

@@ -1,0 +1,294 @@
+"""Checks people's files as one set: what would be in force, and everything that is wrong. Nothing is changed.
+
+A file that is new or changed is a candidate. It is refused where it has errors, refers to what is not there, or makes
+fallbacks go round; then what was in force before stays. What others in force still refer to is not removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from pydantic import BaseModel
+
+from kheish import ids
+from kheish.daemon.sources import Source, id_of, kind_of
+from kheish.domain.definitions import KINDS, TOP, Definition, Kind, Observed
+from kheish.domain.routes import Route
+from kheish.domain.scripts import Script
+from kheish.store import definitions as reading
+from kheish.store import problems as words
+from kheish.store.definitions import Parsed
+from kheish.store.problems import Problem
+from kheish.store.yaml12 import MapNode
+
+_SCRIPT_FOLDER = "routes"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a set of files comes to. `world` is what would be in force, by path; `parsed` has every readable candidate;
+    `scripts` are the valid script files."""
+
+    world: dict[str, Definition] = field(default_factory=dict)
+    problems: dict[str, list[Problem]] = field(default_factory=dict)
+    observed: dict[str, Observed] = field(default_factory=dict)
+    parsed: dict[str, Parsed[Any]] = field(default_factory=dict)
+    scripts: dict[str, Script] = field(default_factory=dict)
+
+    def errors(self, path: str) -> list[Problem]:
+        """The errors of one file, without warnings."""
+        return [problem for problem in self.problems.get(path, ()) if problem.severity == "error"]
+
+
+def check(
+    sources: Mapping[str, Source], before: Mapping[str, Definition], given: Mapping[str, Parsed[Any]] | None = None
+) -> Outcome:
+    """Check all files together. `before`: what is in force, by path; `given`: parsed already, from another form than
+    the file's own. May take long: call it in a thread."""
+    out = Outcome(parsed={path: _parse(path, source) for path, source in sources.items() if kind_of(path)})
+    out.parsed |= given or {}
+    scripts = _script_files(sources, out.parsed) - (given or {}).keys()
+    for path in scripts:
+        out.parsed.pop(path, None)
+        read = _read(Script, sources[path].raw, path, False)
+        out.problems[path] = list(read.problems)
+        if read.value is not None:
+            out.scripts[path] = read.value
+    for path in sources.keys() - scripts:
+        out.problems[path] = list(_named_wrong(path, sources))
+    candidates = _candidates(sources, before, out)
+    _settle(sources, before, candidates, out)
+    out.observed = _observed(sources, candidates, out)
+    return out
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1024)
+def _read(model: type[BaseModel], raw: bytes, path: str, text: bool) -> Parsed[Any]:
+    return (reading.parse_markdown if text else reading.parse)(model, raw, path)
+
+
+def parse(kind: Kind, raw: bytes, path: str) -> Parsed[Any]:
+    """A file of one kind."""
+    return _read(kind.model, raw, path, kind.text)
+
+
+def _parse(path: str, source: Source) -> Parsed[Any]:
+    kind = kind_of(path)
+    assert kind is not None
+    if source.fault is None:
+        return parse(kind, source.raw, path)
+    problem = Problem(path, None, None, "error", "unreadable", f"the file {source.fault}")
+    return Parsed(path, None, None, [problem], reading.digest(b""))
+
+
+def _named_wrong(path: str, sources: Mapping[str, Source]) -> Iterator[Problem]:
+    """A Definition's file is named after its id."""
+    folder, _, name = path.partition("/")
+    kind = KINDS.get(folder)
+    if path in TOP or kind is None or "/" in name:
+        return
+    stem = name.rpartition(".")[0]
+    if kind_of(path) is None:
+        if kind.suffix == ".yaml" and name.endswith(".yml"):
+            message = f"the ending .yml is not read here; name the file {stem}.yaml"
+            yield Problem(path, None, None, "error", "bad_name", message, f"{stem}.yaml")
+        return
+    if ids.is_slug(stem):
+        return
+    twin = next((other for other in sources if other != path and other.lower() == path.lower()), None)
+    near = stem.lower() if ids.is_slug(stem.lower()) else None
+    message = f"{stem!r} is not a legal name: use a-z, 0-9, '.', '_', '-', beginning with a letter or digit"
+    if twin is not None:
+        message = f"{path} differs from {twin} only by case; choose another name"
+    yield Problem(path, None, None, "error", "bad_name", message, near and near + kind.suffix)
+
+
+def targets(parsed: Parsed[Any]) -> Iterator[str]:
+    """The files that a parsed definition refers to, scripts included."""
+    kind = kind_of(parsed.path)
+    if kind is None or parsed.value is None or parsed.data is None:
+        return
+    one = Definition(
+        kind=kind.name, id=id_of(parsed.path, kind), path=parsed.path, value=parsed.value, data=parsed.data, raw=b"",
+        digest="",
+    )  # fmt: skip
+    yield from (target for _, target in one.references())
+    if script := script_of(one):
+        yield script
+
+
+def script_of(one: Definition) -> str | None:
+    """The script file that a route names."""
+    script = one.value.script if isinstance(one.value, Route) else None
+    return _script_path(script) if isinstance(script, str) else None
+
+
+# --- scripts ----------------------------------------------------------------------------------------------------------
+
+
+def _script_path(script: str) -> str | None:
+    """The file that a route's `script:` names, from the state root; None where it lies outside of routes/."""
+    path = posixpath.normpath(f"{_SCRIPT_FOLDER}/{script}")
+    return path if path.startswith(_SCRIPT_FOLDER + "/") and not script.startswith("/") else None
+
+
+def _script_files(sources: Mapping[str, Source], parsed: Mapping[str, Parsed[Any]]) -> set[str]:
+    """Files that are scripts: named by a route, or looking like one; what says `driver` is a route all the same."""
+    texts = [(one.data or {}).get("script") for path, one in parsed.items() if path.startswith(_SCRIPT_FOLDER + "/")]
+    named = {_script_path(text) for text in texts if isinstance(text, str)}
+    found = {path for path in sources.keys() & named if path not in parsed or "driver" not in _keys(parsed[path])}
+    looks = {path for path, one in parsed.items() if path.startswith(_SCRIPT_FOLDER + "/") and _looks(_keys(one))}
+    return found | looks
+
+
+def _keys(parsed: Parsed[Any]) -> set[str]:
+    return set(parsed.tree.items) if isinstance(parsed.tree, MapNode) else set()
+
+
+def _looks(keys: set[str]) -> bool:
+    return bool(keys & {"turns", "echo"}) and "driver" not in keys
+
+
+def _with_script(parsed: Parsed[Any], sources: Mapping[str, Source], out: Outcome) -> tuple[Any, str] | list[Problem]:
+    """The route with its script read in, and the digest of both; or what is wrong with what it names."""
+    route = parsed.value
+    assert isinstance(route, Route) and isinstance(route.script, str)
+    path = _script_path(route.script)
+    if path is None:
+        return [parsed.at(("script",), f"{route.script!r} leaves the folder routes/", code="dangling_reference")]
+    if path not in sources:
+        rest = path.removeprefix(_SCRIPT_FOLDER + "/")
+        inside = [other.removeprefix(_SCRIPT_FOLDER + "/") for other in out.scripts]
+        near = words.nearest(rest, inside)
+        hint = f"; did you mean {near!r}?" if near else ""
+        return [parsed.at(("script",), f"there is no file {path}{hint}", code="dangling_reference", suggestion=near)]
+    if path not in out.scripts:
+        what = "is a route, not a script" if path in out.parsed else "has errors"
+        return [parsed.at(("script",), f"the script {path} {what}", code="dangling_reference")]
+    both = hashlib.sha256(parsed.digest.encode() + b"\0" + sources[path].raw).hexdigest()
+    return route.model_copy(update={"script": out.scripts[path]}), both
+
+
+# --- candidates -------------------------------------------------------------------------------------------------------
+
+
+def _candidates(sources: Mapping[str, Source], before: Mapping[str, Definition], out: Outcome) -> dict[str, Definition]:
+    """The definitions that are right by themselves; what is unchanged is the very object that is in force."""
+    found: dict[str, Definition] = {}
+    for path, parsed in out.parsed.items():
+        kind = kind_of(path)
+        if kind is None or out.errors(path):
+            continue
+        out.problems[path] = list(parsed.problems)
+        if parsed.value is None or parsed.data is None:
+            continue
+        used, digest = None, parsed.digest
+        if isinstance(parsed.value, Route) and isinstance(parsed.value.script, str):
+            script = _with_script(parsed, sources, out)
+            if isinstance(script, list):
+                out.problems[path] += script
+                continue
+            used, digest = script
+        old = before.get(path)
+        if old is not None and (old.digest, old.raw) == (digest, sources[path].raw):
+            found[path] = old
+            continue
+        found[path] = Definition(
+            kind=kind.name, id=id_of(path, kind), path=path, value=parsed.value, data=parsed.data,
+            raw=sources[path].raw, digest=digest, used=used,
+        )  # fmt: skip
+    return found
+
+
+def _settle(
+    sources: Mapping[str, Source],
+    before: Mapping[str, Definition],
+    candidates: Mapping[str, Definition],
+    out: Outcome,
+) -> None:
+    """Take back candidates, and removals, until all that refers finds what it refers to."""
+    invalid = out.parsed.keys() - candidates.keys()
+    world = {**{path: before[path] for path in invalid & before.keys()}, **candidates}
+    while True:
+        fresh = {path: one for path, one in world.items() if one is not before.get(path)}
+        refused = {path: found for path, one in fresh.items() if (found := list(_dangling(one, world, sources, out)))}
+        for path, found in refused.items():
+            out.problems[path] += found
+            if path in before:
+                world[path] = before[path]
+            else:
+                del world[path]
+        standing = [one for path, one in world.items() if one is before.get(path)]
+        missing = {target for one in standing for _, target in one.references() if target not in world}
+        kept = {path: before[path] for path in missing & before.keys()}
+        world |= kept
+        if not refused and not kept:
+            break
+    for path in world.keys() - sources.keys():
+        users = sorted(one.path for one in world.values() if any(target == path for _, target in one.references()))
+        message = (
+            f"the file is gone, but {', '.join(users)} refers to it; its last valid version stays in force: "
+            f"put it back, or change {', '.join(users)}"
+        )
+        out.problems[path] = [Problem(path, None, None, "error", "definition_referenced", message)]
+    out.world = world
+
+
+def _dangling(
+    one: Definition, world: Mapping[str, Definition], sources: Mapping[str, Source], out: Outcome
+) -> Iterator[Problem]:
+    """References of a candidate to what is not there, or that lead back to it."""
+    parsed = out.parsed[one.path]
+    for keys, target in one.references():
+        kind = kind_of(target)
+        assert kind is not None
+        name = id_of(target, kind)
+        if target not in world or target not in sources:
+            there = [id_of(path, kind) for path in world if kind_of(path) is kind and path != one.path]
+            near = words.nearest(name, there) if target not in sources else None
+            message = f"there is no {kind.singular} {name!r}" + (f"; did you mean {near!r}?" if near else "")
+            if target in sources:
+                message = f"the {kind.singular} {name!r} has errors, and was never in force"
+            yield parsed.at(keys, message, code="dangling_reference", suggestion=near)
+        elif keys[0] == "fallbacks" and (way := _way(target, one.path, world)):
+            names = " → ".join(id_of(path, kind) for path in (one.path, *way))
+            yield parsed.at(keys, f"the fallbacks go round: {names}", code="reference_cycle")
+
+
+def _way(start: str, end: str, world: Mapping[str, Definition]) -> list[str] | None:
+    """The definitions on the way from one to another by references."""
+    ways = [[start]]
+    seen = {start}
+    while ways:
+        way = ways.pop(0)
+        if way[-1] == end:
+            return way
+        for _, target in world[way[-1]].references():
+            if target in world and target not in seen:
+                seen.add(target)
+                ways.append([*way, target])
+    return None
+
+
+def _observed(sources: Mapping[str, Source], candidates: Mapping[str, Definition], out: Outcome) -> dict[str, Observed]:
+    found: dict[str, Observed] = {}
+    for path in out.world.keys() | out.parsed.keys():
+        errors = out.errors(path)
+        digest = None
+        if path in sources:
+            digest = candidates[path].digest if path in candidates else reading.digest(sources[path].raw)
+        found[path] = Observed(digest, _words(errors[0]) if errors else None)
+    return found
+
+
+def _words(problem: Problem) -> str:
+    place = f"{problem.path}:{problem.line}:{problem.column}" if problem.line else problem.path
+    return f"{place}: {problem.message}"

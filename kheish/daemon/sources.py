@@ -1,0 +1,85 @@
+"""The files of people as they lie there: which are Definitions, and their bytes."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kheish.domain.definitions import KINDS, TOP, Kind
+from kheish.errors import Invalid
+from kheish.store.files import contained
+from kheish.store.settling import passed_over
+from kheish.store.yaml12 import MAX_BYTES
+
+#: what may be a Definition, or a script that one names
+_SUFFIXES = (".yaml", ".yml", ".json", ".md")
+_READ_ME = "readme.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file as it was read; `fault` says why it cannot be."""
+
+    path: str
+    raw: bytes
+    fault: str | None = None
+
+
+def kind_of(path: str) -> Kind | None:
+    """The kind of Definition that a file with this path is, by its place; None: it may be a script, or is nothing."""
+    if path in TOP:
+        return TOP[path]
+    folder, slash, name = path.partition("/")
+    kind = KINDS.get(folder)
+    return kind if kind and slash and "/" not in name and name.endswith(kind.suffix) else None
+
+
+def id_of(path: str, kind: Kind) -> str:
+    """The id of the Definition in a file: its name without the ending; that of a file at the top is its kind's name."""
+    return kind.name if path in TOP else path.partition("/")[2].removesuffix(kind.suffix)
+
+
+def is_source(path: str) -> bool:
+    """Whether the path is one that people's Definitions (or their scripts) may have."""
+    if path in TOP:
+        return True
+    folder, _, rest = path.partition("/")
+    name = path.rpartition("/")[2].lower()
+    return folder in KINDS and bool(rest) and name.endswith(_SUFFIXES) and name != _READ_ME and not passed_over(path)
+
+
+def read_all(root: Path) -> dict[str, Source]:
+    """Every file that may be a Definition. Blocks on disk."""
+    names = [*TOP, *(path for folder in KINDS for path in _under(root, folder))]
+    return read(root, names)
+
+
+def read(root: Path, paths: Iterable[str]) -> dict[str, Source]:
+    """The files among `paths` that are there. Blocks on disk."""
+    found = (_read(root, path) for path in paths if is_source(path))
+    return {source.path: source for source in found if source is not None}
+
+
+def _under(root: Path, folder: str) -> Iterator[str]:
+    for place, folders, names in os.walk(root / folder):
+        folders[:] = sorted(name for name in folders if not passed_over(name))
+        inner = Path(place).relative_to(root).as_posix()
+        yield from (f"{inner}/{name}" for name in sorted(names))
+
+
+def _read(root: Path, path: str) -> Source | None:
+    try:
+        file = contained(root, path)
+        if not stat.S_ISREG(file.stat().st_mode):
+            return Source(path, b"", "is no plain file")
+        with file.open("rb") as opened:
+            return Source(path, opened.read(MAX_BYTES + 1))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except Invalid:
+        return Source(path, b"", "is a link, or lies behind one; put the file itself there")
+    except OSError as error:
+        return Source(path, b"", f"cannot be read: {error.strerror}")

@@ -1,0 +1,52 @@
+"""Checks a state root after quiet or stop, from its files and git alone: `check(root, acks, ledger)`.
+
+It is independent on purpose: it shares no code with Kheish, and writes down the rules of the specification once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.crash import histories, journals, repository
+from tests.crash.journals import Entry, Finding
+
+Acks = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def check(
+    root: Path,
+    acks: Acks | None = None,
+    ledger: Path | None = None,
+    people: Sequence[str] = (),
+    since: str | None = None,
+) -> list[Finding]:
+    """What is wrong with a state root that is quiet; empty where nothing is.
+
+    `acks`: what the daemon acknowledged, as `{"runs": [{"id", "session", "n"}], "sessions": …, "approvals": [{"id",
+    "decision", "n"}], "questions": …}`. `ledger`: the file that commands `echo NAME >> ledger.txt` appended to.
+    `people`: beginnings of paths that may be changed and not committed. `since`: a commit up to which cuts were checked
+    before.
+    """
+    found, findings = journals.read(root)
+    findings += _rules(root, found, since)
+    findings += histories.acknowledged(found, acks or {})
+    if ledger is not None:
+        findings += histories.ledger(found, ledger)
+    findings += repository.clean(root, people)
+    return findings
+
+
+def _rules(root: Path, found: Mapping[str, list[Entry]], since: str | None) -> Iterator[Finding]:
+    yield from journals.numbering(found)
+    yield from journals.spills(root, found)
+    for rule in (
+        histories.moves, histories.unfinished, histories.left_open, histories.order, histories.effects,
+    ):  # fmt: skip
+        yield from rule(found)
+    yield from histories.records(root, found)
+    yield from histories.pending(root, found)
+    yield from repository.sound(root)
+    yield from repository.committed(root, found)
+    yield from repository.cuts(root, found, since)

@@ -1,0 +1,240 @@
+"""Real work for a daemon that is about to be killed: sessions, runs, answers, by HTTP and by file, seeded.
+
+Everything that the daemon acknowledged is kept in `acks`; a request whose answer was lost is sent again later under the
+same key, as a careful client would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from tests.support.daemon import Daemon, allow, ask, bash, call
+
+_TEXT = {"text": "done: {{last_result}}"}
+ROUTES: dict[str, list[dict[str, Any]]] = {
+    "shell": [bash("echo {{input}}/1 >> ledger.txt"), bash("echo {{input}}/2 >> ledger.txt"), _TEXT],
+    "slow": [bash("sleep 0.15; echo {{input}}/1 >> ledger.txt"), {"text": "slowly", "delay": "100ms", "chunks": 2}],
+    "mixed": [
+        {
+            "tool_calls": [
+                call("write_file", path="notes/{{input}}.txt", content="{{input}}"),
+                call("todo_write", items=[{"content": "{{input}}", "status": "in_progress"}]),
+                call("bash", command="echo {{input}}/1 >> ledger.txt"),
+                call("bash", command="echo {{input}}/2 >> ledger.txt"),
+            ]
+        },
+        {"tool_calls": [call("read_file", path="notes/{{input}}.txt"), call("list_files", path=".")]},
+        {"tool_calls": [call("emit_output", content="half of {{input}}")]},
+        _TEXT,
+    ],
+    "asks": [
+        {"tool_calls": [call("bash", command="env echo {{input}}/1 >> ledger.txt"), call("bash", command="id -u")]},
+        _TEXT,
+    ],
+    "question": [ask("Go on with {{input}}?"), bash("echo {{input}}/1 >> ledger.txt"), _TEXT],
+    "large": [bash("seq 1 6000"), bash("echo {{input}}/1 >> ledger.txt"), {"text": "{{last_result}}"}],
+    "flaky": [{"error": {"status": 429, "retry_after": 0.05}}, bash("echo {{input}}/1 >> ledger.txt"), _TEXT],
+}
+PERMISSIONS = allow("echo *", "sleep *", "seq *")
+FINAL = frozenset({"completed", "failed", "cancelled", "interrupted"})
+#: answers that a client in a hurry may get
+TOLERATED = {
+    409: {"approval_resolved", "question_resolved", "run_state_conflict", "session_ended", "session_not_idle"},
+    503: None,
+}
+MOST_SESSIONS = 24
+
+
+class Lost(Exception):
+    """No answer, or one that says to come again: it may or may not have been accepted."""
+
+
+@dataclass
+class Load:
+    """Clients of one daemon over all its lives."""
+
+    daemon: Daemon
+    acks: dict[str, list[dict[str, Any]]] = field(
+        default_factory=lambda: {"sessions": [], "runs": [], "approvals": [], "questions": []}
+    )
+    sessions: list[str] = field(default_factory=list)
+    unsure: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    odd: list[str] = field(default_factory=list)  # answers that nobody should get
+    _count: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    # --- from outside -------------------------------------------------------------------------------------------------
+
+    def begin(self, rng: random.Random, clients: int) -> None:
+        """Start clients; they work until `pause` or until the daemon is gone."""
+        self._stop.clear()
+        for _ in range(clients):
+            client = _Client(self, random.Random(rng.random()))
+            thread = threading.Thread(target=client.work, args=(self._stop,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def pause(self) -> None:
+        """Stop the clients, after the request that each has under way."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+        self._threads.clear()
+
+    def settle_step(self, rng: random.Random) -> bool:
+        """Answer what waits and send again what was lost; True where everything acknowledged has ended."""
+        client = _Client(self, rng)
+        with contextlib.closing(client.http):
+            while self.unsure:
+                client.again()
+            for noun, answer in (("approvals", client.decide), ("questions", client.reply)):
+                for item in client.listed(noun):
+                    answer(item)
+            open_runs = client.listed("runs", statuses=("queued", "running", *WAITING))
+            return not open_runs
+
+    def number(self) -> int:
+        with self._lock:
+            self._count += 1
+            return self._count
+
+
+WAITING = ("waiting_for_approval", "waiting_for_question")
+
+
+class _Client:
+    """One thread's connection."""
+
+    def __init__(self, load: Load, rng: random.Random) -> None:
+        self.load = load
+        self.rng = rng
+        daemon = load.daemon
+        headers = {"authorization": f"Bearer {daemon.token}"}
+        self.http = httpx.Client(base_url=daemon.url, headers=headers, timeout=20, trust_env=False)
+
+    def work(self, stop: threading.Event) -> None:
+        actions: list[Callable[[], None]] = [self.submit] * 7 + [self.answer] * 4 + [self.create, self.again, self.halt]
+        with contextlib.closing(self.http), contextlib.suppress(Lost):
+            while not stop.is_set():
+                self.rng.choice(actions)()
+
+    def send(self, method: str, path: str, body: Any = None, key: str | None = None) -> tuple[int, dict[str, Any], int]:
+        """Status, answer, event number. Raises Lost."""
+        try:
+            answer = self.http.request(
+                method, path, json=body, headers={"idempotency-key": key} if key else {}
+            )
+        except httpx.TransportError as error:
+            raise Lost(str(error)) from error
+        said = answer.json() if answer.content else {}
+        if answer.status_code == 503:
+            raise Lost("503")
+        if answer.status_code >= 400 and said.get("code") not in (TOLERATED.get(answer.status_code) or ()):
+            self.load.odd.append(f"{method} {path} {body}: {answer.status_code} {said}")
+        return answer.status_code, said, int(answer.headers.get("x-kheish-event") or 0)
+
+    def acknowledge(self, noun: str, id: str, n: int, **more: Any) -> None:
+        self.load.acks[noun].append({"id": id, "n": n, **more})
+
+    # --- what a client does -------------------------------------------------------------------------------------------
+
+    def create(self) -> None:
+        number = self.load.number()
+        if len(self.load.sessions) >= MOST_SESSIONS:
+            return
+        name = f"s{number}"
+        settings = {"session_id": name, "route": self.rng.choice(sorted(ROUTES))}
+        if number % 5 == 0:
+            settings["while_waiting"] = "park"
+        status, said, n = self.send("POST", "/v1/sessions", settings)
+        if status in (200, 201):
+            self.acknowledge("sessions", said["session_id"], n)
+            self.load.sessions.append(name)
+
+    def submit(self) -> None:
+        if not self.load.sessions:
+            return self.create()
+        session = self.rng.choice(self.load.sessions)
+        token = f"{session}.{self.load.number()}"
+        self._submit(session, token, {"content": token, "route": self.rng.choice(sorted(ROUTES))})
+        return None
+
+    def again(self) -> None:
+        """Send a request again whose answer was lost."""
+        with self.load._lock:
+            lost = self.load.unsure.pop(0) if self.load.unsure else None
+        if lost:
+            self._submit(*lost)
+
+    def _submit(self, session: str, key: str, body: dict[str, Any]) -> None:
+        try:
+            status, said, n = self.send("POST", f"/v1/sessions/{session}/runs", body, key)
+        except Lost:
+            self.load.unsure.append((session, key, body))
+            raise
+        if status == 202:
+            self.acknowledge("runs", said["run_id"], n, session=session)
+
+    def listed(self, noun: str, statuses: tuple[str, ...] = ("pending",)) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for status in statuses:
+            _, said, _ = self.send("GET", f"/v1/{noun}?status={status}&limit=100")
+            found += said.get("items", [])
+        return found
+
+    def answer(self) -> None:
+        """Decide one approval, or answer one question."""
+        noun = self.rng.choice(("approvals", "questions"))
+        waiting = self.listed(noun)
+        if waiting:
+            (self.decide if noun == "approvals" else self.reply)(self.rng.choice(waiting))
+
+    def decide(self, approval: dict[str, Any]) -> None:
+        decision = self.rng.choice(("allow", "allow", "deny"))
+        if self.rng.random() < 0.2:
+            return self._decide_by_file(approval["approval_id"], decision)
+        path = f"/v1/approvals/{approval['approval_id']}/resolve"
+        status, _, n = self.send("POST", path, {"decision": decision})
+        if status == 200:
+            self.acknowledge("approvals", approval["approval_id"], n, decision=decision)
+        return None
+
+    def _decide_by_file(self, approval_id: str, decision: str) -> None:
+        """As an editor does: whatever the file says now, with one word more. No answer, so nothing acknowledged."""
+        path = self.load.daemon.root / "pending" / "approvals" / f"{approval_id}.yaml"
+        with contextlib.suppress(FileNotFoundError):
+            path.write_text(path.read_text().replace("\ndecision:\n", f"\ndecision: {decision}\n"))
+
+    def reply(self, question: dict[str, Any]) -> None:
+        chosen = {
+            item["id"]: {"selected": [self.rng.choice(item["options"])["id"]], "text": None}
+            for item in question["questions"]
+        }
+        path = f"/v1/questions/{question['question_id']}"
+        if self.rng.random() < 0.15:
+            status, _, n = self.send("POST", f"{path}/decline", {"reason": "not now"})
+            decision = "decline"
+        else:
+            status, _, n = self.send("POST", f"{path}/answer", {"answers": chosen})
+            decision = "answer"
+        if status == 200:
+            self.acknowledge("questions", question["question_id"], n, decision=decision)
+
+    def halt(self) -> None:
+        """Now and then somebody cancels a run, or interrupts a session."""
+        if self.rng.random() > 0.2 or not self.load.acks["runs"]:
+            return
+        run = self.rng.choice(self.load.acks["runs"][-10:])
+        if self.rng.random() < 0.5:
+            self.send("POST", f"/v1/runs/{run['id']}/cancel", {})
+        else:
+            self.send("POST", f"/v1/sessions/{run['session']}/interrupt", {})

@@ -1,0 +1,247 @@
+"""The scribe, as a real process: what the log has goes into journals and index, also after a kill, and is put back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import pytest_asyncio
+
+from kheish.store import journal, pipes, wal
+from kheish.store.index import Reader
+from tests.store import roots
+
+JOURNAL = "sessions/2026-11-22/fix-it/journal"
+FILE = f"{JOURNAL}/000001.jsonl"
+
+
+class Fixture:
+    """A state root with a log, and a scribe that hears of it."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.root = roots.make(tmp_path)
+        self.notices: list[dict[str, Any]] = []
+        args = [sys.executable, "-m", "kheish.store.scribe", os.fspath(self.root)]
+        self.scribe = pipes.Child(args, on_notice=self.notices.append)
+        self.batch = 0
+        self.last = 0
+        self.log_file = self.root / ".git" / "kheish" / "wal" / f"{1:016d}.log"
+        self.log_file.parent.mkdir(parents=True)
+
+    def log(self, count: int = 1, pad: int = 0, where: str = JOURNAL) -> str:
+        """Put entries into the log, one batch; its text."""
+        lines = []
+        for n in range(self.last + 1, self.last + count + 1):
+            entry = {"v": 1, "n": n, "seq": n, "kind": "x", "session": "fix-it", "run": None, "pad": "x" * pad}
+            lines.append((where, orjson.dumps(entry)))
+        self.last += count
+        self.batch += 1
+        text = wal._line(self.batch, 0, wal.encode(lines))
+        with self.log_file.open("ab") as file:
+            file.write(text)
+        return text.decode()
+
+    async def apply(self, count: int = 1, pad: int = 0, things: Sequence[Any] = ()) -> None:
+        """Log entries, tell the scribe, and wait until it has them."""
+        self.scribe.send_nowait("apply", text=self.log(count, pad), things=things)
+        await self.scribe.request("things", things=[])  # answered after it
+
+    async def commit(self) -> None:
+        """Commit what the scribe says that a commit holds."""
+        worker = roots.worker(self.root)
+        await worker.start()
+        held = await self.scribe.request("cut")
+        said = {"cut": {"n_from": 1, "n_to": held["n"]}, "message": "x", "journals": held["journals"], "records": []}
+        answer = await worker.request("commit", **said)
+        assert answer.get("commit"), answer
+        await worker.close()
+
+    @property
+    def seqs(self) -> list[int]:
+        return [entry["seq"] for entry in journal.read(self.root, JOURNAL)]
+
+    def named(self, notice: str) -> list[dict[str, Any]]:
+        return [one for one in self.notices if one["notice"] == notice]
+
+    def put_aside(self) -> list[bytes]:
+        return [path.read_bytes() for path in sorted((self.root / "conflicts").glob("*"))]
+
+
+@pytest_asyncio.fixture
+async def at(tmp_path: Path) -> AsyncIterator[Fixture]:
+    fixture = Fixture(tmp_path)
+    await fixture.scribe.start()
+    await fixture.scribe.request("start")
+    yield fixture
+    await fixture.scribe.close()
+
+
+def index_of(at: Fixture) -> Reader:
+    return Reader(at.root / ".kheish" / "index.sqlite")
+
+
+async def test_a_batch_goes_into_journal_and_index(at: Fixture) -> None:
+    await at.apply(3, things=[["run", "r1", "fix-it", "queued", 1, 3, '{"run_id":"r1"}']])
+    assert at.seqs == [1, 2, 3]
+    assert at.notices[-1] == {"notice": "journaled", "n": 3}
+    assert [n for n, _, _ in index_of(at).events(0, limit=9)] == [1, 2, 3]
+    assert index_of(at).thing("run", "r1") == {"run_id": "r1"}
+
+
+async def test_a_cut_names_the_segments_that_changed_with_their_sizes(at: Fixture) -> None:
+    await at.apply(100, pad=1000)
+    held = await at.scribe.request("cut")
+    files = journal.segments(at.root / JOURNAL)
+    assert len(files) == 2
+    assert held == {"journals": {f"{JOURNAL}/{path.name}": path.stat().st_size for path in files}, "n": 100}
+    assert (await at.scribe.request("cut"))["journals"] == {}
+    await at.apply()
+    assert list((await at.scribe.request("cut"))["journals"]) == [f"{JOURNAL}/000002.jsonl"]
+
+
+async def test_what_was_not_done_when_it_was_killed_is_done_at_the_next_start(at: Fixture) -> None:
+    await at.apply(50, pad=1000)
+    size = (at.root / FILE).stat().st_size
+    for _ in range(30):
+        at.scribe.send_nowait("apply", text=at.log(5, pad=1000), things=[])
+    os.kill(at.scribe.pid or 0, signal.SIGKILL)
+    await at.scribe.respawn()
+    await at.scribe.request("start")
+    assert at.seqs == list(range(1, 201))
+    assert [n for n, _, _ in index_of(at).events(0, limit=999)] == at.seqs
+    assert (at.root / FILE).stat().st_size >= size
+    held = await at.scribe.request("cut")
+    assert len(held["journals"]) == len(journal.segments(at.root / JOURNAL))
+    assert held["n"] == 200
+
+
+async def test_a_start_with_everything_done_changes_nothing(at: Fixture) -> None:
+    await at.apply(5)
+    before = (at.root / FILE).read_bytes()
+    for _ in range(2):
+        await at.scribe.respawn()
+        assert (await at.scribe.request("start"))["n"] == 5
+    assert (at.root / FILE).read_bytes() == before
+
+
+async def test_a_line_that_was_torn_by_a_kill_is_written_again(at: Fixture) -> None:
+    await at.apply(5)
+    await at.scribe.close()
+    os.truncate(at.root / FILE, (at.root / FILE).stat().st_size - 7)
+    await at.scribe.start()
+    await at.scribe.request("start")
+    assert at.seqs == [1, 2, 3, 4, 5]
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+@pytest.mark.parametrize("change", [delete, truncate, empty])
+async def test_a_lost_journal_comes_back_from_commit_and_log(at: Fixture, change: Any) -> None:
+    await at.apply(100, pad=1000)
+    await at.commit()
+    await at.apply(50, pad=1000)
+    before = {path.name: path.read_bytes() for path in journal.segments(at.root / JOURNAL)}
+    at.log_file.write_bytes(b"")  # committed: the log may have let go of it
+    at.last, tail = 100, [entry for entry in journal.read(at.root, JOURNAL) if entry["seq"] > 100]
+    at.log_file.write_bytes(wal._line(1, 0, wal.encode([(JOURNAL, orjson.dumps(entry)) for entry in tail])))
+    at.last, at.batch = 150, 1
+    for path in journal.segments(at.root / JOURNAL):
+        change(path)
+    await at.apply()
+    assert at.seqs == list(range(1, 152))
+    after = {path.name: path.read_bytes() for path in journal.segments(at.root / JOURNAL)}
+    assert all(after[name].startswith(content) for name, content in before.items())
+    assert at.named("restored")[0]["paths"] and not at.named("damaged")
+    assert not at.put_aside() or change is truncate  # a torn line is no person's content
+    await at.apply()
+    assert at.seqs == list(range(1, 153))
+
+
+def note_below(raw: bytes) -> bytes:
+    return raw + b"# a person's note\n"
+
+
+def note_without_newline(raw: bytes) -> bytes:
+    return raw + b"# a person's note"
+
+
+def other_words(raw: bytes) -> bytes:
+    return raw.replace(b'"n":2,', b'"n":7,', 1) + b" "
+
+
+def nonsense(raw: bytes) -> bytes:
+    return b"nothing of this is ours\n"
+
+
+@pytest.mark.parametrize("edit", [note_below, note_without_newline, other_words, nonsense])
+@pytest.mark.parametrize("committed", [True, False])
+async def test_an_outside_edit_is_kept_aside_and_ours_put_back(at: Fixture, edit: Any, committed: bool) -> None:
+    await at.apply(5)
+    if committed:
+        await at.commit()
+    before = (at.root / FILE).read_bytes()
+    (at.root / FILE).write_bytes(edit(before))
+    await at.apply()
+    assert at.seqs == [1, 2, 3, 4, 5, 6]
+    assert (at.root / FILE).read_bytes().startswith(before)
+    assert at.put_aside() == [edit(before)]
+    assert at.named("restored") == [{"notice": "restored", "paths": [FILE]}]
+    assert FILE in (await at.scribe.request("cut"))["journals"]
+
+
+async def test_a_replaced_file_with_an_edit_of_what_no_commit_has_is_put_back(at: Fixture) -> None:
+    await at.apply(2)
+    await at.commit()
+    await at.apply(3)
+    before = (at.root / FILE).read_bytes()
+    edited = before.replace(b'"n":4,', b'"n":9,')
+    other = at.root / "other"
+    other.write_bytes(edited)
+    other.replace(at.root / FILE)
+    await at.apply()
+    assert (at.root / FILE).read_bytes().startswith(before)
+    assert at.put_aside() == [edited]
+
+
+async def test_a_journal_that_cannot_be_made_whole_stops_alone(at: Fixture) -> None:
+    await at.apply(5)
+    at.log_file.write_bytes(b"")  # neither log nor commit has it
+    (at.root / FILE).unlink()
+    await at.apply()
+    assert at.named("damaged")[0]["journal"] == JOURNAL
+    assert not (at.root / FILE).exists()
+    other = "journals/daemon"
+    at.scribe.send_nowait("apply", text=_line(other, 1, 99), things=[])
+    await at.scribe.request("things", things=[])
+    assert [entry["n"] for entry in journal.read(at.root, other)] == [99]
+
+
+def _line(where: str, seq: int, n: int) -> str:
+    entry = {"v": 1, "n": n, "seq": seq, "kind": "x", "stream": "daemon"}
+    return wal._line(1, 0, wal.encode([(where, orjson.dumps(entry))])).decode()
+
+
+async def test_a_lost_index_is_begun_again_and_said(at: Fixture) -> None:
+    await at.apply(2)
+    for path in (at.root / ".kheish").glob("index.sqlite*"):
+        path.unlink()
+    await at.apply(2)
+    assert at.named("index_lost")
+    assert await at.scribe.request("reindex", journals=[JOURNAL]) == 4
+    assert [n for n, _, _ in index_of(at).events(0, limit=9)] == [1, 2, 3, 4]
