@@ -241,10 +241,15 @@ class Validation(Answer):
 
 
 class DefinitionState(Answer):
-    """How a definition is: `ready`, or why not."""
+    """How a definition is, and who refers to it."""
 
-    state: Literal["ready", "not_ready"]
-    detail: str | None
+    state: Literal["ready", "not_ready", "invalid", "deleted"]
+    last_error: str | None
+    """Why it is not ready, or what is wrong with its file; the last valid version is in force then."""
+    observed_digest: str | None
+    """sha256 of the file as last read; null where it is gone."""
+    bindings: list[str]
+    """The files that refer to it."""
 
 
 class Definition(Answer):

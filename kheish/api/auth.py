@@ -46,7 +46,9 @@ class Gate:
         if req.path not in OPEN:
             principal = self._principal(req)
             req.context.principal = principal.name
-        if not self._parts.closing.begun and req.path not in EARLY and (why := self._parts.ready()) is not None:
+        # Who stops still answers questions; new work would only put off the end.
+        asks = self._parts.closing.begun and req.method in ("GET", "HEAD", "OPTIONS")
+        if not asks and req.path not in EARLY and (why := self._parts.ready()) is not None:
             raise Unavailable(why)
 
     async def process_resource(self, req: Request, resp: Response, resource: object, params: dict[str, Any]) -> None:

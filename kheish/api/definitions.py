@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -14,7 +13,6 @@ from kheish.api import media, paging
 from kheish.api import state as api_state
 from kheish.api.paging import Param
 from kheish.api.parts import Parts
-from kheish.domain import routes
 from kheish.domain.definitions import Definition, Kind
 from kheish.errors import Fault, Invalid, UnsupportedMedia
 from kheish.store.files import blob_id
@@ -130,15 +128,10 @@ class Definitions:
             "id": found.id,
             "path": found.path,
             "etag": blob_id(found.raw),
-            "status": _status(found),
+            "status": self._state.definitions.status(found, os.environ),
         }
         data = found.value.model_dump(mode="json", by_alias=True)
         return {**added, **data}
-
-
-def _status(found: Definition) -> Mapping[str, str | None]:
-    missing = routes.readiness(found.id, found.value, os.environ) if found.kind == "routes" else None
-    return {"state": "not_ready" if missing else "ready", "detail": missing}
 
 
 def _wants_text(req: Request) -> bool:

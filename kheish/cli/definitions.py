@@ -146,9 +146,8 @@ def _verdict(settings: Settings, found: Mapping[str, Any], what: str) -> int:
     def human() -> None:
         for problem in problems:
             place = ":".join(str(problem[key]) for key in ("line", "column") if problem.get(key))
-            hint = f" (did you mean {problem['suggestion']!r}?)" if problem.get("suggestion") else ""
             where = place or problem.get("path") or ""
-            say(plain(f"{what}:{where}: {problem.get('message')}{hint}"))
+            say(plain(f"{what}:{where}: {problem.get('message')}"))
         if valid:
             say(f"{what} is valid.")
 

@@ -13,8 +13,7 @@ def place(problem: dict[str, object]) -> str:
 
 def said(problem: dict[str, object]) -> str:
     """The message, and the nearest known key where one was misspelled."""
-    hint = f" (did you mean {problem['suggestion']!r}?)" if problem.get("suggestion") else ""
-    return f"{problem['message']}{hint}"
+    return f"{problem['message']}"
 
 
 COLUMNS: list[Column] = [

@@ -16,8 +16,9 @@ from typing import Any
 
 import orjson
 
+from kheish.daemon.pipeline import row
 from kheish.domain import loading, runs
-from kheish.domain.state import State
+from kheish.domain.state import Change, State
 from kheish.domain.tables import BY_NAME
 from kheish.errors import Damaged
 from kheish.store import journal, wal
@@ -32,12 +33,15 @@ BATCH = 200  # sessions read at a time
 
 @dataclass(slots=True)
 class Booted:
-    """What was found. `damaged` are (path, reason) of what cannot be read."""
+    """What was found. `damaged` are (path, reason) of what cannot be read; `changes`: things that changed after entry
+    `committed`, the newest that a commit holds."""
 
     next_n: int
     groups: int
     cut_bytes: int
+    committed: int = 0
     damaged: list[tuple[str, str]] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
     resumed: int = 0
 
 
@@ -54,7 +58,7 @@ async def recover(
     committed = last["n"] if last else 0
     high = max(found.last, before["n"] or 0, committed, await asyncio.to_thread(_noted, root))
     next_n = high + 1 + (JUMP if is_new and committed else 0)
-    booted = Booted(next_n, len(found.groups), found.cut_bytes, [("", line) for line in found.damaged])
+    booted = Booted(next_n, len(found.groups), found.cut_bytes, committed, [("", line) for line in found.damaged])
     return booted, {**before, "last": last["commit"] if last else None}, found
 
 
@@ -96,17 +100,19 @@ async def index(
     if is_cold:
         named |= set(await asyncio.to_thread(_all_journals, root))
         n = 0
-    sessions = sorted(where for where in named if where.startswith("sessions/"))
     done = 0
     for part in batched(sorted(named), BATCH):
-        wanted = [where for where in part if where in set(sessions)]
-        _, (rows, damaged) = await asyncio.gather(
-            scribe.request("reindex", journals=list(part)), asyncio.to_thread(_things, root, wanted, n)
+        wanted = [where for where in part if where.startswith("sessions/")]
+        _, (changes, damaged) = await asyncio.gather(
+            scribe.request("reindex", journals=list(part)),
+            asyncio.to_thread(_changes, root, wanted, min(n, booted.committed)),
         )
         booted.damaged += damaged
-        await scribe.request("things", things=rows)
+        booted.changes += [change for change in changes if change.n > booted.committed]
+        await scribe.request("things", things=[row(change) for change in changes if change.value is not None])
         done += len(part)
         progress(f"reading journals into the index: {done} of {len(named)}")
+    await scribe.request("things", things=[], n=max(n, found.last, booted.committed))
     if before["last"] and (is_cold or known != before["last"]):
         scribe.send_nowait("committed", commit=before["last"])
 
@@ -117,9 +123,9 @@ def _all_journals(root: Path) -> Iterable[str]:
     return [*found, *(str(path.relative_to(root)) for path in streams)]
 
 
-def _things(root: Path, journals: Iterable[str], after_n: int) -> tuple[list[list[Any]], list[tuple[str, str]]]:
-    """Rows of the index for what changed in sessions after an event number."""
-    rows: list[list[Any]] = []
+def _changes(root: Path, journals: Iterable[str], after_n: int) -> tuple[list[Change], list[tuple[str, str]]]:
+    """What changed in sessions after an event number."""
+    changes: list[Change] = []
     damaged: list[tuple[str, str]] = []
     for where in journals:
         path = where.removesuffix("/journal")
@@ -129,16 +135,8 @@ def _things(root: Path, journals: Iterable[str], after_n: int) -> tuple[list[lis
         except Damaged as error:
             damaged.append((where, error.detail))
             continue
-        rows += [list(row) for row in _rows(session_id, found)]
-    return rows, damaged
-
-
-def _rows(session_id: str, found: dict[tuple[str, str], Any]) -> Iterator[tuple[Any, ...]]:
-    for (name, id), (n, value) in found.items():
-        noun = BY_NAME[name]
-        if value is not None and noun.view:
-            doc = orjson.dumps(noun.view(value)).decode()
-            yield name, id, session_id, noun.status(value), value.made, n, doc
+        changes += [Change(n, BY_NAME[name], id, session_id, path, value) for (name, id), (n, value) in found.items()]
+    return changes, damaged
 
 
 async def streams(state: State) -> None:

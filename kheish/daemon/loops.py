@@ -127,13 +127,6 @@ async def keep_time(daemon: Daemon) -> None:
         )
         state.evict()
         if not daemon.store.scribe.alive:
-            await revive(daemon)
+            log.warning("the scribe ended; it is started again")
+            await daemon.store.pipeline.revive()
         await asyncio.to_thread(boot.note, state.root, state.durable_n)
-
-
-async def revive(daemon: Daemon) -> None:
-    """The scribe was killed: a new one finds in the log what the old one has not done."""
-    log.warning("the scribe ended; it is started again")
-    await daemon.store.scribe.respawn()
-    await daemon.store.scribe.request("start")
-    daemon.state.made_journaled(daemon.state.durable_n)

@@ -17,9 +17,11 @@ import orjson
 
 from kheish.domain import encoding, events
 from kheish.domain.encoding import Recorded
+from kheish.domain.events import Entry
 from kheish.domain.runs import Run
 from kheish.domain.state import Change, State
 from kheish.domain.tables import BY_NAME
+from kheish.store import wal
 from kheish.store.bus import Bus, Frame
 from kheish.store.committer import Committer, Cut, message
 from kheish.store.pipes import Child, ChildGone
@@ -94,7 +96,7 @@ class Pipeline:
         """A batch is on disk."""
         entries, changes = self._state.made_durable(groups[-1].last)
         self._bus.publish([_frame(item) for item in entries])
-        self._send("apply", text=text.decode(), things=[_row(change) for change in changes])
+        self._send("apply", text=text.decode(), things=[row(change) for change in changes])
         self._grow(entries, changes)
         for listener in self.on_entries:
             listener(entries)
@@ -106,29 +108,46 @@ class Pipeline:
             log.error("the scribe is gone; it is started again")
 
     def _grow(self, entries: Sequence[Recorded], changes: Sequence[Change]) -> None:
-        dirty, urgent = self._dirty, False
+        self._render(changes)
+        urgent = False
         for item in entries:
-            entry = item.entry
-            dirty.first = dirty.first or entry.n
-            dirty.spills += [path for path, _ in item.spills]
-            if entry.session:
-                dirty.sessions[entry.session] = None
-            if entry.run:
-                dirty.runs[entry.run] = None
-            if type(entry.event) in URGENT:
-                urgent = True
-                dirty.actors[entry.actor] = None
-                if len(dirty.headlines) < HEADLINES and (line := self._headline(item)):
-                    dirty.headlines.append(line)
-        for change in changes:
-            if change.noun.record:
-                dirty.records[change.noun.name, change.id] = change
+            self._dirty.spills += [path for path, _ in item.spills]
+            self._note(item.entry)
+            urgent = urgent or type(item.entry.event) in URGENT
         if self.committer and entries:
             self.committer.touch(now=urgent)
 
-    def _headline(self, item: Recorded) -> str | None:
+    def recovered(self, groups: Sequence[wal.Entries], committed: int, changes: Sequence[Change]) -> None:
+        """At the start: what the log has above `committed` goes into the next cut, with Records, pending files, spills.
+
+        The scribe has counted the journals themselves as changed.
+        """
+        self._render(changes)
+        for where, line in (one for group in groups for one in group):
+            if line["n"] > committed:
+                folder = where.removesuffix("/journal")
+                self._dirty.spills += [f"{folder}/spill/{name}" for name in encoding.spilled(line["data"])]
+                self._note(events.decode(line))
+
+    def _note(self, entry: Entry) -> None:
+        dirty = self._dirty
+        dirty.first = dirty.first or entry.n
+        if entry.session:
+            dirty.sessions[entry.session] = None
+        if entry.run:
+            dirty.runs[entry.run] = None
+        if type(entry.event) in URGENT:
+            dirty.actors[entry.actor] = None
+            if len(dirty.headlines) < HEADLINES and (line := self._headline(entry)):
+                dirty.headlines.append(line)
+
+    def _render(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            if change.noun.record and change.value is not None:
+                self._dirty.records[change.noun.name, change.id] = change
+
+    def _headline(self, entry: Entry) -> str | None:
         """What happened, in words for `git log`."""
-        entry = item.entry
         match entry.event:
             case events.SessionCreated():
                 return f"session created: {entry.session}"
@@ -151,10 +170,23 @@ class Pipeline:
                 return f'{doing}: {entry.session} "{self._asked(entry.run)}"' if doing else None
 
     def _asked(self, run_id: str | None) -> str:
-        run = self._state.find(Run, run_id) if run_id else None
+        change = self._dirty.records.get(("run", run_id or ""))
+        run = change.value if change else self._state.find(Run, run_id or "")
         text = next((item.text for item in run.request.items if isinstance(item.text, str)), "") if run else ""
         line = " ".join(text.split())
         return line if len(line) <= 72 else f"{line[:71]}…"
+
+    async def revive(self) -> None:
+        """The scribe was killed: a new one finds entries in the log, and is told again what they mean."""
+        await self._scribe.respawn()
+        await self._scribe.request("start")
+        state = self._state
+        durable = state.durable_n
+        rows = [row(change) for change in state.unjournaled.values() if change.n <= durable]
+        await self._scribe.request("things", things=rows, n=durable)
+        state.made_journaled(durable)
+        if self.committer:
+            self.committer.touch(now=True)
 
     # --- edits and put-backs ------------------------------------------------------------------------------------------
 
@@ -191,8 +223,10 @@ class Pipeline:
         try:
             answer = await self._scribe.request("cut")
         except ChildGone:
-            self._give_back(dirty)
-            raise
+            self._give_back(dirty)  # `revive` starts it again, and asks for a commit
+            return None
+        # A scribe that was started again may have found more in the log than we have been told.
+        n_to = max(n_to, answer["n"])
         records = [(f"{change.path}/{_record(change)}", _document(change)) for change in dirty.records.values()]
         return Cut(
             n_from=dirty.first or n_to,
@@ -226,7 +260,8 @@ def _frame(item: Recorded) -> Frame:
     return Frame(entry.n, entry.event.kind, entry.session, entry.run, item.line)
 
 
-def _row(change: Change) -> list[Any]:
+def row(change: Change) -> list[Any]:
+    """A change as a row of the index."""
     value = change.value
     status = change.noun.status(value)
     doc = orjson.dumps(change.noun.view(value)).decode() if change.noun.view else "{}"

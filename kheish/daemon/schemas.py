@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
 from kheish import resources
 from kheish.api import answers
+from kheish.api.answers import Asked
 from kheish.domain import events
 from kheish.domain.definitions import KINDS, TOP
-from kheish.domain.events import Event
+from kheish.domain.events import Event, Todo
 from kheish.domain.scripts import Script
 from kheish.store.schema import SUFFIX, Model, drift, write_schemas
 
@@ -33,6 +34,56 @@ class _Line(BaseModel):
     """When, RFC 3339 in UTC."""
 
 
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class TodoRecord(_File):
+    """The to-do list of a session."""
+
+    session_id: str
+    items: list[Todo]
+
+
+class PendingApproval(_File):
+    """An approval that waits for a person; only `decision` and `reason` are to be filled in."""
+
+    approval_id: str
+    session_id: str
+    run_id: str
+    tool: str
+    arguments: dict[str, Any]
+    why: str
+    requested_at: str
+    decision: Literal["allow", "deny"] | None = None
+    """Whether the call may run."""
+    reason: str | None = None
+    """Why; the agent is told it."""
+
+
+class TextAnswer(_File):
+    """An answer in words of one's own."""
+
+    text: str
+    selected: list[str] | str | None = None
+
+
+class PendingQuestion(_File):
+    """Questions that wait for a person; only `answers` and `decline` are to be filled in."""
+
+    question_id: str
+    session_id: str
+    run_id: str
+    status: Literal["pending"]
+    questions: list[Asked]
+    asked_at: str
+    expires_at: str | None
+    answers: dict[str, str | list[str] | TextAnswer | None] | None = None
+    """By the question's id: an option's id, a list of them, or `{text: …}`."""
+    decline: str | None = None
+    """A reason for not answering."""
+
+
 def _entry(cls: type[Event]) -> Any:
     """The model of one kind of journal line; its keys stand in the order that journals have."""
     place: dict[str, Any] = {"session": (str, ...), "run": (str | None, ...)}
@@ -47,7 +98,8 @@ def _entry(cls: type[Event]) -> Any:
 def journal_entry() -> TypeAdapter[Any]:
     """A journal line of any kind."""
     lines = tuple(_entry(cls) for _, cls in sorted(events.kinds().items()))
-    return TypeAdapter(Annotated[Union[lines], Field(discriminator="kind")])  # noqa: UP007 - made from a tuple
+    kind: Any = Annotated[Union[lines], Field(discriminator="kind")]  # noqa: UP007 - made from a tuple
+    return TypeAdapter(kind)
 
 
 def models() -> Mapping[str, Model]:
@@ -56,10 +108,13 @@ def models() -> Mapping[str, Model]:
     return {
         **{kind.singular: kind.model for kind in kinds},
         "script": Script,
-        "session": answers.Session,
-        "run": answers.Run,
-        "approval": answers.Approval,
-        "question": answers.Question,
+        "session-record": answers.Session,
+        "run-record": answers.Run,
+        "approval-record": answers.Approval,
+        "question-record": answers.Question,
+        "todo-record": TodoRecord,
+        "pending-approval": PendingApproval,
+        "pending-question": PendingQuestion,
         "journal-entry": journal_entry(),
     }
 
@@ -72,8 +127,9 @@ def main(arguments: Sequence[str], folder: Path | None = None) -> int:
             sys.stdout.write(f"{name}{SUFFIX} is not what the models say: python -m kheish.daemon.schemas\n")
         return 1 if found else 0
     folder.mkdir(parents=True, exist_ok=True)
-    for name in write_schemas(models(), folder):
-        sys.stdout.write(f"{name}{SUFFIX}\n")
+    known = models()
+    for name in write_schemas(known, folder):
+        sys.stdout.write(f"{'written' if name in known else 'removed'}: {name}{SUFFIX}\n")
     return 0
 
 

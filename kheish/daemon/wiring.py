@@ -98,7 +98,9 @@ def make(
     agent = _agent(root, store, facts, executor or Local())
     worker = Worker(agent)
     git = Git(store.git)
-    taking = Taking(state, problems, edited=store.pipeline.edited, committed=git.committed, listed=git.listed, environ=environ)
+    taking = Taking(
+        state, problems, edited=store.pipeline.edited, committed=git.committed, listed=git.listed, environ=environ
+    )
     watching = asyncio.get_running_loop()
     watcher = Watcher(root, WATCHED_FOLDERS, WATCHED_FILES, lambda paths: loops.changed(daemon, paths), watching)
     parts = Parts(

@@ -140,7 +140,7 @@ class Resolution:
 
 
 def resolve(state: State, approval_id: str, decision: Literal["allow", "deny"], **given: Any) -> Approval:
-    """Record a person's decision (the fields of Resolution); a run for which nothing else is open goes back to its queue.
+    """Record a person's decision (the fields of Resolution); when nothing else is open, the run is queued again.
 
     Raises NotFound, ApprovalResolved (who decided), Invalid for arguments on a denial.
     """

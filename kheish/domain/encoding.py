@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -14,6 +14,7 @@ from kheish.domain.events import Draft, Entry
 
 SPILL_BYTES = 16 * 1024  # a payload over this goes to a file of its own
 PREVIEW_CHARS = 400
+_REFERENCE = {"sha256", "bytes", "preview"}
 WHOLE = frozenset({"arguments", "nouns", "opaque"})  # mappings that are spilled as one JSON text, not text by text
 
 
@@ -100,6 +101,19 @@ def _reference(raw: bytes, text: str, folder: str, found: list[tuple[str, bytes]
     digest = sha256(raw).hexdigest()
     found.append((f"{folder}/{digest}", raw))
     return {"sha256": digest, "bytes": len(raw), "preview": text[:PREVIEW_CHARS]}
+
+
+def spilled(value: Any) -> Iterator[str]:
+    """The digests of the files that the data of a line names."""
+    if isinstance(value, dict):
+        if value.keys() == _REFERENCE:
+            yield value["sha256"]
+            return
+        value = value.values()
+    elif not isinstance(value, list):
+        return
+    for item in value:
+        yield from spilled(item)
 
 
 def plain(value: Any) -> Any:

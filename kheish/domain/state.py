@@ -101,7 +101,7 @@ class State:
         if self.failure:
             raise self.failure
         at = ids.stamp(self.clock())
-        recorded = self._encode(drafts, at)  # may raise; nothing has changed then
+        recorded = self._encode([*self._due(drafts), *drafts], at)  # may raise; nothing has changed then
         for item in recorded:
             self._take(item)
         for session_id in dict.fromkeys(draft.session for draft in drafts if draft.session):
@@ -109,7 +109,7 @@ class State:
             compacted = any(
                 isinstance(item.entry.event, ContextCompacted) and item.entry.session == session_id for item in recorded
             )
-            if compacted or part.seq - part.checkpoint >= CHECKPOINT_EVERY:
+            if compacted:
                 checkpoint = self._encode([loading.checkpoint(part).on(session_id)], at)
                 self._take(checkpoint[0])
                 recorded += checkpoint
@@ -126,6 +126,13 @@ class State:
             raise
         self.waiting.entries.extend(recorded)
         return tuple(item.entry for item in recorded)
+
+    def _due(self, drafts: Sequence[Draft]) -> list[Draft]:
+        """Checkpoints that are due. They stand before what is appended: a checkpoint lets go of what has ended, and who
+        appends an end looks at what it ended afterwards."""
+        touched = (self.sessions.get(draft.session) for draft in drafts if draft.session)
+        due = {part.session_id: part for part in touched if part and part.seq - part.checkpoint >= CHECKPOINT_EVERY}
+        return [loading.checkpoint(part).on(session_id) for session_id, part in due.items()]
 
     def _encode(self, drafts: Sequence[Draft], at: str) -> list[Recorded]:
         """The lines of events that come next. Changes nothing."""

@@ -83,6 +83,7 @@ def _instructions(workspace: Path) -> str:
     """The project's instructions file; nothing where it is missing or leads out of the workspace."""
     path = workspace / INSTRUCTIONS_FILE
     try:
+        path.lstat()  # most workspaces have none; resolving takes many looks
         if not path.resolve().is_relative_to(workspace.resolve()):
             return ""
         with path.open("rb") as file:

@@ -66,8 +66,9 @@ class Committer:
     """Commits what `gather` hands out, one cut at a time.
 
     `gather()` returns the next cut, or None where nothing is dirty; a cut that it returned is its no more: it is
-    tried until it is committed. `on_committed(n_to, commit)` is called then; `on_notice(answer)` for an answer that
-    says `held` (with the reason), `error`, or a `put_back` that is not empty. `every` is in seconds.
+    tried until it is committed. Where it raises ChildGone, it is asked again. `on_committed(n_to, commit)` is called
+    then; `on_notice(answer)` for an answer that says `held` (with the reason), `error`, or a `put_back` that is not
+    empty. `every` is in seconds.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Committer:
         self._wake = asyncio.Event()
         self._due: float | None = None
         self._cut: Cut | None = None
+        self._again = False  # the last try came to nothing
         self._earliest = float("-inf")
         self._turn = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -111,7 +113,7 @@ class Committer:
                     wait = await self._step()
                     if wait is None:
                         return True
-                    await asyncio.sleep(0.0 if self._cut is None else wait)
+                    await asyncio.sleep(wait if self._again else 0.0)
         except TimeoutError:
             return False
 
@@ -129,7 +131,7 @@ class Committer:
             self._due = None
             wait = await self._step()
             self._earliest = self._clock() + (wait or 0.0)
-            if self._cut is not None:
+            if self._again:
                 self._due = self._earliest
 
     async def _until_due(self) -> None:
@@ -148,8 +150,14 @@ class Committer:
     async def _step(self) -> float | None:
         """One try. None where there was nothing to commit, else how many seconds to wait before the next."""
         async with self._turn:
-            cut = self._cut = self._cut or await self._gather()
+            self._again = True
+            try:
+                cut = self._cut = self._cut or await self._gather()
+            except ChildGone as gone:  # what gathers is being started again
+                self._tell({"error": gone.detail})
+                return _RETRY
             if cut is None:
+                self._again = False
                 return None
             began = self._clock()
             try:
@@ -163,7 +171,7 @@ class Committer:
             if "held" in answer:
                 self._tell(answer)
                 return _RETRY
-            self._cut = None
+            self._cut, self._again = None, False
             self._on_committed(answer["n_to"], answer["commit"])
             if answer["put_back"]:
                 self._tell(answer)

@@ -68,11 +68,11 @@ def _held(raw: bytes) -> LockHeld:
 
 
 @contextlib.contextmanager
-def worker_lock(root: Path) -> Iterator[None]:
-    """Wait until an older git worker has finished, then keep others out."""
+def worker_lock(root: Path, name: str = "worker") -> Iterator[None]:
+    """Wait until an older child of that name (git worker, scribe) has finished, then keep others out."""
     folder = private(root)
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / "worker.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

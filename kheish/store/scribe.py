@@ -22,7 +22,7 @@ from typing import Any
 import orjson
 
 from kheish.errors import Damaged, NotFound
-from kheish.store import files, index, journal, pipes, wal
+from kheish.store import files, index, journal, lock, pipes, wal
 
 Row = tuple[int, str, int, str | None, str | None, str, str]
 
@@ -187,7 +187,7 @@ class Scribe:
                 self._parent.notify("damaged", journal=where, detail=error.detail)
         rows.sort()
         count += len(rows)
-        self._apply(rows, [], rows[-1][0] if rows else 0)
+        self._apply(rows, [], 0)
         return count
 
 
@@ -201,9 +201,10 @@ def main(root: Path) -> None:
     """Serve the daemon until its end of the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = pipes.Parent()
-    scribe = Scribe(root, parent)
     names = ("start", "apply", "cut", "check", "committed", "things", "reindex")
-    pipes.serve({name: getattr(scribe, name) for name in names}, parent=parent)
+    with lock.worker_lock(root, "scribe"):  # one that was orphaned by a kill may still be writing
+        scribe = Scribe(root, parent)
+        pipes.serve({name: getattr(scribe, name) for name in names}, parent=parent)
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ class _Client:
             )
         except httpx.TransportError as error:
             raise Lost(str(error)) from error
-        said = answer.json() if answer.content else {}
+        said = answer.json() if "json" in answer.headers.get("content-type", "") else {"code": answer.text}
         if answer.status_code == 503:
             raise Lost("503")
         if answer.status_code >= 400 and said.get("code") not in (TOLERATED.get(answer.status_code) or ()):

@@ -1,4 +1,4 @@
-"""A real State over journals in a folder; the log is played in this process: durable at once, or when a test says so."""
+"""A real State over journals in a folder; the log is played in this process, durable when a test says so."""
 
 from __future__ import annotations
 

@@ -1,0 +1,71 @@
+"""Known secrets never reach a line, in whatever form they stand in a text."""
+
+from __future__ import annotations
+
+import base64
+import json
+from urllib.parse import quote, quote_plus
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kheish.auth import redaction
+
+SECRET = 'sk-"live\\0123 é/+=?&secret'
+WAYS = {
+    "as it is": SECRET,
+    "in a JSON text": json.dumps({"key": SECRET}),
+    "in a JSON text with UTF-8": orjson.dumps({"key": SECRET}).decode(),
+    "in a URL": f"https://x.example/?key={quote(SECRET, safe='')}&b=1",
+    "in a path": f"https://x.example/{quote(SECRET)}/b",
+    "in a form": f"key={quote_plus(SECRET)}",
+    "with a newline before": f"\n{SECRET}\n",
+    "with a backslash before": f"\\{SECRET}",
+    **{f"in base64 after {n} bytes": base64.b64encode(b"u" * n + SECRET.encode() + b":").decode() for n in range(4)},
+    "in URL-safe base64": base64.urlsafe_b64encode(SECRET.encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_secret_is_replaced_by_its_name(way: str) -> None:
+    scrub = redaction.scrubber({"env:KEY": SECRET})
+    line = orjson.dumps({"n": 1, "data": {"content": f"before {WAYS[way]} after"}})
+    after = scrub(line)
+    text = orjson.loads(after)["data"]["content"]
+    assert "[redacted:env:KEY]" in text
+    assert text.startswith("before ") and text.endswith(" after")
+    assert SECRET[5:12] not in text and "secret" not in text
+
+
+def test_a_line_without_a_secret_is_the_same_object() -> None:
+    line = b'{"content":"nothing here"}'
+    assert redaction.scrubber({"env:KEY": SECRET})(line) is line
+    assert redaction.scrubber({})(line) is line
+
+
+def test_a_short_value_is_left_since_words_would_vanish() -> None:
+    line = b'{"content":"hunter2 is a word"}'
+    assert redaction.scrubber({"a": "hunter2"})(line) is line
+
+
+def test_the_longer_of_two_secrets_is_taken_whole() -> None:
+    scrub = redaction.scrubber({"short": "abcdefgh", "long": "abcdefgh-ijkl"})
+    assert scrub(b'"abcdefgh-ijkl abcdefgh"') == b'"[redacted:long] [redacted:short]"'
+
+
+@given(before=st.text(max_size=20), after=st.text(max_size=20), secret=st.text(min_size=8, max_size=20))
+def test_a_line_stays_json_whatever_stands_around_the_secret(before: str, after: str, secret: str) -> None:
+    try:
+        line = orjson.dumps({"content": before + secret + after})
+        secret.encode()
+    except (TypeError, ValueError):
+        return  # no text that a line can hold
+    scrubbed = orjson.loads(redaction.scrubber({"k": secret})(line))["content"]
+    assert "[redacted:k]" in scrubbed
+
+
+def test_the_letter_of_an_escape_is_no_secret() -> None:
+    line = orjson.dumps("a new line\n0123456789")
+    assert redaction.scrubber({"k": "n0123456789"})(line) == line

@@ -1,0 +1,125 @@
+"""The documentation, followed word for word: its commands against a real daemon, and every link."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import until
+
+TOP = Path(__file__).parents[1]
+PAGES = [TOP / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES += [*sorted((TOP / "docs").rglob("*.md")), TOP / "examples" / "README.md"]
+
+
+def blocks(page: str) -> list[str]:
+    """The shell commands of a page, block by block."""
+    return re.findall(r"^```sh\n(.*?)^```", (TOP / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+class Reader:
+    """Somebody who types what the page says, in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "examples").symlink_to(TOP / "examples")
+        (folder / "bin").mkdir()
+        kheish = folder / "bin" / "kheish"
+        kheish.write_text(f'#!/bin/sh\nexec {sys.executable} -m kheish.cli.main "$@"\n')
+        kheish.chmod(0o755)
+        path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        person = {"GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.org", "GIT_PAGER": "cat", "EDITOR": "true"}
+        self.env = {"PATH": path, "HOME": str(folder), "PYTHONPATH": str(TOP), "KHEISH_BIND": "127.0.0.1:0", **person}
+        self.env |= {f"GIT_COMMITTER_{key}": person[f"GIT_AUTHOR_{key}"] for key in ("NAME", "EMAIL")}
+        self.daemon: subprocess.Popen[bytes] | None = None
+
+    def type(self, block: str) -> str:
+        """Run a block; exports hold for what comes after. The line that serves goes on in the background."""
+        lines = block.splitlines()
+        for line in [line for line in lines if line.startswith("kheish serve")]:
+            lines.remove(line)
+            self._run("\n".join(lines))
+            return self._serve(line)
+        for line in lines:
+            if found := re.fullmatch(r"export (\w+)=(.*)", line):
+                self.env[found[1]] = found[2].replace("$PWD", str(self.folder))
+        return self._on_terminal(block) if "--follow" in block else self._run(block)
+
+    def _run(self, script: str) -> str:
+        words = ["bash", "-ec", script]
+        done = subprocess.run(words, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def _serve(self, line: str) -> str:
+        with (self.folder / "stdout").open("wb") as out, (self.folder / "stderr").open("wb") as err:
+            self.daemon = subprocess.Popen(line.split(), cwd=self.folder, env=self.env, stdout=out, stderr=err)
+        return until((self.folder / "stdout").read_text, what="the ready line")
+
+    def _on_terminal(self, script: str) -> str:
+        """Under a terminal, with the answers that the quickstart tells to type."""
+        terminal, inside = pty.openpty()
+        words = ["bash", "-ec", script]
+        process = subprocess.Popen(words, cwd=self.folder, env=self.env, stdin=inside, stdout=inside, stderr=inside)
+        os.close(inside)
+        seen, answers = "", {"Answer (": b"1\n", "Allow this call?": b"y\n"}
+        with contextlib.suppress(OSError):  # Linux ends a terminal whose other side is closed with EIO
+            while chunk := os.read(terminal, 4096):
+                seen += chunk.decode(errors="replace")
+                for prompt in [prompt for prompt in answers if prompt in seen]:
+                    os.write(terminal, answers.pop(prompt))
+        os.close(terminal)
+        assert process.wait(10) == 0, seen
+        return seen
+
+    def leave(self) -> None:
+        if self.daemon is not None:
+            self.daemon.terminate()
+            self.daemon.wait(20)
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    reader = Reader(tmp_path)
+    yield reader
+    reader.leave()
+
+
+def test_that_the_quickstart_works_word_for_word(reader: Reader) -> None:
+    serve, status, follow, submit, answer, look = blocks("docs/quickstart.md")
+    assert reader.type(serve).startswith("kheish ready http://127.0.0.1:")
+    assert "tour" in reader.type(status)
+    assert "completed" in reader.type(follow)
+    reader.type(submit.replace("kheish inbox", "sleep 0.5; kheish inbox"))
+    assert "completed" in reader.type(answer.replace("kheish runs list", "sleep 1; kheish runs list"))
+    seen = reader.type(look)
+    assert "Hello!" in seen and "run completed: hello" in seen and "question.asked" in seen and "session.yaml" in seen
+
+
+def test_that_editing_by_hand_works_word_for_word(reader: Reader) -> None:
+    edit, broken, check = blocks("docs/hand-editing.md")
+    reader.type(blocks("docs/quickstart.md")[0])
+    reader.env["KHEISH_STATE_ROOT"] = str(reader.folder / "my-state")
+    until(lambda: "edit:" in reader.type("git -C my-state log --format=%s"), what="the route is committed")
+    assert "routes/tour.yaml" in reader.type(edit)
+    assert "routes/broken.yaml:1:1" in reader.type(broken)
+    assert "openai.yaml is valid" in reader.type(check)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_that_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        if not path.startswith("http"):
+            there = (page.parent / path) if path else page
+            assert there.exists(), f"{page.name}: {target}"
+            heads = re.findall(r"^#+ (.*)$", there.read_text(), re.MULTILINE) if anchor else []
+            assert not anchor or anchor in {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
