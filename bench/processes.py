@@ -98,6 +98,8 @@ def _running(command: Sequence[str], errors: Any = None) -> Iterator[tuple[subpr
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def load(kind: str, **spec: Any) -> dict[str, Any]:

@@ -58,6 +58,7 @@ def _rows(
 ) -> None:
     report.rows += [
         Row(what=what, measured=found["rate"], unit="/s", floor=floor, floor_is=floor_is, limit=goal, better="more"),
+        Row(what="CPU of the daemon's process for one run", measured=cpu["daemon"] / found["rate"] * 1000, unit="ms"),
         Row(what="one run under that load, p50", measured=found["p50"], unit="ms"),
         Row(what="one run under that load, p99", measured=found["p99"], unit="ms"),
     ]

@@ -94,7 +94,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 
 
 def test_that_the_quickstart_works_word_for_word(reader: Reader) -> None:
-    serve, status, follow, submit, answer, look = blocks("docs/quickstart.md")
+    serve, status, follow, submit, answer, look, program = blocks("docs/quickstart.md")
     assert reader.type(serve).startswith("kheish ready http://127.0.0.1:")
     assert "tour" in reader.type(status)
     assert "completed" in reader.type(follow)
@@ -102,6 +102,8 @@ def test_that_the_quickstart_works_word_for_word(reader: Reader) -> None:
     assert "completed" in reader.type(answer.replace("kheish runs list", "sleep 1; kheish runs list"))
     seen = reader.type(look)
     assert "Hello!" in seen and "run completed: hello" in seen and "question.asked" in seen and "session.yaml" in seen
+    seen = reader.type(program)
+    assert '"status":"waiting_for_question"' in seen and "event: question.asked" in seen
 
 
 def test_that_editing_by_hand_works_word_for_word(reader: Reader) -> None:
@@ -112,6 +114,23 @@ def test_that_editing_by_hand_works_word_for_word(reader: Reader) -> None:
     assert "routes/tour.yaml" in reader.type(edit)
     assert "routes/broken.yaml:1:1" in reader.type(broken)
     assert "openai.yaml is valid" in reader.type(check)
+
+
+def test_that_a_push_is_a_backup_and_a_clone_brings_it_back(reader: Reader) -> None:
+    reader.type("kheish init kheish-state\ngit init --quiet --bare remote.git")
+    reader.type("kheish serve --state-root kheish-state")
+    reader.env["KHEISH_STATE_ROOT"] = "kheish-state"
+    until(lambda: "daemon started" in reader.type("git -C kheish-state log --format=%s"), what="a commit")
+    push, clone = [block.replace("git@example.com:team/kheish-state.git", f"{reader.folder}/remote.git")
+                   for block in blocks("docs/operations.md")]  # fmt: skip
+    reader.type(push)
+    reader.leave()
+    assert reader.type(clone).startswith("kheish ready")
+    reader.env["KHEISH_STATE_ROOT"] = "restored"
+    (first, *_) = reader.type("kheish events --after 0 --quiet").split()
+    assert int(first) < 10
+    newest = reader.type("kheish events --after 1000000 --quiet").split()
+    assert newest, "numbers must go on far above those that the old root may have given since"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

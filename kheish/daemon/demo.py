@@ -30,6 +30,7 @@ from kheish.daemon.demo_stage import (
     kill,
     opened,
     program,
+    requests_answered,
     say,
     serve,
     typed,
@@ -146,7 +147,11 @@ def _approval(stage: Stage, run_id: str) -> None:
 
 def _run_tests(stage: Stage, run_id: str, after: int) -> None:
     """Follow the run in the background, until the slow test has done a part of its work."""
+    before = requests_answered(stage)
     stage.follower = following(stage, "runs", "follow", run_id, "--after", str(after))
+    # From its first answer on it comes through anything; on a slow machine that may be later than the tests.
+    polls = iter(range(1, 10_000))
+    eventually(lambda: requests_answered(stage) - next(polls) > before, "`runs follow` did not find the daemon")
     eventually(lambda: len(_progress(stage)) > 3, "the slow test did not begin")
 
 
@@ -207,7 +212,7 @@ def _farewell(stage: Stage, seconds: float) -> None:
     say("                         the journal, the truth; in full, as a conversation:")
     say(f"                         git -C {stage.root} log -p sessions/")
     say()
-    say("Next, with a real model (OPENAI_API_KEY is set; docs/models.md has others):")
+    say("Next, with a real model (set OPENAI_API_KEY first; docs/models.md has others):")
     route = r"driver: openai\nmodel: gpt-5.4-mini\nauth_ref: env:OPENAI_API_KEY\n"
     say(f"  {kheish_} init && printf '{route}' > ~/kheish-state/routes/main.yaml && {kheish_} serve")
     say(f"  {kheish_} run hello 'What is in this folder?' --follow      # in another terminal")

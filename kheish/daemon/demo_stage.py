@@ -35,6 +35,7 @@ class Stage:
 
     base: Path
     daemon: subprocess.Popen[bytes] | None = None
+    url: str = ""
     #: a command that watches a run beside us
     follower: subprocess.Popen[bytes] | None = None
 
@@ -107,8 +108,8 @@ def environment() -> dict[str, str]:
     return kept | {"PATH": path, "KHEISH_LOG": "warning"}
 
 
-def serve(stage: Stage) -> str:
-    """Start the daemon and wait until it is ready; returns its address. Raises Failed."""
+def serve(stage: Stage) -> None:
+    """Start the daemon and wait until it is ready. Raises Failed."""
     typed("kheish", "serve", "--state-root", stage.root.name, "--bind", "127.0.0.1:0")
     with stage.log.open("ab") as log:
         stage.daemon = subprocess.Popen(
@@ -126,7 +127,7 @@ def serve(stage: Stage) -> str:
         line = stage.daemon.stdout.readline().decode() if selector.select(30) else ""
     check(line.startswith("kheish ready "), f"the daemon did not get ready; {stage.log} says why")
     say(line.rstrip())
-    return line.split()[-1]
+    stage.url = line.split()[-1]
 
 
 def kill(stage: Stage) -> None:
@@ -164,6 +165,21 @@ def ask(stage: Stage, *words: str) -> Any:
     )
     check(done.returncode == 0, f"`kheish {shlex.join(words)}` failed: {done.stderr.decode().strip()}")
     return json.loads(done.stdout)
+
+
+def requests_answered(stage: Stage) -> int:
+    """How many requests the daemon has answered, by its own counters; this one is not among them. Raises Failed."""
+    import urllib.request
+
+    token = (stage.root / ".kheish" / "token").read_text().strip()
+    asked = urllib.request.Request(f"{stage.url}/metrics", headers={"Authorization": f"Bearer {token}"})
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is for elsewhere
+    try:
+        with direct.open(asked, timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError as error:
+        raise Failed(f"the daemon does not answer at {stage.url}: {error}") from error
+    return sum(int(line.split()[-1]) for line in lines if line.startswith("kheish_http_requests_total{"))
 
 
 def git(folder: Path, *words: str) -> str:

@@ -11,6 +11,7 @@ import click
 
 from kheish.daemon import doctor_machine, doctor_root
 from kheish.daemon.doctor_machine import Finding
+from kheish.jobs import sandbox
 
 _TONES = {"ok": "green", "warning": "yellow", "error": "red"}
 _WIDTH = 100
@@ -37,20 +38,19 @@ def examine(root: Path) -> Iterator[Finding]:
     yield from opened
     usable = all(finding.level != "error" for finding in opened)
     config = doctor_root.config(root) if usable else None
-    yield from doctor_machine.confinement(config.sandbox.mode if config else "ask")
+    yield from doctor_machine.confinement(config.sandbox.mode if config else "ask", sandbox.probe())
     yield from doctor_machine.space(root if usable else Path.home())
     yield from doctor_machine.watches()
     if usable:
         for check in _OF_ROOT:
             yield from check(root)
-        yield from doctor_root.routes(root, os.environ)
+        yield from doctor_root.definitions(root, os.environ)
 
 
 _OF_ROOT: tuple[Callable[[Path], Iterator[Finding]], ...] = (
     doctor_root.daemon,
     doctor_root.token,
     doctor_root.repository,
-    doctor_root.definitions,
 )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from kheish.daemon.loops import LOW_SPACE
-from kheish.jobs import sandbox
+from kheish.jobs.sandbox import Probe
 from kheish.store.files import free_bytes
 
 _PYTHON = (3, 11)
@@ -57,9 +57,8 @@ def ripgrep() -> Iterator[Finding]:
         yield Finding("warning", "ripgrep (rg) is not on the PATH: searching is slower", "Install ripgrep.")
 
 
-def confinement(mode: str) -> Iterator[Finding]:
+def confinement(mode: str, found: Probe) -> Iterator[Finding]:
     """Whether commands are confined, and what `sandbox.mode` makes of it."""
-    found = sandbox.probe()
     if mode == "off":
         yield Finding("warning", "commands run unconfined (sandbox.mode: off)",
                       "Keep that only where something else, such as a container, confines the daemon.")  # fmt: skip

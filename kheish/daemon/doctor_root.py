@@ -9,14 +9,14 @@ import stat
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from kheish.config import Config
+from kheish.daemon import checking, sources, suggesting
 from kheish.daemon.doctor_machine import Finding
-from kheish.domain.definitions import KINDS, TOP
-from kheish.domain.routes import Route, readiness
+from kheish.domain.definitions import Definition
+from kheish.domain.routes import readiness
 from kheish.errors import KheishError
 from kheish.store import definitions as reading
 from kheish.store import lock, template
@@ -129,42 +129,29 @@ def _git(root: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
-def definitions(root: Path) -> Iterator[Finding]:
-    """What people wrote, checked as the daemon checks it, file by file."""
-    problems = [problem for parsed in _parsed(root) for problem in parsed.problems]
+def definitions(root: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """What people wrote, checked as the daemon checks it, and whether each route could be used."""
+    found = checking.check(sources.read_all(root), {})
+    problems = [problem for path in sorted(found.problems) for problem in found.problems[path]]
     for problem in problems:
         mend = "Mend it; what was valid before stays in force." if problem.severity == "error" else ""
         yield Finding(problem.severity, f"{_place(problem)}: {problem.message}", mend)
     if not problems:
         yield Finding("ok", "all definitions are valid")
+    yield from _routes([one for _, one in sorted(found.world.items()) if one.kind == "routes"], environ)
 
 
-def routes(root: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Whether each route could be used by a daemon with this environment."""
-    kind, found = KINDS["routes"], 0
-    for parsed in _parsed(root):
-        if isinstance(parsed.value, Route):
-            found += 1
-            name = Path(parsed.path).name.removesuffix(kind.suffix)
-            reason = readiness(name, parsed.value, environ)
-            what = parsed.value.model or "a script"
-            if reason is None:
-                yield Finding("ok", f"route {name}: {parsed.value.driver}, {what}")
-            else:
-                yield Finding("warning", reason, "A running daemon has the environment it was started with.")
-    if not found:
-        yield Finding("warning", "there is no route to a model", f"{root / 'routes' / 'README.md'} shows one.")
-
-
-def _parsed(root: Path) -> Iterator[reading.Parsed[Any]]:
-    for name, top in TOP.items():
-        if (root / name).is_file():
-            yield reading.parse(top.model, (root / name).read_bytes(), name)
-    for kind in KINDS.values():
-        parse = reading.parse_markdown if kind.text else reading.parse
-        for path in sorted((root / kind.name).glob(f"*{kind.suffix}")):
-            if path.is_file() and not (path.name.startswith(".") or path.name == "README.md"):
-                yield parse(kind.model, path.read_bytes(), f"{kind.name}/{path.name}")
+def _routes(routes: Sequence[Definition], environ: Mapping[str, str]) -> Iterator[Finding]:
+    for one in routes:
+        reason = readiness(one.id, one.value, environ)
+        if reason is None:
+            yield Finding("ok", f"route {one.id}: {one.value.driver}, {one.value.model or 'a script'}")
+        else:
+            yield Finding("warning", reason, "A running daemon has the environment that it was started with.")
+    if not routes:
+        yield Finding("warning", "there is no route to a model", "routes/README.md in the state root shows one.")
+        for suggestion in suggesting.look(environ):
+            yield Finding("ok", suggestion.found, f"{suggestion.command} (while the daemon serves)")
 
 
 def _place(problem: Problem) -> str:

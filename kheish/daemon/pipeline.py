@@ -216,24 +216,30 @@ class Pipeline:
         `take` folds nothing that is not durable into `dirty`, and the scribe has been sent exactly these entries, so
         that its answer to a `cut` that is sent in this same moment is of the same N.
         """
-        dirty, n_to = self._dirty, self._state.durable_n
+        dirty, n_to = self._dirty, 0
+        journals: dict[str, int] = {}
         if not dirty.first and not dirty.edits and not dirty.records:
             return None
-        self._dirty = Dirty()
-        try:
-            answer = await self._scribe.request("cut")
-        except ChildGone:
-            self._give_back(dirty)  # `revive` starts it again, and asks for a commit
-            return None
-        # A scribe that was started again may have found more in the log than we have been told.
-        n_to = max(n_to, answer["n"])
+        while True:
+            dirty, n_to, self._dirty = self._dirty, self._state.durable_n, Dirty()
+            try:
+                answer = await self._scribe.request("cut")
+            except ChildGone:
+                self._give_back(dirty)  # `revive` starts it again, and asks for a commit
+                return None
+            journals |= answer["journals"]
+            if answer["n"] <= n_to:
+                break
+            # A scribe that was started again has found more in the log than we have been told, and its Records lack.
+            self._give_back(dirty)
+            await self._state.durable()
         records = [(f"{change.path}/{_record(change)}", _document(change)) for change in dirty.records.values()]
         return Cut(
             n_from=dirty.first or n_to,
             n_to=n_to,
             message=_message(dirty) if dirty.first else "",
             trailers=_trailers(dirty),
-            journals=answer["journals"],
+            journals=journals,
             records=records,
             pending=[_pending(change) for change in dirty.records.values() if change.noun.pending],
             edits=list(dirty.edits),

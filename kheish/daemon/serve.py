@@ -107,6 +107,7 @@ async def _serve(
     try:
         background = await start(daemon)
         _announce(root, daemon)
+        await _suggest(daemon)
         await _until_stopped(daemon, stopping, [serving, *background])
         return 1 if daemon.store.failed.is_set() else 0
     finally:
@@ -139,7 +140,7 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
         daemon.problems.add("damaged_journal", where, reason)
     facts.recovered, facts.resumed, facts.watching = booted.groups, booted.resumed, daemon.watcher.mode
     daemon.store.pipeline.on_entries.append(lambda batch: loops.entries(daemon, batch))
-    daemon.store.committer.start()
+    committing = daemon.store.committer.start()
     started = events.DaemonStarted(
         version=resources.version(), recovered=booted.groups, repaired_bytes=booted.cut_bytes
     )
@@ -150,7 +151,7 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     facts.starting = None
     daemon.worker.look()
     await daemon.answers.start()
-    return [asyncio.create_task(loops.keep_time(daemon))]
+    return [committing, asyncio.create_task(loops.keep_time(daemon))]
 
 
 def _announce(root: Path, daemon: Daemon) -> None:
@@ -163,6 +164,15 @@ def _announce(root: Path, daemon: Daemon) -> None:
     }
     files.atomic_write(root / ".kheish" / "daemon.json", orjson.dumps(about), fsync=False)
     print(f"kheish ready {daemon.facts.url}", flush=True)  # noqa: T201 - the line that shapes.md promises
+
+
+async def _suggest(daemon: Daemon) -> None:
+    """Where there is no route to a model, say what this machine seems to have."""
+    if not daemon.state.definitions.by_kind["routes"]:
+        from kheish.daemon import suggesting
+
+        for line in await asyncio.to_thread(suggesting.say):
+            log.warning("%s", line)
 
 
 async def _until_stopped(daemon: Daemon, stopping: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:

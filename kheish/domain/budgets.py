@@ -10,6 +10,7 @@ from kheish.domain import events
 from kheish.domain.events import Entry, changed, frozen
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
+from kheish.domain.turns import Turn
 
 if TYPE_CHECKING:
     from kheish.domain.state import State
@@ -91,6 +92,7 @@ def check(state: State, run: Run, *, now: str) -> Exceeded | None:
     The calls of one run follow each other, so runs side by side exceed a shared limit by one call each at most.
     """
     used, limits, granted = run.usage, run.settings.limits, run.granted
+    turn = state.find(Turn, run.run_id)
     active = run.active_seconds
     if run.running_since:
         active += max(0.0, ids.seconds_of(now) - ids.seconds_of(run.running_since))
@@ -98,7 +100,7 @@ def check(state: State, run: Run, *, now: str) -> Exceeded | None:
     session_tokens, session_cost = _spent_by_session(state, run.session_id)
     budget = state.get(Session, run.session_id).settings["budget"] or {}
     for name, allowed, spent in (
-        ("turns", limits.turns, used.model_calls),
+        ("turns", limits.turns, turn.turn if turn else 0),
         ("model_calls", limits.model_calls, used.model_calls),
         ("wall_time", limits.wall_time, active),
         ("tokens", limits.tokens, tokens),

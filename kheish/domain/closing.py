@@ -1,10 +1,10 @@
-"""Ending a session: no more input, and what runs in it is stopped or stands in the way."""
+"""Ending a session: no more input, and what runs in it (background commands too) is stopped or stands in the way."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kheish.domain import runs
+from kheish.domain import runs, tasks
 from kheish.domain.events import SessionEnded
 from kheish.domain.runs import Run, Status
 from kheish.domain.sessions import Session
@@ -26,6 +26,15 @@ def end(state: State, session_id: str, *, by: str, reason: str | None, force: bo
             "them, or send force: true to stop them.",
             run_id=live[0].run_id,
         )
+    background = tasks.running(state, session_id)
+    if background and not force:
+        raise SessionNotIdle(
+            f"The session {session_id!r} has background commands ({', '.join(one.task_id for one in background[:3])}); "
+            "wait for them, or send force: true to stop them.",
+            task_id=background[0].task_id,
+        )
+    for task in background:
+        tasks.stop(state, task.task_id, by=by, reason=reason or "the session ends")
     for run in live:
         stop = runs.cancel if run.status == Status.QUEUED else runs.interrupt
         stop(state, run.run_id, by=by, reason=reason or "the session ends")

@@ -2,7 +2,7 @@
 
 A class is the `data` of a line; `on(...)` puts it on a session (or a stream) as a Draft, and `state.append` turns
 Drafts into Entries. Journals are read back through `decode`. Fields are only ever added, with a default: old segments
-stay readable. Those of sessions, runs and the model are in `event_runs`; everybody imports them from here.
+stay readable. Those of sessions, runs and the model are in `event_runs` (tasks: `event_tasks`); all import from here.
 """
 
 from __future__ import annotations
@@ -50,6 +50,11 @@ from kheish.domain.event_runs import SessionCreated as SessionCreated
 from kheish.domain.event_runs import SessionEnded as SessionEnded
 from kheish.domain.event_runs import SessionUpdated as SessionUpdated
 from kheish.domain.event_runs import Usage as Usage
+from kheish.domain.event_tasks import ShellEnding as ShellEnding
+from kheish.domain.event_tasks import ShellTask as ShellTask
+from kheish.domain.event_tasks import TaskCreated as TaskCreated
+from kheish.domain.event_tasks import TaskEnded as TaskEnded
+from kheish.domain.event_tasks import TaskStopRequested as TaskStopRequested
 from kheish.errors import Damaged
 
 # --- tools ------------------------------------------------------------------------------------------------------------

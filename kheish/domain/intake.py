@@ -65,7 +65,8 @@ def submit(state: State, given: Input, *, by: str | None = None) -> Run | str:
         raise Invalid("; ".join(f"{fault.path}: {fault.message}" for fault in faults) + ".", errors=faults)
     route_id, model, route = _route(state, session, given)
     limits = narrowest(state.definitions.config, session, route, given.budget)
-    if limits.cost_usd is not None and route.price is None and route.driver != "litellm":
+    in_dollars = limits.cost_usd is not None or (session.settings["budget"] or {}).get("cost_usd") is not None
+    if in_dollars and route.price is None and route.driver != "litellm":
         raise Invalid(
             f"A limit in US dollars needs a price, and the route {route_id!r} has none; add price: to its file, or "
             "limit tokens instead.",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from kheish.domain import approvals, budgets, keys, messages, questions, runs, sessions, tasks, turns
+from kheish.domain import approvals, budgets, keys, messages, questions, runs, sessions, tasks, todos, turns
 from kheish.domain.events import Entry, Event
 
 Tables = dict[type, dict[str, Any]]
@@ -89,13 +89,22 @@ NOUNS: tuple[Noun, ...] = (
     ),
     Noun(
         name="todo",
-        cls=tasks.TodoList,
-        folded=frozenset(tasks.FOLDED),
-        fold=lambda tables, entry: tasks.fold(tables[tasks.TodoList], entry),
+        cls=todos.TodoList,
+        folded=frozenset(todos.FOLDED),
+        fold=lambda tables, entry: todos.fold(tables[todos.TodoList], entry),
         keep=_always,
-        view=tasks.view,
+        view=todos.view,
         status=lambda value: None,
         record=lambda value: "tasks/todo.yaml",
+    ),
+    Noun(
+        name="task",
+        cls=tasks.Task,
+        folded=frozenset(tasks.FOLDED),
+        fold=lambda tables, entry: tasks.fold(tables[tasks.Task], entry),
+        keep=lambda task: not task.is_final,
+        view=tasks.view,
+        record=lambda value: f"tasks/{value.task_id}.yaml",
     ),
     Noun(
         name="spend",

@@ -1,37 +1,139 @@
-"""Session tasks: so far the to-do list that an agent keeps for itself."""
+"""Session tasks: what is to be done in a session. So far each is a background command (`shell_task_start`).
+
+A command belongs to its session, not to the run that started it: it goes on when that run ends, is cancelled or waits,
+and over restarts of the daemon. It ends by itself, by its timeout, by `task_stop`, or with its session.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kheish.domain import events
-from kheish.domain.events import Entry, Todo, frozen
+from kheish.domain.event_tasks import TaskStatus
+from kheish.domain.events import Entry, ShellEnding, ShellTask, Text, changed, frozen
+
+if TYPE_CHECKING:
+    from kheish.domain.state import State
+
+#: statuses of a task that is over
+FINAL = frozenset({"completed", "failed", "cancelled"})
 
 
 @frozen
-class TodoList:
-    """The session's to-do list, as last written."""
+class Task:
+    """A task as the journal tells it."""
 
+    task_id: str
     session_id: str
-    items: tuple[Todo, ...]
+    run_id: str | None  # the run that made it
+    title: str
+    description: Text
+    status: TaskStatus
+    owner: str | None
+    blocked_by: tuple[str, ...]
+    created_at: str
     made: int
     n: int
+    output: Text | None = None
+    ended_at: str | None = None
+    shell: ShellTask | None = None
+    ending: ShellEnding | None = None
+    stop_requested: bool = False
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in FINAL
 
 
-FOLDED = (events.TodoWritten,)
+FOLDED = (events.TaskCreated, events.TaskStopRequested, events.TaskEnded)
 
 
-def fold(table: dict[str, TodoList], entry: Entry) -> Iterable[str]:
+def fold(table: dict[str, Task], entry: Entry) -> Iterable[str]:
     """Take one entry in; returns the ids that changed."""
-    assert entry.session is not None and isinstance(entry.event, events.TodoWritten)
-    old = table.get(entry.session)
-    table[entry.session] = TodoList(
-        session_id=entry.session, items=entry.event.items, made=old.made if old else entry.n, n=entry.n
-    )
-    return (entry.session,)
+    assert entry.session is not None
+    match entry.event:
+        case events.TaskCreated(task_id=id) as event:
+            table[id] = Task(
+                task_id=id,
+                session_id=entry.session,
+                run_id=entry.run,
+                title=event.title,
+                description=event.description,
+                status=event.status,
+                owner=event.owner,
+                blocked_by=event.blocked_by,
+                created_at=entry.at,
+                made=entry.n,
+                n=entry.n,
+                shell=event.shell,
+            )
+            return (id,)
+        case events.TaskStopRequested(task_id=id) if id in table:
+            table[id] = changed(table[id], stop_requested=True, n=entry.n)
+            return (id,)
+        case events.TaskEnded(task_id=id, status=status, output=output, ending=ending) if id in table:
+            over = {"status": status, "output": output, "ending": ending, "ended_at": entry.at, "n": entry.n}
+            table[id] = changed(table[id], **over)
+            return (id,)
+        case _:
+            return ()
 
 
-def view(todo: TodoList) -> dict[str, Any]:
-    """The list as its Record shows it."""
-    return {"session_id": todo.session_id, "items": todo.items}
+def view(task: Task) -> dict[str, Any]:
+    """The task as the API and its Record show it."""
+    shell = None
+    if task.shell is not None:
+        ending = task.ending or ShellEnding()
+        shell = {
+            "job": task.shell.job,
+            "timeout": task.shell.timeout,
+            "stop_requested": task.stop_requested,
+            "exit_status": ending.exit_status,
+            "signal": ending.signal,
+            "timed_out": ending.timed_out,
+            "stopped": ending.stopped,
+            "lost": ending.lost,
+            "output_bytes": ending.output_bytes,
+            "truncated": ending.truncated,
+            "duration": ending.duration,
+        }
+    return {
+        "task_id": task.task_id,
+        "session_id": task.session_id,
+        "run_id": task.run_id,
+        "title": task.title,
+        "description": task.description,
+        "status": task.status,
+        "owner": task.owner,
+        "blocked_by": task.blocked_by,
+        "output": task.output,
+        "created_at": task.created_at,
+        "ended_at": task.ended_at,
+        "n": task.n,
+        "shell": shell,
+    }
+
+
+def running(state: State, session_id: str) -> list[Task]:
+    """The background commands of a loaded session that have not ended."""
+    return [task for task in state.table(Task, session_id).values() if task.shell is not None and not task.is_final]
+
+
+def stop(state: State, task_id: str, *, by: str, reason: str | None = None) -> Task:
+    """Have a background command ended; one that has ended stays as it is. Raises NotFound."""
+    task = state.get(Task, task_id)
+    if not task.is_final and not task.stop_requested:
+        wanted = events.TaskStopRequested(task_id=task_id, reason=reason)
+        state.append(wanted.on(task.session_id, task.run_id, by=by))
+    return state.get(Task, task_id)
+
+
+def end(state: State, task_id: str, output: str, ending: ShellEnding) -> Task:
+    """Note how a background command ended; one that is noted already stays as it is. Raises NotFound."""
+    task = state.get(Task, task_id)
+    if not task.is_final:
+        status = "cancelled" if ending.stopped else "completed" if ending.exit_status == 0 else "failed"
+        ended = events.TaskEnded(task_id=task_id, status=status, output=output, ending=ending)  # type: ignore[arg-type]
+        state.append(ended.on(task.session_id, task.run_id))
+    return state.get(Task, task_id)

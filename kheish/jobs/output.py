@@ -5,7 +5,7 @@ i x size. Of more than four, the first two and the last two stay. So the runner 
 knows from a file's name where its bytes belong, and a reader that fell behind sees how much it has missed.
 """
 # Imported by the runner, see folder.py:
-# ruff: noqa: PTH108, PTH118, PTH123, PTH208
+# ruff: noqa: PTH108, PTH116, PTH118, PTH123, PTH208
 
 from __future__ import annotations
 
@@ -93,6 +93,17 @@ class Reader:
                 continue
             self.position += len(data)
             return skipped, data
+
+
+def written(folder: str, limit: int) -> int:
+    """How many bytes the command has written so far, those that were cut included."""
+    there = _segments(folder)
+    if not there:
+        return 0
+    try:
+        return there[-1] * segment_size(limit) + os.stat(_segment(folder, there[-1])).st_size
+    except FileNotFoundError:  # rotated or removed meanwhile
+        return there[-1] * segment_size(limit)
 
 
 def _segment(folder: str, index: int) -> str:

@@ -25,12 +25,14 @@ from kheish import ids
 from kheish.errors import Conflict, KheishError, NotFound
 from kheish.jobs import child, folder
 from kheish.jobs.exits import Exit
-from kheish.jobs.output import Reader
+from kheish.jobs.output import Reader, written
 
 #: seconds between looks at the output: short after something came, long while nothing does
 _FIRST_PAUSE, _LONGEST_PAUSE, _PAUSE_GROWTH = 0.005, 0.25, 1.5
 #: reads of the output in one look, so that a torrent of output does not hold a thread
 _READS_PER_LOOK = 16
+#: seconds between looks at a job whose output nobody follows, where the end of its runner is not told
+_LOOK_EVERY = 1.0
 _PACKAGE_ROOT = str(Path(__file__).parents[2])
 _RUNNER = "import sys; sys.path.append(sys.argv[1]); from kheish.jobs import child; child.main(sys.argv[2])"
 
@@ -128,6 +130,46 @@ class Jobs:
                 else:
                     await runner.within(pause)
                     pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
+
+    async def ended(self, job_id: str) -> JobEnd | None:
+        """As `wait`, but without a look at the output before the end: for what may run for days."""
+        path = str(self._folder(job_id))
+        spec = await asyncio.to_thread(folder.read, path, folder.SPEC)
+        if spec is None:
+            raise NotFound(f"There is no job {job_id!r}.")
+        async with self._runner(job_id) as runner:
+            while True:
+                runner_ended = runner.happened.is_set()
+                state = await asyncio.to_thread(_state, path)
+                if state is JobState.UNCLAIMED and runner_ended:
+                    raise KheishError(f"The runner of job {job_id!r} ended before it started the command.")
+                if state not in (JobState.UNCLAIMED, JobState.RUNNING):
+                    return await asyncio.to_thread(_end, path, state, _limit(spec))
+                await runner.within(_LOOK_EVERY)
+
+    def output(self, job_id: str, start: int | None, most: int) -> tuple[int, bytes, int]:
+        """What was written so far: where the bytes begin, at most `most` of them, and how many there are in all.
+
+        `start` counts from the first byte written; None: as late as `most` allows. Where the bytes at `start` were cut,
+        it begins after the gap. Raises NotFound.
+        """
+        path = str(self._folder(job_id))
+        spec = folder.read(path, folder.SPEC)
+        if spec is None:
+            raise NotFound(f"There is no job {job_id!r}.")
+        total = written(path, _limit(spec))
+        reader = Reader(path, _limit(spec))
+        reader.position = max(0, total - most) if start is None else start
+        begin, found = reader.position, bytearray()
+        while len(found) < most:
+            skipped, data = reader.read()
+            if skipped and found:
+                break
+            begin += skipped
+            if not data:
+                break
+            found += data
+        return begin, bytes(found[:most]), max(total, begin + len(found))
 
     def state(self, job_id: str) -> JobState:
         """Where the job stands now."""

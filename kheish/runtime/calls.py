@@ -13,7 +13,7 @@ import orjson
 from kheish import ids
 from kheish.domain import approvals, events, loading, permission_rules, permissions, questions, runs
 from kheish.domain.events import Draft, Spilled
-from kheish.domain.permission_rules import ToolCall, Verdict
+from kheish.domain.permission_rules import SHELL_TOOLS, ToolCall, Verdict
 from kheish.domain.runs import Run, Status
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
@@ -81,7 +81,7 @@ async def _decide(state: State, run: Run, undecided: Sequence[Call], agent: Agen
         verdict = await asyncio.to_thread(judge, state, run, prepared.tool, prepared.raw, agent)
         drafts.append(_decided(call, verdict).on(run.session_id, run.run_id))
         if verdict.decision == "ask":
-            requested = await _request(run, prepared, verdict.why)
+            requested = await _request(state, run, prepared, verdict.why)
             drafts.append(requested.on(run.session_id, run.run_id))
             asking = True
     if asking:
@@ -153,7 +153,8 @@ def _decided(call: Call, verdict: Verdict) -> events.PermissionDecided:
     )
 
 
-async def _request(run: Run, prepared: Prepared, why: str) -> events.ApprovalRequested:
+async def _request(state: State, run: Run, prepared: Prepared, why: str) -> events.ApprovalRequested:
+    expires = state.definitions.permissions.approvals.expires
     return events.ApprovalRequested(
         approval_id=ids.new("appr"),
         call_id=prepared.call.id,
@@ -164,12 +165,13 @@ async def _request(run: Run, prepared: Prepared, why: str) -> events.ApprovalReq
         risk=permissions.risk(
             ToolCall(tool=prepared.tool.name, effect=prepared.tool.effect.value, arguments=prepared.raw)
         ),
+        expires_at=None if expires is None else ids.stamp(state.clock() + expires),
     )
 
 
 async def digest(run: Run, tool: str, raw: Mapping[str, Any]) -> str:
     """What an approval of this call is bound to: it covers the program that the command's first word means here."""
-    executable = await asyncio.to_thread(_executable, run.settings.workspace, raw) if tool == "bash" else None
+    executable = await asyncio.to_thread(_executable, run.settings.workspace, raw) if tool in SHELL_TOOLS else None
     return approvals.digest_of(tool=tool, arguments=raw, folder=run.settings.workspace, executable=executable)
 
 
@@ -199,7 +201,7 @@ async def _take(state: State, run: Run, call: Call, agent: Agent) -> bool:
         return True
     if call.approval == "allowed" and await digest(run, prepared.tool.name, prepared.raw) != call.approved_digest:
         why = "what was approved has changed since: the arguments or the program are not the same"
-        requested = await _request(run, prepared, why)
+        requested = await _request(state, run, prepared, why)
         waiting = runs.step(state, run.run_id, events.RunWaiting(status=Status.WAITING_FOR_APPROVAL))
         state.append(requested.on(run.session_id, run.run_id), waiting)
         return False

@@ -22,6 +22,9 @@ from kheish.runtime.tools.base import Tool
 INSTRUCTIONS_FILE = "AGENTS.md"
 INSTRUCTIONS_BYTES = 64 * 1024
 
+#: run and call: models give the same ids to calls of different runs
+CallKey = tuple[str | None, str | None]
+
 BASE = """\
 You are an agent that works in a workspace folder on behalf of people who are not watching all the time. Work in small
 steps, use the tools, and look at what they return before you go on. Read before you write. Some calls need a person's
@@ -97,10 +100,12 @@ def project(
 ) -> Iterable[Message]:
     """The conversation as a model takes it: each tool result right after its call, whatever came between.
 
-    Calls of other runs that have no result yet (a parked run) are left out, with a note.
+    Calls of other runs that have no result yet (a parked run) are left out, with a note. What later runs said while
+    this one was parked stands before its own messages: the model goes on with what it was asked last.
     """
-    results = {message.call_id: message for message in history if message.role == "tool"}
-    asked = {call.id for message in history for call in message.calls}
+    history = sorted(history, key=lambda message: message.run_id == run_id and message.role != "summary")
+    results = {_key(message): message for message in history if message.role == "tool"}
+    asked = {(message.run_id, call.id) for message in history for call in message.calls}
     shrunk = _shrunk(history, spilled, shrink_to)
     for message in history:
         text = _text(message.text, spilled)
@@ -113,21 +118,25 @@ def project(
                 yield Message(role="user", text=f"Summary of the conversation so far:\n\n{text}")
             case "assistant":
                 yield from _answer(message, run_id, text, results, shrunk, spilled)
-            case "tool" if message.call_id not in asked:  # of a parked run, whose call the summary stands for
-                text = shrunk.get(message.call_id) or text
+            case "tool" if _key(message) not in asked:  # of a parked run, whose call the summary stands for
+                text = shrunk.get(_key(message)) or text
                 yield Message(role="user", text=f"The result of a call that was made before the summary:\n\n{text}")
+
+
+def _key(message: messages.Message) -> CallKey:
+    return message.run_id, message.call_id
 
 
 def _answer(
     message: messages.Message,
     run_id: str,
     text: str,
-    results: Mapping[str | None, messages.Message],
-    shrunk: Mapping[str | None, str],
+    results: Mapping[CallKey, messages.Message],
+    shrunk: Mapping[CallKey, str],
     spilled: Mapping[str, str],
 ) -> Iterable[Message]:
-    answered = [call for call in message.calls if call.id in results]
-    left_out = [call for call in message.calls if call.id not in results and message.run_id != run_id]
+    answered = [call for call in message.calls if (message.run_id, call.id) in results]
+    left_out = [call for call in message.calls if call not in answered and message.run_id != run_id]
     if left_out:
         names = ", ".join(call.name for call in left_out)
         text = f"{text}\n\n[A call of {names} of another run still waits for a person.]".strip()
@@ -135,8 +144,8 @@ def _answer(
     if text or calls:
         yield Message(role="assistant", text=text, calls=calls, opaque=_opaque(message.opaque, spilled))
     for call in answered:
-        result = results[call.id]
-        content = shrunk.get(call.id) or _text(result.text, spilled)
+        result = results[message.run_id, call.id]
+        content = shrunk.get(_key(result)) or _text(result.text, spilled)
         yield Message(role="tool", text=content, call_id=call.id, is_error=result.is_error)
 
 
@@ -171,20 +180,20 @@ def _text(text: Text | None, spilled: Mapping[str, str]) -> str:
 
 def _shrunk(
     history: Sequence[messages.Message], spilled: Mapping[str, str], shrink_to: int | None
-) -> dict[str | None, str]:
+) -> dict[CallKey, str]:
     """Previews for the oldest tool results, so that all of them fit into `shrink_to` characters."""
     if shrink_to is None:
         return {}
-    found: dict[str | None, str] = {}
+    found: dict[CallKey, str] = {}
     room = shrink_to
     for message in reversed(history):
         if message.role == "tool":
             text = _text(message.text, spilled)
             if len(text) > room and len(text) > 400:
-                found[message.call_id] = (
+                found[_key(message)] = (
                     f"{text[:300]}\n[… {len(text) - 300} more characters; run the call again to see]"
                 )
-                text = found[message.call_id]
+                text = found[_key(message)]
             room = max(0, room - len(text))
     return found
 

@@ -26,7 +26,8 @@ class Cut:
     """Everything that one commit holds: all entries from `n_from` up to `n_to`, and none above.
 
     `journals`: path → size in bytes; `records`: (path, data or None to remove); `pending`: (path, kind, data or None);
-    `files`: (path, content); `edits`: a person's paths; `spills`: paths that are on the disk; `deletes`: paths.
+    `files`: (path, content); `edits`: a person's paths; `spills`: paths that are on the disk; `deletes`: paths;
+    `removes`: folders that go away with all that is in them.
     """
 
     n_from: int
@@ -41,6 +42,7 @@ class Cut:
     edits: Sequence[str] = ()
     spills: Sequence[str] = ()
     deletes: Sequence[str] = ()
+    removes: Sequence[str] = ()
 
     def frame(self) -> dict[str, Any]:
         """The payload of the worker's `commit`."""

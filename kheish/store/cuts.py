@@ -51,6 +51,7 @@ def commit(repo: Repo, frame: Frame) -> tuple[dict[str, Any], dict[str, Blob | N
         return {"held": reason, "short": []}, {}
     try:
         taken = take(repo.root, frame)
+        _take_away(repo, frame.get("removes", ()), taken)
         if taken.short:
             return {"held": "Files are not as the log has them.", "short": taken.short}, {}
         return _commit(repo, frame, taken, edits(repo, frame.get("edits", ())))
@@ -75,6 +76,17 @@ def take(root: Path, frame: Frame) -> Take:
     for path in frame.get("deletes", ()):
         _plan(root, path, None, taken, seen)
     return taken
+
+
+def _take_away(repo: Repo, folders: Sequence[str], taken: Take) -> None:
+    """Whole folders go away: what the last commit has of them, and what the work tree has beyond that."""
+    head = repo.refs.head()
+    for folder in folders:
+        there = files.contained(repo.root, folder)
+        loose = [path.relative_to(repo.root).as_posix() for path in there.rglob("*") if not path.is_dir()]
+        for path in {*repo.files(head, folder), *loose}:
+            taken.contents[path] = None
+            taken.to_remove.append(path)
 
 
 def _safe(root: Path, path: str, seen: set[str]) -> Path:

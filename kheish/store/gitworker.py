@@ -126,6 +126,11 @@ def handlers(worker: Worker) -> dict[str, pipes.Handler]:
         "log": lambda **asked: history.log(repo, **asked),
         "read": lambda rev, path: history.read(repo, rev=rev, path=path),
         "show_tree": lambda **asked: history.show_tree(repo, **asked),
+        "resolve": lambda rev: history.resolve(repo, rev=rev),
+        "marks": lambda **asked: history.marks(repo, **asked),
+        "covering": lambda **asked: history.covering(repo, **asked),
+        "described": lambda commits: history.described(repo, commits=commits),
+        "find": lambda **asked: history.find(repo, **asked),
         "changed_since": lambda commit: history.changed_since(repo, commit=commit),
     }
 

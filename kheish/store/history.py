@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -14,6 +15,7 @@ from kheish.store.repo import Repo
 _FAR = 20_000
 _TRAILER = re.compile(r"(Kheish-[A-Za-z-]+): (.*)\Z")
 _EVENTS = re.compile(r"(\d+)-(\d+)\Z")
+_NEWEST = re.compile(r"^Kheish-Events: \d+-(\d+)$", re.MULTILINE)
 
 
 def split(text: str) -> tuple[str, dict[str, list[str]]]:
@@ -84,8 +86,11 @@ def show_tree(repo: Repo, *, rev: str, path: str = "") -> list[dict[str, Any]]:
 
 
 def last(repo: Repo) -> dict[str, Any] | None:
-    """The daemon's last commit, with `n`: the highest event that it holds (0 where none is named)."""
-    commit = repo.refs.last()
+    """The daemon's last commit, with `n`: the highest event that it holds (0 where none is named).
+
+    A clone has no `refs/kheish/last`: there it is the branch, or numbers would begin again.
+    """
+    commit = repo.refs.last() or repo.refs.head()
     if commit is None:
         return None
     commits = repo.walk(commit)
@@ -96,6 +101,74 @@ def last(repo: Repo) -> dict[str, Any] | None:
 def _n(commit: dict[str, Any]) -> int:
     found = _EVENTS.match(commit["trailers"].get("Kheish-Events", [""])[-1])
     return int(found[2]) if found else 0
+
+
+def resolve(repo: Repo, *, rev: str) -> dict[str, Any]:
+    """`{commit, n, time}` of what git names so; `n` is the highest event that it holds. Raises NotFound."""
+    commits = repo.walk(rev)
+    newest = next(commits)
+    n = next((n for commit in (newest, *islice(commits, _FAR)) if (n := _held(commit))), 0)
+    return {"commit": str(newest.id), "n": n, "time": newest.commit_time}
+
+
+def marks(repo: Repo, *, rev: str, until: str | None = None, limit: int = 1000) -> dict[str, Any]:
+    """`{marks: [[n, commit, time], …], next}`: which events commits hold, newest first, from `rev` to before `until`.
+
+    `next` is where to go on; None at the end.
+    """
+    found: list[list[Any]] = []
+    for count, commit in enumerate(repo.walk(rev)):
+        if str(commit.id) == until:
+            break
+        if count == limit:
+            return {"marks": found, "next": str(commit.id)}
+        if n := _held(commit):
+            found.append([n, str(commit.id), commit.commit_time])
+    return {"marks": found, "next": None}
+
+
+def covering(repo: Repo, *, n: int | None = None, time: int | None = None) -> list[Any] | None:
+    """`[n, commit, time]` of the first commit that holds event `n`, or of the last that was there at `time`.
+
+    Looks through the newest commits: what the index answers at once when it knows them all.
+    """
+    found: list[Any] | None = None
+    for commit in islice(repo.walk(repo.refs.last() or "HEAD"), _FAR):
+        held = _held(commit)
+        if not held:
+            continue
+        if n is not None and held < n:
+            return found
+        if time is not None and commit.commit_time <= time:
+            return [held, str(commit.id), commit.commit_time]
+        if n is not None:
+            found = [held, str(commit.id), commit.commit_time]
+    return found
+
+
+def _held(commit: Any) -> int:
+    """The highest event that a commit names."""
+    found = _NEWEST.search(commit.message)
+    return int(found[1]) if found else 0
+
+
+def described(repo: Repo, *, commits: Sequence[str]) -> list[dict[str, Any]]:
+    """Commits by their ids, in this order; what is not there any more is left out."""
+    found = []
+    for commit in commits:
+        with contextlib.suppress(NotFound):
+            found.append(describe(next(repo.walk(commit))))
+    return found
+
+
+def find(repo: Repo, *, rev: str, under: str, name: str) -> str | None:
+    """The path of `name` in a folder of the folder `under` (`sessions/2026-11-22/fix-it`), or None. Raises NotFound."""
+    with contextlib.suppress(NotFound):
+        for folder in reversed(list(repo.entry(rev, under))):
+            if folder.type_str == "tree" and name in folder:
+                return f"{under}/{folder.name}/{name}"
+    repo.walk(rev)
+    return None
 
 
 def changed_since(repo: Repo, *, commit: str) -> list[str]:

@@ -18,8 +18,9 @@ from typing import Any
 import orjson
 
 from kheish.errors import InvalidCursor, Unavailable
+from kheish.store import marks, texts
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _CURSOR_BYTES = 19  # a letter and a number that SQLite can hold
 
 _SCHEMA = """
@@ -35,6 +36,7 @@ CREATE INDEX things_made ON things(noun, made);
 CREATE INDEX things_status ON things(noun, status, made);
 CREATE INDEX things_session ON things(noun, session, made);
 """
+_ALL = _SCHEMA + marks.SCHEMA + texts.SCHEMA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,7 @@ class Writer:
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
         self._db = self._connect()
         self._set_up()
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(_ALL)
         self.set("schema", SCHEMA_VERSION)
 
     def check(self) -> None:
@@ -109,12 +111,34 @@ class Writer:
         """Note a fact about the index."""
         self._db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
 
-    def apply(self, entries: Iterable[Sequence[Any]], things: Iterable[Sequence[Any]], n: int) -> None:
-        """Take in a batch: entry rows `(n, journal, seq, session, run, kind, line)`, and rows of things
-        `(noun, id, session, status, made, n, doc)`; a thing that is older than what is there is passed over."""
+    def apply(
+        self,
+        entries: Iterable[Sequence[Any]],
+        things: Iterable[Sequence[Any]],
+        n: int,
+        said: Sequence[texts.Text] = (),
+    ) -> None:
+        """Take in a batch: entry rows `(n, journal, seq, session, run, kind, line)`, rows of things `(noun, id,
+        session, status, made, n, doc)`, and what entries say; a thing that is older than what is there is passed over.
+        """
         db = self._db
         with _transaction(db):
+            if said:
+                texts.add(db, said, db.execute("SELECT coalesce(max(n), 0) FROM entries").fetchone()[0])
             self._apply(db, entries, things, n)
+
+    def mark(self, found: Sequence[Sequence[Any]]) -> None:
+        """Note which commits hold which events: `(n, commit, time)`."""
+        with _transaction(self._db):
+            marks.add(self._db, found)
+
+    def forget(self, session: str) -> None:
+        """Remove all of a session: its entries, what they say, and its things."""
+        db = self._db
+        with _transaction(db):
+            texts.forget(db, session)
+            db.execute("DELETE FROM entries WHERE session=?", (session,))
+            db.execute("DELETE FROM things WHERE session=?", (session,))
 
     def _apply(
         self, db: sqlite3.Connection, entries: Iterable[Sequence[Any]], things: Iterable[Sequence[Any]], n: int
@@ -197,6 +221,12 @@ class Reader:
         row = self._db().execute("SELECT doc FROM things WHERE noun=? AND id=?", (noun, id)).fetchone()
         return orjson.loads(row[0]) if row else None
 
+    def first(self, nouns: Sequence[str], id: str) -> tuple[str, dict[str, Any]] | None:
+        """The newest document of the first of some nouns that has this id, with its noun."""
+        sql = f"SELECT noun, doc FROM things WHERE noun IN ({','.join('?' * len(nouns))}) AND id=?"
+        found = dict(self._db().execute(sql, (*nouns, id)).fetchall())
+        return next(((noun, orjson.loads(found[noun])) for noun in nouns if noun in found), None)
+
     def things(
         self,
         noun: str,
@@ -234,6 +264,29 @@ class Reader:
             sql += f" AND status IN ({','.join('?' * len(statuses))})"
             values += statuses
         return int(self._db().execute(sql, values).fetchone()[0])
+
+    def fact(self, key: str) -> Any:
+        """A fact about the index itself, as `Writer.get`."""
+        row = self._db().execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def covering(self, n: int) -> marks.Mark | None:
+        """The first commit that holds event `n`: `(its highest event, commit, time)`."""
+        return marks.covering(self._db(), n)
+
+    def commit_at(self, time: float) -> marks.Mark | None:
+        """The last commit that was there at a time (seconds since the epoch)."""
+        return marks.at(self._db(), time)
+
+    def commits_of(self, session: str, *, below: int | None, limit: int) -> list[marks.Mark]:
+        """The commits that hold something new of a session, newest first."""
+        return marks.of_session(self._db(), session, below, limit)
+
+    def search(
+        self, words: str, *, limit: int, below: int | None = None, places: Sequence[tuple[str, int | None]] = ()
+    ) -> list[tuple[int, str, str | None, str, str]]:
+        """`(n, session, run, line, text)` of entries that say all these words, newest first; see `texts.find`."""
+        return texts.find(self._db(), words, below=below, places=places, limit=limit)
 
     def sessions_with(self, noun: str, statuses: Sequence[str]) -> list[str]:
         """The sessions that have a thing with one of the statuses, oldest such thing first."""

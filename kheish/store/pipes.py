@@ -153,9 +153,9 @@ class Child:
 
     def _write(self, frame: dict[str, Any]) -> asyncio.subprocess.Process:
         process = self._process
-        if process is None or not self.alive:
+        # A child that was killed has its pipe closed before its exit is known.
+        if process is None or not self.alive or process.stdin is None or process.stdin.is_closing():
             raise ChildGone(f"{self.name} is not running.")
-        assert process.stdin is not None
         process.stdin.write(encode(frame))
         return process
 

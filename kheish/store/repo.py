@@ -240,8 +240,28 @@ class Repo:
             )
 
     def walk(self, start: str) -> Iterator[pygit2.Commit]:
-        """Commits from `start`, newest first. Raises NotFound."""
-        return iter(self._git.walk(self._commit(start).id, SortMode.TOPOLOGICAL | SortMode.TIME))
+        """Commits from `start`, newest first. Raises NotFound.
+
+        By time, as `git log` has them: a topological order would read all of history before the first.
+        """
+        return iter(self._git.walk(self._commit(start).id, SortMode.TIME))
+
+    def files(self, commit: str | None, path: str) -> list[str]:
+        """The paths of all files in a folder of a commit; the path itself where it is a file; none where it is not."""
+        try:
+            found = self.entry(commit, path) if commit is not None else None
+        except NotFound:
+            return []
+        return [path] if found is None or found.type_str == "blob" else list(_under(path, found))
+
+
+def _under(path: str, tree: Any) -> Iterator[str]:
+    for entry in tree:
+        inner = f"{path}/{entry.name}"
+        if entry.type_str == "tree":
+            yield from _under(inner, entry)
+        else:
+            yield inner
 
 
 def _fsync(path: Path) -> None:

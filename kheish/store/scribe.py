@@ -15,14 +15,16 @@ import contextlib
 import signal
 import sqlite3
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from kheish.errors import Damaged, NotFound
-from kheish.store import files, index, journal, lock, pipes, wal
+from kheish.errors import Damaged, Invalid, NotFound
+from kheish.store import files, index, journal, lock, pipes, texts, wal
 
 Row = tuple[int, str, int, str | None, str | None, str, str]
 
@@ -38,6 +40,8 @@ class Scribe:
         self._stopped: set[str] = set()  # damaged journals: nothing is appended to them until they are mended
         self._last = 0
         self._before: dict[str, Any] | None = None
+        self._marking = False  # whether the index knows of all commits which events they hold
+        self._lacks = False  # documents of entries that the log had at the start
 
     def start(self) -> dict[str, Any]:
         """Bring journals up to the log, once. Returns what the index had before: its newest entry and commit.
@@ -53,7 +57,8 @@ class Scribe:
         before = {"n": self._index.get("n") or 0, "commit": self._index.get("commit")}
         log = wal.recover(self._root / ".git" / "kheish" / "wal", cut=False)
         entries = [entry for group in log.groups for entry in group]
-        self._apply(self._write(entries), [], 0)
+        self._apply(self._write(entries), [], 0, self._said(entries))
+        self._lacks = bool(entries)
         first: dict[str, int] = {}
         for where, entry in entries:
             first.setdefault(where, entry["seq"])
@@ -65,10 +70,14 @@ class Scribe:
     def apply(self, text: str, things: Sequence[Sequence[Any]]) -> None:
         """A batch of log lines, and the newest documents of what changed in them."""
         self.start()
-        rows = self._write([entry for line in text.splitlines() for entry in orjson.loads(line)["group"]])
+        entries = [entry for line in text.splitlines() for entry in orjson.loads(line)["group"]]
+        rows, said = self._write(entries), self._said(entries)
         n = rows[-1][0]
-        self._apply(rows, things, n)
-        self._parent.notify("journaled", n=n)
+        if self._lacks:
+            self._apply(rows, things, 0, said)
+        else:
+            self._apply(rows, things, n, said)
+            self._parent.notify("journaled", n=n)
 
     def _write(self, entries: Sequence[Sequence[Any]]) -> list[Row]:
         """Append to the journals; returns the rows for the index."""
@@ -83,13 +92,30 @@ class Scribe:
         self._last = max(self._last, rows[-1][0] if rows else 0)
         return rows
 
-    def _apply(self, rows: Iterable[Row], things: Iterable[Sequence[Any]], n: int) -> None:
+    def _said(self, entries: Iterable[Sequence[Any]]) -> list[texts.Text]:
+        """What the entries say, for full-text search."""
+        found = (texts.of(entry, partial(self._payload, where)) for where, entry in entries)
+        return [text for text in found if text is not None]
+
+    def _payload(self, where: str, reference: Mapping[str, Any]) -> str | None:
+        """The beginning of a spilled text; None where it cannot be had (it is a cache that lacks it)."""
+        path = self._root / where.removesuffix("/journal") / "spill" / str(reference["sha256"])
+        try:
+            with files.contained(self._root, str(path.relative_to(self._root))).open("rb") as file:
+                return file.read(texts.SPILL_BYTES).decode(errors="replace")
+        except (OSError, Invalid):
+            return None
+
+    def _apply(
+        self, rows: Iterable[Row], things: Iterable[Sequence[Any]], n: int, said: Sequence[texts.Text] = ()
+    ) -> None:
         try:
             self._index.check()
-            self._index.apply(rows, things, n)
+            self._index.apply(rows, things, n, said)
         except sqlite3.DatabaseError as error:
             # A cache: made again from the truth, which the daemon asks for when it hears of it.
             self._index.create()
+            self._marking = False
             self._parent.notify("index_lost", detail=str(error))
 
     def _append(self, where: str, lines: list[tuple[int, bytes]]) -> None:
@@ -166,28 +192,52 @@ class Scribe:
             with contextlib.suppress(FileNotFoundError):
                 self._journals.dirty.setdefault(path, (self._root / path).stat().st_size)
 
-    def committed(self, commit: str) -> None:
-        """The index has taken in all of a commit."""
+    def committed(self, commit: str, n: int | None = None) -> None:
+        """The index has taken in all of a commit, which holds every event up to `n`."""
         self._index.set("commit", commit)
+        if n is not None:
+            self._index.mark([(n, commit, int(time.time()))])
+            if self._marking:
+                self._index.set("marked", commit)
+
+    def marks(self, marks: Sequence[Sequence[Any]], upto: str | None = None) -> None:
+        """Which commits hold which events, as git tells it. `upto`: now all are known up to this commit, and stay so
+        by what `committed` says."""
+        self._index.mark(marks)
+        if upto is not None:
+            self._index.set("marked", upto)
+            self._marking = True
+
+    def forget(self, session: str, path: str, things: Sequence[Sequence[Any]]) -> None:
+        """A session is deleted: the index loses all of it but `things`, and the next cuts its files."""
+        self.start()
+        self._journals.forget(f"{path}/journal")
+        for name in [name for name in self._journals.dirty if name.startswith(f"{path}/")]:
+            del self._journals.dirty[name]
+        self._index.forget(session)
+        self._apply([], things, 0)
 
     def things(self, things: Sequence[Sequence[Any]], n: int = 0) -> None:
         """Documents that were computed anew (an index that was behind); now it has all up to `n`."""
         self._apply([], things, n)
+        self._lacks = self._lacks and not n
 
     def reindex(self, journals: Sequence[str]) -> int:
         """Read whole journals into the index; returns how many entries. What cannot be read is reported."""
         count = 0
         rows: list[Row] = []
+        said: list[texts.Text] = []
         for where in journals:
             try:
                 for entry in journal.read(self._root, where):
                     rows.append(_row(where, entry, orjson.dumps(entry)))
+                    said += self._said([(where, entry)])
             except Damaged as error:
                 self._stopped.add(where)
                 self._parent.notify("damaged", journal=where, detail=error.detail)
         rows.sort()
         count += len(rows)
-        self._apply(rows, [], 0)
+        self._apply(rows, [], 0, said)
         return count
 
 
@@ -201,7 +251,7 @@ def main(root: Path) -> None:
     """Serve the daemon until its end of the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = pipes.Parent()
-    names = ("start", "apply", "cut", "check", "committed", "things", "reindex")
+    names = ("start", "apply", "cut", "check", "committed", "things", "reindex", "marks", "forget")
     with lock.worker_lock(root, "scribe"):  # one that was orphaned by a kill may still be writing
         scribe = Scribe(root, parent)
         pipes.serve({name: getattr(scribe, name) for name in names}, parent=parent)

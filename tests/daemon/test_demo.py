@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from kheish.daemon import demo_conversation, demo_scene
@@ -18,11 +19,11 @@ from kheish.store import definitions
 def test_that_the_demo_happens_as_it_is_told(tmp_path: Path) -> None:
     env = {**os.environ, "TMPDIR": str(tmp_path), "KHEISH_URL": "http://127.0.0.1:1"}  # leads nowhere; must not matter
     words = [sys.executable, "-m", "kheish.cli.main", "demo"]
-    done = subprocess.run(words, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     told = done.stdout
-    parts = ["model is scripted", "You give the agent a task", "It asks something", "decision: allow", "kill -9",
-             "the daemon was restarted", "completed", "What git has of it", "was restarted; the run goes on",
+    parts = ["model is scripted", "You give the agent a task", "It asks something", "decision: allow", "$ kill -9",
+             "the daemon was restarted", "completed", "What git has of it", "goes on where it was",
              "All of it is in", "with a real model"]  # fmt: skip
     places = [told.find(part) for part in parts]
     assert -1 not in places and places == sorted(places), dict(zip(parts, places, strict=True))
@@ -68,6 +69,6 @@ def test_that_a_conversation_keeps_to_80_columns_and_leaves_other_runs_out() -> 
         ],
         "run_1",
     )
-    lines = list(told)
-    assert max(len(line) for line in lines) <= 90 and "another" not in "".join(lines)  # 90: with the colours' codes
+    lines = [click.unstyle(line) for line in told]
+    assert 60 < max(len(line) for line in lines) <= 80 and "another" not in "".join(lines)
     assert lines[-2].endswith("The first ones") and lines[-1].endswith("the run goes on where it was")

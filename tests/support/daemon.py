@@ -305,12 +305,17 @@ class Daemon:
         try:
             until(is_quiet, timeout, what="everything committed, git status clean")
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{git(self.root, 'status', '--porcelain')}\n{self.stderr()}") from None
+            said = self.client.status()
+            about = f"{said['events']} {said['git']}\n{git(self.root, 'status', '--porcelain')}"
+            raise AssertionError(f"{error}\n{about}\n{self.stderr()}") from None
 
     # --- what is on the disk --------------------------------------------------------------------------------------------
 
     def journal(self, session: str) -> list[dict[str, Any]]:
-        """The entries of a session, from its files."""
+        """The entries of a session, from its files (which follow the log in a moment)."""
+        if self.running:
+            newest = self.client.status()["events"]["newest"]
+            until(lambda: self.client.status()["events"]["journaled"] >= newest, what="journals have what the log has")
         files = sorted(self.root.glob(f"sessions/*/{session}/journal/*.jsonl"))
         return [json.loads(line) for path in files for line in path.read_text().splitlines()]
 

@@ -150,11 +150,11 @@ def table(part: loading.Partition) -> dict[str, Any]:
     for cls, values in part.tables.items():
         if cls is Conversation:
             talks = {id: {"messages": talk.messages, "inputs": talk.inputs} for id, talk in values.items()}
+            # An empty conversation is as good as none.
+            talks = {id: talk for id, talk in talks.items() if any(talk.values())}
             found["conversation"] = encoding.plain(talks)
         else:
-            found[cls.__name__] = {
-                id: events.adapter(cls).dump_python(value, mode="json") for id, value in values.items()
-            }
+            found[cls.__name__] = dict(values)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Commands: `bash`, each a job that survives the daemon, confined where the sandbox works."""
+"""Commands in the foreground: `bash`, each a job that survives the daemon, confined where the sandbox works."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from kheish.domain.events import ShellEnding
 from kheish.errors import KheishError
 from kheish.jobs import sandbox
 from kheish.jobs.runner import JobEnd, Jobs, JobSpec, JobState
@@ -36,7 +37,7 @@ class SandboxSettings:
     hide: tuple[Path, ...] = ()
 
 
-class Bash(Arguments):
+class Command(Arguments):
     command: str = Field(
         min_length=1, max_length=100_000, pattern=r"^[^\x00]*$", description="The command line, run by bash -c."
     )
@@ -45,11 +46,14 @@ class Bash(Arguments):
         max_length=500,
         description="What it does, in five to ten words, for the person who may have to allow it.",
     )
-    timeout: float = Field(
-        120.0, gt=0, le=_MAX_SECONDS, description="Seconds after which it and its children are ended; at most 600."
-    )
     workdir: str | None = Field(
         None, description="Folder to run in, relative to the workspace; the workspace itself if left out."
+    )
+
+
+class Bash(Command):
+    timeout: float = Field(
+        120.0, gt=0, le=_MAX_SECONDS, description="Seconds after which it and its children are ended; at most 600."
     )
 
 
@@ -57,7 +61,7 @@ def make(settings: Callable[[], SandboxSettings]) -> Tool:
     """The tool. `settings` is asked when a command is planned, so that a changed kheish.yaml holds for the next."""
 
     async def plan(arguments: Bash, context: Context) -> Mapping[str, Any]:
-        return await _plan(arguments, context, settings())
+        return await plan_job(arguments, context, settings(), timeout=arguments.timeout)
 
     async def run(arguments: Bash, context: Context) -> Result:
         note = context.note or await plan(arguments, context)
@@ -88,14 +92,17 @@ def job_id(key: str, attempt: int = 1) -> str:
     return name if attempt == 1 else f"{name}-{attempt}"
 
 
-async def _plan(arguments: Bash, context: Context, settings: SandboxSettings) -> Mapping[str, Any]:
+async def plan_job(
+    arguments: Command, context: Context, settings: SandboxSettings, *, timeout: float
+) -> Mapping[str, Any]:
+    """Make the job of a command; what `tool.started` notes of it. Raises ToolError."""
     if settings.mode == "required" and not settings.available:
         raise ToolError(
             "Commands cannot run: sandbox.mode is `required` and bubblewrap does not work on this machine. Go on "
             "without commands, or tell the operator."
         )
     try:
-        spec = await asyncio.to_thread(_spec, arguments, context, settings)
+        spec = await asyncio.to_thread(_spec, arguments, context, settings, timeout)
         name = await asyncio.to_thread(_free, context.jobs, context.key)
         await context.jobs.create(name, spec)
     except (KheishError, OSError) as error:
@@ -123,7 +130,7 @@ def _free(jobs: Jobs, key: str) -> str:
         attempt += 1
 
 
-def _spec(arguments: Bash, context: Context, settings: SandboxSettings) -> JobSpec:
+def _spec(arguments: Command, context: Context, settings: SandboxSettings, timeout: float) -> JobSpec:
     root = context.workspace.resolve()
     folder = root
     if arguments.workdir:
@@ -141,7 +148,7 @@ def _spec(arguments: Bash, context: Context, settings: SandboxSettings) -> JobSp
             read_only=settings.read_only,
             network=context.network,
         )
-    return JobSpec(argv=argv, cwd=str(folder), env=environment, timeout=arguments.timeout)
+    return JobSpec(argv=argv, cwd=str(folder), env=environment, timeout=timeout)
 
 
 def _confined(settings: SandboxSettings) -> bool:
@@ -186,7 +193,7 @@ async def _start_and_wait(job: str, context: Context) -> JobEnd | None:
 
 
 def _result(job: str, end: JobEnd, arguments: Bash) -> Result:
-    ending = _ending(end, arguments)
+    ending = told(end, arguments.timeout)
     output = cut.middle(end.output.rstrip("\n"), _SHOWN_BYTES, advice=_ADVICE)
     parts = [part for part in (output, ending and f"[{ending}]") if part]
     return Result(
@@ -206,10 +213,10 @@ def _result(job: str, end: JobEnd, arguments: Bash) -> Result:
     )
 
 
-def _ending(end: JobEnd, arguments: Bash) -> str:
+def told(end: JobEnd | ShellEnding, timeout: float | None) -> str:
     """What the model should know of the end; nothing where it is exit status 0."""
     if end.timed_out:
-        return f"ended after its timeout of {arguments.timeout:g} s; it did not finish"
+        return f"ended after its timeout of {timeout:g} s; it did not finish"
     if end.stopped:
         never = end.exit_status is None and end.signal is None
         return "stopped before it started" if never else "stopped by a person or the daemon; it did not finish"

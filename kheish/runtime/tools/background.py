@@ -1,0 +1,268 @@
+"""Commands in the background: `shell_task_start`, `task_output`, `task_stop`.
+
+Each is a session task over a job, like `bash`'s. It outlives the call, the run and the daemon; who waits for its end
+and journals it is the daemon (`kheish/daemon/tasks.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from kheish.domain import events, loading
+from kheish.domain.events import Spilled
+from kheish.domain.sessions import Session
+from kheish.domain.tasks import FINAL, Task
+from kheish.errors import KheishError, NotFound
+from kheish.jobs.runner import JobState
+from kheish.runtime.tools import shell
+from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
+from kheish.runtime.tools.shell import Command, SandboxSettings
+
+_SHOWN_BYTES = 30 * 1024
+_TITLE = 120
+_LONGEST_WAIT = 60.0
+_LOOK_EVERY = 0.1
+_STOP_GRACE = 5.0
+
+
+class ShellTaskStart(Command):
+    timeout: float | None = Field(
+        None,
+        gt=0,
+        description="Seconds after which it and its children are ended; left out: it runs until it ends or is stopped.",
+    )
+
+
+class TaskOutput(Arguments):
+    task_id: str = Field(min_length=1, max_length=128, description="As shell_task_start returned it.")
+    offset: int | None = Field(
+        None, ge=0, description="Bytes to leave out from the beginning: the `next` of the last answer reads on."
+    )
+    tail: int | None = Field(None, ge=1, le=2000, description="Only the last lines, this many.")
+    wait: float = Field(
+        0.0,
+        ge=0,
+        le=_LONGEST_WAIT,
+        description="Seconds to wait for its end (with offset: for more output, too); at most 60.",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> TaskOutput:
+        if self.offset is not None and self.tail is not None:
+            raise ValueError("give offset or tail, not both")
+        return self
+
+
+class TaskStop(Arguments):
+    task_id: str = Field(min_length=1, max_length=128, description="As shell_task_start returned it.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """A piece of a task's output. `next` is where the following one begins, `total` what there is by now, in bytes."""
+
+    text: str
+    start: int
+    next: int
+    total: int
+
+
+def make(settings: Callable[[], SandboxSettings]) -> tuple[Tool, ...]:
+    """The tools. `settings` is asked when a command is planned."""
+
+    async def plan(arguments: ShellTaskStart, context: Context) -> Mapping[str, Any]:
+        timeout = math.inf if arguments.timeout is None else arguments.timeout
+        return await shell.plan_job(arguments, context, settings(), timeout=timeout)
+
+    async def start(arguments: ShellTaskStart, context: Context) -> Result:
+        return await _start(str((context.note or await plan(arguments, context))["job"]), arguments, context)
+
+    start_tool = Tool(
+        name="shell_task_start",
+        description=(
+            "Start a command with bash in the workspace, and go on at once: for servers, watchers and long builds. "
+            "Returns a task id for task_output and task_stop. The command goes on when this run ends; it ends by "
+            "itself, by its timeout, by task_stop, or with the session. It has no terminal and no input."
+        ),
+        arguments=ShellTaskStart,
+        effect=Effect.EFFECT,
+        replay=Replay.UNSAFE,
+        run=start,
+        plan=plan,
+        recover=_recover,
+    )
+    return (start_tool, _OUTPUT, _STOP)
+
+
+# --- starting ---------------------------------------------------------------------------------------------------------
+
+
+async def _start(job: str, arguments: ShellTaskStart, context: Context) -> Result:
+    try:
+        await context.jobs.start(job)
+    except (KheishError, OSError) as error:
+        raise ToolError(f"The command could not be started: {error}") from error
+    return _started(job, arguments, context)
+
+
+async def _recover(arguments: ShellTaskStart, context: Context) -> Result | None:
+    """The start is what this call did, and the job tells whether it happened; how the command ended is the task's."""
+    job = context.note.get("job")
+    if not isinstance(job, str):
+        return None
+    match await asyncio.to_thread(context.jobs.state, job):
+        case JobState.MISSING:
+            return None
+        case JobState.UNCLAIMED:
+            return await _start(job, arguments, context)
+        case _:
+            return _started(job, arguments, context)
+
+
+def _started(job: str, arguments: ShellTaskStart, context: Context) -> Result:
+    task_id = f"task_{job.removeprefix('job_')}"
+    title = " ".join((arguments.description or arguments.command).split())
+    created = events.TaskCreated(
+        task_id=task_id,
+        title=title if len(title) <= _TITLE else f"{title[: _TITLE - 1]}…",
+        description=arguments.command,
+        status="in_progress",
+        owner=context.agent_id,
+        shell=events.ShellTask(job=job, timeout=arguments.timeout),
+    )
+    return Result(
+        content=f"Started in the background as {task_id}. Read its output with task_output, end it with task_stop.",
+        detail={"task_id": task_id},  # no `job`: its folder stays until the task has ended
+        drafts=(created.on(context.session_id, context.run_id, by=context.agent_id),),
+    )
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+async def _find(task_id: str, context: Context) -> Mapping[str, Any]:
+    """The task's document. Raises ToolError where the session has no such task."""
+    found = await context.state.recall(Task, task_id)
+    if found is None or found["session_id"] != context.session_id or found["shell"] is None:
+        known = [task.task_id for task in context.state.table(Task, context.session_id).values()]
+        raise ToolError(
+            f"There is no background command {task_id!r} in this session. "
+            + (f"There are: {', '.join(known[-20:])}." if known else "None was started, or they ended long ago.")
+        )
+    return found
+
+
+async def _output(arguments: TaskOutput, context: Context) -> Result:
+    until = time.monotonic() + arguments.wait
+    while True:
+        task = await _find(arguments.task_id, context)
+        seen = await _see(task, arguments, context)
+        is_news = task["status"] in FINAL or (arguments.offset is not None and bool(seen.text))
+        if is_news or time.monotonic() >= until:
+            break
+        await asyncio.sleep(_LOOK_EVERY)
+    head = (
+        f"[{arguments.task_id}: {_standing(task)}; bytes {seen.start} to {seen.next} of {seen.total}; "
+        f"next: {seen.next}]"
+    )
+    detail = {"task_id": arguments.task_id, "status": task["status"], "next": seen.next, "total": seen.total}
+    return Result(content=f"{head}\n{seen.text}".rstrip("\n"), detail=detail)
+
+
+async def _see(task: Mapping[str, Any], arguments: TaskOutput, context: Context) -> _Seen:
+    if task["status"] not in FINAL:
+        try:
+            read = context.jobs.output
+            begin, data, total = await asyncio.to_thread(read, task["shell"]["job"], arguments.offset, _SHOWN_BYTES)
+            return _lines(_decoded(begin, data, total), arguments.tail)
+        except NotFound:  # it ended in this moment
+            task = await _find(arguments.task_id, context)
+    raw = (await _sealed(task, context)).encode()
+    start = max(0, len(raw) - _SHOWN_BYTES) if arguments.offset is None else min(arguments.offset, len(raw))
+    return _lines(_decoded(start, raw[start : start + _SHOWN_BYTES], len(raw)), arguments.tail)
+
+
+async def _sealed(task: Mapping[str, Any], context: Context) -> str:
+    """The output of a task that has ended, from its journal."""
+    output = task["output"]
+    if not isinstance(output, dict):
+        return output or ""
+    session = await context.state.recall(Session, task["session_id"])
+    assert session is not None
+    return await loading.spilled_text(context.state.root, session["path"], Spilled(**output))
+
+
+def _decoded(begin: int, data: bytes, total: int) -> _Seen:
+    """The bytes as text, without the halves of characters at both ends."""
+    if begin:
+        lead = next((at for at, byte in enumerate(data[:4]) if byte & 0xC0 != 0x80), 0)
+        begin, data = begin + lead, data[lead:]
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text = decoder.decode(data)
+    return _Seen(text=text, start=begin, next=begin + len(data) - len(decoder.getstate()[0]), total=total)
+
+
+def _lines(seen: _Seen, tail: int | None) -> _Seen:
+    if tail is None:
+        return seen
+    text = "".join(seen.text.splitlines(keepends=True)[-tail:])
+    return _Seen(text=text, start=seen.next - len(text.encode()), next=seen.next, total=seen.total)
+
+
+def _standing(task: Mapping[str, Any]) -> str:
+    """Whether it runs, or how it ended."""
+    if task["status"] not in FINAL:
+        return "running"
+    facts = task["shell"]
+    if facts["lost"]:
+        return "its process was killed, so nobody knows how it ended; it may or may not have done its work"
+    ending = events.ShellEnding(
+        exit_status=facts["exit_status"],
+        signal=facts["signal"],
+        timed_out=facts["timed_out"],
+        stopped=facts["stopped"],
+    )
+    return shell.told(ending, facts["timeout"]) or "ended with exit status 0"
+
+
+# --- stopping ---------------------------------------------------------------------------------------------------------
+
+
+async def _stop(arguments: TaskStop, context: Context) -> Result:
+    task = await _find(arguments.task_id, context)
+    detail = {"task_id": arguments.task_id}
+    if task["status"] in FINAL:
+        return Result(content=f"{arguments.task_id} had ended already: {_standing(task)}.", detail=detail)
+    with contextlib.suppress(NotFound):  # it ended in this moment, and its folder is gone
+        await context.jobs.stop(task["shell"]["job"], _STOP_GRACE)
+    return Result(content=f"{arguments.task_id} was stopped, with all its processes.", detail=detail)
+
+
+_OUTPUT = Tool(
+    name="task_output",
+    description=(
+        "Read what a background command has written so far, and whether it still runs: its last 30 KiB, its last lines "
+        "(tail), or what came after an offset. wait lets it take its time."
+    ),
+    arguments=TaskOutput,
+    effect=Effect.READ,
+    replay=Replay.SAFE,
+    run=_output,
+)
+_STOP = Tool(
+    name="task_stop",
+    description="End a background command and all its processes: TERM, and after 5 seconds KILL.",
+    arguments=TaskStop,
+    effect=Effect.EFFECT,
+    replay=Replay.SAFE,
+    run=_stop,
+)

@@ -1,0 +1,73 @@
+"""What people write for a moment of the past: a commit, tag or branch, `@{time}`, an event number, `seq:N`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from kheish.errors import Invalid
+
+#: what git names commits by; searches (`:/text`, `^{/text}`) read all of history, and are left out
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+~^{}@-]*\Z")
+_NUMBER = re.compile(r"(?:n:)?(\d{1,18})\Z")
+_SEQ = re.compile(r"seq:(\d{1,18})\Z")
+_TIME = re.compile(r"@\{(.+)\}\Z")
+_LONGEST = 200
+FORMS = "a commit, a tag, an event number (n:90412) or a time (@{2026-11-22T12:00:00Z})"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The moment after event `n`."""
+
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seq:
+    """The moment after entry `seq` of a session's journal."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """A time, in seconds since the epoch."""
+
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name that git resolves."""
+
+    name: str
+
+
+Revision = Event | Seq | Time | Name
+
+
+def parse(text: str) -> Revision:
+    """What `text` stands for. Digits alone are an event number: write more of a commit id that has only digits.
+
+    Raises Invalid.
+    """
+    if found := _SEQ.match(text):
+        return Seq(int(found[1]))
+    if found := _NUMBER.match(text):
+        return Event(int(found[1]))
+    if found := _TIME.match(text):
+        return Time(_time(found[1]))
+    if len(text) > _LONGEST or not _NAME.match(text) or "^{/" in text or "@{" in text or ".." in text:
+        raise Invalid(f"{text[:_LONGEST]!r} names no moment; write {FORMS}.")
+    return Name(text)
+
+
+def _time(text: str) -> float:
+    """Seconds since the epoch; a time without a zone is UTC."""
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise Invalid(f"@{{{text}}} holds no time; write @{{2026-11-22T12:00:00Z}} or @{{2026-11-22}}.") from error
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()

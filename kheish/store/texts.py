@@ -1,0 +1,165 @@
+"""Full text: which words of an entry can be searched, what a person typed as a query, and where it was found.
+
+The index is contentless (no text is kept twice): what an entry says is read from its line again. Only texts that the
+line has not (spilled payloads) are kept, since a row can be removed only by saying what is in it.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from hashlib import sha1
+from typing import Any
+
+import orjson
+
+SCHEMA = """
+CREATE VIRTUAL TABLE texts USING fts5(text, place, content='', tokenize='unicode61 remove_diacritics 2');
+CREATE TABLE spilled(n INTEGER PRIMARY KEY, text TEXT NOT NULL);
+"""
+
+#: bytes of one spilled payload that are searched
+SPILL_BYTES = 256 * 1024
+#: members that hold what somebody said, wherever they stand in an entry's data …
+_SAID = frozenset(("text", "content", "summary", "reason", "title", "label", "header", "description", "message"))
+#: … except below these; calls say the same as the entries of their start, so arguments count in `calls` only
+_UNSAID = frozenset(
+    ("arguments", "opaque", "nouns", "metadata", "detail", "persona", "input_contract", "output_contract", "generation")
+)
+_REFERENCE = {"sha256", "bytes", "preview"}
+_WORD = re.compile(r'"([^"]*)"|(\S+)')
+_LETTER = re.compile(r"\w")
+
+#: (n, session, text, whether the line alone does not say it)
+Text = tuple[int, str, str, bool]
+Payload = Callable[[Mapping[str, Any]], str | None]
+
+
+def of(entry: Mapping[str, Any], payload: Payload) -> Text | None:
+    """What an entry of a session says, as a row; None where it says nothing. `payload` reads a spilled text."""
+    session = entry.get("session")
+    if session is None:
+        return None
+    spilled: list[Any] = []
+
+    def read(reference: Mapping[str, Any]) -> str:
+        spilled.append(reference)
+        return payload(reference) or reference["preview"]
+
+    text = "\n".join(_said(entry.get("data"), read, whole=False))
+    return (entry["n"], session, text, bool(spilled)) if text else None
+
+
+def said(line: str | bytes) -> str:
+    """The text of a journal line alone, with previews for what was spilled."""
+    return "\n".join(_said(orjson.loads(line).get("data"), lambda reference: str(reference["preview"]), whole=False))
+
+
+def _said(value: Any, read: Callable[[Mapping[str, Any]], str], whole: bool) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            if isinstance(item, str):
+                if whole:
+                    yield item
+            else:
+                yield from _said(item, read, whole)
+        return
+    if not isinstance(value, dict):
+        return
+    for key, item in value.items():
+        if isinstance(item, str):
+            if whole or (key in _SAID and (key != "reason" or " " in item)):
+                yield item
+        elif isinstance(item, dict | list) and item and (whole or key not in _UNSAID):
+            if isinstance(item, dict) and item.keys() == _REFERENCE:
+                if whole or key in _SAID or key == "calls":
+                    yield read(item)
+            else:
+                yield from _said(item, read, whole or key == "calls")
+
+
+@lru_cache(maxsize=4096)
+def place(session: str) -> str:
+    """The one word that stands for a session, so that a search in it looks at its own rows only."""
+    return "s" + sha1(session.encode(), usedforsecurity=False).hexdigest()[:20]
+
+
+def add(db: sqlite3.Connection, rows: Sequence[Text], known: int) -> None:
+    """Take in texts. What the index has already (a restart tells it again) is passed over; `known` is the highest
+    entry number that it had before this batch."""
+    if rows and min(row[0] for row in rows) <= known:
+        rows = [row for row in rows if not db.execute("SELECT 1 FROM entries WHERE n=?", (row[0],)).fetchone()]
+    if rows:
+        db.executemany(
+            "INSERT INTO texts(rowid, text, place) VALUES(?,?,?)", [(n, text, place(id)) for n, id, text, _ in rows]
+        )
+    kept = [(n, text) for n, _, text, is_spilled in rows if is_spilled]
+    if kept:
+        db.executemany("INSERT OR REPLACE INTO spilled VALUES(?,?)", kept)
+
+
+def forget(db: sqlite3.Connection, session: str) -> None:
+    """Remove the texts of a session whose entries are still there."""
+    rows = db.execute(
+        "SELECT e.n, e.line, s.text FROM entries e LEFT JOIN spilled s ON s.n = e.n WHERE e.session=?", (session,)
+    ).fetchall()
+    told = [(n, kept if kept is not None else said(line), place(session)) for n, line, kept in rows]
+    db.executemany(
+        "INSERT INTO texts(texts, rowid, text, place) VALUES('delete',?,?,?)", [row for row in told if row[1]]
+    )
+    db.executemany("DELETE FROM spilled WHERE n=?", [(row[0],) for row in told])
+
+
+def expression(words: str) -> str:
+    """What a person typed as an FTS5 expression: all words, `"a phrase"`, and beginnings of words (`deplo*`).
+
+    Raises ValueError where there is no word in it.
+    """
+    found = []
+    for phrase, word in _WORD.findall(words):
+        text = phrase or word
+        if _LETTER.search(text):
+            prefix = "*" if word.endswith("*") else ""
+            found.append('"' + text.rstrip("*").replace('"', '""') + '"' + prefix)
+    if not found:
+        raise ValueError("there is no word to look for")
+    return " AND ".join(found)
+
+
+def terms(words: str) -> list[str]:
+    """The words and phrases of a query, as `snippet` looks for them."""
+    return [(phrase or word).rstrip("*").strip('"') for phrase, word in _WORD.findall(words)]
+
+
+def find(
+    db: sqlite3.Connection, words: str, *, below: int | None, places: Iterable[tuple[str, int | None]], limit: int
+) -> list[tuple[int, str, str | None, str, str]]:
+    """`(n, session, run, line, text)` of entries, newest first. `places`: sessions with the highest entry number that
+    counts in each (None: all); no place at all stands for everywhere. Raises ValueError as `expression`."""
+    match = f"{{text}} : ({expression(words)})"
+    where, values = ["texts MATCH ?"], list[Any]()
+    scopes = list(places)
+    if scopes:
+        match = f"({match}) AND ({' OR '.join(f'place:{place(id)}' for id, _ in scopes)})"
+        where.append("(" + " OR ".join("(e.session=? AND e.n<=?)" for _ in scopes) + ")")
+        values += [value for id, most in scopes for value in (id, most if most is not None else 2**62)]
+    if below is not None:
+        where.append("texts.rowid < ?")
+        values.append(below)
+    sql = (
+        "SELECT e.n, e.session, e.run, e.line, s.text FROM texts JOIN entries e ON e.n = texts.rowid "
+        f"LEFT JOIN spilled s ON s.n = e.n WHERE {' AND '.join(where)} ORDER BY texts.rowid DESC LIMIT ?"
+    )
+    rows = db.execute(sql, (match, *values, limit)).fetchall()
+    return [(n, session, run, line, kept or said(line)) for n, session, run, line, kept in rows]
+
+
+def snippet(text: str, wanted: Sequence[str], width: int = 160) -> str:
+    """The part of `text` around the first of the wanted words, on one line."""
+    low = text.lower()
+    places = [at for term in wanted if term and (at := low.find(term.lower())) >= 0]
+    start = max(0, min(places, default=0) - width // 3)
+    cut = text[start : start + width]
+    return ("…" if start else "") + " ".join(cut.split()) + ("…" if start + width < len(text) else "")

@@ -1,0 +1,127 @@
+"""The prompt: a projection of the journal that every provider takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kheish.domain import events
+from kheish.domain.events import Item, ModelCall
+from kheish.domain.messages import Message
+from kheish.runtime import prompt
+from tests.runtime.harness import Live
+
+
+def user(seq: int, text: str, run: str = "r") -> Message:
+    return Message(role="user", seq=seq, source=seq, run_id=run, items=(Item(text=text),))
+
+
+def answer(seq: int, *calls: str, text: str = "", run: str = "r") -> Message:
+    asked = tuple(ModelCall(id=id, name="bash", arguments={"command": id}) for id in calls)
+    return Message(role="assistant", seq=seq, source=seq, run_id=run, text=text, calls=asked)
+
+
+def result(seq: int, call_id: str, text: str = "ok", run: str = "r") -> Message:
+    return Message(role="tool", seq=seq, source=seq, run_id=run, text=text, call_id=call_id)
+
+
+def shown(*history: Message, run: str = "r", shrink_to: int | None = None) -> list[tuple[Any, ...]]:
+    found = prompt.project(history, run, {}, shrink_to=shrink_to)
+    return [(one.role, one.text, *(call.id for call in one.calls), *filter(None, [one.call_id])) for one in found]
+
+
+def test_results_stand_right_after_their_calls_and_others_before_this_run() -> None:
+    asked = answer(2, "c1", "c2")
+    history = (user(1, "a"), asked, result(3, "c2", "two"), user(4, "b", "q"), result(5, "c1", "one"))
+    assert shown(*history) == [
+        ("user", "b"),
+        ("user", "a"),
+        ("assistant", "", "c1", "c2"),
+        ("tool", "one", "c1"),
+        ("tool", "two", "c2"),
+    ]
+
+
+def test_the_same_call_id_in_two_runs_is_two_calls() -> None:
+    history = (user(1, "a", "q"), answer(2, "c", run="q"), result(3, "c", "first", "q"), answer(4, "c"), result(5, "c"))
+    assert [text for role, text, *_ in shown(*history) if role == "tool"] == ["first", "ok"]
+
+
+def test_the_open_call_of_a_parked_run_is_left_out_with_a_note() -> None:
+    parked = answer(2, "c1", "c2", text="wait", run="parked")
+    found = shown(user(1, "a", "parked"), parked, result(3, "c1", run="parked"), user(4, "b"))
+    assert found[1] == ("assistant", "wait\n\n[A call of bash of another run still waits for a person.]", "c1")
+    assert [one[0] for one in found] == ["user", "assistant", "tool", "user"]
+
+
+def test_an_answer_with_nothing_left_in_it_is_left_out() -> None:
+    assert shown(user(1, "a"), answer(2)) == [("user", "a")]
+
+
+def test_a_result_whose_call_was_summarised_is_told_nevertheless() -> None:
+    summary = Message(role="summary", seq=9, source=9, run_id="q", text="so far")
+    found = shown(summary, result(10, "gone", "the deploy is done"))
+    assert found[0] == ("user", "Summary of the conversation so far:\n\nso far")
+    assert found[1][0] == "user" and "the deploy is done" in found[1][1]
+
+
+def test_the_oldest_results_shrink_first() -> None:
+    history = [user(1, "a")]
+    for number in range(3):
+        history += [answer(2 * number + 2, f"c{number}"), result(2 * number + 3, f"c{number}", f"{number}" * 1000)]
+    texts = [text for role, text, *_ in shown(*history, shrink_to=2200) if role == "tool"]
+    assert [len(text) < 500 for text in texts] == [True, False, False]
+    assert texts[0].startswith("0" * 300) and "700 more characters" in texts[0]
+    assert all(len(text) == 1000 for role, text, *_ in shown(*history, shrink_to=None) if role == "tool")
+
+
+def test_a_small_result_never_shrinks() -> None:
+    history = (user(1, "a"), answer(2, "c1"), result(3, "c1", "x" * 400))
+    assert shown(*history, shrink_to=0)[-1] == ("tool", "x" * 400, "c1")
+
+
+async def test_the_sections_have_their_order(it: Live) -> None:
+    (it.workspace / "AGENTS.md").write_text("Use tabs.")
+    it.session("t", workspace=it.workspace, title="A title", persona={"id": "p", "body": "Be brief."})
+    run = it.submit_run(session_id="t", output_contract={"type": "object"})
+    names = [part.name for part in await prompt.sections(it.state, run, it.agent.tools)]
+    assert names == [
+        "Instructions",
+        "Tools",
+        "Persona",
+        "Project instructions (AGENTS.md)",
+        "Session",
+        "Environment",
+        "Output contract",
+    ]
+
+
+async def test_an_instructions_file_that_leads_out_is_not_read(it: Live) -> None:
+    outside = it.root / "secret"
+    outside.write_text("a secret")
+    (it.workspace / "AGENTS.md").symlink_to(outside)
+    parts = await prompt.sections(it.state, it.submit_run(), {})
+    assert not any("secret" in part.text for part in parts)
+
+
+async def test_spilled_texts_arguments_and_blocks_are_whole_in_the_prompt(it: Live) -> None:
+    it.agent.stopping.set()
+    run = it.submit_run("long " + "x" * 20000)
+    call = ModelCall(id="c", name="write_file", arguments={"content": "y" * 20000})
+    opaque = [{"signature": "z" * 20000}]
+    it.move(
+        run.run_id,
+        events.RunStarted(),
+        events.ModelResponded(turn=0, text="", calls=(call,), opaque=opaque),
+        events.ToolFinished(call_id="c", tool="write_file", is_error=False, content="w" * 20000),
+    )
+    it.flush()
+    _, asked, answered, told = await prompt.assemble(it.state, run, {}, shrink_to=None)
+    assert asked.text == "long " + "x" * 20000
+    assert answered.calls[0].arguments == call.arguments and answered.opaque == opaque
+    assert told.text == "w" * 20000
+
+
+async def test_tools_are_told_in_a_stable_order(it: Live) -> None:
+    names = [spec.name for spec in prompt.specs(it.agent.tools)]
+    assert names == sorted(names) and "bash" in names
+    assert all(spec.parameters["type"] == "object" for spec in prompt.specs(it.agent.tools))
