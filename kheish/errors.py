@@ -7,6 +7,7 @@
     ├── Unauthorized       401
     ├── Forbidden          403
     ├── NotFound           404
+    │   └── SessionDeleted
     ├── Conflict           409
     │   └── SessionConflict, SessionNotIdle, SessionEnded, RunStateConflict, ApprovalResolved, QuestionResolved,
     │       IdempotencyConflict, RouteNotReady, StateRewound, DefinitionReferenced, LockHeld, NewerFormat,
@@ -99,6 +100,10 @@ class Forbidden(KheishError):
 
 class NotFound(KheishError):
     status, code, domain, exit_code, title = 404, "not_found", "request", 3, "Not found"
+
+
+class SessionDeleted(NotFound):
+    code, domain, title = "session_deleted", "sessions", "The session was deleted"
 
 
 class Conflict(KheishError):

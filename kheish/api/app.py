@@ -84,6 +84,7 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
         ("/v1/sessions/{session_id}/journal", sessions, "journal"),
         ("/v1/sessions/{session_id}/events", sessions, "events"),
         ("/v1/sessions/{session_id}/runs", sessions, "runs"),
+        ("/v1/sessions/{session_id}/tasks", sessions, "tasks"),
         ("/v1/runs", runs, None),
         ("/v1/runs/cancel", runs, "cancel_many"),
         ("/v1/runs/{run_id}", runs, "one"),

@@ -139,6 +139,17 @@ def _session_parts() -> Iterator[Operation]:
     )
 
 
+    yield get(
+        f"{one}/tasks",
+        "list_tasks",
+        "The session's tasks, newest first.",
+        answers.Task,
+        *sessions.TASKS,
+        page=True,
+        problems=(404,),
+    )
+
+
 def _runs() -> Iterator[Operation]:
     one = "/v1/runs/{run_id}"
     yield get("/v1/runs", "list_runs", "Runs, newest first.", answers.Run, *runs.LIST, page=True)

@@ -18,11 +18,12 @@ from kheish.api.parts import Parts
 from kheish.api.waiting import Waits
 from kheish.domain import closing, contracts, intake, personas, routes, sessions
 from kheish.domain import runs as domain_runs
-from kheish.domain.events import Item
+from kheish.domain.events import Idempotency, Item
 from kheish.domain.keys import KeyUse, key_id
 from kheish.domain.permission_rules import Mode
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
+from kheish.domain.tasks import Task
 from kheish.errors import Fault, Forbidden, Invalid, NotFound
 from kheish.store.files import blob_id
 
@@ -43,6 +44,10 @@ JOURNAL = (
     Param(name="after", kind="count", about="Entries after this event number."),
     Param(name="run", about="Only those of this run."),
     Param(name="kind", many=True, about="Only entries of this kind."),
+)
+TASKS = (
+    *paging.PAGE,
+    paging.choices("status", ("pending", "in_progress", "blocked", "completed", "failed", "cancelled")),
 )
 WAIT = (Param(name="wait", kind="duration", about="Answer when the run ends, waits, or this time is over (`30s`)."),)
 
@@ -145,6 +150,11 @@ class Sessions:
         lines = ",".join(line for _, _, line in rows[:limit])
         media.send(resp, f'{{"items":[{lines}],"next_cursor":{cursor}}}'.encode())
 
+    async def on_get_tasks(self, req: Request, resp: Response, session_id: str) -> None:
+        """A page of the session's tasks, newest first."""
+        await views.document(self._state, Session, session_id)
+        media.send(resp, await views.listed(self._state, Task, {**req.context.query, "session": session_id}))
+
     async def on_get_events(self, req: Request, resp: Response, session_id: str) -> None:
         """The session's events as a stream."""
         await views.document(self._state, Session, session_id)
@@ -158,20 +168,7 @@ class Sessions:
         if key is not None:
             await self._state.recall(KeyUse, key_id(key.scope, key.key))
             await self._state.load(session_id)
-        given = intake.Input(
-            session_id=session_id,
-            items=_items(body),
-            actor=body.actor or req.context.principal,
-            source=body.source or "api",
-            metadata=body.metadata or {},
-            route=body.route,
-            model=body.model,
-            generation=body.generation or {},
-            budget=body.budget.model_dump(exclude_none=True) if body.budget else None,
-            reply_targets=tuple(body.reply_targets or ()),
-            completion=tuple(body.completion or ()),
-            idempotency=key,
-        )
+        given = wanted(session_id, body, actor=req.context.principal, source="api", key=key)
         run = intake.submit(self._state, given, by=req.context.principal)
         await runs.accepted(self._parts, self._waits, req, resp, run)
 
@@ -180,6 +177,26 @@ def _fresh_id(req: Request) -> str:
     """An id for a session that got none; the same for the same Idempotency-Key, so that a repeated request finds it."""
     key = req.get_header("Idempotency-Key")
     return f"session_{sha256(key.encode()).hexdigest()[:26]}" if key else ids.new("session")
+
+
+def wanted(
+    session_id: str, body: models.Submission, *, actor: str, source: str, key: Idempotency | None
+) -> intake.Input:
+    """What a submission asks for, whichever way it came; `actor` and `source` where it names none itself."""
+    return intake.Input(
+        session_id=session_id,
+        items=_items(body),
+        actor=body.actor or actor,
+        source=body.source or source,
+        metadata=body.metadata or {},
+        route=body.route,
+        model=body.model,
+        generation=body.generation or {},
+        budget=body.budget.model_dump(exclude_none=True) if body.budget else None,
+        reply_targets=tuple(body.reply_targets or ()),
+        completion=tuple(body.completion or ()),
+        idempotency=key,
+    )
 
 
 def _items(body: models.Submission) -> tuple[Item, ...]:

@@ -25,6 +25,7 @@ from kheish.client.shapes import (
     Session,
     SessionSettings,
     Submission,
+    Task,
 )
 from kheish.client.sse import Event, Following
 from kheish.errors import Unavailable, Unreachable
@@ -204,6 +205,10 @@ class AsyncSessions(_AsyncResource):
 
     async def journal(self, session_id: str, **query: object) -> Page[Json]:
         return await self._send(calls.session_journal(session_id, query))
+
+    async def tasks(self, session_id: str, **query: object) -> Page[Task]:
+        """The session's tasks, newest first; background commands so far."""
+        return await self._send(calls.session_tasks(session_id, query))
 
     def events(self, session_id: str, *, after: int | None = None) -> AsyncIterator[Event]:
         return self._client.follow("sessions", session_id, "events", after=after)

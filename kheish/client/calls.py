@@ -20,6 +20,7 @@ from kheish.client.shapes import (
     Session,
     SessionSettings,
     Submission,
+    Task,
 )
 from kheish.errors import Unreachable
 
@@ -161,6 +162,10 @@ def session_interrupt(session_id: str) -> Call[Session]:
 
 def session_journal(session_id: str, query: Query) -> Call[Page[Json]]:
     return _get("sessions", session_id, "journal", query=query)
+
+
+def session_tasks(session_id: str, query: Query) -> Call[Page[Task]]:
+    return _get("sessions", session_id, "tasks", query=query)
 
 
 # runs

@@ -161,6 +161,22 @@ class Question(TypedDict):
     answers: Any
 
 
+class Task(TypedDict):
+    task_id: str
+    session_id: str
+    run_id: str | None
+    title: str
+    description: str
+    status: Literal["pending", "in_progress", "blocked", "completed", "failed", "cancelled"]
+    owner: str | None
+    blocked_by: list[str]
+    output: str | None
+    created_at: str
+    ended_at: str | None
+    n: int
+    shell: Json | None
+
+
 class Answer(TypedDict):
     selected: list[str]
     text: str | None

@@ -23,6 +23,7 @@ from kheish.client.shapes import (
     Session,
     SessionSettings,
     Submission,
+    Task,
 )
 from kheish.client.sse import Event, Following
 from kheish.client.transport import Transport
@@ -228,6 +229,10 @@ class Sessions(_Resource):
 
     def journal(self, session_id: str, **query: object) -> Page[Json]:
         return self._send(calls.session_journal(session_id, query))
+
+    def tasks(self, session_id: str, **query: object) -> Page[Task]:
+        """The session's tasks, newest first; background commands so far."""
+        return self._send(calls.session_tasks(session_id, query))
 
     def events(self, session_id: str, *, after: int | None = None) -> Iterator[Event]:
         return self._client.follow("sessions", session_id, "events", after=after)

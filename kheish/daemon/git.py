@@ -8,6 +8,9 @@ from typing import Any
 from kheish.errors import NotFound
 from kheish.store.pipes import Child, unpack
 
+#: the daemon's last commit; a fresh clone has only the branch
+LAST = ("refs/kheish/last", "HEAD")
+
 
 class Git:
     """Reads the repository in the worker process."""
@@ -29,16 +32,20 @@ class Git:
 
     async def committed(self, path: str) -> bytes | None:
         """A file as the daemon's last commit has it; None where it has none."""
-        try:
-            found = await self._child.request("read", rev="refs/kheish/last", path=path)
-        except NotFound:
-            return None
-        return found["text"].encode() if "text" in found else unpack(found["content"])
+        for rev in LAST:
+            try:
+                found = await self._child.request("read", rev=rev, path=path)
+            except NotFound:
+                continue
+            return found["text"].encode() if "text" in found else unpack(found["content"])
+        return None
 
     async def listed(self, folder: str) -> Sequence[str]:
         """The names of the files in a folder of the daemon's last commit; none where it has no such folder."""
-        try:
-            found = await self._child.request("show_tree", rev="refs/kheish/last", path=folder)
-        except NotFound:
-            return ()
-        return [entry["name"] for entry in found if entry["kind"] == "blob"]
+        for rev in LAST:
+            try:
+                found = await self._child.request("show_tree", rev=rev, path=folder)
+            except NotFound:
+                continue
+            return [entry["name"] for entry in found if entry["kind"] == "blob"]
+        return ()

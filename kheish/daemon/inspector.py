@@ -60,4 +60,10 @@ class Inspector:
             parse_arguments(self._tool(approval.tool), dict(arguments))
         except ToolError as error:
             raise Invalid(str(error), errors=[Fault("/arguments", str(error))]) from error
-        return await calls.digest(self._state.get(Run, approval.run_id), approval.tool, arguments)
+        run, tool = self._state.get(Run, approval.run_id), self._tool(approval.tool)
+        verdict = await asyncio.to_thread(calls.judge, self._state, run, tool, arguments, self._agent)
+        if verdict.decision == "deny":
+            raise Invalid(
+                f"The edited call is denied: {verdict.why}.", errors=[Fault("/arguments", "a rule denies the call")]
+            )
+        return await calls.digest(run, approval.tool, arguments)

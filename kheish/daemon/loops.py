@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
@@ -12,9 +13,11 @@ from kheish.auth import redaction
 from kheish.daemon import boot
 from kheish.domain import approvals, events, questions, routes
 from kheish.domain.encoding import Recorded
-from kheish.errors import KheishError
+from kheish.domain.state import State
+from kheish.errors import Damaged, KheishError, NotFound
 from kheish.store import template
 from kheish.store.files import free_bytes
+from kheish.store.wal import Recovered
 
 if TYPE_CHECKING:
     from kheish.daemon.wiring import Daemon
@@ -57,11 +60,12 @@ def on_scribe(daemon: Daemon, notice: dict[str, Any]) -> None:
             log.error("journal %s: %s", notice["journal"], notice["detail"])
             daemon.problems.add("damaged_journal", notice["journal"], notice["detail"])
         case "index_lost":
-            log.warning("the index was damaged (%s); it is made again at the next start", notice["detail"])
-            daemon.problems.add("index_lost", ".kheish/index.sqlite", "The index was damaged: restart the daemon.")
+            log.warning("the index was lost (%s); it is made again", notice["detail"])
+            _spawn(_reindex(daemon))
         case "failed":
             log.error("the scribe could not %s: %s", notice["op"], notice["error"])
             daemon.problems.add("scribe_failed", "", f"{notice['op']}: {notice['error']['detail']}")
+            daemon.facts.scribe_failed = True
 
 
 def put_back(daemon: Daemon, paths: Sequence[str]) -> None:
@@ -94,12 +98,36 @@ def committed(daemon: Daemon, n: int, commit: str) -> None:
 
 def changed(daemon: Daemon, paths: frozenset[str]) -> None:
     """A person's files have settled."""
-    task = asyncio.get_running_loop().create_task(_take(daemon, paths))
-    _tasks.add(task)
-    task.add_done_callback(_tasks.discard)
+    _spawn(_take(daemon, paths))
 
 
 _tasks: set[asyncio.Task[None]] = set()
+
+
+def _spawn(work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.get_running_loop().create_task(work)
+    _tasks.add(task)  # the loop itself keeps no strong reference
+    task.add_done_callback(_tasks.discard)
+
+
+async def _reindex(daemon: Daemon) -> None:
+    """Make the index again from journals; until then the daemon is not ready, rather than half right."""
+
+    def progress(what: str) -> None:
+        daemon.facts.starting = f"The index is made again: {what}."
+
+    progress("reading journals")
+    n = daemon.state.durable_n
+    before = {"n": 0, "commit": None, "last": daemon.facts.commit}
+    booted = boot.Booted(next_n=n + 1, groups=0, cut_bytes=0)
+    try:
+        await boot.index(
+            daemon.state.root, daemon.store.scribe, daemon.store.git, before, Recovered(), booted, progress
+        )
+    finally:
+        daemon.facts.starting = None
+    for where, reason in booted.damaged:
+        daemon.problems.add("damaged_journal", where, reason)
 
 
 async def _take(daemon: Daemon, paths: frozenset[str]) -> None:
@@ -110,14 +138,23 @@ async def _take(daemon: Daemon, paths: frozenset[str]) -> None:
         log.error("what was edited could not be taken up: %s", error.detail)
 
 
+async def _expire(state: State, now: str) -> None:
+    """Close what has waited too long; sessions that are not loaded are found by the index."""
+    for noun, cls in (("approval", approvals.Approval), ("question", questions.Question)):
+        for id in await asyncio.to_thread(state.index.overdue, noun, now):
+            with contextlib.suppress(NotFound, Damaged):
+                await state.load_for(cls, id)
+    approvals.expire(state, now)
+    questions.expire(state, now)
+
+
 async def keep_time(daemon: Daemon) -> None:
     """Every second: what has waited too long expires; disk space is watched; processes that ended start again."""
     while True:
         await asyncio.sleep(TICK)
         state = daemon.state
         now = ids.stamp(state.clock())
-        approvals.expire(state, now)
-        questions.expire(state, now)
+        await _expire(state, now)
         free = await asyncio.to_thread(free_bytes, state.root)
         state.low_space = (
             f"Only {free // 1024**2} MiB are free where the state root is; new work is refused below "
@@ -126,7 +163,9 @@ async def keep_time(daemon: Daemon) -> None:
             else None
         )
         state.evict()
-        if not daemon.store.scribe.alive:
-            log.warning("the scribe ended; it is started again")
+        if daemon.facts.scribe_failed or not daemon.store.scribe.alive:
+            log.warning("the scribe ended or failed; it is started again, and finds in the log what is missing")
+            daemon.facts.scribe_failed = False
             await daemon.store.pipeline.revive()
+            daemon.problems.clear("scribe_failed")
         await asyncio.to_thread(boot.note, state.root, state.durable_n)

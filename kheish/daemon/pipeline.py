@@ -75,6 +75,7 @@ class Dirty:
     runs: dict[str, None] = field(default_factory=dict)
     actors: dict[str, None] = field(default_factory=dict)
     edits: dict[str, None] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
 
 
 class Pipeline:
@@ -86,6 +87,8 @@ class Pipeline:
         self._log = log
         self._scribe = scribe
         self._dirty = Dirty()
+        self._filing: list[str] = []  # the files of the cut that is under way
+        self.on_filed: Callable[[list[str]], None] = lambda paths: None
         self.committer: Committer | None = None
         self.on_entries: list[Callable[[Sequence[Recorded]], None]] = []
         self.on_index_lost: Callable[[], None] = lambda: None
@@ -197,6 +200,14 @@ class Pipeline:
         if self.committer:
             self.committer.touch(now=True)
 
+    def file(self, path: str, content: bytes, headline: str | None = None) -> None:
+        """A file for the next commit, written with it; `on_filed` is told when it is there."""
+        self._dirty.files[path] = content
+        if headline is not None and len(self._dirty.headlines) < HEADLINES:
+            self._dirty.headlines.append(headline)
+        if self.committer:
+            self.committer.touch(now=True)
+
     def rewrite(self, noun: str, id: str) -> None:
         """A pending file that somebody removed is written again with the next cut."""
         kind = BY_NAME[noun]
@@ -218,7 +229,7 @@ class Pipeline:
         """
         dirty, n_to = self._dirty, 0
         journals: dict[str, int] = {}
-        if not dirty.first and not dirty.edits and not dirty.records:
+        if not (dirty.first or dirty.edits or dirty.records or dirty.files):
             return None
         while True:
             dirty, n_to, self._dirty = self._dirty, self._state.durable_n, Dirty()
@@ -233,16 +244,18 @@ class Pipeline:
             # A scribe that was started again has found more in the log than we have been told, and its Records lack.
             self._give_back(dirty)
             await self._state.durable()
+        self._filing = list(dirty.files)
         records = [(f"{change.path}/{_record(change)}", _document(change)) for change in dirty.records.values()]
         return Cut(
             n_from=dirty.first or n_to,
             n_to=n_to,
-            message=_message(dirty) if dirty.first else "",
+            message=_message(dirty) if dirty.first or dirty.headlines else "",
             trailers=_trailers(dirty),
             journals=journals,
             records=records,
             pending=[_pending(change) for change in dirty.records.values() if change.noun.pending],
             edits=list(dirty.edits),
+            files=list(dirty.files.items()),
             spills=dirty.spills,
         )
 
@@ -251,13 +264,16 @@ class Pipeline:
         now.first = dirty.first or now.first
         now.records = {**dirty.records, **now.records}
         now.spills = [*dirty.spills, *now.spills]
-        for name in ("sessions", "runs", "actors", "edits"):
+        for name in ("sessions", "runs", "actors", "edits", "files"):
             setattr(now, name, {**getattr(dirty, name), **getattr(now, name)})
         now.headlines = [*dirty.headlines, *now.headlines][:HEADLINES]
 
     def committed(self, n_to: int, commit: str) -> None:
         """A commit holds everything up to `n_to`."""
         self._log.drop(n_to)
+        filed, self._filing = self._filing, []
+        if filed:
+            self.on_filed(filed)
         self._send("committed", commit=commit)
 
 

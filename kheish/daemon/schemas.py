@@ -113,6 +113,7 @@ def models() -> Mapping[str, Model]:
         "approval-record": answers.Approval,
         "question-record": answers.Question,
         "todo-record": TodoRecord,
+        "task-record": answers.Task,
         "pending-approval": PendingApproval,
         "pending-question": PendingQuestion,
         "journal-entry": journal_entry(),

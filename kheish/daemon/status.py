@@ -27,6 +27,7 @@ class Facts:
     commit: str | None = None
     committed_n: int = 0
     held: str | None = None
+    scribe_failed: bool = False
     watching: str = "off"
     recovered: int = 0
     resumed: int = 0

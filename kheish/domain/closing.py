@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kheish.domain import runs, tasks
-from kheish.domain.events import SessionEnded
+from kheish.domain.events import Entry, SessionDeleted, SessionEnded
 from kheish.domain.runs import Run, Status
 from kheish.domain.sessions import Session
 from kheish.errors import SessionNotIdle
@@ -40,3 +40,37 @@ def end(state: State, session_id: str, *, by: str, reason: str | None, force: bo
         stop(state, run.run_id, by=by, reason=reason or "the session ends")
     state.append(SessionEnded(reason=reason).on(session_id, by=by))
     return state.get(Session, session_id)
+
+
+def delete(state: State, session_id: str, *, by: str) -> Entry:
+    """Take a loaded session out of the tree and the index; returns its tombstone. Its id is never used again.
+
+    Raises SessionNotIdle where it has unfinished runs.
+    """
+    session = state.get(Session, session_id)
+    live = [run for run in state.table(Run, session_id).values() if not run.is_final]
+    if live:
+        raise SessionNotIdle(
+            f"The session {session_id!r} has unfinished runs ({', '.join(run.run_id for run in live[:3])}); end it with "
+            "force: true (`kheish sessions end --force`), and delete it when they have stopped.",
+            run_id=live[0].run_id,
+        )
+    event = SessionDeleted(session_id=session_id, path=session.path, made=session.made, last_n=session.n)
+    entry = state.append(event.on(by=by))[0]
+    state.forget(session_id, tombstone(entry))
+    return entry
+
+
+def tombstone(entry: Entry) -> dict[str, Any]:
+    """What is kept of a deleted session, in the index and in the answer."""
+    event = entry.event
+    assert isinstance(event, SessionDeleted)
+    return {
+        "session_id": event.session_id,
+        "path": event.path,
+        "deleted_at": entry.at,
+        "deleted_by": entry.actor,
+        "made": event.made,
+        "last_n": event.last_n,
+        "n": entry.n,
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -10,7 +11,7 @@ from typing import Any
 import orjson
 
 from kheish.domain import events
-from kheish.domain.events import Draft, Entry
+from kheish.domain.events import Draft, Entry, Event
 
 SPILL_BYTES = 16 * 1024  # a payload over this goes to a file of its own
 PREVIEW_CHARS = 400
@@ -35,7 +36,7 @@ def encode(draft: Draft, n: int, seq: int, at: str, journal: str, scrub: Callabl
         head |= {"stream": journal.removeprefix("journals/"), "actor": draft.actor}
     else:
         head |= {"session": draft.session, "run": draft.run, "actor": draft.actor}
-    raw = orjson.dumps({**head, "data": draft.event})
+    raw = orjson.dumps({**head, "data": _renamed(draft.event) if draft.event.written else draft.event})
     line = _scrubbed(raw, scrub)
     spills: tuple[tuple[str, bytes], ...] = ()
     if len(line) > SPILL_BYTES and draft.event.spillable:
@@ -52,6 +53,11 @@ def encode(draft: Draft, n: int, seq: int, at: str, journal: str, scrub: Callabl
     else:
         entry = events.decode(orjson.loads(line))
     return Recorded(entry, journal, line, spills)
+
+
+def _renamed(event: Event) -> dict[str, Any]:
+    named = ((one.name, getattr(event, one.name)) for one in dataclasses.fields(event))
+    return {event.written.get(name, name): value for name, value in named}
 
 
 def _scrubbed(raw: bytes, scrub: Callable[[bytes], bytes]) -> bytes:

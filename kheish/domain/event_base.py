@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
@@ -38,11 +38,13 @@ Arguments = Annotated[Spilled | dict[str, Any], Field(union_mode="left_to_right"
 
 @frozen
 class Event:
-    """Base of all. `spillable` names the fields whose strings or mappings may be spilled."""
+    """Base of all. `spillable` names the fields whose strings or mappings may be spilled; `written` gives those that
+    a journal line calls otherwise (a word that Python keeps for itself)."""
 
     kind: ClassVar[str] = ""
     stream: ClassVar[str | None] = None  # the journal under journals/ for events that belong to no session
     spillable: ClassVar[tuple[str, ...]] = ()
+    written: ClassVar[Mapping[str, str]] = {}
 
     def on(self, session: str | None = None, run: str | None = None, *, by: str = "daemon") -> Draft:
         """Say where it happened and who caused it."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import field
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from kheish.domain.event_base import Arguments, Event, Text, frozen
 
@@ -16,6 +19,35 @@ class SessionCreated(Event):
     path: str  # the session's folder in the state root
     agent_id: str
     settings: dict[str, Any]
+
+
+@frozen
+class SessionForked(SessionCreated):
+    """A session that begins with the history of another, up to its entry `seq` (event `at_n`), in `forked/`.
+
+    `commit` is the first that holds that entry; None where none did yet.
+    """
+
+    kind = "session.forked"
+    written: ClassVar[Mapping[str, str]] = {"origin": "from"}
+    origin: Annotated[str, Field(alias="from")]
+    seq: int
+    at_n: int
+    commit: str | None
+    segments: int  # files in forked/
+    spills: tuple[str, ...] = ()  # payloads that came with it
+
+
+@frozen
+class SessionDeleted(Event):
+    """A session's folder is taken out of the tree, and its id is never used again. Git's history still has it."""
+
+    kind = "session.deleted"
+    stream = "daemon"
+    session_id: str
+    path: str
+    made: int  # the event that made it
+    last_n: int
 
 
 @frozen

@@ -47,7 +47,9 @@ from kheish.domain.event_runs import RunStarted as RunStarted
 from kheish.domain.event_runs import RunSubmitted as RunSubmitted
 from kheish.domain.event_runs import RunWaiting as RunWaiting
 from kheish.domain.event_runs import SessionCreated as SessionCreated
+from kheish.domain.event_runs import SessionDeleted as SessionDeleted
 from kheish.domain.event_runs import SessionEnded as SessionEnded
+from kheish.domain.event_runs import SessionForked as SessionForked
 from kheish.domain.event_runs import SessionUpdated as SessionUpdated
 from kheish.domain.event_runs import Usage as Usage
 from kheish.domain.event_tasks import ShellEnding as ShellEnding

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from kheish.config import Duration
 from kheish.domain.events import frozen
@@ -64,6 +64,14 @@ class ApprovalPolicy(_Part):
     """After how long an approval that nobody answers is denied; null: never."""
     required: int = Field(default=1, ge=1, le=2)
     """How many different persons must allow a call."""
+
+    @field_validator("required")
+    @classmethod
+    def _one_person(cls, value: int) -> int:
+        # Tokens of persons come with the next version; a promise that is not kept is worse than none.
+        if value > 1:
+            raise ValueError("two persons are not available in this version; write 1, or leave it out")
+        return value
 
 
 class PermissionsFile(_Part):

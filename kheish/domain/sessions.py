@@ -58,7 +58,7 @@ class Session:
         return "busy" if self.active else "idle"
 
 
-CREATED = (events.SessionCreated,)
+CREATED = (events.SessionCreated, events.SessionForked)
 CHANGED = (
     events.SessionUpdated,
     events.SessionEnded,
@@ -87,11 +87,16 @@ def fold(table: dict[str, Session], entry: Entry) -> Iterable[str]:
             created_at=entry.at,
             made=entry.n,
             settings={**SETTINGS, **event.settings},
+            forked_from=_origin(event) if isinstance(event, events.SessionForked) else None,
             n=entry.n,
         )
     else:
         table[entry.session] = changed(_fold_change(table[entry.session], entry), n=entry.n)
     return (entry.session,)
+
+
+def _origin(event: events.SessionForked) -> dict[str, Any]:
+    return {"session_id": event.origin, "seq": event.seq, "n": event.at_n, "commit": event.commit}
 
 
 def _fold_change(old: Session, entry: Entry) -> Session:

@@ -25,7 +25,7 @@ from kheish.domain.encoding import Recorded
 from kheish.domain.events import Checkpoint, ContextCompacted, Draft, Entry, SessionCreated
 from kheish.domain.loading import Partition
 from kheish.domain.tables import BY_CLASS, Noun
-from kheish.errors import NotFound, StoreFailed, Unavailable
+from kheish.errors import NotFound, SessionDeleted, StoreFailed, Unavailable
 from kheish.store import wal
 from kheish.store.files import Folders
 from kheish.store.index import Reader
@@ -86,6 +86,7 @@ class State:
         self.touched: dict[str, None] = {}  # sessions with entries since a worker last looked
         self.waiting = Waiting()
         self.unjournaled: dict[tuple[type, str], Change] = {}  # newer than what the index says
+        self.deleted: dict[str, dict[str, Any]] = {}  # tombstones of this process's life; the index has all
         self.failure: StoreFailed | None = None
         self.low_space: str | None = None
         self._submit = submit
@@ -270,7 +271,7 @@ class State:
             yield from list(part.tables[cls].values())
 
     async def load(self, session_id: str) -> None:
-        """Bring a session into memory. Raises NotFound, Damaged (its journal cannot be read)."""
+        """Bring a session into memory. Raises NotFound (SessionDeleted), Damaged (its journal cannot be read)."""
         if session_id in self.sessions:
             self.sessions.move_to_end(session_id)
             self.sessions[session_id].used = time.monotonic()
@@ -282,15 +283,38 @@ class State:
         await asyncio.shield(task)
 
     async def _read(self, session_id: str) -> Partition:
-        doc = await asyncio.to_thread(self.index.thing, "session", session_id)
-        if doc is None:
-            if session_id in self.sessions:
-                return self.sessions[session_id]
+        found = await asyncio.to_thread(self.index.first, ("tombstone", "session"), session_id)
+        if found is None and session_id in self.sessions:
+            return self.sessions[session_id]
+        self._refuse_deleted(session_id, found)
+        if found is None:
             raise NotFound(f"There is no session {session_id!r}.")
-        part = await asyncio.to_thread(loading.load, self.root, session_id, doc["path"])
+        part = await asyncio.to_thread(loading.load, self.root, session_id, found[1]["path"])
+        self._refuse_deleted(session_id, None)
         if session_id not in self.sessions:
             self.adopt(part)
         return self.sessions[session_id]
+
+    def _refuse_deleted(self, session_id: str, found: tuple[str, dict[str, Any]] | None) -> None:
+        doc = found[1] if found and found[0] == "tombstone" else self.deleted.get(session_id)
+        if doc is not None:
+            raise SessionDeleted(
+                f"The session {session_id!r} was deleted at {doc['deleted_at']}; git still has it: "
+                f"kheish show {session_id} --at n:{doc['last_n']}"
+            )
+
+    def forget(self, session_id: str, tombstone: dict[str, Any]) -> None:
+        """Let go of a session that is deleted."""
+        self.deleted[session_id] = tombstone
+        part = self.sessions.pop(session_id)
+        for cls, values in part.tables.items():
+            for id in values:
+                self._owners.get(cls, {}).pop(id, None)
+        for key in [key for key, change in self.unjournaled.items() if change.session == session_id]:
+            del self.unjournaled[key]
+        for one in [one for one, doc in self._recalled.items() if doc and doc.get("session_id") == session_id]:
+            del self._recalled[one]
+        self.touched.pop(session_id, None)
 
     def adopt(self, part: Partition) -> None:
         """Put a partition that was read from its journal among the loaded ones."""

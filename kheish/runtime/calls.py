@@ -38,6 +38,11 @@ class Prepared:
 
 async def answer(state: State, run: Run, turn: Turn, agent: Agent) -> bool:
     """Take the open calls one step on. False where the run waits for a person, or has ended."""
+    if turn.repairs:  # the model was asked to mend its answer, and given no tools for it
+        text = "No tools now: answer with nothing but the JSON that the output contract asks for."
+        drafts = [_refused(call, "no_tools", text).on(run.session_id, run.run_id) for call in turn.open_calls]
+        state.append(*drafts)
+        return True
     undecided = [call for call in turn.open_calls if call.decision is None and call.started is None]
     if undecided:
         return await _decide(state, run, undecided, agent)

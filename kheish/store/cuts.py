@@ -144,7 +144,7 @@ def edits(repo: Repo, paths: Sequence[str]) -> Take:
 def _commit(repo: Repo, frame: Frame, taken: Take, edited: Take) -> tuple[dict[str, Any], dict[str, Blob | None]]:
     head, last = repo.refs.head(), repo.refs.last()
     top, tree = head, repo.tree_of(head)
-    changes = _store(repo, edited)
+    changes = {path: blob for path, blob in _store(repo, edited).items() if not _is_there(repo, head, path, blob)}
     if changes:
         edit_tree = repo.write_tree(tree, changes)
         if edit_tree != tree:
@@ -165,6 +165,14 @@ def _commit(repo: Repo, frame: Frame, taken: Take, edited: Take) -> tuple[dict[s
     _finish(repo, head, last, top)
     answer = {"commit": top, "tree": tree, "n_to": frame["cut"]["n_to"], "paths": len(changes), "put_back": put_back}
     return answer, changes
+
+
+def _is_there(repo: Repo, head: str | None, path: str, blob: Blob | None) -> bool:
+    """Whether the branch has the file as it is to be: an edit names only what it changes."""
+    found = repo.find(head, path) if head is not None else None
+    if found is None or blob is None:
+        return found is None and blob is None
+    return (found.id, found.mode) == (blob.id, blob.mode)
 
 
 def _parents(commit: str | None) -> list[str]:

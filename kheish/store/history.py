@@ -133,8 +133,10 @@ def covering(repo: Repo, *, n: int | None = None, time: int | None = None) -> li
     Looks through the newest commits: what the index answers at once when it knows them all.
     """
     found: list[Any] | None = None
-    for commit in islice(repo.walk(repo.refs.last() or "HEAD"), _FAR):
+    for count, commit in enumerate(repo.walk(repo.refs.last() or "HEAD")):
         held = _held(commit)
+        if count == _FAR:
+            return None
         if not held:
             continue
         if n is not None and held < n:

@@ -257,6 +257,14 @@ class Reader:
         rows = rows[:limit]
         return Page([orjson.loads(doc) for _, doc in rows], _cursor(rows[-1][0]) if more else None)
 
+    def overdue(self, noun: str, now: str) -> list[str]:
+        """The ids of pending things whose `expires_at` is over; `now` in RFC 3339 UTC."""
+        sql = (
+            "SELECT id FROM things WHERE noun=? AND status='pending' AND json_extract(doc, '$.expires_at') <= ? "
+            "ORDER BY made LIMIT 1000"
+        )
+        return [row[0] for row in self._db().execute(sql, (noun, now))]
+
     def count(self, noun: str, statuses: Sequence[str] = ()) -> int:
         """How many things there are (with one of the statuses)."""
         sql, values = "SELECT count(*) FROM things WHERE noun=?", [noun]

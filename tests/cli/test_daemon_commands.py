@@ -112,11 +112,11 @@ def test_validation_errors_are_1(at: Standin, tmp_path: Path, capsys: pytest.Cap
         200,
         {
             "valid": False,
-            "problems": [{"line": 1, "column": 1, "message": "unknown key", "suggestion": "driver"}],
+            "problems": [{"line": 1, "column": 1, "message": "unknown key 'drivr'; did you mean 'driver'?"}],
         },
     )
     assert main(["routes", "validate", str(file)]) == 1
-    assert "1:1: unknown key (did you mean 'driver'?)" in capsys.readouterr().out
+    assert "1:1: unknown key 'drivr'; did you mean 'driver'?" in capsys.readouterr().out
     at.answers["POST /v1/routes/validate"] = problem(400, "invalid_definition", "drivr is unknown.")
     assert main(["routes", "validate", str(file)]) == 1
 

@@ -63,7 +63,9 @@ class Campaign:
         way()
         self.daemon.end_of_life()
         self.load.pause()
-        self.tell(f"round {number}: ready in {ready:.2f} s, {way.__name__[1:]}, {len(self.load.acks['runs'])} runs so far")
+        self.tell(
+            f"round {number}: ready in {ready:.2f} s, {way.__name__[1:]}, {len(self.load.acks['runs'])} runs so far"
+        )
 
     def _die_while_starting(self) -> None:
         self.daemon.spawn()

@@ -60,8 +60,10 @@ def moves(journals: Mapping[str, list[Entry]]) -> Iterator[Finding]:
             kind = entry["kind"]
             if _is_move(kind):
                 after = _moved(status, entry)
-                if after is None or (kind == "run.started" and started) or (
-                    kind == "run.resumed" and status == "queued" and not started
+                if (
+                    after is None
+                    or (kind == "run.started" and started)
+                    or (kind == "run.resumed" and status == "queued" and not started)
                 ):
                     yield Finding("illegal_move", where, f"{kind} from {status}")
                 started = started or kind == "run.started"
@@ -190,7 +192,9 @@ def ledger(journals: Mapping[str, list[Entry]], path: Path) -> Iterator[Finding]
                 if found:
                     names[data["call_id"]] = found[1]
                     starts[found[1]] += 1
-            elif entry["kind"] == "tool.finished" and data["call_id"] in names and data["detail"].get("exit_status") == 0:
+            elif (
+                entry["kind"] == "tool.finished" and data["call_id"] in names and data["detail"].get("exit_status") == 0
+            ):
                 ends[names[data["call_id"]]] += 1
     for name, count in written.items():
         if count > starts[name]:
@@ -200,7 +204,9 @@ def ledger(journals: Mapping[str, list[Entry]], path: Path) -> Iterator[Finding]
             yield Finding("effect_lost", name, f"{count} calls ended well, {written[name]} lines are there")
 
 
-def acknowledged(journals: Mapping[str, list[Entry]], acks: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Finding]:
+def acknowledged(
+    journals: Mapping[str, list[Entry]], acks: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Iterator[Finding]:
     """Everything that was acknowledged is there, once: sessions, runs (also by key), decisions, answers."""
     there: dict[tuple[str, str], list[Entry]] = {}
     keys: Counter[tuple[str, str]] = Counter()

@@ -130,9 +130,7 @@ class _Client:
     def send(self, method: str, path: str, body: Any = None, key: str | None = None) -> tuple[int, dict[str, Any], int]:
         """Status, answer, event number. Raises Lost."""
         try:
-            answer = self.http.request(
-                method, path, json=body, headers={"idempotency-key": key} if key else {}
-            )
+            answer = self.http.request(method, path, json=body, headers={"idempotency-key": key} if key else {})
         except httpx.TransportError as error:
             raise Lost(str(error)) from error
         said = answer.json() if "json" in answer.headers.get("content-type", "") else {"code": answer.text}

@@ -300,7 +300,9 @@ class Daemon:
 
         def is_quiet() -> bool:
             said = self.client.status()
-            return said["git"]["committed_n"] == said["events"]["newest"] and not git(self.root, "status", "--porcelain")
+            return said["git"]["committed_n"] == said["events"]["newest"] and not git(
+                self.root, "status", "--porcelain"
+            )
 
         try:
             until(is_quiet, timeout, what="everything committed, git status clean")

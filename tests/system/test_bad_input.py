@@ -14,14 +14,14 @@ from tests.support.daemon import CLI, Daemon, call, git, until
 HUGE = "x" * (40 * 1024 * 1024)
 CASES: dict[str, tuple[str, str, dict[str, Any], int, str, str]] = {
     # name: (method, path, request, status, code, in the detail or the errors)
-    "unknown field": ("POST", "/v1/sessions", {"body": {"sesion_id": "x"}}, 400, "invalid", "sesion_id"),
+    "unknown field": ("POST", "/v1/sessions", {"body": {"sesion_id": "x"}}, 400, "invalid_request", "sesion_id"),
     "unknown session": ("POST", "/v1/sessions/nobody/runs", {"body": {"content": "x"}}, 404, "not_found", "nobody"),
-    "wrong cursor": ("GET", "/v1/runs?cursor=nonsense", {}, 400, "invalid", "cursor"),
-    "id that leaves": ("POST", "/v1/sessions", {"body": {"session_id": "../x"}}, 400, "invalid", "session_id"),
-    "no JSON": ("POST", "/v1/sessions", {"content": b"{"}, 400, "invalid", "JSON"),
-    "unknown route": ("POST", "/v1/sessions", {"body": {"route": "nowhere"}}, 400, "invalid", "nowhere"),
+    "wrong cursor": ("GET", "/v1/runs?cursor=nonsense", {}, 400, "invalid_cursor", "cursor"),
+    "id that leaves": ("POST", "/v1/sessions", {"body": {"session_id": "../x"}}, 400, "invalid_request", "session_id"),
+    "no JSON": ("POST", "/v1/sessions", {"content": b"{", "headers": {"content-type": "application/json"}}, 400, "invalid_request", "line 1, column 2"),
+    "unknown route": ("POST", "/v1/sessions", {"body": {"route": "nowhere"}}, 400, "invalid_request", "nowhere"),
     "unknown decision": (
-        "POST", "/v1/approvals/appr_x/resolve", {"body": {"decision": "maybe"}}, 400, "invalid", "decision",
+        "POST", "/v1/approvals/appr_x/resolve", {"body": {"decision": "maybe"}}, 400, "invalid_request", "decision",
     ),
     "unknown run": ("GET", "/v1/runs/run_nothing", {}, 404, "not_found", "run_nothing"),
 }  # fmt: skip
@@ -51,9 +51,7 @@ def test_a_huge_body_is_refused(shared: Daemon) -> None:
 def test_bad_yaml_in_a_route_names_line_and_column(shared: Daemon) -> None:
     text = "driver: scripted\nscript: {echo: true}\nmodle: x\n"
 
-    answer = shared.http(
-        "PUT", "/v1/routes/bad", content=text.encode(), headers={"content-type": "application/yaml"}
-    )
+    answer = shared.http("PUT", "/v1/routes/bad", content=text.encode(), headers={"content-type": "application/yaml"})
     shared.write("routes/bad.yaml", text)
     found = until(
         lambda: [one for one in shared.client.problems()["items"] if one["path"] == "routes/bad.yaml"], what="a problem"
@@ -61,9 +59,11 @@ def test_bad_yaml_in_a_route_names_line_and_column(shared: Daemon) -> None:
     (shared.root / "routes" / "bad.yaml").unlink()
 
     assert answer.status_code == 400
-    assert "3" in str(answer.json()["errors"]) and "modle" in str(answer.json())
+    assert "modle" in str(answer.json()["errors"]) and "routes/bad.yaml:3:1" in answer.json()["detail"]
     assert (found[0]["line"], found[0]["column"], found[0]["suggestion"]) == (3, 1, "model")
-    until(lambda: not [one for one in shared.client.problems()["items"] if "bad.yaml" in one["path"]], what="it is gone")
+    until(
+        lambda: not [one for one in shared.client.problems()["items"] if "bad.yaml" in one["path"]], what="it is gone"
+    )
 
 
 def test_a_route_without_its_credential_takes_no_run(shared: Daemon) -> None:

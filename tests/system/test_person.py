@@ -24,9 +24,13 @@ def test_git_commit_a_in_the_middle_of_it_all_loses_nothing(fresh: Fresh) -> Non
         daemon.write("personas/terse.md", f"---\ndisplay_name: Terse\n---\nAnswer in {number + 1} words.\n")
         git(daemon.root, "add", "personas", check=False)
         until(
-            lambda n=number: f"person {n}" in git(daemon.root, "log", "--format=%s") or not git(
-                daemon.root, "commit", "-q", "--allow-empty", "-a", "-m", f"person {n}", check=False
-            ) and None,
+            lambda n=number: (
+                f"person {n}" in git(daemon.root, "log", "--format=%s")
+                or (
+                    not git(daemon.root, "commit", "-q", "--allow-empty", "-a", "-m", f"person {n}", check=False)
+                    and None
+                )
+            ),
             what="the person's commit",
         )
     for run in submitted:

@@ -1,0 +1,314 @@
+"""Takes what people drop into `inbox/<session>/`: each file becomes one run of that session, once.
+
+A file is first moved out of the way, to `.git/kheish/inbox/<ticket>/<session>/<name>`: what is submitted is exactly what
+was moved, and whoever saves the same name again drops a new file. There it stays until a commit holds it in the
+session's folder (or in `inbox/rejected/`), so a kill at any moment leaves it in one of the two places. Submitting it
+again finds the same run: the key is the path and the digest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from kheish import ids
+from kheish.api import models
+from kheish.api.sessions import wanted
+from kheish.daemon.pipeline import Pipeline
+from kheish.daemon.problems import Problems
+from kheish.domain import intake, keys, sessions
+from kheish.domain.keys import KeyUse, key_id
+from kheish.domain.sessions import Session
+from kheish.domain.state import State
+from kheish.errors import InsufficientStorage, Invalid, KheishError, NotFound, StoreFailed
+from kheish.store import definitions
+from kheish.store.settling import passed_over
+
+log = logging.getLogger(__name__)
+
+FOLDER = "inbox"
+REJECTED = "inbox/rejected"
+MAX_BYTES = 4 * 1024 * 1024  # as a request by HTTP
+SUFFIXES = (".md", ".txt", ".yaml")
+_QUIET = 0.3  # seconds without a change, for what was dropped while no daemon ran
+_BY = "file"  # a file does not say who saved it
+_ODD = re.compile(r"[^A-Za-z0-9._-]")
+_NAME = 150
+_PROBLEM = "inbox_waiting"
+
+
+class Unusable(Exception):
+    """The file can't become a run; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A file that was moved out of the way. `path` is where it was dropped, relative to the root."""
+
+    ticket: Path
+    path: str
+
+    @property
+    def file(self) -> Path:
+        return self.ticket / self.path.removeprefix(f"{FOLDER}/")
+
+
+class Inbox:
+    """`held()` says why the daemon must leave the work tree alone now, None where it need not."""
+
+    def __init__(
+        self,
+        state: State,
+        problems: Problems,
+        pipeline: Pipeline,
+        *,
+        workspace: Callable[[str], Awaitable[Path]],
+        held: Callable[[], Awaitable[str | None]],
+    ) -> None:
+        self._state = state
+        self._problems = problems
+        self._pipeline = pipeline
+        self._workspace = workspace
+        self._held = held
+        self._lock = asyncio.Lock()
+        self._away = state.root / ".git" / "kheish" / FOLDER
+        self._later: set[str] = set()  # dropped, and not moved yet: a person's git is at work, or the disk is full
+        self._waiting: list[Taken] = []  # moved, and not submitted yet
+        self._filing: dict[str, Taken] = {}  # submitted or rejected: what a commit is to hold, by its new path
+
+    async def start(self) -> None:
+        """Go on with what an earlier daemon had taken, and take what was dropped while none ran."""
+        self._pipeline.on_filed = self._filed
+        self._waiting = await asyncio.to_thread(_left, self._away)
+        there, youngest = await asyncio.to_thread(_there, self._state.root)
+        self._later |= there
+        if self._later:  # one that is young may still be written
+            await asyncio.sleep(min(_QUIET, max(0.0, youngest + _QUIET - time.time())))
+        await self.again()
+
+    async def take(self, paths: frozenset[str]) -> None:
+        """Take files that have settled. Raises StoreFailed."""
+        self._later |= {path for path in paths if _is_dropped(path)}
+        await self.again()
+
+    async def again(self) -> None:
+        """Take what could not be taken before. Raises StoreFailed."""
+        if not (self._later or self._waiting) or self._state.low_space:
+            return
+        async with self._lock:
+            if (reason := await self._held()) is not None:
+                log.info("the inbox waits: %s", reason)
+                return
+            paths, self._later = sorted(self._later), set()
+            for path in paths:
+                taken = await asyncio.to_thread(_move_away, self._state.root, self._away, path)
+                if taken is not None:
+                    self._waiting.append(taken)
+            waiting, self._waiting = self._waiting, []
+            for taken in waiting:
+                await self._settle(taken)
+
+    # --- one file -----------------------------------------------------------------------------------------------------
+
+    async def _settle(self, taken: Taken) -> None:
+        """Submit it, or reject it with the reason; what is wrong with the daemon and not with the file: later."""
+        try:
+            raw = await asyncio.to_thread(_read, taken)
+            destination = await self._submit(taken, raw)
+            self._file(taken, destination, raw, None)
+        except Unusable as error:
+            await self._reject(taken, str(error))
+        except StoreFailed:
+            self._waiting.append(taken)
+            raise
+        except (InsufficientStorage, OSError) as error:
+            self._wait(taken, str(error))
+        except KheishError as error:
+            if error.status >= 500:
+                self._wait(taken, error.detail)
+            else:
+                lines = [error.detail, *(f"{fault.path}: {fault.message}" for fault in error.errors)]
+                await self._reject(taken, "\n".join(lines))
+        else:
+            self._problems.clear(_PROBLEM, taken.path)
+
+    def _wait(self, taken: Taken, reason: str) -> None:
+        self._waiting.append(taken)
+        self._problems.add(_PROBLEM, taken.path, f"it is not submitted yet: {reason}", severity="warning")
+
+    async def _submit(self, taken: Taken, raw: bytes) -> str:
+        """Have the run accepted, durably; returns where the file goes. Raises Unusable, KheishError."""
+        session_id, name = _parts(taken.path)
+        body = _submission(taken.path, name, raw)
+        key = _key(taken.path, raw, session_id, body)
+        await self._state.recall(KeyUse, key_id(key.scope, key.key))
+        try:
+            await self._state.load(session_id)
+        except NotFound:
+            home = await self._workspace(session_id)
+            sessions.create(self._state, session_id, {}, workspace=home, by=_BY)
+        given = wanted(session_id, body, actor=_BY, source="inbox", key=key)
+        run = intake.submit(self._state, given, by=_BY)
+        run_id = run if isinstance(run, str) else run.run_id
+        path = self._state.get(Session, session_id).path
+        await self._state.durable()
+        log.info("%s is the input of %s", taken.path, run_id)
+        return f"{path}/inbox/{run_id}.{_plain(name)}"
+
+    async def _reject(self, taken: Taken, reason: str) -> None:
+        log.warning("%s cannot be used: %s", taken.path, reason)
+        raw = await asyncio.to_thread(_small, taken.file)
+        inner = _plain(taken.path.removeprefix(f"{FOLDER}/").replace("/", "."))
+        destination = await asyncio.to_thread(_free, self._state.root, inner, raw)
+        self._file(taken, f"{destination}.problem.txt", f"{taken.path} was not used.\n\n{reason}\n".encode(), None)
+        if raw is None:  # too large for a commit: it is moved as it is
+            await asyncio.to_thread(_rename, taken.file, self._state.root / destination)
+        else:
+            self._file(taken, destination, raw, f"rejected: {taken.path}")
+
+    def _file(self, taken: Taken, path: str, raw: bytes, headline: str | None) -> None:
+        self._filing[path] = taken
+        self._pipeline.file(path, raw, headline)
+        self._pipeline.edited([taken.path])  # where somebody had committed it, it goes
+
+    def _filed(self, paths: list[str]) -> None:
+        """A commit holds these: what was kept of them may go, once nothing else of the same file is to come."""
+        for path in paths:
+            taken = self._filing.pop(path, None)
+            if taken is not None and taken not in self._filing.values():
+                shutil.rmtree(taken.ticket, ignore_errors=True)
+
+
+# --- what is there ------------------------------------------------------------------------------------------------------
+
+
+def _is_dropped(path: str) -> bool:
+    return path.startswith(f"{FOLDER}/") and not path.startswith(f"{REJECTED}/") and not passed_over(path)
+
+
+def _there(root: Path) -> tuple[set[str], float]:
+    """The files in the inbox, and when the youngest was written."""
+    found, youngest = set[str](), 0.0
+    for path in (root / FOLDER).rglob("*"):
+        relative = path.relative_to(root).as_posix()
+        with suppress(OSError):
+            if _is_dropped(relative) and path.is_file() and not path.is_symlink():
+                found.add(relative)
+                youngest = max(youngest, path.stat().st_mtime)
+    return found, youngest
+
+
+def _left(away: Path) -> list[Taken]:
+    """What an earlier daemon had moved and not seen in a commit."""
+    found = []
+    for ticket in sorted(away.iterdir()) if away.is_dir() else ():
+        inside = [path for path in ticket.rglob("*") if path.is_file()]
+        if not inside:
+            shutil.rmtree(ticket, ignore_errors=True)
+        found += [Taken(ticket, f"{FOLDER}/{path.relative_to(ticket).as_posix()}") for path in inside]
+    return found
+
+
+def _move_away(root: Path, away: Path, path: str) -> Taken | None:
+    """Move a dropped file; None where it is gone, no plain file, or empty (somebody begins to write)."""
+    source = root / path
+    try:
+        if source.is_symlink() or not source.is_file() or source.stat().st_size == 0:
+            return None
+        taken = Taken(away / ids.new("drop"), path)
+        _rename(source, taken.file)
+        return taken
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _rename(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.rename(target)
+
+
+def _read(taken: Taken) -> bytes:
+    raw = _small(taken.file)
+    if raw is None:
+        raise Unusable(f"It is larger than {MAX_BYTES // 1024**2} MiB.")
+    return raw
+
+
+def _small(path: Path) -> bytes | None:
+    with path.open("rb") as file:
+        raw = file.read(MAX_BYTES + 1)
+    return raw if len(raw) <= MAX_BYTES else None
+
+
+def _free(root: Path, name: str, raw: bytes | None) -> str:
+    """Where a rejected file goes: beside others of the same name, but one that was rejected before is the same."""
+    stem, dot, suffix = name.rpartition(".")
+    number = 1
+    while True:
+        middle = "" if number == 1 else f".{number}"
+        path = f"{REJECTED}/{stem}{middle}{dot}{suffix}"
+        target = root / path
+        if not target.exists() or (raw is not None and target.read_bytes() == raw):
+            return path
+        number += 1
+
+
+def _plain(name: str) -> str:
+    """A name that every file system takes; its end is kept, for the suffix."""
+    return _ODD.sub("_", name)[-_NAME:].lstrip(".")
+
+
+# --- what it says -------------------------------------------------------------------------------------------------------
+
+
+def _parts(path: str) -> tuple[str, str]:
+    """Session and name. Raises Unusable."""
+    parts = path.split("/")
+    if len(parts) != 3:
+        raise Unusable(f"Put it into {FOLDER}/<session>/, and not elsewhere: the folder names the session.")
+    try:
+        ids.check_slug(parts[1], "the session")
+    except Invalid as error:
+        raise Unusable(error.detail) from error
+    if not parts[2].endswith(SUFFIXES):
+        raise Unusable(f"Only {', '.join(SUFFIXES)} are taken: text as .md or .txt, a whole submission as .yaml.")
+    return parts[1], parts[2]
+
+
+def _submission(path: str, name: str, raw: bytes) -> models.Submission:
+    """What the file asks for. Raises Unusable."""
+    if not name.endswith(".yaml"):
+        try:
+            return models.Submission(content=raw.decode())
+        except UnicodeDecodeError as error:
+            raise Unusable(f"It is no UTF-8 text: {error}.") from error
+    parsed = definitions.parse(models.Submission, raw, path)
+    if parsed.value is not None:
+        return parsed.value
+    lines = [
+        f"{problem.line}:{problem.column}: {problem.message}"
+        + (f" (did you mean {problem.suggestion!r}?)" if problem.suggestion else "")
+        for problem in parsed.problems
+    ]
+    raise Unusable("\n".join(lines))
+
+
+def _key(path: str, raw: bytes, session_id: str, body: models.Submission) -> keys.Idempotency:
+    """The key of the file; one that a submission brings itself is the same as by HTTP."""
+    if body.idempotency_key is not None:
+        request = body.model_dump(mode="json", exclude={"idempotency_key"}, exclude_none=True)
+        found = keys.of(f"sessions/{session_id}/runs", body.idempotency_key, request)
+    else:
+        digest = sha256(raw).hexdigest()
+        key = f"{sha256(path.encode()).hexdigest()[:16]}:{digest}"
+        found = keys.of(f"{FOLDER}/{session_id}", key, {"path": path, "sha256": digest})
+    assert found is not None
+    return found

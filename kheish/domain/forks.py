@@ -1,0 +1,144 @@
+"""Forking: a new session with the history of another, up to a point, as read-only segments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from kheish import ids
+from kheish.domain import encoding, events, inherited, sessions
+from kheish.domain.messages import Conversation
+from kheish.domain.sessions import Session
+from kheish.errors import Damaged, Invalid, SessionConflict
+from kheish.store import files, journal
+
+if TYPE_CHECKING:
+    from kheish.domain.state import State
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What is copied: segments as bytes, the digests of the payloads that they name, the settings as of then, and the
+    last entry's `seq` and `n`."""
+
+    origin: str
+    path: str
+    segments: tuple[bytes, ...]
+    spills: tuple[str, ...]
+    settings: Mapping[str, Any]
+    seq: int
+    n: int
+
+
+def read(root: Path, origin: str, path: str, *, seq: int | None = None, n: int | None = None) -> History:
+    """The history of a session up to entry `seq` or event `n` (neither: all). Blocks on disk. Raises Invalid, Damaged."""
+    segments = [part.read_bytes() for part in journal.segments(root / path / "forked")]
+    spills = dict.fromkeys(digest for raw in segments for line in _lines(raw) for digest in _named(line))
+    settings: dict[str, Any] = {}
+    last: Line | None = None
+    for part in journal.segments(root / path / "journal"):
+        kept = []
+        for raw in part.read_bytes().splitlines(keepends=True):
+            line = orjson.loads(raw)
+            if (seq is not None and line["seq"] > seq) or (n is not None and line["n"] > n):
+                break
+            kept.append(raw)
+            last = line
+            settings = _settled(settings, line)
+            spills.update(dict.fromkeys(_named(line)))
+        if kept:
+            segments.append(b"".join(kept))
+        else:
+            break
+    if last is None or (seq is not None and last["seq"] != seq):
+        end = f"its journal has {last['seq']} entries" if last else "it did not exist then"
+        raise Invalid(f"The session {origin!r} cannot be forked there: {end}.")
+    return History(
+        origin=origin,
+        path=path,
+        segments=tuple(segments),
+        spills=tuple(spills),
+        settings=settings,
+        seq=last["seq"],
+        n=last["n"],
+    )
+
+
+def _lines(raw: bytes) -> Iterator[Line]:
+    return (orjson.loads(line) for line in raw.splitlines())
+
+
+def _named(line: Line) -> Iterator[str]:
+    # A checkpoint's payload is its session's own; nobody reads it here.
+    return encoding.spilled(line["data"]) if line["kind"] != events.Checkpoint.kind else iter(())
+
+
+def _settled(settings: dict[str, Any], line: Line) -> dict[str, Any]:
+    match line["kind"]:
+        case "session.created" | "session.forked":
+            return {**settings, **line["data"]["settings"]}
+        case "session.updated":
+            return {**settings, **line["data"]["changes"]}
+        case "session.rule_added":
+            return {**settings, "permission_rules": [*settings.get("permission_rules", []), line["data"]["rule"]]}
+    return settings
+
+
+def write(root: Path, path: str, history: History, session_id: str) -> Conversation:
+    """Put the history into the folder of a session that is about to be made; returns the conversation in it.
+
+    Durable when this returns, for the entry that names it comes after. Blocks on disk. Raises Damaged.
+    """
+    for number, raw in enumerate(history.segments, 1):
+        files.atomic_write(root / path / "forked" / journal.name(number), raw, fsync=True)
+    for digest in history.spills:
+        source = root / history.path / "spill" / digest
+        if source.exists():  # what only looks like a reference names no file
+            files.atomic_write(root / path / "spill" / digest, source.read_bytes(), fsync=True)
+    found = inherited.read(root, path, session_id)
+    if found is None:
+        raise Damaged(f"The history that was copied to {path}/forked is gone.", path=path)
+    return found
+
+
+def create(
+    state: State,
+    session_id: str,
+    path: str,
+    history: History,
+    conversation: Conversation,
+    *,
+    title: str | None,
+    commit: str | None,
+    by: str,
+) -> Session:
+    """Make the session whose history was written. Raises SessionConflict where the id was taken meanwhile."""
+    if state.find(Session, session_id) is not None:
+        raise SessionConflict(f"There is a session {session_id!r} already; choose another id.")
+    settings = {**history.settings, **({"title": title} if title is not None else {})}
+    event = events.SessionForked(
+        path=path,
+        agent_id=ids.new("agent"),
+        settings={key: value for key, value in settings.items() if key in sessions.SETTINGS},
+        origin=history.origin,
+        seq=history.seq,
+        at_n=history.n,
+        commit=commit,
+        segments=len(history.segments),
+        spills=history.spills,
+    )
+    state.append(event.on(session_id, by=by))
+    state.sessions[session_id].tables[Conversation][session_id] = conversation
+    return state.get(Session, session_id)
+
+
+def paths(path: str, event: events.SessionForked) -> list[str]:
+    """The files that a fork brought, for the commit that tells of it."""
+    segments = [f"{path}/forked/{journal.name(number)}" for number in range(1, event.segments + 1)]
+    return [*segments, *(f"{path}/spill/{digest}" for digest in event.spills)]

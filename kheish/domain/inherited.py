@@ -1,0 +1,80 @@
+"""What a fork begins with: the conversation in its `forked/` segments.
+
+Those are the lines of the sessions before it, oldest first; each `session.created` or `session.forked` begins a
+generation with a `seq` of its own. Here they count on to 0, the last entry before the fork's own first, so that order,
+summaries and checkpoints mean the same as in one journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kheish.domain import events, messages
+from kheish.domain.events import ContextCompacted, Entry, changed
+from kheish.domain.messages import Conversation, Message
+from kheish.store import journal
+
+Line = dict[str, Any]
+_KINDS = {cls.kind for cls in messages.FOLDED}
+
+
+def read(root: Path, path: str, session_id: str) -> Conversation | None:
+    """The conversation that the session in folder `path` began with. Blocks on disk. Raises Damaged."""
+    lines = [line for part in journal.parts(root, f"{path}/forked") for line in part]
+    return conversation(lines, session_id) if lines else None
+
+
+def conversation(lines: Sequence[Line], session_id: str) -> Conversation:
+    """The messages in these lines, without calls that have no result and without what had not begun."""
+    shifts = _shifts(lines)
+    table: dict[str, Conversation] = {session_id: Conversation()}
+    for at in range(_start(lines, shifts), len(lines)):
+        if lines[at]["kind"] in _KINDS:
+            messages.fold(table, _shifted(events.decode(lines[at]), shifts[at], session_id))
+    found = table[session_id]
+    found.inputs.clear()
+    found.messages = _closed(found.messages)
+    return found
+
+
+def _shifts(lines: Sequence[Line]) -> list[int]:
+    """What is taken from the `seq` of each line: how many lines there are from the beginning of its generation on."""
+    found: list[int] = []
+    shift = len(lines)
+    for at, line in enumerate(lines):
+        if line["seq"] == 1:
+            shift = len(lines) - at
+        found.append(shift)
+    return found
+
+
+def _start(lines: Sequence[Line], shifts: Sequence[int]) -> int:
+    """The first line that is needed, as the newest checkpoint says."""
+    for at in range(len(lines) - 1, -1, -1):
+        if lines[at]["kind"] == events.Checkpoint.kind:
+            needed: int = lines[at]["data"]["messages_from"] - shifts[at]
+            return min(max(0, len(lines) - 1 + needed), at)
+    return 0
+
+
+def _shifted(entry: Entry, shift: int, session_id: str) -> Entry:
+    event = entry.event
+    if isinstance(event, ContextCompacted):
+        event = changed(event, covers=event.covers - shift)
+    return changed(entry, seq=entry.seq - shift, session=session_id, event=event)
+
+
+def _closed(history: Sequence[Message]) -> list[Message]:
+    """Open calls are not copied: what waits for a person in one session does not in the other."""
+    ended = {(message.run_id, message.call_id) for message in history if message.role == "tool"}
+    found: list[Message] = []
+    for message in history:
+        calls = tuple(call for call in message.calls if (message.run_id, call.id) in ended)
+        if len(calls) == len(message.calls):
+            found.append(message)
+        elif calls or message.text:
+            # A provider's own block tells of the calls too.
+            found.append(changed(message, calls=calls, opaque=None))
+    return found

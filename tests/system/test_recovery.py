@@ -1,0 +1,183 @@
+"""What a restart does, row by row (the table of recovery), with real kills."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from tests.support.daemon import Daemon, ask, bash, call, until
+from tests.system.conftest import Fresh
+
+WORK = [
+    {"tool_calls": [call("write_file", path="{{input}}.txt", content="1"), call("todo_write", items=[])]},
+    {"tool_calls": [call("read_file", path="{{input}}.txt"), call("list_files", path=".")]},
+    {"text": "done"},
+]
+
+
+def entries(daemon: Daemon, session: str, kind: str) -> list[dict[str, Any]]:
+    return [line for line in daemon.journal(session) if line["kind"] == kind]
+
+
+def submit(daemon: Daemon, session: str, route: str, content: str = "go") -> str:
+    daemon.client.sessions.create(session, route=route)
+    return daemon.client.runs.start(session, content).run_id
+
+
+def seen(daemon: Daemon, session: str, kind: str) -> dict[str, Any]:
+    """The first entry of this kind, as soon as it is there."""
+    return until(lambda: next(iter(entries(daemon, session, kind)), None), what=f"{kind} in {session}")
+
+
+@pytest.mark.demand(2)
+def test_queued_and_waiting_runs_stay_where_they_were(fresh: Fresh) -> None:
+    daemon = fresh(routes={"asks": [bash("id -u"), {"text": "ok"}], "question": [ask(), {"text": "ok"}]})
+    waiting = submit(daemon, "s", "asks")
+    before = daemon.run(waiting, "waiting_for_approval")
+    queued = [daemon.client.runs.start("s", str(number)).run_id for number in range(3)]
+    question = submit(daemon, "q", "question")
+    asked = daemon.run(question, "waiting_for_question")
+
+    daemon.restart()
+
+    assert daemon.client.runs.get(waiting).data == before
+    assert daemon.client.runs.get(question).data == asked
+    assert [daemon.client.runs.get(run).data["queue_position"] for run in queued] == [1, 2, 3]
+    assert list(daemon.root.glob("pending/*/*.yaml"))
+    daemon.client.approvals.allow(before["pending_approvals"][0])
+    daemon.client.questions.decline(asked["pending_questions"][0])
+    assert daemon.run(waiting)["status"] == daemon.run(question)["status"] == "completed"
+    assert len([one for one in entries(daemon, "s", "model.requested") if one["run"] == waiting]) == 2
+
+
+def test_a_model_call_without_answer_is_asked_again(fresh: Fresh) -> None:
+    daemon = fresh(routes={"slow": [{"text": "slowly", "delay": "1s"}]})
+    run = submit(daemon, "s", "slow")
+    seen(daemon, "s", "model.requested")
+
+    daemon.restart()
+
+    assert daemon.run(run)["output"] == "slowly"
+    assert [one["data"]["attempt"] for one in entries(daemon, "s", "model.requested")] == [1, 2]
+    assert [one["data"]["reason"] for one in entries(daemon, "s", "run.resumed")] == ["restart"]
+    assert len(entries(daemon, "s", "run.started")) == 1
+
+
+def test_an_answer_whose_calls_have_not_started_is_not_asked_for_again(fresh: Fresh) -> None:
+    turns = [{**bash("echo {{input}} >> ledger.txt"), "delay": "300ms"}, {"text": "done"}]
+    daemon = fresh(routes={"shell": turns})
+    run = submit(daemon, "s", "shell", "once")
+    seen(daemon, "s", "model.requested")
+    daemon.client.pause()  # the step in flight finishes, and no new one starts
+    seen(daemon, "s", "model.responded")
+
+    daemon.restart()
+    assert daemon.client.status()["status"] == "paused"
+    assert entries(daemon, "s", "tool.started") == []
+    daemon.client.resume()
+
+    assert daemon.run(run)["status"] == "completed"
+    assert [one["data"]["turn"] for one in entries(daemon, "s", "model.requested")] == [0, 1]
+    assert (daemon.workspace / "ledger.txt").read_text() == "once\n"
+
+
+@pytest.mark.demand(1)
+@pytest.mark.parametrize("ends", ["before the restart", "after the restart"])
+def test_a_running_job_is_found_again_with_its_exit_status(fresh: Fresh, ends: str) -> None:
+    turns = [bash("echo began; sleep 2; echo {{input}} >> ledger.txt; exit 3"), {"text": "{{last_result}}"}]
+    daemon = fresh(routes={"job": turns})
+    run = submit(daemon, "s", "job", "once")
+    seen(daemon, "s", "tool.started")
+    until(daemon.jobs, what="the job runs")
+
+    daemon.kill9()
+    if ends == "before the restart":
+        until(lambda: not daemon.jobs(), what="the job has ended")
+    daemon.start()
+
+    assert daemon.run(run)["output"] == "began\n[exit status 3]"
+    assert len(entries(daemon, "s", "tool.started")) == len(entries(daemon, "s", "tool.finished")) == 1
+    assert entries(daemon, "s", "tool.finished")[0]["data"]["detail"]["exit_status"] == 3
+    assert (daemon.workspace / "ledger.txt").read_text() == "once\n"
+    assert list((daemon.root / ".git" / "kheish" / "jobs").glob("job_*")) == []
+
+
+@pytest.mark.demand(1)
+@pytest.mark.parametrize("choice", ["done", "run_again", "fail"])
+def test_a_job_without_a_trace_of_its_end_is_asked_about(fresh: Fresh, choice: str) -> None:
+    turns = [bash("echo {{input}} >> ledger.txt; sleep 2; echo said"), {"text": "{{last_result}}"}]
+    daemon = fresh(routes={"job": turns})
+    run = submit(daemon, "s", "job", "once")
+    ledger = daemon.workspace / "ledger.txt"
+    until(ledger.exists, what="the command has had its effect")
+
+    jobs = daemon.jobs()
+    daemon.kill9()
+    for pid in jobs:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not daemon.jobs(), what="all of it is gone")
+    daemon.start()
+    asked = daemon.run(run, "waiting_for_question")
+    question = daemon.client.questions.get(asked["pending_questions"][0])["questions"][0]
+    assert "may or may not have happened" in question["text"]
+    answer = {"selected": [choice], "text": "it was done by hand" if choice == "done" else None}
+    daemon.client.questions.answer(asked["pending_questions"][0], {question["id"]: answer})
+
+    ended = daemon.run(run)
+    expected = {"done": "it was done by hand", "run_again": "said", "fail": None}[choice]
+    assert (ended["status"], ended["output"]) == ("failed" if choice == "fail" else "completed", expected)
+    assert ledger.read_text() == "once\n" * (2 if choice == "run_again" else 1)
+    assert len(entries(daemon, "s", "tool.started")) == (2 if choice == "run_again" else 1)
+
+
+@pytest.mark.parametrize("policy", ["fail", "retry"])
+def test_a_policy_decides_instead_of_a_person(fresh: Fresh, policy: str) -> None:
+    config = {"recovery": {"ambiguous": policy}}
+    daemon = fresh(config=config, routes={"job": [bash("echo {{input}} >> ledger.txt; sleep 2"), {"text": "done"}]})
+    run = submit(daemon, "s", "job", "once")
+    until((daemon.workspace / "ledger.txt").exists, what="the command has had its effect")
+
+    jobs = daemon.jobs()
+    daemon.kill9()
+    for pid in jobs:
+        os.kill(pid, signal.SIGKILL)
+    daemon.start()
+
+    ended = daemon.run(run)
+    assert ended["status"] == ("failed" if policy == "fail" else "completed")
+    assert (daemon.workspace / "ledger.txt").read_text() == "once\n" * (1 if policy == "fail" else 2)
+    assert entries(daemon, "s", "question.asked") == []
+
+
+def test_safe_calls_run_again_wherever_the_kill_was(fresh: Fresh) -> None:
+    """The same run, killed at many places: each time it goes on, and nothing is left open."""
+    daemon = fresh(routes={"work": WORK})
+    runs = []
+    for number in range(6):
+        runs.append(submit(daemon, f"s{number}", "work", f"f{number}"))
+        until(lambda at=number: len(daemon.kinds(f"s{at}")) > 2 + 3 * at or daemon.client.runs.get(runs[-1]).done)
+        daemon.restart()
+
+    for number, run in enumerate(runs):
+        assert daemon.run(run)["output"] == "done"
+        starts = entries(daemon, f"s{number}", "tool.started")
+        finished = [one["data"]["call_id"] for one in entries(daemon, f"s{number}", "tool.finished")]
+        assert sorted(finished) == sorted({one["data"]["call_id"] for one in starts})
+        assert (daemon.workspace / f"f{number}.txt").read_text() == "1"
+
+
+def test_sigterm_starts_nothing_new_and_leaves_jobs_to_their_runners(fresh: Fresh) -> None:
+    turns = [bash("sleep 2; echo {{input}} >> ledger.txt; echo ok"), {"text": "{{last_result}}"}]
+    daemon = fresh(config={"shutdown_grace": "200ms"}, routes={"job": turns})
+    run = submit(daemon, "s", "job", "once")
+    until(daemon.jobs, what="the job runs")
+
+    assert daemon.stop() == 0
+    assert daemon.jobs()
+    daemon.start()
+
+    assert daemon.run(run)["output"] == "ok"
+    assert (daemon.workspace / "ledger.txt").read_text() == "once\n"
