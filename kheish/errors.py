@@ -11,14 +11,15 @@
     ├── Conflict           409
     │   └── SessionConflict, SessionNotIdle, SessionEnded, RunStateConflict, ApprovalResolved, QuestionResolved,
     │       IdempotencyConflict, RouteNotReady, StateRewound, DefinitionReferenced, LockHeld, NewerFormat,
-    │       ForeignRepository, AddressInUse
+    │       ForeignRepository, AddressInUse, BackupDiverged, TakenOver
     ├── PreconditionFailed 412
     ├── TooLarge           413
     ├── UnsupportedMedia   415
     ├── Misdirected        421
     ├── TooMany            429
     ├── Unavailable        503  not ready; nothing was accepted
-    │   └── StoreFailed         a write or an fsync failed; the daemon stops
+    │   ├── StoreFailed         a write or an fsync failed; the daemon stops
+    │   └── BackupFailed        the remote could not be reached, or refused
     ├── InsufficientStorage 507
     ├── Internal           500  a defect of Kheish
     ├── Damaged            500  a journal or the log holds what cannot be read
@@ -188,6 +189,18 @@ class InsufficientStorage(KheishError):
 
 class StoreFailed(Unavailable):
     code, domain, title = "store_failed", "state", "The store has failed"
+
+
+class BackupFailed(Unavailable):
+    code, domain, title, exit_code = "backup_failed", "backup", "The backup failed", 1
+
+
+class BackupDiverged(Conflict):
+    code, domain, title = "backup_diverged", "backup", "The remote has what cannot be merged"
+
+
+class TakenOver(Conflict):
+    code, domain, title = "taken_over", "backup", "Another daemon has taken over"
 
 
 class Internal(KheishError):

@@ -22,11 +22,16 @@ _BYTES = {
 
 #: names that mean something else in the tree (`state-root.md`)
 RESERVED = frozenset({"rejected", "observations"})
+_newest = [0]  # milliseconds: the time of the newest id
 
 
 def new(prefix: str) -> str:
-    """Return `<prefix>_<lowercase ULID>`: 48 bits of milliseconds, 80 random bits, sortable by time."""
-    number = (int(time.time() * 1000) << 80) | int.from_bytes(os.urandom(10), "big")
+    """Return `<prefix>_<lowercase ULID>`: 48 bits of milliseconds, 80 random bits, sortable by time.
+
+    A clock that goes back does not make later ids of this process sort before earlier ones.
+    """
+    _newest[0] = max(_newest[0], int(time.time() * 1000))
+    number = (_newest[0] << 80) | int.from_bytes(os.urandom(10), "big")
     digits = [_CROCKFORD[(number >> shift) & 31] for shift in range(125, -5, -5)]
     return f"{prefix}_{''.join(digits)}"
 

@@ -107,25 +107,28 @@ def test_that_the_quickstart_works_word_for_word(reader: Reader) -> None:
 
 
 def test_that_editing_by_hand_works_word_for_word(reader: Reader) -> None:
-    edit, broken, check = blocks("docs/hand-editing.md")
+    edit, broken, check, inbox = blocks("docs/hand-editing.md")
     reader.type(blocks("docs/quickstart.md")[0])
     reader.env["KHEISH_STATE_ROOT"] = str(reader.folder / "my-state")
     until(lambda: "edit:" in reader.type("git -C my-state log --format=%s"), what="the route is committed")
     assert "routes/tour.yaml" in reader.type(edit)
     assert "routes/broken.yaml:1:1" in reader.type(broken)
     assert "openai.yaml is valid" in reader.type(check)
+    reader.type(inbox)
+    until(lambda: "run_" in reader.type("kheish runs list --session notes --quiet"), what="the dropped file's run")
 
 
-def test_that_a_push_is_a_backup_and_a_clone_brings_it_back(reader: Reader) -> None:
+def test_that_a_push_is_a_backup_and_a_restore_brings_it_back(reader: Reader) -> None:
     reader.type("kheish init kheish-state\ngit init --quiet --bare remote.git")
     reader.type("kheish serve --state-root kheish-state")
+    push, restore, resume = [block.replace("git@example.com:team/kheish-state.git", f"{reader.folder}/remote.git")
+                             for block in blocks("docs/backup.md")]  # fmt: skip
     reader.env["KHEISH_STATE_ROOT"] = "kheish-state"
-    until(lambda: "daemon started" in reader.type("git -C kheish-state log --format=%s"), what="a commit")
-    push, clone = [block.replace("git@example.com:team/kheish-state.git", f"{reader.folder}/remote.git")
-                   for block in blocks("docs/operations.md")]  # fmt: skip
-    reader.type(push)
+    assert "Pushed " in reader.type(push)
     reader.leave()
-    assert reader.type(clone).startswith("kheish ready")
+    assert reader.type(restore).startswith("kheish ready")
+    seen = reader.type(resume)
+    assert "status            paused" in seen and "Going on." in seen
     reader.env["KHEISH_STATE_ROOT"] = "restored"
     (first, *_) = reader.type("kheish events --after 0 --quiet").split()
     assert int(first) < 10

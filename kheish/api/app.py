@@ -12,8 +12,10 @@ from falcon.asgi import Request, Response
 from kheish.api import errors
 from kheish.api.approvals import Approvals
 from kheish.api.auth import Gate
+from kheish.api.backup import Backup
 from kheish.api.definitions import Definitions
 from kheish.api.feed import Feed
+from kheish.api.history import History
 from kheish.api.metrics import Metrics
 from kheish.api.openapi import Description
 from kheish.api.operations import OPERATIONS
@@ -61,6 +63,7 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
     probes, daemon, root = Probes(parts), Daemon(parts, feed), StateRoot(parts)
     description, permissions = Description(), Permissions(parts)
     sessions, runs = Sessions(parts, feed, waits), Runs(parts, feed, waits)
+    history = History(parts)
     approvals, questions = Approvals(parts), Questions(parts)
     return [
         ("/healthz", probes, "health"),
@@ -77,8 +80,17 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
         ("/v1/resume", daemon, "resume"),
         ("/v1/state/log", root, "log"),
         ("/v1/state/head", root, "head"),
+        ("/v1/state/put-back", root, "put_back"),
+        ("/v1/state/accept-rewind", root, "accept_rewind"),
+        ("/v1/state/gc", root, "gc"),
+        ("/v1/state/reindex", root, "reindex"),
+        ("/v1/state/backup", Backup(parts), None),
         ("/v1/sessions", sessions, None),
         ("/v1/sessions/{session_id}", sessions, "one"),
+        ("/v1/sessions/{session_id}/history", history, "history"),
+        ("/v1/sessions/{session_id}/diff", history, "diff"),
+        ("/v1/sessions/{session_id}/search", history, "search"),
+        ("/v1/sessions/{session_id}/fork", history, "fork"),
         ("/v1/sessions/{session_id}/end", sessions, "end"),
         ("/v1/sessions/{session_id}/interrupt", sessions, "interrupt"),
         ("/v1/sessions/{session_id}/journal", sessions, "journal"),

@@ -17,11 +17,13 @@ from kheish.api.paging import Param
 from kheish.api.parts import Parts
 from kheish.auth.tokens import Principal
 from kheish.config import Config, split_bind
-from kheish.errors import Forbidden, Misdirected, TooMany, Unauthorized, Unavailable
+from kheish.errors import Forbidden, Misdirected, StateRewound, TooMany, Unauthorized, Unavailable
 
 #: answered without a token: probes for machines that have none, and a static page without any data
 OPEN = frozenset({"/healthz", "/readyz", "/docs"})
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+#: the ways on where the branch was moved back
+DECIDING = frozenset({"/v1/state/put-back", "/v1/state/accept-rewind"})
 #: answered while the daemon starts, when state is not there yet
 EARLY = OPEN | {"/v1/status", "/openapi.json"}
 FAILURES, WITHIN = 60, 60.0
@@ -39,7 +41,7 @@ class Gate:
         self.answered: Counter[tuple[str, int]] = Counter()
 
     async def process_request(self, req: Request, resp: Response) -> None:
-        """Raises Misdirected, Forbidden, Unauthorized, TooMany; Unavailable while the daemon starts."""
+        """Raises Misdirected, Forbidden, Unauthorized, TooMany; Unavailable while the daemon starts; StateRewound."""
         req.context.query = paging.NONE
         host = self._check_host(req)
         _check_origin(req, host)
@@ -50,6 +52,10 @@ class Gate:
         asks = self._parts.closing.begun and req.method in ("GET", "HEAD", "OPTIONS")
         if not asks and req.path not in EARLY and (why := self._parts.ready()) is not None:
             raise Unavailable(why)
+        if req.method not in ("GET", "HEAD", "OPTIONS") and req.path not in DECIDING:
+            rewound = self._parts.upkeep.rewound()
+            if rewound is not None:
+                raise StateRewound(rewound)
 
     async def process_resource(self, req: Request, resp: Response, resource: object, params: dict[str, Any]) -> None:
         """Read the query, by what the endpoint knows. Raises Invalid."""

@@ -9,7 +9,7 @@ import orjson
 from falcon.asgi import Request, Response
 
 from kheish import ids
-from kheish.api import media, paging
+from kheish.api import media, paging, past
 from kheish.api import state as api_state
 from kheish.api.paging import Param
 from kheish.api.parts import Parts
@@ -42,8 +42,10 @@ class Definitions:
 
     async def on_get_one(self, req: Request, resp: Response, id: str) -> None:
         """One definition: JSON, or with `Accept: application/yaml` the file byte for byte."""
-        found = self._state.definitions.get(self._kind.name, id)
-        self._send(req, resp, found)
+        if rev := req.context.query.get("at"):
+            found, status = await past.definition(self._parts, resp, self._kind, ids.check_slug(id, "id"), rev)
+            return self._send(req, resp, found, status)
+        return self._send(req, resp, self._state.definitions.get(self._kind.name, id))
 
     async def on_put_one(self, req: Request, resp: Response, id: str) -> None:
         """Make (201) or replace (200) one. YAML is kept byte for byte."""
@@ -114,23 +116,23 @@ class Definitions:
             )
         return orjson.dumps({key: item for key, item in value.items() if key not in extra}) if extra else raw
 
-    def _send(self, req: Request, resp: Response, found: Definition) -> None:
+    def _send(self, req: Request, resp: Response, found: Definition, status: dict[str, Any] | None = None) -> None:
         resp.set_header("ETag", f'"{blob_id(found.raw)}"')
         resp.set_header("Vary", "Accept")
         if _wants_text(req):
             resp.content_type = f"{media.YAML}; charset=utf-8"
             resp.data = found.raw
         else:
-            media.send(resp, self._view(found))
+            media.send(resp, self._view(found, status))
 
-    def _view(self, found: Definition) -> dict[str, Any]:
+    def _view(self, found: Definition, status: dict[str, Any] | None = None) -> dict[str, Any]:
         added = {
             "id": found.id,
             "path": found.path,
             "etag": blob_id(found.raw),
-            "status": self._state.definitions.status(found, os.environ),
+            "status": status or self._state.definitions.status(found, os.environ),
         }
-        data = found.value.model_dump(mode="json", by_alias=True)
+        data = found.data if found.value is None else found.value.model_dump(mode="json", by_alias=True)
         return {**added, **data}
 
 

@@ -72,6 +72,18 @@ class CreateSession(SessionChanges):
     """A name of your choice (a-z, 0-9, `.`, `_`, `-`); without it, one is made."""
 
 
+class ForkSession(Body):
+    """A new session with the history of another."""
+
+    at: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """Up to when: a commit, a tag, an event number (`n:90412`), a time (`@{2026-11-22T12:00:00Z}`), or an entry of its
+    journal (`seq:17`); without it, up to now."""
+    session_id: Name | None = None
+    """A name of your choice; without it, one is made."""
+    title: Annotated[str, Field(max_length=500)] | None = None
+    """For people; without it, that of the other."""
+
+
 class EndSession(Body):
     """How a session ends."""
 
@@ -270,3 +282,10 @@ class WhichRoute(Body):
 
     route: Name | None = None
     """Only what uses this route; null: everything."""
+
+
+class Resume(WhichRoute):
+    """What to go on with, and as whom."""
+
+    takeover: bool = False
+    """Write a new incarnation to the backup's remote first, so that the daemon that pushed there so far pauses."""

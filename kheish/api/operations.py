@@ -7,7 +7,24 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from kheish.api import answers, approvals, definitions, models, paging, questions, runs, sessions, sse, state, status
+from kheish.api import (
+    answers,
+    answers_past,
+    answers_tasks,
+    approvals,
+    backup_answers,
+    definitions,
+    history,
+    models,
+    paging,
+    past,
+    questions,
+    runs,
+    sessions,
+    sse,
+    state,
+    status,
+)
 from kheish.api.paging import Param
 from kheish.domain.definitions import KINDS, Kind
 
@@ -63,11 +80,28 @@ def _daemon() -> Iterator[Operation]:
     yield get("/v1/usage", "usage", "What was spent.", answers.UsageRow, *status.USAGE, page=True)
     yield get("/v1/events", "events", "All events.", None, *sse.FILTERED, media="text/event-stream")
     yield post("/v1/pause", "pause", "Start no new step.", models.WhichRoute, answers.Paused)
-    yield post("/v1/resume", "resume", "Go on.", models.WhichRoute, answers.Paused)
+    yield post("/v1/resume", "resume", "Go on.", models.Resume, answers.Paused, problems=(409,))
     yield get(
         "/v1/state/log", "state_log", "Commits, newest first.", answers.Commit, *state.LOG, page=True, problems=(404,)
     )
     yield get("/v1/state/head", "state_head", "Where the branch is.", answers.Free)
+    for path, name, about, problems in (
+        ("put-back", "put_back_state", "The branch was moved back: bring the daemon's files back.", (409,)),
+        ("accept-rewind", "accept_rewind", "The branch was moved back: go on from there.", (409,)),
+        ("gc", "pack_state", "Pack git's objects now.", ()),
+        ("reindex", "reindex_state", "Make the index again.", ()),
+    ):
+        yield Operation(
+            method="POST", path=f"/v1/state/{path}", name=name, about=about, answer=answers.Free, problems=problems
+        )
+    yield Operation(
+        method="POST",
+        path="/v1/state/backup",
+        name="push_backup",
+        about="Push to the backup's remote now.",
+        answer=backup_answers.Backup,
+        problems=(409,),
+    )
 
 
 def _sessions() -> Iterator[Operation]:
@@ -82,8 +116,10 @@ def _sessions() -> Iterator[Operation]:
         problems=(409,),
         key=True,
     )
-    yield get("/v1/sessions", "list_sessions", "Sessions, newest first.", answers.Session, *sessions.LIST, page=True)
-    yield get(one, "get_session", "One session.", answers.Session, problems=(404,))
+    yield get(
+        "/v1/sessions", "list_sessions", "Sessions, newest first.", answers_past.FoundSession, *sessions.LIST, page=True
+    )
+    yield get(one, "get_session", "One session, now or as it was.", answers.Session, past.AT, problems=(404,))
     yield Operation(
         method="PATCH",
         path=one,
@@ -102,6 +138,54 @@ def _sessions() -> Iterator[Operation]:
         "Stop the active run at its next safe point.",
         models.Because,
         answers.Session,
+        problems=(404, 409),
+    )
+
+
+def _past() -> Iterator[Operation]:
+    one = "/v1/sessions/{session_id}"
+    yield get(
+        f"{one}/history",
+        "session_history",
+        "Commits that changed a session, newest first.",
+        answers.Commit,
+        *paging.PAGE,
+        page=True,
+        problems=(404,),
+    )
+    yield get(
+        f"{one}/diff",
+        "session_diff",
+        "What happened between two moments.",
+        answers_past.SessionDiff,
+        *history.DIFF,
+        problems=(404,),
+    )
+    yield get(
+        f"{one}/search",
+        "search_session",
+        "What was said, newest first.",
+        answers_past.Found,
+        *history.SEARCH,
+        page=True,
+        problems=(404,),
+    )
+    yield post(
+        f"{one}/fork",
+        "fork_session",
+        "Make a session with this one's history (201); the same request finds it again (200).",
+        models.ForkSession,
+        answers.Session,
+        good=(201, 200),
+        problems=(404, 409),
+        key=True,
+    )
+    yield Operation(
+        method="DELETE",
+        path=one,
+        name="delete_session",
+        about="Take a session out of the tree and the index; git's history keeps it.",
+        answer=answers_past.DeletedSession,
         problems=(404, 409),
     )
 
@@ -138,12 +222,11 @@ def _session_parts() -> Iterator[Operation]:
         key=True,
     )
 
-
     yield get(
         f"{one}/tasks",
         "list_tasks",
         "The session's tasks, newest first.",
-        answers.Task,
+        answers_tasks.Task,
         *sessions.TASKS,
         page=True,
         problems=(404,),
@@ -153,7 +236,7 @@ def _session_parts() -> Iterator[Operation]:
 def _runs() -> Iterator[Operation]:
     one = "/v1/runs/{run_id}"
     yield get("/v1/runs", "list_runs", "Runs, newest first.", answers.Run, *runs.LIST, page=True)
-    yield get(one, "get_run", "One run.", answers.Run, *sessions.WAIT, problems=(404,))
+    yield get(one, "get_run", "One run, now or as it was.", answers.Run, *sessions.WAIT, past.AT, problems=(404,))
     yield get(
         f"{one}/events",
         "run_events",
@@ -245,7 +328,7 @@ def _people() -> Iterator[Operation]:
 def _definitions(kind: Kind) -> Iterator[Operation]:
     many, one, noun = f"/v1/{kind.name}", f"/v1/{kind.name}/{{id}}", kind.singular
     yield get(many, f"list_{kind.name}", f"{kind.name} in force, by id.", answers.Definition, *paging.PAGE, page=True)
-    yield get(one, f"get_{noun}", f"One {noun}.", answers.Definition, problems=(404,), text=True)
+    yield get(one, f"get_{noun}", f"One {noun}.", answers.Definition, past.AT, problems=(404,), text=True)
     yield Operation(
         method="PUT",
         path=one,
@@ -288,6 +371,7 @@ def _definitions(kind: Kind) -> Iterator[Operation]:
 OPERATIONS: tuple[Operation, ...] = (
     *_daemon(),
     *_sessions(),
+    *_past(),
     *_session_parts(),
     *_runs(),
     *_people(),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from kheish.auth.tokens import Tokens
 from kheish.config import Config
 from kheish.domain.approvals import Approval
 from kheish.domain.state import State
 from kheish.store.bus import Bus
+from kheish.store.revisions import Moment
 
 
 class Git(Protocol):
@@ -22,6 +23,54 @@ class Git(Protocol):
 
     async def head(self) -> Mapping[str, Any]:
         """Where the branch and the daemon's last commit are."""
+
+
+class Past(Protocol):
+    """Reads what was, off the event loop."""
+
+    async def resolve(self, rev: str) -> Moment:
+        """What a revision stands for. Raises Invalid, UnknownEvent, NotFound."""
+
+    async def holding(self, n: int) -> str | None:
+        """The first commit that holds event `n`; None where none does yet."""
+
+    async def read(self, commit: str, path: str) -> bytes:
+        """A file as a commit has it. Raises NotFound."""
+
+    async def folder(self, commit: str, session_id: str) -> str | None:
+        """Where a commit has a session's folder."""
+
+    async def commits(
+        self, session_id: str | None, path: str, place: str | None, limit: int
+    ) -> Sequence[Mapping[str, Any]]:
+        """Commits that changed a session's folder, newest first, each with its `place`: a page that is asked for there
+        begins with it. `session_id`: None where it is deleted. Raises InvalidCursor."""
+
+
+class Backup(Protocol):
+    """Pushes the state root with the user's own git."""
+
+    async def push(self) -> Mapping[str, Any]:
+        """Push now; how the backup is then. Raises BackupFailed, BackupDiverged, TakenOver, Conflict."""
+
+    async def take_over(self) -> None:
+        """Write a new incarnation to the remote. Raises as `push`."""
+
+
+class Upkeep(Protocol):
+    """What is done to the state root as a whole."""
+
+    def rewound(self) -> str | None:
+        """Why nothing acts, where the branch was found moved back; None where it was not."""
+
+    async def decide(self, choice: Literal["put_back", "accept"]) -> Mapping[str, Any]:
+        """The way on then. Raises Conflict."""
+
+    async def gc(self) -> Mapping[str, Any]:
+        """Pack git's objects. Raises Unavailable."""
+
+    async def reindex(self) -> Mapping[str, Any]:
+        """Make the index again."""
 
 
 class Editor(Protocol):
@@ -89,8 +138,11 @@ class Parts:
     status: Callable[[], Mapping[str, Any]]
     problems: Callable[[], Sequence[Mapping[str, Any]]]
     git: Git
+    past: Past
+    backup: Backup
     editor: Editor
     inspector: Inspector
+    upkeep: Upkeep
     workspace: Callable[[str], Awaitable[Path]]
     ready: Callable[[], str | None] = lambda: None
     closing: Closing = field(default_factory=Closing)

@@ -7,7 +7,7 @@ import contextlib
 
 from falcon.asgi import Request, Response
 
-from kheish.api import media, models, paging, sse, views
+from kheish.api import media, models, paging, past, sse, views
 from kheish.api.feed import Feed
 from kheish.api.parts import Parts
 from kheish.api.views import Doc
@@ -40,10 +40,12 @@ class Runs:
         media.send(resp, await views.listed(self._state, Run, req.context.query, FIELDS))
 
     async def on_get_one(self, req: Request, resp: Response, run_id: str) -> None:
-        """One run; with `?wait=`, once it has ended or waits."""
+        """One run; with `?wait=`, once it has ended or waits; with `?at=`, as it was."""
+        if rev := req.context.query.get("at"):
+            return media.send(resp, await past.document(self._parts, resp, Run, run_id, rev))
         if wait := req.context.query.get("wait"):
             await self._waits.settled(run_id, wait)
-        media.send(resp, await views.document(self._state, Run, run_id))
+        return media.send(resp, await views.document(self._state, Run, run_id))
 
     async def on_get_events(self, req: Request, resp: Response, run_id: str) -> None:
         """The run's events as a stream."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_args
@@ -11,20 +10,20 @@ from typing import Any, get_args
 from falcon.asgi import Request, Response
 
 from kheish import ids
-from kheish.api import media, models, paging, runs, sse, views
+from kheish.api import finding, media, models, paging, past, runs, sse, views
 from kheish.api.feed import Feed
 from kheish.api.paging import Given, Param
 from kheish.api.parts import Parts
 from kheish.api.waiting import Waits
 from kheish.domain import closing, contracts, intake, personas, routes, sessions
 from kheish.domain import runs as domain_runs
-from kheish.domain.events import Idempotency, Item
+from kheish.domain.events import Entry, Idempotency, Item
 from kheish.domain.keys import KeyUse, key_id
 from kheish.domain.permission_rules import Mode
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
 from kheish.domain.tasks import Task
-from kheish.errors import Fault, Forbidden, Invalid, NotFound
+from kheish.errors import Fault, Forbidden, Invalid, NotFound, SessionConflict, SessionDeleted
 from kheish.store.files import blob_id
 
 LIST = (
@@ -32,6 +31,7 @@ LIST = (
     *paging.SESSION,
     paging.choices("status", ("idle", "busy", "ended")),
     paging.text("route"),
+    Param(name="q", about=f"Only those in which something says this ({finding.QUERY}), with where (`match`)."),
     Param(
         name="permission_mode",
         kind="choice",
@@ -64,9 +64,8 @@ class Sessions:
     async def on_post(self, req: Request, resp: Response) -> None:
         """Make a session (201), or get the one that is there with the same settings (200)."""
         body = await media.read(req, models.CreateSession)
-        session_id = ids.check_slug(body.session_id, "session_id") if body.session_id else _fresh_id(req)
-        with contextlib.suppress(NotFound):
-            await self._state.load(session_id)
+        session_id = ids.check_slug(body.session_id, "session_id") if body.session_id else fresh_id(req)
+        await load_or_new(self._state, session_id)
         given = body.model_dump(mode="json", exclude={"session_id"}, exclude_none=True)
         settings = await checked(self._parts, given)
         workspace = Path(settings["workspace"]) if "workspace" in settings else await self._home(session_id)
@@ -85,12 +84,18 @@ class Sessions:
         return Path(there.settings["workspace"] or "") if there else await self._parts.workspace(session_id)
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """A page of sessions."""
-        media.send(resp, await views.listed(self._state, Session, req.context.query, ("route", "permission_mode")))
+        """A page of sessions; with `?q=`, those in which something says this, the last said first."""
+        if words := req.context.query.get("q"):
+            return media.send(resp, await finding.sessions(self._state, words, req.context.query))
+        return media.send(
+            resp, await views.listed(self._state, Session, req.context.query, ("route", "permission_mode"))
+        )
 
     async def on_get_one(self, req: Request, resp: Response, session_id: str) -> None:
-        """One session."""
-        media.send(resp, await views.document(self._state, Session, session_id))
+        """One session; with `?at=`, as it was."""
+        if rev := req.context.query.get("at"):
+            return media.send(resp, await past.document(self._parts, resp, Session, session_id, rev))
+        return media.send(resp, await views.document(self._state, Session, session_id))
 
     async def on_patch_one(self, req: Request, resp: Response, session_id: str) -> None:
         """Change settings; null resets one."""
@@ -107,6 +112,13 @@ class Sessions:
         before = self._state.get(Session, session_id)
         session = sessions.update(self._state, session_id, settings, by=req.context.principal)
         await self._answer(resp, session, before)
+
+    async def on_delete_one(self, req: Request, resp: Response, session_id: str) -> None:
+        """Take a session out of the tree and the index; says what stays in git's history."""
+        await self._state.load(session_id)
+        entry = closing.delete(self._state, session_id, by=req.context.principal)
+        await self._state.durable()
+        media.send(resp, {**closing.tombstone(entry), "remains": _remains(entry)}, n=entry.n)
 
     async def on_post_end(self, req: Request, resp: Response, session_id: str) -> None:
         """Take no more input."""
@@ -173,7 +185,26 @@ class Sessions:
         await runs.accepted(self._parts, self._waits, req, resp, run)
 
 
-def _fresh_id(req: Request) -> str:
+async def load_or_new(state: State, session_id: str) -> None:
+    """Bring the session into memory where there is one. Raises SessionConflict for the id of a deleted one."""
+    try:
+        await state.load(session_id)
+    except SessionDeleted as deleted:
+        raise SessionConflict(f"{deleted.detail}. Ids are never used again; choose another.") from None
+    except NotFound:
+        pass
+
+
+def _remains(entry: Entry) -> str:
+    path = closing.tombstone(entry)["path"]
+    return (
+        "The folder goes with the next commit, within seconds. Git never forgets: the commits up to then still have "
+        f"it, and so has every clone and push of them (git log -- {path}). Its workspace is left as it is. Rotate what "
+        "must not be known."
+    )
+
+
+def fresh_id(req: Request) -> str:
     """An id for a session that got none; the same for the same Idempotency-Key, so that a repeated request finds it."""
     key = req.get_header("Idempotency-Key")
     return f"session_{sha256(key.encode()).hexdigest()[:26]}" if key else ids.new("session")

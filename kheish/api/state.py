@@ -8,10 +8,9 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
-from kheish.api import media, paging, views
+from kheish.api import media, paging, past
 from kheish.api.paging import Given, Param
 from kheish.api.parts import Parts
-from kheish.domain.sessions import Session
 from kheish.errors import Invalid, InvalidCursor
 
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
@@ -35,8 +34,24 @@ class StateRoot:
         if session is not None:
             if path is not None:
                 raise Invalid("Send either path or session.")
-            path = (await views.document(self._parts.state, Session, session))["path"]
-        media.send(resp, await commits(self._parts, given, path))
+            return media.send(resp, await past.commits(self._parts, session, given))
+        return media.send(resp, await commits(self._parts, given, path))
+
+    async def on_post_put_back(self, req: Request, resp: Response) -> None:
+        """After the branch was moved back: commit all that the daemon had on top of it. Raises Conflict."""
+        media.send(resp, await self._parts.upkeep.decide("put_back"))
+
+    async def on_post_accept_rewind(self, req: Request, resp: Response) -> None:
+        """After the branch was moved back: go on from there. Raises Conflict."""
+        media.send(resp, await self._parts.upkeep.decide("accept"))
+
+    async def on_post_gc(self, req: Request, resp: Response) -> None:
+        """Pack git's objects now. Raises Unavailable."""
+        media.send(resp, await self._parts.upkeep.gc())
+
+    async def on_post_reindex(self, req: Request, resp: Response) -> None:
+        """Make the index again."""
+        media.send(resp, await self._parts.upkeep.reindex())
 
     async def on_get_head(self, req: Request, resp: Response) -> None:
         """Where the branch is, and which events are committed."""

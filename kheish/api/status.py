@@ -80,7 +80,7 @@ class Daemon:
 
     async def on_post_pause(self, req: Request, resp: Response) -> None:
         """Start no new step, of one route or at all."""
-        route = await self._route(req)
+        route = self._route(await media.read(req, models.WhichRoute))
         if route not in self._state.paused:
             self._state.append(events.DaemonPaused(route=route).on(by=req.context.principal))
             self._state.paused.add(route)
@@ -88,8 +88,13 @@ class Daemon:
         return await self._paused(resp, None)
 
     async def on_post_resume(self, req: Request, resp: Response) -> None:
-        """Go on; without a route, with everything that is paused."""
-        route = await self._route(req)
+        """Go on; without a route, with everything that is paused. A takeover comes first, or nothing goes on."""
+        given = await media.read(req, models.Resume)
+        route = self._route(given)
+        if given.takeover:
+            if route is not None:
+                raise Invalid("A takeover is of everything.", errors=[Fault("/route", "cannot be with takeover")])
+            await self._parts.backup.take_over()
         going_on = set(self._state.paused) if route is None else self._state.paused & {route}
         if going_on:
             self._state.append(
@@ -99,8 +104,8 @@ class Daemon:
             return await self._paused(resp, self._state.n)
         return await self._paused(resp, None)
 
-    async def _route(self, req: Request) -> str | None:
-        route = (await media.read(req, models.WhichRoute)).route
+    def _route(self, given: models.WhichRoute) -> str | None:
+        route = given.route
         if route is not None and route not in self._state.definitions.by_kind["routes"]:
             raise Invalid(f"There is no route {route!r}.", errors=[Fault("/route", "is unknown")])
         return route

@@ -40,6 +40,8 @@ async def document(state: State, cls: type, id: str) -> Doc:
         await state.durable()
     else:
         found = await asyncio.to_thread(state.index.thing, noun.name, id)
+        if found is None and cls is Session:
+            await state.load(id)  # says so where it was deleted
         if found is None:
             raise NotFound(f"There is no {noun.name} {id!r}.")
         doc = found
@@ -84,7 +86,7 @@ def _place(state: State, doc: Doc) -> None:
 
 async def expand(state: State, docs: list[Doc]) -> list[Doc]:
     """The documents with every payload whole, also those over 16 KiB. Raises Damaged."""
-    if not any(True for doc in docs for _ in _references(doc)):
+    if not any(True for doc in docs for _ in references(doc)):
         return docs
     wanted = {doc["session_id"] for doc in docs}
     paths = {id: state.sessions[id].path for id in wanted if id in state.sessions}
@@ -93,7 +95,7 @@ async def expand(state: State, docs: list[Doc]) -> list[Doc]:
 
 def _expand_all(state: State, docs: list[Doc], paths: dict[str, str]) -> list[Doc]:
     for doc in docs:
-        found = list(_references(doc))
+        found = list(references(doc))
         if found:
             id = doc["session_id"]
             if id not in paths:
@@ -103,7 +105,7 @@ def _expand_all(state: State, docs: list[Doc], paths: dict[str, str]) -> list[Do
     return docs
 
 
-def _references(doc: Doc) -> Iterator[tuple[Any, Any, str]]:
+def references(doc: Doc) -> Iterator[tuple[Any, Any, str]]:
     """Where references stand: what holds them, its key, and what the payload is."""
     if _is_reference(doc.get("output")):
         yield doc, "output", "text"

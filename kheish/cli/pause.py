@@ -19,10 +19,11 @@ def pause(settings: Settings, route: str | None) -> None:
 
 @command()
 @click.option("--route", help="Only what uses this route.")
+@click.option("--takeover", is_flag=True, help="Of a restored root: the backup's remote is its own from now on.")
 @pass_settings
-def resume(settings: Settings, route: str | None) -> None:
+def resume(settings: Settings, route: str | None, takeover: bool) -> None:
     """Go on after a pause."""
-    done = settings.client().resume(route)
+    done = settings.client().resume(route, takeover=takeover)
     emit(settings, done, ids=[], human=lambda: say(f"Going on{_of(route)}."))
 
 

@@ -1,14 +1,17 @@
-"""`kheish sessions`: list, show, create, end, interrupt."""
+"""`kheish sessions`: list, search, show, create, end, interrupt, fork, delete, journal."""
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from kheish.cli.history import REV, fork
 from kheish.cli.options import Settings, group, page_options, pass_settings
-from kheish.cli.output import Column, details, emit, listing, say, when
+from kheish.cli.output import Column, details, emit, listing, plain, say, when
 from kheish.cli.run import MODES
 
 COLUMNS: list[Column] = [
@@ -20,10 +23,24 @@ COLUMNS: list[Column] = [
     ("TITLE", "title"),
 ]
 
+FOUND: list[Column] = [
+    ("SESSION", "session_id"),
+    ("STATUS", "status"),
+    ("SAID", lambda session: when(session["match"]["at"])),
+    ("WHERE", lambda session: f"n:{session['match']['n']}"),
+    ("MATCH", lambda session: session["match"]["snippet"]),
+]
+PLACES: list[Column] = [
+    ("SAID", lambda place: when(place["at"])),
+    ("WHERE", lambda place: f"n:{place['n']}"),
+    ("WHAT", "kind"),
+    ("MATCH", "snippet"),
+]
+
 
 @group()
 def sessions() -> None:
-    """List, show, create, end and interrupt sessions."""
+    """List, search, show, create, end, fork and delete sessions."""
 
 
 @sessions.command("list")
@@ -38,10 +55,61 @@ def list_(settings: Settings, status: str | None, limit: int | None, cursor: str
 
 @sessions.command()
 @click.argument("session")
+@click.option("--at", metavar="REV", help=f"As it was then: {REV}.")
 @pass_settings
-def show(settings: Settings, session: str) -> None:
+def show(settings: Settings, session: str, at: str | None) -> None:
     """Show one session."""
-    _show(settings, settings.client().sessions.get(session))
+    _show(settings, settings.client().sessions.get(session, at=at))
+
+
+@sessions.command()
+@click.argument("words", nargs=-1, required=True)
+@click.option("--session", help="Only in this one; shows every place.")
+@page_options
+@pass_settings
+def search(
+    settings: Settings, words: tuple[str, ...], session: str | None, limit: int | None, cursor: str | None
+) -> None:
+    """Find what was said: WORDS must all be there; '"a phrase"', deplo* for beginnings."""
+    client, wanted = settings.client().sessions, " ".join(words)
+    if session is not None:
+        places = client.search(session, wanted, limit=limit, cursor=cursor)
+        return listing(settings, places, "n", PLACES, "Nothing in this session says that.")
+    found: Any = client.list(q=wanted, limit=limit, cursor=cursor)
+    return listing(settings, found, "session_id", FOUND, "No session says that.")
+
+
+@sessions.command()
+@click.argument("session")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@pass_settings
+def delete(settings: Settings, session: str, yes: bool) -> None:
+    """Take a session out of the tree and the index; git's history keeps it, and its id is never used again."""
+    if not yes and not settings.quiet and settings.output == "table" and sys.stdin.isatty():
+        click.confirm(f"Delete the session {session}?", abort=True)
+    gone = settings.client().sessions.delete(session)
+    emit(settings, gone, ids=[session], human=lambda: say(f"{session} is deleted. {gone['remains']}"))
+
+
+@sessions.command()
+@click.argument("session")
+@click.option("--after", type=click.IntRange(0), help="Entries after this event number.")
+@click.option("--kind", help="Only entries of this kind.")
+@page_options
+@pass_settings
+def journal(
+    settings: Settings, session: str, after: int | None, kind: str | None, limit: int | None, cursor: str | None
+) -> None:
+    """The session's journal, oldest first, line by line; for people: `kheish diff SESSION`."""
+    page = settings.client().sessions.journal(session, after=after, kind=kind, limit=limit, cursor=cursor)
+
+    def human() -> None:
+        for line in page["items"]:
+            say(plain(json.dumps(line, ensure_ascii=False)))
+        if page["next_cursor"]:
+            click.echo(f"There are more: --cursor {page['next_cursor']}", err=True)
+
+    emit(settings, page, ids=[str(line["n"]) for line in page["items"]], human=human)
 
 
 @sessions.command()
@@ -81,6 +149,9 @@ def interrupt(settings: Settings, session: str) -> None:
     """Stop the session's active run at the next safe point."""
     left = settings.client().sessions.interrupt(session)
     emit(settings, left, ids=[session], human=lambda: say(f"{session} is {left['status']}."))
+
+
+sessions.add_command(fork)
 
 
 def _show(settings: Settings, session: Any) -> None:

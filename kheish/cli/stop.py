@@ -15,8 +15,9 @@ from kheish.cli.output import emit, say
 
 @command()
 @click.option("--timeout", default="60s", show_default=True, help="How long to wait for its end.")
+@click.option("--end-jobs", is_flag=True, help="End running commands too, instead of leaving them to their runners.")
 @pass_settings
-def stop(settings: Settings, timeout: str) -> int:
+def stop(settings: Settings, timeout: str, end_jobs: bool) -> int:
     """Stop the daemon: it starts no new step, finishes or keeps what runs, commits and ends."""
     from kheish.client import finding
     from kheish.ids import duration
@@ -32,6 +33,10 @@ def stop(settings: Settings, timeout: str) -> int:
     pid = noted.get("pid") if noted else None
     if not isinstance(pid, int) or not is_daemon(pid):
         raise finding.unreachable(root)
+    if end_jobs:
+        from kheish.daemon import stopping
+
+        stopping.ask_to_end_jobs(root, pid)
     os.kill(pid, signal.SIGTERM)
     if not _ended(pid, patience):
         click.echo(f"kheish: The daemon (pid {pid}) still drains after {timeout}; it ends by itself.", err=True)

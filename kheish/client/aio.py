@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Self, TypeVar, Unpack
+from typing import Literal, Self, TypeVar, Unpack
 
 from kheish.client import calls, finding
 from kheish.client.aio_transport import AsyncTransport
@@ -53,8 +53,17 @@ class AsyncWhole:
         """Start no new step, of one route or at all."""
         return await self.send(calls.pause(route))
 
-    async def resume(self, route: str | None = None) -> Json:
-        return await self.send(calls.resume(route))
+    async def resume(self, route: str | None = None, *, takeover: bool = False) -> Json:
+        """Go on; `takeover` makes a restored root the one that the backup's remote belongs to."""
+        return await self.send(calls.resume(route, takeover))
+
+    async def state(self, what: Literal["put-back", "accept-rewind", "gc", "reindex"]) -> Json:
+        """Do something to the state root as a whole (`kheish state`); how it went."""
+        return await self.send(calls.state(what))
+
+    async def backup(self) -> Json:
+        """Push to the backup's remote now; how it went."""
+        return await self.send(calls.backup_push())
 
     async def log(self, **query: object) -> Page[Json]:
         """The state root's commits, newest first."""
@@ -186,8 +195,9 @@ class AsyncSessions(_AsyncResource):
         """Make a session, or get the one that is there with the same settings. Raises SessionConflict."""
         return await self._send(calls.session_create(session_id, settings))
 
-    async def get(self, session_id: str) -> Session:
-        return await self._send(calls.session_get(session_id))
+    async def get(self, session_id: str, *, at: str | None = None) -> Session:
+        """The session, or with `at` (a commit, tag, `n:90412`, `@{time}`) as it was."""
+        return await self._send(calls.session_get(session_id, at))
 
     async def list(self, **filters: object) -> Page[Session]:
         """One page; `limit`, `cursor`, and fields to filter by."""
@@ -202,6 +212,28 @@ class AsyncSessions(_AsyncResource):
 
     async def interrupt(self, session_id: str) -> Session:
         return await self._send(calls.session_interrupt(session_id))
+
+    async def delete(self, session_id: str) -> Json:
+        """Take it out of the tree and the index; `remains` says what git keeps. Raises SessionNotIdle."""
+        return await self._send(calls.session_delete(session_id))
+
+    async def fork(
+        self, session_id: str, new_id: str | None = None, *, at: str | None = None, title: str | None = None
+    ) -> Session:
+        """A new session with this one's history up to `at` (as for `get`, or `seq:17`)."""
+        return await self._send(calls.session_fork(session_id, at, new_id, title))
+
+    async def history(self, session_id: str, **query: object) -> Page[Json]:
+        """The commits that changed it, newest first."""
+        return await self._send(calls.session_history(session_id, query))
+
+    async def diff(self, session_id: str, since: str | None = None, to: str | None = None, **query: object) -> Json:
+        """What happened between two moments: `text` and `entries`."""
+        return await self._send(calls.session_diff(session_id, {"from": since, "to": to, **query}))
+
+    async def search(self, session_id: str, words: str, **query: object) -> Page[Json]:
+        """What was said in it, newest first. Over all sessions: `list(q=words)`."""
+        return await self._send(calls.session_search(session_id, {"q": words, **query}))
 
     async def journal(self, session_id: str, **query: object) -> Page[Json]:
         return await self._send(calls.session_journal(session_id, query))
@@ -228,8 +260,8 @@ class AsyncRuns(_AsyncResource):
         call = calls.run_start(session, content, idempotency_key, wait, submission)
         return AsyncRun(self._client, await self._send(call))
 
-    async def get(self, run_id: str) -> AsyncRun:
-        return AsyncRun(self._client, await self._send(calls.run_get(run_id)))
+    async def get(self, run_id: str, *, at: str | None = None) -> AsyncRun:
+        return AsyncRun(self._client, await self._send(calls.run_get(run_id, at)))
 
     async def list(self, **filters: object) -> Page[RunView]:
         return await self._send(calls.run_list(filters))
@@ -302,8 +334,8 @@ class AsyncDefinitions(_AsyncResource):
     async def list(self, **query: object) -> Page[Json]:
         return await self._send(calls.definition_list(self.kind, query))
 
-    async def get(self, name: str) -> Json:
-        return await self._send(calls.definition_get(self.kind, name))
+    async def get(self, name: str, *, at: str | None = None) -> Json:
+        return await self._send(calls.definition_get(self.kind, name, at))
 
     async def text(self, name: str) -> Text:
         return await self._send(calls.definition_text(self.kind, name))

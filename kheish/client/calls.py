@@ -58,6 +58,10 @@ class Call(Generic[T]):
     patience: float = 60.0
 
 
+#: seconds: git pushes as long as the network needs, and the daemon ends it in time
+_PUSHING = 3600.0
+
+
 def answer(call: Call[T], reply: Reply) -> T:
     """What the answer means. Raises the KheishError that a problem document stands for."""
     if reply.status >= 400:
@@ -121,8 +125,18 @@ def pause(route: str | None) -> Call[Json]:
     return _send("POST", "pause", body=_given(route=route))
 
 
-def resume(route: str | None) -> Call[Json]:
-    return _send("POST", "resume", body=_given(route=route))
+def resume(route: str | None, takeover: bool = False) -> Call[Json]:
+    if not takeover:
+        return _send("POST", "resume", body=_given(route=route))
+    return _send("POST", "resume", body=_given(route=route, takeover=True), patience=_PUSHING)
+
+
+def state(what: str) -> Call[Json]:
+    return _send("POST", "state", what, patience=_PUSHING)
+
+
+def backup_push() -> Call[Json]:
+    return _send("POST", "state", "backup", patience=_PUSHING)
 
 
 def state_log(query: Query) -> Call[Page[Json]]:
@@ -140,8 +154,8 @@ def session_create(session_id: str | None, settings: SessionSettings) -> Call[Se
     return _send("POST", "sessions", body={**_given(session_id=session_id), **settings})
 
 
-def session_get(session_id: str) -> Call[Session]:
-    return _get("sessions", session_id)
+def session_get(session_id: str, at: str | None = None) -> Call[Session]:
+    return _get("sessions", session_id, query={"at": at})
 
 
 def session_list(query: Query) -> Call[Page[Session]]:
@@ -158,6 +172,26 @@ def session_end(session_id: str, force: bool) -> Call[Session]:
 
 def session_interrupt(session_id: str) -> Call[Session]:
     return _send("POST", "sessions", session_id, "interrupt")
+
+
+def session_delete(session_id: str) -> Call[Json]:
+    return _send("DELETE", "sessions", session_id)
+
+
+def session_fork(session_id: str, at: str | None, new_id: str | None, title: str | None) -> Call[Session]:
+    return _send("POST", "sessions", session_id, "fork", body=_given(at=at, session_id=new_id, title=title))
+
+
+def session_history(session_id: str, query: Query) -> Call[Page[Json]]:
+    return _get("sessions", session_id, "history", query=query)
+
+
+def session_diff(session_id: str, query: Query) -> Call[Json]:
+    return _get("sessions", session_id, "diff", query=query)
+
+
+def session_search(session_id: str, query: Query) -> Call[Page[Json]]:
+    return _get("sessions", session_id, "search", query=query)
 
 
 def session_journal(session_id: str, query: Query) -> Call[Page[Json]]:
@@ -196,8 +230,8 @@ def _wait_seconds(wait: str | None) -> float:
         return 0.0
 
 
-def run_get(run_id: str) -> Call[RunView]:
-    return _get("runs", run_id)
+def run_get(run_id: str, at: str | None = None) -> Call[RunView]:
+    return _get("runs", run_id, query={"at": at})
 
 
 def run_list(query: Query) -> Call[Page[RunView]]:
@@ -257,12 +291,12 @@ def definition_list(kind: str, query: Query) -> Call[Page[Json]]:
     return _get(kind, query=query)
 
 
-def definition_get(kind: str, name: str) -> Call[Json]:
-    return _get(kind, name)
+def definition_get(kind: str, name: str, at: str | None = None) -> Call[Json]:
+    return _get(kind, name, query={"at": at})
 
 
-def definition_text(kind: str, name: str) -> Call[Text]:
-    return Call("GET", path(kind, name), _text, headers={"accept": YAML})
+def definition_text(kind: str, name: str, at: str | None = None) -> Call[Text]:
+    return Call("GET", path(kind, name, query={"at": at}), _text, headers={"accept": YAML})
 
 
 def definition_put(kind: str, name: str, content: Json | str, if_match: str | None) -> Call[Json]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar, Unpack
+from typing import Literal, TypeVar, Unpack
 
 from kheish.client import calls, finding
 from kheish.client.calls import Call, Query, Text
@@ -53,8 +53,17 @@ class Whole:
         """Start no new step, of one route or at all."""
         return self.send(calls.pause(route))
 
-    def resume(self, route: str | None = None) -> Json:
-        return self.send(calls.resume(route))
+    def resume(self, route: str | None = None, *, takeover: bool = False) -> Json:
+        """Go on; `takeover` makes a restored root the one that the backup's remote belongs to."""
+        return self.send(calls.resume(route, takeover))
+
+    def state(self, what: Literal["put-back", "accept-rewind", "gc", "reindex"]) -> Json:
+        """Do something to the state root as a whole (`kheish state`); how it went."""
+        return self.send(calls.state(what))
+
+    def backup(self) -> Json:
+        """Push to the backup's remote now; how it went."""
+        return self.send(calls.backup_push())
 
     def log(self, **query: object) -> Page[Json]:
         """The state root's commits, newest first."""
@@ -210,8 +219,9 @@ class Sessions(_Resource):
         """Make a session, or get the one that is there with the same settings. Raises SessionConflict."""
         return self._send(calls.session_create(session_id, settings))
 
-    def get(self, session_id: str) -> Session:
-        return self._send(calls.session_get(session_id))
+    def get(self, session_id: str, *, at: str | None = None) -> Session:
+        """The session, or with `at` (a commit, tag, `n:90412`, `@{time}`) as it was."""
+        return self._send(calls.session_get(session_id, at))
 
     def list(self, **filters: object) -> Page[Session]:
         """One page; `limit`, `cursor`, and fields to filter by."""
@@ -226,6 +236,28 @@ class Sessions(_Resource):
 
     def interrupt(self, session_id: str) -> Session:
         return self._send(calls.session_interrupt(session_id))
+
+    def delete(self, session_id: str) -> Json:
+        """Take it out of the tree and the index; `remains` says what git keeps. Raises SessionNotIdle."""
+        return self._send(calls.session_delete(session_id))
+
+    def fork(
+        self, session_id: str, new_id: str | None = None, *, at: str | None = None, title: str | None = None
+    ) -> Session:
+        """A new session with this one's history up to `at` (as for `get`, or `seq:17`)."""
+        return self._send(calls.session_fork(session_id, at, new_id, title))
+
+    def history(self, session_id: str, **query: object) -> Page[Json]:
+        """The commits that changed it, newest first."""
+        return self._send(calls.session_history(session_id, query))
+
+    def diff(self, session_id: str, since: str | None = None, to: str | None = None, **query: object) -> Json:
+        """What happened between two moments: `text` and `entries`."""
+        return self._send(calls.session_diff(session_id, {"from": since, "to": to, **query}))
+
+    def search(self, session_id: str, words: str, **query: object) -> Page[Json]:
+        """What was said in it, newest first. Over all sessions: `list(q=words)`."""
+        return self._send(calls.session_search(session_id, {"q": words, **query}))
 
     def journal(self, session_id: str, **query: object) -> Page[Json]:
         return self._send(calls.session_journal(session_id, query))
@@ -252,8 +284,8 @@ class Runs(_Resource):
         call = calls.run_start(session, content, idempotency_key, wait, submission)
         return Run(self._client, self._send(call))
 
-    def get(self, run_id: str) -> Run:
-        return Run(self._client, self._send(calls.run_get(run_id)))
+    def get(self, run_id: str, *, at: str | None = None) -> Run:
+        return Run(self._client, self._send(calls.run_get(run_id, at)))
 
     def list(self, **filters: object) -> Page[RunView]:
         return self._send(calls.run_list(filters))
@@ -326,8 +358,8 @@ class Definitions(_Resource):
     def list(self, **query: object) -> Page[Json]:
         return self._send(calls.definition_list(self.kind, query))
 
-    def get(self, name: str) -> Json:
-        return self._send(calls.definition_get(self.kind, name))
+    def get(self, name: str, *, at: str | None = None) -> Json:
+        return self._send(calls.definition_get(self.kind, name, at))
 
     def text(self, name: str) -> Text:
         return self._send(calls.definition_text(self.kind, name))

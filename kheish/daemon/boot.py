@@ -16,12 +16,14 @@ from typing import Any
 
 import orjson
 
+from kheish.daemon import remembering
 from kheish.daemon.pipeline import row
-from kheish.domain import loading, runs
+from kheish.domain import closing, events, loading, runs
 from kheish.domain.state import Change, State
 from kheish.domain.tables import BY_NAME
 from kheish.errors import Damaged
-from kheish.store import journal, wal
+from kheish.store import journal, restored, wal
+from kheish.store.index import Reader
 from kheish.store.pipes import Child
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,7 @@ class Booted:
     damaged: list[tuple[str, str]] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     resumed: int = 0
+    restored: bool = False  # a clone of another root, or made of a backup: nothing acts before a person says so
 
 
 async def recover(
@@ -52,13 +55,19 @@ async def recover(
     folder = root / ".git" / "kheish" / "wal"
     is_new = not folder.exists()
     found = await asyncio.to_thread(wal.recover, folder)
-    await asyncio.gather(scribe.start(), git.start())
+    await asyncio.gather(scribe.start(), *([] if git.alive else [git.start()]))
     progress("reading the log")
     before, last = await asyncio.gather(scribe.request("start"), git.request("last"))
     committed = last["n"] if last else 0
+    mark = await asyncio.to_thread(restored.read, root)
+    is_clone = is_new and bool(committed) and not await asyncio.to_thread(_noted, root)
+    is_restored = is_clone or (mark is not None and mark.pending)
+    if is_restored:
+        await asyncio.to_thread(restored.write, root, pending=True)  # before there is a log: a kill must not lose it
     high = max(found.last, before["n"] or 0, committed, await asyncio.to_thread(_noted, root))
-    next_n = high + 1 + (JUMP if is_new and committed else 0)
+    next_n = high + 1 + (JUMP if is_restored or (is_new and committed) else 0)
     booted = Booted(next_n, len(found.groups), found.cut_bytes, committed, [("", line) for line in found.damaged])
+    booted.restored = is_restored
     return booted, {**before, "last": last["commit"] if last else None}, found
 
 
@@ -97,9 +106,15 @@ async def index(
         except Exception as error:  # noqa: BLE001 - whatever is wrong with that commit: read everything
             log.warning("the index knows a commit that cannot be read (%s); it is made again", error)
             is_cold = True
+    while is_cold and (reason := (await git.request("hold"))["held"]):  # the files may be another branch's
+        progress(f"the index is to be made anew, which waits for another git. {reason}")
+        await asyncio.sleep(0.5)
     if is_cold:
         named |= set(await asyncio.to_thread(_all_journals, root))
         n = 0
+    is_behind = is_cold or known != before["last"]
+    gone = await asyncio.to_thread(remembering.deleted, root, found, all_of_them=is_behind)
+    named -= {f"{closing.tombstone(entry)['path']}/journal" for entry in gone}
     done = 0
     for part in batched(sorted(named), BATCH):
         wanted = [where for where in part if where.startswith("sessions/")]
@@ -112,8 +127,9 @@ async def index(
         await scribe.request("things", things=[row(change) for change in changes if change.value is not None])
         done += len(part)
         progress(f"reading journals into the index: {done} of {len(named)}")
+    await remembering.bury(scribe, gone)
     await scribe.request("things", things=[], n=max(n, found.last, booted.committed))
-    if before["last"] and (is_cold or known != before["last"]):
+    if before["last"] and is_behind:
         scribe.send_nowait("committed", commit=before["last"])
 
 
@@ -127,11 +143,12 @@ def _changes(root: Path, journals: Iterable[str], after_n: int) -> tuple[list[Ch
     """What changed in sessions after an event number."""
     changes: list[Change] = []
     damaged: list[tuple[str, str]] = []
+    index = Reader(root / ".kheish" / "index.sqlite")  # has what journals lack while another git works here
     for where in journals:
         path = where.removesuffix("/journal")
         session_id = path.rsplit("/", 1)[1]
         try:
-            _, found = loading.changes_after(root, session_id, path, after_n)
+            _, found = loading.changes_after(root, session_id, path, after_n, index=index)
         except Damaged as error:
             damaged.append((where, error.detail))
             continue
@@ -143,18 +160,28 @@ async def streams(state: State) -> None:
     """Where the journals that belong to no session end."""
     for name in ("daemon",):
         end = await asyncio.to_thread(journal.tail, state.root / "journals" / name)
-        state.streams[name] = end.seq
+        known = await asyncio.to_thread(state.index.last_seq, f"journals/{name}")
+        state.streams[name] = max(end.seq, known)  # the index is ahead while another git works here
 
 
-async def paused(state: State) -> None:
-    """What was paused when the daemon ended, is."""
+async def paused(state: State, booted: Booted) -> None:
+    """What was paused when the daemon ended, is; and all of a root that was restored."""
+    if booted.restored:
+        state.paused.add(None)
     kinds = ("daemon.paused", "daemon.resumed")
     for _, kind, line in await asyncio.to_thread(state.index.stream, "journals/daemon", kinds):
         route = orjson.loads(line)["data"]["route"]
         if kind == "daemon.paused":
             state.paused.add(route)
-        else:
+        elif route is not None or not booted.restored:
             state.paused.discard(route)
+
+
+async def pause_restored(state: State) -> None:
+    """Journal that a restored root starts paused; the mark stays until it takes over."""
+    state.append(events.DaemonPaused(route=None).on())
+    await state.durable()
+    await asyncio.to_thread(restored.write, state.root, pending=False)
 
 
 async def open_work(state: State, booted: Booted, progress: Callable[[str], None]) -> None:
@@ -179,7 +206,7 @@ def _load_all(state: State, session_ids: Iterable[str]) -> list[loading.Partitio
         if doc is None:
             continue
         try:
-            found.append(loading.load(state.root, session_id, doc["path"]))
+            found.append(loading.load(state.root, session_id, doc["path"], index=state.index))
         except Damaged as error:
             found.append((f"{doc['path']}/journal", error.detail))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,16 @@ _JSON = "application/json"
 
 
 class Editor:
-    """Writes the files of Definitions, one at a time; `media` is `application/json` or `application/yaml`."""
+    """Writes the files of Definitions, one at a time; `media` is `application/json` or `application/yaml`.
 
-    def __init__(self, state: State, taking: Taking, watcher: Watcher) -> None:
+    `held()` says why nothing may be written now (another git is at work), None where it may.
+    """
+
+    def __init__(
+        self, state: State, taking: Taking, watcher: Watcher, *, held: Callable[[], str | None] = lambda: None
+    ) -> None:
         self._state = state
+        self._held = held
         self._taking = taking
         self._watcher = watcher
 
@@ -39,6 +45,7 @@ class Editor:
         one), InsufficientStorage, Unavailable, StoreFailed.
         """
         path = KINDS[kind].path(ids.check_slug(id))
+        self._refuse_held()
         async with self._taking.lock:
             there = await self._current(path)
             self._match(path, there, if_match)
@@ -62,6 +69,7 @@ class Editor:
     async def delete(self, kind: str, id: str, *, if_match: str | None, by: str) -> None:
         """Remove one. Raises NotFound, PreconditionFailed, DefinitionReferenced (with `referenced_by`), Unavailable."""
         path = KINDS[kind].path(ids.check_slug(id))
+        self._refuse_held()
         async with self._taking.lock:
             there = await self._current(path)
             if there is None and path not in self._state.definitions.by_path():
@@ -88,6 +96,11 @@ class Editor:
             outcome = await self._taking.check(found, {path: parsed})
         now = ids.now()
         return [{**words.view(problem), "since": now} for problem in outcome.problems[path]]
+
+    def _refuse_held(self) -> None:
+        """Nothing is written into the work tree while another git is at work there."""
+        if (reason := self._held()) is not None:
+            raise Unavailable(f"Definitions cannot be changed now. {reason}")
 
     async def _current(self, path: str) -> Source | None:
         """The file as it is now: a person may have saved it a moment ago."""

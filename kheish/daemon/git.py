@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kheish.errors import NotFound
-from kheish.store.pipes import Child, unpack
+from kheish.store.pipes import Child, ChildGone, unpack
 
 #: the daemon's last commit; a fresh clone has only the branch
 LAST = ("refs/kheish/last", "HEAD")
@@ -28,6 +28,14 @@ class Git:
     async def head(self) -> Mapping[str, Any]:
         """Where the branch and the daemon's last commit are."""
         found: dict[str, Any] = await self._child.request("head")
+        return found
+
+    async def held(self) -> str | None:
+        """Why the work tree is to be left alone now (a person's git is at work); None where it need not."""
+        try:
+            found: str | None = (await self._child.request("hold"))["held"]
+        except ChildGone as gone:
+            return gone.detail
         return found
 
     async def committed(self, path: str) -> bytes | None:

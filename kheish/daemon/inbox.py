@@ -1,7 +1,7 @@
 """Takes what people drop into `inbox/<session>/`: each file becomes one run of that session, once.
 
-A file is first moved out of the way, to `.git/kheish/inbox/<ticket>/<session>/<name>`: what is submitted is exactly what
-was moved, and whoever saves the same name again drops a new file. There it stays until a commit holds it in the
+A file is first moved out of the way, to `.git/kheish/inbox/<ticket>/<session>/<name>`: what is submitted is exactly
+what was moved, and whoever saves the same name again drops a new file. There it stays until a commit holds it in the
 session's folder (or in `inbox/rejected/`), so a kill at any moment leaves it in one of the two places. Submitting it
 again finds the same run: the key is the path and the digest.
 """
@@ -13,7 +13,7 @@ import logging
 import re
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -25,10 +25,11 @@ from kheish.api.sessions import wanted
 from kheish.daemon.pipeline import Pipeline
 from kheish.daemon.problems import Problems
 from kheish.domain import intake, keys, sessions
+from kheish.domain.events import Idempotency
 from kheish.domain.keys import KeyUse, key_id
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
-from kheish.errors import InsufficientStorage, Invalid, KheishError, NotFound, StoreFailed
+from kheish.errors import InsufficientStorage, Invalid, KheishError, NotFound, SessionDeleted, StoreFailed
 from kheish.store import definitions
 from kheish.store.settling import passed_over
 
@@ -39,6 +40,9 @@ REJECTED = "inbox/rejected"
 MAX_BYTES = 4 * 1024 * 1024  # as a request by HTTP
 SUFFIXES = (".md", ".txt", ".yaml")
 _QUIET = 0.3  # seconds without a change, for what was dropped while no daemon ran
+_SCAN_EVERY, _OLD = 10.0, 15.0  # seconds: a file that has been there for so long is nobody's work in progress
+#: seconds: how long a path is looked at after it was taken, and how old a new file there must be
+_RECENT, _SETTLED = 5.0, 1.0
 _BY = "file"  # a file does not say who saved it
 _ODD = re.compile(r"[^A-Za-z0-9._-]")
 _NAME = 150
@@ -82,25 +86,38 @@ class Inbox:
         self._away = state.root / ".git" / "kheish" / FOLDER
         self._later: set[str] = set()  # dropped, and not moved yet: a person's git is at work, or the disk is full
         self._waiting: list[Taken] = []  # moved, and not submitted yet
-        self._filing: dict[str, Taken] = {}  # submitted or rejected: what a commit is to hold, by its new path
+        self._filing: dict[str, tuple[Taken, bytes]] = {}  # what the next commits are to hold, by its new path
+        self._scanned = 0.0
+        self._recent: dict[str, float] = {}  # when a path was taken: the watcher may not tell of the same content again
 
     async def start(self) -> None:
         """Go on with what an earlier daemon had taken, and take what was dropped while none ran."""
         self._pipeline.on_filed = self._filed
         self._waiting = await asyncio.to_thread(_left, self._away)
-        there, youngest = await asyncio.to_thread(_there, self._state.root)
-        self._later |= there
-        if self._later:  # one that is young may still be written
-            await asyncio.sleep(min(_QUIET, max(0.0, youngest + _QUIET - time.time())))
-        await self.again()
+        there = await asyncio.to_thread(_there, self._state.root)
+        if there:  # one that is young may still be written
+            await asyncio.sleep(min(_QUIET, max(0.0, _QUIET - min(there.values()))))
+        await self.take(frozenset(there))
 
     async def take(self, paths: frozenset[str]) -> None:
         """Take files that have settled. Raises StoreFailed."""
         self._later |= {path for path in paths if _is_dropped(path)}
-        await self.again()
+        await self._again()
 
-    async def again(self) -> None:
-        """Take what could not be taken before. Raises StoreFailed."""
+    async def look(self) -> None:
+        """Every second: take what could not be taken before, and now and then what no event told of."""
+        if time.monotonic() - self._scanned > _SCAN_EVERY:
+            self._scanned = time.monotonic()
+            there = await asyncio.to_thread(_there, self._state.root)
+            self._later |= {path for path, age in there.items() if age > _OLD}
+        if self._recent:
+            again = await asyncio.to_thread(_ages, self._state.root, tuple(self._recent))
+            self._later |= {path for path, age in again.items() if age > _SETTLED}
+            before = time.monotonic() - _RECENT
+            self._recent = {path: at for path, at in self._recent.items() if at > before}
+        await self._again()
+
+    async def _again(self) -> None:
         if not (self._later or self._waiting) or self._state.low_space:
             return
         async with self._lock:
@@ -112,6 +129,7 @@ class Inbox:
                 taken = await asyncio.to_thread(_move_away, self._state.root, self._away, path)
                 if taken is not None:
                     self._waiting.append(taken)
+                    self._recent[path] = time.monotonic()
             waiting, self._waiting = self._waiting, []
             for taken in waiting:
                 await self._settle(taken)
@@ -126,6 +144,8 @@ class Inbox:
             self._file(taken, destination, raw, None)
         except Unusable as error:
             await self._reject(taken, str(error))
+        except FileNotFoundError:
+            log.warning("%s was taken, and is gone", taken.path)
         except StoreFailed:
             self._waiting.append(taken)
             raise
@@ -152,6 +172,8 @@ class Inbox:
         await self._state.recall(KeyUse, key_id(key.scope, key.key))
         try:
             await self._state.load(session_id)
+        except SessionDeleted:  # its id is never used again
+            raise
         except NotFound:
             home = await self._workspace(session_id)
             sessions.create(self._state, session_id, {}, workspace=home, by=_BY)
@@ -167,43 +189,61 @@ class Inbox:
         log.warning("%s cannot be used: %s", taken.path, reason)
         raw = await asyncio.to_thread(_small, taken.file)
         inner = _plain(taken.path.removeprefix(f"{FOLDER}/").replace("/", "."))
-        destination = await asyncio.to_thread(_free, self._state.root, inner, raw)
-        self._file(taken, f"{destination}.problem.txt", f"{taken.path} was not used.\n\n{reason}\n".encode(), None)
+        pending = {path: raw for path, (_, raw) in self._filing.items()}
+        destination = await asyncio.to_thread(_free, self._state.root, pending, inner, raw)
         if raw is None:  # too large for a commit: it is moved as it is
             await asyncio.to_thread(_rename, taken.file, self._state.root / destination)
         else:
             self._file(taken, destination, raw, f"rejected: {taken.path}")
+        self._file(taken, f"{destination}.problem.txt", f"{taken.path} was not used.\n\n{reason}\n".encode(), None)
 
     def _file(self, taken: Taken, path: str, raw: bytes, headline: str | None) -> None:
-        self._filing[path] = taken
+        before = self._filing.get(path)
+        self._filing[path] = taken, raw
+        if before is not None and before[0] != taken:  # the same file once more
+            shutil.rmtree(before[0].ticket, ignore_errors=True)
         self._pipeline.file(path, raw, headline)
         self._pipeline.edited([taken.path])  # where somebody had committed it, it goes
 
     def _filed(self, paths: list[str]) -> None:
         """A commit holds these: what was kept of them may go, once nothing else of the same file is to come."""
         for path in paths:
-            taken = self._filing.pop(path, None)
-            if taken is not None and taken not in self._filing.values():
+            taken, _ = self._filing.pop(path, (None, b""))
+            if taken is not None and not any(other == taken for other, _ in self._filing.values()):
                 shutil.rmtree(taken.ticket, ignore_errors=True)
 
 
-# --- what is there ------------------------------------------------------------------------------------------------------
+# --- what is there ----------------------------------------------------------------------------------------------------
 
 
 def _is_dropped(path: str) -> bool:
     return path.startswith(f"{FOLDER}/") and not path.startswith(f"{REJECTED}/") and not passed_over(path)
 
 
-def _there(root: Path) -> tuple[set[str], float]:
-    """The files in the inbox, and when the youngest was written."""
-    found, youngest = set[str](), 0.0
-    for path in (root / FOLDER).rglob("*"):
-        relative = path.relative_to(root).as_posix()
+def _there(root: Path) -> dict[str, float]:
+    """The files in the inbox, and how many seconds ago each was written."""
+    found = dict[str, float]()
+    folders = [root / FOLDER]
+    for folder in folders:  # grows while it is walked
         with suppress(OSError):
-            if _is_dropped(relative) and path.is_file() and not path.is_symlink():
-                found.add(relative)
-                youngest = max(youngest, path.stat().st_mtime)
-    return found, youngest
+            for path in folder.iterdir():
+                relative = path.relative_to(root).as_posix()
+                if path.is_symlink() or relative == REJECTED or not _is_dropped(relative):
+                    continue
+                if path.is_dir():
+                    folders.append(path)
+                else:
+                    found |= _ages(root, (relative,))
+    return found
+
+
+def _ages(root: Path, paths: Iterable[str]) -> dict[str, float]:
+    """How many seconds ago each of the files was written, of those that are there."""
+    found, now = dict[str, float](), time.time()
+    for path in paths:
+        with suppress(OSError):
+            found[path] = now - (root / path).lstat().st_mtime
+    return found
 
 
 def _left(away: Path) -> list[Taken]:
@@ -248,7 +288,7 @@ def _small(path: Path) -> bytes | None:
     return raw if len(raw) <= MAX_BYTES else None
 
 
-def _free(root: Path, name: str, raw: bytes | None) -> str:
+def _free(root: Path, pending: Mapping[str, bytes], name: str, raw: bytes | None) -> str:
     """Where a rejected file goes: beside others of the same name, but one that was rejected before is the same."""
     stem, dot, suffix = name.rpartition(".")
     number = 1
@@ -256,7 +296,10 @@ def _free(root: Path, name: str, raw: bytes | None) -> str:
         middle = "" if number == 1 else f".{number}"
         path = f"{REJECTED}/{stem}{middle}{dot}{suffix}"
         target = root / path
-        if not target.exists() or (raw is not None and target.read_bytes() == raw):
+        there = pending.get(path)
+        if there is None and target.exists():
+            there = target.read_bytes()
+        if there is None or there == raw:
             return path
         number += 1
 
@@ -266,7 +309,7 @@ def _plain(name: str) -> str:
     return _ODD.sub("_", name)[-_NAME:].lstrip(".")
 
 
-# --- what it says -------------------------------------------------------------------------------------------------------
+# --- what it says -----------------------------------------------------------------------------------------------------
 
 
 def _parts(path: str) -> tuple[str, str]:
@@ -293,15 +336,10 @@ def _submission(path: str, name: str, raw: bytes) -> models.Submission:
     parsed = definitions.parse(models.Submission, raw, path)
     if parsed.value is not None:
         return parsed.value
-    lines = [
-        f"{problem.line}:{problem.column}: {problem.message}"
-        + (f" (did you mean {problem.suggestion!r}?)" if problem.suggestion else "")
-        for problem in parsed.problems
-    ]
-    raise Unusable("\n".join(lines))
+    raise Unusable("\n".join(f"{one.line}:{one.column}: {one.message}" for one in parsed.problems))
 
 
-def _key(path: str, raw: bytes, session_id: str, body: models.Submission) -> keys.Idempotency:
+def _key(path: str, raw: bytes, session_id: str, body: models.Submission) -> Idempotency:
     """The key of the file; one that a submission brings itself is the same as by HTTP."""
     if body.idempotency_key is not None:
         request = body.model_dump(mode="json", exclude={"idempotency_key"}, exclude_none=True)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sqlite3
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
 from kheish.auth import redaction
-from kheish.daemon import boot
+from kheish.daemon import boot, presence, remembering, sources
 from kheish.domain import approvals, events, questions, routes
 from kheish.domain.encoding import Recorded
+from kheish.domain.runs import Run
+from kheish.domain.sessions import Session
 from kheish.domain.state import State
-from kheish.errors import Damaged, KheishError, NotFound
-from kheish.store import template
+from kheish.errors import Damaged, KheishError, NotFound, Unavailable
 from kheish.store.files import free_bytes
+from kheish.store.pipes import ChildGone
 from kheish.store.wal import Recovered
 
 if TYPE_CHECKING:
@@ -36,12 +39,14 @@ def entries(daemon: Daemon, batch: Sequence[Recorded]) -> None:
                 daemon.agent.gates.wake()
             case events.DefinitionChanged(definition="routes"):
                 learn_secrets(daemon)
+            case events.TaskCreated() | events.TaskStopRequested():
+                daemon.following.heard(item.entry)
     daemon.worker.look()
 
 
 def learn_secrets(daemon: Daemon) -> None:
     """From now on, what routes refer to by `env:NAME` is scrubbed from every line."""
-    secrets = {"token": template.ensure_token(daemon.state.root)}
+    secrets = {"token": daemon.facts.token}
     for route in daemon.state.definitions.routes.values():
         value = routes.credential(route, daemon.environ)
         if value and route.auth_ref:
@@ -54,14 +59,18 @@ def on_scribe(daemon: Daemon, notice: dict[str, Any]) -> None:
     match notice["notice"]:
         case "journaled":
             daemon.state.made_journaled(notice["n"])
+        case "held":
+            daemon.holding.held(notice["reason"])
         case "restored":
+            if notice["aside"]:
+                daemon.store.pipeline.mend(notice["aside"])
             put_back(daemon, notice["paths"])
         case "damaged":
             log.error("journal %s: %s", notice["journal"], notice["detail"])
             daemon.problems.add("damaged_journal", notice["journal"], notice["detail"])
         case "index_lost":
             log.warning("the index was lost (%s); it is made again", notice["detail"])
-            _spawn(_reindex(daemon))
+            spawn(reindex(daemon))
         case "failed":
             log.error("the scribe could not %s: %s", notice["op"], notice["error"])
             daemon.problems.add("scribe_failed", "", f"{notice['op']}: {notice['error']['detail']}")
@@ -77,11 +86,11 @@ def put_back(daemon: Daemon, paths: Sequence[str]) -> None:
 
 def on_git(daemon: Daemon, answer: dict[str, Any]) -> None:
     """What the committer notices: a hold, an error, files put back."""
-    daemon.facts.held = answer.get("held")
     if answer.get("short"):
-        daemon.store.scribe.send_nowait("check", paths=answer["short"])
-    if answer.get("held"):
-        log.info("commits are held: %s", answer["held"])
+        with contextlib.suppress(ChildGone):  # a new one looks at all that the log has
+            daemon.store.scribe.send_nowait("check", paths=answer["short"])
+    elif answer.get("held"):
+        daemon.holding.held(answer["held"])
     if answer.get("error"):
         log.error("commit: %s", answer["error"])
         daemon.problems.add("commit_failed", "", str(answer["error"]))
@@ -91,26 +100,27 @@ def on_git(daemon: Daemon, answer: dict[str, Any]) -> None:
 
 def committed(daemon: Daemon, n: int, commit: str) -> None:
     """A commit was made."""
-    daemon.facts.commit, daemon.facts.committed_n, daemon.facts.held = commit, n, None
+    daemon.facts.commit, daemon.facts.committed_n = commit, n
     daemon.problems.clear("commit_failed")
     daemon.store.pipeline.committed(n, commit)
 
 
 def changed(daemon: Daemon, paths: frozenset[str]) -> None:
     """A person's files have settled."""
-    _spawn(_take(daemon, paths))
+    spawn(daemon.holding.changed(paths))
 
 
 _tasks: set[asyncio.Task[None]] = set()
 
 
-def _spawn(work: Coroutine[Any, Any, None]) -> None:
+def spawn(work: Coroutine[Any, Any, None]) -> None:
+    """Have something done beside."""
     task = asyncio.get_running_loop().create_task(work)
     _tasks.add(task)  # the loop itself keeps no strong reference
     task.add_done_callback(_tasks.discard)
 
 
-async def _reindex(daemon: Daemon) -> None:
+async def reindex(daemon: Daemon) -> None:
     """Make the index again from journals; until then the daemon is not ready, rather than half right."""
 
     def progress(what: str) -> None:
@@ -126,16 +136,54 @@ async def _reindex(daemon: Daemon) -> None:
         )
     finally:
         daemon.facts.starting = None
+    await remembering.mark_commits(daemon)
     for where, reason in booted.damaged:
         daemon.problems.add("damaged_journal", where, reason)
 
 
-async def _take(daemon: Daemon, paths: frozenset[str]) -> None:
+async def keep_watch(daemon: Daemon) -> None:
+    """Look whether a person's git is at work, what it did when it is over, and that there is a git worker at all."""
+    while True:
+        await asyncio.sleep(daemon.holding.every)
+        try:
+            found = await daemon.store.git.request("look")
+        except ChildGone:
+            await daemon.store.committer.revive()
+            continue
+        except KheishError as error:
+            log.warning("the state root cannot be looked at: %s", error.detail)
+            continue
+        if found["held"]:
+            daemon.holding.held(found["held"])
+        else:
+            put_back(daemon, daemon.holding.looked(found))
+            await daemon.holding.over()
+            if daemon.facts.unread:
+                daemon.facts.unread = False
+                found = await asyncio.to_thread(sources.read_all, daemon.state.root)
+                await take(daemon, frozenset({*found, *daemon.taking.sources}))
+
+
+async def take(daemon: Daemon, paths: frozenset[str]) -> None:
     try:
         await daemon.answers.take(frozenset(path for path in paths if path.startswith("pending/")))
-        await daemon.taking.take(frozenset(path for path in paths if not path.startswith("pending/")))
+        await daemon.inbox.take(frozenset(path for path in paths if path.startswith("inbox/")))
+        await daemon.taking.take(frozenset(path for path in paths if not path.startswith(("pending/", "inbox/"))))
     except KheishError as error:
         log.error("what was edited could not be taken up: %s", error.detail)
+
+
+def waits_for_workspace(daemon: Daemon, run: Run, is_missing: bool) -> None:
+    """A run cannot go on (or can again): its folder is not on this machine, as after a restore."""
+    path = f"{daemon.state.get(Session, run.session_id).path}/session.yaml"
+    if not is_missing:
+        return daemon.problems.clear("workspace_missing", path)
+    return daemon.problems.add(
+        "workspace_missing",
+        path,
+        f"The run {run.run_id} waits: its workspace {run.settings.workspace} is not there. Bring the folder back (or "
+        "make it), and the run goes on; or cancel it, and start another in a session with another workspace.",
+    )
 
 
 async def _expire(state: State, now: str) -> None:
@@ -154,7 +202,11 @@ async def keep_time(daemon: Daemon) -> None:
         await asyncio.sleep(TICK)
         state = daemon.state
         now = ids.stamp(state.clock())
-        await _expire(state, now)
+        if not await asyncio.to_thread(presence.restore, state.root, daemon.facts):
+            with contextlib.suppress(ChildGone):
+                daemon.store.scribe.send_nowait("things", things=[])  # it notices, and says so
+        with contextlib.suppress(Unavailable, sqlite3.Error):  # the index is being made again: in a second
+            await _expire(state, now)
         free = await asyncio.to_thread(free_bytes, state.root)
         state.low_space = (
             f"Only {free // 1024**2} MiB are free where the state root is; new work is refused below "
@@ -163,9 +215,11 @@ async def keep_time(daemon: Daemon) -> None:
             else None
         )
         state.evict()
+        daemon.worker.retry()
         if daemon.facts.scribe_failed or not daemon.store.scribe.alive:
             log.warning("the scribe ended or failed; it is started again, and finds in the log what is missing")
             daemon.facts.scribe_failed = False
             await daemon.store.pipeline.revive()
             daemon.problems.clear("scribe_failed")
+        await daemon.inbox.look()
         await asyncio.to_thread(boot.note, state.root, state.durable_n)

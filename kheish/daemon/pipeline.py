@@ -15,13 +15,13 @@ from typing import Any, Literal
 
 import orjson
 
-from kheish.domain import encoding, events
+from kheish.domain import closing, encoding, events, forks
 from kheish.domain.encoding import Recorded
 from kheish.domain.events import Entry
 from kheish.domain.runs import Run
 from kheish.domain.state import Change, State
 from kheish.domain.tables import BY_NAME
-from kheish.store import wal
+from kheish.store import hold, spills, wal
 from kheish.store.bus import Bus, Frame
 from kheish.store.committer import Committer, Cut, message
 from kheish.store.pipes import Child, ChildGone
@@ -45,6 +45,8 @@ URGENT = (
     events.DaemonResumed,
     events.FilesPutBack,
     events.SessionCreated,
+    events.SessionForked,
+    events.SessionDeleted,
     events.SessionEnded,
     events.ApprovalResolved,
     events.QuestionAnswered,
@@ -76,6 +78,9 @@ class Dirty:
     actors: dict[str, None] = field(default_factory=dict)
     edits: dict[str, None] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
+    moved: bool = False  # somebody moved the branch: what it lacks is put back
+    deletes: list[str] = field(default_factory=list)
+    removes: list[str] = field(default_factory=list)
 
 
 class Pipeline:
@@ -87,6 +92,7 @@ class Pipeline:
         self._log = log
         self._scribe = scribe
         self._dirty = Dirty()
+        self._deleted: list[Entry] = []  # sessions, whose entries the log may still have
         self._filing: list[str] = []  # the files of the cut that is under way
         self.on_filed: Callable[[list[str]], None] = lambda paths: None
         self.committer: Committer | None = None
@@ -129,12 +135,18 @@ class Pipeline:
         for where, line in (one for group in groups for one in group):
             if line["n"] > committed:
                 folder = where.removesuffix("/journal")
-                self._dirty.spills += [f"{folder}/spill/{name}" for name in encoding.spilled(line["data"])]
+                named = (f"{folder}/spill/{name}" for name in encoding.spilled(line["data"]))
+                # What only looks like a reference (a caller's metadata) names no file.
+                self._dirty.spills += [path for path in named if spills.exists(self._state.root, path)]
                 self._note(events.decode(line))
 
     def _note(self, entry: Entry) -> None:
         dirty = self._dirty
         dirty.first = dirty.first or entry.n
+        if isinstance(entry.event, events.SessionDeleted):
+            self._remove(entry)
+        elif isinstance(entry.event, events.SessionForked):
+            dirty.spills += forks.paths(entry.event.path, entry.event)
         if entry.session:
             dirty.sessions[entry.session] = None
         if entry.run:
@@ -144,6 +156,20 @@ class Pipeline:
             if len(dirty.headlines) < HEADLINES and (line := self._headline(entry)):
                 dirty.headlines.append(line)
 
+    def _remove(self, entry: Entry) -> None:
+        """A session is deleted: its folder goes with the next cut, and what the cut would have had of it."""
+        tomb = closing.tombstone(entry)
+        self._deleted.append(entry)
+        self._send("forget", session=tomb["session_id"], path=tomb["path"], things=[grave(tomb)])
+        dirty, inside = self._dirty, f"{tomb['path']}/"
+        for key, change in list(dirty.records.items()):
+            if change.session == tomb["session_id"]:
+                del dirty.records[key]
+                if change.noun.pending:
+                    dirty.deletes.append(f"pending/{change.noun.pending}/{change.id}.yaml")
+        dirty.spills = [path for path in dirty.spills if not path.startswith(inside)]
+        dirty.removes.append(tomb["path"])
+
     def _render(self, changes: Sequence[Change]) -> None:
         for change in changes:
             if change.noun.record and change.value is not None:
@@ -152,6 +178,10 @@ class Pipeline:
     def _headline(self, entry: Entry) -> str | None:
         """What happened, in words for `git log`."""
         match entry.event:
+            case events.SessionForked(origin=origin, seq=seq):
+                return f"session forked: {entry.session} from {origin} at {seq}"
+            case events.SessionDeleted(session_id=session_id):
+                return f"session deleted: {session_id}"
             case events.SessionCreated():
                 return f"session created: {entry.session}"
             case events.SessionEnded():
@@ -186,6 +216,8 @@ class Pipeline:
         state = self._state
         durable = state.durable_n
         rows = [row(change) for change in state.unjournaled.values() if change.n <= durable]
+        for tomb in map(closing.tombstone, self._deleted):  # the log has brought their entries back
+            await self._scribe.request("forget", session=tomb["session_id"], path=tomb["path"], things=[grave(tomb)])
         await self._scribe.request("things", things=rows, n=durable)
         state.made_journaled(durable)
         if self.committer:
@@ -197,6 +229,14 @@ class Pipeline:
         """A person's files that are valid (or gone): the next commit has them."""
         for path in paths:
             self._dirty.edits[path] = None
+        if self.committer:
+            self.committer.touch(now=True)
+
+    def mend(self, kept: Sequence[str] = ()) -> None:
+        """Files of the daemon were changed by somebody: the next commit puts back what the branch lacks, and has what
+        was `kept` of theirs."""
+        self._dirty.moved = True
+        self._dirty.spills += kept
         if self.committer:
             self.committer.touch(now=True)
 
@@ -229,7 +269,7 @@ class Pipeline:
         """
         dirty, n_to = self._dirty, 0
         journals: dict[str, int] = {}
-        if not (dirty.first or dirty.edits or dirty.records or dirty.files):
+        if not (dirty.first or dirty.edits or dirty.records or dirty.files or dirty.moved or dirty.spills):
             return None
         while True:
             dirty, n_to, self._dirty = self._dirty, self._state.durable_n, Dirty()
@@ -238,6 +278,9 @@ class Pipeline:
             except ChildGone:
                 self._give_back(dirty)  # `revive` starts it again, and asks for a commit
                 return None
+            if "held" in answer:
+                self._give_back(dirty)  # after the hold the scribe counts all that the log has as changed
+                raise hold.Held(answer["held"])
             journals |= answer["journals"]
             if answer["n"] <= n_to:
                 break
@@ -257,13 +300,18 @@ class Pipeline:
             edits=list(dirty.edits),
             files=list(dirty.files.items()),
             spills=dirty.spills,
+            deletes=dirty.deletes,
+            removes=dirty.removes,
         )
 
     def _give_back(self, dirty: Dirty) -> None:
         now = self._dirty
         now.first = dirty.first or now.first
+        now.moved = now.moved or dirty.moved
         now.records = {**dirty.records, **now.records}
         now.spills = [*dirty.spills, *now.spills]
+        now.deletes = [*dirty.deletes, *now.deletes]
+        now.removes = [*dirty.removes, *now.removes]
         for name in ("sessions", "runs", "actors", "edits", "files"):
             setattr(now, name, {**getattr(dirty, name), **getattr(now, name)})
         now.headlines = [*dirty.headlines, *now.headlines][:HEADLINES]
@@ -274,7 +322,7 @@ class Pipeline:
         filed, self._filing = self._filing, []
         if filed:
             self.on_filed(filed)
-        self._send("committed", commit=commit)
+        self._send("committed", commit=commit, n=n_to)
 
 
 def _frame(item: Recorded) -> Frame:
@@ -288,6 +336,11 @@ def row(change: Change) -> list[Any]:
     status = change.noun.status(value)
     doc = orjson.dumps(change.noun.view(value)).decode() if change.noun.view else "{}"
     return [change.noun.name, change.id, change.session, status, value.made, change.n, doc]
+
+
+def grave(tomb: dict[str, Any]) -> list[Any]:
+    """A tombstone as a row of the index."""
+    return ["tombstone", tomb["session_id"], None, None, tomb["made"], tomb["n"], orjson.dumps(tomb).decode()]
 
 
 def _record(change: Change) -> str:

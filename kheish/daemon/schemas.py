@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
 from kheish import resources
-from kheish.api import answers
+from kheish.api import answers, answers_tasks
 from kheish.api.answers import Asked
 from kheish.domain import events
 from kheish.domain.definitions import KINDS, TOP
@@ -113,7 +113,7 @@ def models() -> Mapping[str, Model]:
         "approval-record": answers.Approval,
         "question-record": answers.Question,
         "todo-record": TodoRecord,
-        "task-record": answers.Task,
+        "task-record": answers_tasks.Task,
         "pending-approval": PendingApproval,
         "pending-question": PendingQuestion,
         "journal-entry": journal_entry(),

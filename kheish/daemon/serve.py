@@ -13,18 +13,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import orjson
 import uvicorn
 
 from kheish import ids, resources
 from kheish.api import app
 from kheish.config import Config, apply_environment, split_bind
-from kheish.daemon import boot, loops, wiring
+from kheish.daemon import boot, loops, presence, remembering, stopping, wiring
 from kheish.daemon.wiring import Daemon
 from kheish.domain import events
 from kheish.errors import AddressInUse, Invalid
 from kheish.runtime.drivers import registry
-from kheish.store import definitions, files, template
+from kheish.store import definitions, template
 from kheish.store.lock import RootLock
 
 log = logging.getLogger(__name__)
@@ -105,8 +104,15 @@ async def _serve(
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     background: list[asyncio.Task[None]] = []
     try:
-        background = await start(daemon)
-        _announce(root, daemon)
+        if await daemon.upkeep.start():
+            _announce(root, daemon)
+            await _until_stopped(daemon, stopping, [serving, asyncio.create_task(daemon.upkeep.decided())])
+            if stopping.is_set():
+                return 0
+            background = await start(daemon)
+        else:
+            background = await start(daemon)
+            _announce(root, daemon)
         await _suggest(daemon)
         await _until_stopped(daemon, stopping, [serving, *background])
         return 1 if daemon.store.failed.is_set() else 0
@@ -130,10 +136,11 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     await boot.index(state.root, daemon.store.scribe, daemon.store.git, before, found, booted, progress)
     daemon.store.pipeline.recovered(found.groups, booted.committed, booted.changes)
     await boot.streams(state)
-    await boot.paused(state)
+    await boot.paused(state, booted)
     daemon.store.log.open(booted.next_n)
     await daemon.watcher.start()
-    await daemon.taking.start()
+    facts.unread = (await daemon.store.git.request("hold"))["held"] is not None
+    await daemon.taking.start(held=facts.unread)
     await asyncio.to_thread(loops.learn_secrets, daemon)
     await boot.open_work(state, booted, progress)
     for where, reason in booted.damaged:
@@ -146,23 +153,24 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     )
     state.append(started.on())
     await state.durable()
+    if booted.restored:
+        await boot.pause_restored(state)
+    await daemon.backup.start()
     gc.collect()
     gc.freeze()  # what is there now stays: collections need not look at it again
     facts.starting = None
     daemon.worker.look()
+    await daemon.following.start()
     await daemon.answers.start()
-    return [committing, asyncio.create_task(loops.keep_time(daemon))]
+    await daemon.inbox.start()
+    loops.spawn(remembering.mark_commits(daemon))
+    loop_tasks = (loops.keep_time(daemon), loops.keep_watch(daemon), daemon.backup.run(), daemon.upkeep.run())
+    return [committing, *(asyncio.create_task(one) for one in loop_tasks)]
 
 
 def _announce(root: Path, daemon: Daemon) -> None:
     """Say where the daemon is: to other processes by a file, to whoever started it by one line."""
-    about = {
-        "pid": os.getpid(),
-        "url": daemon.facts.url,
-        "started_at": daemon.facts.started_at,
-        "version": resources.version(),
-    }
-    files.atomic_write(root / ".kheish" / "daemon.json", orjson.dumps(about), fsync=False)
+    presence.note(root, daemon.facts)
     print(f"kheish ready {daemon.facts.url}", flush=True)  # noqa: T201 - the line that shapes.md promises
 
 
@@ -197,10 +205,13 @@ async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
     await daemon.watcher.stop()
+    if await asyncio.to_thread(stopping.is_asked_to_end_jobs, daemon.state.root):
+        await _end_jobs(daemon)
+    await daemon.following.close()
     if not daemon.store.failed.is_set() and daemon.store.log.is_open:
         daemon.state.append(events.DaemonStopped(reason="asked").on())
         await daemon.state.durable()
-        if not await daemon.store.committer.flush():
+        if not await daemon.store.committer.flush(30.0 if daemon.facts.held is None else 2.0):
             log.warning("the last commit could not be made; the log has what it lacks")
     await daemon.store.committer.close()
     daemon.store.log.close()
@@ -208,7 +219,17 @@ async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
     await daemon.store.git.close()
     await registry.close_all()
     daemon.agent.jobs.close()
-    boot.note(daemon.state.root, daemon.state.durable_n)
+    if daemon.state.n:  # it did not end before it knew
+        boot.note(daemon.state.root, daemon.state.durable_n)
+
+
+async def _end_jobs(daemon: Daemon) -> None:
+    """End what runs, and wait until the ends of background commands are journaled; `bash` has its at the next start."""
+    grace = daemon.state.definitions.config.shutdown_grace
+    log.info("jobs ended: %d", await stopping.end_jobs(daemon.agent.jobs, grace))
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(5):
+            await daemon.following.settled()
 
 
 class _Formatter(logging.Formatter):

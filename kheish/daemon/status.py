@@ -21,6 +21,7 @@ class Facts:
     format: Format
     sandbox: Probe
     url: str = ""
+    token: str = ""
     started_at: str = field(default_factory=ids.now)
     started: float = field(default_factory=time.monotonic)
     starting: str | None = "starting"
@@ -31,9 +32,11 @@ class Facts:
     watching: str = "off"
     recovered: int = 0
     resumed: int = 0
+    unread: bool = False  # Definitions were not read at the start: another git was at work
+    size: Mapping[str, int] | None = None
 
 
-def view(state: State, facts: Facts, *, driving: int, problems: int) -> Mapping[str, Any]:
+def view(state: State, facts: Facts, *, driving: int, problems: int, backup: Mapping[str, Any]) -> Mapping[str, Any]:
     """The answer."""
     config = state.definitions.config
     return {
@@ -42,6 +45,7 @@ def view(state: State, facts: Facts, *, driving: int, problems: int) -> Mapping[
         "url": facts.url,
         "state_root": str(state.root),
         "root_id": facts.format.root_id,
+        "incarnation": facts.format.incarnation,
         "started_at": facts.started_at,
         "uptime_seconds": round(time.monotonic() - facts.started, 1),
         "status": "starting" if facts.starting else "paused" if None in state.paused else "serving",
@@ -49,7 +53,8 @@ def view(state: State, facts: Facts, *, driving: int, problems: int) -> Mapping[
         "runs": {"running": driving, "limit": config.concurrency.runs},
         "sessions_loaded": len(state.sessions),
         "events": {"newest": state.n, "durable": state.durable_n, "journaled": state.journaled_n},
-        "git": {"commit": facts.commit, "committed_n": facts.committed_n, "held": facts.held},
+        "git": {"commit": facts.commit, "committed_n": facts.committed_n, "held": facts.held, "size": facts.size},
+        "backup": backup,
         "durability": config.durability,
         "sandbox": {
             "mode": config.sandbox.mode,

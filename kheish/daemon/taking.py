@@ -58,13 +58,17 @@ class Taking:
         self.sources: dict[str, Source] = {}
         self.lock = asyncio.Lock()
 
-    async def start(self) -> list[str]:
+    async def start(self, *, held: bool = False) -> list[str]:
         """Read everything. Where a file has errors, its version of the last commit is in force; what was edited while
-        no daemon ran is taken as an edit now. Returns what is to be committed."""
+        no daemon ran is taken as an edit now. Returns what is to be committed.
+
+        `held`: another git is at work in the work tree, so the last commit is taken as it is.
+        """
         async with self.lock:
             self._started = self._state.definitions.config
-            found = await asyncio.to_thread(sources.read_all, self._state.root)
+            found = {} if held else await asyncio.to_thread(sources.read_all, self._state.root)
             last = await self._last(found)
+            found = dict(last) if held else found
             base = await asyncio.to_thread(checking.check, last, {})
             while await self._widen(last, found, base):
                 base = await asyncio.to_thread(checking.check, last, {})

@@ -1,4 +1,4 @@
-"""Follows background commands to their end, and journals it: those that start now, and those that an earlier daemon left.
+"""Follows background commands to their end, and journals it; those too that an earlier daemon left.
 
 Costs one small coroutine for each command that runs, and nothing for sessions; a session is loaded when its command has
 ended. Ending the daemon leaves the commands to their runners.
@@ -7,6 +7,7 @@ ended. Ending the daemon leaves the commands to their runners.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -49,7 +50,8 @@ class Following:
                         self._stop(found["shell"]["job"])
             cursor = page.next_cursor
             if cursor is None:
-                return
+                break
+        await asyncio.to_thread(self._sweep)
 
     def heard(self, entry: Entry) -> None:
         """An entry is durable: a command that was started is followed; one that is to stop is stopped."""
@@ -72,6 +74,14 @@ class Following:
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
+
+    def _sweep(self) -> None:
+        """Remove the folders of commands whose end was journaled by a daemon that was killed right after."""
+        for job in self._jobs.list():
+            task = self._state.index.thing("task", tasks.id_of(job))
+            if task is not None and task["status"] in tasks.FINAL:
+                with contextlib.suppress(KheishError, OSError):
+                    self._jobs.remove(job)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kheish.api.parts import Closing, Parts
 from kheish.auth import redaction
@@ -15,13 +16,19 @@ from kheish.auth.tokens import Tokens
 from kheish.config import Config
 from kheish.daemon import loops, status
 from kheish.daemon.answers import Answers
+from kheish.daemon.backup import Backup
 from kheish.daemon.editor import Editor
 from kheish.daemon.git import Git
+from kheish.daemon.holding import Holding
+from kheish.daemon.inbox import Inbox
 from kheish.daemon.inspector import Inspector
+from kheish.daemon.past import Past
 from kheish.daemon.pipeline import Pipeline, child, on_loop
 from kheish.daemon.problems import Problems
 from kheish.daemon.status import Facts
 from kheish.daemon.taking import Taking
+from kheish.daemon.tasks import Following
+from kheish.daemon.upkeep import Upkeep
 from kheish.daemon.workspaces import default_workspace
 from kheish.domain.permission_rules import SandboxFacts
 from kheish.domain.state import State
@@ -44,7 +51,7 @@ from kheish.store.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
-WATCHED_FOLDERS = ("routes", "personas", "pending")
+WATCHED_FOLDERS = ("routes", "personas", "pending", "inbox")
 WATCHED_FILES = ("kheish.yaml", "permissions.yaml")
 
 
@@ -77,6 +84,11 @@ class Daemon:
     watcher: Watcher
     taking: Taking
     answers: Answers
+    backup: Backup
+    inbox: Inbox
+    holding: Holding
+    upkeep: Upkeep
+    following: Following
 
 
 def make(
@@ -90,35 +102,36 @@ def make(
 ) -> Daemon:
     """Make the parts. Nothing is started, and nothing but `.kheish/` and `.git/kheish/` is touched."""
     token = template.ensure_token(root)
-    facts = Facts(format=template.open_root(root), sandbox=sandbox.probe())
+    facts = Facts(format=template.open_root(root), sandbox=sandbox.probe(), token=token)
     problems = Problems(root)
     store = _store(root, config, lambda: daemon)
     state = store.state
     state.scrub = redaction.scrubber({"token": token})
     agent = _agent(root, store, facts, executor or Local())
-    worker = Worker(agent)
+    worker = Worker(agent, lambda run, is_missing: loops.waits_for_workspace(daemon, run, is_missing))
     git = Git(store.git)
     taking = Taking(
         state, problems, edited=store.pipeline.edited, committed=git.committed, listed=git.listed, environ=environ
     )
-    watching = asyncio.get_running_loop()
-    watcher = Watcher(root, WATCHED_FOLDERS, WATCHED_FILES, lambda paths: loops.changed(daemon, paths), watching)
+    watcher = _watcher(root, lambda paths: loops.changed(daemon, paths))
     parts = Parts(
         state=state,
         bus=store.bus,
         tokens=Tokens(token),
         config=lambda: state.definitions.config,
-        status=lambda: status.view(state, facts, driving=worker.driving, problems=len(problems.list())),
+        status=lambda: _status(daemon),
         problems=problems.list,
         git=git,
-        editor=Editor(state, taking, watcher),
+        past=Past(store.git, state),
+        backup=(backup := _backup(store, facts, problems, taking)),
+        editor=Editor(state, taking, watcher, held=lambda: facts.held),
         inspector=Inspector(state, agent),
+        upkeep=(upkeep := Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))),
         workspace=lambda session_id: default_workspace(root, state.definitions.config, workspace, session_id),
         ready=lambda: facts.starting,
         closing=Closing(),
         allow_bypass=allow_bypass,
     )
-    answers = Answers(state, problems, rewrite=store.pipeline.rewrite)
     daemon = Daemon(
         environ=environ,
         store=store,
@@ -130,9 +143,28 @@ def make(
         problems=problems,
         watcher=watcher,
         taking=taking,
-        answers=answers,
+        answers=Answers(state, problems, rewrite=store.pipeline.rewrite),
+        backup=backup,
+        inbox=Inbox(state, problems, store.pipeline, workspace=parts.workspace, held=git.held),
+        upkeep=upkeep,
+        holding=Holding(facts, problems, store.pipeline, git, watcher, lambda paths: loops.take(daemon, paths)),
+        following=Following(state, agent.jobs, damaged=lambda path, why: problems.add("damaged_journal", path, why)),
     )
     return daemon
+
+
+def _backup(store: Store, facts: Facts, problems: Problems, taking: Taking) -> Backup:
+    flush, file = store.committer.flush, store.pipeline.file
+    return Backup(store.state, facts, problems, taking, store.git, flush=flush, file=file)
+
+
+def _watcher(root: Path, changed: Callable[[frozenset[str]], None]) -> Watcher:
+    return Watcher(root, WATCHED_FOLDERS, WATCHED_FILES, changed, asyncio.get_running_loop())
+
+
+def _status(daemon: Daemon) -> Mapping[str, Any]:
+    driving, wrong = daemon.worker.driving, len(daemon.problems.list())
+    return status.view(daemon.state, daemon.facts, driving=driving, problems=wrong, backup=daemon.backup.view())
 
 
 def _store(root: Path, config: Config, daemon: Callable[[], Daemon]) -> Store:

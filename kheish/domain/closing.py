@@ -45,15 +45,16 @@ def end(state: State, session_id: str, *, by: str, reason: str | None, force: bo
 def delete(state: State, session_id: str, *, by: str) -> Entry:
     """Take a loaded session out of the tree and the index; returns its tombstone. Its id is never used again.
 
-    Raises SessionNotIdle where it has unfinished runs.
+    Raises SessionNotIdle where it has unfinished runs or background commands.
     """
     session = state.get(Session, session_id)
-    live = [run for run in state.table(Run, session_id).values() if not run.is_final]
+    live = [run.run_id for run in state.table(Run, session_id).values() if not run.is_final]
+    live += [task.task_id for task in tasks.running(state, session_id)]
     if live:
         raise SessionNotIdle(
-            f"The session {session_id!r} has unfinished runs ({', '.join(run.run_id for run in live[:3])}); end it with "
-            "force: true (`kheish sessions end --force`), and delete it when they have stopped.",
-            run_id=live[0].run_id,
+            f"The session {session_id!r} has unfinished runs or background commands ({', '.join(live[:3])}); end it "
+            "(`kheish sessions end --force`), and delete it when they have stopped.",
+            run_id=live[0],
         )
     event = SessionDeleted(session_id=session_id, path=session.path, made=session.made, last_n=session.n)
     entry = state.append(event.on(by=by))[0]

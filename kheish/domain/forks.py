@@ -15,11 +15,13 @@ from kheish.domain.messages import Conversation
 from kheish.domain.sessions import Session
 from kheish.errors import Damaged, Invalid, SessionConflict
 from kheish.store import files, journal
+from kheish.store.index import Reader
 
 if TYPE_CHECKING:
     from kheish.domain.state import State
 
 Line = dict[str, Any]
+_ALL = 2**62
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,26 +38,29 @@ class History:
     n: int
 
 
-def read(root: Path, origin: str, path: str, *, seq: int | None = None, n: int | None = None) -> History:
-    """The history of a session up to entry `seq` or event `n` (neither: all). Blocks on disk. Raises Invalid, Damaged."""
-    segments = [part.read_bytes() for part in journal.segments(root / path / "forked")]
-    spills = dict.fromkeys(digest for raw in segments for line in _lines(raw) for digest in _named(line))
+def read(root: Path, origin: str, path: str, index: Reader, *, seq: int | None = None, n: int | None = None) -> History:
+    """The history of a session up to entry `seq` or event `n` (neither: all). Blocks on disk. Raises Invalid.
+
+    Its own lines are the index's: a person's git may have its files in its hands. They come out in the segments that
+    the journal has, so git keeps none of the closed ones twice.
+    """
+    inherited_segments = [part.read_bytes() for part in journal.segments(root / path / "forked")]
+    spills = dict.fromkeys(
+        digest for raw in inherited_segments for line in raw.splitlines() for digest in _named(orjson.loads(line))
+    )
     settings: dict[str, Any] = {}
     last: Line | None = None
-    for part in journal.segments(root / path / "journal"):
-        kept = []
-        for raw in part.read_bytes().splitlines(keepends=True):
-            line = orjson.loads(raw)
-            if (seq is not None and line["seq"] > seq) or (n is not None and line["n"] > n):
-                break
-            kept.append(raw)
-            last = line
-            settings = _settled(settings, line)
-            spills.update(dict.fromkeys(_named(line)))
-        if kept:
-            segments.append(b"".join(kept))
-        else:
+    kept: list[tuple[int, bytes]] = []
+    for _, _, text in index.events(0, limit=_ALL, session=origin):
+        line = orjson.loads(text)
+        if (seq is not None and line["seq"] > seq) or (n is not None and line["n"] > n):
             break
+        last = line
+        kept.append((line["seq"], text.encode()))
+        settings = _settled(settings, line)
+        spills.update(dict.fromkeys(_named(line)))
+    own = journal.continued({}, kept, f"{path}/journal")
+    segments = [*inherited_segments, *(own[name] for name in sorted(own))]
     if last is None or (seq is not None and last["seq"] != seq):
         end = f"its journal has {last['seq']} entries" if last else "it did not exist then"
         raise Invalid(f"The session {origin!r} cannot be forked there: {end}.")
@@ -63,15 +68,11 @@ def read(root: Path, origin: str, path: str, *, seq: int | None = None, n: int |
         origin=origin,
         path=path,
         segments=tuple(segments),
-        spills=tuple(spills),
+        spills=tuple(digest for digest in spills if (root / path / "spill" / digest).exists()),
         settings=settings,
         seq=last["seq"],
         n=last["n"],
     )
-
-
-def _lines(raw: bytes) -> Iterator[Line]:
-    return (orjson.loads(line) for line in raw.splitlines())
 
 
 def _named(line: Line) -> Iterator[str]:
@@ -98,9 +99,8 @@ def write(root: Path, path: str, history: History, session_id: str) -> Conversat
     for number, raw in enumerate(history.segments, 1):
         files.atomic_write(root / path / "forked" / journal.name(number), raw, fsync=True)
     for digest in history.spills:
-        source = root / history.path / "spill" / digest
-        if source.exists():  # what only looks like a reference names no file
-            files.atomic_write(root / path / "spill" / digest, source.read_bytes(), fsync=True)
+        raw = (root / history.path / "spill" / digest).read_bytes()
+        files.atomic_write(root / path / "spill" / digest, raw, fsync=True)
     found = inherited.read(root, path, session_id)
     if found is None:
         raise Damaged(f"The history that was copied to {path}/forked is gone.", path=path)

@@ -22,7 +22,8 @@ _KINDS = {cls.kind for cls in messages.FOLDED}
 
 def read(root: Path, path: str, session_id: str) -> Conversation | None:
     """The conversation that the session in folder `path` began with. Blocks on disk. Raises Damaged."""
-    lines = [line for part in journal.parts(root, f"{path}/forked") for line in part]
+    parts = journal.segments(root / path / "forked")
+    lines = [line for part in parts for line in journal.parse(part.read_bytes(), f"{path}/forked/{part.name}")]
     return conversation(lines, session_id) if lines else None
 
 

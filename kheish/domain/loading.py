@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from kheish.domain import events, messages, sessions, tables
+from kheish.domain import events, inherited, messages, sessions, tables
 from kheish.domain.events import Checkpoint, Entry, Spilled
 from kheish.domain.messages import Conversation
 from kheish.domain.tables import NOUNS, Noun, Tables
 from kheish.errors import Damaged
-from kheish.store import journal
+from kheish.store import journal, spills
+from kheish.store.index import Reader
+
+_ALL = 2**40
 
 
 @dataclass(slots=True)
@@ -75,25 +80,28 @@ def trim(part: Partition, entry: Entry) -> None:
             part.tables[noun.cls] = {id: value for id, value in table.items() if noun.keep(value)}
 
 
-def load(root: Path, session_id: str, path: str) -> Partition:
+def load(root: Path, session_id: str, path: str, *, index: Reader | None = None) -> Partition:
     """Read a session: the last checkpoint, what follows, and messages from the last compaction on.
 
+    `index` has what files lack while another git works in the root (`store.hold`), or took away.
     Blocks on disk. Raises Damaged.
     """
     part = Partition(session_id, path)
-    for _ in _replay(root, part, after_n=None):
+    for _ in _replay(root, part, after_n=None, index=index):
         pass
     return part
 
 
-def changes_after(root: Path, session_id: str, path: str, after_n: int) -> tuple[Partition, dict[tuple[str, str], Any]]:
+def changes_after(
+    root: Path, session_id: str, path: str, after_n: int, *, index: Reader | None = None
+) -> tuple[Partition, dict[tuple[str, str], Any]]:
     """Read a session, and collect what changed after an event number: `{(noun name, id): (n, value)}`.
 
     For an index that is behind. Blocks on disk. Raises Damaged.
     """
     part = Partition(session_id, path)
     found: dict[tuple[str, str], Any] = {}
-    for entry, changed in _replay(root, part, after_n=after_n):
+    for entry, changed in _replay(root, part, after_n=after_n, index=index):
         if entry.n > after_n:
             for noun, id in changed:
                 if noun.view:
@@ -101,12 +109,19 @@ def changes_after(root: Path, session_id: str, path: str, after_n: int) -> tuple
     return part, found
 
 
-def _replay(root: Path, part: Partition, after_n: int | None) -> Iterator[tuple[Entry, list[tuple[Noun, str]]]]:
+def _replay(
+    root: Path, part: Partition, after_n: int | None, index: Reader | None
+) -> Iterator[tuple[Entry, list[tuple[Noun, str]]]]:
     where = f"{part.path}/journal"
-    start = _last_checkpoint(root, where, after_n)
+    beyond = _beyond(root, where, part.session_id, index) if index is not None else []
+    start = _last_checkpoint(root, where, after_n, beyond)
     first = start["seq"] if start else 1
     messages_from = start["data"]["messages_from"] if start else 1
-    for line in journal.read(root, where, from_seq=min(first, messages_from)):
+    if messages_from < 1 or start is None:
+        _inherit(root, part, messages_from if start else None)
+    for line in chain(journal.read(root, where, from_seq=min(first, messages_from)), beyond):
+        if line["seq"] < min(first, messages_from):
+            continue
         entry = events.decode(line)
         part.seq, part.last_n = entry.seq, entry.n
         if entry.seq < first:
@@ -119,9 +134,30 @@ def _replay(root: Path, part: Partition, after_n: int | None) -> Iterator[tuple[
         yield entry, fold(part, entry)
 
 
-def _last_checkpoint(root: Path, where: str, after_n: int | None) -> dict[str, Any] | None:
+def _inherit(root: Path, part: Partition, messages_from: int | None) -> None:
+    """What a fork began with; of that, what a summary did not replace meanwhile."""
+    found = inherited.read(root, part.path, part.session_id)
+    if found is not None:
+        found.messages = [one for one in found.messages if messages_from is None or one.source >= messages_from]
+        part.tables[Conversation][part.session_id] = found
+
+
+def _beyond(root: Path, where: str, session_id: str, index: Reader) -> list[dict[str, Any]]:
+    """The entries that the index has and the files do not."""
+    end = journal.tail(root / where)
+    found: list[dict[str, Any]] = []
+    for _, _, line in index.events(end.n, session=session_id, limit=_ALL):
+        entry = orjson.loads(line)
+        if entry["seq"] == end.seq + 1 + len(found):
+            found.append(entry)
+    return found
+
+
+def _last_checkpoint(
+    root: Path, where: str, after_n: int | None, beyond: list[dict[str, Any]]
+) -> dict[str, Any] | None:
     """The newest checkpoint (that is not newer than `after_n`); segments are read from the end."""
-    for entries in journal.read_back(root, where):
+    for entries in chain([beyond], journal.read_back(root, where)):
         for line in reversed(entries):
             if line["kind"] == "checkpoint" and (after_n is None or line["n"] <= after_n):
                 return dict(line)
@@ -142,6 +178,8 @@ def read_spill(root: Path, session_path: str, spilled: Spilled) -> bytes:
     try:
         raw = path.read_bytes()
     except FileNotFoundError as error:
+        with suppress(FileNotFoundError):  # somebody removed it, and no commit has put it back yet
+            return spills.second(root, f"{session_path}/spill/{spilled.sha256}").read_bytes()
         raise Damaged(f"The payload {session_path}/spill/{spilled.sha256} is missing.", path=str(path)) from error
     if sha256(raw).hexdigest() != spilled.sha256:
         raise Damaged(f"The payload {session_path}/spill/{spilled.sha256} is not what was written.", path=str(path))

@@ -130,6 +130,8 @@ class Placed:
     def concerns(self, tool: str) -> bool:
         """Whether the rule is about this tool at all."""
         name = self.rule.tool
+        if name == "bash" and tool in SHELL_TOOLS and self.rule.decision != "allow":
+            return True  # what is denied must not be had in the background
         return tool.startswith(name[:-1]) if name.endswith("*") else tool == name
 
 

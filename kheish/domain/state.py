@@ -289,7 +289,7 @@ class State:
         self._refuse_deleted(session_id, found)
         if found is None:
             raise NotFound(f"There is no session {session_id!r}.")
-        part = await asyncio.to_thread(loading.load, self.root, session_id, found[1]["path"])
+        part = await asyncio.to_thread(loading.load, self.root, session_id, found[1]["path"], index=self.index)
         self._refuse_deleted(session_id, None)
         if session_id not in self.sessions:
             self.adopt(part)

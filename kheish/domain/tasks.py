@@ -115,6 +115,11 @@ def view(task: Task) -> dict[str, Any]:
     }
 
 
+def id_of(job: str) -> str:
+    """The id of the task of a background command's job: the same call has the same, however often it is recovered."""
+    return f"task_{job.removeprefix('job_')}"
+
+
 def running(state: State, session_id: str) -> list[Task]:
     """The background commands of a loaded session that have not ended."""
     return [task for task in state.table(Task, session_id).values() if task.shell is not None and not task.is_final]

@@ -157,7 +157,9 @@ def _fold_call(turn: Turn, event: events.Event) -> Turn:
         case events.ToolStarted(call_id=id):
             found = next((call for call in turn.calls if call.id == id), None)
             attempts = found.attempts + 1 if found else 1
-            return _with(turn, id, started=event, attempts=attempts)
+            # What a person said of an earlier start says nothing of this one.
+            asked = {"question_id": None, "question_purpose": None, "answer": None}
+            return _with(turn, id, started=event, attempts=attempts, **asked)
         case events.ToolFinished(call_id=id):
             return _with(turn, id, finished=True)
         case _:

@@ -37,6 +37,11 @@ class Exit:
         self.close()
         self.happened.set()
 
+    @property
+    def is_told(self) -> bool:
+        """Whether `happened` is set by itself; else somebody must look."""
+        return self._descriptor >= 0
+
     def close(self) -> None:
         """Stop watching."""
         descriptor, self._descriptor = self._descriptor, -1

@@ -31,8 +31,8 @@ from kheish.jobs.output import Reader, written
 _FIRST_PAUSE, _LONGEST_PAUSE, _PAUSE_GROWTH = 0.005, 0.25, 1.5
 #: reads of the output in one look, so that a torrent of output does not hold a thread
 _READS_PER_LOOK = 16
-#: seconds between looks at a job whose output nobody follows, where the end of its runner is not told
-_LOOK_EVERY = 1.0
+#: seconds between looks at a job whose output nobody follows: where the end of its runner is not told, and where it is
+_LOOK_EVERY, _LOOK_ANYWAY = 1.0, 60.0
 _PACKAGE_ROOT = str(Path(__file__).parents[2])
 _RUNNER = "import sys; sys.path.append(sys.argv[1]); from kheish.jobs import child; child.main(sys.argv[2])"
 
@@ -145,7 +145,8 @@ class Jobs:
                     raise KheishError(f"The runner of job {job_id!r} ended before it started the command.")
                 if state not in (JobState.UNCLAIMED, JobState.RUNNING):
                     return await asyncio.to_thread(_end, path, state, _limit(spec))
-                await runner.within(_LOOK_EVERY)
+                is_quiet = runner.is_told and state is JobState.RUNNING
+                await runner.within(_LOOK_ANYWAY if is_quiet else _LOOK_EVERY)
 
     def output(self, job_id: str, start: int | None, most: int) -> tuple[int, bytes, int]:
         """What was written so far: where the bytes begin, at most `most` of them, and how many there are in all.

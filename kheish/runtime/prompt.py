@@ -190,9 +190,7 @@ def _shrunk(
         if message.role == "tool":
             text = _text(message.text, spilled)
             if len(text) > room and len(text) > 400:
-                found[_key(message)] = (
-                    f"{text[:300]}\n[… {len(text) - 300} more characters; run the call again to see]"
-                )
+                found[_key(message)] = f"{text[:300]}\n[… {len(text) - 300} more characters; run the call again to see]"
                 text = found[_key(message)]
             room = max(0, room - len(text))
     return found

@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter, OrderedDict
+from collections.abc import Callable
+from pathlib import Path
 
 from kheish.domain import events, runs
 from kheish.domain.runs import Run, Status
@@ -25,7 +27,8 @@ log = logging.getLogger(__name__)
 class Worker:
     """Drives runs until `drain`."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, on_waiting: Callable[[Run, bool], None] = lambda run, is_missing: None) -> None:
+        """`on_waiting` is told when a run waits for its workspace (True), and when it does no more (False)."""
         self._agent = agent
         self._state: State = agent.state
         self._driving: dict[str, asyncio.Task[None]] = {}  # by run id
@@ -33,6 +36,8 @@ class Worker:
         self._ready: dict[str, OrderedDict[str, None]] = {}  # by route: sessions that may have a run to take
         self._late: set[str] = set()  # runs whose wall time is over
         self._seen: set[str] = set()  # runs that this process has driven: they need no `run.resumed` for a restart
+        self._parked: dict[str, str] = {}  # by session: the run whose workspace is not there
+        self._on_waiting = on_waiting
 
     @property
     def driving(self) -> int:
@@ -76,15 +81,46 @@ class Worker:
     def _done(self, run: Run) -> None:
         self._driving.pop(run.run_id, None)
         self._by_route[run.settings.route] -= 1
-        self._state.touched[run.session_id] = None
+        if run.session_id not in self._parked:
+            self._state.touched[run.session_id] = None
         self.look()
+
+    def retry(self) -> None:
+        """Look again for what waits for its workspace. Called every so often."""
+        for session_id, run_id in list(self._parked.items()):
+            run = self._state.find(Run, run_id)
+            if run is None or run.is_final:
+                self._unpark(session_id, run)
+            self._state.touched[session_id] = None
+        if self._state.touched:
+            self.look()
+
+    def _unpark(self, session_id: str, run: Run | None) -> None:
+        if self._parked.pop(session_id, None) is not None and run is not None:
+            self._on_waiting(run, False)
+
+    async def _has_workspace(self, run: Run) -> bool:
+        """Whether the run's folder is there: after a restore, or where a disk is not mounted, it is not. A run that
+        is to stop needs none."""
+        is_there = await asyncio.to_thread(Path(run.settings.workspace).is_dir)
+        if is_there or run.stop_requested:
+            self._unpark(run.session_id, run)
+            return True
+        self._parked[run.session_id] = run.run_id
+        self._on_waiting(run, True)
+        return False
 
     async def _drive(self, run_id: str) -> None:
         """One stretch of a run. The one place that may catch anything: what is unforeseen fails this run only."""
         state, agent = self._state, self._agent
-        run = state.get(Run, run_id)
-        clock = self._wind(run)
+        run, clock = state.get(Run, run_id), None
         try:
+            if not await self._has_workspace(run):
+                return
+            run = state.get(Run, run_id)
+            if run.is_final:
+                return
+            clock = self._wind(run)
             self._begin(run)
             await loop.advance(state, run_id, agent)
         except (Stopped, StoreFailed):

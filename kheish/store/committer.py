@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kheish.errors import KheishError
+from kheish.store import hold
 from kheish.store.pipes import Child, ChildGone
 
 _GAP = 1.0
@@ -68,9 +69,9 @@ class Committer:
     """Commits what `gather` hands out, one cut at a time.
 
     `gather()` returns the next cut, or None where nothing is dirty; a cut that it returned is its no more: it is
-    tried until it is committed. Where it raises ChildGone, it is asked again. `on_committed(n_to, commit)` is called
-    then; `on_notice(answer)` for an answer that says `held` (with the reason), `error`, or a `put_back` that is not
-    empty. `every` is in seconds.
+    tried until it is committed. Where it raises ChildGone or hold.Held, it is asked again.
+    `on_committed(n_to, commit)` is called then; `on_notice(answer)` for an answer that says `held` (with the reason),
+    `error`, or a `put_back` that is not empty. `every` is in seconds.
     """
 
     def __init__(
@@ -119,6 +120,12 @@ class Committer:
         except TimeoutError:
             return False
 
+    async def revive(self) -> None:
+        """Start the git worker again where it ended."""
+        async with self._turn:
+            if not self._child.alive:
+                await self._respawn()
+
     async def close(self) -> None:
         """Stop; what is dirty stays in the log."""
         if self._task is not None:
@@ -157,6 +164,9 @@ class Committer:
                 cut = self._cut = self._cut or await self._gather()
             except ChildGone as gone:  # what gathers is being started again
                 self._tell({"error": gone.detail})
+                return _RETRY
+            except hold.Held as held:
+                self._tell({"held": str(held), "short": []})
                 return _RETRY
             if cut is None:
                 self._again = False

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kheish.errors import Invalid
-from kheish.store import files, hold, lock, records
+from kheish.store import files, hold, lock, records, spills
 from kheish.store.pipes import unpack
 from kheish.store.repo import DAEMON, Blob, Repo
 
@@ -66,6 +66,7 @@ def take(root: Path, frame: Frame) -> Take:
     for path, size in frame.get("journals", {}).items():
         _read(root, path, taken, seen, size)
     for path in frame.get("spills", ()):
+        spills.bring_back(root, path)
         _read(root, path, taken, seen, None)
     for path, content in frame.get("files", ()):
         _plan(root, path, unpack(content), taken, seen)
@@ -186,7 +187,7 @@ def _finish(repo: Repo, head: str | None, last: str | None, top: str) -> None:
             repo.refs.take(top)
         return
     repo.sync()
-    reason = hold.locks(repo.root) or hold.branch(repo.root)
+    reason = hold.check(repo.root)
     if reason is not None:
         raise hold.Held(reason)
     repo.refs.move(head, top, "kheish")
@@ -240,8 +241,11 @@ def lost(repo: Repo, last: str | None, head: str | None) -> dict[str, Blob]:
     return found
 
 
-def _restore(repo: Repo, blobs: Mapping[str, Blob]) -> list[str]:
-    """Give the work tree back what it lacks; return what was written. A journal that is longer is left alone."""
+def _restore(repo: Repo, blobs: Mapping[str, Blob], aside: list[str] | None = None) -> list[str]:
+    """Give the work tree back what it lacks; return what was written. A journal that is longer is left alone.
+
+    What a person wrote, and git does not have, is kept under `conflicts/`, and named in `aside`.
+    """
     written = []
     scratch = lock.private(repo.root) / "tmp"
     scratch.mkdir(exist_ok=True)
@@ -252,18 +256,22 @@ def _restore(repo: Repo, blobs: Mapping[str, Blob]) -> list[str]:
         grows = path.endswith(".jsonl") and there is not None and there.startswith(content)
         if there == content or grows or (path.startswith("pending/") and there is not None):
             continue
+        if there and aside is not None and not content.startswith(there) and not repo.has(files.blob_id(there)):
+            kept = f"conflicts/{path.replace('/', '_')}.{files.blob_id(there)[:12]}"
+            files.atomic_write(repo.root / kept, there, fsync=True, scratch=scratch)
+            aside.append(kept)
         files.atomic_write(target, content, fsync=True, scratch=scratch)
         written.append(path)
     return written
 
 
-def put_back(repo: Repo, paths: Sequence[str]) -> list[str]:
+def put_back(repo: Repo, paths: Sequence[str], aside: list[str] | None = None) -> list[str]:
     """Restore the daemon's files in the work tree from its last commit; return those that were not as it has them."""
     last = repo.refs.last()
     if last is None:
         return []
     found = {path: repo.find(last, path) for path in paths if hold.owned(path)}
-    return _restore(repo, {path: blob for path, blob in found.items() if blob is not None})
+    return _restore(repo, {path: blob for path, blob in found.items() if blob is not None}, aside)
 
 
 def edit_message(paths: Sequence[str]) -> str:

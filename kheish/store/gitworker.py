@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from kheish.errors import NotFound
-from kheish.store import cuts, files, history, hold, lock, pipes
-from kheish.store.repo import Blob, Index, Repo
+from kheish.store import backup, cuts, files, history, hold, lock, mending, pipes, rewind, spills
+from kheish.store.repo import Blob, Repo
+from kheish.store.staging import Index
 
 #: after a commit the index is written at once where that takes at most this part of the time, else when it is quiet
 _SHARE = 0.1
 _QUIET = 0.2
 _BUSY = 0.5
+#: the work tree is looked at as a whole this often at most (seconds), and for one part in so many of the time
+_SCAN_EVERY = 60.0
+_SCAN_SHARE = 100
 
 
 class Worker:
@@ -34,11 +38,16 @@ class Worker:
         self._asked = 0.0
         self._note = lock.private(root) / "indexed"
         self._swept = False
+        self._gate = hold.Gate(root)
+        self._seen = self._signs()
+        self._scan_at = 0.0
 
     def start(self) -> None:
         """Clean up after a killed worker: its locks, its half-moved refs, the index that it did not bring along."""
         self._sweep()
         self.repo.refs.recover()
+        head = self.repo.refs.head()
+        spills.forget(self.root, [path for path in spills.kept(self.root) if head and self.repo.find(head, path)])
         known = self._note.read_text().strip() if self._note.exists() else None
         if known is not None and known != self.repo.refs.head():
             try:
@@ -60,7 +69,21 @@ class Worker:
         """See `cuts.commit`."""
         self._asked = time.monotonic()
         self._sweep()
-        answer, changes = cuts.commit(self.repo, frame)
+        try:
+            answer, changes = cuts.commit(self.repo, frame)
+        except OSError:  # another git packed at this moment, and removed the folder of an object that was being written
+            self.repo.reopen()
+            answer, changes = cuts.commit(self.repo, frame)
+        self.behind.update(changes)
+        if "commit" in answer:
+            spills.forget(self.root, frame.get("spills", ()))
+        return answer
+
+    def join(self, **frame: Any) -> dict[str, Any]:
+        """See `backup.join`."""
+        self._asked = time.monotonic()
+        self._sweep()
+        answer, changes = backup.join(self.repo, **frame)
         self.behind.update(changes)
         return answer
 
@@ -75,11 +98,16 @@ class Worker:
         return None if self.sync_index() else _BUSY
 
     def sync_index(self) -> bool:
-        """Bring `.git/index` to the last commit; False where git has it locked."""
+        """Bring `.git/index` to the last commit; False where git is at work."""
         began = time.monotonic()
+        if self.behind and self._gate.reason() is not None:
+            return False
         try:
             if self.behind:
+                is_ours = self._seen[0] == self._signs()[0]
                 self.index.update(self.behind)
+                if is_ours:
+                    self._seen = (self._signs()[0], self._seen[1])
         except hold.Held:
             return False
         self.behind = {}
@@ -94,6 +122,49 @@ class Worker:
             self.sync_index()
             paths = [path for path in self.index.changed_files() if hold.owned(path)]
         return cuts.put_back(self.repo, paths)
+
+    def put_back_rewound(self) -> dict[str, Any]:
+        """See `rewind.put_back`."""
+        last = history.last(self.repo)
+        answer, changes = rewind.put_back(self.repo, last["n"] if last else 0)
+        self.behind.update(changes)
+        return answer
+
+    def look(self) -> dict[str, Any]:
+        """Whether a person's git is at work (`held`), and if not, what it did: `moved` (the branch is not where the
+        daemon left it), `put_back`, `aside`, and what a prune took away (`mended`, `lost`)."""
+        reason = self._gate.reason()
+        if reason is not None:
+            return {"held": reason}
+        found: dict[str, Any] = {"held": None, "moved": self.repo.refs.head() != self.repo.refs.last()}
+        now, seen = time.monotonic(), self._signs()
+        if seen[1] != self._seen[1]:
+            self._seen = (self._seen[0], seen[1])
+            found["mended"], found["lost"] = mending.mend(self.root, self.index)
+            self.repo.reopen()
+        if (seen[0] != self._seen[0] or now >= self._scan_at) and self.sync_index():
+            self._seen = (self._signs()[0], self._seen[1])
+            aside: list[str] = []
+            found["put_back"], found["aside"] = self._scan(aside), aside
+            ended = time.monotonic()
+            self._scan_at = ended + max(_SCAN_EVERY, (ended - now) * _SCAN_SHARE)
+        return found
+
+    def _scan(self, aside: list[str]) -> list[str]:
+        """Put back the daemon's files that somebody changed, removed or unstaged."""
+        last = self.repo.refs.last()
+        if last is None:
+            return []
+        staged = [path for path in self.index.staged(last) if hold.owned(path)]
+        changed = [path for path in self.index.changed_files() if hold.owned(path)]
+        if staged:
+            self.behind |= {path: self.repo.find(last, path) for path in staged}
+            self.sync_index()
+        return cuts.put_back(self.repo, sorted({*staged, *changed}), aside)
+
+    def _signs(self) -> tuple[Any, Any]:
+        """What changes when git writes the index, and when it packs or prunes."""
+        return tuple(_stat(self.root / ".git" / name) for name in ("index", "objects/pack"))  # type: ignore[return-value]
 
     def blob_id(self, path: str) -> dict[str, str | None]:
         """The blob ids of a file in the work tree and in the branch."""
@@ -112,12 +183,27 @@ class Worker:
             files.atomic_write(self._note, head.encode(), fsync=False, scratch=scratch)
 
 
+def _stat(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def handlers(worker: Worker) -> dict[str, pipes.Handler]:
     """What the worker answers."""
     repo = worker.repo
     return {
         "commit": worker.commit,
         "hold": lambda: {"held": hold.check(worker.root)},
+        "tip": lambda: backup.tip(repo),
+        "plan": lambda **asked: backup.plan(repo, **asked).view(),
+        "join": worker.join,
+        "look": worker.look,
+        "rewound": lambda: rewind.find(repo),
+        "put_back_rewound": worker.put_back_rewound,
+        "accept_rewind": lambda: rewind.accept(repo),
         "sync_index": worker.sync_index,
         "put_back": worker.put_back,
         "blob_id": worker.blob_id,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
+
+from kheish.store import lock
 
 #: the branch that the daemon commits to
 BRANCH = "refs/heads/main"
@@ -19,12 +22,18 @@ _UNDER_WAY = {
 }
 _WRITERS = frozenset((
     "add", "am", "apply", "bisect", "checkout", "checkout-index", "cherry-pick", "clean", "commit",
-    "filter-branch", "merge", "mv", "pull", "read-tree", "rebase", "reset", "restore", "revert", "rm",
+    "filter-branch", "merge", "mv", "prune", "pull", "read-tree", "rebase", "reset", "restore", "revert", "rm",
     "sparse-checkout", "stash", "switch", "update-index", "update-ref",
 ))  # fmt: skip
 #: global options of git that take the next word as their value
 _VALUED = frozenset(("-C", "-c", "--git-dir", "--work-tree", "--namespace", "--exec-path", "--config-env"))
 
+
+#: processes are looked at this often at most (seconds), and never for more than one part in so many of the time
+_SCAN_EVERY = 0.02
+_SCAN_SHARE = 20
+#: seconds after which a process that is no git will not become one (a shell forks before it executes)
+_YOUNG = 0.2
 
 #: what the daemon owns at the top of the tree; everything else is people's
 DAEMON = frozenset((
@@ -50,11 +59,32 @@ def check(root: Path, *, family: int | None = None) -> str | None:
     return locks(root) or _under_way(root) or branch(root) or writer(root, family=family)
 
 
+class Gate:
+    """`check` for whoever asks often: lock files and branch each time, processes now and then (5 % of the time)."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._writer: str | None = None
+        self._next = 0.0
+        self._known: dict[str, float] = {}  # processes and since when they are known to be no git
+
+    def reason(self, *, fresh: bool = False) -> str | None:
+        """Why to hold, or None. `fresh`: look at the processes now, however short ago that was."""
+        found = locks(self._root) or _under_way(self._root) or branch(self._root)
+        began = time.monotonic()
+        if found is None and (fresh or began >= self._next):
+            self._writer = writer(self._root, known=self._known)
+            now = time.monotonic()
+            self._next = now + max(_SCAN_EVERY, (now - began) * _SCAN_SHARE)
+        return found or self._writer
+
+
 def locks(root: Path) -> str | None:
     """A lock file of git that is not ours."""
     for name in _LOCKS:
         path = root / ".git" / name
-        if path.exists():
+        # Ours has its note before it is there, and until it is gone.
+        if path.exists() and not lock.note_of(root, name).exists() and path.exists():
             return (
                 f"Another git command holds .git/{name}; if none runs, a killed one left it behind: "
                 f"rm {path.relative_to(root)}"
@@ -81,19 +111,33 @@ def _under_way(root: Path) -> str | None:
     return None
 
 
-def writer(root: Path, *, family: int | None = None) -> str | None:
-    """On Linux: a living git process at work in the root whose command writes."""
+def writer(root: Path, *, family: int | None = None, known: dict[str, float] | None = None) -> str | None:
+    """On Linux: a living git process at work in the root whose command writes.
+
+    `known` is kept between calls: what has been no git for a while is not looked at again.
+    """
     try:
         processes = [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - hundreds
     except FileNotFoundError:
         return None
     real, ours = os.path.realpath(root), os.getppid() if family is None else family
-    for pid in processes:
+    for pid in processes if known is None else _fresh(processes, known):
         words = _git_words(pid)
         command = _command(words) if words else None
         if command and _works_in(pid, words, real) and not _descends(pid, ours):
             return f"git {command} is at work here (process {pid})."
     return None
+
+
+def _fresh(processes: list[str], known: dict[str, float]) -> list[str]:
+    """Processes that may be a git now; `known` is brought up to date (0 for those that are a git)."""
+    now = time.monotonic()
+    for pid in known.keys() - set(processes):
+        del known[pid]
+    found = [pid for pid in processes if known.get(pid, now) > now - _YOUNG or known[pid] == 0.0]
+    for pid in found:
+        known[pid] = 0.0 if _git_words(pid) else known.get(pid) or now
+    return [pid for pid in found if known[pid] == 0.0]
 
 
 def _git_words(pid: str) -> list[str]:

@@ -216,6 +216,11 @@ class Reader:
         sql = f"SELECT n, kind, line FROM entries WHERE session IS NULL AND journal=? AND kind IN ({marks}) ORDER BY n"
         return self._db().execute(sql, (journal, *kinds)).fetchall()
 
+    def last_seq(self, journal: str) -> int:
+        """The last `seq` of a journal that belongs to no session; 0 where there is none."""
+        sql = "SELECT max(seq) FROM entries WHERE session IS NULL AND journal=?"
+        return int(self._db().execute(sql, (journal,)).fetchone()[0] or 0)
+
     def thing(self, noun: str, id: str) -> dict[str, Any] | None:
         """The newest document of one thing."""
         row = self._db().execute("SELECT doc FROM things WHERE noun=? AND id=?", (noun, id)).fetchone()

@@ -80,6 +80,11 @@ def worker_lock(root: Path, name: str = "worker") -> Iterator[None]:
         os.close(descriptor)
 
 
+def note_of(root: Path, lock: str) -> Path:
+    """Where `noted` says that a lock file (relative to .git) is ours."""
+    return private(root) / "locks" / (quote(lock, safe="") + _NOTE)
+
+
 @contextlib.contextmanager
 def noted(root: Path, *locks: str) -> Iterator[None]:
     """Say in `.git/kheish/locks/`, before they are taken, which lock files (relative to .git) are ours.
@@ -87,9 +92,8 @@ def noted(root: Path, *locks: str) -> Iterator[None]:
     A note is an empty file named after the lock: its name is on the disk before the lock, where
     a note's content might not be. A lock that is there already is somebody else's, and gets no note.
     """
-    folder = private(root) / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    notes = [folder / (quote(lock, safe="") + _NOTE) for lock in locks if not (root / ".git" / lock).exists()]
+    (private(root) / "locks").mkdir(parents=True, exist_ok=True)
+    notes = [note_of(root, lock) for lock in locks if not (root / ".git" / lock).exists()]
     for note in notes:
         note.touch()
     try:

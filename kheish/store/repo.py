@@ -6,11 +6,10 @@ Blobs and trees are written along the changed paths only (TreeBuilder), so a com
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +93,14 @@ class Refs:
         """Make `commit` (a person's, with all that is the daemon's unchanged) the last."""
         self._set({LAST: commit}, expect=self.head(), why="taken")
 
+    def descends(self, commit: str, other: str) -> bool:
+        """Whether `other` is `commit` or among its ancestors."""
+        return commit == other or bool(self._git.descendant_of(commit, other))
+
+    def keep(self, ref: str, commit: str) -> None:
+        """Have `ref` hold a commit, so that nothing of it is ever pruned."""
+        self._git.references.create(ref, pygit2.Oid(hex=commit))
+
     def recover(self) -> None:
         """Finish or forget the move that a killed worker was in."""
         for note in lock.private(self._root).glob("moving.*"):
@@ -130,6 +137,11 @@ class Repo:
         self._git = pygit2.Repository(os.fspath(root / ".git"))
         self.refs = Refs(root, self._git)
         self._fresh: set[str] = set()
+
+    def reopen(self) -> None:
+        """See packs and refs afresh: another git has packed or pruned."""
+        self._git = pygit2.Repository(os.fspath(self.root / ".git"))
+        self.refs = Refs(self.root, self._git)
 
     def blob(self, data: bytes) -> str:
         """Store `data`."""
@@ -225,6 +237,15 @@ class Repo:
         data: bytes = found.data
         return data
 
+    def has(self, id: str) -> bool:
+        """Whether an object is there."""
+        return pygit2.Oid(hex=id) in self._git.odb
+
+    def listing(self, tree: str) -> list[tuple[str, str, str]]:
+        """`(name, kind, id)` of a folder. Raises KeyError where its object is gone."""
+        found: Any = self._git[tree]
+        return [(entry.name, entry.type_str, str(entry.id)) for entry in found]
+
     def differences(self, old: str | None, new: str | None) -> Iterator[Difference]:
         """The paths that two trees do not have alike; equal folders are not looked into."""
         if old == new:
@@ -242,9 +263,10 @@ class Repo:
     def walk(self, start: str) -> Iterator[pygit2.Commit]:
         """Commits from `start`, newest first. Raises NotFound.
 
-        By time, as `git log` has them: a topological order would read all of history before the first.
+        Parents as they are met, by time, as `git log` has them: with any of libgit2's orders it would read all of
+        history before the first.
         """
-        return iter(self._git.walk(self._commit(start).id, SortMode.TIME))
+        return iter(self._git.walk(self._commit(start).id, SortMode.NONE))
 
     def files(self, commit: str | None, path: str) -> list[str]:
         """The paths of all files in a folder of a commit; the path itself where it is a file; none where it is not."""
@@ -252,7 +274,13 @@ class Repo:
             found = self.entry(commit, path) if commit is not None else None
         except NotFound:
             return []
-        return [path] if found is None or found.type_str == "blob" else list(_under(path, found))
+        return [] if found is None else [path] if found.type_str == "blob" else list(_under(path, found))
+
+
+def merge_base(repo: Repo, one: str, other: str) -> str | None:
+    """The newest commit that two commits have in their past; None where their histories share nothing."""
+    found = repo._git.merge_base(pygit2.Oid(hex=one), pygit2.Oid(hex=other))
+    return str(found) if found is not None else None
 
 
 def _under(path: str, tree: Any) -> Iterator[str]:
@@ -283,88 +311,3 @@ def configure(root: Path, settings: Mapping[str, str]) -> None:
     for name, value in settings.items():
         if name not in config or config[name] != value:
             config[name] = value
-
-
-class _Entry(pygit2.IndexEntry):
-    """An index entry with the file's stat, without which `git status` would read every file that the daemon wrote."""
-
-    stat: os.stat_result | None = None
-
-    def _to_c(self) -> Any:
-        raw, keep = super()._to_c()
-        if self.stat is not None:
-            for name, nanoseconds in (("ctime", self.stat.st_ctime_ns), ("mtime", self.stat.st_mtime_ns)):
-                field = getattr(raw, name)
-                field.seconds, field.nanoseconds = nanoseconds // 10**9 & 0x7FFFFFFF, nanoseconds % 10**9
-            raw.dev, raw.ino = self.stat.st_dev & 0xFFFFFFFF, self.stat.st_ino & 0xFFFFFFFF
-            raw.uid, raw.gid = self.stat.st_uid, self.stat.st_gid
-            raw.file_size = self.stat.st_size & 0xFFFFFFFF
-        return raw, keep
-
-
-class Index:
-    """`.git/index`, brought along behind the commits: only the changed entries, the file written now and then."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._git = pygit2.Repository(os.fspath(root / ".git"))
-        try:
-            self._index = self._git.index
-        except pygit2.GitError:
-            self._rebuild()
-
-    def update(self, changes: Changes) -> None:
-        """Set the changed entries and write the file. Raises Held where git has it locked."""
-        with self._writing():
-            for path, change in changes.items():
-                self._put(path, change)
-
-    def catch_up(self, differences: Iterable[Difference]) -> None:
-        """Set the entries that are still as the older of two commits has them (a person may have staged others)."""
-        with self._writing():
-            for one in differences:
-                there = str(self._index[one.path].id) if one.path in self._index else None
-                if there == one.old:
-                    self._put(one.path, Blob(one.new, one.mode) if one.new is not None else None)
-
-    def changed_files(self) -> list[str]:
-        """Tracked files of the work tree that are missing or not as the index has them."""
-        self._read()
-        kinds = (DeltaStatus.MODIFIED, DeltaStatus.DELETED, DeltaStatus.TYPECHANGE)
-        return [delta.old_file.path for delta in self._index.diff_to_workdir().deltas if delta.status in kinds]
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        if (self._root / ".git" / "index.lock").exists():
-            raise Held("The index is locked.")
-        try:
-            with lock.noted(self._root, "index.lock"):
-                self._read()
-                yield
-                self._index.write()
-        except (pygit2.GitError, OSError) as error:
-            raise Held(f"The index cannot be written: {error}") from error
-
-    def _read(self) -> None:
-        try:
-            self._index.read(False)
-        except pygit2.GitError:
-            self._rebuild()
-
-    def _rebuild(self) -> None:
-        """Put a damaged index aside and make it from the branch: only what a person had staged is lost with it."""
-        with contextlib.suppress(FileNotFoundError):
-            (self._root / ".git" / "index").replace(lock.private(self._root) / "index.damaged")
-        self._git = pygit2.Repository(os.fspath(self._root / ".git"))
-        self._index = self._git.index
-        head = self._git.references.get(BRANCH)
-        if head is not None:
-            self._index.read_tree(head.peel(pygit2.Commit).tree)
-
-    def _put(self, path: str, change: Blob | None) -> None:
-        if change is not None:
-            entry = _Entry(path, pygit2.Oid(hex=change.id), FileMode(change.mode))
-            entry.stat = change.stat
-            self._index.add(entry)
-        elif path in self._index:
-            self._index.remove(path)

@@ -49,7 +49,7 @@ Revision = Event | Seq | Time | Name
 
 
 def parse(text: str) -> Revision:
-    """What `text` stands for. Digits alone are an event number: write more of a commit id that has only digits.
+    """What `text` stands for. Digits alone are an event number; where there is no such event, try them as a `Name`.
 
     Raises Invalid.
     """
@@ -71,3 +71,13 @@ def _time(text: str) -> float:
     except ValueError as error:
         raise Invalid(f"@{{{text}}} holds no time; write @{{2026-11-22T12:00:00Z}} or @{{2026-11-22}}.") from error
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A commit of the daemon's branch, or another, with the highest event that it holds; `n` may be under that where
+    an event was asked for. `time` is the commit's, in seconds since the epoch."""
+
+    commit: str
+    n: int
+    time: int

@@ -6,7 +6,9 @@ killed, it finds in the log when it starts again, so it needs no acknowledgement
 
     python -m kheish.store.scribe ROOT
 
-Notices: `journaled {n}`, `restored {paths}`, `damaged {journal, path, line, detail}`.
+While another git works in the root it *holds*: nothing is appended or mended, the log has it all; the index goes on.
+
+Notices: `journaled {n}`, `held {reason}`, `restored {paths, aside}`, `damaged {journal, path, line, detail}`.
 """
 
 from __future__ import annotations
@@ -24,9 +26,12 @@ from typing import Any
 import orjson
 
 from kheish.errors import Damaged, Invalid, NotFound
-from kheish.store import files, index, journal, lock, pipes, texts, wal
+from kheish.store import files, hold, index, journal, lock, pipes, texts, wal
 
 Row = tuple[int, str, int, str | None, str | None, str, str]
+#: seconds: how often it looks whether a hold is over, and how long it must be (commands come one after another)
+_LOOK = 0.1
+_LINGER = 0.3
 
 
 class Scribe:
@@ -38,6 +43,12 @@ class Scribe:
         self._journals = journal.Writer(root)
         self._index = index.Writer(root / ".kheish" / "index.sqlite")
         self._stopped: set[str] = set()  # damaged journals: nothing is appended to them until they are mended
+        self._gate = hold.Gate(root)
+        self._behind: str | None = None  # why journals lack what the log has
+        self._doubted: set[str] = set()  # journals to look at after a hold
+        self._forgotten: set[str] = set()  # journals of deleted sessions, whose entries the log may still have
+        self._free_since: float | None = None
+        self._aside: list[str] = []
         self._last = 0
         self._before: dict[str, Any] | None = None
         self._marking = False  # whether the index knows of all commits which events they hold
@@ -62,9 +73,10 @@ class Scribe:
         first: dict[str, int] = {}
         for where, entry in entries:
             first.setdefault(where, entry["seq"])
-        for where, seq in first.items():
-            # The log has what no commit has yet: all of these go into the next cut.
-            self._journals.mark(where, seq)
+        if self._behind is None:
+            for where, seq in first.items():
+                # The log has what no commit has yet: all of these go into the next cut.
+                self._journals.mark(where, seq)
         return before
 
     def apply(self, text: str, things: Sequence[Sequence[Any]]) -> None:
@@ -87,10 +99,53 @@ class Scribe:
             line = orjson.dumps(entry)
             by_journal.setdefault(where, []).append((entry["seq"], line))
             rows.append(_row(where, entry, line))
-        for where, lines in by_journal.items():
-            self._append(where, lines)
+        self._append_all(by_journal)
         self._last = max(self._last, rows[-1][0] if rows else 0)
         return rows
+
+    def _append_all(self, by_journal: Mapping[str, list[tuple[int, bytes]]]) -> None:
+        if by_journal and self._behind is None and (reason := self._gate.reason()):
+            self._hold(reason)
+        for where, lines in by_journal.items():
+            if self._behind is None:
+                self._append(where, lines)
+
+    def _hold(self, reason: str) -> None:
+        """Another git is at work: from now on journals are left alone, until it is over."""
+        if self._behind is None:
+            self._parent.notify("held", reason=reason)
+        self._behind, self._free_since = reason, None
+
+    def idle(self) -> float | None:
+        """Catch up where a hold is over; says when to be called again."""
+        if self._behind is None:
+            return None
+        reason, now = self._gate.reason(), time.monotonic()
+        if reason is not None:
+            self._behind, self._free_since = reason, None
+            return _LOOK
+        self._free_since = self._free_since or now
+        if now - self._free_since < _LINGER:
+            return _LOOK
+        self._resume()
+        return None if self._behind is None else _LOOK
+
+    def _resume(self) -> None:
+        """Bring journals up to what we were told of; all of it goes into the next cut."""
+        self._behind = None
+        doubted, self._doubted = self._doubted, set()
+        for where in doubted:
+            self._mend(where)
+        by_journal: dict[str, list[tuple[int, bytes]]] = {}
+        for group in wal.recover(self._root / ".git" / "kheish" / "wal", cut=False).groups:
+            for where, entry in group:
+                if entry["n"] <= self._last and where not in self._forgotten:
+                    by_journal.setdefault(where, []).append((entry["seq"], orjson.dumps(entry)))
+        self._append_all(by_journal)
+        if self._behind is None:
+            for where, lines in by_journal.items():
+                if where not in self._stopped:
+                    self._journals.mark(where, lines[0][0])
 
     def _said(self, entries: Iterable[Sequence[Any]]) -> list[texts.Text]:
         """What the entries say, for full-text search."""
@@ -124,7 +179,11 @@ class Scribe:
         try:
             self._journals.append(where, lines)
         except (journal.Replaced, Damaged):
-            self._mend(where)
+            reason = self._gate.reason(fresh=True)
+            if reason is not None:
+                self._hold(reason)
+            else:
+                self._mend(where)
 
     def _mend(self, where: str) -> None:
         """The files of a journal are not what was left: put them back from the last commit and the log."""
@@ -139,7 +198,8 @@ class Scribe:
         if logged:
             self._journals.mark(where, logged[0][0])  # the next cut has these
         self._stopped.discard(where)
-        self._parent.notify("restored", paths=paths)
+        aside, self._aside = self._aside, []
+        self._parent.notify("restored", paths=paths, aside=aside)
 
     def _committed(self, where: str) -> dict[str, bytes]:
         """The segments that the last commit holds."""
@@ -174,18 +234,26 @@ class Scribe:
         target = self._root / "conflicts" / f"{relative.replace('/', '_')}.{digest}"
         if not target.exists():
             files.atomic_write(target, content, fsync=True)
+        self._aside.append(str(target.relative_to(self._root)))
 
     def _logged(self, where: str) -> list[tuple[int, bytes]]:
         log = wal.recover(self._root / ".git" / "kheish" / "wal", cut=False)
         return [(entry["seq"], orjson.dumps(entry)) for group in log.groups for name, entry in group if name == where]
 
     def cut(self) -> dict[str, Any]:
-        """Segments written since the last cut with their sizes, fsynced: what a commit at this moment holds."""
+        """Segments written since the last cut with their sizes, fsynced: what a commit at this moment holds; or why
+        there is none (`held`)."""
         self.start()
+        if self._behind is not None:
+            return {"held": self._behind}
         return {"journals": self._journals.take_dirty(), "n": self._last}
 
     def check(self, paths: Sequence[str]) -> None:
         """Journals that were found shorter than they should be: look, and put back. They count as changed again."""
+        if (reason := self._behind or self._gate.reason(fresh=True)) is not None:
+            self._hold(reason)
+            self._doubted |= {path.rsplit("/", 1)[0] for path in paths if path.endswith(".jsonl")}
+            return
         for where in {path.rsplit("/", 1)[0] for path in paths}:
             self._mend(where)
         for path in paths:
@@ -212,6 +280,7 @@ class Scribe:
         """A session is deleted: the index loses all of it but `things`, and the next cuts its files."""
         self.start()
         self._journals.forget(f"{path}/journal")
+        self._forgotten.add(f"{path}/journal")
         for name in [name for name in self._journals.dirty if name.startswith(f"{path}/")]:
             del self._journals.dirty[name]
         self._index.forget(session)
@@ -254,7 +323,7 @@ def main(root: Path) -> None:
     names = ("start", "apply", "cut", "check", "committed", "things", "reindex", "marks", "forget")
     with lock.worker_lock(root, "scribe"):  # one that was orphaned by a kill may still be writing
         scribe = Scribe(root, parent)
-        pipes.serve({name: getattr(scribe, name) for name in names}, parent=parent)
+        pipes.serve({name: getattr(scribe, name) for name in names}, parent=parent, idle=scribe.idle)
 
 
 if __name__ == "__main__":

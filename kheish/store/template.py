@@ -16,6 +16,7 @@ from kheish.store import files, hold, lock, records
 
 if TYPE_CHECKING:
     from kheish.store import repo as git
+    from kheish.store import staging
 
 #: the format that this version writes
 FORMAT = 1
@@ -45,6 +46,7 @@ def init(root: Path) -> None:
     else:
         open_root(root)
     from kheish.store import repo as git  # pygit2: 50 ms, and never in the daemon
+    from kheish.store import staging
 
     root.mkdir(parents=True, exist_ok=True)
     git.init(root)
@@ -53,7 +55,7 @@ def init(root: Path) -> None:
         written = _write(root, fresh)
         ensure_token(root)
         try:
-            _commit(git.Repo(root), git.Index(root), written)
+            _commit(git.Repo(root), staging.Index(root), written)
         except hold.Held as held:
             raise Conflict(f"{held} Then run kheish init again.") from held
 
@@ -136,7 +138,7 @@ def _write(root: Path, fresh: bool) -> list[str]:
         found |= {f"schemas/{path.name}": path for path in schemas.glob("*.json")}
     contents = {name: path.read_bytes() for name, path in sorted(found.items())}
     if fresh:
-        contents["format.yaml"] = _format()
+        contents["format.yaml"] = format_file(Format(FORMAT, ids.new("root"), ids.new("inc")))
     for name, content in contents.items():
         target = files.inside(root, name)
         if not target.is_file() or target.read_bytes() != content:
@@ -144,12 +146,14 @@ def _write(root: Path, fresh: bool) -> list[str]:
     return list(contents)
 
 
-def _format() -> bytes:
+def format_file(about: Format) -> bytes:
+    """The bytes of `format.yaml`."""
     head = b"# The daemon's: which format this state root has, and which root it is.\n"
-    return head + records.render({"format": FORMAT, "root_id": ids.new("root"), "incarnation": ids.new("inc")})
+    said = {"format": about.version, "root_id": about.root_id, "incarnation": about.incarnation}
+    return head + records.render(said)
 
 
-def _commit(repo: git.Repo, index: git.Index, paths: list[str]) -> None:
+def _commit(repo: git.Repo, index: staging.Index, paths: list[str]) -> None:
     """Commit `paths` on top of the branch, where that changes anything."""
     from kheish.store.repo import DAEMON, Blob
 

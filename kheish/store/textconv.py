@@ -1,47 +1,175 @@
 """Makes a journal readable in `git diff` and `git log -p`. A file by itself: run by git, standard library only.
 
 git runs it for each side of each journal that it shows, and a failure is fatal to `git log -p`: so it imports nothing
-of Kheish (15 ms instead of 150), and a line that it does not understand is shown as it is.
+of Kheish (15 ms instead of 150), and a line that it does not understand is shown as it is. What people and models said
+stands there in full; what only led to it is one line; kinds that it does not know are shown field by field.
 """
+
+from __future__ import annotations
 
 import json
 import sys
 
+TYPE_CHECKING = False  # importing typing costs as much as all the rest
+if TYPE_CHECKING:
+    from typing import Any
+
+    Data = dict[str, Any]
+    Told = tuple[str, list[str]]
+
 _SKIP = frozenset(("id", "digest", "sha256", "opaque"))
 _WIDE = 100
+_INDENT = "    "
 
 
-def lines_of(raw: str) -> "list[str]":
+def lines_of(raw: str) -> list[str]:
     """The lines for one journal line: a head, and below it what it says."""
     try:
-        entry = json.loads(raw)
-        at, kind, data = str(entry["at"]), str(entry["kind"]), entry.get("data")
-    except (ValueError, KeyError, TypeError):
+        return told(json.loads(raw))
+    except (ValueError, KeyError, TypeError, AttributeError):
         return [raw]
-    names = [str(entry[key]) for key in ("run", "actor") if entry.get(key)]
-    head = f"{at[:10]} {at[11:19]}  {kind}  #{entry.get('n', '?')}"
-    return [head + ("  " + " ".join(names) if names else ""), *_said(data, "    "), ""]
 
 
-def _said(value: object, indent: str) -> "list[str]":
+def told(entry: Data) -> list[str]:
+    """The same for an entry that was read. Raises KeyError, TypeError, AttributeError for what is no entry."""
+    at, kind = str(entry["at"]), str(entry["kind"])
+    data: Data = entry["data"]
+    phrase = _PHRASES.get(kind)
+    title, body = phrase(data, entry) if phrase else (kind, _fields(data, _INDENT))
+    # In a conversation, who asks and in which run is said once.
+    names = (
+        [] if phrase and kind != "run.submitted" else [str(entry[key]) for key in ("run", "actor") if entry.get(key)]
+    )
+    head = f"{at[:10]} {at[11:19]}  {title}  #{entry.get('n', '?')}"
+    return [head + ("  " + " ".join(names) if names else ""), *body, *([""] if body else [])]
+
+
+# --- what is told in words --------------------------------------------------------------------------------------------
+
+
+def _submitted(data: Data, entry: Data) -> Told:
+    request = data["request"]
+    if "items" not in request:
+        return "asks", _text(request)
+    items = [item.get("text") or f"[asset {item.get('asset_id')}]" for item in request["items"]]
+    return "asks", [line for item in items for line in _text(item)]
+
+
+def _responded(data: Data, entry: Data) -> Told:
+    calls = data.get("calls") or []
+    shown = _text(calls) if isinstance(calls, dict) else [line for call in calls for line in _call(call)]
+    return "answers", [*_text(data.get("text")), *shown]
+
+
+def _call(call: Data) -> list[str]:
+    arguments = call.get("arguments")
+    if call.get("malformed"):
+        return [f"{_INDENT}→ {call['name']}", *_text(call["malformed"], _INDENT * 2)]
+    if isinstance(arguments, dict) and len(arguments) == 1:
+        only = next(iter(arguments.values()))
+        if isinstance(only, str) and "\n" not in only:
+            return [f"{_INDENT}→ {call['name']}: {only}"]
+    return [f"{_INDENT}→ {call['name']}", *_fields(arguments, _INDENT * 2)]
+
+
+def _finished(data: Data, entry: Data) -> Told:
+    detail = data.get("detail")
+    diff = detail.get("diff") if isinstance(detail, dict) else None
+    failed = " failed" if data.get("is_error") else ""
+    return f"← {data['tool']}{failed}", _text(diff if diff and not failed else data.get("content"))
+
+
+def _decided(data: Data, entry: Data) -> Told:
+    return f"{data['decision']} {data['tool']}: {data['why']}", []
+
+
+def _requested(data: Data, entry: Data) -> Told:
+    return f"asks to use {data['tool']} ({data['why']})", _fields(data.get("arguments"), _INDENT)
+
+
+def _resolved(data: Data, entry: Data) -> Told:
+    return f"approval {data['outcome']} by {data.get('by')} via {data.get('via')}", _text(data.get("reason"))
+
+
+def _asked(data: Data, entry: Data) -> Told:
+    shown = []
+    for one in data["questions"]:
+        shown += _text(one["text"])
+        shown += [f"{_INDENT}  {option['id']}) {option['label']}" for option in one.get("options") or []]
+    return "question.asked", shown
+
+
+def _completed(data: Data, entry: Data) -> Told:
+    return "run.completed", []  # its output is the answer before
+
+
+def _failed(data: Data, entry: Data) -> Told:
+    error = data["error"]
+    return f"{entry['kind']} ({error['code']})", _text(error["message"])
+
+
+def _compacted(data: Data, entry: Data) -> Told:
+    return f"summary of all up to entry {data['covers']}", _text(data["summary"])
+
+
+def _nudged(data: Data, entry: Data) -> Told:
+    return f"tells the model ({data['reason']})", _text(data["text"])
+
+
+def _silent(data: Data, entry: Data) -> Told:
+    return str(entry["kind"]), []
+
+
+_PHRASES = {
+    "run.submitted": _submitted,
+    "run.started": _silent,
+    "run.completed": _completed,
+    "run.failed": _failed,
+    "run.nudged": _nudged,
+    "model.requested": _silent,
+    "model.responded": _responded,
+    "model.failed": _failed,
+    "permission.decided": _decided,
+    "tool.started": _silent,
+    "tool.finished": _finished,
+    "approval.requested": _requested,
+    "approval.resolved": _resolved,
+    "question.asked": _asked,
+    "context.compacted": _compacted,
+    "checkpoint": _silent,
+}
+
+
+# --- anything else, field by field ------------------------------------------------------------------------------------
+
+
+def _text(value: object, indent: str = _INDENT) -> list[str]:
+    if isinstance(value, dict) and "preview" in value:  # spilled: its file is beside the journal
+        shown = [*str(value["preview"]).splitlines(), f"… {value.get('bytes')} bytes in spill/{value.get('sha256')}"]
+    else:
+        shown = [] if value is None else str(value).splitlines()
+    return [(indent + line).rstrip() for line in shown]
+
+
+def _fields(value: object, indent: str) -> list[str]:
     if isinstance(value, dict):
         lines = []
         for key, item in value.items():
             if item in (None, "", [], {}) or key in _SKIP:
                 continue
-            shown = _said(item, indent + "  ")
+            shown = _fields(item, indent + "  ")
             if len(shown) == 1 and len(shown[0]) < _WIDE and not isinstance(item, (dict, list)):
                 lines.append(f"{indent}{key}: {shown[0].strip()}")
             else:
                 lines += [f"{indent}{key}:", *shown]
         return lines
     if isinstance(value, list):
-        return [line for item in value for line in _bullet(_said(item, indent + "  "), indent)]
+        return [line for item in value for line in _bullet(_fields(item, indent + "  "), indent)]
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return [indent + line for line in text.splitlines() or [""]]
 
 
-def _bullet(lines: "list[str]", indent: str) -> "list[str]":
+def _bullet(lines: list[str], indent: str) -> list[str]:
     return [f"{indent}- {lines[0].strip()}", *lines[1:]] if lines else []
 
 

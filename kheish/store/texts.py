@@ -70,7 +70,7 @@ def _said(value: Any, read: Callable[[Mapping[str, Any]], str], whole: bool) -> 
         return
     for key, item in value.items():
         if isinstance(item, str):
-            if whole or (key in _SAID and (key != "reason" or " " in item)):
+            if (whole and key != "id") or (key in _SAID and (key != "reason" or " " in item)):
                 yield item
         elif isinstance(item, dict | list) and item and (whole or key not in _UNSAID):
             if isinstance(item, dict) and item.keys() == _REFERENCE:

@@ -27,6 +27,7 @@ from typing import Any, Literal
 import orjson
 
 from kheish.errors import StoreFailed
+from kheish.store import spills
 
 SEGMENT_BYTES = 4 * 1024 * 1024
 
@@ -264,6 +265,9 @@ class Log:
         for group in batch:
             for path, content in group.spills:
                 self._write_spill(self._root / path, content)
+                folder = spills.keep(self._root, path)
+                if self._fsync:
+                    sync_folder(folder)
         if self._size and self._size + sum(len(group.body) for group in batch) > self._segment_bytes:
             self._open_segment(batch[0].first)
         self._batch += 1

@@ -16,17 +16,19 @@ from kheish.api.app import App, build
 from kheish.api.parts import Closing, Parts
 from kheish.auth.tokens import Tokens
 from kheish.config import Config
-from kheish.domain import events, runs
+from kheish.daemon.pipeline import grave
+from kheish.domain import closing, events, runs
 from kheish.domain.approvals import Approval
 from kheish.domain.definitions import KINDS, Definition
 from kheish.domain.routes import Route
 from kheish.domain.state import Change, State
-from kheish.errors import NotFound, PreconditionFailed
+from kheish.errors import KheishError, NotFound, PreconditionFailed
 from kheish.store import definitions as reading
-from kheish.store import journal, problems
+from kheish.store import journal, problems, texts
 from kheish.store.bus import Bus, Frame
 from kheish.store.files import blob_id
 from kheish.store.index import Reader, Writer
+from kheish.store.revisions import Moment
 from kheish.store.wal import Group
 
 TOKEN = "kheish_test"
@@ -77,7 +79,13 @@ class Log:
                 (e.entry.n, e.journal, e.entry.seq, e.entry.session, e.entry.run, e.entry.event.kind, e.line.decode())
                 for e in recorded
             ]
-            self.writer.apply(rows, [self._thing(change) for change in changes], last)
+            entries = [orjson.loads(one.line) for one in recorded]
+            said = [text for entry in entries if (text := texts.of(entry, lambda reference: None))]
+            self.writer.apply(rows, [self._thing(change) for change in changes], last, said)
+            for one in recorded:
+                if isinstance(one.entry.event, events.SessionDeleted):
+                    self.writer.forget(one.entry.event.session_id)
+                    self.writer.apply([], [grave(closing.tombstone(one.entry))], last)
             self.state.made_journaled(last)
         self.held.clear()
 
@@ -102,6 +110,79 @@ class Git:
 
     async def head(self) -> Mapping[str, Any]:
         return {"commit": self.commits[0]["commit"] if self.commits else None}
+
+
+@dataclass
+class Past:
+    """Files of commits that a test puts there: `{rev: (n, {path: bytes})}`."""
+
+    at: dict[str, tuple[int, dict[str, bytes]]] = field(default_factory=dict)
+
+    async def resolve(self, rev: str) -> Moment:
+        if rev not in self.at:
+            raise NotFound(f"No commit {rev!r} in the state root.")
+        return Moment(commit=rev, n=self.at[rev][0], time=0)
+
+    async def holding(self, n: int) -> str | None:
+        return next((rev for rev, (last, _) in sorted(self.at.items()) if last >= n), None)
+
+    async def read(self, commit: str, path: str) -> bytes:
+        if path not in self.at[commit][1]:
+            raise NotFound(f"{path} is no file in {commit}.")
+        return self.at[commit][1][path]
+
+    async def folder(self, commit: str, session_id: str) -> str | None:
+        folders = {path.rpartition("/")[0] for path in self.at[commit][1]}
+        return next((path for path in folders if path.endswith(f"/{session_id}")), None)
+
+    async def commits(
+        self, session_id: str | None, path: str, place: str | None, limit: int
+    ) -> Sequence[Mapping[str, Any]]:
+        revs = [rev for rev in sorted(self.at, reverse=True) if any(name.startswith(path) for name in self.at[rev][1])]
+        return [{"commit": rev, "place": rev} for rev in revs if place is None or rev <= place][:limit]
+
+
+@dataclass
+class Upkeep:
+    """A state root that was moved back where `why` says so."""
+
+    why: str | None = None
+
+    def rewound(self) -> str | None:
+        return self.why
+
+    async def decide(self, choice: str) -> Mapping[str, Any]:
+        self.why = None
+        return {"choice": choice, "files": 1, "commit": "0" * 40, "kept": None}
+
+    async def gc(self) -> Mapping[str, Any]:
+        return {"before": {}, "after": {}, "swept": 0}
+
+    async def reindex(self) -> Mapping[str, Any]:
+        return {"reindexed": True}
+
+
+@dataclass
+class Backup:
+    """A remote that takes everything, or refuses with an error."""
+
+    did: list[str] = field(default_factory=list)
+    refuses: KheishError | None = None
+
+    async def push(self) -> Mapping[str, Any]:
+        return self._do("push")
+
+    async def take_over(self) -> None:
+        self._do("take_over")
+
+    def _do(self, what: str) -> Mapping[str, Any]:
+        if self.refuses is not None:
+            raise self.refuses
+        self.did.append(what)
+        return {
+            "remote": "origin", "every_seconds": None, "outcome": "pushed", "tried_at": None, "error": None,
+            "pushed": None, "restored": False,
+        }  # fmt: skip
 
 
 class Editor:
@@ -163,6 +244,8 @@ class World:
     app: App
     http: httpx.AsyncClient
     git: Git
+    past: Past
+    backup: Backup
     problems: list[dict[str, Any]]
 
     async def session(self, session_id: str = "s", **settings: Any) -> dict[str, Any]:
@@ -214,18 +297,19 @@ async def world(folder: Path, **parts: Any) -> AsyncIterator[World]:
     state.definitions.by_kind["routes"]["local"] = Definition(
         kind="routes", id="local", path="routes/local.yaml", value=value, data={}, raw=raw, digest=reading.digest(raw)
     )
-    git, found, config = Git(), list[dict[str, Any]](), Config()
+    git, past, found, config = Git(), Past(), list[dict[str, Any]](), Config()
+    backup = Backup()
 
     async def home(session_id: str) -> Path:
         return workspace
 
     given = Parts(
         state=state, bus=bus, tokens=Tokens(TOKEN), config=lambda: config, status=lambda: {"version": "1"},
-        problems=lambda: found, git=git, editor=Editor(state), inspector=Inspector(), workspace=home,
-        closing=Closing(), **parts,
+        problems=lambda: found, git=git, past=past, backup=backup, editor=Editor(state), inspector=Inspector(),
+        upkeep=Upkeep(), workspace=home, closing=Closing(), **parts,
     )  # fmt: skip
     app = build(given)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:4000", headers=HEADERS) as http:
-        yield World(root, state, bus, log, given, app, http, git, found)
+        yield World(root, state, bus, log, given, app, http, git, past, backup, found)
     log.writer.close()

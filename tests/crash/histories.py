@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ def effects(journals: Mapping[str, list[Entry]]) -> Iterator[Finding]:
                 yield Finding("never_finished", where, "the run has ended, and the call has no result")
             if finishes and finishes[0]["n"] < starts[-1]["n"]:
                 yield Finding("started_after_end", where, f"n {starts[-1]['n']}")
-            for before, after in zip(starts, starts[1:], strict=False):
+            for before, after in pairwise(starts):
                 between = [one for one in entries if before["n"] < one["n"] < after["n"]]
                 if not _may_repeat(before, between):
                     yield Finding("repeated", where, f"n {before['n']} and {after['n']}: {before['data']['tool']}")

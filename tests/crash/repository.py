@@ -15,7 +15,9 @@ _TRAILER = re.compile(r"^Kheish-Events: (\d+)-(\d+)$", re.MULTILINE)
 
 def _git(root: Path, *words: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-    return subprocess.run(["git", *words], cwd=root, env=environment, input=stdin, capture_output=True, timeout=120)
+    return subprocess.run(
+        ["git", *words], cwd=root, env=environment, input=stdin, capture_output=True, timeout=120, check=False
+    )
 
 
 def sound(root: Path) -> Iterator[Finding]:

@@ -7,7 +7,8 @@ import pytest
 
 from kheish.errors import Invalid
 from kheish.store import cuts
-from kheish.store.repo import Index, Repo
+from kheish.store.repo import Repo
+from kheish.store.staging import Index
 from tests.store import roots
 
 

@@ -89,9 +89,9 @@ async def test_a_killed_worker_leaves_what_the_next_goes_on_with(root: Path, chi
         answer = asked.result() if asked.exception() is None else await child.request("commit", **cut)
         assert answer["n_to"] == step
 
+    await clean(root)
     assert list((root / ".git").rglob("*.lock")) == [root / ".git/kheish/worker.lock"]
     assert roots.git(root, "fsck", "--full", "--no-dangling") == ""
-    await clean(root)
     subjects = roots.git(root, "log", "--format=%s").split("\n")
     assert subjects == [*(f"step {step}" for step in range(12, 0, -1)), "new state root"]
 

@@ -82,13 +82,13 @@ def test_journals_are_shown_as_a_conversation_and_raw_where_kheish_is_gone(tmp_p
     path = root / "journals/audit/000001.jsonl"
     path.parent.mkdir(parents=True)
     path.write_text(
-        '{"v":1,"n":7,"at":"2026-11-22T12:00:00.1Z","kind":"run.started","run":"r1","data":{"text":"a\\nb"}}\nbroken\n'
+        '{"v":1,"n":7,"at":"2026-11-22T12:00:00.1Z","kind":"x.said","run":"r1","data":{"text":"a\\nb"}}\nbroken\n'
     )
     roots.git(root, "add", ".")
     roots.git(root, "commit", "-qm", "x")
 
     shown = roots.git(root, "log", "-p", "-1")
-    assert "+2026-11-22 12:00:00  run.started  #7  r1\n+    text:\n+      a\n+      b\n" in shown and "+broken" in shown
+    assert "+2026-11-22 12:00:00  x.said  #7  r1\n+    text:\n+      a\n+      b\n" in shown and "+broken" in shown
 
     command = roots.git(root, "config", "diff.kheish-journal.textconv").replace("textconv.py", "gone.py")
     raw = subprocess.run(f"{command} {path}", shell=True, capture_output=True, text=True, check=True)

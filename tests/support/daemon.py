@@ -38,7 +38,7 @@ class DaemonDied(AssertionError):
 
 
 def until(condition: Callable[[], T | None], timeout: float = PATIENCE, *, what: str = "") -> T:
-    """The first value of `condition` that is true, asked again every few milliseconds; AssertionError after `timeout`."""
+    """The first value of `condition` that is true, asked again every 10 ms; AssertionError after `timeout`."""
     deadline = time.monotonic() + timeout
     while True:
         found = condition()
@@ -81,7 +81,7 @@ def git(root: Path, *words: str, check: bool = True, **environ: str) -> str:
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", **environ}
     person = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
     done = subprocess.run(
-        ["git", *person, *words], cwd=root, env=environment, capture_output=True, text=True, timeout=60
+        ["git", *person, *words], cwd=root, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert not check or done.returncode == 0, f"git {' '.join(words)}: {done.stderr}"
     return done.stdout
@@ -114,7 +114,7 @@ class Daemon:
         """A fresh state root in `folder`, not served yet. Commands run unconfined where `config` does not say else."""
         made = cls(folder / "state", folder / "work", dict(env or {}), tuple(options))
         made.workspace.mkdir(parents=True)
-        done = subprocess.run([*CLI, "init", str(made.root)], env=made.environment(), capture_output=True, text=True)
+        done = made.cli("init", str(made.root))
         assert done.returncode == 0, done.stderr
         made.write("kheish.yaml", {"sandbox": {"mode": "off"}, "shutdown_grace": "1s", **(config or {})})
         if permissions is not None:
@@ -277,6 +277,7 @@ class Daemon:
             env=self.environment(),
             cwd=self.workspace,
             stdin=subprocess.DEVNULL,
+            check=False,
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -311,7 +312,7 @@ class Daemon:
             about = f"{said['events']} {said['git']}\n{git(self.root, 'status', '--porcelain')}"
             raise AssertionError(f"{error}\n{about}\n{self.stderr()}") from None
 
-    # --- what is on the disk --------------------------------------------------------------------------------------------
+    # --- what is on the disk ------------------------------------------------------------------------------------------
 
     def journal(self, session: str) -> list[dict[str, Any]]:
         """The entries of a session, from its files (which follow the log in a moment)."""

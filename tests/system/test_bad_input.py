@@ -18,7 +18,10 @@ CASES: dict[str, tuple[str, str, dict[str, Any], int, str, str]] = {
     "unknown session": ("POST", "/v1/sessions/nobody/runs", {"body": {"content": "x"}}, 404, "not_found", "nobody"),
     "wrong cursor": ("GET", "/v1/runs?cursor=nonsense", {}, 400, "invalid_cursor", "cursor"),
     "id that leaves": ("POST", "/v1/sessions", {"body": {"session_id": "../x"}}, 400, "invalid_request", "session_id"),
-    "no JSON": ("POST", "/v1/sessions", {"content": b"{", "headers": {"content-type": "application/json"}}, 400, "invalid_request", "line 1, column 2"),
+    "no JSON": (
+        "POST", "/v1/sessions", {"content": b"{", "headers": {"content-type": "application/json"}},
+        400, "invalid_request", "line 1, column 2",
+    ),
     "unknown route": ("POST", "/v1/sessions", {"body": {"route": "nowhere"}}, 400, "invalid_request", "nowhere"),
     "unknown decision": (
         "POST", "/v1/approvals/appr_x/resolve", {"body": {"decision": "maybe"}}, 400, "invalid_request", "decision",
@@ -104,7 +107,7 @@ def test_a_workspace_may_not_contain_the_state_root(shared: Daemon) -> None:
 def serve(daemon: Daemon, *words: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [*CLI, "--state-root", str(daemon.root), "serve", *words],
-        env=daemon.environment(), cwd=daemon.root.parent, capture_output=True, text=True, timeout=30,
+        env=daemon.environment(), cwd=daemon.root.parent, capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert "Traceback" not in done.stderr
     return done
@@ -132,7 +135,7 @@ def test_a_newer_format_and_a_foreign_repository_are_refused(tmp_path: Path) -> 
     git(foreign, "commit", "-q", "--allow-empty", "-m", "mine")
 
     newer = serve(daemon, "--bind", "127.0.0.1:0")
-    init = subprocess.run([*CLI, "init", str(foreign)], env=daemon.environment(), capture_output=True, text=True)
+    init = daemon.cli("init", str(foreign))
 
     assert newer.returncode != 0 and "99" in newer.stderr
     assert init.returncode != 0 and "repository" in init.stderr

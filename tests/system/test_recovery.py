@@ -46,7 +46,7 @@ def test_queued_and_waiting_runs_stay_where_they_were(fresh: Fresh) -> None:
     assert daemon.client.runs.get(waiting).data == before
     assert daemon.client.runs.get(question).data == asked
     assert [daemon.client.runs.get(run).data["queue_position"] for run in queued] == [1, 2, 3]
-    assert list(daemon.root.glob("pending/*/*.yaml"))
+    until(lambda: len(list(daemon.root.glob("pending/*/*.yaml"))) == 2, what="both pending files")
     daemon.client.approvals.allow(before["pending_approvals"][0])
     daemon.client.questions.decline(asked["pending_questions"][0])
     assert daemon.run(waiting)["status"] == daemon.run(question)["status"] == "completed"
@@ -131,6 +131,29 @@ def test_a_job_without_a_trace_of_its_end_is_asked_about(fresh: Fresh, choice: s
     assert (ended["status"], ended["output"]) == ("failed" if choice == "fail" else "completed", expected)
     assert ledger.read_text() == "once\n" * (2 if choice == "run_again" else 1)
     assert len(entries(daemon, "s", "tool.started")) == (2 if choice == "run_again" else 1)
+
+
+@pytest.mark.demand(1)
+def test_an_answer_counts_for_one_start_only(fresh: Fresh) -> None:
+    """Allowed to run again, and killed once more: it is asked about once more, not run a third time unseen."""
+    daemon = fresh(routes={"job": [bash("echo {{input}} >> ledger.txt; sleep 2; echo said"), {"text": "done"}]})
+    run = submit(daemon, "s", "job", "once")
+    ledger = daemon.workspace / "ledger.txt"
+    for count in (1, 2):
+        until(lambda want=count: ledger.exists() and ledger.read_text() == "once\n" * want, what="the effect")
+        jobs = daemon.jobs()
+        daemon.kill9()
+        for pid in jobs:
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: not daemon.jobs(), what="all of it is gone")
+        daemon.start()
+        asked = daemon.run(run, "waiting_for_question")["pending_questions"][0]
+        choice = "run_again" if count == 1 else "done"
+        daemon.client.questions.answer(asked, {"outcome": {"selected": [choice], "text": None}})
+
+    assert daemon.run(run)["status"] == "completed"
+    assert ledger.read_text() == "once\n" * 2
+    assert len(entries(daemon, "s", "question.asked")) == len(entries(daemon, "s", "tool.started")) == 2
 
 
 @pytest.mark.parametrize("policy", ["fail", "retry"])

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from kheish.domain import events, loading
 from kheish.domain.events import Spilled
 from kheish.domain.sessions import Session
-from kheish.domain.tasks import FINAL, Task
+from kheish.domain.tasks import FINAL, Task, id_of
 from kheish.errors import KheishError, NotFound
 from kheish.jobs.runner import JobState
 from kheish.runtime.tools import shell
@@ -129,7 +129,7 @@ async def _recover(arguments: ShellTaskStart, context: Context) -> Result | None
 
 
 def _started(job: str, arguments: ShellTaskStart, context: Context) -> Result:
-    task_id = f"task_{job.removeprefix('job_')}"
+    task_id = id_of(job)
     title = " ".join((arguments.description or arguments.command).split())
     created = events.TaskCreated(
         task_id=task_id,

@@ -25,9 +25,13 @@ def test_the_built_in_tools_and_their_classes() -> None:
         "write_file": (Effect.WRITE, Replay.SAFE),
         "edit_file": (Effect.WRITE, Replay.BY_DIGEST),
         "bash": (Effect.EFFECT, Replay.UNSAFE),
+        "shell_task_start": (Effect.EFFECT, Replay.UNSAFE),
+        "task_output": (Effect.READ, Replay.SAFE),
+        "task_stop": (Effect.EFFECT, Replay.SAFE),
         "ask_user_question": (Effect.COORDINATION, Replay.SAFE),
         "emit_output": (Effect.COORDINATION, Replay.SAFE),
         "todo_write": (Effect.COORDINATION, Replay.SAFE),
+        "memory_search": (Effect.READ, Replay.SAFE),
     }
     for tool in TOOLS.values():
         jsonschema.Draft202012Validator.check_schema(tool.schema())

@@ -1,0 +1,66 @@
+"""What callers get of the past: `answers` of searches, diffs and deletions."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from kheish.api.answers import Answer, Event, Session
+
+
+class Found(Answer):
+    """An entry that says what was looked for."""
+
+    n: int
+    seq: int
+    at: str
+    kind: str
+    actor: str
+    session_id: str
+    run_id: str | None
+    snippet: str
+
+
+class FoundSession(Session):
+    """A session of a list; `match` is there where the list was asked for with `q`."""
+
+    match: Found | None = None
+
+
+class DeletedSession(Answer):
+    """What is kept of a session that was deleted."""
+
+    session_id: str
+    path: str
+    """The folder that it had."""
+    deleted_at: str
+    deleted_by: str
+    last_n: int
+    remains: str
+    """What git's history still has, in words."""
+
+
+class Moment(Answer):
+    """A moment that was asked for."""
+
+    rev: str
+    commit: str | None
+    """The first commit that holds it; null where none does yet."""
+    n: int
+    """Its newest event."""
+
+
+class SessionDiff(Answer):
+    """What happened in a session between two moments."""
+
+    session_id: str
+    path: str
+    from_: Moment | None = Field(alias="from")
+    """null: the beginning."""
+    to: Moment | None
+    """null: now."""
+    text: str
+    """As a conversation."""
+    entries: list[Event]
+    """The journal lines, oldest first."""
+    next_from: str | None
+    """Where to go on, as `from`; null where this is all."""

@@ -1,0 +1,20 @@
+"""The backup by HTTP: push now."""
+
+from __future__ import annotations
+
+from falcon.asgi import Request, Response
+
+from kheish.api import media
+from kheish.api.parts import Parts
+
+
+class Backup:
+    """`/v1/state/backup`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        """Push to the remote of `backup.remote`, and answer when it is there. Raises BackupFailed, BackupDiverged,
+        TakenOver, Conflict."""
+        media.send(resp, await self._parts.backup.push())

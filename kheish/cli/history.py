@@ -1,0 +1,87 @@
+"""`kheish diff`, `show` and `fork`: a session's past, as people read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from kheish.cli.options import Settings, command, pass_settings
+from kheish.cli.output import details, emit, paint, plain, say
+from kheish.errors import SessionDeleted
+
+REV = "a commit, a tag, an event number (n:90412) or a time (@{2026-11-22T12:00:00Z})"
+
+
+@command()
+@click.argument("session")
+@click.argument("since", metavar="[FROM]", required=False)
+@click.argument("to", metavar="[TO]", required=False)
+@click.option("--limit", type=click.IntRange(1, 2000), help="How many entries at most (500).")
+@pass_settings
+def diff(settings: Settings, session: str, since: str | None, to: str | None, limit: int | None) -> None:
+    """What happened in a SESSION between two moments, as a conversation.
+
+    FROM and TO are commits, tags, event numbers (n:90412) or times (@{2026-11-22T12:00:00Z}); without them, from the
+    beginning and up to now.
+    """
+    found = settings.client().sessions.diff(session, since, to, limit=limit)
+
+    def human() -> None:
+        if not found["entries"]:
+            click.echo("Nothing happened in between.", err=True)
+        conversation(found["text"])
+        if found["next_from"]:
+            rest = f" {to}" if to else ""
+            click.echo(f"There is more: kheish diff {session} {found['next_from']}{rest}", err=True)
+
+    emit(settings, found, ids=[str(entry["n"]) for entry in found["entries"]], human=human)
+
+
+@command()
+@click.argument("session")
+@click.option("--at", metavar="REV", help=f"As it was then: {REV}.")
+@pass_settings
+def show(settings: Settings, session: str, at: str | None) -> None:
+    """A SESSION and its conversation, now or as it was."""
+    client = settings.client()
+    found = client.sessions.get(session, at=at)
+
+    def human() -> None:
+        details({**found})
+        say()
+        try:
+            told = client.sessions.diff(session, None, at)
+        except SessionDeleted:
+            journal = f"{found['path']}/journal/"
+            return click.echo(f"It was deleted since; its conversation: git log -p --all -- {journal}", err=True)
+        conversation(told["text"])
+        if told["next_from"]:
+            rest = f" {at}" if at else ""
+            click.echo(f"There is more: kheish diff {session} {told['next_from']}{rest}", err=True)
+        return None
+
+    emit(settings, found, ids=[found["session_id"]], human=human)
+
+
+@command()
+@click.argument("session")
+@click.argument("new", required=False)
+@click.option("--at", metavar="REV", help=f"Up to then: {REV}, or an entry of its journal (seq:17). Without it, now.")
+@click.option("--title", help="What people see.")
+@pass_settings
+def fork(settings: Settings, session: str, new: str | None, at: str | None, title: str | None) -> None:
+    """Make the session NEW with the history of SESSION; what is open in the one is not in the other."""
+    made: Any = settings.client().sessions.fork(session, new, at=at, title=title)
+    origin = made["forked_from"]
+
+    def human() -> None:
+        say(f"{made['session_id']} goes on from {origin['session_id']}, entry {origin['seq']} (event {origin['n']}).")
+
+    emit(settings, made, ids=[made["session_id"]], human=human)
+
+
+def conversation(text: str) -> None:
+    """Print what a diff says; the heads of entries stand out."""
+    for line in plain(text).splitlines():
+        say(paint(line, fg="yellow") if line[:4].isdigit() else line)

@@ -1,0 +1,267 @@
+"""Backup: the branch is pushed by command and every so often; what people pushed from other clones is taken in.
+
+One push at a time, in a child process. What went wrong is a problem until a push succeeds; nothing is ever forced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from kheish import ids
+from kheish.daemon.problems import Problems
+from kheish.daemon.sources import Source, is_source
+from kheish.daemon.status import Facts
+from kheish.daemon.taking import Taking
+from kheish.domain import events
+from kheish.domain.state import State
+from kheish.errors import BackupDiverged, BackupFailed, Conflict, KheishError, TakenOver
+from kheish.store import files, lock, remote, restored, template
+from kheish.store.pipes import Child, unpack
+from kheish.store.remote import Target
+
+log = logging.getLogger(__name__)
+
+TICK = 1.0
+TRIES = 4  # times that the remote may move between a fetch and the push after it
+FLUSH = 15.0  # seconds that the newest entries get to be committed first
+CODES = ("backup_failed", "backup_diverged", "taken_over")
+
+Outcome = Literal["never", "pushed", "failed", "diverged", "taken_over"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """The newest push that succeeded; kept in `.git/kheish/backup.json`. `n`: the newest event in it."""
+
+    commit: str
+    n: int
+    at: str
+    url: str
+
+
+class Backup:
+    """Pushes a state root. `flush(timeout)` commits what is dirty; `file(path, content, headline)` puts a file of the
+    daemon into the next commit. `mark` is set while the root is a restored one that has not taken over."""
+
+    def __init__(
+        self,
+        state: State,
+        facts: Facts,
+        problems: Problems,
+        taking: Taking,
+        git: Child,
+        *,
+        flush: Callable[[float], Awaitable[bool]],
+        file: Callable[[str, bytes, str], None],
+    ) -> None:
+        self._state, self._facts, self._problems, self._taking, self._git = state, facts, problems, taking, git
+        self._flush, self._file = flush, file
+        self._turn = asyncio.Lock()
+        self._path = lock.private(state.root) / "backup.json"
+        self._pushed: Pushed | None = None
+        self._tried: tuple[float, str] | None = None  # when, and which remote
+        self._tried_at: str | None = None
+        self._outcome: Outcome = "never"
+        self._error: str | None = None
+        self.mark: restored.Mark | None = None
+
+    async def start(self) -> None:
+        """Read what is known from before."""
+        self._pushed = await asyncio.to_thread(_read, self._path)
+        self.mark = await asyncio.to_thread(restored.read, self._state.root)
+        if self.mark is not None:
+            self._problems.add("restored", "", RESTORED, severity="warning")
+
+    async def run(self) -> None:
+        """Push whenever it is time; at once after a start and where another remote is named."""
+        while True:
+            await asyncio.sleep(TICK)
+            if self._is_due():
+                with contextlib.suppress(BackupFailed, BackupDiverged, TakenOver):  # told already
+                    try:
+                        await self.push()
+                    except KheishError as error:  # the git worker is being started again, say
+                        log.warning("backup: %s", error.detail)
+
+    def view(self) -> Mapping[str, Any]:
+        """For `GET /v1/status`."""
+        config = self._state.definitions.config.backup
+        return {
+            "remote": config.remote,
+            "every_seconds": config.every,
+            "outcome": self._outcome,
+            "tried_at": self._tried_at,
+            "error": self._error,
+            "pushed": asdict(self._pushed) if self._pushed else None,
+            "restored": self.mark is not None,
+        }
+
+    async def push(self) -> Mapping[str, Any]:
+        """Push now; the view. Raises BackupFailed, BackupDiverged, TakenOver; Conflict where there is no remote, or
+        this is a restored root that has not taken over."""
+        name = self._remote()
+        if self.mark is not None:
+            raise Conflict(RESTORED)
+        async with self._turn:
+            await self._attempt(name)
+        return self.view()
+
+    async def take_over(self) -> None:
+        """Write a new incarnation to the remote: the daemon that pushed there so far pauses. Raises as `push`."""
+        name = self._state.definitions.config.backup.remote or "origin"  # as a restore calls it
+        async with self._turn:
+            new = replace(self._facts.format, incarnation=ids.new("inc"))
+            self._file("format.yaml", template.format_file(new), f"taken over: incarnation {new.incarnation}")
+            if not await self._flush(FLUSH):
+                raise BackupFailed(f"Nothing can be committed now: {self._facts.held or 'the commit is not made yet'}")
+            self._facts.format = new
+            await self._attempt(name)
+            await asyncio.to_thread(restored.clear, self._state.root)
+            self.mark = None
+            self._problems.clear("restored")
+
+    # --- one push -----------------------------------------------------------------------------------------------------
+
+    def _remote(self) -> str:
+        name = self._state.definitions.config.backup.remote
+        if name is None:
+            raise Conflict("This state root has no backup (backup.remote in kheish.yaml): kheish backup add URL")
+        return name
+
+    def _is_due(self) -> bool:
+        config = self._state.definitions.config.backup
+        if config.remote is None or config.every is None or self.mark is not None or self._turn.locked():
+            return False
+        when, name = self._tried or (0.0, None)
+        return name != config.remote or time.monotonic() >= when + config.every
+
+    async def _attempt(self, name: str) -> None:
+        """Push to a remote, and tell how it went."""
+        self._tried_at = ids.now()
+        try:
+            self._pushed = await self._push(name)
+        except (BackupFailed, BackupDiverged, TakenOver) as error:
+            await self._tell(error)
+            raise
+        finally:
+            self._tried = (time.monotonic(), name)
+        self._outcome, self._error = "pushed", None
+        for code in CODES:
+            self._problems.clear(code)
+        await asyncio.to_thread(_write, self._path, self._pushed)
+
+    async def _push(self, name: str) -> Pushed:
+        root = self._state.root
+        to = await remote.target(root, name)
+        await self._flush(FLUSH)  # where commits are held, what there is goes all the same
+        for _ in range(TRIES):
+            commit = (await self._git.request("tip"))["commit"]
+            if await remote.push(root, to, commit):
+                held = await self._git.request("resolve", rev=commit)
+                return Pushed(commit, held["n"], ids.now(), to.url)
+            await remote.fetch(root, to)
+            await self._join(to)
+        raise BackupFailed(f"The remote {name} was moved again and again by others; it is tried again.")
+
+    async def _join(self, to: Target) -> None:
+        """Take in what others pushed. Raises BackupDiverged, TakenOver, BackupFailed."""
+        known = self._pushed.commit if self._pushed else None
+        asked = {"theirs": to.tracking, "known": known}
+        plan = await self._git.request("plan", **asked)
+        if plan["verdict"] == "taken_over":
+            raise TakenOver(TAKEN_OVER.format(name=to.name, why=plan["why"]))
+        if plan["verdict"] == "diverged":
+            raise BackupDiverged(DIVERGED.format(name=to.name, why=plan["why"], root=self._state.root))
+        changes: dict[str, str | None] = plan["changes"]
+        async with self._taking.lock:
+            if wrong := await self._faults(to, changes):
+                raise BackupDiverged(INVALID.format(name=to.name, why=wrong))
+            done = await self._git.request("join", **asked, expected=changes, remote=to.name)
+        if "held" in done:
+            raise BackupFailed(f"What others pushed to {to.name} cannot be merged now: {done['held']}")
+        if "dirty" in done:
+            raise BackupDiverged(DIRTY.format(name=to.name, paths=", ".join(done["dirty"][:5])))
+        if "commit" in done:
+            log.info("merged from %s: %s", to.name, ", ".join(done["paths"][:10]) or "history only")
+            self._facts.commit = done["commit"]
+            await self._taking.take(frozenset(changes))
+
+    async def _faults(self, to: Target, changes: Mapping[str, str | None]) -> str:
+        """What is wrong with Definitions as they would be; empty where nothing is."""
+        wanted = {path: blob for path, blob in changes.items() if is_source(path)}
+        found = {path: one for path, one in self._taking.sources.items() if path not in wanted}
+        for path in (path for path, blob in wanted.items() if blob is not None):
+            read = await self._git.request("read", rev=to.tracking, path=path)
+            found[path] = Source(path, read["text"].encode() if "text" in read else unpack(read["content"]))
+        outcome = await self._taking.check(found)
+        faults = [(path, one) for path in wanted for one in outcome.errors(path)]
+        wrong = [f"{path}:{one.line or 1}:{one.column or 1}: {one.message}" for path, one in faults]
+        wrong += [f"{path} is removed there, and referred to here" for path in wanted
+                  if path not in found and path in outcome.world]  # fmt: skip
+        return "; ".join(wrong[:5])
+
+    async def _tell(self, error: KheishError) -> None:
+        """A problem of one kind at a time; whoever was taken over acts no more."""
+        is_new = error.detail != self._error
+        self._outcome = "failed"
+        self._error = error.detail
+        if isinstance(error, BackupDiverged):
+            self._outcome = "diverged"
+        elif isinstance(error, TakenOver):
+            self._outcome = "taken_over"
+            if None not in self._state.paused:
+                self._state.paused.add(None)
+                self._state.append(events.DaemonPaused(route=None).on())
+                await self._state.durable()
+        if is_new:
+            log.error("backup: %s", error.detail)
+        for code in CODES:
+            if code != error.code:
+                self._problems.clear(code)
+        self._problems.add(error.code, "", error.detail)
+
+
+RESTORED = (
+    "This state root was restored from a backup: it started paused, and pushes nothing. `kheish resume` lets it act; "
+    "`kheish resume --takeover` also makes it the one that the remote belongs to, and the old daemon pauses itself at "
+    "its next push."
+)
+TAKEN_OVER = (
+    "Another daemon has taken over what is at {name}, and this one has paused itself. {why} Stop this daemon and keep "
+    "its folder aside. Only if the takeover was a mistake: push to another remote (git remote set-url {name} URL), "
+    "then `kheish resume`."
+)
+DIVERGED = (
+    "The remote {name} has what this state root lacks, and it cannot be merged by itself. {why} Nothing was pushed. "
+    "For files of yours, merge by hand: git -C {root} pull --no-rebase {name}; then `kheish backup push`. Where "
+    "another daemon has pushed there, give this root a remote of its own (git remote set-url {name} URL), or serve a "
+    "fresh restore instead."
+)
+INVALID = (
+    "The remote {name} has an edit that is not valid, so it was not taken, and nothing was pushed: {why}. Mend it "
+    "there and push it, then `kheish backup push`."
+)
+DIRTY = (
+    "The remote {name} has changes in files that have uncommitted changes here: {paths}. Nothing was pushed. Commit or "
+    "undo them, then `kheish backup push`."
+)
+
+
+def _read(path: Path) -> Pushed | None:
+    try:
+        return Pushed(**orjson.loads(path.read_bytes()))
+    except (FileNotFoundError, orjson.JSONDecodeError, TypeError):
+        return None
+
+
+def _write(path: Path, pushed: Pushed) -> None:
+    files.atomic_write(path, orjson.dumps(asdict(pushed)), fsync=False)

@@ -1,0 +1,114 @@
+"""Hold: while a person's git works in the state root, what must wait waits; afterwards it is caught up.
+
+The git worker (before each commit), the scribe (before each write) and whoever is about to take up a person's files ask
+`store.hold` at that moment; this is where it comes together: for status, for problems, and for the end of the hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from kheish.daemon.git import Git
+from kheish.daemon.pipeline import Pipeline
+from kheish.daemon.problems import Problems
+from kheish.daemon.status import Facts
+from kheish.store.watcher import Watcher
+
+log = logging.getLogger(__name__)
+
+#: seconds after which a hold is a problem that people should know of
+LONG = 600.0
+#: seconds between two looks at the root: quiet, and while it holds
+EVERY, OFTEN = 1.0, 0.25
+
+Take = Callable[[frozenset[str]], Awaitable[None]]
+
+
+class Holding:
+    """`take(paths)` takes up a person's files. `clock` is in seconds."""
+
+    def __init__(
+        self,
+        facts: Facts,
+        problems: Problems,
+        pipeline: Pipeline,
+        git: Git,
+        watcher: Watcher,
+        take: Take,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._facts = facts
+        self._problems = problems
+        self._pipeline = pipeline
+        self._git = git
+        self._watcher = watcher
+        self._take = take
+        self._clock = clock
+        self._since: float | None = None
+        self._later: set[str] = set()
+        self._turn = asyncio.Lock()
+
+    @property
+    def every(self) -> float:
+        """Seconds until the next look."""
+        return OFTEN if self._since is not None or self._later else EVERY
+
+    async def changed(self, paths: frozenset[str]) -> None:
+        """A person's files have settled: taken up now, or when the hold is over, all of them together."""
+        self._later |= paths
+        if (reason := await self._git.held()) is not None:
+            self.held(reason)
+        elif self._since is None:
+            await self._take_up()
+
+    def held(self, reason: str) -> None:
+        """Somebody saw that another git is at work."""
+        if self._since is None:
+            self._since = self._clock()
+            log.info("held: %s", reason)
+        self._facts.held = reason
+        waited = self._clock() - self._since
+        if waited >= LONG:
+            minutes = int(waited // 60)
+            self._problems.add(
+                "git_hold",
+                "",
+                f"Nothing has been committed for {minutes} minutes, since another git is at work here. {reason}",
+                severity="warning",
+            )
+
+    async def over(self) -> None:
+        """No other git is at work (any more): catch up."""
+        if self._since is not None:
+            log.info("the hold is over after %.1f s", self._clock() - self._since)
+            self._since, self._facts.held = None, None
+            self._problems.clear("git_hold")
+            await self._watcher.rescan()
+            self._pipeline.mend()
+        if self._later:
+            await self._take_up()
+
+    async def _take_up(self) -> None:
+        async with self._turn:
+            paths, self._later = frozenset(self._later), set()
+            if paths:
+                await self._take(paths)
+
+    def looked(self, found: dict[str, Any]) -> list[str]:
+        """What the git worker saw while no other git was at work; returns the daemon's files that it put back."""
+        if found.get("moved") or found.get("aside"):
+            self._pipeline.mend(found.get("aside", ()))
+        if found.get("mended"):
+            log.warning("git had lost objects of the last commit, written again: %s", ", ".join(found["mended"][:10]))
+        if found.get("lost"):
+            names = ", ".join(found["lost"][:5])
+            self._problems.add(
+                "objects_lost", "", f"git has lost what the last commit has of {names}; fetch it from a backup."
+            )
+        elif "lost" in found:
+            self._problems.clear("objects_lost")
+        return list(found.get("put_back", ()))

@@ -1,0 +1,124 @@
+"""What people ask of a state root as a whole: ways on after it was moved back, packing, a new index."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from kheish.daemon.problems import Problems
+from kheish.daemon.status import Facts
+from kheish.errors import Conflict, Unavailable
+from kheish.store.pipes import Child
+
+log = logging.getLogger(__name__)
+
+Choice = Literal["put_back", "accept"]
+#: loose objects from which on git's objects are packed, and bytes of all of them from which on people are told
+LOOSE, LARGE = 6000, 4 * 1024**3
+#: seconds between two looks at the objects
+LOOK = 30.0
+
+
+class Upkeep:
+    """`reindex()` makes the index again from journals and the log."""
+
+    def __init__(
+        self, root: Path, git: Child, facts: Facts, problems: Problems, reindex: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._root = root
+        self._git = git
+        self._facts = facts
+        self._problems = problems
+        self._reindex = reindex
+        self._rewound: dict[str, Any] | None = None
+        self._decided: asyncio.Future[None] | None = None
+        self._turn = asyncio.Lock()
+
+    # --- moved back ---------------------------------------------------------------------------------------------------
+
+    def rewound(self) -> str | None:
+        """What is wrong where the branch was found moved back, until somebody decided."""
+        found = self._rewound
+        if found is None:
+            return None
+        return (
+            f"The branch is at {found['head'][:10]}, and lacks {found['files']} files of the daemon's last commit "
+            f"{found['last'][:10]}. Nothing acts until you decide: `kheish state put-back` brings them back; `kheish "
+            "state accept-rewind` goes on from here."
+        )
+
+    async def start(self) -> bool:
+        """Start the git worker, and look; True where somebody must decide first."""
+        await self._git.start()
+        self._rewound = await self._git.request("rewound")
+        if self._rewound is None:
+            return False
+        self._decided = asyncio.get_running_loop().create_future()
+        self._problems.add("state_rewound", "", self.rewound() or "")
+        self._facts.starting = None
+        return True
+
+    async def decided(self) -> None:
+        """Wait until somebody decided, and it is done."""
+        if self._decided is not None:
+            await self._decided
+
+    async def decide(self, choice: Choice) -> Mapping[str, Any]:
+        """Go on one of the two ways. Raises Conflict where nothing was moved back, or another git is at work."""
+        async with self._turn:
+            found = self._rewound
+            if found is None or self._decided is None:
+                raise Conflict("The state root was not moved back; there is nothing to decide.")
+            answer = await self._git.request("put_back_rewound" if choice == "put_back" else "accept_rewind")
+            if "held" in answer:
+                raise Conflict(f"Another git is at work. {answer['held']} Then decide again.")
+            log.warning("the branch was moved back: %s", choice)
+            self._rewound, self._facts.starting = None, "The daemon is starting."
+            self._problems.clear("state_rewound")
+            self._decided.set_result(None)
+        commit = answer.get("commit", found["head"])
+        return {"choice": choice, "files": found["files"], "commit": commit, "kept": answer.get("kept")}
+
+    # --- packing ------------------------------------------------------------------------------------------------------
+
+    async def gc(self) -> Mapping[str, Any]:
+        """Pack in a child; what there was, and what there is now. Raises Unavailable where git failed."""
+        async with self._turn:
+            child = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "kheish.store.maintenance", str(self._root),
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, start_new_session=True,
+            )  # fmt: skip
+            said, _ = await child.communicate()
+        if child.returncode != 0:
+            raise Unavailable("Packing failed; the daemon's log says why.")
+        found: dict[str, Any] = orjson.loads(said)
+        self._facts.size = found["after"]
+        return found
+
+    async def reindex(self) -> Mapping[str, Any]:
+        """Make the index again; until it is there, nothing else is answered."""
+        async with self._turn:
+            await self._reindex()
+        return {"reindexed": True}
+
+    async def run(self) -> None:
+        """Look at the size now and then, and pack where much is loose."""
+        from kheish.store import maintenance
+
+        while True:
+            self._facts.size = size = await asyncio.to_thread(maintenance.size, self._root)
+            if size["bytes"] > LARGE:
+                message = f"The state root's history has {size['bytes'] // 1024**2} MiB; git keeps all that ever was."
+                self._problems.add("large_history", "", message, severity="warning")
+            if size["loose"] > LOOSE and self._facts.held is None:
+                try:
+                    await self.gc()
+                except Unavailable as error:
+                    log.warning("%s", error.detail)
+            await asyncio.sleep(LOOK)

@@ -1,0 +1,40 @@
+"""A session's past: which sessions its history goes through, and what happened between two moments, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from kheish.domain.sessions import Session
+from kheish.store import textconv
+
+if TYPE_CHECKING:
+    from kheish.domain.state import State
+
+Place = tuple[str, int | None]
+_DEEP = 100  # forks of forks that are followed
+
+
+def lineage(state: State, session: Mapping[str, Any] | Session) -> list[Place]:
+    """The session and those that it was forked from, each with the highest event that is part of its history.
+
+    Looks up what is not in memory by the index: call it in a thread, or for a session that is loaded.
+    """
+    id, origin = _of(session)
+    found: list[Place] = [(id, None)]
+    while origin is not None and len(found) < _DEEP:
+        found.append((origin["session_id"], origin["n"]))
+        before = state.find(Session, origin["session_id"]) or state.index.thing("session", origin["session_id"])
+        origin = _of(before)[1] if before is not None else None
+    return found
+
+
+def _of(session: Mapping[str, Any] | Session) -> tuple[str, dict[str, Any] | None]:
+    if isinstance(session, Session):
+        return session.session_id, session.forked_from
+    return session["session_id"], session["forked_from"]
+
+
+def told(entries: Iterable[Mapping[str, Any]]) -> str:
+    """Entries as people read them, as `git log -p` shows a journal."""
+    return "\n".join(line for entry in entries for line in textconv.told(dict(entry)))

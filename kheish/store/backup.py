@@ -1,0 +1,162 @@
+"""Joining what another clone pushed: planned and made by tree in the git worker, one commit with two parents.
+
+Only people's files are taken from there, and only where nobody changed them here; nothing is overwritten.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kheish.errors import Invalid, KheishError
+from kheish.store import files, hold, lock, records
+from kheish.store.repo import Blob, Difference, Repo, merge_base
+
+_PLAIN = (0o100644, 0o100755)
+_NAMED = 5
+_FORMAT = "format.yaml"
+
+
+@dataclass(slots=True)
+class Plan:
+    """What joining a commit would do: `changes` is path → blob to take (None: the path goes away).
+
+    `verdict`: join | taken_over | diverged; `why` says in one sentence what is in the way.
+    """
+
+    verdict: str
+    why: str = ""
+    changes: dict[str, Blob | None] = field(default_factory=dict)
+
+    def view(self) -> dict[str, Any]:
+        """The plan as it goes through the pipe."""
+        ids = {path: blob.id if blob else None for path, blob in self.changes.items()}
+        return {"verdict": self.verdict, "why": self.why, "changes": ids}
+
+
+def tip(repo: Repo) -> dict[str, str | None]:
+    """What to push: the branch, or the daemon's last commit where somebody moved the branch off it."""
+    head, last = repo.refs.head(), repo.refs.last()
+    if head is None or last is None or merge_base(repo, last, head) == last:
+        return {"commit": head}
+    return {"commit": last}
+
+
+def plan(repo: Repo, *, theirs: str, known: str | None = None) -> Plan:
+    """How `theirs` (a revision that was fetched) joins the branch.
+
+    `known` is what this root pushed last: where the remote still has that, all of it is known here, and only history
+    was rewritten here since; then nothing is taken. Raises NotFound.
+    """
+    head = repo.refs.head()
+    there = str(next(repo.walk(theirs)).id)
+    assert head is not None
+    if there == known:
+        return Plan("join")
+    base = merge_base(repo, head, there)
+    ours, other = _format(repo, head), _format(repo, there)
+    if other is None or ours is None or base is None or other.get("root_id") != ours.get("root_id"):
+        return Plan("diverged", "It holds another state root, or one whose history shares nothing with this one.")
+    if other.get("incarnation") not in (ours.get("incarnation"), (_format(repo, base) or {}).get("incarnation")):
+        return Plan("taken_over", f"Its incarnation is {other.get('incarnation')}, not {ours.get('incarnation')}.")
+    changes: dict[str, Blob | None] = {}
+    daemons, clashes = [], []
+    for one in repo.differences(repo.tree_of(base), repo.tree_of(there)):
+        mine = repo.find(head, one.path)
+        if (mine.id if mine else None) == one.new:
+            continue
+        if hold.owned(one.path) or one.path.startswith(".kheish/"):
+            daemons.append(one.path)
+        elif (mine.id if mine else None) != one.old or not _fits(repo, head, one):
+            clashes.append(one.path)
+        else:
+            changes[one.path] = Blob(one.new, one.mode) if one.new is not None else None
+    if daemons:
+        return Plan("diverged", f"It has other versions of the daemon's own files: {_named(daemons)}.")
+    if clashes:
+        return Plan("diverged", f"Changed here and there: {_named(clashes)}.")
+    return Plan("join", changes=changes)
+
+
+def join(
+    repo: Repo, *, theirs: str, known: str | None, expected: Mapping[str, str | None], remote: str
+) -> tuple[dict[str, Any], dict[str, Blob | None]]:
+    """Commit the branch with `expected` (what was planned and validated) and `theirs` as its second parent.
+
+    The answer is `{commit, paths}`; `{held}` where a person's git is at work; `{again}` where the plan is another by
+    now; `{dirty: paths}` where the work tree has uncommitted changes in what is to be taken. The work tree comes
+    first: a kill in between leaves an edit, and the next try finds that it is the same.
+    """
+    reason = hold.check(repo.root)
+    if reason is not None:
+        return {"held": reason}, {}
+    found = plan(repo, theirs=theirs, known=known)
+    if found.view() != {"verdict": "join", "why": "", "changes": dict(expected)}:
+        return {"again": True}, {}
+    head = repo.refs.head()
+    dirty = [path for path in found.changes if not _is_clean(repo, head, path, found.changes[path])]
+    if dirty:
+        return {"dirty": dirty}, {}
+    changes = {path: _write(repo, path, blob) for path, blob in found.changes.items()}
+    there = str(next(repo.walk(theirs)).id)
+    assert head is not None
+    message = f"merge from {remote}: {_named(list(changes))}\n" if changes else f"merge from {remote}\n"
+    commit = repo.commit(repo.write_tree(repo.tree_of(head), changes), [head, there], message)
+    repo.sync()
+    try:
+        if (reason := hold.check(repo.root)) is not None:
+            raise hold.Held(reason)
+        repo.refs.move(head, commit, "kheish: merge")
+    except hold.Held as held:
+        return {"held": str(held)}, {}
+    return {"commit": commit, "paths": list(changes)}, changes
+
+
+def _format(repo: Repo, commit: str) -> dict[str, Any] | None:
+    found = repo.find(commit, _FORMAT)
+    try:
+        return dict(records.read(repo.content(found.id))) if found is not None else None
+    except (KheishError, TypeError, ValueError):
+        return None
+
+
+def _fits(repo: Repo, head: str, one: Difference) -> bool:
+    """A plain file whose path is neither a folder here, nor below a file or a link."""
+    if one.new is None:
+        return True
+    try:
+        files.contained(repo.root, one.path)
+    except Invalid:
+        return False
+    folders = one.path.split("/")[:-1]
+    above = ["/".join(folders[: depth + 1]) for depth in range(len(folders))]
+    is_below_file = any(repo.find(head, folder) is not None for folder in above)
+    return one.mode in _PLAIN and not is_below_file and not (repo.root / one.path).is_dir()
+
+
+def _is_clean(repo: Repo, head: str | None, path: str, wanted: Blob | None) -> bool:
+    """Whether the work tree has the branch's version, or already what is to be taken."""
+    source = repo.root / path
+    there = files.blob_id(source.read_bytes()) if source.is_file() and not source.is_symlink() else None
+    if there is None and (source.exists() or source.is_symlink()):
+        return False
+    mine = repo.find(head, path) if head is not None else None
+    return there in (mine.id if mine else None, wanted.id if wanted else None)
+
+
+def _write(repo: Repo, path: str, blob: Blob | None) -> Blob | None:
+    if blob is None:
+        files.remove(repo.root, path)
+        return None
+    scratch = lock.private(repo.root) / "tmp"
+    scratch.mkdir(exist_ok=True)
+    mode = stat.S_IMODE(blob.mode)
+    found = files.atomic_write(repo.root / path, repo.content(blob.id), fsync=True, mode=mode, scratch=scratch)
+    return Blob(blob.id, blob.mode, found)
+
+
+def _named(paths: list[str]) -> str:
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return f"{', '.join(sorted(paths)[:_NAMED])}{more}"

@@ -1,0 +1,86 @@
+"""A state root that was moved back while no daemon ran: what is missing, and the two ways on (put back, accept).
+
+Run by the git worker. Nothing is thrown away: what is accepted as gone stays under a ref, and files of the work tree
+that git does not have are moved to `.git/kheish/rewound/`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kheish.store import cuts, files, hold, lock
+from kheish.store.repo import Blob, Repo
+
+
+def find(repo: Repo) -> dict[str, Any] | None:
+    """`{files, last, head}` where the branch was moved to a commit that lacks files of the daemon's last, else None.
+
+    A commit on top of the last one is no move: what it dropped is put back, as while serving.
+    """
+    last, head = repo.refs.last(), repo.refs.head()
+    if last is None or head is None or repo.refs.descends(head, last):
+        return None
+    lost = cuts.lost(repo, last, head)
+    return {"files": len(lost), "last": last, "head": head} if lost else None
+
+
+def put_back(repo: Repo, n: int) -> tuple[dict[str, Any], dict[str, Blob | None]]:
+    """Commit on top of the branch all that the daemon had; the answer is that of a commit."""
+    return cuts.commit(repo, {"cut": {"n_from": n, "n_to": n}})
+
+
+def accept(repo: Repo) -> dict[str, Any]:
+    """Make the branch as it is the daemon's last commit, and bring its files in the work tree to it.
+
+    Returns `{kept, moved}`: the ref that keeps what was, and how many files were moved away. `{held}` where another
+    git is at work.
+    """
+    if (reason := hold.check(repo.root)) is not None:
+        return {"held": reason}
+    last, head = repo.refs.last(), repo.refs.head()
+    assert last is not None and head is not None
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    kept = f"refs/kheish/rewound/{stamp}"
+    repo.refs.keep(kept, last)
+    away = lock.private(repo.root) / "rewound" / stamp
+    moved = _move_away(repo, head, away)
+    _move_log(repo.root, away)
+    repo.refs.take(head)
+    return {"kept": kept, "moved": moved}
+
+
+def _move_away(repo: Repo, head: str, away: Path) -> int:
+    """Bring the daemon's files in the work tree to what a commit has; what was there instead is moved to `away`."""
+    wanted = {path for name in hold.DAEMON for path in repo.files(head, name)}
+    moved = 0
+    for path in sorted(wanted | set(_there(repo.root))):
+        found = repo.find(head, path) if path in wanted else None
+        target = repo.root / path
+        there = target.read_bytes() if target.is_file() else None
+        if there is not None and (found is None or files.blob_id(there) != found.id):
+            files.atomic_write(away / path, there, fsync=True)
+            files.remove(repo.root, path)
+            moved, there = moved + 1, None
+        if found is not None and there is None:
+            files.atomic_write(target, repo.content(found.id), fsync=True, mode=found.mode & 0o777)
+    return moved
+
+
+def _there(root: Path) -> Iterator[str]:
+    for name in hold.DAEMON:
+        for path in (root / name).rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                yield path.relative_to(root).as_posix()
+
+
+def _move_log(root: Path, away: Path) -> None:
+    """The log goes on from what is gone now: a new one begins, far above its numbers."""
+    log, index = lock.private(root) / "wal", root / ".kheish" / "index.sqlite"
+    if log.exists():
+        away.mkdir(parents=True, exist_ok=True)
+        log.rename(away / "wal")
+    for suffix in ("", "-wal", "-shm"):
+        index.with_name(index.name + suffix).unlink(missing_ok=True)

@@ -1,0 +1,121 @@
+"""`.git/index`, brought along behind the daemon's commits, and what a person did to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pygit2
+from pygit2.enums import DeltaStatus, FileMode
+
+from kheish.store import lock
+from kheish.store.hold import BRANCH, Held
+from kheish.store.repo import Blob, Changes, Difference
+
+
+class _Entry(pygit2.IndexEntry):
+    """An index entry with the file's stat, without which `git status` would read every file that the daemon wrote."""
+
+    stat: os.stat_result | None = None
+
+    def _to_c(self) -> Any:
+        raw, keep = super()._to_c()
+        if self.stat is not None:
+            for name, nanoseconds in (("ctime", self.stat.st_ctime_ns), ("mtime", self.stat.st_mtime_ns)):
+                field = getattr(raw, name)
+                field.seconds, field.nanoseconds = nanoseconds // 10**9 & 0x7FFFFFFF, nanoseconds % 10**9
+            raw.dev, raw.ino = self.stat.st_dev & 0xFFFFFFFF, self.stat.st_ino & 0xFFFFFFFF
+            raw.uid, raw.gid = self.stat.st_uid, self.stat.st_gid
+            raw.file_size = self.stat.st_size & 0xFFFFFFFF
+        return raw, keep
+
+
+class Index:
+    """`.git/index`, brought along behind the commits: only the changed entries, the file written now and then."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._git = pygit2.Repository(os.fspath(root / ".git"))
+        try:
+            self._index = self._git.index
+        except pygit2.GitError:
+            self._rebuild()
+
+    def update(self, changes: Changes) -> None:
+        """Set the changed entries and write the file. Raises Held where git has it locked."""
+        with self._writing():
+            for path, change in changes.items():
+                self._put(path, change)
+
+    def catch_up(self, differences: Iterable[Difference]) -> None:
+        """Set the entries that are still as the older of two commits has them (a person may have staged others)."""
+        with self._writing():
+            for one in differences:
+                there = str(self._index[one.path].id) if one.path in self._index else None
+                if there == one.old:
+                    self._put(one.path, Blob(one.new, one.mode) if one.new is not None else None)
+
+    def changed_files(self) -> list[str]:
+        """Tracked files of the work tree that are missing or not as the index has them."""
+        self._read()
+        kinds = (DeltaStatus.MODIFIED, DeltaStatus.DELETED, DeltaStatus.TYPECHANGE)
+        return [delta.old_file.path for delta in self._index.diff_to_workdir().deltas if delta.status in kinds]
+
+    def staged(self, commit: str) -> list[str]:
+        """Paths that the index has otherwise than a commit, or not at all."""
+        self._read()
+        tree = self._git[commit].peel(pygit2.Tree)
+        return [delta.old_file.path for delta in self._index.diff_to_tree(tree).deltas]
+
+    def entries(self) -> list[tuple[str, str]]:
+        """`(path, blob id)` of all files."""
+        self._read()
+        return [(entry.path, str(entry.id)) for entry in self._index]
+
+    def trees(self) -> None:
+        """Write the trees that the index stands for (those that git pruned come back so)."""
+        self._read()
+        with contextlib.suppress(pygit2.GitError, KeyError):  # of what is unmerged or missing too, nothing can be made
+            fresh = pygit2.Index()  # the one that is read remembers which trees it has written
+            for entry in self._index:
+                fresh.add(entry)
+            fresh.write_tree(self._git)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        if (self._root / ".git" / "index.lock").exists():
+            raise Held("The index is locked.")
+        try:
+            with lock.noted(self._root, "index.lock"):
+                self._read()
+                yield
+                self._index.write()
+        except (pygit2.GitError, OSError) as error:
+            raise Held(f"The index cannot be written: {error}") from error
+
+    def _read(self) -> None:
+        try:
+            self._index.read(False)
+        except pygit2.GitError:
+            self._rebuild()
+
+    def _rebuild(self) -> None:
+        """Put a damaged index aside and make it from the branch: only what a person had staged is lost with it."""
+        with contextlib.suppress(FileNotFoundError):
+            (self._root / ".git" / "index").replace(lock.private(self._root) / "index.damaged")
+        self._git = pygit2.Repository(os.fspath(self._root / ".git"))
+        self._index = self._git.index
+        head = self._git.references.get(BRANCH)
+        if head is not None:
+            self._index.read_tree(head.peel(pygit2.Commit).tree)
+
+    def _put(self, path: str, change: Blob | None) -> None:
+        if change is not None:
+            entry = _Entry(path, pygit2.Oid(hex=change.id), FileMode(change.mode))
+            entry.stat = change.stat
+            self._index.add(entry)
+        elif path in self._index:
+            self._index.remove(path)

@@ -1,0 +1,129 @@
+"""A daemon under load, a person with git in its state root, and what must be true after each command."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.crash import checker
+from tests.support.daemon import Daemon, bash, git, until
+
+SESSIONS = 5
+TURNS = [bash("echo {{input}} >> ledger.txt"), {"text": "done"}]
+
+
+class Table:
+    """One state root: `at_work()` has runs go through it, `settled()` waits for quiet and lets the checker look."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.daemon, self.root = daemon, daemon.root
+        self.acks: dict[str, list[dict[str, Any]]] = {"runs": []}
+        self.since: str | None = None
+        self._number = 0
+        self._stop = threading.Event()
+        self._failed: list[BaseException] = []
+
+    def run(self, wait: str | None = None) -> str:
+        """One more run, acknowledged; its id."""
+        self._number += 1
+        session = f"s{self._number % SESSIONS}"
+        run = self.daemon.client.runs.start(session, f"{session}.{self._number}", wait=wait)
+        self.acks["runs"].append({"id": run.run_id, "session": session, "n": run.data["n"]})
+        return run.run_id
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Runs go through while the body does what it does, and a moment longer."""
+        self._stop.clear()
+        thread = threading.Thread(target=self._submit)
+        thread.start()
+        try:
+            time.sleep(0.1)  # so that the command meets files that are being written
+            yield
+            done = self.run()
+            self.daemon.run(done, "completed")
+        finally:
+            self._stop.set()
+            thread.join()
+        assert not self._failed
+
+    def _submit(self) -> None:
+        try:
+            while not self._stop.wait(0.03):
+                self.run()
+        except BaseException as error:  # noqa: BLE001 - told to the test, in its own thread
+            self._failed.append(error)
+
+    def git(self, *words: str, **more: Any) -> str:
+        """git as the person has it; it is tried again where the daemon was a moment ahead of it."""
+        return git(self.root, *words, **more)
+
+    def insist(self, *words: str, **environ: str) -> None:
+        """A command that git may refuse, because a file changed a moment before: as a person does, once more."""
+        env = {**os.environ, "GIT_TERMINAL_PROMPT": "0", **environ}
+        words = ("git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org", *words)
+        said = ""
+
+        def done() -> bool:
+            nonlocal said
+            found = subprocess.run(words, cwd=self.root, env=env, capture_output=True, text=True, timeout=60)
+            said = found.stdout + found.stderr
+            return found.returncode == 0
+
+        try:
+            until(done, 10, what=" ".join(words))
+        except AssertionError as error:
+            raise AssertionError(f"{error}; git says: {said}") from None
+
+    def held(self, word: str) -> None:
+        """Waits until the daemon says that it holds, and why."""
+        until(lambda: word in (self.daemon.client.status()["git"]["held"] or ""), what=f"it holds: {word}")
+
+    def settled(self) -> None:
+        """All that was acknowledged is done and in HEAD, the tree is clean, and the checker finds nothing."""
+        for ack in self.acks["runs"][-30:]:
+            self.daemon.run(ack["id"], "completed")
+        self.daemon.quiet()
+        until(lambda: self.daemon.client.status()["git"]["held"] is None, what="the hold is over")
+        found = checker.check(self.root, self.acks, self.daemon.workspace / "ledger.txt", since=self.since)
+        assert not found, "\n".join(str(one)[:400] for one in found[:12])
+        self.since = git(self.root, "rev-parse", "HEAD").strip()
+
+    def journals(self) -> dict[str, int]:
+        """The sizes of all journal files."""
+        return {str(path): path.stat().st_size for path in self.root.glob("sessions/*/*/journal/*.jsonl")}
+
+    def log(self, *words: str) -> list[str]:
+        """Subjects of commits, newest first."""
+        return git(self.root, "log", "--format=%s", *words).splitlines()
+
+
+def persona(words: str) -> str:
+    """A persona's file."""
+    return f"---\ndisplay_name: Terse\n---\n{words}\n"
+
+
+def clone(table: Table, folder: Path) -> Path:
+    """Another clone, by way of a bare remote that the state root knows as `origin`."""
+    bare, other = folder / "remote.git", folder / "other"
+    if not bare.exists():
+        git(folder, "init", "-q", "--bare", "-b", "main", str(bare))
+        git(table.root, "remote", "add", "origin", str(bare))
+    git(table.root, "push", "-q", "-f", "origin", "main")
+    git(folder, "clone", "-q", str(bare), str(other))
+    return other
+
+
+def edit_there(other: Path, words: str) -> None:
+    """Somebody edits a persona in the other clone, and pushes it."""
+    (other / "personas").mkdir(exist_ok=True)
+    (other / "personas" / "there.md").write_text(persona(words))
+    git(other, "add", "personas")
+    git(other, "commit", "-q", "-m", f"there: {words}")
+    git(other, "push", "-q", "origin", "main")

@@ -1,0 +1,151 @@
+"""Files dropped into `inbox/<session>/`: one run each, once, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.daemon import Daemon, git, until
+from tests.system.conftest import Fresh
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon of this file's own: the inbox makes sessions, which take the default route."""
+    made = {"hello": [{"text": "hello {{input}}"}], "other": [{"text": "other"}]}
+    with Daemon.fresh(tmp_path_factory.mktemp("inbox"), routes=made, config={"default_route": "hello"}) as daemon:
+        yield daemon
+
+
+def drop(daemon: Daemon, name: str, content: str | bytes) -> Path:
+    path = daemon.root / "inbox" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def runs(daemon: Daemon, session: str) -> list[dict[str, Any]]:
+    return [dict(one) for one in daemon.client.runs.list(session=session, limit=200)["items"]]
+
+
+def rejected(daemon: Daemon) -> dict[str, str]:
+    """What was put aside and is committed: name and content."""
+    folder = daemon.root / "inbox" / "rejected"
+    return {path.name: path.read_text(errors="replace") for path in folder.glob("*")} if folder.exists() else {}
+
+
+def empty(daemon: Daemon) -> bool:
+    there = [path for path in (daemon.root / "inbox").rglob("*") if path.is_file() and path.name != ".gitkeep"]
+    there = [path for path in there if "rejected" not in path.parts]
+    return not there and not list((daemon.root / ".git/kheish/inbox").glob("*"))
+
+
+def test_a_note_becomes_one_run_and_moves_into_the_session(served: Daemon) -> None:
+    drop(served, "dropped/note.md", "Wörld")
+
+    (run,) = until(lambda: runs(served, "dropped"), what="the run")
+    assert served.run(run["run_id"])["output"] == "hello Wörld"
+    assert (run["request"]["source"], run["request"]["actor"]) == ("inbox", "file")
+    until(lambda: empty(served), what="the file is moved, and committed")
+    served.quiet()
+    kept = git(served.root, "ls-files", "sessions/*/dropped/inbox/*").split()
+    assert [Path(path).name for path in kept] == [f"{run['run_id']}.note.md"]
+    assert (served.root / kept[0]).read_text() == "Wörld"
+    drop(served, "dropped/note.md", "Wörld")  # the same path and the same content
+    until(lambda: empty(served), what="it is taken again")
+    drop(served, "dropped/note.md", "another")
+    until(lambda: len(runs(served, "dropped")) == 2, what="another content is another run")
+
+
+def test_a_yaml_file_is_a_whole_submission(served: Daemon) -> None:
+    drop(
+        served, "whole/a.yaml", "content: there\nroute: other\nactor: cron\nmetadata: {ticket: 7}\nidempotency_key: k\n"
+    )
+
+    (run,) = until(lambda: runs(served, "whole"), what="the run")
+
+    assert served.run(run["run_id"])["route"] == "other"
+    assert (run["request"]["actor"], run["request"]["metadata"]) == ("cron", {"ticket": 7})
+    body = {"content": "there", "route": "other", "actor": "cron", "metadata": {"ticket": 7}, "idempotency_key": "k"}
+    assert served.http("POST", "/v1/sessions/whole/runs", body).json()["run_id"] == run["run_id"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("bad/a.yaml", "content: x\nrout: hello\n", "2:1: unknown key 'rout'"),
+        ("bad/b.yaml", "content: x\nroute: nowhere\n", "nowhere"),
+        ("bad/c.yaml", "a: [", "1:"),
+        ("bad/d.png", b"\x89PNG", "Only .md, .txt, .yaml are taken"),
+        ("bad/e.md", b"\xff\xfe", "no UTF-8 text"),
+        ("Not A Slug/f.md", "x", "not a legal name"),
+        ("lost.md", "x", "inbox/<session>/"),
+        ("bad/deep/g.md", "x", "inbox/<session>/"),
+        ("bad/h.txt", "x" * (4 * 1024 * 1024 + 1), "larger than 4 MiB"),
+    ],
+)
+def test_what_cannot_be_used_is_put_aside_with_the_reason(
+    served: Daemon, name: str, content: str | bytes, reason: str
+) -> None:
+    drop(served, name, content)
+
+    aside = name.replace("/", ".").replace(" ", "_")
+    why = until(lambda: rejected(served).get(f"{aside}.problem.txt"), what="the reason")
+
+    assert reason in why and f"inbox/{name}" in why
+    raw = content if isinstance(content, bytes) else content.encode()
+    assert until((served.root / "inbox" / "rejected" / aside).exists) and (
+        (served.root / "inbox" / "rejected" / aside).read_bytes() == raw
+    )
+    until(lambda: empty(served), what="nothing is left over")
+    if name.endswith("h.txt"):  # too large to be committed: git status shows it
+        (served.root / "inbox" / "rejected" / aside).unlink()
+
+
+def test_two_that_differ_keep_both(served: Daemon) -> None:
+    drop(served, "twins/a.png", "one")
+    until(lambda: "twins.a.png" in rejected(served))
+    drop(served, "twins/a.png", "two")
+    until(lambda: rejected(served).get("twins.a.2.png") == "two")
+    assert rejected(served)["twins.a.png"] == "one"
+
+
+def test_it_waits_while_a_person_uses_git(served: Daemon) -> None:
+    lock = served.root / ".git" / "index.lock"
+    served.quiet()
+    lock.touch()
+
+    note = drop(served, "held/note.md", "x")
+    time.sleep(1.5)
+    untouched = note.exists()
+    lock.unlink()
+
+    assert untouched
+    until(lambda: runs(served, "held") and empty(served), what="it is caught up")
+
+
+def test_kills_at_any_moment_lose_none_and_run_none_twice(fresh: Fresh) -> None:
+    chance = random.Random(7)
+    daemon = fresh(routes={"hello": [{"text": "hello {{input}}"}]})
+    for number in range(8):
+        for part in range(3):
+            drop(daemon, f"s{part}/note-{number}.md", f"{number}.{part}")
+        drop(daemon, f"s0/bad-{number}.png", f"{number}")
+        time.sleep(0.3 + chance.random() * 0.5)
+        daemon.restart()
+
+    until(lambda: empty(daemon), 40, what="all are taken, and committed")
+    daemon.quiet()
+    for part in range(3):
+        texts = [one["request"]["items"][0]["text"] for one in runs(daemon, f"s{part}")]
+        assert sorted(texts) == [f"{number}.{part}" for number in range(8)]
+        kept = list(daemon.root.glob(f"sessions/*/s{part}/inbox/*.md"))
+        assert sorted(path.read_text() for path in kept) == sorted(texts)
+    aside = rejected(daemon)
+    assert [aside[f"s0.bad-{number}.png"] for number in range(8)] == [str(number) for number in range(8)]
+    assert len(aside) == 16

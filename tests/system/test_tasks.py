@@ -1,0 +1,163 @@
+"""Background commands: they outlive call, run and daemon, and their end is journaled once."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from tests.support.daemon import Daemon, allow, call, until
+from tests.system.conftest import COMMANDS, Fresh
+
+RULES = {
+    "mode": "default",
+    "rules": [
+        *({"tool": "shell_task_start", "match": one, "decision": "allow"} for one in COMMANDS),
+        {"tool": "task_stop", "decision": "allow"},
+        *allow(*COMMANDS)["rules"],
+    ],
+}
+SPEAK = "echo begun; sleep 1.5; echo done {{input}} >> ledger.txt; echo over"
+
+
+def start(command: str, **more: Any) -> dict[str, Any]:
+    return {"tool_calls": [call("shell_task_start", command=command, **more)]}
+
+
+def routes(**scripts: list[dict[str, Any]]) -> dict[str, Any]:
+    return {name: [*turns, {"text": "{{last_result}}"}] for name, turns in scripts.items()}
+
+
+def tasks(daemon: Daemon, session: str) -> list[dict[str, Any]]:
+    return [dict(one) for one in daemon.client.sessions.tasks(session)["items"]]
+
+
+def ended(daemon: Daemon, session: str) -> dict[str, Any]:
+    """The session's one task when it is over."""
+    return until(lambda: next((one for one in tasks(daemon, session) if one["ended_at"]), None), what="the end")
+
+
+def go(daemon: Daemon, session: str, route: str, **more: Any) -> Any:
+    daemon.client.sessions.create(session, route=route, permission_rules=RULES["rules"])
+    return daemon.client.runs.start(session, "x", wait="20s", **more)
+
+
+def test_a_background_command_goes_on_when_its_run_has_ended(fresh: Fresh) -> None:
+    daemon = fresh(routes=routes(speaks=[start(SPEAK, description="say two things")]))
+
+    run = go(daemon, "s", "speaks")
+
+    assert run.status == "completed" and "task_" in run.output, run.data
+    (task,) = tasks(daemon, "s")
+    assert (task["status"], task["title"], task["output"]) == ("in_progress", "say two things", None)
+    task = ended(daemon, "s")
+    assert (task["status"], task["shell"]["exit_status"], task["output"]) == ("completed", 0, "begun\nover\n")
+    assert not daemon.jobs() and not list((daemon.root / ".git/kheish/jobs").iterdir()), "its folder goes"
+    daemon.quiet()
+    record = next(daemon.root.glob(f"sessions/*/s/tasks/{task['task_id']}.yaml")).read_text()
+    assert "status: completed" in record and "begun" in record
+    listed = daemon.cli("tasks", "list", "s")
+    assert "completed" in listed.stdout and "say two things" in listed.stdout
+
+
+@pytest.mark.parametrize("down", [0.0, 2.5])
+def test_a_killed_daemon_finds_it_again_or_learns_its_end(fresh: Fresh, down: float) -> None:
+    daemon = fresh(routes=routes(speaks=[start(SPEAK)]))
+    go(daemon, "s", "speaks")
+
+    daemon.kill9()
+    if down:
+        until(lambda: not daemon.jobs(), what="the command ended while no daemon ran")
+    daemon.start()
+
+    task = ended(daemon, "s")
+    assert (task["status"], task["output"]) == ("completed", "begun\nover\n")
+    assert (daemon.workspace / "ledger.txt").read_text() == "done x\n"
+    daemon.restart()
+    assert daemon.kinds("s").count("task.ended") == 1
+
+
+def test_output_is_read_while_it_runs_and_it_can_be_stopped(fresh: Fresh) -> None:
+    daemon = fresh(routes=routes(starts=[start("printf 'one\\ntwo\\n'; sleep 60")]))
+    go(daemon, "s", "starts")
+    id = tasks(daemon, "s")[0]["task_id"]
+    turns = [
+        {"tool_calls": [call("task_output", task_id=id, offset=0, wait=20)]},
+        {"tool_calls": [call("task_output", task_id=id, tail=1)]},
+        {"tool_calls": [call("task_output", task_id="task_other")]},
+        {"tool_calls": [call("task_stop", task_id=id)]},
+        {"text": "stopped"},
+    ]
+    daemon.client.definitions("routes").put("reads", {"driver": "scripted", "script": {"turns": turns}})
+
+    assert daemon.client.runs.start("s", "go", route="reads", wait="30s").output == "stopped"
+
+    results = [one["data"]["content"] for one in daemon.journal("s") if one["kind"] == "tool.finished"]
+    assert results[1].startswith(f"[{id}: running; bytes 0 to ") and "one\n" in results[1]
+    assert results[2].endswith("\ntwo") and "one" not in results[2].partition("\n")[2]
+    assert "There is no background command 'task_other'" in results[3] and id in results[3]
+    task = ended(daemon, "s")
+    assert (task["status"], task["shell"]["stopped"], daemon.jobs()) == ("cancelled", True, [])
+
+
+def test_a_session_does_not_end_over_its_commands_unless_forced(fresh: Fresh) -> None:
+    daemon = fresh(routes=routes(sleeps=[start("sleep 60")]))
+    go(daemon, "s", "sleeps")
+
+    refused = daemon.http("POST", "/v1/sessions/s/end", {})
+    assert (refused.status_code, refused.json()["code"]) == (409, "session_not_idle")
+    assert tasks(daemon, "s")[0]["task_id"] in refused.json()["detail"]
+    daemon.client.sessions.end("s", force=True)
+
+    assert ended(daemon, "s")["status"] == "cancelled"
+    assert not daemon.jobs()
+
+
+def test_starting_one_asks_as_bash_does(fresh: Fresh) -> None:
+    daemon = fresh(routes=routes(asks=[start("id -u")]))
+
+    run = go(daemon, "s", "asks")
+
+    assert run.status == "waiting_for_approval"
+    approval = daemon.client.approvals.get(run.data["pending_approvals"][0])
+    assert (approval["tool"], approval["arguments"]["command"]) == ("shell_task_start", "id -u")
+    daemon.client.approvals.allow(approval["approval_id"])
+    assert daemon.run(run.run_id)["status"] == "completed"
+    assert ended(daemon, "s")["output"].strip().isdigit()
+
+
+def test_kills_at_any_moment_start_none_twice_and_end_each_once(fresh: Fresh) -> None:
+    chance = random.Random(11)
+    turns = [start("echo {{input}} >> ledger.txt; sleep 0.3; echo {{input}}")]
+    daemon = fresh(routes=routes(notes=turns))
+    for number in range(6):
+        for part in range(2):
+            session = f"s{number}-{part}"
+            daemon.client.sessions.create(session, route="notes", permission_rules=RULES["rules"])
+            daemon.client.runs.start(session, session)
+        time.sleep(chance.random() * 0.5)
+        daemon.restart()
+
+    names = [f"s{number}-{part}" for number in range(6) for part in range(2)]
+    for name in names:
+        task = ended(daemon, name)
+        assert (task["status"], task["output"]) == ("completed", f"{name}\n")
+        assert daemon.kinds(name).count("task.created") == daemon.kinds(name).count("task.ended") == 1
+    assert sorted((daemon.workspace / "ledger.txt").read_text().split()) == sorted(names)
+    until(lambda: not list((daemon.root / ".git/kheish/jobs").iterdir()), what="no folder is left")
+
+
+def test_a_killed_runner_leaves_an_end_that_nobody_knows(fresh: Fresh) -> None:
+    daemon = fresh(routes=routes(sleeps=[start("echo begun; sleep 60")]))
+    go(daemon, "s", "sleeps")
+    (runner,) = until(lambda: daemon.jobs() if len(daemon.jobs()) == 1 else None, what="the runner, past its fork")
+
+    os.kill(runner, signal.SIGKILL)
+
+    task = ended(daemon, "s")
+    assert (task["status"], task["shell"]["lost"]) == ("failed", True)
+    assert "may or may not have done its work" in task["output"]
