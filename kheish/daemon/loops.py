@@ -87,6 +87,7 @@ def put_back(daemon: Daemon, paths: Sequence[str]) -> None:
 def on_git(daemon: Daemon, answer: dict[str, Any]) -> None:
     """What the committer notices: a hold, an error, files put back."""
     if answer.get("short"):
+        log.warning("files are not as the log has them, and are looked after: %s", ", ".join(answer["short"][:5]))
         with contextlib.suppress(ChildGone):  # a new one looks at all that the log has
             daemon.store.scribe.send_nowait("check", paths=answer["short"])
     elif answer.get("held"):

@@ -154,6 +154,8 @@ def test_kills_at_any_moment_start_none_twice_and_end_each_once(fresh: Fresh) ->
 def test_a_killed_runner_leaves_an_end_that_nobody_knows(fresh: Fresh) -> None:
     daemon = fresh(routes=routes(sleeps=[start("echo begun; sleep 60")]))
     go(daemon, "s", "sleeps")
+    jobs = daemon.root / ".git" / "kheish" / "jobs"
+    until(lambda: list(jobs.glob("*/claim")), what="the command, begun: an earlier kill would only start it again")
     (runner,) = until(lambda: daemon.jobs() if len(daemon.jobs()) == 1 else None, what="the runner, past its fork")
 
     os.kill(runner, signal.SIGKILL)

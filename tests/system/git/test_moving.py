@@ -10,6 +10,8 @@ from kheish.errors import NotFound
 from tests.support.daemon import git, until
 from tests.system.git.table import Table, clone, edit_there, persona
 
+pytestmark = pytest.mark.git_table
+
 
 @pytest.fixture
 def other(table: Table, tmp_path: Path) -> Path:

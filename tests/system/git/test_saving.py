@@ -12,6 +12,8 @@ import pytest
 from tests.support.daemon import git, until
 from tests.system.git.table import Table, persona
 
+pytestmark = pytest.mark.git_table
+
 
 def test_status_log_diff_show_blame_bundle_clone_tag_are_always_safe(table: Table) -> None:
     with table.at_work():
