@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kheish.domain.permissions import Rule, SandboxFacts, ToolCall, Verdict, decide
 
-WORKSPACE = Path("/work/space")
+WORKSPACE = Path("/srv/space")
 
 
 def meets(command: str, *rules: Rule, mode: Any = "default", **arguments: Any) -> Verdict:

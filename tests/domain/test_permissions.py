@@ -22,7 +22,7 @@ from kheish.domain.permissions import (
     risk,
 )
 
-WORKSPACE = Path("/work/space")
+WORKSPACE = Path("/srv/space")
 CONFINED = SandboxFacts(mode="ask", available=True)
 EFFECTS = {"read_file": "read", "grep_search": "read", "write_file": "write", "todo_write": "coordination"}
 STRICTNESS = {"allow": 0, "ask": 1, "deny": 2}
@@ -101,7 +101,7 @@ def test_a_rule_that_asks_or_denies_never_widens(call: Any, rules: list[Rule], m
 
 
 @pytest.mark.parametrize(
-    "path", ["secret/key", "./secret/key", "src/../secret/key", "/work/space/secret//key", "x/.env", "secret"]
+    "path", ["secret/key", "./secret/key", "src/../secret/key", "/srv/space/secret//key", "x/.env", "secret"]
 )
 def test_a_denied_file_is_denied_however_it_is_spelled(path: str) -> None:
     denials = [rule("*", "deny", "secret/**"), rule("write_file", "deny", "*.env"), rule("write_file", "allow")]
@@ -127,7 +127,7 @@ def test_a_link_is_judged_by_where_it_leads_and_by_its_name() -> None:
         ("*.md", "docs/deep/a.md", True),
         ("/a.md", "docs/a.md", False),
         ("src/", "src/a", True),
-        ("/work/space/src/**", "src/a", True),
+        ("/srv/space/src/**", "src/a", True),
         ("**", "../outside", False),
         ("**", "~/x", False),
     ],
