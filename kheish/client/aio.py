@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -33,12 +34,12 @@ from kheish.errors import Unavailable, Unreachable
 T = TypeVar("T")
 
 
-class AsyncWhole:
+class AsyncWhole(ABC):
     """What concerns the daemon as a whole; `AsyncKheish` has these as its own."""
 
+    @abstractmethod
     async def send(self, call: Call[T]) -> T:
         """Send one call of `kheish.client.calls`."""
-        raise NotImplementedError
 
     async def status(self) -> Json:
         return await self.send(calls.status())

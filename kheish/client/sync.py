@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -33,12 +34,12 @@ from kheish.ids import now
 T = TypeVar("T")
 
 
-class Whole:
+class Whole(ABC):
     """What concerns the daemon as a whole; `Kheish` has these as its own."""
 
+    @abstractmethod
     def send(self, call: Call[T]) -> T:
         """Send one call of `kheish.client.calls`."""
-        raise NotImplementedError
 
     def status(self) -> Json:
         return self.send(calls.status())

@@ -21,7 +21,7 @@ from kheish.daemon.pipeline import row
 from kheish.domain import closing, events, loading, runs
 from kheish.domain.state import Change, State
 from kheish.domain.tables import BY_NAME
-from kheish.errors import Damaged
+from kheish.errors import Damaged, KheishError
 from kheish.store import journal, restored, wal
 from kheish.store.index import Reader
 from kheish.store.pipes import Child
@@ -103,7 +103,7 @@ async def index(
         try:
             changed = await git.request("changed_since", commit=known)
             named |= {path.rsplit("/", 1)[0] for path in changed if path.endswith(".jsonl")}
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with that commit: read everything
+        except KheishError as error:  # the commit is gone, or cannot be read: read everything
             log.warning("the index knows a commit that cannot be read (%s); it is made again", error)
             is_cold = True
     while is_cold and (reason := (await git.request("hold"))["held"]):  # the files may be another branch's
