@@ -68,6 +68,7 @@ def on_scribe(daemon: Daemon, notice: dict[str, Any]) -> None:
         case "damaged":
             log.error("journal %s: %s", notice["journal"], notice["detail"])
             daemon.problems.add("damaged_journal", notice["journal"], notice["detail"])
+            daemon.store.committer.leave_out(notice["journal"])
         case "index_lost":
             log.warning("the index was lost (%s); it is made again", notice["detail"])
             spawn(reindex(daemon))

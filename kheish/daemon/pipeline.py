@@ -21,6 +21,7 @@ from kheish.domain.events import Entry
 from kheish.domain.runs import Run
 from kheish.domain.state import Change, State
 from kheish.domain.tables import BY_NAME
+from kheish.errors import Unavailable
 from kheish.store import hold, spills, wal
 from kheish.store.bus import Bus, Frame
 from kheish.store.committer import Committer, Cut, message
@@ -92,6 +93,8 @@ class Pipeline:
         self._log = log
         self._scribe = scribe
         self._dirty = Dirty()
+        self._sent = 0  # the newest entry that the scribe has been told of
+        self._kept: int | None = None  # the oldest entry that no journal has, for its own is damaged
         self._deleted: list[Entry] = []  # sessions, whose entries the log may still have
         self._filing: list[str] = []  # the files of the cut that is under way
         self.on_filed: Callable[[list[str]], None] = lambda paths: None
@@ -105,6 +108,7 @@ class Pipeline:
         """A batch is on disk."""
         entries, changes = self._state.made_durable(groups[-1].last)
         self._bus.publish([_frame(item) for item in entries])
+        self._sent = groups[-1].last
         self._send("apply", text=text.decode(), things=[row(change) for change in changes])
         self._grow(entries, changes)
         for listener in self.on_entries:
@@ -267,26 +271,31 @@ class Pipeline:
         `take` folds nothing that is not durable into `dirty`, and the scribe has been sent exactly these entries, so
         that its answer to a `cut` that is sent in this same moment is of the same N.
         """
-        dirty, n_to = self._dirty, 0
-        journals: dict[str, int] = {}
+        dirty = self._dirty
+        journals: dict[str, tuple[int, str]] = {}
         if not (dirty.first or dirty.edits or dirty.records or dirty.files or dirty.moved or dirty.spills):
             return None
         while True:
-            dirty, n_to, self._dirty = self._dirty, self._state.durable_n, Dirty()
+            dirty, n_to, sent, self._dirty = self._dirty, self._state.durable_n, self._sent, Dirty()
             try:
                 answer = await self._scribe.request("cut")
+                if "held" in answer:  # after the hold the scribe counts all that the log has as changed
+                    raise hold.Held(answer["held"])
+                if answer["n"] < sent:
+                    raise Unavailable(f"Journals are at {answer['n']}, and have been told of {sent}.")
             except ChildGone:
                 self._give_back(dirty)  # `revive` starts it again, and asks for a commit
                 return None
-            if "held" in answer:
-                self._give_back(dirty)  # after the hold the scribe counts all that the log has as changed
-                raise hold.Held(answer["held"])
+            except BaseException:
+                self._give_back(dirty)
+                raise
             journals |= answer["journals"]
             if answer["n"] <= n_to:
                 break
             # A scribe that was started again has found more in the log than we have been told, and its Records lack.
             self._give_back(dirty)
             await self._state.durable()
+        self._kept = answer["kept"]
         self._filing = list(dirty.files)
         records = [(f"{change.path}/{_record(change)}", _document(change)) for change in dirty.records.values()]
         return Cut(
@@ -317,8 +326,8 @@ class Pipeline:
         now.headlines = [*dirty.headlines, *now.headlines][:HEADLINES]
 
     def committed(self, n_to: int, commit: str) -> None:
-        """A commit holds everything up to `n_to`."""
-        self._log.drop(n_to)
+        """A commit holds everything up to `n_to`, but what belongs to a damaged journal: that stays in the log."""
+        self._log.drop(n_to if self._kept is None else min(n_to, self._kept - 1))
         filed, self._filing = self._filing, []
         if filed:
             self.on_filed(filed)

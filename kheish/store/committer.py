@@ -26,7 +26,8 @@ _SUBJECT = 160
 class Cut:
     """Everything that one commit holds: all entries from `n_from` up to `n_to`, and none above.
 
-    `journals`: path → size in bytes; `records`: (path, data or None to remove); `pending`: (path, kind, data or None);
+    `journals`: path → (size in bytes, digest of these); `records`: (path, data or None to remove);
+    `pending`: (path, kind, data or None);
     `files`: (path, content); `edits`: a person's paths; `spills`: paths that are on the disk; `deletes`: paths;
     `removes`: folders that go away with all that is in them.
     """
@@ -36,7 +37,7 @@ class Cut:
     message: str = ""
     trailers: Mapping[str, Sequence[str]] = field(default_factory=dict)
     author: Literal["person"] | None = None
-    journals: Mapping[str, int] = field(default_factory=dict)
+    journals: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     files: Sequence[tuple[str, bytes | str]] = ()
     records: Sequence[tuple[str, Mapping[str, Any] | None]] = ()
     pending: Sequence[tuple[str, Literal["approval", "question"], Mapping[str, Any] | None]] = ()
@@ -69,7 +70,7 @@ class Committer:
     """Commits what `gather` hands out, one cut at a time.
 
     `gather()` returns the next cut, or None where nothing is dirty; a cut that it returned is its no more: it is
-    tried until it is committed. Where it raises ChildGone or hold.Held, it is asked again.
+    tried until it is committed. Where it raises an error of Kheish or hold.Held, it is asked again.
     `on_committed(n_to, commit)` is called then; `on_notice(answer)` for an answer that says `held` (with the reason),
     `error`, or a `put_back` that is not empty. `every` is in seconds.
     """
@@ -91,6 +92,7 @@ class Committer:
         self._wake = asyncio.Event()
         self._due: float | None = None
         self._cut: Cut | None = None
+        self._gathering: asyncio.Future[Cut | None] | None = None
         self._again = False  # the last try came to nothing
         self._earliest = float("-inf")
         self._turn = asyncio.Lock()
@@ -107,6 +109,12 @@ class Committer:
         if self._due is None or due < self._due:
             self._due = due
             self._wake.set()
+
+    def leave_out(self, journal: str) -> None:
+        """A journal that cannot be made whole: the cut that waits for it is committed without it."""
+        if self._cut is not None:
+            kept = {path: held for path, held in self._cut.journals.items() if path.rpartition("/")[0] != journal}
+            self._cut = dataclasses.replace(self._cut, journals=kept)
 
     async def flush(self, timeout: float = 30.0) -> bool:
         """Commit until nothing is dirty; False where that did not come about in `timeout` seconds (held)."""
@@ -133,11 +141,13 @@ class Committer:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
 
     async def _run(self) -> None:
         while True:
             await self._until_due()
-            self._due = None
             wait = await self._step()
             self._earliest = self._clock() + (wait or 0.0)
             if self._again:
@@ -161,33 +171,47 @@ class Committer:
         async with self._turn:
             self._again = True
             try:
-                cut = self._cut = self._cut or await self._gather()
-            except ChildGone as gone:  # what gathers is being started again
-                self._tell({"error": gone.detail})
-                return _RETRY
+                cut = self._cut = self._cut or await self._next()
             except hold.Held as held:
                 self._tell({"held": str(held), "short": []})
+                return _RETRY
+            except KheishError as error:  # what gathers is being started again
+                self._tell({"error": error.detail})
                 return _RETRY
             if cut is None:
                 self._again = False
                 return None
-            began = self._clock()
-            try:
-                answer = await self._child.request("commit", **cut.frame())
-            except ChildGone as gone:
-                self._tell({"error": gone.detail})
-                return await self._respawn()
-            except KheishError as error:  # a full disk, say: the log has it all, so it waits
-                self._tell({"error": error.detail})
-                return _FAILED_RETRY
-            if "held" in answer:
-                self._tell(answer)
-                return _RETRY
-            self._cut, self._again = None, False
-            self._on_committed(answer["n_to"], answer["commit"])
-            if answer["put_back"]:
-                self._tell(answer)
-            return max(0.0, began + _GAP - self._clock())
+            return await self._commit(cut)
+
+    async def _next(self) -> Cut | None:
+        """The next cut. Whoever waits here may give up (`flush`): what was gathered for it is then the next one's."""
+        if self._gathering is None:
+            self._due = None  # what becomes dirty from now on is for another cut
+            self._gathering = asyncio.ensure_future(self._gather())
+        try:
+            return await asyncio.shield(self._gathering)
+        finally:
+            if self._gathering.done():
+                self._gathering = None
+
+    async def _commit(self, cut: Cut) -> float:
+        began = self._clock()
+        try:
+            answer = await self._child.request("commit", **cut.frame())
+        except ChildGone as gone:
+            self._tell({"error": gone.detail})
+            return await self._respawn()
+        except KheishError as error:  # a full disk, say: the log has it all, so it waits
+            self._tell({"error": error.detail})
+            return _FAILED_RETRY
+        if "held" in answer:
+            self._tell(answer)
+            return _RETRY
+        self._cut, self._again = None, False
+        self._on_committed(answer["n_to"], answer["commit"])
+        if answer["put_back"]:
+            self._tell(answer)
+        return max(0.0, began + _GAP - self._clock())
 
     async def _respawn(self) -> float:
         try:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kheish.errors import Invalid
-from kheish.store import files, hold, lock, records, spills
+from kheish.store import files, hold, journal, lock, records, spills
 from kheish.store.pipes import unpack
 from kheish.store.repo import DAEMON, Blob, Repo
 
@@ -36,7 +36,7 @@ class Take:
     #: paths whose content the work tree does not have yet
     to_write: list[str] = field(default_factory=list)
     to_remove: list[str] = field(default_factory=list)
-    #: journals and spills that the work tree does not hold as the cut says
+    #: journals and spills that the work tree does not hold as the cut says (a size, and a digest of that much)
     short: list[str] = field(default_factory=list)
 
 
@@ -44,13 +44,14 @@ def commit(repo: Repo, frame: Frame) -> tuple[dict[str, Any], dict[str, Blob | N
     """Commit one cut; the answer, and what changed in the branch's tree (for the index).
 
     The answer is `{commit, tree, n_to, paths, put_back}`, or `{held, short}` where nothing was done: a person's git is
-    at work, or journals are shorter than the cut says. Doing the same cut again makes no second commit.
+    at work, or journals are not as the cut says. Doing the same cut again makes no second commit.
     """
     reason = hold.check(repo.root)
     if reason is not None:
         return {"held": reason, "short": []}, {}
     try:
         taken = take(repo.root, frame)
+        taken.short += _rewritten(repo, frame.get("journals", ()), taken)
         _take_away(repo, frame.get("removes", ()), taken)
         if taken.short:
             return {"held": "Files are not as the log has them.", "short": taken.short}, {}
@@ -63,8 +64,11 @@ def take(root: Path, frame: Frame) -> Take:
     """Read and render what the cut names; nothing is written. Raises Invalid for a path outside of the root."""
     taken = Take()
     seen: set[str] = set()
-    for path, size in frame.get("journals", {}).items():
+    for path, (size, digest) in frame.get("journals", {}).items():
         _read(root, path, taken, seen, size)
+        content = taken.contents.get(path)
+        if content is not None and journal.extent(content) != (size, digest):
+            taken.short.append(path)
     for path in frame.get("spills", ()):
         spills.bring_back(root, path)
         _read(root, path, taken, seen, None)
@@ -77,6 +81,16 @@ def take(root: Path, frame: Frame) -> Take:
     for path in frame.get("deletes", ()):
         _plan(root, path, None, taken, seen)
     return taken
+
+
+def _rewritten(repo: Repo, journals: Iterable[str], taken: Take) -> Iterator[str]:
+    """Journals that do not go on from what the last commit has of them: whatever says so, no commit takes an entry
+    away."""
+    last = repo.refs.last()
+    for path in journals:
+        content, before = taken.contents.get(path), repo.find(last, path) if last is not None else None
+        if content is not None and before is not None and not content.startswith(repo.content(before.id)):
+            yield path
 
 
 def _take_away(repo: Repo, folders: Sequence[str], taken: Take) -> None:
@@ -155,7 +169,7 @@ def _commit(repo: Repo, frame: Frame, taken: Take, edited: Take) -> tuple[dict[s
     _write(repo.root, taken, repo, last)
     mine = {**foreign, **_store(repo, taken)}
     new_tree = repo.write_tree(tree, mine)
-    put_back = [path for path in foreign if path not in taken.contents]
+    put_back = [path for path, blob in foreign.items() if blob is not None and path not in taken.contents]
     if new_tree != tree or top is None:
         author = repo.person() if frame.get("author") == "person" else DAEMON
         text = message_of(repo, frame, put_back)
@@ -226,22 +240,24 @@ def _filled_in(repo: Repo, last: str | None, path: str, content: bytes) -> bool:
     return there != content and (found is None or there != repo.content(found.id))
 
 
-def lost(repo: Repo, last: str | None, head: str | None) -> dict[str, Blob]:
+def lost(repo: Repo, last: str | None, head: str | None) -> dict[str, Blob | None]:
     """What of the daemon's files in its last commit a moved branch does not hold as it was.
 
-    An answer that a person filled in and committed stays; a journal that only grew is nothing lost, but the cut
-    decides how far it goes, so it is put back as well.
+    An answer that a person filled in and committed stays; a journal that only grew (or began) is nothing lost, but the
+    cut decides how far it goes, so it is put back as well.
     """
-    found = {}
+    found: dict[str, Blob | None] = {}
     for one in repo.differences(repo.tree_of(last), repo.tree_of(head)) if last is not None else ():
         filled_in = one.path.startswith("pending/") and one.new is not None
-        if one.old is not None and hold.owned(one.path) and not filled_in:
+        if one.old is None and hold.owned(one.path) and one.path.endswith(".jsonl"):
+            found[one.path] = None
+        elif one.old is not None and hold.owned(one.path) and not filled_in:
             mode = one.mode if one.mode in (_PLAIN, _EXECUTABLE) else _PLAIN
             found[one.path] = Blob(one.old, mode)
     return found
 
 
-def _restore(repo: Repo, blobs: Mapping[str, Blob], aside: list[str] | None = None) -> list[str]:
+def _restore(repo: Repo, blobs: Mapping[str, Blob | None], aside: list[str] | None = None) -> list[str]:
     """Give the work tree back what it lacks; return what was written. A journal that is longer is left alone.
 
     What a person wrote, and git does not have, is kept under `conflicts/`, and named in `aside`.
@@ -250,6 +266,8 @@ def _restore(repo: Repo, blobs: Mapping[str, Blob], aside: list[str] | None = No
     scratch = lock.private(repo.root) / "tmp"
     scratch.mkdir(exist_ok=True)
     for path, blob in blobs.items():
+        if blob is None:
+            continue
         target = files.contained(repo.root, path)
         content = repo.content(blob.id)
         there = target.read_bytes() if target.is_file() else None
@@ -271,7 +289,7 @@ def put_back(repo: Repo, paths: Sequence[str], aside: list[str] | None = None) -
     if last is None:
         return []
     found = {path: repo.find(last, path) for path in paths if hold.owned(path)}
-    return _restore(repo, {path: blob for path, blob in found.items() if blob is not None}, aside)
+    return _restore(repo, found, aside)
 
 
 def edit_message(paths: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,20 @@ class Tail:
     size: int
     seq: int
     n: int
+
+
+#: how much of a segment a cut holds: its first bytes, and what these hash to (`extent`). A size alone would take
+#: whatever a person's git has put there meanwhile, such as the segment of an older commit
+Extent = tuple[int, str]
+
+
+def extent(content: bytes) -> Extent:
+    """All of a content."""
+    return len(content), _hash(content).hexdigest()
+
+
+def _hash(content: bytes) -> blake2b:
+    return blake2b(content, digest_size=16)
 
 
 def name(segment: int) -> str:
@@ -154,6 +169,15 @@ def cut_torn(folder: Path) -> int:
     return len(raw) - keep
 
 
+def _from(folder: Path, seq: int) -> dict[Path, bytes]:
+    """The segments from the one with entry `seq` on; none where that cannot be told."""
+    files = segments(folder)
+    try:
+        return {path: path.read_bytes() for path in files[_segment_of(files, seq) :]}
+    except (FileNotFoundError, Damaged):
+        return {}
+
+
 class Replaced(Exception):
     """Somebody replaced or changed the open segment of `journal` (stash, checkout, reset, an editor)."""
 
@@ -169,6 +193,7 @@ class _Open:
     segment: int
     size: int
     seq: int
+    digest: blake2b  # of all that is in it
 
 
 class Writer:
@@ -179,8 +204,8 @@ class Writer:
         self._root = root
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._unsynced: set[Path] = set()
-        #: segments written since the last cut, and their sizes: what the next commit holds
-        self.dirty: dict[str, int] = {}
+        #: segments written since the last cut, and how far: what the next commit holds
+        self.dirty: dict[str, Extent] = {}
 
     def append(self, journal: str, lines: Sequence[tuple[int, bytes]]) -> None:
         """Append `(seq, line without newline)`s; what the journal already has is passed over.
@@ -221,8 +246,9 @@ class Writer:
         while view:
             view = view[os.write(state.handle, view) :]
         state.size += len(data)
+        state.digest.update(data)
         relative = f"{journal}/{name(state.segment)}"
-        self.dirty[relative] = state.size
+        self.dirty[relative] = (state.size, state.digest.hexdigest())
         self._unsynced.add(self._root / relative)
 
     def _state(self, journal: str) -> _Open:
@@ -241,16 +267,20 @@ class Writer:
     def _open_tail(self, journal: str) -> _Open:
         folder = self._root / journal
         folder.mkdir(parents=True, exist_ok=True)
-        cut_torn(folder)
-        end = tail(folder)
-        return self._open_segment(journal, end.segment, end.seq)
+        try:
+            cut_torn(folder)
+            end = tail(folder)
+            return self._open_segment(journal, end.segment, end.seq)
+        except FileNotFoundError:  # taken away at this moment
+            raise Replaced(journal) from None
 
     def _open_segment(self, journal: str, segment: int, seq: int) -> _Open:
         path = self._root / journal / name(segment)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         handle = os.open(path, flags, 0o644)
         found = os.fstat(handle)
-        return _Open(handle, (found.st_dev, found.st_ino), segment, found.st_size, seq)
+        content = path.read_bytes() if found.st_size else b""
+        return _Open(handle, (found.st_dev, found.st_ino), segment, len(content), seq, _hash(content))
 
     def _next_segment(self, journal: str, state: _Open) -> _Open:
         following = self._open_segment(journal, state.segment + 1, state.seq)
@@ -271,17 +301,29 @@ class Writer:
         if state is not None:
             os.close(state.handle)
 
-    def mark(self, journal: str, seq: int) -> None:
-        """Count the segments from the one with `seq` on as changed since the last cut."""
-        files = segments(self._root / journal)
-        for path in files[_segment_of(files, seq) :]:
-            self.dirty[f"{journal}/{path.name}"] = path.stat().st_size
-            self._unsynced.add(path)
+    def clean(self, journal: str) -> None:
+        """Nothing of this journal is for the next cut."""
+        for path in [path for path in self.dirty if path.rpartition("/")[0] == journal]:
+            del self.dirty[path]
 
-    def take_dirty(self) -> dict[str, int]:
-        """What was written since the last call, fsynced: `{path: size}`."""
-        dirty, self.dirty = self.dirty, {}
+    def mark(self, journal: str, lines: Sequence[tuple[int, bytes]]) -> bool:
+        """Count the segments that hold `lines`, which must be the journal's last, as changed since the last cut.
+
+        False where the files do not end with exactly these: the open segment alone does not tell, since git takes a
+        segment that it tracks back to what was committed, and leaves a newer one that it does not know.
+        """
+        found = _from(self._root / journal, lines[0][0])
+        if not b"".join(found.values()).endswith(b"".join(line + b"\n" for _, line in lines)):
+            return False
+        for path, content in found.items():
+            self.dirty[f"{journal}/{path.name}"] = extent(content)
+            self._unsynced.add(path)
+        return True
+
+    def take_dirty(self) -> dict[str, Extent]:
+        """What was written since the last call, fsynced."""
         self.sync()
+        dirty, self.dirty = self.dirty, {}
         return dirty
 
     def sync(self) -> None:

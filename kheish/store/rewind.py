@@ -23,7 +23,7 @@ def find(repo: Repo) -> dict[str, Any] | None:
     last, head = repo.refs.last(), repo.refs.head()
     if last is None or head is None or repo.refs.descends(head, last):
         return None
-    lost = cuts.lost(repo, last, head)
+    lost = [path for path, blob in cuts.lost(repo, last, head).items() if blob is not None]
     return {"files": len(lost), "last": last, "head": head} if lost else None
 
 

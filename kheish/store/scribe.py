@@ -13,12 +13,11 @@ Notices: `journaled {n}`, `held {reason}`, `restored {paths, aside}`, `damaged {
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from kheish.errors import Damaged, Invalid, NotFound
 from kheish.store import files, hold, index, journal, lock, pipes, texts, wal
 
 Row = tuple[int, str, int, str | None, str | None, str, str]
+Lines = list[tuple[int, bytes]]
 #: seconds: how often it looks whether a hold is over, and how long it must be (commands come one after another)
 _LOOK = 0.1
 _LINGER = 0.3
@@ -43,13 +43,16 @@ class Scribe:
         self._journals = journal.Writer(root)
         self._index = index.Writer(root / ".kheish" / "index.sqlite")
         self._stopped: set[str] = set()  # damaged journals: nothing is appended to them until they are mended
+        self._kept: int | None = None  # the oldest entry that only the log has, because its journal is damaged
         self._gate = hold.Gate(root)
         self._behind: str | None = None  # why journals lack what the log has
         self._doubted: set[str] = set()  # journals to look at after a hold
         self._forgotten: set[str] = set()  # journals of deleted sessions, whose entries the log may still have
         self._free_since: float | None = None
         self._aside: list[str] = []
-        self._last = 0
+        self._last = 0  # the newest entry that we were told of
+        self._done = 0  # … and that is in its journal, or waits in the log for the end of a hold
+        self._log: tuple[int, dict[str, Lines]] | None = None  # what `_logged` read, while many journals are mended
         self._before: dict[str, Any] | None = None
         self._marking = False  # whether the index knows of all commits which events they hold
         self._lacks = False  # documents of entries that the log had at the start
@@ -68,47 +71,38 @@ class Scribe:
         before = {"n": self._index.get("n") or 0, "commit": self._index.get("commit")}
         log = wal.recover(self._root / ".git" / "kheish" / "wal", cut=False)
         entries = [entry for group in log.groups for entry in group]
-        self._apply(self._write(entries), [], 0, self._said(entries))
+        self._last = log.last
+        by_journal, rows = _sorted(entries)
+        self._write(by_journal, self._bring)  # no commit has these yet: all of them go into the next cut
+        self._done = self._last
+        self._apply(rows, [], 0, self._said(entries))
         self._lacks = bool(entries)
-        first: dict[str, int] = {}
-        for where, entry in entries:
-            first.setdefault(where, entry["seq"])
-        if self._behind is None:
-            for where, seq in first.items():
-                # The log has what no commit has yet: all of these go into the next cut.
-                self._journals.mark(where, seq)
         return before
 
     def apply(self, text: str, things: Sequence[Sequence[Any]]) -> None:
         """A batch of log lines, and the newest documents of what changed in them."""
         self.start()
+        if self._done < self._last:
+            return  # a batch before this one failed: the log has both, and another scribe is on its way
         entries = [entry for line in text.splitlines() for entry in orjson.loads(line)["group"]]
-        rows, said = self._write(entries), self._said(entries)
-        n = rows[-1][0]
+        by_journal, rows = _sorted(entries)
+        n = self._last = max(self._last, rows[-1][0])
+        self._write(by_journal, self._append)
+        self._done = n
         if self._lacks:
-            self._apply(rows, things, 0, said)
+            self._apply(rows, things, 0, self._said(entries))
         else:
-            self._apply(rows, things, n, said)
+            self._apply(rows, things, n, self._said(entries))
             self._parent.notify("journaled", n=n)
 
-    def _write(self, entries: Sequence[Sequence[Any]]) -> list[Row]:
-        """Append to the journals; returns the rows for the index."""
-        by_journal: dict[str, list[tuple[int, bytes]]] = {}
-        rows: list[Row] = []
-        for where, entry in entries:
-            line = orjson.dumps(entry)
-            by_journal.setdefault(where, []).append((entry["seq"], line))
-            rows.append(_row(where, entry, line))
-        self._append_all(by_journal)
-        self._last = max(self._last, rows[-1][0] if rows else 0)
-        return rows
-
-    def _append_all(self, by_journal: Mapping[str, list[tuple[int, bytes]]]) -> None:
+    def _write(self, by_journal: Mapping[str, Lines], write: Callable[[str, Lines], None]) -> None:
+        """Append to the journals, as far as no other git is at work."""
         if by_journal and self._behind is None and (reason := self._gate.reason()):
             self._hold(reason)
         for where, lines in by_journal.items():
             if self._behind is None:
-                self._append(where, lines)
+                write(where, lines)
+        self._log = None
 
     def _hold(self, reason: str) -> None:
         """Another git is at work: from now on journals are left alone, until it is over."""
@@ -134,18 +128,9 @@ class Scribe:
         """Bring journals up to what we were told of; all of it goes into the next cut."""
         self._behind = None
         doubted, self._doubted = self._doubted, set()
-        for where in doubted:
-            self._mend(where)
-        by_journal: dict[str, list[tuple[int, bytes]]] = {}
-        for group in wal.recover(self._root / ".git" / "kheish" / "wal", cut=False).groups:
-            for where, entry in group:
-                if entry["n"] <= self._last and where not in self._forgotten:
-                    by_journal.setdefault(where, []).append((entry["seq"], orjson.dumps(entry)))
-        self._append_all(by_journal)
-        if self._behind is None:
-            for where, lines in by_journal.items():
-                if where not in self._stopped:
-                    self._journals.mark(where, lines[0][0])
+        for where in sorted(doubted):
+            self._doubt(where)
+        self._write(self._logged(), self._bring)
 
     def _said(self, entries: Iterable[Sequence[Any]]) -> list[texts.Text]:
         """What the entries say, for full-text search."""
@@ -173,33 +158,55 @@ class Scribe:
             self._marking = False
             self._parent.notify("index_lost", detail=str(error))
 
-    def _append(self, where: str, lines: list[tuple[int, bytes]]) -> None:
+    def _append(self, where: str, lines: Lines) -> None:
         if where in self._stopped:
-            return
+            return self._keep(lines)
         try:
-            self._journals.append(where, lines)
+            return self._journals.append(where, lines)
         except (journal.Replaced, Damaged):
-            reason = self._gate.reason(fresh=True)
-            if reason is not None:
-                self._hold(reason)
-            else:
-                self._mend(where)
+            return self._doubt(where)
+
+    def _bring(self, where: str, lines: Lines) -> None:
+        """Have a journal end with `lines`, all that the log has of it, whatever is in its files; the next cut has
+        these."""
+        self._append(where, lines)
+        if self._behind is None and where not in self._stopped and not self._journals.mark(where, lines):
+            self._doubt(where)
+
+    def _doubt(self, where: str) -> None:
+        """The files of a journal are not what was left."""
+        reason = self._gate.reason(fresh=True)
+        if reason is not None:
+            self._hold(reason)
+            self._doubted.add(where)
+        else:
+            self._mend(where)
 
     def _mend(self, where: str) -> None:
-        """The files of a journal are not what was left: put them back from the last commit and the log."""
+        """Put the files of a journal back from the last commit and the log."""
         self._journals.forget(where)
-        logged = self._logged(where)
+        logged = self._logged().get(where, [])  # before the last commit is read: what is dropped is in that
         try:
             paths = self._restore(where, journal.continued(self._committed(where), logged, where))
         except Damaged as error:
             self._stopped.add(where)
+            self._keep(logged)
+            self._journals.clean(where)
             self._parent.notify("damaged", journal=where, detail=error.detail)
             return
-        if logged:
-            self._journals.mark(where, logged[0][0])  # the next cut has these
+        if logged and not self._journals.mark(where, logged):
+            self._doubted.add(where)
+            self._hold(f"The files of {where} change while they are put back.")
         self._stopped.discard(where)
+        self._kept = self._kept if self._stopped else None
         aside, self._aside = self._aside, []
         self._parent.notify("restored", paths=paths, aside=aside)
+
+    def _keep(self, lines: Lines) -> None:
+        """These stay in the log, since their journal cannot have them."""
+        for _, line in lines[:1]:
+            n = orjson.loads(line)["n"]
+            self._kept = n if self._kept is None else min(n, self._kept)
 
     def _committed(self, where: str) -> dict[str, bytes]:
         """The segments that the last commit holds."""
@@ -236,29 +243,33 @@ class Scribe:
             files.atomic_write(target, content, fsync=True)
         self._aside.append(str(target.relative_to(self._root)))
 
-    def _logged(self, where: str) -> list[tuple[int, bytes]]:
-        log = wal.recover(self._root / ".git" / "kheish" / "wal", cut=False)
-        return [(entry["seq"], orjson.dumps(entry)) for group in log.groups for name, entry in group if name == where]
+    def _logged(self) -> dict[str, Lines]:
+        """What the log has of each journal, as far as we were told of it: the rest is for a later cut."""
+        if self._log is None or self._log[0] != self._last:
+            log = wal.recover(self._root / ".git" / "kheish" / "wal", cut=False)
+            told = (one for group in log.groups for one in group if one[1]["n"] <= self._last)
+            self._log = self._last, _sorted(one for one in told if one[0] not in self._forgotten)[0]
+        return self._log[1]
 
     def cut(self) -> dict[str, Any]:
-        """Segments written since the last cut with their sizes, fsynced: what a commit at this moment holds; or why
-        there is none (`held`)."""
+        """Segments written since the last cut and how far, fsynced: what a commit at this moment holds, and up to
+        which entry (`n`); or why there is none (`held`). `kept`: what must stay in the log from here on."""
         self.start()
         if self._behind is not None:
             return {"held": self._behind}
-        return {"journals": self._journals.take_dirty(), "n": self._last}
+        if self._done < self._last:
+            return {"journals": {}, "n": self._done, "kept": self._kept}
+        return {"journals": self._journals.take_dirty(), "n": self._done, "kept": self._kept}
 
     def check(self, paths: Sequence[str]) -> None:
-        """Journals that were found shorter than they should be: look, and put back. They count as changed again."""
+        """Segments that a commit did not find as the cut has them: look, and put back."""
+        doubted = {path.rsplit("/", 1)[0] for path in paths if path.endswith(".jsonl")}
         if (reason := self._behind or self._gate.reason(fresh=True)) is not None:
             self._hold(reason)
-            self._doubted |= {path.rsplit("/", 1)[0] for path in paths if path.endswith(".jsonl")}
+            self._doubted |= doubted
             return
-        for where in {path.rsplit("/", 1)[0] for path in paths}:
+        for where in sorted(doubted - self._stopped):
             self._mend(where)
-        for path in paths:
-            with contextlib.suppress(FileNotFoundError):
-                self._journals.dirty.setdefault(path, (self._root / path).stat().st_size)
 
     def committed(self, commit: str, n: int | None = None) -> None:
         """The index has taken in all of a commit, which holds every event up to `n`."""
@@ -280,9 +291,8 @@ class Scribe:
         """A session is deleted: the index loses all of it but `things`, and the next cuts its files."""
         self.start()
         self._journals.forget(f"{path}/journal")
+        self._journals.clean(f"{path}/journal")
         self._forgotten.add(f"{path}/journal")
-        for name in [name for name in self._journals.dirty if name.startswith(f"{path}/")]:
-            del self._journals.dirty[name]
         self._index.forget(session)
         self._apply([], things, 0)
 
@@ -308,6 +318,17 @@ class Scribe:
         count += len(rows)
         self._apply(rows, [], 0, said)
         return count
+
+
+def _sorted(entries: Iterable[Sequence[Any]]) -> tuple[dict[str, Lines], list[Row]]:
+    """Entries as the lines of each journal, and as rows for the index."""
+    by_journal: dict[str, Lines] = {}
+    rows: list[Row] = []
+    for where, entry in entries:
+        line = orjson.dumps(entry)
+        by_journal.setdefault(where, []).append((entry["seq"], line))
+        rows.append(_row(where, entry, line))
+    return by_journal, rows
 
 
 def _row(where: str, entry: Mapping[str, Any], line: bytes) -> Row:

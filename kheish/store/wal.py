@@ -99,7 +99,10 @@ def recover(folder: Path, *, cut: bool = True) -> Recovered:
     lost = 0
     files = segments(folder)
     for path in files:
-        raw = path.read_bytes()
+        try:
+            raw = path.read_bytes()
+        except FileNotFoundError:  # dropped at this moment: a commit holds all of it
+            continue
         lines = list(_lines(raw))
         keep = _torn_at(lines) if path == files[-1] else None
         if keep is not None:

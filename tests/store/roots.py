@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kheish.store import pipes, template
+from kheish.store.journal import Extent, extent
 
 PERSON = {
     "GIT_AUTHOR_NAME": "Pat",
@@ -35,18 +36,18 @@ def worker(root: Path) -> pipes.Child:
     return pipes.Child([sys.executable, "-m", "kheish.store.gitworker", os.fspath(root)])
 
 
-def journal(root: Path, session: str, entries: int) -> tuple[str, int]:
-    """A session's journal with so many entries; its path and size."""
+def journal(root: Path, session: str, entries: int) -> tuple[str, Extent]:
+    """A session's journal with so many entries; its path, and how far it goes."""
     path = f"sessions/2026-11-22/{session}/journal/000001.jsonl"
     file = root / path
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(f'{{"v":1,"n":{n}}}\n' for n in range(1, entries + 1)))
-    return path, file.stat().st_size
+    return path, extent(file.read_bytes())
 
 
 def cut(root: Path, session: str, entries: int, **more: Any) -> dict[str, Any]:
     """A cut of one session: its journal and its record."""
-    path, size = journal(root, session, entries)
+    path, whole = journal(root, session, entries)
     record = [f"sessions/2026-11-22/{session}/session.yaml", {"session_id": session, "last_n": entries}]
     said = {"cut": {"n_from": entries, "n_to": entries}, "message": f"run completed: {session}"}
-    return {**said, "journals": {path: size}, "records": [record], **more}
+    return {**said, "journals": {path: whole}, "records": [record], **more}

@@ -185,9 +185,10 @@ def test_dirty_names_what_changed_since_the_last_cut(tmp_path: Path) -> None:
     writer = Writer(tmp_path)
     writer.append(NAME, lines(1, 100, 1000))
     taken = writer.take_dirty()
-    assert taken == {f"{NAME}/{path.name}": path.stat().st_size for path in journal.segments(tmp_path / NAME)}
+    files = journal.segments(tmp_path / NAME)
+    assert taken == {f"{NAME}/{path.name}": journal.extent(path.read_bytes()) for path in files}
     assert writer.take_dirty() == {}
-    writer.mark(NAME, 99)
+    assert writer.mark(NAME, lines(99, 100, 1000))
     assert list(writer.take_dirty()) == [f"{NAME}/000002.jsonl"]
 
 

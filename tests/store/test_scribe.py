@@ -94,12 +94,13 @@ async def test_a_batch_goes_into_journal_and_index(at: Fixture) -> None:
     assert index_of(at).thing("run", "r1") == {"run_id": "r1"}
 
 
-async def test_a_cut_names_the_segments_that_changed_with_their_sizes(at: Fixture) -> None:
+async def test_a_cut_names_the_segments_that_changed_and_how_far(at: Fixture) -> None:
     await at.apply(100, pad=1000)
     held = await at.scribe.request("cut")
     files = journal.segments(at.root / JOURNAL)
     assert len(files) == 2
-    assert held == {"journals": {f"{JOURNAL}/{path.name}": path.stat().st_size for path in files}, "n": 100}
+    named = {f"{JOURNAL}/{path.name}": list(journal.extent(path.read_bytes())) for path in files}
+    assert held == {"journals": named, "n": 100, "kept": None}
     assert (await at.scribe.request("cut"))["journals"] == {}
     await at.apply()
     assert list((await at.scribe.request("cut"))["journals"]) == [f"{JOURNAL}/000002.jsonl"]
