@@ -37,6 +37,30 @@ def test_a_commit_holds_the_cut_and_nothing_above(tmp_path: Path) -> None:
     assert roots.git(root, "fsck") == ""
 
 
+def test_a_journal_that_is_not_as_the_cut_says_is_not_committed(tmp_path: Path) -> None:
+    root = roots.make(tmp_path)
+    frame = roots.cut(root, "fix-it", 3)
+    path = next(iter(frame["journals"]))
+    before = (root / path).read_text()
+    (root / path).write_text(before.replace('"n":2', '"n":5'))
+
+    assert committed(root, frame)["short"] == [path]
+
+    (root / path).write_text(before)
+    assert "commit" in committed(root, frame)
+
+
+def test_no_commit_takes_an_entry_away_whatever_the_cut_says(tmp_path: Path) -> None:
+    root = roots.make(tmp_path)
+    first = committed(root, roots.cut(root, "fix-it", 3))
+    frame = roots.cut(root, "fix-it", 2)
+
+    answer = committed(root, frame)
+
+    assert answer["short"] == list(frame["journals"])
+    assert roots.git(root, "rev-parse", "HEAD") == first["commit"]
+
+
 def test_the_same_cut_again_makes_no_second_commit(tmp_path: Path) -> None:
     root = roots.make(tmp_path)
     frame = roots.cut(root, "fix-it", 3)

@@ -42,6 +42,23 @@ def test_a_commit_from_a_stale_index_loses_nothing(tmp_path: Path) -> None:
     assert roots.git(root, "status", "--short") == ""
 
 
+def test_what_a_person_committed_of_journals_beyond_the_cut_is_left_for_the_next(tmp_path: Path) -> None:
+    root = roots.make(tmp_path)
+    committed(root, roots.cut(root, "a", 1))
+    frame = roots.cut(root, "a", 2)
+    grown, _ = roots.journal(root, "a", 3)
+    begun, _ = roots.journal(root, "b", 2)
+    roots.git(root, "add", "-A")
+    roots.git(root, "commit", "-qm", "all that is there")
+
+    answer = committed(root, frame)
+
+    assert answer["put_back"] == []
+    assert roots.git(root, "show", f"HEAD:{grown}").count("\n") == 1
+    assert begun not in roots.git(root, "ls-tree", "-r", "--name-only", "HEAD")
+    assert (root / begun).read_text().count("\n") == 2
+
+
 def test_a_reset_hard_is_put_back_in_tree_and_work_tree(tmp_path: Path) -> None:
     root = roots.make(tmp_path)
     committed(root, roots.cut(root, "a", 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -231,6 +232,87 @@ async def test_a_journal_that_cannot_be_made_whole_stops_alone(at: Fixture) -> N
     at.scribe.send_nowait("apply", text=_line(other, 1, 99), things=[])
     await at.scribe.request("things", things=[])
     assert [entry["n"] for entry in journal.read(at.root, other)] == [99]
+
+
+async def taken_back(at: Fixture) -> dict[str, bytes]:
+    """git has taken a closed segment back to what was committed, and left the one after it; what both should hold."""
+    await at.apply(50, pad=1000)
+    await at.commit()
+    committed = (at.root / FILE).read_bytes()
+    await at.apply(50, pad=1000)
+    whole = {path.name: path.read_bytes() for path in journal.segments(at.root / JOURNAL)}
+    assert len(whole) == 2
+    other = at.root / "other"
+    other.write_bytes(committed)
+    other.replace(at.root / FILE)
+    return whole
+
+
+async def hold_for_a_moment(at: Fixture) -> None:
+    merging = at.root / ".git" / "MERGE_HEAD"
+    merging.touch()
+    await at.apply()
+    merging.unlink()
+    async with asyncio.timeout(5):
+        while "held" in await at.scribe.request("cut"):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def restart(at: Fixture) -> None:
+    await at.scribe.respawn()
+    await at.scribe.request("start")
+    await at.apply()
+
+
+@pytest.mark.parametrize("what", [hold_for_a_moment, restart])
+async def test_a_closed_segment_that_git_took_back_is_whole_again_in_the_next_cut(at: Fixture, what: Any) -> None:
+    whole = await taken_back(at)
+    await what(at)
+    after = {path.name: path.read_bytes() for path in journal.segments(at.root / JOURNAL)}
+    assert after["000001.jsonl"] == whole["000001.jsonl"]
+    assert after["000002.jsonl"].startswith(whole["000002.jsonl"])
+    assert at.seqs == list(range(1, 102))
+    assert [path for one in at.named("restored") for path in one["paths"]] == [FILE]
+
+
+async def test_what_the_log_has_beyond_what_it_was_told_is_for_a_later_cut(at: Fixture) -> None:
+    told, later = at.log(3), at.log(2)
+    (at.root / JOURNAL).mkdir(parents=True)
+    at.scribe.send_nowait("apply", text=told, things=[])
+    await at.scribe.request("things", things=[])
+    (at.root / FILE).unlink()
+    told, latest = later, at.log(4)
+    at.scribe.send_nowait("apply", text=told, things=[])
+    held = await at.scribe.request("cut")
+    assert (held["n"], at.seqs) == (5, [1, 2, 3, 4, 5])
+    assert held["journals"] == {FILE: list(journal.extent((at.root / FILE).read_bytes()))}
+    at.scribe.send_nowait("apply", text=latest, things=[])
+    assert ((await at.scribe.request("cut"))["n"], at.seqs) == (9, list(range(1, 10)))
+
+
+async def test_after_a_batch_that_failed_no_cut_says_more_than_journals_have(at: Fixture) -> None:
+    await at.apply(2)
+    await at.commit()
+    (at.root / FILE).unlink()
+    (at.root / FILE).mkdir()
+    at.scribe.send_nowait("apply", text=at.log(3), things=[])
+    at.scribe.send_nowait("apply", text=at.log(1), things=[])
+    held = await at.scribe.request("cut")
+    assert at.named("failed") and (held["n"], held["journals"]) == (2, {})
+    (at.root / FILE).rmdir()
+    await restart(at)
+    assert (await at.scribe.request("cut"))["n"] == 7
+    assert [entry["n"] for entry in journal.read(at.root, JOURNAL)] == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_what_a_damaged_journal_lacks_must_stay_in_the_log(at: Fixture) -> None:
+    await at.apply(5)
+    at.log_file.write_bytes(b"")  # neither log nor commit has it
+    (at.root / FILE).unlink()
+    await at.apply()
+    await at.apply()
+    held = await at.scribe.request("cut")
+    assert (held["n"], held["kept"], held["journals"]) == (7, 6, {})
 
 
 def _line(where: str, seq: int, n: int) -> str:
