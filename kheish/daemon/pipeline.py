@@ -299,7 +299,7 @@ class Pipeline:
         self._filing = list(dirty.files)
         records = [(f"{change.path}/{_record(change)}", _document(change)) for change in dirty.records.values()]
         return Cut(
-            n_from=dirty.first or n_to,
+            n_from=dirty.first or n_to + 1,
             n_to=n_to,
             message=_message(dirty) if dirty.first or dirty.headlines else "",
             trailers=_trailers(dirty),

@@ -304,8 +304,9 @@ def message_of(repo: Repo, frame: Frame, back: Sequence[str]) -> str:
     cut, lines = frame["cut"], []
     for name, values in frame.get("trailers", {}).items():
         lines += [f"{name}: {_line(str(value))}" for value in values[:TRAILER_CAP]]
-    lines.append(f"Kheish-Events: {cut['n_from']}-{cut['n_to']}")
-    return f"{said.rstrip()}\n\n" + "\n".join(lines) + "\n"
+    if cut["n_from"] <= cut["n_to"]:
+        lines.append(f"Kheish-Events: {cut['n_from']}-{cut['n_to']}")
+    return "\n".join([said.rstrip(), *([""] if lines else []), *lines]) + "\n"
 
 
 def _line(text: str) -> str:

@@ -29,7 +29,7 @@ def find(repo: Repo) -> dict[str, Any] | None:
 
 def put_back(repo: Repo, n: int) -> tuple[dict[str, Any], dict[str, Blob | None]]:
     """Commit on top of the branch all that the daemon had; the answer is that of a commit."""
-    return cuts.commit(repo, {"cut": {"n_from": n, "n_to": n}})
+    return cuts.commit(repo, {"cut": {"n_from": n + 1, "n_to": n}})
 
 
 def accept(repo: Repo) -> dict[str, Any]:

@@ -67,12 +67,12 @@ def test_a_reset_hard_is_put_back_in_tree_and_work_tree(tmp_path: Path) -> None:
     roots.git(root, "reset", "-q", "--hard", "HEAD~2")
     assert not (root / "sessions/2026-11-22/b").exists()
 
-    answer = committed(root, {"cut": {"n_from": 4, "n_to": 4}})
+    answer = committed(root, {"cut": {"n_from": 4, "n_to": 3}})
 
     assert len(answer["put_back"]) == 4
     assert (root / "sessions/2026-11-22/b/session.yaml").read_text() == "session_id: b\nlast_n: 3\n"
     assert (root / "sessions/2026-11-22/a/journal/000001.jsonl").read_text().count("\n") == 2
-    assert roots.git(root, "log", "-1", "--format=%s") == "put back 4 files"
+    assert roots.git(root, "log", "-1", "--format=%B") == "put back 4 files"  # no events that it would be the first of
     assert roots.git(root, "status", "--short") == ""
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.daemon import Daemon, allow, git
-from tests.system.git.table import SESSIONS, TURNS, Table
+from tests.system.git.table import SESSIONS, TURNS, Table, clone
 
 
 @pytest.fixture(scope="session")
@@ -19,15 +20,24 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
         git(daemon.root, "config", "user.email", "ada@example.org")
         for number in range(SESSIONS):
             daemon.client.sessions.create(f"s{number}")
-        yield Table(daemon)
+        table = Table(daemon)
+        table.mine("my notes\n")
+        table.settled()
+        yield table
 
 
 @pytest.fixture
 def table(served: Table) -> Iterator[Table]:
-    """The state root after some runs, quiet; when the test is done, all must be well again."""
-    served.run("10s")
-    served.settled()
+    """The state root, quiet; when the test is done, all must be well again, and the daemon goes on committing."""
     yield served
-    for words in ("rebase --abort", "reset -q -- notes.md", "checkout -q -- notes.md"):
-        git(served.root, *words.split(), check=False)
+    served.give_up()
+    git(served.root, "reset", "-q", "--", "notes.md", check=False)
+    git(served.root, "checkout", "-q", "--", "notes.md", check=False)
     served.settled()
+
+
+@pytest.fixture
+def other(table: Table, tmp_path: Path) -> Path:
+    """Another clone of the same remote."""
+    git(table.root, "remote", "remove", "origin", check=False)
+    return clone(table, tmp_path)

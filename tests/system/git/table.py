@@ -16,6 +16,20 @@ from tests.support.daemon import Daemon, bash, git, until
 
 SESSIONS = 5
 TURNS = [bash("echo {{input}} >> ledger.txt"), {"text": "done"}]
+#: how many runs go through during a command, and for how many seconds an editor is open: `make git-table` asks for more
+RUNS = int(os.environ.get("GIT_TABLE_RUNS", "6"))
+EDITING = float(os.environ.get("GIT_TABLE_EDITING", "1.5"))
+#: seconds after which a person tries a command again that git refused
+AGAIN = 0.7
+#: seconds within which all is well again when nothing happens any more: a hold's end, a commit, the index
+QUIET = 10.0
+#: what a person says to git when a command got stuck half way
+ABORTS = {
+    "CHERRY_PICK_HEAD": "cherry-pick --abort",
+    "REVERT_HEAD": "revert --abort",
+    "MERGE_HEAD": "merge --abort",
+    "rebase-merge": "rebase --abort",
+}
 
 
 class Table:
@@ -26,7 +40,6 @@ class Table:
         self.acks: dict[str, list[dict[str, Any]]] = {"runs": []}
         self.since: str | None = None
         self._number = 0
-        self._stop = threading.Event()
         self._failed: list[BaseException] = []
 
     def run(self, wait: str | None = None) -> str:
@@ -39,29 +52,29 @@ class Table:
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
-        """Runs go through while the body does what it does, and a moment longer."""
-        self._stop.clear()
-        thread = threading.Thread(target=self._submit)
+        """Runs go through while the body does what it does."""
+        under_way = threading.Event()
+        thread = threading.Thread(target=self._submit, args=(under_way,))
         thread.start()
         try:
-            time.sleep(0.1)  # so that the command meets files that are being written
+            under_way.wait(5)  # so that the command meets files that are being written
             yield
-            done = self.run()
-            self.daemon.run(done, "completed")
         finally:
-            self._stop.set()
             thread.join()
         assert not self._failed
 
-    def _submit(self) -> None:
+    def _submit(self, under_way: threading.Event) -> None:
         try:
-            while not self._stop.wait(0.03):
+            for number in range(RUNS):
                 self.run()
+                if number == min(3, RUNS - 1):
+                    under_way.set()
+                time.sleep(0.03)
         except BaseException as error:  # noqa: BLE001 - told to the test, in its own thread
             self._failed.append(error)
 
     def git(self, *words: str, **more: Any) -> str:
-        """git as the person has it; it is tried again where the daemon was a moment ahead of it."""
+        """git as the person has it."""
         return git(self.root, *words, **more)
 
     def insist(self, *words: str, **environ: str) -> None:
@@ -74,12 +87,28 @@ class Table:
             nonlocal said
             found = subprocess.run(words, cwd=self.root, env=env, capture_output=True, text=True, timeout=60)
             said = found.stdout + found.stderr
+            if found.returncode:
+                self.give_up()
+                time.sleep(AGAIN)
             return found.returncode == 0
 
         try:
-            until(done, 10, what=" ".join(words))
+            until(done, 30, what=" ".join(words))
         except AssertionError as error:
             raise AssertionError(f"{error}; git says: {said}") from None
+
+    def give_up(self) -> None:
+        """Leave what a command left half done."""
+        for name, words in ABORTS.items():
+            if (self.root / ".git" / name).exists():
+                git(self.root, *words.split(), check=False)
+
+    def mine(self, text: str, *, committed: bool = True) -> None:
+        """A file that the daemon knows nothing of, and leaves alone."""
+        self.daemon.write("notes.md", text)
+        if committed:
+            self.insist("add", "notes.md")
+            self.insist("commit", "-q", "-m", text.strip(), "--", "notes.md")
 
     def held(self, word: str) -> None:
         """Waits until the daemon says that it holds, and why."""
@@ -87,13 +116,17 @@ class Table:
 
     def settled(self) -> None:
         """All that was acknowledged is done and in HEAD, the tree is clean, and the checker finds nothing."""
-        for ack in self.acks["runs"][-30:]:
+        for ack in self.acks["runs"][-RUNS - 5 :]:
             self.daemon.run(ack["id"], "completed")
-        self.daemon.quiet()
-        until(lambda: self.daemon.client.status()["git"]["held"] is None, what="the hold is over")
+        until(self._is_looked_after, QUIET, what="the daemon has seen what was done to the branch")
+        self.daemon.quiet(QUIET)
         found = checker.check(self.root, self.acks, self.daemon.workspace / "ledger.txt", since=self.since)
         assert not found, "\n".join(str(one)[:400] for one in found[:12])
         self.since = git(self.root, "rev-parse", "HEAD").strip()
+
+    def _is_looked_after(self) -> bool:
+        head, last = git(self.root, "rev-parse", "main", "refs/kheish/last").split()
+        return head == last and self.daemon.client.status()["git"]["held"] is None
 
     def journals(self) -> dict[str, int]:
         """The sizes of all journal files."""
@@ -112,9 +145,8 @@ def persona(words: str) -> str:
 def clone(table: Table, folder: Path) -> Path:
     """Another clone, by way of a bare remote that the state root knows as `origin`."""
     bare, other = folder / "remote.git", folder / "other"
-    if not bare.exists():
-        git(folder, "init", "-q", "--bare", "-b", "main", str(bare))
-        git(table.root, "remote", "add", "origin", str(bare))
+    git(folder, "init", "-q", "--bare", "-b", "main", str(bare))
+    git(table.root, "remote", "add", "origin", str(bare))
     git(table.root, "push", "-q", "-f", "origin", "main")
     git(folder, "clone", "-q", str(bare), str(other))
     return other

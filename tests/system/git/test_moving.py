@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from kheish.errors import NotFound
 from tests.support.daemon import git, until
-from tests.system.git.table import Table, clone, edit_there, persona
+from tests.system.git.table import AGAIN, Table, edit_there, persona
 
 pytestmark = pytest.mark.git_table
-
-
-@pytest.fixture
-def other(table: Table, tmp_path: Path) -> Path:
-    """Another clone of the same remote."""
-    git(table.root, "remote", "remove", "origin", check=False)
-    return clone(table, tmp_path)
 
 
 def said(table: Table, name: str) -> str:
@@ -28,15 +22,35 @@ def said(table: Table, name: str) -> str:
         return ""
 
 
-@pytest.mark.parametrize("how", ["--no-rebase", "--rebase"])
+@pytest.mark.parametrize("how", ["--ff-only", "--no-rebase", "--rebase"])
 def test_a_pull_of_a_definition_is_taken_up(table: Table, other: Path, how: str) -> None:
-    edit_there(other, f"pulled with {how}")
+    if how != "--ff-only":
+        edit_there(other, f"pulled with {how}")
     with table.at_work():
-        table.insist("pull", "-q", "--no-edit", how, "origin", "main")
+        if how == "--ff-only":
+            forward(table, other)
+        else:
+            table.insist("pull", "-q", "--no-edit", how, "origin", "main")
 
-    until(lambda: "pulled with" in said(table, "there"), what="the edit is in force")
+    until(lambda: f"pulled with {how}" in said(table, "there"), what="the edit is in force")
     table.settled()
     assert f"there: pulled with {how}" in table.log()
+    assert (table.root / "personas/there.md").read_text() == persona(f"pulled with {how}")
+
+
+def forward(table: Table, other: Path) -> None:
+    """A pull that is only a fast-forward: there must be no commit here between my push and my pull."""
+
+    def pulled() -> bool:
+        git(table.root, "push", "-q", "-f", "origin", "main")
+        git(other, "fetch", "-q")
+        git(other, "reset", "-q", "--hard", "origin/main")
+        edit_there(other, "pulled with --ff-only")
+        git(table.root, "pull", "-q", "--ff-only", "origin", "main", check=False)
+        there = git(other, "rev-parse", "HEAD").strip()
+        return there in git(table.root, "log", "--first-parent", "-20", "--format=%H")
+
+    until(pulled, 30, what="a fast-forward")
 
 
 def test_a_conflict_is_the_persons_and_the_daemon_waits(table: Table, other: Path) -> None:
@@ -45,39 +59,43 @@ def test_a_conflict_is_the_persons_and_the_daemon_waits(table: Table, other: Pat
     table.daemon.write("personas/there.md", persona("two"))
     until(lambda: "two" in git(table.root, "show", "HEAD:personas/there.md", check=False), what="mine is committed")
     with table.at_work():
-        until(
-            lambda: (
-                not table.git("merge", "-q", "origin/main", check=False) and (table.root / ".git/MERGE_HEAD").exists()
-            )
-        )
+        until(lambda: merging(table), 30, what="git merges")
         table.held("merge")
         head = git(table.root, "rev-parse", "HEAD")
         table.run("10s")
         assert git(table.root, "rev-parse", "HEAD") == head
         assert "two" in said(table, "there")
         table.daemon.write("personas/there.md", persona("both"))
-        table.insist("add", "personas/there.md")
-        table.insist("commit", "-q", "-m", "merged by hand")
+        table.git("add", "personas/there.md")
+        table.git("commit", "-q", "-m", "merged by hand")
 
     until(lambda: "both" in said(table, "there"), what="the merge is in force")
     assert "merged by hand" in table.log()
 
 
+def merging(table: Table) -> bool:
+    """Begin the merge; git refuses it where a file has changed a moment before."""
+    git(table.root, "merge", "-q", "origin/main", check=False)
+    begun = (table.root / ".git" / "MERGE_HEAD").exists()
+    if not begun:
+        time.sleep(AGAIN)
+    return begun
+
+
 def test_an_interactive_rebase_of_my_commits(table: Table) -> None:
-    editing = {"GIT_SEQUENCE_EDITOR": "sed -i 2s/pick/fixup/", "GIT_EDITOR": "true"}
-    for number in range(3):
-        table.daemon.write("notes.md", f"note {number}\n")
-        table.insist("add", "notes.md")
-        table.insist("commit", "-q", "-m", f"note {number}")
+    base = git(table.root, "rev-parse", "HEAD").strip()
+    table.mine("one\n")
+    table.mine("two\n")
+    table.daemon.run(table.run(), "completed")
+    table.mine("three\n", committed=False)
+    table.insist("add", "notes.md")
+    table.insist("commit", "-q", "--fixup", ":/^two")
     with table.at_work():
-        for _ in range(5):  # git gives up where a journal changed while it began
-            git(table.root, "rebase", "-q", "-i", "HEAD~2", check=False, **editing)
-            if not (table.root / ".git" / "rebase-merge").exists():
-                break
-            git(table.root, "rebase", "--abort", check=False)
+        table.insist("rebase", "-q", "-i", "--autosquash", base, GIT_SEQUENCE_EDITOR="true", GIT_EDITOR="true")
 
     table.settled()
-    assert git(table.root, "show", "HEAD:notes.md") == "note 2\n"
+    assert git(table.root, "show", "HEAD:notes.md") == "three\n" == (table.root / "notes.md").read_text()
+    assert not [line for line in table.log(f"{base}..HEAD") if line.startswith("fixup!")]
 
 
 def test_a_cherry_pick(table: Table, other: Path) -> None:
@@ -87,6 +105,7 @@ def test_a_cherry_pick(table: Table, other: Path) -> None:
         table.insist("cherry-pick", "origin/main")
 
     until(lambda: "picked" in said(table, "there"), what="it is in force")
+    assert "there: picked" in table.log()
 
 
 @pytest.mark.parametrize("where", [("switch", "-q", "-c"), ("switch", "-q", "--detach")])
@@ -98,7 +117,7 @@ def test_away_from_the_branch_the_daemon_holds_until_i_am_back(table: Table, whe
         done = table.run("10s")
         assert table.daemon.client.runs.get(done).data["status"] == "completed"
         assert git(table.root, "rev-parse", "main") == head
-        table.insist("switch", "-q", "-f", "main")
+        table.insist("switch", "-q", "main")
 
     table.settled()
     table.git("branch", "-q", "-D", "side", check=False)

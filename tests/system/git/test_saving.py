@@ -1,4 +1,4 @@
-"""Rows of the table: commands that add, and those that take away."""
+"""Rows of the table: commands that only look, that add, and that put away and bring back."""
 
 from __future__ import annotations
 
@@ -10,20 +10,32 @@ import time
 import pytest
 
 from tests.support.daemon import git, until
-from tests.system.git.table import Table, persona
+from tests.system.git.table import EDITING, Table
 
 pytestmark = pytest.mark.git_table
 
 
-def test_status_log_diff_show_blame_bundle_clone_tag_are_always_safe(table: Table) -> None:
+def test_status_log_diff_show_blame_bundle_and_clone_are_always_safe(table: Table) -> None:
     with table.at_work():
         for words in ("status", "log -3", "diff", "show", "blame kheish.yaml", "bundle create -q .git/b HEAD",
-                      "clone -q --no-local . .git/copy", "tag -a -f -m one one"):  # fmt: skip
+                      "clone -q --no-local . .git/copy"):  # fmt: skip
             table.git(*words.split())
-        table.git("tag", "-f", "one", "HEAD~1")
 
     assert git(table.root / ".git" / "copy", "fsck", "--no-dangling") == ""
     assert table.daemon.client.status()["problems"] == 0
+
+
+def test_tags_made_moved_and_removed_by_hand_stay_as_they_were_put(table: Table) -> None:
+    with table.at_work():
+        table.git("tag", "-a", "-m", "one", "one")
+        table.git("tag", "light", "HEAD~1")
+        table.git("tag", "-f", "one", "HEAD~1")
+        table.git("tag", "-d", "light")
+        put = table.git("rev-parse", "one^{commit}")
+
+    table.settled()
+    assert table.git("tag").split() == ["one"] and table.git("rev-parse", "one^{commit}") == put
+    table.git("tag", "-d", "one")
 
 
 def test_a_commit_with_its_editor_open_goes_in_and_the_daemon_waits_for_it(table: Table) -> None:
@@ -34,9 +46,9 @@ def test_a_commit_with_its_editor_open_goes_in_and_the_daemon_waits_for_it(table
         f"while not pathlib.Path({str(close)!r}).exists(): time.sleep(0.02)\n"
         "pathlib.Path(sys.argv[1]).write_text('by hand')\n"
     )
-    table.daemon.write("notes.md", "mine\n")
+    table.mine("mine\n", committed=False)
     with table.at_work():
-        table.git("add", "notes.md")
+        table.insist("add", "notes.md")
         editor = f"{shlex.quote(sys.executable)} -c {shlex.quote(script)}"
         committing = subprocess.Popen(["git", "-c", f"core.editor={editor}", "commit", "-q"], cwd=table.root)
         until(opened.exists, what="the editor is open")
@@ -44,7 +56,7 @@ def test_a_commit_with_its_editor_open_goes_in_and_the_daemon_waits_for_it(table
         time.sleep(0.5)  # the scribe looks at processes every 0.2 s
         before, head = table.journals(), git(table.root, "rev-parse", "HEAD")
         done = table.run("10s")
-        time.sleep(1.5)
+        time.sleep(EDITING)
 
         assert table.daemon.client.runs.get(done).data["status"] == "completed"
         assert (table.journals(), git(table.root, "rev-parse", "HEAD")) == (before, head)
@@ -53,64 +65,55 @@ def test_a_commit_with_its_editor_open_goes_in_and_the_daemon_waits_for_it(table
         assert committing.wait(20) == 0
 
     assert "by hand" in table.log()
+    opened.unlink()
+    close.unlink()
+
+
+def test_commit_a_goes_in_and_takes_nothing_along_that_the_daemon_has_not_committed(table: Table) -> None:
+    table.mine("all of it\n", committed=False)
+    with table.at_work():
+        table.insist("commit", "-q", "-a", "-m", "everything")
+
+    table.settled()
+    assert "everything" in table.log()
+    assert table.git("show", "HEAD:notes.md") == "all of it\n"
 
 
 def test_commit_a_from_a_stale_index_drops_nothing(table: Table) -> None:
+    stale = table.root / ".git" / "stale"
+    stale.write_bytes((table.root / ".git" / "index").read_bytes())
     with table.at_work():
-        stale = table.root / ".git" / "stale"
-        stale.write_bytes((table.root / ".git" / "index").read_bytes())
-        table.run("10s")
-        table.daemon.write("notes.md", "more\n")
+        table.daemon.run(table.run(), "completed")
+        table.mine("more\n", committed=False)
         table.insist("add", "notes.md", GIT_INDEX_FILE=str(stale))
         table.insist("commit", "-q", "-a", "--allow-empty", "-m", "stale", GIT_INDEX_FILE=str(stale))
 
+    table.git("reset", "-q", "--", "notes.md")  # the index proper has not heard of it
+    table.settled()
     assert "stale" in table.log()
-    assert "more" in git(table.root, "show", "HEAD:notes.md")
+    assert table.git("show", "HEAD:notes.md") == "more\n"
 
 
-def test_stash_and_pop_take_my_edit_away_and_bring_it_back(table: Table) -> None:
-    table.daemon.write("personas/terse.md", persona("Be brief."))
-    until(lambda: git(table.root, "ls-tree", "HEAD", "personas/terse.md"), what="the persona is committed")
+def test_an_amended_commit_is_taken_as_it_is(table: Table) -> None:
+    table.mine("said badly\n")
     with table.at_work():
-        table.daemon.write("kheish.yaml", (table.root / "kheish.yaml").read_text().rstrip() + "\n# not said yet\n")
+        table.mine("said better\n", committed=False)
+        table.insist("add", "notes.md")
+        table.insist("commit", "-q", "--amend", "--no-edit", "--allow-empty")
+
+    table.settled()
+    assert table.git("show", "HEAD:notes.md") == "said better\n"
+
+
+def test_stash_takes_my_change_away_and_pop_brings_it_back(table: Table) -> None:
+    before = table.git("show", "HEAD:notes.md")
+    table.mine("not yet to be committed\n", committed=False)
+    with table.at_work():
         table.insist("stash", "-q")
-        table.run("10s")
+        assert (table.root / "notes.md").read_text() == before
+        table.insist("stash", "pop", "-q")
+        assert (table.root / "notes.md").read_text() == "not yet to be committed\n"
+
+    table.insist("commit", "-q", "-m", "now it is", "--", "notes.md")
     table.settled()
-    table.git("stash", "pop", check=False)
-    table.git("checkout", "-q", "HEAD", "--", "sessions", "journals", check=False)
-    table.git("stash", "drop", "-q", check=False)
-
-
-@pytest.mark.parametrize(
-    "words",
-    ["checkout -q -- .", "restore .", "reset -q --hard", "reset -q --hard HEAD~3", "checkout -q HEAD~3 -- sessions",
-     "rm -rq --cached sessions", "rm -rfq sessions/", "revert --no-edit HEAD"],
-)  # fmt: skip
-def test_what_takes_files_away_takes_none_of_the_daemons(table: Table, words: str) -> None:
-    with table.at_work():
-        table.insist(*words.split())
-
-    table.settled()
-    assert len(list((table.root / "sessions").glob("*/*/session.yaml"))) == 5
-
-
-@pytest.mark.parametrize("words", ["reset -q --hard HEAD~2", "checkout -q HEAD~2 -- sessions", "rm -rfq sessions/"])
-def test_it_is_put_back_though_nothing_else_happens(table: Table, words: str) -> None:
-    before = table.journals()
-
-    table.git(*words.split())
-
-    until(lambda: table.journals().items() >= before.items(), what="the journals are back")
-
-
-def test_clean_takes_even_the_token_and_the_index_and_all_of_it_is_made_again(table: Table) -> None:
-    for _ in range(10):
-        table.run()
-
-    table.git("clean", "-fdxq")
-
-    assert not (table.root / ".kheish" / "daemon.json").exists()
-    until((table.root / ".kheish" / "daemon.json").exists, what="it says where it is again")
-    until(lambda: table.daemon.http("GET", "/readyz").status_code == 200, what="it serves, with a new index")
-    until(lambda: table.daemon.http("GET", "/v1/sessions/s1").status_code == 200, what="the index is made again")
-    table.settled()
+    assert table.git("stash", "list") == ""
