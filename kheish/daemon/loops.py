@@ -198,6 +198,20 @@ async def _expire(state: State, now: str) -> None:
     questions.expire(state, now)
 
 
+async def _revive(daemon: Daemon) -> None:
+    """Start the scribe again; where that fails (files that change under it, a full disk) once more in a second."""
+    log.warning("the scribe ended or failed; it is started again, and finds in the log what is missing")
+    daemon.facts.scribe_failed = False
+    try:
+        await daemon.store.pipeline.revive()
+    except KheishError as error:
+        log.error("the scribe cannot be started: %s", error.detail)
+        daemon.facts.scribe_failed = True
+        daemon.problems.add("scribe_failed", "", error.detail)
+    else:
+        daemon.problems.clear("scribe_failed")
+
+
 async def keep_time(daemon: Daemon) -> None:
     """Every second: what has waited too long expires; disk space is watched; processes that ended start again."""
     while True:
@@ -219,9 +233,6 @@ async def keep_time(daemon: Daemon) -> None:
         state.evict()
         daemon.worker.retry()
         if daemon.facts.scribe_failed or not daemon.store.scribe.alive:
-            log.warning("the scribe ended or failed; it is started again, and finds in the log what is missing")
-            daemon.facts.scribe_failed = False
-            await daemon.store.pipeline.revive()
-            daemon.problems.clear("scribe_failed")
+            await _revive(daemon)
         await daemon.inbox.look()
         await asyncio.to_thread(boot.note, state.root, state.durable_n)

@@ -24,9 +24,9 @@ _SUBJECT = 160
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Everything that one commit holds: all entries from `n_from` up to `n_to`, and none above. `n_from` is above `n_to`
-    where there is no new one (something is put back, a person edited).
+    """Everything that one commit holds: all entries from `n_from` up to `n_to`, and none above.
 
+    `n_from` is above `n_to` where there is no new one (something is put back, a person edited).
     `journals`: path → (size in bytes, digest of these); `records`: (path, data or None to remove);
     `pending`: (path, kind, data or None);
     `files`: (path, content); `edits`: a person's paths; `spills`: paths that are on the disk; `deletes`: paths;
