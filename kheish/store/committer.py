@@ -93,11 +93,11 @@ class Committer:
         self._wake = asyncio.Event()
         self._due: float | None = None
         self._cut: Cut | None = None
-        self._gathering: asyncio.Future[Cut | None] | None = None
         self._again = False  # the last try came to nothing
         self._earliest = float("-inf")
         self._turn = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     def start(self) -> asyncio.Task[None]:
         """Begin to commit; the task ends only with `close`, or with what `gather` or `on_committed` raised."""
@@ -137,18 +137,17 @@ class Committer:
 
     async def close(self) -> None:
         """Stop; what is dirty stays in the log."""
+        self._closed = True
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
-        if self._gathering is not None:
-            self._gathering.cancel()
-            self._gathering = None
 
     async def _run(self) -> None:
         while True:
             await self._until_due()
+            self._due = None
             wait = await self._step()
             self._earliest = self._clock() + (wait or 0.0)
             if self._again:
@@ -168,11 +167,18 @@ class Committer:
                     await self._wake.wait()
 
     async def _step(self) -> float | None:
-        """One try. None where there was nothing to commit, else how many seconds to wait before the next."""
+        """One try. None where there was nothing to commit, else how many seconds to wait before the next.
+
+        It goes on where whoever waits for it is cancelled (at a stop, by a timeout): what a cut was gathered from is
+        in no other place than in this try, so the next commit would lack it, and the log would be cut behind it.
+        """
+        return await asyncio.shield(asyncio.create_task(self._try()))
+
+    async def _try(self) -> float | None:
         async with self._turn:
-            self._again = True
+            self._again, is_kept = True, self._cut is not None
             try:
-                cut = self._cut = self._cut or await self._next()
+                cut = self._cut = self._cut or await self._gather()
             except hold.Held as held:
                 self._tell({"held": str(held), "short": []})
                 return _RETRY
@@ -182,39 +188,29 @@ class Committer:
             if cut is None:
                 self._again = False
                 return None
-            return await self._commit(cut)
-
-    async def _next(self) -> Cut | None:
-        """The next cut. Whoever waits here may give up (`flush`): what was gathered for it is then the next one's."""
-        if self._gathering is None:
-            self._due = None  # what becomes dirty from now on is for another cut
-            self._gathering = asyncio.ensure_future(self._gather())
-        try:
-            return await asyncio.shield(self._gathering)
-        finally:
-            if self._gathering.done():
-                self._gathering = None
-
-    async def _commit(self, cut: Cut) -> float:
-        began = self._clock()
-        try:
-            answer = await self._child.request("commit", **cut.frame())
-        except ChildGone as gone:
-            self._tell({"error": gone.detail})
-            return await self._respawn()
-        except KheishError as error:  # a full disk, say: the log has it all, so it waits
-            self._tell({"error": error.detail})
-            return _FAILED_RETRY
-        if "held" in answer:
-            self._tell(answer)
-            return _RETRY
-        self._cut, self._again = None, False
-        self._on_committed(answer["n_to"], answer["commit"])
-        if answer["put_back"]:
-            self._tell(answer)
-        return max(0.0, began + _GAP - self._clock())
+            began = self._clock()
+            try:
+                answer = await self._child.request("commit", **cut.frame())
+            except ChildGone as gone:
+                self._tell({"error": gone.detail})
+                return await self._respawn()
+            except KheishError as error:  # a full disk, say: the log has it all, so it waits
+                self._tell({"error": error.detail})
+                return _FAILED_RETRY
+            if "held" in answer:
+                self._tell(answer)
+                return _RETRY
+            self._cut, self._again = None, False
+            if is_kept:
+                self.touch(now=True)  # whoever said so since that cut was gathered was given this one instead
+            self._on_committed(answer["n_to"], answer["commit"])
+            if answer["put_back"]:
+                self._tell(answer)
+            return max(0.0, began + _GAP - self._clock())
 
     async def _respawn(self) -> float:
+        if self._closed:
+            return _FAILED_RETRY
         try:
             await self._child.respawn()
         except OSError as error:

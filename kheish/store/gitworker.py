@@ -14,7 +14,7 @@ from typing import Any
 from kheish.errors import NotFound
 from kheish.store import backup, cuts, files, history, hold, lock, mending, pipes, rewind, spills
 from kheish.store.repo import Blob, Repo
-from kheish.store.staging import Index
+from kheish.store.staging import Index, stamp
 
 #: after a commit the index is written at once where that takes at most this part of the time, else when it is quiet
 _SHARE = 0.1
@@ -164,7 +164,7 @@ class Worker:
 
     def _signs(self) -> tuple[Any, Any]:
         """What changes when git writes the index, and when it packs or prunes."""
-        return tuple(_stat(self.root / ".git" / name) for name in ("index", "objects/pack"))  # type: ignore[return-value]
+        return tuple(stamp(self.root / ".git" / name) for name in ("index", "objects/pack"))  # type: ignore[return-value]
 
     def blob_id(self, path: str) -> dict[str, str | None]:
         """The blob ids of a file in the work tree and in the branch."""
@@ -181,14 +181,6 @@ class Worker:
             scratch = lock.private(self.root) / "tmp"
             scratch.mkdir(exist_ok=True)
             files.atomic_write(self._note, head.encode(), fsync=False, scratch=scratch)
-
-
-def _stat(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def handlers(worker: Worker) -> dict[str, pipes.Handler]:

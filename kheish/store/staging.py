@@ -90,8 +90,12 @@ class Index:
             raise Held("The index is locked.")
         try:
             with lock.noted(self._root, "index.lock"):
+                read = stamp(self._root / ".git" / "index")
                 self._read()
                 yield
+                # libgit2 takes the lock only to write: what a person has staged since it read would be lost.
+                if stamp(self._root / ".git" / "index") != read:
+                    raise Held("The index was changed meanwhile.")
                 self._index.write()
         except (pygit2.GitError, OSError) as error:
             raise Held(f"The index cannot be written: {error}") from error
@@ -119,3 +123,12 @@ class Index:
             self._index.add(entry)
         elif path in self._index:
             self._index.remove(path)
+
+
+def stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes when a file or folder is replaced or written; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -21,8 +21,6 @@ class Dirty:
         self.root, self.n, self.cut_at = root, 0, 0
         self.done: asyncio.Queue[int] = asyncio.Queue()
         self.notices: list[dict[str, Any]] = []
-        self.answers = asyncio.Event()  # whether who gathers is answered
-        self.answers.set()
 
     def entry(self) -> None:
         self.n += 1
@@ -31,7 +29,6 @@ class Dirty:
         if self.n == self.cut_at:
             return None
         first, self.cut_at = self.cut_at + 1, self.n
-        await self.answers.wait()
         path, whole = roots.journal(self.root, "a", self.n)
         return Cut(n_from=first, n_to=self.n, message=f"to {self.n}", journals={path: whole})
 
@@ -100,33 +97,22 @@ async def test_held_means_later_with_the_same_cut(dirty: Parts) -> None:
         assert await state.done.get() == 1
 
 
-async def test_what_became_dirty_while_a_cut_was_held_is_committed_after_it(dirty: Parts) -> None:
+async def test_what_comes_while_a_cut_is_tried_again_is_committed_after_it(dirty: Parts) -> None:
     state, them, _ = dirty
     lock = state.root / ".git/index.lock"
     lock.touch()
     state.entry()
     them.touch(now=True)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(5):
         while not state.notices:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        state.entry()
-        them.touch(now=True)
-        while len(state.notices) < 3:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-        lock.unlink()
-        assert [await state.done.get(), await state.done.get()] == [1, 2]
 
-
-async def test_what_was_gathered_for_a_flush_that_gave_up_is_the_next_cut(dirty: Parts) -> None:
-    state, them, _ = dirty
-    state.answers.clear()
     state.entry()
+    them.touch(now=True)
+    lock.unlink()
 
-    assert not await them.flush(timeout=0.1)
-    state.answers.set()
-
-    assert await them.flush()
-    assert state.done.get_nowait() == 1
+    async with asyncio.timeout(10):
+        assert [await state.done.get(), await state.done.get()] == [1, 2]
 
 
 async def test_a_dead_worker_is_replaced_and_the_cut_done_again(dirty: Parts) -> None:
@@ -140,6 +126,34 @@ async def test_a_dead_worker_is_replaced_and_the_cut_done_again(dirty: Parts) ->
     async with asyncio.timeout(10):
         assert await state.done.get() == 1
     assert roots.git(state.root, "rev-list", "--count", "HEAD") == "2"
+
+
+@pytest.mark.parametrize("patience", [0.01, 30.0])
+async def test_a_cut_outlives_whoever_waited_for_it(dirty: Parts, patience: float) -> None:
+    """A stop cancels, a flush has a timeout: what was gathered until then is committed all the same."""
+    state, _, child = dirty
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def gather() -> Cut | None:
+        cut = await state.gather()
+        begun.set()
+        await go_on.wait()
+        return cut
+
+    them = Committer(child, gather, state.committed)
+    state.entry()
+    waiting = asyncio.create_task(them.flush(patience))
+    await begun.wait()
+    if patience > 1:
+        waiting.cancel()
+    await asyncio.wait([waiting])
+    go_on.set()
+
+    state.entry()
+    assert await them.flush()
+    assert [state.done.get_nowait(), state.done.get_nowait()] == [1, 2]
+    assert roots.git(state.root, "log", "--format=%(trailers:key=Kheish-Events,valueonly)").split() == ["2-2", "1-1"]
+    await them.close()
 
 
 def test_messages_are_for_people() -> None:

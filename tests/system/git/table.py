@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.crash import checker
 from tests.support.daemon import Daemon, bash, git, until
 
@@ -30,6 +32,11 @@ ABORTS = {
     "MERGE_HEAD": "merge --abort",
     "rebase-merge": "rebase --abort",
 }
+
+
+def rows(*quick: str, others: tuple[str, ...]) -> list[Any]:
+    """Parameters: commands of which `make test` tries each, and others that do much the same."""
+    return [*quick, *(pytest.param(one, marks=pytest.mark.git_table) for one in others)]
 
 
 class Table:

@@ -9,9 +9,7 @@ import pytest
 
 from kheish.errors import NotFound
 from tests.support.daemon import git, until
-from tests.system.git.table import AGAIN, Table, edit_there, persona
-
-pytestmark = pytest.mark.git_table
+from tests.system.git.table import AGAIN, Table, edit_there, persona, rows
 
 
 def said(table: Table, name: str) -> str:
@@ -22,7 +20,7 @@ def said(table: Table, name: str) -> str:
         return ""
 
 
-@pytest.mark.parametrize("how", ["--ff-only", "--no-rebase", "--rebase"])
+@pytest.mark.parametrize("how", rows("--no-rebase", "--rebase", others=("--ff-only",)))
 def test_a_pull_of_a_definition_is_taken_up(table: Table, other: Path, how: str) -> None:
     if how != "--ff-only":
         edit_there(other, f"pulled with {how}")
@@ -108,10 +106,10 @@ def test_a_cherry_pick(table: Table, other: Path) -> None:
     assert "there: picked" in table.log()
 
 
-@pytest.mark.parametrize("where", [("switch", "-q", "-c"), ("switch", "-q", "--detach")])
-def test_away_from_the_branch_the_daemon_holds_until_i_am_back(table: Table, where: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("words", ["switch -q -c side HEAD~1", "switch -q --detach HEAD~1"])
+def test_away_from_the_branch_the_daemon_holds_until_i_am_back(table: Table, words: str) -> None:
     with table.at_work():
-        table.insist(*where, *(["side", "HEAD~1"] if "-c" in where else ["HEAD~1"]))
+        table.insist(*words.split())
         table.held("git switch main")
         head = git(table.root, "rev-parse", "main")
         done = table.run("10s")
@@ -123,7 +121,10 @@ def test_away_from_the_branch_the_daemon_holds_until_i_am_back(table: Table, whe
     table.git("branch", "-q", "-D", "side", check=False)
 
 
-@pytest.mark.parametrize("words", ["gc -q", "repack -adq", "maintenance run --quiet", "gc -q --prune=now"])
+PACKING = ("gc -q", "repack -adq", "maintenance run --quiet")
+
+
+@pytest.mark.parametrize("words", rows("gc -q --prune=now", others=PACKING))
 def test_packing_and_pruning_lose_nothing(table: Table, words: str) -> None:
     with table.at_work():
         table.insist(*words.split())

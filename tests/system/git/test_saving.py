@@ -7,12 +7,8 @@ import subprocess
 import sys
 import time
 
-import pytest
-
 from tests.support.daemon import git, until
 from tests.system.git.table import EDITING, Table
-
-pytestmark = pytest.mark.git_table
 
 
 def test_status_log_diff_show_blame_bundle_and_clone_are_always_safe(table: Table) -> None:

@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import git, until
-from tests.system.git.table import SESSIONS, Table, persona
-
-pytestmark = pytest.mark.git_table
+from tests.system.git.table import SESSIONS, Table, persona, rows
 
 
-@pytest.mark.parametrize("words", ["checkout -q -- notes.md", "restore notes.md", "reset -q --hard"])
+@pytest.mark.parametrize("words", rows("reset -q --hard", others=("checkout -q -- notes.md", "restore notes.md")))
 def test_my_change_is_gone_as_i_said_and_nothing_else_is(table: Table, words: str) -> None:
     before = table.git("show", "HEAD:notes.md")
     table.mine("a mistake\n", committed=False)
@@ -24,11 +22,12 @@ def test_my_change_is_gone_as_i_said_and_nothing_else_is(table: Table, words: st
     assert (table.root / "notes.md").read_text() == before
 
 
+TAKING = ("restore .", "restore --staged --worktree .", "checkout -q -- .", "rm -rq --cached sessions")
+
+
 @pytest.mark.parametrize(
-    "words",
-    ["checkout -q -- .", "restore .", "restore --staged --worktree .", "reset -q --hard HEAD~3",
-     "checkout -q HEAD~3 -- sessions", "rm -rq --cached sessions", "rm -rfq sessions/"],
-)  # fmt: skip
+    "words", rows("reset -q --hard HEAD~3", "checkout -q HEAD~3 -- sessions", "rm -rfq sessions/", others=TAKING)
+)
 def test_what_takes_files_away_takes_none_of_the_daemons(table: Table, words: str) -> None:
     with table.at_work():
         table.insist(*words.split())
@@ -37,7 +36,10 @@ def test_what_takes_files_away_takes_none_of_the_daemons(table: Table, words: st
     assert len(list((table.root / "sessions").glob("*/*/session.yaml"))) == SESSIONS
 
 
-@pytest.mark.parametrize("words", ["update-ref refs/heads/main HEAD~4", "reset -q --soft HEAD~4", "reset -q HEAD~4"])
+MOVING = ("reset -q --soft HEAD~4", "reset -q HEAD~4")
+
+
+@pytest.mark.parametrize("words", rows("update-ref refs/heads/main HEAD~4", others=MOVING))
 def test_a_branch_that_was_moved_back_has_all_again_with_the_next_commit(table: Table, words: str) -> None:
     before = git(table.root, "rev-parse", "HEAD").strip()
     with table.at_work():
@@ -61,7 +63,10 @@ def test_a_revert_of_my_commit_is_mine_and_one_of_the_daemons_is_put_back(table:
     table.settled()
 
 
-@pytest.mark.parametrize("words", ["reset -q --hard HEAD~2", "checkout -q HEAD~2 -- sessions", "rm -rfq sessions/"])
+QUIETLY = ("checkout -q HEAD~2 -- sessions", "rm -rfq sessions/")
+
+
+@pytest.mark.parametrize("words", rows("reset -q --hard HEAD~2", others=QUIETLY))
 def test_it_is_put_back_though_nothing_else_happens(table: Table, words: str) -> None:
     before = table.journals()
 
