@@ -133,6 +133,7 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
 
     booted, before, found = await boot.recover(state.root, daemon.store.scribe, daemon.store.git, progress)
     state.n = state.durable_n = state.journaled_n = booted.next_n - 1
+    await boot.sweep(daemon.store.git, found)
     await boot.index(state.root, daemon.store.scribe, daemon.store.git, before, found, booted, progress)
     daemon.store.pipeline.recovered(found.groups, booted.committed, booted.changes)
     await boot.streams(state)
