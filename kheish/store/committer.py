@@ -95,6 +95,7 @@ class Committer:
         self._earliest = float("-inf")
         self._turn = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     def start(self) -> asyncio.Task[None]:
         """Begin to commit; the task ends only with `close`, or with what `gather` or `on_committed` raised."""
@@ -128,6 +129,7 @@ class Committer:
 
     async def close(self) -> None:
         """Stop; what is dirty stays in the log."""
+        self._closed = True
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -157,7 +159,14 @@ class Committer:
                     await self._wake.wait()
 
     async def _step(self) -> float | None:
-        """One try. None where there was nothing to commit, else how many seconds to wait before the next."""
+        """One try. None where there was nothing to commit, else how many seconds to wait before the next.
+
+        It goes on where whoever waits for it is cancelled (at a stop, by a timeout): what a cut was gathered from is
+        in no other place than in this try, so the next commit would lack it, and the log would be cut behind it.
+        """
+        return await asyncio.shield(asyncio.create_task(self._try()))
+
+    async def _try(self) -> float | None:
         async with self._turn:
             self._again = True
             try:
@@ -190,6 +199,8 @@ class Committer:
             return max(0.0, began + _GAP - self._clock())
 
     async def _respawn(self) -> float:
+        if self._closed:
+            return _FAILED_RETRY
         try:
             await self._child.respawn()
         except OSError as error:

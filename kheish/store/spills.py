@@ -55,15 +55,25 @@ def _write(path: Path, content: bytes, *, fsync: bool) -> None:
 def sweep(root: Path, named: Collection[str], is_committed: Callable[[str], bool]) -> list[str]:
     """Remove payloads that were written for entries which the log then did not get; returns their paths.
 
-    `named`: the paths that entries of the log name. Only before the log is written again.
+    `named`: the paths that entries of the log name. Only before the log is written again. What a journal names stays,
+    whatever became of the commit that should have it.
     """
-    lost = [path for path in kept(root) if path not in named and not is_committed(path)]
+    lost = [
+        path for path in kept(root) if path not in named and not is_committed(path) and not _is_in_journal(root, path)
+    ]
     for path in lost:
         files.remove(root, path)
     forget(root, lost)
     for unfinished in (root / FOLDER).glob(".*"):
         unfinished.unlink()
     return lost
+
+
+def _is_in_journal(root: Path, path: str) -> bool:
+    """Whether an entry names a payload (a copied segment: whether its session was made)."""
+    session, kind, name = path.rsplit("/", 2)
+    segments = (root / session / "journal").glob("*.jsonl")
+    return any(kind == "forked" or name.encode() in segment.read_bytes() for segment in segments)
 
 
 def bring_back(root: Path, path: str) -> None:

@@ -110,6 +110,34 @@ async def test_a_dead_worker_is_replaced_and_the_cut_done_again(dirty: Parts) ->
     assert roots.git(state.root, "rev-list", "--count", "HEAD") == "2"
 
 
+@pytest.mark.parametrize("patience", [0.01, 30.0])
+async def test_a_cut_outlives_whoever_waited_for_it(dirty: Parts, patience: float) -> None:
+    """A stop cancels, a flush has a timeout: what was gathered until then is committed all the same."""
+    state, _, child = dirty
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def gather() -> Cut | None:
+        cut = await state.gather()
+        begun.set()
+        await go_on.wait()
+        return cut
+
+    them = Committer(child, gather, state.committed)
+    state.entry()
+    waiting = asyncio.create_task(them.flush(patience))
+    await begun.wait()
+    if patience > 1:
+        waiting.cancel()
+    await asyncio.wait([waiting])
+    go_on.set()
+
+    state.entry()
+    assert await them.flush()
+    assert [state.done.get_nowait(), state.done.get_nowait()] == [1, 2]
+    assert roots.git(state.root, "log", "--format=%(trailers:key=Kheish-Events,valueonly)").split() == ["2-2", "1-1"]
+    await them.close()
+
+
 def test_messages_are_for_people() -> None:
     assert (
         committer.message(['run completed: fix-it "make\n it"'], sessions=1, runs=1)
