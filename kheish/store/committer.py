@@ -159,7 +159,7 @@ class Committer:
     async def _step(self) -> float | None:
         """One try. None where there was nothing to commit, else how many seconds to wait before the next."""
         async with self._turn:
-            self._again = True
+            self._again, is_kept = True, self._cut is not None
             try:
                 cut = self._cut = self._cut or await self._gather()
             except ChildGone as gone:  # what gathers is being started again
@@ -184,6 +184,8 @@ class Committer:
                 self._tell(answer)
                 return _RETRY
             self._cut, self._again = None, False
+            if is_kept:
+                self.touch(now=True)  # whoever said so since that cut was gathered was given this one instead
             self._on_committed(answer["n_to"], answer["commit"])
             if answer["put_back"]:
                 self._tell(answer)
