@@ -168,7 +168,7 @@ class Committer:
 
     async def _try(self) -> float | None:
         async with self._turn:
-            self._again = True
+            self._again, is_kept = True, self._cut is not None
             try:
                 cut = self._cut = self._cut or await self._gather()
             except ChildGone as gone:  # what gathers is being started again
@@ -193,6 +193,8 @@ class Committer:
                 self._tell(answer)
                 return _RETRY
             self._cut, self._again = None, False
+            if is_kept:
+                self.touch(now=True)  # whoever said so since that cut was gathered was given this one instead
             self._on_committed(answer["n_to"], answer["commit"])
             if answer["put_back"]:
                 self._tell(answer)

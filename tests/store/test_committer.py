@@ -97,6 +97,24 @@ async def test_held_means_later_with_the_same_cut(dirty: Parts) -> None:
         assert await state.done.get() == 1
 
 
+async def test_what_comes_while_a_cut_is_tried_again_is_committed_after_it(dirty: Parts) -> None:
+    state, them, _ = dirty
+    lock = state.root / ".git/index.lock"
+    lock.touch()
+    state.entry()
+    them.touch(now=True)
+    async with asyncio.timeout(5):
+        while not state.notices:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    state.entry()
+    them.touch(now=True)
+    lock.unlink()
+
+    async with asyncio.timeout(10):
+        assert [await state.done.get(), await state.done.get()] == [1, 2]
+
+
 async def test_a_dead_worker_is_replaced_and_the_cut_done_again(dirty: Parts) -> None:
     state, them, child = dirty
     await child.request("head")
