@@ -73,7 +73,7 @@ async def _payload(parts: Parts, moment: Moment, folder: str, value: Doc, whole:
     except NotFound:
         if whole == "text":
             raise
-        return value  # arguments and metadata may look like a reference
+        return value  # as in `views`
     return orjson.loads(raw) if whole == "json" else raw.decode()
 
 

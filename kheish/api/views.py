@@ -119,17 +119,6 @@ def references(doc: Doc) -> Iterator[tuple[Any, Any, str]]:
         for item in request["items"]:
             if _is_reference(item.get("text")):
                 yield item, "text", "text"
-        yield from _in(request["metadata"])
-
-
-def _in(value: Any) -> Iterator[tuple[Any, Any, str]]:
-    """References in the caller's own data, which may also hold what only looks like one."""
-    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in list(pairs):
-        if _is_reference(item):
-            yield value, key, "metadata"
-        else:
-            yield from _in(item)
 
 
 def _is_reference(value: Any) -> bool:
@@ -147,5 +136,5 @@ def _read(root: Path, session_path: str, value: Doc, whole: str) -> Any:
     except Damaged:
         if whole == "text":
             raise
-        return value  # a caller or a model may send arguments and metadata that look like a reference
+        return value  # arguments in a journal of before 0.2 may only look like a reference
     return orjson.loads(raw) if whole == "json" else raw.decode()

@@ -18,7 +18,7 @@ import orjson
 
 from kheish.daemon import remembering
 from kheish.daemon.pipeline import row
-from kheish.domain import closing, events, loading, runs
+from kheish.domain import closing, encoding, events, forks, loading, runs
 from kheish.domain.state import Change, State
 from kheish.domain.tables import BY_NAME
 from kheish.errors import Damaged, KheishError
@@ -69,6 +69,24 @@ async def recover(
     booted = Booted(next_n, len(found.groups), found.cut_bytes, committed, [("", line) for line in found.damaged])
     booted.restored = is_restored
     return booted, {**before, "last": last["commit"] if last else None}, found
+
+
+async def sweep(git: Child, found: wal.Recovered) -> None:
+    """Remove payloads whose entries the log never got: a kill came between. Nothing where the log is damaged, for then
+    nobody knows what it named."""
+    if not found.damaged:
+        swept = await git.request("sweep_spills", named=sorted(set(_payloads(found))))
+        if swept:
+            log.info("%d payloads of entries that were never written are removed", len(swept))
+
+
+def _payloads(found: wal.Recovered) -> Iterator[str]:
+    for where, line in (one for group in found.groups for one in group):
+        folder = where.removesuffix("/journal")
+        yield from (f"{folder}/spill/{name}" for name in encoding.spilled(line["data"]))
+        match events.decode(line).event if line["kind"] == events.SessionForked.kind else None:
+            case events.SessionForked() as forked:
+                yield from forks.paths(forked.path, forked)
 
 
 def _noted(root: Path) -> int:

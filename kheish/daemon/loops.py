@@ -34,6 +34,7 @@ TICK = 1.0
 def entries(daemon: Daemon, batch: Sequence[Recorded]) -> None:
     """After each durable batch: what was resumed goes on, and the worker looks for what can be taken."""
     for item in batch:
+        daemon.clearing.heard(item.entry)
         match item.entry.event:
             case events.DaemonResumed():
                 daemon.agent.gates.wake()

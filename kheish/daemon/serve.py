@@ -133,6 +133,7 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
 
     booted, before, found = await boot.recover(state.root, daemon.store.scribe, daemon.store.git, progress)
     state.n = state.durable_n = state.journaled_n = booted.next_n - 1
+    await boot.sweep(daemon.store.git, found)
     await boot.index(state.root, daemon.store.scribe, daemon.store.git, before, found, booted, progress)
     daemon.store.pipeline.recovered(found.groups, booted.committed, booted.changes)
     await boot.streams(state)
@@ -158,6 +159,7 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     await daemon.backup.start()
     gc.collect()
     gc.freeze()  # what is there now stays: collections need not look at it again
+    await daemon.clearing.start()
     facts.starting = None
     daemon.worker.look()
     await daemon.following.start()
@@ -208,6 +210,7 @@ async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
     if await asyncio.to_thread(stopping.is_asked_to_end_jobs, daemon.state.root):
         await _end_jobs(daemon)
     await daemon.following.close()
+    await daemon.clearing.close()
     if not daemon.store.failed.is_set() and daemon.store.log.is_open:
         daemon.state.append(events.DaemonStopped(reason="asked").on())
         await daemon.state.durable()

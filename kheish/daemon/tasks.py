@@ -7,7 +7,6 @@ ended. Ending the daemon leaves the commands to their runners.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 
@@ -51,7 +50,6 @@ class Following:
             cursor = page.next_cursor
             if cursor is None:
                 break
-        await asyncio.to_thread(self._sweep)
 
     def heard(self, entry: Entry) -> None:
         """An entry is durable: a command that was started is followed; one that is to stop is stopped."""
@@ -74,14 +72,6 @@ class Following:
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
-
-    def _sweep(self) -> None:
-        """Remove the folders of commands whose end was journaled by a daemon that was killed right after."""
-        for job in self._jobs.list():
-            task = self._state.index.thing("task", tasks.id_of(job))
-            if task is not None and task["status"] in tasks.FINAL:
-                with contextlib.suppress(KheishError, OSError):
-                    self._jobs.remove(job)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from kheish.config import Config
 from kheish.daemon import loops, status
 from kheish.daemon.answers import Answers
 from kheish.daemon.backup import Backup
+from kheish.daemon.clearing import Clearing
 from kheish.daemon.editor import Editor
 from kheish.daemon.git import Git
 from kheish.daemon.holding import Holding
@@ -89,6 +90,7 @@ class Daemon:
     holding: Holding
     upkeep: Upkeep
     following: Following
+    clearing: Clearing
 
 
 def make(
@@ -148,6 +150,7 @@ def make(
         inbox=Inbox(state, problems, store.pipeline, workspace=parts.workspace, held=git.held),
         upkeep=upkeep,
         holding=Holding(facts, problems, store.pipeline, git, watcher, lambda paths: loops.take(daemon, paths)),
+        clearing=Clearing(state, agent.jobs),
         following=Following(state, agent.jobs, damaged=lambda path, why: problems.add("damaged_journal", path, why)),
     )
     return daemon

@@ -16,7 +16,9 @@ from kheish.domain.events import Draft, Entry, Event
 SPILL_BYTES = 16 * 1024  # a payload over this goes to a file of its own
 PREVIEW_CHARS = 400
 _REFERENCE = {"sha256", "bytes", "preview"}
+_SIGN = b'"preview":'  # every reference has it as a key; in a text the quotes would be escaped
 WHOLE = frozenset({"arguments", "nouns", "opaque"})  # mappings that are spilled as one JSON text, not text by text
+KEPT = frozenset({"metadata"})  # the caller's own, bounded where it comes in: never spilled
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ def encode(draft: Draft, n: int, seq: int, at: str, journal: str, scrub: Callabl
     raw = orjson.dumps({**head, "data": _renamed(draft.event) if draft.event.written else draft.event})
     line = _scrubbed(raw, scrub)
     spills: tuple[tuple[str, bytes], ...] = ()
-    if len(line) > SPILL_BYTES and draft.event.spillable:
+    if draft.event.spillable and (len(line) > SPILL_BYTES or _SIGN in line):
         whole = orjson.loads(line)
         data = whole["data"]
         folder = f"{journal.removesuffix('/journal')}/spill"
@@ -97,10 +99,16 @@ def _spill(value: Any, folder: str, found: list[tuple[str, bytes]]) -> Any:
 
 
 def _member(key: str, value: Any, folder: str, found: list[tuple[str, bytes]]) -> Any:
+    """What a caller or a model sent may look like a reference: then it is spilled itself, however small, so that what
+    looks like one where a payload may be spilled always is one, and is read back as what was sent."""
+    if key in KEPT:
+        return value
     if key not in WHOLE or not (isinstance(value, dict | list) or key == "opaque"):
         return _spill(value, folder, found)
     raw = orjson.dumps(value)
-    return _reference(raw, raw.decode(), folder, found) if len(raw) > SPILL_BYTES else value
+    if len(raw) > SPILL_BYTES or (isinstance(value, dict) and value.keys() == _REFERENCE):
+        return _reference(raw, raw.decode(), folder, found)
+    return value
 
 
 def _reference(raw: bytes, text: str, folder: str, found: list[tuple[str, bytes]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from kheish.domain import encoding, events, inherited, sessions
 from kheish.domain.messages import Conversation
 from kheish.domain.sessions import Session
 from kheish.errors import Damaged, Invalid, SessionConflict
-from kheish.store import files, journal
+from kheish.store import journal, spills
 from kheish.store.index import Reader
 
 if TYPE_CHECKING:
@@ -97,10 +97,10 @@ def write(root: Path, path: str, history: History, session_id: str) -> Conversat
     Durable when this returns, for the entry that names it comes after. Blocks on disk. Raises Damaged.
     """
     for number, raw in enumerate(history.segments, 1):
-        files.atomic_write(root / path / "forked" / journal.name(number), raw, fsync=True)
+        spills.place(root, f"{path}/forked/{journal.name(number)}", raw, fsync=True)
     for digest in history.spills:
         raw = (root / history.path / "spill" / digest).read_bytes()
-        files.atomic_write(root / path / "spill" / digest, raw, fsync=True)
+        spills.place(root, f"{path}/spill/{digest}", raw, fsync=True)
     found = inherited.read(root, path, session_id)
     if found is None:
         raise Damaged(f"The history that was copied to {path}/forked is gone.", path=path)

@@ -17,8 +17,6 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from kheish import ids
@@ -26,6 +24,9 @@ from kheish.errors import Conflict, KheishError, NotFound
 from kheish.jobs import child, folder
 from kheish.jobs.exits import Exit
 from kheish.jobs.output import Reader, written
+from kheish.jobs.values import JobEnd as JobEnd
+from kheish.jobs.values import JobSpec as JobSpec
+from kheish.jobs.values import JobState as JobState
 
 #: seconds between looks at the output: short after something came, long while nothing does
 _FIRST_PAUSE, _LONGEST_PAUSE, _PAUSE_GROWTH = 0.005, 0.25, 1.5
@@ -35,49 +36,6 @@ _READS_PER_LOOK = 16
 _LOOK_EVERY, _LOOK_ANYWAY = 1.0, 60.0
 _PACKAGE_ROOT = str(Path(__file__).parents[2])
 _RUNNER = "import sys; sys.path.append(sys.argv[1]); from kheish.jobs import child; child.main(sys.argv[2])"
-
-
-@dataclass(frozen=True)
-class JobSpec:
-    """What to run. `timeout` in seconds (`math.inf`: none), `output_limit` in bytes; `env` is the whole environment."""
-
-    argv: tuple[str, ...]
-    cwd: str
-    env: dict[str, str]
-    timeout: float
-    output_limit: int = 8 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class JobEnd:
-    """How a job ended. One of `exit_status` and `signal` is set, but where the command never started.
-
-    `stopped`: by `Jobs.stop`, or by a TERM to the runner. `output` is at most the limit, with a note where something
-    was cut (`truncated`); `output_bytes` counts all that was written; `duration` in seconds.
-    """
-
-    exit_status: int | None
-    signal: int | None
-    timed_out: bool
-    stopped: bool
-    output: str
-    output_bytes: int
-    truncated: bool
-    duration: float
-
-
-class JobState(StrEnum):
-    """`withdrawn`: the daemon took the claim; the command never started and never will.
-
-    `gone`: it started, its runner does not live, and there is no trace of the end.
-    """
-
-    MISSING = "missing"
-    UNCLAIMED = "unclaimed"
-    WITHDRAWN = "withdrawn"
-    RUNNING = "running"
-    ENDED = "ended"
-    GONE = "gone"
 
 
 class Jobs:
@@ -213,6 +171,17 @@ class Jobs:
         except FileNotFoundError:
             return ()
 
+    def owner(self, job_id: str) -> str:
+        """What `JobSpec.owner` said; empty where it said nothing, or there is no such job."""
+        spec = folder.read(str(self._folder(job_id)), folder.SPEC)
+        return str((spec or {}).get("owner") or "")
+
+    def tidy(self) -> None:
+        """Delete folders that a daemon was making or removing when it was killed. Only while nobody does."""
+        for pattern in (".new-*", ".removed-*"):
+            for path in self.root.glob(pattern):
+                shutil.rmtree(path)
+
     def remove(self, job_id: str) -> None:
         """Delete the folder of a job that does not run; nothing where there is none. Raises Conflict."""
         if self.state(job_id) is JobState.RUNNING:
@@ -294,6 +263,7 @@ def _create(path: Path, spec: JobSpec) -> None:
         "env": spec.env,
         "timeout": None if math.isinf(spec.timeout) else spec.timeout,
         "output_limit": spec.output_limit,
+        "owner": spec.owner,
         "created_at": ids.now(),
     }
     folder.write(str(fresh), folder.SPEC, content)

@@ -97,6 +97,11 @@ class Worker:
             return due - now
         return None if self.sync_index() else _BUSY
 
+    def sweep_spills(self, named: list[str]) -> list[str]:
+        """See `spills.sweep`; called once, before the log is written again."""
+        tips = [commit for commit in (self.repo.refs.head(), self.repo.refs.last()) if commit is not None]
+        return spills.sweep(self.root, set(named), lambda path: any(self.repo.find(tip, path) for tip in tips))
+
     def sync_index(self) -> bool:
         """Bring `.git/index` to the last commit; False where git is at work."""
         began = time.monotonic()
@@ -196,6 +201,7 @@ def handlers(worker: Worker) -> dict[str, pipes.Handler]:
         "rewound": lambda: rewind.find(repo),
         "put_back_rewound": worker.put_back_rewound,
         "accept_rewind": lambda: rewind.accept(repo),
+        "sweep_spills": worker.sweep_spills,
         "sync_index": worker.sync_index,
         "put_back": worker.put_back,
         "blob_id": worker.blob_id,

@@ -267,10 +267,7 @@ class Log:
     def _write(self, batch: list[Group]) -> None:
         for group in batch:
             for path, content in group.spills:
-                self._write_spill(self._root / path, content)
-                folder = spills.keep(self._root, path)
-                if self._fsync:
-                    sync_folder(folder)
+                spills.place(self._root, path, content, fsync=self._fsync)
         if self._size and self._size + sum(len(group.body) for group in batch) > self._segment_bytes:
             self._open_segment(batch[0].first)
         self._batch += 1
@@ -284,22 +281,6 @@ class Log:
         self._size += len(text)
         self._last = batch[-1].last
         self._on_batch(batch, text)
-
-    def _write_spill(self, path: Path, content: bytes) -> None:
-        if path.exists():
-            return  # content-addressed: the same bytes
-        made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            if self._fsync:
-                os.fsync(file.fileno())
-        temporary.replace(path)
-        if self._fsync:
-            for folder in (path.parent, *(new.parent for new in made)):
-                sync_folder(folder)
 
     def _drop(self, committed: int) -> None:
         files = segments(self._folder)

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.crash import checker
+from tests.crash import checker, failpoints, journals, ways
+from tests.crash.copies import Copies
+from tests.crash.held import Held
 from tests.crash.journals import Finding
 from tests.crash.load import PERMISSIONS, ROUTES, Load
-from tests.support.daemon import Daemon, git, until
+from tests.crash.tally import Tally
+from tests.support.daemon import Daemon, DaemonDied, git, until
+from tests.support.faults import Faults
 
 SETTLE = 90.0  # seconds within which everything that was accepted must have ended
 CLIENTS = 4
+CHECKED = 25  # rounds after which the checker looks
+#: parts of the rounds in which …
+DIES_STARTING = 0.15  # … the daemon is killed while it starts, first
+HAS_FAILPOINT = 0.5  # … it is killed at a named place, and not at a random moment
+HAS_COPIES = 0.2  # … the state root is cloned meanwhile
 
 
 @dataclass
@@ -25,99 +33,162 @@ class Campaign:
     """One state root through many kills. `tell` hears what happens."""
 
     folder: Path
-    seed: int
+    seed: int | str
     tell: Callable[[str], None] = lambda line: None
     findings: list[Finding] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
     checked: str | None = None  # the commit up to which cuts were checked
+    kinds: Counter[failpoints.Kind] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
         config = {"concurrency": {"runs": 16}, "sandbox": {"mode": "off"}, "shutdown_grace": "200ms"}
         self.daemon = Daemon.make(self.folder, config=config, permissions=PERMISSIONS, routes=dict(ROUTES))
         self.load = Load(self.daemon)
+        self.held = Held(self.daemon, self.load.acks)
+        self.copies = Copies(self.daemon, self.folder / "copies")
 
     def run(self, rounds: int) -> list[Finding]:
         """Play the rounds; returns what the checker found at the end (and stops where it finds something)."""
         try:
+            self._record()
             for number in range(1, rounds + 1):
                 self.round(number)
-                if number % 25 == 0 or number == rounds:
+                if number % CHECKED == 0 or number == rounds:
                     self.finish()
                 if self.findings:
                     break
         finally:
             self.daemon.end()
+        self.tally.found(self.findings)
         return self.findings
+
+    def _record(self) -> None:
+        """Two rounds without a kill: what the second writes, syncs, renames, commits, and how often. What only the
+        first life of a root does is not drawn, for it would not be reached."""
+        self.daemon.start()
+        self.held.begin()
+        self.load.begin(self.rng, CLIENTS)
+        time.sleep(1.0)
+        self.daemon.stop()
+        self._over()
+        faults = self._shim(record=True)
+        self.daemon.start()
+        self.load.begin(self.rng, CLIENTS)
+        time.sleep(2.0)
+        self.daemon.stop()
+        self._over()
+        self.kinds = failpoints.seen(faults.recorded())
+
+    def _shim(self, *rules: failpoints.Fault, record: bool = False) -> Faults:
+        self.tally.rounds += not record
+        folder = self.folder / "faults" / str(self.tally.rounds)
+        folder.mkdir(parents=True, exist_ok=True)
+        faults = Faults(folder, *rules, record=record)
+        self.daemon.env = faults.env(self.daemon.root)
+        return faults
+
+    def _over(self) -> None:
+        """The round's daemon is dead, and so are its children; the next has no failpoint."""
+        self.daemon.env = {}
+        self.daemon.end_of_life()
+        self.load.pause()
 
     def round(self, number: int) -> None:
         """Start, work, and one of the ways to die."""
-        if self.rng.random() < 0.15:
+        if self.rng.random() < DIES_STARTING:
             self._die_while_starting()
+        if self.rng.random() < HAS_FAILPOINT:
+            how = self._at_a_failpoint()
+        else:
+            how = self._at_a_moment()
+        self.tell(f"round {number}: {how}; {self._acknowledged()} requests acknowledged so far")
+
+    def _acknowledged(self) -> int:
+        return sum(len(group) for group in self.load.acks.values())
+
+    def _start(self) -> None:
         began = time.monotonic()
         self.daemon.start()
-        ready = time.monotonic() - began
+        self.tally.ready.append(time.monotonic() - began)
+        self.findings += self.held.check()
         self.load.begin(self.rng, CLIENTS)
-        time.sleep(self.rng.uniform(0.05, 0.9))
-        ways = [self._kill] * 5 + [self._kill_scribe, self._kill_gitworker, self._terminate, self._kill_all]
-        way = self.rng.choice(ways)
-        way()
-        self.daemon.end_of_life()
-        self.load.pause()
-        self.tell(
-            f"round {number}: ready in {ready:.2f} s, {way.__name__[1:]}, {len(self.load.acks['runs'])} runs so far"
-        )
 
     def _die_while_starting(self) -> None:
         self.daemon.spawn()
         time.sleep(self.rng.uniform(0.0, 0.8))
         self.daemon.kill9()
+        self.tally.kills["kill_while_starting"] += 1
 
-    def _kill(self) -> None:
-        self.daemon.kill9()
+    def _at_a_moment(self) -> str:
+        self.tally.rounds += 1
+        way = ways.draw(self.rng)
+        self._start()
+        if is_copied := self.rng.random() < HAS_COPIES:
+            self.copies.begin(random.Random(self.rng.random()))
+        time.sleep(self.rng.uniform(0.05, 0.9) + is_copied)
+        self.copies.end()
+        way(self.daemon, self.rng)
+        self._over()
+        self.tally.kills[way.__name__] += 1
+        return way.__name__
 
-    def _kill_all(self) -> None:
-        """As where a container dies: the daemon, its children, and the jobs at once."""
-        pids = [*self.daemon.jobs(), self.daemon.child("scribe"), self.daemon.child("gitworker")]
-        self.daemon.kill9()
-        for pid in pids:
-            _kill(pid)
+    def _at_a_failpoint(self) -> str:
+        fault = failpoints.draw(self.rng, self.kinds)
+        faults = self._shim(fault)
+        try:
+            self._start()
+        except DaemonDied:
+            if not faults.fired:
+                raise
+        else:
+            faults.arm()
+            self._until_fired(faults)
+        if self.daemon.process is not None and self.daemon.running and self.rng.random() < 0.3:
+            self.daemon.stop()
+        self._over()
+        name = failpoints.named(fault)
+        self.tally.kills[name if faults.fired else "kill"] += 1
+        return name if faults.fired else f"kill: not reached was {name}, {fault.nth}"
 
-    def _kill_scribe(self) -> None:
-        self._kill_child("scribe")
-
-    def _kill_gitworker(self) -> None:
-        self._kill_child("gitworker")
-
-    def _kill_child(self, module: str) -> None:
-        """The daemon must go on with a new child, and is killed only later."""
-        _kill(self.daemon.child(module))
-        time.sleep(self.rng.uniform(0.1, 1.5))
-        self.daemon.kill9()
-
-    def _terminate(self) -> None:
-        self.daemon.stop()
+    def _until_fired(self, faults: Faults) -> None:
+        """Work until the place is reached, or for some seconds; what stands still there goes on after a while."""
+        deadline = time.monotonic() + 2.5
+        while self.daemon.running and not faults.fired and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(self.rng.uniform(0.1, 0.8))  # the daemon may have to go on without what was killed
+        for pid in ways.stopped(self.daemon):
+            ways.send(pid, signal.SIGCONT)
 
     def finish(self) -> None:
         """Let everything end, and check: while it is quiet, and after a stop."""
-        self.daemon.start()
+        self._start()
+        self.load.pause()
+        self.held.end()
         rng = random.Random(self.rng.random())
         until(lambda: self.load.settle_step(rng) or time.sleep(0.05), SETTLE, what="all runs have ended")
+        until(self.load.tasks_ended, SETTLE, what="all commands in the background have ended")
         self.daemon.quiet()
+        self.copies.take()
         self._check("quiet")
+        self.held.begin()
+        self.daemon.quiet()
         self.daemon.stop()
         self._check("stopped")
-        self.checked = git(self.daemon.root, "rev-parse", "HEAD").strip()
+        self._count()
 
     def _check(self, when: str) -> None:
         ledger = self.daemon.workspace / "ledger.txt"
         found = checker.check(self.daemon.root, self.load.acks, ledger, since=self.checked)
         found += [Finding("odd_answer", when, line) for line in self.load.odd]
+        found += [*self.copies.findings]
         self.findings += found
-        count = len(self.load.acks["runs"])
-        self.tell(f"{when}: {count} runs acknowledged, {len(found)} findings")
+        self.tell(f"{when}: {self._acknowledged()} requests acknowledged, {len(found)} findings")
 
-
-def _kill(pid: int | None) -> None:
-    if pid is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    def _count(self) -> None:
+        """What the root holds now takes the place of what was counted before."""
+        root = self.daemon.root
+        self.checked = git(root, "rev-parse", "HEAD").strip()
+        commits = int(git(root, "rev-list", "--count", "HEAD"))
+        self.tally.holds(journals.read(root)[0], self.load.acks, commits)
+        self.tally.clones, self.tally.restores = self.copies.made, self.copies.restored

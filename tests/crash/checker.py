@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.crash import histories, journals, repository
+from tests.crash import effects, histories, journals, repository
 from tests.crash.journals import Entry, Finding
 
 Acks = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -25,16 +25,33 @@ def check(
     """What is wrong with a state root that is quiet; empty where nothing is.
 
     `acks`: what the daemon acknowledged, as `{"runs": [{"id", "session", "n"}], "sessions": …, "approvals": [{"id",
-    "decision", "n"}], "questions": …}`. `ledger`: the file that commands `echo NAME >> ledger.txt` appended to.
+    "decision", "n"}], "questions": …}`. `ledger`: the file that commands `echo NAME >> ledger.txt` appended to, in
+    the folder of the files that calls edited.
     `people`: beginnings of paths that may be changed and not committed. `since`: a commit up to which cuts were checked
     before.
     """
     found, findings = journals.read(root)
     findings += _rules(root, found, since)
     findings += histories.acknowledged(found, acks or {})
+    findings += repository.acknowledged(root, acks or {})
     if ledger is not None:
-        findings += histories.ledger(found, ledger)
+        findings += effects.ledger(found, ledger)
+        findings += effects.edits(found, ledger.parent)
     findings += repository.clean(root, people)
+    return findings
+
+
+def check_copy(root: Path) -> list[Finding]:
+    """What is wrong with a clone of a state root that was made at any moment: all but what takes time to end."""
+    found, findings = journals.read(root)
+    findings += journals.numbering(found)
+    findings += journals.spills(root, found)
+    for rule in (histories.moves, histories.left_open, histories.order, effects.calls):
+        findings += rule(found)
+    findings += histories.records(root, found)
+    findings += histories.pending(root, found)
+    findings += repository.sound(root)
+    findings += repository.whole(root, found)
     return findings
 
 
@@ -42,7 +59,7 @@ def _rules(root: Path, found: Mapping[str, list[Entry]], since: str | None) -> I
     yield from journals.numbering(found)
     yield from journals.spills(root, found)
     for rule in (
-        histories.moves, histories.unfinished, histories.left_open, histories.order, histories.effects,
+        histories.moves, histories.unfinished, histories.left_open, histories.order, effects.calls, effects.tasks,
     ):  # fmt: skip
         yield from rule(found)
     yield from histories.records(root, found)

@@ -1,11 +1,10 @@
-"""Checks what journals tell of runs: legal moves, order, effects, answers, and what was acknowledged."""
+"""Checks what journals tell of runs: legal moves, order, answers, and what was acknowledged."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ MOVES: dict[tuple[str | None, str], str] = {
 }
 #: entries that only a running run makes
 WORK = re.compile(r"model\.|tool\.started|permission\.|approval\.requested|question\.asked")
-LEDGER = re.compile(r"echo (\S+) >> ledger\.txt")
 
 
 def status_of(entries: Sequence[Entry]) -> str | None:
@@ -139,70 +137,6 @@ def order(journals: Mapping[str, list[Entry]]) -> Iterator[Finding]:
                 entry["kind"] in ENDS or (entry["kind"] == "run.waiting" and active in parks)
             ):
                 active = None
-
-
-def effects(journals: Mapping[str, list[Entry]]) -> Iterator[Finding]:
-    """Each call is finished once; an unsafe one starts again only after a person said so."""
-    for run, entries in by_run(journals).items():
-        ended = status_of(entries) in FINAL
-        for call in {one["data"]["call_id"] for one in entries if one["kind"] == "tool.started"}:
-            mine = [one for one in entries if one["data"].get("call_id") == call]
-            starts = [one for one in mine if one["kind"] == "tool.started"]
-            finishes = [one for one in mine if one["kind"] == "tool.finished"]
-            where = f"{run} {call}"
-            if len(finishes) > 1:
-                yield Finding("finished_twice", where, f"{len(finishes)} times")
-            if ended and not finishes:
-                yield Finding("never_finished", where, "the run has ended, and the call has no result")
-            if finishes and finishes[0]["n"] < starts[-1]["n"]:
-                yield Finding("started_after_end", where, f"n {starts[-1]['n']}")
-            for before, after in pairwise(starts):
-                between = [one for one in entries if before["n"] < one["n"] < after["n"]]
-                if not _may_repeat(before, between):
-                    yield Finding("repeated", where, f"n {before['n']} and {after['n']}: {before['data']['tool']}")
-
-
-def _may_repeat(before: Entry, between: Sequence[Entry]) -> bool:
-    if before["data"]["replay"] == "safe":
-        return any(one["kind"] == "run.resumed" for one in between)
-    asked = {
-        one["data"]["question_id"]
-        for one in between
-        if one["kind"] == "question.asked" and one["data"]["purpose"] == "ambiguous"
-    }
-    return any(
-        one["kind"] == "question.answered"
-        and one["data"]["question_id"] in asked
-        and "run_again" in str(one["data"].get("answers"))
-        for one in between
-    )
-
-
-def ledger(journals: Mapping[str, list[Entry]], path: Path) -> Iterator[Finding]:
-    """The shell's effects: never more lines than journaled starts, and one at least for each that ended well."""
-    written = Counter(path.read_text().split("\n") if path.exists() else [])
-    written.pop("", None)
-    starts: Counter[str] = Counter()
-    ends: Counter[str] = Counter()
-    for entries in by_run(journals).values():
-        names: dict[str, str] = {}
-        for entry in entries:
-            data = entry["data"]
-            if entry["kind"] == "tool.started" and data["tool"] == "bash":
-                found = LEDGER.search(str(data["arguments"].get("command")))
-                if found:
-                    names[data["call_id"]] = found[1]
-                    starts[found[1]] += 1
-            elif (
-                entry["kind"] == "tool.finished" and data["call_id"] in names and data["detail"].get("exit_status") == 0
-            ):
-                ends[names[data["call_id"]]] += 1
-    for name, count in written.items():
-        if count > starts[name]:
-            yield Finding("effect_twice", name, f"{count} lines for {starts[name]} journaled starts")
-    for name, count in ends.items():
-        if written[name] < count:
-            yield Finding("effect_lost", name, f"{count} calls ended well, {written[name]} lines are there")
 
 
 def acknowledged(

@@ -34,6 +34,20 @@ ROUTES: dict[str, list[dict[str, Any]]] = {
         {"tool_calls": [call("emit_output", content="half of {{input}}")]},
         _TEXT,
     ],
+    "edits": [
+        {"tool_calls": [call("write_file", path="notes/{{input}}.txt", content="base")]},
+        {"tool_calls": [call("edit_file", path="notes/{{input}}.txt", old_string="base", new_string="base+{{input}}")]},
+        _TEXT,
+    ],
+    "behind": [
+        {
+            "tool_calls": [
+                call("shell_task_start", command="sleep 0.3; echo {{input}}/1 >> ledger.txt"),
+                call("shell_task_start", command="echo {{input}}/2 >> ledger.txt; sleep 0.4"),
+            ]
+        },
+        _TEXT,
+    ],
     "asks": [
         {"tool_calls": [call("bash", command="env echo {{input}}/1 >> ledger.txt"), call("bash", command="id -u")]},
         _TEXT,
@@ -42,7 +56,14 @@ ROUTES: dict[str, list[dict[str, Any]]] = {
     "large": [bash("seq 1 6000"), bash("echo {{input}}/1 >> ledger.txt"), {"text": "{{last_result}}"}],
     "flaky": [{"error": {"status": 429, "retry_after": 0.05}}, bash("echo {{input}}/1 >> ledger.txt"), _TEXT],
 }
-PERMISSIONS = allow("echo *", "sleep *", "seq *")
+_ALLOWED = allow("echo *", "sleep *", "seq *")
+_MORE = [
+    *({"tool": "shell_task_start", "match": one, "decision": "allow"} for one in ("echo *", "sleep *")),
+    {"tool": "edit_file", "match": "**", "decision": "allow"},
+]
+PERMISSIONS = {**_ALLOWED, "rules": [*_ALLOWED["rules"], *_MORE]}
+#: sessions whose approval and question nobody answers for many rounds: `held.py`
+HELD = "held-"
 FINAL = frozenset({"completed", "failed", "cancelled", "interrupted"})
 #: answers that a client in a hurry may get
 TOLERATED = {
@@ -99,8 +120,11 @@ class Load:
             for noun, answer in (("approvals", client.decide), ("questions", client.reply)):
                 for item in client.listed(noun):
                     answer(item)
-            open_runs = client.listed("runs", statuses=("queued", "running", *WAITING))
-            return not open_runs
+            return not client.listed("runs", statuses=("queued", "running", *WAITING))
+
+    def tasks_ended(self) -> bool:
+        """Whether no command runs in the background any more, and no folder of a job is left."""
+        return not any((self.daemon.root / ".git/kheish/jobs").iterdir())
 
     def number(self) -> int:
         with self._lock:
@@ -186,7 +210,7 @@ class _Client:
         found: list[dict[str, Any]] = []
         for status in statuses:
             _, said, _ = self.send("GET", f"/v1/{noun}?status={status}&limit=100")
-            found += said.get("items", [])
+            found += [item for item in said.get("items", []) if not item["session_id"].startswith(HELD)]
         return found
 
     def answer(self) -> None:

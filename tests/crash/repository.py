@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from tests.crash.journals import Entry, Finding, lines
 
@@ -52,6 +54,40 @@ def committed(root: Path, journals: Mapping[str, list[Entry]]) -> Iterator[Findi
     there = {str(path.relative_to(root)) for name in journals for path in (root / name).glob("*.jsonl")}
     for relative in sorted(set(tree) - there):
         yield Finding("not_committed", relative, "HEAD has it, and the work tree does not")
+
+
+def acknowledged(root: Path, acks: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Finding]:
+    """What was acknowledged is in HEAD: what a clone or a push would have."""
+    entries = [entry for raw in _blobs(root, list(_tree(root, "HEAD").values())).values() for _, entry in lines(raw)]
+    there = {str(value) for entry in entries if entry for value in _ids(entry)}
+    for noun, group in acks.items():
+        for ack in group:
+            if str(ack["id"]) not in there:
+                yield Finding("not_in_head", f"{noun} {ack['id']}", "no entry in HEAD's journals is about it")
+
+
+def _ids(entry: Entry) -> Iterator[Any]:
+    data = entry["data"]
+    match entry["kind"]:
+        case "session.created":
+            yield entry["session"]
+        case "run.submitted":
+            yield entry["run"]
+        case "approval.resolved":
+            yield data["approval_id"]
+        case "question.answered":
+            yield data["question_id"]
+
+
+def whole(root: Path, journals: Mapping[str, list[Entry]]) -> Iterator[Finding]:
+    """The commit that a clone has checked out is a cut: it ends where it says, and has all up to there."""
+    numbers = sorted(entry["n"] for entries in journals.values() for entry in entries)
+    found = _TRAILER.search(_git(root, "log", "-1", "--format=%B", "--grep=^Kheish-Events: ").stdout.decode())
+    if numbers and found and numbers[-1] != int(found[2]):
+        yield Finding("cut", root.name, f"its newest entry is {numbers[-1]}, and its commit says {found[2]}")
+    for before, after in pairwise(numbers):
+        if after > before + 1:
+            yield Finding("n_gap", root.name, f"nothing between {before} and {after}")
 
 
 def cuts(root: Path, journals: Mapping[str, list[Entry]], since: str | None = None) -> Iterator[Finding]:

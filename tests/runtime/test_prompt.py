@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from kheish.api import views
 from kheish.domain import events
 from kheish.domain.events import Item, ModelCall
 from kheish.domain.messages import Message
+from kheish.domain.runs import Run
+from kheish.domain.tables import BY_CLASS
 from kheish.runtime import prompt
 from tests.runtime.harness import Live
 
@@ -119,6 +124,25 @@ async def test_spilled_texts_arguments_and_blocks_are_whole_in_the_prompt(it: Li
     assert asked.text == "long " + "x" * 20000
     assert answered.calls[0].arguments == call.arguments and answered.opaque == opaque
     assert told.text == "w" * 20000
+
+
+@pytest.mark.parametrize("text", ["0" * 64, "no digest"])
+async def test_what_looks_like_a_spilled_payload_comes_back_as_itself(it: Live, text: str) -> None:
+    it.agent.stopping.set()
+    lookalike = {"sha256": text, "bytes": 3, "preview": "abc"}
+    run = it.submit_run("go", metadata={"kept": lookalike, "arguments": lookalike})
+    call = ModelCall(id="c", name="any", arguments=dict(lookalike))
+    it.move(run.run_id, events.RunStarted(), events.ModelResponded(turn=0, text="", calls=(call,), opaque=lookalike))
+    it.move(run.run_id, events.ToolFinished(call_id="c", tool="any", is_error=False, content="w"))
+    it.flush()
+
+    *_, answered, _ = await prompt.assemble(it.state, run, {}, shrink_to=None)
+    (doc,) = await views.expand(it.state, [it.state.document(BY_CLASS[Run], it.run_of(run.run_id))])
+
+    assert answered.calls[0].arguments == answered.opaque == lookalike
+    assert doc["request"]["metadata"] == {"kept": lookalike, "arguments": lookalike}
+    again = it.reloaded("s").tables[Run][run.run_id].request
+    assert again.metadata == {"kept": lookalike, "arguments": lookalike}
 
 
 async def test_tools_are_told_in_a_stable_order(it: Live) -> None:

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kheish.errors import StoreFailed
-from kheish.store import wal
+from kheish.store import spills, wal
 from kheish.store.wal import Group, Log
 
 JOURNAL = "sessions/2026-11-22/fix-it/journal"
@@ -241,6 +241,24 @@ def test_spills_are_on_disk_before_the_line_that_names_them(tmp_path: Path) -> N
     it.log.close()
     assert found == [b"large", b"large"]
     assert [path.name for path in (tmp_path / name).parent.iterdir()] == ["abc"]
+
+
+@pytest.mark.parametrize("is_placed", [False, True])
+def test_a_payload_whose_line_was_never_written_is_swept(tmp_path: Path, is_placed: bool) -> None:
+    lost, named, committed = (f"sessions/2026-11-22/{name}/spill/abc" for name in ("lost", "named", "committed"))
+    for path in (lost, named, committed):
+        spills.place(tmp_path, path, b"large", fsync=True)
+    if not is_placed:  # the kill came before it had its place in the tree
+        (tmp_path / lost).unlink()
+    (tmp_path / spills.FOLDER / ".unfinished").touch()
+
+    swept = spills.sweep(tmp_path, {named}, lambda path: path == committed)
+
+    assert swept == [lost]
+    assert not (tmp_path / lost).exists() and not spills.exists(tmp_path, lost)
+    assert (tmp_path / named).read_bytes() == (tmp_path / committed).read_bytes() == b"large"
+    assert sorted(spills.kept(tmp_path)) == sorted([named, committed])
+    assert not list((tmp_path / spills.FOLDER).glob(".*"))
 
 
 def test_a_spill_that_cannot_be_written_keeps_its_line_out(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from typing import Any
 
@@ -204,3 +205,27 @@ def test_sigterm_starts_nothing_new_and_leaves_jobs_to_their_runners(fresh: Fres
 
     assert daemon.run(run)["output"] == "ok"
     assert (daemon.workspace / "ledger.txt").read_text() == "once\n"
+
+
+def test_no_folder_of_a_job_outlives_its_run(fresh: Fresh) -> None:
+    """Whether it was cancelled, or killed between any two steps of a job's life, with all that it had begun."""
+    daemon = fresh(routes={"job": [bash("sleep 30"), {"text": "done"}]})
+    jobs = daemon.root / ".git" / "kheish" / "jobs"
+    cancelled = submit(daemon, "s", "job")
+    until(daemon.jobs, what="the job runs")
+    daemon.client.runs.cancel(cancelled)
+    daemon.run(cancelled)
+    until(lambda: not list(jobs.iterdir()), what="its folder is gone")
+    killed = submit(daemon, "t", "job")
+    until(daemon.jobs, what="the job runs")
+    (there,) = jobs.iterdir()
+
+    daemon.kill9()
+    for name in (f".new-{there.name}-1", f".removed-{there.name}-2", f"{there.name}-7"):
+        shutil.copytree(there, jobs / name)
+    daemon.start()
+
+    assert sorted(path.name for path in jobs.iterdir()) == [there.name, f"{there.name}-7"], "what an open run may need"
+    daemon.client.runs.cancel(killed)
+    daemon.run(killed)
+    until(lambda: not list(jobs.iterdir()), what="no folder is left")

@@ -56,7 +56,7 @@ def test_a_background_command_goes_on_when_its_run_has_ended(fresh: Fresh) -> No
     assert (task["status"], task["title"], task["output"]) == ("in_progress", "say two things", None)
     task = ended(daemon, "s")
     assert (task["status"], task["shell"]["exit_status"], task["output"]) == ("completed", 0, "begun\nover\n")
-    assert not daemon.jobs() and not list((daemon.root / ".git/kheish/jobs").iterdir()), "its folder goes"
+    until(lambda: not daemon.jobs() and not list((daemon.root / ".git/kheish/jobs").iterdir()), what="its folder goes")
     daemon.quiet()
     record = next(daemon.root.glob(f"sessions/*/s/tasks/{task['task_id']}.yaml")).read_text()
     assert "status: completed" in record and "begun" in record

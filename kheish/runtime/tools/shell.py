@@ -148,7 +148,7 @@ def _spec(arguments: Command, context: Context, settings: SandboxSettings, timeo
             read_only=settings.read_only,
             network=context.network,
         )
-    return JobSpec(argv=argv, cwd=str(folder), env=environment, timeout=timeout)
+    return JobSpec(argv=argv, cwd=str(folder), env=environment, timeout=timeout, owner=context.run_id)
 
 
 def _confined(settings: SandboxSettings) -> bool:

@@ -1,0 +1,79 @@
+"""Removes the folders of jobs that nobody needs any more.
+
+A call removes its job when its result is durable, a background command its own (`tasks.py`). What is left over belongs
+to runs that ended otherwise (cancelled, failed, killed between two steps), and goes with them; at the start with what
+earlier daemons left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Iterable
+
+from kheish.domain import events, runs, tasks
+from kheish.domain.events import Entry
+from kheish.domain.state import State
+from kheish.errors import KheishError
+from kheish.jobs.runner import Jobs
+
+log = logging.getLogger(__name__)
+
+
+class Clearing:
+    """Knows which jobs each run has a folder of."""
+
+    def __init__(self, state: State, jobs: Jobs) -> None:
+        self._state = state
+        self._jobs = jobs
+        self._of: defaultdict[str, set[str]] = defaultdict(set)  # by run id
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Clear what earlier daemons left, and remember what open runs may still need. Before runs go on."""
+        await asyncio.to_thread(self._look)
+
+    def _look(self) -> None:
+        self._jobs.tidy()
+        for job in self._jobs.list():
+            task = self._state.index.thing("task", tasks.id_of(job))
+            run_id = self._jobs.owner(job)
+            run = self._state.index.thing("run", run_id) if run_id else None
+            if task is not None:
+                if task["status"] in tasks.FINAL:
+                    self._remove(job)
+            elif run is not None and run["status"] not in runs.FINAL:
+                self._of[run["run_id"]].add(job)
+            elif run_id:
+                self._remove(job)
+
+    def heard(self, entry: Entry) -> None:
+        """An entry is durable: a job was made, has become a task's, was removed with its call's result, or its run has
+        ended."""
+        run_id = entry.run or ""
+        match entry.event:
+            case events.ToolStarted(note={"job": str(job)}):
+                self._of[run_id].add(job)
+            case events.ToolFinished(detail={"job": str(job)}) | events.TaskCreated(shell=events.ShellTask(job=job)):
+                self._of[run_id].discard(job)
+            case events.RunCompleted() | events.RunFailed() | events.RunCancelled() | events.RunInterrupted():
+                left = self._of.pop(run_id, None)
+                if left:
+                    task = asyncio.create_task(asyncio.to_thread(self._remove_all, left), name=f"clear {run_id}")
+                    self._under_way.add(task)
+                    task.add_done_callback(self._under_way.discard)
+
+    async def close(self) -> None:
+        """Wait for what is being removed."""
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    def _remove_all(self, jobs: Iterable[str]) -> None:
+        for job in jobs:
+            self._remove(job)
+
+    def _remove(self, job: str) -> None:
+        try:
+            self._jobs.remove(job)
+        except (KheishError, OSError) as error:  # it still runs, say: the next start looks again
+            log.warning("the folder of %s stays: %s", job, error)
