@@ -169,11 +169,12 @@ class _Open:
     segment: int
     size: int
     seq: int
+    written: int  # mtime in nanoseconds, as the last append left it
 
 
 class Writer:
     """Appends to many journals. Keeps a bounded number of files open; checks before each write that they are still
-    the files at their paths, with the size that it left them with."""
+    the files at their paths, with the size and the time that it left them with."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -221,6 +222,7 @@ class Writer:
         while view:
             view = view[os.write(state.handle, view) :]
         state.size += len(data)
+        state.written = os.fstat(state.handle).st_mtime_ns
         relative = f"{journal}/{name(state.segment)}"
         self.dirty[relative] = state.size
         self._unsynced.add(self._root / relative)
@@ -234,7 +236,8 @@ class Writer:
             found = (self._root / journal / name(state.segment)).stat()
         except FileNotFoundError:
             raise Replaced(journal) from None
-        if (found.st_dev, found.st_ino) != state.inode or found.st_size != state.size:
+        left = (*state.inode, state.size, state.written)
+        if (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns) != left:
             raise Replaced(journal)
         return state
 
@@ -250,7 +253,7 @@ class Writer:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         handle = os.open(path, flags, 0o644)
         found = os.fstat(handle)
-        return _Open(handle, (found.st_dev, found.st_ino), segment, found.st_size, seq)
+        return _Open(handle, (found.st_dev, found.st_ino), segment, found.st_size, seq, found.st_mtime_ns)
 
     def _next_segment(self, journal: str, state: _Open) -> _Open:
         following = self._open_segment(journal, state.segment + 1, state.seq)
@@ -277,6 +280,15 @@ class Writer:
         for path in files[_segment_of(files, seq) :]:
             self.dirty[f"{journal}/{path.name}"] = path.stat().st_size
             self._unsynced.add(path)
+
+    def changed(self) -> Iterator[str]:
+        """Journals that were written since the last cut, and whose open segment somebody else has touched since."""
+        for journal in sorted({path.rpartition("/")[0] for path in self.dirty}):
+            if journal in self._open:
+                try:
+                    self._state(journal)
+                except Replaced:
+                    yield journal
 
     def take_dirty(self) -> dict[str, int]:
         """What was written since the last call, fsynced: `{path: size}`."""

@@ -173,7 +173,7 @@ class Scribe:
             self._marking = False
             self._parent.notify("index_lost", detail=str(error))
 
-    def _append(self, where: str, lines: list[tuple[int, bytes]]) -> None:
+    def _append(self, where: str, lines: Sequence[tuple[int, bytes]]) -> None:
         if where in self._stopped:
             return
         try:
@@ -244,6 +244,8 @@ class Scribe:
         """Segments written since the last cut with their sizes, fsynced: what a commit at this moment holds; or why
         there is none (`held`)."""
         self.start()
+        for where in self._journals.changed() if self._behind is None else ():
+            self._append(where, ())  # it looks, and mends
         if self._behind is not None:
             return {"held": self._behind}
         return {"journals": self._journals.take_dirty(), "n": self._last}
