@@ -39,6 +39,28 @@ class DeletedSession(Answer):
     """What git's history still has, in words."""
 
 
+class BlamedLine(Answer):
+    """A line of a file, and the commit that wrote it."""
+
+    line: int
+    text: str
+    commit: str
+    author: str
+    time: int
+    """Seconds since 1970."""
+    summary: str
+    """The first line of the commit's message."""
+
+
+class Blame(Answer):
+    """Who wrote each line of a file."""
+
+    path: str
+    commit: str
+    """As of this commit."""
+    lines: list[BlamedLine]
+
+
 class Moment(Answer):
     """A moment that was asked for."""
 

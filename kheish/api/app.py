@@ -79,6 +79,7 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
         ("/v1/pause", daemon, "pause"),
         ("/v1/resume", daemon, "resume"),
         ("/v1/state/log", root, "log"),
+        ("/v1/state/blame", root, "blame"),
         ("/v1/state/head", root, "head"),
         ("/v1/state/put-back", root, "put_back"),
         ("/v1/state/accept-rewind", root, "accept_rewind"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from falcon.asgi import Request, Response
 
-from kheish.api import media, models, paging, views
+from kheish.api import media, models, paging, past, views
 from kheish.api.parts import Parts
 from kheish.api.views import Doc
 from kheish.domain import approvals, keys
@@ -33,8 +33,10 @@ class Approvals:
         media.send(resp, await views.listed(self._state, Approval, req.context.query, FIELDS))
 
     async def on_get_one(self, req: Request, resp: Response, approval_id: str) -> None:
-        """One approval."""
-        media.send(resp, await views.document(self._state, Approval, approval_id))
+        """One approval, now or as a commit has it (`?at=`)."""
+        if (rev := req.context.query.get("at")) is not None:
+            return media.send(resp, await past.document(self._parts, resp, Approval, approval_id, rev))
+        return media.send(resp, await views.document(self._state, Approval, approval_id))
 
     async def on_post_resolve(self, req: Request, resp: Response, approval_id: str) -> None:
         """Allow or deny. Raises ApprovalResolved, with who decided, where somebody was faster."""

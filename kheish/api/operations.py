@@ -84,6 +84,14 @@ def _daemon() -> Iterator[Operation]:
     yield get(
         "/v1/state/log", "state_log", "Commits, newest first.", answers.Commit, *state.LOG, page=True, problems=(404,)
     )
+    yield get(
+        "/v1/state/blame",
+        "state_blame",
+        "Who wrote each line of a file of people's, and with which commit.",
+        answers_past.Blame,
+        *state.BLAME,
+        problems=(404, 503),
+    )
     yield get("/v1/state/head", "state_head", "Where the branch is.", answers.Free)
     for path, name, about, problems in (
         ("put-back", "put_back_state", "The branch was moved back: bring the daemon's files back.", (409,)),
@@ -273,7 +281,7 @@ def _people() -> Iterator[Operation]:
     yield get(
         "/v1/approvals", "list_approvals", "Approvals, newest first.", answers.Approval, *approvals.LIST, page=True
     )
-    yield get(approval, "get_approval", "One approval.", answers.Approval, problems=(404,))
+    yield get(approval, "get_approval", "One approval, now or as it was.", answers.Approval, past.AT, problems=(404,))
     yield post(
         f"{approval}/resolve",
         "resolve_approval",
@@ -295,7 +303,7 @@ def _people() -> Iterator[Operation]:
     yield get(
         "/v1/questions", "list_questions", "Questions, newest first.", answers.Question, *questions.LIST, page=True
     )
-    yield get(question, "get_question", "One question.", answers.Question, problems=(404,))
+    yield get(question, "get_question", "One question, now or as it was.", answers.Question, past.AT, problems=(404,))
     yield post(
         f"{question}/answer",
         "answer_question",

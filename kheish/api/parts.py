@@ -37,6 +37,9 @@ class Past(Protocol):
     async def read(self, commit: str, path: str) -> bytes:
         """A file as a commit has it. Raises NotFound."""
 
+    async def blame(self, path: str, rev: str | None) -> tuple[str, Sequence[Mapping[str, Any]]]:
+        """A commit (None: the newest), and who wrote each line of a file of people's there."""
+
     async def folder(self, commit: str, session_id: str) -> str | None:
         """Where a commit has a session's folder."""
 

@@ -13,8 +13,10 @@ from kheish.api import media, paging, views
 from kheish.api.paging import Given, Param
 from kheish.api.parts import Parts
 from kheish.api.views import Doc
+from kheish.domain.approvals import Approval
 from kheish.domain.definitions import Definition, Kind
 from kheish.domain.events import Spilled
+from kheish.domain.questions import Question
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
@@ -25,14 +27,18 @@ from kheish.store.revisions import FORMS, Moment
 
 AT = Param(name="at", about=f"As it was then: {FORMS}.")
 COMMIT = "X-Kheish-Commit"
+#: what has a Record in its session's folder: its name, and the folder below that
+_INNER: Mapping[type, tuple[str, str]] = {
+    Run: ("run", "runs"), Approval: ("approval", "approvals"), Question: ("question", "questions"),
+}  # fmt: skip
 
 
 async def document(parts: Parts, resp: Response, cls: type, id: str, rev: str) -> Doc:
-    """The Record of a session or a run as a commit has it. Raises Invalid, NotFound."""
+    """The Record of a session, or of what is in one, as a commit has it. Raises Invalid, NotFound."""
     moment = await parts.past.resolve(rev)
     folder = await _folder(parts, cls, id, moment)
-    path = f"{folder}/session.yaml" if cls is Session else f"{folder}/runs/{id}.yaml"
-    noun = "session" if cls is Session else "run"
+    noun, inner = _INNER.get(cls, ("session", ""))
+    path = f"{folder}/{inner}/{id}.yaml" if inner else f"{folder}/session.yaml"
     try:
         raw = await parts.past.read(moment.commit, path)
     except NotFound:
@@ -50,12 +56,14 @@ async def document(parts: Parts, resp: Response, cls: type, id: str, rev: str) -
 async def _folder(parts: Parts, cls: type, id: str, moment: Moment) -> str:
     """The session's folder, also of one that was deleted since. Raises NotFound."""
     session_id = id
-    if cls is Run:
+    if cls in _INNER:
+        noun, inner = _INNER[cls]
         try:
-            session_id = (await views.document(parts.state, Run, id))["session_id"]
+            session_id = (await views.document(parts.state, cls, id))["session_id"]
         except NotFound:
             raise NotFound(
-                f"There is no run {id!r}. Where its session was deleted: git log --all -- 'sessions/*/*/runs/{id}.yaml'"
+                f"There is no {noun} {id!r}. Where its session was deleted: git log --all -- "
+                f"'sessions/*/*/{inner}/{id}.yaml'"
             ) from None
     try:
         return str((await views.document(parts.state, Session, session_id))["path"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from falcon.asgi import Request, Response
 
-from kheish.api import media, models, paging, views
+from kheish.api import media, models, paging, past, views
 from kheish.api.parts import Parts
 from kheish.domain import keys, questions
 from kheish.domain.events import Idempotency
@@ -24,6 +24,7 @@ class Questions:
     """`/v1/questions` and what is below."""
 
     def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         self._state = parts.state
 
     async def on_get(self, req: Request, resp: Response) -> None:
@@ -31,8 +32,10 @@ class Questions:
         media.send(resp, await views.listed(self._state, Question, req.context.query, FIELDS))
 
     async def on_get_one(self, req: Request, resp: Response, question_id: str) -> None:
-        """One question."""
-        media.send(resp, await views.document(self._state, Question, question_id))
+        """One question, now or as a commit has it (`?at=`)."""
+        if (rev := req.context.query.get("at")) is not None:
+            return media.send(resp, await past.document(self._parts, resp, Question, question_id, rev))
+        return media.send(resp, await views.document(self._state, Question, question_id))
 
     async def on_post_answer(self, req: Request, resp: Response, question_id: str) -> None:
         """Answer all of its items at once."""

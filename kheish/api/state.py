@@ -19,6 +19,7 @@ LOG = (
     *paging.SESSION,
     Param(name="path", about="Only commits that changed this file or folder of the state root."),
 )
+BLAME = (Param(name="path", about="The file, such as routes/local.yaml."), past.AT)
 
 
 class StateRoot:
@@ -36,6 +37,14 @@ class StateRoot:
                 raise Invalid("Send either path or session.")
             return media.send(resp, await past.commits(self._parts, session, given))
         return media.send(resp, await commits(self._parts, given, path))
+
+    async def on_get_blame(self, req: Request, resp: Response) -> None:
+        """Who wrote each line of a file of people's."""
+        given = req.context.query
+        if not (path := given.get("path")):
+            raise Invalid("Send ?path=, such as routes/local.yaml.")
+        commit, lines = await self._parts.past.blame(path, given.get("at"))
+        media.send(resp, {"path": path, "commit": commit, "lines": lines})
 
     async def on_post_put_back(self, req: Request, resp: Response) -> None:
         """After the branch was moved back: commit all that the daemon had on top of it. Raises Conflict."""

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from kheish.cli import asking
-from kheish.cli.options import Settings, group, page_options, pass_settings
+from kheish.cli.options import Settings, at_option, group, page_options, pass_settings
 from kheish.cli.output import Column, details, emit, listing, plain, say, when
 from kheish.cli.rendering import short_call
 
@@ -42,10 +42,11 @@ def list_(settings: Settings, session: str | None, status: str, limit: int | Non
 
 @approvals.command()
 @click.argument("approval")
+@at_option
 @pass_settings
-def show(settings: Settings, approval: str) -> None:
-    """Show one approval with the whole of its call."""
-    found = settings.client().approvals.get(approval)
+def show(settings: Settings, approval: str, at: str | None) -> None:
+    """Show one approval with the whole of its call, now or as it was."""
+    found = settings.client().approvals.get(approval, at=at)
 
     def human() -> None:
         asking.show_approval(found)

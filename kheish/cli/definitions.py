@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kheish.cli.options import Group, Settings, group, page_options, pass_settings
+from kheish.cli.options import Group, Settings, at_option, group, page_options, pass_settings
 from kheish.cli.output import Column, emit, listing, plain, say
 
 if TYPE_CHECKING:
@@ -43,12 +43,13 @@ def _readers(root: Group, kind: str, one: str) -> None:
 
     @root.command(help=f"Show a {one} as it is written; with --output json or yaml, with its status.")
     @click.argument("name")
+    @at_option
     @pass_settings
-    def show(settings: Settings, name: str) -> None:
+    def show(settings: Settings, name: str, at: str | None) -> None:
         definitions = settings.client().definitions(kind)
         if settings.output == "table" and not settings.quiet:
-            return say(plain(definitions.text(name).text.rstrip("\n")))
-        return emit(settings, definitions.get(name), ids=[name], human=lambda: None)
+            return say(plain(definitions.text(name, at=at).text.rstrip("\n")))
+        return emit(settings, definitions.get(name, at=at), ids=[name], human=lambda: None)
 
     @root.command(help=f"Check a file (`-`: stdin), or a {one} that is there; nothing is changed.")
     @click.argument("what", metavar="FILE|NAME")

@@ -1,16 +1,16 @@
-"""`kheish diff`, `show` and `fork`: a session's past, as people read it."""
+"""`kheish diff`, `show`, `blame` and `fork`: the past, as people read it."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from kheish.cli.options import Settings, command, pass_settings
-from kheish.cli.output import details, emit, paint, plain, say
+from kheish.cli.options import REV, Settings, at_option, command, pass_settings
+from kheish.cli.output import details, emit, paint, plain, say, when
 from kheish.errors import SessionDeleted
-
-REV = "a commit, a tag, an event number (n:90412) or a time (@{2026-11-22T12:00:00Z})"
+from kheish.ids import stamp
 
 
 @command()
@@ -40,7 +40,7 @@ def diff(settings: Settings, session: str, since: str | None, to: str | None, li
 
 @command()
 @click.argument("session")
-@click.option("--at", metavar="REV", help=f"As it was then: {REV}.")
+@at_option
 @pass_settings
 def show(settings: Settings, session: str, at: str | None) -> None:
     """A SESSION and its conversation, now or as it was."""
@@ -62,6 +62,33 @@ def show(settings: Settings, session: str, at: str | None) -> None:
         return None
 
     emit(settings, found, ids=[found["session_id"]], human=human)
+
+
+@command()
+@click.argument("path", metavar="FILE")
+@at_option
+@pass_settings
+def blame(settings: Settings, path: str, at: str | None) -> None:
+    """Who wrote each line of a FILE of people's (routes/local.yaml, kheish.yaml), when, and with which commit."""
+    found = settings.client().blame(_within(settings, path), at=at)
+
+    def human() -> None:
+        wide = max((len(line["author"]) for line in found["lines"]), default=0)
+        for line in found["lines"]:
+            about = f"{when(stamp(line['time']))}  {plain(line['author']):<{wide}}"
+            say(f"{paint(line['commit'][:8], fg='yellow')}  {paint(about, dim=True)}  {plain(line['text'])}")
+
+    emit(settings, found, ids=list(dict.fromkeys(line["commit"] for line in found["lines"])), human=human)
+
+
+def _within(settings: Settings, path: str) -> str:
+    """The file's path from the state root, also where it was given from the current folder."""
+    if settings.url is None and (there := Path(path).absolute()).exists():
+        try:
+            return there.relative_to(settings.root().absolute()).as_posix()
+        except ValueError:
+            return path
+    return path
 
 
 @command()

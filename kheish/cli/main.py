@@ -40,6 +40,7 @@ COMMANDS = {
     "log": ("log", "log", "The state root's commits, in plain words."),
     "diff": ("history", "diff", "What happened in a session between two moments."),
     "show": ("history", "show", "A session and its conversation, now or as it was."),
+    "blame": ("history", "blame", "Who wrote each line of a Definition, and when."),
     "fork": ("history", "fork", "A new session with the history of another."),
     "state": ("state", "state", "Check, pack and mend the state root as a whole."),
     "problems": ("problems", "problems", "What is wrong in files, with line and column."),

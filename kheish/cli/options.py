@@ -36,6 +36,9 @@ class Settings:
         return finding.state_root(self.state_root)
 
 
+#: what people may write for a moment of the past
+REV = "a commit, a tag, an event number (n:90412) or a time (@{2026-11-22T12:00:00Z})"
+
 pass_settings = click.make_pass_decorator(Settings, ensure=True)
 
 
@@ -89,3 +92,8 @@ def page_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """`--limit` and `--cursor`, as lists take them."""
     function = click.option("--cursor", help="Where the next page begins.")(function)
     return click.option("--limit", type=click.IntRange(1, 200), help="How many (50).")(function)
+
+
+def at_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--at REV`: what is shown, as it was then."""
+    return click.option("--at", metavar="REV", help=f"As it was then: {REV}.")(function)

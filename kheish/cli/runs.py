@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from kheish.cli.options import Settings, group, page_options, pass_settings
+from kheish.cli.options import Settings, at_option, group, page_options, pass_settings
 from kheish.cli.output import Column, details, emit, listing, say, shorten, when
 
 
@@ -40,10 +40,11 @@ def list_(settings: Settings, session: str | None, status: str | None, limit: in
 
 @runs.command()
 @click.argument("run_id", metavar="RUN")
+@at_option
 @pass_settings
-def show(settings: Settings, run_id: str) -> None:
-    """Show one run."""
-    found = settings.client().runs.get(run_id)
+def show(settings: Settings, run_id: str, at: str | None) -> None:
+    """Show one run, now or as it was."""
+    found = settings.client().runs.get(run_id, at=at)
     emit(settings, found.data, ids=[found.run_id], human=lambda: details({**found.data}))
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from kheish.cli.history import REV, fork
-from kheish.cli.options import Settings, group, page_options, pass_settings
+from kheish.cli.history import fork
+from kheish.cli.options import REV, Settings, group, page_options, pass_settings
 from kheish.cli.output import Column, details, emit, listing, plain, say, when
 from kheish.cli.run import MODES
 

@@ -70,6 +70,10 @@ class AsyncWhole(ABC):
         """The state root's commits, newest first."""
         return await self.send(calls.state_log(query))
 
+    async def blame(self, path: str, *, at: str | None = None) -> Json:
+        """Who wrote each line of a file of people's, and with which commit."""
+        return await self.send(calls.state_blame(path, at))
+
 
 class AsyncKheish(AsyncWhole):
     """A daemon: the one at `url`, else the one that serves `state_root`. Close it, or use it in `async with`.
@@ -282,8 +286,8 @@ class AsyncApprovals(_AsyncResource):
     async def list(self, **filters: object) -> Page[Approval]:
         return await self._send(calls.approval_list(filters))
 
-    async def get(self, approval_id: str) -> Approval:
-        return await self._send(calls.approval_get(approval_id))
+    async def get(self, approval_id: str, *, at: str | None = None) -> Approval:
+        return await self._send(calls.approval_get(approval_id, at))
 
     async def resolve(
         self,
@@ -308,8 +312,8 @@ class AsyncQuestions(_AsyncResource):
     async def list(self, **filters: object) -> Page[Question]:
         return await self._send(calls.question_list(filters))
 
-    async def get(self, question_id: str) -> Question:
-        return await self._send(calls.question_get(question_id))
+    async def get(self, question_id: str, *, at: str | None = None) -> Question:
+        return await self._send(calls.question_get(question_id, at))
 
     async def answer(self, question_id: str, answers: Mapping[str, Answer]) -> Question:
         """Answer all of it at once: `{"q1": {"selected": ["a"], "text": None}}`."""
@@ -338,8 +342,8 @@ class AsyncDefinitions(_AsyncResource):
     async def get(self, name: str, *, at: str | None = None) -> Json:
         return await self._send(calls.definition_get(self.kind, name, at))
 
-    async def text(self, name: str) -> Text:
-        return await self._send(calls.definition_text(self.kind, name))
+    async def text(self, name: str, *, at: str | None = None) -> Text:
+        return await self._send(calls.definition_text(self.kind, name, at))
 
     async def put(self, name: str, content: Json | str, *, if_match: str | None = None) -> Json:
         """Make or replace. Raises InvalidDefinition, or PreconditionFailed where it changed since `if_match`."""

@@ -143,6 +143,10 @@ def state_log(query: Query) -> Call[Page[Json]]:
     return _get("state", "log", query=query)
 
 
+def state_blame(path: str, at: str | None) -> Call[Json]:
+    return _get("state", "blame", query={"path": path, "at": at})
+
+
 def permission(tool: str, arguments: Json, session: str | None) -> Call[Json]:
     return _send("POST", "permissions", "check", body=_given(tool=tool, arguments=arguments, session_id=session))
 
@@ -257,8 +261,8 @@ def approval_list(query: Query) -> Call[Page[Approval]]:
     return _get("approvals", query=query)
 
 
-def approval_get(approval_id: str) -> Call[Approval]:
-    return _get("approvals", approval_id)
+def approval_get(approval_id: str, at: str | None = None) -> Call[Approval]:
+    return _get("approvals", approval_id, query={"at": at})
 
 
 def approval_resolve(
@@ -272,8 +276,8 @@ def question_list(query: Query) -> Call[Page[Question]]:
     return _get("questions", query=query)
 
 
-def question_get(question_id: str) -> Call[Question]:
-    return _get("questions", question_id)
+def question_get(question_id: str, at: str | None = None) -> Call[Question]:
+    return _get("questions", question_id, query={"at": at})
 
 
 def question_answer(question_id: str, answers: Mapping[str, Answer]) -> Call[Question]:

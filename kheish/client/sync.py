@@ -70,6 +70,10 @@ class Whole(ABC):
         """The state root's commits, newest first."""
         return self.send(calls.state_log(query))
 
+    def blame(self, path: str, *, at: str | None = None) -> Json:
+        """Who wrote each line of a file of people's, and with which commit."""
+        return self.send(calls.state_blame(path, at))
+
 
 class Kheish(Whole):
     """A daemon: the one at `url`, else the one that serves `state_root` (found as `kheish` finds it).
@@ -306,8 +310,8 @@ class Approvals(_Resource):
     def list(self, **filters: object) -> Page[Approval]:
         return self._send(calls.approval_list(filters))
 
-    def get(self, approval_id: str) -> Approval:
-        return self._send(calls.approval_get(approval_id))
+    def get(self, approval_id: str, *, at: str | None = None) -> Approval:
+        return self._send(calls.approval_get(approval_id, at))
 
     def resolve(
         self,
@@ -332,8 +336,8 @@ class Questions(_Resource):
     def list(self, **filters: object) -> Page[Question]:
         return self._send(calls.question_list(filters))
 
-    def get(self, question_id: str) -> Question:
-        return self._send(calls.question_get(question_id))
+    def get(self, question_id: str, *, at: str | None = None) -> Question:
+        return self._send(calls.question_get(question_id, at))
 
     def answer(self, question_id: str, answers: Mapping[str, Answer]) -> Question:
         """Answer all of it at once: `{"q1": {"selected": ["a"], "text": None}}`."""
@@ -362,8 +366,8 @@ class Definitions(_Resource):
     def get(self, name: str, *, at: str | None = None) -> Json:
         return self._send(calls.definition_get(self.kind, name, at))
 
-    def text(self, name: str) -> Text:
-        return self._send(calls.definition_text(self.kind, name))
+    def text(self, name: str, *, at: str | None = None) -> Text:
+        return self._send(calls.definition_text(self.kind, name, at))
 
     def put(self, name: str, content: Json | str, *, if_match: str | None = None) -> Json:
         """Make or replace. Raises InvalidDefinition, or PreconditionFailed where it changed since `if_match`."""

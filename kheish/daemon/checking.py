@@ -63,6 +63,7 @@ def check(
         out.problems[path] = list(_named_wrong(path, sources))
     candidates = _candidates(sources, before, out)
     _settle(sources, before, candidates, out)
+    _look_at_drafts(sources, candidates, out)
     out.observed = _observed(sources, candidates, out)
     return out
 
@@ -261,6 +262,23 @@ def _dangling(
         elif keys[0] == "fallbacks" and (way := _way(target, one.path, world)):
             names = " → ".join(id_of(path, kind) for path in (one.path, *way))
             yield parsed.at(keys, f"the fallbacks go round: {names}", code="reference_cycle")
+
+
+def _look_at_drafts(sources: Mapping[str, Source], candidates: Mapping[str, Definition], out: Outcome) -> None:
+    """What has errors by itself may also refer to what is not there: all of it is told at once."""
+    for path, parsed in out.parsed.items():
+        kind = kind_of(path)
+        if path not in candidates and kind is not None and parsed.draft is not None and parsed.data is not None:
+            one = Definition(
+                kind=kind.name,
+                id=id_of(path, kind),
+                path=path,
+                value=parsed.draft,
+                data=parsed.data,
+                raw=b"",
+                digest="",
+            )
+            out.problems[path] += _dangling(one, out.world, sources, out)
 
 
 def _way(start: str, end: str, world: Mapping[str, Definition]) -> list[str] | None:

@@ -189,6 +189,19 @@ def waits_for_workspace(daemon: Daemon, run: Run, is_missing: bool) -> None:
     )
 
 
+def tell_watching(daemon: Daemon) -> None:
+    """How changes of people's files are found, and what to do where the system gives no watches (any more)."""
+    daemon.facts.watching = daemon.watcher.mode
+    if daemon.watcher.reason is not None:
+        daemon.problems.add("files_polled", "", POLLED.format(reason=daemon.watcher.reason), severity="warning")
+
+
+POLLED = (
+    "People's files are polled, since the system gives no watches ({reason}): an edit takes some 3 seconds. Raise "
+    "fs.inotify.max_user_instances and fs.inotify.max_user_watches (sysctl), then start the daemon again."
+)
+
+
 async def _expire(state: State, now: str) -> None:
     """Close what has waited too long; sessions that are not loaded are found by the index."""
     for noun, cls in (("approval", approvals.Approval), ("question", questions.Question)):
@@ -232,6 +245,7 @@ async def keep_time(daemon: Daemon) -> None:
             else None
         )
         state.evict()
+        tell_watching(daemon)
         daemon.worker.retry()
         if daemon.facts.scribe_failed or not daemon.store.scribe.alive:
             await _revive(daemon)

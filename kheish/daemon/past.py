@@ -7,9 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kheish.daemon.sources import is_source
 from kheish.domain.state import State
 from kheish.errors import Invalid, InvalidCursor, NotFound, UnknownEvent
-from kheish.store import revisions
+from kheish.store import blame, revisions
+from kheish.store.hold import BRANCH
 from kheish.store.pipes import Child, unpack
 from kheish.store.revisions import Moment
 
@@ -43,6 +45,16 @@ class Past:
         """A file as a commit has it. Raises NotFound."""
         found = await self._child.request("read", rev=commit, path=path)
         return found["text"].encode() if "text" in found else unpack(found["content"])
+
+    async def blame(self, path: str, rev: str | None) -> tuple[str, Sequence[Mapping[str, Any]]]:
+        """The commit that `rev` (None: the branch) stands for, and who wrote each line of a person's file there.
+
+        Raises Invalid, NotFound, Unavailable.
+        """
+        if not is_source(path):
+            raise Invalid(f"{path!r} is no file of people's; there are kheish.yaml, routes/<id>.yaml, and the like.")
+        commit = (await self.resolve(rev or BRANCH)).commit
+        return commit, await blame.lines(self._state.root, commit, path)
 
     async def folder(self, commit: str, session_id: str) -> str | None:
         """Where a commit has a session's folder, for one that the index does not know any more."""

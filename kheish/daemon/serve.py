@@ -146,7 +146,8 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     await boot.open_work(state, booted, progress)
     for where, reason in booted.damaged:
         daemon.problems.add("damaged_journal", where, reason)
-    facts.recovered, facts.resumed, facts.watching = booted.groups, booted.resumed, daemon.watcher.mode
+    facts.recovered, facts.resumed = booted.groups, booted.resumed
+    loops.tell_watching(daemon)
     daemon.store.pipeline.on_entries.append(lambda batch: loops.entries(daemon, batch))
     committing = daemon.store.committer.start()
     started = events.DaemonStarted(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class Take:
     to_remove: list[str] = field(default_factory=list)
     #: journals and spills that the work tree does not hold as the cut says (a size, and a digest of that much)
     short: list[str] = field(default_factory=list)
+    #: files of the daemon that held what somebody else had written
+    replaced: list[str] = field(default_factory=list)
 
 
 def commit(repo: Repo, frame: Frame) -> tuple[dict[str, Any], dict[str, Blob | None]]:
@@ -166,8 +168,9 @@ def _commit(repo: Repo, frame: Frame, taken: Take, edited: Take) -> tuple[dict[s
             message = edit_message(list(changes))
             top, tree = repo.commit(edit_tree, _parents(top), message, author=repo.person()), edit_tree
     foreign = lost(repo, last, head) if head != last else {}
-    _write(repo.root, taken, repo, last)
-    mine = {**foreign, **_store(repo, taken)}
+    stored = _store(repo, taken)  # before the files: what a killed worker wrote into these is known to git
+    outside = _write(taken, repo, last)
+    mine = {**foreign, **stored, **_store(repo, outside), **_with_stats(stored, taken)}
     new_tree = repo.write_tree(tree, mine)
     put_back = [path for path, blob in foreign.items() if blob is not None and path not in taken.contents]
     if new_tree != tree or top is None:
@@ -178,7 +181,8 @@ def _commit(repo: Repo, frame: Frame, taken: Take, edited: Take) -> tuple[dict[s
     _restore(repo, {path: foreign[path] for path in put_back})
     changes = {**changes, **mine}
     _finish(repo, head, last, top)
-    answer = {"commit": top, "tree": tree, "n_to": frame["cut"]["n_to"], "paths": len(changes), "put_back": put_back}
+    told = [*put_back, *outside.replaced]
+    answer = {"commit": top, "tree": tree, "n_to": frame["cut"]["n_to"], "paths": len(changes), "put_back": told}
     return answer, changes
 
 
@@ -216,18 +220,55 @@ def _store(repo: Repo, taken: Take) -> dict[str, Blob | None]:
     }
 
 
-def _write(root: Path, taken: Take, repo: Repo, last: str | None) -> None:
-    """Bring the work tree to the cut. A pending file that a person has begun to fill in stays as it is."""
+def _with_stats(blobs: Mapping[str, Blob | None], taken: Take) -> dict[str, Blob | None]:
+    """The blobs of the files that were written, with the stat that these have now."""
+    found = {path: blobs[path] for path in taken.to_write}
+    return {path: replace(blob, stat=taken.stats.get(path)) if blob else None for path, blob in found.items()}
+
+
+def _write(taken: Take, repo: Repo, last: str | None) -> Take:
+    """Bring the work tree to the cut. A pending file that a person has begun to fill in stays as it is.
+
+    Returns what somebody else had written into the daemon's files, as it is kept now.
+    """
+    outside = Take()
+    scratch = _scratch(repo.root)
+    for path in taken.to_write:
+        content, target = taken.contents[path], repo.root / path
+        assert content is not None
+        if path.startswith("pending/"):
+            if _filled_in(repo, last, path, content):
+                continue
+        elif (there := _foreign(repo, target)) is not None:
+            kept = _put_aside(repo.root, path, there, scratch)
+            outside.contents[kept] = there
+            outside.replaced.append(path)
+        taken.stats[path] = files.atomic_write(target, content, fsync=False, scratch=scratch)
+    for path in taken.to_remove:
+        files.remove(repo.root, path)
+    return outside
+
+
+def _scratch(root: Path) -> Path:
     scratch = lock.private(root) / "tmp"
     scratch.mkdir(exist_ok=True)
-    for path in taken.to_write:
-        content = taken.contents[path]
-        assert content is not None
-        if path.startswith("pending/") and _filled_in(repo, last, path, content):
-            continue
-        taken.stats[path] = files.atomic_write(root / path, content, fsync=False, scratch=scratch)
-    for path in taken.to_remove:
-        files.remove(root, path)
+    return scratch
+
+
+def _foreign(repo: Repo, target: Path) -> bytes | None:
+    """What somebody wrote into a file of the daemon: content that git does not have, so that nothing else holds it."""
+    try:
+        there = target.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    return there if there and not repo.has(files.blob_id(there)) else None
+
+
+def _put_aside(root: Path, path: str, content: bytes, scratch: Path) -> str:
+    """Keep what somebody else wrote into a file of the daemon; where."""
+    kept = f"conflicts/{path.replace('/', '_')}.{files.blob_id(content)[:12]}"
+    files.atomic_write(root / kept, content, fsync=True, scratch=scratch)
+    return kept
 
 
 def _filled_in(repo: Repo, last: str | None, path: str, content: bytes) -> bool:
@@ -263,8 +304,7 @@ def _restore(repo: Repo, blobs: Mapping[str, Blob | None], aside: list[str] | No
     What a person wrote, and git does not have, is kept under `conflicts/`, and named in `aside`.
     """
     written = []
-    scratch = lock.private(repo.root) / "tmp"
-    scratch.mkdir(exist_ok=True)
+    scratch = _scratch(repo.root)
     for path, blob in blobs.items():
         if blob is None:
             continue
@@ -275,9 +315,7 @@ def _restore(repo: Repo, blobs: Mapping[str, Blob | None], aside: list[str] | No
         if there == content or grows or (path.startswith("pending/") and there is not None):
             continue
         if there and aside is not None and not content.startswith(there) and not repo.has(files.blob_id(there)):
-            kept = f"conflicts/{path.replace('/', '_')}.{files.blob_id(there)[:12]}"
-            files.atomic_write(repo.root / kept, there, fsync=True, scratch=scratch)
-            aside.append(kept)
+            aside.append(_put_aside(repo.root, path, there, scratch))
         files.atomic_write(target, content, fsync=True, scratch=scratch)
         written.append(path)
     return written

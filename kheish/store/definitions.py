@@ -24,7 +24,8 @@ _WANTS_TEXT = frozenset({"string_type", "string_sub_type", "literal_error", "enu
 
 @dataclass(frozen=True, slots=True)
 class Parsed(Generic[M]):
-    """What a file says: `value` is None where `problems` has an error. `digest` is the sha256 of the bytes, in hex."""
+    """What a file says: `value` is None where `problems` has an error; then `draft` is what would be without the keys
+    that are wrong, if that is anything. `digest` is the sha256 of the bytes, in hex."""
 
     path: str
     value: M | None
@@ -32,6 +33,7 @@ class Parsed(Generic[M]):
     problems: list[Problem]
     digest: str
     tree: Node | None = field(default=None, repr=False, compare=False)
+    draft: M | None = field(default=None, repr=False, compare=False)
 
     def at(
         self, keys: Keys, message: str, *, code: str = "bad_value", severity: Severity = "error",
@@ -161,7 +163,18 @@ def _check(model: type[M], raw: bytes, path: str, tree: Node | None, flaws: list
             problems = [Problem(path, 1, 1, "error", "empty", f"the file is empty; it needs: {needs or 'content'}")]
         found += problems
     found.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
-    return Parsed(path, None if found else value, data, found, digest(raw), tree)
+    draft = _draft(model, data, error) if error is not None else value if found else None
+    return Parsed(path, None if found else value, data, found, digest(raw), tree, draft)
+
+
+def _draft(model: type[M], data: dict[str, Any], error: ValidationError) -> M | None:
+    """The model without the keys that are wrong, so that what else is wrong can be told at once."""
+    wrong = {detail["loc"][0] for detail in error.errors(include_url=False, include_input=False) if detail["loc"]}
+    try:
+        rest = json.dumps({key: value for key, value in data.items() if key not in wrong})
+        return model.model_validate_json(rest, strict=True)
+    except ValidationError:
+        return None
 
 
 def _validate(model: type[M], tree: MapNode) -> tuple[M | None, dict[str, Any], ValidationError | None]:

@@ -194,11 +194,12 @@ class _Open:
     size: int
     seq: int
     digest: blake2b  # of all that is in it
+    written: int  # mtime in nanoseconds, as the last append left it
 
 
 class Writer:
     """Appends to many journals. Keeps a bounded number of files open; checks before each write that they are still
-    the files at their paths, with the size that it left them with."""
+    the files at their paths, with the size and the time that it left them with."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -247,6 +248,7 @@ class Writer:
             view = view[os.write(state.handle, view) :]
         state.size += len(data)
         state.digest.update(data)
+        state.written = os.fstat(state.handle).st_mtime_ns
         relative = f"{journal}/{name(state.segment)}"
         self.dirty[relative] = (state.size, state.digest.hexdigest())
         self._unsynced.add(self._root / relative)
@@ -260,7 +262,8 @@ class Writer:
             found = (self._root / journal / name(state.segment)).stat()
         except FileNotFoundError:
             raise Replaced(journal) from None
-        if (found.st_dev, found.st_ino) != state.inode or found.st_size != state.size:
+        left = (*state.inode, state.size, state.written)
+        if (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns) != left:
             raise Replaced(journal)
         return state
 
@@ -280,7 +283,8 @@ class Writer:
         handle = os.open(path, flags, 0o644)
         found = os.fstat(handle)
         content = path.read_bytes() if found.st_size else b""
-        return _Open(handle, (found.st_dev, found.st_ino), segment, len(content), seq, _hash(content))
+        inode = found.st_dev, found.st_ino
+        return _Open(handle, inode, segment, len(content), seq, _hash(content), found.st_mtime_ns)
 
     def _next_segment(self, journal: str, state: _Open) -> _Open:
         following = self._open_segment(journal, state.segment + 1, state.seq)
@@ -319,6 +323,15 @@ class Writer:
             self.dirty[f"{journal}/{path.name}"] = extent(content)
             self._unsynced.add(path)
         return True
+
+    def changed(self) -> Iterator[str]:
+        """Journals that were written since the last cut, and whose open segment somebody else has touched since."""
+        for journal in sorted({path.rpartition("/")[0] for path in self.dirty}):
+            if journal in self._open:
+                try:
+                    self._state(journal)
+                except Replaced:
+                    yield journal
 
     def take_dirty(self) -> dict[str, Extent]:
         """What was written since the last call, fsynced."""

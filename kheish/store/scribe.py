@@ -255,6 +255,8 @@ class Scribe:
         """Segments written since the last cut and how far, fsynced: what a commit at this moment holds, and up to
         which entry (`n`); or why there is none (`held`). `kept`: what must stay in the log from here on."""
         self.start()
+        for where in self._journals.changed() if self._behind is None else ():
+            self._append(where, [])  # it looks, and mends
         if self._behind is not None:
             return {"held": self._behind}
         if self._done < self._last:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import queue
 import threading
 import time
@@ -201,8 +202,8 @@ class Watcher:
                 self._handle(message)
             now = time.monotonic()
             if now >= min((scan_at, *self._look_at)):
-                self._look_at = [at for at in self._look_at if at > now]
                 self._scan()
+                self._look_at = [at for at in self._look_at if at > now]
                 scan_at = time.monotonic() + SCAN_EVERY[self._mode]
             if self._messages.empty():  # hints that wait may say that a file is still open
                 self._report(self._settling.take(now))
@@ -232,6 +233,8 @@ class Watcher:
             self._watching = self._watching or _Watching(self._dispatch)
             for place, recursive in self._area.targets():
                 self._watching.cover(self._area.root / place, recursive)
+            if self._look_at:  # a new folder: watchdog does not say that it had no watch for it
+                self._watching.probe()
         except (OSError, ImportError) as error:
             self._mode, self._reason = "polling", str(error)
             self._settling.quiet = QUIET["polling"]
@@ -289,6 +292,10 @@ class _Watching:
             with contextlib.suppress(FileNotFoundError):
                 made = self._observer.schedule(self._handler, str(folder), recursive=recursive)
                 self._watches[folder] = (made, inode)
+
+    def probe(self) -> None:
+        """See that one more watch is to be had. Raises OSError."""
+        self._observer.unschedule(self._observer.schedule(self._handler, os.sep))
 
     def stop(self) -> None:
         self._observer.stop()

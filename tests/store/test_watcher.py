@@ -6,13 +6,13 @@ import asyncio
 import hashlib
 import os
 import resource
-import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from kheish.store.watcher import Watcher
+from tests.support import saving
 
 FOLDERS = ("personas", "routes", "playbooks")
 
@@ -51,62 +51,21 @@ async def reports(root: Path) -> AsyncIterator[Reports]:
     await watcher.stop()
 
 
-def vim(path: Path) -> None:
-    (path.parent / "4913").write_text("")
-    (path.parent / "4913").unlink()
-    path.rename(f"{path}~")
-    path.write_text("new")
-    path.chmod(0o644)
-    Path(f"{path}~").unlink()
+FINAL = "new\nin three\nlines\n"
 
 
-def vim_backupcopy(path: Path) -> None:
-    swap = path.with_name(f".{path.name}.swp")
-    swap.write_text("swap")
-    Path(f"{path}~").write_bytes(path.read_bytes())
-    path.write_text("new")
-    swap.unlink()
+@pytest.mark.parametrize("save", saving.ALL.values(), ids=saving.ALL)
+async def test_an_edit_is_reported_once(root: Path, reports: Reports, save: saving.Save) -> None:
+    path = root / "personas" / "a.md"
+    read = asyncio.get_running_loop().create_future()
 
+    async def first() -> None:
+        read.set_result((await reports.next(), path.read_text()))
 
-def emacs(path: Path) -> None:
-    path.with_name(f".#{path.name}").symlink_to("user@host.1")
-    path.with_name(f"#{path.name}#").write_text("autosave")
-    path.rename(f"{path}~")
-    path.write_text("new")
-    path.with_name(f"#{path.name}#").unlink()
-    path.with_name(f".#{path.name}").unlink()
-
-
-def nano(path: Path) -> None:
-    path.write_text("new")
-
-
-def atomic(path: Path) -> None:
-    path.with_name(".x.kheish-tmp").write_text("new")
-    path.with_name(".x.kheish-tmp").rename(path)
-
-
-def plain_temporary(path: Path) -> None:
-    path.with_name("a.md.tmp").write_text("new")
-    path.with_name("a.md.tmp").replace(path)
-
-
-def sed(path: Path) -> None:
-    subprocess.run(["sed", "-i", "s/old/new/", str(path)], check=True)
-
-
-def again_and_again(path: Path) -> None:
-    for text in ("n", "ne", "new"):
-        path.write_text(text)
-
-
-@pytest.mark.parametrize(
-    "edit", [vim, vim_backupcopy, emacs, nano, atomic, plain_temporary, sed, again_and_again], ids=lambda f: f.__name__
-)
-async def test_an_edit_is_reported_once(root: Path, reports: Reports, edit: Callable[[Path], None]) -> None:
-    edit(root / "personas" / "a.md")
-    assert await reports.next() == {"personas/a.md"}
-    assert (root / "personas" / "a.md").read_text() == "new"
+    waiting = asyncio.create_task(first())
+    await asyncio.to_thread(save, path, FINAL)
+    assert await read == ({"personas/a.md"}, FINAL), "told when all of it is there"
+    await waiting
     await reports.none_but(root, "kheish.yaml")
 
 

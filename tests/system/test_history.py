@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +42,86 @@ def test_the_past_by_commit_event_and_time(fresh: Fresh) -> None:
     assert "hello two" in shown and "hello one" not in shown
     assert "→ bash: echo the flux capacitor" in git(daemon.root, "log", "-p", "--", "sessions/")
     assert json.loads(daemon.cli("show", "fix-it", "--at", commit, "--output", "json").stdout) == then
+
+
+@pytest.mark.demand(4)
+def test_who_decided_and_who_wrote_what_as_it_was(fresh: Fresh) -> None:
+    daemon = fresh(routes={"asks": [bash("id -u"), {"text": "it said {{last_result}}"}]})
+    daemon.client.sessions.create("audit", route="asks")
+    started = daemon.client.runs.start("audit", "who am I?")
+    (id,) = daemon.run(started.run_id, "waiting_for_approval")["pending_approvals"]
+    daemon.quiet()
+    git(daemon.root, "tag", "before")
+    daemon.write("routes/asks.yaml", (daemon.root / "routes/asks.yaml").read_text().replace("it said", "it says"))
+    until(lambda: "it says" in git(daemon.root, "show", "HEAD:routes/asks.yaml"), what="the edit is committed")
+    daemon.client.approvals.resolve(id, "allow", reason="I know it")
+    daemon.run(started.run_id)
+    daemon.quiet()
+
+    assert daemon.client.approvals.get(id, at="before")["status"] == "pending"
+    (decision,) = daemon.client.approvals.get(id, at="HEAD")["decisions"]
+    assert (decision["decision"], decision["reason"], decision["via"]) == ("allow", "I know it", "api")
+    shown = json.loads(daemon.cli("approvals", "show", id, "--at", "before", "--output", "json").stdout)
+    assert shown["decisions"] == []
+    assert "it said" in daemon.cli("routes", "show", "asks", "--at", "before").stdout
+    assert daemon.cli("runs", "show", started.run_id, "--at", "before").stdout.count("waiting_for_approval") == 1
+    lines = daemon.client.blame("routes/asks.yaml")["lines"]
+    (edited,) = [line for line in lines if "it says" in line["text"]]
+    assert edited["summary"] == "edit: routes/asks.yaml" and {line["author"] for line in lines} > {edited["author"]}
+    assert edited["commit"][:8] in daemon.cli("blame", str(daemon.root / "routes/asks.yaml")).stdout
+    assert "it says" not in daemon.cli("blame", "routes/asks.yaml", "--at", "before").stdout
+    assert daemon.cli("blame", "routes/none.yaml").returncode == 3
+    assert daemon.cli("blame", "sessions/x").returncode == 2
+
+
+@pytest.mark.demand(4)
+@pytest.mark.demand(11)
+def test_git_alone_tells_the_conversation_and_does_no_harm_elsewhere(fresh: Fresh, tmp_path: Path) -> None:
+    daemon = fresh(routes=ROUTES)
+    daemon.client.sessions.create("fix-it", route="talks")
+    daemon.client.runs.start("fix-it", "one", wait="20s")
+    daemon.quiet()
+    words = ("log", "-p", "--", "sessions/*/fix-it/*")
+    bare = {"PATH": str(tmp_path / "bin")}  # with git, and neither kheish nor python
+    (tmp_path / "bin").mkdir()
+    for program in ("git", "sh", "cat"):
+        (tmp_path / "bin" / program).symlink_to(shutil.which(program) or program)
+
+    told = git(daemon.root, *words, **bare)
+    assert "→ bash: echo the flux capacitor" in told and '"kind":"tool.started"' not in told
+    driver = git(daemon.root, "config", "diff.kheish-journal.textconv").strip()
+    gone = ("-c", f"diff.kheish-journal.textconv={driver.replace(sys.executable, '/nowhere/python')}")
+    assert '"kind":"tool.started"' in git(daemon.root, *gone, *words, **bare)
+    git(tmp_path, "clone", "-q", str(daemon.root), "clone")
+    assert '"kind":"tool.started"' in git(tmp_path / "clone", *words, **bare)
+    assert git(tmp_path / "clone", "diff", "HEAD~1", "--stat", **bare)
+    assert daemon.cli("restore", str(tmp_path / "clone"), str(tmp_path / "restored")).returncode == 0
+    assert "→ bash: echo the flux capacitor" in git(tmp_path / "restored", *words)
+
+
+@pytest.mark.demand(11)
+def test_a_clone_of_a_root_at_work_is_a_clean_backup_at_any_moment(fresh: Fresh, tmp_path: Path) -> None:
+    daemon = fresh(routes=ROUTES)
+    with ThreadPoolExecutor(4) as people:
+        working = [people.submit(_work, daemon, f"s{number}") for number in range(4)]
+        for number in range(2):
+            git(tmp_path, "clone", "-q", str(daemon.root), f"clone{number}")
+        for one in working:
+            one.result()
+    for number in range(2):
+        restored = tmp_path / f"restored{number}"
+        made = daemon.cli("restore", str(tmp_path / f"clone{number}"), str(restored))
+        verified = daemon.cli("--state-root", str(restored), "state", "verify")
+        assert (made.returncode, verified.returncode) == (0, 0), made.stderr + verified.stdout + verified.stderr
+        git(restored, "fsck", "--full")
+        assert git(restored, "status", "--porcelain") == ""
+
+
+def _work(daemon: Daemon, session: str) -> None:
+    """Ten runs, one after another."""
+    daemon.client.sessions.create(session, route="talks")
+    for number in range(10):
+        daemon.client.runs.start(session, str(number), wait="20s")
 
 
 def test_a_fork_goes_on_over_a_kill_and_an_index_that_is_lost(fresh: Fresh) -> None:
