@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 #: a root whose `.git/kheish` is new (a clone) goes on this far above what its commits name: numbers are never reused
 JUMP = 1_000_000
-BATCH = 200  # sessions read at a time
+BATCH = 400  # sessions read at a time
 
 
 @dataclass(slots=True)
