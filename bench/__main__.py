@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
-from bench import appends, commits, latency, memory, report, runs, startup
+from bench import appends, commits, edits, latency, lists, memory, readers, report, repository, runs, starts, startup
 from bench.report import Report
+from bench.roots import Roots
 
-BENCHMARKS: dict[str, Callable[[], Report]] = {
-    "latency": latency.measure,
-    "runs": runs.measure,
-    "runs-openai": runs.measure_openai,
-    "appends": appends.measure,
-    "commits": commits.measure,
-    "startup": startup.measure,
+BENCHMARKS: dict[str, Callable[[Roots], Report]] = {
+    "latency": lambda _: latency.measure(),
+    "runs": lambda _: runs.measure(),
+    "runs-openai": lambda _: runs.measure_openai(),
+    "appends": lambda _: appends.measure(),
+    "startup": lambda _: startup.measure(),
+    "edits": lambda _: edits.measure(),
+    "readers": readers.measure,
+    "repository": lambda _: repository.measure(),
     "memory": memory.measure,
+    "starts": starts.measure,
+    "lists": lists.measure,
+    "replay": readers.measure_replay,
+    "commits": commits.measure,
+    "upkeep": repository.measure_upkeep,
 }
 
 
@@ -23,14 +32,25 @@ def main() -> None:
     """Measure, one after the other."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Kheish against its goals.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which (default: all): {', '.join(BENCHMARKS)}")
-    names = parser.parse_args().names or list(BENCHMARKS)
+    parser.add_argument("--sessions", type=int, default=100_000, help="of the large state root (%(default)s)")
+    parser.add_argument("--roots", type=Path, help="keep generated state roots in this folder, and use those there")
+    asked = parser.parse_args()
+    names = asked.names or list(BENCHMARKS)
     if unknown := [name for name in names if name not in BENCHMARKS]:
         parser.error(f"no benchmark is called {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
-    for name in names:
-        found = BENCHMARKS[name]()
-        path = report.write(found)
-        print(report.show(found), end="", flush=True)
-        print(f"  kept in {path.relative_to(report.RESULTS.parent.parent)}\n", flush=True)
+    roots = Roots(asked.sessions, asked.roots)
+    try:
+        for name in names:
+            _run(name, roots)
+    finally:
+        roots.close()
+
+
+def _run(name: str, roots: Roots) -> None:
+    found = BENCHMARKS[name](roots)
+    path = report.write(found)
+    print(report.show(found), end="", flush=True)
+    print(f"  kept in {path.relative_to(report.RESULTS.parent.parent)}\n", flush=True)
 
 
 if __name__ == "__main__":

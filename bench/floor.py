@@ -28,6 +28,7 @@ class Log:
         self._wake = threading.Condition()
         self._pending: list[tuple[bytes, asyncio.Future[None]]] = []
         self.readers: set[asyncio.Queue[bytes]] = set()
+        self._number = 1
         threading.Thread(target=self._run, daemon=True).start()
 
     def append(self, line: bytes) -> asyncio.Future[None]:
@@ -52,7 +53,8 @@ class Log:
             if not done.done():
                 done.set_result(None)
             for reader in self.readers:
-                reader.put_nowait(b"data: " + line + b"\n")
+                reader.put_nowait(b"id: %d\ndata: " % self._number + line + b"\n")
+            self._number += 1
 
 
 class Entries:
@@ -84,10 +86,33 @@ class Entries:
             self._log.readers.discard(queue)
 
 
+class Bytes:
+    """GET answers with so many bytes."""
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, size: int) -> None:
+        resp.data = b"x" * size
+        resp.content_type = "application/json"
+
+
+class Frames:
+    """GET streams so many frames of so many bytes, 500 at a time, and ends."""
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, count: int, size: int) -> None:
+        resp.content_type = "text/event-stream"
+        resp.stream = self._frames(count, size)
+
+    async def _frames(self, count: int, size: int) -> AsyncIterator[bytes]:
+        for first in range(1, count + 1, 500):
+            numbers = range(first, min(first + 500, count + 1))
+            yield b"".join([(b"id: %d\ndata: " % n).ljust(size - 2, b"x") + b"\n\n" for n in numbers])
+
+
 async def serve(path: Path) -> None:
     """Serve until the process is ended."""
     app = falcon.asgi.App()
     app.add_route("/entries", Entries(Log(path)))
+    app.add_route("/bytes/{size:int}", Bytes())
+    app.add_route("/frames/{count:int}/{size:int}", Frames())
     listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
     config = uvicorn.Config(
         app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from bench import http
+from bench import http, load_reading
 
 SKIP = 1.0  # seconds at the start that are not counted
 
@@ -205,8 +205,12 @@ def _check(status: int, body: bytes) -> None:
 
 
 KINDS: dict[str, Callable[[Spec], Awaitable[dict[str, Any]]]] = {
-    one.__name__: one for one in (prepare, latency, runs, patches, appends, echoes, completions)
-}
+    one.__name__: one
+    for one in (
+        prepare, latency, runs, patches, appends, echoes, completions,
+        load_reading.look, load_reading.gets, load_reading.follow, load_reading.replay,
+    )
+}  # fmt: skip
 
 
 def main() -> None:

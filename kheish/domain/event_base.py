@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from operator import attrgetter
+from itertools import repeat
+from operator import attrgetter, call
 from typing import Annotated, Any, ClassVar, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict, Field
 
 T = TypeVar("T")
+_Put = Callable[[Any, Any], None]
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -77,18 +80,18 @@ class Entry:
 def changed(value: T, **fields: Any) -> T:
     """The value with some fields replaced. Half the time of `dataclasses.replace`, which a run does thirty times."""
     kind: Any = type(value)
-    read, write = _members(kind)
+    read, puts, write = _members(kind)
     copy: T = object.__new__(kind)
-    for put, old in zip(write.values(), read(value), strict=True):
-        put(copy, old)
+    deque(map(call, puts, repeat(copy), read(value)), maxlen=0)  # a loop without the interpreter
     for name, new in fields.items():
         write[name](copy, new)
     return copy
 
 
 @cache
-def _members(cls: type) -> tuple[Callable[[Any], tuple[Any, ...]], dict[str, Callable[[Any, Any], None]]]:
+def _members(cls: type) -> tuple[Callable[[Any], tuple[Any, ...]], tuple[_Put, ...], dict[str, _Put]]:
     """How all fields of a frozen dataclass with slots are read at once, and each is written past its guard."""
     names = [one.name for one in dataclasses.fields(cls)]
     read = (lambda value: (getattr(value, names[0]),)) if len(names) == 1 else attrgetter(*names)
-    return read, {name: getattr(cls, name).__set__ for name in names}
+    write = {name: getattr(cls, name).__set__ for name in names}
+    return read, tuple(write.values()), write

@@ -114,12 +114,13 @@ def _replay(
 ) -> Iterator[tuple[Entry, list[tuple[Noun, str]]]]:
     where = f"{part.path}/journal"
     beyond = _beyond(root, where, part.session_id, index) if index is not None else []
-    start = _last_checkpoint(root, where, after_n, beyond)
+    reading = journal.Segments(root, where)
+    start = _last_checkpoint(reading, after_n, beyond)
     first = start["seq"] if start else 1
     messages_from = start["data"]["messages_from"] if start else 1
     if messages_from < 1 or start is None:
         _inherit(root, part, messages_from if start else None)
-    for line in chain(journal.read(root, where, from_seq=min(first, messages_from)), beyond):
+    for line in chain(reading.read(min(first, messages_from)), beyond):
         if line["seq"] < min(first, messages_from):
             continue
         entry = events.decode(line)
@@ -154,10 +155,12 @@ def _beyond(root: Path, where: str, session_id: str, index: Reader) -> list[dict
 
 
 def _last_checkpoint(
-    root: Path, where: str, after_n: int | None, beyond: list[dict[str, Any]]
+    reading: journal.Segments, after_n: int | None, beyond: list[dict[str, Any]]
 ) -> dict[str, Any] | None:
     """The newest checkpoint (that is not newer than `after_n`); segments are read from the end."""
-    for entries in chain([beyond], journal.read_back(root, where)):
+    if after_n == 0:
+        return None
+    for entries in chain([beyond], reading.back()):
         for line in reversed(entries):
             if line["kind"] == "checkpoint" and (after_n is None or line["n"] <= after_n):
                 return dict(line)

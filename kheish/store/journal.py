@@ -54,12 +54,21 @@ def name(segment: int) -> str:
 
 def segments(folder: Path) -> list[Path]:
     """A journal's segments, oldest first."""
-    return sorted(folder.glob("[0-9]*.jsonl"))
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return [folder / one for one in sorted(names) if one.endswith(".jsonl") and one[0].isdigit()]
 
 
 def parse(raw: bytes, where: str, expect: int | None = None) -> list[dict[str, Any]]:
     """The entries of a segment. `expect` is the first `seq`. Raises Damaged with file and line."""
-    entries: list[dict[str, Any]] = []
+    return [entry for entry, _ in parse_lines(raw, where, expect)]
+
+
+def parse_lines(raw: bytes, where: str, expect: int | None = None) -> list[tuple[dict[str, Any], bytes]]:
+    """The same, each entry with its line as it stands there."""
+    entries: list[tuple[dict[str, Any], bytes]] = []
     for number, line in enumerate(raw.splitlines(), start=1):
         try:
             entry = orjson.loads(line)
@@ -69,28 +78,58 @@ def parse(raw: bytes, where: str, expect: int | None = None) -> list[dict[str, A
         if expect is not None and seq != expect:
             raise Damaged(f"{where}:{number}: seq {seq} where {expect} follows", path=where, line=number)
         expect = seq + 1
-        entries.append(entry)
+        entries.append((entry, line))
     return entries
 
 
 def read(root: Path, journal: str, *, from_seq: int = 1) -> Iterator[dict[str, Any]]:
     """All entries from `from_seq` on. Raises Damaged at the first line that cannot be read, or a gap."""
-    files = segments(root / journal)
-    start = _segment_of(files, from_seq)
-    expect = 1 if start == 0 else None
-    for path in files[start:]:
-        entries = parse(path.read_bytes(), f"{journal}/{path.name}", expect)
-        for entry in entries:
-            if entry["seq"] >= from_seq:
-                yield entry
-        if entries:
-            expect = entries[-1]["seq"] + 1
+    return Segments(root, journal).read(from_seq)
 
 
-def read_back(root: Path, journal: str) -> Iterator[list[dict[str, Any]]]:
-    """The entries by segment, newest segment first."""
-    for path in reversed(segments(root / journal)):
-        yield parse(path.read_bytes(), f"{journal}/{path.name}")
+def read_lines(root: Path, journal: str) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """All entries, each with its line as it stands there. Raises as `read`."""
+    expect = 1
+    for path in segments(root / journal):
+        found = parse_lines(path.read_bytes(), f"{journal}/{path.name}", expect)
+        yield from found
+        expect = found[-1][0]["seq"] + 1 if found else expect
+
+
+class Segments:
+    """One reading of a journal, from its end and then forward: each file is read and parsed at most once."""
+
+    def __init__(self, root: Path, journal: str) -> None:
+        self._journal = journal
+        self._files = segments(root / journal)
+        self._parsed: dict[int, list[dict[str, Any]]] = {}
+
+    def back(self) -> Iterator[list[dict[str, Any]]]:
+        """The entries by segment, newest segment first."""
+        for position in reversed(range(len(self._files))):
+            yield self._entries(position)
+
+    def read(self, from_seq: int = 1) -> Iterator[dict[str, Any]]:
+        """All entries from `from_seq` on, once. Raises Damaged at the first line that cannot be read, or a gap."""
+        start = _segment_of(self._files, from_seq)
+        expect = 1 if start == 0 else None
+        for position in range(start, len(self._files)):
+            entries = self._entries(position, expect)
+            del self._parsed[position]  # a long journal must not be in memory as a whole
+            for entry in entries:
+                if entry["seq"] >= from_seq:
+                    yield entry
+            if entries:
+                expect = entries[-1]["seq"] + 1
+
+    def _entries(self, position: int, expect: int | None = None) -> list[dict[str, Any]]:
+        where = f"{self._journal}/{self._files[position].name}"
+        found = self._parsed.get(position)
+        if found is None:
+            self._parsed[position] = found = parse(self._files[position].read_bytes(), where, expect)
+        elif found and expect is not None and found[0]["seq"] != expect:
+            raise Damaged(f"{where}:1: seq {found[0]['seq']} where {expect} follows", path=where, line=1)
+        return found
 
 
 def _segment_of(files: list[Path], seq: int) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from kheish.errors import Unavailable
+from kheish.store import remote
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,9 @@ def sweep(root: Path, *, older: float = _LEFTOVER) -> int:
 def _git(root: Path, words: list[str], timeout: float) -> None:
     command = ["git", "-C", os.fspath(root), "-c", "core.fsync=all", *words]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            command, env=remote.environment(), capture_output=True, text=True, timeout=timeout, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise Unavailable(f"git {words[0]} took longer than {timeout:g} s, and was ended.") from error
     if done.returncode != 0:

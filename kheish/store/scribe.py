@@ -310,12 +310,13 @@ class Scribe:
         said: list[texts.Text] = []
         for where in journals:
             try:
-                for entry in journal.read(self._root, where):
-                    rows.append(_row(where, entry, orjson.dumps(entry)))
-                    said += self._said([(where, entry)])
+                read = list(journal.read_lines(self._root, where))
             except Damaged as error:
                 self._stopped.add(where)
                 self._parent.notify("damaged", journal=where, detail=error.detail)
+                continue
+            rows += [_row(where, entry, line) for entry, line in read]
+            said += self._said((where, entry) for entry, _ in read)
         rows.sort()
         count += len(rows)
         self._apply(rows, [], 0, said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pygit2
 from pygit2.enums import DeltaStatus, FileMode
 
-from kheish.store import lock
+from kheish.store import lock, remote
 from kheish.store.hold import BRANCH, Held
 from kheish.store.repo import Blob, Changes, Difference
 
@@ -60,15 +61,36 @@ class Index:
 
     def changed_files(self) -> list[str]:
         """Tracked files of the work tree that are missing or not as the index has them."""
+        found = self._ask("diff", "--diff-filter=MDT", "--no-ext-diff", "--no-relative", "--ignore-submodules")
+        if found is not None:
+            return found
         self._read()
         kinds = (DeltaStatus.MODIFIED, DeltaStatus.DELETED, DeltaStatus.TYPECHANGE)
         return [delta.old_file.path for delta in self._index.diff_to_workdir().deltas if delta.status in kinds]
 
     def staged(self, commit: str) -> list[str]:
         """Paths that the index has otherwise than a commit, or not at all."""
+        found = self._ask("diff-index", "--cached", commit)
+        if found is not None:
+            return found
         self._read()
         tree = self._git[commit].peel(pygit2.Tree)
         return [delta.old_file.path for delta in self._index.diff_to_tree(tree).deltas]
+
+    def _ask(self, command: str, *options: str) -> list[str] | None:
+        """The paths that a diff of git names; None where git is not installed, or fails (a broken index).
+
+        The program, not the library: over 350,000 files it takes 1 s of CPU for 10 s, and 450 MB that the library
+        would keep go with it.
+        """
+        words = ("git", "--no-optional-locks", command, "--name-only", "--no-renames", "-z", *options, "--")
+        try:
+            done = subprocess.run(
+                words, cwd=self._root, env=remote.environment(), stdin=subprocess.DEVNULL, capture_output=True, check=True
+            )  # fmt: skip
+        except (OSError, subprocess.CalledProcessError):
+            return None
+        return [os.fsdecode(path) for path in done.stdout.split(b"\0") if path]
 
     def entries(self) -> list[tuple[str, str]]:
         """`(path, blob id)` of all files."""

@@ -162,3 +162,25 @@ def test_facts_are_kept_over_a_restart(path: Path, writer: Writer) -> None:
     again = Writer(path)
     assert (again.get("commit"), again.get("n")) == ("abc", 7)
     again.close()
+
+
+@pytest.mark.demand(20)
+@pytest.mark.parametrize(("noun", "key"), [(noun, key) for noun, keys in index.FILTERED.items() for key in keys])
+def test_a_filtered_list_reads_no_more_than_it_shows(path: Path, writer: Writer, noun: str, key: str) -> None:
+    """Whatever SQLite has to look through grows with the sessions; a step down an index that is in order does not."""
+    db, asked = sqlite3.connect(path), list[str]()
+    reader = Reader(path)
+    reader._db().set_trace_callback(asked.append)
+
+    for more in ({}, {"statuses": ["open"]}, {"cursor": index._cursor(9)}, {"session": "s"}):
+        reader.things(noun, limit=5, fields={key: "rare"}, **more)
+        plan = " ".join(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {asked.pop()}"))
+        assert "SEARCH things USING INDEX" in plan and "SCAN" not in plan and "TEMP B-TREE" not in plan
+
+    db.close()
+
+
+@pytest.mark.demand(20)
+def test_what_no_index_answers_is_not_asked(path: Path, writer: Writer) -> None:
+    with pytest.raises(ValueError, match="title"):
+        Reader(path).things("session", limit=5, fields={"title": "x' OR 1=1 --"})

@@ -77,7 +77,7 @@ def test_reading_from_a_seq_opens_only_what_it_needs(tmp_path: Path) -> None:
 
 def test_reading_back_gives_the_newest_segment_first(tmp_path: Path) -> None:
     Writer(tmp_path).append(NAME, lines(1, 200, 1000))
-    parts = [[entry["seq"] for entry in part] for part in journal.read_back(tmp_path, NAME)]
+    parts = [[entry["seq"] for entry in part] for part in journal.Segments(tmp_path, NAME).back()]
     assert [seq for part in reversed(parts) for seq in part] == list(range(1, 201))
     assert len(parts) == len(journal.segments(tmp_path / NAME)) > 2
 
