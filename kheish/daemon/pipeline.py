@@ -172,7 +172,7 @@ class Pipeline:
 
     def _render(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            if change.noun.record and change.value is not None:
+            if (change.noun.record or change.noun.filed) and change.value is not None:
                 self._dirty.records[change.noun.name, change.id] = change
 
     def _headline(self, entry: Entry) -> str | None:
@@ -288,7 +288,7 @@ class Pipeline:
             self._give_back(dirty)
             await self._state.durable()
         self._filing = list(dirty.files)
-        records = [(f"{change.path}/{_record(change)}", _document(change)) for change in dirty.records.values()]
+        records = [(_record(change), _document(change)) for change in dirty.records.values()]
         return Cut(
             n_from=dirty.first or n_to,
             n_to=n_to,
@@ -344,8 +344,11 @@ def grave(tomb: dict[str, Any]) -> list[Any]:
 
 
 def _record(change: Change) -> str:
+    """Where its Record is in the state root."""
+    if change.noun.filed is not None:
+        return change.noun.filed(change.value)
     assert change.noun.record is not None
-    return change.noun.record(change.value)
+    return f"{change.path}/{change.noun.record(change.value)}"
 
 
 def _document(change: Change) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 A class is the `data` of a line; `on(...)` puts it on a session (or a stream) as a Draft, and `state.append` turns
 Drafts into Entries. Journals are read back through `decode`. Fields are only ever added, with a default: old segments
-stay readable. Those of sessions, runs and the model are in `event_runs` (tasks: `event_tasks`); all import from here.
+stay readable. Those of sessions, runs and the model are in `event_runs` (tasks: `event_tasks`, Flows: `event_flows`); all import from here.
 """
 
 from __future__ import annotations
@@ -22,6 +22,19 @@ from kheish.domain.event_base import Spilled as Spilled
 from kheish.domain.event_base import Text as Text
 from kheish.domain.event_base import changed as changed
 from kheish.domain.event_base import frozen as frozen
+from kheish.domain.event_flows import EvidenceAttached as EvidenceAttached
+from kheish.domain.event_flows import FlowCancelRequested as FlowCancelRequested
+from kheish.domain.event_flows import FlowSealed as FlowSealed
+from kheish.domain.event_flows import FlowStarted as FlowStarted
+from kheish.domain.event_flows import PhaseBlocked as PhaseBlocked
+from kheish.domain.event_flows import PhaseEnded as PhaseEnded
+from kheish.domain.event_flows import PhasePlan as PhasePlan
+from kheish.domain.event_flows import PhaseRetried as PhaseRetried
+from kheish.domain.event_flows import PhaseStarted as PhaseStarted
+from kheish.domain.event_flows import Plan as Plan
+from kheish.domain.event_flows import RolePlan as RolePlan
+from kheish.domain.event_flows import ToolLimits as ToolLimits
+from kheish.domain.event_flows import WantedEvidence as WantedEvidence
 from kheish.domain.event_runs import ContextCompacted as ContextCompacted
 from kheish.domain.event_runs import Idempotency as Idempotency
 from kheish.domain.event_runs import Item as Item

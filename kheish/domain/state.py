@@ -366,7 +366,11 @@ class State:
 
     def place_session(self, session_id: str) -> str:
         """The folder of a new session."""
-        return f"{self._folders.place('sessions/' + ids.day(ids.stamp(self.clock())))}/{session_id}"
+        return f"{self.folder('sessions')}/{session_id}"
+
+    def folder(self, top: str) -> str:
+        """The folder of today for one more entry of `sessions` or `flows`."""
+        return self._folders.place(f"{top}/{ids.day(ids.stamp(self.clock()))}")
 
     def evict(self, limit: int = IDLE_SESSIONS) -> None:
         """Forget the longest unused sessions beyond `limit`, where journals have all of theirs and nothing runs."""
