@@ -34,7 +34,9 @@ def kind_of(path: str) -> Kind | None:
         return TOP[path]
     folder, slash, name = path.partition("/")
     kind = KINDS.get(folder)
-    return kind if kind and slash and "/" not in name and name.endswith(kind.suffix) else None
+    if kind is None or not slash or not name.endswith(kind.suffix):
+        return None
+    return kind if "/" not in name.removesuffix(kind.suffix) else None
 
 
 def id_of(path: str, kind: Kind) -> str:
