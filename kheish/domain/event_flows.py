@@ -52,9 +52,10 @@ class PhasePlan:
 
 @frozen
 class RolePlan:
-    """Who works on a phase: the purpose, and the persona's snapshot as of the start."""
+    """Who works on a phase: the purpose, the route, and the persona's snapshot as of the start."""
 
     purpose: str = ""
+    route: str | None = None
     persona: dict[str, Any] | None = None
 
 

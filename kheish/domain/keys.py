@@ -28,7 +28,13 @@ class KeyUse:
     n: int
 
 
-FOLDED = (events.RunSubmitted, events.ApprovalResolved, events.QuestionAnswered)
+FOLDED = (
+    events.RunSubmitted,
+    events.ApprovalResolved,
+    events.QuestionAnswered,
+    events.FlowStarted,
+    events.EvidenceAttached,
+)
 
 
 def fold(table: dict[str, KeyUse], entry: Entry) -> Iterable[str]:
@@ -39,6 +45,10 @@ def fold(table: dict[str, KeyUse], entry: Entry) -> Iterable[str]:
         case events.ApprovalResolved(idempotency=Idempotency() as used, approval_id=result):
             pass
         case events.QuestionAnswered(idempotency=Idempotency() as used, question_id=result):
+            pass
+        case events.FlowStarted(idempotency=Idempotency() as used, flow_id=result):
+            pass
+        case events.EvidenceAttached(idempotency=Idempotency() as used, evidence_id=result):
             pass
         case _:
             return ()

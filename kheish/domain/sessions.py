@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kheish import ids
 from kheish.domain import events
-from kheish.domain.events import Entry, changed, frozen
+from kheish.domain.events import Draft, Entry, changed, frozen
 from kheish.errors import Fault, SessionConflict, SessionEnded, SessionNotIdle, WorkspaceNotAllowed
 
 if TYPE_CHECKING:
@@ -188,13 +188,18 @@ def create(
     if there:
         _compare(there, settings)
         return there, False
+    state.append(made(state, session_id, settings, workspace=workspace, by=by))
+    return state.get(Session, session_id), True
+
+
+def made(state: State, session_id: str, settings: Mapping[str, Any], *, workspace: Path, by: str) -> Draft:
+    """What makes a session, for a group with more in it. The id must be free."""
     created = events.SessionCreated(
         path=state.place_session(session_id),
         agent_id=ids.new("agent"),
         settings={"workspace": str(workspace), "permission_mode": state.definitions.permissions.mode, **settings},
     )
-    state.append(created.on(session_id, by=by))
-    return state.get(Session, session_id), True
+    return created.on(session_id, by=by)
 
 
 def _compare(there: Session, settings: Mapping[str, Any]) -> None:
