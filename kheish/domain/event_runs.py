@@ -102,6 +102,16 @@ class Limits:
 
 
 @frozen
+class ToolPolicy:
+    """Which tools a run may call: globs over their names; `allow` None is all of them, and `deny` wins. It only takes
+    away: what it leaves still meets the permissions. `origin` says whose it is (`playbook triage@1.2.0, phase fix`)."""
+
+    origin: str
+    allow: tuple[str, ...] | None = None
+    deny: tuple[str, ...] = ()
+
+
+@frozen
 class RunSettings:
     """What a run froze when it was accepted; later changes of its session don't touch it."""
 
@@ -114,6 +124,7 @@ class RunSettings:
     limits: Limits = Limits()
     output_contract: dict[str, Any] | None = None
     while_waiting: str = "hold"
+    tool_policies: tuple[ToolPolicy, ...] = ()  # all of them hold
 
 
 @frozen

@@ -288,6 +288,7 @@ def view(run: Run, queue_position: int | None = None) -> dict[str, Any]:
             "generation": run.settings.generation,
             "limits": run.settings.limits,
             "output_contract": run.settings.output_contract,
+            "tool_policies": run.settings.tool_policies,
         },
         "pending_approvals": run.pending_approvals,
         "pending_questions": run.pending_questions,
