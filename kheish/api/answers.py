@@ -77,6 +77,8 @@ class RunSettings(Answer):
     limits: dict[str, Any]
     output_contract: dict[str, Any] | None
     tool_policies: list[ToolPolicy]
+    persona: dict[str, Any] | None
+    phase_text: str | None
 
 
 class Run(Answer):

@@ -125,6 +125,7 @@ class RunSettings:
     output_contract: dict[str, Any] | None = None
     while_waiting: str = "hold"
     tool_policies: tuple[ToolPolicy, ...] = ()  # all of them hold
+    own_persona: bool = False  # whether `persona` is another than the session's (a Playbook's role)
 
 
 @frozen
@@ -139,13 +140,14 @@ class Idempotency:
 @frozen
 class RunSubmitted(Event):
     kind = "run.submitted"
-    spillable = ("request",)
+    spillable = ("request", "phase_text")
     run_kind: str
     request: Request
     settings: RunSettings
     retry_of: str | None = None
     flow: dict[str, Any] | None = None
     idempotency: Idempotency | None = None
+    phase_text: Text | None = None  # what a Playbook asks for in this phase; a section of the prompt
 
 
 @frozen

@@ -50,6 +50,8 @@ class Input:
     retry_of: str | None = None
     flow: dict[str, Any] | None = None
     tool_policies: tuple[ToolPolicy, ...] = ()
+    phase_text: str | None = None
+    persona: dict[str, Any] | None = None  # a snapshot (`personas.snapshot`) instead of the session's
 
 
 def submit(state: State, given: Input, *, by: str | None = None) -> Run | str:
@@ -80,7 +82,7 @@ def submit(state: State, given: Input, *, by: str | None = None) -> Run | str:
     settings = RunSettings(
         route=route_id,
         model=model,
-        persona=session.settings["persona"],
+        persona=given.persona or session.settings["persona"],
         permission_mode=session.settings["permission_mode"],
         workspace=session.settings["workspace"] or "",
         generation={**route.generation, **given.generation},
@@ -88,6 +90,7 @@ def submit(state: State, given: Input, *, by: str | None = None) -> Run | str:
         output_contract=given.output_contract or session.settings["output_contract"],
         while_waiting=session.settings["while_waiting"],
         tool_policies=given.tool_policies,
+        own_persona=given.persona is not None,
     )
     submitted = events.RunSubmitted(
         run_kind=given.kind,
@@ -96,6 +99,7 @@ def submit(state: State, given: Input, *, by: str | None = None) -> Run | str:
         retry_of=given.retry_of,
         flow=given.flow,
         idempotency=given.idempotency,
+        phase_text=given.phase_text,
     )
     run_id = ids.new("run")
     state.append(submitted.on(session.session_id, run_id, by=by or given.actor))
@@ -129,6 +133,8 @@ def again(state: State, old: Mapping[str, Any], *, by: str, idempotency: Idempot
         tool_policies=tuple(
             events.adapter(ToolPolicy).validate_python(one) for one in settings.get("tool_policies", ())
         ),
+        phase_text=settings.get("phase_text"),
+        persona=settings.get("persona"),
         retry_of=old["run_id"],
         idempotency=idempotency,
     )
