@@ -60,6 +60,14 @@ class RunFailure(Answer):
     retryable: bool
 
 
+class ToolPolicy(Answer):
+    """Which tools a run may call, beside the permissions; set by a Playbook, never by a caller."""
+
+    origin: str
+    allow: list[str] | None
+    deny: list[str]
+
+
 class RunSettings(Answer):
     """What a run froze when it was accepted."""
 
@@ -68,6 +76,9 @@ class RunSettings(Answer):
     generation: dict[str, Any]
     limits: dict[str, Any]
     output_contract: dict[str, Any] | None
+    tool_policies: list[ToolPolicy]
+    persona: dict[str, Any] | None
+    phase_text: str | None
 
 
 class Run(Answer):

@@ -102,6 +102,16 @@ class Limits:
 
 
 @frozen
+class ToolPolicy:
+    """Which tools a run may call: globs over their names; `allow` None is all of them, and `deny` wins. It only takes
+    away: what it leaves still meets the permissions. `origin` says whose it is (`playbook triage@1.2.0, phase fix`)."""
+
+    origin: str
+    allow: tuple[str, ...] | None = None
+    deny: tuple[str, ...] = ()
+
+
+@frozen
 class RunSettings:
     """What a run froze when it was accepted; later changes of its session don't touch it."""
 
@@ -114,6 +124,8 @@ class RunSettings:
     limits: Limits = Limits()
     output_contract: dict[str, Any] | None = None
     while_waiting: str = "hold"
+    tool_policies: tuple[ToolPolicy, ...] = ()  # all of them hold
+    own_persona: bool = False  # whether `persona` is another than the session's (a Playbook's role)
 
 
 @frozen
@@ -128,13 +140,14 @@ class Idempotency:
 @frozen
 class RunSubmitted(Event):
     kind = "run.submitted"
-    spillable = ("request",)
+    spillable = ("request", "phase_text")
     run_kind: str
     request: Request
     settings: RunSettings
     retry_of: str | None = None
     flow: dict[str, Any] | None = None
     idempotency: Idempotency | None = None
+    phase_text: Text | None = None  # what a Playbook asks for in this phase; a section of the prompt
 
 
 @frozen

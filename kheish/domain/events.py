@@ -64,6 +64,7 @@ from kheish.domain.event_runs import SessionDeleted as SessionDeleted
 from kheish.domain.event_runs import SessionEnded as SessionEnded
 from kheish.domain.event_runs import SessionForked as SessionForked
 from kheish.domain.event_runs import SessionUpdated as SessionUpdated
+from kheish.domain.event_runs import ToolPolicy as ToolPolicy
 from kheish.domain.event_runs import Usage as Usage
 from kheish.domain.event_tasks import ShellEnding as ShellEnding
 from kheish.domain.event_tasks import ShellTask as ShellTask

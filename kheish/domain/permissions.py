@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kheish.domain import permission_match, permission_shell
+from kheish.domain import permission_match, permission_policy, permission_shell
+from kheish.domain.events import ToolPolicy
 from kheish.domain.permission_match import Fit
 from kheish.domain.permission_risk import risk as risk
 from kheish.domain.permission_rules import SHELL_TOOLS, Decision, Placed, placed
@@ -37,16 +38,21 @@ def decide(
     scopes: Sequence[tuple[str, Sequence[Rule]]],
     sandbox: SandboxFacts,
     workspace: Path,
+    policies: Sequence[ToolPolicy] = (),
 ) -> Verdict:
     """What the call meets. `scopes`: rules with the name of where they stand (`permissions.yaml`, `session`).
 
-    Deny beats ask beats allow, in any order and scope; where no rule matches, the mode decides. A command line is
-    allowed only if rules allow every simple command in it, none runs others or has words that only bash knows, and it
-    redirects nothing out of the workspace; a redirection into the workspace needs `accept_edits`, or a rule that
-    allows `write_file` there. An allow rule without `match` allows every call of its tool, except where a rule that
-    denies or asks may be about it. Without bubblewrap, `required` denies every command and `ask` makes it ask; like
-    everything that asks, this is denied in `dont_ask` and allowed in `bypass`. The first call for a command parses it.
+    A tool that one of the `policies` takes away is denied, in every mode; they give nothing. Of the rules, deny beats
+    ask beats allow, in any order and scope; where no rule matches, the mode decides. A command line is allowed only if
+    rules allow every simple command in it, none runs others or has words that only bash knows, and it redirects nothing
+    out of the workspace; a redirection into the workspace needs `accept_edits`, or a rule that allows `write_file`
+    there. An allow rule without `match` allows every call of its tool, except where a rule that denies or asks may be
+    about it. Without bubblewrap, `required` denies every command and `ask` makes it ask; like everything that asks,
+    this is denied in `dont_ask` and allowed in `bypass`. The first call for a command parses it.
     """
+    refused = permission_policy.refusal(policies, call.tool)
+    if refused is not None:
+        return refused
     rules = [item for item in placed(scopes) if item.concerns(call.tool)]
     judged = list(_restrictions(call, rules, scopes, workspace))
     network = _network(call, rules, workspace)

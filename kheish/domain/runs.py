@@ -101,6 +101,7 @@ class Run:
     finished_at: str | None = None
     retry_of: str | None = None
     flow: dict[str, Any] | None = None
+    phase_text: Text | None = None
     pending_approvals: tuple[str, ...] = ()
     pending_questions: tuple[str, ...] = ()
     usage: Spent = Spent()
@@ -161,6 +162,7 @@ def fold(table: dict[str, Run], entry: Entry, agent_of: Mapping[str, Session]) -
             settings=event.settings,
             retry_of=event.retry_of,
             flow=event.flow,
+            phase_text=event.phase_text,
         )
     elif entry.run in table:
         table[entry.run] = changed(_fold_change(table[entry.run], entry), n=entry.n)
@@ -288,6 +290,9 @@ def view(run: Run, queue_position: int | None = None) -> dict[str, Any]:
             "generation": run.settings.generation,
             "limits": run.settings.limits,
             "output_contract": run.settings.output_contract,
+            "tool_policies": run.settings.tool_policies,
+            "persona": run.settings.persona if run.settings.own_persona else None,
+            "phase_text": run.phase_text,
         },
         "pending_approvals": run.pending_approvals,
         "pending_questions": run.pending_questions,

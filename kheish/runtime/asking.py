@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from kheish.domain import events, messages, routes, turns
+from kheish.domain import events, messages, permission_policy, routes, turns
 from kheish.domain.events import RunError, Usage
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
@@ -17,6 +17,7 @@ from kheish.runtime import compaction, endings, model, prompt
 from kheish.runtime.agent import Agent
 from kheish.runtime.drivers import base
 from kheish.runtime.drivers.base import Message, ModelError, Reply, Request
+from kheish.runtime.tools.base import Tool
 
 COMPACTIONS = 3  # because of a prompt that was too long, in one turn
 BACKOFF = (0.5, 30.0)  # seconds: the first, and the longest
@@ -32,9 +33,7 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
         endings.fail(state, run, "model_unavailable", last, retryable=True)
         return
     route_id, route = choice
-    tools = {} if turn.nudged and turn.repairs else agent.tools
-    if not route.capabilities.tools:
-        tools = {}
+    tools = _tools(run, turn, route, agent)
     assembled = await prompt.assemble(state, run, tools, shrink_to=compaction.result_room(route))
     attempt = turn.attempt + 1
     if compaction.is_due(route, assembled):
@@ -56,6 +55,18 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
         await _failed(state, run, turn, agent, route_id, route, attempt, error)
         return
     state.append(_responded(state, run, turn, route_id, route, reply).on(run.session_id, run.run_id, by=_by(run)))
+
+
+def _tools(run: Run, turn: Turn, route: Route, agent: Agent) -> Mapping[str, Tool]:
+    if not route.capabilities.tools or (turn.nudged and turn.repairs):
+        return {}
+    return offered(run, agent)
+
+
+def offered(run: Run, agent: Agent) -> Mapping[str, Tool]:
+    """The tools that the model sees: none that the run's policies take away."""
+    policies = run.settings.tool_policies
+    return {name: tool for name, tool in agent.tools.items() if permission_policy.leaves(policies, name)}
 
 
 def _choose(state: State, run: Run, turn: Turn) -> tuple[str, Route] | None:

@@ -132,6 +132,7 @@ def judge(state: State, run: Run, tool: Tool, raw: Mapping[str, Any], agent: Age
         scopes=permission_rules.scopes(state.definitions.permissions, session.settings["permission_rules"]),
         sandbox=agent.sandbox(),
         workspace=Path(run.settings.workspace),
+        policies=run.settings.tool_policies,
     )
 
 
