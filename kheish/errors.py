@@ -3,13 +3,15 @@
     KheishError
     ├── Invalid            400  what the caller sent cannot be used; `errors` names each place
     │   └── UnknownEvent, InvalidCursor, RouteRequired, IdempotencyMismatch, InvalidInput, InvalidDefinition,
+    │       EvidenceUnresolved,
     │       WorkspaceNotAllowed, NotAStateRoot
     ├── Unauthorized       401
     ├── Forbidden          403
     ├── NotFound           404
     │   └── SessionDeleted
     ├── Conflict           409
-    │   └── SessionConflict, SessionNotIdle, SessionEnded, RunStateConflict, ApprovalResolved, QuestionResolved,
+    │   └── SessionConflict, SessionNotIdle, SessionEnded, RunStateConflict, FlowStateConflict, ApprovalResolved,
+    │       QuestionResolved,
     │       IdempotencyConflict, RouteNotReady, StateRewound, DefinitionReferenced, LockHeld, NewerFormat,
     │       ForeignRepository, AddressInUse, BackupDiverged, TakenOver
     ├── PreconditionFailed 412
@@ -85,6 +87,10 @@ class InvalidInput(Invalid):
     code, domain, title = "input_contract_unsatisfied", "runs", "The input does not fit the session's contract"
 
 
+class EvidenceUnresolved(Invalid):
+    code, domain, title = "evidence_unresolved", "flows", "The reference leads nowhere"
+
+
 class InvalidDefinition(Invalid):
     """`errors` carries key paths; `problems` in `extra` the lines and columns."""
 
@@ -125,6 +131,10 @@ class SessionEnded(Conflict):
 
 class RunStateConflict(Conflict):
     code, domain, title = "run_state_conflict", "runs", "The run cannot make this move"
+
+
+class FlowStateConflict(Conflict):
+    code, domain, title = "flow_state_conflict", "flows", "The Flow cannot make this move"
 
 
 class ApprovalResolved(Conflict):

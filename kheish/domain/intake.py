@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import orjson
 
 from kheish import ids
 from kheish.domain import contracts, events, keys, routes, runs, sessions
-from kheish.domain.events import Idempotency, Item, Limits, Request, RunSettings, ToolPolicy, frozen
+from kheish.domain.events import Draft, Idempotency, Item, Limits, Request, RunSettings, ToolPolicy, frozen
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
@@ -54,8 +54,10 @@ class Input:
     persona: dict[str, Any] | None = None  # a snapshot (`personas.snapshot`) instead of the session's
 
 
-def submit(state: State, given: Input, *, by: str | None = None) -> Run | str:
-    """Queue a run of a loaded session. Returns the run, or the id of the one that the same key made before.
+def submit(state: State, given: Input, *, by: str | None = None, beside: Sequence[Draft] = ()) -> Run | str:
+    """Queue a run of a loaded session, in one group with what is said `beside`.
+
+    Returns the run, or the id of the one that the same key made before.
 
     Raises NotFound, SessionEnded, Invalid (with every fault), InvalidInput, RouteRequired, RouteNotReady,
     IdempotencyConflict, InsufficientStorage, StoreFailed.
@@ -102,7 +104,7 @@ def submit(state: State, given: Input, *, by: str | None = None) -> Run | str:
         phase_text=given.phase_text,
     )
     run_id = ids.new("run")
-    state.append(submitted.on(session.session_id, run_id, by=by or given.actor))
+    state.append(*beside, submitted.on(session.session_id, run_id, by=by or given.actor))
     return state.get(Run, run_id)
 
 
