@@ -76,6 +76,7 @@ class RunSettings(Answer):
     generation: dict[str, Any]
     limits: dict[str, Any]
     output_contract: dict[str, Any] | None
+    completion: list[str | dict[str, Any]]
     tool_policies: list[ToolPolicy]
     persona: dict[str, Any] | None
     phase_text: str | None

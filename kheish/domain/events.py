@@ -35,6 +35,8 @@ from kheish.domain.event_flows import Plan as Plan
 from kheish.domain.event_flows import RolePlan as RolePlan
 from kheish.domain.event_flows import ToolLimits as ToolLimits
 from kheish.domain.event_flows import WantedEvidence as WantedEvidence
+from kheish.domain.event_runs import CompletionChecked as CompletionChecked
+from kheish.domain.event_runs import CompletionStarted as CompletionStarted
 from kheish.domain.event_runs import ContextCompacted as ContextCompacted
 from kheish.domain.event_runs import Idempotency as Idempotency
 from kheish.domain.event_runs import Item as Item
@@ -45,6 +47,7 @@ from kheish.domain.event_runs import ModelRequested as ModelRequested
 from kheish.domain.event_runs import ModelResponded as ModelResponded
 from kheish.domain.event_runs import Nudged as Nudged
 from kheish.domain.event_runs import Request as Request
+from kheish.domain.event_runs import Requirement as Requirement
 from kheish.domain.event_runs import RuleAdded as RuleAdded
 from kheish.domain.event_runs import RunCancelled as RunCancelled
 from kheish.domain.event_runs import RunCancelRequested as RunCancelRequested

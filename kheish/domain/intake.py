@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from kheish import ids
-from kheish.domain import contracts, events, keys, routes, runs, sessions
+from kheish.domain import completion, contracts, events, keys, routes, runs, sessions
 from kheish.domain.events import Draft, Idempotency, Item, Limits, Request, RunSettings, ToolPolicy, frozen
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
@@ -68,7 +68,8 @@ def submit(state: State, given: Input, *, by: str | None = None, beside: Sequenc
     if state.low_space:
         raise InsufficientStorage(state.low_space)
     session = sessions.accepting(state, given.session_id)
-    faults = [*_item_faults(given.items), *_unavailable(session, given), *_metadata_faults(given.metadata)]
+    required, wrong = completion.read(given.completion)
+    faults = [*_item_faults(given.items), *_unavailable(session, given), *wrong, *_metadata_faults(given.metadata)]
     if faults:
         raise Invalid("; ".join(f"{fault.path}: {fault.message}" for fault in faults) + ".", errors=faults)
     route_id, model, route = _route(state, session, given)
@@ -92,6 +93,7 @@ def submit(state: State, given: Input, *, by: str | None = None, beside: Sequenc
         output_contract=given.output_contract or session.settings["output_contract"],
         while_waiting=session.settings["while_waiting"],
         tool_policies=given.tool_policies,
+        completion=required,
         own_persona=given.persona is not None,
     )
     submitted = events.RunSubmitted(
@@ -135,6 +137,7 @@ def again(state: State, old: Mapping[str, Any], *, by: str, idempotency: Idempot
         tool_policies=tuple(
             events.adapter(ToolPolicy).validate_python(one) for one in settings.get("tool_policies", ())
         ),
+        completion=tuple(settings.get("completion", ())),
         phase_text=settings.get("phase_text"),
         persona=settings.get("persona"),
         retry_of=old["run_id"],
@@ -157,10 +160,7 @@ def _item_faults(items: tuple[Item, ...]) -> list[Fault]:
 def _unavailable(session: Session, given: Input) -> list[Fault]:
     """What names something that this daemon doesn't have."""
     targets = given.reply_targets or tuple(session.settings["reply_targets"])
-    faults = [Fault(f"/reply_targets/{number}", "there is no such connector") for number in range(len(targets))]
-    if given.completion:
-        faults.append(Fault("/completion", "completion requirements are not available in this version"))
-    return faults
+    return [Fault(f"/reply_targets/{number}", "there is no such connector") for number in range(len(targets))]
 
 
 def _metadata_faults(metadata: Mapping[str, Any]) -> list[Fault]:

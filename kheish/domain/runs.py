@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
-from kheish.domain import events, turns
+from kheish.domain import completion, events, turns
+from kheish.domain.completion import is_check
 from kheish.domain.events import Draft, Entry, Event, Request, RunError, RunSettings, Text, changed, frozen
 from kheish.domain.sessions import Session
 from kheish.errors import RunStateConflict
@@ -200,7 +201,7 @@ def _fold_work(run: Run, event: Event) -> Run:
     match event:
         case events.ModelResponded(usage=usage) | events.ContextCompacted(usage=usage):
             return changed(run, usage=_add(run.usage, usage))
-        case events.ToolStarted():
+        case events.ToolStarted(call_id=id) if not is_check(id):
             return changed(run, usage=changed(run.usage, tool_calls=run.usage.tool_calls + 1))
         case events.OutputEmitted(output_id=id, output_kind=kind, content=content):
             return changed(run, outputs=(*run.outputs, Output(output_id=id, kind=kind, content=content)))
@@ -290,6 +291,7 @@ def view(run: Run, queue_position: int | None = None) -> dict[str, Any]:
             "generation": run.settings.generation,
             "limits": run.settings.limits,
             "output_contract": run.settings.output_contract,
+            "completion": tuple(completion.written(one) for one in run.settings.completion),
             "tool_policies": run.settings.tool_policies,
             "persona": run.settings.persona if run.settings.own_persona else None,
             "phase_text": run.phase_text,

@@ -7,8 +7,9 @@ import os
 import random
 from collections.abc import Iterable, Mapping
 
-from kheish.domain import events, messages, permission_policy, routes, turns
+from kheish.domain import completion, events, messages, permission_policy, routes, turns
 from kheish.domain.events import RunError, Usage
+from kheish.domain.flow_driving import ATTACH
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
 from kheish.domain.state import State
@@ -58,15 +59,17 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
 
 
 def _tools(run: Run, turn: Turn, route: Route, agent: Agent) -> Mapping[str, Tool]:
-    if not route.capabilities.tools or (turn.nudged and turn.repairs):
+    if not route.capabilities.tools or turn.is_mending:
         return {}
     return offered(run, agent)
 
 
 def offered(run: Run, agent: Agent) -> Mapping[str, Tool]:
-    """The tools that the model sees: none that the run's policies take away."""
-    policies = run.settings.tool_policies
-    return {name: tool for name, tool in agent.tools.items() if permission_policy.leaves(policies, name)}
+    """The tools that the model sees: none that the run's policies take away, and evidence only where a Flow wants it."""
+    policies, no_use = run.settings.tool_policies, ATTACH if run.flow is None else None
+    return {
+        name: tool for name, tool in agent.tools.items() if name != no_use and permission_policy.leaves(policies, name)
+    }
 
 
 def _choose(state: State, run: Run, turn: Turn) -> tuple[str, Route] | None:
@@ -119,14 +122,16 @@ def _responded(state: State, run: Run, turn: Turn, route_id: str, route: Route, 
 
 
 def _calls(state: State, run: Run, turn: Turn, reply: Reply) -> tuple[events.ModelCall, ...]:
-    """The calls with ids that no earlier call of the session has: some servers count from 0 in each answer."""
+    """The calls with ids that no earlier call of the session has (some servers count from 0 in each answer), and that
+    no check of the daemon has."""
     conversation = state.table(messages.Conversation, run.session_id).get(run.session_id)
     used = {call.id for message in conversation.messages for call in message.calls} if conversation else set()
     found = []
     for number, asked in enumerate(reply.calls):
         id = asked.id
-        if not id or id in used:
-            id = f"{asked.id or 'call'}-{run.run_id[-8:]}-{turn.turn}-{number}"
+        if not id or id in used or completion.is_check(id):
+            known = asked.id if asked.id and not completion.is_check(asked.id) else "call"
+            id = f"{known}-{run.run_id[-8:]}-{turn.turn}-{number}"
         used.add(id)
         found.append(events.ModelCall(id=id, name=asked.name, arguments=asked.arguments, malformed=asked.malformed))
     return tuple(found)

@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 
 from kheish import ids
-from kheish.domain import approvals, events, loading, permission_rules, permissions, questions, runs
+from kheish.domain import approvals, completion, events, loading, permission_rules, permissions, questions, runs
 from kheish.domain.events import Draft, Spilled
-from kheish.domain.permission_rules import SHELL_TOOLS, ToolCall, Verdict
+from kheish.domain.permission_rules import SHELL_TOOLS, Rule, ToolCall, Verdict
 from kheish.domain.runs import Run, Status
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
@@ -38,7 +38,7 @@ class Prepared:
 
 async def answer(state: State, run: Run, turn: Turn, agent: Agent) -> bool:
     """Take the open calls one step on. False where the run waits for a person, or has ended."""
-    if turn.repairs:  # the model was asked to mend its answer, and given no tools for it
+    if turn.mended and not turn.checking:  # the model was given no tools for this answer
         text = "No tools now: answer with nothing but the JSON that the output contract asks for."
         drafts = [_refused(call, "no_tools", text).on(run.session_id, run.run_id) for call in turn.open_calls]
         state.append(*drafts)
@@ -83,7 +83,7 @@ async def _decide(state: State, run: Run, undecided: Sequence[Call], agent: Agen
         if isinstance(prepared, events.ToolFinished):
             drafts.append(prepared.on(run.session_id, run.run_id))
             continue
-        verdict = await asyncio.to_thread(judge, state, run, prepared.tool, prepared.raw, agent)
+        verdict = await asyncio.to_thread(judge, state, run, call.id, prepared.tool, prepared.raw, agent)
         drafts.append(_decided(call, verdict).on(run.session_id, run.run_id))
         if verdict.decision == "ask":
             requested = await _request(state, run, prepared, verdict.why)
@@ -123,16 +123,24 @@ def _refused(call: Call, code: str, text: str) -> events.ToolFinished:
     return events.ToolFinished(call_id=call.id, tool=call.call.name, is_error=True, content=text, code=code)
 
 
-def judge(state: State, run: Run, tool: Tool, raw: Mapping[str, Any], agent: Agent) -> Verdict:
-    """What the rules say of a call. Reads the workspace's links, so call it in a thread."""
+def judge(state: State, run: Run, call_id: str, tool: Tool, raw: Mapping[str, Any], agent: Agent) -> Verdict:
+    """What the rules say of a call. Reads the workspace's links, so call it in a thread.
+
+    A command that checks whether the run is complete was allowed by whoever asked for the run, as a rule would allow
+    it; and what a Playbook leaves of the tools concerns the agent, not it.
+    """
     session = state.get(Session, run.session_id)
+    scopes = permission_rules.scopes(state.definitions.permissions, session.settings["permission_rules"])
+    is_check = completion.is_check(call_id)
+    if is_check:
+        scopes = (*scopes, ("the run's completion", (Rule(tool=tool.name, decision="allow"),)))
     return permissions.decide(
         ToolCall(tool=tool.name, effect=tool.effect.value, arguments=raw, resolved=_resolved(run, raw)),
         mode=run.settings.permission_mode,  # type: ignore[arg-type]  # checked when the session was made
-        scopes=permission_rules.scopes(state.definitions.permissions, session.settings["permission_rules"]),
+        scopes=scopes,
         sandbox=agent.sandbox(),
         workspace=Path(run.settings.workspace),
-        policies=run.settings.tool_policies,
+        policies=() if is_check else run.settings.tool_policies,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from kheish.domain import loading, messages
+from kheish.domain import completion, loading, messages
 from kheish.domain.events import Item, ModelCall, Spilled, Text
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
@@ -74,6 +74,9 @@ async def sections(state: State, run: Run, tools: Mapping[str, Tool]) -> list[Se
     if run.settings.output_contract is not None:
         schema = orjson.dumps(run.settings.output_contract).decode()
         found.append(Section("Output contract", f"Your final answer is JSON that fits this JSON Schema:\n{schema}"))
+    if run.settings.completion:
+        listed = "\n".join(f"{at}. {completion.words(one)}" for at, one in enumerate(run.settings.completion, 1))
+        found.append(Section("Completion", f"The task is done when all of this is so:\n{listed}"))
     return found
 
 
