@@ -37,10 +37,12 @@ def entries(daemon: Daemon, batch: Sequence[Recorded]) -> None:
         match item.entry.event:
             case events.DaemonResumed():
                 daemon.agent.gates.wake()
+                spawn(daemon.driving.start())
             case events.DefinitionChanged(definition="routes"):
                 learn_secrets(daemon)
             case events.TaskCreated() | events.TaskStopRequested():
                 daemon.following.heard(item.entry)
+    daemon.driving.heard(batch)
     daemon.worker.look()
 
 
@@ -217,6 +219,7 @@ async def keep_time(daemon: Daemon) -> None:
         )
         state.evict()
         daemon.worker.retry()
+        daemon.driving.retry()
         if daemon.facts.scribe_failed or not daemon.store.scribe.alive:
             log.warning("the scribe ended or failed; it is started again, and finds in the log what is missing")
             daemon.facts.scribe_failed = False

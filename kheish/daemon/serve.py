@@ -161,6 +161,7 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     facts.starting = None
     daemon.worker.look()
     await daemon.following.start()
+    await daemon.driving.start()
     await daemon.answers.start()
     await daemon.inbox.start()
     loops.spawn(remembering.mark_commits(daemon))

@@ -18,6 +18,7 @@ from kheish.daemon import loops, status
 from kheish.daemon.answers import Answers
 from kheish.daemon.backup import Backup
 from kheish.daemon.editor import Editor
+from kheish.daemon.flows import Driving
 from kheish.daemon.git import Git
 from kheish.daemon.holding import Holding
 from kheish.daemon.inbox import Inbox
@@ -89,6 +90,7 @@ class Daemon:
     holding: Holding
     upkeep: Upkeep
     following: Following
+    driving: Driving
 
 
 def make(
@@ -149,6 +151,7 @@ def make(
         upkeep=upkeep,
         holding=Holding(facts, problems, store.pipeline, git, watcher, lambda paths: loops.take(daemon, paths)),
         following=Following(state, agent.jobs, damaged=lambda path, why: problems.add("damaged_journal", path, why)),
+        driving=Driving(state, damaged=lambda path, why: problems.add("damaged_journal", path, why)),
     )
     return daemon
 
