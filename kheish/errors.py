@@ -3,17 +3,16 @@
     KheishError
     ├── Invalid            400  what the caller sent cannot be used; `errors` names each place
     │   └── UnknownEvent, InvalidCursor, RouteRequired, IdempotencyMismatch, InvalidInput, InvalidDefinition,
-    │       EvidenceUnresolved,
-    │       WorkspaceNotAllowed, NotAStateRoot
+    │       WorkspaceNotAllowed, NotAStateRoot, EvidenceRequired, EvidenceUnresolved
     ├── Unauthorized       401
     ├── Forbidden          403
     ├── NotFound           404
     │   └── SessionDeleted
     ├── Conflict           409
     │   └── SessionConflict, SessionNotIdle, SessionEnded, RunStateConflict, FlowStateConflict, ApprovalResolved,
-    │       QuestionResolved,
-    │       IdempotencyConflict, RouteNotReady, StateRewound, DefinitionReferenced, LockHeld, NewerFormat,
-    │       ForeignRepository, AddressInUse, BackupDiverged, TakenOver
+    │       QuestionResolved, IdempotencyConflict, RouteNotReady, StateRewound, DefinitionReferenced, LockHeld,
+    │       NewerFormat, ForeignRepository, AddressInUse, BackupDiverged, TakenOver, VersionExists,
+    │       ReleaseStateConflict, VersionTampered, VersionNotStartable, NoActiveVersion, DraftNotCommitted
     ├── PreconditionFailed 412
     ├── TooLarge           413
     ├── UnsupportedMedia   415
@@ -87,10 +86,6 @@ class InvalidInput(Invalid):
     code, domain, title = "input_contract_unsatisfied", "runs", "The input does not fit the session's contract"
 
 
-class EvidenceUnresolved(Invalid):
-    code, domain, title = "evidence_unresolved", "flows", "The reference leads nowhere"
-
-
 class InvalidDefinition(Invalid):
     """`errors` carries key paths; `problems` in `extra` the lines and columns."""
 
@@ -159,6 +154,38 @@ class WorkspaceNotAllowed(Invalid):
 
 class DefinitionReferenced(Conflict):
     code, domain, title = "definition_referenced", "definitions", "Others refer to this definition"
+
+
+class VersionExists(Conflict):
+    code, domain, title = "version_exists", "playbooks", "The version exists with other content"
+
+
+class ReleaseStateConflict(Conflict):
+    code, domain, title = "release_state_conflict", "playbooks", "The version cannot make this move"
+
+
+class VersionTampered(Conflict):
+    code, domain, title = "version_tampered", "playbooks", "The version's tag is not what was published"
+
+
+class VersionNotStartable(Conflict):
+    code, domain, title = "version_not_startable", "playbooks", "The version cannot be started in its state"
+
+
+class NoActiveVersion(Conflict):
+    code, domain, title = "no_active_version", "playbooks", "The Playbook has no active version"
+
+
+class DraftNotCommitted(Conflict):
+    code, domain, title = "draft_not_committed", "playbooks", "The draft is not committed"
+
+
+class EvidenceRequired(Invalid):
+    code, domain, title = "evidence_required", "playbooks", "Evidence is needed"
+
+
+class EvidenceUnresolved(Invalid):
+    code, domain, title = "evidence_unresolved", "playbooks", "Evidence that does not resolve"
 
 
 class StateRewound(Conflict):

@@ -17,6 +17,7 @@ from kheish.config import Config
 from kheish.daemon import loops, status
 from kheish.daemon.answers import Answers
 from kheish.daemon.backup import Backup
+from kheish.daemon.children import child, on_loop
 from kheish.daemon.editor import Editor
 from kheish.daemon.flows import Driving
 from kheish.daemon.git import Git
@@ -24,7 +25,7 @@ from kheish.daemon.holding import Holding
 from kheish.daemon.inbox import Inbox
 from kheish.daemon.inspector import Inspector
 from kheish.daemon.past import Past
-from kheish.daemon.pipeline import Pipeline, child, on_loop
+from kheish.daemon.pipeline import Pipeline
 from kheish.daemon.problems import Problems
 from kheish.daemon.status import Facts
 from kheish.daemon.taking import Taking

@@ -80,9 +80,7 @@ def _wanted(flow: Flow) -> Iterator[tuple[str | None, WantedEvidence]]:
     yield from ((None, one) for one in flow.plan.evidence)
 
 
-def _lacking(
-    flow: Flow, wanted: list[tuple[str | None, WantedEvidence]]
-) -> list[tuple[str | None, WantedEvidence]]:
+def _lacking(flow: Flow, wanted: list[tuple[str | None, WantedEvidence]]) -> list[tuple[str | None, WantedEvidence]]:
     """Those of them that nothing shows yet."""
     return [
         (phase, want)

@@ -65,7 +65,10 @@ def start(state: State, given: Start) -> Flow | str:
         raise InsufficientStorage(state.low_space)
     faults = [
         *_persona_faults(state, given.source.manifest),
-        *(Fault(f"/reply_targets/{number}", "there is no such connector") for number in range(len(given.reply_targets))),
+        *(
+            Fault(f"/reply_targets/{number}", "there is no such connector")
+            for number in range(len(given.reply_targets))
+        ),
     ]
     if faults:
         raise Invalid("; ".join(f"{fault.path}: {fault.message}" for fault in faults) + ".", errors=faults)
@@ -125,7 +128,7 @@ def planned(state: State, manifest: Playbook, inputs: Mapping[str, Any], budget:
         capability_scope=_limits(scopes.capability),
         credential_scope=_limits(scopes.credential),
         route=runtime.route,
-        generation=runtime.generation.model_dump(exclude_unset=True) if runtime.generation else {},
+        generation=dict(runtime.generation or {}),
         budget=narrowest(manifest.budget.model_dump(exclude_none=True), budget or {}) or None,
     )
 

@@ -116,9 +116,9 @@ def _agent_row(done: Work, place: Place, wants: bool) -> PhaseStatus:
             return S
         case Work.COMPLETED, _:
             return B if wants else S
-        case (Work.FAILED | Work.TO_RETRY), Place.REACHED:
+        case ((Work.FAILED | Work.TO_RETRY), Place.REACHED):
             return F
-        case (Work.FAILED | Work.TO_RETRY), _:
+        case ((Work.FAILED | Work.TO_RETRY), _):
             return X
         case Work.RUNNING, Place.REACHED:
             return R

@@ -180,7 +180,7 @@ def fold(
         table[event.flow_id] = _started(event, entry, agent_id)
         return (event.flow_id,)
     if isinstance(event, FLOW_EVENTS):
-        old = table.get(event.flow_id)  # type: ignore[attr-defined]  # all of FLOW_EVENTS have it
+        old = table.get(event.flow_id)
         new = _fold_own(old, entry) if old is not None and not old.is_final else old
     else:
         run = run_of.get(entry.run or "")

@@ -19,6 +19,7 @@ from kheish.domain import (
     flows,
     keys,
     messages,
+    playbooks,
     questions,
     runs,
     sessions,
@@ -51,6 +52,7 @@ class Noun:
     record: Callable[[Any], str] | None = None
     filed: Callable[[Any], str] | None = None
     pending: str | None = None  # the folder under pending/ where a person answers it
+    read: Callable[[dict[str, Any]], Any] | None = None  # of a stream's noun: the value of a document (`domain.owned`)
 
 
 def _always(_: Any) -> bool:
@@ -155,6 +157,16 @@ NOUNS: tuple[Noun, ...] = (
         keep=lambda _: False,
         view=keys.view,
         status=lambda value: None,
+    ),
+    Noun(
+        name="version",
+        cls=playbooks.Version,
+        folded=frozenset(playbooks.FOLDED),
+        fold=lambda tables, entry: playbooks.fold(tables[playbooks.Version], entry),
+        keep=None,
+        view=playbooks.view,
+        status=lambda version: version.shown_state,
+        read=playbooks.read,
     ),
     Noun(
         name="conversation",

@@ -65,7 +65,7 @@ def _tools(run: Run, turn: Turn, route: Route, agent: Agent) -> Mapping[str, Too
 
 
 def offered(run: Run, agent: Agent) -> Mapping[str, Tool]:
-    """The tools that the model sees: none that the run's policies take away, and evidence only where a Flow wants it."""
+    """The tools that the model sees: none that the run's policies take away, and evidence only in Flows."""
     policies, no_use = run.settings.tool_policies, ATTACH if run.flow is None else None
     return {
         name: tool for name, tool in agent.tools.items() if name != no_use and permission_policy.leaves(policies, name)

@@ -45,7 +45,9 @@ async def passes(state: State, run: Run, when: When, output: Text | None = None)
 def _newest(flow: Flow, run: Run, phase: str, when: When) -> Asked | None:
     """The last time that somebody was asked. A phase may begin again without; each result is asked about."""
     if when == "before" and flow_status.allowed(flow, phase, when):
-        return next(one for one in flow.approvals.values() if (one.phase, one.when, one.status) == (phase, when, "allowed"))
+        return next(
+            one for one in flow.approvals.values() if (one.phase, one.when, one.status) == (phase, when, "allowed")
+        )
     asked = [one for one in flow.approvals.values() if (one.run_id, one.phase, one.when) == (run.run_id, phase, when)]
     return asked[-1] if asked else None
 

@@ -67,8 +67,8 @@ TOOLS = (
     Tool(
         name="attach_evidence",
         description=(
-            "Attach evidence to the Flow that you carry out: a file, commit, output, run, tool call … that shows that a "
-            "phase of the Playbook was done. The reference is looked up, and refused where it leads nowhere."
+            "Attach evidence to the Flow that you carry out: a file, commit, output, run, tool call … that shows "
+            "that a phase of the Playbook was done. The reference is looked up, and refused where it leads nowhere."
         ),
         arguments=AttachEvidence,
         effect=Effect.COORDINATION,
