@@ -15,6 +15,8 @@ from kheish.api.auth import Gate
 from kheish.api.backup import Backup
 from kheish.api.definitions import Definitions
 from kheish.api.feed import Feed
+from kheish.api.flow_report import FlowReport
+from kheish.api.flows import Flows
 from kheish.api.history import History
 from kheish.api.metrics import Metrics
 from kheish.api.openapi import Description
@@ -65,6 +67,7 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
     sessions, runs = Sessions(parts, feed, waits), Runs(parts, feed, waits)
     history = History(parts)
     approvals, questions = Approvals(parts), Questions(parts)
+    flows = Flows(parts, feed)
     return [
         ("/healthz", probes, "health"),
         ("/readyz", probes, "ready"),
@@ -111,6 +114,12 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
         ("/v1/questions/{question_id}", questions, "one"),
         ("/v1/questions/{question_id}/answer", questions, "answer"),
         ("/v1/questions/{question_id}/decline", questions, "decline"),
+        ("/v1/flows", flows, None),
+        ("/v1/flows/{flow_id}", flows, "one"),
+        ("/v1/flows/{flow_id}/events", flows, "events"),
+        ("/v1/flows/{flow_id}/report", FlowReport(parts), None),
+        ("/v1/flows/{flow_id}/cancel", flows, "cancel"),
+        ("/v1/flows/{flow_id}/evidence", flows, "evidence"),
         ("/v1/permissions", permissions, None),
         ("/v1/permissions/check", permissions, "check"),
         *(route for kind in KINDS.values() for route in _definitions(Definitions(parts, kind), kind.name)),

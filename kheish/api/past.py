@@ -15,9 +15,11 @@ from kheish.api.parts import Parts
 from kheish.api.views import Doc
 from kheish.domain.definitions import Definition, Kind
 from kheish.domain.events import Spilled
+from kheish.domain.flows import Flow
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
+from kheish.domain.tables import BY_CLASS
 from kheish.errors import NotFound, SessionDeleted
 from kheish.store import definitions as reading
 from kheish.store import records
@@ -28,11 +30,11 @@ COMMIT = "X-Kheish-Commit"
 
 
 async def document(parts: Parts, resp: Response, cls: type, id: str, rev: str) -> Doc:
-    """The Record of a session or a run as a commit has it. Raises Invalid, NotFound."""
+    """The Record of a session, a run or a Flow as a commit has it. Raises Invalid, NotFound."""
     moment = await parts.past.resolve(rev)
     folder = await _folder(parts, cls, id, moment)
-    path = f"{folder}/session.yaml" if cls is Session else f"{folder}/runs/{id}.yaml"
-    noun = "session" if cls is Session else "run"
+    path = await _record(parts, cls, id, folder)
+    noun = BY_CLASS[cls].name
     try:
         raw = await parts.past.read(moment.commit, path)
     except NotFound:
@@ -47,10 +49,19 @@ async def document(parts: Parts, resp: Response, cls: type, id: str, rev: str) -
     return doc
 
 
+async def _record(parts: Parts, cls: type, id: str, folder: str) -> str:
+    """The file of its Record."""
+    if cls is Flow:
+        return str((await views.document(parts.state, Flow, id))["path"])
+    return f"{folder}/session.yaml" if cls is Session else f"{folder}/runs/{id}.yaml"
+
+
 async def _folder(parts: Parts, cls: type, id: str, moment: Moment) -> str:
     """The session's folder, also of one that was deleted since. Raises NotFound."""
     session_id = id
-    if cls is Run:
+    if cls is Flow:
+        session_id = (await views.document(parts.state, Flow, id))["session_id"]
+    elif cls is Run:
         try:
             session_id = (await views.document(parts.state, Run, id))["session_id"]
         except NotFound:

@@ -114,6 +114,7 @@ def references(doc: Doc) -> Iterator[tuple[Any, Any, str]]:
     for one in doc.get("outputs") or ():
         if _is_reference(one["content"]):
             yield one, "content", "text"
+    yield from _of_flow(doc)
     settings = doc.get("settings")
     if settings and _is_reference(settings.get("phase_text")):
         yield settings, "phase_text", "text"
@@ -123,6 +124,18 @@ def references(doc: Doc) -> Iterator[tuple[Any, Any, str]]:
             if _is_reference(item.get("text")):
                 yield item, "text", "text"
         yield from _in(request["metadata"])
+
+
+def _of_flow(doc: Doc) -> Iterator[tuple[Any, Any, str]]:
+    """What a Flow's document repeats of its runs and calls."""
+    for name, key in (("runs", "output"), ("refused", "reason"), ("evidence", "description")):
+        for one in doc.get(name) or ():
+            if isinstance(one, dict) and _is_reference(one.get(key)):
+                yield one, key, "text"
+    for phase in doc.get("phases") or ():
+        for one in phase["evidence"]:
+            if _is_reference(one["description"]):
+                yield one, "description", "text"
 
 
 def _in(value: Any) -> Iterator[tuple[Any, Any, str]]:

@@ -1,8 +1,8 @@
 """Drives Flows: after each batch of entries, what is next in the Flows that they concern.
 
-It finds its work in the index (Flows that are pending or running) and in entries, so that it is the same after a restart
-as live, and costs what goes on, not what there is. It waits for nothing: a person's word, a run's end and evidence are
-entries like any other.
+It finds its work in the index (Flows that are pending or running) and in entries, so that it is the same after a
+restart as live, and costs what goes on, not what there is. It waits for nothing: a person's word, a run's end and
+evidence are entries like any other.
 """
 
 from __future__ import annotations

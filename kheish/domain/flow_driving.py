@@ -31,7 +31,7 @@ def advance(state: State, flow_id: str) -> Flow:
 
 
 def cancel(state: State, flow_id: str, *, by: str, reason: str | None = None) -> Flow:
-    """Stop a Flow and its runs for good. A cancelled one stays as it is. Raises FlowStateConflict where it has ended."""
+    """Stop a Flow and its runs for good; a cancelled one stays as it is. Raises FlowStateConflict where it ended."""
     flow = state.get(Flow, flow_id)
     if flow.is_final:
         if flow.sealed == FlowStatus.CANCELLED:

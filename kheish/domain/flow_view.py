@@ -26,6 +26,7 @@ def view(flow: Flow) -> dict[str, Any]:
         "objective": flow.plan.objective,
         "drive": flow.plan.drive,
         "session_id": flow.session_id,
+        "path": flow.path,
         "status": str(flow_status.status(flow)),
         "reason": flow.reason,
         "inputs": flow.inputs,

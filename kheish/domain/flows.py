@@ -1,7 +1,7 @@
 """Flows: one start of one Playbook version; the value and its fold.
 
-A Flow does nothing: it is what its events and its runs add up to. `flow_status` says what that is, `flow_view` shows it,
-`flow_start` starts one, `flow_driving` does what is next, `flow_evidence` attaches what shows that it was done.
+A Flow does nothing: it is what its events and its runs add up to. `flow_status` says what that is, `flow_view` shows
+it, `flow_start` starts one, `flow_driving` does what is next, `flow_evidence` attaches what shows that it was done.
 """
 
 from __future__ import annotations
