@@ -179,7 +179,9 @@ class Flows:
         given = flow_evidence.placed(flow, Given(**body.model_dump(exclude={"idempotency_key"})))
         if given.kind == flow_evidence.ATTESTATION:
             if not given.description.strip():
-                raise Invalid("An attestation is a text: say what you attest.", errors=[Fault("/description", "is empty")])
+                raise Invalid(
+                    "An attestation is a text: say what you attest.", errors=[Fault("/description", "is empty")]
+                )
             return given, {"attested_by": by}
         workspace = self._state.get(Session, flow.session_id).settings["workspace"]
         place = references.Place(

@@ -26,6 +26,7 @@ from kheish.api import (
 from kheish.api.operation import Operation, get, post
 from kheish.domain.definitions import KINDS, Kind
 
+
 def _daemon() -> Iterator[Operation]:
     yield get("/healthz", "health", "Whether the process answers.", answers.Free, open=True)
     yield get("/readyz", "ready", "Whether work is taken.", answers.Free, open=True)

@@ -62,7 +62,7 @@ def _block(block: Block) -> Iterator[str]:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Iterator[str]:
     yield '<div class="wide"><table>'
-    yield f"<thead><tr>{''.join(f'<th scope=\"col\">{escape(one)}</th>' for one in head)}</tr></thead><tbody>"
+    yield f"<thead><tr>{''.join(f'<th scope="col">{escape(one)}</th>' for one in head)}</tr></thead><tbody>"
     for row in rows:
         yield f"<tr>{''.join(_cell(cell) for cell in row)}</tr>"
     yield "</tbody></table></div>"

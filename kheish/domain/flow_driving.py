@@ -156,8 +156,7 @@ def _start(state: State, flow: Flow, plan: PhasePlan | None) -> bool:
 def _said(flow: Flow, plan: PhasePlan | None, attempt: int) -> Iterator[Draft]:
     if plan is None:
         return
-    before = next(reversed(flow_status.parts(flow, plan.phase_id)), None)
-    if before is not None:
+    for before in flow_status.parts(flow, plan.phase_id)[-1:]:
         retried = events.PhaseRetried(
             flow_id=flow.flow_id, phase=plan.phase_id, attempt=before.attempt, reason=_told(before)
         )
@@ -177,12 +176,13 @@ def _fail_start(state: State, flow: Flow, plan: PhasePlan | None, why: str) -> N
 
 def _input(flow: Flow, plan: PhasePlan | None, attempt: int) -> intake.Input:
     role = flow.plan.roles.get(plan.role or "") if plan else None
+    earlier = [_told(part) for part in flow_status.parts(flow, plan.phase_id)] if plan else []
     budget = {name: value for name, value in (flow.plan.budget or {}).items() if name not in SHARED}
     if plan is not None and plan.timeout is not None:
         budget["wall_time"] = min(plan.timeout, budget.get("wall_time", plan.timeout))
     return intake.Input(
         session_id=flow.session_id,
-        items=(Item(text=flow_prompt.task(flow, plan)),),
+        items=(Item(text=flow_prompt.task(flow, plan, earlier)),),
         actor=flow.started_by,
         source="flow",
         kind="flow_phase",

@@ -16,12 +16,11 @@ ATTACHING = (
 )
 
 
-def task(flow: Flow, plan: PhasePlan | None) -> str:
-    """The input of a run: what is to be done now."""
+def task(flow: Flow, plan: PhasePlan | None, earlier: Sequence[str] = ()) -> str:
+    """The input of a run: what is to be done now. `earlier`: why each attempt before this one failed."""
     if plan is None:
         return f"{flow.plan.title}\n\n{flow.plan.objective}"
     text = plan.instructions or plan.objective or f"Do the phase {plan.phase_id}."
-    earlier = flow.retried.get(plan.phase_id, ())
     if earlier:
         told = "\n".join(f"- {reason}" for reason in earlier)
         text += f"\n\nThis is attempt {len(earlier) + 1}. Before it:\n{told}\nWhat was done until then is still there."
