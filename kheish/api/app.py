@@ -23,6 +23,7 @@ from kheish.api.openapi import Description
 from kheish.api.operations import OPERATIONS
 from kheish.api.parts import Parts
 from kheish.api.permissions import Permissions
+from kheish.api.playbooks import Playbooks
 from kheish.api.questions import Questions
 from kheish.api.runs import Runs
 from kheish.api.sessions import Sessions
@@ -122,7 +123,19 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
         ("/v1/flows/{flow_id}/evidence", flows, "evidence"),
         ("/v1/permissions", permissions, None),
         ("/v1/permissions/check", permissions, "check"),
+        *_playbooks(Playbooks(parts)),
         *(route for kind in KINDS.values() for route in _definitions(Definitions(parts, kind), kind.name)),
+    ]
+
+
+def _playbooks(resource: Playbooks) -> list[Route]:
+    one = "/v1/playbooks/{id}"
+    return [
+        (f"{one}/versions", resource, None),
+        (f"{one}/versions/{{version}}", resource, "one"),
+        (f"{one}/versions/{{version}}/release", resource, "release"),
+        (f"{one}/diff", resource, "diff"),
+        (f"{one}/blame", resource, "blame"),
     ]
 
 

@@ -28,7 +28,7 @@ def frame_bytes(frame: Frame) -> bytes:
 
 @dataclass(slots=True)
 class OfFlow:
-    """What of a session's events is a Flow's: those that name it, and those of its runs, which it learns of by these."""
+    """What of a session's events is a Flow's: those that name it, and those of its runs, which these name."""
 
     flow_id: str
     runs: set[str]

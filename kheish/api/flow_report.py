@@ -1,4 +1,4 @@
-"""The auditor's page of a Flow: what was asked, by which version, who allowed what, what was done, and what shows it."""
+"""The auditor's page of a Flow: what was asked, by which version, who allowed what, what was done, what shows it."""
 
 from __future__ import annotations
 

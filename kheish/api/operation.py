@@ -1,4 +1,4 @@
-"""What OpenAPI says of one method of one path, and which query parameters it takes."""
+"""One endpoint as data: its method and path, what it takes, what it answers."""
 
 from __future__ import annotations
 

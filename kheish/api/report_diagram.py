@@ -1,4 +1,4 @@
-"""The phases of a Flow as an SVG picture: one row for each depth of `needs`, an arrow from each phase to what needs it."""
+"""The phases of a Flow as an SVG picture: a row for each depth of `needs`, an arrow from each to what needs it."""
 
 from __future__ import annotations
 

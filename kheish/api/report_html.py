@@ -17,14 +17,17 @@ h1 { font-size: 1.6rem; margin-bottom: .3rem; } h2 { margin-top: 2.2rem; border-
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; margin: .6rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid var(--line); }
 th { background: var(--soft); font-weight: 600; } td { overflow-wrap: anywhere; }
-pre { background: var(--soft); padding: .7rem; overflow-x: auto; } code, pre { font: 13px/1.45 ui-monospace, monospace; }
+pre { background: var(--soft); padding: .7rem; overflow-x: auto; }
+code, pre { font: 13px/1.45 ui-monospace, monospace; }
 svg { max-width: 100%; height: auto; } svg text { font: 13px system-ui, sans-serif; fill: currentColor; }
 .satisfied, .succeeded, .allowed { color: var(--good); } .failed, .denied, .cancelled { color: var(--bad); }
 .waiting, .blocked, .pending { color: var(--wait); }
 @media print { body { margin: 0; max-width: none; } }
 """
 #: cells that are coloured by what they say
-_WORDS = frozenset("satisfied succeeded allowed failed denied cancelled waiting blocked pending".split())
+_WORDS = frozenset(
+    ["satisfied", "succeeded", "allowed", "failed", "denied", "cancelled", "waiting", "blocked", "pending"]
+)
 
 
 def render(title: str, blocks: Iterable[Block]) -> str:
@@ -62,7 +65,8 @@ def _block(block: Block) -> Iterator[str]:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Iterator[str]:
     yield '<div class="wide"><table>'
-    yield f"<thead><tr>{''.join(f'<th scope="col">{escape(one)}</th>' for one in head)}</tr></thead><tbody>"
+    heads = [f'<th scope="col">{escape(one)}</th>' for one in head]
+    yield f"<thead><tr>{''.join(heads)}</tr></thead><tbody>"
     for row in rows:
         yield f"<tr>{''.join(_cell(cell) for cell in row)}</tr>"
     yield "</tbody></table></div>"

@@ -64,8 +64,8 @@ def delete(state: State, session_id: str, *, by: str) -> Entry:
     live += [flow.flow_id for flow in state.table(Flow, session_id).values() if not flow.is_final]
     if live:
         raise SessionNotIdle(
-            f"The session {session_id!r} has unfinished runs, Flows or background commands ({', '.join(live[:3])}); end "
-            "it (`kheish sessions end --force`), and delete it when they have stopped.",
+            f"The session {session_id!r} has unfinished runs, Flows or background commands ({', '.join(live[:3])}); "
+            "end it (`kheish sessions end --force`), and delete it when they have stopped.",
             run_id=live[0],
         )
     event = SessionDeleted(session_id=session_id, path=session.path, made=session.made, last_n=session.n)

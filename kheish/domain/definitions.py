@@ -78,6 +78,23 @@ class Definition:
             case Route(fallbacks=fallbacks):
                 for at, route in enumerate(fallbacks):
                     yield ("fallbacks", at), KINDS["routes"].path(route)
+            case Playbook() as playbook:
+                yield from _playbook_references(playbook)
+
+
+def _playbook_references(playbook: Playbook) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if playbook.runtime.route is not None:
+        yield ("runtime", "route"), _route(playbook.runtime.route)
+    for name, role in playbook.roles.items():
+        if role.persona is not None:
+            yield ("roles", name, "persona"), KINDS["personas"].path(role.persona)
+        if role.route is not None:
+            yield ("roles", name, "route"), _route(role.route)
+
+
+def _route(selector: str) -> str:
+    """The file of the route in `route` or `route/model`."""
+    return KINDS["routes"].path(selector.partition("/")[0])
 
 
 @dataclass(frozen=True, slots=True)

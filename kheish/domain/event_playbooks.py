@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Literal
+from typing import Any, Literal
 
 from kheish.domain.event_base import Event, frozen
 
@@ -13,13 +13,14 @@ ReleaseState = Literal["published", "verified", "canary", "active", "revoked"]
 
 @frozen
 class EvidenceRef:
-    """A reference to something that shows a thing to be so; `by` is who gave it, and `at` when."""
+    """A reference to something that shows a thing to be so; `by` is who gave it, `at` when, `facts` what it led to."""
 
     kind: str
     id: str
     description: str | None = None
     by: str = "daemon"
     at: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @frozen

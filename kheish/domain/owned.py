@@ -19,6 +19,7 @@ from kheish.domain.changes import Change
 from kheish.domain.events import Entry, Event
 from kheish.domain.loading import Partition
 from kheish.domain.tables import BY_NAME, NOUNS
+from kheish.store import index as indexed
 from kheish.store import journal
 from kheish.store.index import Reader
 
@@ -33,7 +34,7 @@ def owner(event: Event) -> str | None:
 def read(index: Reader, key: str) -> Partition:
     """An owner's values from the index; none where it has never been heard of. Blocks on disk."""
     part = Partition(key, "")
-    for noun, id, n, doc in index.owned([noun.name for noun in NOUNS if noun.read is not None], key):
+    for noun, id, n, doc in indexed.owned(index, [noun.name for noun in NOUNS if noun.read is not None], key):
         kind = BY_NAME[noun]
         assert kind.read is not None
         part.tables[kind.cls][id] = kind.read(doc)

@@ -185,13 +185,29 @@ def view(version: Version) -> dict[str, Any]:
 
 
 def _reference(one: EvidenceRef) -> dict[str, Any]:
-    return {"kind": one.kind, "id": one.id, "description": one.description, "by": one.by, "at": one.at}
+    return {
+        "kind": one.kind,
+        "id": one.id,
+        "description": one.description,
+        "by": one.by,
+        "at": one.at,
+        "facts": one.facts,
+    }
 
 
 def read(doc: Mapping[str, Any]) -> Version:
     """The version that a document of the index shows."""
     fields = {name: doc[name] for name in Version.__slots__ if name not in ("state", "evidence")}  # type: ignore[attr-defined]
     return Version(state=doc["released_state"], evidence=tuple(EvidenceRef(**one) for one in doc["evidence"]), **fields)
+
+
+def folded(lines: Iterable[Mapping[str, Any]], playbook_id: str) -> list[Version]:
+    """The versions of a Playbook as some lines of the stream tell them, oldest first."""
+    table: dict[str, Version] = {}
+    for line in lines:
+        if line["data"]["playbook_id"] == playbook_id:
+            fold(table, events.decode(line))
+    return sorted(table.values(), key=lambda one: one.made)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

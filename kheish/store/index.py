@@ -301,17 +301,18 @@ class Reader:
         """`(n, session, run, line, text)` of entries that say all these words, newest first; see `texts.find`."""
         return texts.find(self._db(), words, below=below, places=places, limit=limit)
 
-    def owned(self, nouns: Sequence[str], owner: str) -> list[tuple[str, str, int, dict[str, Any]]]:
-        """`(noun, id, n, document)` of all that an owner in a stream has, oldest first."""
-        marks = ",".join("?" * len(nouns))
-        sql = f"SELECT noun, id, n, doc FROM things WHERE noun IN ({marks}) AND session=? ORDER BY made"
-        return [(noun, id, n, orjson.loads(doc)) for noun, id, n, doc in self._db().execute(sql, (*nouns, owner))]
-
     def sessions_with(self, noun: str, statuses: Sequence[str]) -> list[str]:
         """The sessions that have a thing with one of the statuses, oldest such thing first."""
         marks = ",".join("?" * len(statuses))
         sql = f"SELECT session, min(made) FROM things WHERE noun=? AND status IN ({marks}) GROUP BY session ORDER BY 2"
         return [row[0] for row in self._db().execute(sql, (noun, *statuses))]
+
+
+def owned(index: Reader, nouns: Sequence[str], owner: str) -> list[tuple[str, str, int, dict[str, Any]]]:
+    """`(noun, id, n, document)` of all that an owner in a stream has, oldest first. Blocks on disk."""
+    marks = ",".join("?" * len(nouns))
+    sql = f"SELECT noun, id, n, doc FROM things WHERE noun IN ({marks}) AND session=? ORDER BY made"
+    return [(noun, id, n, orjson.loads(doc)) for noun, id, n, doc in index._db().execute(sql, (*nouns, owner))]
 
 
 def _cursor(made: int) -> str:

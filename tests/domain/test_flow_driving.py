@@ -174,8 +174,8 @@ def test_a_restart_anywhere_finds_the_same_flow_and_starts_nothing_twice(p: Play
         lambda q: q.move(newest(q).run_id, events.RunStarted()),
         lambda q: q.move(newest(q).run_id, events.RunFailed(error=events.RunError(code="x", message="broke"))),
         lambda q: flow_driving.advance(q.state, "flow_1"),
-        lambda q: completed(q),
-        lambda q: completed(q),
+        completed,
+        completed,
     ]
     start(p, manifest(phases=[{"id": "look", "retries": 1}, {"id": "mend", "needs": ["look"]}]))
     for step in steps[:upto]:

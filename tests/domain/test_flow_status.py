@@ -48,10 +48,12 @@ def test_a_phase_that_has_runs_of_its_own(done: Work, complete: bool, status: Ph
     ("done", "place", "lacks", "status"),
     [
         (Work.RUNNING, Place.SHOWN, False, S), (Work.RUNNING, Place.REACHED, True, R),
-        (Work.RUNNING, Place.LATER, True, P), (Work.WAITING, Place.REACHED, True, W), (Work.WAITING, Place.LATER, True, P),
+        (Work.RUNNING, Place.LATER, True, P), (Work.WAITING, Place.REACHED, True, W),
+        (Work.WAITING, Place.LATER, True, P),
         (Work.COMPLETED, Place.REACHED, True, B), (Work.COMPLETED, Place.LATER, False, S),
         (Work.COMPLETED, Place.LATER, True, B), (Work.FAILED, Place.SHOWN, False, S),
-        (Work.FAILED, Place.REACHED, True, F), (Work.FAILED, Place.LATER, False, X), (Work.NONE, Place.REACHED, True, P),
+        (Work.FAILED, Place.REACHED, True, F), (Work.FAILED, Place.LATER, False, X),
+        (Work.NONE, Place.REACHED, True, P),
     ],
 )  # fmt: skip
 def test_a_phase_of_the_one_run(done: Work, place: Place, lacks: bool, status: PhaseStatus) -> None:
