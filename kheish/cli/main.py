@@ -28,6 +28,7 @@ COMMANDS = {
     "runs": ("runs", "runs", "List, show, follow, cancel and retry runs."),
     "sessions": ("sessions", "sessions", "List, search, show, create, end, fork and delete sessions."),
     "tasks": ("tasks", "tasks", "List a session's tasks: its background commands."),
+    "flows": ("flows", "flows", "Start Playbooks, and watch what comes of it."),
     "inbox": ("inbox", "inbox", "Everything that waits for a person."),
     "approvals": ("approvals", "approvals", "List, show, allow and deny approvals."),
     "questions": ("questions", "questions", "List, show, answer and decline questions."),

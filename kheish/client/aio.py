@@ -13,6 +13,7 @@ from typing import Literal, Self, TypeVar, Unpack
 from kheish.client import calls, finding
 from kheish.client.aio_transport import AsyncTransport
 from kheish.client.calls import Call, Query, Text
+from kheish.client.flows import AsyncFlows
 from kheish.client.run import RunFacts
 from kheish.client.shapes import (
     RUN_ENDS,
@@ -100,6 +101,10 @@ class AsyncKheish(AsyncWhole):
     @cached_property
     def runs(self) -> AsyncRuns:
         return AsyncRuns(self)
+
+    @cached_property
+    def flows(self) -> AsyncFlows:
+        return AsyncFlows(self)
 
     @cached_property
     def approvals(self) -> AsyncApprovals:

@@ -57,6 +57,40 @@ class RunView(TypedDict):
     flow: Json | None
 
 
+class FlowView(TypedDict):
+    """A Flow, and what it led to."""
+
+    flow_id: str
+    playbook: str
+    version: str
+    digest: str
+    tag: str
+    commit: str | None
+    title: str
+    objective: str
+    drive: Literal["phases", "agent"]
+    session_id: str
+    path: str
+    status: Literal["pending", "running", "waiting", "succeeded", "failed", "cancelled", "blocked"]
+    reason: str | None
+    inputs: Json
+    phases: list[Json]
+    evidence: list[Json]
+    missing: list[str]
+    approvals: list[Json]
+    runs: list[Json]
+    agents: list[Json]
+    outputs: list[Json]
+    refused: list[Json]
+    usage: Usage
+    budget: Json | None
+    reply_targets: list[Json]
+    started_by: str
+    started_at: str
+    finished_at: str | None
+    n: int
+
+
 class Session(TypedDict):
     session_id: str
     status: Literal["idle", "busy", "ended"]

@@ -11,6 +11,7 @@ from typing import Literal, TypeVar, Unpack
 
 from kheish.client import calls, finding
 from kheish.client.calls import Call, Query, Text
+from kheish.client.flows import Flows
 from kheish.client.run import RunFacts
 from kheish.client.shapes import (
     RUN_ENDS,
@@ -96,6 +97,10 @@ class Kheish(Whole):
     @cached_property
     def runs(self) -> Runs:
         return Runs(self)
+
+    @cached_property
+    def flows(self) -> Flows:
+        return Flows(self)
 
     @cached_property
     def approvals(self) -> Approvals:
