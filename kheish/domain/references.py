@@ -75,14 +75,16 @@ def _tool_call(place: Place, ref: str) -> dict[str, Any]:
 
 
 def _output(place: Place, ref: str) -> dict[str, Any]:
-    """An output that a run emitted, or the final one of a run, by the run's id."""
+    """An output that a run emitted, by its id or kind (then the newest); or a run's final one, by the run's id."""
     cursor = None
     while place.session_id is not None:
         page = place.index.things("run", limit=200, cursor=cursor, session=place.session_id)
         for run in page.items:
             kinds = {one["output_id"]: one["kind"] for one in run["outputs"]}
-            if ref in kinds:
-                return {"session_id": place.session_id, "run_id": run["run_id"], "output_kind": kinds[ref]}
+            named = [ref] if ref in kinds else [id for id, kind in reversed(kinds.items()) if kind == ref]
+            if named:
+                found = {"session_id": place.session_id, "run_id": run["run_id"]}
+                return {**found, "output_id": named[0], "output_kind": kinds[named[0]]}
             if ref == run["run_id"] and run["output"] is not None:
                 return {"session_id": place.session_id, "run_id": run["run_id"], "output_kind": "final"}
         cursor = page.next_cursor
