@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from kheish.domain import events, flow_driving, flow_status
 from kheish.domain.encoding import Recorded
-from kheish.domain.flow_status import FlowStatus
+from kheish.domain.flow_status import LIVE, FlowStatus
 from kheish.domain.flows import Flow
 from kheish.domain.state import State
 from kheish.errors import Damaged, InsufficientStorage, NotFound, StoreFailed
@@ -55,7 +55,50 @@ class Driving:
                 await self._take_up(found["flow_id"], found["session_id"])
             cursor = page.next_cursor
             if cursor is None:
+                break
+        await self._revoked()
+
+    async def _revoked(self) -> None:
+        """Cancel the Flows of versions that were revoked with them, where the daemon was killed before it had."""
+        cursor: str | None = None
+        while True:
+            page = await asyncio.to_thread(
+                self._state.index.things, "version", limit=_PAGE, cursor=cursor, statuses=("revoked",)
+            )
+            for found in page.items:
+                if found["cancel_flows"]:
+                    await self.cancel_all(found["playbook_id"], found["version"])
+            cursor = page.next_cursor
+            if cursor is None:
                 return
+
+    async def cancel_all(self, playbook_id: str, version: str) -> None:
+        """Cancel all Flows of a version."""
+        fields = {"playbook": playbook_id, "version": version}
+        reason = f"{playbook_id}@{version} was revoked"
+        await self._state.caught_up()
+        while True:
+            page = await asyncio.to_thread(
+                self._state.index.things, "flow", limit=_PAGE, statuses=sorted(LIVE), fields=fields
+            )
+            going = [found for found in page.items if await self._cancel(found["flow_id"], reason)]
+            if not going or page.next_cursor is None:
+                return
+            await self._state.durable()
+            await self._state.caught_up()
+
+    async def _cancel(self, flow_id: str, reason: str) -> bool:
+        """Ask one to stop. False where it has been asked already, or has ended."""
+        try:
+            ended = await self._state.load_for(Flow, flow_id)
+            flow = None if ended is not None else self._state.get(Flow, flow_id)
+            if flow is None or flow.is_final or flow.cancel_requested:
+                return False
+            flow_driving.cancel(self._state, flow_id, by="daemon", reason=reason)
+        except (Damaged, NotFound) as error:
+            log.warning("the Flow %s cannot be cancelled: %s", flow_id, error.detail)
+            return False
+        return True
 
     async def _take_up(self, flow_id: str, session_id: str) -> None:
         try:

@@ -41,6 +41,8 @@ def entries(daemon: Daemon, batch: Sequence[Recorded]) -> None:
                 spawn(daemon.driving.start())
             case events.DefinitionChanged(definition="routes"):
                 learn_secrets(daemon)
+            case events.PlaybookReleased(state="revoked", cancel_flows=True, playbook_id=id, version=version):
+                spawn(daemon.driving.cancel_all(id, version))
             case events.TaskCreated() | events.TaskStopRequested():
                 daemon.following.heard(item.entry)
     daemon.driving.heard(batch)

@@ -12,9 +12,11 @@ from typing import Any, Literal
 
 import orjson
 
+from kheish.daemon.headlines import HEADLINES, PLAYBOOKS, TRAILERS, URGENT, headline
 from kheish.domain import closing, encoding, events, forks
 from kheish.domain.encoding import Recorded
 from kheish.domain.events import Entry
+from kheish.domain.flows import Flow
 from kheish.domain.runs import Run
 from kheish.domain.state import Change, State
 from kheish.domain.tables import BY_NAME
@@ -26,47 +28,10 @@ from kheish.store.wal import Group, Log
 
 log = logging.getLogger(__name__)
 
-HEADLINES = 64
-TRAILERS = 20
-#: events of the versions of Playbooks
-PLAYBOOKS = (
-    events.PlaybookPublished,
-    events.PlaybookReleased,
-    events.PlaybookTampered,
-    events.PlaybookIntact,
-)
-#: events after which a commit is made at once, where it is quiet
-URGENT = (
-    events.RunCompleted,
-    events.RunFailed,
-    events.RunCancelled,
-    events.RunInterrupted,
-    events.RunWaiting,
-    events.DefinitionChanged,
-    events.DaemonStarted,
-    events.DaemonStopped,
-    events.DaemonPaused,
-    events.DaemonResumed,
-    events.FilesPutBack,
-    events.SessionCreated,
-    events.SessionForked,
-    events.SessionDeleted,
-    events.SessionEnded,
-    events.ApprovalResolved,
-    events.QuestionAnswered,
-    *PLAYBOOKS,
-)
 #: what a person is shown in a pending file, in this order (`shapes.md`)
 PENDING = {
     "approval": ("approval_id", "session_id", "run_id", "tool", "arguments", "why", "requested_at"),
     "question": ("question_id", "session_id", "run_id", "status", "questions", "asked_at", "expires_at"),
-}
-_VERBS: dict[type[events.Event], str] = {
-    events.RunCompleted: "run completed",
-    events.RunFailed: "run failed",
-    events.RunCancelled: "run cancelled",
-    events.RunInterrupted: "run interrupted",
-    events.RunWaiting: "run waits",
 }
 
 
@@ -82,6 +47,7 @@ class Dirty:
     runs: dict[str, None] = field(default_factory=dict)
     actors: dict[str, None] = field(default_factory=dict)
     playbooks: dict[str, None] = field(default_factory=dict)
+    flows: dict[str, None] = field(default_factory=dict)
     edits: dict[str, None] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     moved: bool = False  # somebody moved the branch: what it lacks is put back
@@ -161,7 +127,7 @@ class Pipeline:
             dirty.playbooks[f"{entry.event.playbook_id}@{entry.event.version}"] = None
         if type(entry.event) in URGENT:
             dirty.actors[entry.actor] = None
-            if len(dirty.headlines) < HEADLINES and (line := self._headline(entry)):
+            if len(dirty.headlines) < HEADLINES and (line := headline(entry, self._asked)):
                 dirty.headlines.append(line)
 
     def _remove(self, entry: Entry) -> None:
@@ -182,37 +148,9 @@ class Pipeline:
         for change in changes:
             if (change.noun.record or change.noun.filed) and change.value is not None:
                 self._dirty.records[change.noun.name, change.id] = change
-
-    def _headline(self, entry: Entry) -> str | None:
-        """What happened, in words for `git log`."""
-        match entry.event:
-            case events.SessionForked(origin=origin, seq=seq):
-                return f"session forked: {entry.session} from {origin} at {seq}"
-            case events.SessionDeleted(session_id=session_id):
-                return f"session deleted: {session_id}"
-            case events.SessionCreated():
-                return f"session created: {entry.session}"
-            case events.SessionEnded():
-                return f"session ended: {entry.session}"
-            case events.DefinitionChanged(path=path, change=change):
-                return f"{change}: {path}"
-            case events.DaemonStarted() | events.DaemonStopped() | events.DaemonPaused() | events.DaemonResumed():
-                return entry.event.kind.replace(".", " ")
-            case events.FilesPutBack(paths=paths):
-                return f"put back {len(paths)} files"
-            case events.ApprovalResolved(outcome=outcome):
-                return f"approval {outcome}: {entry.session}"
-            case events.QuestionAnswered(outcome=outcome):
-                return f"question {outcome}: {entry.session}"
-            case events.PlaybookReleased(playbook_id=id, version=version, state=state):
-                return f"playbook {state}: {id} {version}"
-            case events.PlaybookPublished() | events.PlaybookTampered() | events.PlaybookIntact():
-                return f"{entry.event.kind.replace('.', ' ')}: {entry.event.playbook_id} {entry.event.version}"
-            case event:
-                doing = _VERBS.get(type(event))
-                if isinstance(event, events.RunWaiting):
-                    doing = f"run {event.status.replace('_', ' ')}"
-                return f'{doing}: {entry.session} "{self._asked(entry.run)}"' if doing else None
+            if isinstance(change.value, Flow):
+                self._dirty.flows[change.id] = None
+                self._dirty.playbooks[f"{change.value.playbook}@{change.value.version}"] = None
 
     def _asked(self, run_id: str | None) -> str:
         change = self._dirty.records.get(("run", run_id or ""))
@@ -324,7 +262,7 @@ class Pipeline:
         now.spills = [*dirty.spills, *now.spills]
         now.deletes = [*dirty.deletes, *now.deletes]
         now.removes = [*dirty.removes, *now.removes]
-        for name in ("sessions", "runs", "actors", "playbooks", "edits", "files"):
+        for name in ("sessions", "runs", "actors", "playbooks", "flows", "edits", "files"):
             setattr(now, name, {**getattr(dirty, name), **getattr(now, name)})
         now.headlines = [*dirty.headlines, *now.headlines][:HEADLINES]
 
@@ -391,6 +329,7 @@ def _trailers(dirty: Dirty) -> dict[str, list[str]]:
     named = {
         "Kheish-Session": dirty.sessions,
         "Kheish-Run": dirty.runs,
+        "Kheish-Flow": dirty.flows,
         "Kheish-Playbook": dirty.playbooks,
         "Kheish-Actor": dirty.actors,
     }
