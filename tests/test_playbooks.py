@@ -65,9 +65,7 @@ def test_that_an_incident_is_triaged_and_mitigated_only_after_a_word(tmp_path: P
     shutil.copytree(EXAMPLES / "incident-triage" / "workspace", daemon.workspace, dirs_exist_ok=True)
     try:
         release(daemon.start(), "incident-triage")
-        flow = start(
-            daemon, "incident-triage", service="payments", symptom="charges fail", check="python3 check.py"
-        )
+        flow = start(daemon, "incident-triage", service="payments", symptom="charges fail", check="python3 check.py")
         assert shown(flow) == ("waiting", ["satisfied", "satisfied", "satisfied", "waiting", "pending"])
         assert '"pool_size": 2' in (daemon.workspace / "config/payments.json").read_text()
         flow = decide(daemon, flow)

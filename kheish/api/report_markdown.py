@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from kheish.api.report_blocks import Block, Cell, Code, Commit, Commits, Diagram, Heading, Items, Node, Paragraph, Table
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~>$])")
+#: what means something anywhere in a line, and what does so at its beginning only
+_SPECIAL = re.compile(r"[\\`*\[\]|~$<>]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_FIRST = re.compile(r"(?:[#+-]|\d+(?=[.)]))")
 _BACKTICKS = re.compile(r"`+")
 
 
@@ -18,8 +20,13 @@ def render(blocks: Iterable[Block]) -> str:
 
 def escape(text: str) -> str:
     """Text that means nothing but itself, on one line."""
-    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
-    return _SPECIAL.sub(r"\\\1", plain)
+    plain = _SPECIAL.sub(r"\\\g<0>", " ".join(text.split()).replace("&", "&amp;"))
+    plain = plain.replace("\\<", "&lt;").replace("://", "&#58;//")
+    begins = _FIRST.match(plain)
+    if begins is None:
+        return plain
+    at = begins.end() if plain[0].isdigit() else 0
+    return f"{plain[:at]}\\{plain[at:]}"
 
 
 def _block(block: Block) -> Iterator[str]:

@@ -45,9 +45,11 @@ class Driving:
 
     async def start(self) -> None:
         """Find what goes on again: at the start, and when all of a paused daemon is resumed."""
+        if None in self._state.paused:
+            return
         cursor: str | None = None
         statuses = (FlowStatus.PENDING, FlowStatus.RUNNING)
-        while None not in self._state.paused:
+        while True:
             page = await asyncio.to_thread(
                 self._state.index.things, "flow", limit=_PAGE, cursor=cursor, statuses=statuses
             )
@@ -77,28 +79,26 @@ class Driving:
         fields = {"playbook": playbook_id, "version": version}
         reason = f"{playbook_id}@{version} was revoked"
         await self._state.caught_up()
+        cursor: str | None = None
         while True:
             page = await asyncio.to_thread(
-                self._state.index.things, "flow", limit=_PAGE, statuses=sorted(LIVE), fields=fields
+                self._state.index.things, "flow", limit=_PAGE, cursor=cursor, statuses=sorted(LIVE), fields=fields
             )
-            going = [found for found in page.items if await self._cancel(found["flow_id"], reason)]
-            if not going or page.next_cursor is None:
-                return
+            for found in page.items:
+                await self._cancel(found["flow_id"], reason)
             await self._state.durable()
-            await self._state.caught_up()
+            cursor = page.next_cursor
+            if cursor is None:
+                return
 
-    async def _cancel(self, flow_id: str, reason: str) -> bool:
-        """Ask one to stop. False where it has been asked already, or has ended."""
+    async def _cancel(self, flow_id: str, reason: str) -> None:
         try:
             ended = await self._state.load_for(Flow, flow_id)
             flow = None if ended is not None else self._state.get(Flow, flow_id)
-            if flow is None or flow.is_final or flow.cancel_requested:
-                return False
-            flow_driving.cancel(self._state, flow_id, by="daemon", reason=reason)
+            if flow is not None and not flow.is_final and not flow.cancel_requested:
+                flow_driving.cancel(self._state, flow_id, by="daemon", reason=reason)
         except (Damaged, NotFound) as error:
             log.warning("the Flow %s cannot be cancelled: %s", flow_id, error.detail)
-            return False
-        return True
 
     async def _take_up(self, flow_id: str, session_id: str) -> None:
         try:

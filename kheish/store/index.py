@@ -257,12 +257,9 @@ class Reader:
             where.append(f"status IN ({','.join('?' * len(statuses))})")
             values += statuses
         for key, value in (fields or {}).items():
-            if (
-                noun,
-                key,
-            ) in _INDEXED:  # SQLite takes such an index only where the query says the same, letter by letter
+            if (noun, key) in _INDEXED:  # SQLite takes such an index only for the same words
                 where += [f"json_extract(doc, '$.{key}') = ?", f"noun = '{noun}'"]
-                values.append(value)  # type: ignore[arg-type]
+                values.append(value)
             else:
                 where.append("json_extract(doc, ?) = ?")
                 values += [f"$.{key}", value]
