@@ -47,7 +47,7 @@ class Gate:
         _check_origin(req, host)
         if req.path not in OPEN:
             principal = self._principal(req)
-            req.context.principal = principal.name
+            req.context.principal, req.context.person = principal.name, principal.person
         # Who stops still answers questions; new work would only put off the end.
         asks = self._parts.closing.begun and req.method in ("GET", "HEAD", "OPTIONS")
         if not asks and req.path not in EARLY and (why := self._parts.ready()) is not None:

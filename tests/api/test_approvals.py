@@ -85,7 +85,7 @@ async def test_bad_words_and_unknown_approvals(w: World) -> None:
     for body, path in (
         ({}, "/decision"),
         ({"decision": "alow"}, "/decision"),
-        ({"decision": "allow", "remember": "exact"}, "/remember"),
+        ({"decision": "allow", "remember": "always"}, "/remember"),
         ({"decision": "allow", "because": "x"}, "/because"),
     ):
         answer = await w.http.post("/v1/approvals/appr_1/resolve", json=body)
