@@ -100,7 +100,7 @@ def _resolution(
         approval_id=approval_id,
         decision=body.decision,
         by=req.context.principal,
-        person=req.context.person,
+        person=req.context.caller.person,
         via="api",
         reason=body.reason,
         arguments=body.arguments,

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller: every change is attributed to `name`. `person`: whom the token proves, where two different persons have
-    to agree; None for one that more than one person may show, as the local token."""
+    """A caller: every change is attributed to `name`. `person`: who is behind it, where the token says so."""
 
     name: str
     role: str = "admin"
@@ -21,10 +19,8 @@ class Principal:
 class Tokens:
     """Known tokens. Only digests are kept, and all of them are compared, so that the time tells nothing."""
 
-    def __init__(self, local: str, named: Iterable[tuple[str, Principal]] = ()) -> None:
-        """`named`: tokens beside the local one, and whose they are."""
-        known = [(local, Principal("token:local")), *named]
-        self._known = [(sha256(token.encode()).digest(), principal) for token, principal in known]
+    def __init__(self, local: str) -> None:
+        self._known = [(sha256(local.encode()).digest(), Principal("token:local"))]
 
     def principal(self, token: str) -> Principal | None:
         """Whose token it is; None where it is nobody's."""
