@@ -111,6 +111,7 @@ class Run(Answer):
     request: RunRequest
     route: str
     model: str | None
+    mode: str
     settings: RunSettings
     pending_approvals: list[str]
     pending_questions: list[str]

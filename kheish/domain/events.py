@@ -43,6 +43,7 @@ from kheish.domain.event_runs import RunError as RunError
 from kheish.domain.event_runs import RunFailed as RunFailed
 from kheish.domain.event_runs import RunInterrupted as RunInterrupted
 from kheish.domain.event_runs import RunInterruptRequested as RunInterruptRequested
+from kheish.domain.event_runs import RunModeChanged as RunModeChanged
 from kheish.domain.event_runs import RunRequeued as RunRequeued
 from kheish.domain.event_runs import RunResumed as RunResumed
 from kheish.domain.event_runs import RunSettings as RunSettings

@@ -17,8 +17,10 @@ Decision = Literal["allow", "ask", "deny"]
 Risk = Literal["low", "medium", "high"]
 #: tools whose argument `command` is a bash command line
 SHELL_TOOLS = frozenset({"bash", "shell_task_start"})
-#: tools whose argument `path` is a file or folder of the workspace
-FILE_TOOLS = frozenset({"read_file", "write_file", "edit_file", "list_files", "glob_search", "grep_search"})
+#: tools whose argument `path` is a file or folder of the workspace (a patch names several, in its text)
+FILE_TOOLS = frozenset(
+    {"read_file", "write_file", "edit_file", "apply_patch", "list_files", "glob_search", "grep_search"}
+)
 
 
 class _Part(BaseModel):
@@ -97,14 +99,14 @@ class PermissionsFile(_Part):
 
 @frozen
 class ToolCall:
-    """A call as it would run. `effect`: read | write | effect | coordination. `resolved`: where `path` leads once links
-    are followed, from the workspace (None where that is unknown); rules look at both.
+    """A call as it would run. `effect`: read | write | effect | coordination. `resolved`: where its paths lead once
+    links are followed, from the workspace, in their order (empty where that is unknown); rules look at both.
     """
 
     tool: str
     effect: str
     arguments: Mapping[str, Any]
-    resolved: str | None = None
+    resolved: tuple[str, ...] = ()
 
 
 @frozen
@@ -138,6 +140,8 @@ class Placed:
         name = self.rule.tool
         if name == "bash" and tool in SHELL_TOOLS and self.rule.decision != "allow":
             return True  # what is denied must not be had in the background
+        if name in ("write_file", "edit_file") and tool == "apply_patch" and self.rule.decision != "allow":
+            return True  # nor by a patch
         return tool.startswith(name[:-1]) if name.endswith("*") else tool == name
 
 

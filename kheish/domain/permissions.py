@@ -21,6 +21,8 @@ from kheish.domain.permission_rules import ToolCall as ToolCall
 from kheish.domain.permission_rules import Verdict as Verdict
 from kheish.jobs.commandline import Redirect
 
+#: the tool that leaves plan mode, and needs a person's word for it whatever rules allow
+LEAVE_PLAN = "exit_plan_mode"
 #: effects that a mode allows where no rule matches
 _FREE: Mapping[Mode, frozenset[str]] = {
     "default": frozenset({"read", "coordination"}),
@@ -40,6 +42,7 @@ def decide(
     workspace: Path,
     policies: Sequence[ToolPolicy] = (),
     tainted_by: str | None = None,
+    before_plan: Mode = "default",
 ) -> Verdict:
     """What the call meets. `scopes`: rules with the name of where they stand (`permissions.yaml`, `session`).
 
@@ -48,9 +51,10 @@ def decide(
     rules allow every simple command in it, none runs others or has words that only bash knows, and it redirects nothing
     out of the workspace; a redirection into the workspace needs `accept_edits`, or a rule that allows `write_file`
     there. An allow rule without `match` allows every call of its tool, except where a rule that denies or asks may be
-    about it. `tainted_by`: how untrusted content came in; then what has effects asks. Without bubblewrap, `required`
-    denies every command and `ask` makes it ask; like everything that asks, this is denied in `dont_ask` and allowed in
-    `bypass`. The first call for a command parses it.
+    about it. `tainted_by`: how untrusted content came in; then what has effects asks. Leaving plan mode asks as
+    `before_plan`, the run's mode without it, says. Without bubblewrap, `required` denies every command and `ask` makes
+    it ask; like everything that asks, this is denied in `dont_ask` and allowed in `bypass`. The first call for a
+    command parses it.
     """
     refused = permission_policy.refusal(policies, call.tool)
     if refused is not None:
@@ -75,6 +79,9 @@ def decide(
     if verdict.decision == "allow" and tainted_by is not None and call.effect == "effect":
         why = f"untrusted content of the network came into this conversation ({tainted_by}), and taint is ask"
         verdict = Verdict(decision="ask", why=why, origin="taint ask")
+    if verdict.decision == "allow" and call.tool == LEAVE_PLAN and mode == "plan":
+        verdict = Verdict(decision="ask", why="a person has to agree to the plan", origin="leaving plan mode")
+        return _settled(verdict, before_plan)
     verdict = _settled(verdict, mode)
     return replace(verdict, network=network and verdict.decision != "deny")
 

@@ -106,7 +106,7 @@ def fold(table: dict[str, Session], entry: Entry) -> Iterable[str]:
 def _taints(event: events.ToolStarted) -> bool:
     """Whether what the call brings may come from the network. A command that is not confined has it, whatever rules
     say of the network."""
-    if event.effect != "effect":
+    if event.effect != "effect" or event.tool == "task_stop":
         return False
     return event.tool not in SHELL_TOOLS or bool(event.note.get("network")) or event.note.get("confined") is not True
 

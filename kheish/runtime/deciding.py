@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kheish import ids
-from kheish.domain import completion, events, permission_remember, permission_rules, permissions
+from kheish.domain import completion, events, permission_match, permission_remember, permission_rules, permissions
 from kheish.domain.permission_rules import Rule, ToolCall, Verdict
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
@@ -18,6 +18,8 @@ from kheish.runtime import binding
 from kheish.runtime.agent import Agent
 from kheish.runtime.tools.base import Arguments, Tool, ToolError
 from kheish.runtime.tools.workspace import canonical
+
+_NOWHERE = "\0"  # no path: of several, one that cannot be resolved must not hide where the others lead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,19 +44,26 @@ def judge(state: State, run: Run, call_id: str, tool: Tool, raw: Mapping[str, An
     if is_check:
         scopes = (*scopes, ("the run's completion", (Rule(tool=tool.name, decision="allow"),)))
     return permissions.decide(
-        ToolCall(tool=tool.name, effect=tool.effect.value, arguments=raw, resolved=_resolved(run, raw)),
-        mode=run.settings.permission_mode,  # type: ignore[arg-type]  # checked when the session was made
+        ToolCall(tool=tool.name, effect=tool.effect.value, arguments=raw, resolved=_resolved(run, tool.name, raw)),
+        mode=run.mode,  # type: ignore[arg-type]  # checked when the session was made
         scopes=scopes,
         sandbox=agent.sandbox(),
         workspace=Path(run.settings.workspace),
         policies=() if is_check else run.settings.tool_policies,
+        before_plan=run.settings.permission_mode,  # type: ignore[arg-type]
         tainted_by=session.tainted_by if state.definitions.permissions.taint == "ask" else None,
     )
 
 
-def _resolved(run: Run, raw: Mapping[str, Any]) -> str | None:
-    """Where a path really leads, so that a link does not get round a rule."""
-    path = raw.get("path")
+def _resolved(run: Run, tool: str, raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where paths really lead, so that a link does not get round a rule."""
+    if tool == "apply_patch":
+        return tuple(_leads(run, path) or _NOWHERE for path in permission_match.paths_of(tool, raw))
+    path = _leads(run, raw.get("path"))
+    return () if path is None else (path,)
+
+
+def _leads(run: Run, path: Any) -> str | None:
     if not isinstance(path, str):
         return None
     try:
