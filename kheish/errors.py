@@ -6,12 +6,13 @@
     │       WorkspaceNotAllowed, NotAStateRoot, EvidenceRequired, EvidenceUnresolved
     ├── Unauthorized       401
     ├── Forbidden          403
+    │   └── PersonRequired
     ├── NotFound           404
     │   └── SessionDeleted
     ├── Conflict           409
     │   └── SessionConflict, SessionNotIdle, SessionEnded, RunStateConflict, FlowStateConflict, ApprovalResolved,
-    │       QuestionResolved, IdempotencyConflict, RouteNotReady, StateRewound, DefinitionReferenced, LockHeld,
-    │       NewerFormat, ForeignRepository, AddressInUse, BackupDiverged, TakenOver, VersionExists,
+    │       SamePerson, QuestionResolved, IdempotencyConflict, RouteNotReady, StateRewound, DefinitionReferenced,
+    │       LockHeld, NewerFormat, ForeignRepository, AddressInUse, BackupDiverged, TakenOver, VersionExists,
     │       ReleaseStateConflict, VersionTampered, VersionNotStartable, NoActiveVersion, DraftNotCommitted
     ├── PreconditionFailed 412
     ├── TooLarge           413
@@ -100,6 +101,10 @@ class Forbidden(KheishError):
     status, code, domain, exit_code, title = 403, "forbidden", "auth", 7, "Not allowed"
 
 
+class PersonRequired(Forbidden):
+    code, domain, title = "person_required", "approvals", "This answer proves no person"
+
+
 class NotFound(KheishError):
     status, code, domain, exit_code, title = 404, "not_found", "request", 3, "Not found"
 
@@ -134,6 +139,10 @@ class FlowStateConflict(Conflict):
 
 class ApprovalResolved(Conflict):
     code, domain, title = "approval_resolved", "approvals", "The approval is resolved already"
+
+
+class SamePerson(Conflict):
+    code, domain, title = "same_person", "approvals", "Another person has to decide"
 
 
 class QuestionResolved(Conflict):

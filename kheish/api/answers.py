@@ -111,6 +111,7 @@ class Run(Answer):
     request: RunRequest
     route: str
     model: str | None
+    mode: str
     settings: RunSettings
     pending_approvals: list[str]
     pending_questions: list[str]
@@ -146,6 +147,7 @@ class Session(Answer):
     queued_runs: int
     agent_id: str
     forked_from: dict[str, Any] | None
+    tainted_by: str | None
     path: str
     """Its folder in the state root."""
     last_n: int
@@ -159,6 +161,8 @@ class Decision(Answer):
     via: str
     reason: str | None
     at: str
+    person: str | None
+    digest: str | None
 
 
 class Approval(Answer):
@@ -178,6 +182,9 @@ class Approval(Answer):
     expires_at: str | None
     required: int
     decisions: list[Decision]
+    edited_by: str | None
+    came_from: dict[str, Any]
+    remember: dict[str, Any]
 
 
 class Option(Answer):

@@ -182,6 +182,15 @@ class RunWaiting(Event):
 
 
 @frozen
+class RunModeChanged(Event):
+    """The permission mode of the run from here on; the session's stays as it is."""
+
+    kind = "run.mode_changed"
+    mode: str
+    reason: str | None = None
+
+
+@frozen
 class RunRequeued(Event):
     kind = "run.requeued"
     reason: str

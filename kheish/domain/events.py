@@ -62,6 +62,7 @@ from kheish.domain.event_runs import RunError as RunError
 from kheish.domain.event_runs import RunFailed as RunFailed
 from kheish.domain.event_runs import RunInterrupted as RunInterrupted
 from kheish.domain.event_runs import RunInterruptRequested as RunInterruptRequested
+from kheish.domain.event_runs import RunModeChanged as RunModeChanged
 from kheish.domain.event_runs import RunRequeued as RunRequeued
 from kheish.domain.event_runs import RunResumed as RunResumed
 from kheish.domain.event_runs import RunSettings as RunSettings
@@ -164,6 +165,25 @@ class ApprovalRequested(Event):
     files: tuple[dict[str, Any], ...] = ()
     expires_at: str | None = None
     required: int = 1
+    came_from: dict[str, Any] = field(default_factory=dict)  # who made the arguments: {by, turn, tainted_by}
+    remember: dict[str, Any] = field(default_factory=dict)  # {exact, pattern}: the rule that each would add, or null
+
+
+@frozen
+class ApprovalDecided(Event):
+    """One person's allow, where another person has to allow the call too."""
+
+    kind = "approval.decided"
+    spillable = ("arguments",)
+    approval_id: str
+    by: str
+    person: str
+    via: str = "api"
+    reason: str | None = None
+    arguments: Arguments | None = None  # as edited by this person; the next one decides about these
+    digest: str | None = None
+    files: tuple[dict[str, Any], ...] | None = None
+    idempotency: Idempotency | None = None
 
 
 @frozen
@@ -180,6 +200,8 @@ class ApprovalResolved(Event):
     reason: str | None = None
     arguments: Arguments | None = None  # as edited by the person who decided
     digest: str | None = None
+    files: tuple[dict[str, Any], ...] | None = None  # of the edited call
+    person: str | None = None  # whom the answer proves: the person of a token
     idempotency: Idempotency | None = None
 
 

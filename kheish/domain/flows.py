@@ -161,6 +161,7 @@ RUN_EVENTS = (
     events.ContextCompacted,
     events.OutputEmitted,
     events.ApprovalRequested,
+    events.ApprovalDecided,
     events.ApprovalResolved,
     events.ToolFinished,
 )
@@ -254,7 +255,11 @@ def _fold_run(old: Flow, run: Run, entry: Entry, approval_of: Mapping[str, Appro
     assert run.flow is not None
     phase = run.flow["phase"]
     match entry.event:
-        case events.ApprovalRequested(approval_id=id) | events.ApprovalResolved(approval_id=id):
+        case (
+            events.ApprovalRequested(approval_id=id)
+            | events.ApprovalDecided(approval_id=id)
+            | events.ApprovalResolved(approval_id=id)
+        ):
             approval = approval_of.get(id)
             asked = {id: _asked(approval, phase)} if approval is not None else {}
             old = changed(old, approvals={**old.approvals, **asked})
@@ -289,14 +294,14 @@ def _fold_run(old: Flow, run: Run, entry: Entry, approval_of: Mapping[str, Appro
 
 def _asked(approval: Approval, phase: str | None) -> Asked:
     last = approval.decisions[-1] if approval.decisions else None
-    arguments = approval.arguments if isinstance(approval.arguments, dict) else {}
-    of_phase = approval.tool == PHASE_TOOL
+    # The call, not its arguments: these a person may edit.
+    name, when = approval.call_id.split(":")[1:] if approval.tool == PHASE_TOOL else (phase, None)
     return Asked(
         approval_id=approval.approval_id,
         run_id=approval.run_id,
-        phase=arguments.get("phase", phase) if of_phase else phase,
+        phase=name,
         tool=approval.tool,
-        when=arguments.get("when") if of_phase else None,
+        when=when,
         status=approval.status,
         why=approval.why,
         requested_at=approval.requested_at,

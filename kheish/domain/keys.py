@@ -30,6 +30,7 @@ class KeyUse:
 
 FOLDED = (
     events.RunSubmitted,
+    events.ApprovalDecided,
     events.ApprovalResolved,
     events.QuestionAnswered,
     events.FlowStarted,
@@ -42,7 +43,10 @@ def fold(table: dict[str, KeyUse], entry: Entry) -> Iterable[str]:
     match entry.event:
         case events.RunSubmitted(idempotency=Idempotency() as used):
             result = entry.run
-        case events.ApprovalResolved(idempotency=Idempotency() as used, approval_id=result):
+        case (
+            events.ApprovalDecided(idempotency=Idempotency() as used, approval_id=result)
+            | events.ApprovalResolved(idempotency=Idempotency() as used, approval_id=result)
+        ):
             pass
         case events.QuestionAnswered(idempotency=Idempotency() as used, question_id=result):
             pass

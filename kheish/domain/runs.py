@@ -103,6 +103,7 @@ class Run:
     retry_of: str | None = None
     flow: dict[str, Any] | None = None
     phase_text: Text | None = None
+    mode: str = "default"  # the permission mode now: the one of its settings, or plan mode
     pending_approvals: tuple[str, ...] = ()
     pending_questions: tuple[str, ...] = ()
     usage: Spent = Spent()
@@ -133,6 +134,7 @@ FOLDED = (
     events.RunInterrupted,
     events.RunCancelRequested,
     events.RunInterruptRequested,
+    events.RunModeChanged,
     events.ModelResponded,
     events.ContextCompacted,
     events.ToolStarted,
@@ -164,6 +166,7 @@ def fold(table: dict[str, Run], entry: Entry, agent_of: Mapping[str, Session]) -
             retry_of=event.retry_of,
             flow=event.flow,
             phase_text=event.phase_text,
+            mode=event.settings.permission_mode,
         )
     elif entry.run in table:
         table[entry.run] = changed(_fold_change(table[entry.run], entry), n=entry.n)
@@ -205,6 +208,8 @@ def _fold_work(run: Run, event: Event) -> Run:
             return changed(run, usage=changed(run.usage, tool_calls=run.usage.tool_calls + 1))
         case events.OutputEmitted(output_id=id, output_kind=kind, content=content):
             return changed(run, outputs=(*run.outputs, Output(output_id=id, kind=kind, content=content)))
+        case events.RunModeChanged(mode=mode):
+            return changed(run, mode=mode)
         case events.ApprovalRequested(approval_id=id, tool=tool, arguments=arguments):
             asked = run.grant_asked
             if tool == BUDGET and isinstance(arguments, dict):
@@ -285,6 +290,7 @@ def view(run: Run, queue_position: int | None = None) -> dict[str, Any]:
         "request": run.request,
         "route": run.settings.route,
         "model": run.settings.model,
+        "mode": run.mode,
         "settings": {
             "permission_mode": run.settings.permission_mode,
             "workspace": run.settings.workspace,

@@ -97,6 +97,7 @@ FOLDED = (
     events.CompletionChecked,
     events.PermissionDecided,
     events.ApprovalRequested,
+    events.ApprovalDecided,
     events.ApprovalResolved,
     events.QuestionAsked,
     events.QuestionAnswered,
@@ -174,7 +175,7 @@ def _fold_call(turn: Turn, event: events.Event) -> Turn:
             return _with(turn, id, decision=event)
         case events.ApprovalRequested(call_id=id, approval_id=approval_id, digest=digest):
             return _with(turn, id, approval_id=approval_id, approval=None, approved_digest=digest)
-        case events.ApprovalResolved():
+        case events.ApprovalDecided() | events.ApprovalResolved():
             return _resolve(turn, event)
         case events.QuestionAsked(call_id=id, question_id=question_id, purpose=purpose):
             return _with(turn, id, question_id=question_id, question_purpose=purpose, answer=None)
@@ -193,11 +194,13 @@ def _fold_call(turn: Turn, event: events.Event) -> Turn:
             return turn
 
 
-def _resolve(turn: Turn, event: events.ApprovalResolved) -> Turn:
+def _resolve(turn: Turn, event: events.ApprovalDecided | events.ApprovalResolved) -> Turn:
     found = next((call for call in turn.calls if call.approval_id == event.approval_id), None)
     if found is None:
         return turn
-    fields: dict[str, Any] = {"approval": event.outcome, "approved_by": event.by, "reason": event.reason}
+    fields: dict[str, Any] = {}
+    if isinstance(event, events.ApprovalResolved):
+        fields = {"approval": event.outcome, "approved_by": event.by, "reason": event.reason}
     if event.arguments is not None:
         fields["call"] = changed(found.call, arguments=event.arguments, malformed=None)
         fields["approved_digest"] = event.digest

@@ -16,6 +16,7 @@ from kheish.runtime import endings
 from kheish.runtime.tools import workspace
 from kheish.runtime.tools.base import ToolError
 
+_WORDS = 400  # characters of a requirement in a reminder; the prompt has all of it
 REMINDERS = 2  # how often the model is told what is left; then the run fails
 
 
@@ -48,7 +49,8 @@ async def is_complete(state: State, run: Run, turn: Turn, text: str) -> bool:
 
 
 def _line(requirements: tuple[Requirement, ...], finding: Finding) -> str:
-    return f"{finding.number}. {completion.words(requirements[finding.number - 1])}: {finding.told}"
+    words = completion.words(requirements[finding.number - 1])
+    return f"{finding.number}. {words if len(words) <= _WORDS else words[:_WORDS] + '…'}: {finding.told}"
 
 
 def _commands(requirements: tuple[Requirement, ...], turn: Turn) -> Iterator[Finding]:
