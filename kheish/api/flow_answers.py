@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from kheish.api.answers import Answer, RunFailure, RunUsage
+from kheish.api.answers import Answer, Decision, RunFailure, RunUsage
 
 Kind = Literal[
     "run", "tool_call", "task", "approval", "question", "output", "asset", "commit", "file", "agent", "attestation"
@@ -83,6 +83,8 @@ class FlowApproval(Answer):
     decided_by: str | None
     via: str | None
     reason: str | None
+    decisions: list[Decision]
+    """Every word that was given: it may need two persons."""
 
 
 class FlowRun(Answer):

@@ -125,7 +125,9 @@ def _approvals(facts: Facts) -> Iterator[Block]:
             one["tool"] if one["when"] is None else f"{one['when']} the phase",
             one["phase"] or "",
             one["status"],
-            f"{one['decided_by']} by {one['via']}" if one["decided_by"] else "",
+            "\n".join(
+                f"{word['decision']}: {word['person'] or word['by']} by {word['via']}" for word in one["decisions"]
+            ),
             moment(one["decided_at"] or one["requested_at"]),
             one["reason"] or one["why"],
         )

@@ -34,6 +34,7 @@ COMMANDS = {
     "questions": ("questions", "questions", "List, show, answer and decline questions."),
     "routes": ("routes", "routes", "The ways to models."),
     "personas": ("personas", "personas", "Instruction texts for sessions."),
+    "playbooks": ("playbooks", "playbooks", "Procedures, their versions and releases."),
     "permissions": ("permissions", "permissions", "Explain what a tool call would meet."),
     "events": ("events", "events", "What happened, and what happens."),
     "backup": ("backup", "backup", "Push the state root to a git remote."),

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack
 
 from kheish.client import calls, finding
 from kheish.client.aio_transport import AsyncTransport
@@ -31,6 +31,9 @@ from kheish.client.shapes import (
 )
 from kheish.client.sse import Event, Following
 from kheish.errors import Unavailable, Unreachable
+
+if TYPE_CHECKING:
+    from kheish.client.aio_playbooks import AsyncPlaybooks
 
 T = TypeVar("T")
 
@@ -117,6 +120,12 @@ class AsyncKheish(AsyncWhole):
     @cached_property
     def permissions(self) -> AsyncPermissions:
         return AsyncPermissions(self)
+
+    @cached_property
+    def playbooks(self) -> AsyncPlaybooks:
+        from kheish.client.aio_playbooks import AsyncPlaybooks
+
+        return AsyncPlaybooks(self)
 
     def definitions(self, kind: str) -> AsyncDefinitions:
         """The Definitions of one kind: `routes`, `personas`, …"""
@@ -343,8 +352,8 @@ class AsyncDefinitions(_AsyncResource):
     async def get(self, name: str, *, at: str | None = None) -> Json:
         return await self._send(calls.definition_get(self.kind, name, at))
 
-    async def text(self, name: str) -> Text:
-        return await self._send(calls.definition_text(self.kind, name))
+    async def text(self, name: str, *, at: str | None = None) -> Text:
+        return await self._send(calls.definition_text(self.kind, name, at))
 
     async def put(self, name: str, content: Json | str, *, if_match: str | None = None) -> Json:
         """Make or replace. Raises InvalidDefinition, or PreconditionFailed where it changed since `if_match`."""

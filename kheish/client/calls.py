@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
@@ -12,6 +12,7 @@ from kheish.client import faults
 from kheish.client.shapes import (
     Answer,
     Approval,
+    Evidence,
     FileProblem,
     Json,
     Page,
@@ -21,6 +22,7 @@ from kheish.client.shapes import (
     SessionSettings,
     Submission,
     Task,
+    Version,
 )
 from kheish.errors import Unreachable
 
@@ -324,3 +326,37 @@ def definition_delete(kind: str, name: str, if_match: str | None) -> Call[None]:
 
 def definition_history(kind: str, name: str, query: Query) -> Call[Page[Json]]:
     return get(kind, name, "history", query=query)
+
+
+# versions of Playbooks
+
+
+def version_list(name: str, query: Query) -> Call[Page[Version]]:
+    return get("playbooks", name, "versions", query=query)
+
+
+def version_get(name: str, version: str, at: str | None = None) -> Call[Version]:
+    return get("playbooks", name, "versions", version, query={"at": at})
+
+
+def version_text(name: str, version: str) -> Call[Text]:
+    return Call("GET", path("playbooks", name, "versions", version), read_text, headers={"accept": YAML})
+
+
+def version_publish(name: str, version: str, notes: str | None) -> Call[Version]:
+    return send("POST", "playbooks", name, "versions", body=given(version=version, notes=notes))
+
+
+def version_release(
+    name: str, version: str, state: str, evidence: Sequence[Evidence], more: Mapping[str, Any]
+) -> Call[Version]:
+    body = {"state": state, "evidence": list(evidence), **given(**more)}
+    return send("POST", "playbooks", name, "versions", version, "release", body=body)
+
+
+def version_diff(name: str, before: str | None, after: str | None) -> Call[Json]:
+    return get("playbooks", name, "diff", query={"from": before, "to": after})
+
+
+def version_blame(name: str, version: str | None) -> Call[Page[Json]]:
+    return get("playbooks", name, "blame", query={"version": version})

@@ -228,3 +228,30 @@ class FileProblem(TypedDict):
     message: str
     suggestion: str | None
     since: str
+
+
+class Evidence(TypedDict):
+    kind: str
+    id: str
+    description: NotRequired[str | None]
+
+
+class Version(TypedDict):
+    playbook_id: str
+    version: str
+    state: Literal["published", "verified", "canary", "active", "revoked", "tampered"]
+    digest: str
+    tag: str
+    commit: str
+    published_by: str
+    published_at: str
+    percent: float | None
+    manifest: Json | None
+    title: str
+    notes: str | None
+    evidence: list[Json]
+    reason: str | None
+    tampered: str | None
+    via: Literal["api", "git"]
+    files: dict[str, str] | None
+    n: int

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeVar, Unpack
+from typing import TYPE_CHECKING, Literal, TypeVar, Unpack
 
 from kheish.client import calls, finding
 from kheish.client.calls import Call, Query, Text
@@ -31,6 +31,9 @@ from kheish.client.sse import Event, Following
 from kheish.client.transport import Transport
 from kheish.errors import Unavailable, Unreachable
 from kheish.ids import now
+
+if TYPE_CHECKING:
+    from kheish.client.playbooks import Playbooks
 
 T = TypeVar("T")
 
@@ -113,6 +116,12 @@ class Kheish(Whole):
     @cached_property
     def permissions(self) -> Permissions:
         return Permissions(self)
+
+    @cached_property
+    def playbooks(self) -> Playbooks:
+        from kheish.client.playbooks import Playbooks
+
+        return Playbooks(self)
 
     def definitions(self, kind: str) -> Definitions:
         """The Definitions of one kind: `routes`, `personas`, …"""
@@ -367,8 +376,8 @@ class Definitions(_Resource):
     def get(self, name: str, *, at: str | None = None) -> Json:
         return self._send(calls.definition_get(self.kind, name, at))
 
-    def text(self, name: str) -> Text:
-        return self._send(calls.definition_text(self.kind, name))
+    def text(self, name: str, *, at: str | None = None) -> Text:
+        return self._send(calls.definition_text(self.kind, name, at))
 
     def put(self, name: str, content: Json | str, *, if_match: str | None = None) -> Json:
         """Make or replace. Raises InvalidDefinition, or PreconditionFailed where it changed since `if_match`."""

@@ -65,6 +65,7 @@ def check(
         out.problems[path] = list(_named_wrong(path, sources))
     candidates = _candidates(sources, before, out)
     _settle(sources, before, candidates, out)
+    _more_of_playbooks(sources, candidates, out)
     out.observed = _observed(sources, candidates, out)
     return out
 
@@ -273,6 +274,19 @@ def _dangling(
         elif keys[0] == "fallbacks" and (way := _way(target, one.path, world)):
             names = " → ".join(id_of(path, kind) for path in (one.path, *way))
             yield parsed.at(keys, f"the fallbacks go round: {names}", code="reference_cycle")
+
+
+def _more_of_playbooks(sources: Mapping[str, Source], candidates: Mapping[str, Definition], out: Outcome) -> None:
+    """What a manifest with errors refers to is looked up all the same: a person is told everything at once."""
+    for path, parsed in out.parsed.items():
+        kind = kind_of(path)
+        if kind is not playbook_files.KIND or path in candidates or parsed.data is None:
+            continue
+        one = Definition(
+            kind=kind.name, id=id_of(path, kind), path=path, value=None, data=parsed.data, raw=b"", digest=""
+        )
+        found = [*out.problems[path], *_dangling(one, out.world, sources, out)]
+        out.problems[path] = sorted(found, key=lambda problem: (problem.line or 0, problem.column or 0))
 
 
 def _way(start: str, end: str, world: Mapping[str, Definition]) -> list[str] | None:

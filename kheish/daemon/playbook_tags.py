@@ -157,7 +157,7 @@ class PlaybookTags:
 
     async def read(self, one: Version) -> Released:
         """What a version says. Raises VersionTampered."""
-        current = (await self._git.request("tags", prefix=one.tag, known={}))["new"].get(one.tag)
+        current = await self._git.request("tag_object", name=one.tag)
         if current != one.tag_id or one.tampered is not None:
             async with self.turn:
                 await self.take_up(one.tag)

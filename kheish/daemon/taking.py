@@ -108,7 +108,8 @@ class Taking:
         paths = dict.fromkeys(path for path in found)
         if self._listed is not None:
             for folder in ("", *KINDS):
-                paths |= dict.fromkeys(await self._listed(folder))
+                names = await self._listed(folder)
+                paths |= dict.fromkeys(f"{folder}/{name}" if folder else name for name in names)
         return await self._read_committed(path for path in paths if is_source(path))
 
     async def _read_committed(self, paths: Iterable[str]) -> dict[str, Source]:

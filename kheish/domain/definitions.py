@@ -72,24 +72,26 @@ class Definition:
 
     def references(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """What it refers to: where in the document, and the path of the other definition."""
+        if self.kind == "playbooks":
+            yield from playbook_references(self.data)
         match self.value:
             case Config(default_route=str() as route):
                 yield ("default_route",), KINDS["routes"].path(route)
             case Route(fallbacks=fallbacks):
                 for at, route in enumerate(fallbacks):
                     yield ("fallbacks", at), KINDS["routes"].path(route)
-            case Playbook() as playbook:
-                yield from _playbook_references(playbook)
 
 
-def _playbook_references(playbook: Playbook) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    if playbook.runtime.route is not None:
-        yield ("runtime", "route"), _route(playbook.runtime.route)
-    for name, role in playbook.roles.items():
-        if role.persona is not None:
-            yield ("roles", name, "persona"), KINDS["personas"].path(role.persona)
-        if role.route is not None:
-            yield ("roles", name, "route"), _route(role.route)
+def playbook_references(data: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """The routes and personas that a manifest names; from its plain data, since one with errors has no value."""
+    roles = data.get("roles")
+    places: list[tuple[tuple[str, ...], Any]] = [(("runtime", "route"), data.get("runtime"))]
+    for name, role in roles.items() if isinstance(roles, Mapping) else ():
+        places += [(("roles", str(name), key), role) for key in ("persona", "route")]
+    for keys, holder in places:
+        named = holder.get(keys[-1]) if isinstance(holder, Mapping) else None
+        if isinstance(named, str) and named:
+            yield keys, KINDS["personas"].path(named) if keys[-1] == "persona" else _route(named)
 
 
 def _route(selector: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import field
 from typing import Any
 
 from kheish.domain import events, runs
-from kheish.domain.approvals import Approval
+from kheish.domain.approvals import Approval, Decision
 from kheish.domain.events import Entry, Plan, Text, changed, frozen
 from kheish.domain.runs import Output, Run, Spent
 
@@ -74,6 +74,7 @@ class Asked:
     decided_by: str | None = None
     via: str | None = None
     reason: str | None = None
+    decisions: tuple[Decision, ...] = ()  # all of them, where it needs more than one person
 
 
 @frozen
@@ -309,4 +310,5 @@ def _asked(approval: Approval, phase: str | None) -> Asked:
         decided_by=last.by if last else None,
         via=last.via if last else None,
         reason=last.reason if last else None,
+        decisions=approval.decisions,
     )

@@ -63,7 +63,7 @@ def _ask(state: State, run: Run, flow: Flow, plan: PhasePlan, when: When, text: 
     if when == "after":
         arguments["output"] = text
         arguments["evidence"] = [one.id for one in flow.evidence if one.phase == plan.phase_id]
-    expires = state.definitions.permissions.approvals.expires
+    policy = state.definitions.permissions.approvals
     requested = events.ApprovalRequested(
         approval_id=ids.new("appr"),
         call_id=f"{PHASE_TOOL}:{plan.phase_id}:{when}",
@@ -72,7 +72,8 @@ def _ask(state: State, run: Run, flow: Flow, plan: PhasePlan, when: When, text: 
         digest=approvals.digest_of(tool=PHASE_TOOL, arguments=arguments, folder="", executable=None),
         why=f"the Playbook asks for a person's word {when} the phase {plan.phase_id}",
         risk="medium",
-        expires_at=None if expires is None else ids.stamp(state.clock() + expires),
+        expires_at=None if policy.expires is None else ids.stamp(state.clock() + policy.expires),
+        required=policy.required,
     )
     waiting = runs.step(state, run.run_id, events.RunWaiting(status=Status.WAITING_FOR_APPROVAL))
     state.append(requested.on(run.session_id, run.run_id), waiting)

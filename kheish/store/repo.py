@@ -108,6 +108,10 @@ class Refs:
         found = ((one.name.removeprefix(_TAGS), one) for one in names)
         return {name: str(one.raw_target) for name, one in found if name.startswith(prefix)}
 
+    def tag_object(self, name: str) -> str | None:
+        """The object that one tag names."""
+        return self._target(f"{_TAGS}{name}")
+
     def tag(self, name: str, commit: str, message: str, who: tuple[str, str]) -> str:
         """Make an annotated tag, durably; its object's id. Raises Conflict where there is one of this name."""
         pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)

@@ -28,7 +28,7 @@ def changed(repo: Repo, *, prefix: str, known: Mapping[str, str]) -> dict[str, A
 def described(repo: Repo, *, name: str) -> dict[str, Any] | None:
     """`{tag_id, commit, message, trailers, by, email, time}` of a tag; `commit` is None where it is not annotated, or
     leads to no commit that is there. None: there is no such tag."""
-    id = repo.refs.tags(name).get(name)
+    id = repo.refs.tag_object(name)
     if id is None:
         return None
     found = annotated(repo, id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -232,6 +232,16 @@ class Inspector:
         return Bound(digest="d" * 64)
 
 
+class Playbooks:
+    """Nothing is published."""
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        async def nothing(playbook_id: str, *given: Any, **more: Any) -> Any:
+            raise NotFound(f"Nothing of a playbook {playbook_id!r} is published.")
+
+        return nothing
+
+
 @dataclass
 class World:
     """Everything that a test may reach for."""
@@ -306,6 +316,7 @@ async def world(folder: Path, **parts: Any) -> AsyncIterator[World]:
     given = Parts(
         state=state, bus=bus, tokens=Tokens(TOKEN), config=lambda: config, status=lambda: {"version": "1"},
         problems=lambda: found, git=git, past=past, backup=backup, editor=Editor(state), inspector=Inspector(),
+        playbooks=Playbooks(),
         upkeep=Upkeep(), workspace=home, closing=Closing(), **parts,
     )  # fmt: skip
     app = build(given)
