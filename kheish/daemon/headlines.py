@@ -50,8 +50,8 @@ _VERBS: dict[type[events.Event], str] = {
 }
 
 
-def headline(entry: Entry, asked: Callable[[str | None], str]) -> str | None:
-    """What happened, in words for `git log`."""
+def headline(entry: Entry, asked: Callable[[str | None], str], named: Callable[[str], str]) -> str | None:
+    """What happened, in words for `git log`. `asked`: what a run was asked; `named`: of which Playbook a Flow is."""
     match entry.event:
         case events.SessionForked(origin=origin, seq=seq):
             return f"session forked: {entry.session} from {origin} at {seq}"
@@ -78,11 +78,11 @@ def headline(entry: Entry, asked: Callable[[str | None], str]) -> str | None:
         case events.FlowStarted(playbook=playbook, version=version):
             return f"flow started: {playbook}@{version}"
         case events.FlowSealed(flow_id=flow_id, status=status):
-            return f"flow {status}: {flow_id}"
-        case events.PhaseEnded(phase=phase, status=status):
-            return f"phase {status}: {phase}"
-        case events.EvidenceAttached(evidence_kind=kind, id=id):
-            return f"evidence: {kind} {id}"
+            return f"flow {status}: {named(flow_id)}"
+        case events.PhaseEnded(flow_id=flow_id, phase=phase, status=status):
+            return f"phase {status}: {phase} of {named(flow_id)}"
+        case events.EvidenceAttached(flow_id=flow_id, evidence_kind=kind, id=id):
+            return f"evidence attached: {kind} {id} of {named(flow_id)}"
         case event:
             doing = _VERBS.get(type(event))
             if isinstance(event, events.RunWaiting):

@@ -127,7 +127,7 @@ class Pipeline:
             dirty.playbooks[f"{entry.event.playbook_id}@{entry.event.version}"] = None
         if type(entry.event) in URGENT:
             dirty.actors[entry.actor] = None
-            if len(dirty.headlines) < HEADLINES and (line := headline(entry, self._asked)):
+            if len(dirty.headlines) < HEADLINES and (line := headline(entry, self._asked, self._named)):
                 dirty.headlines.append(line)
 
     def _remove(self, entry: Entry) -> None:
@@ -158,6 +158,12 @@ class Pipeline:
         text = next((item.text for item in run.request.items if isinstance(item.text, str)), "") if run else ""
         line = " ".join(text.split())
         return line if len(line) <= 72 else f"{line[:71]}…"
+
+    def _named(self, flow_id: str) -> str:
+        """Of which Playbook version a Flow is."""
+        change = self._dirty.records.get(("flow", flow_id))
+        flow = change.value if change else self._state.find(Flow, flow_id)
+        return f"{flow.playbook}@{flow.version}" if flow else flow_id
 
     async def revive(self) -> None:
         """The scribe was killed: a new one finds entries in the log, and is told again what they mean."""
@@ -319,8 +325,8 @@ def _pending(change: Change) -> tuple[str, Literal["approval", "question"], dict
 
 
 def _message(dirty: Dirty) -> str:
-    """What the commit is about: where all of it is one run's or one session's, the newest that happened."""
-    is_one = len(dirty.sessions) <= 1 and len(dirty.runs) <= 1
+    """What the commit is about: where all of it is one run's, one Flow's or one session's, the newest that happened."""
+    is_one = len(dirty.sessions) <= 1 and (len(dirty.runs) <= 1 or len(dirty.flows) == 1)
     headlines = dirty.headlines[-1:] if is_one else dirty.headlines
     return message(headlines, sessions=len(dirty.sessions), runs=len(dirty.runs))
 
