@@ -130,9 +130,7 @@ class Flows:
 
     async def on_get_events(self, req: Request, resp: Response, flow_id: str) -> None:
         """The Flow's events, and those of its runs, as a stream."""
-        doc = await views.document(self._state, Flow, flow_id)
-        of = OfFlow(flow_id, {run["run_id"] for run in doc["runs"]})
-        sse.answer(req, resp, self._parts, self._feed, session=doc["session_id"], flow=of)
+        await follow(self._parts, self._feed, req, resp, flow_id)
 
     async def on_post_cancel(self, req: Request, resp: Response, flow_id: str) -> None:
         """Stop a Flow and its runs for good; a cancelled one stays as it is."""
@@ -192,6 +190,13 @@ class Flows:
         )
         await self._state.caught_up()
         return given, await asyncio.to_thread(references.resolve, place, given.kind, given.ref)
+
+
+async def follow(parts: Parts, feed: Feed, req: Request, resp: Response, flow_id: str) -> None:
+    """Answer with a stream of a Flow's events, and those of its runs. Raises NotFound."""
+    doc = await views.document(parts.state, Flow, flow_id)
+    of = OfFlow(flow_id, {run["run_id"] for run in doc["runs"]})
+    sse.answer(req, resp, parts, feed, session=doc["session_id"], flow=of)
 
 
 def _named(body: flow_models.StartFlow) -> tuple[str, str | None]:

@@ -32,7 +32,12 @@ PARAMS = (
     Param(name="after", kind="count", about="Everything after this event number, then live (0: everything)."),
     Param(name="kind", many=True, about="Only events of this kind, such as `tool.finished`."),
 )
-FILTERED = (*PARAMS, *paging.SESSION, Param(name="run", about="Only those of this run."))
+FILTERED = (
+    *PARAMS,
+    *paging.SESSION,
+    Param(name="run", about="Only those of this run."),
+    Param(name="flow", about="Only those of this Flow, and of its runs."),
+)
 
 
 class Stream:

@@ -243,6 +243,8 @@ def test_that_the_command_line_starts_follows_and_says_how_it_ended(served: Daem
     assert "── only" in done.stdout and "── only satisfied" in done.stdout and "succeeded" in done.stdout
     flow_id = served.cli("flows", "list", "--playbook", "one", "--limit", "1", "--quiet").stdout.strip()
     assert "only" in served.cli("flows", "show", flow_id).stdout
+    events = served.cli("events", "--flow", flow_id).stdout
+    assert "flow.sealed" in events and "model.responded" in events and "session.created" not in events
     page = served.workspace / "page.html"
     assert served.cli("flows", "report", flow_id, "--html", str(page)).returncode == 0
     assert page.read_text().startswith("<!doctype html>")
