@@ -188,7 +188,7 @@ async def test_where_a_file_cannot_be_written_the_others_get_back_what_they_held
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
     try:
-        with pytest.raises(ToolError, match="file too large.*nothing stays changed"):
+        with pytest.raises(ToolError, match=r"file too large.*nothing stays changed"):
             await bench.run(note, patch=CHANGE + REMOVE + large)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
