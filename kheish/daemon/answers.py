@@ -100,7 +100,9 @@ class Answers:
                     questions.answer(self._state, id, answers, by=_BY, via="file")
                 case Declined(reason):
                     questions.decline(self._state, id, by=_BY, via="file", reason=reason)
-        except (Invalid, PersonRequired) as error:
+        except PersonRequired as error:
+            return [form.at(("decision",), error.detail, code=error.code)]
+        except Invalid as error:
             faults = [(tuple(fault.path.strip("/").split("/")), fault.message) for fault in error.errors]
             return [form.at(keys, f"{keys[-1]}: {message}") for keys, message in faults] or [
                 Problem(form.path, None, None, "error", error.code, error.detail)

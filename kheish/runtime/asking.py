@@ -112,7 +112,7 @@ def _responded(state: State, run: Run, turn: Turn, route_id: str, route: Route, 
     return events.ModelResponded(
         turn=turn.turn,
         text=reply.text,
-        calls=_calls(state, run, turn, reply),
+        calls=model_calls(state, run, turn, reply),
         finish_reason=reply.finish_reason,
         usage=usage,
         route=route_id,
@@ -121,7 +121,7 @@ def _responded(state: State, run: Run, turn: Turn, route_id: str, route: Route, 
     )
 
 
-def _calls(state: State, run: Run, turn: Turn, reply: Reply) -> tuple[events.ModelCall, ...]:
+def model_calls(state: State, run: Run, turn: Turn, reply: Reply) -> tuple[events.ModelCall, ...]:
     """The calls with ids that no earlier call of the session has (some servers count from 0 in each answer), and that
     no check of the daemon has."""
     conversation = state.table(messages.Conversation, run.session_id).get(run.session_id)
