@@ -10,6 +10,7 @@ from typing import Any
 from kheish.domain import permission_rules, permissions
 from kheish.domain.approvals import Approval, Bound
 from kheish.domain.permission_rules import ToolCall
+from kheish.domain.flows import PHASE_TOOL
 from kheish.domain.runs import BUDGET, Run
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
@@ -55,8 +56,8 @@ class Inspector:
     async def bound(self, approval: Approval, arguments: Mapping[str, Any]) -> Bound:
         """What an approval of this call with other arguments would be bound to. Raises Invalid where these do not fit
         the tool."""
-        if approval.tool == BUDGET:
-            raise Invalid("A budget question takes allow or deny, no other arguments.")
+        if approval.tool in (BUDGET, PHASE_TOOL):
+            raise Invalid(f"A question about a {approval.tool} takes allow or deny, no other arguments.")
         try:
             parse_arguments(self._tool(approval.tool), dict(arguments))
         except ToolError as error:
