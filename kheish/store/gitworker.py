@@ -218,7 +218,7 @@ def handlers(worker: Worker) -> dict[str, pipes.Handler]:
         "described": lambda commits: history.described(repo, commits=commits),
         "find": lambda **asked: history.find(repo, **asked),
         "tags": lambda **asked: tags.changed(repo, **asked),
-        "tag_object": repo.refs.tag_object,
+        "tag_object": lambda name: tags.object_of(repo, name=name),
         "tag": lambda name: tags.described(repo, name=name),
         "make_tag": lambda **asked: tags.make(repo, **asked),
         "files": lambda rev, path: tags.files(repo, rev=rev, path=path),

@@ -25,10 +25,15 @@ def changed(repo: Repo, *, prefix: str, known: Mapping[str, str]) -> dict[str, A
     }
 
 
+def object_of(repo: Repo, *, name: str) -> str | None:
+    """The object that a tag names; None: there is no such tag."""
+    return repo.refs.tag_object(name)
+
+
 def described(repo: Repo, *, name: str) -> dict[str, Any] | None:
     """`{tag_id, commit, message, trailers, by, email, time}` of a tag; `commit` is None where it is not annotated, or
     leads to no commit that is there. None: there is no such tag."""
-    id = repo.refs.tag_object(name)
+    id = object_of(repo, name=name)
     if id is None:
         return None
     found = annotated(repo, id)
