@@ -9,8 +9,8 @@ from typing import Any
 
 from kheish.domain import permission_rules, permissions
 from kheish.domain.approvals import Approval, Bound
-from kheish.domain.permission_rules import ToolCall
 from kheish.domain.flows import PHASE_TOOL
+from kheish.domain.permission_rules import ToolCall
 from kheish.domain.runs import BUDGET, Run
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
