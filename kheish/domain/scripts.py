@@ -121,5 +121,5 @@ class Script(_Part):
     @model_validator(mode="after")
     def _one_of_them(self) -> Script:
         if [self.echo, bool(self.turns), bool(self.parts)].count(True) != 1:
-            raise ValueError("a script has turns, or parts, or echo: true, one of them")
+            raise ValueError("a script has turns, or echo: true, or parts, one of them")
         return self

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from kheish.api import flow_answers
+from kheish.client import AsyncKheish
 from kheish.errors import EvidenceUnresolved, FlowStateConflict, IdempotencyConflict, Invalid
 from tests.support.daemon import Daemon, ask, bash, call, git, until
 from tests.support.released import release
@@ -225,6 +226,15 @@ def test_that_the_report_shows_what_changed_since_the_version_before(served: Dae
     assert "Kheish-Playbook: grows@1.1.0" in trailers
     then = served.client.flows.get(flow["flow_id"], at="HEAD")
     assert then == {**flow, "n": then["n"]}
+
+
+async def test_that_the_asynchronous_client_starts_and_follows(served: Daemon) -> None:
+    async with AsyncKheish(state_root=served.root) as client:
+        flow = await client.flows.start("one", wait="20s")
+        kinds = [event.kind async for event in client.flows.follow(flow["flow_id"])]
+        assert (kinds[0], kinds[-1]) == ("flow.started", "flow.sealed")
+        assert (await client.flows.list(limit=1))["items"][0]["flow_id"] == flow["flow_id"]
+        assert (await client.flows.report(flow["flow_id"], "html")).startswith("<!doctype html>")
 
 
 class Page(html.parser.HTMLParser):
