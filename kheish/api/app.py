@@ -68,7 +68,6 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
     sessions, runs = Sessions(parts, feed, waits), Runs(parts, feed, waits)
     history = History(parts)
     approvals, questions = Approvals(parts), Questions(parts)
-    flows = Flows(parts, feed)
     return [
         ("/healthz", probes, "health"),
         ("/readyz", probes, "ready"),
@@ -115,12 +114,7 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
         ("/v1/questions/{question_id}", questions, "one"),
         ("/v1/questions/{question_id}/answer", questions, "answer"),
         ("/v1/questions/{question_id}/decline", questions, "decline"),
-        ("/v1/flows", flows, None),
-        ("/v1/flows/{flow_id}", flows, "one"),
-        ("/v1/flows/{flow_id}/events", flows, "events"),
-        ("/v1/flows/{flow_id}/report", FlowReport(parts), None),
-        ("/v1/flows/{flow_id}/cancel", flows, "cancel"),
-        ("/v1/flows/{flow_id}/evidence", flows, "evidence"),
+        *_flows(Flows(parts, feed), FlowReport(parts)),
         ("/v1/permissions", permissions, None),
         ("/v1/permissions/check", permissions, "check"),
         *_playbooks(Playbooks(parts)),
@@ -136,6 +130,18 @@ def _playbooks(resource: Playbooks) -> list[Route]:
         (f"{one}/versions/{{version}}/release", resource, "release"),
         (f"{one}/diff", resource, "diff"),
         (f"{one}/blame", resource, "blame"),
+    ]
+
+
+def _flows(flows: Flows, report: FlowReport) -> list[Route]:
+    one = "/v1/flows/{flow_id}"
+    return [
+        ("/v1/flows", flows, None),
+        (one, flows, "one"),
+        (f"{one}/events", flows, "events"),
+        (f"{one}/report", report, None),
+        (f"{one}/cancel", flows, "cancel"),
+        (f"{one}/evidence", flows, "evidence"),
     ]
 
 

@@ -108,9 +108,8 @@ def make(
     executor: Executor | None = None,
 ) -> Daemon:
     """Make the parts. Nothing is started, and nothing but `.kheish/` and `.git/kheish/` is touched."""
-    token = template.ensure_token(root)
+    token, problems = template.ensure_token(root), Problems(root)
     facts = Facts(format=template.open_root(root), sandbox=sandbox.probe(), token=token)
-    problems = Problems(root)
     store = _store(root, config, lambda: daemon)
     state = store.state
     state.scrub = redaction.scrubber({"token": token})
@@ -155,8 +154,8 @@ def make(
         upkeep=upkeep,
         holding=Holding(facts, problems, store.pipeline, git, watcher, lambda paths: loops.take(daemon, paths)),
         playbook_tags=tags,
-        following=Following(state, agent.jobs, damaged=lambda path, why: problems.add("damaged_journal", path, why)),
-        driving=Driving(state, damaged=lambda path, why: problems.add("damaged_journal", path, why)),
+        following=Following(state, agent.jobs, damaged=problems.damaged),
+        driving=Driving(state, damaged=problems.damaged),
     )
     return daemon
 
