@@ -133,6 +133,7 @@ async def index(
         progress(f"reading journals into the index: {done} of {len(named)}")
     await remembering.bury(scribe, gone)
     await scribe.request("things", things=[], n=max(n, found.last, booted.committed))
+    await scribe.request("whole")
     if before["last"] and is_behind:
         scribe.send_nowait("committed", commit=before["last"])
 

@@ -156,6 +156,7 @@ async def reindex(daemon: Daemon) -> None:
         )
     finally:
         daemon.facts.starting = None
+    await look_at_tags(daemon)
     await remembering.mark_commits(daemon)
     for where, reason in booted.damaged:
         daemon.problems.add("damaged_journal", where, reason)

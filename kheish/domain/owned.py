@@ -19,6 +19,7 @@ from kheish.domain.changes import Change
 from kheish.domain.events import Entry, Event
 from kheish.domain.loading import Partition
 from kheish.domain.tables import BY_NAME, NOUNS
+from kheish.errors import Unavailable
 from kheish.store import index as indexed
 from kheish.store import journal
 from kheish.store.index import Reader
@@ -32,7 +33,12 @@ def owner(event: Event) -> str | None:
 
 
 def read(index: Reader, key: str) -> Partition:
-    """An owner's values from the index; none where it has never been heard of. Blocks on disk."""
+    """An owner's values from the index; none where it has never been heard of. Blocks on disk.
+
+    Raises Unavailable while the index is made again: what it lacks then is no proof that there is nothing.
+    """
+    if index.fact("whole") is None:
+        raise Unavailable("The index is being made again; try again in a moment.")
     part = Partition(key, "")
     for noun, id, n, doc in indexed.owned(index, [noun.name for noun in NOUNS if noun.read is not None], key):
         kind = BY_NAME[noun]

@@ -268,7 +268,8 @@ class State:
         await asyncio.shield(task)
 
     async def load_owner(self, stream: str, owner: str) -> None:
-        """Bring what a stream's entries of one owner come to into memory; nothing, where there are none."""
+        """Bring what a stream's entries of one owner come to into memory; nothing, where there are none. Raises
+        Unavailable while the index is made again."""
         key = f"{stream}/{owner}"
         if key not in self.owners:
             part = await asyncio.to_thread(owned.read, self.index, key)

@@ -49,6 +49,7 @@ class Log:
         self.root = root
         self.bus = bus
         self.writer = Writer(root / ".kheish" / "index.sqlite")
+        self.writer.set("whole", 1)
         self.journals = journal.Writer(root)
         self.state: State
         self.lag = False

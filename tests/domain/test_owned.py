@@ -10,7 +10,7 @@ import pytest
 from kheish.domain import events, owned, playbooks
 from kheish.domain.event_playbooks import RELEASES
 from kheish.domain.playbooks import Version
-from kheish.errors import NotFound
+from kheish.errors import NotFound, Unavailable
 from kheish.store.index import Reader
 from tests.domain.test_playbooks import WORD
 from tests.support.stateful import Played
@@ -91,3 +91,15 @@ async def test_an_owner_with_a_session_s_name_is_no_session(p: Played) -> None:
     p.index.forget("s")
     assert owned.read(Reader(p.root / ".kheish" / "index.sqlite"), f"{RELEASES}/s").tables[Version]
     assert "releases/s" not in p.state.sessions and "releases/s" not in p.state.touched
+
+
+async def test_an_index_that_is_made_again_is_no_proof_that_there_is_nothing(p: Played) -> None:
+    await filled(p, 1)
+    p.flush()
+    p.state.owners.clear()
+    p.index.create()
+    with pytest.raises(Unavailable):
+        await p.state.load_owner(RELEASES, "p0")
+    p.index.set("whole", 1)
+    await p.state.load_owner(RELEASES, "p0")
+    assert playbooks.versions(p.state, "p0") == {}
