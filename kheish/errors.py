@@ -3,15 +3,17 @@
     KheishError
     ├── Invalid            400  what the caller sent cannot be used; `errors` names each place
     │   └── UnknownEvent, InvalidCursor, RouteRequired, IdempotencyMismatch, InvalidInput, InvalidDefinition,
-    │       WorkspaceNotAllowed, NotAStateRoot
+    │       WorkspaceNotAllowed, NotAStateRoot, EvidenceRequired, EvidenceUnresolved
     ├── Unauthorized       401
     ├── Forbidden          403
+    │   └── PersonRequired
     ├── NotFound           404
     │   └── SessionDeleted
     ├── Conflict           409
-    │   └── SessionConflict, SessionNotIdle, SessionEnded, RunStateConflict, ApprovalResolved, QuestionResolved,
-    │       IdempotencyConflict, RouteNotReady, StateRewound, DefinitionReferenced, LockHeld, NewerFormat,
-    │       ForeignRepository, AddressInUse, BackupDiverged, TakenOver
+    │   └── SessionConflict, SessionNotIdle, SessionEnded, RunStateConflict, FlowStateConflict, ApprovalResolved,
+    │       SamePerson, QuestionResolved, IdempotencyConflict, RouteNotReady, StateRewound, DefinitionReferenced,
+    │       LockHeld, NewerFormat, ForeignRepository, AddressInUse, BackupDiverged, TakenOver, VersionExists,
+    │       ReleaseStateConflict, VersionTampered, VersionNotStartable, NoActiveVersion, DraftNotCommitted
     ├── PreconditionFailed 412
     ├── TooLarge           413
     ├── UnsupportedMedia   415
@@ -99,6 +101,10 @@ class Forbidden(KheishError):
     status, code, domain, exit_code, title = 403, "forbidden", "auth", 7, "Not allowed"
 
 
+class PersonRequired(Forbidden):
+    code, domain, title = "person_required", "approvals", "This answer proves no person"
+
+
 class NotFound(KheishError):
     status, code, domain, exit_code, title = 404, "not_found", "request", 3, "Not found"
 
@@ -127,8 +133,16 @@ class RunStateConflict(Conflict):
     code, domain, title = "run_state_conflict", "runs", "The run cannot make this move"
 
 
+class FlowStateConflict(Conflict):
+    code, domain, title = "flow_state_conflict", "flows", "The Flow cannot make this move"
+
+
 class ApprovalResolved(Conflict):
     code, domain, title = "approval_resolved", "approvals", "The approval is resolved already"
+
+
+class SamePerson(Conflict):
+    code, domain, title = "same_person", "approvals", "Another person has to decide"
 
 
 class QuestionResolved(Conflict):
@@ -149,6 +163,38 @@ class WorkspaceNotAllowed(Invalid):
 
 class DefinitionReferenced(Conflict):
     code, domain, title = "definition_referenced", "definitions", "Others refer to this definition"
+
+
+class VersionExists(Conflict):
+    code, domain, title = "version_exists", "playbooks", "The version exists with other content"
+
+
+class ReleaseStateConflict(Conflict):
+    code, domain, title = "release_state_conflict", "playbooks", "The version cannot make this move"
+
+
+class VersionTampered(Conflict):
+    code, domain, title = "version_tampered", "playbooks", "The version's tag is not what was published"
+
+
+class VersionNotStartable(Conflict):
+    code, domain, title = "version_not_startable", "playbooks", "The version cannot be started in its state"
+
+
+class NoActiveVersion(Conflict):
+    code, domain, title = "no_active_version", "playbooks", "The Playbook has no active version"
+
+
+class DraftNotCommitted(Conflict):
+    code, domain, title = "draft_not_committed", "playbooks", "The draft is not committed"
+
+
+class EvidenceRequired(Invalid):
+    code, domain, title = "evidence_required", "playbooks", "Evidence is needed"
+
+
+class EvidenceUnresolved(Invalid):
+    code, domain, title = "evidence_unresolved", "playbooks", "Evidence that does not resolve"
 
 
 class StateRewound(Conflict):

@@ -15,12 +15,15 @@ from kheish.api.auth import Gate
 from kheish.api.backup import Backup
 from kheish.api.definitions import Definitions
 from kheish.api.feed import Feed
+from kheish.api.flow_report import FlowReport
+from kheish.api.flows import Flows
 from kheish.api.history import History
 from kheish.api.metrics import Metrics
 from kheish.api.openapi import Description
 from kheish.api.operations import OPERATIONS
 from kheish.api.parts import Parts
 from kheish.api.permissions import Permissions
+from kheish.api.playbooks import Playbooks
 from kheish.api.questions import Questions
 from kheish.api.runs import Runs
 from kheish.api.sessions import Sessions
@@ -112,9 +115,34 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
         ("/v1/questions/{question_id}", questions, "one"),
         ("/v1/questions/{question_id}/answer", questions, "answer"),
         ("/v1/questions/{question_id}/decline", questions, "decline"),
+        *_flows(Flows(parts, feed), FlowReport(parts)),
         ("/v1/permissions", permissions, None),
         ("/v1/permissions/check", permissions, "check"),
+        *_playbooks(Playbooks(parts)),
         *(route for kind in KINDS.values() for route in _definitions(Definitions(parts, kind), kind.name)),
+    ]
+
+
+def _playbooks(resource: Playbooks) -> list[Route]:
+    one = "/v1/playbooks/{id}"
+    return [
+        (f"{one}/versions", resource, None),
+        (f"{one}/versions/{{version}}", resource, "one"),
+        (f"{one}/versions/{{version}}/release", resource, "release"),
+        (f"{one}/diff", resource, "diff"),
+        (f"{one}/blame", resource, "blame"),
+    ]
+
+
+def _flows(flows: Flows, report: FlowReport) -> list[Route]:
+    one = "/v1/flows/{flow_id}"
+    return [
+        ("/v1/flows", flows, None),
+        (one, flows, "one"),
+        (f"{one}/events", flows, "events"),
+        (f"{one}/report", report, None),
+        (f"{one}/cancel", flows, "cancel"),
+        (f"{one}/evidence", flows, "evidence"),
     ]
 
 

@@ -46,8 +46,8 @@ class Gate:
         host = self._check_host(req)
         _check_origin(req, host)
         if req.path not in OPEN:
-            principal = self._principal(req)
-            req.context.principal = principal.name
+            req.context.caller = self._principal(req)
+            req.context.principal = req.context.caller.name
         # Who stops still answers questions; new work would only put off the end.
         asks = self._parts.closing.begun and req.method in ("GET", "HEAD", "OPTIONS")
         if not asks and req.path not in EARLY and (why := self._parts.ready()) is not None:

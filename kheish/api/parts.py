@@ -9,7 +9,10 @@ from typing import Any, Literal, Protocol
 
 from kheish.auth.tokens import Tokens
 from kheish.config import Config
-from kheish.domain.approvals import Approval
+from kheish.domain.approvals import Approval, Bound
+from kheish.domain.definitions import Definition
+from kheish.domain.event_playbooks import EvidenceRef, ReleaseState
+from kheish.domain.playbooks import Released, Version
 from kheish.domain.state import State
 from kheish.store.bus import Bus
 from kheish.store.revisions import Moment
@@ -98,8 +101,52 @@ class Inspector(Protocol):
     async def check(self, tool: str, arguments: Mapping[str, Any], session_id: str | None) -> Mapping[str, Any]:
         """What a call would meet, and why. Raises NotFound for a tool or session that is not there."""
 
-    async def digest(self, approval: Approval, arguments: Mapping[str, Any]) -> str:
-        """The digest of an approval's call with other arguments. Raises Invalid where they do not fit the tool."""
+    async def bound(self, approval: Approval, arguments: Mapping[str, Any]) -> Bound:
+        """What an approval of this call with other arguments would be bound to. Raises Invalid where these do not fit
+        the tool."""
+
+
+class Playbooks(Protocol):
+    """Versions of Playbooks and their releases."""
+
+    async def publish(self, playbook_id: str, version: str, *, notes: str | None, by: str) -> tuple[Version, bool]:
+        """Make the draft a version; True where it is new.
+
+        Raises NotFound, InvalidDefinition, VersionExists, DraftNotCommitted.
+        """
+
+    async def version(self, playbook_id: str, version: str) -> Version:
+        """One version. Raises NotFound."""
+
+    async def read(self, playbook_id: str, version: str) -> Released:
+        """A version with what it says, from its tag's tree. Raises NotFound, VersionTampered."""
+
+    async def at(self, playbook_id: str, n: int) -> Sequence[Version]:
+        """The versions that there were at event `n`, oldest first."""
+
+    async def draft(self, playbook_id: str) -> tuple[Definition, Mapping[str, bytes]]:
+        """The draft in force, and the files beside it. Raises NotFound."""
+
+    async def file(self, version: Version, path: str) -> bytes:
+        """A file beside the manifest of a version. Raises NotFound."""
+
+    async def blame(self, playbook_id: str, version: str | None) -> Sequence[Mapping[str, Any]]:
+        """Each line of the manifest (of the draft as committed) with the commit that it is from. Raises NotFound."""
+
+    async def release(
+        self,
+        playbook_id: str,
+        version: str,
+        to: ReleaseState,
+        *,
+        by: str,
+        percent: float | None = None,
+        evidence: Sequence[EvidenceRef] = (),
+        reason: str | None = None,
+        cancel_flows: bool = False,
+    ) -> Version:
+        """Move a version. Raises NotFound, ReleaseStateConflict, VersionTampered, EvidenceRequired,
+        EvidenceUnresolved, Invalid."""
 
 
 @dataclass(slots=True)
@@ -145,6 +192,7 @@ class Parts:
     backup: Backup
     editor: Editor
     inspector: Inspector
+    playbooks: Playbooks
     upkeep: Upkeep
     workspace: Callable[[str], Awaitable[Path]]
     ready: Callable[[], str | None] = lambda: None

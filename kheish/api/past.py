@@ -16,10 +16,12 @@ from kheish.api.views import Doc
 from kheish.domain.approvals import Approval
 from kheish.domain.definitions import Definition, Kind
 from kheish.domain.events import Spilled
+from kheish.domain.flows import Flow
 from kheish.domain.questions import Question
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
+from kheish.domain.tables import BY_CLASS
 from kheish.errors import NotFound, SessionDeleted
 from kheish.store import definitions as reading
 from kheish.store import records
@@ -34,11 +36,11 @@ _INNER: Mapping[type, tuple[str, str]] = {
 
 
 async def document(parts: Parts, resp: Response, cls: type, id: str, rev: str) -> Doc:
-    """The Record of a session, or of what is in one, as a commit has it. Raises Invalid, NotFound."""
+    """The Record of a session, of what is in one, or of a Flow, as a commit has it. Raises Invalid, NotFound."""
     moment = await parts.past.resolve(rev)
     folder = await _folder(parts, cls, id, moment)
-    noun, inner = _INNER.get(cls, ("session", ""))
-    path = f"{folder}/{inner}/{id}.yaml" if inner else f"{folder}/session.yaml"
+    path = await _record(parts, cls, id, folder)
+    noun = BY_CLASS[cls].name
     try:
         raw = await parts.past.read(moment.commit, path)
     except NotFound:
@@ -53,10 +55,19 @@ async def document(parts: Parts, resp: Response, cls: type, id: str, rev: str) -
     return doc
 
 
+async def _record(parts: Parts, cls: type, id: str, folder: str) -> str:
+    """The file of its Record."""
+    if cls is Flow:
+        return str((await views.document(parts.state, Flow, id))["path"])
+    return f"{folder}/{_INNER[cls][1]}/{id}.yaml" if cls in _INNER else f"{folder}/session.yaml"
+
+
 async def _folder(parts: Parts, cls: type, id: str, moment: Moment) -> str:
     """The session's folder, also of one that was deleted since. Raises NotFound."""
     session_id = id
-    if cls in _INNER:
+    if cls is Flow:
+        session_id = (await views.document(parts.state, Flow, id))["session_id"]
+    elif cls in _INNER:
         noun, inner = _INNER[cls]
         try:
             session_id = (await views.document(parts.state, cls, id))["session_id"]

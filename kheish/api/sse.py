@@ -7,10 +7,11 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import orjson
 from falcon.asgi import Request, Response
 
 from kheish.api import media, paging
-from kheish.api.feed import PING, Feed, Filter, Reader
+from kheish.api.feed import PING, Feed, Filter, OfFlow, Reader
 from kheish.api.paging import Given, Param
 from kheish.api.parts import Parts
 from kheish.domain import events
@@ -31,7 +32,12 @@ PARAMS = (
     Param(name="after", kind="count", about="Everything after this event number, then live (0: everything)."),
     Param(name="kind", many=True, about="Only events of this kind, such as `tool.finished`."),
 )
-FILTERED = (*PARAMS, *paging.SESSION, Param(name="run", about="Only those of this run."))
+FILTERED = (
+    *PARAMS,
+    *paging.SESSION,
+    Param(name="run", about="Only those of this run."),
+    Param(name="flow", about="Only those of this Flow, and of its runs."),
+)
 
 
 class Stream:
@@ -86,9 +92,15 @@ class Stream:
         wanted = self._reader.filter
         newest = self._state.index.newest()  # asked first: whatever is up to here is seen by the query
         rows = self._state.index.events(
-            after, limit=ROWS, session=wanted.session, run=wanted.run, kinds=sorted(wanted.kinds)
+            after,
+            limit=ROWS,
+            session=wanted.session,
+            run=wanted.run,
+            # of a Flow all kinds: it learns by one kind which runs are its own
+            kinds=sorted(wanted.kinds) if wanted.flow is None else (),
         )
-        text = "".join([f"id: {n}\nevent: {kind}\ndata: {line}\n\n" for n, kind, line in rows])
+        shown = rows if wanted.flow is None else [row for row in rows if _of(wanted.flow, wanted.kinds, *row)]
+        text = "".join([f"id: {n}\nevent: {kind}\ndata: {line}\n\n" for n, kind, line in shown])
         more = len(rows) == ROWS
         reached = rows[-1][0] if rows else after
         return text.encode(), reached if more else max(reached, newest), more
@@ -105,6 +117,10 @@ class Stream:
             self._watch.cancel()
 
 
+def _of(flow: OfFlow, kinds: frozenset[str], n: int, kind: str, line: str) -> bool:
+    return flow.takes(kind, orjson.loads(line)["run"], line.encode()) and (not kinds or kind in kinds)
+
+
 async def _until_gone(receive: Receive, reader: Reader) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -112,14 +128,24 @@ async def _until_gone(receive: Receive, reader: Reader) -> None:
 
 
 def answer(
-    req: Request, resp: Response, parts: Parts, feed: Feed, *, session: str | None = None, run: str | None = None
+    req: Request,
+    resp: Response,
+    parts: Parts,
+    feed: Feed,
+    *,
+    session: str | None = None,
+    run: str | None = None,
+    flow: OfFlow | None = None,
 ) -> None:
     """Make the answer an event stream, filtered as the query says. Raises UnknownEvent, Invalid, TooMany."""
     if feed.streams >= MOST_STREAMS:
         raise TooMany(f"There are {MOST_STREAMS} open event streams; close some.")
     given: Given = req.context.query
     wanted = Filter(
-        session=session or paging.session_of(given), run=run or given.get("run"), kinds=_kinds(given.get("kind", ()))
+        session=session or paging.session_of(given),
+        run=run or given.get("run"),
+        kinds=_kinds(given.get("kind", ())),
+        flow=flow,
     )
     newest = parts.state.durable_n
     after = _after(req, given, newest)

@@ -8,7 +8,7 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
-from kheish.api import media, models, paging, sse
+from kheish.api import flows, media, models, paging, sse
 from kheish.api.feed import Feed
 from kheish.api.paging import Given, Param
 from kheish.api.parts import Parts
@@ -75,8 +75,10 @@ class Daemon:
         media.send(resp, self._parts.config().model_dump(mode="json"))
 
     async def on_get_events(self, req: Request, resp: Response) -> None:
-        """All events as a stream."""
-        sse.answer(req, resp, self._parts, self._feed)
+        """All events as a stream, or with `?flow=` those of a Flow."""
+        if flow_id := req.context.query.get("flow"):
+            return await flows.follow(self._parts, self._feed, req, resp, flow_id)
+        return sse.answer(req, resp, self._parts, self._feed)
 
     async def on_post_pause(self, req: Request, resp: Response) -> None:
         """Start no new step, of one route or at all."""

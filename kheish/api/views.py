@@ -114,11 +114,27 @@ def references(doc: Doc) -> Iterator[tuple[Any, Any, str]]:
     for one in doc.get("outputs") or ():
         if _is_reference(one["content"]):
             yield one, "content", "text"
+    yield from _of_flow(doc)
+    settings = doc.get("settings")
+    if settings and _is_reference(settings.get("phase_text")):
+        yield settings, "phase_text", "text"
     request = doc.get("request")
     if request:
         for item in request["items"]:
             if _is_reference(item.get("text")):
                 yield item, "text", "text"
+
+
+def _of_flow(doc: Doc) -> Iterator[tuple[Any, Any, str]]:
+    """What a Flow's document repeats of its runs and calls."""
+    for name, key in (("runs", "output"), ("refused", "reason"), ("evidence", "description")):
+        for one in doc.get(name) or ():
+            if isinstance(one, dict) and _is_reference(one.get(key)):
+                yield one, key, "text"
+    for phase in doc.get("phases") or ():
+        for one in phase["evidence"]:
+            if _is_reference(one["description"]):
+                yield one, "description", "text"
 
 
 def _is_reference(value: Any) -> bool:

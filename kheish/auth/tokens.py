@@ -9,10 +9,11 @@ from hashlib import sha256
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller: every change is attributed to `name`."""
+    """A caller: every change is attributed to `name`. `person`: who is behind it, where the token says so."""
 
     name: str
     role: str = "admin"
+    person: str | None = None
 
 
 class Tokens:

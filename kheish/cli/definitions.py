@@ -57,9 +57,9 @@ def _readers(root: Group, kind: str, one: str) -> None:
     def validate(settings: Settings, what: str) -> int:
         definitions = settings.client().definitions(kind)
         is_file = what == "-" or Path(what).is_file()
-        content = _read(what) if is_file else definitions.text(what).text
+        content = read_file(what) if is_file else definitions.text(what).text
         name = None if what == "-" else Path(what).stem if is_file else what
-        return _verdict(settings, definitions.validate(content, name=name), what)
+        return verdict(settings, definitions.validate(content, name=name), what)
 
 
 def _writers(root: Group, kind: str, one: str) -> None:
@@ -72,7 +72,7 @@ def _writers(root: Group, kind: str, one: str) -> None:
 
     @writing("put", f"Make or replace a {one} from FILE (`-`: stdin), kept as it is written.")
     def put(settings: Settings, name: str, file: str) -> None:
-        _stored(settings, name, settings.client().definitions(kind).put(name, _read(file)))
+        stored(settings, name, settings.client().definitions(kind).put(name, read_file(file)))
 
     @writing("add", f"Make a {one} from FILE (`-`: stdin); refuses to replace one.")
     def add(settings: Settings, name: str, file: str) -> None:
@@ -82,7 +82,7 @@ def _writers(root: Group, kind: str, one: str) -> None:
         try:
             definitions.get(name)
         except NotFound:
-            return _stored(settings, name, definitions.put(name, _read(file)))
+            return stored(settings, name, definitions.put(name, read_file(file)))
         raise Conflict(
             f"There is a {one} {name!r}; change it with `kheish {kind} edit {name}` or replace it with `put`."
         )
@@ -94,10 +94,10 @@ def _changers(root: Group, kind: str, one: str) -> None:
     @pass_settings
     def edit(settings: Settings, name: str) -> None:
         definitions = settings.client().definitions(kind)
-        stored = _edited(definitions, name, definitions.text(name))
-        if stored is None:
+        found = edited(definitions, name, definitions.text(name))
+        if found is None:
             return click.echo("Nothing was changed.", err=True)
-        return _stored(settings, name, stored)
+        return stored(settings, name, found)
 
     @root.command(help=f"Remove a {one}; refused where others refer to it.")
     @click.argument("name")
@@ -107,7 +107,7 @@ def _changers(root: Group, kind: str, one: str) -> None:
         emit(settings, {"id": name, "removed": True}, ids=[name], human=lambda: say(f"{name} is removed."))
 
 
-def _edited(definitions: Definitions, name: str, before: Text) -> dict[str, Any] | None:
+def edited(definitions: Definitions, name: str, before: Text) -> dict[str, Any] | None:
     """Edit until it is valid or the person gives up; None where nothing was changed."""
     from kheish.errors import Invalid
 
@@ -119,14 +119,20 @@ def _edited(definitions: Definitions, name: str, before: Text) -> dict[str, Any]
         try:
             return definitions.put(name, changed, if_match=before.etag)
         except Invalid as error:
-            places = [f"  {one.path}: {one.message}" for one in error.errors]
+            places = [f"  {_where(one)}: {one['message']}" for one in error.extra.get("problems", ())]
+            places = places or [f"  {one.path}: {one.message}" for one in error.errors]
             click.echo(plain("\n".join([error.detail, *places])), err=True)
             if not sys.stdin.isatty() or not click.confirm("Edit again?", default=True, err=True):
                 raise
             text = changed
 
 
-def _read(file: str) -> str:
+def _where(problem: Mapping[str, Any]) -> str:
+    return f"line {problem['line']}, column {problem['column']}" if problem.get("line") else problem["path"]
+
+
+def read_file(file: str) -> str:
+    """A file of the person's, or stdin."""
     if file == "-":
         return sys.stdin.read()
     try:
@@ -135,11 +141,12 @@ def _read(file: str) -> str:
         raise click.UsageError(f"{file} cannot be read: {error}.") from error
 
 
-def _stored(settings: Settings, name: str, stored: Mapping[str, Any]) -> None:
-    emit(settings, stored, ids=[name], human=lambda: say(f"{name} is stored, and in force."))
+def stored(settings: Settings, name: str, document: Mapping[str, Any]) -> None:
+    """Say that a definition is stored."""
+    emit(settings, document, ids=[name], human=lambda: say(f"{name} is stored, and in force."))
 
 
-def _verdict(settings: Settings, found: Mapping[str, Any], what: str) -> int:
+def verdict(settings: Settings, found: Mapping[str, Any], what: str) -> int:
     """Print what a validation found; 1 where there are errors."""
     problems = found.get("problems") or found.get("errors") or found.get("items") or []
     valid = bool(found["valid"]) if "valid" in found else not problems
@@ -148,7 +155,8 @@ def _verdict(settings: Settings, found: Mapping[str, Any], what: str) -> int:
         for problem in problems:
             place = ":".join(str(problem[key]) for key in ("line", "column") if problem.get(key))
             where = place or problem.get("path") or ""
-            say(plain(f"{what}:{where}: {problem.get('message')}"))
+            warns = "warning: " if problem.get("severity") == "warning" else ""
+            say(plain(f"{what}:{where}: {warns}{problem.get('message')}"))
         if valid:
             say(f"{what} is valid.")
 

@@ -15,17 +15,24 @@ from kheish.client.sse import Event
 @click.option("--after", type=click.IntRange(0), help="Begin after this event number (0: everything).")
 @click.option("--session", help="Only those of this session.")
 @click.option("--run", help="Only those of this run.")
+@click.option("--flow", help="Only those of this Flow, and of its runs.")
 @click.option("--kind", help="Only those of this kind, such as tool.finished.")
 @pass_settings
 def events(
-    settings: Settings, followed: bool, after: int | None, session: str | None, run: str | None, kind: str | None
+    settings: Settings,
+    followed: bool,
+    after: int | None,
+    session: str | None,
+    run: str | None,
+    flow: str | None,
+    kind: str | None,
 ) -> None:
     """Print events, oldest first; with --follow and without --after, only new ones. JSON is one line for each."""
     client = settings.client()
     if followed:
-        found = client.events(after=after, session=session, run=run, kind=kind)
+        found = client.events(after=after, session=session, run=run, flow=flow, kind=kind)
     else:
-        found = client.past_events(after=after or 0, session=session, run=run, kind=kind)
+        found = client.past_events(after=after or 0, session=session, run=run, flow=flow, kind=kind)
     try:
         for event in found:
             _show(settings, event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,19 @@ def log(settings: Settings, session: str | None, limit: int, cursor: str | None)
         if settings.output == "table":
             click.echo("The daemon is not reachable; this is what git has.", err=True)
 
+    history(settings, page)
+
+
+def history(settings: Settings, page: Mapping[str, Any], notes: Mapping[str, str] | None = None) -> None:
+    """Print a page of commits; `notes` are said of some."""
+
     def human() -> None:
         for one in page["items"]:
             by = paint(plain(f"({_author(one)})"), dim=True)
             said = plain(str(one.get("message") or "").split("\n", 1)[0])
-            say(f"{paint(_commit(one)[:8], fg='yellow')}  {_at(one)}  {said}  {by}")
+            note = (notes or {}).get(_commit(one))
+            more = f"  {paint(plain(f'[{note}]'), fg='cyan')}" if note else ""
+            say(f"{paint(_commit(one)[:8], fg='yellow')}  {_at(one)}  {said}  {by}{more}")
         if page.get("next_cursor"):
             click.echo(f"There are more: --cursor {page['next_cursor']}", err=True)
 

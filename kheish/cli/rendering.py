@@ -22,7 +22,7 @@ _DIFF_LINES = 60
 _SHORT = 100
 _WIDE = 200
 #: the argument that says most about a call
-_TELLING = ("command", "pattern", "path", "url", "query", "content", "text")
+_TELLING = ("command", "pattern", "path", "ref", "url", "query", "content", "text")
 
 
 class Rendering:
@@ -89,6 +89,8 @@ def short_call(data: Data) -> str:
     """A tool call in one line: `bash: python -m pytest -q`."""
     arguments = data.get("arguments")
     said = ""
+    if data.get("tool") == "phase" and isinstance(arguments, Mapping) and "phase" in arguments:
+        return f"phase: {arguments.get('when')} {arguments['phase']}"
     if isinstance(arguments, Mapping) and not _spilled(arguments):
         telling = next((arguments[name] for name in _TELLING if isinstance(arguments.get(name), str)), None)
         said = telling if telling is not None else json.dumps(arguments, ensure_ascii=False) if arguments else ""
@@ -158,6 +160,8 @@ def _decided(data: Data) -> list[Line]:
 
 
 def _requested(data: Data) -> list[Line]:
+    if data.get("tool") == "phase":
+        return [(f"? {data.get('why')}", {"fg": "yellow"})]
     return [(f"? asks to use {short_call(data)}", {"fg": "yellow"}), (f"  {data.get('why')}", {"dim": True})]
 
 
@@ -200,6 +204,10 @@ def _nudged(data: Data) -> list[Line]:
     return [(f"(told the model: {shorten(str(data.get('text')), _SHORT)})", {"dim": True})]
 
 
+def _checking(_: Data) -> list[Line]:
+    return [("(the daemon looks whether all that is required is so)", {"dim": True})]
+
+
 def _compacted(_: Data) -> list[Line]:
     return [("(earlier messages were summarised)", {"dim": True})]
 
@@ -219,6 +227,7 @@ _LINES: dict[str, Callable[[Data], list[Line]]] = {
     "todo.written": _todo,
     "run.nudged": _nudged,
     "context.compacted": _compacted,
+    "completion.started": _checking,
     "run.resumed": _resumed,
 }
 

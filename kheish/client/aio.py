@@ -8,11 +8,12 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack
 
 from kheish.client import calls, finding
 from kheish.client.aio_transport import AsyncTransport
 from kheish.client.calls import Call, Query, Text
+from kheish.client.flows import AsyncFlows
 from kheish.client.run import RunFacts
 from kheish.client.shapes import (
     RUN_ENDS,
@@ -30,6 +31,9 @@ from kheish.client.shapes import (
 )
 from kheish.client.sse import Event, Following
 from kheish.errors import Unavailable, Unreachable
+
+if TYPE_CHECKING:
+    from kheish.client.aio_playbooks import AsyncPlaybooks
 
 T = TypeVar("T")
 
@@ -106,6 +110,10 @@ class AsyncKheish(AsyncWhole):
         return AsyncRuns(self)
 
     @cached_property
+    def flows(self) -> AsyncFlows:
+        return AsyncFlows(self)
+
+    @cached_property
     def approvals(self) -> AsyncApprovals:
         return AsyncApprovals(self)
 
@@ -116,6 +124,12 @@ class AsyncKheish(AsyncWhole):
     @cached_property
     def permissions(self) -> AsyncPermissions:
         return AsyncPermissions(self)
+
+    @cached_property
+    def playbooks(self) -> AsyncPlaybooks:
+        from kheish.client.aio_playbooks import AsyncPlaybooks
+
+        return AsyncPlaybooks(self)
 
     def definitions(self, kind: str) -> AsyncDefinitions:
         """The Definitions of one kind: `routes`, `personas`, …"""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
@@ -12,6 +12,7 @@ from kheish.client import faults
 from kheish.client.shapes import (
     Answer,
     Approval,
+    Evidence,
     FileProblem,
     Json,
     Page,
@@ -21,6 +22,7 @@ from kheish.client.shapes import (
     SessionSettings,
     Submission,
     Task,
+    Version,
 )
 from kheish.errors import Unreachable
 
@@ -80,7 +82,8 @@ def _nothing(_: Reply) -> None:
     return None
 
 
-def _text(reply: Reply) -> Text:
+def read_text(reply: Reply) -> Text:
+    """The answer as it is, with its ETag."""
     return Text(reply.body.decode(), reply.headers.get("etag"))
 
 
@@ -91,17 +94,19 @@ def path(*parts: str, query: Query | None = None) -> str:
     return f"{where}?{urlencode(given)}" if given else where
 
 
-def _get(*parts: str, query: Query | None = None) -> Call[Any]:
+def get(*parts: str, query: Query | None = None) -> Call[Any]:
+    """Read something that is JSON."""
     return Call("GET", path(*parts, query=query), _json)
 
 
-def _send(method: str, *parts: str, body: object = None, query: Query | None = None, **more: Any) -> Call[Any]:
+def send(method: str, *parts: str, body: object = None, query: Query | None = None, **more: Any) -> Call[Any]:
+    """Send JSON, and read the answer."""
     content = json.dumps({} if body is None else body, ensure_ascii=False).encode()
     headers = {"content-type": "application/json", **more.pop("headers", {})}
     return Call(method, path(*parts, query=query), _json, content, headers, **more)
 
 
-def _given(**fields: object) -> dict[str, object]:
+def given(**fields: object) -> dict[str, object]:
     """The fields that the caller set; None stands for "not said"."""
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -110,100 +115,100 @@ def _given(**fields: object) -> dict[str, object]:
 
 
 def status() -> Call[Json]:
-    return _get("status")
+    return get("status")
 
 
 def problems() -> Call[Page[FileProblem]]:
-    return _get("problems")
+    return get("problems")
 
 
 def config() -> Call[Json]:
-    return _get("config")
+    return get("config")
 
 
 def pause(route: str | None) -> Call[Json]:
-    return _send("POST", "pause", body=_given(route=route))
+    return send("POST", "pause", body=given(route=route))
 
 
 def resume(route: str | None, takeover: bool = False) -> Call[Json]:
     if not takeover:
-        return _send("POST", "resume", body=_given(route=route))
-    return _send("POST", "resume", body=_given(route=route, takeover=True), patience=_PUSHING)
+        return send("POST", "resume", body=given(route=route))
+    return send("POST", "resume", body=given(route=route, takeover=True), patience=_PUSHING)
 
 
 def state(what: str) -> Call[Json]:
-    return _send("POST", "state", what, patience=_PUSHING)
+    return send("POST", "state", what, patience=_PUSHING)
 
 
 def backup_push() -> Call[Json]:
-    return _send("POST", "state", "backup", patience=_PUSHING)
+    return send("POST", "state", "backup", patience=_PUSHING)
 
 
 def state_log(query: Query) -> Call[Page[Json]]:
-    return _get("state", "log", query=query)
+    return get("state", "log", query=query)
 
 
 def state_blame(path: str, at: str | None) -> Call[Json]:
-    return _get("state", "blame", query={"path": path, "at": at})
+    return get("state", "blame", query={"path": path, "at": at})
 
 
 def permission(tool: str, arguments: Json, session: str | None) -> Call[Json]:
-    return _send("POST", "permissions", "check", body=_given(tool=tool, arguments=arguments, session_id=session))
+    return send("POST", "permissions", "check", body=given(tool=tool, arguments=arguments, session_id=session))
 
 
 # sessions
 
 
 def session_create(session_id: str | None, settings: SessionSettings) -> Call[Session]:
-    return _send("POST", "sessions", body={**_given(session_id=session_id), **settings})
+    return send("POST", "sessions", body={**given(session_id=session_id), **settings})
 
 
 def session_get(session_id: str, at: str | None = None) -> Call[Session]:
-    return _get("sessions", session_id, query={"at": at})
+    return get("sessions", session_id, query={"at": at})
 
 
 def session_list(query: Query) -> Call[Page[Session]]:
-    return _get("sessions", query=query)
+    return get("sessions", query=query)
 
 
 def session_patch(session_id: str, settings: SessionSettings) -> Call[Session]:
-    return _send("PATCH", "sessions", session_id, body=settings)
+    return send("PATCH", "sessions", session_id, body=settings)
 
 
 def session_end(session_id: str, force: bool) -> Call[Session]:
-    return _send("POST", "sessions", session_id, "end", body={"force": True} if force else {})
+    return send("POST", "sessions", session_id, "end", body={"force": True} if force else {})
 
 
 def session_interrupt(session_id: str) -> Call[Session]:
-    return _send("POST", "sessions", session_id, "interrupt")
+    return send("POST", "sessions", session_id, "interrupt")
 
 
 def session_delete(session_id: str) -> Call[Json]:
-    return _send("DELETE", "sessions", session_id)
+    return send("DELETE", "sessions", session_id)
 
 
 def session_fork(session_id: str, at: str | None, new_id: str | None, title: str | None) -> Call[Session]:
-    return _send("POST", "sessions", session_id, "fork", body=_given(at=at, session_id=new_id, title=title))
+    return send("POST", "sessions", session_id, "fork", body=given(at=at, session_id=new_id, title=title))
 
 
 def session_history(session_id: str, query: Query) -> Call[Page[Json]]:
-    return _get("sessions", session_id, "history", query=query)
+    return get("sessions", session_id, "history", query=query)
 
 
 def session_diff(session_id: str, query: Query) -> Call[Json]:
-    return _get("sessions", session_id, "diff", query=query)
+    return get("sessions", session_id, "diff", query=query)
 
 
 def session_search(session_id: str, query: Query) -> Call[Page[Json]]:
-    return _get("sessions", session_id, "search", query=query)
+    return get("sessions", session_id, "search", query=query)
 
 
 def session_journal(session_id: str, query: Query) -> Call[Page[Json]]:
-    return _get("sessions", session_id, "journal", query=query)
+    return get("sessions", session_id, "journal", query=query)
 
 
 def session_tasks(session_id: str, query: Query) -> Call[Page[Task]]:
-    return _get("sessions", session_id, "tasks", query=query)
+    return get("sessions", session_id, "tasks", query=query)
 
 
 # runs
@@ -212,19 +217,19 @@ def session_tasks(session_id: str, query: Query) -> Call[Page[Task]]:
 def run_start(
     session: str, content: str | None, key: str | None, wait: str | None, submission: Submission
 ) -> Call[RunView]:
-    return _send(
+    return send(
         "POST",
         "sessions",
         session,
         "runs",
-        body={**_given(content=content), **submission},
+        body={**given(content=content), **submission},
         query={"wait": wait},
         headers={"idempotency-key": key} if key else {},
-        patience=60.0 + _wait_seconds(wait),
+        patience=60.0 + wait_seconds(wait),
     )
 
 
-def _wait_seconds(wait: str | None) -> float:
+def wait_seconds(wait: str | None) -> float:
     """How much longer than usual the answer may take; what is no duration is the daemon's to refuse."""
     from kheish.ids import duration
 
@@ -235,72 +240,72 @@ def _wait_seconds(wait: str | None) -> float:
 
 
 def run_get(run_id: str, at: str | None = None) -> Call[RunView]:
-    return _get("runs", run_id, query={"at": at})
+    return get("runs", run_id, query={"at": at})
 
 
 def run_list(query: Query) -> Call[Page[RunView]]:
-    return _get("runs", query=query)
+    return get("runs", query=query)
 
 
 def run_cancel(run_id: str, reason: str | None) -> Call[RunView]:
-    return _send("POST", "runs", run_id, "cancel", body=_given(reason=reason))
+    return send("POST", "runs", run_id, "cancel", body=given(reason=reason))
 
 
 def run_cancel_many(filters: Query) -> Call[Json]:
-    return _send("POST", "runs", "cancel", body=_given(**filters))
+    return send("POST", "runs", "cancel", body=given(**filters))
 
 
 def run_retry(run_id: str, key: str | None) -> Call[RunView]:
-    return _send("POST", "runs", run_id, "retry", headers={"idempotency-key": key} if key else {})
+    return send("POST", "runs", run_id, "retry", headers={"idempotency-key": key} if key else {})
 
 
 # approvals and questions
 
 
 def approval_list(query: Query) -> Call[Page[Approval]]:
-    return _get("approvals", query=query)
+    return get("approvals", query=query)
 
 
 def approval_get(approval_id: str, at: str | None = None) -> Call[Approval]:
-    return _get("approvals", approval_id, query={"at": at})
+    return get("approvals", approval_id, query={"at": at})
 
 
 def approval_resolve(
     approval_id: str, decision: str, reason: str | None, arguments: Json | None, remember: str | None
 ) -> Call[Approval]:
-    body = _given(decision=decision, reason=reason, arguments=arguments, remember=remember)
-    return _send("POST", "approvals", approval_id, "resolve", body=body)
+    body = given(decision=decision, reason=reason, arguments=arguments, remember=remember)
+    return send("POST", "approvals", approval_id, "resolve", body=body)
 
 
 def question_list(query: Query) -> Call[Page[Question]]:
-    return _get("questions", query=query)
+    return get("questions", query=query)
 
 
 def question_get(question_id: str, at: str | None = None) -> Call[Question]:
-    return _get("questions", question_id, query={"at": at})
+    return get("questions", question_id, query={"at": at})
 
 
 def question_answer(question_id: str, answers: Mapping[str, Answer]) -> Call[Question]:
-    return _send("POST", "questions", question_id, "answer", body={"answers": answers})
+    return send("POST", "questions", question_id, "answer", body={"answers": answers})
 
 
 def question_decline(question_id: str, reason: str | None) -> Call[Question]:
-    return _send("POST", "questions", question_id, "decline", body=_given(reason=reason))
+    return send("POST", "questions", question_id, "decline", body=given(reason=reason))
 
 
 # definitions: a value is JSON, a str is the file's own text
 
 
 def definition_list(kind: str, query: Query) -> Call[Page[Json]]:
-    return _get(kind, query=query)
+    return get(kind, query=query)
 
 
 def definition_get(kind: str, name: str, at: str | None = None) -> Call[Json]:
-    return _get(kind, name, query={"at": at})
+    return get(kind, name, query={"at": at})
 
 
 def definition_text(kind: str, name: str, at: str | None = None) -> Call[Text]:
-    return Call("GET", path(kind, name, query={"at": at}), _text, headers={"accept": YAML})
+    return Call("GET", path(kind, name, query={"at": at}), read_text, headers={"accept": YAML})
 
 
 def definition_put(kind: str, name: str, content: Json | str, if_match: str | None) -> Call[Json]:
@@ -324,4 +329,38 @@ def definition_delete(kind: str, name: str, if_match: str | None) -> Call[None]:
 
 
 def definition_history(kind: str, name: str, query: Query) -> Call[Page[Json]]:
-    return _get(kind, name, "history", query=query)
+    return get(kind, name, "history", query=query)
+
+
+# versions of Playbooks
+
+
+def version_list(name: str, query: Query) -> Call[Page[Version]]:
+    return get("playbooks", name, "versions", query=query)
+
+
+def version_get(name: str, version: str, at: str | None = None) -> Call[Version]:
+    return get("playbooks", name, "versions", version, query={"at": at})
+
+
+def version_text(name: str, version: str) -> Call[Text]:
+    return Call("GET", path("playbooks", name, "versions", version), read_text, headers={"accept": YAML})
+
+
+def version_publish(name: str, version: str, notes: str | None) -> Call[Version]:
+    return send("POST", "playbooks", name, "versions", body=given(version=version, notes=notes))
+
+
+def version_release(
+    name: str, version: str, state: str, evidence: Sequence[Evidence], more: Mapping[str, Any]
+) -> Call[Version]:
+    body = {"state": state, "evidence": list(evidence), **given(**more)}
+    return send("POST", "playbooks", name, "versions", version, "release", body=body)
+
+
+def version_diff(name: str, before: str | None, after: str | None) -> Call[Json]:
+    return get("playbooks", name, "diff", query={"from": before, "to": after})
+
+
+def version_blame(name: str, version: str | None) -> Call[Page[Json]]:
+    return get("playbooks", name, "blame", query={"version": version})

@@ -57,6 +57,40 @@ class RunView(TypedDict):
     flow: Json | None
 
 
+class FlowView(TypedDict):
+    """A Flow, and what it led to."""
+
+    flow_id: str
+    playbook: str
+    version: str
+    digest: str
+    tag: str
+    commit: str | None
+    title: str
+    objective: str
+    drive: Literal["phases", "agent"]
+    session_id: str
+    path: str
+    status: Literal["pending", "running", "waiting", "succeeded", "failed", "cancelled", "blocked"]
+    reason: str | None
+    inputs: Json
+    phases: list[Json]
+    evidence: list[Json]
+    missing: list[str]
+    approvals: list[Json]
+    runs: list[Json]
+    agents: list[Json]
+    outputs: list[Json]
+    refused: list[Json]
+    usage: Usage
+    budget: Json | None
+    reply_targets: list[Json]
+    started_by: str
+    started_at: str
+    finished_at: str | None
+    n: int
+
+
 class Session(TypedDict):
     session_id: str
     status: Literal["idle", "busy", "ended"]
@@ -131,6 +165,8 @@ class Approval(TypedDict):
     expires_at: str | None
     required: int
     decisions: list[Decision]
+    came_from: NotRequired[Json]
+    remember: NotRequired[Json]
 
 
 class Option(TypedDict):
@@ -192,3 +228,30 @@ class FileProblem(TypedDict):
     message: str
     suggestion: str | None
     since: str
+
+
+class Evidence(TypedDict):
+    kind: str
+    id: str
+    description: NotRequired[str | None]
+
+
+class Version(TypedDict):
+    playbook_id: str
+    version: str
+    state: Literal["published", "verified", "canary", "active", "revoked", "tampered"]
+    digest: str
+    tag: str
+    commit: str
+    published_by: str
+    published_at: str
+    percent: float | None
+    manifest: Json | None
+    title: str
+    notes: str | None
+    evidence: list[Json]
+    reason: str | None
+    tampered: str | None
+    via: Literal["api", "git"]
+    files: dict[str, str] | None
+    n: int

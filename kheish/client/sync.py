@@ -7,10 +7,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeVar, Unpack
+from typing import TYPE_CHECKING, Literal, TypeVar, Unpack
 
 from kheish.client import calls, finding
 from kheish.client.calls import Call, Query, Text
+from kheish.client.flows import Flows
 from kheish.client.run import RunFacts
 from kheish.client.shapes import (
     RUN_ENDS,
@@ -30,6 +31,9 @@ from kheish.client.sse import Event, Following
 from kheish.client.transport import Transport
 from kheish.errors import Unavailable, Unreachable
 from kheish.ids import now
+
+if TYPE_CHECKING:
+    from kheish.client.playbooks import Playbooks
 
 T = TypeVar("T")
 
@@ -102,6 +106,10 @@ class Kheish(Whole):
         return Runs(self)
 
     @cached_property
+    def flows(self) -> Flows:
+        return Flows(self)
+
+    @cached_property
     def approvals(self) -> Approvals:
         return Approvals(self)
 
@@ -112,6 +120,12 @@ class Kheish(Whole):
     @cached_property
     def permissions(self) -> Permissions:
         return Permissions(self)
+
+    @cached_property
+    def playbooks(self) -> Playbooks:
+        from kheish.client.playbooks import Playbooks
+
+        return Playbooks(self)
 
     def definitions(self, kind: str) -> Definitions:
         """The Definitions of one kind: `routes`, `personas`, …"""

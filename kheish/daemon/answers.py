@@ -14,7 +14,7 @@ from kheish.domain import approvals, questions
 from kheish.domain.approvals import Approval
 from kheish.domain.questions import Question
 from kheish.domain.state import State
-from kheish.errors import Invalid
+from kheish.errors import Invalid, PersonRequired
 from kheish.store.problems import Problem
 from kheish.store.yaml12 import MAX_BYTES
 
@@ -100,6 +100,8 @@ class Answers:
                     questions.answer(self._state, id, answers, by=_BY, via="file")
                 case Declined(reason):
                     questions.decline(self._state, id, by=_BY, via="file", reason=reason)
+        except PersonRequired as error:
+            return [form.at(("decision",), error.detail, code=error.code)]
         except Invalid as error:
             faults = [(tuple(fault.path.strip("/").split("/")), fault.message) for fault in error.errors]
             return [form.at(keys, f"{keys[-1]}: {message}") for keys, message in faults] or [

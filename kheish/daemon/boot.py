@@ -19,7 +19,7 @@ import orjson
 
 from kheish.daemon import remembering
 from kheish.daemon.pipeline import row
-from kheish.domain import closing, encoding, events, forks, loading, runs
+from kheish.domain import closing, encoding, events, forks, loading, owned, runs
 from kheish.domain.state import Change, State
 from kheish.domain.tables import BY_NAME
 from kheish.errors import Damaged, KheishError
@@ -138,19 +138,21 @@ async def index(
     after, done, storing = min(n, booted.committed), 0, _nothing()
     for part in batched(sorted(named), BATCH):
         # The scribe stores the documents of a part while the next is folded here.
-        _, _, read = await asyncio.gather(
+        _, _, read, owned_by = await asyncio.gather(
             storing,
             scribe.request("reindex", journals=list(part)),
             asyncio.to_thread(_read, root, part, after, logged if is_cold else named),
+            asyncio.to_thread(_owned, root, part, after, found.groups, is_cold=is_cold, whole=is_behind),
         )
-        booted.damaged += read.damaged
-        booted.changes += [change for change in read.changes if change.n > booted.committed]
-        storing = scribe.request("things", things=read.rows)
+        booted.damaged += [*read.damaged, *owned_by.damaged]
+        booted.changes += [change for change in (*read.changes, *owned_by.changes) if change.n > booted.committed]
+        storing = scribe.request("things", things=[*read.rows, *owned_by.rows])
         done += len(part)
         progress(f"reading journals into the index: {done} of {len(named)}")
     await storing
     await remembering.bury(scribe, gone)
     await scribe.request("things", things=[], n=max(n, found.last, booted.committed))
+    await scribe.request("whole")
     if before["last"] and is_behind:
         scribe.send_nowait("committed", commit=before["last"])
 
@@ -207,9 +209,27 @@ def _read(root: Path, journals: Iterable[str], after_n: int, behind: Container[s
     return result
 
 
+def _owned(
+    root: Path, journals: Iterable[str], after_n: int, groups: Iterable[wal.Entries], *, is_cold: bool, whole: bool
+) -> _Read:
+    """What changed in streams after an event number. `whole`: not only the log may have what the index lacks."""
+    result = _Read()
+    index = None if is_cold else Reader(root / ".kheish" / "index.sqlite")
+    for where in journals:
+        if not where.startswith(owned.FOLDER):
+            continue
+        logged = [line for group in groups for name, line in group if name == where]
+        try:
+            result.changes += owned.changes_after(root, where, after_n, logged, index=index, whole=whole)
+        except Damaged as error:
+            result.damaged.append((where, error.detail))
+    result.rows = [row(change) for change in result.changes if change.value is not None]
+    return result
+
+
 async def streams(state: State) -> None:
     """Where the journals that belong to no session end."""
-    for name in ("daemon",):
+    for name in {cls.stream for cls in events.kinds().values() if cls.stream is not None}:
         end = await asyncio.to_thread(journal.tail, state.root / "journals" / name)
         known = await asyncio.to_thread(state.index.last_seq, f"journals/{name}")
         state.streams[name] = max(end.seq, known)  # the index is ahead while another git works here

@@ -8,8 +8,12 @@ from typing import Any
 
 import click
 
+from kheish.domain.completion import is_check
+
 Entry = Mapping[str, Any]
 _ROOM = 54
+#: the argument that says most about a call
+_TELLING = ("command", "pattern", "path", "ref")
 _COLOURS = {"you": "green", "agent": "cyan", "tool": "white", "daemon": "yellow"}
 
 
@@ -46,7 +50,8 @@ def _nothing(_: Entry) -> Iterator[tuple[str, str]]:
 
 
 def _submitted(data: Entry) -> Iterator[tuple[str, str]]:
-    yield "you", " ".join(item["text"] for item in data["request"]["items"])
+    who = "daemon" if data.get("flow") else "you"
+    yield who, " ".join(" ".join(item["text"].split()) for item in data["request"]["items"])
 
 
 def _responded(data: Entry) -> Iterator[tuple[str, str]]:
@@ -55,9 +60,9 @@ def _responded(data: Entry) -> Iterator[tuple[str, str]]:
 
 
 def _started(data: Entry) -> Iterator[tuple[str, str]]:
-    arguments = data["arguments"]
+    said = next((data["arguments"][name] for name in _TELLING if data["arguments"].get(name)), "")
     if data["tool"] != "ask_user_question":
-        yield "agent", f"→ {data['tool']}: {arguments.get('command') or arguments.get('pattern') or arguments['path']}"
+        yield "daemon" if is_check(data["call_id"]) else "agent", f"→ {data['tool']}: {said}"
 
 
 def _finished(data: Entry) -> Iterator[tuple[str, str]]:
@@ -81,7 +86,10 @@ def _answered(data: Entry) -> Iterator[tuple[str, str]]:
 
 
 def _requested(data: Entry) -> Iterator[tuple[str, str]]:
-    yield "agent", f"may I? {data['tool']}: {data['arguments'].get('command')}"
+    if data["tool"] == "phase":
+        yield "daemon", f"allow what came out of the phase {data['arguments']['phase']}?"
+    else:
+        yield "agent", f"may I? {data['tool']}: {data['arguments'].get('command')}"
 
 
 def _resolved(data: Entry) -> Iterator[tuple[str, str]]:

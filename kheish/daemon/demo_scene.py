@@ -1,23 +1,57 @@
-"""The demo's scene: a small repository with a failing test, a state root's definitions, and what the model will say."""
+"""The demo's scene: a small repository whose dependency is old, definitions of a state root, and what the model says.
+
+The Playbook is none of the demo's own: it is `dependency-upgrade`, which `kheish init` has put into the state root.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-TASK = "Make the tests pass."
-SESSION = "fix-it"
+PLAYBOOK = "dependency-upgrade"
+INPUTS = {"package": "fairsplit", "version": "2.0", "tests": "python3 -m unittest -q tests.test_bill"}
 #: the groups that the slow test works through, and the file where it says how far it is
 GROUPS = 12
 PROGRESS = "progress.log"
 
+_OLD = '''\
+"""Splits an amount fairly."""
+
+
+def share(cents, people):
+    """What each pays, rounded down."""
+    return cents // people
+'''
+
+_NEW = '''\
+"""Splits an amount fairly. 2.0: shares() gives all shares, and loses no cent."""
+
+
+def shares(cents, people):
+    """What each pays; the first ones pay the odd cents."""
+    part, odd = divmod(cents, people)
+    return [part + 1] * odd + [part] * (people - odd)
+'''
+
+_SHOP = '''\
+"""A shop. Its dependency is vendored, at the version that requirements.txt names."""
+
+import sys
+from pathlib import Path
+
+_ROOT = Path(__file__).parent.parent
+_VERSION = (_ROOT / "requirements.txt").read_text().strip().partition("==")[2]
+sys.path.insert(0, str(_ROOT / "vendor" / f"fairsplit-{_VERSION}"))
+'''
+
 _BILL = '''\
 """Splits a bill among people."""
+
+from fairsplit import share
 
 
 def split(cents, people):
     """What each of them pays, in whole cents."""
-    share = cents // people
-    return [share] * people
+    return [share(cents, people)] * people
 '''
 
 _TEST_BILL = """\
@@ -29,9 +63,6 @@ from shop.bill import split
 class SplitTest(unittest.TestCase):
     def test_even(self):
         self.assertEqual(split(900, 3), [300, 300, 300])
-
-    def test_nothing_is_lost(self):
-        self.assertEqual(sum(split(1000, 3)), 1000)
 """
 
 _TEST_ALL = f'''\
@@ -42,7 +73,6 @@ import unittest
 from pathlib import Path
 
 from shop.bill import split
-from tools.recalculate import bills
 
 
 def note(line):
@@ -51,10 +81,6 @@ def note(line):
 
 
 class AllTest(unittest.TestCase):
-    def test_stored_bills_add_up(self):
-        for cents, shares in bills():
-            self.assertEqual(sum(shares), cents)
-
     def test_every_bill(self):
         note("begin")
         for people in range(1, {GROUPS + 1}):
@@ -64,40 +90,14 @@ class AllTest(unittest.TestCase):
             note(f"{{people}} people: good")
 '''
 
-_RECALCULATE = '''\
-"""Calculates the shares of all stored bills again: python3 -m tools.recalculate"""
-
-from pathlib import Path
-
-from shop.bill import split
-
-STORED = Path("data/bills.csv")
-
-
-def bills():
-    for line in STORED.read_text().splitlines():
-        cents, *shares = map(int, line.split(","))
-        yield cents, shares
-
-
-def main():
-    rows = [[cents, *split(cents, len(shares))] for cents, shares in bills()]
-    STORED.write_text("".join(",".join(map(str, row)) + "\\n" for row in rows))
-    print(f"{len(rows)} bills written to {STORED}.")
-
-
-if __name__ == "__main__":
-    main()
-'''
-
 REPOSITORY = {
     "README.md": "# shop\n\nSplits bills. Tests: `python3 -m unittest`.\n",
     ".gitignore": f"__pycache__/\n{PROGRESS}\n",
-    "shop/__init__.py": "",
+    "requirements.txt": "fairsplit==1.0\n",
+    "vendor/fairsplit-1.0/fairsplit.py": _OLD,
+    "vendor/fairsplit-2.0/fairsplit.py": _NEW,
+    "shop/__init__.py": _SHOP,
     "shop/bill.py": _BILL,
-    "tools/__init__.py": "",
-    "tools/recalculate.py": _RECALCULATE,
-    "data/bills.csv": "900,300,300,300\n1000,333,333,333\n2050,512,512,512,512\n",
     "tests/__init__.py": "",
     "tests/test_bill.py": _TEST_BILL,
     "tests/test_all.py": _TEST_ALL,
@@ -108,68 +108,68 @@ _PERMISSIONS = """\
 mode: default
 rules:
   - {tool: bash, match: "python3 -m unittest*", decision: allow, reason: tests change nothing}
-  - {tool: edit_file, match: "shop/**", decision: allow, reason: git brings it back}
+  - {tool: bash, match: "git add *", decision: allow, reason: the phase before it needs a person's word}
+  - {tool: bash, match: "git commit *", decision: allow, reason: the phase before it needs a person's word}
+  - {tool: edit_file, match: "**", decision: allow, reason: git brings it back}
+  - {tool: write_file, match: UPGRADE.md, decision: allow, reason: notes about the upgrade}
 """
 
-_ROUTE = r"""# No model is behind this route: it says what stands here, turn by turn.
+_ROUTE = r"""# No model is behind this route: it says what stands here, phase by phase.
 driver: scripted
 script:
   after_last: fail
-  turns:
-    - text: I'll find out where bills are split, and what the tests say.
-      chunks: 8
-      delay: 30ms
-      tool_calls:
-        - {name: grep_search, arguments: {pattern: "def split", path: shop}}
-        - {name: read_file, arguments: {path: shop/bill.py}}
-    - text: The shares are rounded down. Let me see which test that breaks.
-      chunks: 8
-      delay: 30ms
-      tool_calls:
-        - name: bash
-          arguments: {command: python3 -m unittest tests.test_bill, description: Run the test of split}
-    - expect: "999 != 1000"
-      text: A cent gets lost. Who pays it is not written anywhere, so I ask.
-      chunks: 8
-      delay: 30ms
-      tool_calls:
-        - name: ask_user_question
-          arguments:
-            questions:
-              - header: Odd cents
-                text: 10.00 among 3 leaves one cent over. Who pays odd cents?
-                options: [{label: The first ones}, {label: The last ones}]
-                free_text: false
-    - expect: The first ones
-      text: The first ones, then.
-      tool_calls:
-        - name: edit_file
-          arguments:
-            path: shop/bill.py
-            old_string: |2
-                  share = cents // people
-                  return [share] * people
-            new_string: |2
-                  share, odd = divmod(cents, people)
-                  return [share + 1] * odd + [share] * (people - odd)
-    - text: The stored bills have the old shares. Calculating them again needs your word.
-      chunks: 8
-      delay: 30ms
-      tool_calls:
-        - name: bash
-          arguments: {command: python3 -m tools.recalculate, description: Calculate all stored bills again}
-    - expect: 3 bills written
-      text: Now all tests, the slow one too.
-      tool_calls:
-        - name: bash
-          arguments: {command: python3 -m unittest, description: Run all tests}
-    - expect: "(?m)^OK$"
-      text: |-
-        All tests pass. split() rounded each share down and
-        lost the odd cents; now the first ones pay them. I
-        calculated the 3 stored bills again.
-      chunks: 12
-      delay: 30ms
+  parts:
+    - prompt: "Phase: baseline"
+      turns:
+        - text: First, how it is now.
+          tool_calls:
+            - {name: read_file, arguments: {path: requirements.txt}}
+            - {name: bash, arguments: {command: python3 -m unittest -q tests.test_bill, description: Run the tests}}
+        - expect: "(?m)^OK$"
+          text: fairsplit is at 1.0, and the tests pass.
+    - prompt: "Phase: upgrade"
+      turns:
+        - text: In 2.0, share() is shares(), and gives all of them.
+          chunks: 8
+          delay: 20ms
+          tool_calls:
+            - name: edit_file
+              arguments: {path: requirements.txt, old_string: fairsplit==1.0, new_string: fairsplit==2.0}
+            - name: edit_file
+              arguments: {path: shop/bill.py, old_string: import share, new_string: import shares}
+            - name: edit_file
+              arguments:
+                path: shop/bill.py
+                old_string: "return [share(cents, people)] * people"
+                new_string: "return shares(cents, people)"
+        - text: Now all tests, the slow one too.
+          tool_calls:
+            - {name: bash, arguments: {command: python3 -m unittest -q, description: Run all tests}}
+        - expect: "(?m)^OK$"
+          tool_calls:
+            - name: write_file
+              arguments:
+                path: UPGRADE.md
+                content: |
+                  fairsplit 2.0 loses no cent any more: the first ones pay the odd ones.
+
+                  Changed: requirements.txt (the version), shop/bill.py (share() is shares()).
+        - tool_calls:
+            - {name: attach_evidence, arguments: {kind: file, id: manifest, ref: requirements.txt}}
+            - {name: attach_evidence, arguments: {kind: file, id: notes, ref: UPGRADE.md}}
+        - text: Two files are changed, and all tests pass with fairsplit 2.0.
+    - prompt: "Phase: commit"
+      turns:
+        - tool_calls:
+            - name: bash
+              arguments:
+                command: >-
+                  git add requirements.txt shop/bill.py UPGRADE.md &&
+                  git commit --quiet --message "Upgrade fairsplit to 2.0"
+                description: Commit the upgrade
+        - tool_calls:
+            - {name: attach_evidence, arguments: {kind: commit, id: change, ref: HEAD, description: The upgrade.}}
+        - text: Committed.
 """
 
 

@@ -108,12 +108,12 @@ def environment() -> dict[str, str]:
     return kept | {"PATH": path, "KHEISH_LOG": "warning"}
 
 
-def serve(stage: Stage) -> None:
+def serve(stage: Stage, *options: str) -> None:
     """Start the daemon and wait until it is ready. Raises Failed."""
-    typed("kheish", "serve", "--state-root", stage.root.name, "--bind", "127.0.0.1:0")
+    typed("kheish", "serve", "--state-root", stage.root.name, "--bind", "127.0.0.1:0", *options)
     with stage.log.open("ab") as log:
         stage.daemon = subprocess.Popen(
-            [*KHEISH, "serve", "--state-root", str(stage.root), "--bind", "127.0.0.1:0"],
+            [*KHEISH, "serve", "--state-root", str(stage.root), "--bind", "127.0.0.1:0", *options],
             cwd=stage.base,
             env=environment(),
             stdin=subprocess.DEVNULL,

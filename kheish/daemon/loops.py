@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 LOW_SPACE = 64 * 1024 * 1024  # bytes: below this new work is refused, so that what runs can still be written down
 TICK = 1.0
+PACKED, TAGS = ".git/packed-refs", ".git/refs/tags/playbook/"
 
 
 def entries(daemon: Daemon, batch: Sequence[Recorded]) -> None:
@@ -38,10 +39,14 @@ def entries(daemon: Daemon, batch: Sequence[Recorded]) -> None:
         match item.entry.event:
             case events.DaemonResumed():
                 daemon.agent.gates.wake()
+                spawn(daemon.driving.start())
             case events.DefinitionChanged(definition="routes"):
                 learn_secrets(daemon)
+            case events.PlaybookReleased(state="revoked", cancel_flows=True, playbook_id=id, version=version):
+                spawn(daemon.driving.cancel_all(id, version))
             case events.TaskCreated() | events.TaskStopRequested():
                 daemon.following.heard(item.entry)
+    daemon.driving.heard(batch)
     daemon.worker.look()
 
 
@@ -113,6 +118,20 @@ def changed(daemon: Daemon, paths: frozenset[str]) -> None:
     spawn(daemon.holding.changed(paths))
 
 
+def refs(daemon: Daemon, paths: frozenset[str]) -> None:
+    """Branches or tags have moved: versions of Playbooks may be among them."""
+    if any(path == PACKED or path.startswith(TAGS) for path in paths):
+        spawn(look_at_tags(daemon))
+
+
+async def look_at_tags(daemon: Daemon) -> None:
+    """Compare the tags of Playbook versions with the ledger."""
+    try:
+        await daemon.playbook_tags.look()
+    except KheishError as error:  # the watcher looks again every few seconds
+        log.warning("the tags cannot be looked at: %s", error.detail)
+
+
 _tasks: set[asyncio.Task[None]] = set()
 
 
@@ -139,6 +158,7 @@ async def reindex(daemon: Daemon) -> None:
         )
     finally:
         daemon.facts.starting = None
+    await look_at_tags(daemon)
     await remembering.mark_commits(daemon)
     for where, reason in booted.damaged:
         daemon.problems.add("damaged_journal", where, reason)
@@ -247,6 +267,7 @@ async def keep_time(daemon: Daemon) -> None:
         state.evict()
         tell_watching(daemon)
         daemon.worker.retry()
+        daemon.driving.retry()
         if daemon.facts.scribe_failed or not daemon.store.scribe.alive:
             await _revive(daemon)
         await daemon.inbox.look()

@@ -5,19 +5,18 @@ One function call down (`submit`), facts up (`take`), always on the event loop; 
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import orjson
 
+from kheish.daemon.headlines import HEADLINES, PLAYBOOKS, TRAILERS, URGENT, headline
 from kheish.domain import closing, encoding, events, forks
 from kheish.domain.encoding import Recorded
 from kheish.domain.events import Entry
+from kheish.domain.flows import Flow
 from kheish.domain.runs import Run
 from kheish.domain.state import Change, State
 from kheish.domain.tables import BY_NAME
@@ -30,39 +29,10 @@ from kheish.store.wal import Group, Log
 
 log = logging.getLogger(__name__)
 
-HEADLINES = 64
-TRAILERS = 20
-#: events after which a commit is made at once, where it is quiet
-URGENT = (
-    events.RunCompleted,
-    events.RunFailed,
-    events.RunCancelled,
-    events.RunInterrupted,
-    events.RunWaiting,
-    events.DefinitionChanged,
-    events.DaemonStarted,
-    events.DaemonStopped,
-    events.DaemonPaused,
-    events.DaemonResumed,
-    events.FilesPutBack,
-    events.SessionCreated,
-    events.SessionForked,
-    events.SessionDeleted,
-    events.SessionEnded,
-    events.ApprovalResolved,
-    events.QuestionAnswered,
-)
 #: what a person is shown in a pending file, in this order (`shapes.md`)
 PENDING = {
     "approval": ("approval_id", "session_id", "run_id", "tool", "arguments", "why", "requested_at"),
     "question": ("question_id", "session_id", "run_id", "status", "questions", "asked_at", "expires_at"),
-}
-_VERBS: dict[type[events.Event], str] = {
-    events.RunCompleted: "run completed",
-    events.RunFailed: "run failed",
-    events.RunCancelled: "run cancelled",
-    events.RunInterrupted: "run interrupted",
-    events.RunWaiting: "run waits",
 }
 
 
@@ -77,6 +47,8 @@ class Dirty:
     sessions: dict[str, None] = field(default_factory=dict)
     runs: dict[str, None] = field(default_factory=dict)
     actors: dict[str, None] = field(default_factory=dict)
+    playbooks: dict[str, None] = field(default_factory=dict)
+    flows: dict[str, None] = field(default_factory=dict)
     edits: dict[str, None] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     moved: bool = False  # somebody moved the branch: what it lacks is put back
@@ -155,9 +127,11 @@ class Pipeline:
             dirty.sessions[entry.session] = None
         if entry.run:
             dirty.runs[entry.run] = None
+        if isinstance(entry.event, PLAYBOOKS):
+            dirty.playbooks[f"{entry.event.playbook_id}@{entry.event.version}"] = None
         if type(entry.event) in URGENT:
             dirty.actors[entry.actor] = None
-            if len(dirty.headlines) < HEADLINES and (line := self._headline(entry)):
+            if len(dirty.headlines) < HEADLINES and (line := headline(entry, self._asked, self._named)):
                 dirty.headlines.append(line)
 
     def _remove(self, entry: Entry) -> None:
@@ -176,35 +150,11 @@ class Pipeline:
 
     def _render(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            if change.noun.record and change.value is not None:
+            if (change.noun.record or change.noun.filed) and change.value is not None:
                 self._dirty.records[change.noun.name, change.id] = change
-
-    def _headline(self, entry: Entry) -> str | None:
-        """What happened, in words for `git log`."""
-        match entry.event:
-            case events.SessionForked(origin=origin, seq=seq):
-                return f"session forked: {entry.session} from {origin} at {seq}"
-            case events.SessionDeleted(session_id=session_id):
-                return f"session deleted: {session_id}"
-            case events.SessionCreated():
-                return f"session created: {entry.session}"
-            case events.SessionEnded():
-                return f"session ended: {entry.session}"
-            case events.DefinitionChanged(path=path, change=change):
-                return f"{change}: {path}"
-            case events.DaemonStarted() | events.DaemonStopped() | events.DaemonPaused() | events.DaemonResumed():
-                return entry.event.kind.replace(".", " ")
-            case events.FilesPutBack(paths=paths):
-                return f"put back {len(paths)} files"
-            case events.ApprovalResolved(outcome=outcome):
-                return f"approval {outcome}: {entry.session}"
-            case events.QuestionAnswered(outcome=outcome):
-                return f"question {outcome}: {entry.session}"
-            case event:
-                doing = _VERBS.get(type(event))
-                if isinstance(event, events.RunWaiting):
-                    doing = f"run {event.status.replace('_', ' ')}"
-                return f'{doing}: {entry.session} "{self._asked(entry.run)}"' if doing else None
+            if isinstance(change.value, Flow):
+                self._dirty.flows[change.id] = None
+                self._dirty.playbooks[f"{change.value.playbook}@{change.value.version}"] = None
 
     def _asked(self, run_id: str | None) -> str:
         change = self._dirty.records.get(("run", run_id or ""))
@@ -212,6 +162,12 @@ class Pipeline:
         text = next((item.text for item in run.request.items if isinstance(item.text, str)), "") if run else ""
         line = " ".join(text.split())
         return line if len(line) <= 72 else f"{line[:71]}…"
+
+    def _named(self, flow_id: str) -> str:
+        """Of which Playbook version a Flow is."""
+        change = self._dirty.records.get(("flow", flow_id))
+        flow = change.value if change else self._state.find(Flow, flow_id)
+        return f"{flow.playbook}@{flow.version}" if flow else flow_id
 
     async def revive(self) -> None:
         """The scribe was killed: a new one finds entries in the log, and is told again what they mean."""
@@ -297,7 +253,7 @@ class Pipeline:
             await self._state.durable()
         self._kept = answer["kept"]
         self._filing = list(dirty.files)
-        records = [(f"{change.path}/{_record(change)}", _document(change)) for change in dirty.records.values()]
+        records = [(_place(change), _document(change)) for change in dirty.records.values()]
         return Cut(
             n_from=dirty.first or n_to + 1,
             n_to=n_to,
@@ -321,7 +277,7 @@ class Pipeline:
         now.spills = [*dirty.spills, *now.spills]
         now.deletes = [*dirty.deletes, *now.deletes]
         now.removes = [*dirty.removes, *now.removes]
-        for name in ("sessions", "runs", "actors", "edits", "files"):
+        for name in ("sessions", "runs", "actors", "playbooks", "flows", "edits", "files"):
             setattr(now, name, {**getattr(dirty, name), **getattr(now, name)})
         now.headlines = [*dirty.headlines, *now.headlines][:HEADLINES]
 
@@ -352,9 +308,13 @@ def grave(tomb: dict[str, Any]) -> list[Any]:
     return ["tombstone", tomb["session_id"], None, None, tomb["made"], tomb["n"], orjson.dumps(tomb).decode()]
 
 
-def _record(change: Change) -> str:
+def _place(change: Change) -> str:
+    """The file of a Record: in the session's folder, or from the state root."""
+    if change.noun.filed is not None:
+        return change.noun.filed(change.value)
     assert change.noun.record is not None
-    return change.noun.record(change.value)
+    name = change.noun.record(change.value)
+    return f"{change.path}/{name}" if change.path else name
 
 
 def _document(change: Change) -> dict[str, Any]:
@@ -374,27 +334,18 @@ def _pending(change: Change) -> tuple[str, Literal["approval", "question"], dict
 
 
 def _message(dirty: Dirty) -> str:
-    """What the commit is about: where all of it is one run's or one session's, the newest that happened."""
-    is_one = len(dirty.sessions) <= 1 and len(dirty.runs) <= 1
+    """What the commit is about: where all of it is one run's, one Flow's or one session's, the newest that happened."""
+    is_one = len(dirty.sessions) <= 1 and (len(dirty.runs) <= 1 or len(dirty.flows) == 1)
     headlines = dirty.headlines[-1:] if is_one else dirty.headlines
     return message(headlines, sessions=len(dirty.sessions), runs=len(dirty.runs))
 
 
 def _trailers(dirty: Dirty) -> dict[str, list[str]]:
-    named = {"Kheish-Session": dirty.sessions, "Kheish-Run": dirty.runs, "Kheish-Actor": dirty.actors}
+    named = {
+        "Kheish-Session": dirty.sessions,
+        "Kheish-Run": dirty.runs,
+        "Kheish-Flow": dirty.flows,
+        "Kheish-Playbook": dirty.playbooks,
+        "Kheish-Actor": dirty.actors,
+    }
     return {name: list(values)[:TRAILERS] for name, values in named.items() if values}
-
-
-def child(module: str, root: Path, **options: Any) -> Child:
-    """A child process that runs a module of ours on the state root."""
-    return Child([sys.executable, "-m", module, str(root)], **options)
-
-
-def on_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., None]) -> Callable[..., None]:
-    """`function`, to be called from another thread; after the loop is closed, nothing."""
-
-    def call(*args: Any) -> None:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(function, *args)
-
-    return call

@@ -59,6 +59,10 @@ class Problems:
             self._reported[code, path] = problem
             self._changed()
 
+    def damaged(self, path: str, reason: str) -> None:
+        """A journal cannot be read."""
+        self.add("damaged_journal", path, reason)
+
     def clear(self, code: str, path: str | None = None) -> None:
         """What was reported is over (without a path: all with this code)."""
         over = [key for key in self._reported if key[0] == code and path in (None, key[1])]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
 from kheish import resources
-from kheish.api import answers, answers_tasks
+from kheish.api import answers, answers_tasks, flow_answers
 from kheish.api.answers import Asked
 from kheish.domain import events
 from kheish.domain.definitions import KINDS, TOP
@@ -110,6 +110,7 @@ def models() -> Mapping[str, Model]:
         "script": Script,
         "session-record": answers.Session,
         "run-record": answers.Run,
+        "flow-record": flow_answers.Flow,
         "approval-record": answers.Approval,
         "question-record": answers.Question,
         "todo-record": TodoRecord,

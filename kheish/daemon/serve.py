@@ -157,6 +157,7 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     await state.durable()
     if booted.restored:
         await boot.pause_restored(state)
+    await daemon.playbook_tags.start()
     await daemon.backup.start()
     gc.collect()
     gc.freeze()  # what is there now stays: collections need not look at it again
@@ -164,6 +165,7 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     facts.starting = None
     daemon.worker.look()
     await daemon.following.start()
+    await daemon.driving.start()
     await daemon.answers.start()
     await daemon.inbox.start()
     loops.spawn(remembering.mark_commits(daemon))

@@ -17,20 +17,25 @@ from kheish.config import Config
 from kheish.daemon import loops, status
 from kheish.daemon.answers import Answers
 from kheish.daemon.backup import Backup
+from kheish.daemon.children import child, on_loop
 from kheish.daemon.clearing import Clearing
 from kheish.daemon.editor import Editor
+from kheish.daemon.flows import Driving
 from kheish.daemon.git import Git
 from kheish.daemon.holding import Holding
 from kheish.daemon.inbox import Inbox
 from kheish.daemon.inspector import Inspector
 from kheish.daemon.past import Past
-from kheish.daemon.pipeline import Pipeline, child, on_loop
+from kheish.daemon.pipeline import Pipeline
+from kheish.daemon.playbook_tags import PlaybookTags
+from kheish.daemon.playbooks import Playbooks
 from kheish.daemon.problems import Problems
 from kheish.daemon.status import Facts
 from kheish.daemon.taking import Taking
 from kheish.daemon.tasks import Following
 from kheish.daemon.upkeep import Upkeep
 from kheish.daemon.workspaces import default_workspace
+from kheish.domain.definitions import KINDS
 from kheish.domain.permission_rules import SandboxFacts
 from kheish.domain.state import State
 from kheish.errors import StoreFailed
@@ -48,11 +53,11 @@ from kheish.store.committer import Committer
 from kheish.store.index import Reader
 from kheish.store.pipes import Child
 from kheish.store.wal import Group, Log
-from kheish.store.watcher import Watcher
+from kheish.store.watcher import Settled, Watcher
 
 log = logging.getLogger(__name__)
 
-WATCHED_FOLDERS = ("routes", "personas", "pending", "inbox")
+WATCHED_FOLDERS = (*KINDS, "pending", "inbox")
 WATCHED_FILES = ("kheish.yaml", "permissions.yaml")
 
 
@@ -91,6 +96,8 @@ class Daemon:
     upkeep: Upkeep
     following: Following
     clearing: Clearing
+    driving: Driving
+    playbook_tags: PlaybookTags
 
 
 def make(
@@ -103,19 +110,16 @@ def make(
     executor: Executor | None = None,
 ) -> Daemon:
     """Make the parts. Nothing is started, and nothing but `.kheish/` and `.git/kheish/` is touched."""
-    token = template.ensure_token(root)
+    token, problems = template.ensure_token(root), Problems(root)
     facts = Facts(format=template.open_root(root), sandbox=sandbox.probe(), token=token)
-    problems = Problems(root)
     store = _store(root, config, lambda: daemon)
     state = store.state
     state.scrub = redaction.scrubber({"token": token})
     agent = _agent(root, store, facts, executor or Local())
     worker = Worker(agent, lambda run, is_missing: loops.waits_for_workspace(daemon, run, is_missing))
     git = Git(store.git)
-    taking = Taking(
-        state, problems, edited=store.pipeline.edited, committed=git.committed, listed=git.listed, environ=environ
-    )
-    watcher = _watcher(root, lambda paths: loops.changed(daemon, paths))
+    taking = _taking(store, problems, git, environ)
+    watcher = _watcher(root, lambda paths: loops.changed(daemon, paths), lambda paths: loops.refs(daemon, paths))
     parts = Parts(
         state=state,
         bus=store.bus,
@@ -128,6 +132,7 @@ def make(
         backup=(backup := _backup(store, facts, problems, taking)),
         editor=Editor(state, taking, watcher, held=lambda: facts.held),
         inspector=Inspector(state, agent),
+        playbooks=_playbooks(store, taking, tags := PlaybookTags(state, problems, store.git)),
         upkeep=(upkeep := Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))),
         workspace=lambda session_id: default_workspace(root, state.definitions.config, workspace, session_id),
         ready=lambda: facts.starting,
@@ -151,9 +156,20 @@ def make(
         upkeep=upkeep,
         holding=Holding(facts, problems, store.pipeline, git, watcher, lambda paths: loops.take(daemon, paths)),
         clearing=Clearing(state, agent.jobs),
-        following=Following(state, agent.jobs, damaged=lambda path, why: problems.add("damaged_journal", path, why)),
+        playbook_tags=tags,
+        following=Following(state, agent.jobs, damaged=problems.damaged),
+        driving=Driving(state, damaged=problems.damaged),
     )
     return daemon
+
+
+def _taking(store: Store, problems: Problems, git: Git, environ: Mapping[str, str]) -> Taking:
+    edited, state = store.pipeline.edited, store.state
+    return Taking(state, problems, edited=edited, committed=git.committed, listed=git.listed, environ=environ)
+
+
+def _playbooks(store: Store, taking: Taking, tags: PlaybookTags) -> Playbooks:
+    return Playbooks(store.state, taking, store.git, tags, flush=store.committer.flush)
 
 
 def _backup(store: Store, facts: Facts, problems: Problems, taking: Taking) -> Backup:
@@ -161,8 +177,8 @@ def _backup(store: Store, facts: Facts, problems: Problems, taking: Taking) -> B
     return Backup(store.state, facts, problems, taking, store.git, flush=flush, file=file)
 
 
-def _watcher(root: Path, changed: Callable[[frozenset[str]], None]) -> Watcher:
-    return Watcher(root, WATCHED_FOLDERS, WATCHED_FILES, changed, asyncio.get_running_loop())
+def _watcher(root: Path, changed: Settled, refs: Settled) -> Watcher:
+    return Watcher(root, WATCHED_FOLDERS, WATCHED_FILES, changed, asyncio.get_running_loop(), on_refs=refs)
 
 
 def _status(daemon: Daemon) -> Mapping[str, Any]:

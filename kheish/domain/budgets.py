@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
-from kheish.domain import events
+from kheish.domain import events, flow_view
 from kheish.domain.events import Entry, changed, frozen
+from kheish.domain.flows import Flow
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
 from kheish.domain.turns import Turn
@@ -99,6 +100,7 @@ def check(state: State, run: Run, *, now: str) -> Exceeded | None:
     tokens, cost = used.input_tokens + used.output_tokens, used.cost_usd or 0.0
     session_tokens, session_cost = _spent_by_session(state, run.session_id)
     budget = state.get(Session, run.session_id).settings["budget"] or {}
+    flow = state.find(Flow, run.flow["flow_id"]) if run.flow else None
     for name, allowed, spent in (
         ("turns", limits.turns, turn.turn if turn else 0),
         ("model_calls", limits.model_calls, used.model_calls),
@@ -109,6 +111,21 @@ def check(state: State, run: Run, *, now: str) -> Exceeded | None:
         ("cost_usd", budget.get("cost_usd"), session_cost),
     ):
         if allowed is not None and spent >= allowed + granted.get(name, 0):
+            return Exceeded(limit=name, allowed=float(allowed), spent=float(spent))
+    return _of_flow(flow) if flow is not None else None
+
+
+def _of_flow(flow: Flow) -> Exceeded | None:
+    """The limits of a Flow hold over all of its runs, and what people granted to one is granted to all."""
+    used = flow_view.spent(flow.runs.values())
+    for name, spent in (
+        ("cost_usd", used.cost_usd or 0.0),
+        ("tokens", used.input_tokens + used.output_tokens),
+        ("model_calls", used.model_calls),
+    ):
+        allowed = (flow.plan.budget or {}).get(name)
+        granted = sum(part.granted.get(name, 0.0) for part in flow.runs.values())
+        if allowed is not None and spent >= allowed + granted:
             return Exceeded(limit=name, allowed=float(allowed), spent=float(spent))
     return None
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kheish.domain import runs, tasks
+from kheish.domain import flow_driving, runs, tasks
 from kheish.domain.events import Entry, SessionDeleted, SessionEnded
+from kheish.domain.flows import Flow
 from kheish.domain.runs import Run, Status
 from kheish.domain.sessions import Session
 from kheish.errors import SessionNotIdle
@@ -33,6 +34,16 @@ def end(state: State, session_id: str, *, by: str, reason: str | None, force: bo
             "wait for them, or send force: true to stop them.",
             task_id=background[0].task_id,
         )
+    flows_ = [flow for flow in state.table(Flow, session_id).values() if not flow.is_final]
+    if flows_ and not force:
+        raise SessionNotIdle(
+            f"The session {session_id!r} has unfinished Flows ({', '.join(one.flow_id for one in flows_[:3])}); wait "
+            "for them, cancel them, or send force: true to stop them.",
+            flow_id=flows_[0].flow_id,
+        )
+    for flow in flows_:
+        flow_driving.cancel(state, flow.flow_id, by=by, reason=reason or "the session ends")
+    live = [run for run in state.table(Run, session_id).values() if not run.is_final]
     for task in background:
         tasks.stop(state, task.task_id, by=by, reason=reason or "the session ends")
     for run in live:
@@ -50,10 +61,11 @@ def delete(state: State, session_id: str, *, by: str) -> Entry:
     session = state.get(Session, session_id)
     live = [run.run_id for run in state.table(Run, session_id).values() if not run.is_final]
     live += [task.task_id for task in tasks.running(state, session_id)]
+    live += [flow.flow_id for flow in state.table(Flow, session_id).values() if not flow.is_final]
     if live:
         raise SessionNotIdle(
-            f"The session {session_id!r} has unfinished runs or background commands ({', '.join(live[:3])}); end it "
-            "(`kheish sessions end --force`), and delete it when they have stopped.",
+            f"The session {session_id!r} has unfinished runs, Flows or background commands ({', '.join(live[:3])}); "
+            "end it (`kheish sessions end --force`), and delete it when they have stopped.",
             run_id=live[0],
         )
     event = SessionDeleted(session_id=session_id, path=session.path, made=session.made, last_n=session.n)

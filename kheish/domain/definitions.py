@@ -11,13 +11,17 @@ from pydantic import BaseModel
 from kheish.config import Config
 from kheish.domain.permissions import PermissionsFile
 from kheish.domain.personas import Persona
+from kheish.domain.playbook_manifest import Playbook
 from kheish.domain.routes import Route, readiness
 from kheish.errors import NotFound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind of Definition: its folder, the file's ending, and its model. `text` marks Markdown with front matter."""
+    """A kind of Definition: its folder, the file's ending, and its model. `text` marks Markdown with front matter.
+
+    One whose ending begins with a slash has a folder of its own, and everything in that belongs to it.
+    """
 
     name: str
     singular: str
@@ -29,12 +33,18 @@ class Kind:
         """Where a definition's file is, from the state root."""
         return f"{self.name}/{id}{self.suffix}"
 
+    @property
+    def in_folder(self) -> bool:
+        """Whether each has a folder of its own."""
+        return self.suffix.startswith("/")
+
 
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind(name="routes", singular="route", suffix=".yaml", model=Route),
         Kind(name="personas", singular="persona", suffix=".md", model=Persona, text=True),
+        Kind(name="playbooks", singular="playbook", suffix="/playbook.yaml", model=Playbook),
     )
 }
 #: the two files at the top of the tree
@@ -62,12 +72,31 @@ class Definition:
 
     def references(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """What it refers to: where in the document, and the path of the other definition."""
+        if self.kind == "playbooks":
+            yield from playbook_references(self.data)
         match self.value:
             case Config(default_route=str() as route):
                 yield ("default_route",), KINDS["routes"].path(route)
             case Route(fallbacks=fallbacks):
                 for at, route in enumerate(fallbacks):
                     yield ("fallbacks", at), KINDS["routes"].path(route)
+
+
+def playbook_references(data: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """The routes and personas that a manifest names; from its plain data, since one with errors has no value."""
+    roles = data.get("roles")
+    places: list[tuple[tuple[str, ...], Any]] = [(("runtime", "route"), data.get("runtime"))]
+    for name, role in roles.items() if isinstance(roles, Mapping) else ():
+        places += [(("roles", str(name), key), role) for key in ("persona", "route")]
+    for keys, holder in places:
+        named = holder.get(keys[-1]) if isinstance(holder, Mapping) else None
+        if isinstance(named, str) and named:
+            yield keys, KINDS["personas"].path(named) if keys[-1] == "persona" else _route(named)
+
+
+def _route(selector: str) -> str:
+    """The file of the route in `route` or `route/model`."""
+    return KINDS["routes"].path(selector.partition("/")[0])
 
 
 @dataclass(frozen=True, slots=True)

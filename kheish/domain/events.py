@@ -2,7 +2,8 @@
 
 A class is the `data` of a line; `on(...)` puts it on a session (or a stream) as a Draft, and `state.append` turns
 Drafts into Entries. Journals are read back through `decode`. Fields are only ever added, with a default: old segments
-stay readable. Those of sessions, runs and the model are in `event_runs` (tasks: `event_tasks`); all import from here.
+stay readable. Those of sessions, runs and the model are in `event_runs` (tasks: `event_tasks`, Flows: `event_flows`,
+versions of Playbooks: `event_playbooks`); all import from here.
 """
 
 from __future__ import annotations
@@ -22,6 +23,26 @@ from kheish.domain.event_base import Spilled as Spilled
 from kheish.domain.event_base import Text as Text
 from kheish.domain.event_base import changed as changed
 from kheish.domain.event_base import frozen as frozen
+from kheish.domain.event_flows import EvidenceAttached as EvidenceAttached
+from kheish.domain.event_flows import FlowCancelRequested as FlowCancelRequested
+from kheish.domain.event_flows import FlowSealed as FlowSealed
+from kheish.domain.event_flows import FlowStarted as FlowStarted
+from kheish.domain.event_flows import PhaseBlocked as PhaseBlocked
+from kheish.domain.event_flows import PhaseEnded as PhaseEnded
+from kheish.domain.event_flows import PhasePlan as PhasePlan
+from kheish.domain.event_flows import PhaseRetried as PhaseRetried
+from kheish.domain.event_flows import PhaseStarted as PhaseStarted
+from kheish.domain.event_flows import Plan as Plan
+from kheish.domain.event_flows import RolePlan as RolePlan
+from kheish.domain.event_flows import ToolLimits as ToolLimits
+from kheish.domain.event_flows import WantedEvidence as WantedEvidence
+from kheish.domain.event_playbooks import EvidenceRef as EvidenceRef
+from kheish.domain.event_playbooks import PlaybookIntact as PlaybookIntact
+from kheish.domain.event_playbooks import PlaybookPublished as PlaybookPublished
+from kheish.domain.event_playbooks import PlaybookReleased as PlaybookReleased
+from kheish.domain.event_playbooks import PlaybookTampered as PlaybookTampered
+from kheish.domain.event_runs import CompletionChecked as CompletionChecked
+from kheish.domain.event_runs import CompletionStarted as CompletionStarted
 from kheish.domain.event_runs import ContextCompacted as ContextCompacted
 from kheish.domain.event_runs import Idempotency as Idempotency
 from kheish.domain.event_runs import Item as Item
@@ -32,6 +53,7 @@ from kheish.domain.event_runs import ModelRequested as ModelRequested
 from kheish.domain.event_runs import ModelResponded as ModelResponded
 from kheish.domain.event_runs import Nudged as Nudged
 from kheish.domain.event_runs import Request as Request
+from kheish.domain.event_runs import Requirement as Requirement
 from kheish.domain.event_runs import RuleAdded as RuleAdded
 from kheish.domain.event_runs import RunCancelled as RunCancelled
 from kheish.domain.event_runs import RunCancelRequested as RunCancelRequested
@@ -40,6 +62,7 @@ from kheish.domain.event_runs import RunError as RunError
 from kheish.domain.event_runs import RunFailed as RunFailed
 from kheish.domain.event_runs import RunInterrupted as RunInterrupted
 from kheish.domain.event_runs import RunInterruptRequested as RunInterruptRequested
+from kheish.domain.event_runs import RunModeChanged as RunModeChanged
 from kheish.domain.event_runs import RunRequeued as RunRequeued
 from kheish.domain.event_runs import RunResumed as RunResumed
 from kheish.domain.event_runs import RunSettings as RunSettings
@@ -51,6 +74,7 @@ from kheish.domain.event_runs import SessionDeleted as SessionDeleted
 from kheish.domain.event_runs import SessionEnded as SessionEnded
 from kheish.domain.event_runs import SessionForked as SessionForked
 from kheish.domain.event_runs import SessionUpdated as SessionUpdated
+from kheish.domain.event_runs import ToolPolicy as ToolPolicy
 from kheish.domain.event_runs import Usage as Usage
 from kheish.domain.event_tasks import ShellEnding as ShellEnding
 from kheish.domain.event_tasks import ShellTask as ShellTask
@@ -141,6 +165,25 @@ class ApprovalRequested(Event):
     files: tuple[dict[str, Any], ...] = ()
     expires_at: str | None = None
     required: int = 1
+    came_from: dict[str, Any] = field(default_factory=dict)  # who made the arguments: {by, turn, tainted_by}
+    remember: dict[str, Any] = field(default_factory=dict)  # {exact, pattern}: the rule that each would add, or null
+
+
+@frozen
+class ApprovalDecided(Event):
+    """One person's allow, where another person has to allow the call too."""
+
+    kind = "approval.decided"
+    spillable = ("arguments",)
+    approval_id: str
+    by: str
+    person: str
+    via: str = "api"
+    reason: str | None = None
+    arguments: Arguments | None = None  # as edited by this person; the next one decides about these
+    digest: str | None = None
+    files: tuple[dict[str, Any], ...] | None = None
+    idempotency: Idempotency | None = None
 
 
 @frozen
@@ -157,6 +200,8 @@ class ApprovalResolved(Event):
     reason: str | None = None
     arguments: Arguments | None = None  # as edited by the person who decided
     digest: str | None = None
+    files: tuple[dict[str, Any], ...] | None = None  # of the edited call
+    person: str | None = None  # whom the answer proves: the person of a token
     idempotency: Idempotency | None = None
 
 

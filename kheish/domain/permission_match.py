@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from kheish.domain.permission_rules import FILE_TOOLS, Rule, ToolCall
+from kheish.domain import patches
+from kheish.domain.permission_rules import FILE_TOOLS, SHELL_TOOLS, Rule, ToolCall
 
 
 class Fit(IntEnum):
@@ -27,12 +28,26 @@ class Fit(IntEnum):
     YES = 2
 
 
+def essential(tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments by which a call is told from others: not what a command says of itself, nor its time."""
+    left_out = frozenset({"description", "timeout"}) if tool in SHELL_TOOLS else frozenset()
+    return {name: value for name, value in arguments.items() if value is not None and name not in left_out}
+
+
+def is_same(rule: Rule, call: ToolCall) -> bool:
+    """Whether an exact rule is about this very call."""
+    wanted = _object(rule.match or "")
+    return wanted is not None and _same(dict(wanted), essential(call.tool, call.arguments))
+
+
 def grants(rule: Rule, call: ToolCall, workspace: Path) -> bool:
     """Whether a rule that allows is about this call, and about nothing less than all of it."""
     if rule.match is None:
         return True
+    if rule.exact:
+        return is_same(rule, call)
     if call.tool in FILE_TOOLS:
-        paths = _paths(call, workspace)
+        paths, _ = _paths(call, workspace)
         steps = compiled(rule.match, str(workspace))
         return bool(paths) and all(path is not None and _covers(steps, path) for path in paths)
     if call.tool == "web_fetch":
@@ -50,10 +65,12 @@ def restricts(rule: Rule, call: ToolCall, workspace: Path) -> Fit:
     """
     if rule.match is None:
         return Fit.YES
+    if rule.exact:
+        return Fit.YES if is_same(rule, call) else Fit.NO
     if call.tool in FILE_TOOLS:
         steps = compiled(rule.match, str(workspace))
-        paths = _paths(call, workspace)
-        if paths[-1] is None:  # another way to spell the workspace, or a call that the tool will refuse
+        paths, are_known = _paths(call, workspace)
+        if not are_known:  # another way to spell the workspace, or a call that the tool will refuse
             return Fit.MAYBE
         fit = max(_reach(steps, path) for path in paths if path is not None)
         return Fit.NO if fit is Fit.MAYBE and call.tool != "grep_search" else fit
@@ -185,11 +202,22 @@ def _closed(steps: tuple[_Step, ...], states: set[int]) -> set[int]:
     return states
 
 
-def _paths(call: ToolCall, workspace: Path) -> list[tuple[str, ...] | None]:
-    found = [beneath(workspace, call.arguments.get("path", "."))]
-    if call.resolved is not None:
-        found.append(beneath(workspace, call.resolved))
-    return found
+def paths_of(tool: str, arguments: Mapping[str, Any]) -> list[Any]:
+    """The paths that a file tool is given; a patch that cannot be read gives None."""
+    if tool != "apply_patch":
+        return [arguments.get("path", ".")]
+    try:
+        return [one.path for one in patches.read(str(arguments.get("patch", "")))]
+    except (patches.BadPatch, UnicodeEncodeError):
+        return [None]
+
+
+def _paths(call: ToolCall, workspace: Path) -> tuple[list[tuple[str, ...] | None], bool]:
+    """The paths of a call, as written and as resolved; and whether it is known where all of them lead."""
+    written = [beneath(workspace, path) for path in paths_of(call.tool, call.arguments)]
+    resolved = [beneath(workspace, path) for path in call.resolved]
+    are_known = all(path is not None for path in (resolved or written))
+    return written + resolved, are_known
 
 
 def _host(url: Any) -> str | None:

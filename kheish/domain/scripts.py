@@ -97,18 +97,29 @@ class Turn(_Part):
         return self
 
 
+class ScriptPart(_Part):
+    """Turns for the runs whose instructions say something, such as `Phase: investigate` for a phase of a Playbook."""
+
+    prompt: Pattern
+    """A regular expression on the instructions (the system message) of a run."""
+    turns: tuple[Turn, ...] = Field(min_length=1)
+    """The answers of such a run, in order."""
+
+
 class Script(_Part):
-    """The turns of a scripted model, or `echo: true`, which answers with the input."""
+    """The turns of a scripted model, in parts or not; or `echo: true`, which answers with the input."""
 
     turns: tuple[Turn, ...] = ()
     """The answers, in order: the first for a run's first model call."""
+    parts: tuple[ScriptPart, ...] = ()
+    """Instead of `turns`: for each run the first part that fits its instructions."""
     after_last: Literal["repeat", "fail"] = "repeat"
     """What comes after the last turn: its last text again, or the run fails."""
     echo: bool = False
     """Answer every message with itself."""
 
     @model_validator(mode="after")
-    def _turns_or_echo(self) -> Script:
-        if self.echo == bool(self.turns):
-            raise ValueError("a script has turns, or echo: true, one of them")
+    def _one_of_them(self) -> Script:
+        if [self.echo, bool(self.turns), bool(self.parts)].count(True) != 1:
+            raise ValueError("a script has turns, or echo: true, or parts, one of them")
         return self

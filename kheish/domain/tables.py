@@ -11,7 +11,22 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from kheish.domain import approvals, budgets, keys, messages, questions, runs, sessions, tasks, todos, turns
+from kheish.domain import (
+    approvals,
+    budgets,
+    flow_status,
+    flow_view,
+    flows,
+    keys,
+    messages,
+    playbooks,
+    questions,
+    runs,
+    sessions,
+    tasks,
+    todos,
+    turns,
+)
 from kheish.domain.events import Entry, Event
 
 Tables = dict[type, dict[str, Any]]
@@ -20,7 +35,8 @@ Fold = Callable[[Tables, Entry], Iterable[str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noun:
-    """One kind of thing. `name` is its key in checkpoints and in the index; `record` its file in the session's folder.
+    """One kind of thing. `name` is its key in checkpoints and in the index; `record` its file in the session's folder,
+    `filed` its file in the state root where it stands elsewhere.
 
     `keep` says which values a checkpoint holds; those that it drops are found by the index from then on. A noun without
     `keep` is made again from entries (the conversation). `view` is what API, index and Record show; None: internal.
@@ -34,11 +50,19 @@ class Noun:
     view: Callable[[Any], dict[str, Any]] | None = None
     status: Callable[[Any], str | None] = lambda value: str(value.status)
     record: Callable[[Any], str] | None = None
+    filed: Callable[[Any], str] | None = None
     pending: str | None = None  # the folder under pending/ where a person answers it
+    read: Callable[[dict[str, Any]], Any] | None = None  # of a stream's noun: the value of a document (`domain.owned`)
 
 
 def _always(_: Any) -> bool:
     return True
+
+
+def _fold_flow(tables: Tables, entry: Entry) -> Iterable[str]:
+    session = tables[sessions.Session].get(entry.session or "")
+    agent_id = session.agent_id if session else ""
+    return flows.fold(tables[flows.Flow], entry, tables[runs.Run], tables[approvals.Approval], agent_id)
 
 
 NOUNS: tuple[Noun, ...] = (
@@ -107,6 +131,16 @@ NOUNS: tuple[Noun, ...] = (
         record=lambda value: f"tasks/{value.task_id}.yaml",
     ),
     Noun(
+        name="flow",
+        cls=flows.Flow,
+        folded=frozenset(flows.FOLDED),
+        fold=_fold_flow,
+        keep=lambda flow: not flow.is_final,
+        view=flow_view.view,
+        status=lambda flow: str(flow_status.status(flow)),
+        filed=lambda flow: flow.path,
+    ),
+    Noun(
         name="spend",
         cls=budgets.Spend,
         folded=frozenset(budgets.FOLDED),
@@ -123,6 +157,16 @@ NOUNS: tuple[Noun, ...] = (
         keep=lambda _: False,
         view=keys.view,
         status=lambda value: None,
+    ),
+    Noun(
+        name="version",
+        cls=playbooks.Version,
+        folded=frozenset(playbooks.FOLDED),
+        fold=lambda tables, entry: playbooks.fold(tables[playbooks.Version], entry),
+        keep=None,
+        view=playbooks.view,
+        status=lambda version: version.shown_state,
+        read=playbooks.read,
     ),
     Noun(
         name="conversation",

@@ -20,7 +20,7 @@ import orjson
 from kheish.errors import InvalidCursor, Unavailable
 from kheish.store import marks, texts
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _CURSOR_BYTES = 19  # a letter and a number that SQLite can hold
 
 _SCHEMA = """
@@ -38,11 +38,12 @@ CREATE INDEX things_session ON things(noun, session, made);
 """
 #: members of documents that lists are filtered by: with an index each, a rare value is found as fast as a common one
 FILTERED = {
-    "session": ("route", "permission_mode"),
+    "session": ("route", "permission_mode", "agent_id"),
     "run": ("kind", "route", "agent_id", "retry_of"),
     "approval": ("run_id", "tool", "risk"),
     "question": ("run_id",),
     "spend": ("route",),
+    "flow": ("playbook", "version"),
 }
 _FILTERS = "".join(
     f"CREATE INDEX things_{noun}_{key} ON things(json_extract(doc, '$.{key}'), made) WHERE noun='{noun}';\n"
@@ -327,6 +328,13 @@ def _member(noun: str, key: str) -> str:
     if key not in FILTERED.get(noun, ()):
         raise ValueError(f"{noun} is not filtered by {key}")
     return f"noun = '{noun}' AND json_extract(doc, '$.{key}') = ?"
+
+
+def owned(index: Reader, nouns: Sequence[str], owner: str) -> list[tuple[str, str, int, dict[str, Any]]]:
+    """`(noun, id, n, document)` of all that an owner in a stream has, oldest first. Blocks on disk."""
+    marks = ",".join("?" * len(nouns))
+    sql = f"SELECT noun, id, n, doc FROM things WHERE noun IN ({marks}) AND session=? ORDER BY made"
+    return [(noun, id, n, orjson.loads(doc)) for noun, id, n, doc in index._db().execute(sql, (*nouns, owner))]
 
 
 def _cursor(made: int) -> str:

@@ -20,6 +20,7 @@ from kheish.store.hold import BRANCH
 PUSH_TIMEOUT = 900.0
 FETCH_TIMEOUT = 600.0
 _ASK_TIMEOUT = 10.0
+VERSIONS = "refs/tags/playbook/*:refs/tags/playbook/*"
 
 _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 _SAID = 600  # characters of git's own words that an error carries
@@ -71,11 +72,17 @@ async def push(root: Path, to: Target, commit: str, *, timeout: float = PUSH_TIM
 
 
 async def fetch(root: Path, source: Target, *, timeout: float = FETCH_TIMEOUT) -> None:
-    """Fetch the branch into `source.tracking`. Raises BackupFailed."""
+    """Fetch the branch into `source.tracking`, and versions of Playbooks, which are tags. Raises BackupFailed.
+
+    A tag that is here stays as it is: git refuses to replace it, which is no failure of the fetch.
+    """
     words = ("fetch", "--quiet", "--no-tags", source.name, f"+{source.ref}:{source.tracking}")
     code, _, said = await _git(root, *words, timeout=timeout)
     if code != 0:
         raise BackupFailed(f"git fetch from {source.name} ({source.url}) failed: {last_words(said)}")
+    code, _, said = await _git(root, "fetch", "--no-tags", source.name, VERSIONS, timeout=timeout)
+    if code != 0 and "would clobber existing tag" not in said:
+        raise BackupFailed(f"git fetch of tags from {source.name} ({source.url}) failed: {last_words(said)}")
 
 
 def clean(text: str) -> str:

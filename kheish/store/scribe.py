@@ -303,6 +303,10 @@ class Scribe:
         self._apply([], things, n)
         self._lacks = self._lacks and not n
 
+    def whole(self) -> None:
+        """The index has all that there is: what is not in it is not there. One that is made again is not, until now."""
+        self._index.set("whole", 1)
+
     def reindex(self, journals: Sequence[str]) -> int:
         """Read whole journals into the index; returns how many entries. What cannot be read is reported."""
         count = 0
@@ -344,7 +348,7 @@ def main(root: Path) -> None:
     """Serve the daemon until its end of the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = pipes.Parent()
-    names = ("start", "apply", "cut", "check", "committed", "things", "reindex", "marks", "forget")
+    names = ("start", "apply", "cut", "check", "committed", "things", "reindex", "marks", "forget", "whole")
     with lock.worker_lock(root, "scribe"):  # one that was orphaned by a kill may still be writing
         scribe = Scribe(root, parent)
         pipes.serve({name: getattr(scribe, name) for name in names}, parent=parent, idle=scribe.idle)

@@ -103,7 +103,8 @@ class _Area:
         for name, what in ((event.src_path, "deleted" if kind == "moved" else kind), (event.dest_path, kind)):
             path = str(name).removeprefix(prefix)
             if kind != "attrib" and self.covers(path):
-                yield _Hint(path, what)
+                # git replaces its files whole, and who had the old one open is never seen to close it
+                yield _Hint(path, "scan" if path.startswith(".git/") else what)
 
 
 class Watcher:

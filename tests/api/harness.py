@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from kheish.auth.tokens import Tokens
 from kheish.config import Config
 from kheish.daemon.pipeline import grave
 from kheish.domain import closing, events, runs
-from kheish.domain.approvals import Approval
+from kheish.domain.approvals import Approval, Bound
 from kheish.domain.definitions import KINDS, Definition
 from kheish.domain.routes import Route
 from kheish.domain.state import Change, State
@@ -49,6 +49,7 @@ class Log:
         self.root = root
         self.bus = bus
         self.writer = Writer(root / ".kheish" / "index.sqlite")
+        self.writer.set("whole", 1)
         self.journals = journal.Writer(root)
         self.state: State
         self.lag = False
@@ -228,8 +229,18 @@ class Inspector:
             raise NotFound(f"There is no tool {tool!r}.")
         return {"decision": "ask", "why": "no rule allows it", "rule": None, "origin": "mode", "network": False}
 
-    async def digest(self, approval: Approval, arguments: Mapping[str, Any]) -> str:
-        return "d" * 64
+    async def bound(self, approval: Approval, arguments: Mapping[str, Any]) -> Bound:
+        return Bound(digest="d" * 64)
+
+
+class Playbooks:
+    """Nothing is published."""
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        async def nothing(playbook_id: str, *given: Any, **more: Any) -> Any:
+            raise NotFound(f"Nothing of a playbook {playbook_id!r} is published.")
+
+        return nothing
 
 
 @dataclass
@@ -306,6 +317,7 @@ async def world(folder: Path, **parts: Any) -> AsyncIterator[World]:
     given = Parts(
         state=state, bus=bus, tokens=Tokens(TOKEN), config=lambda: config, status=lambda: {"version": "1"},
         problems=lambda: found, git=git, past=past, backup=backup, editor=Editor(state), inspector=Inspector(),
+        playbooks=Playbooks(),
         upkeep=Upkeep(), workspace=home, closing=Closing(), **parts,
     )  # fmt: skip
     app = build(given)

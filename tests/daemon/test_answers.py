@@ -68,6 +68,18 @@ async def test_one_word_resolves_an_approval(t: Tray) -> None:
     assert t.w.state.get(Run, run["run_id"]).status == "queued"
 
 
+async def test_a_file_proves_no_person_where_two_have_to_agree(t: Tray) -> None:
+    await t.w.waiting(approval("appr_1", required=2))
+    file = t.ask("approval", "appr_1")
+    line = file.splitlines().index("decision:") + 1
+    assert await t.save(APPROVAL, file.replace("decision:\n", "decision: allow\n")) == [
+        (line, 11, "person_required", None)
+    ]
+    assert t.w.state.get(Approval, "appr_1").status == "pending"
+    assert await t.save(APPROVAL, file.replace("decision:\n", "decision: deny\n")) == []
+    assert t.w.state.get(Approval, "appr_1").status == "denied"
+
+
 async def test_nonsense_is_listed_where_it_stands_and_goes_when_mended(t: Tray) -> None:
     await t.w.waiting(approval("appr_1"))
     file = t.ask("approval", "appr_1")

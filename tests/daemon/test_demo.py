@@ -22,26 +22,30 @@ def test_that_the_demo_happens_as_it_is_told(tmp_path: Path) -> None:
     done = subprocess.run(words, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     told = done.stdout
-    parts = ["model is scripted", "You give the agent a task", "It asks something", "decision: allow", "$ kill -9",
-             "the daemon was restarted", "completed", "What git has of it", "goes on where it was",
-             "All of it is in", "with a real model"]  # fmt: skip
+    parts = ["model is scripted", "is published (tag playbook/dependency-upgrade/1.0.0", "You start it", "$ kill -9",
+             "the daemon was restarted", "decision: allow", "── commit satisfied", "succeeded",
+             "Written: report.html", "What git has of it", "flow succeeded: dependency-upgrade@1.0.0",
+             "goes on where it was", "All of it is in", "with a real model"]  # fmt: skip
     places = [told.find(part) for part in parts]
     assert -1 not in places and places == sorted(places), dict(zip(parts, places, strict=True))
     assert "\033[" not in told  # no terminal, no colour
     (base,) = tmp_path.glob("kheish-demo-*")
-    assert "divmod" in (base / "shop/shop/bill.py").read_text()
+    assert "shares(cents, people)" in (base / "shop/shop/bill.py").read_text()
+    assert git(base / "shop", "log", "-1", "--format=%s").strip() == "Upgrade fairsplit to 2.0"
     assert git(base / "state", "status", "--porcelain") == ""
     assert (base / "daemon.log").read_text() == ""
 
 
-def test_that_the_scripted_route_is_valid_and_its_edit_fits_the_repository(tmp_path: Path) -> None:
+def test_that_the_scripted_route_is_valid_and_its_edits_fit_the_repository(tmp_path: Path) -> None:
     demo_scene.write_repository(tmp_path)
     demo_scene.write_definitions(tmp_path / "state", confined=False)
     parsed = definitions.parse(Route, (tmp_path / "state/routes/demo.yaml").read_bytes(), "demo.yaml")
     script = parsed.require().model_dump(mode="json")["script"]
-    calls = [call for turn in script["turns"] for call in turn["tool_calls"]]
-    (edit,) = [call["arguments"] for call in calls if call["name"] == "edit_file"]
-    assert (tmp_path / edit["path"]).read_text().count(edit["old_string"]) == 1
+    calls = [call for part in script["parts"] for turn in part["turns"] for call in turn["tool_calls"]]
+    edits = [call["arguments"] for call in calls if call["name"] == "edit_file"]
+    assert len(edits) == 3
+    for edit in edits:
+        assert (tmp_path / edit["path"]).read_text().count(edit["old_string"]) == 1
     assert "mode: off" in (tmp_path / "state/kheish.yaml").read_text()
 
 

@@ -24,7 +24,13 @@ from kheish.domain.permissions import (
 
 WORKSPACE = Path("/srv/space")
 CONFINED = SandboxFacts(mode="ask", available=True)
-EFFECTS = {"read_file": "read", "grep_search": "read", "write_file": "write", "todo_write": "coordination"}
+EFFECTS = {
+    "apply_patch": "write",
+    "read_file": "read",
+    "grep_search": "read",
+    "write_file": "write",
+    "todo_write": "coordination",
+}
 STRICTNESS = {"allow": 0, "ask": 1, "deny": 2}
 
 
@@ -112,9 +118,9 @@ def test_a_denied_file_is_denied_however_it_is_spelled(path: str) -> None:
 def test_a_link_is_judged_by_where_it_leads_and_by_its_name() -> None:
     rules = [rule("write_file", "allow", "docs/**"), rule("write_file", "deny", "secret/**")]
 
-    assert meets("write_file", {"path": "docs/a"}, *rules, resolved="docs/a").decision == "allow"
-    assert meets("write_file", {"path": "docs/a"}, *rules, resolved="src/a").decision == "ask"
-    assert meets("write_file", {"path": "docs/a"}, *rules, resolved="secret/a").decision == "deny"
+    assert meets("write_file", {"path": "docs/a"}, *rules, resolved=("docs/a",)).decision == "allow"
+    assert meets("write_file", {"path": "docs/a"}, *rules, resolved=("src/a",)).decision == "ask"
+    assert meets("write_file", {"path": "docs/a"}, *rules, resolved=("secret/a",)).decision == "deny"
 
 
 @pytest.mark.parametrize(
@@ -196,7 +202,14 @@ def test_the_answer_says_why_and_where_the_rule_stands() -> None:
     assert explain(verdict) == {
         "decision": "deny",
         "why": "denied by permissions.yaml rule 2 (bash: git push*, no)",
-        "rule": {"tool": "bash", "match": "git push*", "decision": "deny", "network": False, "reason": "no"},
+        "rule": {
+            "tool": "bash",
+            "match": "git push*",
+            "exact": False,
+            "decision": "deny",
+            "network": False,
+            "reason": "no",
+        },
         "origin": "permissions.yaml rule 2",
         "network": False,
     }
@@ -243,3 +256,30 @@ def test_every_key_of_the_file_is_described() -> None:
 )
 def test_risk_is_a_hint_by_effect_and_program(tool: str, command: str, expected: str) -> None:
     assert risk(ToolCall(tool=tool, effect=EFFECTS.get(tool, "effect"), arguments={"command": command})) == expected
+
+
+PATCH = "--- a/docs/a\n+++ b/docs/a\n@@ -1 +1 @@\n-x\n+y\n--- /dev/null\n+++ b/{}\n@@ -0,0 +1 @@\n+x\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "rules", "decision"),
+    [
+        ("docs/b", [rule("apply_patch", "allow", "docs/**")], "allow"),
+        ("src/b", [rule("apply_patch", "allow", "docs/**")], "ask"),
+        ("src/b", [rule("write_file", "allow", "**")], "ask"),  # an allow is for its own tool
+        ("secret/b", [rule("apply_patch", "allow"), rule("write_file", "deny", "secret/**")], "deny"),
+        ("secret/b", [rule("apply_patch", "allow"), rule("edit_file", "ask", "secret/**")], "ask"),
+        ("docs/b", [rule("apply_patch", "allow"), rule("edit_file", "deny", "secret/**")], "allow"),
+    ],
+)
+def test_a_patch_meets_the_rules_by_every_file_in_it(path: str, rules: list[Rule], decision: str) -> None:
+    assert meets("apply_patch", {"patch": PATCH.format(path)}, *rules).decision == decision
+    resolved = ("docs/a", path)
+    assert meets("apply_patch", {"patch": PATCH.format("docs/link")}, *rules, resolved=resolved).decision == decision
+
+
+def test_a_patch_that_cannot_be_read_or_resolved_asks_where_a_rule_may_be_about_it() -> None:
+    rules = [rule("apply_patch", "allow"), rule("write_file", "deny", "secret/**")]
+    for arguments in ({"patch": "nonsense"}, {"patch": PATCH.format("docs/b")}):
+        resolved = ("docs/a", "\0") if "docs" in arguments["patch"] else ()
+        assert meets("apply_patch", arguments, *rules, resolved=resolved).decision == "ask"

@@ -86,6 +86,21 @@ def test_filters_narrow_a_list(path: Path, writer: Writer) -> None:
     assert reader.sessions_with("run", ["open"]) == ["s", "t"]
 
 
+def test_a_filter_by_playbook_does_not_go_through_all_flows(path: Path, writer: Writer) -> None:
+    flows = [("flow", f"f{n}", "s", "open", n, n, orjson.dumps({"id": f"f{n}", "playbook": f"p{n % 3}"}).decode())
+             for n in range(1, 10)]  # fmt: skip
+    writer.apply([], flows, 9)
+    reader = Reader(path)
+    plans: list[str] = []
+    reader._db().set_trace_callback(plans.append)
+    assert ids(reader.things("flow", limit=2, fields={"playbook": "p1"})) == ["f7", "f4"]
+    assert ids(reader.things("flow", limit=9, fields={"playbook": "p1"}, statuses=("ended",))) == []
+    reader._db().set_trace_callback(None)
+    for asked in plans:
+        told = str(reader._db().execute(f"EXPLAIN QUERY PLAN {asked}").fetchall())
+        assert "USING INDEX flows_playbook" in told and "TEMP B-TREE" not in told
+
+
 def test_an_older_document_does_not_replace_a_newer_one(path: Path, writer: Writer) -> None:
     writer.apply([], [thing("a", 1, 5, status="done", text="new")], 5)
     writer.apply([], [thing("a", 1, 3, status="open", text="old")], 3)

@@ -26,6 +26,7 @@ class Played:
         self.root = root
         self.journals = journal.Writer(root)
         self.index = Writer(root / ".kheish" / "index.sqlite")
+        self.index.set("whole", 1)
         self.groups: list[Group] = []  # handed over, and not durable yet
         self.lines: list[dict[str, Any]] = []  # what is durable, as read back
         self.state = State(root, index=Reader(root / ".kheish" / "index.sqlite"), submit=self.submit, **options)

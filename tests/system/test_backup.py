@@ -181,3 +181,26 @@ def test_a_remote_that_fails_is_a_problem_until_it_works_again(backed: Daemon, s
     assert backed.client.backup()["error"] is None and not problems(backed, "backup_failed")
     assert "s3cret" not in backed.stderr() + str(backed.client.status()) + str(list(backed.journal("daemon")))
     assert any(line.startswith("POST /remote.git/git-receive-pack") for line in served.seen)
+
+
+def test_a_version_that_another_clone_pushed_is_taken_up_and_never_replaced(backed: Daemon, clone: Path) -> None:
+    draft = "title: T\nobjective: o\nphases: [{id: a}]\n"
+    tag = "playbook/x/1.0.0"
+    push_from(clone, {"playbooks/x/playbook.yaml": draft})
+    git(clone, "tag", "-a", tag, "-m", "from there")
+    git(clone, "push", "-q", "origin", tag)
+    backed.client.sessions.create("s", workspace=str(backed.workspace))
+    backed.client.backup()
+    versions = backed.client.playbooks.versions
+    until(lambda: backed.http("GET", "/v1/playbooks/x").status_code == 200)
+    [one] = until(lambda: versions("x")["items"])
+    assert (one["version"], one["published_by"], one["notes"]) == ("1.0.0", "Ada", "from there")
+
+    git(clone, "tag", "-f", "-a", tag, "-m", "moved there")
+    git(clone, "push", "-q", "-f", "origin", tag)
+    git(clone, "pull", "-q", "--no-rebase", "--no-tags")
+    push_from(clone, {"routes/more.yaml": ECHO})
+    backed.client.sessions.create("t", workspace=str(backed.workspace))
+    backed.client.backup()
+    until(lambda: "more" in routes(backed))
+    assert versions("x")["items"][0]["state"] == "published"

@@ -24,7 +24,7 @@ class ScriptedDriver:
 
     async def complete(self, request: Request, on_delta: Callable[[str], None]) -> Reply:
         """Give the script's answer for this turn. Raises ModelError, also where the script says so."""
-        turn = turn_of(_script(request), request.answers)
+        turn = turn_of(_part(_script(request), request), request.answers)
         values = {"input": _input(request), "last_result": _last_result(request)}
         _check_expectation(turn, values["last_result"], request.answers)
         delay = turn.get("delay")
@@ -71,6 +71,17 @@ def _script(request: Request) -> Mapping[str, Any]:
     if not isinstance(script, Mapping):
         raise ModelError("refused", f"the route {request.route_id!r} has no script")
     return script
+
+
+def _part(script: Mapping[str, Any], request: Request) -> Mapping[str, Any]:
+    """The turns for this run. Raises ModelError where no part fits its instructions."""
+    if not script.get("parts"):
+        return script
+    told = next((message.text for message in request.messages if message.role == "system"), "")
+    found = next((part for part in script["parts"] if re.search(part["prompt"], told)), None)
+    if found is None:
+        raise ModelError("refused", "no part of the script fits the instructions of this run")
+    return {**script, "turns": found["turns"]}
 
 
 def _input(request: Request) -> str:

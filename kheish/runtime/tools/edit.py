@@ -71,13 +71,13 @@ def _write_now(arguments: WriteFile, context: Context) -> Result:
                 content=f"{here.path} already holds exactly this content.",
                 detail=_detail(here.path, before, after),
             )
-        _expect(arguments.expected_sha256, before, here)
+        expect(arguments.expected_sha256, before, here.path)
         workspace.replace(here, after, key=context.key)
         path = here.path
     lines = after.count(b"\n") + (not after.endswith(b"\n") and bool(after))
     was = "new file" if before is None else "replaced"
     return Result(
-        content=f"Wrote {path} ({was}; {lines} lines, {len(after)} bytes; sha256 {_digest(after)[:12]}).",
+        content=f"Wrote {path} ({was}; {lines} lines, {len(after)} bytes; sha256 {digest(after)[:12]}).",
         detail=_detail(path, before, after),
     )
 
@@ -89,7 +89,7 @@ async def _plan_edit(arguments: EditFile, context: Context) -> Mapping[str, Any]
 def _plan_now(arguments: EditFile, context: Context) -> Mapping[str, Any]:
     with workspace.place(context.workspace, arguments.path, Intent.EDIT) as here:
         change = _changed(arguments, here)
-        return {"path": here.path, "before": _digest(change.before), "after": _digest(change.after)}
+        return {"path": here.path, "before": digest(change.before), "after": digest(change.after)}
 
 
 async def _edit(arguments: EditFile, context: Context) -> Result:
@@ -101,13 +101,13 @@ def _edit_now(arguments: EditFile, context: Context) -> Result:
         change = _changed(arguments, here)
         planned = context.note.get("before")
         # Recovery compares with the digests that were noted; an edit of other content would make them lie.
-        if planned is not None and planned != _digest(change.before):
+        if planned is not None and planned != digest(change.before):
             raise ToolError(f"{here.path}: changed at the same moment by someone else; read it again, then edit.")
         workspace.replace(here, change.after, key=context.key)
         path = here.path
     times = "1 place" if change.count == 1 else f"{change.count} places"
     return Result(
-        content=f"Edited {path} in {times}; sha256 now {_digest(change.after)[:12]}.",
+        content=f"Edited {path} in {times}; sha256 now {digest(change.after)[:12]}.",
         detail=_detail(path, change.before, change.after) | {"replacements": change.count},
     )
 
@@ -126,7 +126,7 @@ def _recover_now(arguments: EditFile, context: Context) -> Result | None:
             content, path = workspace.contents(here), here.path
     except ToolError:
         return None
-    found = None if content is None else _digest(content)
+    found = None if content is None else digest(content)
     if found == after:
         return Result(
             content=f"Edited {path}; sha256 now {after[:12]}.",
@@ -140,7 +140,7 @@ def _changed(arguments: EditFile, here: Place) -> _Change:
     before = workspace.contents(here)
     if before is None:
         raise workspace.missing(here, arguments.path)
-    _expect(arguments.expected_sha256, before, here)
+    expect(arguments.expected_sha256, before, here.path)
     old, new = _encoded(arguments.old_string), _encoded(arguments.new_string)
     if old == new:
         raise ToolError("old_string and new_string are the same; there is nothing to edit.")
@@ -185,15 +185,16 @@ def _too_many(path: str, old: bytes, before: bytes, count: int) -> str:
     )
 
 
-def _expect(expected: str | None, content: bytes | None, here: Place) -> None:
+def expect(expected: str | None, content: bytes | None, path: str) -> None:
+    """Refuse content that is not what the model has read. Raises ToolError."""
     if expected is None:
         return
     if content is None:
-        raise ToolError(f"{here.path}: does not exist, but expected_sha256 was given; nothing was changed.")
-    found = _digest(content)
+        raise ToolError(f"{path}: does not exist, but expected_sha256 was given; nothing was changed.")
+    found = digest(content)
     if not found.startswith(expected.lower()):
         raise ToolError(
-            f"{here.path}: its sha256 is {found[:12]}…, not {expected[:12]}…: it changed since you read it. Nothing "
+            f"{path}: its sha256 is {found[:12]}…, not {expected[:12]}…: it changed since you read it. Nothing "
             "was changed; read it again."
         )
 
@@ -205,29 +206,30 @@ def _encoded(text: str) -> bytes:
         raise ToolError(f"The text cannot be written as UTF-8 (character {error.start}).") from None
 
 
-def _digest(content: bytes) -> str:
+def digest(content: bytes) -> str:
+    """sha256, in hex."""
     return hashlib.sha256(content).hexdigest()
 
 
 def _detail(path: str, before: bytes | None, after: bytes) -> dict[str, Any]:
     return {
         "path": path,
-        "before": None if before is None else _digest(before),
-        "after": _digest(after),
-        "diff": _diff(path, before, after),
+        "before": None if before is None else digest(before),
+        "after": digest(after),
+        "diff": diff(path, before, after),
     }
 
 
-def _diff(path: str, before: bytes | None, after: bytes) -> str | None:
+def diff(path: str, before: bytes | None, after: bytes | None) -> str | None:
     """A unified diff for people; None where the content is binary or too long to compare."""
     old = (before or b"").decode("utf-8", "replace").splitlines(keepends=True)
-    new = after.decode("utf-8", "replace").splitlines(keepends=True)
-    if b"\0" in (before or b"") or b"\0" in after or len(old) + len(new) > _DIFF_LINES:
+    new = (after or b"").decode("utf-8", "replace").splitlines(keepends=True)
+    if b"\0" in (before or b"") or b"\0" in (after or b"") or len(old) + len(new) > _DIFF_LINES:
         return None
     source = "/dev/null" if before is None else f"a/{path}"
     parts = [
         part if part.endswith("\n") else f"{part}\n\\ No newline at end of file\n"
-        for part in difflib.unified_diff(old, new, source, f"b/{path}")
+        for part in difflib.unified_diff(old, new, source, "/dev/null" if after is None else f"b/{path}")
     ]
     return cut.middle("".join(parts), _DIFF_BYTES)
 

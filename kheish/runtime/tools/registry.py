@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from kheish.runtime.tools import background, edit, files, interact, memory, search, shell
+from kheish.runtime.tools import background, edit, evidence, files, interact, memory, patch, planning, search, shell
 from kheish.runtime.tools.base import Tool
 
 GROUP = "kheish.tools"
@@ -29,10 +29,13 @@ def builtin(sandbox_settings: Callable[[], shell.SandboxSettings]) -> dict[str, 
             *files.TOOLS,
             *search.make(),
             *edit.TOOLS,
+            *patch.TOOLS,
             shell.make(sandbox_settings),
             *background.make(sandbox_settings),
             *interact.TOOLS,
+            *evidence.TOOLS,
             *memory.TOOLS,
+            *planning.TOOLS,
         )
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import shutil
 import sys
@@ -15,7 +16,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kheish.runtime.tools import cut, globs, scan, workspace
+from kheish.runtime.tools import cut, globs, reopened, scan, workspace
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
 from kheish.runtime.tools.files import HEAPS
 
@@ -131,7 +132,7 @@ async def _glob(arguments: GlobSearch, context: Context, rg: str | None) -> Resu
     finally:
         os.close(target.descriptor)
     _check(answer)
-    paths, total = await asyncio.to_thread(_select, answer.out, patterns, target, arguments.limit)
+    paths, total = await asyncio.to_thread(_select, answer.out, patterns, target, arguments.limit, context.workspace)
     lines = list(paths)
     if not lines:
         lines = [f"No file matches {arguments.pattern} in {target.path}."]
@@ -145,23 +146,51 @@ async def _glob(arguments: GlobSearch, context: Context, rg: str | None) -> Resu
     )
 
 
-def _select(out: bytes, patterns: list[str], target: _Target, limit: int) -> tuple[list[str], int]:
+def _select(out: bytes, patterns: list[str], target: _Target, limit: int, root: Path) -> tuple[list[str], int]:
     matches = globs.matcher(patterns)
-    names = (os.fsdecode(raw).removeprefix("./") for raw in out.split(b"\0")[:-1])
-    found = sorted(target.shown(name) for name in names if matches(name))
-    return [_printable(path) for path in found[:limit]], len(found)
+    found = [name for name in reopened.names_of(out) if matches(name)]
+    # It walked by path, and may have been led out of the workspace meanwhile: names from there are not shown.
+    shown = (name for name in found if reopened.there(root, target.path, name))
+    return [_printable(target.shown(name)) for name in itertools.islice(shown, limit)], len(found)
 
 
 async def _grep(arguments: GrepSearch, context: Context, rg: str | None) -> Result:
     patterns = globs.expand(_relative(arguments.glob, context.workspace)) if arguments.glob else []
     target = await asyncio.to_thread(_open, context.workspace, arguments.path)
     try:
-        argv = _grep_argv(arguments, patterns, target, rg)
-        answer = await _run(argv, target, _TEXT_BYTES)
+        if rg is None or target.is_file:
+            answer = await _run(_grep_argv(arguments, patterns, target, rg), target, _TEXT_BYTES)
+            _check(answer)
+        else:
+            answer = await _twice(arguments, patterns, target, rg, context.workspace)
     finally:
         os.close(target.descriptor)
-    _check(answer)
     return await asyncio.to_thread(_matches, arguments, patterns, target, answer, rg)
+
+
+async def _twice(arguments: GrepSearch, patterns: list[str], target: _Target, rg: str, root: Path) -> _Answer:
+    """Search by path for the files that may match, and then those files by their descriptors."""
+    look = arguments.model_copy(update={"output": "files"})
+    first = await _run(_grep_argv(look, patterns, target, rg), target, _LIST_BYTES)
+    _check(first)
+    matches = globs.matcher(patterns) if patterns else lambda _: True
+    names = [name for name in reopened.names_of(first.out) if matches(name)]
+    stopped = first.stopped
+    if len(names) > reopened.MOST:
+        stopped = f"more than {reopened.MOST} files match"
+    argv = [word for word in _grep_argv(arguments, [], target, rg) if not word.startswith("--sort")][:-1]
+    out = bytearray()
+    for at in range(0, min(len(names), reopened.MOST), reopened.AT_ONCE):
+        some = names[at : min(at + reopened.AT_ONCE, reopened.MOST)]
+        with reopened.opened(root, target.path, some) as files:
+            if files:
+                answer = await _execute(
+                    [*argv, *reopened.arguments(files)], _TEXT_BYTES, stdin=DEVNULL, cwd="/", descriptors=tuple(files)
+                )
+                stopped = answer.stopped or stopped
+                separator = b"\0" if arguments.output == "files" else b"\n"
+                out += reopened.named(answer.out, files, separator=separator)
+    return _Answer(bytes(out), first.err, first.status, stopped)
 
 
 def _grep_argv(arguments: GrepSearch, patterns: list[str], target: _Target, rg: str | None) -> list[str]:
@@ -233,15 +262,23 @@ def _found(out: bytes, output: str) -> list[tuple[str, str]]:
 
 
 async def _run(argv: list[str], target: _Target, limit: int) -> _Answer:
-    """Run a search in the target's folder, or on the target as its input; ended when it is too long or too much."""
+    """Run a search in the target's folder, or on the target as its input."""
+    if target.is_file:
+        return await _execute(argv, limit, stdin=target.descriptor, cwd="/")
+    # The open folder itself, not its path: that could lead elsewhere by now.
+    return await _execute(argv, limit, stdin=DEVNULL, cwd=f"/proc/self/fd/{target.descriptor}")
+
+
+async def _execute(argv: list[str], limit: int, *, stdin: int, cwd: str, descriptors: tuple[int, ...] = ()) -> _Answer:
+    """Run a search; ended when it is too long or too much."""
     process = await asyncio.create_subprocess_exec(
         *argv,
-        stdin=target.descriptor if target.is_file else DEVNULL,
+        stdin=stdin,
         stdout=PIPE,
         stderr=PIPE,
-        # The open folder itself, not its path: that could lead elsewhere by now.
-        cwd="/" if target.is_file else f"/proc/self/fd/{target.descriptor}",
+        cwd=cwd,
         env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+        pass_fds=descriptors,
     )
     out = bytearray()
     errors = asyncio.ensure_future(_all(process))

@@ -36,6 +36,10 @@ class NotAFolder(ToolError):
     """The path leads to something else than a folder."""
 
 
+class Missing(ToolError):
+    """The path goes through a folder that is not there."""
+
+
 class Intent(StrEnum):
     """What the path is wanted for: CREATE makes missing folders; EDIT and CREATE keep out of `.git`."""
 
@@ -152,6 +156,13 @@ def replace(here: Place, content: bytes, *, key: str) -> None:
     os.fsync(here.folder)
 
 
+def remove(here: Place) -> None:
+    """Remove the file's name from its folder, durably; nothing where it is gone already."""
+    with suppress(FileNotFoundError):
+        os.unlink(here.name, dir_fd=here.folder)
+    os.fsync(here.folder)
+
+
 def missing(here: Place, path: str) -> ToolError:
     """The error for a file that is not there, with the nearest names in its folder."""
     with suppress(OSError):
@@ -169,7 +180,7 @@ def told(path: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise ToolError(f"{path}: does not exist.") from error
+        raise Missing(f"{path}: does not exist.") from error
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise ToolError(f"{path}: {reason[:1].lower()}{reason[1:]}.") from error

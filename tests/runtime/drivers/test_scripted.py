@@ -105,6 +105,16 @@ async def test_usage_is_the_scripts_or_counted_roughly() -> None:
     assert (counted.usage.input_tokens, counted.usage.output_tokens) == (3, 10)
 
 
+async def test_a_run_follows_the_first_part_that_fits_its_instructions() -> None:
+    parts = [{"prompt": "Phase: look", "turns": [{"text": "one"}, {"text": "two"}]},
+             {"prompt": "Phase: (mend|look)", "turns": [{"text": "mended"}]}]  # fmt: skip
+    for phase, answers, text in (("look", 0, "one"), ("look", 1, "two"), ("look", 2, "two"), ("mend", 0, "mended")):
+        told = Message(role="system", text=f"# Playbook phase\n\nPhase: {phase}")
+        assert (await ask(request({"parts": parts}, told, USER, answers=answers)))[0].text == text
+    with pytest.raises(ModelError, match="no part"):
+        await ask(request({"parts": parts}))
+
+
 async def test_echo_answers_with_the_input() -> None:
     reply, deltas = await ask(request({"echo": True}, answers=12))
     assert reply.text == "".join(deltas) == "make it work"

@@ -1,0 +1,210 @@
+"""Flows by HTTP: start, list, show, follow, report, cancel, and evidence that people attach."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from falcon.asgi import Request, Response
+
+from kheish import ids
+from kheish.api import flow_models, flow_waits, media, paging, past, sessions, sse, views
+from kheish.api.feed import Feed, OfFlow
+from kheish.api.paging import Param
+from kheish.api.parts import Parts
+from kheish.api.views import Doc
+from kheish.domain import flow_driving, flow_evidence, flow_inputs, flow_start, playbooks, references
+from kheish.domain.events import Idempotency
+from kheish.domain.flow_evidence import Attached, Given
+from kheish.domain.flow_start import Source, Start
+from kheish.domain.flow_status import FlowStatus
+from kheish.domain.flows import Flow
+from kheish.domain.keys import KeyUse, key_id
+from kheish.domain.playbooks import RELEASES
+from kheish.domain.sessions import Session
+from kheish.errors import Fault, Invalid
+
+FIELDS = ("playbook", "version")
+LIST = (
+    *paging.PAGE,
+    *paging.SESSION,
+    paging.choices("status", FlowStatus),
+    *(paging.text(name) for name in FIELDS),
+)
+WAIT = Param(
+    name="wait", kind="duration", about="Answer when the Flow ends, waits or is blocked, or this time is over (`30s`)."
+)
+
+
+class Flows:
+    """`/v1/flows` and what is below."""
+
+    def __init__(self, parts: Parts, feed: Feed) -> None:
+        self._parts = parts
+        self._state = parts.state
+        self._feed = feed
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """A page of Flows, newest first."""
+        media.send(resp, await views.listed(self._state, Flow, req.context.query, FIELDS))
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        """Start a Flow (202)."""
+        body = await media.read(req, flow_models.StartFlow)
+        key = media.idempotency(req, body, "flows")
+        known = await self._known(key)
+        if known is None:
+            given = await self._wanted(body, req.context.principal, key)
+            found = flow_start.start(self._state, given)
+        else:
+            found = self._state.find(Flow, known) or known
+        flow_id = found if isinstance(found, str) else found.flow_id
+        doc = None if isinstance(found, str) else views.of(self._state, found)
+        await self._state.durable()
+        if wait := req.context.query.get("wait"):
+            await flow_waits.settled(self._parts, flow_id, wait)
+            doc = None
+        whole = await views.document(self._state, Flow, flow_id) if doc is None else (await self._whole([doc]))[0]
+        resp.set_header("Location", f"/v1/flows/{flow_id}")
+        media.send(resp, whole, status=202, n=whole["n"])
+
+    async def _known(self, key: Idempotency | None) -> str | None:
+        """What this key has started before; its Flow is in memory then, if its session can be read."""
+        if key is None:
+            return None
+        used = await self._state.recall(KeyUse, key_id(key.scope, key.key))
+        if used is None or used["digest"] != key.digest:
+            return None  # a conflict is told when all else is checked in one go
+        await self._state.load(used["session_id"])
+        return str(used["result"])
+
+    async def _wanted(self, body: flow_models.StartFlow, by: str, key: Idempotency | None) -> Start:
+        """The start as the domain takes it: version chosen, inputs complete, session in memory. Raises as `start`."""
+        playbook, version = _named(body)
+        flow_id = ids.new("flow")
+        source = await self._source(playbook, version, flow_id)
+        inputs = await asyncio.to_thread(flow_inputs.complete, source.manifest, body.inputs)
+        session_id = ids.check_slug(body.session_id, "session_id") if body.session_id else flow_id
+        await sessions.load_or_new(self._state, session_id)
+        there = self._state.find(Session, session_id)
+        workspace = None if there else await self._parts.workspace(session_id)
+        await sessions.load_or_new(self._state, session_id)  # it may have been let go of meanwhile
+        return Start(
+            flow_id=flow_id,
+            source=source,
+            inputs=inputs,
+            by=by,
+            session_id=session_id,
+            workspace=workspace,
+            budget=body.budget.model_dump(mode="json", exclude_none=True) if body.budget else None,
+            reply_targets=tuple(body.reply_targets or ()),
+            idempotency=key,
+        )
+
+    async def _source(self, playbook_id: str, version: str | None, flow_id: str) -> Source:
+        """The version that is started, as its tag's tree has it. Raises NotFound, VersionTampered, …"""
+        await self._state.load_owner(RELEASES, ids.check_slug(playbook_id, "playbook"))
+        one = playbooks.resolve(self._state, playbook_id, version, flow_id)
+        released = await self._parts.playbooks.read(playbook_id, one.version)
+        await self._state.load_owner(RELEASES, playbook_id)
+        playbooks.resolve(self._state, playbook_id, one.version, flow_id)  # it may have been revoked meanwhile
+        return Source(
+            playbook_id=playbook_id,
+            version=one.version,
+            digest=one.digest,
+            tag=one.tag,
+            commit=one.commit,
+            manifest=released.manifest,
+        )
+
+    async def _whole(self, docs: list[Doc]) -> list[Doc]:
+        return await views.expand(self._state, docs)
+
+    async def on_get_one(self, req: Request, resp: Response, flow_id: str) -> None:
+        """One Flow; with `?wait=`, once it has ended, waits or is blocked; with `?at=`, as it was."""
+        if rev := req.context.query.get("at"):
+            return media.send(resp, await past.document(self._parts, resp, Flow, flow_id, rev))
+        if wait := req.context.query.get("wait"):
+            await flow_waits.settled(self._parts, flow_id, wait)
+        return media.send(resp, await views.document(self._state, Flow, flow_id))
+
+    async def on_get_events(self, req: Request, resp: Response, flow_id: str) -> None:
+        """The Flow's events, and those of its runs, as a stream."""
+        await follow(self._parts, self._feed, req, resp, flow_id)
+
+    async def on_post_cancel(self, req: Request, resp: Response, flow_id: str) -> None:
+        """Stop a Flow and its runs for good; a cancelled one stays as it is."""
+        body = await media.read(req, flow_models.CancelFlow)
+        ended = await self._state.load_for(Flow, flow_id)
+        if ended is not None:
+            if ended["status"] != FlowStatus.CANCELLED:
+                raise flow_driving.ended(flow_id, ended["status"])
+            return media.send(resp, (await self._whole([ended]))[0])
+        before = self._state.get(Flow, flow_id).n
+        flow = flow_driving.cancel(self._state, flow_id, by=req.context.principal, reason=body.reason)
+        doc, n = views.of(self._state, flow), flow.n
+        await self._state.durable()
+        return media.send(resp, (await self._whole([doc]))[0], n=n if n != before else None)
+
+    async def on_post_evidence(self, req: Request, resp: Response, flow_id: str) -> None:
+        """Attach evidence (201); what it refers to must be there."""
+        body = await media.read(req, flow_models.AttachEvidence)
+        key = media.idempotency(req, body, f"flows/{flow_id}/evidence")
+        ended = await self._state.load_for(Flow, flow_id)
+        known = await self._known(key)
+        if known is not None:
+            return await self._again(resp, flow_id, known)
+        if ended is not None:
+            raise flow_driving.ended(flow_id, ended["status"])
+        given, facts = await self._resolved(flow_id, body, req.context.principal)
+        await self._state.load_for(Flow, flow_id)
+        how = Attached(by=req.context.principal, facts=facts, evidence_id=ids.new("evid"), idempotency=key)
+        flow_evidence.attach(self._state, flow_id, given, how)
+        flow = self._state.get(Flow, flow_id)
+        doc, n = views.of(self._state, flow), flow.n
+        await self._state.durable()
+        return media.send(resp, (await self._whole([doc]))[0], status=201, n=n)
+
+    async def _again(self, resp: Response, flow_id: str, evidence_id: str) -> None:
+        """The same key and request as before: what it did then."""
+        doc = await views.document(self._state, Flow, flow_id)
+        assert any(one["evidence_id"] == evidence_id for one in doc["evidence"])
+        media.send(resp, doc, status=200)
+
+    async def _resolved(self, flow_id: str, body: flow_models.AttachEvidence, by: str) -> tuple[Given, Doc]:
+        """The evidence with its place in the Flow, and what it refers to. Raises Invalid, EvidenceUnresolved."""
+        flow = self._state.get(Flow, flow_id)
+        given = flow_evidence.placed(flow, Given(**body.model_dump(exclude={"idempotency_key"})))
+        if given.kind == flow_evidence.ATTESTATION:
+            if not given.description.strip():
+                raise Invalid(
+                    "An attestation is a text: say what you attest.", errors=[Fault("/description", "is empty")]
+                )
+            return given, {"attested_by": by}
+        workspace = self._state.get(Session, flow.session_id).settings["workspace"]
+        place = references.Place(
+            index=self._state.index,
+            root=self._state.root,
+            session_id=flow.session_id,
+            workspace=Path(workspace) if workspace else None,
+        )
+        await self._state.caught_up()
+        return given, await asyncio.to_thread(references.resolve, place, given.kind, given.ref)
+
+
+async def follow(parts: Parts, feed: Feed, req: Request, resp: Response, flow_id: str) -> None:
+    """Answer with a stream of a Flow's events, and those of its runs. Raises NotFound."""
+    doc = await views.document(parts.state, Flow, flow_id)
+    of = OfFlow(flow_id, {run["run_id"] for run in doc["runs"]})
+    sse.answer(req, resp, parts, feed, session=doc["session_id"], flow=of)
+
+
+def _named(body: flow_models.StartFlow) -> tuple[str, str | None]:
+    """The Playbook and the version, which may stand in one word. Raises Invalid where two are named."""
+    playbook, at, version = body.playbook.partition("@")
+    if at and body.version is not None and body.version != version:
+        raise Invalid(
+            f"Two versions are named, {version!r} and {body.version!r}; name one.",
+            errors=[Fault("/version", "differs from that in playbook")],
+        )
+    return playbook, (version if at else body.version)

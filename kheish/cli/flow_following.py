@@ -1,0 +1,126 @@
+"""Follow a Flow on the terminal: phases and what their runs do, ask what it waits for, and say how it ended."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kheish.cli import asking
+from kheish.cli.following import DETACHED, WAITS, WaitsForPerson
+from kheish.cli.output import emit, paint, plain, say
+from kheish.cli.rendering import Rendering
+
+if TYPE_CHECKING:
+    from kheish.cli.options import Settings
+    from kheish.client import Event, Kheish
+    from kheish.client.shapes import FlowView
+
+_STOPS = frozenset({"run.waiting", "phase.blocked", "run.completed"})
+_TONES = {"succeeded": "green", "satisfied": "green", "failed": "red", "cancelled": "red"}
+
+
+def follow(settings: Settings, client: Kheish, flow: FlowView, after: int = 0) -> int:
+    """Follow a Flow to its seal; returns the exit code. Raises WaitsForPerson. Ctrl-C leaves the Flow alone."""
+    shown = settings.output == "table" and not settings.quiet
+    rendering, flow_id = Rendering(), flow["flow_id"]
+    try:
+        if shown:
+            say(paint(plain(f"{flow_id}: {flow['playbook']}@{flow['version']}, {flow['title']}"), dim=True))
+        for event in client.flows.follow(flow_id, after):
+            if shown:
+                _show(rendering, event)
+            if event.kind in _STOPS and not _attend(client, flow_id, shown):
+                raise waits(client.flows.get(flow_id))
+    except (KeyboardInterrupt, click.Abort):
+        click.echo(f"\nDetached; the Flow goes on. `kheish flows follow {flow_id}` watches it again.", err=True)
+        return DETACHED
+    flow = client.flows.get(flow_id)
+    emit(settings, flow, ids=[flow_id], human=lambda: _ending(flow))
+    return exit_code(flow)
+
+
+def exit_code(flow: Mapping[str, Any]) -> int:
+    """0 for one that succeeded or goes on, 1 for one that came to nothing, 5 for one that waits for a person."""
+    if flow["status"] in ("failed", "cancelled"):
+        return 1
+    return WAITS if flow["status"] in ("waiting", "blocked") else 0
+
+
+def waits(flow: Mapping[str, Any]) -> WaitsForPerson:
+    """What to type for a Flow that waits."""
+    if flow["status"] == "blocked":
+        missing = [f"{phase['phase_id']}: {id}" for phase in flow["phases"] for id in phase["missing"]]
+        listed = ", ".join([*missing, *flow["missing"]])
+        return WaitsForPerson(
+            f"{flow['flow_id']} is blocked, required evidence is missing ({listed}): "
+            f"`kheish flows evidence {flow['flow_id']} KIND ID --ref …`."
+        )
+    pending = [one["approval_id"] for one in flow["approvals"] if one["status"] == "pending"]
+    commands = ", ".join(f"`kheish approvals allow {one}` (or deny)" for one in pending)
+    return WaitsForPerson(
+        f"{flow['flow_id']} waits for a person: {commands or 'see `kheish inbox`'}; "
+        f"then `kheish flows follow {flow['flow_id']}`."
+    )
+
+
+def _attend(client: Kheish, flow_id: str, shown: bool) -> bool:
+    """Ask what the Flow waits for now. False where nobody can be asked, or only evidence helps."""
+    flow = client.flows.get(flow_id)
+    if flow["status"] not in ("waiting", "blocked"):
+        return True
+    if flow["status"] == "blocked" or not shown or not asking.can_ask():
+        return False
+    run = client.runs.get(flow["runs"][-1]["run_id"])
+    approvals, questions = run.waits_for
+    for one in approvals:
+        wanted = client.approvals.get(one)
+        if wanted["status"] == "pending" and not asking.approval(client, wanted):
+            raise click.Abort
+    for one in questions:
+        asked = client.questions.get(one)
+        if asked["status"] == "pending":
+            asking.question(client, asked)
+    return True
+
+
+def _show(rendering: Rendering, event: Event) -> None:
+    line = _line(event)
+    text = rendering.feed(event) if line is None else f"{rendering.fresh_line()}{line}\n"
+    if text:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def _line(event: Event) -> str | None:
+    """What a Flow's own event says; None for one of its runs."""
+    data: Mapping[str, Any] = event.data
+    match event.kind:
+        case "phase.started":
+            again = f" (attempt {data['attempt']})" if data["attempt"] > 1 else ""
+            return paint(plain(f"── {data['phase']}{again}"), bold=True)
+        case "phase.retried":
+            return paint(plain(f"── {data['phase']} failed and is tried again: {data['reason']}"), fg="yellow")
+        case "phase.blocked":
+            return paint(plain(f"── {data['phase']} is blocked: {', '.join(data['missing'])} is missing"), fg="yellow")
+        case "phase.ended":
+            why = f": {data['reason']}" if data["reason"] else ""
+            return paint(plain(f"── {data['phase']} {data['status']}{why}"), fg=_TONES.get(data["status"]))
+        case "evidence.attached":
+            refers = f" → {data['ref']}" if data["ref"] else ""
+            return paint(plain(f"  evidence {data['id']} ({data['evidence_kind']}){refers}"), fg="green")
+        case _:
+            return None
+
+
+def _ending(flow: Mapping[str, Any]) -> None:
+    usage = flow["usage"]
+    counts = [f"{usage['model_calls']} model calls", f"{usage['tool_calls']} tool calls"]
+    if usage["cost_usd"]:
+        counts.append(f"${usage['cost_usd']:.4f}")
+    say(" · ".join([paint(flow["status"], fg=_TONES.get(flow["status"], "yellow"), bold=True), *counts]))
+    if flow["reason"]:
+        say(plain(flow["reason"]))
+    say(paint(f"The auditor's page: kheish flows report {flow['flow_id']} --html report.html", dim=True))

@@ -1,0 +1,237 @@
+"""`kheish flows`: start, list, show, follow, cancel, evidence, report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kheish.cli.options import Settings, group, page_options, pass_settings
+from kheish.cli.output import Column, details, emit, listing, paint, plain, say, table, when
+from kheish.errors import Invalid, KheishError
+
+if TYPE_CHECKING:
+    from kheish.client import Kheish
+
+COLUMNS: list[Column] = [
+    ("FLOW", "flow_id"),
+    ("PLAYBOOK", lambda flow: f"{flow['playbook']}@{flow['version']}"),
+    ("STATUS", "status"),
+    ("STARTED", lambda flow: when(flow["started_at"])),
+    ("PHASES", lambda flow: " ".join(f"{one['phase_id']}:{one['status']}" for one in flow["phases"])),
+]
+PHASES: list[Column] = [
+    ("PHASE", "phase_id"),
+    ("STATUS", "status"),
+    ("RUNS", lambda phase: len(phase["run_ids"])),
+    ("COST", lambda phase: "" if phase["cost_usd"] is None else f"${phase['cost_usd']:.4f}"),
+    ("EVIDENCE", lambda phase: ", ".join(one["id"] for one in phase["evidence"])),
+    ("MISSING", lambda phase: ", ".join(phase["missing"])),
+]
+
+
+@group()
+def flows() -> None:
+    """Start, list, show, follow and cancel Flows; evidence; reports."""
+
+
+@flows.command()
+@click.argument("playbook", metavar="PLAYBOOK[@VERSION]")
+@click.option(
+    "--input", "-i", "inputs", multiple=True, metavar="NAME=VALUE", help="An input; NAME:=JSON for any value."
+)
+@click.option("--session", help="Run in this session; without it, one is made.")
+@click.option("--budget", metavar="USD", type=float, help="US dollars that all of its runs may cost.")
+@click.option("--idempotency-key", metavar="KEY", help="The same key starts once.")
+@click.option("--follow", "-f", "followed", is_flag=True, help="Watch it.")
+@click.option("--wait", metavar="TIME", help="Answer when it ends, waits or is blocked, or after this time (30s).")
+@pass_settings
+def start(
+    settings: Settings,
+    playbook: str,
+    inputs: tuple[str, ...],
+    session: str | None,
+    budget: float | None,
+    idempotency_key: str | None,
+    followed: bool,
+    wait: str | None,
+) -> int:
+    """Start a Playbook: the active version, or the one that is named."""
+    from kheish.cli import flow_following
+
+    client = settings.client()
+    flow = client.flows.start(
+        playbook,
+        _inputs(client, playbook, inputs),
+        idempotency_key=idempotency_key,
+        wait=None if followed else wait,
+        session_id=session,
+        budget=None if budget is None else {"cost_usd": budget},
+    )
+    if followed:
+        return flow_following.follow(settings, client, flow)
+    told = plain(f"{flow['flow_id']} is {flow['status']}; watch it with `kheish flows follow {flow['flow_id']}`.")
+    emit(settings, flow, ids=[flow["flow_id"]], human=lambda: say(told))
+    if wait and flow["status"] in ("waiting", "blocked"):
+        raise flow_following.waits(flow)
+    return flow_following.exit_code(flow) if wait else 0
+
+
+@flows.command("list")
+@click.option("--playbook", help="Only those of this Playbook.")
+@click.option("--status", help="Only those with this status.")
+@click.option("--session", help="Only those in this session.")
+@page_options
+@pass_settings
+def list_(
+    settings: Settings,
+    playbook: str | None,
+    status: str | None,
+    session: str | None,
+    limit: int | None,
+    cursor: str | None,
+) -> None:
+    """List Flows, newest first."""
+    page = settings.client().flows.list(playbook=playbook, status=status, session=session, limit=limit, cursor=cursor)
+    listing(settings, page, "flow_id", COLUMNS, "There are no Flows; start one with `kheish flows start PLAYBOOK`.")
+
+
+@flows.command()
+@click.argument("flow_id", metavar="FLOW")
+@click.option("--at", metavar="REV", help="As it was: a commit, tag, event (n:90412) or time (@{…}).")
+@pass_settings
+def show(settings: Settings, flow_id: str, at: str | None) -> None:
+    """Show one Flow: its phases, approvals, evidence and cost."""
+    found = settings.client().flows.get(flow_id, at=at)
+    emit(settings, found, ids=[flow_id], human=lambda: _show({**found}))
+
+
+@flows.command()
+@click.argument("flow_id", metavar="FLOW")
+@click.option("--after", type=click.IntRange(0), default=0, help="Leave out events up to this number.")
+@pass_settings
+def follow(settings: Settings, flow_id: str, after: int) -> int:
+    """Watch a Flow from its beginning, and answer what it asks."""
+    from kheish.cli import flow_following
+
+    client = settings.client()
+    return flow_following.follow(settings, client, client.flows.get(flow_id), after)
+
+
+@flows.command()
+@click.argument("flow_id", metavar="FLOW")
+@click.option("--reason", help="Why, for the journal.")
+@pass_settings
+def cancel(settings: Settings, flow_id: str, reason: str | None) -> None:
+    """Stop a Flow and its runs for good."""
+    found = settings.client().flows.cancel(flow_id, reason)
+    emit(settings, found, ids=[flow_id], human=lambda: say(plain(f"{flow_id} is {_stopping(found)}.")))
+
+
+@flows.command()
+@click.argument("flow_id", metavar="FLOW")
+@click.argument("kind")
+@click.argument("id")
+@click.option("--ref", help="What it refers to: a path, a commit, a run …; without it, ID is that.")
+@click.option("--phase", help="The phase that it belongs to.")
+@click.option("--description", "-m", default="", help="What it shows; of an attestation, the words.")
+@pass_settings
+def evidence(
+    settings: Settings, flow_id: str, kind: str, id: str, ref: str | None, phase: str | None, description: str
+) -> None:
+    """Attach evidence: KIND is file, commit, run, output, attestation …; ID its name in the Playbook."""
+    found = settings.client().flows.attach(flow_id, kind, id, ref=ref, phase=phase, description=description)
+    last = found["evidence"][-1]
+    told = f"{last['evidence_id']} is attached to {last['phase'] or 'the Flow'}; {flow_id} is {found['status']}."
+    emit(settings, found, ids=[last["evidence_id"]], human=lambda: say(plain(told)))
+
+
+@flows.command()
+@click.argument("flow_id", metavar="FLOW")
+@click.option("--html", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write an HTML page here.")
+@pass_settings
+def report(settings: Settings, flow_id: str, page: Path | None) -> None:
+    """The auditor's page: Markdown to stdout, or one HTML file that needs nothing else."""
+    client = settings.client()
+    if page is None:
+        return say(client.flows.report(flow_id).rstrip("\n"))
+    text = client.flows.report(flow_id, "html")
+    try:
+        page.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Invalid(f"{page} cannot be written: {error.strerror}.") from error
+    return emit(settings, {"path": str(page)}, ids=[str(page)], human=lambda: say(f"Written: {page}"))
+
+
+def _stopping(flow: Mapping[str, Any]) -> str:
+    return "cancelled" if flow["status"] == "cancelled" else f"{flow['status']}, and stops"
+
+
+def _show(flow: dict[str, Any]) -> None:
+    heads = ("flow_id", "title", "status", "reason", "session_id", "started_by", "started_at", "finished_at", "tag")
+    details({name: flow[name] for name in heads} | {"inputs": flow["inputs"]})
+    say()
+    if flow["phases"]:
+        table(flow["phases"], PHASES)
+    for one in flow["approvals"]:
+        who = f"{one['status']} by {one['decided_by']}" if one["decided_by"] else one["status"]
+        what = f"{one['when']} {one['phase']}" if one["when"] else one["tool"]
+        say(plain(f"approval {one['approval_id']} ({what}): {who}"))
+    for one in flow["refused"]:
+        say(paint(plain(f"refused {one['tool']}: {one['reason']}"), fg="red"))
+
+
+# --- inputs -----------------------------------------------------------------------------------------------------------
+
+
+def _inputs(client: Kheish, playbook: str, given: Iterable[str]) -> dict[str, Any]:
+    """`NAME=VALUE` as text, or as what the Playbook's schema says where it takes no text; `NAME:=JSON` as JSON."""
+    found: dict[str, Any] = {}
+    types: Mapping[str, Any] | None = None
+    for one in given:
+        name, is_there, value = one.partition("=")
+        if not is_there or not name.strip(":"):
+            raise click.UsageError(f"--input {one!r} is not NAME=VALUE.")
+        if name.endswith(":"):
+            found[name[:-1]] = _json(name[:-1], value)
+            continue
+        types = _schemas(client, playbook) if types is None else types
+        found[name] = _typed((types.get(name) or {}).get("type"), value)
+    return found
+
+
+def _json(name: str, value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise click.UsageError(f"--input {name}:= is not JSON: {error}.") from error
+
+
+def _typed(kind: Any, value: str) -> Any:
+    """A word of the command line as the schema's type; what does not fit is the daemon's to refuse."""
+    kinds = kind if isinstance(kind, list) else [kind]
+    if kind is None or "string" in kinds:
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _schemas(client: Kheish, playbook: str) -> Mapping[str, Any]:
+    """The inputs of the version, or of the draft where none is named. Nothing where they cannot be read: the start
+    itself says what is wrong then."""
+    from kheish.client import calls
+
+    id, at, version = playbook.partition("@")
+    try:
+        if at:
+            doc = client.send(calls.get("playbooks", id, "versions", version))["manifest"]
+        else:
+            doc = client.definitions("playbooks").get(id)
+    except KheishError:
+        return {}
+    return dict((doc or {}).get("inputs") or {})

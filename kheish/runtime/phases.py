@@ -1,0 +1,96 @@
+"""The gates of a Flow's phases: a person allows what comes next, or what came out, by a normal approval that pauses."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from kheish import ids
+from kheish.domain import approvals, events, flow_status, loading, runs
+from kheish.domain.events import PhasePlan, Spilled, Text
+from kheish.domain.flows import PHASE_TOOL, Asked, Flow
+from kheish.domain.runs import Run, Status
+from kheish.domain.sessions import Session
+from kheish.domain.state import State
+from kheish.runtime import endings
+
+When = Literal["before", "after"]
+#: what the person who decides is shown of the output; all of it is in the run
+SHOWN = 2000
+
+
+async def passes(state: State, run: Run, when: When, output: Text | None = None) -> bool:
+    """Whether the run may go on. False where it waits for a person now, or has ended because one said no.
+
+    In `drive: agent` the one run stands for all phases: what must be allowed before any of them is asked before it
+    begins, what must be allowed after them before it completes.
+    """
+    flow = state.find(Flow, run.flow["flow_id"]) if run.flow else None
+    if flow is None or flow.is_final:
+        return True
+    for plan in flow.plan.phases:
+        is_its = run.flow is not None and run.flow["phase"] in (None, plan.phase_id)
+        if not is_its or plan.approval != when:
+            continue
+        newest = _newest(flow, run, plan.phase_id, when)
+        if newest is None:
+            text = await _whole(state, run, output)
+            _ask(state, run, flow, plan, when, text)
+            return False
+        if newest.status != "allowed":
+            _deny(state, run, plan, when, newest)
+            return False
+    return True
+
+
+def _newest(flow: Flow, run: Run, phase: str, when: When) -> Asked | None:
+    """The last time that somebody was asked. A phase may begin again without; each result is asked about."""
+    if when == "before" and flow_status.allowed(flow, phase, when):
+        return next(
+            one for one in flow.approvals.values() if (one.phase, one.when, one.status) == (phase, when, "allowed")
+        )
+    asked = [one for one in flow.approvals.values() if (one.run_id, one.phase, one.when) == (run.run_id, phase, when)]
+    return asked[-1] if asked else None
+
+
+def _ask(state: State, run: Run, flow: Flow, plan: PhasePlan, when: When, text: str | None) -> None:
+    arguments: dict[str, Any] = {
+        "flow_id": flow.flow_id,
+        "playbook": f"{flow.playbook}@{flow.version}",
+        "phase": plan.phase_id,
+        "when": when,
+        "objective": plan.objective,
+    }
+    if when == "after":
+        arguments["output"] = text
+        arguments["evidence"] = [one.id for one in flow.evidence if one.phase == plan.phase_id]
+    policy = state.definitions.permissions.approvals
+    requested = events.ApprovalRequested(
+        approval_id=ids.new("appr"),
+        call_id=f"{PHASE_TOOL}:{plan.phase_id}:{when}",
+        tool=PHASE_TOOL,
+        arguments=arguments,
+        digest=approvals.digest_of(tool=PHASE_TOOL, arguments=arguments, folder="", executable=None),
+        why=f"the Playbook asks for a person's word {when} the phase {plan.phase_id}",
+        risk="medium",
+        expires_at=None if policy.expires is None else ids.stamp(state.clock() + policy.expires),
+        required=policy.required,
+    )
+    waiting = runs.step(state, run.run_id, events.RunWaiting(status=Status.WAITING_FOR_APPROVAL))
+    state.append(requested.on(run.session_id, run.run_id), waiting)
+
+
+async def _whole(state: State, run: Run, output: Text | None) -> str | None:
+    if isinstance(output, Spilled):
+        path = state.get(Session, run.session_id).path
+        output = await loading.spilled_text(state.root, path, output)
+    if output is None or len(output) <= SHOWN:
+        return output
+    return f"{output[:SHOWN]}… ({len(output) - SHOWN} more characters)"
+
+
+def _deny(state: State, run: Run, plan: PhasePlan, when: When, asked: Asked) -> None:
+    """The run ends: before the work for good, after it with the reason for another attempt, where there is one."""
+    code = "phase_denied" if when == "before" else "phase_rejected"
+    who = f"{asked.decided_by} denied" if asked.status == "denied" else f"the approval {asked.status} for"
+    reason = f": {asked.reason}" if asked.reason else "."
+    endings.fail(state, run, code, f"{who} the phase {plan.phase_id} ({when} it){reason}")

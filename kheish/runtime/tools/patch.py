@@ -1,0 +1,205 @@
+"""`apply_patch`: a unified diff over several files, each replaced atomically; where one cannot, none stays changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from kheish.domain import patches
+from kheish.domain.patches import BadPatch, FilePatch
+from kheish.runtime.tools import cut, edit, workspace
+from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
+from kheish.runtime.tools.workspace import Intent
+
+_DIFF_BYTES = 48 * 1024
+
+
+class ApplyPatch(Arguments):
+    patch: str = Field(
+        min_length=1,
+        max_length=1_000_000,
+        description=(
+            "A unified diff: for each file `--- a/path`, `+++ b/path` (/dev/null for a file that is made or removed), "
+            "and hunks `@@ -line,count +line,count @@` with right counts, and context exactly as it is in the file."
+        ),
+    )
+    expected_sha256: dict[str, Annotated[str, Field(pattern=r"^[0-9a-fA-F]{12,64}$")]] | None = Field(
+        None,
+        description="Refuse if a file's sha256 is another: by path, all 64 hex digits or the first 12 or more.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """One file: its content before and afterwards; None: there is none."""
+
+    path: str
+    before: bytes | None
+    after: bytes | None
+
+    def note(self) -> dict[str, Any]:
+        return {"path": self.path, "before": _digest(self.before), "after": _digest(self.after)}
+
+
+async def _plan(arguments: ApplyPatch, context: Context) -> Mapping[str, Any]:
+    changes = await asyncio.to_thread(_changes, arguments, context)
+    return {"files": [change.note() for change in changes]}
+
+
+async def _apply(arguments: ApplyPatch, context: Context) -> Result:
+    return await asyncio.to_thread(_apply_now, arguments, context)
+
+
+def _apply_now(arguments: ApplyPatch, context: Context) -> Result:
+    changes = _changes(arguments, context)
+    planned = context.note.get("files")
+    # Recovery compares with the digests that were noted; a patch of other content would make them lie.
+    if planned is not None and planned != [change.note() for change in changes]:
+        raise ToolError("A file changed at the same moment by someone else; nothing was changed. Read it, then patch.")
+    _write_all(changes, context)
+    return _result(changes, {})
+
+
+async def _recover(arguments: ApplyPatch, context: Context) -> Result | None:
+    return await asyncio.to_thread(_recover_now, arguments, context)
+
+
+def _recover_now(arguments: ApplyPatch, context: Context) -> Result | None:
+    """Each file is as before, or as afterwards; what is left is done. Anything else cannot be told."""
+    planned = context.note.get("files")
+    if not planned:
+        return None
+    by_path = {patch.path: patch for patch in _read(arguments)}
+    left: list[_Change] = []
+    for noted in planned:
+        try:
+            content = _look(context, noted["path"])[1]
+            found = _digest(content)
+            if found == noted["after"]:
+                continue
+            patch = next((one for path, one in by_path.items() if _same_path(context, path, noted["path"])), None)
+            if found != noted["before"] or patch is None:
+                return None
+            left.append(_Change(noted["path"], content, patches.apply(patch, content)))
+        except (ToolError, BadPatch):
+            return None
+    _write_all(left, context)
+    return _result(left, {"found_done": len(planned) - len(left)}, [noted["path"] for noted in planned])
+
+
+def _read(arguments: ApplyPatch) -> tuple[FilePatch, ...]:
+    try:
+        return patches.read(arguments.patch)
+    except (BadPatch, UnicodeEncodeError) as error:
+        raise ToolError(f"The patch cannot be used; nothing was changed: {error}.") from None
+
+
+def _changes(arguments: ApplyPatch, context: Context) -> list[_Change]:
+    """What each file would become; nothing is written. Raises ToolError that names all that does not fit."""
+    expected = dict(arguments.expected_sha256 or {})
+    found: dict[str, _Change] = {}
+    wrong: list[str] = []
+    for patch in _read(arguments):
+        try:
+            path, before = _look(context, patch.path)
+            edit.expect(expected.pop(patch.path, None), before, path)
+            if path in found:
+                raise ToolError(f"{patch.path}: the same file as another of the patch ({path})")
+            found[path] = _Change(path, before, patches.apply(patch, before))
+        except (ToolError, BadPatch) as error:
+            wrong.append(str(error).rstrip("."))
+    wrong += [f"{path}: in expected_sha256, but not in the patch" for path in expected]
+    if wrong:
+        raise ToolError("The patch does not fit; nothing was changed:\n" + "\n".join(f"- {one}" for one in wrong))
+    return list(found.values())
+
+
+def _write_all(changes: Sequence[_Change], context: Context) -> None:
+    """Write file by file; where one fails, those before it get back what they held. Raises ToolError."""
+    done: list[_Change] = []
+    try:
+        for change in changes:
+            _put(context, change.path, change.after)
+            done.append(change)
+    except (ToolError, OSError) as error:
+        kept = []
+        for change in reversed(done):
+            try:
+                _put(context, change.path, change.before)
+            except (ToolError, OSError):
+                kept.append(change.path)
+        state = f"these stay changed: {', '.join(kept)}" if kept else "nothing stays changed"
+        raise ToolError(f"The patch could not be written ({error}); {state}.") from error
+
+
+def _put(context: Context, path: str, content: bytes | None) -> None:
+    with workspace.place(context.workspace, path, Intent.CREATE) as here:
+        if content is None:
+            workspace.remove(here)
+        else:
+            workspace.replace(here, content, key=context.key)
+
+
+def _look(context: Context, written: str) -> tuple[str, bytes | None]:
+    """Where a path leads, and what is there; no folder is made. Raises ToolError."""
+    try:
+        with workspace.place(context.workspace, written, Intent.EDIT) as here:
+            return here.path, workspace.contents(here)
+    except workspace.Missing:
+        path = workspace.canonical(context.workspace, written)  # its folder is still to be made
+        if any(name.casefold() == ".git" for name in path.split("/")):
+            raise ToolError(f"{written}: .git belongs to git; change it with git commands in bash.") from None
+        return path, None
+
+
+def _same_path(context: Context, written: str, noted: str) -> bool:
+    try:
+        return workspace.canonical(context.workspace, written) == noted
+    except ToolError:
+        return written == noted
+
+
+def _result(changes: Sequence[_Change], more: Mapping[str, Any], paths: Sequence[str] = ()) -> Result:
+    lines = [_told(change) for change in changes]
+    lines += [f"{path}: was done before the restart" for path in paths if path not in {one.path for one in changes}]
+    diffs = [edit.diff(change.path, change.before, change.after) or "" for change in changes]
+    return Result(
+        content="Applied the patch:\n" + "\n".join(lines),
+        detail={
+            "files": [change.note() for change in changes],
+            "diff": cut.middle("".join(diffs), _DIFF_BYTES),
+            **more,
+        },
+    )
+
+
+def _told(change: _Change) -> str:
+    if change.after is None:
+        return f"{change.path}: removed"
+    what = "made" if change.before is None else "changed"
+    return f"{change.path}: {what}; sha256 now {str(_digest(change.after))[:12]}"
+
+
+def _digest(content: bytes | None) -> str | None:
+    return None if content is None else edit.digest(content)
+
+
+TOOLS = (
+    Tool(
+        name="apply_patch",
+        description=(
+            "Apply a unified diff to files of the workspace: all of it, or nothing. For changes in several places or "
+            "files at once; edit_file is simpler for one. A hunk is found by its lines where the numbers are off."
+        ),
+        arguments=ApplyPatch,
+        effect=Effect.WRITE,
+        replay=Replay.BY_DIGEST,
+        run=_apply,
+        plan=_plan,
+        recover=_recover,
+    ),
+)

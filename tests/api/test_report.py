@@ -1,0 +1,64 @@
+"""A report's writers: whatever the text is, it stays text; and the picture has a box for each phase."""
+
+from __future__ import annotations
+
+import html
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kheish.api import report_diagram, report_html, report_markdown
+from kheish.api.report_blocks import Code, Commit, Commits, Diagram, Heading, Items, Node, Paragraph, Table
+
+EVIL = st.text(alphabet=st.sampled_from("<>&\"'`*_[]()|\\!#-+ \n\tax/:.1{}~$"), max_size=40)
+NODES = (Node("look", "look: satisfied", "satisfied", ()), Node("mend", 'mend"]: x', "failed", ("look", "gone")))
+
+
+@settings(deadline=None)
+@given(EVIL)
+def test_markdown_means_nothing_but_the_text(text: str) -> None:
+    blocks = [Heading(2, text), Paragraph(text), Items([text]), Table(("A",), [(text,)])]
+    page = report_markdown.render(blocks)
+    assert not re.search(r"<(?!br>)", page), page  # no tag
+    assert not re.search(r"(?<!\\)(\\\\)*[\]`*]", page), page  # no link, no code, no emphasis
+    assert "://" not in page
+    row = page.rstrip("\n").split("\n")[-1]
+    assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) == 2  # one cell
+
+
+@settings(deadline=None)
+@given(EVIL)
+def test_html_means_nothing_but_the_text(text: str) -> None:
+    page = report_html.render(text, [Heading(2, text), Paragraph(text), Code(text), Table((text,), [(text,)])])
+    body = page.split("<main>")[1]
+    assert not re.findall(r"<(?!/?(h2|p|br|pre|div|table|thead|tr|th|tbody|td|main|body|html)\b)", body), body
+    assert html.unescape(re.search(r"<pre>(.*?)</pre>", body, re.DOTALL)[1]) == text  # type: ignore[index]
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="`a\n", max_size=30))
+def test_code_cannot_leave_its_fence(text: str) -> None:
+    lines = report_markdown.render([Code(text)]).split("\n")
+    fence = lines[0].removesuffix("text")
+    assert set(fence) == {"`"} and lines.index(fence) == len(lines) - 2
+
+
+def test_the_picture_has_a_box_for_each_phase_and_an_arrow_for_each_need() -> None:
+    picture = report_diagram.svg(NODES)
+    assert (picture.count("<rect"), picture.count("marker-end")) == (2, 1)
+    assert "Phases: look satisfied, mend failed" in picture
+    assert "mend&quot;]: x" in picture and 'mend"]' not in picture
+
+
+def test_the_picture_in_markdown_takes_no_markup() -> None:
+    lines = report_markdown.render([Diagram(NODES)]).split("\n")
+    assert '  p1["mend#34;#93;: x"]' in lines and "  p0 --> p1" in lines
+
+
+def test_commits_are_linked_to_their_list() -> None:
+    id = "0123456789abcdef0123456789abcdef01234567"
+    blocks = [Table(("C",), [(Commit(id),)]), Commits([(id, "2026", "flow <started>")])]
+    assert "](#c-0123456789ab)" in report_markdown.render(blocks)
+    page = report_html.render("t", blocks)
+    assert 'href="#c-0123456789ab"' in page and 'id="c-0123456789ab"' in page and "flow &lt;started&gt;" in page

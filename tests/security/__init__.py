@@ -1,0 +1,1 @@
+"""Attacks, each named; what holds them off is named in docs/security.md."""
