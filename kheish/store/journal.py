@@ -40,7 +40,7 @@ def name(segment: int) -> str:
 def segments(folder: Path) -> list[Path]:
     """A journal's segments, oldest first."""
     try:
-        names = os.listdir(folder)
+        names = os.listdir(folder)  # noqa: PTH208 - of each session, when the index is made again
     except FileNotFoundError:
         return []
     return [folder / one for one in sorted(names) if one.endswith(".jsonl") and one[0].isdigit()]
