@@ -31,7 +31,7 @@ _KEPT = "2.weeks.ago"
 _GROW = ("repack", "-d", "-q", "--geometric=2", "--write-midx")
 #: Everything becomes one pack, so that all versions of a file are stored as differences; a wider window than git's ten
 #: finds the Record of another run to differ from. What no ref holds becomes loose where it is young.
-_WHOLE = ("repack", "-A", "-d", "-q", "--window=50", f"--unpack-unreachable={_KEPT}", "--write-midx")
+_WHOLE = ("repack", "-A", "-d", "-q", "--window=50", f"--unpack-unreachable={_KEPT}")
 _REST = (
     ("pack-refs", "--all"),
     ("commit-graph", "write", "--reachable", "--no-progress"),
