@@ -13,10 +13,12 @@ from typing import Any
 from bench import processes
 from bench.report import Report, Row
 from bench.roots import Roots
+from bench.vocabulary import Speaker
 from kheish.client import Kheish
 
 SESSIONS = 100
 SECONDS = 20.0
+TEXTS = 20_000  # more than there are runs
 COMMANDS = 600.0  # seconds for one command
 
 
@@ -28,7 +30,9 @@ def measure() -> Report:
         with processes.daemon(root) as daemon:
             spec = {"url": daemon.url, "token": daemon.token, "names": [f"s{n}" for n in range(SESSIONS)]}
             processes.load("prepare", **spec)
-            found = processes.load("runs", **spec, clients=8, seconds=SECONDS)
+            speaker = Speaker(1)
+            texts = [speaker.words(6, 40) for _ in range(TEXTS)]
+            found = processes.load("runs", **spec, clients=8, seconds=SECONDS, texts=texts)
         before = _objects(root)
         took = _timed(root, "gc")
         after, journals = _objects(root), _journals(root)

@@ -87,11 +87,15 @@ class Upkeep:
 
     # --- packing ------------------------------------------------------------------------------------------------------
 
-    async def gc(self) -> Mapping[str, Any]:
-        """Pack in a child; what there was, and what there is now. Raises Unavailable where git failed."""
+    async def gc(self, *, whole: bool = True) -> Mapping[str, Any]:
+        """Pack in a child, all of history or what is not packed well; what there was, and what there is now.
+
+        Raises Unavailable where git failed.
+        """
+        words = [str(self._root), *(["whole"] if whole else [])]
         async with self._turn:
             child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "kheish.store.maintenance", str(self._root),
+                sys.executable, "-m", "kheish.store.maintenance", *words,
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, start_new_session=True,
             )  # fmt: skip
             said, _ = await child.communicate()
@@ -118,7 +122,7 @@ class Upkeep:
                 self._problems.add("large_history", "", message, severity="warning")
             if size["loose"] > LOOSE and self._facts.held is None:
                 try:
-                    await self.gc()
+                    await self.gc(whole=False)
                 except Unavailable as error:
                     log.warning("%s", error.detail)
             await asyncio.sleep(LOOK)

@@ -43,7 +43,7 @@ def pack(root: Path) -> dict[str, Any]:
     """See `maintenance.run`. Raises LockHeld where a daemon serves."""
     template.open_root(root)
     with lock.RootLock(root):
-        return maintenance.run(root)
+        return maintenance.run(root, whole=True)
 
 
 def drop_index(root: Path) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def name(segment: int) -> str:
 def segments(folder: Path) -> list[Path]:
     """A journal's segments, oldest first."""
     try:
-        names = os.listdir(folder)
+        names = os.listdir(folder)  # noqa: PTH208 - of each session, when the index is made again
     except FileNotFoundError:
         return []
     return [folder / one for one in sorted(names) if one.endswith(".jsonl") and one[0].isdigit()]
@@ -111,7 +111,7 @@ class Segments:
 
     def read(self, from_seq: int = 1) -> Iterator[dict[str, Any]]:
         """All entries from `from_seq` on, once. Raises Damaged at the first line that cannot be read, or a gap."""
-        start = _segment_of(self._files, from_seq)
+        start = self._position(from_seq)
         expect = 1 if start == 0 else None
         for position in range(start, len(self._files)):
             entries = self._entries(position, expect)
@@ -121,6 +121,14 @@ class Segments:
                     yield entry
             if entries:
                 expect = entries[-1]["seq"] + 1
+
+    def _position(self, seq: int) -> int:
+        """Where the segment with `seq` is: by what is read already, so that no older file is looked at."""
+        for position in sorted(self._parsed, reverse=True):
+            entries = self._parsed[position]
+            if entries and entries[0]["seq"] <= seq:
+                return position
+        return _segment_of(self._files, seq)
 
     def _entries(self, position: int, expect: int | None = None) -> list[dict[str, Any]]:
         where = f"{self._journal}/{self._files[position].name}"

@@ -1,6 +1,6 @@
 """Packing by git's own tools: few files instead of many, so that git stays fast. Nothing young is ever thrown away.
 
-python -m kheish.store.maintenance ROOT     prints {before, after, swept} as JSON
+python -m kheish.store.maintenance ROOT [whole]     prints {before, after, swept} as JSON
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,19 @@ log = logging.getLogger(__name__)
 TIMEOUT = 900.0  # seconds for one command
 #: seconds after which a temporary file of git is a leftover
 _LEFTOVER = 3600.0
-_STEPS = (
-    ("repack", "-d", "-q", "--write-midx"),
+#: what no ref holds stays this long: somebody may still want a commit that an amend or a reset left behind
+_KEPT = "2.weeks.ago"
+#: Loose objects, and packs that are not twice as large as all smaller ones, become one: however long the history is,
+#: an object is packed again only as often as its doublings. Nothing that a pack holds is dropped.
+_GROW = ("repack", "-d", "-q", "--geometric=2", "--write-midx")
+#: Everything becomes one pack, so that all versions of a file are stored as differences; a wider window than git's ten
+#: finds the Record of another run to differ from. What no ref holds becomes loose where it is young.
+_WHOLE = ("repack", "-A", "-d", "-q", "--window=50", f"--unpack-unreachable={_KEPT}")
+_REST = (
     ("pack-refs", "--all"),
     ("commit-graph", "write", "--reachable", "--no-progress"),
-    ("prune", "--expire=2.weeks.ago"),
+    ("prune", f"--expire={_KEPT}"),
 )
-#: packs from which on they become one
-_MANY_PACKS = 20
 
 
 def size(root: Path) -> dict[str, int]:
@@ -48,12 +54,14 @@ def size(root: Path) -> dict[str, int]:
     return {"loose": loose, "packs": len(packs), "bytes": total}
 
 
-def run(root: Path, *, timeout: float = TIMEOUT) -> dict[str, Any]:
-    """Pack, sweep, and say what there was and is. Raises Unavailable where git fails or takes too long."""
+def run(root: Path, *, whole: bool = False, timeout: float = TIMEOUT) -> dict[str, Any]:
+    """Pack (`whole`: all of history anew), sweep, and say what there was and is.
+
+    Raises Unavailable where git fails or takes too long.
+    """
     before = size(root)
-    for step in _STEPS:
-        words = [*step, "-a"] if step[0] == "repack" and before["packs"] >= _MANY_PACKS else [*step]
-        _git(root, words, timeout)
+    for step in (_WHOLE if whole else _GROW, *_REST):
+        _git(root, step, timeout)
     return {"before": before, "after": size(root), "swept": sweep(root)}
 
 
@@ -72,7 +80,7 @@ def sweep(root: Path, *, older: float = _LEFTOVER) -> int:
     return count
 
 
-def _git(root: Path, words: list[str], timeout: float) -> None:
+def _git(root: Path, words: Sequence[str], timeout: float) -> None:
     command = ["git", "-C", os.fspath(root), "-c", "core.fsync=all", *words]
     try:
         done = subprocess.run(
@@ -86,7 +94,7 @@ def _git(root: Path, words: list[str], timeout: float) -> None:
 
 if __name__ == "__main__":
     try:
-        found = run(Path(sys.argv[1]))
+        found = run(Path(sys.argv[1]), whole=sys.argv[2:] == ["whole"])
     except Unavailable as error:
         sys.exit(error.detail)
     sys.stdout.buffer.write(orjson.dumps(found))

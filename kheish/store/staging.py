@@ -86,8 +86,13 @@ class Index:
         words = ("git", "--no-optional-locks", command, "--name-only", "--no-renames", "-z", *options, "--")
         try:
             done = subprocess.run(
-                words, cwd=self._root, env=remote.environment(), stdin=subprocess.DEVNULL, capture_output=True, check=True
-            )  # fmt: skip
+                words,
+                cwd=self._root,
+                env=remote.environment(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=True,
+            )
         except (OSError, subprocess.CalledProcessError):
             return None
         return [os.fsdecode(path) for path in done.stdout.split(b"\0") if path]
