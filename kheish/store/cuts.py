@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def commit(repo: Repo, frame: Frame) -> tuple[dict[str, Any], dict[str, Blob | N
     The answer is `{commit, tree, n_to, paths, put_back}`, or `{held, short}` where nothing was done: a person's git is
     at work, or journals are not as the cut says. Doing the same cut again makes no second commit.
     """
-    reason = hold.check(repo.root)
+    reason = hold.signs(repo.root)
     if reason is not None:
         return {"held": reason, "short": []}, {}
     try:
@@ -168,8 +168,12 @@ def _commit(repo: Repo, frame: Frame, taken: Take, edited: Take) -> tuple[dict[s
             message = edit_message(list(changes))
             top, tree = repo.commit(edit_tree, _parents(top), message, author=repo.person()), edit_tree
     foreign = lost(repo, last, head) if head != last else {}
+    stored = _store(repo, taken)
+    # As late as can be: a git that finds a changed file while it begins gives up half way.
+    if (reason := hold.check(repo.root)) is not None:
+        raise hold.Held(reason)
     _write(repo.root, taken, repo, last)
-    mine = {**foreign, **_store(repo, taken)}
+    mine = {**foreign, **_with_stats(stored, taken)}
     new_tree = repo.write_tree(tree, mine)
     put_back = [path for path, blob in foreign.items() if blob is not None and path not in taken.contents]
     if new_tree != tree or top is None:
@@ -216,6 +220,11 @@ def _store(repo: Repo, taken: Take) -> dict[str, Blob | None]:
         else Blob(repo.blob(content), taken.modes.get(path, _PLAIN), taken.stats.get(path))
         for path, content in taken.contents.items()
     }
+
+
+def _with_stats(blobs: Mapping[str, Blob | None], taken: Take) -> dict[str, Blob | None]:
+    """The blobs with the stats that their files have once they are written."""
+    return {path: blob and replace(blob, stat=taken.stats.get(path)) for path, blob in blobs.items()}
 
 
 def _write(root: Path, taken: Take, repo: Repo, last: str | None) -> None:
