@@ -48,7 +48,7 @@ def commit(repo: Repo, frame: Frame) -> tuple[dict[str, Any], dict[str, Blob | N
     The answer is `{commit, tree, n_to, paths, put_back}`, or `{held, short}` where nothing was done: a person's git is
     at work, or journals are not as the cut says. Doing the same cut again makes no second commit.
     """
-    reason = hold.check(repo.root)
+    reason = hold.signs(repo.root)
     if reason is not None:
         return {"held": reason, "short": []}, {}
     try:
@@ -91,7 +91,9 @@ def _rewritten(repo: Repo, journals: Iterable[str], taken: Take) -> Iterator[str
     last = repo.refs.last()
     for path in journals:
         content, before = taken.contents.get(path), repo.find(last, path) if last is not None else None
-        if content is not None and before is not None and not content.startswith(repo.content(before.id)):
+        if content is None or before is None or not repo.has(before.id):  # git has lost it: see `mending`
+            continue
+        if files.blob_id(content[: repo.size(before.id)]) != before.id:  # a quarter of what reading it would take
             yield path
 
 
@@ -169,6 +171,9 @@ def _commit(repo: Repo, frame: Frame, taken: Take, edited: Take) -> tuple[dict[s
             top, tree = repo.commit(edit_tree, _parents(top), message, author=repo.person()), edit_tree
     foreign = lost(repo, last, head) if head != last else {}
     stored = _store(repo, taken)  # before the files: what a killed worker wrote into these is known to git
+    # As late as can be: a git that finds a changed file while it begins gives up half way.
+    if (reason := hold.check(repo.root)) is not None:
+        raise hold.Held(reason)
     outside = _write(taken, repo, last)
     mine = {**foreign, **stored, **_store(repo, outside), **_with_stats(stored, taken)}
     new_tree = repo.write_tree(tree, mine)

@@ -56,7 +56,12 @@ def check(root: Path, *, family: int | None = None) -> str | None:
 
     `family` is a process whose descendants do not count (the daemon); default: the parent of this process.
     """
-    return locks(root) or _under_way(root) or branch(root) or writer(root, family=family)
+    return signs(root) or writer(root, family=family)
+
+
+def signs(root: Path) -> str | None:
+    """What a git at work leaves in `.git`: some stats, where `check` looks at all processes."""
+    return locks(root) or _under_way(root) or branch(root)
 
 
 class Gate:
@@ -70,12 +75,12 @@ class Gate:
 
     def reason(self, *, fresh: bool = False) -> str | None:
         """Why to hold, or None. `fresh`: look at the processes now, however short ago that was."""
-        found = locks(self._root) or _under_way(self._root) or branch(self._root)
-        began = time.monotonic()
-        if found is None and (fresh or began >= self._next):
+        found = signs(self._root)
+        if found is None and (fresh or time.monotonic() >= self._next):
+            began = time.process_time()  # of this process alone: on a busy machine it would hardly look any more
             self._writer = writer(self._root, known=self._known)
-            now = time.monotonic()
-            self._next = now + max(_SCAN_EVERY, (now - began) * _SCAN_SHARE)
+            cost = time.process_time() - began
+            self._next = time.monotonic() + max(_SCAN_EVERY, cost * _SCAN_SHARE)
         return found or self._writer
 
 
@@ -107,6 +112,11 @@ def branch(root: Path) -> str | None:
 def _under_way(root: Path) -> str | None:
     for name, what in _UNDER_WAY.items():
         if (root / ".git" / name).exists():
+            if name == "rebase-merge" and not (root / ".git" / name / "head-name").exists():
+                return (
+                    "A rebase has only begun (.git/rebase-merge); if none runs, git has given it up because a file "
+                    "changed at that moment: git rebase --quit, and git stash pop where it had put your changes away."
+                )
             return f"{what.capitalize()} is under way (.git/{name}); finish or abort it."
     return None
 

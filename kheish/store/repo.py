@@ -260,6 +260,11 @@ class Repo:
         data: bytes = found.data
         return data
 
+    def size(self, blob: str) -> int:
+        """How many bytes a blob has, without reading it."""
+        size: int = self._git.odb.read_header(pygit2.Oid(hex=blob))[1]
+        return size
+
     def has(self, id: str) -> bool:
         """Whether an object is there."""
         return pygit2.Oid(hex=id) in self._git.odb

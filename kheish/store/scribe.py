@@ -72,6 +72,8 @@ class Scribe:
         log = wal.recover(self._root / ".git" / "kheish" / "wal", cut=False)
         entries = [entry for group in log.groups for entry in group]
         self._last = log.last
+        gone = (entry["data"]["path"] for _, entry in entries if entry["kind"] == "session.deleted")
+        self._forgotten |= {f"{path}/journal" for path in gone}  # a commit may have taken their files away
         by_journal, rows = _sorted(entries)
         self._write(by_journal, self._bring)  # no commit has these yet: all of them go into the next cut
         self._done = self._last
@@ -100,7 +102,7 @@ class Scribe:
         if by_journal and self._behind is None and (reason := self._gate.reason()):
             self._hold(reason)
         for where, lines in by_journal.items():
-            if self._behind is None:
+            if self._behind is None and where not in self._forgotten:
                 write(where, lines)
         self._log = None
 
@@ -248,7 +250,7 @@ class Scribe:
         if self._log is None or self._log[0] != self._last:
             log = wal.recover(self._root / ".git" / "kheish" / "wal", cut=False)
             told = (one for group in log.groups for one in group if one[1]["n"] <= self._last)
-            self._log = self._last, _sorted(one for one in told if one[0] not in self._forgotten)[0]
+            self._log = self._last, _sorted(told)[0]
         return self._log[1]
 
     def cut(self) -> dict[str, Any]:

@@ -121,7 +121,7 @@ class Index:
                 self._read()
                 yield
                 # libgit2 takes the lock only to write: what a person has staged since it read would be lost.
-                if stamp(self._root / ".git" / "index") != read:
+                if stamp(self._root / ".git" / "index") not in (read, None):  # none: it was damaged, and is put aside
                     raise Held("The index was changed meanwhile.")
                 self._index.write()
         except (pygit2.GitError, OSError) as error:

@@ -61,6 +61,16 @@ def test_no_commit_takes_an_entry_away_whatever_the_cut_says(tmp_path: Path) -> 
     assert roots.git(root, "rev-parse", "HEAD") == first["commit"]
 
 
+def test_what_git_has_lost_of_a_journal_is_no_reason_to_refuse_it(tmp_path: Path) -> None:
+    root = roots.make(tmp_path)
+    frame = roots.cut(root, "fix-it", 3)
+    committed(root, frame)
+    blob = roots.git(root, "rev-parse", f"HEAD:{next(iter(frame['journals']))}")
+    (root / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+
+    assert "commit" in committed(root, roots.cut(root, "fix-it", 4))
+
+
 def test_the_same_cut_again_makes_no_second_commit(tmp_path: Path) -> None:
     root = roots.make(tmp_path)
     frame = roots.cut(root, "fix-it", 3)

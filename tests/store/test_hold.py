@@ -20,7 +20,7 @@ from tests.store.test_cuts import committed
         ("MERGE_HEAD", "A merge is under way"),
         ("CHERRY_PICK_HEAD", "cherry-pick"),
         ("REVERT_HEAD", "revert"),
-        ("rebase-merge", "rebase"),
+        ("rebase-merge", "git rebase --quit"),
         ("sequencer", "sequence"),
     ],
 )

@@ -305,6 +305,26 @@ async def test_after_a_batch_that_failed_no_cut_says_more_than_journals_have(at:
     assert [entry["n"] for entry in journal.read(at.root, JOURNAL)] == [1, 2, 3, 4, 5, 6, 7]
 
 
+async def test_the_journal_of_a_session_that_was_deleted_is_not_begun_again(at: Fixture) -> None:
+    await at.apply(3)
+    await at.commit()
+    at.log_file.write_bytes(b"")
+    await at.apply(2)
+    tomb = {"v": 1, "n": 6, "seq": 1, "kind": "session.deleted", "stream": "daemon", "run": None,
+            "data": {"path": JOURNAL.removesuffix("/journal")}}  # fmt: skip
+    with at.log_file.open("ab") as file:
+        file.write(wal._line(3, 0, wal.encode([("journals/daemon", orjson.dumps(tomb))])))
+    (at.root / FILE).unlink()  # a commit has taken it away; the log goes by whole segments
+    (at.root / JOURNAL).rmdir()
+
+    await at.scribe.respawn()
+    await at.scribe.request("start")
+
+    held = await at.scribe.request("cut")
+    assert list(held["journals"]) == ["journals/daemon/000001.jsonl"] and held["kept"] is None
+    assert not at.named("damaged") and not (at.root / FILE).exists()
+
+
 async def test_what_a_damaged_journal_lacks_must_stay_in_the_log(at: Fixture) -> None:
     await at.apply(5)
     at.log_file.write_bytes(b"")  # neither log nor commit has it

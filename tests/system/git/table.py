@@ -109,6 +109,9 @@ class Table:
         for name, words in ABORTS.items():
             if (self.root / ".git" / name).exists():
                 git(self.root, *words.split(), check=False)
+        if (self.root / ".git" / "rebase-merge").exists():  # given up before it had begun: there is nothing to abort
+            git(self.root, "rebase", "--quit")
+            self.insist("stash", "pop")
 
     def mine(self, text: str, *, committed: bool = True) -> None:
         """A file that the daemon knows nothing of, and leaves alone."""
