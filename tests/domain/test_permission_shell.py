@@ -199,15 +199,15 @@ def test_judging_takes_under_a_millisecond_once_a_command_is_known() -> None:
 
 
 def test_a_hostile_command_does_not_make_matching_slow() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
 
     meets("xargs " + "a " * 45_000, allow("*a*a*a*b"), deny("*a*a*a*b"))
     meets("git " + "-c " * 30_000, allow("*a*a*a*b"), deny("*a*a*a*b"))
 
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def _timed(command: str, rules: list[Rule]) -> float:
-    started = time.perf_counter()
+    started = time.process_time()
     meets(command, *rules)
-    return time.perf_counter() - started
+    return time.process_time() - started
