@@ -6,6 +6,7 @@
     │       WorkspaceNotAllowed, NotAStateRoot
     ├── Unauthorized       401
     ├── Forbidden          403
+    │   └── AddressNotAllowed
     ├── NotFound           404
     │   └── SessionDeleted
     ├── Conflict           409
@@ -20,6 +21,7 @@
     ├── Unavailable        503  not ready; nothing was accepted
     │   ├── StoreFailed         a write or an fsync failed; the daemon stops
     │   └── BackupFailed        the remote could not be reached, or refused
+    ├── FetchFailed        502  a page could not be fetched
     ├── InsufficientStorage 507
     ├── Internal           500  a defect of Kheish
     ├── Damaged            500  a journal or the log holds what cannot be read
@@ -97,6 +99,10 @@ class Unauthorized(KheishError):
 
 class Forbidden(KheishError):
     status, code, domain, exit_code, title = 403, "forbidden", "auth", 7, "Not allowed"
+
+
+class AddressNotAllowed(Forbidden):
+    code, domain, title = "address_not_allowed", "network", "The address is out of bounds"
 
 
 class NotFound(KheishError):
@@ -181,6 +187,10 @@ class TooMany(KheishError):
 
 class Unavailable(KheishError):
     status, code, domain, exit_code, title = 503, "unavailable", "daemon", 6, "Not available now"
+
+
+class FetchFailed(KheishError):
+    status, code, domain, exit_code, title = 502, "fetch_failed", "network", 1, "The page could not be fetched"
 
 
 class InsufficientStorage(KheishError):

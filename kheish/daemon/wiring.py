@@ -208,7 +208,7 @@ def _agent(root: Path, store: Store, facts: Facts, executor: Executor) -> Agent:
         state=state,
         bus=store.bus,
         executor=executor,
-        tools=tools.builtin(lambda: _sandbox(state, facts, root)),
+        tools=tools.builtin(lambda: _sandbox(state, facts, root), lambda: state.definitions.config.network.allow),
         jobs=Jobs(root / ".git" / "kheish" / "jobs"),
         gates=Gates(),
         sandbox=confinement,

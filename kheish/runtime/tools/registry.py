@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from kheish.runtime.tools import background, edit, files, interact, memory, search, shell
+from kheish.runtime.tools import background, edit, files, interact, memory, search, shell, web
 from kheish.runtime.tools.base import Tool
 
 GROUP = "kheish.tools"
@@ -21,8 +21,11 @@ class Failure:
     message: str
 
 
-def builtin(sandbox_settings: Callable[[], shell.SandboxSettings]) -> dict[str, Tool]:
-    """The tools that come with Kheish, by name. `sandbox_settings` is asked at each shell call."""
+def builtin(
+    sandbox_settings: Callable[[], shell.SandboxSettings], network_allowed: Callable[[], Sequence[str]] = tuple
+) -> dict[str, Tool]:
+    """The tools that come with Kheish, by name. `sandbox_settings` is asked at each shell call, `network_allowed` (see
+    `auth.netguard`) at each fetch."""
     return {
         tool.name: tool
         for tool in (
@@ -33,6 +36,7 @@ def builtin(sandbox_settings: Callable[[], shell.SandboxSettings]) -> dict[str, 
             *background.make(sandbox_settings),
             *interact.TOOLS,
             *memory.TOOLS,
+            *web.make(network_allowed),
         )
     }
 
