@@ -12,7 +12,8 @@
     ├── Conflict           409
     │   └── SessionConflict, SessionNotIdle, SessionEnded, RunStateConflict, ApprovalResolved, QuestionResolved,
     │       IdempotencyConflict, RouteNotReady, StateRewound, DefinitionReferenced, LockHeld, NewerFormat,
-    │       ForeignRepository, AddressInUse, BackupDiverged, TakenOver
+    │       ForeignRepository, AddressInUse, BackupDiverged, TakenOver, IdentityMissing, SecretUnreadable,
+    │       SecretReferenced, CredentialRevoked
     ├── PreconditionFailed 412
     ├── TooLarge           413
     ├── UnsupportedMedia   415
@@ -211,6 +212,22 @@ class BackupDiverged(Conflict):
 
 class TakenOver(Conflict):
     code, domain, title = "taken_over", "backup", "Another daemon has taken over"
+
+
+class IdentityMissing(Conflict):
+    code, domain, title = "identity_missing", "secrets", "The age identity is missing"
+
+
+class SecretUnreadable(Conflict):
+    code, domain, title = "secret_unreadable", "secrets", "The secret cannot be read"
+
+
+class SecretReferenced(Conflict):
+    code, domain, title = "secret_referenced", "secrets", "Others refer to this secret"
+
+
+class CredentialRevoked(Conflict):
+    code, domain, title = "credential_revoked", "auth", "The credential was revoked"
 
 
 class Internal(KheishError):

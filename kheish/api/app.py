@@ -10,6 +10,7 @@ import falcon.asgi
 from falcon.asgi import Request, Response
 
 from kheish.api import errors
+from kheish.api.access import Access
 from kheish.api.approvals import Approvals
 from kheish.api.auth import Gate
 from kheish.api.backup import Backup
@@ -23,10 +24,12 @@ from kheish.api.parts import Parts
 from kheish.api.permissions import Permissions
 from kheish.api.questions import Questions
 from kheish.api.runs import Runs
+from kheish.api.secrets import Secrets
 from kheish.api.sessions import Sessions
 from kheish.api.sse import RECEIVE
 from kheish.api.state import StateRoot
 from kheish.api.status import Daemon, Probes
+from kheish.api.tokens import TokensResource
 from kheish.api.waiting import Waits
 from kheish.domain.definitions import KINDS
 from kheish.errors import KheishError
@@ -65,6 +68,7 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
     sessions, runs = Sessions(parts, feed, waits), Runs(parts, feed, waits)
     history = History(parts)
     approvals, questions = Approvals(parts), Questions(parts)
+    secrets, access, tokens = Secrets(parts), Access(parts), TokensResource(parts)
     return [
         ("/healthz", probes, "health"),
         ("/readyz", probes, "ready"),
@@ -113,6 +117,18 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
         ("/v1/questions/{question_id}/decline", questions, "decline"),
         ("/v1/permissions", permissions, None),
         ("/v1/permissions/check", permissions, "check"),
+        ("/v1/tokens", tokens, None),
+        ("/v1/tokens/{name}", tokens, "one"),
+        ("/v1/secrets", secrets, None),
+        ("/v1/secrets/rekey", secrets, "rekey"),
+        ("/v1/secrets/{slot}", secrets, "one"),
+        ("/v1/auth/grants", access, "grants"),
+        ("/v1/auth/leases", access, "leases"),
+        ("/v1/auth/leases/{lease}/revoke", access, "revoke_lease"),
+        ("/v1/auth/subjects/{subject}", access, "subject"),
+        ("/v1/auth/subjects/{subject}/revoke", access, "revoke_subject"),
+        ("/v1/auth/revoke", access, "revoke"),
+        ("/v1/auth/restore", access, "restore"),
         *(route for kind in KINDS.values() for route in _definitions(Definitions(parts, kind), kind.name)),
     ]
 

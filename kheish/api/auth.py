@@ -1,7 +1,4 @@
-"""Who may call: Host, Origin and token of each request, and which query parameters its endpoint knows.
-
-Roles come to `_principal`: it is the one place that turns a token into a caller.
-"""
+"""Who may call: Host, Origin, token and role of each request, and which query parameters its endpoint knows."""
 
 from __future__ import annotations
 
@@ -12,9 +9,10 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
-from kheish.api import paging
+from kheish.api import filtering, paging
 from kheish.api.paging import Param
 from kheish.api.parts import Parts
+from kheish.auth import roles
 from kheish.auth.tokens import Principal
 from kheish.config import Config, split_bind
 from kheish.errors import Forbidden, Misdirected, StateRewound, TooMany, Unauthorized, Unavailable
@@ -45,9 +43,10 @@ class Gate:
         req.context.query = paging.NONE
         host = self._check_host(req)
         _check_origin(req, host)
+        req.context.caller = None
         if req.path not in OPEN:
-            principal = self._principal(req)
-            req.context.principal = principal.name
+            req.context.caller = self._principal(req)
+            req.context.principal = req.context.caller.name
         # Who stops still answers questions; new work would only put off the end.
         asks = self._parts.closing.begun and req.method in ("GET", "HEAD", "OPTIONS")
         if not asks and req.path not in EARLY and (why := self._parts.ready()) is not None:
@@ -58,10 +57,15 @@ class Gate:
                 raise StateRewound(rewound)
 
     async def process_resource(self, req: Request, resp: Response, resource: object, params: dict[str, Any]) -> None:
-        """Read the query, by what the endpoint knows. Raises Invalid."""
+        """Check the role, and read the query by what the endpoint knows. Raises Forbidden, Invalid, NotFound."""
+        caller: Principal | None = req.context.caller
+        if caller is not None and (why := roles.refusal(caller, req.method, _said(req, params))) is not None:
+            raise Forbidden(why)
         if req.query_string:
             known = self._known.get((req.method, req.uri_template or ""), ())
             req.context.query = paging.parse(req.params, known)
+        if caller is not None and caller.sessions:
+            await filtering.check(self._parts.state, caller, req, params)
 
     async def process_response(self, req: Request, resp: Response, resource: object, succeeded: bool) -> None:
         """Count."""
@@ -108,6 +112,12 @@ class Gate:
                 f"Too many requests without a valid token; wait {wait} s, or send a valid one.", retry_after=wait
             )
         times.append(now)
+
+
+def _said(req: Request, params: Mapping[str, Any]) -> str:
+    """The path as the API lists it, but with the names that roles are about."""
+    template = req.uri_template or req.path
+    return template.replace("{connector}", str(params.get("connector"))).replace("{source}", str(params.get("source")))
 
 
 def _own(req: Request) -> str:

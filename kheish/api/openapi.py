@@ -16,7 +16,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json
 from kheish import errors, resources
 from kheish.api import answers, media
 from kheish.api.errors import MEDIA
-from kheish.api.operations import COMMON, OPERATIONS, WRITES, Operation
+from kheish.api.operation import COMMON, WRITES, Operation
+from kheish.api.operations import OPERATIONS
 from kheish.api.paging import Param
 
 Json = dict[str, Any]

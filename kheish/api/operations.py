@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-
-from pydantic import BaseModel
+from collections.abc import Iterator
 
 from kheish.api import (
     answers,
@@ -16,6 +13,7 @@ from kheish.api import (
     definitions,
     history,
     models,
+    operations_auth,
     paging,
     past,
     questions,
@@ -25,48 +23,8 @@ from kheish.api import (
     state,
     status,
 )
-from kheish.api.paging import Param
+from kheish.api.operation import Operation, get, post
 from kheish.domain.definitions import KINDS, Kind
-
-#: statuses of problems that any endpoint with a token may answer with
-COMMON = (400, 401, 403, 421, 429, 500, 503)
-WRITES = (413, 415, 507)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """One method of one path. `answer` is the model of a good answer, `page` says that it is a list of them."""
-
-    method: str
-    path: str
-    name: str
-    about: str
-    answer: type[BaseModel] | None = None
-    page: bool = False
-    media: str = "application/json"
-    good: tuple[int, ...] = (200,)
-    problems: tuple[int, ...] = ()
-    body: type[BaseModel] | None = None
-    query: Sequence[Param] = ()
-    key: bool = False
-    text: bool = False
-    open: bool = False
-
-    @property
-    def tag(self) -> str:
-        """The noun that it is about."""
-        parts = self.path.split("/")
-        return parts[2] if parts[1] == "v1" else "daemon"
-
-
-def get(path: str, name: str, about: str, answer: type[BaseModel] | None, *query: Param, **more: object) -> Operation:
-    """Something to read."""
-    return Operation(method="GET", path=path, name=name, about=about, answer=answer, query=query, **more)  # type: ignore[arg-type]
-
-
-def post(path: str, name: str, about: str, body: type[BaseModel], answer: type[BaseModel], **more: object) -> Operation:
-    """Something to do."""
-    return Operation(method="POST", path=path, name=name, about=about, body=body, answer=answer, **more)  # type: ignore[arg-type]
 
 
 def _daemon() -> Iterator[Operation]:
@@ -375,5 +333,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *_session_parts(),
     *_runs(),
     *_people(),
+    *operations_auth.operations(),
     *(operation for kind in KINDS.values() for operation in _definitions(kind)),
 )

@@ -91,115 +91,122 @@ def path(*parts: str, query: Query | None = None) -> str:
     return f"{where}?{urlencode(given)}" if given else where
 
 
-def _get(*parts: str, query: Query | None = None) -> Call[Any]:
+def get(*parts: str, query: Query | None = None) -> Call[Any]:
+    """Something to read."""
     return Call("GET", path(*parts, query=query), _json)
 
 
-def _send(method: str, *parts: str, body: object = None, query: Query | None = None, **more: Any) -> Call[Any]:
+def send(method: str, *parts: str, body: object = None, query: Query | None = None, **more: Any) -> Call[Any]:
+    """Something to do; `body` is sent as JSON."""
     content = json.dumps({} if body is None else body, ensure_ascii=False).encode()
     headers = {"content-type": "application/json", **more.pop("headers", {})}
     return Call(method, path(*parts, query=query), _json, content, headers, **more)
 
 
-def _given(**fields: object) -> dict[str, object]:
+def given(**fields: object) -> dict[str, object]:
     """The fields that the caller set; None stands for "not said"."""
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def without_answer(method: str, *parts: str) -> Call[None]:
+    """Something to do whose answer says nothing."""
+    return Call(method, path(*parts), _nothing)
 
 
 # daemon
 
 
 def status() -> Call[Json]:
-    return _get("status")
+    return get("status")
 
 
 def problems() -> Call[Page[FileProblem]]:
-    return _get("problems")
+    return get("problems")
 
 
 def config() -> Call[Json]:
-    return _get("config")
+    return get("config")
 
 
 def pause(route: str | None) -> Call[Json]:
-    return _send("POST", "pause", body=_given(route=route))
+    return send("POST", "pause", body=given(route=route))
 
 
 def resume(route: str | None, takeover: bool = False) -> Call[Json]:
     if not takeover:
-        return _send("POST", "resume", body=_given(route=route))
-    return _send("POST", "resume", body=_given(route=route, takeover=True), patience=_PUSHING)
+        return send("POST", "resume", body=given(route=route))
+    return send("POST", "resume", body=given(route=route, takeover=True), patience=_PUSHING)
 
 
 def state(what: str) -> Call[Json]:
-    return _send("POST", "state", what, patience=_PUSHING)
+    return send("POST", "state", what, patience=_PUSHING)
 
 
 def backup_push() -> Call[Json]:
-    return _send("POST", "state", "backup", patience=_PUSHING)
+    return send("POST", "state", "backup", patience=_PUSHING)
 
 
 def state_log(query: Query) -> Call[Page[Json]]:
-    return _get("state", "log", query=query)
+    return get("state", "log", query=query)
 
 
 def permission(tool: str, arguments: Json, session: str | None) -> Call[Json]:
-    return _send("POST", "permissions", "check", body=_given(tool=tool, arguments=arguments, session_id=session))
+    return send("POST", "permissions", "check", body=given(tool=tool, arguments=arguments, session_id=session))
 
 
 # sessions
 
 
 def session_create(session_id: str | None, settings: SessionSettings) -> Call[Session]:
-    return _send("POST", "sessions", body={**_given(session_id=session_id), **settings})
+    return send("POST", "sessions", body={**given(session_id=session_id), **settings})
 
 
 def session_get(session_id: str, at: str | None = None) -> Call[Session]:
-    return _get("sessions", session_id, query={"at": at})
+    return get("sessions", session_id, query={"at": at})
 
 
 def session_list(query: Query) -> Call[Page[Session]]:
-    return _get("sessions", query=query)
+    return get("sessions", query=query)
 
 
 def session_patch(session_id: str, settings: SessionSettings) -> Call[Session]:
-    return _send("PATCH", "sessions", session_id, body=settings)
+    return send("PATCH", "sessions", session_id, body=settings)
 
 
 def session_end(session_id: str, force: bool) -> Call[Session]:
-    return _send("POST", "sessions", session_id, "end", body={"force": True} if force else {})
+    return send("POST", "sessions", session_id, "end", body={"force": True} if force else {})
 
 
 def session_interrupt(session_id: str) -> Call[Session]:
-    return _send("POST", "sessions", session_id, "interrupt")
+    return send("POST", "sessions", session_id, "interrupt")
 
 
 def session_delete(session_id: str) -> Call[Json]:
-    return _send("DELETE", "sessions", session_id)
+    return send("DELETE", "sessions", session_id)
 
 
 def session_fork(session_id: str, at: str | None, new_id: str | None, title: str | None) -> Call[Session]:
-    return _send("POST", "sessions", session_id, "fork", body=_given(at=at, session_id=new_id, title=title))
+    return send("POST", "sessions", session_id, "fork", body=given(at=at, session_id=new_id, title=title))
 
 
 def session_history(session_id: str, query: Query) -> Call[Page[Json]]:
-    return _get("sessions", session_id, "history", query=query)
+    return get("sessions", session_id, "history", query=query)
 
 
 def session_diff(session_id: str, query: Query) -> Call[Json]:
-    return _get("sessions", session_id, "diff", query=query)
+    return get("sessions", session_id, "diff", query=query)
 
 
 def session_search(session_id: str, query: Query) -> Call[Page[Json]]:
-    return _get("sessions", session_id, "search", query=query)
+    return get("sessions", session_id, "search", query=query)
 
 
 def session_journal(session_id: str, query: Query) -> Call[Page[Json]]:
-    return _get("sessions", session_id, "journal", query=query)
+    return get("sessions", session_id, "journal", query=query)
 
 
 def session_tasks(session_id: str, query: Query) -> Call[Page[Task]]:
-    return _get("sessions", session_id, "tasks", query=query)
+    return get("sessions", session_id, "tasks", query=query)
 
 
 # runs
@@ -208,12 +215,12 @@ def session_tasks(session_id: str, query: Query) -> Call[Page[Task]]:
 def run_start(
     session: str, content: str | None, key: str | None, wait: str | None, submission: Submission
 ) -> Call[RunView]:
-    return _send(
+    return send(
         "POST",
         "sessions",
         session,
         "runs",
-        body={**_given(content=content), **submission},
+        body={**given(content=content), **submission},
         query={"wait": wait},
         headers={"idempotency-key": key} if key else {},
         patience=60.0 + _wait_seconds(wait),
@@ -231,68 +238,68 @@ def _wait_seconds(wait: str | None) -> float:
 
 
 def run_get(run_id: str, at: str | None = None) -> Call[RunView]:
-    return _get("runs", run_id, query={"at": at})
+    return get("runs", run_id, query={"at": at})
 
 
 def run_list(query: Query) -> Call[Page[RunView]]:
-    return _get("runs", query=query)
+    return get("runs", query=query)
 
 
 def run_cancel(run_id: str, reason: str | None) -> Call[RunView]:
-    return _send("POST", "runs", run_id, "cancel", body=_given(reason=reason))
+    return send("POST", "runs", run_id, "cancel", body=given(reason=reason))
 
 
 def run_cancel_many(filters: Query) -> Call[Json]:
-    return _send("POST", "runs", "cancel", body=_given(**filters))
+    return send("POST", "runs", "cancel", body=given(**filters))
 
 
 def run_retry(run_id: str, key: str | None) -> Call[RunView]:
-    return _send("POST", "runs", run_id, "retry", headers={"idempotency-key": key} if key else {})
+    return send("POST", "runs", run_id, "retry", headers={"idempotency-key": key} if key else {})
 
 
 # approvals and questions
 
 
 def approval_list(query: Query) -> Call[Page[Approval]]:
-    return _get("approvals", query=query)
+    return get("approvals", query=query)
 
 
 def approval_get(approval_id: str) -> Call[Approval]:
-    return _get("approvals", approval_id)
+    return get("approvals", approval_id)
 
 
 def approval_resolve(
     approval_id: str, decision: str, reason: str | None, arguments: Json | None, remember: str | None
 ) -> Call[Approval]:
-    body = _given(decision=decision, reason=reason, arguments=arguments, remember=remember)
-    return _send("POST", "approvals", approval_id, "resolve", body=body)
+    body = given(decision=decision, reason=reason, arguments=arguments, remember=remember)
+    return send("POST", "approvals", approval_id, "resolve", body=body)
 
 
 def question_list(query: Query) -> Call[Page[Question]]:
-    return _get("questions", query=query)
+    return get("questions", query=query)
 
 
 def question_get(question_id: str) -> Call[Question]:
-    return _get("questions", question_id)
+    return get("questions", question_id)
 
 
 def question_answer(question_id: str, answers: Mapping[str, Answer]) -> Call[Question]:
-    return _send("POST", "questions", question_id, "answer", body={"answers": answers})
+    return send("POST", "questions", question_id, "answer", body={"answers": answers})
 
 
 def question_decline(question_id: str, reason: str | None) -> Call[Question]:
-    return _send("POST", "questions", question_id, "decline", body=_given(reason=reason))
+    return send("POST", "questions", question_id, "decline", body=given(reason=reason))
 
 
 # definitions: a value is JSON, a str is the file's own text
 
 
 def definition_list(kind: str, query: Query) -> Call[Page[Json]]:
-    return _get(kind, query=query)
+    return get(kind, query=query)
 
 
 def definition_get(kind: str, name: str, at: str | None = None) -> Call[Json]:
-    return _get(kind, name, query={"at": at})
+    return get(kind, name, query={"at": at})
 
 
 def definition_text(kind: str, name: str, at: str | None = None) -> Call[Text]:
@@ -320,4 +327,4 @@ def definition_delete(kind: str, name: str, if_match: str | None) -> Call[None]:
 
 
 def definition_history(kind: str, name: str, query: Query) -> Call[Page[Json]]:
-    return _get(kind, name, "history", query=query)
+    return get(kind, name, "history", query=query)

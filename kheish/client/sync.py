@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeVar, Unpack
 
 from kheish.client import calls, finding
+from kheish.client.admin import Access, Secrets, Tokens
 from kheish.client.calls import Call, Query, Text
 from kheish.client.run import RunFacts
 from kheish.client.shapes import (
@@ -108,6 +109,18 @@ class Kheish(Whole):
     @cached_property
     def permissions(self) -> Permissions:
         return Permissions(self)
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        return Secrets(self)
+
+    @cached_property
+    def access(self) -> Access:
+        return Access(self)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        return Tokens(self)
 
     def definitions(self, kind: str) -> Definitions:
         """The Definitions of one kind: `routes`, `personas`, …"""

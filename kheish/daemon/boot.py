@@ -158,7 +158,7 @@ def _changes(root: Path, journals: Iterable[str], after_n: int) -> tuple[list[Ch
 
 async def streams(state: State) -> None:
     """Where the journals that belong to no session end."""
-    for name in ("daemon",):
+    for name in ("daemon", "auth"):
         end = await asyncio.to_thread(journal.tail, state.root / "journals" / name)
         known = await asyncio.to_thread(state.index.last_seq, f"journals/{name}")
         state.streams[name] = max(end.seq, known)  # the index is ahead while another git works here

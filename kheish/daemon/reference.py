@@ -14,7 +14,8 @@ import click
 
 from kheish import config, errors
 from kheish.api.answers import Free
-from kheish.api.operations import COMMON, OPERATIONS, WRITES, Operation
+from kheish.api.operation import COMMON, WRITES, Operation
+from kheish.api.operations import OPERATIONS
 from kheish.daemon import reference_fields
 from kheish.domain import events
 from kheish.domain.permissions import PermissionsFile

@@ -141,7 +141,9 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     await daemon.watcher.start()
     facts.unread = (await daemon.store.git.request("hold"))["held"] is not None
     await daemon.taking.start(held=facts.unread)
-    await asyncio.to_thread(loops.learn_secrets, daemon)
+    await daemon.secrets.start()
+    await asyncio.to_thread(daemon.parts.broker.remember)
+    loops.learn_secrets(daemon)
     await boot.open_work(state, booted, progress)
     for where, reason in booted.damaged:
         daemon.problems.add("damaged_journal", where, reason)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from kheish.api.parts import Closing, Parts
-from kheish.auth import redaction
-from kheish.auth.tokens import Tokens
+from kheish.auth import redaction, tokens
+from kheish.auth.broker import Broker
+from kheish.auth.vault import Vault
 from kheish.config import Config
 from kheish.daemon import loops, status
 from kheish.daemon.answers import Answers
@@ -25,6 +26,7 @@ from kheish.daemon.inspector import Inspector
 from kheish.daemon.past import Past
 from kheish.daemon.pipeline import Pipeline, child, on_loop
 from kheish.daemon.problems import Problems
+from kheish.daemon.secrets import Secrets
 from kheish.daemon.status import Facts
 from kheish.daemon.taking import Taking
 from kheish.daemon.tasks import Following
@@ -38,7 +40,7 @@ from kheish.jobs.runner import Jobs
 from kheish.runtime.agent import Agent
 from kheish.runtime.executor import Executor, Local
 from kheish.runtime.gates import Gates
-from kheish.runtime.tools import registry as tools
+from kheish.runtime.tools import registry as tool_registry
 from kheish.runtime.tools.shell import SandboxSettings
 from kheish.runtime.worker import Worker
 from kheish.store import template
@@ -51,7 +53,7 @@ from kheish.store.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
-WATCHED_FOLDERS = ("routes", "personas", "pending", "inbox")
+WATCHED_FOLDERS = ("routes", "personas", "pending", "inbox", "secrets")
 WATCHED_FILES = ("kheish.yaml", "permissions.yaml")
 
 
@@ -83,6 +85,8 @@ class Daemon:
     problems: Problems
     watcher: Watcher
     taking: Taking
+    vault: Vault
+    secrets: Secrets
     answers: Answers
     backup: Backup
     inbox: Inbox
@@ -107,17 +111,29 @@ def make(
     store = _store(root, config, lambda: daemon)
     state = store.state
     state.scrub = redaction.scrubber({"token": token})
-    agent = _agent(root, store, facts, executor or Local())
+    vault = Vault()
+    broker = Broker(state, vault, environ)
+    agent = _agent(root, store, facts, broker, executor or Local())
     worker = Worker(agent, lambda run, is_missing: loops.waits_for_workspace(daemon, run, is_missing))
     git = Git(store.git)
     taking = Taking(
         state, problems, edited=store.pipeline.edited, committed=git.committed, listed=git.listed, environ=environ
     )
     watcher = _watcher(root, lambda paths: loops.changed(daemon, paths))
+    secrets = Secrets(
+        state,
+        vault,
+        problems,
+        watcher,
+        edited=store.pipeline.edited,
+        changed=lambda: loops.learn_secrets(daemon),
+        held=lambda: facts.held,
+        environ=environ,
+    )
     parts = Parts(
         state=state,
         bus=store.bus,
-        tokens=Tokens(token),
+        tokens=tokens.Tokens(token, tokens.read(root), clock=state.clock),
         config=lambda: state.definitions.config,
         status=lambda: _status(daemon),
         problems=problems.list,
@@ -126,6 +142,8 @@ def make(
         backup=(backup := _backup(store, facts, problems, taking)),
         editor=Editor(state, taking, watcher, held=lambda: facts.held),
         inspector=Inspector(state, agent),
+        secrets=secrets,
+        broker=broker,
         upkeep=(upkeep := Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))),
         workspace=lambda session_id: default_workspace(root, state.definitions.config, workspace, session_id),
         ready=lambda: facts.starting,
@@ -143,6 +161,8 @@ def make(
         problems=problems,
         watcher=watcher,
         taking=taking,
+        vault=vault,
+        secrets=secrets,
         answers=Answers(state, problems, rewrite=store.pipeline.rewrite),
         backup=backup,
         inbox=Inbox(state, problems, store.pipeline, workspace=parts.workspace, held=git.held),
@@ -198,7 +218,7 @@ def _store(root: Path, config: Config, daemon: Callable[[], Daemon]) -> Store:
     )
 
 
-def _agent(root: Path, store: Store, facts: Facts, executor: Executor) -> Agent:
+def _agent(root: Path, store: Store, facts: Facts, broker: Broker, executor: Executor) -> Agent:
     state = store.state
 
     def confinement() -> SandboxFacts:
@@ -208,9 +228,12 @@ def _agent(root: Path, store: Store, facts: Facts, executor: Executor) -> Agent:
         state=state,
         bus=store.bus,
         executor=executor,
-        tools=tools.builtin(lambda: _sandbox(state, facts, root), lambda: state.definitions.config.network.allow),
+        tools=tool_registry.builtin(
+            lambda: _sandbox(state, facts, root), lambda: state.definitions.config.network.allow
+        ),
         jobs=Jobs(root / ".git" / "kheish" / "jobs"),
         gates=Gates(),
+        broker=broker,
         sandbox=confinement,
     )
 

@@ -14,6 +14,10 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from kheish.domain.event_auth import AccessRestored as AccessRestored
+from kheish.domain.event_auth import AccessRevoked as AccessRevoked
+from kheish.domain.event_auth import SecretChanged as SecretChanged
+from kheish.domain.event_auth import TokenChanged as TokenChanged
 from kheish.domain.event_base import Arguments as Arguments
 from kheish.domain.event_base import Draft as Draft
 from kheish.domain.event_base import Entry as Entry

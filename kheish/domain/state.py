@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -77,6 +77,7 @@ class State:
         self.scrub = scrub
         self.clock = clock
         self.definitions = definitions.InForce()
+        self.slots: Mapping[str, str | None] = {}  # of the vault, each with why it cannot be used
         self.paused: set[str | None] = set()  # routes; None stands for everything
         self.n = 0  # the newest entry
         self.durable_n = 0  # the newest that is on disk

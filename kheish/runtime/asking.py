@@ -65,7 +65,9 @@ def _choose(state: State, run: Run, turn: Turn) -> tuple[str, Route] | None:
     candidates = [run.settings.route, *(first.fallbacks if first else ())]
     for route_id in candidates:
         route = known.get(route_id)
-        if route is not None and route_id not in turn.given_up and not routes.readiness(route_id, route, os.environ):
+        if route is None or route_id in turn.given_up:
+            continue
+        if not routes.readiness(route_id, route, os.environ, state.slots):
             return route_id, route
     return None
 
@@ -82,7 +84,6 @@ def _request(
         generation=run.settings.generation if is_first else dict(route.generation),
         answers=turn.answers,
         settings=routes.driver_settings(route),
-        credential=model.credential(route),
         stream=route.capabilities.streaming,
     )
 

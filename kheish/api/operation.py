@@ -1,0 +1,50 @@
+"""What one endpoint is, as data: its query parameters, its models, and what OpenAPI says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from kheish.api.paging import Param
+
+#: statuses of problems that any endpoint with a token may answer with
+COMMON = (400, 401, 403, 421, 429, 500, 503)
+WRITES = (413, 415, 507)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method of one path. `answer` is the model of a good answer, `page` says that it is a list of them."""
+
+    method: str
+    path: str
+    name: str
+    about: str
+    answer: type[BaseModel] | None = None
+    page: bool = False
+    media: str = "application/json"
+    good: tuple[int, ...] = (200,)
+    problems: tuple[int, ...] = ()
+    body: type[BaseModel] | None = None
+    query: Sequence[Param] = ()
+    key: bool = False
+    text: bool = False
+    open: bool = False
+
+    @property
+    def tag(self) -> str:
+        """The noun that it is about."""
+        parts = self.path.split("/")
+        return parts[2] if parts[1] == "v1" else "daemon"
+
+
+def get(path: str, name: str, about: str, answer: type[BaseModel] | None, *query: Param, **more: object) -> Operation:
+    """Something to read."""
+    return Operation(method="GET", path=path, name=name, about=about, answer=answer, query=query, **more)  # type: ignore[arg-type]
+
+
+def post(path: str, name: str, about: str, body: type[BaseModel], answer: type[BaseModel], **more: object) -> Operation:
+    """Something to do."""
+    return Operation(method="POST", path=path, name=name, about=about, body=body, answer=answer, **more)  # type: ignore[arg-type]
