@@ -68,7 +68,6 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
     sessions, runs = Sessions(parts, feed, waits), Runs(parts, feed, waits)
     history = History(parts)
     approvals, questions = Approvals(parts), Questions(parts)
-    secrets, access, tokens = Secrets(parts), Access(parts), TokensResource(parts)
     return [
         ("/healthz", probes, "health"),
         ("/readyz", probes, "ready"),
@@ -117,6 +116,14 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
         ("/v1/questions/{question_id}/decline", questions, "decline"),
         ("/v1/permissions", permissions, None),
         ("/v1/permissions/check", permissions, "check"),
+        *_auth(parts),
+        *(route for kind in KINDS.values() for route in _definitions(Definitions(parts, kind), kind.name)),
+    ]
+
+
+def _auth(parts: Parts) -> list[Route]:
+    secrets, access, tokens = Secrets(parts), Access(parts), TokensResource(parts)
+    return [
         ("/v1/tokens", tokens, None),
         ("/v1/tokens/{name}", tokens, "one"),
         ("/v1/secrets", secrets, None),
@@ -129,7 +136,6 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
         ("/v1/auth/subjects/{subject}/revoke", access, "revoke_subject"),
         ("/v1/auth/revoke", access, "revoke"),
         ("/v1/auth/restore", access, "restore"),
-        *(route for kind in KINDS.values() for route in _definitions(Definitions(parts, kind), kind.name)),
     ]
 
 

@@ -46,7 +46,7 @@ def entries(daemon: Daemon, batch: Sequence[Recorded]) -> None:
 
 def learn_secrets(daemon: Daemon) -> None:
     """From now on the vault's values, and what routes refer to by `env:NAME`, are scrubbed from every line."""
-    secrets = {"token": daemon.facts.token, **daemon.vault.values()}
+    secrets = {"token": daemon.facts.token, **daemon.auth.vault.values()}
     for route in daemon.state.definitions.routes.values():
         value = routes.from_environment(route.auth_ref or "", daemon.environ)
         if value and route.auth_ref:
@@ -169,7 +169,7 @@ async def take(daemon: Daemon, paths: frozenset[str]) -> None:
     try:
         await daemon.answers.take(frozenset(path for path in paths if path.startswith("pending/")))
         await daemon.inbox.take(frozenset(path for path in paths if path.startswith("inbox/")))
-        await daemon.secrets.take(frozenset(path for path in paths if path.startswith("secrets/")))
+        await daemon.auth.secrets.take(frozenset(path for path in paths if path.startswith("secrets/")))
         elsewhere = ("pending/", "inbox/", "secrets/")
         await daemon.taking.take(frozenset(path for path in paths if not path.startswith(elsewhere)))
     except KheishError as error:

@@ -141,8 +141,8 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     await daemon.watcher.start()
     facts.unread = (await daemon.store.git.request("hold"))["held"] is not None
     await daemon.taking.start(held=facts.unread)
-    await daemon.secrets.start()
-    await asyncio.to_thread(daemon.parts.broker.remember)
+    await daemon.auth.secrets.start()
+    await asyncio.to_thread(daemon.auth.broker.remember)
     loops.learn_secrets(daemon)
     await boot.open_work(state, booted, progress)
     for where, reason in booted.damaged:

@@ -72,6 +72,16 @@ class Store:
 
 
 @dataclass(slots=True, kw_only=True)
+class Auth:
+    """Who may call, and what may be used."""
+
+    vault: Vault
+    secrets: Secrets
+    broker: Broker
+    tokens: tokens.Tokens
+
+
+@dataclass(slots=True, kw_only=True)
 class Daemon:
     """The parts of one daemon. `serve.py` starts and stops them in the order of time."""
 
@@ -85,8 +95,7 @@ class Daemon:
     problems: Problems
     watcher: Watcher
     taking: Taking
-    vault: Vault
-    secrets: Secrets
+    auth: Auth
     answers: Answers
     backup: Backup
     inbox: Inbox
@@ -111,45 +120,28 @@ def make(
     store = _store(root, config, lambda: daemon)
     state = store.state
     state.scrub = redaction.scrubber({"token": token})
-    vault = Vault()
-    broker = Broker(state, vault, environ)
-    agent = _agent(root, store, facts, broker, executor or Local())
+    watcher = _watcher(root, lambda paths: loops.changed(daemon, paths))
+    auth = _auth(token, store, problems, watcher, environ, lambda: daemon)
+    agent = _agent(root, store, facts, auth.broker, executor or Local())
     worker = Worker(agent, lambda run, is_missing: loops.waits_for_workspace(daemon, run, is_missing))
     git = Git(store.git)
     taking = Taking(
         state, problems, edited=store.pipeline.edited, committed=git.committed, listed=git.listed, environ=environ
     )
-    watcher = _watcher(root, lambda paths: loops.changed(daemon, paths))
-    secrets = Secrets(
-        state,
-        vault,
-        problems,
-        watcher,
-        edited=store.pipeline.edited,
-        changed=lambda: loops.learn_secrets(daemon),
-        held=lambda: facts.held,
-        environ=environ,
-    )
+    backup = _backup(store, facts, problems, taking)
+    upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
     parts = Parts(
-        state=state,
-        bus=store.bus,
-        tokens=tokens.Tokens(token, tokens.read(root), clock=state.clock),
-        config=lambda: state.definitions.config,
-        status=lambda: _status(daemon),
+        **_given(store, facts, auth, lambda: daemon),
         problems=problems.list,
         git=git,
-        past=Past(store.git, state),
-        backup=(backup := _backup(store, facts, problems, taking)),
+        backup=backup,
         editor=Editor(state, taking, watcher, held=lambda: facts.held),
         inspector=Inspector(state, agent),
-        secrets=secrets,
-        broker=broker,
-        upkeep=(upkeep := Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))),
+        upkeep=upkeep,
         workspace=lambda session_id: default_workspace(root, state.definitions.config, workspace, session_id),
-        ready=lambda: facts.starting,
-        closing=Closing(),
         allow_bypass=allow_bypass,
     )
+    holding = Holding(facts, problems, store.pipeline, git, watcher, lambda paths: loops.take(daemon, paths))
     daemon = Daemon(
         environ=environ,
         store=store,
@@ -161,16 +153,55 @@ def make(
         problems=problems,
         watcher=watcher,
         taking=taking,
-        vault=vault,
-        secrets=secrets,
+        auth=auth,
         answers=Answers(state, problems, rewrite=store.pipeline.rewrite),
         backup=backup,
         inbox=Inbox(state, problems, store.pipeline, workspace=parts.workspace, held=git.held),
         upkeep=upkeep,
-        holding=Holding(facts, problems, store.pipeline, git, watcher, lambda paths: loops.take(daemon, paths)),
+        holding=holding,
         following=Following(state, agent.jobs, damaged=lambda path, why: problems.add("damaged_journal", path, why)),
     )
     return daemon
+
+
+def _given(store: Store, facts: Facts, auth: Auth, daemon: Callable[[], Daemon]) -> dict[str, Any]:
+    """What the API gets as it is."""
+    state = store.state
+    return {
+        "state": state,
+        "bus": store.bus,
+        "tokens": auth.tokens,
+        "secrets": auth.secrets,
+        "broker": auth.broker,
+        "past": Past(store.git, state),
+        "config": lambda: state.definitions.config,
+        "status": lambda: _status(daemon()),
+        "ready": lambda: facts.starting,
+        "closing": Closing(),
+    }
+
+
+def _auth(
+    local_token: str,
+    store: Store,
+    problems: Problems,
+    watcher: Watcher,
+    environ: Mapping[str, str],
+    daemon: Callable[[], Daemon],
+) -> Auth:
+    state, vault = store.state, Vault()
+    secrets = Secrets(
+        state,
+        vault,
+        problems,
+        watcher,
+        edited=store.pipeline.edited,
+        changed=lambda: loops.learn_secrets(daemon()),
+        held=lambda: daemon().facts.held,
+        environ=environ,
+    )
+    known = tokens.Tokens(local_token, tokens.read(state.root), clock=state.clock)
+    return Auth(vault=vault, secrets=secrets, broker=Broker(state, vault, environ), tokens=known)
 
 
 def _backup(store: Store, facts: Facts, problems: Problems, taking: Taking) -> Backup:
