@@ -13,7 +13,7 @@
     │   └── SessionConflict, SessionNotIdle, SessionEnded, RunStateConflict, ApprovalResolved, QuestionResolved,
     │       IdempotencyConflict, RouteNotReady, StateRewound, DefinitionReferenced, LockHeld, NewerFormat,
     │       ForeignRepository, AddressInUse, BackupDiverged, TakenOver, IdentityMissing, SecretUnreadable,
-    │       SecretReferenced, CredentialRevoked
+    │       SecretReferenced, CredentialRevoked, KeyUnusable
     ├── PreconditionFailed 412
     ├── TooLarge           413
     ├── UnsupportedMedia   415
@@ -224,6 +224,10 @@ class SecretUnreadable(Conflict):
 
 class SecretReferenced(Conflict):
     code, domain, title = "secret_referenced", "secrets", "Others refer to this secret"
+
+
+class KeyUnusable(Conflict):
+    code, domain, title = "audit_key_unusable", "audit", "The audit key cannot be used"
 
 
 class CredentialRevoked(Conflict):

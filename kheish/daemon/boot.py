@@ -18,7 +18,7 @@ import orjson
 
 from kheish.daemon import remembering
 from kheish.daemon.pipeline import row
-from kheish.domain import closing, events, loading, runs
+from kheish.domain import closing, encoding, events, loading, runs
 from kheish.domain.state import Change, State
 from kheish.domain.tables import BY_NAME
 from kheish.errors import Damaged, KheishError
@@ -157,11 +157,15 @@ def _changes(root: Path, journals: Iterable[str], after_n: int) -> tuple[list[Ch
 
 
 async def streams(state: State) -> None:
-    """Where the journals that belong to no session end."""
-    for name in ("daemon", "auth"):
+    """Where the journals that belong to no session end, and the last links of those that are chained."""
+    for name in {cls.stream for cls in events.kinds().values() if cls.stream is not None}:
+        classes = {kind: cls for kind, cls in events.kinds().items() if cls.stream == name}
         end = await asyncio.to_thread(journal.tail, state.root / "journals" / name)
-        known = await asyncio.to_thread(state.index.last_seq, f"journals/{name}")
+        line = await asyncio.to_thread(state.index.last_line, f"journals/{name}", tuple(classes))
+        known = orjson.loads(line)["seq"] if line is not None else 0
         state.streams[name] = max(end.seq, known)  # the index is ahead while another git works here
+        if line is not None and any(cls.chained for cls in classes.values()):
+            state.links[f"journals/{name}"] = encoding.link(line.encode())
 
 
 async def paused(state: State, booted: Booted) -> None:

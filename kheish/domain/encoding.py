@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from kheish.domain import events
-from kheish.domain.events import Draft, Entry, Event
+from kheish.domain.events import Draft, Entry, Event, changed
 
 SPILL_BYTES = 16 * 1024  # a payload over this goes to a file of its own
 PREVIEW_CHARS = 400
@@ -53,6 +53,21 @@ def encode(draft: Draft, n: int, seq: int, at: str, journal: str, scrub: Callabl
     else:
         entry = events.decode(orjson.loads(line))
     return Recorded(entry, journal, line, spills)
+
+
+#: what the first line of a chain has before it
+GENESIS = "0" * 64
+
+
+def linked(draft: Draft, link: str | None) -> Draft:
+    """The draft of a chained event, with the link to the line before it."""
+    event: Any = draft.event
+    return changed(draft, event=changed(event, prev=link or GENESIS))
+
+
+def link(line: bytes) -> str:
+    """What the next line of a chain says of this one."""
+    return sha256(line).hexdigest()
 
 
 def _renamed(event: Event) -> dict[str, Any]:

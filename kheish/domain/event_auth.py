@@ -57,3 +57,23 @@ class TokenChanged(Event):
     person: str | None = None
     sessions: tuple[str, ...] = ()
     expires_at: str | None = None
+
+
+@frozen
+class AuditRecorded(Event):
+    """An external action, or something about who may do what. `prev` is the sha256 of the line before this one in
+    `journals/audit` (zeros for the first): whoever changes a line breaks every link after it."""
+
+    kind = "audit.recorded"
+    stream = "audit"
+    chained = True
+    action: Literal["model", "http", "shell", "delivery", "secret", "token", "access", "approval", "auth"]
+    outcome: Literal["begun", "done", "failed", "refused"]
+    subject: str
+    parent: str | None = None  # whose child the subject is
+    target: str | None = None
+    session: str | None = None
+    run: str | None = None
+    request_digest: str | None = None
+    response_digest: str | None = None
+    prev: str = ""

@@ -45,6 +45,7 @@ class Event:
     stream: ClassVar[str | None] = None  # the journal under journals/ for events that belong to no session
     spillable: ClassVar[tuple[str, ...]] = ()
     written: ClassVar[Mapping[str, str]] = {}
+    chained: ClassVar[bool] = False  # its field `prev` gets the sha256 of the line before, in its journal
 
     def on(self, session: str | None = None, run: str | None = None, *, by: str = "daemon") -> Draft:
         """Say where it happened and who caused it."""

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from kheish.domain.event_auth import AccessRestored as AccessRestored
 from kheish.domain.event_auth import AccessRevoked as AccessRevoked
+from kheish.domain.event_auth import AuditRecorded as AuditRecorded
 from kheish.domain.event_auth import SecretChanged as SecretChanged
 from kheish.domain.event_auth import TokenChanged as TokenChanged
 from kheish.domain.event_base import Arguments as Arguments
@@ -90,6 +91,7 @@ class ToolStarted(Event):
     effect: str
     replay: str
     note: dict[str, Any] = field(default_factory=dict)
+    network: bool = False  # it may reach what is outside
 
 
 @frozen
@@ -102,6 +104,7 @@ class ToolFinished(Event):
     content: Text
     detail: dict[str, Any] = field(default_factory=dict)
     code: str | None = None  # permission_denied | approval_expired | unknown_tool | invalid_arguments | …
+    network: bool = False  # as `tool.started` said
 
 
 @frozen

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kheish import ids
-from kheish.domain import definitions, encoding, loading
+from kheish.domain import audits, definitions, encoding, loading
 from kheish.domain.encoding import Recorded
 from kheish.domain.events import Checkpoint, ContextCompacted, Draft, Entry, SessionCreated
 from kheish.domain.loading import Partition
@@ -83,6 +83,7 @@ class State:
         self.durable_n = 0  # the newest that is on disk
         self.journaled_n = 0  # the newest that is in journals and index
         self.streams: dict[str, int] = {}  # the last seq of each stream without a session
+        self.links: dict[str, str] = {}  # the sha256 of the last line of each journal that is chained
         self.sessions: OrderedDict[str, Partition] = OrderedDict()  # loaded, the longest unused first
         self.touched: dict[str, None] = {}  # sessions with entries since a worker last looked
         self.waiting = Waiting()
@@ -103,6 +104,7 @@ class State:
         if self.failure:
             raise self.failure
         at = ids.stamp(self.clock())
+        drafts = (*drafts, *self._audited(drafts))
         recorded = self._encode([*self._due(drafts), *drafts], at)  # may raise; nothing has changed then
         for item in recorded:
             self._take(item)
@@ -129,6 +131,15 @@ class State:
         self.waiting.entries.extend(recorded)
         return tuple(item.entry for item in recorded)
 
+    def _audited(self, drafts: Sequence[Draft]) -> list[Draft]:
+        """What the audit says of events, for the same group."""
+        found = (audits.companion(draft, self._driver_of) for draft in drafts)
+        return [draft for draft in found if draft is not None]
+
+    def _driver_of(self, route_id: str) -> str | None:
+        known = self.definitions.by_kind["routes"].get(route_id)
+        return known.value.driver if known else None
+
     def _due(self, drafts: Sequence[Draft]) -> list[Draft]:
         """Checkpoints that are due. They stand before what is appended: a checkpoint lets go of what has ended, and who
         appends an end looks at what it ended afterwards."""
@@ -141,10 +152,15 @@ class State:
         found: list[Recorded] = []
         seqs: dict[str, int] = {}
         paths: dict[str, str] = {}
+        links = dict(self.links)
         for n, draft in enumerate(drafts, self.n + 1):
             journal, last = self._journal(draft, paths)
             seqs[journal] = seqs.get(journal, last) + 1
+            if draft.event.chained:
+                draft = encoding.linked(draft, links.get(journal))
             found.append(encoding.encode(draft, n, seqs[journal], at, journal, self.scrub))
+            if draft.event.chained:
+                links[journal] = encoding.link(found[-1].line)
         return found
 
     def _journal(self, draft: Draft, paths: dict[str, str]) -> tuple[str, int]:
@@ -166,6 +182,8 @@ class State:
         self.n = entry.n
         if entry.session is None:
             self.streams[item.journal.removeprefix("journals/")] = entry.seq
+            if entry.event.chained:
+                self.links[item.journal] = encoding.link(item.line)
             return
         part = self.sessions.get(entry.session)
         if part is None:

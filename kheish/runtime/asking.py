@@ -48,7 +48,7 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
     requested = events.ModelRequested(
         turn=turn.turn, attempt=attempt, route=route_id, model=request.model, digest=model.digest(request)
     )
-    state.append(requested.on(run.session_id, run.run_id))
+    state.append(requested.on(run.session_id, run.run_id, by=_by(run)))
     await state.durable()
     try:
         reply = await model.call(agent, run, route, request, agent.live("model.delta", run, turn.turn, attempt))

@@ -56,6 +56,7 @@ def make(allowed: Callable[[], Sequence[str]]) -> tuple[Tool, ...]:
             effect=Effect.EFFECT,
             replay=Replay.UNSAFE,
             run=run,
+            network=True,
             timeout=_SECONDS + 15,
         ),
     )
