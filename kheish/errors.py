@@ -3,7 +3,7 @@
     KheishError
     ├── Invalid            400  what the caller sent cannot be used; `errors` names each place
     │   └── UnknownEvent, InvalidCursor, RouteRequired, IdempotencyMismatch, InvalidInput, InvalidDefinition,
-    │       WorkspaceNotAllowed, NotAStateRoot
+    │       WorkspaceNotAllowed, NotAStateRoot, EvidenceRequired, EvidenceUnresolved
     ├── Unauthorized       401
     ├── Forbidden          403
     │   └── AddressNotAllowed
@@ -13,7 +13,9 @@
     │   └── SessionConflict, SessionNotIdle, SessionEnded, RunStateConflict, ApprovalResolved, QuestionResolved,
     │       IdempotencyConflict, RouteNotReady, StateRewound, DefinitionReferenced, LockHeld, NewerFormat,
     │       ForeignRepository, AddressInUse, BackupDiverged, TakenOver, IdentityMissing, SecretUnreadable,
-    │       SecretReferenced, CredentialRevoked, KeyUnusable
+    │       SecretReferenced, CredentialRevoked, KeyUnusable,
+    │       ForeignRepository, AddressInUse, BackupDiverged, TakenOver, VersionExists, ReleaseStateConflict,
+    │       VersionTampered, VersionNotStartable, NoActiveVersion, DraftNotCommitted
     ├── PreconditionFailed 412
     ├── TooLarge           413
     ├── UnsupportedMedia   415
@@ -156,6 +158,38 @@ class WorkspaceNotAllowed(Invalid):
 
 class DefinitionReferenced(Conflict):
     code, domain, title = "definition_referenced", "definitions", "Others refer to this definition"
+
+
+class VersionExists(Conflict):
+    code, domain, title = "version_exists", "playbooks", "The version exists with other content"
+
+
+class ReleaseStateConflict(Conflict):
+    code, domain, title = "release_state_conflict", "playbooks", "The version cannot make this move"
+
+
+class VersionTampered(Conflict):
+    code, domain, title = "version_tampered", "playbooks", "The version's tag is not what was published"
+
+
+class VersionNotStartable(Conflict):
+    code, domain, title = "version_not_startable", "playbooks", "The version cannot be started in its state"
+
+
+class NoActiveVersion(Conflict):
+    code, domain, title = "no_active_version", "playbooks", "The Playbook has no active version"
+
+
+class DraftNotCommitted(Conflict):
+    code, domain, title = "draft_not_committed", "playbooks", "The draft is not committed"
+
+
+class EvidenceRequired(Invalid):
+    code, domain, title = "evidence_required", "playbooks", "Evidence is needed"
+
+
+class EvidenceUnresolved(Invalid):
+    code, domain, title = "evidence_unresolved", "playbooks", "Evidence that does not resolve"
 
 
 class StateRewound(Conflict):

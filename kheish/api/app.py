@@ -22,6 +22,7 @@ from kheish.api.openapi import Description
 from kheish.api.operations import OPERATIONS
 from kheish.api.parts import Parts
 from kheish.api.permissions import Permissions
+from kheish.api.playbooks import Playbooks
 from kheish.api.questions import Questions
 from kheish.api.runs import Runs
 from kheish.api.secrets import Secrets
@@ -117,6 +118,7 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
         ("/v1/permissions", permissions, None),
         ("/v1/permissions/check", permissions, "check"),
         *_auth(parts),
+        *_playbooks(Playbooks(parts)),
         *(route for kind in KINDS.values() for route in _definitions(Definitions(parts, kind), kind.name)),
     ]
 
@@ -136,6 +138,17 @@ def _auth(parts: Parts) -> list[Route]:
         ("/v1/auth/subjects/{subject}/revoke", access, "revoke_subject"),
         ("/v1/auth/revoke", access, "revoke"),
         ("/v1/auth/restore", access, "restore"),
+    ]
+
+
+def _playbooks(resource: Playbooks) -> list[Route]:
+    one = "/v1/playbooks/{id}"
+    return [
+        (f"{one}/versions", resource, None),
+        (f"{one}/versions/{{version}}", resource, "one"),
+        (f"{one}/versions/{{version}}/release", resource, "release"),
+        (f"{one}/diff", resource, "diff"),
+        (f"{one}/blame", resource, "blame"),
     ]
 
 

@@ -119,7 +119,7 @@ class Definitions:
     def _send(self, req: Request, resp: Response, found: Definition, status: dict[str, Any] | None = None) -> None:
         resp.set_header("ETag", f'"{blob_id(found.raw)}"')
         resp.set_header("Vary", "Accept")
-        if _wants_text(req):
+        if media.wants_text(req):
             resp.content_type = f"{media.YAML}; charset=utf-8"
             resp.data = found.raw
         else:
@@ -134,13 +134,6 @@ class Definitions:
         }
         data = found.data if found.value is None else found.value.model_dump(mode="json", by_alias=True)
         return {**added, **data}
-
-
-def _wants_text(req: Request) -> bool:
-    accept = (req.get_header("Accept") or "").lower()
-    if not accept or media.JSON in accept:
-        return False
-    return any(one.partition(";")[0].strip() in media.TEXTS for one in accept.split(","))
 
 
 def _etag(req: Request) -> str | None:

@@ -144,3 +144,11 @@ def send(resp: Response, value: Any, *, status: int = 200, n: int | None = None)
 def page(items: list[Any], next_cursor: str | None = None) -> Mapping[str, Any]:
     """The shape of every list."""
     return {"items": items, "next_cursor": next_cursor}
+
+
+def wants_text(req: Request) -> bool:
+    """Whether the caller asks for a file as it is written."""
+    accept = (req.get_header("Accept") or "").lower()
+    if not accept or JSON in accept:
+        return False
+    return any(one.partition(";")[0].strip() in TEXTS for one in accept.split(","))

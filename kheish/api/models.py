@@ -36,6 +36,41 @@ class Budget(Body):
     """US dollars; the route needs a price."""
 
 
+class PublishPlaybook(Body):
+    """Make the draft a version."""
+
+    version: Annotated[str, Field(min_length=5, max_length=100)]
+    """A semantic version, such as 1.2.0."""
+    notes: Annotated[str, Field(max_length=20_000)] | None = None
+    """What changed and why; it stands in the tag's message."""
+
+
+class GivenEvidence(Body):
+    """A reference to what shows that a version may be used."""
+
+    kind: Annotated[str, Field(min_length=1, max_length=64)]
+    """run, tool_call, task, approval, question, output, asset, commit, file, agent; or attestation."""
+    id: Annotated[str, Field(min_length=1, max_length=500)]
+    """Its id; of an attestation, the person who says so."""
+    description: Annotated[str, Field(max_length=4000)] | None = None
+    """What it shows."""
+
+
+class ReleasePlaybook(Body):
+    """Move a version to another state."""
+
+    state: Literal["published", "verified", "canary", "active", "revoked"]
+    """published → verified → canary → active → revoked; back to verified from canary and active."""
+    evidence: list[GivenEvidence] = Field(default_factory=list, max_length=100)
+    """What shows that it may be used; needed once, to become verified."""
+    percent: float | None = None
+    """Of a canary: how much of the starts that name no version go to it."""
+    reason: Reason | None = None
+    """Why; it is kept."""
+    cancel_flows: bool = False
+    """With revoked: cancel its running Flows, too."""
+
+
 class SessionChanges(Body):
     """Settings of a session; they hold for what comes after. null stands for the default."""
 

@@ -1,4 +1,4 @@
-"""What one endpoint is, as data: its query parameters, its models, and what OpenAPI says of it."""
+"""One endpoint as data: its method and path, what it takes, what it answers."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from kheish.api import (
     history,
     models,
     operations_auth,
+    operations_playbooks,
     paging,
     past,
     questions,
@@ -334,5 +335,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *_runs(),
     *_people(),
     *operations_auth.operations(),
+    *operations_playbooks.operations(),
     *(operation for kind in KINDS.values() for operation in _definitions(kind)),
 )

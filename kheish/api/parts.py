@@ -11,6 +11,9 @@ from kheish.auth.broker import Broker
 from kheish.auth.tokens import Tokens
 from kheish.config import Config
 from kheish.domain.approvals import Approval
+from kheish.domain.definitions import Definition
+from kheish.domain.event_playbooks import EvidenceRef, ReleaseState
+from kheish.domain.playbooks import Released, Version
 from kheish.domain.state import State
 from kheish.store.bus import Bus
 from kheish.store.revisions import Moment
@@ -119,6 +122,49 @@ class Secrets(Protocol):
         """Encrypt all slots anew for the recipients as they are now. Raises as `put`, SecretUnreadable."""
 
 
+class Playbooks(Protocol):
+    """Versions of Playbooks and their releases."""
+
+    async def publish(self, playbook_id: str, version: str, *, notes: str | None, by: str) -> tuple[Version, bool]:
+        """Make the draft a version; True where it is new.
+
+        Raises NotFound, InvalidDefinition, VersionExists, DraftNotCommitted.
+        """
+
+    async def version(self, playbook_id: str, version: str) -> Version:
+        """One version. Raises NotFound."""
+
+    async def read(self, playbook_id: str, version: str) -> Released:
+        """A version with what it says, from its tag's tree. Raises NotFound, VersionTampered."""
+
+    async def at(self, playbook_id: str, n: int) -> Sequence[Version]:
+        """The versions that there were at event `n`, oldest first."""
+
+    async def draft(self, playbook_id: str) -> tuple[Definition, Mapping[str, bytes]]:
+        """The draft in force, and the files beside it. Raises NotFound."""
+
+    async def file(self, version: Version, path: str) -> bytes:
+        """A file beside the manifest of a version. Raises NotFound."""
+
+    async def blame(self, playbook_id: str, version: str | None) -> Sequence[Mapping[str, Any]]:
+        """Each line of the manifest (of the draft as committed) with the commit that it is from. Raises NotFound."""
+
+    async def release(
+        self,
+        playbook_id: str,
+        version: str,
+        to: ReleaseState,
+        *,
+        by: str,
+        percent: float | None = None,
+        evidence: Sequence[EvidenceRef] = (),
+        reason: str | None = None,
+        cancel_flows: bool = False,
+    ) -> Version:
+        """Move a version. Raises NotFound, ReleaseStateConflict, VersionTampered, EvidenceRequired,
+        EvidenceUnresolved, Invalid."""
+
+
 @dataclass(slots=True)
 class Closing:
     """Says that the daemon stops: streams and long polls end then."""
@@ -164,6 +210,7 @@ class Parts:
     inspector: Inspector
     secrets: Secrets
     broker: Broker
+    playbooks: Playbooks
     upkeep: Upkeep
     workspace: Callable[[str], Awaitable[Path]]
     ready: Callable[[], str | None] = lambda: None

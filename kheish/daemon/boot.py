@@ -18,7 +18,7 @@ import orjson
 
 from kheish.daemon import remembering
 from kheish.daemon.pipeline import row
-from kheish.domain import closing, encoding, events, loading, runs
+from kheish.domain import closing, encoding, events, loading, owned, runs
 from kheish.domain.state import Change, State
 from kheish.domain.tables import BY_NAME
 from kheish.errors import Damaged, KheishError
@@ -118,10 +118,14 @@ async def index(
     done = 0
     for part in batched(sorted(named), BATCH):
         wanted = [where for where in part if where.startswith("sessions/")]
-        _, (changes, damaged) = await asyncio.gather(
+        owned_by = [where for where in part if where.startswith(owned.FOLDER)]
+        after_n = min(n, booted.committed)
+        _, (changes, damaged), (more, torn) = await asyncio.gather(
             scribe.request("reindex", journals=list(part)),
-            asyncio.to_thread(_changes, root, wanted, min(n, booted.committed)),
+            asyncio.to_thread(_changes, root, wanted, after_n),
+            asyncio.to_thread(_owned, root, owned_by, after_n, found.groups, is_cold=is_cold, whole=is_behind),
         )
+        changes, damaged = [*changes, *more], [*damaged, *torn]
         booted.damaged += damaged
         booted.changes += [change for change in changes if change.n > booted.committed]
         await scribe.request("things", things=[row(change) for change in changes if change.value is not None])
@@ -153,6 +157,22 @@ def _changes(root: Path, journals: Iterable[str], after_n: int) -> tuple[list[Ch
             damaged.append((where, error.detail))
             continue
         changes += [Change(n, BY_NAME[name], id, session_id, path, value) for (name, id), (n, value) in found.items()]
+    return changes, damaged
+
+
+def _owned(
+    root: Path, journals: Iterable[str], after_n: int, groups: Iterable[wal.Entries], *, is_cold: bool, whole: bool
+) -> tuple[list[Change], list[tuple[str, str]]]:
+    """What changed in streams after an event number. `whole`: not only the log may have what the index lacks."""
+    changes: list[Change] = []
+    damaged: list[tuple[str, str]] = []
+    index = None if is_cold else Reader(root / ".kheish" / "index.sqlite")
+    for where in journals:
+        logged = [line for group in groups for name, line in group if name == where]
+        try:
+            changes += owned.changes_after(root, where, after_n, logged, index=index, whole=whole)
+        except Damaged as error:
+            damaged.append((where, error.detail))
     return changes, damaged
 
 

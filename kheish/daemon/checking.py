@@ -16,8 +16,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from kheish import ids
+from kheish.daemon import playbook_files
 from kheish.daemon.sources import Source, id_of, kind_of
 from kheish.domain.definitions import KINDS, TOP, Definition, Kind, Observed
+from kheish.domain.playbook_manifest import Playbook
 from kheish.domain.routes import Route
 from kheish.domain.scripts import Script
 from kheish.store import definitions as reading
@@ -72,7 +74,7 @@ def check(
 
 @lru_cache(maxsize=1024)
 def _read(model: type[BaseModel], raw: bytes, path: str, text: bool) -> Parsed[Any]:
-    return (reading.parse_markdown if text else reading.parse)(model, raw, path)
+    return playbook_files.judged((reading.parse_markdown if text else reading.parse)(model, raw, path), model)
 
 
 def parse(kind: Kind, raw: bytes, path: str) -> Parsed[Any]:
@@ -93,7 +95,12 @@ def _named_wrong(path: str, sources: Mapping[str, Source]) -> Iterator[Problem]:
     """A Definition's file is named after its id."""
     folder, _, name = path.partition("/")
     kind = KINDS.get(folder)
-    if path in TOP or kind is None or "/" in name:
+    if path in TOP or kind is None:
+        return
+    if kind.in_folder:
+        yield from playbook_files.named_wrong(path, sources)
+        return
+    if "/" in name:
         return
     stem = name.rpartition(".")[0]
     if kind_of(path) is None:
@@ -197,6 +204,11 @@ def _candidates(sources: Mapping[str, Source], before: Mapping[str, Definition],
                 out.problems[path] += script
                 continue
             used, digest = script
+        elif isinstance(parsed.value, Playbook):
+            if faults := playbook_files.unreadable(path, sources):
+                out.problems[path] += [parsed.at((), fault, code="unreadable") for fault in faults]
+                continue
+            digest = playbook_files.digest(parsed.data, path, sources)
         old = before.get(path)
         if old is not None and (old.digest, old.raw) == (digest, sources[path].raw):
             found[path] = old

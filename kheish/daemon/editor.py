@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kheish import ids
-from kheish.daemon import checking, sources
+from kheish.daemon import checking, playbook_files, sources
 from kheish.daemon.sources import Source
 from kheish.daemon.taking import Taking
 from kheish.domain.definitions import KINDS, Kind
@@ -62,7 +62,7 @@ class Editor:
             if there is None or there.raw != content:
                 self._watcher.expect(path, reading.digest(content))
                 await asyncio.to_thread(_write, self._state.root, path, content)
-            self._taking.adopt(outcome, found, path, by=by)
+            self._taking.adopt(outcome, found, {path}, by=by)
         await self._state.durable()
         return is_new
 
@@ -75,16 +75,18 @@ class Editor:
             if there is None and path not in self._state.definitions.by_path():
                 raise NotFound(f"There is no {KINDS[kind].singular} {id!r}.")
             self._match(path, there, if_match)
-            found = {other: one for other, one in self._taking.sources.items() if other != path}
+            gone = {path, *playbook_files.with_it(path, self._taking.sources)}
+            found = {other: one for other, one in self._taking.sources.items() if other not in gone}
             outcome = await self._taking.check(found)
             if path in outcome.world:
                 users = self._state.definitions.bindings(path)
                 raise DefinitionReferenced(
                     f"{path} is not removed: {', '.join(users)} refers to it. Change that first.", referenced_by=users
                 )
-            self._watcher.expect(path, None)
-            await asyncio.to_thread(_remove, self._state.root, path)
-            self._taking.adopt(outcome, found, path, by=by)
+            for one in sorted(gone, reverse=True):
+                self._watcher.expect(one, None)
+                await asyncio.to_thread(_remove, self._state.root, one)
+            self._taking.adopt(outcome, found, gone, by=by)
         await self._state.durable()
 
     async def validate(self, kind: str, id: str | None, raw: bytes, media: str) -> Sequence[Mapping[str, Any]]:

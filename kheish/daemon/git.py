@@ -49,9 +49,13 @@ class Git:
         return None
 
     async def listed(self, folder: str) -> Sequence[str]:
-        """The names of the files in a folder of the daemon's last commit; none where it has no such folder."""
+        """The paths of the files in a folder of the daemon's last commit, and below; of the top, without what is below.
+        None where it has no such folder."""
         for rev in LAST:
             try:
+                if folder:
+                    below: list[str] = await self._child.request("files", rev=rev, path=folder)
+                    return below
                 found = await self._child.request("show_tree", rev=rev, path=folder)
             except NotFound:
                 continue

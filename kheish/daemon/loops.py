@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 LOW_SPACE = 64 * 1024 * 1024  # bytes: below this new work is refused, so that what runs can still be written down
 TICK = 1.0
+PACKED, TAGS = ".git/packed-refs", ".git/refs/tags/playbook/"
 
 
 def entries(daemon: Daemon, batch: Sequence[Recorded]) -> None:
@@ -109,6 +110,20 @@ def committed(daemon: Daemon, n: int, commit: str) -> None:
 def changed(daemon: Daemon, paths: frozenset[str]) -> None:
     """A person's files have settled."""
     spawn(daemon.holding.changed(paths))
+
+
+def refs(daemon: Daemon, paths: frozenset[str]) -> None:
+    """Branches or tags have moved: versions of Playbooks may be among them."""
+    if any(path == PACKED or path.startswith(TAGS) for path in paths):
+        spawn(look_at_tags(daemon))
+
+
+async def look_at_tags(daemon: Daemon) -> None:
+    """Compare the tags of Playbook versions with the ledger."""
+    try:
+        await daemon.playbook_tags.look()
+    except KheishError as error:  # the watcher looks again every few seconds
+        log.warning("the tags cannot be looked at: %s", error.detail)
 
 
 _tasks: set[asyncio.Task[None]] = set()

@@ -5,12 +5,9 @@ One function call down (`submit`), facts up (`take`), always on the event loop; 
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import orjson
@@ -31,6 +28,13 @@ log = logging.getLogger(__name__)
 
 HEADLINES = 64
 TRAILERS = 20
+#: events of the versions of Playbooks
+PLAYBOOKS = (
+    events.PlaybookPublished,
+    events.PlaybookReleased,
+    events.PlaybookTampered,
+    events.PlaybookIntact,
+)
 #: events after which a commit is made at once, where it is quiet
 URGENT = (
     events.RunCompleted,
@@ -50,6 +54,7 @@ URGENT = (
     events.SessionEnded,
     events.ApprovalResolved,
     events.QuestionAnswered,
+    *PLAYBOOKS,
 )
 #: what a person is shown in a pending file, in this order (`shapes.md`)
 PENDING = {
@@ -76,6 +81,7 @@ class Dirty:
     sessions: dict[str, None] = field(default_factory=dict)
     runs: dict[str, None] = field(default_factory=dict)
     actors: dict[str, None] = field(default_factory=dict)
+    playbooks: dict[str, None] = field(default_factory=dict)
     edits: dict[str, None] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     moved: bool = False  # somebody moved the branch: what it lacks is put back
@@ -151,6 +157,8 @@ class Pipeline:
             dirty.sessions[entry.session] = None
         if entry.run:
             dirty.runs[entry.run] = None
+        if isinstance(entry.event, PLAYBOOKS):
+            dirty.playbooks[f"{entry.event.playbook_id}@{entry.event.version}"] = None
         if type(entry.event) in URGENT:
             dirty.actors[entry.actor] = None
             if len(dirty.headlines) < HEADLINES and (line := self._headline(entry)):
@@ -196,6 +204,10 @@ class Pipeline:
                 return f"approval {outcome}: {entry.session}"
             case events.QuestionAnswered(outcome=outcome):
                 return f"question {outcome}: {entry.session}"
+            case events.PlaybookReleased(playbook_id=id, version=version, state=state):
+                return f"playbook {state}: {id} {version}"
+            case events.PlaybookPublished() | events.PlaybookTampered() | events.PlaybookIntact():
+                return f"{entry.event.kind.replace('.', ' ')}: {entry.event.playbook_id} {entry.event.version}"
             case event:
                 doing = _VERBS.get(type(event))
                 if isinstance(event, events.RunWaiting):
@@ -288,7 +300,7 @@ class Pipeline:
             self._give_back(dirty)
             await self._state.durable()
         self._filing = list(dirty.files)
-        records = [(f"{change.path}/{_record(change)}", _document(change)) for change in dirty.records.values()]
+        records = [(_place(change), _document(change)) for change in dirty.records.values()]
         return Cut(
             n_from=dirty.first or n_to,
             n_to=n_to,
@@ -312,7 +324,7 @@ class Pipeline:
         now.spills = [*dirty.spills, *now.spills]
         now.deletes = [*dirty.deletes, *now.deletes]
         now.removes = [*dirty.removes, *now.removes]
-        for name in ("sessions", "runs", "actors", "edits", "files"):
+        for name in ("sessions", "runs", "actors", "playbooks", "edits", "files"):
             setattr(now, name, {**getattr(dirty, name), **getattr(now, name)})
         now.headlines = [*dirty.headlines, *now.headlines][:HEADLINES]
 
@@ -343,9 +355,11 @@ def grave(tomb: dict[str, Any]) -> list[Any]:
     return ["tombstone", tomb["session_id"], None, None, tomb["made"], tomb["n"], orjson.dumps(tomb).decode()]
 
 
-def _record(change: Change) -> str:
+def _place(change: Change) -> str:
+    """The file of a Record: in the session's folder, or of what a stream folds into, from the state root."""
     assert change.noun.record is not None
-    return change.noun.record(change.value)
+    name = change.noun.record(change.value)
+    return f"{change.path}/{name}" if change.path else name
 
 
 def _document(change: Change) -> dict[str, Any]:
@@ -372,20 +386,10 @@ def _message(dirty: Dirty) -> str:
 
 
 def _trailers(dirty: Dirty) -> dict[str, list[str]]:
-    named = {"Kheish-Session": dirty.sessions, "Kheish-Run": dirty.runs, "Kheish-Actor": dirty.actors}
+    named = {
+        "Kheish-Session": dirty.sessions,
+        "Kheish-Run": dirty.runs,
+        "Kheish-Playbook": dirty.playbooks,
+        "Kheish-Actor": dirty.actors,
+    }
     return {name: list(values)[:TRAILERS] for name, values in named.items() if values}
-
-
-def child(module: str, root: Path, **options: Any) -> Child:
-    """A child process that runs a module of ours on the state root."""
-    return Child([sys.executable, "-m", module, str(root)], **options)
-
-
-def on_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., None]) -> Callable[..., None]:
-    """`function`, to be called from another thread; after the loop is closed, nothing."""
-
-    def call(*args: Any) -> None:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(function, *args)
-
-    return call

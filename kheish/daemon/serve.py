@@ -157,6 +157,7 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     await state.durable()
     if booted.restored:
         await boot.pause_restored(state)
+    await daemon.playbook_tags.start()
     await daemon.backup.start()
     gc.collect()
     gc.freeze()  # what is there now stays: collections need not look at it again

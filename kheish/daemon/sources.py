@@ -14,7 +14,7 @@ from kheish.store.files import contained
 from kheish.store.settling import passed_over
 from kheish.store.yaml12 import MAX_BYTES
 
-#: what may be a Definition, or a script that one names
+#: what may be a Definition, or a script that one names; in a folder of its own (a Playbook) anything may lie beside it
 _SUFFIXES = (".yaml", ".yml", ".json", ".md")
 _READ_ME = "readme.md"
 
@@ -34,7 +34,9 @@ def kind_of(path: str) -> Kind | None:
         return TOP[path]
     folder, slash, name = path.partition("/")
     kind = KINDS.get(folder)
-    return kind if kind and slash and "/" not in name and name.endswith(kind.suffix) else None
+    if kind is None or not slash or not name.endswith(kind.suffix):
+        return None
+    return kind if "/" not in name.removesuffix(kind.suffix) else None
 
 
 def id_of(path: str, kind: Kind) -> str:
@@ -47,8 +49,12 @@ def is_source(path: str) -> bool:
     if path in TOP:
         return True
     folder, _, rest = path.partition("/")
+    if folder not in KINDS or not rest or passed_over(path):
+        return False
+    if KINDS[folder].in_folder and "/" in rest:
+        return True
     name = path.rpartition("/")[2].lower()
-    return folder in KINDS and bool(rest) and name.endswith(_SUFFIXES) and name != _READ_ME and not passed_over(path)
+    return name.endswith(_SUFFIXES) and name != _READ_ME
 
 
 def read_all(root: Path) -> dict[str, Source]:

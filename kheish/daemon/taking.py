@@ -10,13 +10,14 @@ from typing import Any
 import orjson
 
 from kheish.config import Config, apply_environment
-from kheish.daemon import checking, sources
+from kheish.daemon import checking, playbook_files, sources
 from kheish.daemon.checking import Outcome
 from kheish.daemon.problems import Problems
 from kheish.daemon.sources import Source, is_source, kind_of
 from kheish.domain.definitions import KINDS, TOP, Definition
 from kheish.domain.events import DefinitionChanged, Draft
 from kheish.domain.permissions import PermissionsFile
+from kheish.domain.playbook_manifest import Playbook
 from kheish.domain.state import State
 from kheish.store.problems import Problem
 
@@ -74,7 +75,7 @@ class Taking:
                 base = await asyncio.to_thread(checking.check, last, {})
             outcome = await asyncio.to_thread(checking.check, found, base.world)
             self._put(base.world)
-            self._scripts = set(base.scripts)
+            self._scripts = {*base.scripts, *playbook_files.all_beside(last)}
             told = await asyncio.to_thread(self._told)
             changed = {path for path in found.keys() | last.keys() if last.get(path) != found.get(path)}
             paths = self._take(outcome, found, changed, by="person", told=told)
@@ -96,9 +97,9 @@ class Taking:
         """What a set of files would come to, against what is in force."""
         return await asyncio.to_thread(checking.check, found, self._state.definitions.by_path(), given)
 
-    def adopt(self, outcome: Outcome, found: Mapping[str, Source], path: str, *, by: str) -> None:
-        """Take in force what was checked, after `path` was written or removed for a caller."""
-        self._take(outcome, found, {path}, by=by)
+    def adopt(self, outcome: Outcome, found: Mapping[str, Source], paths: Iterable[str], *, by: str) -> None:
+        """Take in force what was checked, after `paths` were written or removed for a caller."""
+        self._take(outcome, found, paths, by=by)
 
     # --- at start -----------------------------------------------------------------------------------------------------
 
@@ -107,8 +108,7 @@ class Taking:
         paths = dict.fromkeys(path for path in found)
         if self._listed is not None:
             for folder in ("", *KINDS):
-                names = await self._listed(folder)
-                paths |= dict.fromkeys(f"{folder}/{name}" if folder else name for name in names)
+                paths |= dict.fromkeys(await self._listed(folder))
         return await self._read_committed(path for path in paths if is_source(path))
 
     async def _read_committed(self, paths: Iterable[str]) -> dict[str, Source]:
@@ -155,7 +155,7 @@ class Taking:
         self.sources = dict(found)
         self._tell(outcome)
         paths = _to_commit({*changed, *moved}, outcome, found, self._scripts)
-        self._scripts = set(outcome.scripts)
+        self._scripts = {*outcome.scripts, *playbook_files.all_beside(found)}
         if paths and self._state.definitions.config.edits.commit == "auto":
             self._edited(paths)
         return paths
@@ -219,6 +219,8 @@ def _fields(old: Definition | None, new: Definition | None) -> tuple[str, ...]:
     """The top-level fields that differ; a script in a file of its own counts as the field that names it."""
     before, after = (one.data if one else {} for one in (old, new))
     differ = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    if old and new and not differ and old.digest != new.digest and isinstance(new.value, Playbook):
+        differ.add("files")
     if old and new and old.used != new.used:
         differ.add("script")
     return tuple(sorted(differ))
@@ -230,9 +232,10 @@ def _is_told(draft: Draft, told: Mapping[str, str | None]) -> bool:
 
 
 def _to_commit(changed: Iterable[str], outcome: Outcome, found: Mapping[str, Source], scripts: set[str]) -> list[str]:
-    """Of the paths, those whose file (or whose absence) is in force now, with the scripts that they name.
+    """Of the paths, those whose file (or whose absence) is in force now, with the scripts that they name, and the files
+    beside a Playbook's manifest.
 
-    `scripts`: the script files that were there before; of what else was removed, nothing is known.
+    `scripts`: the script files and those beside that were there before; of what else was removed, nothing is known.
     """
     named = {checking.script_of(one) for one in outcome.world.values()}
     paths = set[str]()
@@ -241,10 +244,11 @@ def _to_commit(changed: Iterable[str], outcome: Outcome, found: Mapping[str, Sou
         if there is None:
             is_valid = in_force is None and path not in named and (kind_of(path) is not None or path in scripts)
         elif in_force is None:
-            is_valid = path in outcome.scripts
+            is_valid = path in outcome.scripts or playbook_files.is_whole(path, outcome, found)
         else:
             is_valid = in_force.raw == there.raw and not outcome.errors(path)
         if is_valid:
             script = checking.script_of(in_force) if in_force else None
             paths |= {path, script} if script else {path}
+            paths |= set(playbook_files.with_it(path, found)) if there is not None else set()
     return sorted(paths)

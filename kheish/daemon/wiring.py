@@ -18,13 +18,16 @@ from kheish.config import Config
 from kheish.daemon import loops, status
 from kheish.daemon.answers import Answers
 from kheish.daemon.backup import Backup
+from kheish.daemon.children import child, on_loop
 from kheish.daemon.editor import Editor
 from kheish.daemon.git import Git
 from kheish.daemon.holding import Holding
 from kheish.daemon.inbox import Inbox
 from kheish.daemon.inspector import Inspector
 from kheish.daemon.past import Past
-from kheish.daemon.pipeline import Pipeline, child, on_loop
+from kheish.daemon.pipeline import Pipeline
+from kheish.daemon.playbook_tags import PlaybookTags
+from kheish.daemon.playbooks import Playbooks
 from kheish.daemon.problems import Problems
 from kheish.daemon.secrets import Secrets
 from kheish.daemon.status import Facts
@@ -32,6 +35,7 @@ from kheish.daemon.taking import Taking
 from kheish.daemon.tasks import Following
 from kheish.daemon.upkeep import Upkeep
 from kheish.daemon.workspaces import default_workspace
+from kheish.domain.definitions import KINDS
 from kheish.domain.permission_rules import SandboxFacts
 from kheish.domain.state import State
 from kheish.errors import StoreFailed
@@ -49,11 +53,11 @@ from kheish.store.committer import Committer
 from kheish.store.index import Reader
 from kheish.store.pipes import Child
 from kheish.store.wal import Group, Log
-from kheish.store.watcher import Watcher
+from kheish.store.watcher import Settled, Watcher
 
 log = logging.getLogger(__name__)
 
-WATCHED_FOLDERS = ("routes", "personas", "pending", "inbox", "secrets")
+WATCHED_FOLDERS = (*KINDS, "pending", "inbox", "secrets")
 WATCHED_FILES = ("kheish.yaml", "permissions.yaml")
 
 
@@ -102,6 +106,7 @@ class Daemon:
     holding: Holding
     upkeep: Upkeep
     following: Following
+    playbook_tags: PlaybookTags
 
 
 def make(
@@ -120,14 +125,12 @@ def make(
     store = _store(root, config, lambda: daemon)
     state = store.state
     state.scrub = redaction.scrubber({"token": token})
-    watcher = _watcher(root, lambda paths: loops.changed(daemon, paths))
+    watcher = _watcher(root, lambda paths: loops.changed(daemon, paths), lambda paths: loops.refs(daemon, paths))
     auth = _auth(token, store, problems, watcher, environ, lambda: daemon)
     agent = _agent(root, store, facts, auth.broker, executor or Local())
     worker = Worker(agent, lambda run, is_missing: loops.waits_for_workspace(daemon, run, is_missing))
     git = Git(store.git)
-    taking = Taking(
-        state, problems, edited=store.pipeline.edited, committed=git.committed, listed=git.listed, environ=environ
-    )
+    taking = _taking(store, problems, git, environ)
     backup = _backup(store, facts, problems, taking)
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
     parts = Parts(
@@ -137,6 +140,7 @@ def make(
         backup=backup,
         editor=Editor(state, taking, watcher, held=lambda: facts.held),
         inspector=Inspector(state, agent),
+        playbooks=_playbooks(store, taking, tags := PlaybookTags(state, problems, store.git)),
         upkeep=upkeep,
         workspace=lambda session_id: default_workspace(root, state.definitions.config, workspace, session_id),
         allow_bypass=allow_bypass,
@@ -159,6 +163,7 @@ def make(
         inbox=Inbox(state, problems, store.pipeline, workspace=parts.workspace, held=git.held),
         upkeep=upkeep,
         holding=holding,
+        playbook_tags=tags,
         following=Following(state, agent.jobs, damaged=lambda path, why: problems.add("damaged_journal", path, why)),
     )
     return daemon
@@ -204,13 +209,22 @@ def _auth(
     return Auth(vault=vault, secrets=secrets, broker=Broker(state, vault, environ), tokens=known)
 
 
+def _taking(store: Store, problems: Problems, git: Git, environ: Mapping[str, str]) -> Taking:
+    edited, state = store.pipeline.edited, store.state
+    return Taking(state, problems, edited=edited, committed=git.committed, listed=git.listed, environ=environ)
+
+
+def _playbooks(store: Store, taking: Taking, tags: PlaybookTags) -> Playbooks:
+    return Playbooks(store.state, taking, store.git, tags, flush=store.committer.flush)
+
+
 def _backup(store: Store, facts: Facts, problems: Problems, taking: Taking) -> Backup:
     flush, file = store.committer.flush, store.pipeline.file
     return Backup(store.state, facts, problems, taking, store.git, flush=flush, file=file)
 
 
-def _watcher(root: Path, changed: Callable[[frozenset[str]], None]) -> Watcher:
-    return Watcher(root, WATCHED_FOLDERS, WATCHED_FILES, changed, asyncio.get_running_loop())
+def _watcher(root: Path, changed: Settled, refs: Settled) -> Watcher:
+    return Watcher(root, WATCHED_FOLDERS, WATCHED_FILES, changed, asyncio.get_running_loop(), on_refs=refs)
 
 
 def _status(daemon: Daemon) -> Mapping[str, Any]:

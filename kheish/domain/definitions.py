@@ -11,13 +11,17 @@ from pydantic import BaseModel
 from kheish.config import Config
 from kheish.domain.permissions import PermissionsFile
 from kheish.domain.personas import Persona
+from kheish.domain.playbook_manifest import Playbook
 from kheish.domain.routes import Route, readiness
 from kheish.errors import NotFound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind of Definition: its folder, the file's ending, and its model. `text` marks Markdown with front matter."""
+    """A kind of Definition: its folder, the file's ending, and its model. `text` marks Markdown with front matter.
+
+    One whose ending begins with a slash has a folder of its own, and everything in that belongs to it.
+    """
 
     name: str
     singular: str
@@ -29,12 +33,18 @@ class Kind:
         """Where a definition's file is, from the state root."""
         return f"{self.name}/{id}{self.suffix}"
 
+    @property
+    def in_folder(self) -> bool:
+        """Whether each has a folder of its own."""
+        return self.suffix.startswith("/")
+
 
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind(name="routes", singular="route", suffix=".yaml", model=Route),
         Kind(name="personas", singular="persona", suffix=".md", model=Persona, text=True),
+        Kind(name="playbooks", singular="playbook", suffix="/playbook.yaml", model=Playbook),
     )
 }
 #: the two files at the top of the tree
@@ -68,6 +78,23 @@ class Definition:
             case Route(fallbacks=fallbacks):
                 for at, route in enumerate(fallbacks):
                     yield ("fallbacks", at), KINDS["routes"].path(route)
+            case Playbook() as playbook:
+                yield from _playbook_references(playbook)
+
+
+def _playbook_references(playbook: Playbook) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if playbook.runtime.route is not None:
+        yield ("runtime", "route"), _route(playbook.runtime.route)
+    for name, role in playbook.roles.items():
+        if role.persona is not None:
+            yield ("roles", name, "persona"), KINDS["personas"].path(role.persona)
+        if role.route is not None:
+            yield ("roles", name, "route"), _route(role.route)
+
+
+def _route(selector: str) -> str:
+    """The file of the route in `route` or `route/model`."""
+    return KINDS["routes"].path(selector.partition("/")[0])
 
 
 @dataclass(frozen=True, slots=True)

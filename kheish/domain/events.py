@@ -2,7 +2,8 @@
 
 A class is the `data` of a line; `on(...)` puts it on a session (or a stream) as a Draft, and `state.append` turns
 Drafts into Entries. Journals are read back through `decode`. Fields are only ever added, with a default: old segments
-stay readable. Those of sessions, runs and the model are in `event_runs` (tasks: `event_tasks`); all import from here.
+stay readable. Those of sessions, runs and the model are in `event_runs` (tasks: `event_tasks`, versions of Playbooks:
+`event_playbooks`); all import from here.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ from kheish.domain.event_base import Spilled as Spilled
 from kheish.domain.event_base import Text as Text
 from kheish.domain.event_base import changed as changed
 from kheish.domain.event_base import frozen as frozen
+from kheish.domain.event_playbooks import EvidenceRef as EvidenceRef
+from kheish.domain.event_playbooks import PlaybookIntact as PlaybookIntact
+from kheish.domain.event_playbooks import PlaybookPublished as PlaybookPublished
+from kheish.domain.event_playbooks import PlaybookReleased as PlaybookReleased
+from kheish.domain.event_playbooks import PlaybookTampered as PlaybookTampered
 from kheish.domain.event_runs import ContextCompacted as ContextCompacted
 from kheish.domain.event_runs import Idempotency as Idempotency
 from kheish.domain.event_runs import Item as Item

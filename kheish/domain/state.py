@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from kheish import ids
-from kheish.domain import audits, definitions, encoding, loading
+from kheish.domain import audits, definitions, encoding, loading, owned
+from kheish.domain.changes import Change as Change
+from kheish.domain.changes import Waiting
 from kheish.domain.encoding import Recorded
 from kheish.domain.events import Checkpoint, ContextCompacted, Draft, Entry, SessionCreated
 from kheish.domain.loading import Partition
@@ -36,28 +37,6 @@ T = TypeVar("T")
 CHECKPOINT_EVERY = 500
 IDLE_SESSIONS = 2000  # loaded sessions beyond this are evicted, the longest unused first
 RECALLED = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """The newest value of a thing, as of entry `n`; `value` None: it is gone."""
-
-    n: int
-    noun: Noun
-    id: str
-    session: str
-    path: str  # the session's folder
-    value: Any
-
-
-@dataclass(slots=True)
-class Waiting:
-    """What was appended and is not durable yet, oldest first."""
-
-    entries: deque[Recorded] = field(default_factory=deque)
-    changes: deque[Change] = field(default_factory=deque)
-    barriers: deque[tuple[int, asyncio.Future[None]]] = field(default_factory=deque)
-    readers: list[tuple[int, asyncio.Future[None]]] = field(default_factory=list)
 
 
 class State:
@@ -85,6 +64,7 @@ class State:
         self.streams: dict[str, int] = {}  # the last seq of each stream without a session
         self.links: dict[str, str] = {}  # the sha256 of the last line of each journal that is chained
         self.sessions: OrderedDict[str, Partition] = OrderedDict()  # loaded, the longest unused first
+        self.owners: OrderedDict[str, Partition] = OrderedDict()  # the same for what streams fold into
         self.touched: dict[str, None] = {}  # sessions with entries since a worker last looked
         self.waiting = Waiting()
         self.unjournaled: dict[tuple[type, str], Change] = {}  # newer than what the index says
@@ -167,6 +147,8 @@ class State:
         """Where an event goes, and the last `seq` there. `paths`: of sessions that this group makes."""
         if draft.session is None:
             stream = draft.event.stream or "daemon"
+            if (key := owned.owner(draft.event)) is not None and key not in self.owners:
+                raise NotFound(f"{key} is not loaded.")
             return f"journals/{stream}", self.streams.get(stream, 0)
         part = self.sessions.get(draft.session)
         if part is not None:
@@ -184,6 +166,8 @@ class State:
             self.streams[item.journal.removeprefix("journals/")] = entry.seq
             if entry.event.chained:
                 self.links[item.journal] = encoding.link(item.line)
+            if (key := owned.owner(entry.event)) is not None:
+                self._fold(self.owners[key], entry)
             return
         part = self.sessions.get(entry.session)
         if part is None:
@@ -204,7 +188,8 @@ class State:
                 change = Change(entry.n, noun, id, part.session_id, part.path, value)
                 self.waiting.changes.append(change)
                 self.unjournaled[noun.cls, id] = change
-        self.touched[part.session_id] = None
+        if entry.session is not None:
+            self.touched[part.session_id] = None
 
     # --- durability ---------------------------------------------------------------------------------------------------
 
@@ -270,7 +255,7 @@ class State:
     def find(self, cls: type[T], id: str) -> T | None:
         """The value in memory, or None."""
         session_id = self._owners.get(cls, {}).get(id)
-        part = self.sessions.get(session_id) if session_id else None
+        part = (self.sessions.get(session_id) or self.owners.get(session_id)) if session_id else None
         return part.tables[cls].get(id) if part else None
 
     def get(self, cls: type[T], id: str) -> T:
@@ -281,8 +266,8 @@ class State:
         return value
 
     def table(self, cls: type[T], session_id: str) -> dict[str, T]:
-        """One loaded session's values by id. To read only."""
-        return self.sessions[session_id].tables[cls]
+        """One loaded session's (or owner's) values by id. To read only."""
+        return (self.sessions.get(session_id) or self.owners[session_id]).tables[cls]
 
     def loaded(self, cls: type[T]) -> Iterator[T]:
         """The values of all loaded sessions."""
@@ -300,6 +285,18 @@ class State:
             task = self._loading[session_id] = asyncio.create_task(self._read(session_id))
             task.add_done_callback(lambda _: self._loading.pop(session_id, None))
         await asyncio.shield(task)
+
+    async def load_owner(self, stream: str, owner: str) -> None:
+        """Bring what a stream's entries of one owner come to into memory; nothing, where there are none."""
+        key = f"{stream}/{owner}"
+        if key not in self.owners:
+            part = await asyncio.to_thread(owned.read, self.index, key)
+            if key not in self.owners:  # somebody else may have been faster
+                self.owners[key] = part
+                self._own(part)
+                self.evict()
+        self.owners.move_to_end(key)
+        self.owners[key].used = time.monotonic()
 
     async def _read(self, session_id: str) -> Partition:
         found = await asyncio.to_thread(self.index.first, ("tombstone", "session"), session_id)
@@ -338,12 +335,15 @@ class State:
     def adopt(self, part: Partition) -> None:
         """Put a partition that was read from its journal among the loaded ones."""
         self.sessions[part.session_id] = part
+        self._own(part)
+        self.touched[part.session_id] = None
+        self.evict()
+
+    def _own(self, part: Partition) -> None:
         for cls, values in part.tables.items():
             owners = self._owners.setdefault(cls, {})
             for id in values:
                 owners[id] = part.session_id
-        self.touched[part.session_id] = None
-        self.evict()
 
     async def load_for(self, cls: type, id: str) -> dict[str, Any] | None:
         """Bring the session of a thing into memory. Returns None where the thing is in memory then; else its last
@@ -388,16 +388,16 @@ class State:
         return f"{self._folders.place('sessions/' + ids.day(ids.stamp(self.clock())))}/{session_id}"
 
     def evict(self, limit: int = IDLE_SESSIONS) -> None:
-        """Forget the longest unused sessions beyond `limit`, where journals have all of theirs and nothing runs."""
-        if len(self.sessions) <= limit:
-            return
+        """Forget the longest unused sessions (and owners) beyond `limit`, where journals have all of theirs and nothing
+        runs."""
         before = time.monotonic() - 5.0
-        for session_id in _evictable(self.sessions.values(), self.journaled_n, before, len(self.sessions) - limit):
-            part = self.sessions.pop(session_id)
-            for cls, values in part.tables.items():
-                owners = self._owners.get(cls, {})
-                for id in values:
-                    owners.pop(id, None)
+        for loaded in (self.sessions, self.owners):
+            for key in _evictable(loaded.values(), self.journaled_n, before, len(loaded) - limit):
+                part = loaded.pop(key)
+                for cls, values in part.tables.items():
+                    owners = self._owners.get(cls, {})
+                    for id in values:
+                        owners.pop(id, None)
 
 
 def _evictable(parts: Iterable[Partition], journaled: int, before: float, count: int) -> list[str]:

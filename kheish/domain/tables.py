@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from kheish.domain import approvals, budgets, keys, messages, questions, runs, sessions, tasks, todos, turns
+from kheish.domain import approvals, budgets, keys, messages, playbooks, questions, runs, sessions, tasks, todos, turns
 from kheish.domain.events import Entry, Event
 
 Tables = dict[type, dict[str, Any]]
@@ -35,6 +35,7 @@ class Noun:
     status: Callable[[Any], str | None] = lambda value: str(value.status)
     record: Callable[[Any], str] | None = None
     pending: str | None = None  # the folder under pending/ where a person answers it
+    read: Callable[[dict[str, Any]], Any] | None = None  # of a stream's noun: the value of a document (`domain.owned`)
 
 
 def _always(_: Any) -> bool:
@@ -123,6 +124,16 @@ NOUNS: tuple[Noun, ...] = (
         keep=lambda _: False,
         view=keys.view,
         status=lambda value: None,
+    ),
+    Noun(
+        name="version",
+        cls=playbooks.Version,
+        folded=frozenset(playbooks.FOLDED),
+        fold=lambda tables, entry: playbooks.fold(tables[playbooks.Version], entry),
+        keep=None,
+        view=playbooks.view,
+        status=lambda version: version.shown_state,
+        read=playbooks.read,
     ),
     Noun(
         name="conversation",

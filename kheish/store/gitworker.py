@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kheish.errors import NotFound
-from kheish.store import backup, cuts, files, history, hold, lock, mending, pipes, rewind, spills
+from kheish.store import backup, cuts, files, history, hold, lock, mending, pipes, rewind, spills, tags
 from kheish.store.repo import Blob, Repo
 from kheish.store.staging import Index
 
@@ -217,6 +217,12 @@ def handlers(worker: Worker) -> dict[str, pipes.Handler]:
         "covering": lambda **asked: history.covering(repo, **asked),
         "described": lambda commits: history.described(repo, commits=commits),
         "find": lambda **asked: history.find(repo, **asked),
+        "tags": lambda **asked: tags.changed(repo, **asked),
+        "tag": lambda name: tags.described(repo, name=name),
+        "make_tag": lambda **asked: tags.make(repo, **asked),
+        "files": lambda rev, path: tags.files(repo, rev=rev, path=path),
+        "folder": lambda **asked: tags.folder(repo, **asked),
+        "blame": lambda **asked: tags.blame(repo, **asked),
         "changed_since": lambda commit: history.changed_since(repo, commit=commit),
     }
 

@@ -310,6 +310,13 @@ class Reader:
         return [row[0] for row in self._db().execute(sql, (noun, *statuses))]
 
 
+def owned(index: Reader, nouns: Sequence[str], owner: str) -> list[tuple[str, str, int, dict[str, Any]]]:
+    """`(noun, id, n, document)` of all that an owner in a stream has, oldest first. Blocks on disk."""
+    marks = ",".join("?" * len(nouns))
+    sql = f"SELECT noun, id, n, doc FROM things WHERE noun IN ({marks}) AND session=? ORDER BY made"
+    return [(noun, id, n, orjson.loads(doc)) for noun, id, n, doc in index._db().execute(sql, (*nouns, owner))]
+
+
 def _cursor(made: int) -> str:
     return base64.urlsafe_b64encode(b"m%d" % made).decode().rstrip("=")
 

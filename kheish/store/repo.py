@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pygit2
-from pygit2.enums import DeltaStatus, FileMode, ObjectType, Option, SortMode
+from pygit2.enums import DeltaStatus, FileMode, ObjectType, Option, ReferenceFilter, SortMode
 
-from kheish.errors import NotFound
+from kheish.errors import Conflict, NotFound
 from kheish.store import files, lock
 from kheish.store.hold import BRANCH, Held
 
@@ -26,6 +26,7 @@ from kheish.store.hold import BRANCH, Held
 LAST = "refs/kheish/last"
 DAEMON = ("Kheish daemon", "daemon@kheish.invalid")
 
+_TAGS = "refs/tags/"
 _TREE_CACHE_BYTES = 64 * 1024 * 1024
 _FSYNC_THREADS = 8
 
@@ -100,6 +101,24 @@ class Refs:
     def keep(self, ref: str, commit: str) -> None:
         """Have `ref` hold a commit, so that nothing of it is ever pruned."""
         self._git.references.create(ref, pygit2.Oid(hex=commit))
+
+    def tags(self, prefix: str) -> dict[str, str]:
+        """The tags whose name begins with `prefix`, packed or loose, and the object that each names."""
+        names = self._git.references.iterator(ReferenceFilter.TAGS)
+        found = ((one.name.removeprefix(_TAGS), one) for one in names)
+        return {name: str(one.raw_target) for name, one in found if name.startswith(prefix)}
+
+    def tag(self, name: str, commit: str, message: str, who: tuple[str, str]) -> str:
+        """Make an annotated tag, durably; its object's id. Raises Conflict where there is one of this name."""
+        pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)
+        try:
+            with lock.noted(self._root, f"{_TAGS}{name}.lock"):
+                kind = ObjectType.COMMIT
+                return str(self._git.create_tag(name, pygit2.Oid(hex=commit), kind, _signature(who), message))
+        except pygit2.AlreadyExistsError as error:
+            raise Conflict(f"There is a tag {name} already.") from error
+        finally:
+            pygit2.option(Option.ENABLE_FSYNC_GITDIR, False)
 
     def recover(self) -> None:
         """Finish or forget the move that a killed worker was in."""
@@ -281,6 +300,26 @@ def merge_base(repo: Repo, one: str, other: str) -> str | None:
     """The newest commit that two commits have in their past; None where their histories share nothing."""
     found = repo._git.merge_base(pygit2.Oid(hex=one), pygit2.Oid(hex=other))
     return str(found) if found is not None else None
+
+
+def annotated(repo: Repo, id: str) -> tuple[str, str, tuple[str, str], int] | None:
+    """Of a tag object: the commit, the message, who made it and when. None: it is none, or its commit is gone."""
+    try:
+        found: Any = repo._git[id]
+        commit = found.get_object().id if isinstance(found, pygit2.Tag) else None
+    except KeyError:
+        return None
+    if commit is None or not isinstance(repo._git[commit], pygit2.Commit):
+        return None
+    who, at = (("", ""), 0) if found.tagger is None else ((found.tagger.name, found.tagger.email), found.tagger.time)
+    return str(commit), found.message, who, at
+
+
+def blame(repo: Repo, commit: str, path: str) -> list[tuple[int, int, str]]:
+    """`(first line, lines, commit)` for each part of a file. Raises NotFound."""
+    repo.entry(commit, path)
+    found = repo._git.blame(path, newest_commit=pygit2.Oid(hex=str(repo._commit(commit).id)))
+    return [(one.final_start_line_number, one.lines_in_hunk, str(one.final_commit_id)) for one in found]
 
 
 def _under(path: str, tree: Any) -> Iterator[str]:

@@ -1,0 +1,26 @@
+"""Child processes of the daemon, and the way back from other threads to its loop."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kheish.store.pipes import Child
+
+
+def child(module: str, root: Path, **options: Any) -> Child:
+    """A child process that runs a module of ours on the state root."""
+    return Child([sys.executable, "-m", module, str(root)], **options)
+
+
+def on_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., None]) -> Callable[..., None]:
+    """`function`, to be called from another thread; after the loop is closed, nothing."""
+
+    def call(*args: Any) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(function, *args)
+
+    return call

@@ -1,0 +1,148 @@
+"""References of evidence: what a kind and an id lead to, looked up in the index, the workspace and git.
+
+Everything here blocks on disk: call it in a thread, when the index has all that matters (`state.caught_up`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from kheish.domain.events import frozen
+from kheish.errors import EvidenceUnresolved, Fault, Invalid
+from kheish.store import commits, files
+from kheish.store.index import Reader
+
+HASHED = 256 * 1024 * 1024  # bytes: of a larger file only its size is noted
+_CALLS = ("tool.finished", "tool.started")
+
+
+@frozen
+class Place:
+    """Where references lead from: the index, the state root, and the session and workspace of whoever refers."""
+
+    index: Reader
+    root: Path
+    session_id: str | None = None
+    workspace: Path | None = None
+
+
+def resolve(place: Place, kind: str, ref: str | None) -> dict[str, Any]:
+    """What a reference leads to, as facts for whoever reads it in a year. Raises EvidenceUnresolved."""
+    look = _KINDS.get(kind)
+    if look is None:
+        raise unresolved(f"There is no evidence of the kind {kind!r}; there is {', '.join(_KINDS)}.", "/kind")
+    if not ref:
+        raise unresolved(f"Evidence of the kind {kind} needs what it refers to.", "/ref")
+    return look(place, ref)
+
+
+def unresolved(detail: str, path: str = "/ref") -> EvidenceUnresolved:
+    """The refusal of a reference that leads nowhere."""
+    return EvidenceUnresolved(detail, errors=[Fault(path, detail.rstrip("."))])
+
+
+def _thing(noun: str, *shown: str) -> Callable[[Place, str], dict[str, Any]]:
+    def look(place: Place, ref: str) -> dict[str, Any]:
+        doc = place.index.thing(noun, ref)
+        if doc is None:
+            raise unresolved(f"There is no {noun} {ref!r}.")
+        return {name: doc[name] for name in ("session_id", *shown)}
+
+    return look
+
+
+def _tool_call(place: Place, ref: str) -> dict[str, Any]:
+    """A call of the session, by its id, or by `run/call`."""
+    run_id, _, call_id = ref.rpartition("/")
+    if place.session_id is None:
+        raise unresolved(f"The tool call {ref!r} can be looked for in a session only.")
+    found: dict[str, Any] = {}
+    for _, kind, line in place.index.events(0, limit=2**31, session=place.session_id, run=run_id or None, kinds=_CALLS):
+        entry = orjson.loads(line)
+        if entry["data"]["call_id"] != call_id:
+            continue
+        found |= {"session_id": place.session_id, "run_id": entry["run"], "tool": entry["data"]["tool"]}
+        if kind == "tool.finished":
+            found |= {"is_error": entry["data"]["is_error"], "at": entry["at"]}
+    if not found:
+        raise unresolved(f"There is no tool call {ref!r} in the session {place.session_id}.")
+    return found
+
+
+def _output(place: Place, ref: str) -> dict[str, Any]:
+    """An output that a run emitted, or the final one of a run, by the run's id."""
+    cursor = None
+    while place.session_id is not None:
+        page = place.index.things("run", limit=200, cursor=cursor, session=place.session_id)
+        for run in page.items:
+            kinds = {one["output_id"]: one["kind"] for one in run["outputs"]}
+            if ref in kinds:
+                return {"session_id": place.session_id, "run_id": run["run_id"], "output_kind": kinds[ref]}
+            if ref == run["run_id"] and run["output"] is not None:
+                return {"session_id": place.session_id, "run_id": run["run_id"], "output_kind": "final"}
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    raise unresolved(f"There is no output {ref!r} in the session.")
+
+
+def _agent(place: Place, ref: str) -> dict[str, Any]:
+    """The agent of the session: so far each session has one, and there are no others."""
+    session = place.index.thing("session", place.session_id) if place.session_id is not None else None
+    if session is None or session["agent_id"] != ref:
+        raise unresolved(f"There is no agent {ref!r} here.")
+    return {"session_id": place.session_id}
+
+
+def _asset(place: Place, ref: str) -> dict[str, Any]:
+    raise unresolved(f"There is no asset {ref!r}: this version stores no assets. Attach a file or an output.")
+
+
+def _file(place: Place, ref: str) -> dict[str, Any]:
+    """A file of the workspace, with what was in it."""
+    if place.workspace is None:
+        raise unresolved(f"The file {ref!r} can be looked for in a workspace only.")
+    root = place.workspace.resolve()
+    try:
+        path = files.contained(root, ref.removeprefix("./"))
+    except Invalid as error:
+        raise unresolved(error.detail) from error
+    if not path.is_file():
+        raise unresolved(f"There is no file {ref!r} in the workspace.")
+    size = path.stat().st_size
+    facts: dict[str, Any] = {"path": str(path.relative_to(root)), "bytes": size, "sha256": None}
+    if size <= HASHED:
+        with path.open("rb") as file:
+            facts["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    return facts
+
+
+def _commit(place: Place, ref: str) -> dict[str, Any]:
+    """A commit of the workspace's repository, else of the state root."""
+    for name, folder in (("workspace", place.workspace), ("state root", place.root)):
+        try:
+            found = commits.read(folder, ref) if folder is not None else None
+        except OSError as error:
+            raise unresolved(f"Git could not look for the commit {ref!r}: {error}.") from error
+        if found is not None:
+            return {"repository": name, **found}
+    raise unresolved(f"There is no commit {ref!r}, neither in the workspace nor in the state root.")
+
+
+_KINDS: Mapping[str, Callable[[Place, str], dict[str, Any]]] = {
+    "run": _thing("run", "status", "finished_at"),
+    "tool_call": _tool_call,
+    "task": _thing("task", "title", "status"),
+    "approval": _thing("approval", "run_id", "tool", "status", "decisions"),
+    "question": _thing("question", "run_id", "status"),
+    "output": _output,
+    "asset": _asset,
+    "commit": _commit,
+    "file": _file,
+    "agent": _agent,
+}

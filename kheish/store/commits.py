@@ -1,0 +1,41 @@
+"""One commit of any repository on this machine, read by git's plumbing: who made it, and its first line.
+
+Not by pygit2: that is the git worker's, for the state root. Plumbing runs nothing that a repository's own
+configuration names (hooks, pagers, signature programs, file system monitors), so that reading what an agent may have
+written does no harm.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+TIMEOUT = 10.0
+_QUIET = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1"}
+
+
+def read(folder: Path, ref: str) -> dict[str, str] | None:
+    """`{commit, author, subject}` of what a name stands for; None where it is no commit there. Raises OSError."""
+    id = (_git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}") or "").strip()
+    raw = _git(folder, "cat-file", "commit", id) if id else None
+    if raw is None:
+        return None
+    head, _, message = raw.partition("\n\n")
+    author = next((line for line in head.splitlines() if line.startswith("author ")), "author ")
+    return {
+        "commit": id,
+        "author": author.removeprefix("author ").rpartition(">")[0] + ">",
+        "subject": message.strip().partition("\n")[0][:200],
+    }
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": os.devnull, **_QUIET}
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words], env=environment, capture_output=True, timeout=TIMEOUT, check=False
+        )
+    except (subprocess.TimeoutExpired, ValueError) as error:  # ValueError: a NUL in the name
+        raise OSError(str(error)) from error
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
