@@ -12,6 +12,7 @@ from falcon.asgi import Request, Response
 from kheish.api import errors
 from kheish.api.access import Access
 from kheish.api.approvals import Approvals
+from kheish.api.audit import Audit
 from kheish.api.auth import Gate
 from kheish.api.backup import Backup
 from kheish.api.definitions import Definitions
@@ -125,12 +126,15 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
 
 def _auth(parts: Parts) -> list[Route]:
     secrets, access, tokens = Secrets(parts), Access(parts), TokensResource(parts)
+    audit = Audit(parts)
     return [
         ("/v1/tokens", tokens, None),
         ("/v1/tokens/{name}", tokens, "one"),
         ("/v1/secrets", secrets, None),
         ("/v1/secrets/rekey", secrets, "rekey"),
         ("/v1/secrets/{slot}", secrets, "one"),
+        ("/v1/audit", audit, None),
+        ("/v1/audit/verify", audit, "verify"),
         ("/v1/auth/grants", access, "grants"),
         ("/v1/auth/leases", access, "leases"),
         ("/v1/auth/leases/{lease}/revoke", access, "revoke_lease"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
@@ -12,10 +13,10 @@ from falcon.asgi import Request, Response
 from kheish.api import filtering, paging
 from kheish.api.paging import Param
 from kheish.api.parts import Parts
-from kheish.auth import roles
+from kheish.auth import audit, roles
 from kheish.auth.tokens import Principal
 from kheish.config import Config, split_bind
-from kheish.errors import Forbidden, Misdirected, StateRewound, TooMany, Unauthorized, Unavailable
+from kheish.errors import Forbidden, Misdirected, StateRewound, StoreFailed, TooMany, Unauthorized, Unavailable
 
 #: answered without a token: probes for machines that have none, and a static page without any data
 OPEN = frozenset({"/healthz", "/readyz", "/docs"})
@@ -60,6 +61,7 @@ class Gate:
         """Check the role, and read the query by what the endpoint knows. Raises Forbidden, Invalid, NotFound."""
         caller: Principal | None = req.context.caller
         if caller is not None and (why := roles.refusal(caller, req.method, _said(req, params))) is not None:
+            self._audit(req, f"{caller.name} ({caller.role})")
             raise Forbidden(why)
         if req.query_string:
             known = self._known.get((req.method, req.uri_template or ""), ())
@@ -96,9 +98,18 @@ class Gate:
         if principal is not None:
             return principal
         self._failed(req.remote_addr or "")
+        self._audit(req, "no valid token")
         raise Unauthorized(
             "This needs the header Authorization: Bearer TOKEN; the local token is in .kheish/token of the state root."
         )
+
+    def _audit(self, req: Request, why: str) -> None:
+        """Note a refusal: not durable before the answer, and no more than `FAILURES` of an address in a minute."""
+        if self._parts.ready() is None and self._parts.state.failure is None:
+            with contextlib.suppress(StoreFailed):
+                self._parts.state.append(
+                    audit.auth_failed(req.remote_addr or "", f"{req.method} {req.path[:200]}", why).on()
+                )
 
     def _failed(self, address: str) -> None:
         """Note a failure. Raises TooMany where there are many; a valid token is never held up by them."""

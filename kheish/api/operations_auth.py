@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kheish.api import access, models, paging, secrets, tokens
+from kheish.api import access, audit, models, paging, secrets, tokens
 from kheish.api.operation import Operation, get, post
 
 
@@ -13,6 +13,7 @@ def operations() -> Iterator[Operation]:
     yield from _tokens()
     yield from _secrets()
     yield from _access()
+    yield from _audit()
 
 
 def _tokens() -> Iterator[Operation]:
@@ -61,6 +62,19 @@ def _secrets() -> Iterator[Operation]:
         answer=secrets.Secret,
         page=True,
         problems=(409,),
+    )
+
+
+def _audit() -> Iterator[Operation]:
+    yield get(
+        "/v1/audit", "list_audit", "Entries of the audit, oldest first.", audit.AuditEntry, *audit.LIST, page=True
+    )
+    yield post(
+        "/v1/audit/verify",
+        "verify_audit",
+        "Follow the chain, and check the signature over its head.",
+        audit.VerifyAudit,
+        audit.AuditReport,
     )
 
 

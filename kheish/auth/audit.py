@@ -10,13 +10,12 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from kheish.domain.encoding import GENESIS
+from kheish.domain.encoding import GENESIS, Recorded, link
 from kheish.domain.event_auth import AuditRecorded
 from kheish.errors import KeyUnusable
 from kheish.store import files
@@ -59,11 +58,6 @@ class Report:
         }
 
 
-def digest(value: Any) -> str:
-    """sha256 of a value's canonical JSON: an entry holds what was asked and answered as a digest, never itself."""
-    return sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
-
-
 # --- signing ----------------------------------------------------------------------------------------------------------
 
 
@@ -81,11 +75,13 @@ class Signer:
         raw = private.public_key().public_bytes_raw()
         self.public = base64.b64encode(raw).decode()
 
-    def head(self, seq: int, n: int, hash: str, at: str) -> bytes:
-        """The file that vouches for the chain up to an entry."""
-        head = {"seq": seq, "n": n, "hash": hash, "at": at}
+    def head(self, newest: Recorded) -> tuple[str, bytes]:
+        """The file that vouches for the chain up to an entry: its path and its bytes."""
+        entry = newest.entry
+        head = {"seq": entry.seq, "n": entry.n, "hash": link(newest.line), "at": entry.at}
         signature = base64.b64encode(self._private.sign(_message(head))).decode()
-        return orjson.dumps({**head, "key": self.public, "signature": signature}, option=orjson.OPT_INDENT_2) + b"\n"
+        whole = {**head, "key": self.public, "signature": signature}
+        return HEAD, orjson.dumps(whole, option=orjson.OPT_INDENT_2) + b"\n"
 
 
 def signer(path: Path) -> Signer:
@@ -136,7 +132,7 @@ def verify(root: Path, *, key: str | None = None) -> Report:
 
     `key`: the public key that must have signed (base64); without it, the one that the head names is believed.
     """
-    seq, link, links = 0, GENESIS, {}
+    seq, last, links = 0, GENESIS, dict[int, str]()
     head = _head(root)
     for path, number, line in _lines(root):
         where = f"{path}:{number}"
@@ -144,22 +140,22 @@ def verify(root: Path, *, key: str | None = None) -> Report:
             entry = orjson.loads(line)
             claimed, follows = entry["data"]["prev"], entry["seq"]
         except (ValueError, KeyError, TypeError):
-            return _broken(seq, link, "not_an_entry", f"{where} is no entry of the audit.", seq + 1)
+            return _broken(seq, last, "not_an_entry", f"{where} is no entry of the audit.", seq + 1)
         if follows != seq + 1:
-            return _broken(seq, link, "gap", f"{where} is entry {follows}, where {seq + 1} follows.", seq + 1)
-        if claimed != link:
+            return _broken(seq, last, "gap", f"{where} is entry {follows}, where {seq + 1} follows.", seq + 1)
+        if claimed != last:
             about = f"Entry {seq} is not what was written" if seq else "The first entry has another before it"
-            return _broken(seq, link, "broken_link", f"{about}: the link of {where} does not fit.", seq or 1)
-        seq, link = follows, sha256(line).hexdigest()
+            return _broken(seq, last, "broken_link", f"{about}: the link of {where} does not fit.", seq or 1)
+        seq, last = follows, link(line)
         if head is not None and head.get("seq") == seq:
-            links[seq] = link
-    return _signed(head, key, seq, link, links)
+            links[seq] = last
+    return _signed(head, key, seq, last, links)
 
 
-def _signed(head: Mapping[str, Any] | None, key: str | None, seq: int, link: str, links: Mapping[int, str]) -> Report:
+def _signed(head: Mapping[str, Any] | None, key: str | None, seq: int, last: str, links: Mapping[int, str]) -> Report:
     if head is None:
         finding = Finding("unsigned", f"{HEAD} is missing, so nothing vouches for the end.") if seq else None
-        return Report(seq, link, 0, None, finding)
+        return Report(seq, last, 0, None, finding)
     said, at = str(head.get("key")), head.get("seq")
     finding = None
     if key is not None and said != key:
@@ -170,11 +166,11 @@ def _signed(head: Mapping[str, Any] | None, key: str | None, seq: int, link: str
         finding = Finding("cut", f"The head vouches for {at} entries, and there are {seq}: the end was cut off.", seq)
     elif links.get(at) != head.get("hash"):
         finding = Finding("other_chain", f"Entry {at} is not the one that was signed.", at)
-    return Report(seq, link, at if finding is None and isinstance(at, int) else 0, said, finding)
+    return Report(seq, last, at if finding is None and isinstance(at, int) else 0, said, finding)
 
 
-def _broken(seq: int, link: str, code: str, message: str, at: int) -> Report:
-    return Report(seq, link, 0, None, Finding(code, message, at))
+def _broken(seq: int, last: str, code: str, message: str, at: int) -> Report:
+    return Report(seq, last, 0, None, Finding(code, message, at))
 
 
 def _head(root: Path) -> Mapping[str, Any] | None:

@@ -43,6 +43,7 @@ COMMANDS = {
     "fork": ("history", "fork", "A new session with the history of another."),
     "secrets": ("secrets", "secrets", "Keep credentials, encrypted."),
     "auth": ("auth", "auth", "Who may use which credential now."),
+    "audit": ("audit", "audit", "Who did what outside, and whether the record holds."),
     "tokens": ("tokens", "tokens", "Who else may call the daemon, and as what."),
     "state": ("state", "state", "Check, pack and mend the state root as a whole."),
     "problems": ("problems", "problems", "What is wrong in files, with line and column."),

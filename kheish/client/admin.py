@@ -1,4 +1,4 @@
-"""What whoever looks after a daemon uses of the blocking client: secrets, access, tokens."""
+"""What whoever looks after a daemon uses of the blocking client: secrets, access, tokens, audit."""
 
 from __future__ import annotations
 
@@ -87,3 +87,18 @@ class Tokens:
 
     def revoke(self, name: str) -> None:
         self._send(calls.token_revoke(name))
+
+
+class Audit:
+    """The record of external actions and of changes of access."""
+
+    def __init__(self, client: Kheish) -> None:
+        self._send = client.send
+
+    def list(self, **query: object) -> Page[Json]:
+        """One page, oldest first; action, outcome, subject, session, run, after, limit, cursor."""
+        return self._send(calls.audit_list(query))
+
+    def verify(self, *, key: str | None = None) -> Json:
+        """Whether the chain holds; `["finding"]` is the first thing that is wrong."""
+        return self._send(calls.audit_verify(key))

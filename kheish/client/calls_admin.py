@@ -1,4 +1,4 @@
-"""Requests of whoever looks after a daemon (secrets, access, tokens), as data like those of `calls`."""
+"""Requests of whoever looks after a daemon (secrets, access, tokens, audit), as data like those of `calls`."""
 
 from __future__ import annotations
 
@@ -56,3 +56,11 @@ def token_create(body: Json) -> Call[Json]:
 
 def token_revoke(name: str) -> Call[None]:
     return without_answer("DELETE", "tokens", name)
+
+
+def audit_list(query: Query) -> Call[Page[Json]]:
+    return get("audit", query=query)
+
+
+def audit_verify(key: str | None) -> Call[Json]:
+    return send("POST", "audit", "verify", body=given(key=key))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeVar, Unpack
 
 from kheish.client import calls, finding
-from kheish.client.admin import Access, Secrets, Tokens
+from kheish.client.admin import Access, Audit, Secrets, Tokens
 from kheish.client.calls import Call, Query, Text
 from kheish.client.run import RunFacts
 from kheish.client.shapes import (
@@ -117,6 +117,10 @@ class Kheish(Whole):
     @cached_property
     def access(self) -> Access:
         return Access(self)
+
+    @cached_property
+    def audit(self) -> Audit:
+        return Audit(self)
 
     @cached_property
     def tokens(self) -> Tokens:

@@ -6,13 +6,14 @@ every change of secrets, tokens and access, and every approval.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from typing import Any, Literal
 
 import orjson
 
 from kheish.domain import events
+from kheish.domain.definitions import InForce
 from kheish.domain.events import AuditRecorded, Draft, Event
 
 #: a route's id → the name of its driver; None where there is no such route (any more)
@@ -23,6 +24,17 @@ _WEB = frozenset({"web_fetch"})
 
 Action = Literal["model", "http", "shell", "delivery", "secret", "token", "access", "approval", "auth"]
 Outcome = Literal["begun", "done", "failed", "refused"]
+
+
+def companions(drafts: Iterable[Draft], known: InForce) -> list[Draft]:
+    """The audit's entries about events that are about to be appended."""
+
+    def driver_of(route_id: str) -> str | None:
+        route = known.by_kind["routes"].get(route_id)
+        return route.value.driver if route else None
+
+    found = (companion(draft, driver_of) for draft in drafts)
+    return [draft for draft in found if draft is not None]
 
 
 def companion(draft: Draft, driver_of: DriverOf) -> Draft | None:

@@ -60,9 +60,15 @@ GENESIS = "0" * 64
 
 
 def linked(draft: Draft, link: str | None) -> Draft:
-    """The draft of a chained event, with the link to the line before it."""
+    """The draft, where its event is chained with the link to the line before it."""
     event: Any = draft.event
-    return changed(draft, event=changed(event, prev=link or GENESIS))
+    return changed(draft, event=changed(event, prev=link or GENESIS)) if event.chained else draft
+
+
+def follow(item: Recorded, links: dict[str, str]) -> None:
+    """Note the newest link of a journal that is chained."""
+    if item.entry.event.chained:
+        links[item.journal] = link(item.line)
 
 
 def link(line: bytes) -> str:

@@ -84,7 +84,7 @@ class State:
         if self.failure:
             raise self.failure
         at = ids.stamp(self.clock())
-        drafts = (*drafts, *self._audited(drafts))
+        drafts = (*drafts, *audits.companions(drafts, self.definitions))
         recorded = self._encode([*self._due(drafts), *drafts], at)  # may raise; nothing has changed then
         for item in recorded:
             self._take(item)
@@ -111,15 +111,6 @@ class State:
         self.waiting.entries.extend(recorded)
         return tuple(item.entry for item in recorded)
 
-    def _audited(self, drafts: Sequence[Draft]) -> list[Draft]:
-        """What the audit says of events, for the same group."""
-        found = (audits.companion(draft, self._driver_of) for draft in drafts)
-        return [draft for draft in found if draft is not None]
-
-    def _driver_of(self, route_id: str) -> str | None:
-        known = self.definitions.by_kind["routes"].get(route_id)
-        return known.value.driver if known else None
-
     def _due(self, drafts: Sequence[Draft]) -> list[Draft]:
         """Checkpoints that are due. They stand before what is appended: a checkpoint lets go of what has ended, and who
         appends an end looks at what it ended afterwards."""
@@ -136,11 +127,9 @@ class State:
         for n, draft in enumerate(drafts, self.n + 1):
             journal, last = self._journal(draft, paths)
             seqs[journal] = seqs.get(journal, last) + 1
-            if draft.event.chained:
-                draft = encoding.linked(draft, links.get(journal))
-            found.append(encoding.encode(draft, n, seqs[journal], at, journal, self.scrub))
-            if draft.event.chained:
-                links[journal] = encoding.link(found[-1].line)
+            linked = encoding.linked(draft, links.get(journal))
+            found.append(encoding.encode(linked, n, seqs[journal], at, journal, self.scrub))
+            encoding.follow(found[-1], links)
         return found
 
     def _journal(self, draft: Draft, paths: dict[str, str]) -> tuple[str, int]:
@@ -164,8 +153,7 @@ class State:
         self.n = entry.n
         if entry.session is None:
             self.streams[item.journal.removeprefix("journals/")] = entry.seq
-            if entry.event.chained:
-                self.links[item.journal] = encoding.link(item.line)
+            encoding.follow(item, self.links)
             if (key := owned.owner(entry.event)) is not None:
                 self._fold(self.owners[key], entry)
             return
