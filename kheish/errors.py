@@ -6,15 +6,14 @@
     │       WorkspaceNotAllowed, NotAStateRoot, EvidenceRequired, EvidenceUnresolved
     ├── Unauthorized       401
     ├── Forbidden          403
-    │   └── AddressNotAllowed
+    │   └── AddressNotAllowed, PersonRequired
     ├── NotFound           404
     │   └── SessionDeleted
     ├── Conflict           409
-    │   └── SessionConflict, SessionNotIdle, SessionEnded, RunStateConflict, ApprovalResolved, QuestionResolved,
-    │       IdempotencyConflict, RouteNotReady, StateRewound, DefinitionReferenced, LockHeld, NewerFormat,
-    │       ForeignRepository, AddressInUse, BackupDiverged, TakenOver, IdentityMissing, SecretUnreadable,
-    │       SecretReferenced, CredentialRevoked, KeyUnusable,
-    │       ForeignRepository, AddressInUse, BackupDiverged, TakenOver, VersionExists, ReleaseStateConflict,
+    │   └── SessionConflict, SessionNotIdle, SessionEnded, RunStateConflict, ApprovalResolved, SamePerson,
+    │       QuestionResolved, IdempotencyConflict, RouteNotReady, StateRewound, DefinitionReferenced, LockHeld,
+    │       NewerFormat, ForeignRepository, AddressInUse, BackupDiverged, TakenOver, IdentityMissing,
+    │       SecretUnreadable, SecretReferenced, CredentialRevoked, KeyUnusable, VersionExists, ReleaseStateConflict,
     │       VersionTampered, VersionNotStartable, NoActiveVersion, DraftNotCommitted
     ├── PreconditionFailed 412
     ├── TooLarge           413
@@ -108,6 +107,10 @@ class AddressNotAllowed(Forbidden):
     code, domain, title = "address_not_allowed", "network", "The address is out of bounds"
 
 
+class PersonRequired(Forbidden):
+    code, domain, title = "person_required", "approvals", "This answer proves no person"
+
+
 class NotFound(KheishError):
     status, code, domain, exit_code, title = 404, "not_found", "request", 3, "Not found"
 
@@ -138,6 +141,10 @@ class RunStateConflict(Conflict):
 
 class ApprovalResolved(Conflict):
     code, domain, title = "approval_resolved", "approvals", "The approval is resolved already"
+
+
+class SamePerson(Conflict):
+    code, domain, title = "same_person", "approvals", "Another person has to decide"
 
 
 class QuestionResolved(Conflict):

@@ -60,6 +60,14 @@ class RunFailure(Answer):
     retryable: bool
 
 
+class ToolPolicy(Answer):
+    """Which tools a run may call, beside the permissions; set by a Playbook, never by a caller."""
+
+    origin: str
+    allow: list[str] | None
+    deny: list[str]
+
+
 class RunSettings(Answer):
     """What a run froze when it was accepted."""
 
@@ -68,6 +76,10 @@ class RunSettings(Answer):
     generation: dict[str, Any]
     limits: dict[str, Any]
     output_contract: dict[str, Any] | None
+    completion: list[str | dict[str, Any]]
+    tool_policies: list[ToolPolicy]
+    persona: dict[str, Any] | None
+    phase_text: str | None
 
 
 class Run(Answer):
@@ -134,6 +146,7 @@ class Session(Answer):
     queued_runs: int
     agent_id: str
     forked_from: dict[str, Any] | None
+    tainted_by: str | None
     path: str
     """Its folder in the state root."""
     last_n: int
@@ -147,6 +160,8 @@ class Decision(Answer):
     via: str
     reason: str | None
     at: str
+    person: str | None
+    digest: str | None
 
 
 class Approval(Answer):
@@ -166,6 +181,9 @@ class Approval(Answer):
     expires_at: str | None
     required: int
     decisions: list[Decision]
+    edited_by: str | None
+    came_from: dict[str, Any]
+    remember: dict[str, Any]
 
 
 class Option(Answer):

@@ -8,7 +8,8 @@ from kheish.api import media, models, paging, views
 from kheish.api.parts import Parts
 from kheish.api.views import Doc
 from kheish.domain import approvals, keys
-from kheish.domain.approvals import Approval
+from kheish.domain.approvals import Approval, Bound
+from kheish.domain.events import Idempotency
 from kheish.domain.keys import KeyUse, key_id
 from kheish.errors import Fault, Invalid
 
@@ -39,26 +40,16 @@ class Approvals:
     async def on_post_resolve(self, req: Request, resp: Response, approval_id: str) -> None:
         """Allow or deny. Raises ApprovalResolved, with who decided, where somebody was faster."""
         body = await media.read(req, models.ResolveApproval)
-        _refuse_remember(body, "/remember")
         key = media.idempotency(req, body, f"approvals/{approval_id}/resolve")
         if key is not None:
             await self._state.recall(KeyUse, key_id(key.scope, key.key))
             if keys.earlier(self._state, key):
                 return media.send(resp, await views.document(self._state, Approval, approval_id))
         await self._pending(approval_id)
-        digest = await self._digest(approval_id, body)
+        bound = await self._bound(approval_id, body)
         await self._pending(approval_id)  # what took time may have let another answer in, or the session go
-        approval = approvals.resolve(
-            self._state,
-            approval_id,
-            body.decision,
-            by=req.context.principal,
-            via="api",
-            reason=body.reason,
-            arguments=body.arguments,
-            digest=digest,
-            idempotency=key,
-        )
+        wanted = _resolution(req, approval_id, body, bound, key)
+        [approval] = approvals.resolve_many(self._state, [wanted])
         doc, n = views.of(self._state, approval), self._state.n
         await self._state.durable()
         return media.send(resp, (await views.expand(self._state, [doc]))[0], n=n)
@@ -68,31 +59,19 @@ class Approvals:
         each = (await media.read(req, models.ResolveApprovals)).each()
         _refuse_twice([one.approval_id for one in each])
         for number, one in enumerate(each):
-            _refuse_remember(one, f"/items/{number}/remember")
             if one.idempotency_key is not None:
                 raise Invalid("Several at once take no idempotency keys of their own.")
             if one.arguments is not None and one.decision == "deny":
                 raise Invalid(
                     "Edited arguments go with allow.", errors=[Fault(f"/items/{number}/arguments", "on deny")]
                 )
-        digests = []
+        bounds = []
         for one in each:
             await self._pending(one.approval_id)
-            digests.append(await self._digest(one.approval_id, one))
+            bounds.append(await self._bound(one.approval_id, one))
         for one in each:
             await self._pending(one.approval_id)
-        wanted = [
-            approvals.Resolution(
-                approval_id=one.approval_id,
-                decision=one.decision,
-                by=req.context.principal,
-                via="api",
-                reason=one.reason,
-                arguments=one.arguments,
-                digest=digest,
-            )
-            for one, digest in zip(each, digests, strict=True)
-        ]
+        wanted = [_resolution(req, one.approval_id, one, bound, None) for one, bound in zip(each, bounds, strict=True)]
         done = approvals.resolve_many(self._state, wanted)
         docs, n = [views.of(self._state, approval) for approval in done], self._state.n
         await self._state.durable()
@@ -107,16 +86,28 @@ class Approvals:
         if approval.status != "pending":
             raise approvals.late(approvals.view(approval))
 
-    async def _digest(self, approval_id: str, body: models.ResolveApproval) -> str | None:
+    async def _bound(self, approval_id: str, body: models.ResolveApproval) -> Bound | None:
         if body.arguments is None:
             return None
-        return await self._parts.inspector.digest(self._state.get(Approval, approval_id), body.arguments)
+        return await self._parts.inspector.bound(self._state.get(Approval, approval_id), body.arguments)
 
 
-def _refuse_remember(body: models.ResolveApproval, path: str) -> None:
-    if body.remember is not None:
-        message = "is not available in this version; add a rule to the session or to permissions.yaml"
-        raise Invalid(f"remember {message}.", errors=[Fault(path, message)])
+def _resolution(
+    req: Request, approval_id: str, body: models.ResolveApproval, bound: Bound | None, key: Idempotency | None
+) -> approvals.Resolution:
+    """What a caller decided, with the person whom the caller's token proves."""
+    return approvals.Resolution(
+        approval_id=approval_id,
+        decision=body.decision,
+        by=req.context.principal,
+        person=req.context.caller.person,
+        via="api",
+        reason=body.reason,
+        arguments=body.arguments,
+        bound=bound,
+        remember=body.remember,
+        idempotency=key,
+    )
 
 
 def _refuse_twice(ids: list[str]) -> None:

@@ -173,7 +173,8 @@ class Submission(Body):
     reply_targets: list[dict[str, Any]] | None = None
     """Where outputs are sent."""
     completion: list[str | dict[str, Any]] | None = None
-    """What must be so before the run counts as completed."""
+    """What must be so before the run counts as completed: texts, `{workspace_file: path}`, `{command: line}` (or
+    `{command: {run, exit, timeout}}`), `{output_matches: schema}`."""
     budget: Budget | None = None
     """What this run may use."""
     idempotency_key: Key | None = None

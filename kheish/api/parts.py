@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 from kheish.auth.broker import Broker
 from kheish.auth.tokens import Tokens
 from kheish.config import Config
-from kheish.domain.approvals import Approval
+from kheish.domain.approvals import Approval, Bound
 from kheish.domain.definitions import Definition
 from kheish.domain.event_playbooks import EvidenceRef, ReleaseState
 from kheish.domain.playbooks import Released, Version
@@ -99,8 +99,9 @@ class Inspector(Protocol):
     async def check(self, tool: str, arguments: Mapping[str, Any], session_id: str | None) -> Mapping[str, Any]:
         """What a call would meet, and why. Raises NotFound for a tool or session that is not there."""
 
-    async def digest(self, approval: Approval, arguments: Mapping[str, Any]) -> str:
-        """The digest of an approval's call with other arguments. Raises Invalid where they do not fit the tool."""
+    async def bound(self, approval: Approval, arguments: Mapping[str, Any]) -> Bound:
+        """What an approval of this call with other arguments would be bound to. Raises Invalid where these do not fit
+        the tool."""
 
 
 class Secrets(Protocol):

@@ -114,6 +114,9 @@ def references(doc: Doc) -> Iterator[tuple[Any, Any, str]]:
     for one in doc.get("outputs") or ():
         if _is_reference(one["content"]):
             yield one, "content", "text"
+    settings = doc.get("settings")
+    if settings and _is_reference(settings.get("phase_text")):
+        yield settings, "phase_text", "text"
     request = doc.get("request")
     if request:
         for item in request["items"]:

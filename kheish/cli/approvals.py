@@ -22,6 +22,13 @@ COLUMNS: list[Column] = [
 ]
 
 
+_REMEMBER = click.option(
+    "--remember",
+    type=click.Choice(["exact", "pattern"]),
+    help="Leave a rule in the session: for this very call, or for calls like it (`approvals show` has both).",
+)
+
+
 @group()
 def approvals() -> None:
     """List, show, allow and deny approvals."""
@@ -58,30 +65,39 @@ def show(settings: Settings, approval: str) -> None:
 @click.argument("approval_ids", metavar="APPROVAL...", nargs=-1, required=True)
 @click.option("--reason", help="Why, for the journal.")
 @click.option("--arguments", metavar="JSON", help="Allow it with these arguments instead.")
+@_REMEMBER
 @pass_settings
-def allow(settings: Settings, approval_ids: tuple[str, ...], reason: str | None, arguments: str | None) -> None:
+def allow(
+    settings: Settings, approval_ids: tuple[str, ...], reason: str | None, arguments: str | None, remember: str | None
+) -> None:
     """Allow suspended calls; their runs go on."""
     edited = _arguments(arguments)
     if edited is not None and len(approval_ids) > 1:
         raise click.UsageError("--arguments goes with one approval.")
-    _resolve(settings, approval_ids, "allow", reason, edited)
+    _resolve(settings, approval_ids, "allow", reason, edited, remember)
 
 
 @approvals.command()
 @click.argument("approval_ids", metavar="APPROVAL...", nargs=-1, required=True)
 @click.option("--reason", help="Why; the model reads it.")
+@_REMEMBER
 @pass_settings
-def deny(settings: Settings, approval_ids: tuple[str, ...], reason: str | None) -> None:
+def deny(settings: Settings, approval_ids: tuple[str, ...], reason: str | None, remember: str | None) -> None:
     """Deny suspended calls; the model is told, and the runs go on."""
-    _resolve(settings, approval_ids, "deny", reason, None)
+    _resolve(settings, approval_ids, "deny", reason, None, remember)
 
 
 def _resolve(
-    settings: Settings, ids: tuple[str, ...], decision: str, reason: str | None, arguments: dict[str, Any] | None
+    settings: Settings,
+    ids: tuple[str, ...],
+    decision: str,
+    reason: str | None,
+    arguments: dict[str, Any] | None,
+    remember: str | None,
 ) -> None:
     client = settings.client()
     for one in ids:
-        resolved = client.approvals.resolve(one, decision, reason=reason, arguments=arguments)
+        resolved = client.approvals.resolve(one, decision, reason=reason, arguments=arguments, remember=remember)
         told = plain(f"{resolved['approval_id']} is {resolved['status']}: {short_call(resolved)}")
         emit(settings, resolved, ids=[one], human=lambda told=told: say(told))  # type: ignore[misc]  # a lambda's default has no type
 

@@ -43,6 +43,13 @@ def show_approval(asked: Approval) -> None:
     say(paint(f"{asked['tool']} wants approval", bold=True) + plain(f"  ({asked['risk']} risk; {asked['why']})"))
     for name, value in asked["arguments"].items():
         _argument(name, value)
+    for file in asked.get("files") or ():
+        say(plain(f"  reads {file['path']}  ({file['bytes']} bytes, sha256 {(file['sha256'] or 'not read')[:12]})"))
+    if tool := asked.get("came_from", {}).get("tainted_by"):
+        say(paint(f"  content of the network came into this conversation before ({plain(tool)})", fg="yellow"))
+    for how, rule in asked.get("remember", {}).items():
+        if rule is not None:
+            say(plain(f"  --remember {how}: {rule['reason']}"))
 
 
 def _argument(name: str, value: object) -> None:

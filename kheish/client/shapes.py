@@ -131,6 +131,8 @@ class Approval(TypedDict):
     expires_at: str | None
     required: int
     decisions: list[Decision]
+    came_from: NotRequired[Json]
+    remember: NotRequired[Json]
 
 
 class Option(TypedDict):

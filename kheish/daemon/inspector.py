@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from kheish.domain import permission_rules, permissions
-from kheish.domain.approvals import Approval
+from kheish.domain.approvals import Approval, Bound
 from kheish.domain.permission_rules import ToolCall
 from kheish.domain.runs import BUDGET, Run
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
 from kheish.errors import Fault, Invalid, NotFound
-from kheish.runtime import calls
+from kheish.runtime import binding, deciding
 from kheish.runtime.agent import Agent
 from kheish.runtime.tools.arguments import parse_arguments, unknown_tool
 from kheish.runtime.tools.base import Tool, ToolError
@@ -52,8 +52,9 @@ class Inspector:
         )
         return permissions.explain(verdict)
 
-    async def digest(self, approval: Approval, arguments: Mapping[str, Any]) -> str:
-        """The digest of an approval's call with other arguments. Raises Invalid where they do not fit the tool."""
+    async def bound(self, approval: Approval, arguments: Mapping[str, Any]) -> Bound:
+        """What an approval of this call with other arguments would be bound to. Raises Invalid where these do not fit
+        the tool."""
         if approval.tool == BUDGET:
             raise Invalid("A budget question takes allow or deny, no other arguments.")
         try:
@@ -61,9 +62,11 @@ class Inspector:
         except ToolError as error:
             raise Invalid(str(error), errors=[Fault("/arguments", str(error))]) from error
         run, tool = self._state.get(Run, approval.run_id), self._tool(approval.tool)
-        verdict = await asyncio.to_thread(calls.judge, self._state, run, tool, arguments, self._agent)
+        verdict = await asyncio.to_thread(
+            deciding.judge, self._state, run, approval.call_id, tool, arguments, self._agent
+        )
         if verdict.decision == "deny":
             raise Invalid(
                 f"The edited call is denied: {verdict.why}.", errors=[Fault("/arguments", "a rule denies the call")]
             )
-        return await calls.digest(run, approval.tool, arguments)
+        return await binding.bind(self._state, run, approval.tool, arguments)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from kheish.domain import events, runs
-from kheish.domain.events import Entry, Idempotency, changed, frozen
+from kheish.domain import events, permission_remember, runs
+from kheish.domain.events import Draft, Entry, Idempotency, changed, frozen
 from kheish.domain.runs import Run
-from kheish.errors import ApprovalResolved, Invalid
+from kheish.errors import ApprovalResolved, Fault, Invalid, PersonRequired, SamePerson
 
 if TYPE_CHECKING:
     from kheish.domain.state import State
@@ -27,6 +28,19 @@ class Decision:
     via: str
     reason: str | None
     at: str
+    person: str | None = None
+    digest: str | None = None  # of the call that was decided about
+
+
+@frozen
+class Bound:
+    """What an approval allows: the digest of a call, and the files whose content is part of it.
+
+    A file is `{path, sha256, bytes}`; of one that is too large to be read, `sha256` is null and `mtime_ns` is there.
+    """
+
+    digest: str
+    files: tuple[dict[str, Any], ...] = ()
 
 
 @frozen
@@ -51,9 +65,11 @@ class Approval:
     status: Status = "pending"
     decisions: tuple[Decision, ...] = ()
     edited_by: str | None = None
+    came_from: dict[str, Any] = field(default_factory=dict)
+    remember: dict[str, Any] = field(default_factory=dict)
 
 
-FOLDED = (events.ApprovalRequested, events.ApprovalResolved)
+FOLDED = (events.ApprovalRequested, events.ApprovalDecided, events.ApprovalResolved)
 
 
 def fold(table: dict[str, Approval], entry: Entry) -> Iterable[str]:
@@ -75,25 +91,45 @@ def fold(table: dict[str, Approval], entry: Entry) -> Iterable[str]:
                 requested_at=entry.at,
                 expires_at=event.expires_at,
                 required=event.required,
+                came_from=event.came_from,
+                remember=event.remember,
                 made=entry.n,
                 n=entry.n,
             )
             return (event.approval_id,)
+        case events.ApprovalDecided() as event if event.approval_id in table:
+            table[event.approval_id] = _decided(table[event.approval_id], event, "allow", entry)
+            return (event.approval_id,)
         case events.ApprovalResolved() as event if event.approval_id in table:
-            table[event.approval_id] = _resolved(table[event.approval_id], event, entry)
+            old = table[event.approval_id]
+            new = _decided(old, event, event.decision, entry) if event.decision else changed(old, n=entry.n)
+            table[event.approval_id] = changed(new, status=event.outcome)
             return (event.approval_id,)
         case _:
             return ()
 
 
-def _resolved(old: Approval, event: events.ApprovalResolved, entry: Entry) -> Approval:
-    new = changed(old, status=event.outcome, n=entry.n)
-    if event.decision:
-        decision = Decision(decision=event.decision, by=event.by, via=event.via, reason=event.reason, at=entry.at)
-        new = changed(new, decisions=(*old.decisions, decision))
+def _decided(
+    old: Approval,
+    event: events.ApprovalDecided | events.ApprovalResolved,
+    word: Literal["allow", "deny"],
+    entry: Entry,
+) -> Approval:
+    new = changed(old, n=entry.n)
     if event.arguments is not None:
-        new = changed(new, arguments=event.arguments, digest=event.digest or old.digest, edited_by=event.by)
-    return new
+        files = old.files if event.files is None else event.files
+        digest = event.digest or old.digest
+        new = changed(new, arguments=event.arguments, digest=digest, files=files, edited_by=event.by)
+    decision = Decision(
+        decision=word,
+        by=event.by,
+        via=event.via,
+        reason=event.reason,
+        at=entry.at,
+        person=event.person,
+        digest=new.digest,
+    )
+    return changed(new, decisions=(*old.decisions, decision))
 
 
 def view(approval: Approval) -> dict[str, Any]:
@@ -114,43 +150,62 @@ def view(approval: Approval) -> dict[str, Any]:
         "required": approval.required,
         "decisions": approval.decisions,
         "edited_by": approval.edited_by,
+        "came_from": approval.came_from,
+        "remember": approval.remember,
     }
 
 
-def digest_of(*, tool: str, arguments: Mapping[str, Any], folder: str, executable: str | None) -> str:
-    """sha256 over what an approval allows: tool, final arguments in canonical form, working folder, executable."""
+def digest_of(
+    *,
+    tool: str,
+    arguments: Mapping[str, Any],
+    folder: str,
+    executable: str | None,
+    files: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """sha256 over what an approval allows: tool, final arguments in canonical form, working folder, executable, and
+    the content of files that the call names."""
     from hashlib import sha256
 
-    call = {"tool": tool, "arguments": arguments, "folder": folder, "executable": executable}
+    call = {"tool": tool, "arguments": arguments, "folder": folder, "executable": executable, "files": files}
     return sha256(orjson.dumps(call, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 @frozen
 class Resolution:
-    """What a person decides of one approval. `arguments` replace those of the call, with their own `digest`."""
+    """What is decided of one approval: by which caller, and which `person` that proves (None: nobody in particular).
+
+    `arguments` replace those of the call, and are `bound` on their own. `remember` leaves a rule in the session.
+    """
 
     approval_id: str
     decision: Literal["allow", "deny"]
     by: str
     via: str
+    person: str | None = None
     reason: str | None = None
     arguments: dict[str, Any] | None = None
-    digest: str | None = None
+    bound: Bound | None = None
+    remember: permission_remember.How | None = None
     idempotency: Idempotency | None = None
 
 
 def resolve(state: State, approval_id: str, decision: Literal["allow", "deny"], **given: Any) -> Approval:
-    """Record a person's decision (the fields of Resolution); when nothing else is open, the run is queued again.
+    """Record a decision (the fields of Resolution); when nothing else is open, the run is queued again.
 
-    Raises NotFound, ApprovalResolved (who decided), Invalid for arguments on a denial.
+    Where two persons have to allow a call, the first allow leaves it pending; one deny is enough. Raises NotFound,
+    ApprovalResolved (who decided), PersonRequired, SamePerson, Invalid for arguments on a denial and for what cannot
+    be remembered.
     """
     return resolve_many(state, [Resolution(approval_id=approval_id, decision=decision, **given)])[0]
 
 
 def resolve_many(state: State, wanted: Sequence[Resolution]) -> list[Approval]:
     """Record several decisions, all or none, also in a crash. Raises as `resolve` does."""
-    concluded = [(_pending(state, one), _event(one)) for one in wanted]
-    _conclude(state, concluded)
+    pending = [(_pending(state, one), one) for one in wanted]
+    decided = [(approval, _event(approval, one)) for approval, one in pending]
+    rules = [_rule(approval, one) for approval, one in pending if one.remember is not None]
+    _conclude(state, decided, rules)
     return [state.get(Approval, one.approval_id) for one in wanted]
 
 
@@ -163,26 +218,77 @@ def _pending(state: State, wanted: Resolution) -> Approval:
     return approval
 
 
-def _event(wanted: Resolution) -> events.ApprovalResolved:
+def _event(approval: Approval, wanted: Resolution) -> events.ApprovalDecided | events.ApprovalResolved:
+    edited: dict[str, Any] = {
+        "arguments": wanted.arguments,
+        "digest": wanted.bound.digest if wanted.bound else None,
+        "files": wanted.bound.files if wanted.bound else None,
+    }
+    said: dict[str, Any] = {"via": wanted.via, "reason": wanted.reason, "idempotency": wanted.idempotency, **edited}
+    if wanted.decision == "allow" and approval.required > 1:
+        person = _counted(approval, wanted)
+        digest = wanted.bound.digest if wanted.bound else approval.digest
+        agreed = {one.person for one in approval.decisions if one.digest == digest} | {person}
+        if len(agreed) < approval.required:
+            return events.ApprovalDecided(approval_id=approval.approval_id, by=wanted.by, person=person, **said)
     return events.ApprovalResolved(
-        approval_id=wanted.approval_id,
+        approval_id=approval.approval_id,
         outcome="allowed" if wanted.decision == "allow" else "denied",
         decision=wanted.decision,
         by=wanted.by,
-        via=wanted.via,
-        reason=wanted.reason,
-        arguments=wanted.arguments,
-        digest=wanted.digest,
-        idempotency=wanted.idempotency,
+        person=wanted.person,
+        **said,
     )
 
 
-def _conclude(state: State, concluded: Sequence[tuple[Approval, events.ApprovalResolved]]) -> None:
+def _counted(approval: Approval, wanted: Resolution) -> str:
+    """The person whose allow counts as one of several."""
+    if wanted.person is None:
+        raise PersonRequired(
+            f"The approval {approval.approval_id} takes {approval.required} different persons, and this answer "
+            f"({wanted.by}, by {wanted.via}) proves none; answer with a token that carries a person. A deny needs none."
+        )
+    digest = wanted.bound.digest if wanted.bound else approval.digest
+    if any(one.person == wanted.person and one.digest == digest for one in approval.decisions):
+        raise SamePerson(
+            f"{wanted.person} has allowed {approval.approval_id} already; another person has to allow it too.",
+            person=wanted.person,
+        )
+    return wanted.person
+
+
+def _rule(approval: Approval, wanted: Resolution) -> Draft:
+    """The rule that the session remembers. Raises Invalid where it would be without effect, or cannot be made."""
+    assert wanted.remember is not None
+    if approval.required > 1 and wanted.decision == "allow":
+        raise _not_remembered("two persons have to allow such calls each time")
+    if not approval.remember and wanted.decision == "allow":
+        raise _not_remembered(f"it would ask again all the same ({approval.why})")
+    arguments = wanted.arguments if wanted.arguments is not None else approval.arguments
+    if isinstance(arguments, events.Spilled):
+        raise _not_remembered("the call is too long for a rule")
+    rule = permission_remember.rule(wanted.remember, approval.tool, arguments, wanted.decision)
+    reason = f"remembered by {wanted.by} ({approval.approval_id}): {rule.reason}"
+    found = rule.model_copy(update={"reason": reason}).model_dump()
+    return events.RuleAdded(rule=found).on(approval.session_id, approval.run_id, by=wanted.by)
+
+
+def _not_remembered(why: str) -> Invalid:
+    return Invalid(f"This cannot be remembered: {why}.", errors=[Fault("/remember", why)])
+
+
+def _conclude(
+    state: State,
+    concluded: Sequence[tuple[Approval, events.ApprovalDecided | events.ApprovalResolved]],
+    more: Sequence[Draft] = (),
+) -> None:
     """Append the outcomes, and with them the way back to the queue of each run for which nothing else is open."""
     drafts = [event.on(approval.session_id, approval.run_id, by=event.by) for approval, event in concluded]
+    drafts += more
     closed: dict[str, set[str]] = {}
-    for approval, _ in concluded:
-        closed.setdefault(approval.run_id, set()).add(approval.approval_id)
+    for approval, event in concluded:
+        if isinstance(event, events.ApprovalResolved):
+            closed.setdefault(approval.run_id, set()).add(approval.approval_id)
     for run_id, ids_closed in closed.items():
         if settles(state, run_id, ids_closed):
             drafts.append(runs.step(state, run_id, events.RunRequeued(reason="approval"), by=concluded[0][1].by))

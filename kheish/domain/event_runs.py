@@ -102,6 +102,29 @@ class Limits:
 
 
 @frozen
+class ToolPolicy:
+    """Which tools a run may call: globs over their names; `allow` None is all of them, and `deny` wins. It only takes
+    away: what it leaves still meets the permissions. `origin` says whose it is (`playbook triage@1.2.0, phase fix`)."""
+
+    origin: str
+    allow: tuple[str, ...] | None = None
+    deny: tuple[str, ...] = ()
+
+
+@frozen
+class Requirement:
+    """What must be so before a run counts as completed: one of these four. A text is told to the model, and is all
+    that can be done with it; the others are checked."""
+
+    text: str | None = None
+    workspace_file: str | None = None
+    command: str | None = None
+    exit: int = 0
+    timeout: float = 600.0
+    output_matches: dict[str, Any] | bool | None = None
+
+
+@frozen
 class RunSettings:
     """What a run froze when it was accepted; later changes of its session don't touch it."""
 
@@ -114,6 +137,9 @@ class RunSettings:
     limits: Limits = Limits()
     output_contract: dict[str, Any] | None = None
     while_waiting: str = "hold"
+    tool_policies: tuple[ToolPolicy, ...] = ()  # all of them hold
+    completion: tuple[Requirement, ...] = ()
+    own_persona: bool = False  # whether `persona` is another than the session's (a Playbook's role)
 
 
 @frozen
@@ -128,13 +154,14 @@ class Idempotency:
 @frozen
 class RunSubmitted(Event):
     kind = "run.submitted"
-    spillable = ("request",)
+    spillable = ("request", "phase_text")
     run_kind: str
     request: Request
     settings: RunSettings
     retry_of: str | None = None
     flow: dict[str, Any] | None = None
     idempotency: Idempotency | None = None
+    phase_text: Text | None = None  # what a Playbook asks for in this phase; a section of the prompt
 
 
 @frozen
@@ -284,4 +311,24 @@ class Nudged(Event):
 
     kind = "run.nudged"
     text: str
-    reason: str  # output_contract | …
+    reason: str  # output_contract | completion
+
+
+@frozen
+class CompletionStarted(Event):
+    """The answer of `turn` is to be the last, and commands tell whether it may be: `calls` are made by the daemon."""
+
+    kind = "completion.started"
+    turn: int
+    calls: tuple[ModelCall, ...]
+
+
+@frozen
+class CompletionChecked(Event):
+    """What was found, requirement by requirement: `{number, met, told}`; `met` is null for what cannot be checked."""
+
+    kind = "completion.checked"
+    turn: int
+    findings: tuple[dict[str, Any], ...]
+    met: bool
+    commands_met: bool  # so that they need not run again before another tool is called

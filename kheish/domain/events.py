@@ -33,6 +33,8 @@ from kheish.domain.event_playbooks import PlaybookIntact as PlaybookIntact
 from kheish.domain.event_playbooks import PlaybookPublished as PlaybookPublished
 from kheish.domain.event_playbooks import PlaybookReleased as PlaybookReleased
 from kheish.domain.event_playbooks import PlaybookTampered as PlaybookTampered
+from kheish.domain.event_runs import CompletionChecked as CompletionChecked
+from kheish.domain.event_runs import CompletionStarted as CompletionStarted
 from kheish.domain.event_runs import ContextCompacted as ContextCompacted
 from kheish.domain.event_runs import Idempotency as Idempotency
 from kheish.domain.event_runs import Item as Item
@@ -43,6 +45,7 @@ from kheish.domain.event_runs import ModelRequested as ModelRequested
 from kheish.domain.event_runs import ModelResponded as ModelResponded
 from kheish.domain.event_runs import Nudged as Nudged
 from kheish.domain.event_runs import Request as Request
+from kheish.domain.event_runs import Requirement as Requirement
 from kheish.domain.event_runs import RuleAdded as RuleAdded
 from kheish.domain.event_runs import RunCancelled as RunCancelled
 from kheish.domain.event_runs import RunCancelRequested as RunCancelRequested
@@ -62,6 +65,7 @@ from kheish.domain.event_runs import SessionDeleted as SessionDeleted
 from kheish.domain.event_runs import SessionEnded as SessionEnded
 from kheish.domain.event_runs import SessionForked as SessionForked
 from kheish.domain.event_runs import SessionUpdated as SessionUpdated
+from kheish.domain.event_runs import ToolPolicy as ToolPolicy
 from kheish.domain.event_runs import Usage as Usage
 from kheish.domain.event_tasks import ShellEnding as ShellEnding
 from kheish.domain.event_tasks import ShellTask as ShellTask
@@ -154,6 +158,25 @@ class ApprovalRequested(Event):
     files: tuple[dict[str, Any], ...] = ()
     expires_at: str | None = None
     required: int = 1
+    came_from: dict[str, Any] = field(default_factory=dict)  # who made the arguments: {by, turn, tainted_by}
+    remember: dict[str, Any] = field(default_factory=dict)  # {exact, pattern}: the rule that each would add, or null
+
+
+@frozen
+class ApprovalDecided(Event):
+    """One person's allow, where another person has to allow the call too."""
+
+    kind = "approval.decided"
+    spillable = ("arguments",)
+    approval_id: str
+    by: str
+    person: str
+    via: str = "api"
+    reason: str | None = None
+    arguments: Arguments | None = None  # as edited by this person; the next one decides about these
+    digest: str | None = None
+    files: tuple[dict[str, Any], ...] | None = None
+    idempotency: Idempotency | None = None
 
 
 @frozen
@@ -170,6 +193,8 @@ class ApprovalResolved(Event):
     reason: str | None = None
     arguments: Arguments | None = None  # as edited by the person who decided
     digest: str | None = None
+    files: tuple[dict[str, Any], ...] | None = None  # of the edited call
+    person: str | None = None  # whom the answer proves: the person of a token
     idempotency: Idempotency | None = None
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from kheish import ids
-from kheish.domain import contracts, events, keys, routes, runs, sessions
-from kheish.domain.events import Idempotency, Item, Limits, Request, RunSettings, frozen
+from kheish.domain import completion, contracts, events, keys, routes, runs, sessions
+from kheish.domain.events import Idempotency, Item, Limits, Request, RunSettings, ToolPolicy, frozen
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
@@ -28,7 +28,10 @@ SHARED = frozenset({"tokens", "cost_usd"})
 
 @frozen
 class Input:
-    """What somebody wants done. `route` is a selector (`route` or `route/model`); `budget` has the keys of Limits."""
+    """What somebody wants done. `route` is a selector (`route` or `route/model`); `budget` has the keys of Limits.
+
+    The last ones are for what runs work on somebody's behalf (Flows); no request of a caller can set them.
+    """
 
     session_id: str
     items: tuple[Item, ...]
@@ -46,6 +49,9 @@ class Input:
     idempotency: Idempotency | None = None
     retry_of: str | None = None
     flow: dict[str, Any] | None = None
+    tool_policies: tuple[ToolPolicy, ...] = ()
+    phase_text: str | None = None
+    persona: dict[str, Any] | None = None  # a snapshot (`personas.snapshot`) instead of the session's
 
 
 def submit(state: State, given: Input, *, by: str | None = None) -> Run | str:
@@ -60,7 +66,8 @@ def submit(state: State, given: Input, *, by: str | None = None) -> Run | str:
     if state.low_space:
         raise InsufficientStorage(state.low_space)
     session = sessions.accepting(state, given.session_id)
-    faults = [*_item_faults(given.items), *_unavailable(session, given), *_metadata_faults(given.metadata)]
+    required, wrong = completion.read(given.completion)
+    faults = [*_item_faults(given.items), *_unavailable(session, given), *wrong, *_metadata_faults(given.metadata)]
     if faults:
         raise Invalid("; ".join(f"{fault.path}: {fault.message}" for fault in faults) + ".", errors=faults)
     route_id, model, route = _route(state, session, given)
@@ -76,13 +83,16 @@ def submit(state: State, given: Input, *, by: str | None = None) -> Run | str:
     settings = RunSettings(
         route=route_id,
         model=model,
-        persona=session.settings["persona"],
+        persona=given.persona or session.settings["persona"],
         permission_mode=session.settings["permission_mode"],
         workspace=session.settings["workspace"] or "",
         generation={**route.generation, **given.generation},
         limits=limits,
         output_contract=given.output_contract or session.settings["output_contract"],
         while_waiting=session.settings["while_waiting"],
+        tool_policies=given.tool_policies,
+        completion=required,
+        own_persona=given.persona is not None,
     )
     submitted = events.RunSubmitted(
         run_kind=given.kind,
@@ -91,6 +101,7 @@ def submit(state: State, given: Input, *, by: str | None = None) -> Run | str:
         retry_of=given.retry_of,
         flow=given.flow,
         idempotency=given.idempotency,
+        phase_text=given.phase_text,
     )
     run_id = ids.new("run")
     state.append(submitted.on(session.session_id, run_id, by=by or given.actor))
@@ -107,7 +118,7 @@ def again(state: State, old: Mapping[str, Any], *, by: str, idempotency: Idempot
             from_status=old["status"],
             to_status="queued",
         )
-    request = old["request"]
+    request, settings = old["request"], old["settings"]
     items = tuple(events.adapter(Item).validate_python(item) for item in request["items"])
     return Input(
         session_id=old["session_id"],
@@ -118,9 +129,15 @@ def again(state: State, old: Mapping[str, Any], *, by: str, idempotency: Idempot
         metadata=request["metadata"],
         route=old["route"] if old["route"] in state.definitions.routes else None,
         model=old["model"],
-        generation=old["settings"]["generation"],
-        budget=old["settings"]["limits"],
-        output_contract=old["settings"]["output_contract"],
+        generation=settings["generation"],
+        budget=settings["limits"],
+        output_contract=settings["output_contract"],
+        tool_policies=tuple(
+            events.adapter(ToolPolicy).validate_python(one) for one in settings.get("tool_policies", ())
+        ),
+        completion=tuple(settings.get("completion", ())),
+        phase_text=settings.get("phase_text"),
+        persona=settings.get("persona"),
         retry_of=old["run_id"],
         idempotency=idempotency,
     )
@@ -141,10 +158,7 @@ def _item_faults(items: tuple[Item, ...]) -> list[Fault]:
 def _unavailable(session: Session, given: Input) -> list[Fault]:
     """What names something that this daemon doesn't have."""
     targets = given.reply_targets or tuple(session.settings["reply_targets"])
-    faults = [Fault(f"/reply_targets/{number}", "there is no such connector") for number in range(len(targets))]
-    if given.completion:
-        faults.append(Fault("/completion", "completion requirements are not available in this version"))
-    return faults
+    return [Fault(f"/reply_targets/{number}", "there is no such connector") for number in range(len(targets))]
 
 
 def _metadata_faults(metadata: Mapping[str, Any]) -> list[Fault]:

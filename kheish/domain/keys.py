@@ -28,7 +28,7 @@ class KeyUse:
     n: int
 
 
-FOLDED = (events.RunSubmitted, events.ApprovalResolved, events.QuestionAnswered)
+FOLDED = (events.RunSubmitted, events.ApprovalDecided, events.ApprovalResolved, events.QuestionAnswered)
 
 
 def fold(table: dict[str, KeyUse], entry: Entry) -> Iterable[str]:
@@ -36,7 +36,10 @@ def fold(table: dict[str, KeyUse], entry: Entry) -> Iterable[str]:
     match entry.event:
         case events.RunSubmitted(idempotency=Idempotency() as used):
             result = entry.run
-        case events.ApprovalResolved(idempotency=Idempotency() as used, approval_id=result):
+        case (
+            events.ApprovalDecided(idempotency=Idempotency() as used, approval_id=result)
+            | events.ApprovalResolved(idempotency=Idempotency() as used, approval_id=result)
+        ):
             pass
         case events.QuestionAnswered(idempotency=Idempotency() as used, question_id=result):
             pass

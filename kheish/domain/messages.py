@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from kheish.domain import events
+from kheish.domain.completion import is_check
 from kheish.domain.events import Entry, Item, ModelCall, Text, frozen
 
 
@@ -75,7 +76,7 @@ def _fold(conversation: Conversation, entry: Entry) -> None:
             conversation.inputs.pop(run, None)
         case events.ModelResponded(text=text, calls=calls, opaque=opaque):
             add(Message(role="assistant", text=text, calls=calls, opaque=opaque, **at))
-        case events.ToolFinished(call_id=call_id, content=content, is_error=is_error):
+        case events.ToolFinished(call_id=call_id, content=content, is_error=is_error) if not is_check(call_id):
             add(Message(role="tool", text=content, call_id=call_id, is_error=is_error, **at))
         case events.Nudged(text=text):
             add(Message(role="note", text=text, **at))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from kheish.domain.permission_rules import FILE_TOOLS, Rule, ToolCall
+from kheish.domain.permission_rules import FILE_TOOLS, SHELL_TOOLS, Rule, ToolCall
 
 
 class Fit(IntEnum):
@@ -27,10 +27,24 @@ class Fit(IntEnum):
     YES = 2
 
 
+def essential(tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments by which a call is told from others: not what a command says of itself, nor its time."""
+    left_out = frozenset({"description", "timeout"}) if tool in SHELL_TOOLS else frozenset()
+    return {name: value for name, value in arguments.items() if value is not None and name not in left_out}
+
+
+def is_same(rule: Rule, call: ToolCall) -> bool:
+    """Whether an exact rule is about this very call."""
+    wanted = _object(rule.match or "")
+    return wanted is not None and _same(dict(wanted), essential(call.tool, call.arguments))
+
+
 def grants(rule: Rule, call: ToolCall, workspace: Path) -> bool:
     """Whether a rule that allows is about this call, and about nothing less than all of it."""
     if rule.match is None:
         return True
+    if rule.exact:
+        return is_same(rule, call)
     if call.tool in FILE_TOOLS:
         paths = _paths(call, workspace)
         steps = compiled(rule.match, str(workspace))
@@ -50,6 +64,8 @@ def restricts(rule: Rule, call: ToolCall, workspace: Path) -> Fit:
     """
     if rule.match is None:
         return Fit.YES
+    if rule.exact:
+        return Fit.YES if is_same(rule, call) else Fit.NO
     if call.tool in FILE_TOOLS:
         steps = compiled(rule.match, str(workspace))
         paths = _paths(call, workspace)

@@ -44,11 +44,12 @@ def risk(call: ToolCall) -> Risk:
         for found in line.redirections
         if found.target not in permission_shell.ALWAYS_OPEN
     )
-    grave = line.unreadable is not None or outside or any(_grave(simple) for simple in line.simple)
+    grave = line.unreadable is not None or outside or any(is_grave(simple) for simple in line.simple)
     return "high" if grave else "medium"
 
 
-def _grave(simple: SimpleCommand) -> bool:
+def is_grave(simple: SimpleCommand) -> bool:
+    """Whether a simple command names a program that destroys, becomes someone else, or uses the network."""
     names = [word.text.rsplit("/", 1)[-1] for word in simple.words]
     if not names:
         return False

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kheish.config import Duration
 from kheish.domain.events import frozen
@@ -34,6 +34,9 @@ class Rule(_Part):
     """Which calls of the tool; left out: all of them. For bash a command with `*` for any text (each simple command of
     a command line must match), for file tools a glob from the workspace, for web_fetch a host with `*`, for other tools
     the arguments as a JSON object."""
+    exact: bool = False
+    """Whether `match` is the call itself: a JSON object of its arguments (without a command's description and timeout),
+    which must all be the same. Answers that are remembered leave such rules."""
     decision: Decision
     """deny beats ask, and ask beats allow, wherever the rules stand."""
     network: bool = False
@@ -43,18 +46,28 @@ class Rule(_Part):
 
     @model_validator(mode="after")
     def _match_fits_the_tool(self) -> Rule:
+        if self.exact and (self.match is None or self.tool.endswith("*")):
+            raise ValueError("exact: needs one tool, and a match with all of its arguments")
         if self.match is None:
+            return self
+        if self.exact:
+            _arguments(self.match)
             return self
         if self.tool in FILE_TOOLS and ".." in self.match.split("/"):
             raise ValueError("match: a glob starts from the workspace and cannot hold `..`")
         if self.tool.startswith("mcp__") and not self.tool.endswith("*"):
-            try:
-                data = json.loads(self.match)
-            except ValueError as error:
-                raise ValueError(f"match: not a JSON object of arguments: {error}") from error
-            if not isinstance(data, dict):
-                raise ValueError("match: must be a JSON object of arguments")
+            _arguments(self.match)
         return self
+
+
+def _arguments(match: str) -> None:
+    """Raises ValueError where the text is no JSON object."""
+    try:
+        data = json.loads(match)
+    except ValueError as error:
+        raise ValueError(f"match: not a JSON object of arguments: {error}") from error
+    if not isinstance(data, dict):
+        raise ValueError("match: must be a JSON object of arguments")
 
 
 class ApprovalPolicy(_Part):
@@ -63,15 +76,8 @@ class ApprovalPolicy(_Part):
     expires: Duration | None = Field(default=None, gt=0)
     """After how long an approval that nobody answers is denied; null: never."""
     required: int = Field(default=1, ge=1, le=2)
-    """How many different persons must allow a call."""
-
-    @field_validator("required")
-    @classmethod
-    def _one_person(cls, value: int) -> int:
-        # Tokens of persons come with the next version; a promise that is not kept is worse than none.
-        if value > 1:
-            raise ValueError("two persons are not available in this version; write 1, or leave it out")
-        return value
+    """How many different persons must allow a call. For 2, each needs a token that carries a person; an answer by file
+    proves none."""
 
 
 class PermissionsFile(_Part):

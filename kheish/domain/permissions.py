@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kheish.domain import permission_match, permission_shell
+from kheish.domain import permission_match, permission_policy, permission_shell
+from kheish.domain.events import ToolPolicy
 from kheish.domain.permission_match import Fit
 from kheish.domain.permission_risk import risk as risk
 from kheish.domain.permission_rules import SHELL_TOOLS, Decision, Placed, placed
@@ -37,16 +38,23 @@ def decide(
     scopes: Sequence[tuple[str, Sequence[Rule]]],
     sandbox: SandboxFacts,
     workspace: Path,
+    policies: Sequence[ToolPolicy] = (),
+    tainted_by: str | None = None,
 ) -> Verdict:
     """What the call meets. `scopes`: rules with the name of where they stand (`permissions.yaml`, `session`).
 
-    Deny beats ask beats allow, in any order and scope; where no rule matches, the mode decides. A command line is
-    allowed only if rules allow every simple command in it, none runs others or has words that only bash knows, and it
-    redirects nothing out of the workspace; a redirection into the workspace needs `accept_edits`, or a rule that
-    allows `write_file` there. An allow rule without `match` allows every call of its tool, except where a rule that
-    denies or asks may be about it. Without bubblewrap, `required` denies every command and `ask` makes it ask; like
-    everything that asks, this is denied in `dont_ask` and allowed in `bypass`. The first call for a command parses it.
+    A tool that one of the `policies` takes away is denied, in every mode; they give nothing. Of the rules, deny beats
+    ask beats allow, in any order and scope; where no rule matches, the mode decides. A command line is allowed only if
+    rules allow every simple command in it, none runs others or has words that only bash knows, and it redirects nothing
+    out of the workspace; a redirection into the workspace needs `accept_edits`, or a rule that allows `write_file`
+    there. An allow rule without `match` allows every call of its tool, except where a rule that denies or asks may be
+    about it. `tainted_by`: how untrusted content came in; then what has effects asks. Without bubblewrap, `required`
+    denies every command and `ask` makes it ask; like everything that asks, this is denied in `dont_ask` and allowed in
+    `bypass`. The first call for a command parses it.
     """
+    refused = permission_policy.refusal(policies, call.tool)
+    if refused is not None:
+        return refused
     rules = [item for item in placed(scopes) if item.concerns(call.tool)]
     judged = list(_restrictions(call, rules, scopes, workspace))
     network = _network(call, rules, workspace)
@@ -64,6 +72,9 @@ def decide(
     if verdict.decision == "allow" and not confined:
         why = "bubblewrap does not work here, so every command asks (sandbox.mode ask)"
         verdict = Verdict(decision="ask", why=why, origin="sandbox.mode ask")
+    if verdict.decision == "allow" and tainted_by is not None and call.effect == "effect":
+        why = f"untrusted content of the network came into this conversation ({tainted_by}), and taint is ask"
+        verdict = Verdict(decision="ask", why=why, origin="taint ask")
     verdict = _settled(verdict, mode)
     return replace(verdict, network=network and verdict.decision != "deny")
 
@@ -89,7 +100,7 @@ def _restrictions(
     command = _command(call)
     for item in rules:
         if item.rule.decision != "allow":
-            if command is not None:
+            if command is not None and not item.rule.exact:
                 fit = permission_shell.restricts(item.rule.match, permission_shell.read(command))
             else:
                 fit = permission_match.restricts(item.rule, call, workspace)
@@ -157,11 +168,12 @@ def _allowed_command(
 ) -> list[Placed] | str:
     """The rules that together allow a command line, or why they do not."""
     allowing = [item for item in rules if item.rule.decision == "allow"]
-    whole = [item for item in allowing if item.rule.match is None]
+    whole = [item for item in allowing if _is_whole(item.rule, call)]
     command = _command(call)
     if whole:
         return whole[:1]
-    if not allowing or command is None:
+    patterns = [item for item in allowing if not item.rule.exact]
+    if not patterns or command is None:
         return "no rule allows it"
     reading = permission_shell.read(command)
     if reading.unreadable is not None:
@@ -170,7 +182,7 @@ def _allowed_command(
         return "no rule allows it"
     used: dict[Placed, None] = {}
     for part in reading.parts:
-        found = next((item for item in allowing if permission_shell.covers(item.rule.match, part)), None)
+        found = next((item for item in patterns if permission_shell.covers(item.rule.match, part)), None)
         if found is None:
             return f"no rule allows `{part.text}`" + (f": {part.closed}" if part.closed else "")
         used[found] = None
@@ -232,13 +244,19 @@ def _network(call: ToolCall, rules: Sequence[Placed], workspace: Path) -> bool:
     giving = [item.rule for item in rules if item.rule.network and item.rule.decision != "deny"]
     if not giving or call.tool not in SHELL_TOOLS:
         return any(permission_match.grants(rule, call, workspace) for rule in giving)
-    if any(rule.match is None for rule in giving):
+    if any(_is_whole(rule, call) for rule in giving):
         return True
+    giving = [rule for rule in giving if not rule.exact]
     command = _command(call)
     reading = permission_shell.read(command) if command is not None else None
     if reading is None or reading.unreadable is not None or not reading.parts:
         return False
     return all(any(permission_shell.covers(rule.match, part) for rule in giving) for part in reading.parts)
+
+
+def _is_whole(rule: Rule, call: ToolCall) -> bool:
+    """Whether a rule is about a command line as a whole: every one, or exactly this."""
+    return rule.match is None or (rule.exact and permission_match.is_same(rule, call))
 
 
 def _command(call: ToolCall) -> str | None:

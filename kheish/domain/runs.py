@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
-from kheish.domain import events, turns
+from kheish.domain import completion, events, turns
+from kheish.domain.completion import is_check
 from kheish.domain.events import Draft, Entry, Event, Request, RunError, RunSettings, Text, changed, frozen
 from kheish.domain.sessions import Session
 from kheish.errors import RunStateConflict
@@ -101,6 +102,7 @@ class Run:
     finished_at: str | None = None
     retry_of: str | None = None
     flow: dict[str, Any] | None = None
+    phase_text: Text | None = None
     pending_approvals: tuple[str, ...] = ()
     pending_questions: tuple[str, ...] = ()
     usage: Spent = Spent()
@@ -161,6 +163,7 @@ def fold(table: dict[str, Run], entry: Entry, agent_of: Mapping[str, Session]) -
             settings=event.settings,
             retry_of=event.retry_of,
             flow=event.flow,
+            phase_text=event.phase_text,
         )
     elif entry.run in table:
         table[entry.run] = changed(_fold_change(table[entry.run], entry), n=entry.n)
@@ -198,7 +201,7 @@ def _fold_work(run: Run, event: Event) -> Run:
     match event:
         case events.ModelResponded(usage=usage) | events.ContextCompacted(usage=usage):
             return changed(run, usage=_add(run.usage, usage))
-        case events.ToolStarted():
+        case events.ToolStarted(call_id=id) if not is_check(id):
             return changed(run, usage=changed(run.usage, tool_calls=run.usage.tool_calls + 1))
         case events.OutputEmitted(output_id=id, output_kind=kind, content=content):
             return changed(run, outputs=(*run.outputs, Output(output_id=id, kind=kind, content=content)))
@@ -288,6 +291,10 @@ def view(run: Run, queue_position: int | None = None) -> dict[str, Any]:
             "generation": run.settings.generation,
             "limits": run.settings.limits,
             "output_contract": run.settings.output_contract,
+            "completion": tuple(completion.written(one) for one in run.settings.completion),
+            "tool_policies": run.settings.tool_policies,
+            "persona": run.settings.persona if run.settings.own_persona else None,
+            "phase_text": run.phase_text,
         },
         "pending_approvals": run.pending_approvals,
         "pending_questions": run.pending_questions,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kheish import ids
 from kheish.domain import events
 from kheish.domain.events import Entry, changed, frozen
+from kheish.domain.permission_rules import SHELL_TOOLS
 from kheish.errors import Fault, SessionConflict, SessionEnded, SessionNotIdle, WorkspaceNotAllowed
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Session:
     queued: tuple[str, ...] = ()
     parking: frozenset[str] = field(default_factory=frozenset)  # live runs that give the slot away while they wait
     n: int = 0
+    tainted_by: str | None = None  # the tool by which untrusted content of the network came into the conversation
 
     @property
     def status(self) -> Literal["idle", "busy", "ended"]:
@@ -72,6 +74,7 @@ CHANGED = (
     events.RunFailed,
     events.RunCancelled,
     events.RunInterrupted,
+    events.ToolStarted,
 )
 
 
@@ -90,9 +93,22 @@ def fold(table: dict[str, Session], entry: Entry) -> Iterable[str]:
             forked_from=_origin(event) if isinstance(event, events.SessionForked) else None,
             n=entry.n,
         )
+    elif isinstance(event, events.ToolStarted):
+        old = table[entry.session]
+        if old.tainted_by is not None or not _taints(event):
+            return ()
+        table[entry.session] = changed(old, tainted_by=event.tool, n=entry.n)
     else:
         table[entry.session] = changed(_fold_change(table[entry.session], entry), n=entry.n)
     return (entry.session,)
+
+
+def _taints(event: events.ToolStarted) -> bool:
+    """Whether what the call brings may come from the network. A command that is not confined has it, whatever rules
+    say of the network."""
+    if event.effect != "effect":
+        return False
+    return event.tool not in SHELL_TOOLS or bool(event.note.get("network")) or event.note.get("confined") is not True
 
 
 def _origin(event: events.SessionForked) -> dict[str, Any]:
@@ -156,6 +172,7 @@ def view(session: Session) -> dict[str, Any]:
         "queued_runs": len(session.queued),
         "agent_id": session.agent_id,
         "forked_from": session.forked_from,
+        "tainted_by": session.tainted_by,
         "path": session.path,
         "last_n": session.n,
     }

@@ -84,7 +84,7 @@ class State:
         if self.failure:
             raise self.failure
         at = ids.stamp(self.clock())
-        drafts = (*drafts, *audits.companions(drafts, self.definitions))
+        drafts = (*audits.companions(drafts, self.definitions), *drafts)
         recorded = self._encode([*self._due(drafts), *drafts], at)  # may raise; nothing has changed then
         for item in recorded:
             self._take(item)

@@ -31,6 +31,7 @@ class Call:
     question_purpose: str | None = None
     answer: events.QuestionAnswered | None = None
     finished: bool = False
+    outcome: events.ToolFinished | None = None  # of a check only; what a model asked for is in the conversation
 
     @property
     def id(self) -> str:
@@ -60,10 +61,25 @@ class Turn:
     last_text: events.Text | None = None
     finish_reason: str = ""
     nudged: bool = False  # something was told to the model since its last answer
+    nudge: str = ""  # why, the last time
+    mended: bool = False  # the newest answer was to mend a final text, and no tools were offered for it
+    checking: bool = False  # the calls are the daemon's own, to check what completes the run
+    verified: bool = False  # the commands that complete the run have succeeded since the last call of a tool
+    reminders: int = 0  # how often the model was told what is left to complete the run
 
     @property
     def answers(self) -> int:
         return self.turn + self.failed_attempts
+
+    @property
+    def is_mending(self) -> bool:
+        """Whether the next answer mends a final text, and gets no tools for it."""
+        return self.nudge == "output_contract" if self.nudged else self.mended and bool(self.calls)
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether the newest answer calls no tools, so that the run may be complete."""
+        return self.turn > 0 and not self.nudged and (self.checking or not self.calls)
 
     @property
     def open_calls(self) -> tuple[Call, ...]:
@@ -77,8 +93,11 @@ FOLDED = (
     events.ModelFailed,
     events.ContextCompacted,
     events.Nudged,
+    events.CompletionStarted,
+    events.CompletionChecked,
     events.PermissionDecided,
     events.ApprovalRequested,
+    events.ApprovalDecided,
     events.ApprovalResolved,
     events.QuestionAsked,
     events.QuestionAnswered,
@@ -122,6 +141,9 @@ def _fold_model(turn: Turn, entry: Entry) -> Turn:
                 last_text=event.text,
                 finish_reason=event.finish_reason,
                 nudged=False,
+                mended=turn.is_mending,
+                checking=False,
+                verified=turn.verified and not calls,
             )
         case events.ModelFailed(purpose=purpose) as event:
             route = event.route
@@ -136,7 +158,13 @@ def _fold_model(turn: Turn, entry: Entry) -> Turn:
             return changed(turn, compactions=turn.compactions + 1, requested=None)
         case events.Nudged(reason=reason):
             repairs = turn.repairs + (reason == "output_contract")
-            return changed(turn, repairs=repairs, nudged=True)
+            reminders = turn.reminders + (reason == "completion")
+            return changed(turn, repairs=repairs, reminders=reminders, nudged=True, nudge=reason)
+        case events.CompletionStarted(calls=calls) as event:
+            checks = tuple(Call(call=call, turn=event.turn) for call in calls)
+            return changed(turn, calls=checks, checking=True)
+        case events.CompletionChecked(commands_met=commands_met):
+            return changed(turn, verified=commands_met)
         case _:
             return _fold_call(turn, entry.event)
 
@@ -147,7 +175,7 @@ def _fold_call(turn: Turn, event: events.Event) -> Turn:
             return _with(turn, id, decision=event)
         case events.ApprovalRequested(call_id=id, approval_id=approval_id, digest=digest):
             return _with(turn, id, approval_id=approval_id, approval=None, approved_digest=digest)
-        case events.ApprovalResolved():
+        case events.ApprovalDecided() | events.ApprovalResolved():
             return _resolve(turn, event)
         case events.QuestionAsked(call_id=id, question_id=question_id, purpose=purpose):
             return _with(turn, id, question_id=question_id, question_purpose=purpose, answer=None)
@@ -160,17 +188,19 @@ def _fold_call(turn: Turn, event: events.Event) -> Turn:
             # What a person said of an earlier start says nothing of this one.
             asked = {"question_id": None, "question_purpose": None, "answer": None}
             return _with(turn, id, started=event, attempts=attempts, **asked)
-        case events.ToolFinished(call_id=id):
-            return _with(turn, id, finished=True)
+        case events.ToolFinished(call_id=id) as event:
+            return _with(turn, id, finished=True, outcome=event if turn.checking else None)
         case _:
             return turn
 
 
-def _resolve(turn: Turn, event: events.ApprovalResolved) -> Turn:
+def _resolve(turn: Turn, event: events.ApprovalDecided | events.ApprovalResolved) -> Turn:
     found = next((call for call in turn.calls if call.approval_id == event.approval_id), None)
     if found is None:
         return turn
-    fields: dict[str, Any] = {"approval": event.outcome, "approved_by": event.by, "reason": event.reason}
+    fields: dict[str, Any] = {}
+    if isinstance(event, events.ApprovalResolved):
+        fields = {"approval": event.outcome, "approved_by": event.by, "reason": event.reason}
     if event.arguments is not None:
         fields["call"] = changed(found.call, arguments=event.arguments, malformed=None)
         fields["approved_digest"] = event.digest

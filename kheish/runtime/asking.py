@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from kheish.domain import events, messages, routes, turns
+from kheish.domain import completion, events, messages, permission_policy, routes, turns
 from kheish.domain.events import RunError, Usage
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
@@ -17,6 +17,7 @@ from kheish.runtime import compaction, endings, model, prompt
 from kheish.runtime.agent import Agent
 from kheish.runtime.drivers import base
 from kheish.runtime.drivers.base import Message, ModelError, Reply, Request
+from kheish.runtime.tools.base import Tool
 
 COMPACTIONS = 3  # because of a prompt that was too long, in one turn
 BACKOFF = (0.5, 30.0)  # seconds: the first, and the longest
@@ -32,9 +33,7 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
         endings.fail(state, run, "model_unavailable", last, retryable=True)
         return
     route_id, route = choice
-    tools = {} if turn.nudged and turn.repairs else agent.tools
-    if not route.capabilities.tools:
-        tools = {}
+    tools = _tools(run, turn, route, agent)
     assembled = await prompt.assemble(state, run, tools, shrink_to=compaction.result_room(route))
     attempt = turn.attempt + 1
     if compaction.is_due(route, assembled):
@@ -56,6 +55,18 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
         await _failed(state, run, turn, agent, route_id, route, attempt, error)
         return
     state.append(_responded(state, run, turn, route_id, route, reply).on(run.session_id, run.run_id, by=_by(run)))
+
+
+def _tools(run: Run, turn: Turn, route: Route, agent: Agent) -> Mapping[str, Tool]:
+    if not route.capabilities.tools or turn.is_mending:
+        return {}
+    return offered(run, agent)
+
+
+def offered(run: Run, agent: Agent) -> Mapping[str, Tool]:
+    """The tools that the model sees: none that the run's policies take away."""
+    policies = run.settings.tool_policies
+    return {name: tool for name, tool in agent.tools.items() if permission_policy.leaves(policies, name)}
 
 
 def _choose(state: State, run: Run, turn: Turn) -> tuple[str, Route] | None:
@@ -109,14 +120,16 @@ def _responded(state: State, run: Run, turn: Turn, route_id: str, route: Route, 
 
 
 def _calls(state: State, run: Run, turn: Turn, reply: Reply) -> tuple[events.ModelCall, ...]:
-    """The calls with ids that no earlier call of the session has: some servers count from 0 in each answer."""
+    """The calls with ids that no earlier call of the session has (some servers count from 0 in each answer), and that
+    no check of the daemon has."""
     conversation = state.table(messages.Conversation, run.session_id).get(run.session_id)
     used = {call.id for message in conversation.messages for call in message.calls} if conversation else set()
     found = []
     for number, asked in enumerate(reply.calls):
         id = asked.id
-        if not id or id in used:
-            id = f"{asked.id or 'call'}-{run.run_id[-8:]}-{turn.turn}-{number}"
+        if not id or id in used or completion.is_check(id):
+            known = asked.id if asked.id and not completion.is_check(asked.id) else "call"
+            id = f"{known}-{run.run_id[-8:]}-{turn.turn}-{number}"
         used.add(id)
         found.append(events.ModelCall(id=id, name=asked.name, arguments=asked.arguments, malformed=asked.malformed))
     return tuple(found)

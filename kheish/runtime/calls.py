@@ -4,43 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from kheish import ids
-from kheish.domain import approvals, events, loading, permission_rules, permissions, questions, runs, turns
+from kheish.domain import approvals, events, loading, questions, runs, turns
 from kheish.domain.events import Draft, Spilled
-from kheish.domain.permission_rules import SHELL_TOOLS, ToolCall, Verdict
 from kheish.domain.runs import Run, Status
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
 from kheish.domain.turns import Call, Turn
-from kheish.jobs import sandbox
-from kheish.runtime import endings, recovery
+from kheish.runtime import deciding, endings, recovery
 from kheish.runtime.agent import Agent
+from kheish.runtime.deciding import Prepared, refused
 from kheish.runtime.tools import arguments as checking
-from kheish.runtime.tools.base import Arguments, Context, Effect, Result, Suspended, Tool, ToolError
-from kheish.runtime.tools.workspace import canonical
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """A call with its tool and its arguments read and checked."""
-
-    call: Call
-    tool: Tool
-    raw: Mapping[str, Any]
-    arguments: Arguments
+from kheish.runtime.tools.base import Context, Effect, Result, Suspended, ToolError
 
 
 async def answer(state: State, run: Run, turn: Turn, agent: Agent) -> bool:
     """Take the open calls one step on. False where the run waits for a person, or has ended."""
-    if turn.repairs:  # the model was asked to mend its answer, and given no tools for it
+    if turn.mended and not turn.checking:  # the model was given no tools for this answer
         text = "No tools now: answer with nothing but the JSON that the output contract asks for."
-        drafts = [_refused(call, "no_tools", text).on(run.session_id, run.run_id) for call in turn.open_calls]
+        drafts = [refused(call, "no_tools", text).on(run.session_id, run.run_id) for call in turn.open_calls]
         state.append(*drafts)
         return True
     undecided = [call for call in turn.open_calls if call.decision is None and call.started is None]
@@ -83,10 +69,10 @@ async def _decide(state: State, run: Run, undecided: Sequence[Call], agent: Agen
         if isinstance(prepared, events.ToolFinished):
             drafts.append(prepared.on(run.session_id, run.run_id))
             continue
-        verdict = await asyncio.to_thread(judge, state, run, prepared.tool, prepared.raw, agent)
-        drafts.append(_decided(call, verdict).on(run.session_id, run.run_id))
+        verdict = await asyncio.to_thread(deciding.judge, state, run, call.id, prepared.tool, prepared.raw, agent)
+        drafts.append(deciding.decided(call, verdict).on(run.session_id, run.run_id))
         if verdict.decision == "ask":
-            requested = await _request(state, run, prepared, verdict.why)
+            requested = await deciding.request(state, run, prepared, verdict.why, verdict.origin)
             drafts.append(requested.on(run.session_id, run.run_id))
             asking = True
     if asking:
@@ -100,15 +86,15 @@ async def _prepare(state: State, run: Run, call: Call, agent: Agent) -> Prepared
     """The call read and checked, or the result that tells the model what is wrong with it."""
     tool = agent.tools.get(call.call.name)
     if tool is None:
-        return _refused(call, "unknown_tool", checking.unknown_tool(call.call.name, agent.tools))
+        return refused(call, "unknown_tool", checking.unknown_tool(call.call.name, agent.tools))
     if call.call.malformed is not None:
         text = f"The arguments are no JSON object: {call.call.malformed[:200]!r}. Send the call again with valid JSON."
-        return _refused(call, "invalid_arguments", text)
+        return refused(call, "invalid_arguments", text)
     raw = await _arguments(state, run, call)
     try:
         return Prepared(call=call, tool=tool, raw=raw, arguments=checking.parse_arguments(tool, raw))
     except ToolError as error:
-        return _refused(call, "invalid_arguments", str(error))
+        return refused(call, "invalid_arguments", str(error))
 
 
 async def _arguments(state: State, run: Run, call: Call) -> dict[str, Any]:
@@ -117,76 +103,6 @@ async def _arguments(state: State, run: Run, call: Call) -> dict[str, Any]:
         path = state.get(Session, run.session_id).path
         return dict(orjson.loads(await loading.spilled_text(state.root, path, given)))
     return given
-
-
-def _refused(call: Call, code: str, text: str) -> events.ToolFinished:
-    return events.ToolFinished(call_id=call.id, tool=call.call.name, is_error=True, content=text, code=code)
-
-
-def judge(state: State, run: Run, tool: Tool, raw: Mapping[str, Any], agent: Agent) -> Verdict:
-    """What the rules say of a call. Reads the workspace's links, so call it in a thread."""
-    session = state.get(Session, run.session_id)
-    return permissions.decide(
-        ToolCall(tool=tool.name, effect=tool.effect.value, arguments=raw, resolved=_resolved(run, raw)),
-        mode=run.settings.permission_mode,  # type: ignore[arg-type]  # checked when the session was made
-        scopes=permission_rules.scopes(state.definitions.permissions, session.settings["permission_rules"]),
-        sandbox=agent.sandbox(),
-        workspace=Path(run.settings.workspace),
-    )
-
-
-def _resolved(run: Run, raw: Mapping[str, Any]) -> str | None:
-    """Where a path really leads, so that a link does not get round a rule."""
-    path = raw.get("path")
-    if not isinstance(path, str):
-        return None
-    try:
-        return canonical(Path(run.settings.workspace), path)
-    except ToolError:
-        return None  # it leads nowhere, or out: the tool will say so
-
-
-def _decided(call: Call, verdict: Verdict) -> events.PermissionDecided:
-    return events.PermissionDecided(
-        call_id=call.id,
-        tool=call.call.name,
-        decision=verdict.decision,
-        why=verdict.why,
-        rule=verdict.rule,
-        origin=verdict.origin,
-        network=verdict.network,
-    )
-
-
-async def _request(state: State, run: Run, prepared: Prepared, why: str) -> events.ApprovalRequested:
-    expires = state.definitions.permissions.approvals.expires
-    return events.ApprovalRequested(
-        approval_id=ids.new("appr"),
-        call_id=prepared.call.id,
-        tool=prepared.tool.name,
-        arguments=dict(prepared.raw),
-        digest=await digest(run, prepared.tool.name, prepared.raw),
-        why=why,
-        risk=permissions.risk(
-            ToolCall(tool=prepared.tool.name, effect=prepared.tool.effect.value, arguments=prepared.raw)
-        ),
-        expires_at=None if expires is None else ids.stamp(state.clock() + expires),
-    )
-
-
-async def digest(run: Run, tool: str, raw: Mapping[str, Any]) -> str:
-    """What an approval of this call is bound to: it covers the program that the command's first word means here."""
-    executable = await asyncio.to_thread(_executable, run.settings.workspace, raw) if tool in SHELL_TOOLS else None
-    return approvals.digest_of(tool=tool, arguments=raw, folder=run.settings.workspace, executable=executable)
-
-
-def _executable(workspace: str, raw: Mapping[str, Any]) -> str | None:
-    from kheish.jobs import shellwords
-
-    simple = shellwords.parse(str(raw.get("command", ""))).simple
-    path = sandbox.clean_environment(Path(workspace))["PATH"]
-    names = [command.words[0].text for command in simple if command.words]
-    return ", ".join(sandbox.resolve_executable(name, path) or name for name in names) or None
 
 
 # --- running ----------------------------------------------------------------------------------------------------------
@@ -200,29 +116,18 @@ async def _take(state: State, run: Run, call: Call, agent: Agent) -> bool:
         return True
     if call.started is not None:
         return await _go_on(state, run, prepared, agent)
-    refusal = _refusal(call)
+    refusal = deciding.refusal(call)
     if refusal is not None:
         state.append(refusal.on(run.session_id, run.run_id))
         return True
-    if call.approval == "allowed" and await digest(run, prepared.tool.name, prepared.raw) != call.approved_digest:
-        why = "what was approved has changed since: the arguments or the program are not the same"
-        requested = await _request(state, run, prepared, why)
+    if call.approval == "allowed" and not await deciding.still_approved(state, run, prepared):
+        why = "what was approved has changed since: the arguments, a program or a file that the call names"
+        origin = call.decision.origin if call.decision else None
+        requested = await deciding.request(state, run, prepared, why, origin)
         waiting = runs.step(state, run.run_id, events.RunWaiting(status=Status.WAITING_FOR_APPROVAL))
         state.append(requested.on(run.session_id, run.run_id), waiting)
         return False
     return await start(state, run, prepared, agent)
-
-
-def _refusal(call: Call) -> events.ToolFinished | None:
-    """The result of a call that may not run."""
-    if call.decision is not None and call.decision.decision == "deny":
-        return _refused(call, "permission_denied", f"Not allowed: {call.decision.why}.")
-    if call.approval == "denied":
-        reason = f" Reason: {call.reason}" if call.reason else ""
-        return _refused(call, "approval_denied", f"A person ({call.approved_by}) denied this call.{reason}")
-    if call.approval in ("expired", "cancelled"):
-        return _refused(call, f"approval_{call.approval}", f"The approval of this call {call.approval}.")
-    return None
 
 
 async def start(state: State, run: Run, prepared: Prepared, agent: Agent) -> bool:
@@ -232,7 +137,7 @@ async def start(state: State, run: Run, prepared: Prepared, agent: Agent) -> boo
         planning = _context(state, run, prepared, agent, {})
         note = await tool.plan(prepared.arguments, planning) if tool.plan else {}
     except ToolError as error:
-        state.append(_refused(call, "tool_error", str(error)).on(run.session_id, run.run_id))
+        state.append(refused(call, "tool_error", str(error)).on(run.session_id, run.run_id))
         return True
     started = events.ToolStarted(
         call_id=call.id,

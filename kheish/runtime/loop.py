@@ -13,7 +13,7 @@ from kheish.domain.events import Draft, Spilled
 from kheish.domain.runs import BUDGET, Run, Status
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
-from kheish.runtime import asking, calls, endings
+from kheish.runtime import asking, calls, completing, endings
 from kheish.runtime.agent import Agent
 
 REPAIRS = 3  # turns that a run gets to mend an answer that does not fit its output contract
@@ -33,7 +33,7 @@ async def advance(state: State, run_id: str, agent: Agent) -> None:
         if turn.open_calls:
             if not await calls.answer(state, run, turn, agent):
                 return  # suspended
-        elif turn.turn and not turn.calls and not turn.nudged:
+        elif turn.has_answered:
             await _finish(state, run, turn)
         elif not _over_budget(state, run):
             await asking.ask(state, run, turn, agent)
@@ -43,11 +43,16 @@ async def _finish(state: State, run: Run, turn: turns.Turn) -> None:
     """The answer has no tool calls: check it, and complete the run; or tell the model what is wrong."""
     text = turn.last_text if turn.last_text is not None else ""
     schema = run.settings.output_contract
-    if schema is None:
+    if schema is None and not run.settings.completion:
         state.append(runs.step(state, run.run_id, events.RunCompleted(output=text)))
         return
     if isinstance(text, Spilled):
         text = await loading.spilled_text(state.root, state.get(Session, run.session_id).path, text)
+    if run.settings.completion and not await completing.is_complete(state, run, turn, text):
+        return
+    if schema is None:
+        state.append(runs.step(state, run.run_id, events.RunCompleted(output=text)))
+        return
     faults = contracts.output_faults(schema, text)
     listed = "; ".join(f"{fault.path or '/'}: {fault.message}" for fault in faults)
     if not faults:

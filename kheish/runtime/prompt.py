@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from kheish.domain import loading, messages
+from kheish.domain import completion, loading, messages
 from kheish.domain.events import Item, ModelCall, Spilled, Text
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
@@ -63,6 +63,8 @@ async def sections(state: State, run: Run, tools: Mapping[str, Tool]) -> list[Se
     project_file = await asyncio.to_thread(_instructions, Path(run.settings.workspace))
     if project_file:
         found.append(Section(f"Project instructions ({INSTRUCTIONS_FILE})", project_file))
+    if run.phase_text is not None:
+        found.append(Section("Playbook phase", await _whole(state, session, run.phase_text)))
     title = session.settings["title"]
     found.append(Section("Session", f"Session {run.session_id}" + (f": {title}" if title else "")))
     day = (run.started_at or run.submitted_at)[:10]
@@ -72,7 +74,17 @@ async def sections(state: State, run: Run, tools: Mapping[str, Tool]) -> list[Se
     if run.settings.output_contract is not None:
         schema = orjson.dumps(run.settings.output_contract).decode()
         found.append(Section("Output contract", f"Your final answer is JSON that fits this JSON Schema:\n{schema}"))
+    if run.settings.completion:
+        listed = "\n".join(f"{at}. {completion.words(one)}" for at, one in enumerate(run.settings.completion, 1))
+        found.append(Section("Completion", f"The task is done when all of this is so:\n{listed}"))
     return found
+
+
+async def _whole(state: State, session: Session, text: Text) -> str:
+    """A text that may be spilled; a run asks for the same one at each turn."""
+    if isinstance(text, Spilled):
+        return await asyncio.to_thread(_cached, str(state.root), session.path, text)
+    return text
 
 
 @lru_cache(maxsize=1)

@@ -21,7 +21,7 @@ from kheish.auth.vault import Vault
 from kheish.config import Config
 from kheish.daemon.pipeline import grave
 from kheish.domain import closing, events, runs
-from kheish.domain.approvals import Approval
+from kheish.domain.approvals import Approval, Bound
 from kheish.domain.definitions import KINDS, Definition
 from kheish.domain.routes import Route
 from kheish.domain.state import Change, State
@@ -231,8 +231,8 @@ class Inspector:
             raise NotFound(f"There is no tool {tool!r}.")
         return {"decision": "ask", "why": "no rule allows it", "rule": None, "origin": "mode", "network": False}
 
-    async def digest(self, approval: Approval, arguments: Mapping[str, Any]) -> str:
-        return "d" * 64
+    async def bound(self, approval: Approval, arguments: Mapping[str, Any]) -> Bound:
+        return Bound(digest="d" * 64)
 
 
 class Secrets:

@@ -85,10 +85,37 @@ async def test_bad_words_and_unknown_approvals(w: World) -> None:
     for body, path in (
         ({}, "/decision"),
         ({"decision": "alow"}, "/decision"),
-        ({"decision": "allow", "remember": "exact"}, "/remember"),
+        ({"decision": "allow", "remember": "always"}, "/remember"),
         ({"decision": "allow", "because": "x"}, "/because"),
     ):
         answer = await w.http.post("/v1/approvals/appr_1/resolve", json=body)
         assert (answer.status_code, answer.json()["errors"][0]["path"]) == (400, path)
     unknown = await w.http.post("/v1/approvals/appr_9/resolve", json={"decision": "allow"})
     assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
+
+
+async def test_a_remembered_answer_leaves_a_rule_in_the_session(w: World) -> None:
+    await w.session()
+    rules = {"exact": {"match": "shown before"}, "pattern": None}
+    await w.waiting(approval("appr_1", remember=rules), approval("appr_2"))
+
+    shown = (await w.http.get("/v1/approvals/appr_1")).json()
+    answer = await w.http.post("/v1/approvals/appr_1/resolve", json={"decision": "allow", "remember": "pattern"})
+    without = await w.http.post("/v1/approvals/appr_2/resolve", json={"decision": "allow", "remember": "exact"})
+
+    assert shown["remember"] == rules and answer.status_code == 200
+    [rule] = (await w.http.get("/v1/sessions/s")).json()["permission_rules"]
+    assert (rule["match"], rule["decision"]) == ("make", "allow")
+    assert rule["reason"].startswith("remembered by token:local (appr_1): ")
+    assert (without.status_code, without.json()["errors"][0]["path"]) == (400, "/remember")
+
+
+async def test_the_local_token_proves_no_person(w: World) -> None:
+    await w.session()
+    await w.waiting(approval("appr_1", required=2))
+
+    allowed = await w.http.post("/v1/approvals/appr_1/resolve", json={"decision": "allow"})
+    denied = await w.http.post("/v1/approvals/appr_1/resolve", json={"decision": "deny"})
+
+    assert (allowed.status_code, allowed.json()["code"]) == (403, "person_required")
+    assert denied.json()["status"] == "denied"

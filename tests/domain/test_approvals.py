@@ -61,7 +61,9 @@ def test_edited_arguments_make_a_new_digest_and_name_the_editor(p: Played) -> No
     run = p.waiting(approval("a"))
     edited = {"command": "make test"}
     digest = approvals.digest_of(tool="bash", arguments=edited, folder="", executable=None)
-    found = approvals.resolve(p.state, "a", "allow", by="ann", via="api", arguments=edited, digest=digest)
+    found = approvals.resolve(
+        p.state, "a", "allow", by="ann", via="api", arguments=edited, bound=approvals.Bound(digest=digest)
+    )
     assert (found.arguments, found.digest, found.edited_by) == (edited, digest, "ann")
     call = p.state.get(Turn, run.run_id).calls[0]
     assert (call.call.arguments, call.approved_digest) == (edited, digest)

@@ -40,13 +40,13 @@ def test_all_faults_are_told_at_once_and_nothing_is_accepted(p: Played) -> None:
         actor="me",
         metadata={"a": "x" * 20000},
         reply_targets=({"connector": "slack"},),
-        completion=("done",),
+        completion=({"comand": "make"},),
     )
     n = p.state.n
     with pytest.raises(Invalid) as refused:
         intake.submit(p.state, given)
     paths = [fault.path for fault in refused.value.errors]
-    assert paths == ["/items/0/text", "/items/1/asset_id", "/reply_targets/0", "/completion", "/metadata"]
+    assert paths == ["/items/0/text", "/items/1/asset_id", "/reply_targets/0", "/completion/0", "/metadata"]
     assert p.state.n == n
 
 

@@ -196,7 +196,14 @@ def test_the_answer_says_why_and_where_the_rule_stands() -> None:
     assert explain(verdict) == {
         "decision": "deny",
         "why": "denied by permissions.yaml rule 2 (bash: git push*, no)",
-        "rule": {"tool": "bash", "match": "git push*", "decision": "deny", "network": False, "reason": "no"},
+        "rule": {
+            "tool": "bash",
+            "match": "git push*",
+            "exact": False,
+            "decision": "deny",
+            "network": False,
+            "reason": "no",
+        },
         "origin": "permissions.yaml rule 2",
         "network": False,
     }

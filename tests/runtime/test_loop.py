@@ -100,7 +100,9 @@ async def test_edited_arguments_are_what_runs(it: Live) -> None:
     edited = {"path": "b.txt", "content": "edited"}
     digest = approvals.digest_of(tool="write_file", arguments=edited, folder=str(it.workspace), executable=None)
     id = only(pending(it)).approval_id
-    approvals.resolve(it.state, id, "allow", by="ann", via="api", arguments=edited, digest=digest)
+    approvals.resolve(
+        it.state, id, "allow", by="ann", via="api", arguments=edited, bound=approvals.Bound(digest=digest)
+    )
     await it.rest(run.run_id)
     assert [path.name for path in it.workspace.iterdir()] == ["b.txt"]
 
@@ -110,7 +112,13 @@ async def test_what_changed_since_it_was_approved_is_asked_again(it: Live) -> No
     run = await it.ask()
     edited = {"path": "b.txt", "content": "x"}
     approvals.resolve(
-        it.state, only(pending(it)).approval_id, "allow", by="a", via="api", arguments=edited, digest="0" * 64
+        it.state,
+        only(pending(it)).approval_id,
+        "allow",
+        by="a",
+        via="api",
+        arguments=edited,
+        bound=approvals.Bound(digest="0" * 64),
     )
     run = await it.rest(run.run_id)
     assert run.status is Status.WAITING_FOR_APPROVAL

@@ -107,7 +107,7 @@ async def plan_job(
         await context.jobs.create(name, spec)
     except (KheishError, OSError) as error:
         raise ToolError(f"The command cannot be run: {error}") from error
-    return {"job": name, "confined": _confined(settings)}
+    return {"job": name, "confined": _confined(settings), "network": context.network}
 
 
 def _free(jobs: Jobs, key: str) -> str:

@@ -1,0 +1,185 @@
+"""Completion requirements: what must be so before a run counts as completed, as callers write it and as it is checked.
+
+A command is checked by a call of `bash` that the daemon makes after the model's final answer. Such a *check* takes the
+way of every call (permissions, approval, job, recovery); its id tells it from the model's own, and the conversation
+does not show it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+from kheish import ids
+from kheish.domain import contracts
+from kheish.domain.events import ModelCall, Requirement, ToolFinished, frozen
+from kheish.domain.permission_match import beneath
+from kheish.errors import Fault
+
+MOST = 50  # requirements of one run
+TEXT_CHARS = 4000
+#: seconds that a command may take, where nothing is said and at most (the same as of `bash`)
+SECONDS = 600.0
+_PREFIX = "check:"
+_KINDS = ("workspace_file", "command", "output_matches")
+_FORMS = "a text, {workspace_file: path}, {command: command line}, or {output_matches: schema}"
+_SHOWN = 2000  # characters of a command's output that are told
+
+
+@frozen
+class Finding:
+    """Whether one requirement is met; `met` None: nothing can tell (a text). `told`: what is wrong."""
+
+    number: int  # from 1
+    met: bool | None
+    told: str = ""
+    #: nothing that the model does would change it
+    is_final: bool = field(default=False)
+
+
+def read(given: Iterable[Any], where: str = "/completion") -> tuple[tuple[Requirement, ...], list[Fault]]:
+    """The requirements of a submission (or a Playbook's acceptance), with every fault by its path."""
+    found: list[Requirement] = []
+    faults: list[Fault] = []
+    for number, item in enumerate(given):
+        one, wrong = _requirement(item, f"{where}/{number}")
+        faults += wrong
+        if one is not None and not wrong:
+            found.append(one)
+    if len(found) > MOST:
+        faults.append(Fault(where, f"has {len(found)} requirements; at most {MOST}"))
+    return tuple(found), faults
+
+
+def written(requirement: Requirement) -> Any:
+    """The requirement as people write it (`shapes.md`)."""
+    if requirement.text is not None:
+        return requirement.text
+    if requirement.workspace_file is not None:
+        return {"workspace_file": requirement.workspace_file}
+    if requirement.command is not None:
+        long = {"run": requirement.command, "exit": requirement.exit, "timeout": requirement.timeout}
+        return {"command": requirement.command if (requirement.exit, requirement.timeout) == (0, SECONDS) else long}
+    return {"output_matches": requirement.output_matches}
+
+
+def words(requirement: Requirement) -> str:
+    """The requirement in a sentence, for the model and for people."""
+    if requirement.text is not None:
+        return requirement.text
+    if requirement.workspace_file is not None:
+        return f"the workspace has the file {requirement.workspace_file}"
+    if requirement.command is not None:
+        return f"`{requirement.command}` ends with exit status {requirement.exit}"
+    import json
+
+    return f"your final answer is JSON that fits this JSON Schema: {json.dumps(requirement.output_matches)}"
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def is_check(call_id: str) -> bool:
+    """Whether the call is the daemon's own, made to check a requirement."""
+    return call_id.startswith(_PREFIX)
+
+
+def checks(requirements: Iterable[Requirement], turn: int) -> tuple[ModelCall, ...]:
+    """The calls that check the commands among the requirements, after the answer of a turn."""
+    return tuple(
+        ModelCall(
+            id=f"{_PREFIX}{turn}:{number}",
+            name="bash",
+            arguments={
+                "command": one.command,
+                "description": f"completion requirement {number}",
+                "timeout": one.timeout,
+            },
+        )
+        for number, one in enumerate(requirements, 1)
+        if one.command is not None
+    )
+
+
+def number_of(call_id: str) -> int:
+    """Which requirement a check is about."""
+    return int(call_id.rpartition(":")[2])
+
+
+def judged(number: int, requirement: Requirement, outcome: ToolFinished) -> Finding:
+    """What the result of a check says of its requirement."""
+    status = outcome.detail.get("exit_status")
+    if status == requirement.exit or (outcome.detail.get("settled_by") and not outcome.is_error):
+        return Finding(number=number, met=True)
+    content = outcome.content if isinstance(outcome.content, str) else outcome.content.preview
+    if len(content) > _SHOWN:
+        content = "…" + content[-_SHOWN:]
+    if outcome.code == "permission_denied":
+        return Finding(number=number, met=False, told=f"it could not be checked. {content}", is_final=True)
+    ended = f"it ended with exit status {status}" if status is not None else "it could not be checked"
+    return Finding(number=number, met=False, told=f"{ended}:\n{content}")
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _requirement(item: Any, path: str) -> tuple[Requirement | None, list[Fault]]:
+    if isinstance(item, str):
+        if not item.strip():
+            return None, [Fault(path, "is empty")]
+        if len(item) > TEXT_CHARS:
+            return None, [Fault(path, f"has {len(item)} characters; at most {TEXT_CHARS}")]
+        return Requirement(text=item), []
+    if not isinstance(item, Mapping) or len(item) != 1 or next(iter(item)) not in _KINDS:
+        return None, [Fault(path, f"must be {_FORMS}")]
+    kind, value = next(iter(item.items()))
+    path = f"{path}/{kind}"
+    match kind:
+        case "workspace_file":
+            return _workspace_file(value, path)
+        case "command":
+            return _command(value, path)
+        case _:
+            schema = value["schema"] if isinstance(value, Mapping) and value.keys() == {"schema"} else value
+            faults = [Fault(path + fault.path, fault.message) for fault in contracts.check_schema(schema)]
+            return (None, faults) if faults else (Requirement(output_matches=schema), [])
+
+
+def _workspace_file(value: Any, path: str) -> tuple[Requirement | None, list[Fault]]:
+    name = value["path"] if isinstance(value, Mapping) and value.keys() == {"path"} else value
+    if not isinstance(name, str) or not name or "\0" in name:
+        return None, [Fault(path, "must be the path of a file, from the workspace")]
+    if name.startswith("/") or not beneath(Path("/w"), name):
+        return None, [Fault(path, f"{name!r} leads out of the workspace; write a path that starts there")]
+    return Requirement(workspace_file=name), []
+
+
+def _command(value: Any, path: str) -> tuple[Requirement | None, list[Fault]]:
+    given = dict(value) if isinstance(value, Mapping) else {"run": value}
+    faults = list(_command_faults(given, path))
+    if faults:
+        return None, faults
+    seconds = given.get("timeout", SECONDS)
+    seconds = ids.duration(seconds) if isinstance(seconds, str) else float(seconds)
+    return Requirement(command=given["run"], exit=given.get("exit", 0), timeout=seconds), []
+
+
+def _command_faults(given: Mapping[str, Any], path: str) -> Iterator[Fault]:
+    for name in given.keys() - {"run", "exit", "timeout"}:
+        yield Fault(f"{path}/{name}", "is not known; a command has run, exit and timeout")
+    run = given.get("run")
+    if not isinstance(run, str) or not run.strip() or "\0" in run or len(run) > 100_000:
+        yield Fault(path, "must be a command line, or {run: command line, exit: 0, timeout: 10m}")
+    status = given.get("exit", 0)
+    if isinstance(status, bool) or not isinstance(status, int) or not 0 <= status <= 255:
+        yield Fault(f"{path}/exit", "must be an exit status, 0 to 255")
+    seconds = given.get("timeout", SECONDS)
+    try:
+        seconds = ids.duration(seconds) if isinstance(seconds, str) else seconds
+    except ValueError as error:
+        yield Fault(f"{path}/timeout", str(error))
+        return
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= SECONDS:
+        yield Fault(f"{path}/timeout", f"must be more than 0 and at most {SECONDS:g} s")

@@ -1,0 +1,86 @@
+"""Completing: whether a run's final answer may end it. What is unmet is told to the model, twice at most."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from kheish.domain import completion, contracts, events
+from kheish.domain.completion import Finding
+from kheish.domain.events import Requirement
+from kheish.domain.runs import Run
+from kheish.domain.state import State
+from kheish.domain.turns import Turn
+from kheish.runtime import endings
+from kheish.runtime.tools import workspace
+from kheish.runtime.tools.base import ToolError
+
+_WORDS = 400  # characters of a requirement in a reminder; the prompt has all of it
+REMINDERS = 2  # how often the model is told what is left; then the run fails
+
+
+async def is_complete(state: State, run: Run, turn: Turn, text: str) -> bool:
+    """Whether all requirements are met. Else the loop has something to do, or the run has failed."""
+    requirements = run.settings.completion
+    calls = completion.checks(requirements, turn.turn)
+    if calls and not turn.checking and not turn.verified:
+        state.append(events.CompletionStarted(turn=turn.turn, calls=calls).on(run.session_id, run.run_id))
+        return False
+    findings = (*_commands(requirements, turn), *await asyncio.to_thread(_look, run, requirements, text))
+    findings = tuple(sorted(findings, key=lambda finding: finding.number))
+    unmet = [finding for finding in findings if finding.met is False]
+    checked = events.CompletionChecked(
+        turn=turn.turn,
+        findings=tuple({"number": one.number, "met": one.met, "told": one.told} for one in findings),
+        met=not unmet,
+        commands_met=all(one.met for one in findings if requirements[one.number - 1].command is not None),
+    )
+    state.append(checked.on(run.session_id, run.run_id))
+    if not unmet:
+        return True
+    listed = "\n".join(_line(requirements, finding) for finding in unmet)
+    if turn.reminders >= REMINDERS or any(finding.is_final for finding in unmet):
+        endings.fail(state, run, "completion_unsatisfied", f"The run is not complete:\n{listed}")
+        return False
+    text = f"The task is not done yet. What is missing:\n{listed}\nSee to it, and then give your final answer again."
+    state.append(events.Nudged(text=text, reason="completion").on(run.session_id, run.run_id))
+    return False
+
+
+def _line(requirements: tuple[Requirement, ...], finding: Finding) -> str:
+    words = completion.words(requirements[finding.number - 1])
+    return f"{finding.number}. {words if len(words) <= _WORDS else words[:_WORDS] + '…'}: {finding.told}"
+
+
+def _commands(requirements: tuple[Requirement, ...], turn: Turn) -> Iterator[Finding]:
+    """What the commands said; where none was run after this answer, those that were run before still hold."""
+    outcomes = {completion.number_of(call.id): call.outcome for call in turn.calls if turn.checking}
+    for number, one in enumerate(requirements, 1):
+        if one.command is not None:
+            outcome = outcomes.get(number)
+            yield completion.judged(number, one, outcome) if outcome else Finding(number=number, met=True)
+
+
+def _look(run: Run, requirements: Iterable[Requirement], text: str) -> list[Finding]:
+    """What can be seen without running anything."""
+    found = []
+    for number, one in enumerate(requirements, 1):
+        if one.text is not None:
+            found.append(Finding(number=number, met=None))
+        elif one.workspace_file is not None:
+            wrong = _file_fault(Path(run.settings.workspace), one.workspace_file)
+            found.append(Finding(number=number, met=not wrong, told=wrong))
+        elif one.output_matches is not None:
+            faults = contracts.output_faults(one.output_matches, text)
+            wrong = "; ".join(f"{fault.path or '/'}: {fault.message}" for fault in faults)
+            found.append(Finding(number=number, met=not faults, told=wrong))
+    return found
+
+
+def _file_fault(root: Path, path: str) -> str:
+    try:
+        with workspace.open_file(root, path):
+            return ""
+    except ToolError as error:
+        return str(error)

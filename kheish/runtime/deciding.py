@@ -1,0 +1,129 @@
+"""What a call meets: the verdict of the rules, the request of an approval, the refusal that the model is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kheish import ids
+from kheish.domain import completion, events, permission_remember, permission_rules, permissions
+from kheish.domain.permission_rules import Rule, ToolCall, Verdict
+from kheish.domain.runs import Run
+from kheish.domain.sessions import Session
+from kheish.domain.state import State
+from kheish.domain.turns import Call
+from kheish.runtime import binding
+from kheish.runtime.agent import Agent
+from kheish.runtime.tools.base import Arguments, Tool, ToolError
+from kheish.runtime.tools.workspace import canonical
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A call with its tool and its arguments read and checked."""
+
+    call: Call
+    tool: Tool
+    raw: Mapping[str, Any]
+    arguments: Arguments
+
+
+def judge(state: State, run: Run, call_id: str, tool: Tool, raw: Mapping[str, Any], agent: Agent) -> Verdict:
+    """What the rules say of a call. Reads the workspace's links, so call it in a thread.
+
+    A command that checks whether the run is complete was allowed by whoever asked for the run, as a rule would allow
+    it; and what a Playbook leaves of the tools concerns the agent, not it.
+    """
+    session = state.get(Session, run.session_id)
+    scopes = permission_rules.scopes(state.definitions.permissions, session.settings["permission_rules"])
+    is_check = completion.is_check(call_id)
+    if is_check:
+        scopes = (*scopes, ("the run's completion", (Rule(tool=tool.name, decision="allow"),)))
+    return permissions.decide(
+        ToolCall(tool=tool.name, effect=tool.effect.value, arguments=raw, resolved=_resolved(run, raw)),
+        mode=run.settings.permission_mode,  # type: ignore[arg-type]  # checked when the session was made
+        scopes=scopes,
+        sandbox=agent.sandbox(),
+        workspace=Path(run.settings.workspace),
+        policies=() if is_check else run.settings.tool_policies,
+        tainted_by=session.tainted_by if state.definitions.permissions.taint == "ask" else None,
+    )
+
+
+def _resolved(run: Run, raw: Mapping[str, Any]) -> str | None:
+    """Where a path really leads, so that a link does not get round a rule."""
+    path = raw.get("path")
+    if not isinstance(path, str):
+        return None
+    try:
+        return canonical(Path(run.settings.workspace), path)
+    except ToolError:
+        return None  # it leads nowhere, or out: the tool will say so
+
+
+def decided(call: Call, verdict: Verdict) -> events.PermissionDecided:
+    """The verdict as the journal has it."""
+    return events.PermissionDecided(
+        call_id=call.id,
+        tool=call.call.name,
+        decision=verdict.decision,
+        why=verdict.why,
+        rule=verdict.rule,
+        origin=verdict.origin,
+        network=verdict.network,
+    )
+
+
+async def request(state: State, run: Run, prepared: Prepared, why: str, origin: str | None) -> events.ApprovalRequested:
+    """The approval to be asked for, bound to the call and what it names as they are now."""
+    policy = state.definitions.permissions.approvals
+    # A rule helps next time only where no rule was the reason to ask.
+    would_help = (origin or "").startswith("mode ") and policy.required == 1
+    bound = await binding.bind(state, run, prepared.tool.name, prepared.raw)
+    return events.ApprovalRequested(
+        approval_id=ids.new("appr"),
+        call_id=prepared.call.id,
+        tool=prepared.tool.name,
+        arguments=dict(prepared.raw),
+        digest=bound.digest,
+        files=bound.files,
+        why=why,
+        risk=permissions.risk(
+            ToolCall(tool=prepared.tool.name, effect=prepared.tool.effect.value, arguments=prepared.raw)
+        ),
+        expires_at=None if policy.expires is None else ids.stamp(state.clock() + policy.expires),
+        required=policy.required,
+        came_from=_came_from(state, run, prepared.call),
+        remember=permission_remember.suggested(prepared.tool.name, prepared.raw) if would_help else {},
+    )
+
+
+def _came_from(state: State, run: Run, call: Call) -> dict[str, Any]:
+    """Who made the arguments, and whether content of the network may have had a part in it."""
+    by = run.request.actor if completion.is_check(call.id) else f"agent:{run.agent_id}"
+    return {"by": by, "turn": call.turn, "tainted_by": state.get(Session, run.session_id).tainted_by}
+
+
+async def still_approved(state: State, run: Run, prepared: Prepared) -> bool:
+    """Whether the call, and what it names, are what a person allowed."""
+    bound = await binding.bind(state, run, prepared.tool.name, prepared.raw)
+    return bound.digest == prepared.call.approved_digest
+
+
+def refusal(call: Call) -> events.ToolFinished | None:
+    """The result of a call that may not run."""
+    if call.decision is not None and call.decision.decision == "deny":
+        return refused(call, "permission_denied", f"Not allowed: {call.decision.why}.")
+    if call.approval == "denied":
+        reason = f" Reason: {call.reason}" if call.reason else ""
+        return refused(call, "approval_denied", f"A person ({call.approved_by}) denied this call.{reason}")
+    if call.approval in ("expired", "cancelled"):
+        return refused(call, f"approval_{call.approval}", f"The approval of this call {call.approval}.")
+    return None
+
+
+def refused(call: Call, code: str, text: str) -> events.ToolFinished:
+    """The result of a call that does not run."""
+    return events.ToolFinished(call_id=call.id, tool=call.call.name, is_error=True, content=text, code=code)
