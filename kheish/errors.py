@@ -6,14 +6,15 @@
     │       WorkspaceNotAllowed, NotAStateRoot, EvidenceRequired, EvidenceUnresolved
     ├── Unauthorized       401
     ├── Forbidden          403
-    │   └── PersonRequired
+    │   └── AddressNotAllowed, PersonRequired
     ├── NotFound           404
     │   └── SessionDeleted
     ├── Conflict           409
     │   └── SessionConflict, SessionNotIdle, SessionEnded, RunStateConflict, FlowStateConflict, ApprovalResolved,
     │       SamePerson, QuestionResolved, IdempotencyConflict, RouteNotReady, StateRewound, DefinitionReferenced,
     │       LockHeld, NewerFormat, ForeignRepository, AddressInUse, BackupDiverged, TakenOver, VersionExists,
-    │       ReleaseStateConflict, VersionTampered, VersionNotStartable, NoActiveVersion, DraftNotCommitted
+    │       ReleaseStateConflict, VersionTampered, VersionNotStartable, NoActiveVersion, DraftNotCommitted,
+    │       IdentityMissing, SecretUnreadable, SecretReferenced, CredentialRevoked, KeyUnusable
     ├── PreconditionFailed 412
     ├── TooLarge           413
     ├── UnsupportedMedia   415
@@ -22,6 +23,7 @@
     ├── Unavailable        503  not ready; nothing was accepted
     │   ├── StoreFailed         a write or an fsync failed; the daemon stops
     │   └── BackupFailed        the remote could not be reached, or refused
+    ├── FetchFailed        502  a page could not be fetched
     ├── InsufficientStorage 507
     ├── Internal           500  a defect of Kheish
     ├── Damaged            500  a journal or the log holds what cannot be read
@@ -99,6 +101,10 @@ class Unauthorized(KheishError):
 
 class Forbidden(KheishError):
     status, code, domain, exit_code, title = 403, "forbidden", "auth", 7, "Not allowed"
+
+
+class AddressNotAllowed(Forbidden):
+    code, domain, title = "address_not_allowed", "network", "The address is out of bounds"
 
 
 class PersonRequired(Forbidden):
@@ -229,6 +235,10 @@ class Unavailable(KheishError):
     status, code, domain, exit_code, title = 503, "unavailable", "daemon", 6, "Not available now"
 
 
+class FetchFailed(KheishError):
+    status, code, domain, exit_code, title = 502, "fetch_failed", "network", 1, "The page could not be fetched"
+
+
 class InsufficientStorage(KheishError):
     status, code, domain, exit_code, title = 507, "insufficient_storage", "state", 1, "Too little disk space"
 
@@ -247,6 +257,26 @@ class BackupDiverged(Conflict):
 
 class TakenOver(Conflict):
     code, domain, title = "taken_over", "backup", "Another daemon has taken over"
+
+
+class IdentityMissing(Conflict):
+    code, domain, title = "identity_missing", "secrets", "The age identity is missing"
+
+
+class SecretUnreadable(Conflict):
+    code, domain, title = "secret_unreadable", "secrets", "The secret cannot be read"
+
+
+class SecretReferenced(Conflict):
+    code, domain, title = "secret_referenced", "secrets", "Others refer to this secret"
+
+
+class KeyUnusable(Conflict):
+    code, domain, title = "audit_key_unusable", "audit", "The audit key cannot be used"
+
+
+class CredentialRevoked(Conflict):
+    code, domain, title = "credential_revoked", "auth", "The credential was revoked"
 
 
 class Internal(KheishError):

@@ -10,7 +10,9 @@ import falcon.asgi
 from falcon.asgi import Request, Response
 
 from kheish.api import errors
+from kheish.api.access import Access
 from kheish.api.approvals import Approvals
+from kheish.api.audit import Audit
 from kheish.api.auth import Gate
 from kheish.api.backup import Backup
 from kheish.api.definitions import Definitions
@@ -26,10 +28,12 @@ from kheish.api.permissions import Permissions
 from kheish.api.playbooks import Playbooks
 from kheish.api.questions import Questions
 from kheish.api.runs import Runs
+from kheish.api.secrets import Secrets
 from kheish.api.sessions import Sessions
 from kheish.api.sse import RECEIVE
 from kheish.api.state import StateRoot
 from kheish.api.status import Daemon, Probes
+from kheish.api.tokens import TokensResource
 from kheish.api.waiting import Waits
 from kheish.domain.definitions import KINDS
 from kheish.errors import KheishError
@@ -118,8 +122,30 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
         *_flows(Flows(parts, feed), FlowReport(parts)),
         ("/v1/permissions", permissions, None),
         ("/v1/permissions/check", permissions, "check"),
+        *_auth(parts),
         *_playbooks(Playbooks(parts)),
         *(route for kind in KINDS.values() for route in _definitions(Definitions(parts, kind), kind.name)),
+    ]
+
+
+def _auth(parts: Parts) -> list[Route]:
+    secrets, access, tokens = Secrets(parts), Access(parts), TokensResource(parts)
+    audit = Audit(parts)
+    return [
+        ("/v1/tokens", tokens, None),
+        ("/v1/tokens/{name}", tokens, "one"),
+        ("/v1/secrets", secrets, None),
+        ("/v1/secrets/rekey", secrets, "rekey"),
+        ("/v1/secrets/{slot}", secrets, "one"),
+        ("/v1/audit", audit, None),
+        ("/v1/audit/verify", audit, "verify"),
+        ("/v1/auth/grants", access, "grants"),
+        ("/v1/auth/leases", access, "leases"),
+        ("/v1/auth/leases/{lease}/revoke", access, "revoke_lease"),
+        ("/v1/auth/subjects/{subject}", access, "subject"),
+        ("/v1/auth/subjects/{subject}/revoke", access, "revoke_subject"),
+        ("/v1/auth/revoke", access, "revoke"),
+        ("/v1/auth/restore", access, "restore"),
     ]
 
 

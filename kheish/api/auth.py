@@ -1,10 +1,8 @@
-"""Who may call: Host, Origin and token of each request, and which query parameters its endpoint knows.
-
-Roles come to `_principal`: it is the one place that turns a token into a caller.
-"""
+"""Who may call: Host, Origin, token and role of each request, and which query parameters its endpoint knows."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
@@ -12,12 +10,13 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
-from kheish.api import paging
+from kheish.api import filtering, paging
 from kheish.api.paging import Param
 from kheish.api.parts import Parts
+from kheish.auth import audit, roles
 from kheish.auth.tokens import Principal
 from kheish.config import Config, split_bind
-from kheish.errors import Forbidden, Misdirected, StateRewound, TooMany, Unauthorized, Unavailable
+from kheish.errors import Forbidden, Misdirected, StateRewound, StoreFailed, TooMany, Unauthorized, Unavailable
 
 #: answered without a token: probes for machines that have none, and a static page without any data
 OPEN = frozenset({"/healthz", "/readyz", "/docs"})
@@ -45,6 +44,7 @@ class Gate:
         req.context.query = paging.NONE
         host = self._check_host(req)
         _check_origin(req, host)
+        req.context.caller = None
         if req.path not in OPEN:
             req.context.caller = self._principal(req)
             req.context.principal = req.context.caller.name
@@ -58,10 +58,16 @@ class Gate:
                 raise StateRewound(rewound)
 
     async def process_resource(self, req: Request, resp: Response, resource: object, params: dict[str, Any]) -> None:
-        """Read the query, by what the endpoint knows. Raises Invalid."""
+        """Check the role, and read the query by what the endpoint knows. Raises Forbidden, Invalid, NotFound."""
+        caller: Principal | None = req.context.caller
+        if caller is not None and (why := roles.refusal(caller, req.method, _said(req, params))) is not None:
+            self._audit(req, f"{caller.name} ({caller.role})")
+            raise Forbidden(why)
         if req.query_string:
             known = self._known.get((req.method, req.uri_template or ""), ())
             req.context.query = paging.parse(req.params, known)
+        if caller is not None and caller.sessions:
+            await filtering.check(self._parts.state, caller, req, params)
 
     async def process_response(self, req: Request, resp: Response, resource: object, succeeded: bool) -> None:
         """Count."""
@@ -92,9 +98,18 @@ class Gate:
         if principal is not None:
             return principal
         self._failed(req.remote_addr or "")
+        self._audit(req, "no valid token")
         raise Unauthorized(
             "This needs the header Authorization: Bearer TOKEN; the local token is in .kheish/token of the state root."
         )
+
+    def _audit(self, req: Request, why: str) -> None:
+        """Note a refusal: not durable before the answer, and no more than `FAILURES` of an address in a minute."""
+        if self._parts.ready() is None and self._parts.state.failure is None:
+            with contextlib.suppress(StoreFailed):
+                self._parts.state.append(
+                    audit.auth_failed(req.remote_addr or "", f"{req.method} {req.path[:200]}", why).on()
+                )
 
     def _failed(self, address: str) -> None:
         """Note a failure. Raises TooMany where there are many; a valid token is never held up by them."""
@@ -108,6 +123,12 @@ class Gate:
                 f"Too many requests without a valid token; wait {wait} s, or send a valid one.", retry_after=wait
             )
         times.append(now)
+
+
+def _said(req: Request, params: Mapping[str, Any]) -> str:
+    """The path as the API lists it, but with the names that roles are about."""
+    template = req.uri_template or req.path
+    return template.replace("{connector}", str(params.get("connector"))).replace("{source}", str(params.get("source")))
 
 
 def _own(req: Request) -> str:

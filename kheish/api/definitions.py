@@ -130,7 +130,7 @@ class Definitions:
             "id": found.id,
             "path": found.path,
             "etag": blob_id(found.raw),
-            "status": status or self._state.definitions.status(found, os.environ),
+            "status": status or self._state.definitions.status(found, os.environ, self._state.slots),
         }
         data = found.data if found.value is None else found.value.model_dump(mode="json", by_alias=True)
         return {**added, **data}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from kheish.auth.broker import Broker
 from kheish.auth.tokens import Tokens
 from kheish.config import Config
 from kheish.domain.approvals import Approval, Bound
@@ -106,6 +107,25 @@ class Inspector(Protocol):
         the tool."""
 
 
+class Secrets(Protocol):
+    """Keeps the vault; nothing of it gives a value away."""
+
+    def view(self) -> list[dict[str, Any]]:
+        """All slots, by name."""
+
+    def show(self, slot: str) -> dict[str, Any]:
+        """One slot. Raises NotFound."""
+
+    async def put(self, slot: str, value: str, description: str | None, *, by: str) -> bool:
+        """Set or rotate a slot; True where it is new. Raises Invalid, IdentityMissing, Unavailable."""
+
+    async def remove(self, slot: str, *, by: str) -> None:
+        """Remove a slot. Raises NotFound, SecretReferenced, Unavailable."""
+
+    async def rekey(self, *, by: str) -> list[dict[str, Any]]:
+        """Encrypt all slots anew for the recipients as they are now. Raises as `put`, SecretUnreadable."""
+
+
 class Playbooks(Protocol):
     """Versions of Playbooks and their releases."""
 
@@ -192,6 +212,8 @@ class Parts:
     backup: Backup
     editor: Editor
     inspector: Inspector
+    secrets: Secrets
+    broker: Broker
     playbooks: Playbooks
     upkeep: Upkeep
     workspace: Callable[[str], Awaitable[Path]]

@@ -1,31 +1,184 @@
-"""Tokens: who a caller is. So far the one local admin token; named tokens with roles will be further lines here."""
+"""Tokens: who a caller is, and with which role. Only digests are kept, outside of the tree and of every backup."""
 
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatchcase
 from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from kheish import ids
+from kheish.domain import events
+from kheish.domain.state import State
+from kheish.errors import Conflict, Damaged, Fault, Invalid, NotFound
+from kheish.store import files
+
+FILE = ".git/kheish/tokens.json"
+LOCAL = "local"
+ROLES = ("admin", "operator", "approver", "reader")
+#: roles for one thing: `ingress:<connector>`, `observer:<source>`
+NAMED_ROLES = ("ingress", "observer")
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller: every change is attributed to `name`. `person`: who is behind it, where the token says so."""
+    """A caller: every change is attributed to `name`. `person`: who is behind it, where the token says so; `sessions`:
+    the only ones that it may see, where there are any."""
 
     name: str
     role: str = "admin"
     person: str | None = None
+    sessions: tuple[str, ...] = ()
+
+    def may_see(self, session_id: str) -> bool:
+        """Whether the token's filter lets a session through."""
+        return not self.sessions or any(fnmatchcase(session_id, pattern) for pattern in self.sessions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A named token, without itself."""
+
+    name: str
+    role: str
+    person: str | None = None
+    sessions: tuple[str, ...] = ()
+    created_at: str
+    created_by: str
+    expires_at: str | None = None
+    digest: str = ""
+
+    def view(self) -> dict[str, Any]:
+        """The token as the API shows it; its digest is nobody's business."""
+        shown = asdict(self)
+        del shown["digest"]
+        return {**shown, "sessions": list(self.sessions)}
 
 
 class Tokens:
-    """Known tokens. Only digests are kept, and all of them are compared, so that the time tells nothing."""
+    """The tokens of one state root. `clock` is in seconds since 1970."""
 
-    def __init__(self, local: str) -> None:
-        self._known = [(sha256(local.encode()).digest(), Principal("token:local"))]
+    def __init__(self, local: str, known: tuple[Token, ...] = (), *, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._key = secrets.token_bytes(32)
+        self._local = Token(name=LOCAL, role="admin", created_at="", created_by="", digest=_digest(local))
+        self._by_name = {token.name: token for token in known}
+        self._index()
+
+    def _index(self) -> None:
+        """By a keyed hash, so that the time of a look-up tells nothing about a digest."""
+        known = (self._local, *self._by_name.values())
+        self._by_key = {self._keyed(token.digest): token for token in known}
+
+    def _keyed(self, digest: str) -> bytes:
+        return hmac.digest(self._key, digest.encode(), "sha256")
 
     def principal(self, token: str) -> Principal | None:
-        """Whose token it is; None where it is nobody's."""
-        digest, found = sha256(token.encode(errors="surrogateescape")).digest(), None
-        for known, principal in self._known:
-            if hmac.compare_digest(digest, known):
-                found = principal
-        return found
+        """Whose token it is; None where it is nobody's, or has expired."""
+        digest = _digest(token)
+        found = self._by_key.get(self._keyed(digest))
+        if found is None or not hmac.compare_digest(found.digest, digest):
+            return None
+        if found.expires_at is not None and found.expires_at <= ids.stamp(self._clock()):
+            return None
+        return Principal(f"token:{found.name}", found.role, found.person, found.sessions)
+
+    def list(self) -> list[Token]:
+        """All but the local one, by name."""
+        return [token for _, token in sorted(self._by_name.items())]
+
+    def put(self, token: Token) -> None:
+        """Know a token from now on."""
+        self._by_name[token.name] = token
+        self._index()
+
+    def drop(self, name: str) -> None:
+        """Know it no more."""
+        del self._by_name[name]
+        self._index()
+
+    def get(self, name: str) -> Token:
+        """One of them. Raises NotFound."""
+        if name not in self._by_name:
+            raise NotFound(f"There is no token {name!r}.")
+        return self._by_name[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name or name == LOCAL
+
+
+def _digest(token: str) -> str:
+    return sha256(token.encode(errors="surrogateescape")).hexdigest()
+
+
+# --- verbs ------------------------------------------------------------------------------------------------------------
+
+
+def create(state: State, tokens: Tokens, asked: Token) -> tuple[Token, str]:
+    """A new token and its text, which is shown only now. Raises Invalid, Conflict. `save` makes it last."""
+    _check(asked)
+    if asked.name in tokens:
+        raise Conflict(f"There is a token {asked.name!r} already; revoke it first, or choose another name.")
+    text = f"kheish_{secrets.token_urlsafe(32)}"
+    made = replace(asked, created_at=ids.stamp(state.clock()), digest=_digest(text))
+    if made.expires_at is not None and made.expires_at <= made.created_at:
+        raise Invalid("The token would have expired already.", errors=[Fault("/expires", "is in the past")])
+    changed = events.TokenChanged(
+        name=made.name, role=made.role, change="created", person=made.person, sessions=made.sessions,
+        expires_at=made.expires_at,
+    )  # fmt: skip
+    state.append(changed.on(by=made.created_by))
+    tokens.put(made)
+    return made, text
+
+
+def revoke(state: State, tokens: Tokens, name: str, *, by: str) -> Token:
+    """Let a token count no more. Raises NotFound; Conflict for the local one."""
+    if name == LOCAL:
+        raise Conflict("The local token is not revoked: remove .kheish/token, and restart the daemon for a new one.")
+    token = tokens.get(name)
+    state.append(events.TokenChanged(name=name, role=token.role, change="revoked").on(by=by))
+    tokens.drop(name)
+    return token
+
+
+def _check(token: Token) -> None:
+    faults = []
+    if not ids.is_slug(token.name):
+        faults.append(Fault("/name", f"{token.name!r} is no legal name: use a-z, 0-9, '.', '_', '-'"))
+    kind, colon, of = token.role.partition(":")
+    if not (token.role in ROLES or (kind in NAMED_ROLES and colon and ids.is_slug(of))):
+        known = ", ".join((*ROLES, *(f"{name}:NAME" for name in NAMED_ROLES)))
+        faults.append(Fault("/role", f"{token.role!r} is no role; there are {known}"))
+    if token.sessions and token.role == "admin":
+        faults.append(Fault("/sessions", "an admin is not limited to sessions"))
+    if faults:
+        raise Invalid("; ".join(f"{fault.path[1:]}: {fault.message}" for fault in faults) + ".", errors=faults)
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+def read(root: Path) -> tuple[Token, ...]:
+    """The tokens that are kept. Blocks on disk. Raises Damaged."""
+    path = root / FILE
+    try:
+        rows = json.loads(path.read_bytes())["tokens"]
+        return tuple(Token(**{**row, "sessions": tuple(row["sessions"])}) for row in rows)
+    except FileNotFoundError:
+        return ()
+    except (ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{FILE} cannot be read ({error}); remove it, and make the tokens again.") from error
+
+
+def save(root: Path, tokens: Tokens) -> None:
+    """Keep them. Blocks on disk."""
+    path = root / FILE
+    raw = json.dumps({"tokens": [asdict(token) for token in tokens.list()]}, indent=1).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.atomic_write(path, raw + b"\n", fsync=True, mode=0o600)

@@ -111,6 +111,11 @@ def given(**fields: object) -> dict[str, object]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+def without_answer(method: str, *parts: str) -> Call[None]:
+    """Something to do whose answer says nothing."""
+    return Call(method, path(*parts), _nothing)
+
+
 # daemon
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, Unpack
 
 from kheish.client import calls, finding
+from kheish.client.admin import Administered
 from kheish.client.calls import Call, Query, Text
 from kheish.client.flows import Flows
 from kheish.client.run import RunFacts
@@ -79,7 +80,7 @@ class Whole(ABC):
         return self.send(calls.state_blame(path, at))
 
 
-class Kheish(Whole):
+class Kheish(Whole, Administered):
     """A daemon: the one at `url`, else the one that serves `state_root` (found as `kheish` finds it).
 
     Every method raises the class of `kheish.errors` that the daemon's answer names, or Unreachable.

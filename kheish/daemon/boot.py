@@ -228,11 +228,15 @@ def _owned(
 
 
 async def streams(state: State) -> None:
-    """Where the journals that belong to no session end."""
+    """Where the journals that belong to no session end, and the last links of those that are chained."""
     for name in {cls.stream for cls in events.kinds().values() if cls.stream is not None}:
+        classes = {kind: cls for kind, cls in events.kinds().items() if cls.stream == name}
         end = await asyncio.to_thread(journal.tail, state.root / "journals" / name)
-        known = await asyncio.to_thread(state.index.last_seq, f"journals/{name}")
+        line = await asyncio.to_thread(state.index.last_line, f"journals/{name}", tuple(classes))
+        known = orjson.loads(line)["seq"] if line is not None else 0
         state.streams[name] = max(end.seq, known)  # the index is ahead while another git works here
+        if line is not None and any(cls.chained for cls in classes.values()):
+            state.links[f"journals/{name}"] = encoding.link(line.encode())
 
 
 async def paused(state: State, booted: Booted) -> None:

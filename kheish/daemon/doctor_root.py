@@ -19,7 +19,7 @@ from kheish.domain.definitions import Definition
 from kheish.domain.routes import readiness
 from kheish.errors import KheishError
 from kheish.store import definitions as reading
-from kheish.store import lock, template
+from kheish.store import lock, secrets, template
 from kheish.store.problems import Problem
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is for elsewhere
@@ -138,12 +138,27 @@ def definitions(root: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(problem.severity, f"{_place(problem)}: {problem.message}", mend)
     if not problems:
         yield Finding("ok", "all definitions are valid")
-    yield from _routes([one for _, one in sorted(found.world.items()) if one.kind == "routes"], environ)
+    routes = [one for _, one in sorted(found.world.items()) if one.kind == "routes"]
+    yield from _routes(routes, environ, _slots(root, environ))
 
 
-def _routes(routes: Sequence[Definition], environ: Mapping[str, str]) -> Iterator[Finding]:
+def _slots(root: Path, environ: Mapping[str, str]) -> dict[str, str | None]:
+    """Each slot of the vault, with why this user's identity does not open it."""
+    found: dict[str, str | None] = {}
+    for slot, raw in secrets.read_all(root).items():
+        try:
+            secrets.decrypt(raw, secrets.read_identity(secrets.identity_path(environ)))
+            found[slot] = None
+        except KheishError as error:
+            found[slot] = error.detail
+    return found
+
+
+def _routes(
+    routes: Sequence[Definition], environ: Mapping[str, str], slots: Mapping[str, str | None]
+) -> Iterator[Finding]:
     for one in routes:
-        reason = readiness(one.id, one.value, environ)
+        reason = readiness(one.id, one.value, environ, slots)
         if reason is None:
             yield Finding("ok", f"route {one.id}: {one.value.driver}, {one.value.model or 'a script'}")
         else:

@@ -51,10 +51,10 @@ def entries(daemon: Daemon, batch: Sequence[Recorded]) -> None:
 
 
 def learn_secrets(daemon: Daemon) -> None:
-    """From now on, what routes refer to by `env:NAME` is scrubbed from every line."""
-    secrets = {"token": daemon.facts.token}
+    """From now on the vault's values, and what routes refer to by `env:NAME`, are scrubbed from every line."""
+    secrets = {"token": daemon.facts.token, **daemon.auth.vault.values()}
     for route in daemon.state.definitions.routes.values():
-        value = routes.credential(route, daemon.environ)
+        value = routes.from_environment(route.auth_ref or "", daemon.environ)
         if value and route.auth_ref:
             secrets[route.auth_ref] = value
     daemon.state.scrub = redaction.scrubber(secrets)
@@ -191,7 +191,9 @@ async def take(daemon: Daemon, paths: frozenset[str]) -> None:
     try:
         await daemon.answers.take(frozenset(path for path in paths if path.startswith("pending/")))
         await daemon.inbox.take(frozenset(path for path in paths if path.startswith("inbox/")))
-        await daemon.taking.take(frozenset(path for path in paths if not path.startswith(("pending/", "inbox/"))))
+        await daemon.auth.secrets.take(frozenset(path for path in paths if path.startswith("secrets/")))
+        elsewhere = ("pending/", "inbox/", "secrets/")
+        await daemon.taking.take(frozenset(path for path in paths if not path.startswith(elsewhere)))
     except KheishError as error:
         log.error("what was edited could not be taken up: %s", error.detail)
 

@@ -52,6 +52,7 @@ class Dirty:
     edits: dict[str, None] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     moved: bool = False  # somebody moved the branch: what it lacks is put back
+    head: Recorded | None = None  # the newest entry of the audit: to be signed
     deletes: list[str] = field(default_factory=list)
     removes: list[str] = field(default_factory=list)
 
@@ -71,6 +72,7 @@ class Pipeline:
         self._filing: list[str] = []  # the files of the cut that is under way
         self.on_filed: Callable[[list[str]], None] = lambda paths: None
         self.committer: Committer | None = None
+        self.sign: Callable[[Recorded], tuple[str, bytes]] | None = None  # the audit's head, as a file
         self.on_entries: list[Callable[[Sequence[Recorded]], None]] = []
         self.on_index_lost: Callable[[], None] = lambda: None
 
@@ -97,6 +99,8 @@ class Pipeline:
         urgent = False
         for item in entries:
             self._dirty.spills += [path for path, _ in item.spills]
+            if item.entry.event.chained:
+                self._dirty.head = item
             self._note(item.entry)
             urgent = urgent or type(item.entry.event) in URGENT
         if self.committer and entries:
@@ -263,7 +267,7 @@ class Pipeline:
             records=records,
             pending=[_pending(change) for change in dirty.records.values() if change.noun.pending],
             edits=list(dirty.edits),
-            files=list(dirty.files.items()),
+            files=[*dirty.files.items(), *([self.sign(dirty.head)] if self.sign and dirty.head else [])],
             spills=dirty.spills,
             deletes=dirty.deletes,
             removes=dirty.removes,
@@ -273,6 +277,7 @@ class Pipeline:
         now = self._dirty
         now.first = dirty.first or now.first
         now.moved = now.moved or dirty.moved
+        now.head = now.head or dirty.head
         now.records = {**dirty.records, **now.records}
         now.spills = [*dirty.spills, *now.spills]
         now.deletes = [*dirty.deletes, *now.deletes]

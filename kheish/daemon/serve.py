@@ -17,6 +17,7 @@ import uvicorn
 
 from kheish import ids, resources
 from kheish.api import app
+from kheish.auth import audit
 from kheish.config import Config, apply_environment, split_bind
 from kheish.daemon import boot, loops, presence, remembering, stopping, wiring
 from kheish.daemon.wiring import Daemon
@@ -138,11 +139,14 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     daemon.store.pipeline.recovered(found.groups, booted.committed, booted.changes)
     await boot.streams(state)
     await boot.paused(state, booted)
+    daemon.store.pipeline.sign = (await asyncio.to_thread(audit.signer, audit.key_path(daemon.environ))).head
     daemon.store.log.open(booted.next_n)
     await daemon.watcher.start()
     facts.unread = (await daemon.store.git.request("hold"))["held"] is not None
     await daemon.taking.start(held=facts.unread)
-    await asyncio.to_thread(loops.learn_secrets, daemon)
+    await daemon.auth.secrets.start()
+    await asyncio.to_thread(daemon.auth.broker.remember)
+    loops.learn_secrets(daemon)
     await boot.open_work(state, booted, progress)
     for where, reason in booted.damaged:
         daemon.problems.add("damaged_journal", where, reason)

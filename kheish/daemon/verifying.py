@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from kheish.auth import audit as auditing
 from kheish.errors import Damaged, KheishError
 from kheish.store import journal, lock, maintenance, mending, template, wal
 from kheish.store.repo import Repo
@@ -37,6 +38,12 @@ def verify(root: Path) -> dict[str, Any]:
     findings += _git(repo, commit)
     findings += _index(root, ends, logged)
     return {"journals": len(ends), "entries": entries, "commit": commit, "findings": findings}
+
+
+def audit(root: Path, *, key: str | None = None) -> dict[str, Any]:
+    """See `auth.audit.verify`; works on a clone as well. Raises NotAStateRoot."""
+    template.open_root(root)
+    return auditing.verify(root, key=key).view()
 
 
 def pack(root: Path) -> dict[str, Any]:

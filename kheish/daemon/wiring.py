@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from kheish.api.parts import Closing, Parts
-from kheish.auth import redaction
-from kheish.auth.tokens import Tokens
+from kheish.auth import redaction, tokens
+from kheish.auth.broker import Broker
+from kheish.auth.vault import Vault
 from kheish.config import Config
 from kheish.daemon import loops, status
 from kheish.daemon.answers import Answers
@@ -30,6 +31,7 @@ from kheish.daemon.pipeline import Pipeline
 from kheish.daemon.playbook_tags import PlaybookTags
 from kheish.daemon.playbooks import Playbooks
 from kheish.daemon.problems import Problems
+from kheish.daemon.secrets import Secrets
 from kheish.daemon.status import Facts
 from kheish.daemon.taking import Taking
 from kheish.daemon.tasks import Following
@@ -44,7 +46,7 @@ from kheish.jobs.runner import Jobs
 from kheish.runtime.agent import Agent
 from kheish.runtime.executor import Executor, Local
 from kheish.runtime.gates import Gates
-from kheish.runtime.tools import registry as tools
+from kheish.runtime.tools import registry as tool_registry
 from kheish.runtime.tools.shell import SandboxSettings
 from kheish.runtime.worker import Worker
 from kheish.store import template
@@ -57,7 +59,7 @@ from kheish.store.watcher import Settled, Watcher
 
 log = logging.getLogger(__name__)
 
-WATCHED_FOLDERS = (*KINDS, "pending", "inbox")
+WATCHED_FOLDERS = (*KINDS, "pending", "inbox", "secrets")
 WATCHED_FILES = ("kheish.yaml", "permissions.yaml")
 
 
@@ -76,6 +78,16 @@ class Store:
 
 
 @dataclass(slots=True, kw_only=True)
+class Auth:
+    """Who may call, and what may be used."""
+
+    vault: Vault
+    secrets: Secrets
+    broker: Broker
+    tokens: tokens.Tokens
+
+
+@dataclass(slots=True, kw_only=True)
 class Daemon:
     """The parts of one daemon. `serve.py` starts and stops them in the order of time."""
 
@@ -89,6 +101,7 @@ class Daemon:
     problems: Problems
     watcher: Watcher
     taking: Taking
+    auth: Auth
     answers: Answers
     backup: Backup
     inbox: Inbox
@@ -115,30 +128,27 @@ def make(
     store = _store(root, config, lambda: daemon)
     state = store.state
     state.scrub = redaction.scrubber({"token": token})
-    agent = _agent(root, store, facts, executor or Local())
+    watcher = _watcher(root, lambda paths: loops.changed(daemon, paths), lambda paths: loops.refs(daemon, paths))
+    auth = _auth(token, store, problems, watcher, environ, lambda: daemon)
+    agent = _agent(root, store, facts, auth.broker, executor or Local())
     worker = Worker(agent, lambda run, is_missing: loops.waits_for_workspace(daemon, run, is_missing))
     git = Git(store.git)
     taking = _taking(store, problems, git, environ)
-    watcher = _watcher(root, lambda paths: loops.changed(daemon, paths), lambda paths: loops.refs(daemon, paths))
+    backup = _backup(store, facts, problems, taking)
+    upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
     parts = Parts(
-        state=state,
-        bus=store.bus,
-        tokens=Tokens(token),
-        config=lambda: state.definitions.config,
-        status=lambda: _status(daemon),
+        **_given(store, facts, auth, lambda: daemon),
         problems=problems.list,
         git=git,
-        past=Past(store.git, state),
-        backup=(backup := _backup(store, facts, problems, taking)),
+        backup=backup,
         editor=Editor(state, taking, watcher, held=lambda: facts.held),
         inspector=Inspector(state, agent),
         playbooks=_playbooks(store, taking, tags := PlaybookTags(state, problems, store.git)),
-        upkeep=(upkeep := Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))),
+        upkeep=upkeep,
         workspace=lambda session_id: default_workspace(root, state.definitions.config, workspace, session_id),
-        ready=lambda: facts.starting,
-        closing=Closing(),
         allow_bypass=allow_bypass,
     )
+    holding = Holding(facts, problems, store.pipeline, git, watcher, lambda paths: loops.take(daemon, paths))
     daemon = Daemon(
         environ=environ,
         store=store,
@@ -150,17 +160,58 @@ def make(
         problems=problems,
         watcher=watcher,
         taking=taking,
+        auth=auth,
         answers=Answers(state, problems, rewrite=store.pipeline.rewrite),
         backup=backup,
         inbox=Inbox(state, problems, store.pipeline, workspace=parts.workspace, held=git.held),
         upkeep=upkeep,
-        holding=Holding(facts, problems, store.pipeline, git, watcher, lambda paths: loops.take(daemon, paths)),
+        holding=holding,
         clearing=Clearing(state, agent.jobs),
         playbook_tags=tags,
         following=Following(state, agent.jobs, damaged=problems.damaged),
         driving=Driving(state, damaged=problems.damaged),
     )
     return daemon
+
+
+def _given(store: Store, facts: Facts, auth: Auth, daemon: Callable[[], Daemon]) -> dict[str, Any]:
+    """What the API gets as it is."""
+    state = store.state
+    return {
+        "state": state,
+        "bus": store.bus,
+        "tokens": auth.tokens,
+        "secrets": auth.secrets,
+        "broker": auth.broker,
+        "past": Past(store.git, state),
+        "config": lambda: state.definitions.config,
+        "status": lambda: _status(daemon()),
+        "ready": lambda: facts.starting,
+        "closing": Closing(),
+    }
+
+
+def _auth(
+    local_token: str,
+    store: Store,
+    problems: Problems,
+    watcher: Watcher,
+    environ: Mapping[str, str],
+    daemon: Callable[[], Daemon],
+) -> Auth:
+    state, vault = store.state, Vault()
+    secrets = Secrets(
+        state,
+        vault,
+        problems,
+        watcher,
+        edited=store.pipeline.edited,
+        changed=lambda: loops.learn_secrets(daemon()),
+        held=lambda: daemon().facts.held,
+        environ=environ,
+    )
+    known = tokens.Tokens(local_token, tokens.read(state.root), clock=state.clock)
+    return Auth(vault=vault, secrets=secrets, broker=Broker(state, vault, environ), tokens=known)
 
 
 def _taking(store: Store, problems: Problems, git: Git, environ: Mapping[str, str]) -> Taking:
@@ -217,7 +268,7 @@ def _store(root: Path, config: Config, daemon: Callable[[], Daemon]) -> Store:
     )
 
 
-def _agent(root: Path, store: Store, facts: Facts, executor: Executor) -> Agent:
+def _agent(root: Path, store: Store, facts: Facts, broker: Broker, executor: Executor) -> Agent:
     state = store.state
 
     def confinement() -> SandboxFacts:
@@ -227,9 +278,12 @@ def _agent(root: Path, store: Store, facts: Facts, executor: Executor) -> Agent:
         state=state,
         bus=store.bus,
         executor=executor,
-        tools=tools.builtin(lambda: _sandbox(state, facts, root)),
+        tools=tool_registry.builtin(
+            lambda: _sandbox(state, facts, root), lambda: state.definitions.config.network.allow
+        ),
         jobs=Jobs(root / ".git" / "kheish" / "jobs"),
         gates=Gates(),
+        broker=broker,
         sandbox=confinement,
     )
 

@@ -139,7 +139,9 @@ class InForce:
         known = self.by_path().values()
         return sorted(one.path for one in known if any(target == path for _, target in one.references()))
 
-    def status(self, definition: Definition, environ: Mapping[str, str]) -> dict[str, Any]:
+    def status(
+        self, definition: Definition, environ: Mapping[str, str], slots: Mapping[str, str | None]
+    ) -> dict[str, Any]:
         """`{state, last_error, observed_digest, bindings}`; state is ready | not_ready | invalid | deleted.
 
         invalid: the file has errors; deleted: it is gone, though others refer to it. Then the last valid version is in
@@ -147,7 +149,7 @@ class InForce:
         """
         seen = self.observed.get(definition.path, Observed(definition.digest))
         route = definition.value
-        missing = readiness(definition.id, route, environ) if isinstance(route, Route) else None
+        missing = readiness(definition.id, route, environ, slots) if isinstance(route, Route) else None
         state = "not_ready" if missing else "ready"
         if seen.error is not None:
             state = "deleted" if seen.digest is None else "invalid"

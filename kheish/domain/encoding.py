@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from kheish.domain import events
-from kheish.domain.events import Draft, Entry, Event
+from kheish.domain.events import Draft, Entry, Event, changed
 
 SPILL_BYTES = 16 * 1024  # a payload over this goes to a file of its own
 PREVIEW_CHARS = 400
@@ -55,6 +55,27 @@ def encode(draft: Draft, n: int, seq: int, at: str, journal: str, scrub: Callabl
     else:
         entry = events.decode(orjson.loads(line))
     return Recorded(entry, journal, line, spills)
+
+
+#: what the first line of a chain has before it
+GENESIS = "0" * 64
+
+
+def linked(draft: Draft, link: str | None) -> Draft:
+    """The draft, where its event is chained with the link to the line before it."""
+    event: Any = draft.event
+    return changed(draft, event=changed(event, prev=link or GENESIS)) if event.chained else draft
+
+
+def follow(item: Recorded, links: dict[str, str]) -> None:
+    """Note the newest link of a journal that is chained."""
+    if item.entry.event.chained:
+        links[item.journal] = link(item.line)
+
+
+def link(line: bytes) -> str:
+    """What the next line of a chain says of this one."""
+    return sha256(line).hexdigest()
 
 
 def _renamed(event: Event) -> dict[str, Any]:

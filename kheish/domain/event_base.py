@@ -49,6 +49,7 @@ class Event:
     owned_by: ClassVar[str | None] = None  # of those: the field that names whose entry it is (`domain.owned`)
     spillable: ClassVar[tuple[str, ...]] = ()
     written: ClassVar[Mapping[str, str]] = {}
+    chained: ClassVar[bool] = False  # its field `prev` gets the sha256 of the line before, in its journal
 
     def on(self, session: str | None = None, run: str | None = None, *, by: str = "daemon") -> Draft:
         """Say where it happened and who caused it."""

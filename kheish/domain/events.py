@@ -15,6 +15,11 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from kheish.domain.event_auth import AccessRestored as AccessRestored
+from kheish.domain.event_auth import AccessRevoked as AccessRevoked
+from kheish.domain.event_auth import AuditRecorded as AuditRecorded
+from kheish.domain.event_auth import SecretChanged as SecretChanged
+from kheish.domain.event_auth import TokenChanged as TokenChanged
 from kheish.domain.event_base import Arguments as Arguments
 from kheish.domain.event_base import Draft as Draft
 from kheish.domain.event_base import Entry as Entry
@@ -110,6 +115,7 @@ class ToolStarted(Event):
     effect: str
     replay: str
     note: dict[str, Any] = field(default_factory=dict)
+    network: bool = False  # it may reach what is outside
 
 
 @frozen
@@ -122,6 +128,7 @@ class ToolFinished(Event):
     content: Text
     detail: dict[str, Any] = field(default_factory=dict)
     code: str | None = None  # permission_denied | approval_expired | unknown_tool | invalid_arguments | …
+    network: bool = False  # as `tool.started` said
 
 
 @frozen

@@ -211,7 +211,7 @@ def _check_routes(state: State, plan: Plan, session: Session | None) -> None:
     for selector in sorted({one or fallback or "" for one in used}):
         route_id, _ = routes.choose(selector or None, config.default_route, known)
         route = known[route_id]
-        if (missing := routes.readiness(route_id, route, os.environ)) is not None:
+        if (missing := routes.readiness(route_id, route, os.environ, state.slots)) is not None:
             raise RouteNotReady(missing)
         _check_scope(plan, route_id, route.auth_ref)
         if (plan.budget or {}).get("cost_usd") is not None and route.price is None and route.driver != "litellm":

@@ -174,7 +174,7 @@ def _route(state: State, session: Session, given: Input) -> tuple[str, str | Non
     selector = given.route or session.settings["route"]
     route_id, model = routes.choose(selector, config.default_route, known)
     route = known[route_id]
-    missing = routes.readiness(route_id, route, os.environ)
+    missing = routes.readiness(route_id, route, os.environ, state.slots)
     if missing:
         raise RouteNotReady(missing)
     return route_id, given.model or model or route.model, route

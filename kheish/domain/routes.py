@@ -177,8 +177,9 @@ def cost_usd(route: Route, usage: Tokens) -> float | None:
     return (read + usage.output_tokens * price.output_per_mtok) / 1_000_000
 
 
-def readiness(route_id: str, route: Route, environ: Mapping[str, str]) -> str | None:
-    """Why the route cannot be used, in one sentence; None where it can."""
+def readiness(route_id: str, route: Route, environ: Mapping[str, str], slots: Mapping[str, str | None]) -> str | None:
+    """Why the route cannot be used, in one sentence; None where it can. `slots`: those of the vault, each with why it
+    cannot be used (None: it can)."""
     if route.driver == "replay":
         return f"Route {route_id!r} is not ready: the replay driver is not available yet."
     ref = route.auth_ref
@@ -187,12 +188,14 @@ def readiness(route_id: str, route: Route, environ: Mapping[str, str]) -> str | 
     if ref.startswith(_ENV):
         name = ref.removeprefix(_ENV)
         return f"Route {route_id!r} is not ready: the daemon's environment has no {name} ({ref})."
-    return f"Route {route_id!r} is not ready: slot {ref!r} is not available yet: no vault. Use env:NAME."
+    if ref not in slots:
+        return f"Route {route_id!r} is not ready: there is no secret {ref!r} yet: kheish secrets set {ref}"
+    reason = slots[ref]
+    return f"Route {route_id!r} is not ready: the secret {ref!r} cannot be used: {reason}" if reason else None
 
 
-def credential(route: Route, environ: Mapping[str, str]) -> str | None:
-    """The credential that `auth_ref: env:NAME` names; None where the route names none, or it is missing."""
-    ref = route.auth_ref or ""
+def from_environment(ref: str, environ: Mapping[str, str]) -> str | None:
+    """The value of the variable that `env:NAME` names; None where `ref` is a slot, or the variable is missing."""
     return environ.get(ref.removeprefix(_ENV), "").strip() or None if ref.startswith(_ENV) else None
 
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from kheish import ids
-from kheish.domain import definitions, encoding, loading, owned
+from kheish.domain import audits, definitions, encoding, loading, owned
 from kheish.domain.changes import Change as Change
 from kheish.domain.changes import Waiting
 from kheish.domain.encoding import Recorded
@@ -56,11 +56,13 @@ class State:
         self.scrub = scrub
         self.clock = clock
         self.definitions = definitions.InForce()
+        self.slots: Mapping[str, str | None] = {}  # of the vault, each with why it cannot be used
         self.paused: set[str | None] = set()  # routes; None stands for everything
         self.n = 0  # the newest entry
         self.durable_n = 0  # the newest that is on disk
         self.journaled_n = 0  # the newest that is in journals and index
         self.streams: dict[str, int] = {}  # the last seq of each stream without a session
+        self.links: dict[str, str] = {}  # the sha256 of the last line of each journal that is chained
         self.sessions: OrderedDict[str, Partition] = OrderedDict()  # loaded, the longest unused first
         self.owners: OrderedDict[str, Partition] = OrderedDict()  # the same for what streams fold into
         self.touched: dict[str, None] = {}  # sessions with entries since a worker last looked
@@ -82,15 +84,14 @@ class State:
         if self.failure:
             raise self.failure
         at = ids.stamp(self.clock())
+        drafts = (*audits.companions(drafts, self.definitions), *drafts)
         recorded = self._encode([*self._due(drafts), *drafts], at)  # may raise; nothing has changed then
         for item in recorded:
             self._take(item)
         for session_id in dict.fromkeys(draft.session for draft in drafts if draft.session):
             part = self.sessions[session_id]
-            compacted = any(
-                isinstance(item.entry.event, ContextCompacted) and item.entry.session == session_id for item in recorded
-            )
-            if compacted:
+            compacted = (one.entry for one in recorded if type(one.entry.event) is ContextCompacted)
+            if any(entry.session == session_id for entry in compacted):
                 checkpoint = self._encode([loading.checkpoint(part).on(session_id)], at)
                 self._take(checkpoint[0])
                 recorded += checkpoint
@@ -120,10 +121,13 @@ class State:
         found: list[Recorded] = []
         seqs: dict[str, int] = {}
         paths: dict[str, str] = {}
+        links = dict(self.links)
         for n, draft in enumerate(drafts, self.n + 1):
             journal, last = self._journal(draft, paths)
             seqs[journal] = seqs.get(journal, last) + 1
-            found.append(encoding.encode(draft, n, seqs[journal], at, journal, self.scrub))
+            linked = encoding.linked(draft, links.get(journal))
+            found.append(encoding.encode(linked, n, seqs[journal], at, journal, self.scrub))
+            encoding.follow(found[-1], links)
         return found
 
     def _journal(self, draft: Draft, paths: dict[str, str]) -> tuple[str, int]:
@@ -147,6 +151,7 @@ class State:
         self.n = entry.n
         if entry.session is None:
             self.streams[item.journal.removeprefix("journals/")] = entry.seq
+            encoding.follow(item, self.links)
             if (key := owned.owner(entry.event)) is not None:
                 self._fold(self.owners[key], entry)
             return

@@ -226,6 +226,7 @@ def _closed(call: Call) -> events.ToolFinished:
         is_error=True,
         content=began or "The run ended before the call started.",
         code="run_ended",
+        network=call.started is not None and call.started.network,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from kheish.auth.broker import Broker
 from kheish.domain.runs import Run
 from kheish.domain.state import State
 from kheish.jobs.runner import Jobs
@@ -36,6 +37,7 @@ class Agent:
     tools: Mapping[str, Tool]
     jobs: Jobs
     gates: Gates
+    broker: Broker
     sandbox: Callable[[], SandboxFacts]
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     #: runs that may be stopped at once: they wait for a model, and nothing of theirs has an effect meanwhile

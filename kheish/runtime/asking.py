@@ -48,7 +48,7 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
     requested = events.ModelRequested(
         turn=turn.turn, attempt=attempt, route=route_id, model=request.model, digest=model.digest(request)
     )
-    state.append(requested.on(run.session_id, run.run_id))
+    state.append(requested.on(run.session_id, run.run_id, by=_by(run)))
     await state.durable()
     try:
         reply = await model.call(agent, run, route, request, agent.live("model.delta", run, turn.turn, attempt))
@@ -79,7 +79,9 @@ def _choose(state: State, run: Run, turn: Turn) -> tuple[str, Route] | None:
     candidates = [run.settings.route, *(first.fallbacks if first else ())]
     for route_id in candidates:
         route = known.get(route_id)
-        if route is not None and route_id not in turn.given_up and not routes.readiness(route_id, route, os.environ):
+        if route is None or route_id in turn.given_up:
+            continue
+        if not routes.readiness(route_id, route, os.environ, state.slots):
             return route_id, route
     return None
 
@@ -96,7 +98,6 @@ def _request(
         generation=run.settings.generation if is_first else dict(route.generation),
         answers=turn.answers,
         settings=routes.driver_settings(route),
-        credential=model.credential(route),
         stream=route.capabilities.streaming,
     )
 

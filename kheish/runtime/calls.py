@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from kheish.domain import approvals, events, loading, questions, runs
+from kheish.domain import approvals, events, loading, questions, runs, turns
 from kheish.domain.events import Draft, Spilled
 from kheish.domain.runs import Run, Status
 from kheish.domain.sessions import Session
@@ -150,6 +150,7 @@ async def start(state: State, run: Run, prepared: Prepared, agent: Agent) -> boo
         effect=tool.effect.value,
         replay=tool.replay.value,
         note=dict(note),
+        network=_reaches_out(prepared),
     )
     state.append(started.on(run.session_id, run.run_id, by=f"agent:{run.agent_id}"))
     if tool.effect is not Effect.READ:
@@ -185,12 +186,25 @@ async def finish(state: State, run: Run, call: Call, result: Result, agent: Agen
         content=result.content,
         detail=dict(result.detail),
         code="tool_error" if result.is_error else None,
+        network=_reached_out(state, run, call),
     )
     state.append(*result.drafts, finished.on(run.session_id, run.run_id))
     job = result.detail.get("job")
     if job:
         await state.durable()
         await asyncio.to_thread(agent.jobs.remove, job)
+
+
+def _reaches_out(prepared: Prepared) -> bool:
+    """Whether a call may reach what is outside: the audit has it then."""
+    decision = prepared.call.decision
+    return prepared.tool.network or bool(decision and decision.network)
+
+
+def _reached_out(state: State, run: Run, call: Call) -> bool:
+    """What `tool.started` said of it; `call` may be of before that."""
+    known = next((one for one in turns.of(state, run.run_id).calls if one.id == call.id), call)
+    return known.started is not None and known.started.network
 
 
 def _key(run: Run, call: Call) -> str:

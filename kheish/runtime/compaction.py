@@ -55,7 +55,6 @@ async def compact(state: State, run: Run, turn: Turn, agent: Agent, route_id: st
         messages=asked,
         answers=turn.answers,
         settings=routes.driver_settings(route),
-        credential=model.credential(route),
         stream=route.capabilities.streaming,
     )
     requested = events.ModelRequested(

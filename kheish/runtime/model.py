@@ -1,14 +1,14 @@
-"""One model call: through the route's gate, with the credential read at the moment of use."""
+"""One model call: through the route's gate, with a credential that is lent for just this call."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 
 import orjson
 
-from kheish.domain import routes
+from kheish.auth import broker
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
 from kheish.runtime import gates
@@ -17,21 +17,28 @@ from kheish.runtime.drivers.base import Reply, Request
 
 
 async def call(agent: Agent, run: Run, route: Route, request: Request, show: Callable[[str], None]) -> Reply:
-    """One model call through the route's gate. While it lasts, the run may be stopped at once."""
+    """One model call through the route's gate. While it lasts, the run may be stopped at once.
+
+    Raises ModelError, CredentialRevoked (also while it lasts), NotFound, SecretUnreadable.
+    """
     per_route = agent.state.definitions.config.concurrency.per_route
     agent.interruptible.add(run.run_id)
     try:
         async with agent.gates.call(request.route_id, route.limits, per_route) as lane:
-            reply = await agent.executor.complete(route.driver, request, show)
+            reply = await _ask(agent, run, route, request, show)
             gates.used(lane, route.limits, reply.usage.input_tokens + reply.usage.output_tokens)
             return reply
     finally:
         agent.interruptible.discard(run.run_id)
 
 
-def credential(route: Route) -> str | None:
-    """What the route's `auth_ref` names, read at the moment of use."""
-    return routes.credential(route, os.environ)
+async def _ask(agent: Agent, run: Run, route: Route, request: Request, show: Callable[[str], None]) -> Reply:
+    if route.auth_ref is None:
+        return await agent.executor.complete(route.driver, request, show)
+    subjects = (f"session:{run.session_id}", f"agent:{run.agent_id}")
+    async with agent.broker.lease(subjects, route.auth_ref, f"route:{request.route_id}") as lease:
+        lent = replace(request, credential=lease.value)
+        return await broker.using(lease, agent.executor.complete(route.driver, lent, show))
 
 
 def digest(request: Request) -> str:

@@ -230,10 +230,12 @@ class Reader:
         sql = f"SELECT n, kind, line FROM entries WHERE session IS NULL AND journal=? AND kind IN ({marks}) ORDER BY n"
         return self._db().execute(sql, (journal, *kinds)).fetchall()
 
-    def last_seq(self, journal: str) -> int:
-        """The last `seq` of a journal that belongs to no session; 0 where there is none."""
-        sql = "SELECT max(seq) FROM entries WHERE session IS NULL AND journal=?"
-        return int(self._db().execute(sql, (journal,)).fetchone()[0] or 0)
+    def last_line(self, journal: str, kinds: Sequence[str]) -> str | None:
+        """The last line of a journal that belongs to no session; `kinds`: all that it may have (each is one look-up,
+        however long the journal is)."""
+        sql = "SELECT n, line FROM entries WHERE session IS NULL AND journal=? AND kind=? ORDER BY n DESC LIMIT 1"
+        found = [self._db().execute(sql, (journal, kind)).fetchone() for kind in kinds]
+        return max(((n, line) for n, line in filter(None, found)), default=(0, None))[1]
 
     def thing(self, noun: str, id: str) -> dict[str, Any] | None:
         """The newest document of one thing."""

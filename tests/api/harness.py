@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,9 @@ import orjson
 
 from kheish.api.app import App, build
 from kheish.api.parts import Closing, Parts
+from kheish.auth.broker import Broker
 from kheish.auth.tokens import Tokens
+from kheish.auth.vault import Vault
 from kheish.config import Config
 from kheish.daemon.pipeline import grave
 from kheish.domain import closing, events, runs
@@ -243,6 +246,36 @@ class Playbooks:
         return nothing
 
 
+class Secrets:
+    """A vault without a file: it knows what was put, and shows it."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, dict[str, Any]] = {}
+
+    def view(self) -> list[dict[str, Any]]:
+        return [self.known[name] for name in sorted(self.known)]
+
+    def show(self, slot: str) -> dict[str, Any]:
+        if slot not in self.known:
+            raise NotFound(f"There is no secret in the slot {slot!r}.")
+        return self.known[slot]
+
+    async def put(self, slot: str, value: str, description: str | None, *, by: str) -> bool:
+        is_new = slot not in self.known
+        self.known[slot] = {
+            "slot": slot, "description": description, "version": 1, "created_at": "", "value_at": "", "updated_by": by,
+            "recipients": [], "digest": "", "status": "ready", "reason": None, "referenced_by": [],
+        }  # fmt: skip
+        return is_new
+
+    async def remove(self, slot: str, *, by: str) -> None:
+        self.show(slot)
+        del self.known[slot]
+
+    async def rekey(self, *, by: str) -> list[dict[str, Any]]:
+        return self.view()
+
+
 @dataclass
 class World:
     """Everything that a test may reach for."""
@@ -315,10 +348,10 @@ async def world(folder: Path, **parts: Any) -> AsyncIterator[World]:
         return workspace
 
     given = Parts(
-        state=state, bus=bus, tokens=Tokens(TOKEN), config=lambda: config, status=lambda: {"version": "1"},
-        problems=lambda: found, git=git, past=past, backup=backup, editor=Editor(state), inspector=Inspector(),
-        playbooks=Playbooks(),
-        upkeep=Upkeep(), workspace=home, closing=Closing(), **parts,
+        state=state, bus=bus, tokens=Tokens(TOKEN, clock=time.time), config=lambda: config,
+        status=lambda: {"version": "1"}, problems=lambda: found, git=git, past=past, backup=backup,
+        editor=Editor(state), inspector=Inspector(), playbooks=Playbooks(), secrets=Secrets(),
+        broker=Broker(state, Vault(), {}), upkeep=Upkeep(), workspace=home, closing=Closing(), **parts,
     )  # fmt: skip
     app = build(given)
     transport = httpx.ASGITransport(app)

@@ -18,7 +18,7 @@ async def test_three_mistakes_have_their_places_and_the_last_valid_version_stays
         found = [(one["line"], one["column"], one["suggestion"]) for one in d.problems.list()]
         assert found == [(1, 9, "openai"), (2, 1, "model"), (3, 14, None)]
         assert d.state.definitions.routes["a"].driver == "scripted"
-        assert d.state.definitions.status(d.state.definitions.get("routes", "a"), {})["state"] == "invalid"
+        assert d.state.definitions.status(d.state.definitions.get("routes", "a"), {}, {})["state"] == "invalid"
 
         assert await d.edit({"routes/a.yaml": OPENAI}) == ["routes/a.yaml"]
         assert d.wrong() == [] and d.handed_on == ["routes/a.yaml"]
@@ -38,7 +38,7 @@ async def test_removing_what_others_refer_to_keeps_it_and_says_who(tmp_path: Pat
         assert d.routes() == {"a"}
         [problem] = d.problems.list()
         assert problem["code"] == "definition_referenced" and "kheish.yaml" in problem["message"]
-        status = d.state.definitions.status(d.state.definitions.get("routes", "a"), {})
+        status = d.state.definitions.status(d.state.definitions.get("routes", "a"), {}, {})
         assert (status["state"], status["observed_digest"], status["bindings"]) == ("deleted", None, ["kheish.yaml"])
 
         # when nobody refers to it any more, the removal takes effect

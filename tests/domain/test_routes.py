@@ -89,12 +89,14 @@ def test_cached_tokens_have_their_own_price() -> None:
 
 def test_readiness_names_what_is_missing() -> None:
     local, keyed, slotted = route(), route(auth_ref="env:MY_KEY"), route(auth_ref="openai.prod")
-    assert routes.readiness("a", local, {}) is None
-    assert routes.readiness("a", keyed, {"MY_KEY": "sk"}) is None
-    assert "env:MY_KEY" in (routes.readiness("a", keyed, {"MY_KEY": " "}) or "")
-    assert "no vault" in (routes.readiness("a", slotted, {}) or "")
-    assert routes.credential(keyed, {"MY_KEY": "sk\n"}) == "sk"
-    assert routes.credential(local, {"MY_KEY": "sk"}) is None
+    assert routes.readiness("a", local, {}, {}) is None
+    assert routes.readiness("a", keyed, {"MY_KEY": "sk"}, {}) is None
+    assert "env:MY_KEY" in (routes.readiness("a", keyed, {"MY_KEY": " "}, {}) or "")
+    assert "kheish secrets set" in (routes.readiness("a", slotted, {}, {}) or "")
+    assert "no key" in (routes.readiness("a", slotted, {}, {slotted.auth_ref or "": "no key"}) or "")
+    assert routes.readiness("a", slotted, {}, {slotted.auth_ref or "": None}) is None
+    assert routes.from_environment("env:MY_KEY", {"MY_KEY": "sk\n"}) == "sk"
+    assert routes.from_environment("main", {"main": "sk"}) is None
 
 
 def test_the_default_is_the_configured_route_else_the_only_one() -> None:

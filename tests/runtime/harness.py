@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from kheish.auth.broker import Broker
+from kheish.auth.vault import Vault
 from kheish.domain import loading, runs
 from kheish.domain.permission_rules import PermissionsFile, SandboxFacts
 from kheish.domain.runs import Run
@@ -45,6 +47,7 @@ class Live(Played):
             tools=registry.builtin(lambda: sandbox),
             jobs=Jobs(self.root / "jobs"),
             gates=Gates(),
+            broker=Broker(self.state, Vault(), {}),
             sandbox=lambda: SandboxFacts(mode="off", available=False),
         )
         self.worker = Worker(self.agent)

@@ -96,6 +96,7 @@ class Tool:
     plan: Callable[[Any, Context], Awaitable[Mapping[str, Any]]] | None = None
     recover: Callable[[Any, Context], Awaitable[Result | None]] | None = None
     max_result_bytes: int = 64 * 1024
+    network: bool = False  # it reaches what is outside by itself; a command does where a rule says so
     timeout: float = 120.0  # seconds; `bash` has an argument of its own
 
     def schema(self) -> dict[str, Any]:

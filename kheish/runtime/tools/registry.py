@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from kheish.runtime.tools import background, edit, evidence, files, interact, memory, patch, planning, search, shell
+from kheish.runtime.tools import (
+    background,
+    edit,
+    evidence,
+    files,
+    interact,
+    memory,
+    patch,
+    planning,
+    search,
+    shell,
+    web,
+)  # fmt: skip
 from kheish.runtime.tools.base import Tool
 
 GROUP = "kheish.tools"
@@ -21,8 +33,11 @@ class Failure:
     message: str
 
 
-def builtin(sandbox_settings: Callable[[], shell.SandboxSettings]) -> dict[str, Tool]:
-    """The tools that come with Kheish, by name. `sandbox_settings` is asked at each shell call."""
+def builtin(
+    sandbox_settings: Callable[[], shell.SandboxSettings], network_allowed: Callable[[], Sequence[str]] = tuple
+) -> dict[str, Tool]:
+    """The tools that come with Kheish, by name. `sandbox_settings` is asked at each shell call, `network_allowed` (see
+    `auth.netguard`) at each fetch."""
     return {
         tool.name: tool
         for tool in (
@@ -36,6 +51,7 @@ def builtin(sandbox_settings: Callable[[], shell.SandboxSettings]) -> dict[str, 
             *evidence.TOOLS,
             *memory.TOOLS,
             *planning.TOOLS,
+            *web.make(network_allowed),
         )
     }
 

@@ -1,0 +1,106 @@
+"""The audit by HTTP: its entries, oldest first, and whether the chain holds."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import orjson
+from falcon.asgi import Request, Response
+from pydantic import Field
+
+from kheish.api import media, paging
+from kheish.api.answers import Answer
+from kheish.api.models import Body
+from kheish.api.paging import Param
+from kheish.api.parts import Parts
+from kheish.auth import audit
+
+LIST = (
+    *paging.PAGE,
+    Param(name="after", kind="count", about="Only entries above this event number."),
+    paging.text("action", "Only this action: model, http, shell, secret, token, access, approval, auth."),
+    paging.text("outcome", "Only this outcome: begun, done, failed, refused."),
+    paging.text("subject", "Only what this subject did."),
+    *paging.SESSION,
+    paging.text("run", "Only what happened in this run."),
+)
+_FIELDS = ("action", "outcome", "subject", "session", "run")
+_ROWS = 500
+
+
+class VerifyAudit(Body):
+    """How the audit is checked."""
+
+    key: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    """The public key (base64) that must have signed; without it, the one that the head names is believed."""
+
+
+class AuditEntry(Answer):
+    """A line of `journals/audit`."""
+
+    v: int
+    n: int
+    seq: int
+    at: str
+    kind: str
+    stream: str
+    actor: str
+    data: dict[str, Any]
+
+
+class AuditReport(Answer):
+    """What the check found."""
+
+    ok: bool
+    entries: int
+    head: str
+    """The link of the last entry."""
+    signed: int
+    """The highest entry that a good signature vouches for."""
+    key: str | None
+    """The public key that signed."""
+    finding: dict[str, Any] | None
+    """The first thing that is wrong: code, message, seq."""
+
+
+class Audit:
+    """`/v1/audit` and what is below."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._state = parts.state
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """A page of entries, oldest first, verbatim."""
+        await self._state.durable()
+        await self._state.caught_up()
+        given = req.context.query
+        place = paging.number_of("n", given.get("cursor"))
+        after, limit = given.get("after", 0) if place is None else place, given.get("limit", paging.LIMIT)
+        wanted = {name: given[name] for name in _FIELDS if given.get(name) is not None}
+        if "session_id" in given:
+            wanted["session"] = given["session_id"]
+        rows = await asyncio.to_thread(self._rows, after, limit + 1, wanted)
+        cursor = f'"{paging.cursor_of("n", rows[limit - 1][0])}"' if len(rows) > limit else "null"
+        lines = ",".join(line for _, line in rows[:limit])
+        media.send(resp, f'{{"items":[{lines}],"next_cursor":{cursor}}}'.encode())
+
+    def _rows(self, after: int, most: int, wanted: dict[str, str]) -> list[tuple[int, str]]:
+        """Entries that fit, in steps: the index knows the kind, and what is in an entry only when it is read."""
+        found: list[tuple[int, str]] = []
+        while len(found) < most:
+            rows = self._state.index.events(after, limit=_ROWS, kinds=("audit.recorded",))
+            for n, _, line in rows:
+                data = orjson.loads(line)["data"] if wanted else {}
+                if all(data[name] == value for name, value in wanted.items()):
+                    found.append((n, line))
+            if len(rows) < _ROWS:
+                break
+            after = rows[-1][0]
+        return found[:most]
+
+    async def on_post_verify(self, req: Request, resp: Response) -> None:
+        """Follow the whole chain, and check the signature over its head."""
+        body = await media.read(req, VerifyAudit)
+        report = await asyncio.to_thread(audit.verify, self._state.root, key=body.key)
+        media.send(resp, report.view())

@@ -1,0 +1,84 @@
+"""Secrets by HTTP: metadata out, values in and never out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from falcon.asgi import Request, Response
+from pydantic import Field
+
+from kheish import ids
+from kheish.api import media, paging
+from kheish.api.answers import Answer
+from kheish.api.models import Body
+from kheish.api.parts import Parts
+
+
+class PutSecret(Body):
+    """A value to keep."""
+
+    value: Annotated[str, Field(min_length=1, max_length=8192, repr=False)]
+    """The secret; it is encrypted at once, and no answer holds it."""
+    description: Annotated[str, Field(max_length=500)] | None = None
+    """For people; without it, as it was."""
+
+
+class Secret(Answer):
+    """A slot, without its value."""
+
+    slot: str
+    description: str | None
+    version: int
+    """Of the value, from 1."""
+    created_at: str
+    value_at: str
+    """When the value was set."""
+    updated_by: str
+    recipients: list[str]
+    """Who can decrypt it; empty for a file that a person made."""
+    digest: str
+    """sha256 of the encrypted file."""
+    status: Literal["ready", "unreadable"]
+    reason: str | None
+    """Why it is unreadable."""
+    referenced_by: list[str]
+    """The Definitions that need it."""
+
+
+class Secrets:
+    """`/v1/secrets` and what is below."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """A page of slots, by name."""
+        given = req.context.query
+        after, limit = paging.place_of("s", given.get("cursor")), given.get("limit", paging.LIMIT)
+        found = [one for one in self._parts.secrets.view() if after is None or one["slot"] > str(after)]
+        cursor = paging.cursor_of("s", found[limit - 1]["slot"]) if len(found) > limit else None
+        media.send(resp, media.page(found[:limit], cursor))
+
+    async def on_get_one(self, req: Request, resp: Response, slot: str) -> None:
+        """One slot."""
+        media.send(resp, self._parts.secrets.show(ids.check_slug(slot, "slot")))
+
+    async def on_put_one(self, req: Request, resp: Response, slot: str) -> None:
+        """Set (201) or rotate (200) one."""
+        body = await media.read(req, PutSecret)
+        made = await self._parts.secrets.put(slot, body.value, body.description, by=req.context.principal)
+        if ("slot", slot) in self._parts.broker.revoked:  # a new value is the way on after a revocation
+            self._parts.broker.restore("slot", slot, by=req.context.principal)
+            await self._parts.state.durable()
+        media.send(resp, self._parts.secrets.show(slot), status=201 if made else 200, n=self._parts.state.n)
+
+    async def on_delete_one(self, req: Request, resp: Response, slot: str) -> None:
+        """Remove one (204). Raises SecretReferenced."""
+        await self._parts.secrets.remove(ids.check_slug(slot, "slot"), by=req.context.principal)
+        resp.status = 204
+        resp.set_header(media.EVENT, str(self._parts.state.n))
+
+    async def on_post_rekey(self, req: Request, resp: Response) -> None:
+        """Encrypt all of them anew for secrets/recipients.txt."""
+        await media.read(req, Body)
+        media.send(resp, media.page(await self._parts.secrets.rekey(by=req.context.principal)), n=self._parts.state.n)

@@ -1,0 +1,197 @@
+"""The audit: every external action and every change of who may do what, hash-chained, its head signed.
+
+Entries are events like all others, in the same group as what they tell of: no audit, no action. The chain is made where
+lines are made (`domain.state`); here is what goes into an entry, the signature over the newest link, and the check of
+all of it, which needs nothing but the files (and so works on a clone).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from kheish.domain.encoding import GENESIS, Recorded, link
+from kheish.domain.event_auth import AuditRecorded
+from kheish.errors import KeyUnusable
+from kheish.store import files
+from kheish.store.secrets import config_folder
+
+JOURNAL = "journals/audit"
+HEAD = f"{JOURNAL}/head.json"
+_SIGNED = ("seq", "n", "hash", "at")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The first thing that is wrong. `seq`: the entry, where it is about one."""
+
+    code: str
+    message: str
+    seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a check found; `signed` is the highest entry that a good signature vouches for."""
+
+    entries: int
+    head: str
+    signed: int
+    key: str | None
+    finding: Finding | None
+
+    def view(self) -> dict[str, Any]:
+        """The report as the API and the CLI show it."""
+        wrong = self.finding and {"code": self.finding.code, "message": self.finding.message, "seq": self.finding.seq}
+        return {
+            "ok": self.finding is None,
+            "entries": self.entries,
+            "head": self.head,
+            "signed": self.signed,
+            "key": self.key,
+            "finding": wrong,
+        }
+
+
+# --- signing ----------------------------------------------------------------------------------------------------------
+
+
+def key_path(environ: Mapping[str, str]) -> Path:
+    """`KHEISH_AUDIT_KEY_FILE`, else `kheish/audit.key` in the user's config folder: outside of every state root."""
+    named = environ.get("KHEISH_AUDIT_KEY_FILE")
+    return Path(named).expanduser() if named else config_folder(environ) / "audit.key"
+
+
+class Signer:
+    """An Ed25519 key that signs heads (RFC 8032)."""
+
+    def __init__(self, private: Any) -> None:
+        self._private = private
+        raw = private.public_key().public_bytes_raw()
+        self.public = base64.b64encode(raw).decode()
+
+    def head(self, newest: Recorded) -> tuple[str, bytes]:
+        """The file that vouches for the chain up to an entry: its path and its bytes."""
+        entry = newest.entry
+        head = {"seq": entry.seq, "n": entry.n, "hash": link(newest.line), "at": entry.at}
+        signature = base64.b64encode(self._private.sign(_message(head))).decode()
+        whole = {**head, "key": self.public, "signature": signature}
+        return HEAD, orjson.dumps(whole, option=orjson.OPT_INDENT_2) + b"\n"
+
+
+def signer(path: Path) -> Signer:
+    """The key of a file, which is made (mode 0600) where it is missing. Blocks. Raises KeyUnusable."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    try:
+        raw, mode = path.read_bytes(), path.stat().st_mode
+    except FileNotFoundError:
+        private = Ed25519PrivateKey.generate()
+        text = base64.b64encode(private.private_bytes_raw()) + b"\n"
+        try:
+            files.atomic_write(path, text, fsync=True, mode=0o600)
+        except OSError as error:
+            raise KeyUnusable(f"The audit key {path} cannot be made: {error.strerror}.") from error
+        return Signer(private)
+    except OSError as error:
+        raise KeyUnusable(f"The audit key {path} cannot be read: {error.strerror}.") from error
+    if mode & 0o077:
+        raise KeyUnusable(f"The audit key {path} can be read by others: chmod 600 {path}")
+    try:
+        return Signer(Ed25519PrivateKey.from_private_bytes(base64.b64decode(raw, validate=False)))
+    except ValueError as error:
+        raise KeyUnusable(f"The audit key {path} is no Ed25519 key: {error}.") from error
+
+
+def _message(head: Mapping[str, Any]) -> bytes:
+    return b"kheish-audit-1\n" + orjson.dumps({name: head[name] for name in _SIGNED})
+
+
+def _is_signed(head: Mapping[str, Any], key: str) -> bool:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        public = Ed25519PublicKey.from_public_bytes(base64.b64decode(key))
+        public.verify(base64.b64decode(head["signature"]), _message(head))
+    except (InvalidSignature, KeyError, ValueError, TypeError):
+        return False
+    return True
+
+
+# --- checking ---------------------------------------------------------------------------------------------------------
+
+
+def verify(root: Path, *, key: str | None = None) -> Report:
+    """Follow the chain from its first link to its last, and check the head's signature. Blocks on disk.
+
+    `key`: the public key that must have signed (base64); without it, the one that the head names is believed.
+    """
+    seq, last, links = 0, GENESIS, dict[int, str]()
+    head = _head(root)
+    for path, number, line in _lines(root):
+        where = f"{path}:{number}"
+        try:
+            entry = orjson.loads(line)
+            claimed, follows = entry["data"]["prev"], entry["seq"]
+        except (ValueError, KeyError, TypeError):
+            return _broken(seq, last, "not_an_entry", f"{where} is no entry of the audit.", seq + 1)
+        if follows != seq + 1:
+            return _broken(seq, last, "gap", f"{where} is entry {follows}, where {seq + 1} follows.", seq + 1)
+        if claimed != last:
+            about = f"Entry {seq} is not what was written" if seq else "The first entry has another before it"
+            return _broken(seq, last, "broken_link", f"{about}: the link of {where} does not fit.", seq or 1)
+        seq, last = follows, link(line)
+        if head is not None and head.get("seq") == seq:
+            links[seq] = last
+    return _signed(head, key, seq, last, links)
+
+
+def _signed(head: Mapping[str, Any] | None, key: str | None, seq: int, last: str, links: Mapping[int, str]) -> Report:
+    if head is None:
+        finding = Finding("unsigned", f"{HEAD} is missing, so nothing vouches for the end.") if seq else None
+        return Report(seq, last, 0, None, finding)
+    said, at = str(head.get("key")), head.get("seq")
+    finding = None
+    if key is not None and said != key:
+        finding = Finding("other_key", f"The head was signed with the key {said}, not with {key}.")
+    elif not _is_signed(head, said):
+        finding = Finding("bad_signature", f"The signature of {HEAD} does not fit.")
+    elif not isinstance(at, int) or at > seq:
+        finding = Finding("cut", f"The head vouches for {at} entries, and there are {seq}: the end was cut off.", seq)
+    elif links.get(at) != head.get("hash"):
+        finding = Finding("other_chain", f"Entry {at} is not the one that was signed.", at)
+    return Report(seq, last, at if finding is None and isinstance(at, int) else 0, said, finding)
+
+
+def _broken(seq: int, last: str, code: str, message: str, at: int) -> Report:
+    return Report(seq, last, 0, None, Finding(code, message, at))
+
+
+def _head(root: Path) -> Mapping[str, Any] | None:
+    try:
+        found = orjson.loads((root / HEAD).read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _lines(root: Path) -> Iterator[tuple[str, int, bytes]]:
+    for path in sorted((root / JOURNAL).glob("[0-9]*.jsonl")):
+        for number, line in enumerate(path.read_bytes().splitlines(), 1):
+            yield f"{JOURNAL}/{path.name}", number, line
+
+
+# --- entries ----------------------------------------------------------------------------------------------------------
+
+
+def auth_failed(address: str, path: str, why: str) -> AuditRecorded:
+    """Somebody without a valid token, or with one that may not do this."""
+    return AuditRecorded(action="auth", outcome="refused", subject=address or "unknown", target=f"{path}: {why}")

@@ -1,0 +1,171 @@
+"""The broker: who may use which credential now. Execution holds leases, never a credential of its own.
+
+A *subject* (`session:fix-it`, `agent:…`, `daemon`) that acts for an *audience* (`route:main`) gets a *lease* on what
+the audience's Definition refers to (its *grant*). A revoked subject or slot ends its leases at once, and what is in
+flight with them; that is journaled, so that it holds after a restart too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import orjson
+
+from kheish import ids
+from kheish.auth.vault import Vault
+from kheish.domain import events, routes
+from kheish.domain.routes import Route
+from kheish.domain.state import State
+from kheish.errors import CredentialRevoked, NotFound
+
+T = TypeVar("T")
+What = Literal["subject", "slot", "lease", "account"]
+
+#: seconds; a lease is renewed for as long as what it is for is in flight
+LEASE_SECONDS = 60.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Lease:
+    """A short-lived permission to use one slot for one purpose."""
+
+    lease_id: str
+    subject: str
+    slot: str
+    audience: str
+    made: float
+    value: str = field(repr=False)
+    ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+
+    def view(self, now: float) -> dict[str, Any]:
+        """The lease as the API shows it; `now` in the clock of `made`."""
+        terms = int((now - self.made) // LEASE_SECONDS) + 1
+        return {
+            "lease_id": self.lease_id,
+            "subject": self.subject,
+            "slot": self.slot,
+            "audience": self.audience,
+            "made_at": ids.stamp(self.made),
+            "expires_at": ids.stamp(self.made + terms * LEASE_SECONDS),
+        }
+
+
+class Broker:
+    """Leases of one daemon. `revoked` holds (what, id) pairs, as `journals/auth` has them."""
+
+    def __init__(self, state: State, vault: Vault, environ: Mapping[str, str]) -> None:
+        self._state = state
+        self._vault = vault
+        self._environ = environ
+        self._leases: dict[str, Lease] = {}
+        self.revoked: set[tuple[str, str]] = set()
+
+    # --- using --------------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def lease(self, subjects: Iterable[str], slot: str, audience: str) -> AsyncIterator[Lease]:
+        """A lease for the first of `subjects`, where none of them is revoked. Raises CredentialRevoked, NotFound,
+        SecretUnreadable."""
+        asked = list(subjects)
+        for what, id in [("slot", slot), *(("subject", subject) for subject in asked)]:
+            if (what, id) in self.revoked:
+                raise CredentialRevoked(f"The {what} {id} is revoked; no credential is lent for it.")
+        lease = Lease(
+            lease_id=f"lease_{secrets.token_hex(13)}",
+            subject=asked[0],
+            slot=slot,
+            audience=audience,
+            made=self._state.clock(),
+            value=self._value(slot),
+        )
+        self._leases[lease.lease_id] = lease
+        try:
+            yield lease
+        finally:
+            del self._leases[lease.lease_id]
+
+    def _value(self, slot: str) -> str:
+        found = routes.from_environment(slot, self._environ)
+        return found if found is not None else self._vault.value(slot)
+
+    # --- revoking -----------------------------------------------------------------------------------------------------
+
+    def revoke(self, what: What, id: str, *, by: str, reason: str | None = None) -> list[str]:
+        """End all leases of a subject, a slot or an account (or one lease), and lend no more. Returns what ended."""
+        ended = [lease for lease in self._leases.values() if _is_of(lease, what, id)]
+        if what == "lease" and not ended:
+            raise NotFound(f"There is no lease {id!r} (any more).")
+        names = tuple(lease.lease_id for lease in ended)
+        self._state.append(events.AccessRevoked(what=what, id=id, reason=reason, leases=names).on(by=by))
+        if what != "lease":
+            self.revoked.add((what, id))
+        for lease in ended:
+            lease.ended.set()
+        return list(names)
+
+    def restore(self, what: Literal["subject", "slot", "account"], id: str, *, by: str) -> None:
+        """Take a revocation back. Raises NotFound."""
+        if (what, id) not in self.revoked:
+            raise NotFound(f"The {what} {id!r} is not revoked.")
+        self._state.append(events.AccessRestored(what=what, id=id).on(by=by))
+        self.revoked.discard((what, id))
+
+    def remember(self) -> None:
+        """Read what was revoked before this start. Blocks on disk."""
+        kinds = (events.AccessRevoked.kind, events.AccessRestored.kind)
+        for _, kind, line in self._state.index.stream("journals/auth", kinds):
+            data = orjson.loads(line)["data"]
+            key = (data["what"], data["id"])
+            if kind == events.AccessRestored.kind:
+                self.revoked.discard(key)
+            elif data["what"] != "lease":
+                self.revoked.add(key)
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def leases(self) -> list[dict[str, Any]]:
+        """What is lent now, oldest first; no values."""
+        now = self._state.clock()
+        return [lease.view(now) for lease in self._leases.values()]
+
+    def grants(self) -> list[dict[str, Any]]:
+        """Which audience may be served with which slot, by the Definitions in force."""
+        known = sorted(self._state.definitions.routes.items())
+        return [self._grant(id, route) for id, route in known if route.auth_ref]
+
+    def _grant(self, route_id: str, route: Route) -> dict[str, Any]:
+        slot = route.auth_ref or ""
+        why = routes.readiness(route_id, route, self._environ, self._state.slots)
+        if ("slot", slot) in self.revoked:
+            why = f"The slot {slot} is revoked."
+        return {"grant_id": f"route:{route_id}", "audience": f"route:{route_id}", "slot": slot,
+                "status": "not_ready" if why else "ready", "reason": why}  # fmt: skip
+
+    def subject(self, id: str) -> dict[str, Any]:
+        """What a subject holds now, and whether it is revoked."""
+        held = [lease for lease in self.leases() if lease["subject"] == id]
+        return {"subject": id, "revoked": ("subject", id) in self.revoked, "leases": held}
+
+
+def _is_of(lease: Lease, what: What, id: str) -> bool:
+    return id == {"subject": lease.subject, "slot": lease.slot, "lease": lease.lease_id}.get(what)
+
+
+async def using(lease: Lease, work: Awaitable[T]) -> T:
+    """Do something with a lease; it is stopped when the lease ends. Raises CredentialRevoked."""
+    doing = asyncio.ensure_future(work)
+    ended = asyncio.ensure_future(lease.ended.wait())
+    try:
+        await asyncio.wait((doing, ended), return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            raise CredentialRevoked(f"The credential {lease.slot} was revoked while it was in use.")
+        return doing.result()
+    finally:
+        for task in (doing, ended):
+            task.cancel()
+        await asyncio.gather(doing, ended, return_exceptions=True)

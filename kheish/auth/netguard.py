@@ -1,0 +1,249 @@
+"""The network guard: which addresses a URL that somebody else chose may lead to, and one request that goes there.
+
+Every URL that an agent, a hook or a webhook can choose goes through `send`. A host is resolved once, all of its
+addresses are checked, and the connection is made to an address that was checked (rebinding between check and use finds
+nothing to rebind). Forms such as `0x7f.1` or `2130706433` need no parser of ours: what the resolver makes of them is
+what is checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+from kheish.errors import AddressNotAllowed, FetchFailed, Invalid
+
+if TYPE_CHECKING:
+    import httpx
+
+Address = IPv4Address | IPv6Address
+#: host and port → addresses as text, as `getaddrinfo` gives them
+Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
+
+REDIRECTS = 5
+_CONNECT_SECONDS = 10.0
+_PORTS = {"http": 80, "https": 443}
+_NAT64 = IPv6Network("64:ff9b::/96")
+_ACCEPTED = "gzip, identity"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A URL whose host was resolved and checked; `address` is where the connection goes."""
+
+    url: str
+    scheme: str
+    host: str
+    port: int
+    address: str
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """What a redirect may not leave."""
+        return self.scheme, self.host, self.port
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back. `url` is where it came from in the end; `leads_to` is a redirect to another origin, which is not
+    followed; `body` is cut at the limit, then `is_cut`."""
+
+    url: str
+    status: int
+    media: str
+    body: bytes
+    is_cut: bool = False
+    leads_to: str | None = None
+
+
+async def lookup(host: str, port: int) -> Sequence[str]:
+    """The system's resolver, in a thread."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]).partition("%")[0] for *_, address in found))
+
+
+async def check(url: str, *, allow: Sequence[str] = (), resolve: Resolver = lookup) -> Target:
+    """Resolve and check a URL. `allow` (`network.allow`): hosts, with `*`, and networks that are fine though private.
+
+    Raises Invalid for what is no http(s) URL, AddressNotAllowed where any of the host's addresses is not public,
+    FetchFailed where the host has none.
+    """
+    scheme, host, port = _parts(url)
+    try:
+        addresses = await resolve(host, port)
+    except OSError as error:
+        raise FetchFailed(f"The host {host!r} cannot be found: {error.strerror or error}.") from error
+    if not addresses:
+        raise FetchFailed(f"The host {host!r} has no address.")
+    networks = [entry for entry in allow if _is_network(entry)]
+    if not any(fnmatchcase(host, entry.lower().strip("[]")) for entry in allow if entry not in networks):
+        for address in addresses:
+            reason = refusal(ip_address(address), networks)
+            if reason is not None:
+                raise AddressNotAllowed(
+                    f"{host} leads to {address}, which is {reason}; agents may not go there. Where they should, add it "
+                    "to network.allow in kheish.yaml."
+                )
+    return Target(url, scheme, host, port, addresses[0])
+
+
+def refusal(address: Address, networks: Sequence[str] = ()) -> str | None:
+    """Why an address is out of bounds, in a few words; None where it is public, or in one of `networks`."""
+    if any(address in ip_network(entry, strict=False) for entry in networks):
+        return None
+    inner = _inner(address)
+    if inner is not None:
+        return refusal(inner, networks)
+    for is_so, word in (
+        (address.is_loopback, "this machine"),
+        (address.is_link_local, "link-local (where clouds keep their metadata)"),
+        (address.is_multicast, "multicast"),
+        (address.is_unspecified, "unspecified"),
+        (address.is_private, "private"),
+        (not address.is_global, "not public"),
+    ):
+        if is_so:
+            return word
+    return None
+
+
+def _inner(address: Address) -> IPv4Address | None:
+    """The IPv4 address that an IPv6 one stands for: mapped, NAT64, 6to4, Teredo, or compatible."""
+    if not isinstance(address, IPv6Address):
+        return None
+    if address in _NAT64 or (int(address) >> 32 == 0 and int(address) > 1):
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    teredo = address.teredo
+    return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None)
+
+
+def _is_network(entry: str) -> bool:
+    try:
+        ip_network(entry.strip("[]"), strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _parts(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port. Raises Invalid for what two readers may read in two ways."""
+    if any(ord(character) <= 32 or ord(character) == 127 or character == "\\" for character in url):
+        raise Invalid("The URL holds spaces, control characters or backslashes; quote them (%20).")
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").rstrip("."), parts.port
+        host = host if ":" in host else host.encode("idna").decode().lower()
+    except ValueError as error:  # UnicodeError is one
+        raise Invalid(f"{url!r} is not a URL: {error}.") from error
+    if parts.scheme not in _PORTS or not host:
+        raise Invalid(f"{url!r} is not an http or https URL.")
+    if "@" in parts.netloc or "%" in host:
+        raise Invalid("A URL must not hold a user name, a password or a zone.")
+    return parts.scheme, host, port if port is not None else _PORTS[parts.scheme]
+
+
+async def send(
+    method: str,
+    url: str,
+    *,
+    allow: Sequence[str] = (),
+    headers: Mapping[str, str] | None = None,
+    content: bytes | None = None,
+    limit: int = 5 * 1024 * 1024,
+    timeout: float = 30.0,
+    resolve: Resolver = lookup,
+) -> Answer:
+    """One request through the guard; redirects within the origin (or from http to https of the same host) are followed
+    and checked again, others are told in `leads_to`. `limit`: bytes of the body; `timeout`: seconds for all of it.
+
+    Raises Invalid, AddressNotAllowed, FetchFailed.
+    """
+    import httpx
+
+    try:
+        async with asyncio.timeout(timeout):
+            target = await check(url, allow=allow, resolve=resolve)
+            for _ in range(REDIRECTS):
+                async with _ask(method, target, headers or {}, content) as response:
+                    onwards = _onwards(response, target.url)
+                    if onwards is None:
+                        return await _read(response, target.url, limit)
+                there = await check(onwards, allow=allow, resolve=resolve)
+                if not _is_same_site(target, there) or content is not None:
+                    return Answer(url=target.url, status=response.status_code, media="", body=b"", leads_to=onwards)
+                target = there
+    except TimeoutError as error:
+        raise FetchFailed(f"{url} did not answer whole within {timeout:g} s.") from error
+    except (httpx.HTTPError, httpx.StreamError, zlib.error) as error:
+        raise FetchFailed(f"{url} could not be fetched: {error or type(error).__name__}.") from error
+    raise FetchFailed(f"{url} redirects more than {REDIRECTS} times.")
+
+
+@asynccontextmanager
+async def _ask(
+    method: str, target: Target, headers: Mapping[str, str], content: bytes | None
+) -> AsyncIterator[httpx.Response]:
+    """The request, sent to the address that was checked; the certificate must be the host's."""
+    parts = urlsplit(target.url)
+    place = f"[{target.address}]" if ":" in target.address else target.address
+    pinned = parts._replace(netloc=f"{place}:{target.port}", fragment="").geturl()
+    shown = f"[{target.host}]" if ":" in target.host else target.host
+    host = shown if target.port == _PORTS[target.scheme] else f"{shown}:{target.port}"
+    sent = {"Accept": "*/*", "User-Agent": "kheish", **headers, "Host": host, "Accept-Encoding": _ACCEPTED}
+    client = await asyncio.to_thread(_client)
+    async with client:  # one for each request: a pooled connection would be shared by all names of an address
+        request = client.build_request(method, pinned, headers=sent, content=content)
+        request.extensions["sni_hostname"] = target.host
+        response = await client.send(request, stream=True)
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+
+def _client() -> httpx.AsyncClient:
+    """Loads certificates, which takes a moment. No proxy of the environment: it would do the resolving."""
+    import httpx
+
+    return httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS))
+
+
+def _onwards(response: httpx.Response, url: str) -> str | None:
+    if response.status_code not in (301, 302, 303, 307, 308) or "location" not in response.headers:
+        return None
+    return urljoin(url, response.headers["location"])
+
+
+def _is_same_site(one: Target, other: Target) -> bool:
+    return one.origin == other.origin or (
+        one.host == other.host and (one.scheme, one.port, other.scheme, other.port) == ("http", 80, "https", 443)
+    )
+
+
+async def _read(response: httpx.Response, url: str, limit: int) -> Answer:
+    """The body, unpacked here so that a small answer cannot become a large one before it is measured."""
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("gzip", "x-gzip", "identity", ""):
+        raise FetchFailed(f"{url} answers in the coding {coding!r}, which was not asked for.")
+    unpack = zlib.decompressobj(wbits=31) if "gzip" in coding else None
+    body = bytearray()
+    async for raw in response.aiter_raw():
+        room = limit + 1 - len(body)
+        body += unpack.decompress(raw, room) if unpack else raw[:room]
+        if len(body) > limit:
+            break
+    return Answer(
+        url=url,
+        status=response.status_code,
+        media=response.headers.get("content-type", ""),
+        body=bytes(body[:limit]),
+        is_cut=len(body) > limit,
+    )

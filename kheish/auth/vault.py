@@ -1,0 +1,67 @@
+"""The vault's slots as they are in memory: values for those who may use them, cards for everyone else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kheish.errors import NotFound, SecretUnreadable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """One secret. `value` is None where it cannot be read; then `reason` says why."""
+
+    slot: str
+    version: int
+    digest: str
+    created_at: str
+    value_at: str
+    updated_by: str
+    description: str | None = None
+    recipients: tuple[str, ...] = ()
+    value: str | None = field(default=None, repr=False)
+    reason: str | None = None
+
+    def card(self) -> dict[str, Any]:
+        """What may be known of it: `secrets/<slot>.yaml`."""
+        return {
+            "slot": self.slot,
+            "description": self.description,
+            "version": self.version,
+            "created_at": self.created_at,
+            "value_at": self.value_at,
+            "updated_by": self.updated_by,
+            "recipients": list(self.recipients),
+            "digest": self.digest,
+        }
+
+    def view(self, referenced_by: list[str]) -> dict[str, Any]:
+        """The slot as the API shows it."""
+        status = {"status": "ready" if self.value is not None else "unreadable", "reason": self.reason}
+        return {**self.card(), **status, "referenced_by": referenced_by}
+
+
+class Vault:
+    """The slots by name. `daemon/secrets.py` fills it."""
+
+    def __init__(self) -> None:
+        self.slots: dict[str, Slot] = {}
+
+    def value(self, slot: str) -> str:
+        """The secret itself. Raises NotFound, SecretUnreadable."""
+        found = self.slots.get(slot)
+        if found is None:
+            raise NotFound(f"There is no secret in the slot {slot!r}: kheish secrets set {slot}")
+        if found.value is None:
+            raise SecretUnreadable(f"The secret {slot!r} cannot be read: {found.reason}")
+        return found.value
+
+    def values(self) -> Mapping[str, str]:
+        """Every value that is known, by slot: what redaction looks for."""
+        return {name: one.value for name, one in self.slots.items() if one.value is not None}
+
+    def readiness(self) -> Mapping[str, str | None]:
+        """For each slot why it cannot be used; None where it can."""
+        return {name: None if one.value is not None else one.reason for name, one in self.slots.items()}

@@ -1,0 +1,130 @@
+"""`kheish secrets`: keep credentials in the state root, encrypted; only this machine's identity opens them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from kheish.cli.options import Settings, group, pass_settings
+from kheish.cli.output import details, emit, listing, say, when
+from kheish.errors import Invalid, NotFound
+
+_COLUMNS = (
+    ("SLOT", "slot"),
+    ("STATUS", "status"),
+    ("VERSION", "version"),
+    ("SET", lambda one: when(one["value_at"])),
+    ("USED BY", lambda one: ", ".join(one["referenced_by"])),
+    ("DESCRIPTION", "description"),
+)
+
+
+@group()
+def secrets() -> None:
+    """Keep credentials in the state root, encrypted with age."""
+
+
+def _given(from_env: str | None, file: str | None, slot: str) -> str:
+    """The value, from where the options say; never from an argument, which every process can read."""
+    if from_env is not None:
+        value = os.environ.get(from_env)
+        if not value:
+            raise Invalid(f"The environment has no {from_env}.")
+        return value
+    if file == "-" or (file is None and not sys.stdin.isatty()):
+        return sys.stdin.read().rstrip("\r\n")
+    if file is not None:
+        try:
+            return Path(file).read_text().rstrip("\r\n")
+        except OSError as error:
+            raise Invalid(f"{file} cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise Invalid(f"{file} holds no text.") from error
+    value = click.prompt(f"Value of {slot}", hide_input=True, confirmation_prompt=True)
+    return str(value)
+
+
+_FROM_ENV = click.option("--from-env", metavar="NAME", help="Take the value from a variable of this environment.")
+_FILE = click.option("--file", "-f", metavar="FILE", help="Take the value from a file (- is stdin).")
+
+
+@secrets.command("set")
+@click.argument("slot")
+@_FROM_ENV
+@_FILE
+@click.option("--description", help="For people.")
+@pass_settings
+def put(settings: Settings, slot: str, from_env: str | None, file: str | None, description: str | None) -> None:
+    """Set SLOT: the value comes from a prompt, stdin, a file or a variable."""
+    _put(settings, slot, _given(from_env, file, slot), description)
+
+
+@secrets.command()
+@click.argument("slot")
+@_FROM_ENV
+@_FILE
+@pass_settings
+def rotate(settings: Settings, slot: str, from_env: str | None, file: str | None) -> None:
+    """Give SLOT, which must be there, a new value."""
+    settings.client().secrets.get(slot)
+    _put(settings, slot, _given(from_env, file, slot), None)
+
+
+def _put(settings: Settings, slot: str, value: str, description: str | None) -> None:
+    done = settings.client().secrets.put(slot, value, description)
+    emit(settings, done, ids=[slot], human=lambda: say(f"Kept as {slot}, version {done['version']}."))
+
+
+@secrets.command("list")
+@click.option("--limit", type=click.IntRange(1, 200), default=50, help="How many at most.")
+@click.option("--cursor", help="Go on from here.")
+@pass_settings
+def show_all(settings: Settings, limit: int, cursor: str | None) -> None:
+    """List slots, without values."""
+    page = settings.client().secrets.list(limit=limit, cursor=cursor)
+    listing(settings, page, "slot", _COLUMNS, "There is no secret yet: kheish secrets set SLOT")
+
+
+@secrets.command()
+@click.argument("slot")
+@pass_settings
+def show(settings: Settings, slot: str) -> None:
+    """Show what is known of SLOT, without its value."""
+    found = settings.client().secrets.get(slot)
+    emit(settings, found, ids=[slot], human=lambda: details(found))
+
+
+@secrets.command()
+@pass_settings
+def rekey(settings: Settings) -> None:
+    """Encrypt all slots anew for secrets/recipients.txt."""
+    page = settings.client().secrets.rekey()
+    names = [one["slot"] for one in page["items"]]
+    emit(settings, page, ids=names, human=lambda: say(f"Encrypted anew: {', '.join(names) or 'nothing'}."))
+
+
+@secrets.command()
+@click.argument("slot")
+@pass_settings
+def remove(settings: Settings, slot: str) -> None:
+    """Remove SLOT. git keeps what was encrypted: rotate the credential itself where it may have leaked."""
+    settings.client().secrets.remove(slot)
+    emit(settings, {"slot": slot, "removed": True}, ids=[slot], human=lambda: say(f"Removed {slot}."))
+
+
+@secrets.command()
+@click.argument("slot")
+@pass_settings
+def reveal(settings: Settings, slot: str) -> None:
+    """Print SLOT's value. Works only here, with the identity; the daemon never tells it."""
+    from kheish.ids import check_slug
+    from kheish.store import secrets as store
+
+    path = settings.root() / store.path_of(check_slug(slot, "slot"))
+    if not path.is_file():
+        raise NotFound(f"There is no secret in the slot {slot!r}.")
+    value = store.decrypt(path.read_bytes(), store.read_identity(store.identity_path(os.environ)))
+    emit(settings, {"slot": slot, "value": value}, ids=[value], human=lambda: click.echo(value))

@@ -1,0 +1,125 @@
+"""What whoever looks after a daemon uses of the blocking client: secrets, access, tokens, audit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from kheish.client import calls_admin as calls
+from kheish.client.calls import given
+from kheish.client.shapes import Json, Page
+
+if TYPE_CHECKING:
+    from kheish.client.sync import Kheish
+
+
+class Secrets:
+    """Slots of the vault; values go in, and never come out."""
+
+    def __init__(self, client: Kheish) -> None:
+        self._send = client.send
+
+    def list(self, **query: object) -> Page[Json]:
+        """One page, by name; `limit`, `cursor`."""
+        return self._send(calls.secret_list(query))
+
+    def get(self, slot: str) -> Json:
+        return self._send(calls.secret_get(slot))
+
+    def put(self, slot: str, value: str, description: str | None = None) -> Json:
+        """Set or rotate a slot. Raises Invalid, IdentityMissing."""
+        return self._send(calls.secret_put(slot, value, description))
+
+    def rekey(self) -> Page[Json]:
+        """Encrypt all slots anew for secrets/recipients.txt."""
+        return self._send(calls.secret_rekey())
+
+    def remove(self, slot: str) -> None:
+        """Remove a slot. Raises SecretReferenced."""
+        self._send(calls.secret_remove(slot))
+
+
+class Access:
+    """Who may use which credential now."""
+
+    def __init__(self, client: Kheish) -> None:
+        self._send = client.send
+
+    def grants(self) -> Page[Json]:
+        return self._send(calls.grants())
+
+    def leases(self) -> Page[Json]:
+        return self._send(calls.leases())
+
+    def subject(self, id: str) -> Json:
+        return self._send(calls.subject(id))
+
+    def revoke(self, what: str, id: str, reason: str | None = None) -> Json:
+        """`what` is subject, slot, lease or account; what is in flight with it ends at once."""
+        return self._send(calls.revoke(what, id, reason))
+
+    def restore(self, what: str, id: str) -> Json:
+        return self._send(calls.restore(what, id))
+
+
+class Tokens:
+    """Tokens of callers."""
+
+    def __init__(self, client: Kheish) -> None:
+        self._send = client.send
+
+    def list(self, **query: object) -> Page[Json]:
+        """One page, by name; `limit`, `cursor`."""
+        return self._send(calls.token_list(query))
+
+    def create(
+        self,
+        name: str,
+        role: str,
+        *,
+        person: str | None = None,
+        sessions: Sequence[str] = (),
+        expires: str | None = None,
+    ) -> Json:
+        """Make a token; `["token"]` is its text, which no later call shows."""
+        body = given(name=name, role=role, person=person, sessions=list(sessions) or None, expires=expires)
+        return self._send(calls.token_create(body))
+
+    def revoke(self, name: str) -> None:
+        self._send(calls.token_revoke(name))
+
+
+class Audit:
+    """The record of external actions and of changes of access."""
+
+    def __init__(self, client: Kheish) -> None:
+        self._send = client.send
+
+    def list(self, **query: object) -> Page[Json]:
+        """One page, oldest first; action, outcome, subject, session, run, after, limit, cursor."""
+        return self._send(calls.audit_list(query))
+
+    def verify(self, *, key: str | None = None) -> Json:
+        """Whether the chain holds; `["finding"]` is the first thing that is wrong."""
+        return self._send(calls.audit_verify(key))
+
+
+class Administered:
+    """What a client has for whoever looks after the daemon."""
+
+    @cached_property
+    def secrets(self: Kheish) -> Secrets:  # type: ignore[misc]  # it is mixed into that class alone
+        return Secrets(self)
+
+    @cached_property
+    def access(self: Kheish) -> Access:  # type: ignore[misc]
+        return Access(self)
+
+    @cached_property
+    def audit(self: Kheish) -> Audit:  # type: ignore[misc]
+        return Audit(self)
+
+    @cached_property
+    def tokens(self: Kheish) -> Tokens:  # type: ignore[misc]
+        return Tokens(self)

@@ -1,0 +1,133 @@
+"""What the audit says of an event: a table. The entry goes into the same group, so there is no action without it.
+
+External actions are model calls (a script is none), web pages, and commands with network; besides them the audit has
+every change of secrets, tokens and access, and every approval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from typing import Any, Literal
+
+import orjson
+
+from kheish.domain import events
+from kheish.domain.definitions import InForce
+from kheish.domain.events import AuditRecorded, Draft, Event
+
+#: a route's id → the name of its driver; None where there is no such route (any more)
+DriverOf = Callable[[str], str | None]
+#: drivers that reach nothing outside
+INSIDE = frozenset({"scripted", "replay"})
+_WEB = frozenset({"web_fetch"})
+
+Action = Literal["model", "http", "shell", "delivery", "secret", "token", "access", "approval", "auth"]
+Outcome = Literal["begun", "done", "failed", "refused"]
+
+
+def companions(drafts: Iterable[Draft], known: InForce) -> list[Draft]:
+    """The audit's entries about events that are about to be appended."""
+
+    def driver_of(route_id: str) -> str | None:
+        route = known.by_kind["routes"].get(route_id)
+        return route.value.driver if route else None
+
+    found = (companion(draft, driver_of) for draft in drafts)
+    return [draft for draft in found if draft is not None]
+
+
+def companion(draft: Draft, driver_of: DriverOf) -> Draft | None:
+    """The audit's entry about an event; None where it is no concern of the audit."""
+    about = _TABLE.get(type(draft.event))
+    said = about(draft.event, driver_of) if about is not None else None
+    if said is None:
+        return None
+    action, outcome, target, request, response = said
+    recorded = AuditRecorded(
+        action=action,
+        outcome=outcome,
+        subject=draft.actor,
+        target=target,
+        session=draft.session,
+        run=draft.run,
+        request_digest=request,
+        response_digest=response,
+    )
+    return recorded.on(by=draft.actor)
+
+
+_Said = tuple[Action, Outcome, str | None, str | None, str | None]
+
+
+def _requested(event: Any, driver_of: DriverOf) -> _Said | None:
+    outside = driver_of(event.route) not in INSIDE
+    return ("model", "begun", _model(event), event.digest, None) if outside else None
+
+
+def _responded(event: Any, driver_of: DriverOf) -> _Said | None:
+    if driver_of(event.route) in INSIDE:
+        return None
+    return "model", "done", _model(event), None, _digest([event.text, event.calls])
+
+
+def _model_failed(event: Any, driver_of: DriverOf) -> _Said | None:
+    if driver_of(event.route) in INSIDE:
+        return None
+    return "model", "failed", f"{event.route}: {event.error.code}", None, None
+
+
+def _model(event: Any) -> str:
+    return f"{event.route}/{event.model}" if event.model else str(event.route)
+
+
+def _started(event: Any, _: DriverOf) -> _Said | None:
+    return (_by_tool(event), "begun", event.tool, event.digest, None) if event.network else None
+
+
+def _finished(event: Any, _: DriverOf) -> _Said | None:
+    if not event.network:
+        return None
+    return _by_tool(event), "failed" if event.is_error else "done", event.tool, None, _digest(event.content)
+
+
+def _by_tool(event: Any) -> Action:
+    return "http" if event.tool in _WEB else "shell"
+
+
+def _resolved(event: Any, _: DriverOf) -> _Said:
+    return "approval", "done" if event.outcome == "allowed" else "refused", event.approval_id, event.digest, None
+
+
+def _secret(event: Any, _: DriverOf) -> _Said:
+    return "secret", "done", f"{event.slot}: {event.change}", event.digest, None
+
+
+def _token(event: Any, _: DriverOf) -> _Said:
+    return "token", "done", f"{event.name} ({event.role}): {event.change}", None, None
+
+
+def _revoked(event: Any, _: DriverOf) -> _Said:
+    return "access", "done", f"{event.what} {event.id}: revoked", None, None
+
+
+def _restored(event: Any, _: DriverOf) -> _Said:
+    return "access", "done", f"{event.what} {event.id}: restored", None, None
+
+
+_TABLE: Mapping[type[Event], Callable[[Any, DriverOf], _Said | None]] = {
+    events.ModelRequested: _requested,
+    events.ModelResponded: _responded,
+    events.ModelFailed: _model_failed,
+    events.ToolStarted: _started,
+    events.ToolFinished: _finished,
+    events.ApprovalResolved: _resolved,
+    events.SecretChanged: _secret,
+    events.TokenChanged: _token,
+    events.AccessRevoked: _revoked,
+    events.AccessRestored: _restored,
+}
+
+
+def _digest(value: Any) -> str:
+    return sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -1,0 +1,84 @@
+"""Tokens by HTTP: made, used, limited, revoked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from tests.api.harness import World, approval
+
+
+async def make(w: World, name: str = "bob", **more: Any) -> dict[str, str]:
+    """The headers of a new token."""
+    answer = await w.http.post("/v1/tokens", json={"name": name, "role": "operator", **more})
+    assert answer.status_code == 201, answer.text
+    return {"authorization": f"Bearer {answer.json()['token']}"}
+
+
+async def test_a_token_is_shown_once_and_changes_carry_its_name(w: World) -> None:
+    headers = await make(w, person="Bob")
+    listed = (await w.http.get("/v1/tokens")).json()["items"]
+
+    made = await w.http.post("/v1/sessions", json={"session_id": "s"}, headers=headers)
+
+    assert made.status_code == 201
+    assert [(one["name"], one["role"], one["person"]) for one in listed] == [("bob", "operator", "Bob")]
+    assert "token" not in listed[0]
+    assert (await w.http.get("/v1/sessions/s/journal")).json()["items"][0]["actor"] == "token:bob"
+
+
+async def test_roles_are_held_at_every_door(w: World) -> None:
+    headers = await make(w, "r", role="reader")
+
+    assert (await w.http.get("/v1/runs", headers=headers)).status_code == 200
+    refused = await w.http.post("/v1/sessions", json={}, headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    assert (await w.http.put("/v1/routes/x", json={}, headers=headers)).status_code == 403
+
+
+async def test_a_revoked_token_counts_no_more(w: World) -> None:
+    headers = await make(w)
+
+    assert (await w.http.delete("/v1/tokens/bob")).status_code == 204
+    assert (await w.http.get("/v1/status", headers=headers)).status_code == 401
+    assert (await w.http.delete("/v1/tokens/bob")).status_code == 404
+    assert (await w.http.delete("/v1/tokens/local")).status_code == 409
+
+
+async def test_names_and_roles_that_cannot_be_are_refused(w: World) -> None:
+    await make(w)
+    for body, status in (
+        ({"name": "bob", "role": "reader"}, 409),
+        ({"name": "local", "role": "reader"}, 409),
+        ({"name": "x", "role": "root"}, 400),
+        ({"name": "x", "role": "ingress:"}, 400),
+        ({"name": "Bob B", "role": "reader"}, 400),
+        ({"name": "x", "role": "admin", "sessions": ["s"]}, 400),
+        ({"name": "x", "role": "reader", "expires": "soon"}, 400),
+    ):
+        assert (await w.http.post("/v1/tokens", json=body)).status_code == status, body
+
+
+async def test_a_token_for_some_sessions_sees_no_others(w: World) -> None:
+    await w.session("team-a")
+    await w.session("other")
+    mine = await w.waiting(approval("appr_1"), session_id="team-a")
+    theirs = await w.waiting(approval("appr_2"), session_id="other")
+    headers = await make(w, sessions=["team-*"])
+
+    async def status(method: str, path: str, **more: Any) -> int:
+        answer: httpx.Response = await w.http.request(method, path, headers=headers, **more)
+        return answer.status_code
+
+    assert await status("GET", "/v1/sessions/team-a") == 200
+    assert await status("GET", f"/v1/runs/{mine['run_id']}") == 200
+    assert await status("GET", "/v1/runs?session=team-a") == 200
+    assert await status("POST", "/v1/sessions/team-a/runs", json={"content": "x"}) == 202
+    assert await status("GET", "/v1/sessions/other") == 403
+    assert await status("GET", f"/v1/runs/{theirs['run_id']}") == 404
+    assert await status("POST", "/v1/approvals/appr_2/resolve", json={"decision": "allow"}) == 404
+    for path in ("/v1/runs", "/v1/runs?session=other", "/v1/events", "/v1/sessions", "/v1/status", "/v1/usage"):
+        assert await status("GET", path) == 403, path
+    assert await status("POST", "/v1/runs/cancel", json={"all": True}) == 403
+    assert await status("POST", "/v1/sessions", json={"session_id": "team-b"}) == 403

@@ -1,0 +1,77 @@
+"""The audit with real daemons: what is in it, over kills, and what is found when somebody touches it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support.daemon import Daemon, git, until
+from tests.support.site import Page, serve
+from tests.system.conftest import Fresh
+from tests.system.test_secrets import route, standin
+
+
+def entries(daemon: Daemon, **query: Any) -> list[tuple[str, str, str]]:
+    items = daemon.client.audit.list(limit=200, **query)["items"]
+    return [(one["data"]["action"], one["data"]["outcome"], one["data"]["target"]) for one in items]
+
+
+def test_external_actions_and_changes_of_access_are_there_and_the_chain_holds_over_kills(fresh: Fresh) -> None:
+    with serve({"/": Page(b"hello", headers={"Content-Type": "text/plain"})}) as site, standin() as url:
+        turns = [{"tool_calls": [{"name": "web_fetch", "arguments": {"url": f"{site.url}/"}}]}, {"text": "done"}]
+        rules = {"rules": [{"tool": "web_fetch", "match": "127.0.0.1", "decision": "allow"}]}
+        config = {"network": {"allow": ["127.0.0.1"]}}
+        daemon = fresh(routes={"web": turns, "plain": [{"text": "hi"}]}, permissions=rules, config=config)
+        daemon.client.secrets.put("openai.prod", "sk-planted-0123")
+        route(daemon, url)
+        daemon.client.sessions.create("s")
+        for name in ("plain", "main", "web"):
+            assert daemon.client.runs.start("s", "go", route=name, wait="20s").status == "completed"
+        daemon.client.tokens.create("bob", "reader")
+        httpx.get(f"{daemon.url}/v1/runs", headers={"authorization": "Bearer no"}, trust_env=False)
+    wanted = [
+        ("secret", "done", "openai.prod: added"), ("model", "begun", "main/m"), ("model", "done", "main/standin-1"),
+        ("http", "begun", "web_fetch"), ("http", "done", "web_fetch"), ("token", "done", "bob (reader): created"),
+        ("auth", "refused", "GET /v1/runs: no valid token"),
+    ]  # fmt: skip
+    assert entries(daemon) == wanted
+    daemon.restart()
+    daemon.client.tokens.revoke("bob")
+
+    assert entries(daemon) == [*wanted, ("token", "done", "bob (reader): revoked")]
+    assert daemon.client.audit.verify()["finding"] is None
+    daemon.quiet()
+    report = json.loads(daemon.cli("audit", "verify", "--output", "json").stdout)
+    assert (report["ok"], report["entries"], report["signed"]) == (True, 8, 8)
+
+
+def test_a_clone_is_checked_without_a_daemon_and_touching_it_is_found(fresh: Fresh, tmp_path: Path) -> None:
+    daemon = fresh()
+    for name in ("a", "b", "c"):
+        daemon.client.tokens.create(name, "reader")
+    daemon.quiet()
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", os.fspath(daemon.root), os.fspath(clone))
+    good = daemon.cli("audit", "verify", os.fspath(clone))
+    journal = next((clone / "journals/audit").glob("*.jsonl"))
+    journal.write_text(journal.read_text().replace('"b (reader)', '"z (admin)'))
+
+    bad = daemon.cli("audit", "verify", os.fspath(clone))
+
+    assert (good.returncode, "3 entries, chained; 3 vouched for" in good.stdout) == (0, True)
+    assert (bad.returncode, "broken_link: Entry 2" in bad.stdout) == (1, True)
+
+
+def test_the_key_is_outside_of_the_tree(fresh: Fresh) -> None:
+    daemon = fresh()
+    key = daemon.root.parent / "home/.config/kheish/audit.key"
+    daemon.client.tokens.create("a", "reader")
+    until((daemon.root / "journals/audit/head.json").exists)
+
+    assert key.stat().st_mode & 0o777 == 0o600
+    kept = key.read_bytes().strip()
+    assert not [path for path in daemon.root.rglob("*") if path.is_file() and kept in path.read_bytes()]
