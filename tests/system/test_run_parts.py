@@ -1,4 +1,4 @@
-"""Completion requirements and remembered answers, from outside: HTTP, CLI, a real kill."""
+"""Completion requirements, remembered answers, patches and taint, from outside: HTTP, CLI, a real kill."""
 
 from __future__ import annotations
 
@@ -67,3 +67,18 @@ def test_a_patch_of_several_files_is_asked_about_and_applied(fresh: Fresh) -> No
     daemon.client.approvals.allow(asked)
     assert daemon.run(run)["status"] == "completed"
     assert (daemon.workspace / "f").read_text() + (daemon.workspace / "new/g").read_text() == "y\nz\n"
+
+
+def test_a_fork_is_as_tainted_as_the_conversation_that_it_begins_with(fresh: Fresh) -> None:
+    rules = {"rules": [{"tool": "bash", "decision": "allow"}], "taint": "ask"}
+    daemon = fresh(routes={"twice": [bash("echo one"), DONE], "calm": [DONE]}, permissions=rules)
+    for name in ("twice", "calm"):
+        daemon.client.sessions.create(name, route=name)
+        daemon.run(daemon.client.runs.start(name, "go").run_id)
+        daemon.http("POST", f"/v1/sessions/{name}/fork", {"session_id": f"{name}-1"})
+        daemon.http("POST", f"/v1/sessions/{name}-1/fork", {"session_id": f"{name}-2"})
+    tainted = {one["session_id"]: one["tainted_by"] for one in daemon.http("GET", "/v1/sessions").json()["items"]}
+    assert {name for name, by in tainted.items() if by == "bash"} == {"twice", "twice-1", "twice-2"}
+    assert {name for name, by in tainted.items() if by is None} == {"calm", "calm-1", "calm-2"}
+    run = daemon.client.runs.start("twice-2", "go").run_id
+    assert daemon.run(run, "waiting_for_approval")["status"] == "waiting_for_approval"
