@@ -171,6 +171,20 @@ def _resolved(data: Data) -> list[Line]:
     return [(f"  {outcome} by {data.get('by')}{reason}", {"fg": "green" if outcome.startswith("allow") else "red"})]
 
 
+def _one_of_two(data: Data) -> list[Line]:
+    return [(f"  allowed by {data.get('person')}; another person has to allow it too", {"fg": "yellow"})]
+
+
+def _checked(data: Data) -> list[Line]:
+    found = [one for one in data.get("findings") or [] if isinstance(one, Mapping) and one.get("met") is not None]
+    met = sum(bool(one["met"]) for one in found)
+    return [(f"(completion: {met} of {len(found)} requirements are met)", {"dim": True})]
+
+
+def _mode(data: Data) -> list[Line]:
+    return [(f"(permission mode: {data.get('mode')})", {"dim": True})]
+
+
 def _asked(data: Data) -> list[Line]:
     return [(f"? {one.get('text')}", {"fg": "yellow"}) for one in data.get("questions") or []]
 
@@ -220,7 +234,10 @@ _LINES: dict[str, Callable[[Data], list[Line]]] = {
     "model.failed": _failed,
     "permission.decided": _decided,
     "approval.requested": _requested,
+    "approval.decided": _one_of_two,
     "approval.resolved": _resolved,
+    "completion.checked": _checked,
+    "run.mode_changed": _mode,
     "question.asked": _asked,
     "question.answered": _answered,
     "output.emitted": _emitted,

@@ -136,16 +136,27 @@ class InForce:
 
     def bindings(self, path: str) -> list[str]:
         """The files of definitions that refer to this one. Sessions are not counted: that would read them all."""
-        known = self.by_path().values()
-        return sorted(one.path for one in known if any(target == path for _, target in one.references()))
+        return self.users().get(path, [])
+
+    def users(self) -> dict[str, list[str]]:
+        """By path, the files of definitions that refer to it: for many at once."""
+        found: dict[str, set[str]] = {}
+        for one in self.by_path().values():
+            for _, target in one.references():
+                found.setdefault(target, set()).add(one.path)
+        return {path: sorted(named) for path, named in found.items()}
 
     def status(
-        self, definition: Definition, environ: Mapping[str, str], slots: Mapping[str, str | None]
+        self,
+        definition: Definition,
+        environ: Mapping[str, str],
+        slots: Mapping[str, str | None],
+        users: Mapping[str, list[str]] | None = None,
     ) -> dict[str, Any]:
         """`{state, last_error, observed_digest, bindings}`; state is ready | not_ready | invalid | deleted.
 
         invalid: the file has errors; deleted: it is gone, though others refer to it. Then the last valid version is in
-        force. not_ready: valid, but a credential is missing.
+        force. not_ready: valid, but a credential is missing. `users`: as `users()` says, where many are asked about.
         """
         seen = self.observed.get(definition.path, Observed(definition.digest))
         route = definition.value
@@ -157,5 +168,5 @@ class InForce:
             "state": state,
             "last_error": seen.error or missing,
             "observed_digest": seen.digest,
-            "bindings": self.bindings(definition.path),
+            "bindings": (self.users() if users is None else users).get(definition.path, []),
         }

@@ -36,6 +36,7 @@ class SessionForked(SessionCreated):
     commit: str | None
     segments: int  # files in forked/
     spills: tuple[str, ...] = ()  # payloads that came with it
+    tainted_by: str | None = None  # as the session that it comes from was by then
 
 
 @frozen

@@ -46,9 +46,7 @@ def cancel(state: State, flow_id: str, *, by: str, reason: str | None = None) ->
 
 def ended(flow_id: str, status: str) -> FlowStateConflict:
     """The answer to whoever wants to change a Flow that is sealed."""
-    return FlowStateConflict(
-        f"The Flow {flow_id} is {status}; nothing changes it any more.", from_status=status, to_status="cancelled"
-    )
+    return FlowStateConflict(f"The Flow {flow_id} is {status}; nothing changes it any more.", flow_status=status)
 
 
 # --- one step ---------------------------------------------------------------------------------------------------------

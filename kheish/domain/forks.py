@@ -34,6 +34,7 @@ class History:
     segments: tuple[bytes, ...]
     spills: tuple[str, ...]
     settings: Mapping[str, Any]
+    tainted_by: str | None
     seq: int
     n: int
 
@@ -49,6 +50,7 @@ def read(root: Path, origin: str, path: str, index: Reader, *, seq: int | None =
         digest for raw in inherited_segments for line in raw.splitlines() for digest in _named(orjson.loads(line))
     )
     settings: dict[str, Any] = {}
+    tainted_by: str | None = None
     last: Line | None = None
     kept: list[tuple[int, bytes]] = []
     for _, _, text in index.events(0, limit=_ALL, session=origin):
@@ -58,6 +60,7 @@ def read(root: Path, origin: str, path: str, index: Reader, *, seq: int | None =
         last = line
         kept.append((line["seq"], text.encode()))
         settings = _settled(settings, line)
+        tainted_by = tainted_by or _tainted(line)
         spills.update(dict.fromkeys(_named(line)))
     own = journal.continued({}, kept, f"{path}/journal")
     segments = [*inherited_segments, *(own[name] for name in sorted(own))]
@@ -70,6 +73,7 @@ def read(root: Path, origin: str, path: str, index: Reader, *, seq: int | None =
         segments=tuple(segments),
         spills=tuple(digest for digest in spills if (root / path / "spill" / digest).exists()),
         settings=settings,
+        tainted_by=tainted_by,
         seq=last["seq"],
         n=last["n"],
     )
@@ -89,6 +93,14 @@ def _settled(settings: dict[str, Any], line: Line) -> dict[str, Any]:
         case "session.rule_added":
             return {**settings, "permission_rules": [*settings.get("permission_rules", []), line["data"]["rule"]]}
     return settings
+
+
+def _tainted(line: Line) -> str | None:
+    data = line["data"]
+    if line["kind"] == events.ToolStarted.kind and sessions.taints(data["tool"], data["effect"], data["note"]):
+        return str(data["tool"])
+    inherited_taint: str | None = data.get("tainted_by") if line["kind"] == events.SessionForked.kind else None
+    return inherited_taint
 
 
 def write(root: Path, path: str, history: History, session_id: str) -> Conversation:
@@ -132,6 +144,7 @@ def create(
         commit=commit,
         segments=len(history.segments),
         spills=history.spills,
+        tainted_by=history.tainted_by,
     )
     state.append(event.on(session_id, by=by))
     state.sessions[session_id].tables[Conversation][session_id] = conversation

@@ -91,11 +91,12 @@ def fold(table: dict[str, Session], entry: Entry) -> Iterable[str]:
             made=entry.n,
             settings={**SETTINGS, **event.settings},
             forked_from=_origin(event) if isinstance(event, events.SessionForked) else None,
+            tainted_by=event.tainted_by if isinstance(event, events.SessionForked) else None,
             n=entry.n,
         )
     elif isinstance(event, events.ToolStarted):
         old = table[entry.session]
-        if old.tainted_by is not None or not _taints(event):
+        if old.tainted_by is not None or not taints(event.tool, event.effect, event.note):
             return ()
         table[entry.session] = changed(old, tainted_by=event.tool, n=entry.n)
     else:
@@ -103,12 +104,12 @@ def fold(table: dict[str, Session], entry: Entry) -> Iterable[str]:
     return (entry.session,)
 
 
-def _taints(event: events.ToolStarted) -> bool:
-    """Whether what the call brings may come from the network. A command that is not confined has it, whatever rules
-    say of the network."""
-    if event.effect != "effect" or event.tool == "task_stop":
+def taints(tool: str, effect: str, note: Mapping[str, Any]) -> bool:
+    """Whether what a call brings may come from the network (`note`: of `tool.started`). A command that is not confined
+    has it, whatever rules say of the network."""
+    if effect != "effect" or tool == "task_stop":
         return False
-    return event.tool not in SHELL_TOOLS or bool(event.note.get("network")) or event.note.get("confined") is not True
+    return tool not in SHELL_TOOLS or bool(note.get("network")) or note.get("confined") is not True
 
 
 def _origin(event: events.SessionForked) -> dict[str, Any]:

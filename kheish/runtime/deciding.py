@@ -102,11 +102,17 @@ async def request(state: State, run: Run, prepared: Prepared, why: str, origin: 
         risk=permissions.risk(
             ToolCall(tool=prepared.tool.name, effect=prepared.tool.effect.value, arguments=prepared.raw)
         ),
-        expires_at=None if policy.expires is None else ids.stamp(state.clock() + policy.expires),
+        expires_at=expiry(state),
         required=policy.required,
         came_from=_came_from(state, run, prepared.call),
         remember=permission_remember.suggested(prepared.tool.name, prepared.raw) if would_help else {},
     )
+
+
+def expiry(state: State) -> str | None:
+    """When an approval that is asked for now is denied by itself."""
+    expires = state.definitions.permissions.approvals.expires
+    return None if expires is None else ids.stamp(state.clock() + expires)
 
 
 def _came_from(state: State, run: Run, call: Call) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from kheish.domain.events import Draft, Spilled, Text
 from kheish.domain.runs import BUDGET, Run, Status
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
-from kheish.runtime import asking, calls, completing, endings, phases
+from kheish.runtime import asking, calls, completing, deciding, endings, phases
 from kheish.runtime.agent import Agent
 
 REPAIRS = 3  # turns that a run gets to mend an answer that does not fit its output contract
@@ -82,7 +82,7 @@ def _over_budget(state: State, run: Run) -> bool:
         return False
     spent = f"{found.limit}: {found.spent:g} of {found.allowed:g}"
     if found.grantable and run.grant_refused is None and run.settings.permission_mode != "dont_ask":
-        state.append(*_ask_for_more(run, found))
+        state.append(*_ask_for_more(state, run, found))
     elif found.grantable:
         endings.fail(state, run, "budget_exceeded", f"The budget is used up ({spent}).")
     else:
@@ -90,7 +90,7 @@ def _over_budget(state: State, run: Run) -> bool:
     return True
 
 
-def _ask_for_more(run: Run, found: budgets.Exceeded) -> list[Draft]:
+def _ask_for_more(state: State, run: Run, found: budgets.Exceeded) -> list[Draft]:
     arguments = {"limit": found.limit, "spent": found.spent, "more": found.allowed}
     requested = events.ApprovalRequested(
         approval_id=ids.new("appr"),
@@ -100,6 +100,7 @@ def _ask_for_more(run: Run, found: budgets.Exceeded) -> list[Draft]:
         digest=approvals.digest_of(tool=BUDGET, arguments=arguments, folder="", executable=None),
         why=f"the run has used its limit of {found.allowed:g} {found.limit}; continue with {found.allowed:g} more?",
         risk="low",
+        expires_at=deciding.expiry(state),
     )
     waiting = events.RunWaiting(status=Status.WAITING_FOR_APPROVAL)
     return [requested.on(run.session_id, run.run_id), waiting.on(run.session_id, run.run_id)]

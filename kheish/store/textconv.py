@@ -91,6 +91,10 @@ def _resolved(data: Data, entry: Data) -> Told:
     return f"approval {data['outcome']} by {data.get('by')} via {data.get('via')}", _text(data.get("reason"))
 
 
+def _one_of_two(data: Data, entry: Data) -> Told:
+    return f"approval allowed by {data['person']} via {data.get('via')}, one of two", _text(data.get("reason"))
+
+
 def _asked(data: Data, entry: Data) -> Told:
     shown = []
     for one in data["questions"]:
@@ -133,6 +137,7 @@ _PHRASES = {
     "tool.started": _silent,
     "tool.finished": _finished,
     "approval.requested": _requested,
+    "approval.decided": _one_of_two,
     "approval.resolved": _resolved,
     "question.asked": _asked,
     "context.compacted": _compacted,

@@ -19,7 +19,7 @@ SEARCH = TOOLS[0]
 
 def answered(text: str, *calls: str) -> events.ModelResponded:
     made = tuple(events.ModelCall(id=id, name="bash", arguments={"command": f"echo {id}"}) for id in calls)
-    return events.ModelResponded(turn=0, text=text, calls=made, opaque={"provider": "block"})
+    return events.ModelResponded(turn=0, route="local", text=text, calls=made, opaque={"provider": "block"})
 
 
 def result(id: str, content: str) -> events.ToolFinished:

@@ -90,3 +90,17 @@ def test_a_call_is_told_by_its_telling_argument() -> None:
     assert short_call({"tool": "bash", "arguments": {"command": "a\nb\nc"}}) == "bash: a (+2 lines)"
     assert short_call({"tool": "todo_write", "arguments": {"items": [1]}}) == 'todo_write: {"items": [1]}'
     assert len(short_call({"tool": "bash", "arguments": {"command": "x" * 500}})) < 120
+
+
+def test_one_of_two_persons_the_mode_and_what_completes_a_run() -> None:
+    findings = [{"number": 1, "met": True}, {"number": 2, "met": False, "told": "no"}, {"number": 3, "met": None}]
+    shown = text(
+        event("approval.decided", approval_id="x", by="token:ann", person="ann"),
+        event("run.mode_changed", mode="plan", reason=None),
+        event("completion.checked", turn=1, findings=findings, met=False, commands_met=False),
+    )
+    assert shown == (
+        "  allowed by ann; another person has to allow it too\n"
+        "(permission mode: plan)\n"
+        "(completion: 1 of 2 requirements are met)\n"
+    )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kheish.domain import closing, events, flow_driving, flow_status, runs
+from kheish.domain import closing, events, flow_driving, flow_status, loading, runs
 from kheish.domain.flows import Flow
 from kheish.domain.runs import Run
 from kheish.errors import FlowStateConflict, SessionNotIdle
@@ -187,6 +187,21 @@ def test_a_restart_anywhere_finds_the_same_flow_and_starts_nothing_twice(p: Play
     flow = again.state.get(Flow, "flow_1")
     assert shown(flow) == ("succeeded", {"look": "satisfied", "mend": "satisfied"})
     assert [(part.phase, part.attempt) for part in flow.runs.values()] == [("look", 1), ("look", 2), ("mend", 1)]
+    again.index.close()
+
+
+def test_a_checkpoint_keeps_a_flow_that_goes_on_and_lets_go_of_one_that_is_sealed(p: Played) -> None:
+    started(p, manifest(roles={"r": {"purpose": "x"}}, phases=[{"id": "look", "role": "r", "evidence": WANTS}]))
+    completed(p)
+    before = p.state.get(Flow, "flow_1")
+    p.state.append(loading.checkpoint(p.state.sessions["flow_1"]).on("flow_1"))
+    again = p.restart()
+    assert again.state.get(Flow, "flow_1") == before
+    assert shown(attached(again, "file", "report", "look"))[0] == "succeeded"
+    again.state.append(loading.checkpoint(again.state.sessions["flow_1"]).on("flow_1"))
+    assert again.state.find(Flow, "flow_1") is None
+    again.flush()
+    assert again.state.index.thing("flow", "flow_1")["status"] == "succeeded"  # type: ignore[index]
     again.index.close()
 
 

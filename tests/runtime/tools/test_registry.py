@@ -36,6 +36,7 @@ def test_the_built_in_tools_and_their_classes() -> None:
         "todo_write": (Effect.COORDINATION, Replay.SAFE),
         "memory_search": (Effect.READ, Replay.SAFE),
         "web_fetch": (Effect.EFFECT, Replay.UNSAFE),
+        "attach_evidence": (Effect.COORDINATION, Replay.SAFE),
     }
     for tool in TOOLS.values():
         jsonschema.Draft202012Validator.check_schema(tool.schema())
