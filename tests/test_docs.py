@@ -141,7 +141,7 @@ def test_that_editing_by_hand_works_word_for_word(reader: Reader) -> None:
     told = reader.type(edit)
     assert "edit: permissions.yaml" in told and "Ada" in told and "#no-rule-of-mine" in told
     told = reader.type(broken)
-    assert told.count("routes/broken.yaml:1:1") == 2 and "did you mean 'model'?" in told
+    assert told.count("routes/broken.yaml:1:1") == 4 and "did you mean 'model'?" in told
     assert "openai.yaml is valid" in reader.type(check)
     reader.type(inbox)
     until(lambda: "run_" in reader.type("kheish runs list --session notes --quiet"), what="the dropped file's run")
