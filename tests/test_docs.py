@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import configparser
 import contextlib
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +27,19 @@ def blocks(page: str) -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```", (TOP / page).read_text(), re.MULTILINE | re.DOTALL)
 
 
+#: waits until a daemon has committed all that happened
+SETTLED = """
+import time
+from kheish.client import Kheish
+deadline = time.monotonic() + 20
+while time.monotonic() < deadline:
+    said = Kheish().status()
+    if said['git']['committed_n'] == said['events']['newest']:
+        break
+    time.sleep(0.05)
+"""
+
+
 class Reader:
     """Somebody who types what the page says, in one folder."""
 
@@ -35,6 +50,10 @@ class Reader:
         kheish = folder / "bin" / "kheish"
         kheish.write_text(f'#!/bin/sh\nexec {sys.executable} -m kheish.cli.main "$@"\n')
         kheish.chmod(0o755)
+        # A page says how long it takes on a quiet machine; here it is also waited until everything is committed.
+        sleep = folder / "bin" / "sleep"
+        sleep.write_text(f'#!/bin/sh\n{shutil.which("sleep")} "$1"\nexec {sys.executable} -c "{SETTLED}"\n')
+        sleep.chmod(0o755)
         path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
         person = {"GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.org", "GIT_PAGER": "cat", "EDITOR": "true"}
         self.env = {"PATH": path, "HOME": str(folder), "PYTHONPATH": str(TOP), "KHEISH_BIND": "127.0.0.1:0", **person}
@@ -106,34 +125,78 @@ def test_that_the_quickstart_works_word_for_word(reader: Reader) -> None:
     assert '"status":"waiting_for_question"' in seen and "event: question.asked" in seen
 
 
-def test_that_editing_by_hand_works_word_for_word(reader: Reader) -> None:
-    edit, broken, check, inbox = blocks("docs/hand-editing.md")
-    reader.type(blocks("docs/quickstart.md")[0])
-    reader.env["KHEISH_STATE_ROOT"] = str(reader.folder / "my-state")
+def served(reader: Reader) -> None:
+    """What the pages say that they begin with: the first two blocks of the quickstart."""
+    serve, look, *_ = blocks("docs/quickstart.md")
+    reader.type("git config --global user.name Ada\ngit config --global user.email ada@example.org")
+    reader.type(serve)
+    reader.type(look)
     until(lambda: "edit:" in reader.type("git -C my-state log --format=%s"), what="the route is committed")
-    assert "routes/tour.yaml" in reader.type(edit)
-    assert "routes/broken.yaml:1:1" in reader.type(broken)
+
+
+def test_that_editing_by_hand_works_word_for_word(reader: Reader) -> None:
+    edit, broken, check, inbox, answer = blocks("docs/hand-editing.md")
+    served(reader)
+    reader.env["EDITOR"] = "sed -i -e $a#no-rule-of-mine"
+    told = reader.type(edit)
+    assert "edit: permissions.yaml" in told and "Ada" in told and "#no-rule-of-mine" in told
+    told = reader.type(broken)
+    assert told.count("routes/broken.yaml:1:1") == 4 and "did you mean 'model'?" in told
     assert "openai.yaml is valid" in reader.type(check)
     reader.type(inbox)
     until(lambda: "run_" in reader.type("kheish runs list --session notes --quiet"), what="the dropped file's run")
+    reader.type(answer)
+    until(lambda: "completed" in reader.type("kheish runs list --session asked"), what="answered in files")
+
+
+def test_that_history_is_read_word_for_word(reader: Reader) -> None:
+    past, read, http, alone, fork, delete = blocks("docs/history.md")
+    served(reader)
+    assert "completed" in reader.type(past)
+    logged, shown = reader.type(read), reader.type("kheish show fix-it --at before-the-docs")
+    assert "make the tests pass" in shown and "now the docs" not in shown
+    assert 'run completed: fix-it "now the docs"' in logged and "edit: routes/echo.yaml" in reader.type("kheish log")
+    assert "script: {echo: true}" in logged and "fix-it" in reader.type("kheish sessions search docs")
+    assert '"last_n"' in (told := reader.type(http)) and "now the docs" in told
+    told = reader.type(alone)
+    assert "answers" in told and "+    now the docs" in told and '"kind"' not in told
+    assert "now the changelog" in reader.type(fork)
+    told = reader.type(delete)
+    assert "Git never forgets" in told and "make the tests pass" in told
 
 
 def test_that_a_push_is_a_backup_and_a_restore_brings_it_back(reader: Reader) -> None:
-    reader.type("kheish init kheish-state\ngit init --quiet --bare remote.git")
-    reader.type("kheish serve --state-root kheish-state")
-    push, restore, resume = [block.replace("git@example.com:team/kheish-state.git", f"{reader.folder}/remote.git")
-                             for block in blocks("docs/backup.md")]  # fmt: skip
-    reader.env["KHEISH_STATE_ROOT"] = "kheish-state"
+    served(reader)
+    reader.type("git init --quiet --bare remote.git")
+    push, edit, restore, resume = [block.replace("git@example.com:team/kheish-state.git", f"{reader.folder}/remote.git")
+                                   for block in blocks("docs/backup.md")]  # fmt: skip
     assert "Pushed " in reader.type(push)
+    assert "echo: true" in reader.type(edit)
     reader.leave()
+    reader.env["KHEISH_STATE_ROOT"] = "restored"
     assert reader.type(restore).startswith("kheish ready")
     seen = reader.type(resume)
     assert "status            paused" in seen and "Going on." in seen
-    reader.env["KHEISH_STATE_ROOT"] = "restored"
     (first, *_) = reader.type("kheish events --after 0 --quiet").split()
     assert int(first) < 10
     newest = reader.type("kheish events --after 1000000 --quiet").split()
     assert newest, "numbers must go on far above those that the old root may have given since"
+    assert "A spare route" in reader.type("git -C restored log --format=%s")
+
+
+def test_that_the_systemd_unit_is_one(reader: Reader) -> None:
+    (unit,) = re.findall(r"^```ini\n(.*?)^```", (TOP / "docs/operations.md").read_text(), re.MULTILINE | re.DOTALL)
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read_string(unit)
+    assert (settings["Service"]["KillMode"], settings["Service"]["OOMPolicy"]) == ("process", "continue")
+    words = settings["Service"]["ExecStart"].replace("%h", str(reader.folder)).split()
+    assert words[0].endswith("/kheish") and "--state-root" in reader.type(f"kheish {words[1]} --help")
+    if (program := shutil.which("systemd-analyze")) is None:
+        pytest.skip("systemd-analyze is not installed; the unit was only read")
+    file = reader.folder / "kheish.service"
+    file.write_text(unit.replace("%h/kheish/.venv/bin/kheish", str(reader.folder / "bin" / "kheish")))
+    done = subprocess.run([program, "verify", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "kheish.service:" not in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
