@@ -32,6 +32,8 @@ Row = tuple[int, str, int, str | None, str | None, str, str]
 #: seconds: how often it looks whether a hold is over, and how long it must be (commands come one after another)
 _LOOK = 0.1
 _LINGER = 0.3
+#: seconds without an entry after which memory is given back
+_REST = 3.0
 
 
 class Scribe:
@@ -49,6 +51,7 @@ class Scribe:
         self._forgotten: set[str] = set()  # journals of deleted sessions, whose entries the log may still have
         self._free_since: float | None = None
         self._aside: list[str] = []
+        self._used: float | None = None  # when the index was last written, where that left pages in memory
         self._last = 0
         self._before: dict[str, Any] | None = None
         self._marking = False  # whether the index knows of all commits which events they hold
@@ -119,7 +122,7 @@ class Scribe:
     def idle(self) -> float | None:
         """Catch up where a hold is over; says when to be called again."""
         if self._behind is None:
-            return None
+            return self._rest()
         reason, now = self._gate.reason(), time.monotonic()
         if reason is not None:
             self._behind, self._free_since = reason, None
@@ -129,6 +132,17 @@ class Scribe:
             return _LOOK
         self._resume()
         return None if self._behind is None else _LOOK
+
+    def _rest(self) -> float | None:
+        """Give memory back where nothing has come for a while."""
+        if self._used is None:
+            return None
+        wait = self._used + _REST - time.monotonic()
+        if wait > 0:
+            return wait
+        self._index.shrink()
+        self._used = None
+        return None
 
     def _resume(self) -> None:
         """Bring journals up to what we were told of; all of it goes into the next cut."""
@@ -164,6 +178,7 @@ class Scribe:
     def _apply(
         self, rows: Iterable[Row], things: Iterable[Sequence[Any]], n: int, said: Sequence[texts.Text] = ()
     ) -> None:
+        self._used = time.monotonic()
         try:
             self._index.check()
             self._index.apply(rows, things, n, said)
