@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kheish.errors import NotFound
-from kheish.store import backup, cuts, files, history, hold, lock, mending, pipes, rewind, spills
+from kheish.store import backup, cuts, files, history, hold, lock, memory, mending, pipes, rewind, spills
 from kheish.store.repo import Blob, Repo
 from kheish.store.staging import Index
 
@@ -115,6 +115,7 @@ class Worker:
             return False
         self.behind = {}
         self._write_note()
+        memory.trim()
         self._ended = time.monotonic()
         self._cost = self._ended - began
         return True

@@ -26,7 +26,7 @@ from typing import Any
 import orjson
 
 from kheish.errors import Damaged, Invalid, NotFound
-from kheish.store import files, hold, index, journal, lock, pipes, texts, wal
+from kheish.store import files, hold, index, journal, lock, memory, pipes, texts, wal
 
 Row = tuple[int, str, int, str | None, str | None, str, str]
 #: seconds: how often it looks whether a hold is over, and how long it must be (commands come one after another)
@@ -141,6 +141,7 @@ class Scribe:
         if wait > 0:
             return wait
         self._index.shrink()
+        memory.trim()
         self._used = None
         return None
 
