@@ -167,6 +167,10 @@ class Writer:
             "INSERT INTO meta VALUES('n', ?) ON CONFLICT(key) DO UPDATE SET value=max(value, excluded.value)", (n,)
         )
 
+    def shrink(self) -> None:
+        """Give back the pages that are kept in memory; they are read again when they are needed."""
+        self._db.execute("PRAGMA shrink_memory")
+
     def close(self) -> None:
         """Close the file."""
         self._db.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -82,17 +83,22 @@ def sweep(root: Path, *, older: float = _LEFTOVER) -> int:
 
 def _git(root: Path, words: Sequence[str], timeout: float) -> None:
     command = ["git", "-C", os.fspath(root), "-c", "core.fsync=all", *words]
-    try:
-        done = subprocess.run(
-            command, env=remote.environment(), capture_output=True, text=True, timeout=timeout, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"git {words[0]} took longer than {timeout:g} s, and was ended.") from error
-    if done.returncode != 0:
-        raise Unavailable(f"git {words[0]} failed: {done.stderr.strip()}")
+    with subprocess.Popen(
+        command, env=remote.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0
+    ) as process:
+        try:
+            _, said = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            raise Unavailable(f"git {words[0]} took longer than {timeout:g} s, and was ended.") from error
+        finally:
+            if process.returncode is None:  # with those that it started, which pack
+                os.killpg(process.pid, signal.SIGKILL)
+    if process.returncode != 0:
+        raise Unavailable(f"git {words[0]} failed: {said.strip()}")
 
 
 if __name__ == "__main__":
+    os.nice(10)  # whoever waits for an answer goes first
     try:
         found = run(Path(sys.argv[1]), whole=sys.argv[2:] == ["whole"])
     except Unavailable as error:

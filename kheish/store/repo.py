@@ -27,7 +27,8 @@ LAST = "refs/kheish/last"
 DAEMON = ("Kheish daemon", "daemon@kheish.invalid")
 
 _TAGS = "refs/tags/"
-_TREE_CACHE_BYTES = 64 * 1024 * 1024
+#: the trees of a day or two and of the sessions at work; more is memory that nobody reads again
+_TREE_CACHE_BYTES = 16 * 1024 * 1024
 _FSYNC_THREADS = 8
 
 pygit2.option(Option.SET_CACHE_OBJECT_LIMIT, ObjectType.TREE, 2 * 1024 * 1024)

@@ -25,13 +25,15 @@ from typing import Any
 import orjson
 
 from kheish.errors import Damaged, Invalid, NotFound
-from kheish.store import files, hold, index, journal, lock, pipes, texts, wal
+from kheish.store import files, hold, index, journal, lock, memory, pipes, texts, wal
 
 Row = tuple[int, str, int, str | None, str | None, str, str]
 Lines = list[tuple[int, bytes]]
 #: seconds: how often it looks whether a hold is over, and how long it must be (commands come one after another)
 _LOOK = 0.1
 _LINGER = 0.3
+#: seconds without an entry after which memory is given back
+_REST = 3.0
 
 
 class Scribe:
@@ -53,6 +55,7 @@ class Scribe:
         self._last = 0  # the newest entry that we were told of
         self._done = 0  # … and that is in its journal, or waits in the log for the end of a hold
         self._log: tuple[int, dict[str, Lines]] | None = None  # what `_logged` read, while many journals are mended
+        self._used: float | None = None  # when the index was last written, where that left pages in memory
         self._before: dict[str, Any] | None = None
         self._marking = False  # whether the index knows of all commits which events they hold
         self._lacks = False  # documents of entries that the log had at the start
@@ -115,7 +118,7 @@ class Scribe:
     def idle(self) -> float | None:
         """Catch up where a hold is over; says when to be called again."""
         if self._behind is None:
-            return None
+            return self._rest()
         reason, now = self._gate.reason(), time.monotonic()
         if reason is not None:
             self._behind, self._free_since = reason, None
@@ -125,6 +128,18 @@ class Scribe:
             return _LOOK
         self._resume()
         return None if self._behind is None else _LOOK
+
+    def _rest(self) -> float | None:
+        """Give memory back where nothing has come for a while."""
+        if self._used is None:
+            return None
+        wait = self._used + _REST - time.monotonic()
+        if wait > 0:
+            return wait
+        self._index.shrink()
+        memory.trim()
+        self._used = None
+        return None
 
     def _resume(self) -> None:
         """Bring journals up to what we were told of; all of it goes into the next cut."""
@@ -151,6 +166,7 @@ class Scribe:
     def _apply(
         self, rows: Iterable[Row], things: Iterable[Sequence[Any]], n: int, said: Sequence[texts.Text] = ()
     ) -> None:
+        self._used = time.monotonic()
         try:
             self._index.check()
             self._index.apply(rows, things, n, said)
