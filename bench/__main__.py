@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from bench import appends, commits, latency, memory, report, runs, startup
+from bench import appends, commits, latency, memory, report, resume, runs, startup
 from bench.report import Report
 
 BENCHMARKS: dict[str, Callable[[], Report]] = {
@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, Callable[[], Report]] = {
     "commits": commits.measure,
     "startup": startup.measure,
     "memory": memory.measure,
+    "resume": resume.measure,
 }
 
 
