@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.daemon import Daemon, ask, bash, call, until
+from tests.support.daemon import Daemon, allow, ask, bash, call, until
+from tests.support.faults import Fault, Faults
 from tests.system.conftest import Fresh
 
 WORK = [
@@ -229,3 +231,58 @@ def test_no_folder_of_a_job_outlives_its_run(fresh: Fresh) -> None:
     daemon.client.runs.cancel(killed)
     daemon.run(killed)
     until(lambda: not list(jobs.iterdir()), what="no folder is left")
+
+
+@pytest.mark.demand(1)
+def test_a_job_that_was_never_claimed_starts_now_and_its_late_runner_refuses(tmp_path: Path) -> None:
+    faults = Faults(tmp_path, Fault("runner", "link", path="*/claim", do="stop"))
+    routes = {"job": [bash("echo {{input}} >> ledger.txt; echo said"), {"text": "{{last_result}}"}]}
+    made = {"permissions": allow("echo *"), "routes": routes, "env": faults.env(tmp_path / "state")}
+    with Daemon.fresh(tmp_path, **made) as daemon:
+        run = submit(daemon, "s", "job", "once")
+        until(lambda: faults.fired, what="the runner stands right before its claim")
+        (late,) = daemon.jobs()
+        daemon.kill9()
+        daemon.env.clear()
+        daemon.start()
+
+        assert daemon.run(run)["output"] == "said"
+        os.kill(late, signal.SIGCONT)
+        until(lambda: not daemon.jobs(), what="the late runner has gone")
+        assert (daemon.workspace / "ledger.txt").read_text() == "once\n"
+        assert len(entries(daemon, "s", "tool.started")) == len(entries(daemon, "s", "tool.finished")) == 1
+
+
+def test_where_all_calls_are_finished_the_loop_goes_on(fresh: Fresh) -> None:
+    daemon = fresh(routes={"job": [bash("sleep 0.5; echo {{input}} >> ledger.txt"), {"text": "done"}]})
+    run = submit(daemon, "s", "job", "once")
+    seen(daemon, "s", "tool.started")
+    daemon.client.pause()
+    seen(daemon, "s", "tool.finished")
+
+    daemon.restart()
+    assert [one["data"]["turn"] for one in entries(daemon, "s", "model.requested")] == [0]
+    daemon.client.resume()
+
+    assert daemon.run(run)["output"] == "done"
+    assert len(entries(daemon, "s", "tool.started")) == 1
+    assert (daemon.workspace / "ledger.txt").read_text() == "once\n"
+
+
+@pytest.mark.demand(18)
+def test_answers_reach_the_questions_they_belong_to(fresh: Fresh) -> None:
+    """The same question in three sessions, answered after a kill, in another order than it was asked."""
+    daemon = fresh(routes={"asks": [ask("Which?", ("red", "blue")), {"text": "{{last_result}}"}]})
+    runs = [submit(daemon, f"s{number}", "asks") for number in range(3)]
+    asked = [daemon.run(run, "waiting_for_question")["pending_questions"][0] for run in runs]
+    assert len(set(asked)) == 3
+
+    daemon.restart()
+    for number, choice in ((2, "b"), (0, "a"), (1, "b")):
+        item = daemon.client.questions.get(asked[number])["questions"][0]["id"]
+        daemon.client.questions.answer(asked[number], {item: {"selected": [choice], "text": None}})
+
+    outputs = [daemon.run(run)["output"] for run in runs]
+    assert ["red" in one for one in outputs] == [True, False, False]
+    assert ["blue" in one for one in outputs] == [False, True, True]
+    assert all(len(entries(daemon, f"s{number}", "model.requested")) == 2 for number in range(3))
