@@ -5,17 +5,21 @@ python -m kheish.store.maintenance ROOT     prints {before, after, swept} as JSO
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from kheish.errors import Unavailable
+from kheish.store import hold
 
 log = logging.getLogger(__name__)
 
@@ -23,11 +27,12 @@ TIMEOUT = 900.0  # seconds for one command
 #: seconds after which a temporary file of git is a leftover
 _LEFTOVER = 3600.0
 _STEPS = (
-    ("repack", "-d", "-q", "--write-midx"),
     ("pack-refs", "--all"),
     ("commit-graph", "write", "--reachable", "--no-progress"),
     ("prune", "--expire=2.weeks.ago"),
 )
+#: seconds that a clone by path is waited for
+_CLONE = 60.0
 #: packs from which on they become one
 _MANY_PACKS = 20
 
@@ -50,10 +55,35 @@ def size(root: Path) -> dict[str, int]:
 def run(root: Path, *, timeout: float = TIMEOUT) -> dict[str, Any]:
     """Pack, sweep, and say what there was and is. Raises Unavailable where git fails or takes too long."""
     before = size(root)
+    if before["packs"] >= _MANY_PACKS:
+        _wait_for_clones(root, {})
+        _git(root, ["repack", "-a", "-d", "-q", "--write-midx"], timeout)
+    else:
+        _git(root, ["repack", "-q", "--write-midx"], timeout)
+        _remove_packed(root, timeout)
     for step in _STEPS:
-        words = [*step, "-a"] if step[0] == "repack" and before["packs"] >= _MANY_PACKS else [*step]
-        _git(root, words, timeout)
+        _git(root, step, timeout)
     return {"before": before, "after": size(root), "swept": sweep(root)}
+
+
+def _remove_packed(root: Path, timeout: float) -> None:
+    """Remove the loose objects that are in a pack: what `git prune-packed` would, but never under the hands of somebody
+    who clones by path (git copies file by file then, and gives up where one is gone)."""
+    listed = _git(root, ["prune-packed", "--dry-run"], timeout)
+    paths = sorted(line.removeprefix("rm -f ") for line in listed.splitlines() if line.startswith("rm -f "))
+    known: dict[str, float] = {}
+    for folder, inside in itertools.groupby(paths, lambda path: path.rpartition("/")[0]):
+        _wait_for_clones(root, known)
+        for path in inside:
+            (root / path).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty
+            (root / folder).rmdir()
+
+
+def _wait_for_clones(root: Path, known: dict[str, float]) -> None:
+    patience = time.monotonic() + _CLONE
+    while hold.cloned(root, known) and time.monotonic() < patience:
+        time.sleep(0.05)
 
 
 def sweep(root: Path, *, older: float = _LEFTOVER) -> int:
@@ -71,7 +101,7 @@ def sweep(root: Path, *, older: float = _LEFTOVER) -> int:
     return count
 
 
-def _git(root: Path, words: list[str], timeout: float) -> None:
+def _git(root: Path, words: Sequence[str], timeout: float) -> str:
     command = ["git", "-C", os.fspath(root), "-c", "core.fsync=all", *words]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
@@ -79,6 +109,7 @@ def _git(root: Path, words: list[str], timeout: float) -> None:
         raise Unavailable(f"git {words[0]} took longer than {timeout:g} s, and was ended.") from error
     if done.returncode != 0:
         raise Unavailable(f"git {words[0]} failed: {done.stderr.strip()}")
+    return done.stdout
 
 
 if __name__ == "__main__":
