@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemon import Daemon, allow, ask, bash, call, until
+from kheish.errors import KheishError
+from tests.support.daemon import Daemon, allow, ask, bash, call, git, until
 from tests.support.faults import Fault, Faults
 from tests.system.conftest import Fresh
 
@@ -286,3 +288,26 @@ def test_answers_reach_the_questions_they_belong_to(fresh: Fresh) -> None:
     assert ["red" in one for one in outputs] == [True, False, False]
     assert ["blue" in one for one in outputs] == [False, True, True]
     assert all(len(entries(daemon, f"s{number}", "model.requested")) == 2 for number in range(3))
+
+
+@pytest.mark.parametrize("op", ["rename", "link"])
+def test_a_kill_between_a_payload_and_its_line_leaves_nothing_behind(tmp_path: Path, op: str) -> None:
+    path = {"rename": ".git/kheish/spill/*", "link": "sessions/*/spill/*"}[op]
+    faults = Faults(tmp_path, Fault("daemon", op, path=path, do="kill-after"))
+    made = {"routes": {"hello": [{"text": "hello"}]}, "env": faults.env(tmp_path / "state")}
+    with Daemon.fresh(tmp_path, **made) as daemon:
+        daemon.client.sessions.create("s", route="hello")
+        daemon.quiet()
+        with contextlib.suppress(KheishError):
+            daemon.client.runs.start("s", "x" * 20_000)
+        until(lambda: not daemon.running, what="the daemon is killed")
+        assert faults.fired and list((daemon.root / ".git" / "kheish" / "spill").iterdir())
+        daemon.end_of_life()
+        daemon.env.clear()
+
+        daemon.start()
+
+        assert daemon.client.runs.list(session="s")["items"] == [], "it was never accepted"
+        daemon.quiet()
+        assert git(daemon.root, "status", "--porcelain", "-uall") == ""
+        assert not list(daemon.root.glob("sessions/*/*/spill")) and not list(daemon.root.glob(".git/kheish/spill/*"))
