@@ -112,9 +112,7 @@ def make(
     agent = _agent(root, store, facts, executor or Local())
     worker = Worker(agent, lambda run, is_missing: loops.waits_for_workspace(daemon, run, is_missing))
     git = Git(store.git)
-    taking = Taking(
-        state, problems, edited=store.pipeline.edited, committed=git.committed, listed=git.listed, environ=environ
-    )
+    taking = _taking(store, problems, git, environ)
     watcher = _watcher(root, lambda paths: loops.changed(daemon, paths))
     parts = Parts(
         state=state,
@@ -154,6 +152,11 @@ def make(
         following=Following(state, agent.jobs, damaged=lambda path, why: problems.add("damaged_journal", path, why)),
     )
     return daemon
+
+
+def _taking(store: Store, problems: Problems, git: Git, environ: Mapping[str, str]) -> Taking:
+    edited, committed, listed = store.pipeline.edited, git.committed, git.listed
+    return Taking(store.state, problems, edited=edited, committed=committed, listed=listed, environ=environ)
 
 
 def _backup(store: Store, facts: Facts, problems: Problems, taking: Taking) -> Backup:
