@@ -6,7 +6,21 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import appends, commits, edits, latency, lists, memory, readers, report, repository, runs, starts, startup
+from bench import (
+    appends,
+    commits,
+    edits,
+    latency,
+    lists,
+    memory,
+    readers,
+    report,
+    repository,
+    resume,
+    runs,
+    starts,
+    startup,
+)
 from bench.report import Report
 from bench.roots import Roots
 
@@ -25,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[Roots], Report]] = {
     "replay": readers.measure_replay,
     "commits": commits.measure,
     "upkeep": repository.measure_upkeep,
+    "resume": lambda _: resume.measure(),
 }
 
 

@@ -25,6 +25,7 @@ _WRITERS = frozenset((
     "filter-branch", "merge", "mv", "prune", "pull", "read-tree", "rebase", "reset", "restore", "revert", "rm",
     "sparse-checkout", "stash", "switch", "update-index", "update-ref",
 ))  # fmt: skip
+_CLONE = frozenset(("clone",))
 #: global options of git that take the next word as their value
 _VALUED = frozenset(("-C", "-c", "--git-dir", "--work-tree", "--namespace", "--exec-path", "--config-env"))
 
@@ -121,8 +122,19 @@ def _under_way(root: Path) -> str | None:
     return None
 
 
-def writer(root: Path, *, family: int | None = None, known: dict[str, float] | None = None) -> str | None:
-    """On Linux: a living git process at work in the root whose command writes.
+def cloned(root: Path, known: dict[str, float]) -> bool:
+    """On Linux: whether somebody clones the root by its path now, which copies file by file what git has there."""
+    return writer(root, family=0, known=known, commands=_CLONE) is not None  # the daemon itself clones nothing
+
+
+def writer(
+    root: Path,
+    *,
+    family: int | None = None,
+    known: dict[str, float] | None = None,
+    commands: frozenset[str] = _WRITERS,
+) -> str | None:
+    """On Linux: a living git process at work in the root whose command writes (or is one of `commands`).
 
     `known` is kept between calls: what has been no git for a while is not looked at again.
     """
@@ -133,7 +145,7 @@ def writer(root: Path, *, family: int | None = None, known: dict[str, float] | N
     real, ours = os.path.realpath(root), os.getppid() if family is None else family
     for pid in processes if known is None else _fresh(processes, known):
         words = _git_words(pid)
-        command = _command(words) if words else None
+        command = _command(words, commands) if words else None
         if command and _works_in(pid, words, real) and not _descends(pid, ours):
             return f"git {command} is at work here (process {pid})."
     return None
@@ -162,15 +174,15 @@ def _git_words(pid: str) -> list[str]:
         return []
 
 
-def _command(words: list[str]) -> str | None:
-    """The subcommand where it is one that writes."""
+def _command(words: list[str], commands: frozenset[str] = _WRITERS) -> str | None:
+    """The subcommand where it is one of those."""
     rest = iter(words[1:])
     for word in rest:
         if word in _VALUED:
             next(rest, None)
         elif not word.startswith("-"):
             reads = word == "stash" and next(rest, "") in ("list", "show")
-            return word if word in _WRITERS and not reads else None
+            return word if word in commands and not reads else None
     return None
 
 

@@ -5,6 +5,8 @@ python -m kheish.store.maintenance ROOT [whole]     prints {before, after, swept
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 import os
 import signal
@@ -18,7 +20,7 @@ from typing import Any
 import orjson
 
 from kheish.errors import Unavailable
-from kheish.store import remote
+from kheish.store import hold, remote
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +29,10 @@ TIMEOUT = 900.0  # seconds for one command
 _LEFTOVER = 3600.0
 #: what no ref holds stays this long: somebody may still want a commit that an amend or a reset left behind
 _KEPT = "2.weeks.ago"
-#: Loose objects, and packs that are not twice as large as all smaller ones, become one: however long the history is,
-#: an object is packed again only as often as its doublings. Nothing that a pack holds is dropped.
+#: Loose objects become one more pack. Where there are many packs, those that are not twice as large as all smaller ones
+#: become one: however long the history is, an object is packed again only as often as its doublings. Nothing that a pack
+#: holds is dropped.
+_ADD = ("repack", "-q", "--write-midx")
 _GROW = ("repack", "-d", "-q", "--geometric=2", "--write-midx")
 #: Everything becomes one pack, so that all versions of a file are stored as differences; a wider window than git's ten
 #: finds the Record of another run to differ from. What no ref holds becomes loose where it is young.
@@ -38,6 +42,10 @@ _REST = (
     ("commit-graph", "write", "--reachable", "--no-progress"),
     ("prune", f"--expire={_KEPT}"),
 )
+#: seconds that a clone by path is waited for
+_CLONE = 60.0
+#: packs from which on they become one
+_MANY_PACKS = 20
 
 
 def size(root: Path) -> dict[str, int]:
@@ -61,9 +69,35 @@ def run(root: Path, *, whole: bool = False, timeout: float = TIMEOUT) -> dict[st
     Raises Unavailable where git fails or takes too long.
     """
     before = size(root)
-    for step in (_WHOLE if whole else _GROW, *_REST):
+    if whole or before["packs"] >= _MANY_PACKS:
+        _wait_for_clones(root, {})
+        _git(root, _WHOLE if whole else _GROW, timeout)
+    else:
+        _git(root, _ADD, timeout)
+        _remove_packed(root, timeout)
+    for step in _REST:
         _git(root, step, timeout)
     return {"before": before, "after": size(root), "swept": sweep(root)}
+
+
+def _remove_packed(root: Path, timeout: float) -> None:
+    """Remove the loose objects that are in a pack: what `git prune-packed` would, but never under the hands of somebody
+    who clones by path (git copies file by file then, and gives up where one is gone)."""
+    listed = _git(root, ["prune-packed", "--dry-run"], timeout)
+    paths = sorted(line.removeprefix("rm -f ") for line in listed.splitlines() if line.startswith("rm -f "))
+    known: dict[str, float] = {}
+    for folder, inside in itertools.groupby(paths, lambda path: path.rpartition("/")[0]):
+        _wait_for_clones(root, known)
+        for path in inside:
+            (root / path).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty
+            (root / folder).rmdir()
+
+
+def _wait_for_clones(root: Path, known: dict[str, float]) -> None:
+    patience = time.monotonic() + _CLONE
+    while hold.cloned(root, known) and time.monotonic() < patience:
+        time.sleep(0.05)
 
 
 def sweep(root: Path, *, older: float = _LEFTOVER) -> int:
@@ -81,13 +115,13 @@ def sweep(root: Path, *, older: float = _LEFTOVER) -> int:
     return count
 
 
-def _git(root: Path, words: Sequence[str], timeout: float) -> None:
+def _git(root: Path, words: Sequence[str], timeout: float) -> str:
     command = ["git", "-C", os.fspath(root), "-c", "core.fsync=all", *words]
     with subprocess.Popen(
-        command, env=remote.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0
+        command, env=remote.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
     ) as process:
         try:
-            _, said = process.communicate(timeout=timeout)
+            printed, said = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired as error:
             raise Unavailable(f"git {words[0]} took longer than {timeout:g} s, and was ended.") from error
         finally:
@@ -95,6 +129,7 @@ def _git(root: Path, words: Sequence[str], timeout: float) -> None:
                 os.killpg(process.pid, signal.SIGKILL)
     if process.returncode != 0:
         raise Unavailable(f"git {words[0]} failed: {said.strip()}")
+    return printed
 
 
 if __name__ == "__main__":

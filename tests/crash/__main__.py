@@ -18,6 +18,7 @@ from tests.crash.journals import Finding
 from tests.crash.tally import Tally
 
 ROUNDS = 50  # of one state root
+RESULTS = Path(__file__).parent.parent.parent / "bench" / "results"
 
 
 def main() -> int:
@@ -25,7 +26,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=25, metavar="N")
     parser.add_argument("--seed", default="1", metavar="S")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to keep what was counted")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="what was counted (default: bench/results/crash-S.json)"
+    )
     asked = parser.parse_args()
     tally, findings, left, number = Tally(), list[Finding](), asked.rounds, 0
     seed, _, begin = asked.seed.partition(".")
@@ -35,8 +38,9 @@ def main() -> int:
     for finding in findings[:50]:
         print(finding)
     print(f"\n{tally.rounds} rounds, seed {asked.seed}: {len(findings)} findings\n\n{tally.table()}", flush=True)
-    if asked.json:
-        tally.write(asked.json, seed=asked.seed)
+    path = asked.json or RESULTS / f"crash-{asked.seed}.json"
+    path.parent.mkdir(exist_ok=True)
+    tally.write(path, seed=asked.seed)
     return 1 if findings else 0
 
 

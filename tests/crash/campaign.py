@@ -20,7 +20,7 @@ from tests.support.daemon import Daemon, DaemonDied, git, until
 from tests.support.faults import Faults
 
 SETTLE = 90.0  # seconds within which everything that was accepted must have ended
-CLIENTS = 4
+CLIENTS = 3
 CHECKED = 25  # rounds after which the checker looks
 #: parts of the rounds in which …
 DIES_STARTING = 0.15  # … the daemon is killed while it starts, first
@@ -69,13 +69,13 @@ class Campaign:
         self.daemon.start()
         self.held.begin()
         self.load.begin(self.rng, CLIENTS)
-        time.sleep(1.0)
+        time.sleep(0.5)
         self.daemon.stop()
         self._over()
         faults = self._shim(record=True)
         self.daemon.start()
         self.load.begin(self.rng, CLIENTS)
-        time.sleep(2.0)
+        time.sleep(1.5)
         self.daemon.stop()
         self._over()
         self.kinds = failpoints.seen(faults.recorded())
@@ -126,7 +126,7 @@ class Campaign:
         self._start()
         if is_copied := self.rng.random() < HAS_COPIES:
             self.copies.begin(random.Random(self.rng.random()))
-        time.sleep(self.rng.uniform(0.05, 0.9) + is_copied)
+        time.sleep(self.rng.uniform(0.05, 0.6) + is_copied * 0.5)
         self.copies.end()
         way(self.daemon, self.rng)
         self._over()
@@ -153,10 +153,10 @@ class Campaign:
 
     def _until_fired(self, faults: Faults) -> None:
         """Work until the place is reached, or for some seconds; what stands still there goes on after a while."""
-        deadline = time.monotonic() + 2.5
+        deadline = time.monotonic() + 1.5
         while self.daemon.running and not faults.fired and time.monotonic() < deadline:
             time.sleep(0.02)
-        time.sleep(self.rng.uniform(0.1, 0.8))  # the daemon may have to go on without what was killed
+        time.sleep(self.rng.uniform(0.1, 0.5))  # the daemon may have to go on without what was killed
         for pid in ways.stopped(self.daemon):
             ways.send(pid, signal.SIGCONT)
 
@@ -192,3 +192,4 @@ class Campaign:
         commits = int(git(root, "rev-list", "--count", "HEAD"))
         self.tally.holds(journals.read(root)[0], self.load.acks, commits)
         self.tally.clones, self.tally.restores = self.copies.made, self.copies.restored
+        self.tally.clones_again = self.copies.again

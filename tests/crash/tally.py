@@ -29,6 +29,7 @@ class Tally:
     commits: int = 0
     clones: int = 0
     restores: int = 0
+    clones_again: int = 0
     ready: list[float] = field(default_factory=list)
     findings: Counter[str] = field(default_factory=Counter)
 
@@ -43,7 +44,7 @@ class Tally:
         self.findings.update(one.code for one in findings)
 
     def add(self, other: Tally) -> None:
-        for name in ("rounds", "ambiguous", "entries", "commits", "clones", "restores"):
+        for name in ("rounds", "ambiguous", "entries", "commits", "clones", "restores", "clones_again"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("kills", "acknowledged", "findings"):
             getattr(self, name).update(getattr(other, name))
@@ -73,6 +74,7 @@ class Tally:
             "commits": self.commits,
             "clones": self.clones,
             "restores": self.restores,
+            "clones_tried_again": self.clones_again,
             "ready_seconds": {
                 name: _quantile(self.ready, q) for name, q in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
             },

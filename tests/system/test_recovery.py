@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.daemon import Daemon, ask, bash, call, until
+from kheish.errors import KheishError
+from tests.support.daemon import Daemon, allow, ask, bash, call, git, until
+from tests.support.faults import Fault, Faults
 from tests.system.conftest import Fresh
 
 WORK = [
@@ -229,3 +233,81 @@ def test_no_folder_of_a_job_outlives_its_run(fresh: Fresh) -> None:
     daemon.client.runs.cancel(killed)
     daemon.run(killed)
     until(lambda: not list(jobs.iterdir()), what="no folder is left")
+
+
+@pytest.mark.demand(1)
+def test_a_job_that_was_never_claimed_starts_now_and_its_late_runner_refuses(tmp_path: Path) -> None:
+    faults = Faults(tmp_path, Fault("runner", "link", path="*/claim", do="stop"))
+    routes = {"job": [bash("echo {{input}} >> ledger.txt; echo said"), {"text": "{{last_result}}"}]}
+    made = {"permissions": allow("echo *"), "routes": routes, "env": faults.env(tmp_path / "state")}
+    with Daemon.fresh(tmp_path, **made) as daemon:
+        run = submit(daemon, "s", "job", "once")
+        until(lambda: faults.fired, what="the runner stands right before its claim")
+        (late,) = daemon.jobs()
+        daemon.kill9()
+        daemon.env.clear()
+        daemon.start()
+
+        assert daemon.run(run)["output"] == "said"
+        os.kill(late, signal.SIGCONT)
+        until(lambda: not daemon.jobs(), what="the late runner has gone")
+        assert (daemon.workspace / "ledger.txt").read_text() == "once\n"
+        assert len(entries(daemon, "s", "tool.started")) == len(entries(daemon, "s", "tool.finished")) == 1
+
+
+def test_where_all_calls_are_finished_the_loop_goes_on(fresh: Fresh) -> None:
+    daemon = fresh(routes={"job": [bash("sleep 0.5; echo {{input}} >> ledger.txt"), {"text": "done"}]})
+    run = submit(daemon, "s", "job", "once")
+    seen(daemon, "s", "tool.started")
+    daemon.client.pause()
+    seen(daemon, "s", "tool.finished")
+
+    daemon.restart()
+    assert [one["data"]["turn"] for one in entries(daemon, "s", "model.requested")] == [0]
+    daemon.client.resume()
+
+    assert daemon.run(run)["output"] == "done"
+    assert len(entries(daemon, "s", "tool.started")) == 1
+    assert (daemon.workspace / "ledger.txt").read_text() == "once\n"
+
+
+@pytest.mark.demand(18)
+def test_answers_reach_the_questions_they_belong_to(fresh: Fresh) -> None:
+    """The same question in three sessions, answered after a kill, in another order than it was asked."""
+    daemon = fresh(routes={"asks": [ask("Which?", ("red", "blue")), {"text": "{{last_result}}"}]})
+    runs = [submit(daemon, f"s{number}", "asks") for number in range(3)]
+    asked = [daemon.run(run, "waiting_for_question")["pending_questions"][0] for run in runs]
+    assert len(set(asked)) == 3
+
+    daemon.restart()
+    for number, choice in ((2, "b"), (0, "a"), (1, "b")):
+        item = daemon.client.questions.get(asked[number])["questions"][0]["id"]
+        daemon.client.questions.answer(asked[number], {item: {"selected": [choice], "text": None}})
+
+    outputs = [daemon.run(run)["output"] for run in runs]
+    assert ["red" in one for one in outputs] == [True, False, False]
+    assert ["blue" in one for one in outputs] == [False, True, True]
+    assert all(len(entries(daemon, f"s{number}", "model.requested")) == 2 for number in range(3))
+
+
+@pytest.mark.parametrize("op", ["rename", "link"])
+def test_a_kill_between_a_payload_and_its_line_leaves_nothing_behind(tmp_path: Path, op: str) -> None:
+    path = {"rename": ".git/kheish/spill/*", "link": "sessions/*/spill/*"}[op]
+    faults = Faults(tmp_path, Fault("daemon", op, path=path, do="kill-after"))
+    made = {"routes": {"hello": [{"text": "hello"}]}, "env": faults.env(tmp_path / "state")}
+    with Daemon.fresh(tmp_path, **made) as daemon:
+        daemon.client.sessions.create("s", route="hello")
+        daemon.quiet()
+        with contextlib.suppress(KheishError):
+            daemon.client.runs.start("s", "x" * 20_000)
+        until(lambda: not daemon.running, what="the daemon is killed")
+        assert faults.fired and list((daemon.root / ".git" / "kheish" / "spill").iterdir())
+        daemon.end_of_life()
+        daemon.env.clear()
+
+        daemon.start()
+
+        assert daemon.client.runs.list(session="s")["items"] == [], "it was never accepted"
+        daemon.quiet()
+        assert git(daemon.root, "status", "--porcelain", "-uall") == ""
+        assert not list(daemon.root.glob("sessions/*/*/spill")) and not list(daemon.root.glob(".git/kheish/spill/*"))
