@@ -78,6 +78,19 @@ def read_back(root: Path, journal: str) -> Iterator[list[dict[str, Any]]]:
         yield parse(path.read_bytes(), f"{journal}/{path.name}")
 
 
+def holds(root: Path, journal: str, lines: Mapping[int, bytes]) -> bool:
+    """Whether what the journal has from the first of these lines (by `seq`) on are these lines, without a gap."""
+    files = segments(root / journal)
+    try:
+        found = b"".join(path.read_bytes() for path in files[_segment_of(files, min(lines)) :])
+        whole = found[: found.rfind(b"\n") + 1].splitlines()
+        seqs = [orjson.loads(line)["seq"] for line in whole]
+        is_gapless = seqs == list(range(seqs[0], seqs[0] + len(seqs))) and seqs[0] <= min(lines) if seqs else not files
+        return is_gapless and all(lines.get(seq, line) == line for seq, line in zip(seqs, whole, strict=True))
+    except (Damaged, ValueError, KeyError, TypeError):
+        return False
+
+
 def _segment_of(files: list[Path], seq: int) -> int:
     """The position of the segment that holds `seq`, by its first line."""
     low, high = 0, len(files) if seq > 1 else 0
@@ -270,6 +283,11 @@ class Writer:
         state = self._open.pop(journal, None)
         if state is not None:
             os.close(state.handle)
+
+    def close(self) -> None:
+        """Close all of them."""
+        for journal in list(self._open):
+            self.forget(journal)
 
     def mark(self, journal: str, seq: int) -> None:
         """Count the segments from the one with `seq` on as changed since the last cut."""

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from kheish.errors import Unavailable
+from kheish.store import outage
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,10 @@ def size(root: Path) -> dict[str, int]:
 
 def run(root: Path, *, timeout: float = TIMEOUT) -> dict[str, Any]:
     """Pack, sweep, and say what there was and is. Raises Unavailable where git fails or takes too long."""
+    if outage.put_aside(root):  # git packs nothing where an object cannot be read
+        from kheish.store import mending, staging
+
+        mending.mend(root, staging.Index(root))
     before = size(root)
     for step in _STEPS:
         words = [*step, "-a"] if step[0] == "repack" and before["packs"] >= _MANY_PACKS else [*step]

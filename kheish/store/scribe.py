@@ -25,8 +25,8 @@ from typing import Any
 
 import orjson
 
-from kheish.errors import Damaged, Invalid, NotFound
-from kheish.store import files, hold, index, journal, lock, pipes, texts, wal
+from kheish.errors import Damaged, Invalid, NotFound, StoreFailed
+from kheish.store import files, hold, index, journal, lock, outage, pipes, texts, wal
 
 Row = tuple[int, str, int, str | None, str | None, str, str]
 #: seconds: how often it looks whether a hold is over, and how long it must be (commands come one after another)
@@ -68,6 +68,8 @@ class Scribe:
         before = {"n": self._index.get("n") or 0, "commit": self._index.get("commit")}
         log = wal.recover(self._root / ".git" / "kheish" / "wal", cut=False)
         entries = [entry for group in log.groups for entry in group]
+        if outage.suspected(self._root):
+            self._verify(entries)
         self._apply(self._write(entries), [], 0, self._said(entries))
         self._lacks = bool(entries)
         first: dict[str, int] = {}
@@ -78,6 +80,18 @@ class Scribe:
                 # The log has what no commit has yet: all of these go into the next cut.
                 self._journals.mark(where, seq)
         return before
+
+    def _verify(self, entries: Sequence[Sequence[Any]]) -> None:
+        """After an outage a journal may have a hole between lines that were not fsynced: then it is made again."""
+        lines: dict[str, dict[int, bytes]] = {}
+        for where, entry in entries:
+            lines.setdefault(where, {})[entry["seq"]] = orjson.dumps(entry)
+        for where in [where for where, known in lines.items() if not journal.holds(self._root, where, known)]:
+            if (reason := self._gate.reason(fresh=True)) is not None:
+                self._hold(reason)
+                self._doubted.add(where)
+            else:
+                self._mend(where)
 
     def apply(self, text: str, things: Sequence[Sequence[Any]]) -> None:
         """A batch of log lines, and the newest documents of what changed in them."""
@@ -242,11 +256,15 @@ class Scribe:
 
     def cut(self) -> dict[str, Any]:
         """Segments written since the last cut with their sizes, fsynced: what a commit at this moment holds; or why
-        there is none (`held`)."""
+        there is none (`held`). Raises StoreFailed."""
         self.start()
         if self._behind is not None:
             return {"held": self._behind}
-        return {"journals": self._journals.take_dirty(), "n": self._last}
+        try:
+            return {"journals": self._journals.take_dirty(), "n": self._last}
+        except OSError as error:  # a second fsync would say that all is well
+            outage.expect(self._root)
+            raise StoreFailed.of("A journal cannot be made durable", error) from error
 
     def check(self, paths: Sequence[str]) -> None:
         """Journals that were found shorter than they should be: look, and put back. They count as changed again."""
@@ -291,6 +309,11 @@ class Scribe:
         self._apply([], things, n)
         self._lacks = self._lacks and not n
 
+    def close(self) -> None:
+        """Close all files."""
+        self._journals.close()
+        self._index.close()
+
     def reindex(self, journals: Sequence[str]) -> int:
         """Read whole journals into the index; returns how many entries. What cannot be read is reported."""
         count = 0
@@ -324,6 +347,7 @@ def main(root: Path) -> None:
     with lock.worker_lock(root, "scribe"):  # one that was orphaned by a kill may still be writing
         scribe = Scribe(root, parent)
         pipes.serve({name: getattr(scribe, name) for name in names}, parent=parent, idle=scribe.idle)
+        scribe.close()
 
 
 if __name__ == "__main__":
