@@ -93,5 +93,6 @@ def _make_whole(repo: Repo, last: str, path: str) -> None:
     """Write a pending file again of which a part is left: that is no answer of a person."""
     found, target = repo.find(last, path), repo.root / path
     content = repo.content(found.id) if found is not None else b""
-    if target.is_file() and content.startswith(target.read_bytes().rstrip(b"\0")):
+    there = target.read_bytes() if target.is_file() else None
+    if content and there is not None and (b"\0" in there or content.startswith(there)):
         files.atomic_write(target, content, fsync=True)
