@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROUNDS ?= 25
 SEED ?= 1
+STATES ?= 2000
 
-.PHONY: setup demo test lint types schemas crash git-table bench wheel clean
+.PHONY: setup demo test lint types schemas crash powercut faults git-table bench wheel clean
 
 setup: $(VENV)/.ready
 
@@ -33,6 +34,13 @@ schemas: setup
 
 crash: setup
 	$(BIN)/python -m tests.crash --rounds $(ROUNDS) --seed $(SEED)
+
+powercut: setup
+	$(BIN)/python -m tests.powercut --states $(STATES) --seed $(SEED)
+
+faults: setup
+	$(BIN)/python -m pytest -m "faults or not faults" tests/support/test_faults.py tests/system/test_faults.py \
+		tests/system/test_damage.py
 
 # `make test` has the rows with few runs each; this is the table as state-root.md promises it (some ten minutes).
 git-table: setup

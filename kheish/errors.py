@@ -246,6 +246,14 @@ class InsufficientStorage(KheishError):
 class StoreFailed(Unavailable):
     code, domain, title = "store_failed", "state", "The store has failed"
 
+    @classmethod
+    def of(cls, what: str, error: OSError) -> StoreFailed:
+        """`what` cannot be done, as the system says."""
+        return cls(
+            f"{what} ({error.strerror}); the daemon stops. Nothing that was acknowledged is lost. Mend the disk, and "
+            "start it again."
+        )
+
 
 class BackupFailed(Unavailable):
     code, domain, title, exit_code = "backup_failed", "backup", "The backup failed", 1

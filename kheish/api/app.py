@@ -93,18 +93,7 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
         ("/v1/state/gc", root, "gc"),
         ("/v1/state/reindex", root, "reindex"),
         ("/v1/state/backup", Backup(parts), None),
-        ("/v1/sessions", sessions, None),
-        ("/v1/sessions/{session_id}", sessions, "one"),
-        ("/v1/sessions/{session_id}/history", history, "history"),
-        ("/v1/sessions/{session_id}/diff", history, "diff"),
-        ("/v1/sessions/{session_id}/search", history, "search"),
-        ("/v1/sessions/{session_id}/fork", history, "fork"),
-        ("/v1/sessions/{session_id}/end", sessions, "end"),
-        ("/v1/sessions/{session_id}/interrupt", sessions, "interrupt"),
-        ("/v1/sessions/{session_id}/journal", sessions, "journal"),
-        ("/v1/sessions/{session_id}/events", sessions, "events"),
-        ("/v1/sessions/{session_id}/runs", sessions, "runs"),
-        ("/v1/sessions/{session_id}/tasks", sessions, "tasks"),
+        *_sessions(sessions, history),
         ("/v1/runs", runs, None),
         ("/v1/runs/cancel", runs, "cancel_many"),
         ("/v1/runs/{run_id}", runs, "one"),
@@ -125,6 +114,23 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
         *_auth(parts),
         *_playbooks(Playbooks(parts)),
         *(route for kind in KINDS.values() for route in _definitions(Definitions(parts, kind), kind.name)),
+    ]
+
+
+def _sessions(sessions: Sessions, history: History) -> list[Route]:
+    return [
+        ("/v1/sessions", sessions, None),
+        ("/v1/sessions/{session_id}", sessions, "one"),
+        ("/v1/sessions/{session_id}/history", history, "history"),
+        ("/v1/sessions/{session_id}/diff", history, "diff"),
+        ("/v1/sessions/{session_id}/search", history, "search"),
+        ("/v1/sessions/{session_id}/fork", history, "fork"),
+        ("/v1/sessions/{session_id}/end", sessions, "end"),
+        ("/v1/sessions/{session_id}/interrupt", sessions, "interrupt"),
+        ("/v1/sessions/{session_id}/journal", sessions, "journal"),
+        ("/v1/sessions/{session_id}/events", sessions, "events"),
+        ("/v1/sessions/{session_id}/runs", sessions, "runs"),
+        ("/v1/sessions/{session_id}/tasks", sessions, "tasks"),
     ]
 
 

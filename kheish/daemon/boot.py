@@ -23,7 +23,7 @@ from kheish.domain import closing, encoding, events, forks, loading, owned, runs
 from kheish.domain.state import Change, State
 from kheish.domain.tables import BY_NAME
 from kheish.errors import Damaged, KheishError
-from kheish.store import journal, restored, wal
+from kheish.store import journal, outage, restored, wal
 from kheish.store.index import Reader
 from kheish.store.pipes import Child
 
@@ -58,6 +58,8 @@ async def recover(
     found = await asyncio.to_thread(wal.recover, folder)
     await asyncio.gather(scribe.start(), *([] if git.alive else [git.start()]))
     progress("reading the log")
+    if await asyncio.to_thread(outage.suspected, root):
+        await git.request("after_outage")
     before, last = await asyncio.gather(scribe.request("start"), git.request("last"))
     committed = last["n"] if last else 0
     mark = await asyncio.to_thread(restored.read, root)

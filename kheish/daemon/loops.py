@@ -18,6 +18,7 @@ from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
 from kheish.errors import Damaged, KheishError, NotFound, Unavailable
+from kheish.store import lock
 from kheish.store.files import free_bytes
 from kheish.store.pipes import ChildGone
 from kheish.store.wal import Recovered
@@ -86,7 +87,9 @@ def on_scribe(daemon: Daemon, notice: dict[str, Any]) -> None:
 
 def put_back(daemon: Daemon, paths: Sequence[str]) -> None:
     """The daemon's files were changed by somebody, and are restored."""
-    if paths:
+    if paths and not daemon.store.log.is_open:
+        daemon.facts.put_back += paths  # which event numbers are free, is not known yet
+    elif paths:
         log.warning("put back: %s", ", ".join(paths[:10]))
         daemon.state.append(events.FilesPutBack(paths=tuple(paths[:100])).on())
 
@@ -249,14 +252,23 @@ async def _revive(daemon: Daemon) -> None:
 
 
 async def keep_time(daemon: Daemon) -> None:
-    """Every second: what has waited too long expires; disk space is watched; processes that ended start again."""
+    """Every second: what has waited too long expires; disk space is watched; processes that ended start again.
+
+    Raises StoreFailed where the state root was moved away.
+    """
     while True:
         await asyncio.sleep(TICK)
         state = daemon.state
         now = ids.stamp(state.clock())
-        if not await asyncio.to_thread(presence.restore, state.root, daemon.facts):
-            with contextlib.suppress(ChildGone):
-                daemon.store.scribe.send_nowait("things", things=[])  # it notices, and says so
+        await asyncio.to_thread(lock.still_held, state.root)
+        try:
+            if not await asyncio.to_thread(presence.restore, state.root, daemon.facts, state.index):
+                with contextlib.suppress(ChildGone):
+                    daemon.store.scribe.send_nowait("things", things=[])  # it notices, and says so
+            await asyncio.to_thread(boot.note, state.root, state.durable_n)
+            daemon.problems.clear("disk_failed")
+        except OSError as error:  # the log goes on, or says so itself
+            daemon.problems.add("disk_failed", "", f"{error.filename} cannot be written: {error.strerror}.")
         with contextlib.suppress(Unavailable, sqlite3.Error):  # the index is being made again: in a second
             await _expire(state, now)
         free = await asyncio.to_thread(free_bytes, state.root)
@@ -273,4 +285,3 @@ async def keep_time(daemon: Daemon) -> None:
         if daemon.facts.scribe_failed or not daemon.store.scribe.alive:
             await _revive(daemon)
         await daemon.inbox.look()
-        await asyncio.to_thread(boot.note, state.root, state.durable_n)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 
 import orjson
 
 from kheish import resources
 from kheish.daemon.status import Facts
+from kheish.errors import Unavailable
 from kheish.store import files
+from kheish.store.index import Reader
 
 
 def note(root: Path, facts: Facts) -> None:
@@ -23,11 +26,20 @@ def note(root: Path, facts: Facts) -> None:
     files.atomic_write(root / ".kheish" / "daemon.json", orjson.dumps(about), fsync=False)
 
 
-def restore(root: Path, facts: Facts) -> bool:
-    """Write again what somebody deleted; False where the index is gone too."""
+def restore(root: Path, facts: Facts, index: Reader) -> bool:
+    """Write again what somebody deleted; False where the index is gone too. One that was damaged is removed."""
     folder = root / ".kheish"
     if not (folder / "token").exists():
         files.atomic_write(folder / "token", f"{facts.token}\n".encode(), fsync=True, mode=0o600)
     if facts.starting is None and not (folder / "daemon.json").exists():
         note(root, facts)
-    return (folder / "index.sqlite").exists()
+    try:
+        index.newest()
+    except Unavailable:
+        return False
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            return True  # it is busy, or being made
+        (folder / "index.sqlite").unlink(missing_ok=True)
+        return False
+    return True

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,9 +23,9 @@ from kheish.config import Config, apply_environment, split_bind
 from kheish.daemon import boot, loops, presence, remembering, stopping, wiring
 from kheish.daemon.wiring import Daemon
 from kheish.domain import events
-from kheish.errors import AddressInUse, Invalid
+from kheish.errors import AddressInUse, Conflict, Invalid, StoreFailed
 from kheish.runtime.drivers import registry
-from kheish.store import definitions, template
+from kheish.store import definitions, outage, template
 from kheish.store.lock import RootLock
 
 log = logging.getLogger(__name__)
@@ -40,9 +41,20 @@ def run(root: Path, *, bind: str | None = None, workspace: Path | None = None, a
     # The log's thread must not wait 5 ms for the interpreter while the loop is busy: every answer waits for it.
     sys.setswitchinterval(0.0005)
     with RootLock(root), _listen(host, port) as listening:
+        _bring_along(root)
         import uvloop
 
         return uvloop.run(_serve(root, config, listening, workspace, allow_bypass))
+
+
+def _bring_along(root: Path) -> None:
+    """Bring a root of an older format to this one, in a child (this process keeps pygit2 out). Raises Conflict."""
+    if template.read_format(root).version < template.FORMAT:
+        command = [sys.executable, "-m", "kheish.store.migration", str(root)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        log.warning("the state root was brought along: %s", ", ".join(done.stdout.split("\n")))
+        if done.returncode:
+            raise Conflict(done.stderr.strip())
 
 
 def _config(root: Path) -> Config:
@@ -122,7 +134,6 @@ async def _serve(
         server.should_exit = True
         with contextlib.suppress(asyncio.CancelledError):
             await serving
-        (root / ".kheish" / "daemon.json").unlink(missing_ok=True)
 
 
 async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
@@ -158,6 +169,7 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
         version=resources.version(), recovered=booted.groups, repaired_bytes=booted.cut_bytes
     )
     state.append(started.on())
+    loops.put_back(daemon, facts.put_back)
     await state.durable()
     if booted.restored:
         await boot.pause_restored(state)
@@ -166,6 +178,7 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     gc.collect()
     gc.freeze()  # what is there now stays: collections need not look at it again
     await daemon.clearing.start()
+    await asyncio.to_thread(outage.over, state.root)
     facts.starting = None
     daemon.worker.look()
     await daemon.following.start()
@@ -199,9 +212,15 @@ async def _until_stopped(daemon: Daemon, stopping: asyncio.Event, tasks: list[as
     for wait in waits:
         wait.cancel()
     for task in done:
-        if task not in waits and task.exception() is not None:
-            log.critical("a task of the daemon ended", exc_info=task.exception())
-            daemon.store.failed.set()
+        error = task.exception()
+        if task in waits or error is None:
+            continue
+        if isinstance(error, StoreFailed):
+            log.critical("%s", error.detail)
+            daemon.state.fail(error)
+        else:
+            log.critical("a task of the daemon ended", exc_info=error)
+        daemon.store.failed.set()
 
 
 async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
@@ -229,8 +248,18 @@ async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
     await daemon.store.git.close()
     await registry.close_all()
     daemon.agent.jobs.close()
-    if daemon.state.n:  # it did not end before it knew
-        boot.note(daemon.state.root, daemon.state.durable_n)
+    _leave(daemon)
+
+
+def _leave(daemon: Daemon) -> None:
+    """What the next start and other processes look at; a disk that failed has it no more."""
+    root = daemon.state.root
+    try:
+        (root / ".kheish" / "daemon.json").unlink(missing_ok=True)
+        if daemon.state.n:  # it did not end before it knew
+            boot.note(root, daemon.state.durable_n)
+    except OSError as error:
+        log.warning("%s cannot be written: %s", error.filename, error.strerror)
 
 
 async def _end_jobs(daemon: Daemon) -> None:

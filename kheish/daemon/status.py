@@ -33,6 +33,7 @@ class Facts:
     recovered: int = 0
     resumed: int = 0
     unread: bool = False  # Definitions were not read at the start: another git was at work
+    put_back: list[str] = field(default_factory=list)  # by the scribe, before there was a log to say it in
     size: Mapping[str, int] | None = None
 
 

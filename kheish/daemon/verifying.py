@@ -9,10 +9,11 @@ from typing import Any
 
 from kheish.auth import audit as auditing
 from kheish.errors import Damaged, KheishError
-from kheish.store import journal, lock, maintenance, mending, template, wal
+from kheish.store import journal, lock, maintenance, mending, outage, template, wal
 from kheish.store.repo import Repo
 
 Finding = dict[str, str]
+_DAMAGED = "git cannot read it; `kheish state gc` writes it again where the last commit has it"
 
 
 def verify(root: Path) -> dict[str, Any]:
@@ -33,9 +34,11 @@ def verify(root: Path) -> dict[str, Any]:
         findings += _numbers(where, lines, seen)
         if lines:
             ends[where] = lines[-1]["seq"], lines[-1]["n"]
+    damaged = [path.relative_to(root).as_posix() for path in outage.damaged(root)]
+    findings += [_finding("object_damaged", path, _DAMAGED) for path in damaged]
     repo = Repo(root)
     commit = repo.refs.last() or repo.refs.head()
-    findings += _git(repo, commit)
+    findings += [] if damaged else _git(repo, commit)  # libgit2 may read a cut object for ever
     findings += _index(root, ends, logged)
     return {"journals": len(ends), "entries": entries, "commit": commit, "findings": findings}
 

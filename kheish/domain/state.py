@@ -84,14 +84,13 @@ class State:
         if self.failure:
             raise self.failure
         at = ids.stamp(self.clock())
-        drafts = (*audits.companions(drafts, self.definitions), *drafts)
-        recorded = self._encode([*self._due(drafts), *drafts], at)  # may raise; nothing has changed then
+        companions = audits.companions(drafts, self.definitions)
+        recorded = self._encode([*self._due(drafts), *companions, *drafts], at)  # may raise; nothing has changed then
         for item in recorded:
             self._take(item)
         for session_id in dict.fromkeys(draft.session for draft in drafts if draft.session):
             part = self.sessions[session_id]
-            compacted = (one.entry for one in recorded if type(one.entry.event) is ContextCompacted)
-            if any(entry.session == session_id for entry in compacted):
+            if any(type(it.entry.event) is ContextCompacted and it.entry.session == session_id for it in recorded):
                 checkpoint = self._encode([loading.checkpoint(part).on(session_id)], at)
                 self._take(checkpoint[0])
                 recorded += checkpoint

@@ -254,7 +254,9 @@ class _Follow:
 def _create(path: Path, spec: JobSpec) -> None:
     if path.exists():
         return
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.parent.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.sync(str(path.parent.parent))  # a job that a power cut made unseen would be started again
     fresh = path.parent / f".new-{path.name}-{os.urandom(4).hex()}"
     fresh.mkdir(mode=0o700)
     content: dict[str, object] = {

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from kheish.errors import KheishError
+from kheish.errors import KheishError, StoreFailed
 from kheish.store import hold
 from kheish.store.pipes import Child, ChildGone
 
@@ -100,7 +100,7 @@ class Committer:
         self._closed = False
 
     def start(self) -> asyncio.Task[None]:
-        """Begin to commit; the task ends only with `close`, or with what `gather` or `on_committed` raised."""
+        """Begin to commit; the task ends with `close`, with StoreFailed, or with what `gather` or a callback raised."""
         self._task = asyncio.create_task(self._run())
         return self._task
 
@@ -140,8 +140,7 @@ class Committer:
         self._closed = True
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.gather(self._task, return_exceptions=True)  # what it raised, whoever awaits it was told
             self._task = None
 
     async def _run(self) -> None:
@@ -194,6 +193,8 @@ class Committer:
             except ChildGone as gone:
                 self._tell({"error": gone.detail})
                 return await self._respawn()
+            except StoreFailed:
+                raise
             except KheishError as error:  # a full disk, say: the log has it all, so it waits
                 self._tell({"error": error.detail})
                 return _FAILED_RETRY

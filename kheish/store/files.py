@@ -67,6 +67,35 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def durable_folder(path: Path, *, upto: Path) -> None:
+    """Make `path` where it is missing, and its names durable up to the folder `upto`: else a power cut takes a folder
+    away with all that was fsynced in it."""
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in (path, *path.parents):
+        fsync_folder(folder)
+        if folder == upto:
+            return
+
+
+def sync_tree(folder: Path) -> None:
+    """Make all files and names under `folder` durable: for what others wrote without."""
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            fsync_folder(path)
+        elif path.is_file():
+            fsync_file(path)
+    fsync_folder(folder)
+
+
+def fsync_file(path: Path) -> None:
+    """Make a file's content durable, whoever wrote it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def remove(root: Path, relative: str) -> None:
     """Remove a file and the folders that are empty after it, up to `root`. What is gone already is no error."""
     path = root / relative

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from kheish.errors import NotFound
-from kheish.store import backup, cuts, files, history, hold, lock, memory, mending, pipes, rewind, spills, tags
-from kheish.store.repo import Blob, Repo
+from kheish.store import backup, cuts, files, history, hold, lock, memory, mending, outage, pipes, rewind, spills, tags
+from kheish.store.repo import Blob, Broken, Repo
 from kheish.store.staging import Index, stamp
 
 #: After a commit the index is written at once where that takes at most this part of the time, else when it is quiet:
@@ -43,10 +43,13 @@ class Worker:
         self._gate = hold.Gate(root)
         self._seen = self._signs()
         self._scan_at = 0.0
+        self._mended: tuple[list[str], list[str]] | None = None  # what nobody was told of yet
 
     def start(self) -> None:
         """Clean up after a killed worker: its locks, its half-moved refs, the index that it did not bring along."""
         self._sweep()
+        if outage.suspected(self.root):
+            self._repair()
         self.repo.refs.recover()
         head = self.repo.refs.head()
         spills.forget(self.root, [path for path in spills.kept(self.root) if head and self.repo.find(head, path)])
@@ -61,6 +64,17 @@ class Worker:
                 return
         self._write_note()
 
+    def after_outage(self) -> None:
+        """See `mending.names`. Asked for before there is a scribe that writes journals."""
+        if hold.check(self.root) is None:
+            mending.names(self.repo, self.index)
+
+    def _repair(self) -> None:
+        """Have objects that cannot be read written again, from the files, where the last commit has them."""
+        if outage.put_aside(self.root):
+            self._mended = mending.mend(self.root, self.index)
+        self.repo.reopen()
+
     def _sweep(self) -> None:
         """Remove the locks that a killed worker left, once, at a moment when no other git writes here."""
         if not self._swept and hold.writer(self.root) is None:
@@ -73,8 +87,10 @@ class Worker:
         self._sweep()
         try:
             answer, changes = cuts.commit(self.repo, frame)
-        except OSError:  # another git packed at this moment, and removed the folder of an object that was being written
-            self.repo.reopen()
+        except (OSError, Broken):
+            # Another git packed at this moment, and removed the folder of an object that was being written; or an
+            # object is damaged.
+            self._repair()
             answer, changes = cuts.commit(self.repo, frame)
         self.behind.update(changes)
         if "commit" in answer:
@@ -147,6 +163,8 @@ class Worker:
             return {"held": reason}
         found: dict[str, Any] = {"held": None, "moved": self.repo.refs.head() != self.repo.refs.last()}
         now, seen = time.monotonic(), self._signs()
+        if self._mended is not None:
+            (found["mended"], found["lost"]), self._mended = self._mended, None
         if seen[1] != self._seen[1]:
             self._seen = (self._seen[0], seen[1])
             found["mended"], found["lost"] = mending.mend(self.root, self.index)
@@ -202,6 +220,7 @@ def handlers(worker: Worker) -> dict[str, pipes.Handler]:
         "plan": lambda **asked: backup.plan(repo, **asked).view(),
         "join": worker.join,
         "look": worker.look,
+        "after_outage": worker.after_outage,
         "rewound": lambda: rewind.find(repo),
         "put_back_rewound": worker.put_back_rewound,
         "accept_rewind": lambda: rewind.accept(repo),

@@ -357,6 +357,11 @@ class Writer:
         for path in [path for path in self.dirty if path.rpartition("/")[0] == journal]:
             del self.dirty[path]
 
+    def close(self) -> None:
+        """Close all of them."""
+        for journal in list(self._open):
+            self.forget(journal)
+
     def mark(self, journal: str, lines: Sequence[tuple[int, bytes]]) -> bool:
         """Count the segments that hold `lines`, which must be the journal's last, as changed since the last cut.
 

@@ -13,7 +13,8 @@ from urllib.parse import quote, unquote
 import orjson
 
 from kheish import ids
-from kheish.errors import LockHeld
+from kheish.errors import LockHeld, StoreFailed, Unavailable
+from kheish.store import files
 
 #: a lock that was taken longer than this after its note is somebody else's
 _NOTE_SECONDS = 600.0
@@ -36,16 +37,23 @@ class RootLock:
         self._descriptor: int | None = None
 
     def __enter__(self) -> RootLock:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(descriptor, 4096, 0)
             os.close(descriptor)
             raise _held(holder) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, orjson.dumps({"pid": os.getpid(), "since": ids.now()}) + b"\n", 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, orjson.dumps({"pid": os.getpid(), "since": ids.now()}) + b"\n", 0)
+        except OSError as error:
+            os.close(descriptor)
+            raise _unwritable(self._path, error) from error
         self._descriptor = descriptor
         return self
 
@@ -53,9 +61,27 @@ class RootLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._descriptor is not None:
-            os.ftruncate(self._descriptor, 0)
+            with contextlib.suppress(OSError):  # a disk that failed; the lock is given back all the same
+                os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _unwritable(path: Path, error: OSError) -> Unavailable:
+    return Unavailable(f"The state root cannot be written: {path}: {error.strerror}.")
+
+
+def still_held(root: Path) -> None:
+    """Raises StoreFailed where the root was moved away: what is written then, no start finds."""
+    try:
+        raw = (private(root) / "lock").read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raw = b""
+    if not raw.startswith(b'{"pid":%d,' % os.getpid()):
+        raise StoreFailed(
+            f"The state root was moved away from {root}; the daemon stops. Move it back, or serve it where it is now. "
+            "Nothing that was acknowledged is lost."
+        )
 
 
 def _held(raw: bytes) -> LockHeld:
@@ -96,6 +122,7 @@ def noted(root: Path, *locks: str) -> Iterator[None]:
     notes = [note_of(root, lock) for lock in locks if not (root / ".git" / lock).exists()]
     for note in notes:
         note.touch()
+    files.fsync_folder(private(root) / "locks")  # a power cut must not leave the lock without its note
     try:
         yield
     finally:

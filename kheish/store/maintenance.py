@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from kheish.errors import Unavailable
-from kheish.store import hold, remote
+from kheish.store import hold, outage, remote
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,8 @@ _LEFTOVER = 3600.0
 #: what no ref holds stays this long: somebody may still want a commit that an amend or a reset left behind
 _KEPT = "2.weeks.ago"
 #: Loose objects become one more pack. Where there are many packs, those that are not twice as large as all smaller ones
-#: become one: however long the history is, an object is packed again only as often as its doublings. Nothing that a pack
-#: holds is dropped.
+#: become one: however long history is, an object is packed again only as often as its doublings. What a pack holds is
+#: never dropped.
 _ADD = ("repack", "-q", "--write-midx")
 _GROW = ("repack", "-d", "-q", "--geometric=2", "--write-midx")
 #: Everything becomes one pack, so that all versions of a file are stored as differences; a wider window than git's ten
@@ -68,6 +68,10 @@ def run(root: Path, *, whole: bool = False, timeout: float = TIMEOUT) -> dict[st
 
     Raises Unavailable where git fails or takes too long.
     """
+    if outage.put_aside(root):  # git packs nothing where an object cannot be read
+        from kheish.store import mending, staging
+
+        mending.mend(root, staging.Index(root))
     before = size(root)
     if whole or before["packs"] >= _MANY_PACKS:
         _wait_for_clones(root, {})

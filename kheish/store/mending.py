@@ -1,11 +1,13 @@
-"""Finds what of the daemon's last commit git has lost (`git gc --prune=now`), and brings it back from the files."""
+"""Finds what of the daemon's last commit git has lost (`git gc --prune=now`, a power cut), and brings it back from the
+files; and what files have lost, from git."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from kheish.store import files
+from kheish.store import cuts, files, hold
 from kheish.store.repo import Repo
 from kheish.store.staging import Index
 
@@ -62,3 +64,35 @@ def _write_again(repo: Repo, root: Path, path: str, id: str) -> None:
             repo.blob(content[:end])
             return
         end = content.rfind(b"\n", 0, end - 1) + 1 if path.endswith(".jsonl") else 0
+
+
+def names(repo: Repo, index: Index) -> None:
+    """Undo what an outage did to the daemon's files: for what is read before the first look, which finds the rest."""
+    last = repo.refs.last()
+    if last is None:
+        return
+    with contextlib.suppress(hold.Held):
+        index.distrust()
+    for path in filter(hold.owned, index.untracked()):
+        _take_away_again(repo, last, path)
+    changed = sorted(set(filter(hold.owned, (*index.staged(last), *index.changed_files()))))
+    cuts.put_back(repo, [path for path in changed if not (repo.root / path).exists()])
+    for path in changed:
+        if path.startswith("pending/"):
+            _make_whole(repo, last, path)
+
+
+def _take_away_again(repo: Repo, last: str, path: str) -> None:
+    """Remove a file that the last commit has not, and that git has: its removal was lost, or a commit never came (the
+    next has it then)."""
+    if repo.find(last, path) is None and repo.has(files.blob_id((repo.root / path).read_bytes())):
+        files.remove(repo.root, path)
+
+
+def _make_whole(repo: Repo, last: str, path: str) -> None:
+    """Write a pending file again of which a part is left: that is no answer of a person."""
+    found, target = repo.find(last, path), repo.root / path
+    content = repo.content(found.id) if found is not None else b""
+    there = target.read_bytes() if target.is_file() else None
+    if content and there is not None and (b"\0" in there or content.startswith(there)):
+        files.atomic_write(target, content, fsync=True)

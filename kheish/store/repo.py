@@ -18,8 +18,8 @@ from typing import Any
 import pygit2
 from pygit2.enums import DeltaStatus, FileMode, ObjectType, Option, ReferenceFilter, SortMode
 
-from kheish.errors import Conflict, NotFound
-from kheish.store import files, lock
+from kheish.errors import Conflict, NotFound, StoreFailed
+from kheish.store import files, lock, outage
 from kheish.store.hold import BRANCH, Held
 
 #: the daemon's last commit, wherever the branch was moved to
@@ -33,6 +33,10 @@ _FSYNC_THREADS = 8
 
 pygit2.option(Option.SET_CACHE_OBJECT_LIMIT, ObjectType.TREE, 2 * 1024 * 1024)
 pygit2.option(Option.SET_CACHE_MAX_SIZE, _TREE_CACHE_BYTES)
+
+
+#: what is raised where an object cannot be read or made
+Broken = pygit2.GitError
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ class Refs:
         """
         note = lock.private(self._root) / f"moving.{old}.{new}"
         note.touch()
+        files.fsync_folder(note.parent)
         try:
             self._set({BRANCH: new, LAST: new}, expect=old, why=why)
         finally:
@@ -223,13 +228,17 @@ class Repo:
         return str(oid)
 
     def sync(self) -> None:
-        """Make the new objects durable: in threads, since a disk takes many fsyncs as fast as one."""
+        """Make the new objects durable, in threads: a disk takes many fsyncs as fast as one. Raises StoreFailed."""
         objects = self.root / ".git" / "objects"
         paths = [objects / oid[:2] / oid[2:] for oid in self._fresh]
         loose = [path for path in paths if path.exists()]
-        with ThreadPoolExecutor(_FSYNC_THREADS) as pool:
-            list(pool.map(_fsync, loose))
-            list(pool.map(files.fsync_folder, {path.parent for path in loose} | {objects}))
+        try:
+            with ThreadPoolExecutor(_FSYNC_THREADS) as pool:
+                list(pool.map(files.fsync_file, loose))
+                list(pool.map(files.fsync_folder, {path.parent for path in loose} | {objects}))
+        except OSError as error:
+            outage.expect(self.root)  # a second fsync would say that all is well
+            raise StoreFailed.of("Objects of a commit cannot be made durable", error) from error
         self._fresh.clear()
 
     def _commit(self, rev: str) -> pygit2.Commit:
@@ -339,14 +348,6 @@ def _under(path: str, tree: Any) -> Iterator[str]:
             yield from _under(inner, entry)
         else:
             yield inner
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def init(root: Path) -> None:

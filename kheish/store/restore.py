@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kheish.errors import Damaged, Invalid, NotAStateRoot, Unavailable
-from kheish.store import journal, restored, template
+from kheish.store import files, journal, restored, template
 from kheish.store.hold import BRANCH
 
 _MAIN = BRANCH.removeprefix("refs/heads/")
@@ -51,9 +51,11 @@ def restore(url: str, root: Path, *, branch: str | None = None) -> Restored:
         template.init(made)
         restored.write(made, pending=True)
         result = _look(made, root, found)
+        files.sync_tree(made / ".git")
         if root.exists():
             root.rmdir()
         made.rename(root)
+        files.fsync_folder(root.parent)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return result

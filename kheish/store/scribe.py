@@ -24,8 +24,8 @@ from typing import Any
 
 import orjson
 
-from kheish.errors import Damaged, Invalid, NotFound
-from kheish.store import files, hold, index, journal, lock, memory, pipes, texts, wal
+from kheish.errors import Damaged, Invalid, NotFound, StoreFailed
+from kheish.store import files, hold, index, journal, lock, memory, outage, pipes, texts, wal
 
 Row = tuple[int, str, int, str | None, str | None, str, str]
 Lines = list[tuple[int, bytes]]
@@ -271,7 +271,10 @@ class Scribe:
 
     def cut(self) -> dict[str, Any]:
         """Segments written since the last cut and how far, fsynced: what a commit at this moment holds, and up to
-        which entry (`n`); or why there is none (`held`). `kept`: what must stay in the log from here on."""
+        which entry (`n`); or why there is none (`held`). `kept`: what must stay in the log from here on.
+
+        Raises StoreFailed.
+        """
         self.start()
         for where in self._journals.changed() if self._behind is None else ():
             self._append(where, [])  # it looks, and mends
@@ -279,7 +282,12 @@ class Scribe:
             return {"held": self._behind}
         if self._done < self._last:
             return {"journals": {}, "n": self._done, "kept": self._kept}
-        return {"journals": self._journals.take_dirty(), "n": self._done, "kept": self._kept}
+        try:
+            journals = self._journals.take_dirty()
+        except OSError as error:  # a second fsync would say that all is well
+            outage.expect(self._root)
+            raise StoreFailed.of("A journal cannot be made durable", error) from error
+        return {"journals": journals, "n": self._done, "kept": self._kept}
 
     def check(self, paths: Sequence[str]) -> None:
         """Segments that a commit did not find as the cut has them: look, and put back."""
@@ -324,6 +332,11 @@ class Scribe:
     def whole(self) -> None:
         """The index has all that there is: what is not in it is not there. One that is made again is not, until now."""
         self._index.set("whole", 1)
+
+    def close(self) -> None:
+        """Close all files."""
+        self._journals.close()
+        self._index.close()
 
     def reindex(self, journals: Sequence[str]) -> int:
         """Read whole journals into the index; returns how many entries. What cannot be read is reported."""
@@ -370,6 +383,7 @@ def main(root: Path) -> None:
     with lock.worker_lock(root, "scribe"):  # one that was orphaned by a kill may still be writing
         scribe = Scribe(root, parent)
         pipes.serve({name: getattr(scribe, name) for name in names}, parent=parent, idle=scribe.idle)
+        scribe.close()
 
 
 if __name__ == "__main__":

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pygit2
-from pygit2.enums import DeltaStatus, FileMode
+from pygit2.enums import DeltaStatus, DiffOption, FileMode
 
-from kheish.store import lock, remote
+from kheish.store import files, lock, remote
 from kheish.store.hold import BRANCH, Held
 from kheish.store.repo import Blob, Changes, Difference
+
+#: seconds after which a system has long written back what nobody fsynced
+_WRITTEN_BACK = 600.0
 
 
 class _Entry(pygit2.IndexEntry):
@@ -68,6 +71,13 @@ class Index:
         kinds = (DeltaStatus.MODIFIED, DeltaStatus.DELETED, DeltaStatus.TYPECHANGE)
         return [delta.old_file.path for delta in self._index.diff_to_workdir().deltas if delta.status in kinds]
 
+    def untracked(self) -> list[str]:
+        """Files of the work tree that the index has not, and git does not ignore."""
+        self._read()
+        flags = DiffOption.INCLUDE_UNTRACKED | DiffOption.RECURSE_UNTRACKED_DIRS
+        deltas = self._index.diff_to_workdir(flags).deltas
+        return [delta.new_file.path for delta in deltas if delta.status == DeltaStatus.UNTRACKED]
+
     def staged(self, commit: str) -> list[str]:
         """Paths that the index has otherwise than a commit, or not at all."""
         found = self._ask("diff-index", "--cached", commit)
@@ -96,6 +106,21 @@ class Index:
         except (OSError, subprocess.CalledProcessError):
             return None
         return [os.fsdecode(path) for path in done.stdout.split(b"\0") if path]
+
+    def distrust(self) -> None:
+        """After an outage: files that were written shortly before it are compared by content, once, since one that was
+        lost may have the size and time that the index knows."""
+        self._read()
+        times = {}
+        for entry in self._index:
+            with contextlib.suppress(OSError):
+                times[entry.path] = (self._root / entry.path).lstat().st_mtime
+        recent = max(times.values(), default=0.0) - _WRITTEN_BACK
+        with self._writing():
+            for path, time in times.items():
+                entry = self._index[path]
+                if time >= recent and files.blob_id((self._root / path).read_bytes()) != str(entry.id):
+                    self._put(path, Blob(str(entry.id), int(entry.mode)))  # without a stat: it is looked at
 
     def entries(self) -> list[tuple[str, str]]:
         """`(path, blob id)` of all files."""

@@ -52,16 +52,34 @@ def init(root: Path) -> None:
     git.init(root)
     with lock.RootLock(root):
         git.configure(root, settings())
+        if not fresh:
+            from kheish.store import migration
+
+            migration.migrate(root)
         written = _write(root, fresh)
         ensure_token(root)
         try:
             _commit(git.Repo(root), staging.Index(root), written)
         except hold.Held as held:
             raise Conflict(f"{held} Then run kheish init again.") from held
+        if fresh:
+            files.sync_tree(root / ".git")  # HEAD, config: git wrote them without
+            files.durable_folder(root, upto=root.parent)
 
 
 def open_root(root: Path) -> Format:
-    """Read `format.yaml`. Raises NotAStateRoot, NewerFormat."""
+    """As `read_format`, where this Kheish can work with it as it is, or `migration` can bring it along. Raises
+    NotAStateRoot, NewerFormat."""
+    found = read_format(root)
+    if found.version > FORMAT:
+        raise NewerFormat(
+            f"{root} has format {found.version}; this Kheish ({resources.version()}) knows {FORMAT}: install a newer."
+        )
+    return found
+
+
+def read_format(root: Path) -> Format:
+    """Read `format.yaml`, whatever its version. Raises NotAStateRoot."""
     path = root / "format.yaml"
     try:
         data = records.read(path.read_bytes())
@@ -70,10 +88,6 @@ def open_root(root: Path) -> Format:
         raise NotAStateRoot(f"{root} is not a state root (it has no format.yaml): kheish init {root}") from None
     except (KheishError, KeyError, TypeError, ValueError) as error:
         raise NotAStateRoot(f"{path} is not readable: {error}; git checkout format.yaml brings it back") from error
-    if found.version > FORMAT:
-        raise NewerFormat(
-            f"{root} has format {found.version}; this Kheish ({resources.version()}) knows {FORMAT}: install a newer."
-        )
     if not (root / ".git").is_dir():
         raise NotAStateRoot(f"{root} has a format.yaml, but is no git repository.")
     return found

@@ -15,6 +15,7 @@ again (the kernel may have dropped the dirty pages: a second fsync would lie); t
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ from typing import Any, Literal
 import orjson
 
 from kheish.errors import StoreFailed
-from kheish.store import spills
+from kheish.store import files, spills
 
 SEGMENT_BYTES = 4 * 1024 * 1024
 
@@ -97,14 +98,16 @@ def recover(folder: Path, *, cut: bool = True) -> Recovered:
     found: list[Entries] = []
     damaged: list[str] = []
     lost = 0
-    files = segments(folder)
-    for path in files:
+    listed = segments(folder)
+    if cut and listed:
+        files.fsync_file(listed[-1])  # a daemon that was killed may have written what it never came to fsync
+    for path in listed:
         try:
             raw = path.read_bytes()
         except FileNotFoundError:  # dropped at this moment: a commit holds all of it
             continue
         lines = list(_lines(raw))
-        keep = _torn_at(lines) if path == files[-1] else None
+        keep = _torn_at(lines) if path == listed[-1] else None
         if keep is not None:
             lost += len(raw) - keep
             if cut:
@@ -114,7 +117,7 @@ def recover(folder: Path, *, cut: bool = True) -> Recovered:
         damaged += [f"{path.name}:{line.number}: a damaged line in the log" for line in lines if not line.group]
     last = max((group[-1][1]["n"] for group in found), default=0)
     # A segment's name is the first number that it can hold: all below were given, even where they cannot be read.
-    named = int(files[-1].stem) - 1 if files else 0
+    named = int(listed[-1].stem) - 1 if listed else 0
     return Recovered(found, lost, damaged, max(last, named))
 
 
@@ -155,15 +158,6 @@ def _truncate(path: Path, size: int) -> None:
         os.fsync(file.fileno())
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 class Log:
     """The open log. `submit` is called on the event loop; a thread writes; `on_batch` is called by that thread.
 
@@ -193,13 +187,15 @@ class Log:
         self._failed: StoreFailed | None = None
         self._thread: threading.Thread | None = None
         self._handle = -1
+        self._path = self._folder
         self._size = 0
         self._batch = 0
         self._last = 0
 
     def open(self, next_n: int) -> None:
         """Start a new segment for entries from `next_n` on. What `recover` returned stays until it is committed."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        for folder in (self._folder, self._root / spills.FOLDER):
+            files.durable_folder(folder, upto=self._root)
         self._open_segment(next_n)
         self._thread = threading.Thread(target=self._run, name="kheish-log", daemon=True)
         self._thread.start()
@@ -235,21 +231,20 @@ class Log:
         os.close(self._handle)
 
     def _open_segment(self, first: int) -> None:
-        path = self._folder / f"{first:016d}.log"
+        self._path = path = self._folder / f"{first:016d}.log"
         if self._handle >= 0:
             os.close(self._handle)
         self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._size = os.fstat(self._handle).st_size
         self._batch = 0
-        sync_folder(self._folder)
+        files.fsync_folder(self._folder)
 
     def _run(self) -> None:
         try:
             while self._step():
                 pass
         except OSError as error:
-            self._fail(StoreFailed(f"The log cannot be written ({error.strerror}); the daemon stops. Nothing that "
-                                   "was acknowledged is lost. Mend the disk and start it again."))  # fmt: skip
+            self._fail(StoreFailed.of("The log cannot be written", error))
 
     def _step(self) -> bool:
         with self._wake:
@@ -270,6 +265,7 @@ class Log:
                 spills.place(self._root, path, content, fsync=self._fsync)
         if self._size and self._size + sum(len(group.body) for group in batch) > self._segment_bytes:
             self._open_segment(batch[0].first)
+        self._check()
         self._batch += 1
         last = len(batch) - 1
         text = b"".join(_line(self._batch, last - place, group.body) for place, group in enumerate(batch))
@@ -281,6 +277,11 @@ class Log:
         self._size += len(text)
         self._last = batch[-1].last
         self._on_batch(batch, text)
+
+    def _check(self) -> None:
+        """Raises OSError where the log is not where the next start looks for it: the state root was moved away."""
+        if not self._path.exists() or not os.path.samestat(self._path.stat(), os.fstat(self._handle)):
+            raise OSError(errno.ESTALE, "the state root was moved away")
 
     def _drop(self, committed: int) -> None:
         files = segments(self._folder)

@@ -67,8 +67,16 @@ class Faults:
         said = {int(path.name): path.read_text().split() for path in (self._folder / "fired").iterdir()}
         return {number: words[0] for number, words in sorted(said.items()) if words}  # one is being written
 
-    def recorded(self) -> Iterator[dict[str, Any]]:
-        """What happened, in its order."""
+    @property
+    def at(self) -> int:
+        """How long the record is now, in bytes: what is acknowledged by now, happened before."""
         assert self._record is not None
-        for line in self._record.read_bytes().splitlines():
-            yield json.loads(line)
+        return self._record.stat().st_size if self._record.exists() else 0
+
+    def recorded(self) -> Iterator[dict[str, Any]]:
+        """What happened, in its order; `end` is where its line ends in the record."""
+        assert self._record is not None
+        end = 0
+        for line in self._record.read_bytes().splitlines(keepends=True):
+            end += len(line)
+            yield {**json.loads(line), "end": end}

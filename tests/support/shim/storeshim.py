@@ -11,8 +11,8 @@ in its environment: JSON, made by `tests/support/faults.py`:
 commas: `write` (os.write, pwrite, writev, and what file objects write), `fsync` (and fdatasync, of a file), `syncdir`,
 `create` (open that makes or empties a file), `truncate`, `rename` (and replace), `link`, `unlink`, `mkdir`, `rmdir`;
 through pygit2, in the worker alone, `blob`, `tree`, `commit`, `reflock` (a reference is about to be locked), `ref` (the
-locked references move), `index`; `git` (a git that is run); `sqlite` (the index); `*`. `path` is a pattern of the path
-relative to the root, or of git's words.
+locked references move), `index`; `git` (a git that is run); `sqlite` (the index); `space` (none is free); `*`.
+`path` is a pattern of the path relative to the root, or of git's words.
 
 The rule acts on the `nth` operation that it matches in its process; where it `stays`, on all from there on, else once,
 over all processes and restarts. It counts only while the file `armed` is there, if one is named. `do`: `kill` (SIGKILL
@@ -27,6 +27,7 @@ import base64
 import builtins
 import contextlib
 import errno
+import fcntl
 import fnmatch
 import io
 import json
@@ -36,7 +37,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 #: the calls as they are without the shim
@@ -95,7 +96,7 @@ class Shim:
         facts: Callable[[], dict[str, Any]] = dict,
     ) -> Any:
         """Have `act` happen, or what a rule wants instead. `part(k)` does its first `k` bytes."""
-        with self.lock:
+        with self.lock, self.alone():
             rule = self.due(op, path)
             what = rule["do"] if rule else "record"
             if what == "stop":
@@ -116,6 +117,17 @@ class Shim:
                 line = {"who": self.process, "pid": os.getpid(), "op": op, "path": path, **said}
                 REAL["write"](self.record, (json.dumps(line) + "\n").encode())
             return result
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """While one process does something and records it, the others wait: the record has the order of the disk."""
+        if self.record >= 0:
+            fcntl.flock(self.record, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            if self.record >= 0:
+                fcntl.flock(self.record, fcntl.LOCK_UN)
 
     def due(self, op: str, path: str) -> dict[str, Any] | None:
         """The rule that acts now."""
@@ -186,8 +198,6 @@ def _descriptors(shim: Shim) -> None:
     """write, pwrite, writev, fsync, fdatasync, ftruncate."""
 
     def end(descriptor: int) -> int:
-        import fcntl
-
         appends = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND
         return os.fstat(descriptor).st_size if appends else os.lseek(descriptor, 0, os.SEEK_CUR)
 
@@ -271,6 +281,15 @@ def _names(shim: Shim) -> None:
 
         return call
 
+    statvfs = os.statvfs
+
+    def space(path: Any) -> os.statvfs_result:
+        found = statvfs(path)
+        if not isinstance(path, int) and (where := shim.inside(path)) is not None and shim.due("space", where):
+            return os.statvfs_result((*found[:3], 0, 0, *found[5:]))
+        return found
+
+    os.statvfs = space
     os.open, os.truncate = opening, truncate
     os.rename, os.replace, os.link = two("rename", "rename"), two("replace", "rename"), two("link", "link")
     os.unlink, os.remove = one("unlink", "unlink"), one("remove", "unlink")
