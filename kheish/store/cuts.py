@@ -15,7 +15,7 @@ from typing import Any
 from kheish.errors import Invalid
 from kheish.store import files, hold, journal, lock, records, spills
 from kheish.store.pipes import unpack
-from kheish.store.repo import DAEMON, Blob, Repo
+from kheish.store.repo import DAEMON, Blob, Repo, size_of
 
 #: values of one trailer; the events of the cut name the rest
 TRAILER_CAP = 20
@@ -93,7 +93,7 @@ def _rewritten(repo: Repo, journals: Iterable[str], taken: Take) -> Iterator[str
         content, before = taken.contents.get(path), repo.find(last, path) if last is not None else None
         if content is None or before is None or not repo.has(before.id):  # git has lost it: see `mending`
             continue
-        if files.blob_id(content[: repo.size(before.id)]) != before.id:  # a quarter of what reading it would take
+        if files.blob_id(content[: size_of(repo, before.id)]) != before.id:  # a quarter of what reading it would take
             yield path
 
 

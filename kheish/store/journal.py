@@ -18,6 +18,13 @@ from typing import Any
 import orjson
 
 from kheish.errors import Damaged
+from kheish.store.segments import Extent as Extent
+from kheish.store.segments import extent as extent
+from kheish.store.segments import hash_of
+from kheish.store.segments import name as name
+from kheish.store.segments import parse as parse
+from kheish.store.segments import parse_lines as parse_lines
+from kheish.store.segments import segments as segments
 
 SEGMENT_BYTES = 64 * 1024
 OPEN_FILES = 256
@@ -31,55 +38,6 @@ class Tail:
     size: int
     seq: int
     n: int
-
-
-#: how much of a segment a cut holds: its first bytes, and what these hash to (`extent`). A size alone would take
-#: whatever a person's git has put there meanwhile, such as the segment of an older commit
-Extent = tuple[int, str]
-
-
-def extent(content: bytes) -> Extent:
-    """All of a content."""
-    return len(content), _hash(content).hexdigest()
-
-
-def _hash(content: bytes) -> blake2b:
-    return blake2b(content, digest_size=16)
-
-
-def name(segment: int) -> str:
-    """The file name of a segment."""
-    return f"{segment:06d}.jsonl"
-
-
-def segments(folder: Path) -> list[Path]:
-    """A journal's segments, oldest first."""
-    try:
-        names = os.listdir(folder)  # noqa: PTH208 - of each session, when the index is made again
-    except FileNotFoundError:
-        return []
-    return [folder / one for one in sorted(names) if one.endswith(".jsonl") and one[0].isdigit()]
-
-
-def parse(raw: bytes, where: str, expect: int | None = None) -> list[dict[str, Any]]:
-    """The entries of a segment. `expect` is the first `seq`. Raises Damaged with file and line."""
-    return [entry for entry, _ in parse_lines(raw, where, expect)]
-
-
-def parse_lines(raw: bytes, where: str, expect: int | None = None) -> list[tuple[dict[str, Any], bytes]]:
-    """The same, each entry with its line as it stands there."""
-    entries: list[tuple[dict[str, Any], bytes]] = []
-    for number, line in enumerate(raw.splitlines(), start=1):
-        try:
-            entry = orjson.loads(line)
-            seq = entry["seq"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise Damaged(f"{where}:{number}: not a journal line", path=where, line=number) from error
-        if expect is not None and seq != expect:
-            raise Damaged(f"{where}:{number}: seq {seq} where {expect} follows", path=where, line=number)
-        expect = seq + 1
-        entries.append((entry, line))
-    return entries
 
 
 def read(root: Path, journal: str, *, from_seq: int = 1) -> Iterator[dict[str, Any]]:
@@ -331,7 +289,7 @@ class Writer:
         found = os.fstat(handle)
         content = path.read_bytes() if found.st_size else b""
         inode = found.st_dev, found.st_ino
-        return _Open(handle, inode, segment, len(content), seq, _hash(content), found.st_mtime_ns)
+        return _Open(handle, inode, segment, len(content), seq, hash_of(content), found.st_mtime_ns)
 
     def _next_segment(self, journal: str, state: _Open) -> _Open:
         following = self._open_segment(journal, state.segment + 1, state.seq)

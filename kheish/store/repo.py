@@ -270,11 +270,6 @@ class Repo:
         data: bytes = found.data
         return data
 
-    def size(self, blob: str) -> int:
-        """How many bytes a blob has, without reading it."""
-        size: int = self._git.odb.read_header(pygit2.Oid(hex=blob))[1]
-        return size
-
     def has(self, id: str) -> bool:
         """Whether an object is there."""
         return pygit2.Oid(hex=id) in self._git.odb
@@ -313,6 +308,12 @@ class Repo:
         except NotFound:
             return []
         return [] if found is None else [path] if found.type_str == "blob" else list(_under(path, found))
+
+
+def size_of(repo: Repo, blob: str) -> int:
+    """How many bytes a blob has, without reading it."""
+    size: int = repo._git.odb.read_header(pygit2.Oid(hex=blob))[1]
+    return size
 
 
 def merge_base(repo: Repo, one: str, other: str) -> str | None:

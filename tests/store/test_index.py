@@ -98,7 +98,7 @@ def test_a_filter_by_playbook_does_not_go_through_all_flows(path: Path, writer: 
     reader._db().set_trace_callback(None)
     for asked in plans:
         told = str(reader._db().execute(f"EXPLAIN QUERY PLAN {asked}").fetchall())
-        assert "USING INDEX flows_playbook" in told and "TEMP B-TREE" not in told
+        assert "USING INDEX things_flow_playbook" in told and "TEMP B-TREE" not in told
 
 
 def test_an_older_document_does_not_replace_a_newer_one(path: Path, writer: Writer) -> None:

@@ -1,0 +1,61 @@
+"""One file of a journal: its name, its lines, and how much of it a cut holds."""
+
+from __future__ import annotations
+
+import os
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from kheish.errors import Damaged
+
+#: how much of a segment a cut holds: its first bytes, and what these hash to (`extent`). A size alone would take
+#: whatever a person's git has put there meanwhile, such as the segment of an older commit
+Extent = tuple[int, str]
+
+
+def extent(content: bytes) -> Extent:
+    """All of a content."""
+    return len(content), hash_of(content).hexdigest()
+
+
+def hash_of(content: bytes) -> blake2b:
+    """A hash that more can be added to."""
+    return blake2b(content, digest_size=16)
+
+
+def name(segment: int) -> str:
+    """The file name of a segment."""
+    return f"{segment:06d}.jsonl"
+
+
+def segments(folder: Path) -> list[Path]:
+    """A journal's segments, oldest first."""
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - of each session, when the index is made again
+    except FileNotFoundError:
+        return []
+    return [folder / one for one in sorted(names) if one.endswith(".jsonl") and one[0].isdigit()]
+
+
+def parse(raw: bytes, where: str, expect: int | None = None) -> list[dict[str, Any]]:
+    """The entries of a segment. `expect` is the first `seq`. Raises Damaged with file and line."""
+    return [entry for entry, _ in parse_lines(raw, where, expect)]
+
+
+def parse_lines(raw: bytes, where: str, expect: int | None = None) -> list[tuple[dict[str, Any], bytes]]:
+    """The same, each entry with its line as it stands there."""
+    entries: list[tuple[dict[str, Any], bytes]] = []
+    for number, line in enumerate(raw.splitlines(), start=1):
+        try:
+            entry = orjson.loads(line)
+            seq = entry["seq"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise Damaged(f"{where}:{number}: not a journal line", path=where, line=number) from error
+        if expect is not None and seq != expect:
+            raise Damaged(f"{where}:{number}: seq {seq} where {expect} follows", path=where, line=number)
+        expect = seq + 1
+        entries.append((entry, line))
+    return entries
