@@ -223,6 +223,7 @@ def test_no_folder_of_a_job_outlives_its_run(fresh: Fresh) -> None:
     killed = submit(daemon, "t", "job")
     until(daemon.jobs, what="the job runs")
     (there,) = jobs.iterdir()
+    until(lambda: {path.name for path in there.iterdir()} == {"claim", "spec.json"}, what="it is claimed, and quiet")
 
     daemon.kill9()
     for name in (f".new-{there.name}-1", f".removed-{there.name}-2", f"{there.name}-7"):
