@@ -58,11 +58,8 @@ def _kheish() -> list[str]:
 
 
 @contextlib.contextmanager
-def daemon(root: Path, *, rewound: bool = False) -> Iterator[Daemon]:
-    """Serve a root until the end of the block. Its log goes to `daemon.log` beside it.
-
-    `rewound`: the branch was moved back, so it answers, and waits for a decision before it is ready.
-    """
+def daemon(root: Path) -> Iterator[Daemon]:
+    """Serve a root until the end of the block. Its log goes to `daemon.log` beside it."""
     workspace = root.parent / "workspace"
     command = [*_kheish(), "serve", "--state-root", str(root), "--bind", "127.0.0.1:0", "--workspace", str(workspace)]
     began = time.monotonic()

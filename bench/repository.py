@@ -91,15 +91,15 @@ def _bare(root: Path, *words: str) -> float:
 def _meanwhile(daemon: processes.Daemon) -> float:
     """The slowest of some entries, in milliseconds, while objects are packed."""
     client = Kheish(url=daemon.url, token=daemon.token)
-    client.sessions.create("bench-meanwhile")
+    name = client.sessions.create()["session_id"]
     words = [sys.executable, "-m", "kheish.cli.main", "state", "gc", "--state-root", str(daemon.root)]
     packing = subprocess.Popen(words, stdout=subprocess.DEVNULL)
     worst = 0.0
     for number in range(100):
         began = time.perf_counter()
-        client.sessions.patch("bench-meanwhile", title=str(number))
+        client.sessions.patch(name, title=str(number))
         worst = max(worst, (time.perf_counter() - began) * 1000)
-    client.sessions.delete("bench-meanwhile")
+    client.sessions.delete(name)
     packing.wait()
     return worst
 
@@ -111,7 +111,7 @@ def _rewound(root: Path, command: str) -> float:
         spec = {"url": daemon.url, "token": daemon.token, "names": ["bench-000001"]}
         processes.load("latency", **spec, count=1, warm=0, pause=0)
     _git(root, "reset", "--hard", "-q", before)
-    with processes.daemon(root, rewound=True):
+    with processes.daemon(root):
         return _timed(root, command)
 
 
