@@ -264,7 +264,8 @@ class Reader:
         fields: Mapping[str, str] | None = None,
     ) -> Page:
         """A page of things, newest first. `fields` compares members of the documents. Raises InvalidCursor."""
-        where, values = ["noun = ?"], [noun]
+        # The plus keeps SQLite from the index of all things of a noun, where one of FILTERED finds far less.
+        where, values = ["+noun = ?" if fields and session is None else "noun = ?"], [noun]
         if cursor is not None:
             where.append("made < ?")
             values.append(_position(cursor))  # type: ignore[arg-type]
