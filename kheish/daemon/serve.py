@@ -147,7 +147,8 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     for where, reason in booted.damaged:
         daemon.problems.add("damaged_journal", where, reason)
     facts.recovered, facts.resumed, facts.watching = booted.groups, booted.resumed, daemon.watcher.mode
-    daemon.store.pipeline.on_entries.append(lambda batch: loops.entries(daemon, batch))
+    await daemon.clearing.start()
+    daemon.store.pipeline.on_entries.append(lambda batch: loops.entries(daemon, batch))  # from here on runs are taken
     committing = daemon.store.committer.start()
     started = events.DaemonStarted(
         version=resources.version(), recovered=booted.groups, repaired_bytes=booted.cut_bytes
@@ -159,7 +160,6 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     await daemon.backup.start()
     gc.collect()
     gc.freeze()  # what is there now stays: collections need not look at it again
-    await daemon.clearing.start()
     facts.starting = None
     daemon.worker.look()
     await daemon.following.start()

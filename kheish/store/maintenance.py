@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from kheish.errors import Unavailable
-from kheish.store import hold
+from kheish.store import hold, lock
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,11 @@ def size(root: Path) -> dict[str, int]:
 
 def run(root: Path, *, timeout: float = TIMEOUT) -> dict[str, Any]:
     """Pack, sweep, and say what there was and is. Raises Unavailable where git fails or takes too long."""
+    with lock.worker_lock(root, "maintenance"):  # that of a daemon that was killed may still be at it
+        return _run(root, timeout)
+
+
+def _run(root: Path, timeout: float) -> dict[str, Any]:
     before = size(root)
     if before["packs"] >= _MANY_PACKS:
         _wait_for_clones(root, {})
