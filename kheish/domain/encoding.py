@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from kheish.domain import events
-from kheish.domain.events import Draft, Entry, Event, changed
+from kheish.domain.events import Draft, Entry, Event, Spilled, changed
 
 SPILL_BYTES = 16 * 1024  # a payload over this goes to a file of its own
 PREVIEW_CHARS = 400
@@ -46,10 +46,11 @@ def encode(draft: Draft, n: int, seq: int, at: str, journal: str, scrub: Callabl
         data = whole["data"]
         folder = f"{journal.removesuffix('/journal')}/spill"
         found: list[tuple[str, bytes]] = []
+        told = frozenset(_told(draft.event))
         for name in draft.event.spillable:
-            data[name] = _member(name, data[name], folder, found)
-        line = orjson.dumps(whole)
+            data[name] = _member(name, data[name], folder, found, told)
         spills = tuple(found)
+        line = orjson.dumps(whole) if spills else line
     if line is raw:
         entry = Entry(n=n, seq=seq, at=at, session=draft.session, run=draft.run, actor=draft.actor, event=draft.event)
     else:
@@ -107,29 +108,40 @@ def _texts(value: Any, scrub: Callable[[bytes], bytes]) -> Any:
     return value
 
 
-def _spill(value: Any, folder: str, found: list[tuple[str, bytes]]) -> Any:
+def _told(value: Any) -> Iterator[str]:
+    """The digests of what an event names as spilled already."""
+    if isinstance(value, Spilled):
+        yield value.sha256
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _told(item)
+    elif dataclasses.is_dataclass(value):
+        for one in dataclasses.fields(value):
+            yield from _told(getattr(value, one.name))
+
+
+def _spill(value: Any, folder: str, found: list[tuple[str, bytes]], told: frozenset[str]) -> Any:
     """The value with each text over the limit replaced by a reference."""
     if isinstance(value, str):
         raw = value.encode()
         return _reference(raw, value, folder, found) if len(raw) > SPILL_BYTES else value
     if isinstance(value, list):
-        return [_spill(item, folder, found) for item in value]
+        return [_spill(item, folder, found, told) for item in value]
     if isinstance(value, dict):
-        return {key: _member(key, item, folder, found) for key, item in value.items()}
+        return {key: _member(key, item, folder, found, told) for key, item in value.items()}
     return value
 
 
-def _member(key: str, value: Any, folder: str, found: list[tuple[str, bytes]]) -> Any:
+def _member(key: str, value: Any, folder: str, found: list[tuple[str, bytes]], told: frozenset[str]) -> Any:
     """What a caller or a model sent may look like a reference: then it is spilled itself, however small, so that what
     looks like one where a payload may be spilled always is one, and is read back as what was sent."""
     if key in KEPT:
         return value
     if key not in WHOLE or not (isinstance(value, dict | list) or key == "opaque"):
-        return _spill(value, folder, found)
+        return _spill(value, folder, found, told)
     raw = orjson.dumps(value)
-    if len(raw) > SPILL_BYTES or (isinstance(value, dict) and value.keys() == _REFERENCE):
-        return _reference(raw, raw.decode(), folder, found)
-    return value
+    looks_alike = isinstance(value, dict) and value.keys() == _REFERENCE and str(value["sha256"]) not in told
+    return _reference(raw, raw.decode(), folder, found) if len(raw) > SPILL_BYTES or looks_alike else value
 
 
 def _reference(raw: bytes, text: str, folder: str, found: list[tuple[str, bytes]]) -> dict[str, Any]:

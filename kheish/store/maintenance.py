@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from kheish.errors import Unavailable
-from kheish.store import hold, outage, remote
+from kheish.store import hold, lock, outage, remote
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +68,11 @@ def run(root: Path, *, whole: bool = False, timeout: float = TIMEOUT) -> dict[st
 
     Raises Unavailable where git fails or takes too long.
     """
+    with lock.worker_lock(root, "maintenance"):  # that of a daemon that was killed may still be at it
+        return _run(root, whole, timeout)
+
+
+def _run(root: Path, whole: bool, timeout: float) -> dict[str, Any]:
     if outage.put_aside(root):  # git packs nothing where an object cannot be read
         from kheish.store import mending, staging
 

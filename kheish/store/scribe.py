@@ -300,8 +300,10 @@ class Scribe:
             self._mend(where)
 
     def committed(self, commit: str, n: int | None = None) -> None:
-        """The index has taken in all of a commit, which holds every event up to `n`."""
-        self._index.set("commit", commit)
+        """A commit holds every event up to `n`. The index knows of it only when it has the documents too: the next
+        start reads what commits changed after the one that it knows, and the log does not have it any more."""
+        if not self._lacks:
+            self._index.set("commit", commit)
         if n is not None:
             self._index.mark([(n, commit, int(time.time()))])
             if self._marking:

@@ -107,6 +107,23 @@ async def test_a_cut_names_the_segments_that_changed_and_how_far(at: Fixture) ->
     assert list((await at.scribe.request("cut"))["journals"]) == [f"{JOURNAL}/000002.jsonl"]
 
 
+async def test_a_commit_is_not_known_before_the_documents_of_its_entries_are(at: Fixture) -> None:
+    """A scribe that was started again has entries from the log, and documents when the daemon brings them: a stop in
+    between must leave a trace, for the log is cut behind the last commit."""
+    at.log(3)
+    await at.scribe.respawn()
+    await at.scribe.request("start")
+
+    at.scribe.send_nowait("committed", commit="c1", n=3)
+    await at.scribe.request("things", things=[])
+    assert index_of(at).fact("commit") is None
+
+    await at.scribe.request("things", things=[["run", "r1", "fix-it", "queued", 1, 3, "{}"]], n=3)
+    at.scribe.send_nowait("committed", commit="c2", n=3)
+    await at.scribe.request("things", things=[])
+    assert (index_of(at).fact("commit"), index_of(at).fact("n")) == ("c2", 3)
+
+
 async def test_what_was_not_done_when_it_was_killed_is_done_at_the_next_start(at: Fixture) -> None:
     await at.apply(50, pad=1000)
     size = (at.root / FILE).stat().st_size

@@ -221,9 +221,8 @@ def test_no_folder_of_a_job_outlives_its_run(fresh: Fresh) -> None:
     daemon.run(cancelled)
     until(lambda: not list(jobs.iterdir()), what="its folder is gone")
     killed = submit(daemon, "t", "job")
-    until(daemon.jobs, what="the job runs")
-    (there,) = jobs.iterdir()
-    until(lambda: {path.name for path in there.iterdir()} == {"claim", "spec.json"}, what="it is claimed, and quiet")
+    there = until(lambda: next(jobs.glob("job_*/claim"), None), what="the job is claimed").parent
+    until(lambda: {path.name for path in there.iterdir()} == {"claim", "spec.json"}, what="all else is gone")
 
     daemon.kill9()
     for name in (f".new-{there.name}-1", f".removed-{there.name}-2", f"{there.name}-7"):
