@@ -163,6 +163,7 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
         daemon.problems.add("damaged_journal", where, reason)
     facts.recovered, facts.resumed = booted.groups, booted.resumed
     loops.tell_watching(daemon)
+    await daemon.clearing.start()  # the first entry that is heard lets runs go on
     daemon.store.pipeline.on_entries.append(lambda batch: loops.entries(daemon, batch))
     committing = daemon.store.committer.start()
     started = events.DaemonStarted(
@@ -177,7 +178,6 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     await daemon.backup.start()
     gc.collect()
     gc.freeze()  # what is there now stays: collections need not look at it again
-    await daemon.clearing.start()
     await asyncio.to_thread(outage.over, state.root)
     facts.starting = None
     daemon.worker.look()
