@@ -313,6 +313,7 @@ def test_a_kill_between_a_payload_and_its_line_leaves_nothing_behind(tmp_path: P
         assert git(daemon.root, "status", "--porcelain", "-uall") == ""
         assert not list(daemon.root.glob("sessions/*/*/spill")) and not list(daemon.root.glob(".git/kheish/spill/*"))
 
+
 def test_jobs_that_were_being_made_are_cleared_before_anything_goes_on(tmp_path: Path) -> None:
     faults = Faults(tmp_path, record=True)
     routes = {"job": [bash("sleep 0.2"), {"text": "done"}]}
