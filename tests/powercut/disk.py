@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 Op = Mapping[str, Any]
+#: commands of git that the daemon runs and that write nothing (`--no-optional-locks`)
+_READS = frozenset(("diff", "diff-index"))
 
 
 @dataclass(eq=False)
@@ -166,6 +168,10 @@ class Disk:
             folder = "/".join(parts[:depth])
             if self._at(folder)[2] is None:
                 self._change(folder, Node(is_folder=True))
+
+    def _git(self, op: Op) -> None:
+        """A git that was run: none may write, since what it wrote is not in the record."""
+        assert _READS & set(op["path"].split()), f"git {op['path']}: what it writes is not recorded"
 
     def _index(self, op: Op) -> None:
         self._change(op["path"], Node(writes=[(0, base64.b64decode(op["data"]))]))

@@ -311,3 +311,25 @@ def test_a_kill_between_a_payload_and_its_line_leaves_nothing_behind(tmp_path: P
         daemon.quiet()
         assert git(daemon.root, "status", "--porcelain", "-uall") == ""
         assert not list(daemon.root.glob("sessions/*/*/spill")) and not list(daemon.root.glob(".git/kheish/spill/*"))
+
+
+def test_jobs_that_were_being_made_are_cleared_before_anything_goes_on(tmp_path: Path) -> None:
+    faults = Faults(tmp_path, record=True)
+    routes = {"job": [bash("sleep 0.2"), {"text": "done"}]}
+    made = {"routes": routes, "permissions": allow("sleep *"), "env": faults.env(tmp_path / "state")}
+    with Daemon.fresh(tmp_path, **made) as daemon:
+        daemon.client.sessions.create("s", route="job")
+        run = daemon.client.runs.start("s", "x").run_id
+        daemon.kill9()
+        daemon.end_of_life()
+        left = daemon.root / ".git" / "kheish" / "jobs" / ".new-job_1-2" / "spec.json"
+        left.parent.mkdir(parents=True)
+        left.write_text("{}")
+        before = len(list(faults.recorded()))
+        daemon.start()
+        assert daemon.run(run)["status"] == "completed"
+
+        ops = list(faults.recorded())[before:]
+        cleared = next(place for place, op in enumerate(ops) if op["path"].endswith(".new-job_1-2/spec.json"))
+        logged = next(place for place, op in enumerate(ops) if op["op"] == "write" and "/wal/" in op["path"])
+        assert cleared < logged and not left.parent.exists()

@@ -315,13 +315,15 @@ def _objects(shim: Shim) -> None:
         file: Any, mode: str = "r", buffering: int = -1, encoding: Any = None, errors: Any = None, newline: Any = None,
         closefd: bool = True, opener: Any = None,
     ) -> Any:  # fmt: skip
-        writes = not isinstance(file, int) and opener is None and set(mode) & set("wax+")
-        if not writes or shim.inside(file) is None:
+        is_open = isinstance(file, int)
+        writes = opener is None and set(mode) & set("wax+")
+        if not writes or (shim.of(file) if is_open else shim.inside(file)) is None:
             return _OPEN(file, mode, buffering, encoding, errors, newline, closefd, opener)
         raw = _File(
-            os.fspath(file),
+            file if is_open else os.fspath(file),
             mode.replace("b", "").replace("t", ""),
-            opener=lambda path, flags: os.open(path, flags, 0o666),
+            closefd=closefd,
+            opener=None if is_open else lambda path, flags: os.open(path, flags, 0o666),
         )
         if "b" in mode and buffering == 0:
             return raw
