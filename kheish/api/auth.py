@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from falcon.asgi import Request, Response
@@ -138,6 +139,7 @@ def _own(req: Request) -> str:
     return f"[{address}]" if ":" in address else address
 
 
+@lru_cache(maxsize=64)
 def _name(host: str) -> str:
     """The name in a Host header, without its port."""
     host = host.strip().lower()

@@ -138,9 +138,9 @@ class Sessions:
         await self._answer(resp, self._state.get(Session, session_id), before)
 
     async def _answer(self, resp: Response, session: Session, before: Session) -> None:
-        n, doc = self._state.n, views.of(self._state, session)
+        n = self._state.n
         await self._state.durable()
-        media.send(resp, doc, n=n if session.n != before.n else None)
+        media.send(resp, sessions.view(session), n=n if session.n != before.n else None)
 
     async def on_get_journal(self, req: Request, resp: Response, session_id: str) -> None:
         """A page of journal lines, oldest first, verbatim."""

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any
 
@@ -73,20 +73,21 @@ class Tokens:
     def _index(self) -> None:
         """By a keyed hash, so that the time of a look-up tells nothing about a digest."""
         known = (self._local, *self._by_name.values())
-        self._by_key = {self._keyed(token.digest): token for token in known}
+        self._by_key = {self._keyed(token.digest): (token, _principal(token)) for token in known}
 
     def _keyed(self, digest: str) -> bytes:
-        return hmac.digest(self._key, digest.encode(), "sha256")
+        # A keyed hash of its own, a tenth of an HMAC's time: every request pays it.
+        return blake2b(digest.encode(), key=self._key).digest()
 
     def principal(self, token: str) -> Principal | None:
         """Whose token it is; None where it is nobody's, or has expired."""
         digest = _digest(token)
-        found = self._by_key.get(self._keyed(digest))
+        found, principal = self._by_key.get(self._keyed(digest), (None, None))
         if found is None or not hmac.compare_digest(found.digest, digest):
             return None
         if found.expires_at is not None and found.expires_at <= ids.stamp(self._clock()):
             return None
-        return Principal(f"token:{found.name}", found.role, found.person, found.sessions)
+        return principal
 
     def list(self) -> list[Token]:
         """All but the local one, by name."""
@@ -110,6 +111,10 @@ class Tokens:
 
     def __contains__(self, name: object) -> bool:
         return name in self._by_name or name == LOCAL
+
+
+def _principal(token: Token) -> Principal:
+    return Principal(f"token:{token.name}", token.role, token.person, token.sessions)
 
 
 def _digest(token: str) -> str:

@@ -28,12 +28,15 @@ Outcome = Literal["begun", "done", "failed", "refused"]
 
 def companions(drafts: Iterable[Draft], known: InForce) -> list[Draft]:
     """The audit's entries about events that are about to be appended."""
+    concerned = [draft for draft in drafts if type(draft.event) in _TABLE]
+    if not concerned:  # of nearly all
+        return []
 
     def driver_of(route_id: str) -> str | None:
         route = known.by_kind["routes"].get(route_id)
         return route.value.driver if route else None
 
-    found = (companion(draft, driver_of) for draft in drafts)
+    found = (companion(draft, driver_of) for draft in concerned)
     return [draft for draft in found if draft is not None]
 
 

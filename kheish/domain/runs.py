@@ -169,71 +169,73 @@ def fold(table: dict[str, Run], entry: Entry, agent_of: Mapping[str, Session]) -
             mode=event.settings.permission_mode,
         )
     elif entry.run in table:
-        table[entry.run] = changed(_fold_change(table[entry.run], entry), n=entry.n)
+        run = table[entry.run]
+        table[entry.run] = changed(run, n=entry.n, **_fold_change(run, entry))
     else:
         return ()
     return (entry.run,)
 
 
-def _fold_change(run: Run, entry: Entry) -> Run:
+def _fold_change(run: Run, entry: Entry) -> dict[str, Any]:
+    """The fields that an entry changes, so that a run is copied once for each."""
     event = entry.event
     match event:
         case events.RunStarted() | events.RunResumed():
-            return changed(run, status=Status.RUNNING, started_at=run.started_at or entry.at, running_since=entry.at)
+            return {"status": Status.RUNNING, "started_at": run.started_at or entry.at, "running_since": entry.at}
         case events.RunWaiting(status=status):
-            return changed(_pause_clock(run, entry.at), status=Status(status))
+            return {"status": Status(status), **_pause_clock(run, entry.at)}
         case events.RunRequeued():
-            return changed(run, status=Status.QUEUED)
+            return {"status": Status.QUEUED}
         case events.RunCompleted(output=output):
-            return changed(_end(run, entry.at), status=Status.COMPLETED, output=output)
+            return {"status": Status.COMPLETED, "output": output, **_end(run, entry.at)}
         case events.RunFailed(error=error):
-            return changed(_end(run, entry.at), status=Status.FAILED, error=error)
+            return {"status": Status.FAILED, "error": error, **_end(run, entry.at)}
         case events.RunCancelled():
-            return changed(_end(run, entry.at), status=Status.CANCELLED)
+            return {"status": Status.CANCELLED, **_end(run, entry.at)}
         case events.RunInterrupted():
-            return changed(_end(run, entry.at), status=Status.INTERRUPTED)
+            return {"status": Status.INTERRUPTED, **_end(run, entry.at)}
         case events.RunCancelRequested():
-            return changed(run, stop_requested="cancelled")
+            return {"stop_requested": "cancelled"}
         case events.RunInterruptRequested():
-            return changed(run, stop_requested=run.stop_requested or "interrupted")
+            return {"stop_requested": run.stop_requested or "interrupted"}
         case _:
             return _fold_work(run, event)
 
 
-def _fold_work(run: Run, event: Event) -> Run:
+def _fold_work(run: Run, event: Event) -> dict[str, Any]:
     match event:
         case events.ModelResponded(usage=usage) | events.ContextCompacted(usage=usage):
-            return changed(run, usage=_add(run.usage, usage))
+            return {"usage": _add(run.usage, usage)}
         case events.ToolStarted(call_id=id) if not is_check(id):
-            return changed(run, usage=changed(run.usage, tool_calls=run.usage.tool_calls + 1))
+            return {"usage": changed(run.usage, tool_calls=run.usage.tool_calls + 1)}
         case events.OutputEmitted(output_id=id, output_kind=kind, content=content):
-            return changed(run, outputs=(*run.outputs, Output(output_id=id, kind=kind, content=content)))
+            return {"outputs": (*run.outputs, Output(output_id=id, kind=kind, content=content))}
         case events.RunModeChanged(mode=mode):
-            return changed(run, mode=mode)
+            return {"mode": mode}
         case events.ApprovalRequested(approval_id=id, tool=tool, arguments=arguments):
             asked = run.grant_asked
             if tool == BUDGET and isinstance(arguments, dict):
                 asked = {"approval_id": id, "limit": arguments["limit"], "more": arguments["more"]}
-            return changed(run, pending_approvals=(*run.pending_approvals, id), grant_asked=asked)
+            return {"pending_approvals": (*run.pending_approvals, id), "grant_asked": asked}
         case events.ApprovalResolved(approval_id=id) as event:
             pending = tuple(other for other in run.pending_approvals if other != id)
-            return _fold_grant(changed(run, pending_approvals=pending), event)
+            return {"pending_approvals": pending, **_fold_grant(run, event)}
         case events.QuestionAsked(question_id=id):
-            return changed(run, pending_questions=(*run.pending_questions, id))
+            return {"pending_questions": (*run.pending_questions, id)}
         case events.QuestionAnswered(question_id=id):
-            return changed(run, pending_questions=tuple(other for other in run.pending_questions if other != id))
+            return {"pending_questions": tuple(other for other in run.pending_questions if other != id)}
         case _:
-            return run
+            return {}
 
 
-def _fold_grant(run: Run, event: events.ApprovalResolved) -> Run:
+def _fold_grant(run: Run, event: events.ApprovalResolved) -> dict[str, Any]:
     asked = run.grant_asked
     if asked is None or asked["approval_id"] != event.approval_id:
-        return run
+        return {}
     if event.outcome != "allowed":
-        return changed(run, grant_asked=None, grant_refused=asked["limit"])
+        return {"grant_asked": None, "grant_refused": asked["limit"]}
     granted = {**run.granted, asked["limit"]: run.granted.get(asked["limit"], 0.0) + asked["more"]}
-    return changed(run, grant_asked=None, granted=granted)
+    return {"grant_asked": None, "granted": granted}
 
 
 def _add(spent: Spent, usage: events.Usage) -> Spent:
@@ -250,15 +252,15 @@ def _add(spent: Spent, usage: events.Usage) -> Spent:
     )
 
 
-def _pause_clock(run: Run, at: str) -> Run:
+def _pause_clock(run: Run, at: str) -> dict[str, Any]:
     if run.running_since is None:
-        return run
+        return {}
     ran = max(0.0, ids.seconds_of(at) - ids.seconds_of(run.running_since))
-    return changed(run, active_seconds=run.active_seconds + ran, running_since=None)
+    return {"active_seconds": run.active_seconds + ran, "running_since": None}
 
 
-def _end(run: Run, at: str) -> Run:
-    return changed(_pause_clock(run, at), finished_at=at, pending_approvals=(), pending_questions=())
+def _end(run: Run, at: str) -> dict[str, Any]:
+    return {"finished_at": at, "pending_approvals": (), "pending_questions": (), **_pause_clock(run, at)}
 
 
 def step(state: State, run_id: str, event: Event, *, by: str = "daemon") -> Draft:

@@ -100,7 +100,8 @@ def fold(table: dict[str, Session], entry: Entry) -> Iterable[str]:
             return ()
         table[entry.session] = changed(old, tainted_by=event.tool, n=entry.n)
     else:
-        table[entry.session] = changed(_fold_change(table[entry.session], entry), n=entry.n)
+        old = table[entry.session]
+        table[entry.session] = changed(old, n=entry.n, **_fold_change(old, entry))
     return (entry.session,)
 
 
@@ -116,37 +117,38 @@ def _origin(event: events.SessionForked) -> dict[str, Any]:
     return {"session_id": event.origin, "seq": event.seq, "n": event.at_n, "commit": event.commit}
 
 
-def _fold_change(old: Session, entry: Entry) -> Session:
+def _fold_change(old: Session, entry: Entry) -> dict[str, Any]:
+    """The fields that an entry changes, so that a session is copied once for each."""
     match entry.event:
         case events.SessionUpdated(changes=changes):
-            return changed(old, settings={**old.settings, **changes})
+            return {"settings": {**old.settings, **changes}}
         case events.RuleAdded(rule=rule):
             rules = [*old.settings["permission_rules"], rule]
-            return changed(old, settings={**old.settings, "permission_rules": rules})
+            return {"settings": {**old.settings, "permission_rules": rules}}
         case events.SessionEnded():
-            return changed(old, ended_at=entry.at)
+            return {"ended_at": entry.at}
         case _:
             return _fold_queue(old, entry)
 
 
-def _fold_queue(old: Session, entry: Entry) -> Session:
+def _fold_queue(old: Session, entry: Entry) -> dict[str, Any]:
     run = entry.run
     assert run is not None
     rest = tuple(id for id in old.queued if id != run)
     match entry.event:
         case events.RunSubmitted(settings=settings):
             parks = {run} if settings.while_waiting == "park" else set()
-            return changed(old, queued=(*old.queued, run), parking=old.parking | parks)
+            return {"queued": (*old.queued, run), "parking": old.parking | parks}
         case events.RunStarted() | events.RunResumed():
-            return changed(old, active=run, queued=rest)
+            return {"active": run, "queued": rest}
         case events.RunWaiting(status=status):
             gives_way = run in old.parking or status == "waiting_for_agent"
-            return changed(old, active=None) if gives_way and old.active == run else old
+            return {"active": None} if gives_way and old.active == run else {}
         case events.RunRequeued():
-            return old if old.active == run else changed(old, queued=(run, *rest))
+            return {} if old.active == run else {"queued": (run, *rest)}
         case _:  # an end
             active = None if old.active == run else old.active
-            return changed(old, active=active, queued=rest, parking=old.parking - {run})
+            return {"active": active, "queued": rest, "parking": old.parking - {run}}
 
 
 def view(session: Session) -> dict[str, Any]:

@@ -88,12 +88,11 @@ class State:
         recorded = self._encode([*self._due(drafts), *companions, *drafts], at)  # may raise; nothing has changed then
         for item in recorded:
             self._take(item)
-        for session_id in dict.fromkeys(draft.session for draft in drafts if draft.session):
-            part = self.sessions[session_id]
-            if any(type(it.entry.event) is ContextCompacted and it.entry.session == session_id for it in recorded):
-                checkpoint = self._encode([loading.checkpoint(part).on(session_id)], at)
-                self._take(checkpoint[0])
-                recorded += checkpoint
+        compacted = [item.entry.session for item in recorded if type(item.entry.event) is ContextCompacted]
+        for session_id in dict.fromkeys(id for id in compacted if id) if compacted else ():
+            checkpoint = self._encode([loading.checkpoint(self.sessions[session_id]).on(session_id)], at)
+            self._take(checkpoint[0])
+            recorded += checkpoint
         group = Group(
             body=wal.encode([(item.journal, item.line) for item in recorded]),
             first=recorded[0].entry.n,
@@ -111,8 +110,11 @@ class State:
     def _due(self, drafts: Sequence[Draft]) -> list[Draft]:
         """Checkpoints that are due. They stand before what is appended: a checkpoint lets go of what has ended, and who
         appends an end looks at what it ended afterwards."""
-        touched = (self.sessions.get(draft.session) for draft in drafts if draft.session)
-        due = {part.session_id: part for part in touched if part and part.seq - part.checkpoint >= CHECKPOINT_EVERY}
+        due: dict[str, Partition] = {}
+        for draft in drafts:
+            part = self.sessions.get(draft.session) if draft.session else None
+            if part is not None and part.seq - part.checkpoint >= CHECKPOINT_EVERY:
+                due[part.session_id] = part
         return [loading.checkpoint(part).on(session_id) for session_id, part in due.items()]
 
     def _encode(self, drafts: Sequence[Draft], at: str) -> list[Recorded]:
