@@ -45,6 +45,18 @@ def entries(daemon: Daemon, batch: Sequence[Recorded]) -> None:
     daemon.worker.look()
 
 
+async def revive_scribe(daemon: Daemon) -> None:
+    """A scribe that ended or failed is started again. Cut off (by a stop), it counts as failed: the stop does it."""
+    log.warning("the scribe ended or failed; it is started again, and finds in the log what is missing")
+    daemon.facts.scribe_failed = False
+    try:
+        await daemon.store.pipeline.revive()
+    except BaseException:
+        daemon.facts.scribe_failed = True
+        raise
+    daemon.problems.clear("scribe_failed")
+
+
 def learn_secrets(daemon: Daemon) -> None:
     """From now on, what routes refer to by `env:NAME` is scrubbed from every line."""
     secrets = {"token": daemon.facts.token}
@@ -219,9 +231,6 @@ async def keep_time(daemon: Daemon) -> None:
         state.evict()
         daemon.worker.retry()
         if daemon.facts.scribe_failed or not daemon.store.scribe.alive:
-            log.warning("the scribe ended or failed; it is started again, and finds in the log what is missing")
-            daemon.facts.scribe_failed = False
-            await daemon.store.pipeline.revive()
-            daemon.problems.clear("scribe_failed")
+            await revive_scribe(daemon)
         await daemon.inbox.look()
         await asyncio.to_thread(boot.note, state.root, state.durable_n)

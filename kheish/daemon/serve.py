@@ -21,7 +21,7 @@ from kheish.config import Config, apply_environment, split_bind
 from kheish.daemon import boot, loops, presence, remembering, stopping, wiring
 from kheish.daemon.wiring import Daemon
 from kheish.domain import events
-from kheish.errors import AddressInUse, Invalid
+from kheish.errors import AddressInUse, Invalid, KheishError
 from kheish.runtime.drivers import registry
 from kheish.store import definitions, template
 from kheish.store.lock import RootLock
@@ -207,6 +207,9 @@ async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
     await daemon.watcher.stop()
+    is_scribe_gone = daemon.facts.scribe_failed or not daemon.store.scribe.alive
+    if is_scribe_gone and daemon.store.log.is_open:
+        await _revive_scribe(daemon)
     if await asyncio.to_thread(stopping.is_asked_to_end_jobs, daemon.state.root):
         await _end_jobs(daemon)
     await daemon.following.close()
@@ -224,6 +227,14 @@ async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
     daemon.agent.jobs.close()
     if daemon.state.n:  # it did not end before it knew
         boot.note(daemon.state.root, daemon.state.durable_n)
+
+
+async def _revive_scribe(daemon: Daemon) -> None:
+    """Who asks waits for the index, and the last commit for journals: both need one more scribe."""
+    try:
+        await loops.revive_scribe(daemon)
+    except (KheishError, OSError) as error:
+        log.warning("the scribe could not be started again: %s", error)
 
 
 async def _end_jobs(daemon: Daemon) -> None:
