@@ -51,6 +51,24 @@ def entries(daemon: Daemon, batch: Sequence[Recorded]) -> None:
     daemon.worker.look()
 
 
+async def revive_scribe(daemon: Daemon) -> None:
+    """A scribe that ended or failed is started again; where that fails (files that change under it, a full disk) once
+    more in a second. Cut off (by a stop), it counts as failed: the stop does it."""
+    log.warning("the scribe ended or failed; it is started again, and finds in the log what is missing")
+    daemon.facts.scribe_failed = False
+    try:
+        await daemon.store.pipeline.revive()
+    except KheishError as error:
+        log.error("the scribe cannot be started: %s", error.detail)
+        daemon.facts.scribe_failed = True
+        daemon.problems.add("scribe_failed", "", error.detail)
+    except BaseException:
+        daemon.facts.scribe_failed = True
+        raise
+    else:
+        daemon.problems.clear("scribe_failed")
+
+
 def learn_secrets(daemon: Daemon) -> None:
     """From now on the vault's values, and what routes refer to by `env:NAME`, are scrubbed from every line."""
     secrets = {"token": daemon.facts.token, **daemon.auth.vault.values()}
@@ -237,20 +255,6 @@ async def _expire(state: State, now: str) -> None:
     questions.expire(state, now)
 
 
-async def _revive(daemon: Daemon) -> None:
-    """Start the scribe again; where that fails (files that change under it, a full disk) once more in a second."""
-    log.warning("the scribe ended or failed; it is started again, and finds in the log what is missing")
-    daemon.facts.scribe_failed = False
-    try:
-        await daemon.store.pipeline.revive()
-    except KheishError as error:
-        log.error("the scribe cannot be started: %s", error.detail)
-        daemon.facts.scribe_failed = True
-        daemon.problems.add("scribe_failed", "", error.detail)
-    else:
-        daemon.problems.clear("scribe_failed")
-
-
 async def keep_time(daemon: Daemon) -> None:
     """Every second: what has waited too long expires; disk space is watched; processes that ended start again.
 
@@ -283,5 +287,5 @@ async def keep_time(daemon: Daemon) -> None:
         daemon.worker.retry()
         daemon.driving.retry()
         if daemon.facts.scribe_failed or not daemon.store.scribe.alive:
-            await _revive(daemon)
+            await revive_scribe(daemon)
         await daemon.inbox.look()

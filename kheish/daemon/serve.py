@@ -233,6 +233,9 @@ async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
     await daemon.watcher.stop()
+    is_scribe_gone = daemon.facts.scribe_failed or not daemon.store.scribe.alive
+    if is_scribe_gone and daemon.store.log.is_open:
+        await loops.revive_scribe(daemon)  # who asks waits for the index, and the last commit for journals
     if await asyncio.to_thread(stopping.is_asked_to_end_jobs, daemon.state.root):
         await _end_jobs(daemon)
     await daemon.following.close()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
-from tests.support.daemon import Daemon, bash, git, until
+from tests.support.daemon import Daemon, ask, bash, git, until
 from tests.system.conftest import Fresh
 from tests.system.test_tasks import ended, go, routes, start
 
@@ -85,3 +89,28 @@ def test_a_wish_that_was_left_behind_is_for_nobody(fresh: Fresh, left_for: int) 
 
     assert len(daemon.jobs()) == 1
     assert ended(daemon.start(), "s")["status"] == "completed"
+
+
+def test_a_stop_right_after_the_scribe_was_killed_is_whole(fresh: Fresh) -> None:
+    """Its journals, index and last commit have all, and whoever asks meanwhile is not told of an inner error."""
+    daemon = fresh(routes={"asks": [ask(), {"text": "x"}]})
+    for number in range(3):
+        daemon.client.sessions.create(f"s{number}", route="asks")
+        scribe = daemon.child("scribe")
+        assert scribe is not None
+        os.kill(scribe, signal.SIGKILL)
+        run = daemon.client.runs.start(f"s{number}", "x")
+        with ThreadPoolExecutor(1) as pool:
+            listed = pool.submit(daemon.http, "GET", "/v1/questions?status=pending")
+            time.sleep(0.05 * number)
+            began = time.monotonic()
+            assert daemon.stop() == 0
+        assert time.monotonic() - began < 20
+        with contextlib.suppress(httpx.TransportError):
+            assert listed.result().status_code in (200, 503)
+        assert git(daemon.root, "status", "--porcelain") == ""
+
+        daemon.start()
+        daemon.run(run.run_id, "waiting_for_question")
+        pending = daemon.client.questions.list(status="pending")["items"]
+        assert [one["session_id"] for one in pending] == [f"s{one}" for one in reversed(range(number + 1))]
