@@ -68,10 +68,10 @@ def run(root: Path, *, whole: bool = False, timeout: float = TIMEOUT) -> dict[st
 
     Raises Unavailable where git fails or takes too long.
     """
-    if outage.put_aside(root):  # git packs nothing where an object cannot be read
-        from kheish.store import mending, staging
+    if any(outage.damaged(root)):  # git packs nothing where an object cannot be read
+        from kheish.store import mending
 
-        mending.mend(root, staging.Index(root))
+        mending.repair(root)
     before = size(root)
     if whole or before["packs"] >= _MANY_PACKS:
         _wait_for_clones(root, {})
