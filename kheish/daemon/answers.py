@@ -36,8 +36,21 @@ class Answers:
     async def start(self) -> None:
         """Take up what was written, or removed, while no daemon ran."""
         there = await asyncio.to_thread(_there, self._state.root)
+        for path in there:
+            await self._drop_part(path)
         asked = {f"pending/{folder}/{id}.yaml" for folder in _FOLDERS for id in await self._pending(folder)}
         await self.take(frozenset(there) | frozenset(asked))
+
+    async def _drop_part(self, path: str) -> None:
+        """Remove what a power cut left of a file, torn or with holes: it is no answer of a person. A thing that is
+        still asked has its file written again, and one that is not needs none."""
+        folder, _, name = path.removeprefix("pending/").partition("/")
+        noun, cls = _FOLDERS[folder]
+        id = name.removesuffix(".yaml")
+        raw = await asyncio.to_thread(_read, self._state.root / path)
+        document = self._state.recalled(cls, id) or await self._state.recall(cls, id)
+        if raw is not None and document is not None and forms.is_part(noun, raw, document):
+            await asyncio.to_thread((self._state.root / path).unlink, missing_ok=True)
 
     async def take(self, paths: frozenset[str]) -> None:
         """Take up files that were made, changed or removed. Raises StoreFailed, Damaged."""

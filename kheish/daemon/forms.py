@@ -79,9 +79,23 @@ def read(noun: Noun, raw: bytes, path: str, document: Mapping[str, Any]) -> Form
     return form
 
 
+def is_part(noun: Noun, raw: bytes, document: Mapping[str, Any]) -> bool:
+    """Whether this is less than the daemon wrote, and nothing else: a beginning of it, perhaps with zeros in it."""
+    whole = _asked(noun, {**document, "status": "pending"})
+    return (
+        raw != whole
+        and len(raw) <= len(whole)
+        and all(there in (0, asked) for there, asked in zip(raw, whole, strict=False))
+    )
+
+
+def _asked(noun: Noun, document: Mapping[str, Any]) -> bytes:
+    return records.pending_file(noun, {key: document[key] for key in PENDING[noun]})
+
+
 def _changed(form: Form, noun: Noun, document: Mapping[str, Any]) -> Iterator[Problem]:
     """Keys that are the daemon's and are not as it wrote them, and keys that are nobody's."""
-    asked = records.read(records.pending_file(noun, {key: document[key] for key in PENDING[noun]}))
+    asked = records.read(_asked(noun, document))
     mine = FORM[noun]
     for key in form.root.items:
         if key not in asked and key not in mine:

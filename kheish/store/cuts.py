@@ -311,7 +311,7 @@ def _restore(repo: Repo, blobs: Mapping[str, Blob | None], aside: list[str] | No
     written = []
     scratch = _scratch(repo.root)
     for path, blob in blobs.items():
-        if blob is None:
+        if blob is None or not repo.has(blob.id):  # what git has lost, `mending` tells
             continue
         target = files.contained(repo.root, path)
         content = repo.content(blob.id)

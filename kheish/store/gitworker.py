@@ -12,7 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from kheish.errors import NotFound
-from kheish.store import backup, cuts, files, history, hold, lock, memory, mending, outage, pipes, rewind, spills, tags
+from kheish.store import (
+    backup,
+    cuts,
+    files,
+    history,
+    hold,
+    lock,
+    memory,
+    mending,
+    outage,
+    pipes,
+    rewind,
+    spills,
+    stuck,
+    tags,
+)
 from kheish.store.repo import Blob, Broken, Repo
 from kheish.store.staging import Index, stamp
 
@@ -71,8 +86,7 @@ class Worker:
 
     def _repair(self) -> None:
         """Have objects that cannot be read written again, from the files, where the last commit has them."""
-        if outage.put_aside(self.root):
-            self._mended = mending.mend(self.root, self.index)
+        self._mended = mending.repair(self.root) or self._mended
         self.repo.reopen()
 
     def _sweep(self) -> None:
@@ -254,9 +268,13 @@ def main() -> None:
     root = Path(sys.argv[1])
     parent = pipes.Parent()
     with lock.worker_lock(root):
+        watch = stuck.Watch(root, "worker")
+        if watch.said:
+            sys.stderr.write(f"the git worker was stuck, and looks for damaged objects:\n{watch.said}\n")
+            outage.expect(root)
         worker = Worker(root)
         worker.start()
-        pipes.serve(handlers(worker), parent=parent, idle=worker.idle)
+        pipes.serve(handlers(worker), parent=parent, idle=worker.idle, wind=watch.wind)
         worker.sync_index()
 
 

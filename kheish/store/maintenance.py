@@ -73,10 +73,10 @@ def run(root: Path, *, whole: bool = False, timeout: float = TIMEOUT) -> dict[st
 
 
 def _run(root: Path, whole: bool, timeout: float) -> dict[str, Any]:
-    if outage.put_aside(root):  # git packs nothing where an object cannot be read
-        from kheish.store import mending, staging
+    if any(outage.damaged(root)):  # git packs nothing where an object cannot be read
+        from kheish.store import mending
 
-        mending.mend(root, staging.Index(root))
+        mending.repair(root)
     before = size(root)
     if whole or before["packs"] >= _MANY_PACKS:
         _wait_for_clones(root, {})

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from kheish.store import cuts, files, hold
+from kheish.store import cuts, files, hold, outage
 from kheish.store.repo import Repo
 from kheish.store.staging import Index
 
@@ -29,6 +29,11 @@ def missing(repo: Repo, commit: str) -> Iterator[tuple[str, str, str]]:
                 waiting.append((path, id))
             elif not repo.has(id):
                 yield "blob", path, id
+
+
+def repair(root: Path) -> tuple[list[str], list[str]] | None:
+    """Put damaged objects aside and `mend`, where there are any. Raises OSError."""
+    return mend(root, Index(root)) if outage.put_aside(root) else None
 
 
 def mend(root: Path, index: Index) -> tuple[list[str], list[str]]:
@@ -92,7 +97,7 @@ def _take_away_again(repo: Repo, last: str, path: str) -> None:
 def _make_whole(repo: Repo, last: str, path: str) -> None:
     """Write a pending file again of which a part is left: that is no answer of a person."""
     found, target = repo.find(last, path), repo.root / path
-    content = repo.content(found.id) if found is not None else b""
+    content = repo.content(found.id) if found is not None and repo.has(found.id) else b""
     there = target.read_bytes() if target.is_file() else None
     if content and there is not None and (b"\0" in there or content.startswith(there)):
         files.atomic_write(target, content, fsync=True)

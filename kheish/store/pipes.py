@@ -226,16 +226,22 @@ class Parent:
 
 
 def serve(
-    handlers: Mapping[str, Handler], *, parent: Parent | None = None, idle: Callable[[], float | None] | None = None
+    handlers: Mapping[str, Handler],
+    *,
+    parent: Parent | None = None,
+    idle: Callable[[], float | None] | None = None,
+    wind: Callable[[], None] | None = None,
 ) -> None:
     """Answer requests one after another until the pipe closes.
 
     `idle` is called whenever no frame waits; it does what is due and returns in how many seconds it wants to be
-    called again (None: after the next frame).
+    called again (None: after the next frame). `wind` is called before each of all that (`stuck.Watch.wind`).
     """
     parent = parent or Parent()
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
+            if wind is not None:
+                wind()
             frame = parent.receive(0.0)
             if frame is None:
                 wait = idle() if idle is not None else None

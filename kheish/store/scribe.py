@@ -25,7 +25,7 @@ from typing import Any
 import orjson
 
 from kheish.errors import Damaged, Invalid, NotFound, StoreFailed
-from kheish.store import files, hold, index, journal, lock, memory, outage, pipes, texts, wal
+from kheish.store import files, hold, index, journal, lock, memory, outage, pipes, stuck, texts, wal
 
 Row = tuple[int, str, int, str | None, str | None, str, str]
 Lines = list[tuple[int, bytes]]
@@ -383,8 +383,15 @@ def main(root: Path) -> None:
     parent = pipes.Parent()
     names = ("start", "apply", "cut", "check", "committed", "things", "reindex", "marks", "forget", "whole")
     with lock.worker_lock(root, "scribe"):  # one that was orphaned by a kill may still be writing
+        watch = stuck.Watch(root, "scribe")
+        if watch.said:
+            from kheish.store import mending
+
+            sys.stderr.write(f"the scribe was stuck, and looks for damaged objects:\n{watch.said}\n")
+            mending.repair(root)
         scribe = Scribe(root, parent)
-        pipes.serve({name: getattr(scribe, name) for name in names}, parent=parent, idle=scribe.idle)
+        handlers = {name: getattr(scribe, name) for name in names}
+        pipes.serve(handlers, parent=parent, idle=scribe.idle, wind=watch.wind)
         scribe.close()
 
 

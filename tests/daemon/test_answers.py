@@ -156,3 +156,26 @@ async def test_a_question_with_nonsense_or_declined(t: Tray) -> None:
     assert await t.save(QUESTION, file.replace("decline:", "decline: not now")) == []
     found = t.w.state.get(Question, "q_1")
     assert (found.status, found.reason) == ("declined", "not now")
+
+
+@pytest.mark.parametrize("is_answered", [False, True])
+async def test_what_a_power_cut_left_of_a_file_goes_and_comes_back_only_where_it_is_asked(
+    t: Tray, is_answered: bool
+) -> None:
+    await t.w.waiting(approval("appr_1"))
+    whole = t.ask("approval", "appr_1").encode()
+    file = t.w.root / APPROVAL
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if is_answered:
+        approvals.resolve(t.w.state, "appr_1", "deny", by="token:local", via="api")
+        await t.w.state.durable()
+    holes = whole[:20] + bytes(9) + whole[29:]
+    for left in (b"", whole[:-7], holes, bytes(len(whole))):
+        t.rewritten.clear()
+        file.write_bytes(left)
+        await t.answers.start()
+        assert not file.exists() and t.rewritten == ([] if is_answered else [("approval", "appr_1")])
+    for kept in (whole, whole.replace(b"decision:", b"decision: perhaps")):
+        file.write_bytes(kept)
+        await t.answers.start()
+        assert file.read_bytes() == kept

@@ -17,7 +17,7 @@ from tests.powercut.disk import Op
 from tests.support.daemon import Daemon, until
 from tests.support.faults import Faults
 
-CONFIG = {"sandbox": {"mode": "off"}, "shutdown_grace": "200ms", "recovery": {"ambiguous": "retry"}}
+CONFIG = {"sandbox": {"mode": "off"}, "shutdown_grace": "200ms"}
 CLIENTS = 3
 
 

@@ -60,8 +60,8 @@ class Fixture:
         held = await self.scribe.request("cut")
         said = {"cut": {"n_from": 1, "n_to": held["n"]}, "message": "x", "journals": held["journals"], "records": []}
         answer = await worker.request("commit", **said)
-        assert answer.get("commit"), answer
         await worker.close()
+        assert answer.get("commit"), answer
 
     @property
     def seqs(self) -> list[int]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon, bash, git, until
+from tests.support.daemon import Daemon, allow, bash, git, until
+from tests.support.faults import Fault, Faults
 from tests.system.conftest import Fresh
 
 ROUTES = {"job": [bash("echo {{input}} >> ledger.txt"), {"text": "done"}]}
@@ -37,9 +38,9 @@ def fsck(daemon: Daemon) -> str:
 
 
 def flip(path: Path, line: int) -> None:
-    """Damage a line in the middle."""
+    """Damage a line in the middle; the file is as long as before."""
     lines = path.read_bytes().splitlines(keepends=True)
-    lines[line] = lines[line][:20] + b"\0\0\0" + lines[line][20:]
+    lines[line] = lines[line][:20] + b"\0\0\0" + lines[line][23:]
     path.write_bytes(b"".join(lines))
 
 
@@ -88,33 +89,30 @@ def test_a_journal_that_is_damaged_in_git_too_stops_its_session_alone(fresh: Fre
 
 
 @pytest.mark.demand(6)
-def test_a_torn_end_of_the_log_is_cut_and_recorded_and_damage_elsewhere_is_a_problem(fresh: Fresh) -> None:
-    daemon = fresh(routes=ROUTES, config={"commit": {"every": "1h"}})
-    work(daemon, "a")
-    daemon.quiet()
-    daemon.client.sessions.create("b", route="job")
-    daemon.journal("a")
-    daemon.kill9()
-    daemon.end_of_life()
-    log = max(daemon.root.glob(".git/kheish/wal/*.log"))
-    whole = log.read_bytes()
-    log.write_bytes(whole + whole.splitlines()[-1][:40] if whole else b'{"b":1,"re')
+def test_a_torn_end_of_the_log_is_cut_and_recorded_and_damage_elsewhere_is_a_problem(tmp_path: Path) -> None:
+    faults = Faults(tmp_path, Fault("worker", "blob", "ENOSPC", stays=True, armed=True))  # the log keeps all
+    made = {"routes": ROUTES, "permissions": allow("echo *"), "env": faults.env(tmp_path / "state")}
+    with Daemon.fresh(tmp_path, **made) as daemon:
+        work(daemon, "a")
+        daemon.quiet()
+        faults.arm()
+        work(daemon, "a", "b")
+        before = daemon.journal("a")
+        daemon.kill9()
+        daemon.end_of_life()
+        log = max(path for path in daemon.root.glob(".git/kheish/wal/*.log") if path.stat().st_size)
+        flip(log, 0)
+        log.write_bytes(log.read_bytes() + log.read_bytes().splitlines()[-1][:40])
 
-    daemon.start()
-    daemon.quiet()
-    started = json.loads((daemon.root / "journals/daemon/000001.jsonl").read_text().splitlines()[-1])
-    assert (started["kind"], started["data"]["repaired_bytes"] > 0) == ("daemon.started", True)
-
-    work(daemon, "a", "b")
-    daemon.journal("a")
-    daemon.kill9()
-    daemon.end_of_life()
-    logs = [path for path in sorted(daemon.root.glob(".git/kheish/wal/*.log")) if path.read_bytes().count(b"\n") > 2]
-    if logs:
-        flip(logs[-1], 0)
-    daemon.start()
-    work(daemon, "a", "b")
-    assert not logs or "damaged_journal" in problems(daemon)
+        daemon.start()
+        faults.disarm()
+        work(daemon, "a", "b")
+        assert daemon.journal("a")[: len(before)] == before
+        assert "damaged_journal" in problems(daemon)
+        daemon.quiet()
+        lines = map(json.loads, (daemon.root / "journals/daemon/000001.jsonl").read_text().splitlines())
+        started = [line["data"]["repaired_bytes"] for line in lines if line["kind"] == "daemon.started"]
+        assert started == [0, 40]
 
 
 def test_a_damaged_object_is_found_and_written_again_from_the_files(fresh: Fresh) -> None:
