@@ -110,12 +110,9 @@ class State:
     def _due(self, drafts: Sequence[Draft]) -> list[Draft]:
         """Checkpoints that are due. They stand before what is appended: a checkpoint lets go of what has ended, and who
         appends an end looks at what it ended afterwards."""
-        due: dict[str, Partition] = {}
-        for draft in drafts:
-            part = self.sessions.get(draft.session) if draft.session else None
-            if part is not None and part.seq - part.checkpoint >= CHECKPOINT_EVERY:
-                due[part.session_id] = part
-        return [loading.checkpoint(part).on(session_id) for session_id, part in due.items()]
+        touched = {draft.session: self.sessions.get(draft.session) for draft in drafts if draft.session}
+        due = (part for part in touched.values() if part and part.seq - part.checkpoint >= CHECKPOINT_EVERY)
+        return [loading.checkpoint(part).on(part.session_id) for part in due]
 
     def _encode(self, drafts: Sequence[Draft], at: str) -> list[Recorded]:
         """The lines of events that come next. Changes nothing."""

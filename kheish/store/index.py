@@ -21,6 +21,7 @@ from kheish.errors import InvalidCursor, Unavailable
 from kheish.store import marks, texts
 
 SCHEMA_VERSION = 5
+_FEW = 500  # things that are looked through one by one
 _CURSOR_BYTES = 19  # a letter and a number that SQLite can hold
 
 _SCHEMA = """
@@ -278,13 +279,19 @@ class Reader:
         for key, value in (fields or {}).items():
             where.append(_member(noun, key))
             values.append(value)
-        # SQLite would rather go through all of the noun, since those come in the order that is asked for.
-        by = f"INDEXED BY things_{noun}_{next(iter(fields))} " if fields and session is None else ""
+        by = self._by(noun, next(iter(fields)), statuses) if fields and session is None else ""
         sql = f"SELECT made, doc FROM things {by}WHERE {' AND '.join(where)} ORDER BY made DESC LIMIT ?"
         rows = self._db().execute(sql, (*values, limit + 1)).fetchall()
         more = len(rows) > limit
         rows = rows[:limit]
         return Page([orjson.loads(doc) for _, doc in rows], _cursor(rows[-1][0]) if more else None)
+
+    def _by(self, noun: str, field: str, statuses: Sequence[str]) -> str:
+        """Which index finds the things of a noun with a member: SQLite would rather go through all of the noun, since
+        those come in the order that is asked for. Few have some statuses (`running`): then those are looked through."""
+        if statuses and self.count(noun, statuses, at_most=_FEW) < _FEW:
+            return "INDEXED BY things_status "
+        return f"INDEXED BY things_{noun}_{field} "
 
     def overdue(self, noun: str, now: str) -> list[str]:
         """The ids of pending things whose `expires_at` is over; `now` in RFC 3339 UTC."""
@@ -294,13 +301,13 @@ class Reader:
         )
         return [row[0] for row in self._db().execute(sql, (noun, now))]
 
-    def count(self, noun: str, statuses: Sequence[str] = ()) -> int:
-        """How many things there are (with one of the statuses)."""
-        sql, values = "SELECT count(*) FROM things WHERE noun=?", [noun]
+    def count(self, noun: str, statuses: Sequence[str] = (), *, at_most: int = -1) -> int:
+        """How many things there are (with one of the statuses); beyond `at_most` nothing is counted."""
+        sql, values = "SELECT 1 FROM things WHERE noun=?", [noun]
         if statuses:
             sql += f" AND status IN ({','.join('?' * len(statuses))})"
             values += statuses
-        return int(self._db().execute(sql, values).fetchone()[0])
+        return int(self._db().execute(f"SELECT count(*) FROM ({sql} LIMIT {at_most})", values).fetchone()[0])
 
     def fact(self, key: str) -> Any:
         """A fact about the index itself, as `Writer.get`."""

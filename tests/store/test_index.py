@@ -96,9 +96,9 @@ def test_a_filter_by_playbook_does_not_go_through_all_flows(path: Path, writer: 
     assert ids(reader.things("flow", limit=2, fields={"playbook": "p1"})) == ["f7", "f4"]
     assert ids(reader.things("flow", limit=9, fields={"playbook": "p1"}, statuses=("ended",))) == []
     reader._db().set_trace_callback(None)
-    for asked in plans:
-        told = str(reader._db().execute(f"EXPLAIN QUERY PLAN {asked}").fetchall())
-        assert "USING INDEX things_flow_playbook" in told and "TEMP B-TREE" not in told
+    told = [str(reader._db().execute(f"EXPLAIN QUERY PLAN {asked}").fetchall()) for asked in plans]
+    assert all("SEARCH things USING" in one and "TEMP B-TREE" not in one for one in told)
+    assert "USING INDEX things_flow_playbook" in told[0] and "USING INDEX things_status" in told[-1]
 
 
 def test_an_older_document_does_not_replace_a_newer_one(path: Path, writer: Writer) -> None:
@@ -193,6 +193,28 @@ def test_a_filtered_list_reads_no_more_than_it_shows(path: Path, writer: Writer,
         wanted = "things_session " if "session" in more else f"things_{noun}_{key} "
         assert f"SEARCH things USING INDEX {wanted}" in plan and "TEMP B-TREE" not in plan
 
+    db.close()
+
+
+@pytest.mark.demand(20)
+@pytest.mark.parametrize(("few", "wanted"), [(501, "things_status "), (500, "things_run_route ")])
+def test_a_rare_status_goes_before_a_common_member(
+    path: Path, writer: Writer, monkeypatch: pytest.MonkeyPatch, few: int, wanted: str
+) -> None:
+    """Both conditions hold for each thing of the page, whichever index the things come from."""
+    monkeypatch.setattr(index, "_FEW", few)
+    made = range(1, 1001)
+    status = {n: "running" if n % 2 else "failed" for n in made}
+    writer.apply([], [thing(f"r{n}", n, status=status[n], route="a" if n % 5 else "b") for n in made], 1000)
+    db, asked = sqlite3.connect(path), list[str]()
+    reader = Reader(path)
+    reader._db().set_trace_callback(asked.append)
+
+    page = reader.things("run", limit=4, statuses=["running"], fields={"route": "b"})
+    plan = " ".join(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {asked.pop()}"))
+
+    assert ids(page) == ["r995", "r985", "r975", "r965"]
+    assert f"USING INDEX {wanted}" in plan
     db.close()
 
 
