@@ -13,17 +13,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
-from kheish import ids, resources
+from kheish import resources
 from kheish.api import app
 from kheish.auth import audit
 from kheish.config import Config, apply_environment, split_bind
-from kheish.daemon import boot, loops, presence, remembering, stopping, wiring
+from kheish.daemon import boot, logs, loops, presence, remembering, stopping, wiring
 from kheish.daemon.wiring import Daemon
 from kheish.domain import events
-from kheish.errors import AddressInUse, Conflict, Invalid, StoreFailed
+from kheish.errors import AddressInUse, Conflict, StoreFailed
 from kheish.runtime.drivers import registry
 from kheish.store import definitions, outage, template
 from kheish.store.lock import RootLock
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 def run(root: Path, *, bind: str | None = None, workspace: Path | None = None, allow_bypass: bool = False) -> int:
     """Serve a state root until SIGTERM or SIGINT; returns the exit code. Raises KheishError where it cannot start."""
-    _log_to_stderr()
+    formatter = logs.to_stderr()
     root = root.resolve()
     template.open_root(root)
     config = _config(root)
@@ -44,7 +45,7 @@ def run(root: Path, *, bind: str | None = None, workspace: Path | None = None, a
         _bring_along(root)
         import uvloop
 
-        return uvloop.run(_serve(root, config, listening, workspace, allow_bypass))
+        return uvloop.run(_serve(root, config, listening, formatter, workspace=workspace, allow_bypass=allow_bypass))
 
 
 def _bring_along(root: Path) -> None:
@@ -93,9 +94,10 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(
-    root: Path, config: Config, listening: socket.socket, workspace: Path | None, allow_bypass: bool
+    root: Path, config: Config, listening: socket.socket, formatter: logs.Formatter, **options: Any
 ) -> int:
-    daemon = wiring.make(root, config, workspace=workspace, allow_bypass=allow_bypass)
+    daemon = wiring.make(root, config, **options)
+    formatter.scrub = lambda: daemon.state.scrub
     host, port = listening.getsockname()[:2]
     daemon.facts.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     server = _Server(
@@ -154,8 +156,8 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     daemon.store.log.open(booted.next_n)
     await daemon.watcher.start()
     facts.unread = (await daemon.store.git.request("hold"))["held"] is not None
+    await daemon.auth.secrets.start()  # first, for no Definition that holds one may be committed
     await daemon.taking.start(held=facts.unread)
-    await daemon.auth.secrets.start()
     await asyncio.to_thread(daemon.auth.broker.remember)
     loops.learn_secrets(daemon)
     await boot.open_work(state, booted, progress)
@@ -269,21 +271,3 @@ async def _end_jobs(daemon: Daemon) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(5):
             await daemon.following.settled()
-
-
-class _Formatter(logging.Formatter):
-    """Times as everywhere else: RFC 3339 in UTC."""
-
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        return ids.stamp(record.created)
-
-
-def _log_to_stderr() -> None:
-    level = os.environ.get("KHEISH_LOG", "info").upper()
-    if level not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
-        raise Invalid(f"KHEISH_LOG is {level.lower()!r}; write debug, info, warning, error or critical.")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=level, handlers=[handler])
-    for name in ("uvicorn.error", "httpx", "httpcore", "openai"):
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
