@@ -69,6 +69,12 @@ class Invalid(KheishError):
     status, code, domain, exit_code, title = 400, "invalid_request", "request", 2, "Invalid request"
 
 
+class SecretInArguments(Invalid):
+    """Edited arguments of a call hold a stored secret."""
+
+    code, title = "secret_in_arguments", "Secret in arguments"
+
+
 class UnknownEvent(Invalid):
     code, domain, title = "unknown_event", "events", "Unknown event number"
 

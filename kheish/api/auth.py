@@ -17,6 +17,7 @@ from kheish.api.parts import Parts
 from kheish.auth import audit, roles
 from kheish.auth.tokens import Principal
 from kheish.config import Config, split_bind
+from kheish.domain import encoding
 from kheish.errors import Forbidden, Misdirected, StateRewound, StoreFailed, TooMany, Unauthorized, Unavailable
 
 #: answered without a token: probes for machines that have none, and a static page without any data
@@ -71,7 +72,9 @@ class Gate:
             await filtering.check(self._parts.state, caller, req, params)
 
     async def process_response(self, req: Request, resp: Response, resource: object, succeeded: bool) -> None:
-        """Count."""
+        """Count, and blot known secrets out of what says that something is wrong: it may quote what was sent."""
+        if resp.status_code >= 400 and isinstance(resp.data, bytes):
+            resp.data = encoding.scrubbed(resp.data, self._parts.state.scrub)
         resp.set_header("X-Content-Type-Options", "nosniff")
         self.answered[req.method, resp.status_code] += 1
 

@@ -11,6 +11,7 @@ import falcon
 import orjson
 from falcon.asgi import Request, Response
 
+from kheish.auth import redaction
 from kheish.errors import Internal, KheishError, PreconditionFailed, TooMany, Unauthorized, Unavailable
 
 MEDIA = "application/problem+json"
@@ -90,4 +91,4 @@ def _answer(resp: Response, status: int, document: dict[str, Any]) -> None:
     resp.content_type = MEDIA
     resp.stream = None
     resp.text = None
-    resp.data = orjson.dumps(document, default=str)
+    resp.data = orjson.dumps(redaction.shown(document), default=str)  # known secrets: Gate.process_response

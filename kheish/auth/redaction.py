@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import orjson
@@ -13,29 +14,139 @@ import orjson
 MIN_LENGTH = 8  # characters: shorter values would blank out ordinary words
 
 
-def scrubber(secrets: Mapping[str, str]) -> Callable[[bytes], bytes]:
-    """A function that replaces each secret in a JSON text by `[redacted:<name>]`: the value as it is, JSON-escaped,
-    URL-encoded, and in base64 at any of the three byte offsets."""
-    names: dict[bytes, bytes] = {}
-    for name, value in secrets.items():
-        if len(value) >= MIN_LENGTH:
-            for form in forms(value):
-                names.setdefault(form, f"[redacted:{name}]".encode())
-    if not names:
-        return lambda line: line
-    # longest first, so that a form that contains another is taken whole
-    pattern = re.compile(b"|".join(re.escape(form) for form in sorted(names, key=len, reverse=True)))
+class Scrubber:
+    """Replaces each secret in a JSON text by `[redacted:<name>]`: the value as it is, JSON-escaped, URL-encoded, and in
+    base64 at any of the three byte offsets. It knows the same secrets as long as it lives."""
 
-    def replace(found: re.Match[bytes]) -> bytes:
+    def __init__(self, secrets: Mapping[str, str]) -> None:
+        self._names: dict[bytes, bytes] = {}
+        for name, value in secrets.items():
+            if len(value) >= MIN_LENGTH:
+                for form in forms(value):
+                    self._names.setdefault(form, f"[redacted:{name}]".encode())
+        # longest first, so that a form that contains another is taken whole
+        by_length = sorted(self._names, key=len, reverse=True)
+        self._pattern = re.compile(b"|".join(re.escape(form) for form in by_length)) if by_length else None
+        self._texts = [form.decode() for form in by_length]
+        self._begins = (
+            re.compile("[" + "".join({re.escape(text[0]) for text in self._texts}) + "]") if by_length else None
+        )
+
+    def __call__(self, line: bytes) -> bytes:
+        """The same object where it holds none of them."""
+        if self._pattern is None or not self._pattern.search(line):
+            return line
+        return self._pattern.sub(self._replaced, line)
+
+    @property
+    def longest(self) -> int:
+        """How long the longest form is."""
+        return len(self._texts[0].encode()) if self._texts else 0
+
+    def names(self, raw: bytes) -> list[str]:
+        """Whose values stand in some bytes, by name."""
+        found = self._pattern.findall(raw) if self._pattern else ()
+        return sorted({self._names[form].decode()[len("[redacted:") : -1] for form in found})
+
+    def cut(self, text: str) -> int:
+        """Up to where a text can be shown, before what comes next is known: what follows may begin a secret."""
+        end = self._partial(text, 0)
+        straddling = next((found for found in self._whole(text) if found[0] < end < found[1]), None)
+        return end if straddling is None else self._partial(text, straddling[1])
+
+    def _partial(self, text: str, start: int) -> int:
+        if self._begins is None:
+            return len(text)
+        first = max(start, len(text) - len(self._texts[0]) + 1)
+        for found in self._begins.finditer(text, first):
+            rest = text[found.start() :]
+            if any(len(form) > len(rest) and form.startswith(rest) for form in self._texts):
+                return found.start()
+        return len(text)
+
+    def _whole(self, text: str) -> Iterable[tuple[int, int]]:
+        for form in self._texts:
+            at = text.find(form)
+            while at >= 0:
+                yield at, at + len(form)
+                at = text.find(form, at + 1)
+
+    def _replaced(self, found: re.Match[bytes]) -> bytes:
         before = found.string[: found.start()]
         if (len(before) - len(before.rstrip(b"\\"))) % 2:
             return found[0]  # begins in the middle of an escape (`\n`): another text
-        return names[found[0]]
+        return self._names[found[0]]
 
-    def scrub(line: bytes) -> bytes:
-        return pattern.sub(replace, line) if pattern.search(line) else line
 
-    return scrub
+NOTHING = Scrubber({})
+
+
+class Stream:
+    """Scrubs a text that comes in pieces, also a secret that lies across them: it holds back what may begin one."""
+
+    def __init__(self, scrubber: Scrubber) -> None:
+        self._scrubber = scrubber
+        self._held = ""
+
+    def feed(self, text: str) -> str:
+        """What can be shown now."""
+        text = self._held + text
+        at = self._scrubber.cut(text)
+        self._held = text[at:]
+        return scrub_text(text[:at], self._scrubber)
+
+    def end(self) -> str:
+        """What was held back; no more comes."""
+        held, self._held = self._held, ""
+        return scrub_text(held, self._scrubber)
+
+
+def scrub_text(text: str, scrub: Callable[[bytes], bytes]) -> str:
+    """A text that is no JSON, scrubbed."""
+    raw = orjson.dumps(text.encode(errors="replace").decode())  # half a surrogate pair is no JSON
+    line = scrub(raw)
+    return text if line is raw else str(orjson.loads(line))
+
+
+def stream(scrub: Callable[[bytes], bytes]) -> Stream:
+    """A stream that knows what `scrub` knows."""
+    return Stream(scrub if isinstance(scrub, Scrubber) else NOTHING)
+
+
+# --- secrets that nobody told: for logs, errors and debug, not for journals -------------------------------------------
+
+_SHAPES = re.compile(
+    r"(?P<pem>-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z))"
+    r"|(?P<jwt>\beyJ[\w-]{5,}\.eyJ[\w-]{5,}\.[\w-]+)"
+    r"|(?P<age>\bAGE-SECRET-KEY-1[0-9A-Z]{20,})"
+    r"|(?P<token>\b(?:sk-[\w-]{16,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abeprs]-[\w-]{10,}"
+    r"|AKIA[0-9A-Z]{16}|AIza[\w-]{30,}|hf_\w{20,}|npm_\w{20,}|kheish_[\w-]{20,}))"
+    r"|(?P<bearer>(?<=[Bb]earer )[\w.~+/=-]{12,})"
+    r"|(?P<url>(?<=://)[^\s/@:\"']{0,200}:[^\s/@\"']{1,200}(?=@))",
+    re.DOTALL,
+)
+
+
+def shapes(text: str) -> str:
+    """The text without what looks like a credential: tokens, private keys, JWTs, URLs with a password."""
+    return _SHAPES.sub(lambda found: f"[redacted:{found.lastgroup}]", text)
+
+
+def shown(value: Any) -> Any:
+    """What is shown to a caller, each text in it without what looks like a credential."""
+    match value:
+        case str():
+            return shapes(value)
+        case list() | tuple():
+            return [shown(item) for item in value]
+        case dict():
+            return {key: shown(item) for key, item in value.items()}
+    return value
+
+
+def scrubber(secrets: Mapping[str, str]) -> Scrubber:
+    """What blots these secrets out, by name."""
+    return Scrubber(secrets)
 
 
 def forms(value: str) -> Iterable[bytes]:

@@ -23,12 +23,9 @@ class AsyncTransport:
     """Sends calls to the daemon that `find` finds; looks again when it is not where it was."""
 
     def __init__(self, find: Callable[[], Address]) -> None:
-        import httpx
-
         self._find = find
         self._found: Address | None = None
-        # Proxies of the environment are for the world outside, not for a daemon next door.
-        self._http = httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(60.0))
+        self._http: tuple[str | None, httpx.AsyncClient] | None = None  # with the certificate that it expects
 
     async def address(self) -> Address:
         """Where the daemon is. Raises Unreachable."""
@@ -40,6 +37,17 @@ class AsyncTransport:
         """Look for the daemon again; True if it answers somewhere else now."""
         before, self._found = self._found, None
         return await self.address() != before
+
+    async def _client(self, address: Address) -> httpx.AsyncClient:
+        import httpx
+
+        if self._http is None or self._http[0] != address.certificate:
+            await self.close()
+            trust = address.trust()
+            # Proxies of the environment are for the world outside, not for a daemon next door.
+            made = httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(60.0), verify=trust or True)
+            self._http = address.certificate, made
+        return self._http[1]
 
     async def send(self, call: Call[T]) -> T:
         """Send one call and read its answer. Raises the KheishError that the daemon answered with, or Unreachable."""
@@ -62,7 +70,7 @@ class AsyncTransport:
         address = await self.address()
         headers = request_headers(address) | {**call.headers}
         try:
-            response = await self._http.request(
+            response = await (await self._client(address)).request(
                 call.method, address.url + call.path, content=call.body, headers=headers, timeout=call.patience
             )
         except httpx.ConnectError:
@@ -79,7 +87,8 @@ class AsyncTransport:
         address = await self.address()
         headers = request_headers(address) | {"accept": "text/event-stream"}
         try:
-            async with self._http.stream("GET", address.url + path, headers=headers, timeout=SILENCE) as response:
+            client = await self._client(address)
+            async with client.stream("GET", address.url + path, headers=headers, timeout=SILENCE) as response:
                 if response.status_code >= 400:
                     raise faults.from_reply(response.status_code, await response.aread())
                 yield response
@@ -87,4 +96,6 @@ class AsyncTransport:
             raise lost(address, error) from error
 
     async def close(self) -> None:
-        await self._http.aclose()
+        if self._http is not None:
+            await self._http[1].aclose()
+        self._http = None

@@ -7,20 +7,47 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from kheish.errors import Invalid, Unreachable
+
+if TYPE_CHECKING:
+    import ssl
 
 _LOOPBACK = re.compile(r"localhost|::1|127(\.\d{1,3}){3}")
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a daemon answers, and with which token one asks it; `root` is None for one on another machine."""
+    """Where a daemon answers, and with which token one asks it; `root` is None for one on another machine.
+
+    `certificate`: the file of the one that the daemon of this machine serves; it is what to expect, whoever signed it
+    and whatever names are in it.
+    """
 
     url: str
     token: str | None
     root: Path | None
+    certificate: str | None = None
+
+    def trust(self) -> ssl.SSLContext | None:
+        """What HTTPS is checked against: the certificate, else KHEISH_CA_FILE, else what the system trusts; None for
+        plain HTTP. Raises Invalid."""
+        if not self.url.startswith("https://"):
+            return None
+        import ssl
+
+        file = self.certificate or os.environ.get("KHEISH_CA_FILE") or None
+        try:
+            context = ssl.create_default_context(cafile=file)
+        except OSError as error:  # ssl.SSLError is one
+            what = "The daemon's certificate" if self.certificate else "KHEISH_CA_FILE"
+            raise Invalid(f"{what} {file} cannot be read: {error.strerror or error}.") from error
+        if self.certificate:
+            context.check_hostname = False
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        return context
 
 
 def state_root(chosen: str | Path | None = None) -> Path:
@@ -52,7 +79,13 @@ def find(url: str | None = None, token: str | None = None, root: str | Path | No
     address = noted.get("url") if noted else None
     if not isinstance(address, str):
         raise unreachable(where)
-    return Address(address.rstrip("/"), token or _environment_token() or _local_token(where), where)
+    certificate = noted.get("certificate") if noted else None
+    return Address(
+        address.rstrip("/"),
+        token or _environment_token() or _local_token(where),
+        where,
+        certificate if isinstance(certificate, str) else None,
+    )
 
 
 def daemon_note(root: Path) -> dict[str, object] | None:

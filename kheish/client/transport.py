@@ -113,8 +113,10 @@ def _open(connection: http.client.HTTPConnection, path: str, address: Address) -
 
 def _connect(address: Address, patience: float) -> http.client.HTTPConnection:
     parts = urlsplit(address.url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    return kind(parts.hostname or "", parts.port, timeout=patience)
+    context = address.trust()
+    if context is None:
+        return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=patience)
+    return http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=patience, context=context)
 
 
 def _chunks(response: http.client.HTTPResponse, address: Address) -> Iterator[bytes]:

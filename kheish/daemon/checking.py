@@ -53,10 +53,13 @@ def check(
     """Check all files together. `before`: what is in force, by path; `given`: parsed already, from another form than
     the file's own. May take long: call it in a thread."""
     out = Outcome(parsed={path: _parse(path, source) for path, source in sources.items() if kind_of(path)})
-    out.parsed |= given or {}
+    out.parsed |= {path: parsed for path, parsed in (given or {}).items() if sources[path].fault is None}
     scripts = _script_files(sources, out.parsed) - (given or {}).keys()
     for path in scripts:
         out.parsed.pop(path, None)
+        if sources[path].fault is not None:
+            out.problems[path] = [_fault(path, sources[path])]
+            continue
         read = _read(Script, sources[path].raw, path, False)
         out.problems[path] = list(read.problems)
         if read.value is not None:
@@ -88,8 +91,12 @@ def _parse(path: str, source: Source) -> Parsed[Any]:
     assert kind is not None
     if source.fault is None:
         return parse(kind, source.raw, path)
-    problem = Problem(path, None, None, "error", "unreadable", f"the file {source.fault}")
-    return Parsed(path, None, None, [problem], reading.digest(b""))
+    return Parsed(path, None, None, [_fault(path, source)], reading.digest(b""))
+
+
+def _fault(path: str, source: Source) -> Problem:
+    line, column = source.place or (None, None)
+    return Problem(path, line, column, "error", source.code, f"the file {source.fault}")
 
 
 def _named_wrong(path: str, sources: Mapping[str, Source]) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from kheish.daemon import doctor_machine, doctor_root
+from kheish.daemon import doctor_machine, doctor_root, scanning
 from kheish.daemon.doctor_machine import Finding
 from kheish.jobs import sandbox
 
@@ -17,9 +17,10 @@ _TONES = {"ok": "green", "warning": "yellow", "error": "red"}
 _WIDTH = 100
 
 
-def run(root: Path) -> int:
-    """Print what was found; 1 where there are errors (warnings are for people to weigh)."""
-    findings = list(examine(root))
+def run(root: Path, *, scan: bool = False) -> int:
+    """Print what was found; 1 where there are errors (warnings are for people to weigh). `scan`: look for secrets in
+    all files and the whole history, and for nothing else."""
+    findings = list(scanning.scan(root, os.environ) if scan else examine(root))
     for finding in findings:
         for line in _lines(finding):
             click.echo(line)

@@ -22,6 +22,7 @@ def note(root: Path, facts: Facts) -> None:
         "url": facts.url,
         "started_at": facts.started_at,
         "version": resources.version(),
+        **({"certificate": facts.certificate} if facts.certificate else {}),
     }
     files.atomic_write(root / ".kheish" / "daemon.json", orjson.dumps(about), fsync=False)
 

@@ -13,38 +13,52 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
-from kheish import ids, resources
+from kheish import resources
 from kheish.api import app
 from kheish.auth import audit
 from kheish.config import Config, apply_environment, split_bind
-from kheish.daemon import boot, loops, presence, remembering, stopping, wiring
+from kheish.daemon import boot, logs, loops, presence, remembering, stopping, wiring
+from kheish.daemon.listening import Serving, listen
 from kheish.daemon.wiring import Daemon
 from kheish.domain import events
-from kheish.errors import AddressInUse, Conflict, Invalid, StoreFailed
+from kheish.errors import Conflict, StoreFailed
 from kheish.runtime.drivers import registry
 from kheish.store import definitions, outage, template
 from kheish.store.lock import RootLock
 
 log = logging.getLogger(__name__)
 
+PLAIN = Serving()
 
-def run(root: Path, *, bind: str | None = None, workspace: Path | None = None, allow_bypass: bool = False) -> int:
+
+def run(
+    root: Path,
+    *,
+    bind: str | None = None,
+    workspace: Path | None = None,
+    allow_bypass: bool = False,
+    serving: Serving = PLAIN,
+) -> int:
     """Serve a state root until SIGTERM or SIGINT; returns the exit code. Raises KheishError where it cannot start."""
-    _log_to_stderr()
+    formatter = logs.to_stderr()
     root = root.resolve()
     template.open_root(root)
     config = _config(root)
     host, port = split_bind(bind or config.bind)
+    serving.check(host)
     # The log's thread must not wait 5 ms for the interpreter while the loop is busy: every answer waits for it.
     sys.setswitchinterval(0.0005)
-    with RootLock(root), _listen(host, port) as listening:
+    with RootLock(root), listen(host, port) as listening:
         _bring_along(root)
         import uvloop
 
-        return uvloop.run(_serve(root, config, listening, workspace, allow_bypass))
+        return uvloop.run(
+            _serve(root, config, listening, serving, formatter, workspace=workspace, allow_bypass=allow_bypass)
+        )
 
 
 def _bring_along(root: Path) -> None:
@@ -68,22 +82,6 @@ def _config(root: Path) -> Config:
     return apply_environment(found, os.environ)
 
 
-@contextlib.contextmanager
-def _listen(host: str, port: int) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((host, port))
-        except OSError as error:
-            raise AddressInUse(
-                f"The address {host}:{port} cannot be used ({error.strerror}). Is another daemon running there? Choose "
-                "another with --bind HOST:PORT; port 0 picks a free one."
-            ) from error
-        listening.listen(2048)
-        yield listening
-
-
 class _Server(uvicorn.Server):
     """uvicorn's, but signals are ours: the daemon drains before its connections close."""
 
@@ -93,11 +91,17 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(
-    root: Path, config: Config, listening: socket.socket, workspace: Path | None, allow_bypass: bool
+    root: Path,
+    config: Config,
+    listening: socket.socket,
+    serving: Serving,
+    formatter: logs.Formatter,
+    **options: Any,
 ) -> int:
-    daemon = wiring.make(root, config, workspace=workspace, allow_bypass=allow_bypass)
-    host, port = listening.getsockname()[:2]
-    daemon.facts.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    daemon = wiring.make(root, config, **options)
+    formatter.scrub = lambda: daemon.state.scrub
+    daemon.facts.url = serving.url(*listening.getsockname()[:2])
+    daemon.facts.certificate = str(serving.certificate.resolve()) if serving.certificate else None
     server = _Server(
         uvicorn.Config(
             app.build(daemon.parts),
@@ -109,9 +113,11 @@ async def _serve(
             timeout_graceful_shutdown=3,
             server_header=False,
             backlog=2048,
+            ssl_certfile=serving.certificate,
+            ssl_keyfile=serving.key,
         )
     )
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    answering = asyncio.create_task(server.serve(sockets=[listening]))
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -119,7 +125,7 @@ async def _serve(
     try:
         if await daemon.upkeep.start():
             _announce(root, daemon)
-            await _until_stopped(daemon, stopping, [serving, asyncio.create_task(daemon.upkeep.decided())])
+            await _until_stopped(daemon, stopping, [answering, asyncio.create_task(daemon.upkeep.decided())])
             if stopping.is_set():
                 return 0
             background = await start(daemon)
@@ -127,13 +133,13 @@ async def _serve(
             background = await start(daemon)
             _announce(root, daemon)
         await _suggest(daemon)
-        await _until_stopped(daemon, stopping, [serving, *background])
+        await _until_stopped(daemon, stopping, [answering, *background])
         return 1 if daemon.store.failed.is_set() else 0
     finally:
         await stop(daemon, background)
         server.should_exit = True
         with contextlib.suppress(asyncio.CancelledError):
-            await serving
+            await answering
 
 
 async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
@@ -154,8 +160,8 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     daemon.store.log.open(booted.next_n)
     await daemon.watcher.start()
     facts.unread = (await daemon.store.git.request("hold"))["held"] is not None
+    await daemon.auth.secrets.start()  # first, for no Definition that holds one may be committed
     await daemon.taking.start(held=facts.unread)
-    await daemon.auth.secrets.start()
     await asyncio.to_thread(daemon.auth.broker.remember)
     loops.learn_secrets(daemon)
     await boot.open_work(state, booted, progress)
@@ -272,21 +278,3 @@ async def _end_jobs(daemon: Daemon) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(5):
             await daemon.following.settled()
-
-
-class _Formatter(logging.Formatter):
-    """Times as everywhere else: RFC 3339 in UTC."""
-
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        return ids.stamp(record.created)
-
-
-def _log_to_stderr() -> None:
-    level = os.environ.get("KHEISH_LOG", "info").upper()
-    if level not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
-        raise Invalid(f"KHEISH_LOG is {level.lower()!r}; write debug, info, warning, error or critical.")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=level, handlers=[handler])
-    for name in ("uvicorn.error", "httpx", "httpcore", "openai"):
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kheish.domain.definitions import KINDS, TOP, Kind
@@ -21,11 +21,31 @@ _READ_ME = "readme.md"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file as it was read; `fault` says why it cannot be."""
+    """A file as it was read; `fault` says why it cannot be, or may not be used, and `place` where in it."""
 
     path: str
     raw: bytes
     fault: str | None = None
+    code: str = "unreadable"
+    place: tuple[int, int] | None = None  # line and column, from 1
+
+
+def guarded(found: Mapping[str, Source], scrub: Callable[[bytes], bytes]) -> dict[str, Source]:
+    """The files, where those that hold a known secret may not be used: they would be committed, and pushed."""
+    return {path: _guarded(source, scrub) for path, source in found.items()}
+
+
+def _guarded(source: Source, scrub: Callable[[bytes], bytes]) -> Source:
+    if source.fault is not None:
+        return source
+    clean = scrub(source.raw)
+    if clean == source.raw:
+        return source
+    same = next((i for i, (a, b) in enumerate(zip(source.raw, clean, strict=False)) if a != b), len(clean))
+    before = source.raw[:same]
+    line = before.rpartition(b"\n")[2].decode(errors="replace")
+    text = "holds a stored secret; name its slot (auth_ref), and put a new value there if this file was passed on"
+    return replace(source, fault=text, code="secret_in_file", place=(before.count(b"\n") + 1, len(line) + 1))
 
 
 def kind_of(path: str) -> Kind | None:

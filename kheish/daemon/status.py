@@ -21,6 +21,7 @@ class Facts:
     format: Format
     sandbox: Probe
     url: str = ""
+    certificate: str | None = None  # the file of the one that is served
     token: str = ""
     started_at: str = field(default_factory=ids.now)
     started: float = field(default_factory=time.monotonic)

@@ -73,6 +73,7 @@ class Taking:
             base = await asyncio.to_thread(checking.check, last, {})
             while await self._widen(last, found, base):
                 base = await asyncio.to_thread(checking.check, last, {})
+            found = await asyncio.to_thread(sources.guarded, found, self._state.scrub)
             outcome = await asyncio.to_thread(checking.check, found, base.world)
             self._put(base.world)
             self._scripts = {*base.scripts, *playbook_files.all_beside(last)}
@@ -95,7 +96,8 @@ class Taking:
 
     async def check(self, found: Mapping[str, Source], given: Mapping[str, Any] | None = None) -> Outcome:
         """What a set of files would come to, against what is in force."""
-        return await asyncio.to_thread(checking.check, found, self._state.definitions.by_path(), given)
+        guarded = await asyncio.to_thread(sources.guarded, found, self._state.scrub)
+        return await asyncio.to_thread(checking.check, guarded, self._state.definitions.by_path(), given)
 
     def adopt(self, outcome: Outcome, found: Mapping[str, Source], paths: Iterable[str], *, by: str) -> None:
         """Take in force what was checked, after `paths` were written or removed for a caller."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kheish.api.parts import Closing, Parts
-from kheish.auth import redaction, tokens
+from kheish.auth import audit, redaction, tokens
 from kheish.auth.broker import Broker
 from kheish.auth.vault import Vault
 from kheish.config import Config
@@ -54,6 +54,7 @@ from kheish.store.bus import Bus
 from kheish.store.committer import Committer
 from kheish.store.index import Reader
 from kheish.store.pipes import Child
+from kheish.store.secrets import config_folder, identity_path
 from kheish.store.wal import Group, Log
 from kheish.store.watcher import Settled, Watcher
 
@@ -130,7 +131,7 @@ def make(
     state.scrub = redaction.scrubber({"token": token})
     watcher = _watcher(root, lambda paths: loops.changed(daemon, paths), lambda paths: loops.refs(daemon, paths))
     auth = _auth(token, store, problems, watcher, environ, lambda: daemon)
-    agent = _agent(root, store, facts, auth.broker, executor or Local())
+    agent = _agent(root, store, facts, auth.broker, executor or Local(), environ)
     worker = Worker(agent, lambda run, is_missing: loops.waits_for_workspace(daemon, run, is_missing))
     git = Git(store.git)
     taking = _taking(store, problems, git, environ)
@@ -268,8 +269,11 @@ def _store(root: Path, config: Config, daemon: Callable[[], Daemon]) -> Store:
     )
 
 
-def _agent(root: Path, store: Store, facts: Facts, broker: Broker, executor: Executor) -> Agent:
+def _agent(
+    root: Path, store: Store, facts: Facts, broker: Broker, executor: Executor, environ: Mapping[str, str]
+) -> Agent:
     state = store.state
+    hide = (root, *_keys(environ))
 
     def confinement() -> SandboxFacts:
         return SandboxFacts(mode=state.definitions.config.sandbox.mode, available=facts.sandbox.available)
@@ -279,7 +283,7 @@ def _agent(root: Path, store: Store, facts: Facts, broker: Broker, executor: Exe
         bus=store.bus,
         executor=executor,
         tools=tool_registry.builtin(
-            lambda: _sandbox(state, facts, root), lambda: state.definitions.config.network.allow
+            lambda: _sandbox(state, facts, hide), lambda: state.definitions.config.network.allow
         ),
         jobs=Jobs(root / ".git" / "kheish" / "jobs"),
         gates=Gates(),
@@ -288,12 +292,17 @@ def _agent(root: Path, store: Store, facts: Facts, broker: Broker, executor: Exe
     )
 
 
-def _sandbox(state: State, facts: Facts, root: Path) -> SandboxSettings:
+def _keys(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Where keys are that no command may see: they may lie in a folder that it can read (`sandbox.read_only`)."""
+    return config_folder(environ), identity_path(environ), audit.key_path(environ)
+
+
+def _sandbox(state: State, facts: Facts, hide: tuple[Path, ...]) -> SandboxSettings:
     """How a command is confined now: a changed kheish.yaml holds for the next."""
     config = state.definitions.config.sandbox
     return SandboxSettings(
         mode=config.mode,
         available=facts.sandbox.available,
         read_only=tuple(Path(path).expanduser() for path in config.read_only),
-        hide=(root,),
+        hide=hide,
     )

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from kheish.domain import events, permission_remember, runs
+from kheish.domain import encoding, events, permission_remember, runs
 from kheish.domain.events import Draft, Entry, Idempotency, changed, frozen
 from kheish.domain.runs import Run
-from kheish.errors import ApprovalResolved, Fault, Invalid, PersonRequired, SamePerson
+from kheish.errors import ApprovalResolved, Fault, Invalid, PersonRequired, SamePerson, SecretInArguments
 
 if TYPE_CHECKING:
     from kheish.domain.state import State
@@ -215,6 +215,11 @@ def _pending(state: State, wanted: Resolution) -> Approval:
         raise late(view(approval))
     if wanted.arguments is not None and wanted.decision == "deny":
         raise Invalid("Edited arguments go with allow; a denied call does not run.")
+    if wanted.arguments is not None and encoding.holds_secret(wanted.arguments, state.scrub):
+        raise SecretInArguments(
+            "The arguments hold a stored secret, which the journal would not have: leave it out.",
+            errors=[Fault("/arguments", "holds a stored secret")],
+        )
     return approval
 
 

@@ -39,7 +39,7 @@ def encode(draft: Draft, n: int, seq: int, at: str, journal: str, scrub: Callabl
     else:
         head |= {"session": draft.session, "run": draft.run, "actor": draft.actor}
     raw = orjson.dumps({**head, "data": _renamed(draft.event) if draft.event.written else draft.event})
-    line = _scrubbed(raw, scrub)
+    line = scrubbed(raw, scrub)
     spills: tuple[tuple[str, bytes], ...] = ()
     if draft.event.spillable and (len(line) > SPILL_BYTES or _SIGN in line):
         whole = orjson.loads(line)
@@ -84,8 +84,8 @@ def _renamed(event: Event) -> dict[str, Any]:
     return {event.written.get(name, name): value for name, value in named}
 
 
-def _scrubbed(raw: bytes, scrub: Callable[[bytes], bytes]) -> bytes:
-    """The same object where nothing was to be scrubbed."""
+def scrubbed(raw: bytes, scrub: Callable[[bytes], bytes]) -> bytes:
+    """JSON without secrets, and JSON still; the same object where nothing was to be scrubbed."""
     line = scrub(raw)
     if line is raw:
         return raw
@@ -95,6 +95,12 @@ def _scrubbed(raw: bytes, scrub: Callable[[bytes], bytes]) -> bytes:
         # A secret of digits stands in a number too: then each text is scrubbed for itself.
         return orjson.dumps(_texts(orjson.loads(raw), scrub))
     return line
+
+
+def holds_secret(value: Any, scrub: Callable[[bytes], bytes]) -> bool:
+    """Whether a value would be another one in the journal."""
+    raw = orjson.dumps(value)
+    return scrub(raw) != raw
 
 
 def _texts(value: Any, scrub: Callable[[bytes], bytes]) -> Any:

@@ -258,12 +258,14 @@ class Usage:
 
 @frozen
 class ModelCall:
-    """A tool call in an answer; `malformed` is the raw text of arguments that were no JSON object."""
+    """A tool call in an answer; `malformed` is the raw text of arguments that were no JSON object. `has_secret`: the
+    arguments held a known secret, which the journal does not have, so that the call cannot be what was asked for."""
 
     id: str
     name: str
     arguments: Arguments = field(default_factory=dict)
     malformed: str | None = None
+    has_secret: bool = False
 
 
 @frozen

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from kheish.auth import redaction
 from kheish.auth.broker import Broker
 from kheish.domain.runs import Run
 from kheish.domain.state import State
@@ -51,28 +52,36 @@ class Agent:
         if self.stopping.is_set():
             raise Stopped
 
-    def live(self, kind: str, run: Run, turn: int, attempt: int) -> Callable[[str], None]:
-        """A function that shows text of a step as it comes; `offset` counts characters from the step's beginning."""
-        offset = 0
+    def live(self, kind: str, run: Run, turn: int, attempt: int) -> Live:
+        """What shows text of a step as it comes."""
+        about = {"live": True, "session": run.session_id, "run": run.run_id, "turn": turn, "attempt": attempt}
+        return Live(self.bus, kind, about, redaction.stream(self.state.scrub))
 
-        def show(text: str) -> None:
-            nonlocal offset
-            if not self.bus.is_heard:
-                offset += len(text)
-                return
-            data = {
-                "live": True,
-                "session": run.session_id,
-                "run": run.run_id,
-                "turn": turn,
-                "attempt": attempt,
-                "offset": offset,
-                "text": text,
-            }
-            offset += len(text)
-            self.bus.publish([Frame(0, kind, run.session_id, run.run_id, orjson.dumps(data))])
 
-        return show
+class Live:
+    """Shows text of one step to whoever listens, without secrets; `offset` counts the characters shown before."""
+
+    def __init__(self, bus: Bus, kind: str, about: Mapping[str, Any], stream: redaction.Stream) -> None:
+        self._bus = bus
+        self._kind = kind
+        self._about = about
+        self._stream = stream
+        self._offset = 0
+
+    def __call__(self, text: str) -> None:
+        """Show what may be shown of it now."""
+        self._show(self._stream.feed(text))
+
+    def end(self) -> None:
+        """The step has ended: show what was held back, for it might have become a secret."""
+        self._show(self._stream.end())
+
+    def _show(self, text: str) -> None:
+        offset, self._offset = self._offset, self._offset + len(text)
+        if text and self._bus.is_heard:
+            data = {**self._about, "offset": offset, "text": text}
+            frame = Frame(0, self._kind, self._about["session"], self._about["run"], orjson.dumps(data))
+            self._bus.publish([frame])
 
 
 def workspace_of(run: Run) -> Path:

@@ -7,7 +7,7 @@ import os
 import random
 from collections.abc import Iterable, Mapping
 
-from kheish.domain import completion, events, messages, permission_policy, routes, turns
+from kheish.domain import completion, encoding, events, messages, permission_policy, routes, turns
 from kheish.domain.events import RunError, Usage
 from kheish.domain.flow_driving import ATTACH
 from kheish.domain.routes import Route
@@ -50,11 +50,13 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
     )
     state.append(requested.on(run.session_id, run.run_id, by=_by(run)))
     await state.durable()
+    live = agent.live("model.delta", run, turn.turn, attempt)
     try:
-        reply = await model.call(agent, run, route, request, agent.live("model.delta", run, turn.turn, attempt))
+        reply = await model.call(agent, run, route, request, live)
     except ModelError as error:
         await _failed(state, run, turn, agent, route_id, route, attempt, error)
         return
+    live.end()
     state.append(_responded(state, run, turn, route_id, route, reply).on(run.session_id, run.run_id, by=_by(run)))
 
 
@@ -134,7 +136,15 @@ def model_calls(state: State, run: Run, turn: Turn, reply: Reply) -> tuple[event
             known = asked.id if asked.id and not completion.is_check(asked.id) else "call"
             id = f"{known}-{run.run_id[-8:]}-{turn.turn}-{number}"
         used.add(id)
-        found.append(events.ModelCall(id=id, name=asked.name, arguments=asked.arguments, malformed=asked.malformed))
+        found.append(
+            events.ModelCall(
+                id=id,
+                name=asked.name,
+                arguments=asked.arguments,
+                malformed=asked.malformed,
+                has_secret=encoding.holds_secret(asked.arguments, state.scrub),
+            )
+        )
     return tuple(found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,12 @@ async def _prepare(state: State, run: Run, call: Call, agent: Agent) -> Prepared
     if call.call.malformed is not None:
         text = f"The arguments are no JSON object: {call.call.malformed[:200]!r}. Send the call again with valid JSON."
         return refused(call, "invalid_arguments", text)
+    if call.call.has_secret:
+        text = (
+            "The arguments hold a stored secret, which is never passed on in a call; refer to it by a file or a "
+            "variable that the command reads by itself, or leave it out."
+        )
+        return refused(call, "secret_in_arguments", text)
     raw = await _arguments(state, run, call)
     try:
         return Prepared(call=call, tool=tool, raw=raw, arguments=checking.parse_arguments(tool, raw))
@@ -160,13 +167,15 @@ async def start(state: State, run: Run, prepared: Prepared, agent: Agent) -> boo
 
 async def perform(state: State, run: Run, prepared: Prepared, agent: Agent, note: Mapping[str, Any]) -> bool:
     """Run a call that is journaled as started."""
-    context = _context(state, run, prepared, agent, note)
+    live = agent.live("tool.output", run, prepared.call.turn, prepared.call.attempts)
+    context = replace(_context(state, run, prepared, agent, note), output=live)
     try:
         result = await agent.executor.call(prepared.tool, prepared.arguments, context)
     except ToolError as error:
         result = Result(content=str(error), is_error=True)
     except TimeoutError:
         result = Result(content=f"The call took longer than {prepared.tool.timeout:g} s and was ended.", is_error=True)
+    live.end()
     if isinstance(result, Suspended):
         waiting = runs.step(state, run.run_id, events.RunWaiting(status=result.waiting))
         state.append(*result.drafts, waiting)

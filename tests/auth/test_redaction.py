@@ -69,3 +69,45 @@ def test_a_line_stays_json_whatever_stands_around_the_secret(before: str, after:
 def test_the_letter_of_an_escape_is_no_secret() -> None:
     line = orjson.dumps("a new line\n0123456789")
     assert redaction.scrubber({"k": "n0123456789"})(line) == line
+
+
+def pieces(text: str, size: int) -> list[str]:
+    return [text[i : i + size] for i in range(0, len(text), size)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+def test_a_stream_scrubs_across_its_pieces_and_holds_back_no_more_than_it_must(size: int) -> None:
+    stream = redaction.Stream(redaction.scrubber({"env:KEY": SECRET, "more": SECRET + "-and-more"}))
+    text = f"a {SECRET} b {SECRET}-and-more c {WAYS['in base64 after 1 bytes']} d {SECRET[:6]}"
+    shown = "".join(stream.feed(piece) for piece in pieces(text, size))
+    assert shown.endswith(" d ")  # what may begin a secret is held back
+    whole = shown + stream.end()
+    assert whole.startswith("a [redacted:env:KEY] b [redacted:more] c ") and whole.endswith(" d " + SECRET[:6])
+    assert SECRET not in whole and "and-more" not in whole and stream.end() == ""
+
+
+@given(st.lists(st.text(alphabet="abcd", max_size=6), max_size=20), st.text(alphabet="abcd", min_size=8, max_size=12))
+def test_no_way_to_cut_a_text_lets_a_secret_through(parts: list[str], secret: str) -> None:
+    stream = redaction.Stream(redaction.scrubber({"it": secret}))
+    whole = "".join([*map(stream.feed, [*parts, secret, *parts]), stream.end()])
+    assert secret not in whole and "[redacted:it]" in whole
+
+
+SHAPES = {
+    "pem": "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\nabc=\n-----END EC PRIVATE KEY-----",
+    "jwt": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
+    "token": "ghp_0123456789abcdefghij0123",
+    "bearer": "c29tZXRoaW5nLXNlY3JldA==",
+    "url": "ada:hunter2",
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_looks_like_a_credential_is_not_shown(shape: str) -> None:
+    around = {"bearer": "Authorization: Bearer {}\n", "url": "cloning https://{}@git.example/x"}.get(
+        shape, "it is {}, ok"
+    )
+    assert redaction.shapes(around.format(SHAPES[shape])) == around.format(f"[redacted:{shape}]")
+    plain = "See https://docs.example:8080/a@b and the task-12345; bearer of news"
+    assert redaction.shapes(plain) == plain
+    assert redaction.shown({"detail": [f"no {SHAPES['token']}"], "n": 1}) == {"detail": ["no [redacted:token]"], "n": 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kheish.auth import redaction
 from kheish.domain.scripts import Script
 from tests.daemon.people import ECHO, desk, opened
 
@@ -146,3 +147,23 @@ async def test_a_link_is_no_definition(tmp_path: Path) -> None:
         (d.root / "routes/b.yaml").symlink_to(tmp_path / "outside.yaml")
         await d.taking.take(frozenset({"routes/b.yaml"}))
         assert d.routes() == {"a"} and d.wrong() == [("routes/b.yaml", None, None, "unreadable")]
+
+
+async def test_a_file_that_holds_a_secret_is_not_taken_and_not_committed_and_its_place_is_told(tmp_path: Path) -> None:
+    script = "driver: scripted\nscript: texts/a.yaml\n"
+    files = {"routes/a.yaml": OPENAI, "routes/b.yaml": script, "routes/texts/a.yaml": "turns: [{text: hi}]\n"}
+    async with desk(tmp_path, files) as d:
+        d.state.scrub = redaction.scrubber({"openai.prod": "sk-0123456789"})
+        pasted = {
+            "routes/a.yaml": OPENAI + "api_base: https://x.example/?k=sk-0123456789\n",
+            "routes/new.yaml": "# sk-0123456789\n" + ECHO,
+            "routes/texts/a.yaml": "turns:\n- text: say sk-0123456789\n",
+        }
+        assert await d.edit(pasted) == [] and d.handed_on == []
+        places = [("routes/a.yaml", 3, 32), ("routes/new.yaml", 1, 3), ("routes/texts/a.yaml", 2, 13)]
+        assert [one for one in d.wrong() if one[3] == "secret_in_file"] == [(*at, "secret_in_file") for at in places]
+        assert d.routes() == {"a", "b"} and d.state.definitions.routes["a"].api_base is None
+        assert "sk-0123456789" not in str(d.problems.list())
+
+        await d.edit({"routes/a.yaml": OPENAI, "routes/new.yaml": ECHO, "routes/texts/a.yaml": "turns: [{text: ho}]\n"})
+        assert d.wrong() == [] and d.routes() == {"a", "b", "new"}

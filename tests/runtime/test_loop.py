@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from kheish.auth import redaction
 from kheish.config import Config
 from kheish.domain import approvals, events, questions, runs
 from kheish.domain.approvals import Approval
 from kheish.domain.runs import Status
 from kheish.domain.turns import Turn
+from kheish.errors import SecretInArguments
 from kheish.jobs.runner import JobSpec
 from kheish.runtime import asking
 from tests.runtime.harness import Live, call
@@ -529,3 +531,25 @@ async def test_a_model_call_waits_until_it_is_durable(it: Live) -> None:
     assert not it.frames
     it.let_go()
     assert (await it.rest(run.run_id)).status is Status.COMPLETED
+
+
+async def test_a_call_whose_arguments_hold_a_secret_is_refused_and_the_model_is_told(it: Live) -> None:
+    it.state.scrub = redaction.scrubber({"deploy": "tok-0123456789"})
+    it.allow("bash")
+    it.script(call("bash", command="printf tok-0123456789 > there"), {"text": "{{last_result}}"})
+    run = await it.ask()
+    [(is_error, code, content)] = it.results()
+    assert (is_error, code) == (True, "secret_in_arguments") and "secret" in content
+    assert run.output == content and not (it.workspace / "there").exists()
+    assert "tok-0123456789" not in str(it.lines) and "permission.decided" not in str(it.lines)
+
+
+async def test_edited_arguments_of_an_approval_may_hold_no_secret(it: Live) -> None:
+    it.script(call("bash", command="true"), {"text": "{{last_result}}"})
+    run = await it.ask()
+    [id] = run.pending_approvals
+    it.state.scrub = redaction.scrubber({"deploy": "tok-0123456789"})
+    with pytest.raises(SecretInArguments) as refused:
+        approvals.resolve(it.state, id, "allow", by="token:a", via="api", arguments={"command": "echo tok-0123456789"})
+    assert (refused.value.status, refused.value.code) == (400, "secret_in_arguments")
+    assert it.run_of(run.run_id).status == "waiting_for_approval" and "tok-" not in refused.value.detail

@@ -99,3 +99,22 @@ def test_a_prompt_injected_agent_cannot_use_file_tools_for_it(daemon: Daemon, to
     told = obey(daemon, {"tool_calls": [call(tool, **arguments)]}, f"t-{tool.replace('_', '-')}")
     assert "outside the workspace" in told
     assert not Path(path, "x.yaml").exists()
+
+
+def test_keys_that_lie_in_a_folder_that_commands_may_read_are_hidden_all_the_same(tmp_path: Path) -> None:
+    keys = tmp_path / "tools"
+    keys.mkdir()
+    (keys / "tool").write_text("a tool")
+    env = {"KHEISH_AGE_IDENTITY_FILE": str(keys / "my.age"), "KHEISH_AUDIT_KEY_FILE": str(keys / "my.key"),
+           "XDG_CONFIG_HOME": str(keys / "config")}  # fmt: skip
+    config = {"sandbox": {"mode": "required", "read_only": [str(keys)]}}
+    with Daemon.fresh(tmp_path, config=config, permissions={"rules": RULES}, env=env) as started:
+        started.client.secrets.put("deploy", SECRET)
+        (keys / "config/kheish").mkdir(parents=True, exist_ok=True)
+        (keys / "config/kheish/other").write_text("AGE-SECRET-KEY-OTHER")
+        assert "AGE-SECRET-KEY" in (keys / "my.age").read_text() and (keys / "my.key").stat().st_size
+        said = obey(
+            started, bash(f"cat {keys}/tool; cat {keys}/my.age {keys}/my.key; cat {keys}/config/kheish/*"), "spy"
+        )
+        raw = (keys / "my.key").read_bytes()
+    assert "a tool" in said and "SECRET-KEY" not in said and raw.decode(errors="replace")[:40] not in said

@@ -176,7 +176,7 @@ class Daemon:
         """Start the process and wait for its ready line. Raises DaemonDied."""
         self.spawn()
         line = self._first_line(timeout)
-        if not line.startswith("kheish ready http://"):
+        if not line.startswith("kheish ready http"):
             self.end()
             raise DaemonDied(f"no ready line within {timeout:g} s but {line!r}; stderr:\n{self.stderr()}")
         self.url = line.split()[-1]

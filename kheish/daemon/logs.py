@@ -1,0 +1,46 @@
+"""The daemon's log, on stderr: times as everywhere else, and no credentials."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+from kheish import ids
+from kheish.auth import redaction
+from kheish.errors import Invalid
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+#: what others write at INFO is of no use to operators, and may have URLs and headers in it
+_QUIET = ("uvicorn.error", "httpx", "httpcore", "openai", "watchdog")
+
+
+class Formatter(logging.Formatter):
+    """Times in RFC 3339 and UTC; what looks like a credential is blotted out, and what `scrub` knows to be one.
+
+    It looks at the whole record, the traceback too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self.scrub: Callable[[], Callable[[bytes], bytes]] = lambda: redaction.NOTHING
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        return ids.stamp(record.created)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redaction.shapes(redaction.scrub_text(super().format(record), self.scrub()))
+
+
+def to_stderr() -> Formatter:
+    """Write the log to stderr, from the level in KHEISH_LOG on. Raises Invalid."""
+    level = os.environ.get("KHEISH_LOG", "info").upper()
+    if level not in LEVELS:
+        raise Invalid(f"KHEISH_LOG is {level.lower()!r}; write debug, info, warning, error or critical.")
+    handler, formatter = logging.StreamHandler(sys.stderr), Formatter()
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=level, handlers=[handler])
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+    return formatter

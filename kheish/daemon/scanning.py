@@ -1,0 +1,96 @@
+"""`kheish doctor --scan-history`: where values of secrets stand in files and git objects, those stored later too."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from kheish.auth import redaction
+from kheish.daemon.doctor_machine import Finding
+from kheish.errors import KheishError
+from kheish.store import secrets, template
+
+_MOST = 200  # places that are told one by one
+_HELD = 1024 * 1024  # bytes of a file that are looked at at once
+
+
+def scan(root: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """A finding for each place that has a known value, and one that says what was looked for. Raises KheishError."""
+    template.open_root(root)
+    values, closed = _known(root, environ)
+    for slot, reason in closed.items():
+        yield Finding("error", f"the secret {slot!r} cannot be looked for: {reason}", "Run this where its identity is.")
+    scrubber = redaction.scrubber(values)
+    places = [*_in_files(root, scrubber), *_in_objects(root, scrubber)]
+    for what in places[:_MOST]:
+        yield Finding("error", what)
+    looked = f"looked for {', '.join(sorted(values))} in all files and git objects"
+    if not places:
+        yield Finding("ok", f"{looked}: nowhere")
+        return
+    yield Finding(
+        "error",
+        f"{looked}: {len(places)} places" + (f" ({_MOST} are told)" if len(places) > _MOST else ""),
+        "Give those slots new values (kheish secrets rotate), and the old ones up where they were valid: every clone "
+        "and push of the repository has them. For the local token: kheish stop, remove .kheish/token, start again.",
+    )
+
+
+def _known(root: Path, environ: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The values by name, and the slots that cannot be opened with the reason."""
+    found = {"the local token": (root / ".kheish" / "token").read_text().strip()}
+    closed: dict[str, str] = {}
+    for slot, raw in secrets.read_all(root).items():
+        try:
+            found[slot] = secrets.decrypt(raw, secrets.read_identity(secrets.identity_path(environ)))
+        except KheishError as error:
+            closed[slot] = error.detail
+    return {name: value for name, value in found.items() if len(value) >= redaction.MIN_LENGTH}, closed
+
+
+def _in_files(root: Path, scrubber: redaction.Scrubber) -> Iterator[str]:
+    """Files of the state root, its log and its jobs; git's own objects are packed, and looked at unpacked."""
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root).as_posix()
+        if name.startswith(".git/objects/") or name == ".kheish/token" or path.is_symlink() or not path.is_file():
+            continue
+        if found := _names(path, scrubber):
+            yield f"{name}: has {', '.join(found)}"
+
+
+def _names(path: Path, scrubber: redaction.Scrubber) -> list[str]:
+    found: dict[str, None] = {}
+    try:
+        with path.open("rb") as file:
+            tail = b""
+            while chunk := file.read(_HELD):
+                found |= dict.fromkeys(scrubber.names(tail + chunk))
+                tail = chunk[-scrubber.longest :]
+    except OSError:  # it went meanwhile, as files of a daemon that runs do
+        return list(found)
+    return list(found)
+
+
+def _in_objects(root: Path, scrubber: redaction.Scrubber) -> Iterator[str]:
+    """Every object that git has, of all branches and of none."""
+    words = ["git", "-C", str(root), "cat-file", "--batch-all-objects", "--unordered", "--batch"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        while head := process.stdout.readline():
+            oid, kind, size = head.decode().split()
+            content = process.stdout.read(int(size) + 1)
+            if found := scrubber.names(content):
+                yield f"{_place(root, oid, kind)}: has {', '.join(found)}"
+
+
+def _place(root: Path, oid: str, kind: str) -> str:
+    """The first commit with an object, and its path there."""
+    if kind != "blob":
+        return f"{kind} {oid[:12]}"
+    words = ["git", "-C", str(root), "log", "--all", "--reflog", "--reverse", "--format=%h", "--name-only", "-z"]
+    done = subprocess.run([*words, f"--find-object={oid}"], capture_output=True, text=True, check=False)
+    parts = [part.strip() for part in done.stdout.split("\0") if part.strip()]
+    if done.returncode or len(parts) < 2:
+        return f"object {oid[:12]}, in no commit"
+    return f"commit {parts[0]}, {parts[1]}"
