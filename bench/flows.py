@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from bench.report import Report, Row
 from bench.roots import Roots
 from bench.vocabulary import Speaker
 from kheish.client import Kheish
+from kheish.client.shapes import Evidence
 
 COUNT = 200
 STARTS = 60
@@ -57,14 +59,13 @@ class Size:
 SIZES = (Size(1, 10, 10), Size(100, 10, 10_000))
 
 
-def measure(_: Roots) -> Report:
+def measure(roots: Roots) -> Report:
     """Each question, and a start, at both sizes."""
     report = Report("flows")
     for size in SIZES:
-        with processes.scratch() as folder:
-            root, flows = make(folder, size)
-            with processes.daemon(root) as daemon:
-                found = _asked(daemon, size, flows)
+        folder, made = roots.made(f"flows-{size.flows}", partial(make, size=size))
+        with processes.daemon(folder / "root") as daemon:
+            found = _asked(daemon, size, made["flows"])
         report.details[str(size.flows)] = found
         for what, one in found.items():
             report.rows.append(
@@ -78,8 +79,8 @@ def measure(_: Roots) -> Report:
     return report
 
 
-def make(folder: Path, size: Size) -> tuple[Path, list[str]]:
-    """A state root in `folder`, and the ids of its Flows."""
+def make(folder: Path, size: Size) -> dict[str, list[str]]:
+    """Make a state root in `folder`; the ids of its Flows."""
     root = processes.new_root(folder)
     names = [_name(number) for number in range(size.playbooks)]
     for name in (*names, _PATTERN):
@@ -97,7 +98,7 @@ def make(folder: Path, size: Size) -> tuple[Path, list[str]]:
             raise RuntimeError(f"the Flow to be copied is {flow['status']}")
     pattern, made = _read(root, started), list[str]()
     generate.add(root, _copies(pattern, size, generate.newest(root) + 1, made))
-    return root, made
+    return {"flows": made}
 
 
 def _name(number: int) -> str:
@@ -107,7 +108,7 @@ def _name(number: int) -> str:
 def _publish(client: Kheish, name: str, versions: int) -> None:
     for number in range(versions):
         client.playbooks.publish(name, f"1.{number}.0")
-    evidence = [{"kind": "attestation", "id": "bench", "description": "for the benchmark"}]
+    evidence: list[Evidence] = [{"kind": "attestation", "id": "bench", "description": "for the benchmark"}]
     client.playbooks.release(name, f"1.{versions - 1}.0", "verified", evidence=evidence)
     client.playbooks.release(name, f"1.{versions - 1}.0", "active")
 

@@ -268,9 +268,10 @@ def _startable(version: Version) -> Version:
     if version.tampered is not None:
         raise VersionTampered(f"{name} cannot be started: {version.tampered}")
     if version.state not in NEED_EVIDENCE:
-        what = "is revoked" if version.state == "revoked" else "is published, but not verified"
-        more = ", and no start uses it any more" if version.state == "revoked" else f": kheish playbooks release {name} verified --attest …"
-        raise VersionNotStartable(f"{name} {what}{more}.")
+        if version.state == "revoked":
+            raise VersionNotStartable(f"{name} is revoked: no start uses it any more. Name another version.")
+        more = f"kheish playbooks release {name} verified --attest …"
+        raise VersionNotStartable(f"{name} is published, but not verified: {more}.")
     return version
 
 
