@@ -34,12 +34,24 @@ def generate(folder: Path, sessions: int) -> tuple[Path, int]:
     """A state root in `folder` with so many further sessions; its path and how many journal entries they hold."""
     root = processes.new_root(folder)
     made = patterns.make(root)
-    start = int((root / ".git" / "kheish" / "n").read_text()) + 1
+    start = newest(root) + 1
+    last = add(root, _sessions(made, sessions, start))
+    return root, last - start + 1
+
+
+def newest(root: Path) -> int:
+    """The highest event number of a root that no daemon serves."""
+    return int((root / ".git" / "kheish" / "n").read_text())
+
+
+def add(root: Path, sessions: Iterator[tuple[int, list[File]]]) -> int:
+    """Put sessions, each as (its last event number, its files), into a root that no daemon serves; the index is made
+    again at the next start. Returns the highest event number."""
     for leftover in (root / ".kheish").glob("index.sqlite*"):
         leftover.unlink()
-    last = _write(root, _sessions(made, sessions, start), start)
+    last = _write(root, sessions, newest(root) + 1)
     _settle(root, last)
-    return root, last - start + 1
+    return last
 
 
 def _sessions(made: list[patterns.Pattern], sessions: int, start: int) -> Iterator[tuple[int, list[File]]]:

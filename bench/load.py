@@ -129,6 +129,18 @@ async def patches(spec: Spec) -> dict[str, Any]:
     return await _closed_loop(spec, once)
 
 
+async def flow_starts(spec: Spec) -> dict[str, Any]:
+    """`count` Flows of one Playbook, with a pause after each, in which most of it is driven to its end."""
+    connection = await http.connect(spec["url"])
+    body = orjson.dumps({"playbook": spec["playbook"], "inputs": {"service": "api"}})
+    took = []
+    for _ in range(spec["count"]):
+        took.append(await _timed(connection, http.request(spec["url"], "POST", "/v1/flows", spec["token"], body)))
+        await asyncio.sleep(spec["pause"])
+    took = sorted(took[5:])
+    return {"p50": took[len(took) // 2] * 1000, "p99": took[int(len(took) * 0.99)] * 1000}
+
+
 async def appends(spec: Spec) -> dict[str, Any]:
     """The same against the floor server; the line has the size of a journal entry."""
     body = orjson.dumps({"title": "12345", "filler": "x" * 180})
@@ -208,7 +220,7 @@ def _check(status: int, body: bytes) -> None:
 KINDS: dict[str, Callable[[Spec], Awaitable[dict[str, Any]]]] = {
     one.__name__: one
     for one in (
-        prepare, latency, runs, patches, appends, echoes, completions,
+        prepare, latency, runs, patches, flow_starts, appends, echoes, completions,
         load_reading.look, load_reading.gets, load_reading.follow, load_reading.replay,
     )
 }  # fmt: skip

@@ -150,6 +150,11 @@ def _read(root: Path, kind: Kind) -> Pattern:
     (folder,) = root.glob(f"sessions/*/{kind.session}")
     pending = [path for path in root.glob("pending/*/*.yaml") if kind.session in path.read_text()]
     paths = [path for path in (*folder.rglob("*"), *pending) if path.is_file()]
-    lines = [json.loads(line) for line in (folder / "journal" / "000001.jsonl").read_text().splitlines()]
     files = [(Template.of(str(path.relative_to(root))), Template.of(path.read_text())) for path in paths]
-    return Pattern(tuple(files), lines[0]["n"], lines[-1]["n"])
+    return Pattern(tuple(files), *numbers(folder))
+
+
+def numbers(session: Path) -> tuple[int, int]:
+    """The first and last event number of a session, by its folder."""
+    lines = (session / "journal" / "000001.jsonl").read_text().splitlines()
+    return json.loads(lines[0])["n"], json.loads(lines[-1])["n"]

@@ -12,7 +12,7 @@ from kheish.api.flow_facts import Facts, Happened
 from kheish.api.paging import Param
 from kheish.api.parts import Parts
 from kheish.api.report_blocks import Block, Cell, Code, Commit, Commits, Diagram, Heading, Items, Node, Paragraph, Table
-from kheish.api.report_lines import arguments, cost, moment, spent, text_of, what
+from kheish.api.report_lines import arguments, cost, facts_of, moment, said, spent, text_of, what
 
 PARAMS = (Param(name="format", kind="choice", choices=("md", "html"), about="`md` (default) or `html`."),)
 _OUTPUT = 6000
@@ -125,9 +125,7 @@ def _approvals(facts: Facts) -> Iterator[Block]:
             one["tool"] if one["when"] is None else f"{one['when']} the phase",
             one["phase"] or "",
             one["status"],
-            "\n".join(
-                f"{word['decision']}: {word['person'] or word['by']} by {word['via']}" for word in one["decisions"]
-            ),
+            "\n".join(said(word) for word in one["decisions"]),
             moment(one["decided_at"] or one["requested_at"]),
             one["reason"] or one["why"],
         )
@@ -199,7 +197,7 @@ def _evidence(facts: Facts) -> Iterator[Block]:
             one["phase"] or "the whole",
             f"{one['id']} ({one['kind']})",
             one["ref"] or "",
-            "\n".join(filter(None, (one["description"], text_of(one["facts"]) if one["facts"] else ""))),
+            "\n".join(filter(None, (one["description"], *facts_of(one["facts"])))),
             f"{one['by']}, {moment(one['at'])}",
             _commit(held.get(one["evidence_id"])),
         )

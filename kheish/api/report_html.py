@@ -16,13 +16,13 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto
 h1 { font-size: 1.6rem; margin-bottom: .3rem; } h2 { margin-top: 2.2rem; border-bottom: 1px solid var(--line); }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; margin: .6rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid var(--line); }
-th { background: var(--soft); font-weight: 600; } td { overflow-wrap: anywhere; }
+th { background: var(--soft); font-weight: 600; } td { overflow-wrap: break-word; }
 pre { background: var(--soft); padding: .7rem; overflow-x: auto; }
 code, pre { font: 13px/1.45 ui-monospace, monospace; }
 svg { max-width: 100%; height: auto; } svg text { font: 13px system-ui, sans-serif; fill: currentColor; }
 .satisfied, .succeeded, .allowed { color: var(--good); } .failed, .denied, .cancelled { color: var(--bad); }
 .waiting, .blocked, .pending { color: var(--wait); }
-@media print { body { margin: 0; max-width: none; } }
+@media print { body { margin: 0; max-width: none; } td { overflow-wrap: anywhere; } }
 """
 #: cells that are coloured by what they say
 _WORDS = frozenset(
@@ -65,8 +65,10 @@ def _block(block: Block) -> Iterator[str]:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Iterator[str]:
     yield '<div class="wide"><table>'
-    heads = [f'<th scope="col">{escape(one)}</th>' for one in head]
-    yield f"<thead><tr>{''.join(heads)}</tr></thead><tbody>"
+    if any(head):
+        heads = [f'<th scope="col">{escape(one)}</th>' for one in head]
+        yield f"<thead><tr>{''.join(heads)}</tr></thead>"
+    yield "<tbody>"
     for row in rows:
         yield f"<tr>{''.join(_cell(cell) for cell in row)}</tr>"
     yield "</tbody></table></div>"

@@ -33,6 +33,18 @@ def spent(usage: Mapping[str, Any]) -> str:
     return f"{usage['model_calls']} model calls, {usage['tool_calls']} tool calls{dollars}"
 
 
+def facts_of(facts: Mapping[str, Any]) -> list[str]:
+    """What a piece of evidence led to, a line for each fact that is known."""
+    return [f"{name}: {text_of(value)}" for name, value in facts.items() if value is not None]
+
+
+def said(word: Mapping[str, Any]) -> str:
+    """One decision on an approval: what, by whom, by which way."""
+    if word["via"] == "file" and not word["person"]:
+        return f"{word['decision']}: somebody who wrote it into the file in pending/approvals"
+    return f"{word['decision']}: {word['person'] or word['by']} ({word['via']})"
+
+
 def arguments(value: Any) -> str:
     """What a call was given: the command or the path alone where that says it."""
     if not isinstance(value, dict):

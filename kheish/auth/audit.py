@@ -149,13 +149,27 @@ def verify(root: Path, *, key: str | None = None) -> Report:
         seq, last = follows, link(line)
         if head is not None and head.get("seq") == seq:
             links[seq] = last
+    if seq == 0 and head is None:
+        return Report(seq, last, 0, None, _removed(root))
     return _signed(head, key, seq, last, links)
+
+
+def _removed(root: Path) -> Finding | None:
+    """Files that are gone altogether leave no chain to follow: whether there was one, git knows."""
+    from kheish.store import history
+    from kheish.store.repo import Repo
+
+    known = history.log(Repo(root), limit=1, paths=(JOURNAL,))
+    if not known:
+        return None
+    return Finding(
+        "removed", f"{JOURNAL} is gone, but git has it: git log --stat {known[0]['commit'][:12]} -- {JOURNAL}"
+    )
 
 
 def _signed(head: Mapping[str, Any] | None, key: str | None, seq: int, last: str, links: Mapping[int, str]) -> Report:
     if head is None:
-        finding = Finding("unsigned", f"{HEAD} is missing, so nothing vouches for the end.") if seq else None
-        return Report(seq, last, 0, None, finding)
+        return Report(seq, last, 0, None, Finding("unsigned", f"{HEAD} is missing, so nothing vouches for the end."))
     said, at = str(head.get("key")), head.get("seq")
     finding = None
     if key is not None and said != key:

@@ -36,7 +36,7 @@ def audit() -> None:
 def show_all(settings: Settings, /, **query: object) -> None:
     """List entries, oldest first."""
     page = settings.client().audit.list(**query)
-    listing(settings, page, "n", _COLUMNS, "The audit has nothing of that kind.")
+    listing(settings, page, "n", _COLUMNS, "The audit has no such entry.")
 
 
 @audit.command()
@@ -50,7 +50,9 @@ def verify(settings: Settings, folder: Path | None, key: str | None) -> int:
     report = verifying.audit(folder or settings.root(), key=key)
 
     def human() -> None:
-        if report["ok"]:
+        if report["ok"] and not report["entries"]:
+            say("There is no entry yet: nothing to verify.")
+        elif report["ok"]:
             say(f"{report['entries']} entries, chained; {report['signed']} vouched for by the key {report['key']}.")
         else:
             finding = report["finding"]

@@ -178,6 +178,8 @@ def _one_of_two(data: Data) -> list[Line]:
 def _checked(data: Data) -> list[Line]:
     found = [one for one in data.get("findings") or [] if isinstance(one, Mapping) and one.get("met") is not None]
     met = sum(bool(one["met"]) for one in found)
+    if not found:  # what is required is prose: the agent was told, and nobody else can look
+        return []
     return [(f"(completion: {met} of {len(found)} requirements are met)", {"dim": True})]
 
 

@@ -118,7 +118,7 @@ def repository(root: Path) -> Iterator[Finding]:
         yield Finding("ok", f"pushed to: {', '.join(remotes)} (`git push` is a complete backup)")
     else:
         yield Finding("warning", "there is no backup: the repository has no remote",
-                      f"git -C {root} remote add origin URL && git -C {root} push origin HEAD")  # fmt: skip
+                      f"kheish backup add URL --state-root {root}")  # fmt: skip
 
 
 def _git(root: Path, *words: str) -> str:

@@ -268,9 +268,10 @@ def _startable(version: Version) -> Version:
     if version.tampered is not None:
         raise VersionTampered(f"{name} cannot be started: {version.tampered}")
     if version.state not in NEED_EVIDENCE:
-        what = "is revoked" if version.state == "revoked" else "is published, but not verified"
-        more = "" if version.state == "revoked" else f": kheish playbooks release {name} verified --attest …"
-        raise VersionNotStartable(f"{name} {what}{more}.")
+        if version.state == "revoked":
+            raise VersionNotStartable(f"{name} is revoked: no start uses it any more. Name another version.")
+        more = f"kheish playbooks release {name} verified --attest …"
+        raise VersionNotStartable(f"{name} is published, but not verified: {more}.")
     return version
 
 
@@ -289,9 +290,10 @@ def check_release(version: Version, to: str, *, percent: float | None, evidence:
     name = f"{version.playbook_id}@{version.version}"
     is_new_percent = version.state == to == "canary" and percent != version.percent
     if to not in MOVES[version.state] and not is_new_percent:
-        ways = ", ".join(sorted(MOVES[version.state])) or "nothing: that is final"
+        ways = " or ".join(sorted(MOVES[version.state]))
+        more = f"it can become {ways}" if ways else "that is final: publish its content as another version"
         raise ReleaseStateConflict(
-            f"{name} is {version.state} and cannot become {to}; it can become {ways}.", state=version.state, wanted=to
+            f"{name} is {version.state} and cannot become {to}; {more}.", state=version.state, wanted=to
         )
     if version.tampered is not None and to != "revoked":
         raise VersionTampered(f"{name} can only be revoked: {version.tampered}")
@@ -303,7 +305,8 @@ def check_release(version: Version, to: str, *, percent: float | None, evidence:
         raise Invalid("Only a canary has a percent.", errors=[Fault("/percent", f"on {to}")])
     if to in NEED_EVIDENCE and not evidence and not version.evidence:
         raise EvidenceRequired(
-            f"{name} needs evidence to become {to}: a run, an approval, a commit …, or an attestation by a person.",
+            f"{name} needs evidence to become {to}: a run, an approval, a commit … (--evidence run:ID), or a person's "
+            "word (--attest TEXT).",
             errors=[Fault("/evidence", "is empty")],
         )
 

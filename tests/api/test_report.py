@@ -8,7 +8,7 @@ import re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kheish.api import report_diagram, report_html, report_markdown
+from kheish.api import report_diagram, report_html, report_lines, report_markdown
 from kheish.api.report_blocks import Code, Commit, Commits, Diagram, Heading, Items, Node, Paragraph, Table
 
 EVIL = st.text(alphabet=st.sampled_from("<>&\"'`*_[]()|\\!#-+ \n\tax/:.1{}~$"), max_size=40)
@@ -62,3 +62,18 @@ def test_commits_are_linked_to_their_list() -> None:
     assert "](#c-0123456789ab)" in report_markdown.render(blocks)
     page = report_html.render("t", blocks)
     assert 'href="#c-0123456789ab"' in page and 'id="c-0123456789ab"' in page and "flow &lt;started&gt;" in page
+
+
+def test_a_decision_names_the_person_else_the_way_it_came() -> None:
+    word = {"decision": "allow", "by": "token:ann", "person": "ann", "via": "api"}
+    assert report_lines.said(word) == "allow: ann (api)"
+    assert report_lines.said(word | {"person": None}) == "allow: token:ann (api)"
+    unnamed = report_lines.said({"decision": "deny", "by": "file", "person": None, "via": "file"})
+    assert unnamed == "deny: somebody who wrote it into the file in pending/approvals"
+
+
+def test_facts_are_a_line_each_and_a_table_without_heads_has_no_empty_row() -> None:
+    facts = {"path": "a.md", "bytes": 15, "sha256": None}
+    assert report_lines.facts_of(facts) == ["path: a.md", "bytes: 15"]
+    page = report_html.render("t", [Table(("", ""), [("a", "b")])])
+    assert "<th" not in page and "<td>a</td><td>b</td>" in page

@@ -104,3 +104,8 @@ def test_one_of_two_persons_the_mode_and_what_completes_a_run() -> None:
         "(permission mode: plan)\n"
         "(completion: 1 of 2 requirements are met)\n"
     )
+
+
+def test_requirements_that_nobody_can_check_are_not_counted_as_none_of_none() -> None:
+    findings = [{"number": 1, "met": None}]
+    assert text(event("completion.checked", turn=1, findings=findings, met=True, commands_met=True)) == ""

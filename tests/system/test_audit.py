@@ -66,6 +66,23 @@ def test_a_clone_is_checked_without_a_daemon_and_touching_it_is_found(fresh: Fre
     assert (bad.returncode, "broken_link: Entry 2" in bad.stdout) == (1, True)
 
 
+def test_an_audit_that_is_gone_altogether_is_no_empty_one(fresh: Fresh, tmp_path: Path) -> None:
+    daemon = fresh()
+    none = daemon.cli("audit", "verify")
+    daemon.client.tokens.create("a", "reader")
+    daemon.quiet()
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", os.fspath(daemon.root), os.fspath(clone))
+    git(clone, "rm", "-rq", "journals/audit")
+    uncommitted = daemon.cli("audit", "verify", os.fspath(clone))
+    git(clone, "-c", "user.name=x", "-c", "user.email=x@example.com", "commit", "-qm", "tidy up")
+    committed = daemon.cli("audit", "verify", os.fspath(clone))
+
+    assert (none.returncode, none.stdout) == (0, "There is no entry yet: nothing to verify.\n")
+    for found in (uncommitted, committed):
+        assert (found.returncode, "removed: journals/audit is gone, but git has it" in found.stdout) == (1, True)
+
+
 def test_the_key_is_outside_of_the_tree(fresh: Fresh) -> None:
     daemon = fresh()
     key = daemon.root.parent / "home/.config/kheish/audit.key"
