@@ -35,13 +35,13 @@ acceptance: [the cause is known]
 """
 _PATTERN = "zqsplay"  # `patterns.Template` gives each copy another Playbook in its place
 _WAIT = "60s"
-#: what is asked; {flow} is one of the Flows, {playbook} one of the Playbooks
+#: what is asked, so that both sizes answer with as much; {flow} is one of the Flows, {playbook} one of the Playbooks
 ASKED = {
-    "first page of Flows": "/v1/flows",
-    "Flows that failed": "/v1/flows?status=failed",
-    "Flows of one Playbook": "/v1/flows?playbook={playbook}",
+    "the ten newest Flows": "/v1/flows?limit=10",
+    "Flows that failed (none)": "/v1/flows?status=failed",
+    "ten Flows of one Playbook": "/v1/flows?playbook={playbook}&limit=10",
     "one Flow": "/v1/flows/{flow}",
-    "Playbooks": "/v1/playbooks",
+    "five Playbooks": "/v1/playbooks?limit=5",
     "versions of one Playbook": "/v1/playbooks/{playbook}/versions",
     "one version": "/v1/playbooks/{playbook}/versions/1.0.0",
 }

@@ -39,7 +39,7 @@ class Budget(Body):
 class PublishPlaybook(Body):
     """Make the draft a version."""
 
-    version: Annotated[str, Field(min_length=5, max_length=100)]
+    version: Annotated[str, Field(max_length=100)]
     """A semantic version, such as 1.2.0."""
     notes: Annotated[str, Field(max_length=20_000)] | None = None
     """What changed and why; it stands in the tag's message."""

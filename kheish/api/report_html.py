@@ -16,14 +16,16 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto
 h1 { font-size: 1.6rem; margin-bottom: .3rem; } h2 { margin-top: 2.2rem; border-bottom: 1px solid var(--line); }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; margin: .6rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid var(--line); }
-th { background: var(--soft); font-weight: 600; } td { overflow-wrap: break-word; }
+th { background: var(--soft); font-weight: 600; } td.long { overflow-wrap: anywhere; }
 pre { background: var(--soft); padding: .7rem; overflow-x: auto; }
 code, pre { font: 13px/1.45 ui-monospace, monospace; }
 svg { max-width: 100%; height: auto; } svg text { font: 13px system-ui, sans-serif; fill: currentColor; }
 .satisfied, .succeeded, .allowed { color: var(--good); } .failed, .denied, .cancelled { color: var(--bad); }
 .waiting, .blocked, .pending { color: var(--wait); }
-@media print { body { margin: 0; max-width: none; } td { overflow-wrap: anywhere; } }
+@media print { body { margin: 0; max-width: none; } }
 """
+#: characters of a word from which on it may be broken: ids and digests, not names of phases and tools
+_LONG = 22
 #: cells that are coloured by what they say
 _WORDS = frozenset(
     ["satisfied", "succeeded", "allowed", "failed", "denied", "cancelled", "waiting", "blocked", "pending"]
@@ -78,5 +80,7 @@ def _cell(cell: Cell) -> str:
     if isinstance(cell, Commit):
         short = escape(cell.id[:12])
         return f'<td><a href="#c-{short}"><code>{short}</code></a></td>'
-    kind = f' class="{cell}"' if cell in _WORDS else ""
+    long = any(len(word) > _LONG for word in cell.split())
+    named = cell if cell in _WORDS else "long" if long else ""
+    kind = f' class="{named}"' if named else ""
     return f"<td{kind}>{'<br>'.join(escape(line) for line in cell.splitlines())}</td>"

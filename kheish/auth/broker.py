@@ -74,7 +74,8 @@ class Broker:
         asked = list(subjects)
         for what, id in [("slot", slot), *(("subject", subject) for subject in asked)]:
             if (what, id) in self.revoked:
-                raise CredentialRevoked(f"The {what} {id} is revoked; no credential is lent for it.")
+                again = f"`kheish auth restore {what} {id}` allows it again"
+                raise CredentialRevoked(f"The {what} {id} is revoked; no credential is lent for it ({again}).")
         lease = Lease(
             lease_id=f"lease_{secrets.token_hex(13)}",
             subject=asked[0],

@@ -9,6 +9,8 @@ import click
 from kheish.cli.options import Settings, group, pass_settings
 from kheish.cli.output import emit, listing, say, when
 
+_ACTIONS = ("model", "http", "shell", "secret", "token", "access", "approval", "auth")
+_OUTCOMES = ("begun", "done", "failed", "refused")
 _COLUMNS = (
     ("TIME", lambda one: when(one["at"])),
     ("ACTION", lambda one: one["data"]["action"]),
@@ -25,8 +27,8 @@ def audit() -> None:
 
 
 @audit.command("list")
-@click.option("--action", help="model, http, shell, secret, token, access, approval, auth.")
-@click.option("--outcome", help="begun, done, failed, refused.")
+@click.option("--action", type=click.Choice(_ACTIONS), help="Only what was of this kind.")
+@click.option("--outcome", type=click.Choice(_OUTCOMES), help="Only what ended so.")
 @click.option("--session", help="Only what happened in this session.")
 @click.option("--run", help="Only what happened in this run.")
 @click.option("--after", type=int, help="Only entries above this event number.")

@@ -77,3 +77,9 @@ def test_facts_are_a_line_each_and_a_table_without_heads_has_no_empty_row() -> N
     assert report_lines.facts_of(facts) == ["path: a.md", "bytes: 15"]
     page = report_html.render("t", [Table(("", ""), [("a", "b")])])
     assert "<th" not in page and "<td>a</td><td>b</td>" in page
+
+
+def test_only_long_words_of_a_cell_may_be_broken() -> None:
+    page = report_html.render("t", [Table(("A", "B", "C"), [("attach_evidence", "sha256: " + "f" * 64, "failed")])])
+    assert "<td>attach_evidence</td>" in page and '<td class="long">sha256: f' in page
+    assert '<td class="failed">failed</td>' in page

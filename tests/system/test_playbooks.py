@@ -83,7 +83,7 @@ def test_the_same_content_is_no_new_version_and_other_content_is_refused(daemon:
     with pytest.raises(InvalidDefinition) as refused:
         client.publish("triage", "1.1.0")
     assert {one.path for one in refused.value.errors} == {"/objective", "/phases", "/phasez"}
-    with pytest.raises(Invalid):
+    with pytest.raises(Invalid, match=r"write three numbers, such as 1\.2\.0"):
         client.publish("triage", "1.1")
     assert [one["version"] for one in client.versions("triage")["items"]] == ["1.0.0"]
 
