@@ -66,9 +66,9 @@ def _bring_along(root: Path) -> None:
     if template.read_format(root).version < template.FORMAT:
         command = [sys.executable, "-m", "kheish.store.migration", str(root)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        log.warning("the state root was brought along: %s", ", ".join(done.stdout.split("\n")))
         if done.returncode:
-            raise Conflict(done.stderr.strip())
+            raise Conflict(done.stderr.strip() or f"The migration ended with {done.returncode}; start again.")
+        log.warning("the state root was brought along: %s", ", ".join(done.stdout.splitlines()) or "what was begun")
 
 
 def _config(root: Path) -> Config:

@@ -95,8 +95,9 @@ def _bring_along(root: Path) -> None:
         return
     _refuse_held(root)
     # format.yaml says that all is done, so it is the last.
-    parent = str(next(repo.walk(head)).parent_ids[0])
-    changed = list(repo.differences(repo.tree_of(parent), repo.tree_of(head)))
+    parents = next(repo.walk(head)).parent_ids
+    before = repo.tree_of(str(parents[0])) if parents else None
+    changed = [one for one in repo.differences(before, repo.tree_of(head)) if parents or one.path == "format.yaml"]
     for one in sorted(changed, key=lambda one: one.path == "format.yaml"):
         if one.new is None:
             files.remove(root, one.path)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from kheish.errors import Conflict, Invalid, NewerFormat
 from kheish.store import journal, migration, template
 from kheish.store.migration import Below, Read
 from tests.store import roots
+from tests.support.daemon import Daemon, git, until
 
 
 def renames(read: Read, below: Below) -> Mapping[str, bytes | None]:
@@ -74,3 +76,30 @@ def test_a_step_that_is_missing_or_reaches_too_far_changes_nothing(old: Path) ->
 
     assert roots.git(old, "rev-parse", "HEAD") == head and template.read_format(old).version == 1
     assert (old / "kheish.yaml").read_text() == "bind: 127.0.0.1:4711\n"
+
+
+def set_format(daemon: Daemon, version: int, *, commit: bool = True) -> None:
+    path = daemon.root / "format.yaml"
+    path.write_text(re.sub(r"(?m)^format: \d+$", f"format: {version}", path.read_text()))
+    if commit:
+        git(daemon.root, "commit", "-qam", f"format {version}")
+
+
+def test_a_start_brings_a_root_along_in_a_child_and_says_why_where_it_cannot(tmp_path: Path) -> None:
+    daemon = Daemon.make(tmp_path)
+    try:
+        set_format(daemon, 0)
+        daemon.spawn()
+        until(lambda: not daemon.running, what="it refuses")
+        assert daemon.process is not None and daemon.process.returncode == Conflict.exit_code
+        assert "start it with an older Kheish" in daemon.stderr() and "Traceback" not in daemon.stderr()
+        daemon.end_of_life()
+
+        set_format(daemon, 1)
+        set_format(daemon, 0, commit=False)  # as a kill leaves it between the commit and the work tree
+        daemon.start()
+        daemon.quiet()
+        assert template.read_format(daemon.root).version == 1
+        assert "the state root was brought along: what was begun" in daemon.stderr()
+    finally:
+        daemon.end()
