@@ -131,6 +131,13 @@ class Network(Settings):
     )
 
 
+class Api(Settings):
+    """How much one caller (one token) may ask for."""
+
+    requests_per_second: int | None = Field(default=5000, gt=0, description="Beyond it 429; null: no limit.")
+    streams: int | None = Field(default=2000, gt=0, description="Event streams open at a time; null: no limit.")
+
+
 class Recovery(Settings):
     """What a restart does with a call that may or may not have happened."""
 
@@ -175,6 +182,7 @@ class Config(Settings):
     limits: Limits = Field(default_factory=Limits, description="The widest limits of one run.")
     sandbox: Sandbox = Field(default_factory=Sandbox, description="How shell commands are confined.")
     network: Network = Field(default_factory=Network, description="What the network guard lets through.")
+    api: Api = Field(default_factory=Api, description="How much one caller may ask for.")
     recovery: Recovery = Field(default_factory=Recovery, description="What a restart does with an ambiguous call.")
     backup: Backup = Field(default_factory=Backup, description="Where the state root is pushed to.")
     retention: Retention = Field(default_factory=Retention, description="How long is kept what is not history.")

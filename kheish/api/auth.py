@@ -14,6 +14,7 @@ from falcon.asgi import Request, Response
 from kheish.api import filtering, paging
 from kheish.api.paging import Param
 from kheish.api.parts import Parts
+from kheish.api.rates import Rates
 from kheish.auth import audit, roles
 from kheish.auth.tokens import Principal
 from kheish.config import Config, split_bind
@@ -37,6 +38,7 @@ class Gate:
     def __init__(self, parts: Parts, known: Mapping[tuple[str, str], Sequence[Param]]) -> None:
         self._parts = parts
         self._known = known
+        self._rates = Rates()
         self._failures: dict[str, deque[float]] = {}
         self._hosts: tuple[Config, frozenset[str]] | None = None
         self.answered: Counter[tuple[str, int]] = Counter()
@@ -50,6 +52,7 @@ class Gate:
         if req.path not in OPEN:
             req.context.caller = self._principal(req)
             req.context.principal = req.context.caller.name
+            self._rates.count(req.context.principal, self._parts.config().api.requests_per_second)
         # Who stops still answers questions; new work would only put off the end.
         asks = self._parts.closing.begun and req.method in ("GET", "HEAD", "OPTIONS")
         if not asks and req.path not in EARLY and (why := self._parts.ready()) is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from kheish.api.rates import Streams
 from kheish.store.bus import Bus, Frame
 
 PING = b": ping\n\n"
@@ -149,6 +150,7 @@ class Feed:
         self._by_session: dict[str, dict[Reader, None]] = {}
         self._by_run: dict[str, dict[Reader, None]] = {}
         self._count = 0
+        self.by_caller = Streams()
         self.streams = 0  # open ones, attached or reading from the index
         self._due: dict[Reader, None] = {}
         self._timer: asyncio.TimerHandle | None = None

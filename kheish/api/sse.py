@@ -43,7 +43,10 @@ FILTERED = (
 class Stream:
     """The body of one answer, as Falcon iterates over it."""
 
-    def __init__(self, parts: Parts, feed: Feed, reader: Reader, receive: Receive | None = None) -> None:
+    def __init__(
+        self, parts: Parts, feed: Feed, reader: Reader, receive: Receive | None = None, caller: str = ""
+    ) -> None:
+        self._caller = caller
         self._state = parts.state
         self._feed = feed
         self._reader = reader
@@ -52,6 +55,7 @@ class Stream:
         self._open = True
         self._forget = parts.closing.then(reader.close)
         feed.streams += 1
+        feed.by_caller.opened(caller)
         if parts.closing.begun:
             reader.close()
 
@@ -110,6 +114,7 @@ class Stream:
         if self._open:
             self._open = False
             self._feed.streams -= 1
+            self._feed.by_caller.closed(self._caller)
         self._forget()
         self._feed.leave(self._reader)
         self._reader.close()
@@ -140,6 +145,8 @@ def answer(
     """Make the answer an event stream, filtered as the query says. Raises UnknownEvent, Invalid, TooMany."""
     if feed.streams >= MOST_STREAMS:
         raise TooMany(f"There are {MOST_STREAMS} open event streams; close some.")
+    caller: str = req.context.principal
+    feed.by_caller.check(caller, parts.config().api.streams)
     given: Given = req.context.query
     wanted = Filter(
         session=session or paging.session_of(given),
@@ -154,7 +161,7 @@ def answer(
         feed.join(reader, newest)
     resp.content_type = "text/event-stream; charset=utf-8"
     resp.set_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no", media.EVENT: str(newest)})
-    resp.stream = Stream(parts, feed, reader, req.scope.get(RECEIVE))
+    resp.stream = Stream(parts, feed, reader, req.scope.get(RECEIVE), caller)
 
 
 def _after(req: Request, given: Given, newest: int) -> int | None:

@@ -22,7 +22,8 @@ from kheish.api import app
 from kheish.auth import audit
 from kheish.config import Config, apply_environment, split_bind
 from kheish.daemon import boot, logs, loops, presence, remembering, stopping, wiring
-from kheish.daemon.listening import Serving, listen
+from kheish.daemon.connections import Connection
+from kheish.daemon.listening import Serving, allow_many_files, listen
 from kheish.daemon.wiring import Daemon
 from kheish.domain import events
 from kheish.errors import Conflict, StoreFailed
@@ -50,6 +51,7 @@ def run(
     config = _config(root)
     host, port = split_bind(bind or config.bind)
     serving.check(host)
+    allow_many_files()
     # The log's thread must not wait 5 ms for the interpreter while the loop is busy: every answer waits for it.
     sys.setswitchinterval(0.0005)
     with RootLock(root), listen(host, port) as listening:
@@ -105,7 +107,7 @@ async def _serve(
     server = _Server(
         uvicorn.Config(
             app.build(daemon.parts),
-            http="httptools",
+            http=Connection,
             ws="none",
             lifespan="off",
             log_config=None,
