@@ -6,7 +6,7 @@ ROUNDS ?= 25
 SEED ?= 1
 STATES ?= 2000
 
-.PHONY: setup demo test lint types schemas crash powercut faults git-table bench wheel clean
+.PHONY: setup demo test lint types audit schemas crash powercut faults git-table bench wheel clean
 
 setup: $(VENV)/.ready
 
@@ -28,6 +28,10 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
+
+# Code that is known to be risky; what is not looked for, and why, is in pyproject.toml.
+audit: setup
+	$(BIN)/bandit -q -c pyproject.toml -r kheish
 
 schemas: setup
 	$(BIN)/python -m kheish.daemon.schemas

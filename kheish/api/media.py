@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -25,10 +26,18 @@ TEXTS = frozenset({YAML, "application/x-yaml", "text/yaml", "text/x-yaml", "text
 BODY_BYTES = 4 * 1024 * 1024
 DEPTH = 64
 EVENT = "X-Kheish-Event"
+_LONG = re.compile(rb"\d{19}")
 
 
 class _Twice(ValueError):
     """An object names a member twice."""
+
+
+def _integer(text: str) -> int:
+    value = int(text) if len(text) < 30 else 1 << 64
+    if not -(1 << 63) <= value < 1 << 64:
+        raise Invalid(f"The number {text[:40]} has more than 64 bits; send it as a text.")
+    return value
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -77,8 +86,10 @@ async def read(req: Request, model: type[M]) -> M:
 def plain_json(raw: bytes) -> bool:
     """Whether `raw` is JSON without surprises: no member twice, no lone surrogate, not nested too deep.
 
-    Raises ValueError, RecursionError.
+    Raises ValueError, RecursionError; Invalid for an integer that no journal can hold.
     """
+    if _LONG.search(raw):
+        json.loads(raw, parse_int=_integer)
     value = orjson.loads(raw)
     if not (isinstance(value, dict) and raw.count(b":") == len(value)):
         # With as many colons as members nothing is nested and nothing is there twice; else it is looked at closely.

@@ -10,9 +10,10 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from kheish.api import media
 from kheish.api.rates import Rates, Streams
 from kheish.daemon.connections import Connection
-from kheish.errors import TooMany
+from kheish.errors import Invalid, TooMany
 
 
 def test_a_caller_has_a_rate_of_its_own_and_gets_on_after_a_moment() -> None:
@@ -91,3 +92,10 @@ async def test_a_whole_request_may_be_answered_late_and_another_may_follow() -> 
             writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi")
             assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
         writer.close()
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 19, "18446744073709551616", "-9223372036854775809", "9" * 5000])
+def test_an_integer_that_no_journal_can_hold_is_refused(number: str) -> None:
+    with pytest.raises(Invalid, match="64 bits"):
+        media.plain_json(b'{"inputs": {"n": [%s0]}}' % number.encode())
+    assert media.plain_json(b'{"a": 18446744073709551615, "b": -9223372036854775808, "c": "%s"}' % number.encode())
