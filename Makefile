@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROUNDS ?= 25
 SEED ?= 1
-STATES ?= 2000
+STATES ?= 600
 
 .PHONY: setup demo test lint types audit schemas crash powercut faults git-table bench wheel clean
 
@@ -43,8 +43,8 @@ powercut: setup
 	$(BIN)/python -m tests.powercut --states $(STATES) --seed $(SEED)
 
 faults: setup
-	$(BIN)/python -m pytest -m "faults or not faults" tests/support/test_faults.py tests/system/test_faults.py \
-		tests/system/test_damage.py
+	$(BIN)/python -m pytest -m "faults or not faults" tests/powercut tests/support/test_faults.py \
+		tests/system/test_faults.py tests/system/test_damage.py
 
 # `make test` has the rows with few runs each; this is the table as state-root.md promises it (some ten minutes).
 git-table: setup

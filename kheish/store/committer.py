@@ -181,6 +181,8 @@ class Committer:
             except hold.Held as held:
                 self._tell({"held": str(held), "short": []})
                 return _RETRY
+            except StoreFailed:  # a journal's fsync: the next would say that all is well
+                raise
             except KheishError as error:  # what gathers is being started again
                 self._tell({"error": error.detail})
                 return _RETRY

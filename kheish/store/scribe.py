@@ -232,7 +232,9 @@ class Scribe:
 
         repo = Repo(self._root)
         try:
-            return {item.name: repo.content(str(item.id)) for item in repo.entry("refs/kheish/last", where)}
+            found = repo.entry("refs/kheish/last", where)
+            # The audit's head is in the folder of its journal, and is a Record.
+            return {item.name: repo.content(str(item.id)) for item in found if item.name.endswith(".jsonl")}
         except NotFound:
             return {}
 

@@ -1,4 +1,4 @@
-"""`python -m tests.powercut --states 2000 --daemons 100 --seed 1`: power cuts, and what is wrong after them."""
+"""`python -m tests.powercut --states 600 --daemons 20 --seed 1`: power cuts, and what is wrong after them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 from tests.powercut import campaign, recovery, scenes
 
 #: states of one scene; then another one is played
-OF_A_SCENE = 500
+OF_A_SCENE = 150
 
 
 def main() -> int:
     """Play scenes and cut them; returns 1 where a state did not recover."""
     parser = argparse.ArgumentParser(prog="python -m tests.powercut", description=__doc__)
-    parser.add_argument("--states", type=int, default=2000, help="that the store's first steps recover")
-    parser.add_argument("--daemons", type=int, default=40, help="that a real daemon recovers")
+    parser.add_argument("--states", type=int, default=600, help="that the store's first steps recover")
+    parser.add_argument("--daemons", type=int, default=20, help="that a real daemon recovers")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
     keep = Path(tempfile.mkdtemp(prefix="powercut-"))

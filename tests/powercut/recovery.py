@@ -116,6 +116,7 @@ def by_daemon(scene: Scene, cut: int, root: Path) -> list[Finding]:
     try:
         daemon.start()
         until(lambda: load.settle_step(random.Random(cut)), timeout=60, what="all work has ended")
+        until(load.tasks_ended, timeout=60, what="all commands in the background have ended")
         daemon.quiet(60)
         daemon.stop()
     except AssertionError as error:

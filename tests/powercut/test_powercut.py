@@ -17,11 +17,12 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> scenes.Scene:
 
 
 def test_the_store_recovers_from_every_state(scene: scenes.Scene) -> None:
-    wrong = [(str(root), *map(str, found)) for root, found in campaign.run(scene, 7, 20, recover=recovery.by_store)]
+    wrong = [(str(root), *map(str, found)) for root, found in campaign.run(scene, 7, 10, recover=recovery.by_store)]
 
     assert wrong == []
 
 
+@pytest.mark.faults
 @pytest.mark.demand(6)
 @pytest.mark.demand(11)
 def test_a_daemon_recovers_all_that_was_acknowledged(scene: scenes.Scene) -> None:

@@ -137,3 +137,19 @@ async def test_a_child_that_an_object_keeps_busy_for_ever_is_ended_and_the_next_
     assert roots.git(at.root, "fsck", "--full", "--no-dangling") == ""
     assert answer is None or answer["text"].count("\n") == 5
     assert module == "gitworker" or at.seqs == list(range(1, 7))
+
+
+async def test_a_journal_that_has_a_record_beside_it_is_put_back_as_well(tmp_path: Path) -> None:
+    at = Fixture(tmp_path)
+    (at.root / JOURNAL).mkdir(parents=True)
+    (at.root / JOURNAL / "head.json").write_text("{}\n")
+    await at.scribe.start()
+    await at.apply(5)
+    await at.commit()
+    roots.git(at.root, "add", JOURNAL)
+    roots.git(at.root, "commit", "-qm", "with its head")
+    roots.git(at.root, "update-ref", "refs/kheish/last", "HEAD")
+    (at.root / JOURNAL / "000001.jsonl").write_bytes(b"torn")
+    await at.apply(1)
+    await at.scribe.close()
+    assert at.seqs == list(range(1, 7)) and len(at.named("restored")) == 1

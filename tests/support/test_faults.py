@@ -37,7 +37,9 @@ HELPERS = (
     "fault",
     [
         Fault("daemon", "write", path="*/wal/*.log", nth=2, armed=True, do="torn", keep=20),
-        Fault("daemon", "rename", path="*/jobs/job_*", armed=True, do="kill-after"),
+        pytest.param(
+            Fault("daemon", "rename", path="*/jobs/job_*", armed=True, do="kill-after"), marks=pytest.mark.faults
+        ),
     ],
     ids=["the log", "a job's folder"],
 )
