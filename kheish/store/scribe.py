@@ -392,8 +392,7 @@ def main(root: Path) -> None:
             sys.stderr.write(f"the scribe was stuck, and looks for damaged objects:\n{watch.said}\n")
             mending.repair(root)
         scribe = Scribe(root, parent)
-        handlers = {name: getattr(scribe, name) for name in names}
-        pipes.serve(handlers, parent=parent, idle=scribe.idle, wind=watch.wind)
+        pipes.serve({name: getattr(scribe, name) for name in names}, parent=parent, idle=scribe.idle, wind=watch.wind)
         scribe.close()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from kheish.daemon.wiring import WATCHED_FOLDERS
 from tests.support import daemon as support
 from tests.support import saving
 from tests.support.daemon import CLI, Daemon, git, scripted, until
@@ -142,9 +143,11 @@ def _limited(limits: str) -> tuple[str, ...]:
 def test_where_the_system_gives_no_watches_it_polls_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not (words := _limited("echo 7 > /proc/sys/user/max_inotify_watches")):
-        pytest.skip("no user namespaces here")
     daemon = Daemon.make(tmp_path, routes={"hello": [{"text": "hello"}]})
+    below = [path for name in WATCHED_FOLDERS for path in (daemon.root / name, *(daemon.root / name).rglob("*"))]
+    needed = sum(path.is_dir() for path in below) + 5  # the root, and four of git's folders
+    if not (words := _limited(f"echo {needed} > /proc/sys/user/max_inotify_watches")):
+        pytest.skip("no user namespaces here")
     monkeypatch.setattr(support, "CLI", (*words, *CLI))
     try:
         daemon.start()
