@@ -7,6 +7,7 @@ Blobs and trees are written along the changed paths only (TreeBuilder), so a com
 from __future__ import annotations
 
 import getpass
+import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -231,11 +232,16 @@ class Repo:
         """Make the new objects durable, in threads: a disk takes many fsyncs as fast as one. Raises StoreFailed."""
         objects = self.root / ".git" / "objects"
         paths = [objects / oid[:2] / oid[2:] for oid in self._fresh]
-        loose = [path for path in paths if path.exists()]
+        loose = [path for path in paths if path.exists()]  # the others a person's git has packed
+
+        def fsynced(path: Path) -> None:
+            with contextlib.suppress(FileNotFoundError):  # packed at this moment
+                (files.fsync_folder if path.is_dir() else files.fsync_file)(path)
+
         try:
             with ThreadPoolExecutor(_FSYNC_THREADS) as pool:
-                list(pool.map(files.fsync_file, loose))
-                list(pool.map(files.fsync_folder, {path.parent for path in loose} | {objects}))
+                list(pool.map(fsynced, loose))
+                list(pool.map(fsynced, {path.parent for path in loose} | {objects}))
         except OSError as error:
             outage.expect(self.root)  # a second fsync would say that all is well
             raise StoreFailed.of("Objects of a commit cannot be made durable", error) from error
