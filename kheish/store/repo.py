@@ -6,8 +6,8 @@ Blobs and trees are written along the changed paths only (TreeBuilder), so a com
 
 from __future__ import annotations
 
-import getpass
 import contextlib
+import getpass
 import os
 import time
 from collections.abc import Iterator, Mapping
