@@ -34,7 +34,7 @@ def main(path: str) -> None:
     wake = _listen()
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     spec = folder.read(path, folder.SPEC)
-    if spec is None or not folder.take_claim(path, folder.identity()):
+    if not spec or not folder.take_claim(path, folder.identity()):
         return
     folder.write(path, folder.END, _run(path, spec, wake))
 

@@ -21,13 +21,15 @@ SPEC, CLAIM, STOP, END = "spec.json", "claim", "stop", "end.json"
 
 
 def read(folder: str, name: str) -> dict[str, object] | None:
-    """The JSON object in a file of the folder, or None where there is no such file."""
+    """The JSON object in a file of the folder; None where there is no such file, empty where the disk damaged it."""
     try:
         with open(os.path.join(folder, name), encoding="utf-8") as file:
-            found: dict[str, object] = json.load(file)
-            return found
+            found = json.load(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def write(folder: str, name: str, content: dict[str, object]) -> None:

@@ -301,11 +301,11 @@ def _state(path: str) -> JobState:
     if claim is None:
         there = Path(path, folder.SPEC).exists()
         return JobState.UNCLAIMED if there else JobState.MISSING
-    if claim["by"] == "daemon":
+    if claim.get("by") == "daemon":
         return JobState.WITHDRAWN
     # In this order: a runner that ends in between has written its end before.
     lives = folder.lives(claim)
-    if Path(path, folder.END).exists():
+    if folder.read(path, folder.END):  # a damaged one does not say how it ended
         return JobState.ENDED
     return JobState.RUNNING if lives else JobState.GONE
 
@@ -316,7 +316,7 @@ def _end(path: str, state: JobState, limit: int) -> JobEnd | None:
     if state is JobState.WITHDRAWN:
         return JobEnd(None, None, False, True, "", 0, False, 0.0)
     found = folder.read(path, folder.END)
-    if found is None:
+    if not found:
         return None
     reader = Reader(path, limit)
     pieces: list[str] = []
@@ -355,7 +355,7 @@ def _signal_runner(path: str, number: int) -> None:
 
 
 def _limit(spec: dict[str, object]) -> int:
-    return _whole(spec["output_limit"]) or 0
+    return _whole(spec.get("output_limit")) or JobSpec.output_limit
 
 
 def _whole(value: object) -> int | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kheish.errors import Conflict, Invalid, NotFound
+from kheish.errors import Conflict, Invalid, KheishError, NotFound
 from kheish.jobs import folder
 from kheish.jobs.runner import JobEnd, Jobs, JobSpec, JobState
 
@@ -251,6 +251,33 @@ async def test_a_job_without_runner_and_end_is_gone(jobs: Jobs) -> None:
     assert await jobs.wait("j", lambda text: None) is None
     assert jobs.state("j") is JobState.GONE
     await eventually(lambda: not is_alive(pid))
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x00" * 64, b'{"by": "run', b"[]"])
+async def test_files_that_the_disk_damaged_are_told_apart(jobs: Jobs, damage: bytes) -> None:
+    # given: one that never started, one that somebody started, one that has ended
+    for name in ("new", "begun", "over"):
+        await jobs.create(name, JobSpec(("echo", "first"), "/", ENV, 20, owner="run_1"))
+    folder.take_claim(str(jobs.root / "begun"), {"by": "runner"})
+    await jobs.start("over")
+    await asyncio.wait_for(jobs._runners["over"].happened.wait(), 10)
+
+    # when
+    for name, file in (("new", folder.SPEC), ("begun", folder.CLAIM), ("over", folder.END)):
+        (jobs.root / name / file).write_bytes(damage)
+
+    # then: what never started may start, and nothing else is taken for it
+    assert jobs.owner("new") == ""
+    assert [jobs.state(name) for name in ("new", "begun", "over")] == [
+        JobState.UNCLAIMED, JobState.GONE, JobState.GONE,
+    ]  # fmt: skip
+    assert not jobs.claim("begun") and not jobs.claim("over")
+    assert await jobs.wait("begun", lambda text: None) is None
+    assert await jobs.wait("over", lambda text: None) is None
+    await jobs.start("new")
+    with pytest.raises(KheishError, match="before it started"):
+        await jobs.wait("new", lambda text: None)
+    assert jobs.claim("new")
 
 
 async def test_another_start_of_the_machine_means_gone(jobs: Jobs) -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kheish.errors import Invalid
-from kheish.store import cuts
+from kheish.errors import Invalid, StoreFailed
+from kheish.store import cuts, files
 from kheish.store.repo import Repo
 from kheish.store.staging import Index
 from tests.store import roots
@@ -148,3 +149,34 @@ def test_a_path_through_a_link_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="symbolic link"):
         committed(root, roots.cut(root, "a", 1, records=[["flows/x.yaml", {"a": 1}]]))
     assert list(outside.iterdir()) == []
+
+
+def test_an_object_that_a_person_s_git_packs_at_that_moment_is_no_failed_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = roots.make(tmp_path)
+    fsync = files.fsync_file
+
+    def late(path: Path) -> None:
+        if path.exists():
+            roots.git(root, "gc", "--quiet", "--prune=now")
+        fsync(path)
+
+    monkeypatch.setattr(files, "fsync_file", late)
+    repo = Repo(root)
+    repo.blob(b"unreachable, so that gc takes it away\n")
+    repo.sync()
+
+    monkeypatch.undo()
+    assert "commit" in committed(root, roots.cut(root, "fix-it", 3))
+
+
+def test_an_object_that_cannot_be_fsynced_is_a_failed_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = roots.make(tmp_path)
+
+    def failing(path: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(files, "fsync_file", failing)
+    with pytest.raises(StoreFailed, match="cannot be made durable"):
+        committed(root, roots.cut(root, "fix-it", 3))
