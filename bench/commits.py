@@ -14,9 +14,10 @@ import threading
 import time
 from pathlib import Path
 
-from bench import generate, processes
+from bench import processes
 from bench.report import Report, Row, median, quantile
 from bench.roots import SMALL, Roots
+from kheish.client import Kheish
 
 COMMITS = 20
 PAUSE = 0.8
@@ -69,7 +70,7 @@ def _compare(roots: Roots, sizes: tuple[int, ...]) -> dict[int, dict[str, float]
 
 def _clean(daemon: processes.Daemon) -> float:
     """Seconds from a run's end until the index is that of the branch (asked without reading the work tree)."""
-    spec = {"url": daemon.url, "token": daemon.token, "names": [generate.session_name(77)]}
+    spec = {"url": daemon.url, "token": daemon.token, "names": _answering(daemon)[:1]}
     moved = Moved(daemon.root)
     ended: float = processes.load("latency", **spec, count=1, warm=0, pause=0)["times"][0]["at"]
     moved.at()
@@ -84,18 +85,25 @@ def _clean(daemon: processes.Daemon) -> float:
 def _commits(daemons: dict[int, processes.Daemon], found: dict[int, dict[str, float]]) -> dict[int, list[float]]:
     """Milliseconds of each commit; the CPU of one goes into `found`."""
     workers = {size: one.child("store.gitworker") for size, one in daemons.items()}
-    for one in daemons.values():
-        _one(one, generate.session_name(999))
+    names = {size: _answering(one) for size, one in daemons.items()}
+    for size, one in daemons.items():
+        _one(one, names[size][-1])
     time.sleep(2.0)
     before = {size: processes.cpu(pid) for size, pid in workers.items()}
     took: dict[int, list[float]] = {size: [] for size in daemons}
     for number in range(COMMITS):
         for size, one in daemons.items():
-            took[size].append(_one(one, generate.session_name(number * 47 % SMALL)))
+            took[size].append(_one(one, names[size][number]))
             time.sleep(PAUSE)
     for size, pid in workers.items():
         found[size]["cpu"] = (processes.cpu(pid) - before[size]) / COMMITS * 1000
     return took
+
+
+def _answering(daemon: processes.Daemon) -> list[str]:
+    """Sessions far from each other whose runs come to an end without a person, one more than there are commits."""
+    found = Kheish(url=daemon.url, token=daemon.token).sessions.list(route="short", limit=200)["items"]
+    return [one["session_id"] for one in found[:: len(found) // (COMMITS + 1)]]
 
 
 def _one(daemon: processes.Daemon, session: str) -> float:
