@@ -69,6 +69,7 @@ class Pipeline:
         self._sent = 0  # the newest entry that the scribe has been told of
         self._kept: int | None = None  # the oldest entry that no journal has, for its own is damaged
         self._deleted: list[Entry] = []  # sessions, whose entries the log may still have
+        self._is_gone = False  # the scribe, and the log says so
         self._filing: list[str] = []  # the files of the cut that is under way
         self.on_filed: Callable[[list[str]], None] = lambda paths: None
         self.committer: Committer | None = None
@@ -92,7 +93,9 @@ class Pipeline:
         try:
             self._scribe.send_nowait(op, **payload)
         except ChildGone:
-            log.error("the scribe is gone; it is started again")
+            if not self._is_gone:
+                log.error("the scribe is gone; it is started again")
+            self._is_gone = True
 
     def _grow(self, entries: Sequence[Recorded], changes: Sequence[Change]) -> None:
         self._render(changes)
@@ -176,6 +179,7 @@ class Pipeline:
     async def revive(self) -> None:
         """The scribe was killed: a new one finds entries in the log, and is told again what they mean."""
         await self._scribe.respawn()
+        self._is_gone = False
         await self._scribe.request("start")
         state = self._state
         durable = state.durable_n

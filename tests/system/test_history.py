@@ -44,6 +44,25 @@ def test_the_past_by_commit_event_and_time(fresh: Fresh) -> None:
     assert json.loads(daemon.cli("show", "fix-it", "--at", commit, "--output", "json").stdout) == then
 
 
+def test_an_agent_finds_what_was_said_in_its_own_session_alone(fresh: Fresh) -> None:
+    recall = {"tool_calls": [{"name": "memory_search", "arguments": {"query": '"flux capacitor" quieter*'}}]}
+    daemon = fresh(routes={"talks": [{"text": "said"}], "recalls": [recall, {"text": "found: {{last_result}}"}]})
+    sessions, runs = daemon.client.sessions, daemon.client.runs
+    for name, text in (("mine", "the flux capacitor is quieter today"), ("other", "a flux capacitor, quieter: no")):
+        sessions.create(name, route="talks")
+        runs.start(name, text, wait="20s")
+        runs.start(name, "and now for something else", wait="20s")
+
+    sessions.fork("mine", "child")
+    for name, found in (("mine", True), ("child", True), ("third", False)):
+        if name == "third":
+            sessions.create("third")
+        answer = runs.start(name, "what did I say?", route="recalls", wait="20s").output or ""
+        assert ("the flux capacitor is quieter today" in answer) is found
+        assert ("Nothing in this session's history says that." in answer) is not found
+        assert "a flux capacitor, quieter: no" not in answer
+
+
 @pytest.mark.demand(4)
 def test_who_decided_and_who_wrote_what_as_it_was(fresh: Fresh) -> None:
     daemon = fresh(routes={"asks": [bash("id -u"), {"text": "it said {{last_result}}"}]})
