@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from kheish.domain import events, inherited, messages, sessions, tables
-from kheish.domain.events import Checkpoint, Entry, Spilled
+from kheish.domain.events import Checkpoint, Entry, SessionForked, Spilled
 from kheish.domain.messages import Conversation
 from kheish.domain.tables import NOUNS, Noun, Tables
 from kheish.errors import Damaged
@@ -118,11 +118,13 @@ def _replay(
     start = _last_checkpoint(reading, after_n, beyond)
     first = start["seq"] if start else 1
     messages_from = start["data"]["messages_from"] if start else 1
-    if messages_from < 1 or start is None:
-        _inherit(root, part, messages_from if start else None)
+    if messages_from < 1:
+        _inherit(root, part, messages_from)
     for line in chain(reading.read(min(first, messages_from)), beyond):
         if line["seq"] < min(first, messages_from):
             continue
+        if start is None and line["kind"] == SessionForked.kind:  # the first; no other session has a folder to look at
+            _inherit(root, part, None)
         entry = events.decode(line)
         part.seq, part.last_n = entry.seq, entry.n
         if entry.seq < first:
