@@ -335,7 +335,9 @@ class Reader:
     def sessions_with(self, noun: str, statuses: Sequence[str]) -> list[str]:
         """The sessions that have a thing with one of the statuses, oldest such thing first."""
         marks = ",".join("?" * len(statuses))
-        sql = f"SELECT session, min(made) FROM things WHERE noun=? AND status IN ({marks}) GROUP BY session ORDER BY 2"
+        # By itself SQLite takes the index whose order the grouping has, and reads every run that ever was.
+        found = f"FROM things INDEXED BY things_status WHERE noun=? AND status IN ({marks})"
+        sql = f"SELECT session, min(made) {found} GROUP BY session ORDER BY 2"
         return [row[0] for row in self._db().execute(sql, (noun, *statuses))]
 
 
@@ -350,7 +352,8 @@ def _member(noun: str, key: str) -> str:
 def owned(index: Reader, nouns: Sequence[str], owner: str) -> list[tuple[str, str, int, dict[str, Any]]]:
     """`(noun, id, n, document)` of all that an owner in a stream has, oldest first. Blocks on disk."""
     marks = ",".join("?" * len(nouns))
-    sql = f"SELECT noun, id, n, doc FROM things WHERE noun IN ({marks}) AND session=? ORDER BY made"
+    found = f"FROM things INDEXED BY things_session WHERE noun IN ({marks}) AND session=?"
+    sql = f"SELECT noun, id, n, doc {found} ORDER BY made"
     return [(noun, id, n, orjson.loads(doc)) for noun, id, n, doc in index._db().execute(sql, (*nouns, owner))]
 
 

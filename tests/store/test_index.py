@@ -218,6 +218,23 @@ def test_a_rare_status_goes_before_a_common_member(
     db.close()
 
 
+@pytest.mark.demand(5)
+def test_a_start_reads_what_is_open_and_not_what_there_was(path: Path, writer: Writer) -> None:
+    made = range(1, 501)
+    writer.apply([], [thing(f"r{n}", n, status="queued" if n in (7, 300) else "completed") for n in made], 500)
+    db, asked = sqlite3.connect(path), list[str]()
+    reader = Reader(path)
+    reader._db().set_trace_callback(asked.append)
+
+    reader.sessions_with("run", ["queued", "running"])
+    index.owned(reader, ["run", "flow"], "s7")
+    plans = [" ".join(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {one}")) for one in asked]
+
+    assert "USING INDEX things_status (noun=? AND status=?)" in plans[0]
+    assert "USING INDEX things_session (noun=? AND session=?)" in plans[1]
+    db.close()
+
+
 @pytest.mark.demand(20)
 def test_what_no_index_answers_is_not_asked(path: Path, writer: Writer) -> None:
     with pytest.raises(ValueError, match="title"):
