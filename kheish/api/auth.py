@@ -19,7 +19,7 @@ from kheish.auth import audit, digests, roles
 from kheish.auth.tokens import Principal
 from kheish.config import Config, split_bind
 from kheish.domain import encoding
-from kheish.errors import Forbidden, Misdirected, StateRewound, StoreFailed, TooMany, Unauthorized, Unavailable
+from kheish.errors import Forbidden, Invalid, Misdirected, StateRewound, StoreFailed, TooMany, Unauthorized, Unavailable
 
 #: answered without a token: probes for machines that have none, a static page without any data, and the page where a
 #: link becomes a login
@@ -30,6 +30,8 @@ DECIDING = frozenset({"/v1/state/put-back", "/v1/state/accept-rewind"})
 #: answered while the daemon starts, when state is not there yet
 EARLY = (OPEN - {"/login"}) | {"/v1/status", "/openapi.json"}
 FAILURES, WITHIN = 60, 60.0
+#: characters of an id in a path (a subject is the longest that there is)
+MOST_ID = 300
 _ADDRESSES = 10_000
 
 
@@ -66,6 +68,9 @@ class Gate:
     async def process_resource(self, req: Request, resp: Response, resource: object, params: dict[str, Any]) -> None:
         """Check the role, and read the query by what the endpoint knows. Raises Forbidden, Invalid, NotFound."""
         caller: Principal | None = req.context.caller
+        for name, given in params.items():
+            if len(given) > MOST_ID:
+                raise Invalid(f"The {name} in the path has {len(given)} characters; no id has more than {MOST_ID}.")
         if caller is not None and (why := roles.refusal(caller, req.method, _said(req, params))) is not None:
             self._audit(req, f"{caller.name} ({caller.role})")
             raise Forbidden(why)

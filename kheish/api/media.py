@@ -95,7 +95,9 @@ async def read_form(req: Request, model: type[M]) -> M:
         raise TooLarge(f"A form has at most {FORM_BYTES} bytes, and says how many.")
     raw = await body(req)
     try:
-        fields = parse_qsl(raw.decode(), keep_blank_values=True, strict_parsing=True, max_num_fields=FORM_FIELDS)
+        fields = parse_qsl(
+            raw.decode(), keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=FORM_FIELDS
+        )
     except ValueError as error:
         raise Invalid(f"The form cannot be read: {error}.") from error
     return explain(model, orjson.dumps(dict(fields)))
