@@ -20,6 +20,7 @@ from kheish.api.feed import Feed
 from kheish.api.flow_report import FlowReport
 from kheish.api.flows import Flows
 from kheish.api.history import History
+from kheish.api.login import Login
 from kheish.api.metrics import Metrics
 from kheish.api.openapi import Description
 from kheish.api.operations import OPERATIONS
@@ -111,6 +112,7 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
         *_flows(Flows(parts, feed), FlowReport(parts)),
         ("/v1/permissions", permissions, None),
         ("/v1/permissions/check", permissions, "check"),
+        *_login(Login(parts, gate)),
         *_auth(parts),
         *_playbooks(Playbooks(parts)),
         *(route for kind in KINDS.values() for route in _definitions(Definitions(parts, kind), kind.name)),
@@ -131,6 +133,14 @@ def _sessions(sessions: Sessions, history: History) -> list[Route]:
         ("/v1/sessions/{session_id}/events", sessions, "events"),
         ("/v1/sessions/{session_id}/runs", sessions, "runs"),
         ("/v1/sessions/{session_id}/tasks", sessions, "tasks"),
+    ]
+
+
+def _login(login: Login) -> list[Route]:
+    return [
+        ("/login", login, "page"),
+        ("/v1/auth/login", login, None),
+        ("/v1/auth/login-links", login, "links"),
     ]
 
 

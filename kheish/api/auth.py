@@ -11,24 +11,27 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
-from kheish.api import filtering, paging
+from kheish.api import browsers, filtering, paging
 from kheish.api.paging import Param
 from kheish.api.parts import Parts
 from kheish.api.rates import Rates
-from kheish.auth import audit, roles
+from kheish.auth import audit, digests, roles
 from kheish.auth.tokens import Principal
 from kheish.config import Config, split_bind
 from kheish.domain import encoding
-from kheish.errors import Forbidden, Misdirected, StateRewound, StoreFailed, TooMany, Unauthorized, Unavailable
+from kheish.errors import Forbidden, Invalid, Misdirected, StateRewound, StoreFailed, TooMany, Unauthorized, Unavailable
 
-#: answered without a token: probes for machines that have none, and a static page without any data
-OPEN = frozenset({"/healthz", "/readyz", "/docs"})
+#: answered without a token: probes for machines that have none, a static page without any data, and the page where a
+#: link becomes a login
+OPEN = frozenset({"/healthz", "/readyz", "/docs", "/login"})
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 #: the ways on where the branch was moved back
 DECIDING = frozenset({"/v1/state/put-back", "/v1/state/accept-rewind"})
 #: answered while the daemon starts, when state is not there yet
-EARLY = OPEN | {"/v1/status", "/openapi.json"}
+EARLY = (OPEN - {"/login"}) | {"/v1/status", "/openapi.json"}
 FAILURES, WITHIN = 60, 60.0
+#: characters of an id in a path (a subject is the longest that there is)
+MOST_ID = 300
 _ADDRESSES = 10_000
 
 
@@ -46,11 +49,11 @@ class Gate:
     async def process_request(self, req: Request, resp: Response) -> None:
         """Raises Misdirected, Forbidden, Unauthorized, TooMany; Unavailable while the daemon starts; StateRewound."""
         req.context.query = paging.NONE
-        host = self._check_host(req)
+        host = req.context.host = self._check_host(req)
         _check_origin(req, host)
-        req.context.caller = None
+        req.context.caller = req.context.login = None
         if req.path not in OPEN:
-            req.context.caller = self._principal(req)
+            req.context.caller = self._principal(req, host)
             req.context.principal = req.context.caller.name
             self._rates.count(req.context.principal, self._parts.config().api.requests_per_second)
         # Who stops still answers questions; new work would only put off the end.
@@ -65,6 +68,9 @@ class Gate:
     async def process_resource(self, req: Request, resp: Response, resource: object, params: dict[str, Any]) -> None:
         """Check the role, and read the query by what the endpoint knows. Raises Forbidden, Invalid, NotFound."""
         caller: Principal | None = req.context.caller
+        for name, given in params.items():
+            if len(given) > MOST_ID:
+                raise Invalid(f"The {name} in the path has {len(given)} characters; no id has more than {MOST_ID}.")
         if caller is not None and (why := roles.refusal(caller, req.method, _said(req, params))) is not None:
             self._audit(req, f"{caller.name} ({caller.role})")
             raise Forbidden(why)
@@ -79,6 +85,9 @@ class Gate:
         if resp.status_code >= 400 and isinstance(resp.data, bytes):
             resp.data = encoding.scrubbed(resp.data, self._parts.state.scrub)
         resp.set_header("X-Content-Type-Options", "nosniff")
+        resp.set_header("Cross-Origin-Resource-Policy", "same-origin")
+        if getattr(req.context, "login", None) is not None:
+            resp.set_header("Cache-Control", "no-store")
         self.answered[req.method, resp.status_code] += 1
 
     def _check_host(self, req: Request) -> str:
@@ -99,16 +108,37 @@ class Gate:
             self._hosts = (config, LOOPBACK | more | ({own.lower()} - {"0.0.0.0", "[::]"}))
         return self._hosts[1]
 
-    def _principal(self, req: Request) -> Principal:
-        scheme, _, token = (req.get_header("Authorization") or "").partition(" ")
-        principal = self._parts.tokens.principal(token.strip()) if scheme.lower() == "bearer" else None
-        if principal is not None:
-            return principal
+    def _principal(self, req: Request, host: str) -> Principal:
+        said = req.get_header("Authorization")
+        if said is None and (cookie := browsers.cookie(req, host, is_secure=self._parts.secure)) is not None:
+            return self._by_cookie(req, host, cookie)
+        scheme, _, token = (said or "").partition(" ")
+        req.context.digest = digests.of(token.strip())
+        principal = self._parts.tokens.holder(req.context.digest) if scheme.lower() == "bearer" else None
+        if principal is None:
+            self.failed(req, "no valid token")
+            raise Unauthorized(
+                "This needs the header Authorization: Bearer TOKEN; the local token is in .kheish/token of the state "
+                "root."
+            )
+        return principal
+
+    def _by_cookie(self, req: Request, host: str, cookie: str) -> Principal:
+        login = self._parts.logins.find(cookie)
+        principal = self._parts.logins.holder(login) if login is not None else None
+        if login is None or principal is None:
+            self.failed(req, "no login that lasts")
+            raise Unauthorized("Nobody is logged in here any more; ask for a new link: kheish login")
+        if (why := browsers.foreign(req, host, cookie, is_secure=self._parts.secure)) is not None:
+            self.failed(req, f"{principal.name} ({login.login_id}): {why}")
+            raise Forbidden(why)
+        req.context.login, req.context.digest = login, login.token
+        return principal
+
+    def failed(self, req: Request, why: str) -> None:
+        """Note that somebody was not who it should be. Raises TooMany where an address is refused too often."""
         self._failed(req.remote_addr or "")
-        self._audit(req, "no valid token")
-        raise Unauthorized(
-            "This needs the header Authorization: Bearer TOKEN; the local token is in .kheish/token of the state root."
-        )
+        self._audit(req, why)
 
     def _audit(self, req: Request, why: str) -> None:
         """Note a refusal: not durable before the answer, and no more than `FAILURES` of an address in a minute."""

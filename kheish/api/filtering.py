@@ -21,7 +21,7 @@ _THINGS: Mapping[str, type] = {"run_id": Run, "approval_id": Approval, "question
 #: lists that take `?session=`
 _LISTS = frozenset({"/v1/runs", "/v1/approvals", "/v1/questions", "/v1/events"})
 #: what is about no session, and tells nothing of any
-_FREE = frozenset({"/v1/permissions/check", "/openapi.json"})
+_FREE = frozenset({"/v1/permissions/check", "/openapi.json", "/v1/auth/login", "/v1/auth/login-links"})
 
 
 async def check(state: State, caller: Principal, req: Request, params: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from kheish.api.models import Body, Budget, Key, Name, Reason
+from kheish.api.models import Body, Budget, Key, Name, Reason, Targets
 
 
 class StartFlow(Body):
@@ -22,7 +22,7 @@ class StartFlow(Body):
     """The session that it runs in; without it, one is made."""
     budget: Budget | None = None
     """What the Flow may use: cost, tokens and model calls over all of its runs, turns and wall time in each."""
-    reply_targets: list[dict[str, Any]] | None = None
+    reply_targets: Targets | None = None
     """Where outputs are sent."""
     idempotency_key: Key | None = None
     """The same key with the same request gives the same Flow; may also be the header Idempotency-Key."""

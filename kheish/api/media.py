@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 import orjson
 from falcon.asgi import Request, Response
@@ -21,10 +22,13 @@ M = TypeVar("M", bound=BaseModel)
 
 JSON = "application/json"
 YAML = "application/yaml"
+FORM = "application/x-www-form-urlencoded"
 #: what a Definition may come as; Markdown with front matter is a Definition's own text as well
 TEXTS = frozenset({YAML, "application/x-yaml", "text/yaml", "text/x-yaml", "text/markdown"})
 BODY_BYTES = 4 * 1024 * 1024
 DEPTH = 64
+FORM_BYTES = 4096
+FORM_FIELDS = 20
 EVENT = "X-Kheish-Event"
 _LONG = re.compile(rb"\d{19}")
 
@@ -81,6 +85,22 @@ async def read(req: Request, model: type[M]) -> M:
     except (ValidationError, ValueError, RecursionError):
         # Said slowly and in plain words by the reader of Definitions, off the event loop.
         return await asyncio.to_thread(explain, model, raw)
+
+
+async def read_form(req: Request, model: type[M]) -> M:
+    """The fields of a page's form as `model`. Raises TooLarge, UnsupportedMedia, Invalid."""
+    if media_type(req) != FORM:
+        raise UnsupportedMedia(f"The form is sent as {media_type(req) or 'no media type'}; send {FORM}.")
+    if req.content_length is None or req.content_length > FORM_BYTES:
+        raise TooLarge(f"A form has at most {FORM_BYTES} bytes, and says how many.")
+    raw = await body(req)
+    try:
+        fields = parse_qsl(
+            raw.decode(), keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=FORM_FIELDS
+        )
+    except ValueError as error:
+        raise Invalid(f"The form cannot be read: {error}.") from error
+    return explain(model, orjson.dumps(dict(fields)))
 
 
 def plain_json(raw: bytes) -> bool:

@@ -11,6 +11,11 @@ from kheish.domain.permission_rules import Mode, Rule
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Reason = Annotated[str, Field(max_length=4000)]
 Key = Annotated[str, Field(min_length=1, max_length=255)]
+_Label = Annotated[str, Field(max_length=200)]
+Labels = Annotated[dict[_Label, Annotated[str, Field(max_length=2000)]], Field(max_length=100)]
+#: an object with a few members, each of which is looked at
+Few = Annotated[dict[str, Any], Field(max_length=100)]
+Targets = Annotated[list[Few], Field(max_length=50)]
 
 
 class Body(BaseModel):
@@ -39,7 +44,7 @@ class Budget(Body):
 class PublishPlaybook(Body):
     """Make the draft a version."""
 
-    version: Annotated[str, Field(max_length=100)]
+    version: Annotated[str, Field(min_length=1, max_length=100)]
     """A semantic version, such as 1.2.0."""
     notes: Annotated[str, Field(max_length=20_000)] | None = None
     """What changed and why; it stands in the tag's message."""
@@ -82,11 +87,11 @@ class SessionChanges(Body):
     """`route` or `route/model`; without it, the daemon's default."""
     permission_mode: Mode | None = None
     """What happens to calls that no rule is about."""
-    permission_rules: list[Rule] | None = None
+    permission_rules: Annotated[list[Rule], Field(max_length=500)] | None = None
     """Rules of this session, beside those of permissions.yaml."""
     persona: Name | None = None
     """A persona's id; the session keeps a snapshot of it."""
-    labels: dict[str, str] | None = None
+    labels: Labels | None = None
     """The caller's own."""
     budget: Budget | None = None
     """What the session's runs may use."""
@@ -94,7 +99,7 @@ class SessionChanges(Body):
     """A JSON Schema (2020-12) that each input must fit."""
     output_contract: dict[str, Any] | None = None
     """A JSON Schema (2020-12) that each final answer must fit."""
-    reply_targets: list[dict[str, Any]] | None = None
+    reply_targets: Targets | None = None
     """Where outputs are sent."""
     while_waiting: Literal["hold", "park"] | None = None
     """Whether a run that waits for a person keeps the session to itself, or lets later runs go ahead."""
@@ -156,7 +161,9 @@ class Submission(Body):
 
     content: str | None = None
     """The task, as one text."""
-    items: list[Annotated[TextItem | AssetItem, Field(discriminator="type")]] | None = None
+    items: (
+        Annotated[list[Annotated[TextItem | AssetItem, Field(discriminator="type")]], Field(max_length=1000)] | None
+    ) = None
     """The task, in parts."""
     actor: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """On whose behalf, for people who read it later; without it, the token's name."""
@@ -168,11 +175,11 @@ class Submission(Body):
     """`route` or `route/model`; without it, the session's, else the daemon's default."""
     model: Annotated[str, Field(min_length=1, max_length=300)] | None = None
     """A model, instead of the route's."""
-    generation: dict[str, Any] | None = None
+    generation: Few | None = None
     """The provider's own settings, such as temperature."""
-    reply_targets: list[dict[str, Any]] | None = None
+    reply_targets: Targets | None = None
     """Where outputs are sent."""
-    completion: list[str | dict[str, Any]] | None = None
+    completion: Annotated[list[Annotated[str, Field(max_length=20_000)] | Few], Field(max_length=100)] | None = None
     """What must be so before the run counts as completed: texts, `{workspace_file: path}`, `{command: line}` (or
     `{command: {run, exit, timeout}}`), `{output_matches: schema}`."""
     budget: Budget | None = None
@@ -278,7 +285,7 @@ class ResolveApprovals(Body):
 class GivenAnswer(Body):
     """What was chosen, and free text where it is taken."""
 
-    selected: list[str] = Field(default_factory=list)
+    selected: list[Name] = Field(default_factory=list, max_length=100)
     """Ids of options."""
     text: Annotated[str, Field(max_length=20_000)] | None = None
     """Free text."""
@@ -287,7 +294,7 @@ class GivenAnswer(Body):
 class AnswerQuestion(Body):
     """Answers to all items of a question at once, by their ids."""
 
-    answers: dict[str, GivenAnswer]
+    answers: Annotated[dict[Name, GivenAnswer], Field(max_length=100)]
     """`{"q1": {"selected": ["a"], "text": null}}`"""
     idempotency_key: Key | None = None
     """The same key with the same request gives the same answer; may also be the header Idempotency-Key."""

@@ -24,9 +24,21 @@ Json = dict[str, Any]
 #: references to schemas, by model and mode
 References = Mapping[tuple[Any, JsonSchemaMode], Json]
 _REF = "#/components/schemas/{model}"
+_SECURITY = {
+    "token": {"type": "http", "scheme": "bearer"},
+    "login": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "kheish-4000",
+        "description": "A browser's login (`kheish login`); the name ends with the port. What changes something needs "
+        "the header `X-Kheish-CSRF` as well, with the `csrf` of `GET /v1/auth/login`, and comes from a page of the "
+        "same origin.",
+    },
+}
 _HEADERS = {
     "X-Kheish-Event": "The newest event of what was changed; a stream from there misses nothing.",
     "Location": "Where the thing is.",
+    "Set-Cookie": "The login.",
     "ETag": "The git blob id of the file.",
 }
 
@@ -77,12 +89,12 @@ def document() -> Json:
             "description": "Runs AI agents as durable services. Errors are RFC 9457 problems with a stable `code`.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "security": [{"token": []}],
+        "security": [{"token": []}, {"login": []}],
         "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for operation in OPERATIONS)],
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": _SECURITY,
             "responses": {str(status): _problem(status) for status in _statuses()},
         },
     }
@@ -131,10 +143,10 @@ def _operation(operation: Operation, references: References) -> Json:
     if operation.open:
         said["security"] = []
     if operation.body is not None:
-        content: Json = {media.JSON: {"schema": references[operation.body, "validation"]}}
+        content: Json = {operation.takes: {"schema": references[operation.body, "validation"]}}
         if operation.text:
             content[media.YAML] = {"schema": {"type": "string"}}
-        said["requestBody"] = {"required": operation.text, "content": content}
+        said["requestBody"] = {"required": operation.text or operation.takes == media.FORM, "content": content}
     return said
 
 
@@ -177,11 +189,11 @@ def _responses(operation: Operation, references: References) -> Json:
     found: Json = {}
     for status in operation.good:
         found[str(status)] = {"description": HTTPStatus(status).phrase, "headers": _answer_headers(operation)}
-        if status != 204:
+        if status not in (204, 303):
             found[str(status)]["content"] = _content(operation, references)
     errors_ = {*COMMON, *operation.problems, *(WRITES if operation.body is not None else ())}
     if operation.open:
-        errors_ = {403, 421, 500, 503}
+        errors_ = {403, 421, 500, 503, *operation.problems}
     for status in sorted(errors_):
         found[str(status)] = {"$ref": f"#/components/responses/{status}"}
     return found
@@ -210,6 +222,8 @@ def _answer_headers(operation: Operation) -> Json:
     names = []
     if operation.media == "text/event-stream" or operation.method != "GET":
         names.append("X-Kheish-Event")
+    if operation.takes == media.FORM:
+        names += ["Location", "Set-Cookie"]
     if 201 in operation.good or 202 in operation.good:
         names.append("Location")
     if operation.text and operation.method != "POST":

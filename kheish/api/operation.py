@@ -16,7 +16,8 @@ WRITES = (413, 415, 507)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One method of one path. `answer` is the model of a good answer, `page` says that it is a list of them."""
+    """One method of one path. `answer` is the model of a good answer, `page` says that it is a list of them;
+    `takes` is the media type of the body."""
 
     method: str
     path: str
@@ -28,6 +29,7 @@ class Operation:
     good: tuple[int, ...] = (200,)
     problems: tuple[int, ...] = ()
     body: type[BaseModel] | None = None
+    takes: str = "application/json"
     query: Sequence[Param] = ()
     key: bool = False
     text: bool = False

@@ -4,16 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kheish.api import access, audit, models, paging, secrets, tokens
+from kheish.api import access, audit, login, media, models, paging, secrets, tokens
 from kheish.api.operation import Operation, get, post
 
 
 def operations() -> Iterator[Operation]:
     """Every endpoint of `/v1/secrets` and `/v1/auth`."""
+    yield from _login()
     yield from _tokens()
     yield from _secrets()
     yield from _access()
     yield from _audit()
+
+
+def _login() -> Iterator[Operation]:
+    yield get(
+        "/login",
+        "login_page",
+        "The page where a link logs a browser in; it uses nothing up.",
+        None,
+        *login.PAGE,
+        media="text/html",
+        open=True,
+        problems=(400, 401, 429),
+    )
+    yield Operation(
+        method="POST",
+        path="/login",
+        name="log_in",
+        about="Log this browser in: a cookie, and the way on.",
+        body=login.Code,
+        takes=media.FORM,
+        good=(303,),
+        open=True,
+        problems=(400, 401, 413, 415, 429),
+    )
+    yield Operation(
+        method="POST",
+        path="/v1/auth/login-links",
+        name="make_login_link",
+        about="A link that logs one browser in as whoever asks, once, within a minute.",
+        answer=login.LoginLink,
+        good=(201,),
+    )
+    yield get("/v1/auth/login", "who_am_i", "Who asks, and how; of a login, its CSRF word.", login.WhoAmI)
+    yield Operation(
+        method="DELETE",
+        path="/v1/auth/login",
+        name="log_out",
+        about="Log this browser out; with a token, all browsers that it logged in.",
+        good=(204,),
+    )
 
 
 def _tokens() -> Iterator[Operation]:

@@ -15,6 +15,8 @@ from kheish.store.problems import nearest
 Kind = Literal["text", "count", "flag", "duration", "choice"]
 LIMIT, MOST = 50, 200
 WAIT_MOST = 600.0
+#: of a query: how many values in all, and how long one may be (a cursor is the longest that there is)
+MOST_VALUES, MOST_CHARS = 100, 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,7 @@ def text(name: str, about: str = "") -> Param:
 
 def parse(raw: Mapping[str, str | list[str]], known: Sequence[Param]) -> Given:
     """The parameters of a request by name. Raises Invalid for one that is unknown, repeated, or has a bad value."""
+    _bound(raw)
     by_name = {param.name: param for param in known}
     found: dict[str, Any] = {}
     faults: list[Fault] = []
@@ -74,6 +77,15 @@ def parse(raw: Mapping[str, str | list[str]], known: Sequence[Param]) -> Given:
         kind = InvalidCursor if any(fault.path == "?cursor" for fault in faults) else Invalid
         raise kind(f"The query cannot be used: {told}.", errors=faults)
     return found
+
+
+def _bound(raw: Mapping[str, str | list[str]]) -> None:
+    """Before anything is compared or quoted. Raises Invalid."""
+    values = [text for value in raw.values() for text in (value if isinstance(value, list) else [value])]
+    if len(values) + sum(text.count(",") for text in values) > MOST_VALUES:
+        raise Invalid(f"The query has more than {MOST_VALUES} values; ask several times.")
+    if any(len(text) > MOST_CHARS for text in (*raw, *values)):
+        raise Invalid(f"A name or value of the query has more than {MOST_CHARS} characters.")
 
 
 def _value(param: Param, value: str | list[str]) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from kheish.auth.broker import Broker
+from kheish.auth.logins import Logins
 from kheish.auth.tokens import Tokens
 from kheish.config import Config
 from kheish.domain.approvals import Approval, Bound
@@ -198,12 +199,14 @@ class Closing:
 class Parts:
     """Handed to `app.build`. `workspace` makes or finds the folder of sessions that name none; it may touch the disk.
 
-    `ready` says in one sentence why the daemon is not ready, None where it is.
+    `ready` says in one sentence why the daemon is not ready, None where it is. `secure`: browsers reach it by HTTPS
+    only, whoever ends that.
     """
 
     state: State
     bus: Bus
     tokens: Tokens
+    logins: Logins
     config: Callable[[], Config]
     status: Callable[[], Mapping[str, Any]]
     problems: Callable[[], Sequence[Mapping[str, Any]]]
@@ -220,3 +223,4 @@ class Parts:
     ready: Callable[[], str | None] = lambda: None
     closing: Closing = field(default_factory=Closing)
     allow_bypass: bool = False
+    secure: bool = False

@@ -25,6 +25,8 @@ PAUSE = 0.02
 #: shown once and never replayed; the journal does not have them
 LIVE_KINDS = ("model.delta", "tool.output")
 Receive = Callable[[], Awaitable[dict[str, Any]]]
+#: whether the caller's token and login still count
+Lasts = Callable[[], bool]
 #: where `app.App` leaves the way to hear of a client that is gone; Falcon does not tell it to a stream
 RECEIVE = "kheish.receive"
 
@@ -44,9 +46,10 @@ class Stream:
     """The body of one answer, as Falcon iterates over it."""
 
     def __init__(
-        self, parts: Parts, feed: Feed, reader: Reader, receive: Receive | None = None, caller: str = ""
+        self, parts: Parts, feed: Feed, reader: Reader, lasts: Lasts, receive: Receive | None = None, caller: str = ""
     ) -> None:
         self._caller = caller
+        self._lasts = lasts
         self._state = parts.state
         self._feed = feed
         self._reader = reader
@@ -67,6 +70,8 @@ class Stream:
         if self._watch is None and self._receive is not None:
             self._watch = asyncio.create_task(_until_gone(self._receive, reader))
         while True:
+            if not self._lasts():
+                raise StopAsyncIteration
             if data := reader.take():
                 return data
             if reader.closed:
@@ -161,7 +166,15 @@ def answer(
         feed.join(reader, newest)
     resp.content_type = "text/event-stream; charset=utf-8"
     resp.set_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no", media.EVENT: str(newest)})
-    resp.stream = Stream(parts, feed, reader, req.scope.get(RECEIVE), caller)
+    resp.stream = Stream(parts, feed, reader, _lasts(parts, req), req.scope.get(RECEIVE), caller)
+
+
+def _lasts(parts: Parts, req: Request) -> Lasts:
+    """A token that is revoked, or has expired, gets no further event: it is asked before each, and at each ping."""
+    login, digest = req.context.login, req.context.digest
+    if login is not None:
+        return lambda: parts.logins.holder(login) is not None
+    return lambda: parts.tokens.holder(digest) is not None
 
 
 def _after(req: Request, given: Given, newest: int) -> int | None:

@@ -14,6 +14,9 @@ _WORK = frozenset({
     "deliveries", "assets", "observations", "pause", "resume",
 })  # fmt: skip
 _ANSWERS = frozenset({"approvals", "questions"})
+#: a person's own login; it gives no more than the token that it is asked with
+_LOGIN = frozenset({"/v1/auth/login", "/v1/auth/login-links"})
+_PERSONS = frozenset({"operator", "approver", "reader"})
 
 
 def refusal(principal: Principal, method: str, template: str) -> str | None:
@@ -24,6 +27,8 @@ def refusal(principal: Principal, method: str, template: str) -> str | None:
     noun = words[1] if words[0] == "v1" and len(words) > 1 else words[0]
     reads = method in READS
     role, _, of = principal.role.partition(":")
+    if template in _LOGIN and role in _PERSONS:
+        return None
     match role:
         case "operator" if noun not in _CLOSED and (reads or _is_work(method, noun, words)):
             return None

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hmac
 import json
-import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
-from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any
 
 from kheish import ids
+from kheish.auth import digests
 from kheish.domain import events
 from kheish.domain.state import State
 from kheish.errors import Conflict, Damaged, Fault, Invalid, NotFound
@@ -65,27 +63,23 @@ class Tokens:
 
     def __init__(self, local: str, known: tuple[Token, ...] = (), *, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._key = secrets.token_bytes(32)
-        self._local = Token(name=LOCAL, role="admin", created_at="", created_by="", digest=_digest(local))
         self._by_name = {token.name: token for token in known}
-        self._index()
-
-    def _index(self) -> None:
-        """By a keyed hash, so that the time of a look-up tells nothing about a digest."""
-        known = (self._local, *self._by_name.values())
-        self._by_key = {self._keyed(token.digest): (token, _principal(token)) for token in known}
-
-    def _keyed(self, digest: str) -> bytes:
-        # Keyed by itself, and faster than an HMAC: every request pays it.
-        return blake2b(digest.encode(), key=self._key).digest()
+        self._known: digests.Keyed[tuple[Token, Principal]] = digests.Keyed()
+        local_token = Token(name=LOCAL, role="admin", created_at="", created_by="", digest=digests.of(local))
+        for token in (local_token, *known):
+            self._known.put(token.digest, (token, _principal(token)))
 
     def principal(self, token: str) -> Principal | None:
         """Whose token it is; None where it is nobody's, or has expired."""
-        digest = _digest(token)
-        found, principal = self._by_key.get(self._keyed(digest), (None, None))
-        if found is None or not hmac.compare_digest(found.digest, digest):
+        return self.holder(digests.of(token))
+
+    def holder(self, digest: str) -> Principal | None:
+        """The same, by the token's digest."""
+        found = self._known.get(digest)
+        if found is None:
             return None
-        if found.expires_at is not None and found.expires_at <= ids.stamp(self._clock()):
+        token, principal = found
+        if token.expires_at is not None and token.expires_at <= ids.stamp(self._clock()):
             return None
         return principal
 
@@ -96,12 +90,11 @@ class Tokens:
     def put(self, token: Token) -> None:
         """Know a token from now on."""
         self._by_name[token.name] = token
-        self._index()
+        self._known.put(token.digest, (token, _principal(token)))
 
     def drop(self, name: str) -> None:
         """Know it no more."""
-        del self._by_name[name]
-        self._index()
+        self._known.pop(self._by_name.pop(name).digest)
 
     def get(self, name: str) -> Token:
         """One of them. Raises NotFound."""
@@ -117,10 +110,6 @@ def _principal(token: Token) -> Principal:
     return Principal(f"token:{token.name}", token.role, token.person, token.sessions)
 
 
-def _digest(token: str) -> str:
-    return sha256(token.encode(errors="surrogateescape")).hexdigest()
-
-
 # --- verbs ------------------------------------------------------------------------------------------------------------
 
 
@@ -129,8 +118,8 @@ def create(state: State, tokens: Tokens, asked: Token) -> tuple[Token, str]:
     _check(asked)
     if asked.name in tokens:
         raise Conflict(f"There is a token {asked.name!r} already; revoke it first, or choose another name.")
-    text = f"kheish_{secrets.token_urlsafe(32)}"
-    made = replace(asked, created_at=ids.stamp(state.clock()), digest=_digest(text))
+    text = digests.new()
+    made = replace(asked, created_at=ids.stamp(state.clock()), digest=digests.of(text))
     if made.expires_at is not None and made.expires_at <= made.created_at:
         raise Invalid("The token would have expired already.", errors=[Fault("/expires", "is in the past")])
     changed = events.TokenChanged(

@@ -48,6 +48,8 @@ COMMANDS = {
     "auth": ("auth", "auth", "Who may use which credential now."),
     "audit": ("audit", "audit", "Who did what outside, and whether the record holds."),
     "tokens": ("tokens", "tokens", "Who else may call the daemon, and as what."),
+    "login": ("login", "login", "Log a browser in, by a link that counts once."),
+    "logout": ("login", "logout", "Log all your browsers out."),
     "state": ("state", "state", "Check, pack and mend the state root as a whole."),
     "problems": ("problems", "problems", "What is wrong in files, with line and column."),
     "config": ("config", "config", "The settings in force."),

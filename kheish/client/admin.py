@@ -90,6 +90,26 @@ class Tokens:
         self._send(calls.token_revoke(name))
 
 
+class Login:
+    """Logins of browsers, as whoever this client is."""
+
+    def __init__(self, client: Kheish) -> None:
+        self._client = client
+
+    def link(self) -> Json:
+        """A link that logs one browser in, once, within a minute: `["url"]`, `["expires_at"]`. Raises Forbidden."""
+        made = self._client.send(calls.login_link())
+        return {"url": self._client.url + made["path"], "expires_at": made["expires_at"]}
+
+    def who(self) -> Json:
+        """Who asks: name, role, person, sessions."""
+        return self._client.send(calls.who_am_i())
+
+    def out(self) -> None:
+        """Log all browsers out that were logged in by this client's token."""
+        self._client.send(calls.log_out())
+
+
 class Audit:
     """The record of external actions and of changes of access."""
 
@@ -119,6 +139,10 @@ class Administered:
     @cached_property
     def audit(self: Kheish) -> Audit:  # type: ignore[misc]
         return Audit(self)
+
+    @cached_property
+    def login(self: Kheish) -> Login:  # type: ignore[misc]
+        return Login(self)
 
     @cached_property
     def tokens(self: Kheish) -> Tokens:  # type: ignore[misc]

@@ -58,6 +58,18 @@ def token_revoke(name: str) -> Call[None]:
     return without_answer("DELETE", "tokens", name)
 
 
+def login_link() -> Call[Json]:
+    return send("POST", "auth", "login-links")
+
+
+def who_am_i() -> Call[Json]:
+    return get("auth", "login")
+
+
+def log_out() -> Call[None]:
+    return without_answer("DELETE", "auth", "login")
+
+
 def audit_list(query: Query) -> Call[Page[Json]]:
     return get("audit", query=query)
 

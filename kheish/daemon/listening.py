@@ -24,6 +24,11 @@ class Serving:
     key: Path | None = None
     behind_proxy: bool = False
 
+    @property
+    def secure(self) -> bool:
+        """Whether browsers reach it by HTTPS only."""
+        return self.certificate is not None or self.behind_proxy
+
     def check(self, host: str) -> None:
         """Raises Invalid where tokens would go over a network in the clear, or the files cannot be used."""
         if (self.certificate is None) != (self.key is None):

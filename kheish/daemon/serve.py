@@ -100,7 +100,7 @@ async def _serve(
     formatter: logs.Formatter,
     **options: Any,
 ) -> int:
-    daemon = wiring.make(root, config, **options)
+    daemon = wiring.make(root, config, secure=serving.secure, **options)
     formatter.scrub = lambda: daemon.state.scrub
     daemon.facts.url = serving.url(*listening.getsockname()[:2])
     daemon.facts.certificate = str(serving.certificate.resolve()) if serving.certificate else None
@@ -114,6 +114,7 @@ async def _serve(
             access_log=False,
             timeout_graceful_shutdown=3,
             server_header=False,
+            proxy_headers=serving.behind_proxy,  # else any caller of this machine could choose its own address
             backlog=2048,
             ssl_certfile=serving.certificate,
             ssl_keyfile=serving.key,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kheish.api.parts import Closing, Parts
-from kheish.auth import audit, redaction, tokens
+from kheish.auth import audit, logins, redaction, tokens
 from kheish.auth.broker import Broker
 from kheish.auth.vault import Vault
 from kheish.config import Config
@@ -86,6 +86,7 @@ class Auth:
     secrets: Secrets
     broker: Broker
     tokens: tokens.Tokens
+    logins: logins.Logins
 
 
 @dataclass(slots=True, kw_only=True)
@@ -120,6 +121,7 @@ def make(
     *,
     workspace: Path | None = None,
     allow_bypass: bool = False,
+    secure: bool = False,
     environ: Mapping[str, str] = os.environ,
     executor: Executor | None = None,
 ) -> Daemon:
@@ -138,7 +140,7 @@ def make(
     backup = _backup(store, facts, problems, taking)
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
     parts = Parts(
-        **_given(store, facts, auth, lambda: daemon),
+        **_given(store, facts, auth, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure},
         problems=problems.list,
         git=git,
         backup=backup,
@@ -147,7 +149,6 @@ def make(
         playbooks=_playbooks(store, taking, tags := PlaybookTags(state, problems, store.git)),
         upkeep=upkeep,
         workspace=lambda session_id: default_workspace(root, state.definitions.config, workspace, session_id),
-        allow_bypass=allow_bypass,
     )
     holding = Holding(facts, problems, store.pipeline, git, watcher, lambda paths: loops.take(daemon, paths))
     daemon = Daemon(
@@ -182,6 +183,7 @@ def _given(store: Store, facts: Facts, auth: Auth, daemon: Callable[[], Daemon])
         "state": state,
         "bus": store.bus,
         "tokens": auth.tokens,
+        "logins": auth.logins,
         "secrets": auth.secrets,
         "broker": auth.broker,
         "past": Past(store.git, state),
@@ -212,7 +214,9 @@ def _auth(
         environ=environ,
     )
     known = tokens.Tokens(local_token, tokens.read(state.root), clock=state.clock)
-    return Auth(vault=vault, secrets=secrets, broker=Broker(state, vault, environ), tokens=known)
+    browsers = logins.Logins(known, logins.read(state.root), clock=state.clock)
+    broker = Broker(state, vault, environ)
+    return Auth(vault=vault, secrets=secrets, broker=broker, tokens=known, logins=browsers)
 
 
 def _taking(store: Store, problems: Problems, git: Git, environ: Mapping[str, str]) -> Taking:

@@ -1,7 +1,7 @@
 """What the audit says of an event: a table. The entry goes into the same group, so there is no action without it.
 
 External actions are model calls (a script is none), web pages, and commands with network; besides them the audit has
-every change of secrets, tokens and access, and every approval.
+every change of secrets, tokens, logins and access, and every approval.
 """
 
 from __future__ import annotations
@@ -110,6 +110,10 @@ def _token(event: Any, _: DriverOf) -> _Said:
     return "token", "done", f"{event.name} ({event.role}): {event.change}", None, None
 
 
+def _login(event: Any, _: DriverOf) -> _Said:
+    return "auth", "done", f"login {event.login_id}: {event.change}", None, None
+
+
 def _revoked(event: Any, _: DriverOf) -> _Said:
     return "access", "done", f"{event.what} {event.id}: revoked", None, None
 
@@ -127,6 +131,7 @@ _TABLE: Mapping[type[Event], Callable[[Any, DriverOf], _Said | None]] = {
     events.ApprovalResolved: _resolved,
     events.SecretChanged: _secret,
     events.TokenChanged: _token,
+    events.LoginChanged: _login,
     events.AccessRevoked: _revoked,
     events.AccessRestored: _restored,
 }

@@ -60,6 +60,17 @@ class TokenChanged(Event):
 
 
 @frozen
+class LoginChanged(Event):
+    """A browser was logged in by a link, or logged out; the entry's actor is the token that the login stands for."""
+
+    kind = "login.changed"
+    stream = "auth"
+    login_id: str
+    change: Literal["opened", "closed"]
+    expires_at: str | None = None
+
+
+@frozen
 class AuditRecorded(Event):
     """An external action, or something about who may do what. `prev` is the sha256 of the line before this one in
     `journals/audit` (zeros for the first): whoever changes a line breaks every link after it."""

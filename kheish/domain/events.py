@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from kheish.domain.event_auth import AccessRestored as AccessRestored
 from kheish.domain.event_auth import AccessRevoked as AccessRevoked
 from kheish.domain.event_auth import AuditRecorded as AuditRecorded
+from kheish.domain.event_auth import LoginChanged as LoginChanged
 from kheish.domain.event_auth import SecretChanged as SecretChanged
 from kheish.domain.event_auth import TokenChanged as TokenChanged
 from kheish.domain.event_base import Arguments as Arguments

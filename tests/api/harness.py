@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import orjson
 from kheish.api.app import App, build
 from kheish.api.parts import Closing, Parts
 from kheish.auth.broker import Broker
+from kheish.auth.logins import Logins
 from kheish.auth.tokens import Tokens
 from kheish.auth.vault import Vault
 from kheish.config import Config
@@ -347,8 +347,12 @@ async def world(folder: Path, **parts: Any) -> AsyncIterator[World]:
     async def home(session_id: str) -> Path:
         return workspace
 
+    def clock() -> float:
+        return state.clock()  # of which a test makes another
+
+    tokens = Tokens(TOKEN, clock=clock)
     given = Parts(
-        state=state, bus=bus, tokens=Tokens(TOKEN, clock=time.time), config=lambda: config,
+        state=state, bus=bus, tokens=tokens, logins=Logins(tokens, clock=clock), config=lambda: config,
         status=lambda: {"version": "1"}, problems=lambda: found, git=git, past=past, backup=backup,
         editor=Editor(state), inspector=Inspector(), playbooks=Playbooks(), secrets=Secrets(),
         broker=Broker(state, Vault(), {}), upkeep=Upkeep(), workspace=home, closing=Closing(), **parts,

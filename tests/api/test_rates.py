@@ -1,18 +1,11 @@
-"""How much a caller may ask for, and how long a connection may be without a whole request."""
+"""How much a caller may ask for."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator
-
 import pytest
-import uvicorn
-from uvicorn.server import ServerState
 
 from kheish.api import media
 from kheish.api.rates import Rates, Streams
-from kheish.daemon.connections import Connection
 from kheish.errors import Invalid, TooMany
 
 
@@ -41,57 +34,6 @@ def test_streams_are_counted_by_caller() -> None:
     streams.check("token:a", None)
     streams.closed("token:a")
     streams.check("token:a", 2)
-
-
-class Hasty(Connection):
-    HEAD_SECONDS = 0.2
-    BODY_SECONDS = 0.2
-
-
-async def app(scope: dict, receive, send) -> None:  # type: ignore[no-untyped-def,type-arg]
-    while (await receive()).get("more_body"):
-        pass
-    await asyncio.sleep(0.5)  # answers may take longer than requests
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"ok"})
-
-
-@contextlib.asynccontextmanager
-async def serving() -> AsyncIterator[int]:
-    config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, access_log=False)
-    state = ServerState()
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Hasty(config, state, {}), "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-
-
-ENDS = {
-    "nothing at all": (b"", b"408"),
-    "half a header": (b"GET / HTTP/1.1\r\nHost: x\r\nA: b", b"408"),
-    "half a body": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf", b"408"),
-    "endless headers": (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 100_000, b"431"),
-}
-
-
-@pytest.mark.parametrize("what", ENDS)
-async def test_a_client_that_never_finishes_is_let_go(what: str) -> None:
-    sent, status = ENDS[what]
-    async with serving() as port, asyncio.timeout(10):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(sent)
-        answer = await reader.read()
-        writer.close()
-    assert answer.startswith(b"HTTP/1.1 " + status)
-
-
-async def test_a_whole_request_may_be_answered_late_and_another_may_follow() -> None:
-    async with serving() as port, asyncio.timeout(10):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for _ in range(2):
-            writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi")
-            assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
-        writer.close()
 
 
 @pytest.mark.parametrize("number", ["1" + "0" * 19, "18446744073709551616", "-9223372036854775809", "9" * 5000])

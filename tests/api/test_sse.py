@@ -25,7 +25,7 @@ def stream(w: World, feed: Feed, after: int | None = 0, **wanted: str) -> Stream
     reader = Reader(Filter(**wanted), w.state.durable_n if after is None else after)
     if after is None:
         assert feed.join(reader, w.state.durable_n)
-    return Stream(w.parts, feed, reader)
+    return Stream(w.parts, feed, reader, lambda: True)
 
 
 async def until(source: AsyncIterator[bytes], n: int) -> list[int]:

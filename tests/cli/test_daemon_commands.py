@@ -1,6 +1,7 @@
 """`stop`, `log`, `events`, `permissions check`, definitions, `completion`."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -125,3 +126,30 @@ def test_completion_is_a_script_of_the_shell(capsys: pytest.CaptureFixture[str])
     for shell in ("bash", "zsh", "fish"):
         assert main(["completion", shell]) == 0
         assert "_KHEISH_COMPLETE" in capsys.readouterr().out
+
+
+def test_login_prints_a_link_with_the_daemons_address(at: Standin, capsys: pytest.CaptureFixture[str]) -> None:
+    made = {"path": "/login?code=kheish_link_x", "expires_at": "2026-11-22T12:00:00.000000Z"}
+    at.answers["POST /v1/auth/login-links"] = 201, made
+    at.answers["DELETE /v1/auth/login"] = 204, None
+
+    assert main(["login"]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{at.url}/login?code=kheish_link_x\n" and "counts once" in said.err
+    assert main(["login", "--output", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["url"] == f"{at.url}/login?code=kheish_link_x"
+    assert main(["logout"]) == 0
+    assert len(at.of("DELETE /v1/auth/login")) == 1
+
+
+def test_login_opens_the_browser_that_there_is(at: Standin, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    at.answers["POST /v1/auth/login-links"] = 201, {"path": "/login?code=x", "expires_at": "2026-11-22T12:00:00Z"}
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {tmp_path}/opened\n')
+    browser.chmod(0o755)
+    words = [sys.executable, "-m", "kheish.cli.main", "login", "--open"]
+
+    done = subprocess.run(words, env={**os.environ, "BROWSER": f"{browser} %s"}, check=False, capture_output=True)
+
+    assert done.returncode == 0 and b"It is open in a browser" in done.stderr
+    assert (tmp_path / "opened").read_text() == f"{at.url}/login?code=x"
