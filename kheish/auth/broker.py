@@ -18,8 +18,9 @@ import orjson
 
 from kheish import ids
 from kheish.auth.vault import Vault
-from kheish.domain import events, routes
+from kheish.domain import events, routes, scopes
 from kheish.domain.routes import Route
+from kheish.domain.scopes import Scopes
 from kheish.domain.state import State
 from kheish.errors import CredentialRevoked, NotFound
 
@@ -68,10 +69,11 @@ class Broker:
     # --- using --------------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def lease(self, subjects: Iterable[str], slot: str, audience: str) -> AsyncIterator[Lease]:
-        """A lease for the first of `subjects`, where none of them is revoked. Raises CredentialRevoked, NotFound,
-        SecretUnreadable."""
+    async def lease(self, subjects: Iterable[str], slot: str, audience: str, *, scope: Scopes) -> AsyncIterator[Lease]:
+        """A lease for the first of `subjects`, where none of them is revoked and their `scope` leaves the audience and
+        the slot. Raises CredentialRevoked, OutOfScope, NotFound, SecretUnreadable."""
         asked = list(subjects)
+        scopes.check_use(scope, audience, slot)
         for what, id in [("slot", slot), *(("subject", subject) for subject in asked)]:
             if (what, id) in self.revoked:
                 again = f"`kheish auth restore {what} {id}` allows it again"

@@ -301,6 +301,8 @@ def view(run: Run, queue_position: int | None = None) -> dict[str, Any]:
             "output_contract": run.settings.output_contract,
             "completion": tuple(completion.written(one) for one in run.settings.completion),
             "tool_policies": run.settings.tool_policies,
+            "capability_scope": run.settings.capability_scope,
+            "credential_scope": run.settings.credential_scope,
             "persona": run.settings.persona if run.settings.own_persona else None,
             "phase_text": run.phase_text,
         },
