@@ -82,6 +82,8 @@ class RunSettings(Answer):
     limits: dict[str, Any]
     output_contract: dict[str, Any] | None
     completion: list[str | dict[str, Any]]
+    checks_ask: bool
+    """Whether the commands of `completion` meet the rules like the agent's own: they came by a file."""
     tool_policies: list[ToolPolicy]
     capability_scope: list[Scope]
     """Which tools, skills and MCP servers the agent sees; all of them hold."""

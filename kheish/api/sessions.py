@@ -212,7 +212,13 @@ def fresh_id(req: Request) -> str:
 
 
 def wanted(
-    session_id: str, body: models.Submission, *, actor: str, source: str, key: Idempotency | None
+    session_id: str,
+    body: models.Submission,
+    *,
+    actor: str,
+    source: str,
+    key: Idempotency | None,
+    checks_ask: bool = False,
 ) -> intake.Input:
     """What a submission asks for, whichever way it came; `actor` and `source` where it names none itself."""
     return intake.Input(
@@ -228,6 +234,7 @@ def wanted(
         reply_targets=tuple(body.reply_targets or ()),
         completion=tuple(body.completion or ()),
         idempotency=key,
+        checks_ask=checks_ask,
     )
 
 

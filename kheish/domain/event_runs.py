@@ -147,6 +147,7 @@ class RunSettings:
     tool_policies: tuple[ToolPolicy, ...] = ()  # all of them hold
     completion: tuple[Requirement, ...] = ()
     own_persona: bool = False  # whether `persona` is another than the session's (a Playbook's role)
+    checks_ask: bool = False  # the commands of `completion` meet the rules like the agent's own
     capability_scope: tuple[Scope, ...] = ()  # what the agent sees: all of them hold, as of the next
     credential_scope: tuple[Scope, ...] = ()  # which routes and accounts are used
 

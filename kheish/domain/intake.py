@@ -53,6 +53,7 @@ class Input:
     credential_scope: tuple[Scope, ...] = ()
     phase_text: str | None = None
     persona: dict[str, Any] | None = None  # a snapshot (`personas.snapshot`) instead of the session's
+    checks_ask: bool = False  # nobody who may start commands has asked for those of `completion`
 
 
 def submit(state: State, given: Input, *, by: str | None = None, beside: Sequence[Draft] = ()) -> Run | str:
@@ -97,6 +98,7 @@ def submit(state: State, given: Input, *, by: str | None = None, beside: Sequenc
         tool_policies=given.tool_policies,
         completion=required,
         own_persona=given.persona is not None,
+        checks_ask=given.checks_ask,
         capability_scope=scopes.capability(session.settings, persona, in_flow=given.flow is not None),
         credential_scope=scopes.credential(session.settings, given.credential_scope),
     )
@@ -147,6 +149,7 @@ def again(state: State, old: Mapping[str, Any], *, by: str, idempotency: Idempot
         completion=tuple(settings.get("completion", ())),
         phase_text=settings.get("phase_text"),
         persona=settings.get("persona"),
+        checks_ask=settings.get("checks_ask", False),
         retry_of=old["run_id"],
         idempotency=idempotency,
     )

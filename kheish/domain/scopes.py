@@ -53,10 +53,10 @@ def capability(settings: Mapping[str, Any], persona: Mapping[str, Any] | None, *
     """What a run sees, by the settings of its session and the snapshot of its persona."""
     besides = (ATTACH,) if in_flow else ()
     of_session = _of(f"{_SESSION}, capability scope", settings.get("capability_scope"), besides)
-    if persona is None:
+    lists = persona.get("capability_scope") if persona is not None else None
+    if persona is None or lists is None:
         return of_session
-    origin = f"persona {persona['persona_id']}, capability scope"
-    return intersection(of_session, _of(origin, persona.get("capability_scope"), besides))
+    return intersection(of_session, _of(f"persona {persona['persona_id']}, capability scope", lists, besides))
 
 
 def credential(settings: Mapping[str, Any], given: Iterable[Scope] = ()) -> Scopes:

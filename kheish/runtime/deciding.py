@@ -51,7 +51,7 @@ def judge(state: State, run: Run, call_id: str, tool: Tool, raw: Mapping[str, An
     session = state.get(Session, run.session_id)
     rules = permission_rules.scopes(state.definitions.permissions, session.settings["permission_rules"])
     is_check = completion.is_check(call_id)
-    if is_check:
+    if is_check and not run.settings.checks_ask:
         rules = (*rules, ("the run's completion", (Rule(tool=tool.name, decision="allow"),)))
     return permissions.decide(
         ToolCall(tool=tool.name, effect=tool.effect.value, arguments=raw, resolved=_resolved(run, tool.name, raw)),
