@@ -6,7 +6,7 @@
     │       WorkspaceNotAllowed, NotAStateRoot, EvidenceRequired, EvidenceUnresolved
     ├── Unauthorized       401
     ├── Forbidden          403
-    │   └── AddressNotAllowed, PersonRequired
+    │   └── AddressNotAllowed, PersonRequired, OutOfScope
     ├── NotFound           404
     │   └── SessionDeleted
     ├── Conflict           409
@@ -111,6 +111,12 @@ class Forbidden(KheishError):
 
 class AddressNotAllowed(Forbidden):
     code, domain, title = "address_not_allowed", "network", "The address is out of bounds"
+
+
+class OutOfScope(Forbidden):
+    """`scope` in `extra` says whose scope is in the way."""
+
+    code, domain, title = "out_of_scope", "auth", "The credential scope does not leave it"
 
 
 class PersonRequired(Forbidden):

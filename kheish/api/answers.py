@@ -60,12 +60,17 @@ class RunFailure(Answer):
     retryable: bool
 
 
-class ToolPolicy(Answer):
-    """Which tools a run may call, beside the permissions; set by a Playbook, never by a caller."""
+class Scope(Answer):
+    """What somebody (`origin`) leaves of tools, or of routes and accounts: globs over names."""
 
     origin: str
     allow: list[str] | None
+    """Only these; null: all."""
     deny: list[str]
+
+
+class ToolPolicy(Scope):
+    """Which tools a run may call, beside the permissions; set by a Playbook, never by a caller."""
 
 
 class RunSettings(Answer):
@@ -77,7 +82,13 @@ class RunSettings(Answer):
     limits: dict[str, Any]
     output_contract: dict[str, Any] | None
     completion: list[str | dict[str, Any]]
+    checks_ask: bool
+    """Whether the commands of `completion` meet the rules like the agent's own: they came by a file."""
     tool_policies: list[ToolPolicy]
+    capability_scope: list[Scope]
+    """Which tools, skills and MCP servers the agent sees; all of them hold."""
+    credential_scope: list[Scope]
+    """Which routes, connectors and accounts are used; all of them hold."""
     persona: dict[str, Any] | None
     phase_text: str | None
 
@@ -143,6 +154,10 @@ class Session(Answer):
     output_contract: dict[str, Any] | None
     reply_targets: list[dict[str, Any]]
     while_waiting: Literal["hold", "park"]
+    capability_scope: dict[str, Any] | None
+    """What its agent sees: `allow` and `deny`."""
+    credential_scope: dict[str, Any] | None
+    """What its runs use: `allow` and `deny`."""
     active_run_id: str | None
     queued_runs: int
     agent_id: str

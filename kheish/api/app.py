@@ -153,6 +153,7 @@ def _auth(parts: Parts) -> list[Route]:
         ("/v1/secrets", secrets, None),
         ("/v1/secrets/rekey", secrets, "rekey"),
         ("/v1/secrets/{slot}", secrets, "one"),
+        ("/v1/secrets/{slot}/revealed", secrets, "revealed"),
         ("/v1/audit", audit, None),
         ("/v1/audit/verify", audit, "verify"),
         ("/v1/auth/grants", access, "grants"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import orjson
 from falcon.asgi import Request, Response
@@ -15,12 +15,13 @@ from kheish.api.models import Body
 from kheish.api.paging import Param
 from kheish.api.parts import Parts
 from kheish.auth import audit
+from kheish.domain.audits import Action, Outcome
 
 LIST = (
     *paging.PAGE,
     Param(name="after", kind="count", about="Only entries above this event number."),
-    paging.text("action", "Only this action: model, http, shell, secret, token, access, approval, auth."),
-    paging.text("outcome", "Only this outcome: begun, done, failed, refused."),
+    Param(name="action", kind="choice", choices=get_args(Action), about="Only this action."),
+    Param(name="outcome", kind="choice", choices=get_args(Outcome), about="Only this outcome."),
     paging.text("subject", "Only what this subject did."),
     *paging.SESSION,
     paging.text("run", "Only what happened in this run."),

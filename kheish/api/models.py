@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kheish.domain.permission_rules import Mode, Rule
+from kheish.domain.scopes import CapabilityScope, CredentialScope
 
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Reason = Annotated[str, Field(max_length=4000)]
@@ -103,6 +104,10 @@ class SessionChanges(Body):
     """Where outputs are sent."""
     while_waiting: Literal["hold", "park"] | None = None
     """Whether a run that waits for a person keeps the session to itself, or lets later runs go ahead."""
+    capability_scope: CapabilityScope | None = None
+    """What its agent sees, and so may call; a persona's own scope holds beside it. Changes need an idle session."""
+    credential_scope: CredentialScope | None = None
+    """Which routes, connectors and accounts its runs use. Changes need an idle session."""
 
 
 class CreateSession(SessionChanges):

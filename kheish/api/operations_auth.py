@@ -97,6 +97,14 @@ def _secrets() -> Iterator[Operation]:
     )
     yield Operation(
         method="POST",
+        path=f"{one}/revealed",
+        name="note_revealed_secret",
+        about="Note in the audit that a value was shown where the identity is (`kheish secrets reveal`).",
+        answer=secrets.Secret,
+        problems=(404,),
+    )
+    yield Operation(
+        method="POST",
         path="/v1/secrets/rekey",
         name="rekey_secrets",
         about="Encrypt all slots anew for secrets/recipients.txt.",

@@ -123,6 +123,9 @@ class Secrets(Protocol):
     async def remove(self, slot: str, *, by: str) -> None:
         """Remove a slot. Raises NotFound, SecretReferenced, Unavailable."""
 
+    async def revealed(self, slot: str, *, by: str) -> None:
+        """Note in the audit that a value was shown to a person. Raises NotFound."""
+
     async def rekey(self, *, by: str) -> list[dict[str, Any]]:
         """Encrypt all slots anew for the recipients as they are now. Raises as `put`, SecretUnreadable."""
 

@@ -13,6 +13,7 @@ from kheish.api.paging import Param
 from kheish.api.parts import Parts
 from kheish.domain import playbook_diff, playbooks
 from kheish.domain.event_playbooks import EvidenceRef
+from kheish.domain.flow_status import LIVE
 from kheish.domain.playbooks import Released, Version
 from kheish.errors import NotFound, VersionTampered
 
@@ -92,6 +93,7 @@ class Playbooks:
         """Move a version to another state."""
         ids.check_slug(id, "id")
         body = await media.read(req, models.ReleasePlaybook)
+        live = await self._live(id, version) if body.state == "revoked" else None  # before they are cancelled
         one = await self._parts.playbooks.release(
             id,
             version,
@@ -103,7 +105,16 @@ class Playbooks:
             cancel_flows=body.cancel_flows,
         )
         n = self._state.n
-        media.send(resp, _whole(one, await self._read(id, version)), n=n)
+        shown = _whole(one, await self._read(id, version))
+        if body.state == "revoked":
+            shown["live_flows"] = live
+        media.send(resp, shown, n=n)
+
+    async def _live(self, id: str, version: str) -> int:
+        """How many Flows of a version have not ended."""
+        await self._state.caught_up()
+        fields = {"playbook": id, "version": version}
+        return await asyncio.to_thread(self._state.index.count, "flow", sorted(LIVE), fields=fields)
 
     async def on_get_diff(self, req: Request, resp: Response, id: str) -> None:
         """What changed, by field and as text; without versions, from the newest one to the draft."""
@@ -165,7 +176,7 @@ def _view(one: Version) -> dict[str, Any]:
 
 
 def _shown(doc: dict[str, Any]) -> dict[str, Any]:
-    return {**{key: value for key, value in doc.items() if key not in _HIDDEN}, "files": None}
+    return {**{key: value for key, value in doc.items() if key not in _HIDDEN}, "files": None, "live_flows": None}
 
 
 def _whole(one: Version, released: Released | None) -> dict[str, Any]:

@@ -78,6 +78,12 @@ class Secrets:
         resp.status = 204
         resp.set_header(media.EVENT, str(self._parts.state.n))
 
+    async def on_post_revealed(self, req: Request, resp: Response, slot: str) -> None:
+        """Note that a value was shown to a person on this machine; no answer holds it."""
+        await media.read(req, Body)
+        await self._parts.secrets.revealed(ids.check_slug(slot, "slot"), by=req.context.principal)
+        media.send(resp, self._parts.secrets.show(slot), n=self._parts.state.n)
+
     async def on_post_rekey(self, req: Request, resp: Response) -> None:
         """Encrypt all of them anew for secrets/recipients.txt."""
         await media.read(req, Body)

@@ -20,6 +20,7 @@ from kheish.domain import runs as domain_runs
 from kheish.domain.events import Entry, Idempotency, Item
 from kheish.domain.keys import KeyUse, key_id
 from kheish.domain.permission_rules import Mode
+from kheish.domain.scopes import CapabilityScope, CredentialScope
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
 from kheish.domain.tasks import Task
@@ -211,7 +212,13 @@ def fresh_id(req: Request) -> str:
 
 
 def wanted(
-    session_id: str, body: models.Submission, *, actor: str, source: str, key: Idempotency | None
+    session_id: str,
+    body: models.Submission,
+    *,
+    actor: str,
+    source: str,
+    key: Idempotency | None,
+    checks_ask: bool = False,
 ) -> intake.Input:
     """What a submission asks for, whichever way it came; `actor` and `source` where it names none itself."""
     return intake.Input(
@@ -227,6 +234,7 @@ def wanted(
         reply_targets=tuple(body.reply_targets or ()),
         completion=tuple(body.completion or ()),
         idempotency=key,
+        checks_ask=checks_ask,
     )
 
 
@@ -251,6 +259,9 @@ async def checked(parts: Parts, given: dict[str, Any]) -> dict[str, Any]:
         routes.choose(given["route"], None, state.definitions.routes)
     if given.get("permission_mode") == "bypass" and not parts.allow_bypass:
         raise Forbidden("The permission mode bypass needs a daemon that was started with --allow-bypass.")
+    for name, model in (("capability_scope", CapabilityScope), ("credential_scope", CredentialScope)):
+        if given.get(name) is not None:
+            settings[name] = model.model_validate(given[name]).model_dump()
     if "budget" in given:
         settings["budget"] = {key: value for key, value in given["budget"].items() if value is not None}
     for name in ("input_contract", "output_contract"):

@@ -17,6 +17,7 @@ import orjson
 
 from kheish.domain.encoding import GENESIS, Recorded, link
 from kheish.domain.event_auth import AuditRecorded
+from kheish.domain.event_base import Draft
 from kheish.errors import KeyUnusable
 from kheish.store import files
 from kheish.store.secrets import config_folder
@@ -209,3 +210,9 @@ def _lines(root: Path) -> Iterator[tuple[str, int, bytes]]:
 def auth_failed(address: str, path: str, why: str) -> AuditRecorded:
     """Somebody without a valid token, or with one that may not do this."""
     return AuditRecorded(action="auth", outcome="refused", subject=address or "unknown", target=f"{path}: {why}")
+
+
+def revealed(slot: str, by: str, at: str | None = None) -> Draft:
+    """A secret's value was shown to a person on this machine; `at`: when, where no daemon ran then."""
+    told = f"{slot}: revealed" + (f" {at}, while no daemon ran" if at else "")
+    return AuditRecorded(action="secret", outcome="done", subject=by, target=told).on(by=by)

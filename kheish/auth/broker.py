@@ -18,8 +18,9 @@ import orjson
 
 from kheish import ids
 from kheish.auth.vault import Vault
-from kheish.domain import events, routes
+from kheish.domain import events, routes, scopes
 from kheish.domain.routes import Route
+from kheish.domain.scopes import Scopes
 from kheish.domain.state import State
 from kheish.errors import CredentialRevoked, NotFound
 
@@ -41,6 +42,7 @@ class Lease:
     made: float
     value: str = field(repr=False)
     ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    ended_by: tuple[What, str] | None = None  # what was revoked, and with it this lease
 
     def view(self, now: float) -> dict[str, Any]:
         """The lease as the API shows it; `now` in the clock of `made`."""
@@ -68,14 +70,17 @@ class Broker:
     # --- using --------------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def lease(self, subjects: Iterable[str], slot: str, audience: str) -> AsyncIterator[Lease]:
-        """A lease for the first of `subjects`, where none of them is revoked. Raises CredentialRevoked, NotFound,
-        SecretUnreadable."""
+    async def lease(self, subjects: Iterable[str], slot: str, audience: str, *, scope: Scopes) -> AsyncIterator[Lease]:
+        """A lease for the first of `subjects`, where none of them is revoked and their `scope` leaves the audience and
+        the slot. Raises CredentialRevoked, OutOfScope, NotFound, SecretUnreadable."""
         asked = list(subjects)
-        for what, id in [("slot", slot), *(("subject", subject) for subject in asked)]:
+        scopes.check_use(scope, audience, slot)
+        keys: list[tuple[What, str]] = [("slot", slot), *(("subject", subject) for subject in asked)]
+        for what, id in keys:
             if (what, id) in self.revoked:
-                again = f"`kheish auth restore {what} {id}` allows it again"
-                raise CredentialRevoked(f"The {what} {id} is revoked; no credential is lent for it ({again}).")
+                raise CredentialRevoked(
+                    f"The {what} {id} is revoked; no credential is lent for it. {_way_on(what, id)}"
+                )
         lease = Lease(
             lease_id=f"lease_{secrets.token_hex(13)}",
             subject=asked[0],
@@ -106,6 +111,7 @@ class Broker:
         if what != "lease":
             self.revoked.add((what, id))
         for lease in ended:
+            lease.ended_by = what, id
             lease.ended.set()
         return list(names)
 
@@ -157,6 +163,14 @@ def _is_of(lease: Lease, what: What, id: str) -> bool:
     return id == {"subject": lease.subject, "slot": lease.slot, "lease": lease.lease_id}.get(what)
 
 
+def _way_on(what: What, id: str) -> str:
+    """What whoever reads why a run failed can do."""
+    if what == "lease":
+        return "Nothing else was revoked, so the run can be tried again: kheish runs retry RUN."
+    new = f", or give it a new value with `kheish secrets rotate {id}`" if what == "slot" and ids.is_slug(id) else ""
+    return f"Allow it again with `kheish auth restore {what} {id}`{new}; then: kheish runs retry RUN."
+
+
 async def using(lease: Lease, work: Awaitable[T]) -> T:
     """Do something with a lease; it is stopped when the lease ends. Raises CredentialRevoked."""
     doing = asyncio.ensure_future(work)
@@ -164,7 +178,9 @@ async def using(lease: Lease, work: Awaitable[T]) -> T:
     try:
         await asyncio.wait((doing, ended), return_when=asyncio.FIRST_COMPLETED)
         if not doing.done():
-            raise CredentialRevoked(f"The credential {lease.slot} was revoked while it was in use.")
+            what, id = lease.ended_by or ("lease", lease.lease_id)
+            used = "it" if what == "slot" else f"the credential {lease.slot}"
+            raise CredentialRevoked(f"The {what} {id} was revoked while {used} was in use. {_way_on(what, id)}")
         return doing.result()
     finally:
         for task in (doing, ended):

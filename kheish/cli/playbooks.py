@@ -194,8 +194,15 @@ def release(
     id, version = _split(what)
     given = _evidence(evidence, attest)
     client = settings.client().playbooks
-    found = client.release(id, version, state, evidence=given, percent=percent, reason=reason)
-    emit(settings, found, ids=[what], human=lambda: _said(found))
+    found: Any = client.release(id, version, state, evidence=given, percent=percent, reason=reason)
+
+    def human() -> None:
+        _said(found)
+        commands = _commands(found["manifest"] or {}) if state in ("verified", "canary", "active") else []
+        if commands:
+            say("Its Flows run without asking: " + ", ".join(f"`{plain(one)}`" for one in commands))
+
+    emit(settings, found, ids=[what], human=human)
 
 
 @playbooks.command()
@@ -207,8 +214,13 @@ def revoke(settings: Settings, what: str, reason: str | None, cancel_flows: bool
     """Let no more Flows start with a version; that is final."""
     id, version = _split(what)
     client = settings.client().playbooks
-    found = client.release(id, version, "revoked", reason=reason, cancel_flows=cancel_flows or None)
-    emit(settings, found, ids=[what], human=lambda: _said(found))
+    found: Any = client.release(id, version, "revoked", reason=reason, cancel_flows=cancel_flows or None)
+
+    def human() -> None:
+        _said(found)
+        say(_live(found["live_flows"], cancel_flows))
+
+    emit(settings, found, ids=[what], human=human)
 
 
 @playbooks.command()
@@ -264,6 +276,22 @@ def blame(settings: Settings, what: str) -> None:
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
+
+
+def _commands(manifest: Mapping[str, Any]) -> list[str]:
+    """The command lines of a version's acceptance: who releases it allows them."""
+    wanted = [one for part in (manifest, *manifest.get("phases", ())) for one in part.get("acceptance", ())]
+    found = [one["command"] for one in wanted if isinstance(one, dict) and "command" in one]
+    return list(dict.fromkeys(str(one["run"] if isinstance(one, dict) else one) for one in found))
+
+
+def _live(count: int, cancelled: bool) -> str:
+    """What becomes of the Flows of a version that was revoked."""
+    if not count:
+        return "None of its Flows is under way."
+    if count == 1:
+        return f"One Flow of it {'is being cancelled' if cancelled else 'goes on'}."
+    return f"{count} Flows of it {'are being cancelled' if cancelled else 'go on'}."
 
 
 def _published(commits: Sequence[Mapping[str, Any]], versions: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:

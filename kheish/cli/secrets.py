@@ -10,7 +10,7 @@ import click
 
 from kheish.cli.options import Settings, group, pass_settings
 from kheish.cli.output import details, emit, listing, say, when
-from kheish.errors import Invalid, NotFound
+from kheish.errors import Invalid, NotFound, Unreachable
 
 _COLUMNS = (
     ("SLOT", "slot"),
@@ -59,6 +59,9 @@ _FILE = click.option("--file", "-f", metavar="FILE", help="Take the value from a
 @pass_settings
 def put(settings: Settings, slot: str, from_env: str | None, file: str | None, description: str | None) -> None:
     """Set SLOT: the value comes from a prompt, stdin, a file or a variable."""
+    from kheish.ids import check_slug
+
+    check_slug(slot, "slot")  # before a person is asked for its value
     _put(settings, slot, _given(from_env, file, slot), description)
 
 
@@ -119,12 +122,18 @@ def remove(settings: Settings, slot: str) -> None:
 @click.argument("slot")
 @pass_settings
 def reveal(settings: Settings, slot: str) -> None:
-    """Print SLOT's value. Works only here, with the identity; the daemon never tells it."""
+    """Print SLOT's value, and leave an entry in the audit. Works only here, with the identity; the daemon never tells
+    it."""
     from kheish.ids import check_slug
     from kheish.store import secrets as store
 
-    path = settings.root() / store.path_of(check_slug(slot, "slot"))
+    root = settings.root()
+    path = root / store.path_of(check_slug(slot, "slot"))
     if not path.is_file():
         raise NotFound(f"There is no secret in the slot {slot!r}.")
     value = store.decrypt(path.read_bytes(), store.read_identity(store.identity_path(os.environ)))
+    try:
+        Settings(state_root=str(root)).client().secrets.revealed(slot)
+    except Unreachable:
+        store.note_reveal(root, slot)
     emit(settings, {"slot": slot, "value": value}, ids=[value], human=lambda: click.echo(value))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -13,6 +14,8 @@ from kheish.cli.history import fork
 from kheish.cli.options import REV, Settings, group, page_options, pass_settings
 from kheish.cli.output import Column, details, emit, listing, plain, say, when
 from kheish.cli.run import MODES
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 COLUMNS: list[Column] = [
     ("SESSION", "session_id"),
@@ -36,6 +39,11 @@ PLACES: list[Column] = [
     ("WHAT", "kind"),
     ("MATCH", "snippet"),
 ]
+
+
+def _globs(option: str, about: str) -> Callable[[Command], Command]:
+    """An option that takes a glob, and may be repeated."""
+    return click.option(f"--{option}", multiple=True, metavar="GLOB", help=about)
 
 
 @group()
@@ -121,10 +129,18 @@ def journal(
 @click.option("--permission-mode", type=click.Choice(MODES), help="What is decided where no rule matches.")
 @click.option("--while-waiting", type=click.Choice(["hold", "park"]), help="park: later runs go ahead meanwhile.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label; may be repeated.")
+@_globs("allow-tool", "Its agent sees only such tools (read_*).")
+@_globs("deny-tool", "Its agent does not see such tools.")
+@_globs("allow-route", "Only such routes, or such slots (openai.*), are used.")
+@_globs("deny-route", "Such routes or slots are not used.")
 @pass_settings
-def create(settings: Settings, /, session: str | None, labels: tuple[str, ...], **given: str | None) -> None:
+def create(settings: Settings, /, session: str | None, labels: tuple[str, ...], **given: Any) -> None:
     """Make a session, with a name of its own where none is given."""
+    lists = {name: list(given.pop(name)) for name in ("allow_tool", "deny_tool", "allow_route", "deny_route")}
     wanted: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    for scope, kind in (("capability_scope", "tool"), ("credential_scope", "route")):
+        if lists[f"allow_{kind}"] or lists[f"deny_{kind}"]:
+            wanted[scope] = {"allow": lists[f"allow_{kind}"] or None, "deny": lists[f"deny_{kind}"]}
     if workspace := given["workspace"]:
         wanted["workspace"] = str(Path(workspace).expanduser().absolute())
     if labels:

@@ -35,6 +35,10 @@ class Secrets:
         """Encrypt all slots anew for secrets/recipients.txt."""
         return self._send(calls.secret_rekey())
 
+    def revealed(self, slot: str) -> Json:
+        """Have the audit note that the value was shown to a person on the daemon's machine."""
+        return self._send(calls.secret_revealed(slot))
+
     def remove(self, slot: str) -> None:
         """Remove a slot. Raises SecretReferenced."""
         self._send(calls.secret_remove(slot))

@@ -22,6 +22,10 @@ def secret_rekey() -> Call[Page[Json]]:
     return send("POST", "secrets", "rekey")
 
 
+def secret_revealed(slot: str) -> Call[Json]:
+    return send("POST", "secrets", slot, "revealed")
+
+
 def secret_remove(slot: str) -> Call[None]:
     return without_answer("DELETE", "secrets", slot)
 

@@ -106,6 +106,8 @@ class Session(TypedDict):
     queued_runs: int
     agent_id: str | None
     forked_from: Any
+    capability_scope: Any
+    credential_scope: Any
     path: str
     last_n: int
 
@@ -125,6 +127,8 @@ class SessionSettings(TypedDict, total=False):
     output_contract: Json
     reply_targets: list[Json]
     while_waiting: str
+    capability_scope: Json
+    credential_scope: Json
 
 
 class Submission(TypedDict, total=False):

@@ -177,7 +177,8 @@ class Inbox:
         except NotFound:
             home = await self._workspace(session_id)
             sessions.create(self._state, session_id, {}, workspace=home, by=_BY)
-        given = wanted(session_id, body, actor=_BY, source="inbox", key=key)
+        # A file proves nobody, and may have come with a pull: its commands are not allowed by being in it.
+        given = wanted(session_id, body, actor=_BY, source="inbox", key=key, checks_ask=True)
         run = intake.submit(self._state, given, by=_BY)
         run_id = run if isinstance(run, str) else run.run_id
         path = self._state.get(Session, session_id).path

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kheish.domain import permission_rules, permissions
+from kheish.domain import permission_rules, permissions, scopes
 from kheish.domain.approvals import Approval, Bound
 from kheish.domain.flows import PHASE_TOOL
 from kheish.domain.permission_rules import ToolCall
@@ -38,10 +38,12 @@ class Inspector:
         """What a call would meet, and why. Raises NotFound for a tool or session that is not there."""
         found = self._tool(tool)
         mode, rules, workspace = self._state.definitions.permissions.mode, [], Path.cwd()
+        policies: scopes.Scopes = ()
         if session_id is not None:
             await self._state.load(session_id)
             settings = self._state.get(Session, session_id).settings
             mode, rules = settings["permission_mode"], settings["permission_rules"]
+            policies = scopes.capability(settings, settings["persona"], in_flow=False)
             workspace = Path(settings["workspace"] or ".")
         verdict = await asyncio.to_thread(
             permissions.decide,
@@ -50,6 +52,7 @@ class Inspector:
             scopes=permission_rules.scopes(self._state.definitions.permissions, rules),
             sandbox=self._agent.sandbox(),
             workspace=workspace,
+            policies=policies,
         )
         return permissions.explain(verdict)
 

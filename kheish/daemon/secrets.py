@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from kheish import ids
+from kheish.auth import audit
 from kheish.auth.vault import Slot, Vault
 from kheish.daemon.problems import Problems
 from kheish.domain.event_auth import SecretChanged
@@ -72,6 +73,7 @@ class Secrets:
         for name in sorted(told.keys() - found.keys()):
             self._vault.slots[name] = told[name]
         await self._take({store.path_of(name) for name in {*found, *told}}, told)
+        await self._take_reveals()
 
     async def take(self, paths: frozenset[str]) -> None:
         """Take up what a person saved or removed in `secrets/`."""
@@ -91,6 +93,20 @@ class Secrets:
         if found is None:
             raise NotFound(f"There is no secret in the slot {slot!r}.")
         return found.view(self._users(slot))
+
+    async def revealed(self, slot: str, *, by: str) -> None:
+        """Note in the audit that a value was shown to a person. Raises NotFound."""
+        self.show(slot)
+        self._state.append(audit.revealed(slot, by))
+        await self._state.durable()
+
+    async def _take_reveals(self) -> None:
+        """Take into the audit what was shown while no daemon ran."""
+        noted = await asyncio.to_thread(store.noted_reveals, self._state.root)
+        if noted:
+            self._state.append(*(audit.revealed(slot, "person", at) for at, slot in noted))
+            await self._state.durable()
+            await asyncio.to_thread(store.forget_reveals, self._state.root)
 
     def _told(self) -> dict[str, Slot]:
         """Each slot as the newest entry of `journals/auth` has it, values not read."""

@@ -103,13 +103,19 @@ class Limits:
 
 
 @frozen
-class ToolPolicy:
-    """Which tools a run may call: globs over their names; `allow` None is all of them, and `deny` wins. It only takes
-    away: what it leaves still meets the permissions. `origin` says whose it is (`playbook triage@1.2.0, phase fix`)."""
+class Scope:
+    """What somebody leaves, of tools or of routes and accounts: globs over names; `allow` None is all of them, and
+    `deny` wins. `origin` says whose it is (`session, credential scope`)."""
 
     origin: str
     allow: tuple[str, ...] | None = None
     deny: tuple[str, ...] = ()
+
+
+@frozen
+class ToolPolicy(Scope):
+    """Which tools a run may call, by a Playbook or its phase (`playbook triage@1.2.0, phase fix`). It only takes away:
+    what it leaves still meets the permissions."""
 
 
 @frozen
@@ -141,6 +147,9 @@ class RunSettings:
     tool_policies: tuple[ToolPolicy, ...] = ()  # all of them hold
     completion: tuple[Requirement, ...] = ()
     own_persona: bool = False  # whether `persona` is another than the session's (a Playbook's role)
+    checks_ask: bool = False  # the commands of `completion` meet the rules like the agent's own
+    capability_scope: tuple[Scope, ...] = ()  # what the agent sees: all of them hold, as of the next
+    credential_scope: tuple[Scope, ...] = ()  # which routes and accounts are used
 
 
 @frozen

@@ -75,6 +75,7 @@ from kheish.domain.event_runs import RunSettings as RunSettings
 from kheish.domain.event_runs import RunStarted as RunStarted
 from kheish.domain.event_runs import RunSubmitted as RunSubmitted
 from kheish.domain.event_runs import RunWaiting as RunWaiting
+from kheish.domain.event_runs import Scope as Scope
 from kheish.domain.event_runs import SessionCreated as SessionCreated
 from kheish.domain.event_runs import SessionDeleted as SessionDeleted
 from kheish.domain.event_runs import SessionEnded as SessionEnded

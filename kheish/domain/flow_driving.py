@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from kheish.domain import events, flow_prompt, flow_status, intake, runs
 from kheish.domain.events import Draft, Event, Item, PhasePlan, ToolLimits, ToolPolicy
-from kheish.domain.flow_start import SHARED
+from kheish.domain.flow_start import SHARED, credential_scope
 from kheish.domain.flow_status import ENDED, FINAL, FlowStatus, PhaseStatus
 from kheish.domain.flows import Flow, Part
+from kheish.domain.scopes import ATTACH
 from kheish.errors import FlowStateConflict, InsufficientStorage, KheishError, StoreFailed
 
 if TYPE_CHECKING:
     from kheish.domain.state import State
 
-ATTACH = "attach_evidence"
 #: steps that one event may lead to; each changes the Flow, so that more than a few a phase is a defect
 MOST_STEPS = 1000
 
@@ -191,6 +191,7 @@ def _input(flow: Flow, plan: PhasePlan | None, attempt: int) -> intake.Input:
         completion=_acceptance(flow, plan),
         flow={"flow_id": flow.flow_id, "phase": plan.phase_id if plan else None, "attempt": attempt},
         tool_policies=policies(flow, plan),
+        credential_scope=credential_scope(flow.playbook, flow.version, flow.plan),
         phase_text=flow_prompt.section(flow, plan),
         persona=role.persona if role else None,
     )

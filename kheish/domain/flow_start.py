@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
-from kheish.domain import events, flow_inputs, intake, keys, personas, routes, sessions
-from kheish.domain.events import Draft, Idempotency, PhasePlan, Plan, RolePlan, ToolLimits, WantedEvidence, frozen
+from kheish.domain import events, flow_inputs, intake, keys, personas, routes, scopes, sessions
+from kheish.domain.events import (
+    Draft,
+    Idempotency,
+    PhasePlan,
+    Plan,
+    RolePlan,
+    Scope,
+    ToolLimits,
+    WantedEvidence,
+    frozen,
+)
 from kheish.domain.flows import Flow
 from kheish.domain.playbook_manifest import EvidenceItem, Phase, Playbook, Requirement, Role, ToolPolicy
 from kheish.domain.sessions import Session
@@ -18,7 +27,7 @@ from kheish.errors import Fault, InsufficientStorage, Invalid, RouteNotReady
 from kheish.store.files import blob_id
 
 if TYPE_CHECKING:
-    from kheish.domain.personas import CapabilityScope
+    from kheish.domain.scopes import CapabilityScope, CredentialScope
     from kheish.domain.state import State
 
 #: what a Flow's budget limits over all of its runs; the rest limits each
@@ -55,7 +64,7 @@ class Start:
 def start(state: State, given: Start) -> Flow | str:
     """Start a Flow; its session is loaded, or made here. Returns the Flow, or the id of the one that the key made.
 
-    Raises Invalid (with every fault), RouteRequired, RouteNotReady, SessionEnded, IdempotencyConflict,
+    Raises Invalid (with every fault), RouteRequired, RouteNotReady, OutOfScope, SessionEnded, IdempotencyConflict,
     InsufficientStorage, StoreFailed.
     """
     earlier = keys.earlier(state, given.idempotency)
@@ -75,8 +84,9 @@ def start(state: State, given: Start) -> Flow | str:
     plan = planned(state, given.source.manifest, given.inputs, given.budget)
     session_id = given.session_id or given.flow_id
     making = _session(state, session_id, plan, given)
-    _check_routes(state, plan, state.find(Session, session_id))
     source = given.source
+    leaves = credential_scope(source.playbook_id, source.version, plan)
+    _check_routes(state, plan, state.find(Session, session_id), leaves)
     started = events.FlowStarted(
         flow_id=given.flow_id,
         path=f"{state.folder('flows')}/{given.flow_id}.yaml",
@@ -113,7 +123,7 @@ def planned(state: State, manifest: Playbook, inputs: Mapping[str, Any], budget:
     def fill(value: Any) -> Any:
         return flow_inputs.filled(value, inputs, manifest.inputs)
 
-    runtime, scopes = manifest.runtime, manifest.scopes
+    runtime, left = manifest.runtime, manifest.scopes
     return Plan(
         title=fill(manifest.title),
         objective=fill(manifest.objective),
@@ -125,8 +135,8 @@ def planned(state: State, manifest: Playbook, inputs: Mapping[str, Any], budget:
         acceptance=_requirements(manifest.acceptance, fill),
         evidence=_wanted(manifest.evidence, fill),
         tools=_limits(manifest.tools),
-        capability_scope=_limits(scopes.capability),
-        credential_scope=_limits(scopes.credential),
+        capability_scope=_limits(left.capability),
+        credential_scope=_limits(left.credential),
         route=runtime.route,
         generation=dict(runtime.generation or {}),
         budget=narrowest(manifest.budget.model_dump(exclude_none=True), budget or {}) or None,
@@ -185,7 +195,7 @@ def _wanted(given: Iterable[EvidenceItem], fill: Any) -> tuple[WantedEvidence, .
     )
 
 
-def _limits(policy: ToolPolicy | CapabilityScope | None) -> ToolLimits:
+def _limits(policy: ToolPolicy | CapabilityScope | CredentialScope | None) -> ToolLimits:
     if policy is None:
         return ToolLimits()
     return ToolLimits(allow=None if policy.allow is None else tuple(policy.allow), deny=tuple(policy.deny))
@@ -203,32 +213,28 @@ def _persona_faults(state: State, manifest: Playbook) -> list[Fault]:
     ]
 
 
-def _check_routes(state: State, plan: Plan, session: Session | None) -> None:
-    """Each route that a phase would use is there, ready, within the credential scope, and priced where that matters."""
+def credential_scope(playbook_id: str, version: str, plan: Plan) -> scopes.Scopes:
+    """What the Playbook leaves of routes and accounts."""
+    limits = plan.credential_scope
+    origin = f"playbook {playbook_id}@{version}, credential scope"
+    return (Scope(origin=origin, allow=limits.allow, deny=limits.deny),) if limits != ToolLimits() else ()
+
+
+def _check_routes(state: State, plan: Plan, session: Session | None, leaves: scopes.Scopes) -> None:
+    """Each route that a phase would use is there, within the scopes, ready, and priced where that matters."""
     known, config = state.definitions.routes, state.definitions.config
+    leaves = scopes.credential(session.settings if session else {}, leaves)
     fallback = plan.route or (session.settings["route"] if session else None)
     used = {plan.roles[phase.role].route if phase.role in plan.roles else None for phase in plan.phases} or {None}
     for selector in sorted({one or fallback or "" for one in used}):
         route_id, _ = routes.choose(selector or None, config.default_route, known)
         route = known[route_id]
+        scopes.check_use(leaves, f"route:{route_id}", route.auth_ref)
         if (missing := routes.readiness(route_id, route, os.environ, state.slots)) is not None:
             raise RouteNotReady(missing)
-        _check_scope(plan, route_id, route.auth_ref)
         if (plan.budget or {}).get("cost_usd") is not None and route.price is None and route.driver != "litellm":
             raise Invalid(
                 f"A budget in US dollars needs a price, and the route {route_id!r} has none; add price: to its file, "
                 "or limit tokens instead.",
                 errors=[Fault("/budget/cost_usd", f"the route {route_id!r} has no price")],
             )
-
-
-def _check_scope(plan: Plan, route_id: str, auth_ref: str | None) -> None:
-    scope, names = plan.credential_scope, [name for name in (route_id, auth_ref) if name]
-    denied = any(fnmatchcase(name, glob) for name in names for glob in scope.deny)
-    allowed = scope.allow is None or any(fnmatchcase(name, glob) for name in names for glob in scope.allow)
-    if denied or not allowed:
-        raise Invalid(
-            f"The Playbook's credential scope does not leave the route {route_id!r}; start it with another route, or "
-            "publish a version that allows it.",
-            errors=[Fault("/playbook", f"scopes.credential does not allow the route {route_id!r}")],
-        )

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from kheish import ids
-from kheish.domain import completion, contracts, events, keys, routes, runs, sessions
-from kheish.domain.events import Draft, Idempotency, Item, Limits, Request, RunSettings, ToolPolicy, frozen
+from kheish.domain import completion, contracts, events, keys, routes, runs, scopes, sessions
+from kheish.domain.events import Draft, Idempotency, Item, Limits, Request, RunSettings, Scope, ToolPolicy, frozen
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
@@ -50,8 +50,10 @@ class Input:
     retry_of: str | None = None
     flow: dict[str, Any] | None = None
     tool_policies: tuple[ToolPolicy, ...] = ()
+    credential_scope: tuple[Scope, ...] = ()
     phase_text: str | None = None
     persona: dict[str, Any] | None = None  # a snapshot (`personas.snapshot`) instead of the session's
+    checks_ask: bool = False  # nobody who may start commands has asked for those of `completion`
 
 
 def submit(state: State, given: Input, *, by: str | None = None, beside: Sequence[Draft] = ()) -> Run | str:
@@ -60,7 +62,7 @@ def submit(state: State, given: Input, *, by: str | None = None, beside: Sequenc
     Returns the run, or the id of the one that the same key made before.
 
     Raises NotFound, SessionEnded, Invalid (with every fault), InvalidInput, RouteRequired, RouteNotReady,
-    IdempotencyConflict, InsufficientStorage, StoreFailed.
+    OutOfScope, IdempotencyConflict, InsufficientStorage, StoreFailed.
     """
     earlier = keys.earlier(state, given.idempotency)
     if earlier is not None:
@@ -82,10 +84,11 @@ def submit(state: State, given: Input, *, by: str | None = None, beside: Sequenc
             errors=[Fault("/budget/cost_usd", "the route has no price")],
         )
     _check_contract(session, given)
+    persona = given.persona or session.settings["persona"]
     settings = RunSettings(
         route=route_id,
         model=model,
-        persona=given.persona or session.settings["persona"],
+        persona=persona,
         permission_mode=session.settings["permission_mode"],
         workspace=session.settings["workspace"] or "",
         generation={**route.generation, **given.generation},
@@ -95,6 +98,9 @@ def submit(state: State, given: Input, *, by: str | None = None, beside: Sequenc
         tool_policies=given.tool_policies,
         completion=required,
         own_persona=given.persona is not None,
+        checks_ask=given.checks_ask,
+        capability_scope=scopes.capability(session.settings, persona, in_flow=given.flow is not None),
+        credential_scope=scopes.credential(session.settings, given.credential_scope),
     )
     submitted = events.RunSubmitted(
         run_kind=given.kind,
@@ -137,9 +143,13 @@ def again(state: State, old: Mapping[str, Any], *, by: str, idempotency: Idempot
         tool_policies=tuple(
             events.adapter(ToolPolicy).validate_python(one) for one in settings.get("tool_policies", ())
         ),
+        credential_scope=scopes.given(
+            events.adapter(Scope).validate_python(one) for one in settings.get("credential_scope", ())
+        ),
         completion=tuple(settings.get("completion", ())),
         phase_text=settings.get("phase_text"),
         persona=settings.get("persona"),
+        checks_ask=settings.get("checks_ask", False),
         retry_of=old["run_id"],
         idempotency=idempotency,
     )
@@ -174,6 +184,8 @@ def _route(state: State, session: Session, given: Input) -> tuple[str, str | Non
     selector = given.route or session.settings["route"]
     route_id, model = routes.choose(selector, config.default_route, known)
     route = known[route_id]
+    leaves = scopes.credential(session.settings, given.credential_scope)
+    scopes.check_use(leaves, f"route:{route_id}", route.auth_ref)
     missing = routes.readiness(route_id, route, os.environ, state.slots)
     if missing:
         raise RouteNotReady(missing)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kheish.domain import permission_match, permission_policy, permission_shell
-from kheish.domain.events import ToolPolicy
+from kheish.domain.events import Scope
 from kheish.domain.permission_match import Fit
 from kheish.domain.permission_risk import risk as risk
 from kheish.domain.permission_rules import SHELL_TOOLS, Decision, Placed, placed
@@ -40,7 +40,7 @@ def decide(
     scopes: Sequence[tuple[str, Sequence[Rule]]],
     sandbox: SandboxFacts,
     workspace: Path,
-    policies: Sequence[ToolPolicy] = (),
+    policies: Sequence[Scope] = (),
     tainted_by: str | None = None,
     before_plan: Mode = "default",
 ) -> Verdict:

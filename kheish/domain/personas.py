@@ -6,14 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-
-class CapabilityScope(BaseModel):
-    """What is visible to the agent: globs over tools, skills and MCP servers; deny wins. Null allows all."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    allow: list[str] | None = Field(default=None, description="Only these; an empty list allows nothing.")
-    deny: list[str] = Field(default_factory=list, description="Never these.")
+from kheish.domain.scopes import CapabilityScope
 
 
 class Persona(BaseModel):

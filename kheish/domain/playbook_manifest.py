@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from kheish.domain.personas import CapabilityScope
 from kheish.domain.routes import Generation, Slug
+from kheish.domain.scopes import CapabilityScope, CredentialScope
 from kheish.domain.scripts import Duration
 
 #: what an evidence reference may point at; `attestation` is a named person's word
@@ -224,7 +224,7 @@ class Scopes(_Part):
 
     capability: CapabilityScope | None = None
     """Tools, skills and MCP servers that are visible."""
-    credential: CapabilityScope | None = None
+    credential: CredentialScope | None = None
     """Routes, connectors and accounts that may be used."""
 
 

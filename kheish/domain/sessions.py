@@ -30,9 +30,11 @@ SETTINGS: Mapping[str, Any] = {
     "output_contract": None,
     "reply_targets": [],
     "while_waiting": "hold",
+    "capability_scope": None,
+    "credential_scope": None,
 }
 #: a change of identity needs an idle session
-IDENTITY = frozenset({"persona", "workspace"})
+IDENTITY = frozenset({"persona", "workspace", "capability_scope", "credential_scope"})
 
 
 @frozen
@@ -171,6 +173,8 @@ def view(session: Session) -> dict[str, Any]:
         "output_contract": settings["output_contract"],
         "reply_targets": settings["reply_targets"],
         "while_waiting": settings["while_waiting"],
+        "capability_scope": settings.get("capability_scope"),
+        "credential_scope": settings.get("credential_scope"),
         "active_run_id": session.active,
         "queued_runs": len(session.queued),
         "agent_id": session.agent_id,

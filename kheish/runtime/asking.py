@@ -7,14 +7,13 @@ import os
 import random
 from collections.abc import Iterable, Mapping
 
-from kheish.domain import completion, encoding, events, messages, permission_policy, routes, turns
+from kheish.domain import completion, encoding, events, messages, routes, scopes, turns
 from kheish.domain.events import RunError, Usage
-from kheish.domain.flow_driving import ATTACH
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
 from kheish.domain.state import State
 from kheish.domain.turns import Turn
-from kheish.runtime import compaction, endings, model, prompt
+from kheish.runtime import compaction, deciding, endings, model, prompt
 from kheish.runtime.agent import Agent
 from kheish.runtime.drivers import base
 from kheish.runtime.drivers.base import Message, ModelError, Reply, Request
@@ -63,27 +62,22 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
 def _tools(run: Run, turn: Turn, route: Route, agent: Agent) -> Mapping[str, Tool]:
     if not route.capabilities.tools or turn.is_mending:
         return {}
-    return offered(run, agent)
-
-
-def offered(run: Run, agent: Agent) -> Mapping[str, Tool]:
-    """The tools that the model sees: none that the run's policies take away, and evidence only in Flows."""
-    policies, no_use = run.settings.tool_policies, ATTACH if run.flow is None else None
-    return {
-        name: tool for name, tool in agent.tools.items() if name != no_use and permission_policy.leaves(policies, name)
-    }
+    return deciding.offered(run, agent)
 
 
 def _choose(state: State, run: Run, turn: Turn) -> tuple[str, Route] | None:
-    """The run's route, or the first of its fallbacks that has not failed for good in this turn."""
-    known = state.definitions.routes
+    """The run's route, or the first of its fallbacks that has not failed for good in this turn. One that is out of
+    scope is passed over as a fallback. Raises OutOfScope where the run's own route is."""
+    known, leaves = state.definitions.routes, model.credential_scope(state, run)
     first = known.get(run.settings.route)
     candidates = [run.settings.route, *(first.fallbacks if first else ())]
     for route_id in candidates:
         route = known.get(route_id)
-        if route is None or route_id in turn.given_up:
+        if route is None or route_id in turn.given_up or routes.readiness(route_id, route, os.environ, state.slots):
             continue
-        if not routes.readiness(route_id, route, os.environ, state.slots):
+        if route is first:
+            scopes.check_use(leaves, f"route:{route_id}", route.auth_ref)
+        if scopes.leaves_use(leaves, f"route:{route_id}", route.auth_ref):
             return route_id, route
     return None
 

@@ -87,7 +87,7 @@ async def _prepare(state: State, run: Run, call: Call, agent: Agent) -> Prepared
     """The call read and checked, or the result that tells the model what is wrong with it."""
     tool = agent.tools.get(call.call.name)
     if tool is None:
-        return refused(call, "unknown_tool", checking.unknown_tool(call.call.name, agent.tools))
+        return refused(call, "unknown_tool", checking.unknown_tool(call.call.name, deciding.offered(run, agent)))
     if call.call.malformed is not None:
         text = f"The arguments are no JSON object: {call.call.malformed[:200]!r}. Send the call again with valid JSON."
         return refused(call, "invalid_arguments", text)

@@ -8,9 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from kheish import ids
-from kheish.domain import completion, events, permission_match, permission_remember, permission_rules, permissions
+from kheish.domain import (
+    completion,
+    events,
+    permission_match,
+    permission_policy,
+    permission_remember,
+    permission_rules,
+    permissions,
+)
+from kheish.domain.events import Scope
 from kheish.domain.permission_rules import Rule, ToolCall, Verdict
 from kheish.domain.runs import Run
+from kheish.domain.scopes import ATTACH
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
 from kheish.domain.turns import Call
@@ -36,23 +46,35 @@ def judge(state: State, run: Run, call_id: str, tool: Tool, raw: Mapping[str, An
     """What the rules say of a call. Reads the workspace's links, so call it in a thread.
 
     A command that checks whether the run is complete was allowed by whoever asked for the run, as a rule would allow
-    it; and what a Playbook leaves of the tools concerns the agent, not it.
+    it; and what policies and scopes leave of the tools concerns the agent, not it.
     """
     session = state.get(Session, run.session_id)
-    scopes = permission_rules.scopes(state.definitions.permissions, session.settings["permission_rules"])
+    rules = permission_rules.scopes(state.definitions.permissions, session.settings["permission_rules"])
     is_check = completion.is_check(call_id)
-    if is_check:
-        scopes = (*scopes, ("the run's completion", (Rule(tool=tool.name, decision="allow"),)))
+    if is_check and not run.settings.checks_ask:
+        rules = (*rules, ("the run's completion", (Rule(tool=tool.name, decision="allow"),)))
     return permissions.decide(
         ToolCall(tool=tool.name, effect=tool.effect.value, arguments=raw, resolved=_resolved(run, tool.name, raw)),
         mode=run.mode,  # type: ignore[arg-type]  # checked when the session was made
-        scopes=scopes,
+        scopes=rules,
         sandbox=agent.sandbox(),
         workspace=Path(run.settings.workspace),
-        policies=() if is_check else run.settings.tool_policies,
+        policies=() if is_check else _policies(run),
         before_plan=run.settings.permission_mode,  # type: ignore[arg-type]
         tainted_by=session.tainted_by if state.definitions.permissions.taint == "ask" else None,
     )
+
+
+def offered(run: Run, agent: Agent) -> Mapping[str, Tool]:
+    """The tools that the model sees: none that policies or scopes take away, and evidence only in Flows."""
+    policies, no_use = _policies(run), ATTACH if run.flow is None else None
+    return {
+        name: tool for name, tool in agent.tools.items() if name != no_use and permission_policy.leaves(policies, name)
+    }
+
+
+def _policies(run: Run) -> tuple[Scope, ...]:
+    return (*run.settings.tool_policies, *run.settings.capability_scope)
 
 
 def _resolved(run: Run, tool: str, raw: Mapping[str, Any]) -> tuple[str, ...]:

@@ -9,8 +9,12 @@ from hashlib import sha256
 import orjson
 
 from kheish.auth import broker
+from kheish.domain import scopes
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
+from kheish.domain.scopes import Scopes
+from kheish.domain.sessions import Session
+from kheish.domain.state import State
 from kheish.runtime import gates
 from kheish.runtime.agent import Agent
 from kheish.runtime.drivers.base import Reply, Request
@@ -19,7 +23,7 @@ from kheish.runtime.drivers.base import Reply, Request
 async def call(agent: Agent, run: Run, route: Route, request: Request, show: Callable[[str], None]) -> Reply:
     """One model call through the route's gate. While it lasts, the run may be stopped at once.
 
-    Raises ModelError, CredentialRevoked (also while it lasts), NotFound, SecretUnreadable.
+    Raises ModelError, CredentialRevoked (also while it lasts), OutOfScope, NotFound, SecretUnreadable.
     """
     per_route = agent.state.definitions.config.concurrency.per_route
     agent.interruptible.add(run.run_id)
@@ -32,11 +36,18 @@ async def call(agent: Agent, run: Run, route: Route, request: Request, show: Cal
         agent.interruptible.discard(run.run_id)
 
 
+def credential_scope(state: State, run: Run) -> Scopes:
+    """What may be used for the run now: what it froze, and what its session has left since."""
+    return scopes.credential(state.get(Session, run.session_id).settings, run.settings.credential_scope)
+
+
 async def _ask(agent: Agent, run: Run, route: Route, request: Request, show: Callable[[str], None]) -> Reply:
+    leaves, audience = credential_scope(agent.state, run), f"route:{request.route_id}"
     if route.auth_ref is None:
+        scopes.check_use(leaves, audience, None)
         return await agent.executor.complete(route.driver, request, show)
     subjects = (f"session:{run.session_id}", f"agent:{run.agent_id}")
-    async with agent.broker.lease(subjects, route.auth_ref, f"route:{request.route_id}") as lease:
+    async with agent.broker.lease(subjects, route.auth_ref, audience, scope=leaves) as lease:
         lent = replace(request, credential=lease.value)
         return await broker.using(lease, agent.executor.complete(route.driver, lent, show))
 

@@ -301,12 +301,18 @@ class Reader:
         )
         return [row[0] for row in self._db().execute(sql, (noun, now))]
 
-    def count(self, noun: str, statuses: Sequence[str] = (), *, at_most: int = -1) -> int:
-        """How many things there are (with one of the statuses); beyond `at_most` nothing is counted."""
+    def count(
+        self, noun: str, statuses: Sequence[str] = (), *, at_most: int = -1, fields: Mapping[str, str] | None = None
+    ) -> int:
+        """How many things there are (with one of the statuses, and these members); beyond `at_most` nothing is
+        counted."""
         sql, values = "SELECT 1 FROM things WHERE noun=?", [noun]
         if statuses:
             sql += f" AND status IN ({','.join('?' * len(statuses))})"
             values += statuses
+        for key, value in (fields or {}).items():
+            sql += f" AND {_member(noun, key)}"
+            values.append(value)
         return int(self._db().execute(f"SELECT count(*) FROM ({sql} LIMIT {at_most})", values).fetchone()[0])
 
     def fact(self, key: str) -> Any:

@@ -6,11 +6,13 @@ nothing; recipients are age or ssh keys, one a line, in `secrets/recipients.txt`
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kheish import ids
 from kheish.errors import IdentityMissing, Invalid, SecretUnreadable
 from kheish.store import files
 
@@ -18,6 +20,7 @@ FOLDER = "secrets"
 RECIPIENTS = f"{FOLDER}/recipients.txt"
 #: bytes of a value; a line of the log must hold nothing of it, and git keeps every version
 LIMIT = 8 * 1024
+_REVEALS = ".git/kheish/reveals"
 _ARMOR = b"-----BEGIN AGE ENCRYPTED FILE-----"
 _HEAD = """\
 # Who can read the secrets of this state root: an age or ssh public key a line. After a change: kheish secrets rekey
@@ -148,6 +151,33 @@ def path_of(slot: str) -> str:
 def card_of(slot: str) -> str:
     """The file that tells of a slot, without its value."""
     return f"{FOLDER}/{slot}.yaml"
+
+
+# --- reveals ----------------------------------------------------------------------------------------------------------
+
+
+def note_reveal(root: Path, slot: str) -> None:
+    """Note that a value was shown while no daemon ran; the next one takes it into the audit. Raises OSError."""
+    path = root / _REVEALS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(f"{ids.now()} {slot}\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def noted_reveals(root: Path) -> list[tuple[str, str]]:
+    """When which slot was shown while no daemon ran."""
+    try:
+        lines = (root / _REVEALS).read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    return [(at, slot) for at, _, slot in (line.partition(" ") for line in lines) if slot]
+
+
+def forget_reveals(root: Path) -> None:
+    """The audit has what was noted."""
+    (root / _REVEALS).unlink(missing_ok=True)
 
 
 def read_all(root: Path) -> dict[str, bytes]:

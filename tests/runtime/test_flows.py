@@ -10,7 +10,7 @@ from kheish.domain import approvals, flow_driving, flow_status
 from kheish.domain.approvals import Approval
 from kheish.domain.flows import Flow
 from kheish.domain.runs import Run
-from kheish.runtime import asking
+from kheish.runtime import deciding
 from tests.runtime.harness import Live, call
 from tests.support.flowing import manifest, newest, shown, start
 
@@ -132,8 +132,8 @@ async def test_a_tool_that_the_phase_does_not_leave_is_refused_and_shown(it: Liv
     assert shown(flow)[0] == "succeeded"
     (refused,) = flow.refused
     assert (refused.tool, refused.phase) == ("bash", "look") and "phase look" in str(refused.reason)
-    assert list(asking.offered(it.run_of(newest(it).run_id), it.agent)) == ["read_file", "attach_evidence"]
-    assert "attach_evidence" not in asking.offered(await it.ask(), it.agent)
+    assert list(deciding.offered(it.run_of(newest(it).run_id), it.agent)) == ["read_file", "attach_evidence"]
+    assert "attach_evidence" not in deciding.offered(await it.ask(), it.agent)
 
 
 async def test_a_budget_holds_over_all_runs_and_what_is_granted_counts_for_all(it: Live) -> None:

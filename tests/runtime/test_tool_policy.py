@@ -6,7 +6,7 @@ from kheish.domain import intake, runs
 from kheish.domain.events import ToolPolicy
 from kheish.domain.permission_rules import PermissionsFile
 from kheish.domain.runs import Run, Status
-from kheish.runtime import asking, prompt
+from kheish.runtime import deciding, prompt
 from tests.runtime.harness import Live, call
 
 READS = ToolPolicy(origin="playbook triage@1.0.0", allow=("read_*", "grep_search"))
@@ -26,7 +26,7 @@ async def test_a_call_that_a_policy_takes_away_is_refused_and_says_whose_it_is(i
 
 async def test_tools_that_no_rule_could_allow_are_not_offered(it: Live) -> None:
     run = it.submit_run(tool_policies=(READS, NO_GREP))
-    offered = asking.offered(run, it.agent)
+    offered = deciding.offered(run, it.agent)
     assert set(offered) == {"read_file"}
     sections = {part.name: part.text for part in await prompt.sections(it.state, run, offered)}
     assert sections["Tools"] == "You have: read_file."

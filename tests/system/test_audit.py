@@ -49,6 +49,33 @@ def test_external_actions_and_changes_of_access_are_there_and_the_chain_holds_ov
     assert (report["ok"], report["entries"], report["signed"]) == (True, 8, 8)
 
 
+def test_a_value_that_a_person_was_shown_is_in_the_audit_also_when_no_daemon_ran(fresh: Fresh) -> None:
+    daemon = fresh()
+    daemon.client.secrets.put("openai.prod", "sk-planted-0123")
+    assert daemon.cli("secrets", "reveal", "openai.prod").stdout == "sk-planted-0123\n"
+    assert entries(daemon)[1:] == [("secret", "done", "openai.prod: revealed")]
+    daemon.stop()
+    assert daemon.cli("secrets", "reveal", "openai.prod").stdout == "sk-planted-0123\n"
+    daemon.start()
+    last = daemon.client.audit.list(limit=200)["items"][-1]
+    told = last["data"]["target"]
+    assert told.startswith("openai.prod: revealed 20") and told.endswith(", while no daemon ran")
+    assert last["data"]["subject"] == "person"
+    daemon.restart()
+    assert len(entries(daemon)) == 3, "it is told once"
+    assert daemon.client.audit.verify()["finding"] is None
+
+
+def test_a_filter_that_fits_nothing_there_could_be_is_refused(fresh: Fresh) -> None:
+    daemon = fresh()
+    daemon.client.tokens.create("bob", "reader")
+    assert entries(daemon, action="token", outcome="done")
+    for name, value, near in (("action", "tokn", "token"), ("outcome", "refusd", "refused")):
+        answer = daemon.http("GET", f"/v1/audit?{name}={value}")
+        assert (answer.status_code, answer.json()["errors"][0]["path"]) == (400, f"?{name}")
+        assert f"did you mean {near!r}" in answer.text
+
+
 def test_a_clone_is_checked_without_a_daemon_and_touching_it_is_found(fresh: Fresh, tmp_path: Path) -> None:
     daemon = fresh()
     for name in ("a", "b", "c"):

@@ -198,12 +198,15 @@ def test_that_evidence_must_lead_somewhere(served: Daemon) -> None:
 
 
 def test_that_revoking_a_version_may_take_its_flows_with_it_and_stops_new_ones(served: Daemon) -> None:
-    release(served, "doomed", {"title": "D", "objective": "o", "runtime": {"route": "sleeps"}, "phases": [{"id": "a"}]})
+    phases = [{"id": "a", "acceptance": ["it is so", {"command": "make test"}, {"command": {"run": "make lint"}}]}]
+    release(served, "doomed", {"title": "D", "objective": "o", "runtime": {"route": "sleeps"}, "phases": phases})
     served.client.sessions.create("old")
     before = served.client.flows.start("doomed@1.0.0", session_id="old")["flow_id"]
     queued = served.client.flows.start("doomed", session_id="old")["flow_id"]  # behind it, in the same session
-    body = {"state": "revoked", "cancel_flows": True, "reason": "a hole in it"}
-    assert served.http("POST", "/v1/playbooks/doomed/versions/1.0.0/release", body).status_code == 200
+    told = served.cli("playbooks", "release", "doomed@1.0.0", "verified").stdout
+    assert "run without asking: `make test`, `make lint`" in told
+    done = served.cli("playbooks", "revoke", "doomed@1.0.0", "--cancel-flows", "--reason", "a hole in it")
+    assert (done.returncode, "2 Flows of it are being cancelled." in done.stdout) == (0, True), done.stderr
     for flow_id in (before, queued):
         done = flow_of(served, flow_id, "cancelled")
         assert "doomed@1.0.0 was revoked" in done["reason"]

@@ -107,6 +107,21 @@ def test_what_cannot_be_used_is_put_aside_with_the_reason(
         (served.root / "inbox" / "rejected" / aside).unlink()
 
 
+def test_a_command_that_comes_with_a_file_asks_before_it_runs(served: Daemon) -> None:
+    drop(served, "checked/task.yaml", "content: go\nsource: api\ncompletion: [{command: touch ran}]\n")
+    (run,) = until(lambda: runs(served, "checked"), what="the run")
+    waiting = served.run(run["run_id"], "waiting_for_approval")
+    assert waiting["settings"]["checks_ask"]
+    (approval,) = served.client.approvals.list(session="checked")["items"]
+    assert approval["arguments"]["command"] == "touch ran"
+    assert not (served.workspace / "ran").exists()
+    served.client.approvals.resolve(approval["approval_id"], "allow")
+    assert served.run(run["run_id"])["status"] == "completed" and (served.workspace / "ran").exists()
+    again = served.client.runs.retry(run["run_id"]).run_id
+    assert served.run(again, "waiting_for_approval"), "a retry makes nobody answer for it either"
+    served.client.runs.cancel(again)
+
+
 def test_two_that_differ_keep_both(served: Daemon) -> None:
     drop(served, "twins/a.png", "one")
     until(lambda: "twins.a.png" in rejected(served))

@@ -120,11 +120,18 @@ def test_what_is_in_flight_ends_when_its_slot_is_revoked(fresh: Fresh) -> None:
         failed = daemon.run(run.run_id)
     assert ended["leases"] == [lease["lease_id"]]
     assert failed["error"]["code"] == "credential_revoked"
+    for way_on in ("kheish auth restore slot openai.prod", "kheish secrets rotate openai.prod", "kheish runs retry"):
+        assert way_on in failed["error"]["message"]
 
     daemon.restart()
     assert daemon.client.access.grants()["items"][0]["status"] == "not_ready"
     daemon.client.secrets.put("openai.prod", "sk-the-next-one")
     assert daemon.client.access.grants()["items"][0]["status"] == "ready"
+
+
+def test_a_bad_name_of_a_slot_is_told_before_its_value_is_read(fresh: Fresh) -> None:
+    done = fresh().cli("secrets", "set", "Bad Slot")  # its stdin is empty
+    assert done.returncode == 2 and "slot 'Bad Slot'" in done.stderr
 
 
 def test_rekey_lets_another_person_read_everything_in_one_commit(fresh: Fresh, tmp_path: Path) -> None:

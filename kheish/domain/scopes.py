@@ -1,0 +1,117 @@
+"""Scopes: what an agent sees (tools, skills, MCP servers) and what may be used for it (routes, connectors, accounts).
+
+A thing is left by a list of scopes if every one of them leaves it: the session's, its persona's, its Playbook's. So a
+scope can only take away, and what no scope is about is not limited. Within one, deny wins over allow; an empty `allow`
+leaves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from kheish.domain.event_runs import Scope
+from kheish.errors import OutOfScope
+
+Scopes = tuple[Scope, ...]
+#: the tool by which the agent of a Flow shows evidence; an allow list need not name it, a deny list may
+ATTACH = "attach_evidence"
+_SESSION = "session"
+
+Glob = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class _Lists(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    allow: list[Glob] | None = Field(default=None, description="Only these; an empty list allows nothing.")
+    deny: list[Glob] = Field(default_factory=list, description="Never these.")
+
+
+class CapabilityScope(_Lists):
+    """What is visible to the agent: globs over tools (`read_*`, `mcp__github__*`), skills and MCP servers; deny wins.
+    Null allows all."""
+
+
+class CredentialScope(_Lists):
+    """What may be used for the agent: globs over routes (`main`, or `route:main`), connectors and accounts, by their
+    names or by the slots that they use (`openai.*`, `env:*`); deny wins. Null allows all."""
+
+
+# --- what a run has ---------------------------------------------------------------------------------------------------
+
+
+def intersection(*scopes: Iterable[Scope]) -> Scopes:
+    """The scopes of all of these: what one of them does not leave, none of the others brings back."""
+    return tuple(dict.fromkeys(one for some in scopes for one in some))
+
+
+def capability(settings: Mapping[str, Any], persona: Mapping[str, Any] | None, *, in_flow: bool) -> Scopes:
+    """What a run sees, by the settings of its session and the snapshot of its persona."""
+    besides = (ATTACH,) if in_flow else ()
+    of_session = _of(f"{_SESSION}, capability scope", settings.get("capability_scope"), besides)
+    lists = persona.get("capability_scope") if persona is not None else None
+    if persona is None or lists is None:
+        return of_session
+    return intersection(of_session, _of(f"persona {persona['persona_id']}, capability scope", lists, besides))
+
+
+def credential(settings: Mapping[str, Any], given: Iterable[Scope] = ()) -> Scopes:
+    """What may be used for a run, by the settings of its session and what else is `given` (by its Playbook)."""
+    return intersection(given, _of(f"{_SESSION}, credential scope", settings.get("credential_scope")))
+
+
+def given(frozen: Iterable[Scope]) -> Scopes:
+    """Of what a run froze, what its session did not say: a retry takes that from the session as it is then."""
+    return tuple(one for one in frozen if not one.origin.startswith(f"{_SESSION},"))
+
+
+def _of(origin: str, lists: Mapping[str, Any] | None, besides: tuple[str, ...] = ()) -> Scopes:
+    if lists is None:
+        return ()
+    allow = None if lists["allow"] is None else (*lists["allow"], *besides)
+    return (Scope(origin=origin, allow=allow, deny=tuple(lists["deny"])),)
+
+
+# --- what they leave --------------------------------------------------------------------------------------------------
+
+
+def fault(scope: Scope, name: str, *, aliases: Iterable[str] = (), denied_as: Iterable[str] = ()) -> str | None:
+    """Why a scope does not leave a thing; None where it does. Its lists may mean it by an alias as well; under the
+    names of `denied_as` it can only be denied."""
+    names = (name, *aliases)
+    for glob in scope.deny:
+        if any(fnmatchcase(known, glob) for known in (*names, *denied_as)):
+            return f"takes {name} away (deny: {glob})"
+    if scope.allow is None or any(fnmatchcase(known, glob) for known in names for glob in scope.allow):
+        return None
+    return f"allows only {', '.join(scope.allow) or 'nothing at all'}"
+
+
+def leaves_use(scopes: Iterable[Scope], audience: str, slot: str | None) -> bool:
+    """Whether all of the scopes leave what a credential would be for (`route:main`), and the slot that it uses."""
+    return _in_the_way(scopes, audience, slot) is None
+
+
+def check_use(scopes: Iterable[Scope], audience: str, slot: str | None) -> None:
+    """Raises OutOfScope where one of the scopes does not leave it."""
+    found = _in_the_way(scopes, audience, slot)
+    if found is not None:
+        (origin, why), (kind, _, name) = found, audience.partition(":")
+        uses = f" (it uses {slot})" if slot else ""
+        raise OutOfScope(
+            f"The {kind} {name!r}{uses} may not be used here: {origin}, {why}. Choose another {kind}, or widen that "
+            "scope.",
+            scope=origin,
+        )
+
+
+def _in_the_way(scopes: Iterable[Scope], audience: str, slot: str | None) -> tuple[str, str] | None:
+    aliases = (audience, slot) if slot else (audience,)
+    for scope in scopes:
+        if (why := fault(scope, audience.partition(":")[2], aliases=aliases)) is not None:
+            return scope.origin, why
+    return None
