@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import orjson
@@ -63,17 +64,21 @@ def _as_written(raw: bytes, scrub: Callable[[bytes], bytes]) -> tuple[int, int] 
 
 def _as_meant(raw: bytes, scrub: Callable[[bytes], bytes]) -> tuple[int, int] | None:
     """The same for what YAML makes of it: a value that is indented line by line, folded, or written with escapes."""
+    found = (mark for word, mark in _hidden(raw) if scrub(word) != word)
+    return next(((mark.line, mark.column) for mark in found), None)
+
+
+@lru_cache(maxsize=4096)
+def _hidden(raw: bytes) -> tuple[tuple[bytes, Mark], ...]:
+    """Texts that do not stand in a file as they are meant, as JSON: few, and the same until somebody edits it."""
     text, flaw = yaml12.decode(raw)
     if flaw is not None:
-        return None
+        return ()
     if text.startswith("---"):  # front matter; the text below stands as it is
         text = text[3:].partition("\n---")[0]
     tree, _ = yaml12.read(text)
-    for word, mark in _words(tree) if tree is not None else ():
-        quoted = orjson.dumps(word)
-        if mark is not None and scrub(quoted) != quoted:
-            return mark.line, mark.column
-    return None
+    words = _words(tree) if tree is not None else ()
+    return tuple((orjson.dumps(word), mark) for word, mark in words if mark and word.encode() not in raw)
 
 
 def _words(node: Node) -> Iterator[tuple[str, Mark | None]]:

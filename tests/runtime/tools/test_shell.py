@@ -71,7 +71,9 @@ async def test_a_command_with_too_many_processes_is_ended_and_told(context) -> N
     bash = tool(limits=Limits(processes=20))
     result = await bash.run(Bash(command="for i in {1..50}; do sleep 60 & done; wait", timeout=20), context())
 
-    assert result.is_error and "more processes and threads than a command may have (sandbox.processes)" in result.content
+    assert (
+        result.is_error and "more processes and threads than a command may have (sandbox.processes)" in result.content
+    )
     assert result.detail["exceeded"] == "processes" and result.detail["ended"] > 20
 
 
