@@ -59,6 +59,26 @@ Duration = Annotated[
 ]
 
 
+def _bytes(value: Any) -> int:
+    return ids.size(value)
+
+
+def _size(count: int) -> str:
+    for unit, size in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
+        if count >= size and count % size == 0:
+            return f"{count // size}{unit}"
+    return f"{count}B"
+
+
+#: Written as people do (`12MiB`); bytes in memory
+Size = Annotated[
+    int,
+    BeforeValidator(_bytes),
+    PlainSerializer(_size, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)?$"}),
+]
+
+
 def split_bind(text: str) -> tuple[str, int]:
     """`127.0.0.1:4000`, `[::1]:0` as host and port. Raises ValueError."""
     host, colon, port = text.rpartition(":")
@@ -121,6 +141,15 @@ class Sandbox(Settings):
         description="Without bubblewrap: required refuses shell calls, ask makes each ask, off runs them unconfined.",
     )
     read_only: list[str] = Field(default_factory=list, description="More folders that a confined command may read.")
+    processes: int | None = Field(
+        default=1000, ge=10, description="Processes and threads of one command at a time; above, it is ended."
+    )
+    memory: Size | None = Field(
+        default=None, ge=16 * 1024**2, description="Memory of all processes of one command; above, it is ended."
+    )
+    file_size: Size | None = Field(
+        default="10GiB", validate_default=True, ge=1024**2, description="Size of each file that a command writes."
+    )
 
 
 class Network(Settings):

@@ -25,6 +25,12 @@ class TaskShell(Answer):
     truncated: bool
     """Some of it is not in `output`."""
     duration: float | None
+    exceeded: str | None = None
+    """The limit for which it was ended: `processes` or `memory`."""
+    ended: int = 0
+    """Its processes that had to be ended."""
+    left: int = 0
+    """Those that could not be ended."""
 
 
 class Task(Answer):

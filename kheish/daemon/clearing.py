@@ -16,7 +16,7 @@ from kheish.domain import events, runs, tasks
 from kheish.domain.events import Entry
 from kheish.domain.state import State
 from kheish.errors import KheishError
-from kheish.jobs.runner import Jobs
+from kheish.jobs.runner import Jobs, JobState
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +32,14 @@ class Clearing:
 
     async def start(self) -> None:
         """Clear what earlier daemons left, and remember what open runs may still need. Before runs go on."""
-        await asyncio.to_thread(self._look)
+        left = await asyncio.to_thread(self._look)
+        if left:
+            self._spawn(left, "what earlier daemons left")
 
-    def _look(self) -> None:
+    def _look(self) -> list[str]:
+        """Remove what nothing runs in; returns the jobs of ended runs that run still."""
         self._jobs.tidy()
+        left: list[str] = []
         for job in self._jobs.list():
             task = self._state.index.thing("task", tasks.id_of(job))
             run_id = self._jobs.owner(job)
@@ -45,8 +49,11 @@ class Clearing:
                     self._remove(job)
             elif run is not None and run["status"] not in runs.FINAL:
                 self._of[run["run_id"]].add(job)
+            elif run is not None and self._jobs.state(job) is JobState.RUNNING:
+                left.append(job)
             elif run_id:
                 self._remove(job)
+        return left
 
     def heard(self, entry: Entry) -> None:
         """An entry is durable: a job was made, has become a task's, was removed with its call's result, or its run has
@@ -60,20 +67,30 @@ class Clearing:
             case events.RunCompleted() | events.RunFailed() | events.RunCancelled() | events.RunInterrupted():
                 left = self._of.pop(run_id, None)
                 if left:
-                    task = asyncio.create_task(asyncio.to_thread(self._remove_all, left), name=f"clear {run_id}")
-                    self._under_way.add(task)
-                    task.add_done_callback(self._under_way.discard)
+                    self._spawn(left, run_id)
 
     async def close(self) -> None:
         """Wait for what is being removed."""
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
-    def _remove_all(self, jobs: Iterable[str]) -> None:
+    def _spawn(self, jobs: Iterable[str], of: str) -> None:
+        task = asyncio.create_task(self._clear(jobs), name=f"clear {of}")
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _clear(self, jobs: Iterable[str]) -> None:
+        """End what still runs, since its run has ended, and remove all. A runner is alive for a moment after the end
+        of its command, and until then its folder cannot go."""
         for job in jobs:
-            self._remove(job)
+            try:
+                if await asyncio.to_thread(self._jobs.state, job) is JobState.RUNNING:
+                    await self._jobs.stop(job)
+            except (KheishError, OSError) as error:
+                log.warning("%s is not ended: %s", job, error)
+            await asyncio.to_thread(self._remove, job)
 
     def _remove(self, job: str) -> None:
         try:
             self._jobs.remove(job)
-        except (KheishError, OSError) as error:  # it still runs, say: the next start looks again
+        except (KheishError, OSError) as error:  # the next start looks again
             log.warning("the folder of %s stays: %s", job, error)

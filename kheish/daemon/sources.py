@@ -6,13 +6,17 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
+
+import orjson
 
 from kheish.domain.definitions import KINDS, TOP, Kind
 from kheish.errors import Invalid
+from kheish.store import yaml12
 from kheish.store.files import contained
 from kheish.store.settling import passed_over
-from kheish.store.yaml12 import MAX_BYTES
+from kheish.store.yaml12 import MAX_BYTES, ListNode, MapNode, Mark, Node, ScalarNode
 
 #: what may be a Definition, or a script that one names; in a folder of its own (a Playbook) anything may lie beside it
 _SUFFIXES = (".yaml", ".yml", ".json", ".md")
@@ -38,14 +42,56 @@ def guarded(found: Mapping[str, Source], scrub: Callable[[bytes], bytes]) -> dic
 def _guarded(source: Source, scrub: Callable[[bytes], bytes]) -> Source:
     if source.fault is not None:
         return source
-    clean = scrub(source.raw)
-    if clean == source.raw:
+    place = _as_written(source.raw, scrub) or _as_meant(source.raw, scrub)
+    if place is None:
         return source
-    same = next((i for i, (a, b) in enumerate(zip(source.raw, clean, strict=False)) if a != b), len(clean))
-    before = source.raw[:same]
-    line = before.rpartition(b"\n")[2].decode(errors="replace")
     text = "holds a stored secret; name its slot (auth_ref), and put a new value there if this file was passed on"
-    return replace(source, fault=text, code="secret_in_file", place=(before.count(b"\n") + 1, len(line) + 1))
+    return replace(source, fault=text, code="secret_in_file", place=place)
+
+
+def _as_written(raw: bytes, scrub: Callable[[bytes], bytes]) -> tuple[int, int] | None:
+    """Line and column of a secret in the bytes, comments too. A backslash before it is no escape here, as in JSON."""
+    plain = raw.replace(b"\\", b" ")
+    for text in (raw, plain):
+        clean = scrub(text)
+        if clean != text:
+            same = next((i for i, (a, b) in enumerate(zip(text, clean, strict=False)) if a != b), len(clean))
+            before = raw[:same]
+            line = before.rpartition(b"\n")[2].decode(errors="replace")
+            return before.count(b"\n") + 1, len(line) + 1
+    return None
+
+
+def _as_meant(raw: bytes, scrub: Callable[[bytes], bytes]) -> tuple[int, int] | None:
+    """The same for what YAML makes of it: a value that is indented line by line, folded, or written with escapes."""
+    found = (mark for word, mark in _hidden(raw) if scrub(word) != word)
+    return next(((mark.line, mark.column) for mark in found), None)
+
+
+@lru_cache(maxsize=4096)
+def _hidden(raw: bytes) -> tuple[tuple[bytes, Mark], ...]:
+    """Texts that do not stand in a file as they are meant, as JSON: few, and the same until somebody edits it."""
+    text, flaw = yaml12.decode(raw)
+    if flaw is not None:
+        return ()
+    if text.startswith("---"):  # front matter; the text below stands as it is
+        text = text[3:].partition("\n---")[0]
+    tree, _ = yaml12.read(text)
+    words = _words(tree) if tree is not None else ()
+    return tuple((orjson.dumps(word), mark) for word, mark in words if mark and word.encode() not in raw)
+
+
+def _words(node: Node) -> Iterator[tuple[str, Mark | None]]:
+    match node:
+        case ScalarNode():
+            yield node.text, node.mark
+        case ListNode():
+            for item in node.items:
+                yield from _words(item)
+        case MapNode():
+            for key, item in node.items.items():
+                yield key, node.key_marks.get(key)
+                yield from _words(item)
 
 
 def kind_of(path: str) -> Kind | None:

@@ -42,7 +42,7 @@ from kheish.domain.permission_rules import SandboxFacts
 from kheish.domain.state import State
 from kheish.errors import StoreFailed
 from kheish.jobs import sandbox
-from kheish.jobs.runner import Jobs
+from kheish.jobs.runner import Jobs, Limits
 from kheish.runtime.agent import Agent
 from kheish.runtime.executor import Executor, Local
 from kheish.runtime.gates import Gates
@@ -309,4 +309,5 @@ def _sandbox(state: State, facts: Facts, hide: tuple[Path, ...]) -> SandboxSetti
         available=facts.sandbox.available,
         read_only=tuple(Path(path).expanduser() for path in config.read_only),
         hide=hide,
+        limits=Limits(processes=config.processes, memory=config.memory, file_size=config.file_size),
     )

@@ -19,7 +19,8 @@ class ShellTask:
 
 @frozen
 class ShellEnding:
-    """How a background command ended. `lost`: its runner was killed, so that nothing shows its end."""
+    """How a background command ended. `lost`: its runner was killed, so that nothing shows its end. `exceeded`: the
+    limit for which it was ended; `ended` counts its processes that had to be ended, `left` those that could not."""
 
     exit_status: int | None = None
     signal: int | None = None
@@ -29,6 +30,9 @@ class ShellEnding:
     output_bytes: int = 0
     truncated: bool = False
     duration: float | None = None
+    exceeded: str | None = None
+    ended: int = 0
+    left: int = 0
 
 
 @frozen

@@ -97,6 +97,9 @@ def view(task: Task) -> dict[str, Any]:
             "output_bytes": ending.output_bytes,
             "truncated": ending.truncated,
             "duration": ending.duration,
+            "exceeded": ending.exceeded,
+            "ended": ending.ended,
+            "left": ending.left,
         }
     return {
         "task_id": task.task_id,

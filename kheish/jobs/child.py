@@ -3,8 +3,6 @@
 `Jobs.start` runs this as `python -I -S`, in its own session, with an empty environment and no descriptors. It imports
 only light parts of the standard library: a command must not wait for its runner.
 """
-# No pathlib, see folder.py:
-# ruff: noqa: PTH123, PTH208
 
 from __future__ import annotations
 
@@ -16,13 +14,15 @@ import signal
 import sys
 import time
 
-from kheish.jobs import folder
+from kheish.jobs import folder, tree
 from kheish.jobs.output import CHUNK, Writer
 
 #: seconds between TERM and KILL where the command's time is over, and where its main process ended before the rest
 TIMEOUT_GRACE, LEFTOVER_GRACE = 5.0, 1.0
 #: seconds after which a process that KILL does not end (another user's, or in the kernel) is left behind
 GIVE_UP = 5.0
+#: the same where it has more processes than it may: a bomb must not be left behind only because the machine is slow
+_GIVE_UP_BOMB = 120.0
 _KILL_EVERY = 0.02
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 #: what the runner (or Python) handles or ignores, and a command must not inherit
@@ -79,9 +79,16 @@ class Command:
         self._kill_at: float | None = None
         self._status: int | None = None
         self._stop_wanted = self._stopped = self._timed_out = False
+        self._exceeded: str | None = None
+        self._ended = self._left = 0
         self.output, writable = os.pipe()
         os.set_blocking(self.output, False)
-        self._main = _spawn(spec, writable)
+        argv, found = spec["argv"], spec.get("limits")
+        assert isinstance(argv, list)
+        limits = found if isinstance(found, dict) else {}
+        self._is_confined = argv[0].endswith("/bwrap")
+        self._main = _spawn(spec, limits, writable)
+        self._watch = tree.Watch(limits, self._began)
         os.close(writable)
 
     def told(self, signals: bytes) -> None:
@@ -97,21 +104,34 @@ class Command:
             grace = self._grace(now)
             if grace is not None:
                 self._kill_at = now + grace
-                _signal_all(self._main, signal.SIGTERM)
-        elif now >= self._kill_at + GIVE_UP:
+                self._begin_to_end()
+        elif now >= self._kill_at + (GIVE_UP if self._exceeded is None else _GIVE_UP_BOMB):
+            self._left = len(tree.descendants() or ())
             return False
         elif now >= self._kill_at:
-            _signal_all(self._main, signal.SIGKILL)
+            tree.end(self._main, signal.SIGKILL)
         return True
+
+    def _begin_to_end(self) -> None:
+        if self._exceeded is not None:
+            self._ended = self._watch.seen
+            tree.end_at_once(self._main)
+            return
+        # The kernel ends what is left in a sandbox together with its first process; nobody can say how many they were.
+        if not (self._is_confined and self._status is not None):
+            self._ended = len([one for one in tree.descendants() or () if one.name != b"bwrap"])
+        tree.end(self._main, signal.SIGTERM)
 
     def patience(self) -> int | None:
         """Milliseconds until something is due; None is for ever."""
         now = time.monotonic()
-        due = self._deadline if self._kill_at is None else self._kill_at
-        if due is None:
-            return None
         if self._kill_at is not None:
-            due = max(due, now + _KILL_EVERY)
+            due = max(self._kill_at, now + _KILL_EVERY)
+        else:
+            both = [at for at in (self._deadline, self._watch.due()) if at is not None]
+            if not both:
+                return None
+            due = min(both)
         return min(max(int((due - now) * 1000) + 1, 0), 3_600_000)
 
     def take_output(self) -> bool:
@@ -135,6 +155,9 @@ class Command:
             "signal": os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
             "timed_out": self._timed_out,
             "stopped": self._stopped,
+            "exceeded": self._exceeded,
+            "ended": self._ended,
+            "left": self._left,
             "output_bytes": self._writer.total,
             "output_failure": self._writer.failure,
             "duration": duration,
@@ -151,7 +174,8 @@ class Command:
         if self._deadline is not None and now >= self._deadline:
             self._timed_out = True
             return TIMEOUT_GRACE
-        return None
+        self._exceeded = self._watch.exceeded(now)
+        return None if self._exceeded is None else 0.0
 
     def _reap(self) -> bool:
         """Take the status of every child that has ended; false when there is none left."""
@@ -166,7 +190,7 @@ class Command:
                 self._status = status
 
 
-def _spawn(spec: dict[str, object], output: int) -> int:
+def _spawn(spec: dict[str, object], limits: dict[str, object], output: int) -> int:
     """Fork and exec the command in a session of its own (its `kill 0` must not reach the runner)."""
     runner = os.getpid()
     pid = os.fork()
@@ -181,6 +205,7 @@ def _spawn(spec: dict[str, object], output: int) -> int:
             signal.signal(number, signal.SIG_DFL)
         # A runner that is killed leaves no command behind: then "gone" means that it runs no more.
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        tree.confine(limits)
         if os.getppid() == runner:
             _exec(spec)
     except OSError as error:
@@ -198,56 +223,6 @@ def _exec(spec: dict[str, object]) -> None:
         os.execvpe(argv[0], argv, env)
     except OSError as error:
         raise OSError(error.errno, error.strerror, argv[0]) from None
-
-
-def _signal_all(main: int, number: int) -> None:
-    """Signal all descendants, whatever session they are in; where there is no /proc, the main process's group."""
-    pids = _descendants()
-    if pids is None:
-        with _Gone():
-            os.killpg(main, number)
-        return
-    for pid, name in pids:
-        # A TERM would make bwrap kill what it holds at once; let the command inside have its grace.
-        if number == signal.SIGTERM and name == b"bwrap":
-            continue
-        with _Gone():
-            os.kill(pid, number)
-
-
-class _Gone:
-    """Passes over a process that has ended, or that belongs to somebody else."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        return kind is not None and issubclass(kind, ProcessLookupError | PermissionError)
-
-
-def _descendants() -> list[tuple[int, bytes]] | None:
-    """Pid and name of every living descendant of this process, nearest first; None where there is no /proc."""
-    try:
-        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    except OSError:
-        return None
-    children: dict[int, list[int]] = {}
-    for pid in pids:
-        found = folder.stat(pid)
-        if found is not None and found[0] not in "ZX":
-            children.setdefault(found[1], []).append(pid)
-    descendants = list(children.get(os.getpid(), ()))
-    for pid in descendants:  # grows while it is walked
-        descendants += children.get(pid, ())
-    return [(pid, _name(pid)) for pid in descendants]
-
-
-def _name(pid: int) -> bytes:
-    try:
-        with open(f"/proc/{pid}/comm", "rb") as file:
-            return file.read().strip()
-    except OSError:
-        return b""
 
 
 def _read(descriptor: int) -> bytes:

@@ -121,11 +121,17 @@ def start_time(pid: int) -> str:
 
 def stat(pid: int) -> tuple[str, int, str] | None:
     """State letter, parent's pid and start time of a process; None where it is gone (or there is no /proc)."""
+    found = fields(pid)
+    return None if found is None else (found[1][0].decode(), int(found[1][1]), found[1][19].decode())
+
+
+def fields(pid: int) -> tuple[bytes, list[bytes]] | None:
+    """Name and fields, from the state on, of a process; None where it is gone (or there is no /proc)."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             line = file.read()
     except OSError:
         return None
     # The name, in parentheses, may hold blanks and parentheses itself.
-    fields = line[line.rindex(b")") + 2 :].split()
-    return fields[0].decode(), int(fields[1]), fields[19].decode()
+    end = line.rindex(b")")
+    return line[line.index(b"(") + 1 : end], line[end + 2 :].split()

@@ -46,18 +46,24 @@ class Writer:
             self.total += written
             view = view[written:]
             if self.total % self._size == 0:
-                self.close()
+                self._close()
 
     def close(self) -> None:
-        """Make what was written durable."""
-        if self._file < 0:
-            return
+        """Make what is kept durable: only now, since a torrent would fsync what it throws away a moment later."""
+        self._close()
+        for index in _segments(self._folder):
+            try:
+                descriptor = os.open(_segment(self._folder, index), os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+            except OSError as error:
+                self.failure = error.strerror
+
+    def _close(self) -> None:
         descriptor, self._file = self._file, -1
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            self.failure = error.strerror
-        finally:
+        if descriptor >= 0:
             os.close(descriptor)
 
     def _open(self, index: int) -> None:

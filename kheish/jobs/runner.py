@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from kheish import ids
@@ -27,6 +28,7 @@ from kheish.jobs.output import Reader, written
 from kheish.jobs.values import JobEnd as JobEnd
 from kheish.jobs.values import JobSpec as JobSpec
 from kheish.jobs.values import JobState as JobState
+from kheish.jobs.values import Limits as Limits
 
 #: seconds between looks at the output: short after something came, long while nothing does
 _FIRST_PAUSE, _LONGEST_PAUSE, _PAUSE_GROWTH = 0.005, 0.25, 1.5
@@ -266,6 +268,7 @@ def _create(path: Path, spec: JobSpec) -> None:
         "timeout": None if math.isinf(spec.timeout) else spec.timeout,
         "output_limit": spec.output_limit,
         "owner": spec.owner,
+        "limits": asdict(spec.limits),
         "created_at": ids.now(),
     }
     folder.write(str(fresh), folder.SPEC, content)
@@ -343,6 +346,9 @@ def _end(path: str, state: JobState, limit: int) -> JobEnd | None:
         output_bytes=_whole(found["output_bytes"]) or 0,
         truncated=cut or bool(failure),
         duration=float(str(found["duration"])),
+        exceeded=None if found.get("exceeded") is None else str(found["exceeded"]),
+        ended=_whole(found.get("ended")) or 0,
+        left=_whole(found.get("left")) or 0,
     )
 
 

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a command may use; None: no limit. `processes` counts threads too, `memory` all of its processes together,
+    `file_size` each file that it writes; both in bytes. Above the first two it is ended."""
+
+    processes: int | None = None
+    memory: int | None = None
+    file_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -17,14 +27,17 @@ class JobSpec:
     timeout: float
     output_limit: int = 8 * 1024 * 1024
     owner: str = ""
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)
 class JobEnd:
     """How a job ended. One of `exit_status` and `signal` is set, but where the command never started.
 
-    `stopped`: by `Jobs.stop`, or by a TERM to the runner. `output` is at most the limit, with a note where something
-    was cut (`truncated`); `output_bytes` counts all that was written; `duration` in seconds.
+    `stopped`: by `Jobs.stop`, or by a TERM to the runner. `exceeded`: the limit for which it was ended (`processes` or
+    `memory`). `ended` counts the processes that the runner had to end, `left` those that it could not. `output` is at
+    most the limit, with a note where something was cut (`truncated`); `output_bytes` counts all that was written;
+    `duration` in seconds.
     """
 
     exit_status: int | None
@@ -35,6 +48,9 @@ class JobEnd:
     output_bytes: int
     truncated: bool
     duration: float
+    exceeded: str | None = None
+    ended: int = 0
+    left: int = 0
 
 
 class JobState(StrEnum):

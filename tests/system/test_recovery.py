@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kheish.errors import KheishError
+from kheish.jobs import folder
 from tests.support.daemon import Daemon, allow, ask, bash, call, git, until
 from tests.support.faults import Fault, Faults
 from tests.system.conftest import Fresh
@@ -227,12 +230,16 @@ def test_no_folder_of_a_job_outlives_its_run(fresh: Fresh) -> None:
     daemon.kill9()
     for name in (f".new-{there.name}-1", f".removed-{there.name}-2", f"{there.name}-7"):
         shutil.copytree(there, jobs / name)
-    daemon.start()
+    with subprocess.Popen(["sleep", "60"]) as lives:  # of a try whose runner lives on when the run has ended
+        claim = {**json.loads((there / "claim").read_text()), "pid": lives.pid, "start": folder.start_time(lives.pid)}
+        (jobs / f"{there.name}-7" / "claim").write_text(json.dumps(claim))
+        daemon.start()
 
-    assert sorted(path.name for path in jobs.iterdir()) == [there.name, f"{there.name}-7"], "what an open run may need"
-    daemon.client.runs.cancel(killed)
-    daemon.run(killed)
-    until(lambda: not list(jobs.iterdir()), what="no folder is left")
+        assert sorted(path.name for path in jobs.iterdir()) == [there.name, f"{there.name}-7"], "an open run may need"
+        daemon.client.runs.cancel(killed)
+        daemon.run(killed)
+        until(lambda: not list(jobs.iterdir()), what="no folder is left")
+        assert lives.wait(10) == -signal.SIGTERM
 
 
 @pytest.mark.demand(1)

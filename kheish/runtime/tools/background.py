@@ -230,8 +230,12 @@ def _standing(task: Mapping[str, Any]) -> str:
         signal=facts["signal"],
         timed_out=facts["timed_out"],
         stopped=facts["stopped"],
+        exceeded=facts.get("exceeded"),  # Records of before have none of these
+        ended=facts.get("ended", 0),
+        left=facts.get("left", 0),
     )
-    return shell.told(ending, facts["timeout"]) or "ended with exit status 0"
+    how = shell.told(ending, facts["timeout"]) or "ended with exit status 0"
+    return "; ".join(filter(None, (how, shell.accounted(ending))))
 
 
 # --- stopping ---------------------------------------------------------------------------------------------------------

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from pydantic import Field
 from kheish.domain.events import ShellEnding
 from kheish.errors import KheishError
 from kheish.jobs import sandbox
-from kheish.jobs.runner import JobEnd, Jobs, JobSpec, JobState
+from kheish.jobs.runner import JobEnd, Jobs, JobSpec, JobState, Limits
 from kheish.runtime.tools import cut, workspace
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
 
@@ -35,6 +36,7 @@ class SandboxSettings:
     available: bool
     read_only: tuple[Path, ...] = ()
     hide: tuple[Path, ...] = ()
+    limits: Limits = field(default_factory=Limits)
 
 
 class Command(Arguments):
@@ -72,7 +74,8 @@ def make(settings: Callable[[], SandboxSettings]) -> Tool:
         description=(
             "Run a command with bash in the workspace, and return its output (stdout and stderr as they come) and, "
             "where it is not 0, its exit status. Each call is a new shell: folder and variables do not carry over, "
-            "there is no terminal and no input, and the network may be cut off. Prefer read_file, grep_search, "
+            "there is no terminal and no input, and the network may be cut off. What it leaves running is ended with "
+            "it. Prefer read_file, grep_search, "
             "glob_search, write_file and edit_file for files."
         ),
         arguments=Bash,
@@ -148,7 +151,9 @@ def _spec(arguments: Command, context: Context, settings: SandboxSettings, timeo
             read_only=settings.read_only,
             network=context.network,
         )
-    return JobSpec(argv=argv, cwd=str(folder), env=environment, timeout=timeout, owner=context.run_id)
+    return JobSpec(
+        argv=argv, cwd=str(folder), env=environment, timeout=timeout, owner=context.run_id, limits=settings.limits
+    )
 
 
 def _confined(settings: SandboxSettings) -> bool:
@@ -195,7 +200,7 @@ async def _start_and_wait(job: str, context: Context) -> JobEnd | None:
 def _result(job: str, end: JobEnd, arguments: Bash) -> Result:
     ending = told(end, arguments.timeout)
     output = cut.middle(end.output.rstrip("\n"), _SHOWN_BYTES, advice=_ADVICE)
-    parts = [part for part in (output, ending and f"[{ending}]") if part]
+    parts = [part for part in (output, *(f"[{one}]" for one in (ending, accounted(end)) if one)) if part]
     return Result(
         content="\n".join(parts) or "[no output]",
         is_error=bool(ending),
@@ -205,6 +210,9 @@ def _result(job: str, end: JobEnd, arguments: Bash) -> Result:
             "signal": end.signal,
             "timed_out": end.timed_out,
             "stopped": end.stopped,
+            "exceeded": end.exceeded,
+            "ended": end.ended,
+            "left": end.left,
             "duration": round(end.duration, 3),
             "output_bytes": end.output_bytes,
             # What the model does not get in full is sealed with the entry (spilled beside the journal).
@@ -215,13 +223,28 @@ def _result(job: str, end: JobEnd, arguments: Bash) -> Result:
 
 def told(end: JobEnd | ShellEnding, timeout: float | None) -> str:
     """What the model should know of the end; nothing where it is exit status 0."""
+    if end.exceeded is not None:
+        what = {"processes": "processes and threads", "memory": "memory"}.get(end.exceeded, end.exceeded)
+        return f"ended: it had more {what} than a command may have (sandbox.{end.exceeded}); it did not finish"
     if end.timed_out:
         return f"ended after its timeout of {timeout:g} s; it did not finish"
     if end.stopped:
         never = end.exit_status is None and end.signal is None
         return "stopped before it started" if never else "stopped by a person or the daemon; it did not finish"
+    if signal.SIGXFSZ in (end.signal, (end.exit_status or 0) - 128):
+        return "killed: it wrote a larger file than a command may (sandbox.file_size)"
     if end.signal is not None:
         return f"killed by signal {end.signal}"
     if end.exit_status:
         return f"exit status {end.exit_status}"
     return ""
+
+
+def accounted(end: JobEnd | ShellEnding) -> str:
+    """What became of the processes that a command left; nothing where it left none."""
+    said = []
+    if end.ended > 1 or (end.ended and not (end.exceeded or end.timed_out or end.stopped)):
+        said.append(f"its processes that had to be ended: {end.ended}")
+    if end.left:
+        said.append(f"those that could not be ended, and may still run: {end.left}")
+    return "; ".join(said)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kheish.jobs import sandbox
-from kheish.jobs.runner import Jobs, JobState
+from kheish.jobs.runner import Jobs, JobState, Limits
 from kheish.runtime.tools import shell
 from kheish.runtime.tools.base import Tool, ToolError
 from kheish.runtime.tools.shell import Bash, SandboxSettings
@@ -47,13 +47,40 @@ async def test_a_command_runs_in_the_workspace_and_streams(root: Path, context) 
         ("echo a; exit 3", 20, "a\n[exit status 3]"),
         ("true", 20, "[no output]"),
         ("kill -9 $$", 20, "[killed by signal 9]"),
-        ("echo a; sleep 60", 0.3, "a\n[ended after its timeout of 0.3 s; it did not finish]"),
+        ("exec sleep 60", 0.3, "[ended after its timeout of 0.3 s; it did not finish]"),
+        (
+            "echo a; sleep 60 | sleep 60",
+            0.3,
+            "a\n[ended after its timeout of 0.3 s; it did not finish]\n[its processes that had to be ended: 3]",
+        ),
+        (
+            "exec cat /dev/zero > big",
+            20,
+            "[killed: it wrote a larger file than a command may (sandbox.file_size)]",
+        ),
     ],
 )
 async def test_each_end_is_told(context, command: str, timeout: float, content: str) -> None:
-    result = await tool().run(Bash(command=command, timeout=timeout), context())
+    bash = tool(limits=Limits(processes=20, file_size=1_000_000))
+    result = await bash.run(Bash(command=command, timeout=timeout), context())
     assert result.content == content
     assert result.is_error is (command != "true")
+
+
+async def test_a_command_with_too_many_processes_is_ended_and_told(context) -> None:
+    bash = tool(limits=Limits(processes=20))
+    result = await bash.run(Bash(command="for i in {1..50}; do sleep 60 & done; wait", timeout=20), context())
+
+    assert (
+        result.is_error and "more processes and threads than a command may have (sandbox.processes)" in result.content
+    )
+    assert result.detail["exceeded"] == "processes" and result.detail["ended"] > 20
+
+
+async def test_what_a_command_left_running_is_ended_and_told(context) -> None:
+    result = await tool().run(Bash(command="setsid sleep 60 & echo started"), context())
+
+    assert result.content == "started\n[its processes that had to be ended: 1]" and not result.is_error
 
 
 async def test_long_output_keeps_head_and_tail(context) -> None:
