@@ -26,17 +26,25 @@ class Scrubber:
                     self._names.setdefault(form, f"[redacted:{name}]".encode())
         # longest first, so that a form that contains another is taken whole
         by_length = sorted(self._names, key=len, reverse=True)
-        self._pattern = re.compile(b"|".join(re.escape(form) for form in by_length)) if by_length else None
+        any_form = b"|".join(re.escape(form) for form in by_length)
+        self._pattern = re.compile(any_form) if by_length else None
+        # Escapes are taken whole: what begins in the middle of one (`\\n`, `\\u0010`) is another text.
+        self._in_json = re.compile(b"(" + any_form + rb")|\\u[0-9a-fA-F]{4}|\\.", re.DOTALL) if by_length else None
         self._texts = [form.decode() for form in by_length]
         self._begins = (
             re.compile("[" + "".join({re.escape(text[0]) for text in self._texts}) + "]") if by_length else None
         )
 
     def __call__(self, line: bytes) -> bytes:
-        """The same object where it holds none of them."""
-        if self._pattern is None or not self._pattern.search(line):
+        """A JSON text without them; the same object where it holds none."""
+        if self._pattern is None or self._in_json is None or not self._pattern.search(line):
             return line
-        return self._pattern.sub(self._replaced, line)
+        found = self._in_json.sub(self._replaced, line)
+        return line if found == line else found
+
+    def plain(self, raw: bytes) -> bytes:
+        """What is no JSON, such as a file, without them."""
+        return self._pattern.sub(lambda found: self._names[found[0]], raw) if self._pattern else raw
 
     @property
     def longest(self) -> int:
@@ -72,10 +80,7 @@ class Scrubber:
                 at = text.find(form, at + 1)
 
     def _replaced(self, found: re.Match[bytes]) -> bytes:
-        before = found.string[: found.start()]
-        if (len(before) - len(before.rstrip(b"\\"))) % 2:
-            return found[0]  # begins in the middle of an escape (`\n`): another text
-        return self._names[found[0]]
+        return self._names[found[1]] if found[1] is not None else found[0]
 
 
 NOTHING = Scrubber({})
@@ -106,6 +111,11 @@ def scrub_text(text: str, scrub: Callable[[bytes], bytes]) -> str:
     raw = orjson.dumps(text.encode(errors="replace").decode())  # half a surrogate pair is no JSON
     line = scrub(raw)
     return text if line is raw else str(orjson.loads(line))
+
+
+def scrub_file(raw: bytes, scrub: Callable[[bytes], bytes]) -> bytes:
+    """The content of a file without what `scrub` knows."""
+    return scrub.plain(raw) if isinstance(scrub, Scrubber) else raw
 
 
 def stream(scrub: Callable[[bytes], bytes]) -> Stream:

@@ -22,6 +22,7 @@ from pathlib import Path
 from kheish import ids
 from kheish.api import models
 from kheish.api.sessions import wanted
+from kheish.auth import redaction
 from kheish.daemon.pipeline import Pipeline
 from kheish.daemon.problems import Problems
 from kheish.domain import intake, keys, sessions
@@ -189,6 +190,8 @@ class Inbox:
     async def _reject(self, taken: Taken, reason: str) -> None:
         log.warning("%s cannot be used: %s", taken.path, reason)
         raw = await asyncio.to_thread(_small, taken.file)
+        if raw is not None:
+            raw = redaction.scrub_file(raw, self._state.scrub)
         inner = _plain(taken.path.removeprefix(f"{FOLDER}/").replace("/", "."))
         pending = {path: raw for path, (_, raw) in self._filing.items()}
         destination = await asyncio.to_thread(_free, self._state.root, pending, inner, raw)
@@ -199,6 +202,7 @@ class Inbox:
         self._file(taken, f"{destination}.problem.txt", f"{taken.path} was not used.\n\n{reason}\n".encode(), None)
 
     def _file(self, taken: Taken, path: str, raw: bytes, headline: str | None) -> None:
+        raw = redaction.scrub_file(raw, self._state.scrub)  # it goes into git
         before = self._filing.get(path)
         self._filing[path] = taken, raw
         if before is not None and before[0] != taken:  # the same file once more

@@ -71,6 +71,18 @@ def test_the_letter_of_an_escape_is_no_secret() -> None:
     assert redaction.scrubber({"k": "n0123456789"})(line) == line
 
 
+def test_digits_of_an_escape_are_no_secret_and_what_follows_them_is() -> None:
+    scrub = redaction.scrubber({"k": "00000000"})
+    assert orjson.loads(scrub(orjson.dumps("\x10" + "00000000"))) == "\x10[redacted:k]"
+    held = orjson.dumps("\x10" + "0000000")
+    assert scrub(held) is held
+
+
+def test_a_file_is_no_json() -> None:
+    scrub = redaction.scrubber({"k": "hunter2hunter2"})
+    assert redaction.scrub_file(b"C:\\hunter2hunter2 \xff", scrub) == b"C:\\[redacted:k] \xff"
+
+
 def pieces(text: str, size: int) -> list[str]:
     return [text[i : i + size] for i in range(0, len(text), size)]
 

@@ -73,6 +73,7 @@ def plant(daemon: Daemon, value: str, site: Site) -> None:
     web = daemon.http("POST", f"/v1/sessions/{session}/runs?wait=20s", {"content": site.url, "route": "web"}).json()
     assert web["status"] == "completed" and "the page has" in web["output"], web
     answer_and_deny(daemon, session, value)
+    drop(daemon, session, value)
     flow(daemon, value)
     for path in (f"sessions?note={value}", f"runs?cursor={quote(value, safe='')}", f"sessions/{quote(value, safe='')}"):
         refused = daemon.http("GET", f"/v1/{path}")
@@ -95,6 +96,19 @@ def answer_and_deny(daemon: Daemon, session: str, value: str) -> None:
     item = daemon.client.questions.get(question)["questions"][0]["id"]
     daemon.client.questions.answer(question, {item: {"selected": ["a"], "text": f"it is {value}"}})
     daemon.run(asked.run_id)
+
+
+def drop(daemon: Daemon, session: str, value: str) -> None:
+    """Into the inbox: what is taken, and what is refused."""
+    texts = {
+        "a.md": f"look at {value}",
+        "b.yaml": json.dumps({"content": value, "metadata": {"k": value}}),
+        "c.yaml": f"contnet: {value}\n",
+        "d.yaml": f"content: [{value}\n",
+    }
+    for name, text in texts.items():
+        daemon.write(f"inbox/{session}/{name}", text)
+    until(lambda: not list((daemon.root / "inbox" / session).glob("*.*")), what="the inbox is empty")
 
 
 def flow(daemon: Daemon, value: str) -> None:
