@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,25 @@ class Answers:
     async def start(self) -> None:
         """Take up what was written, or removed, while no daemon ran."""
         there = await asyncio.to_thread(_there, self._state.root)
-        for path in there:
-            await self._drop_part(path)
         asked = {f"pending/{folder}/{id}.yaml" for folder in _FOLDERS for id in await self._pending(folder)}
-        await self.take(frozenset(there) | frozenset(asked))
+        touched = await asyncio.to_thread(self._touched, there)
+        for path in touched:
+            await self._drop_part(path)
+        await self.take(frozenset(touched) | asked.difference(there))
+
+    def _touched(self, paths: Iterable[str]) -> list[str]:
+        """Those that are not as the daemon wrote them: of what waits for people, few. Blocks on disk."""
+        found: list[str] = []
+        for path in paths:
+            folder, _, name = path.removeprefix("pending/").partition("/")
+            noun, _ = _FOLDERS[folder]
+            document = self._state.index.thing(noun, name.removesuffix(".yaml"))
+            with suppress(OSError):
+                raw = _read(self._state.root / path)
+                if raw is not None and document is not None and forms.is_untouched(noun, raw, document):
+                    continue
+            found.append(path)
+        return found
 
     async def _drop_part(self, path: str) -> None:
         """Remove what a power cut left of a file, torn or with holes: it is no answer of a person. A thing that is

@@ -79,6 +79,11 @@ def read(noun: Noun, raw: bytes, path: str, document: Mapping[str, Any]) -> Form
     return form
 
 
+def is_untouched(noun: Noun, raw: bytes, document: Mapping[str, Any]) -> bool:
+    """Whether this is what the daemon wrote: nobody has filled it in."""
+    return raw == _asked(noun, {**document, "status": "pending"})
+
+
 def is_part(noun: Noun, raw: bytes, document: Mapping[str, Any]) -> bool:
     """Whether this is less than the daemon wrote, and nothing else: a beginning of it, perhaps with zeros in it."""
     whole = _asked(noun, {**document, "status": "pending"})
