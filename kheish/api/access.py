@@ -19,7 +19,7 @@ class Revoke(Body):
 
     what: Literal["subject", "slot", "lease", "account"]
     id: Annotated[str, Field(min_length=1, max_length=200)]
-    """`session:fix-it`, `agent:agent_01…`; a slot's name or `env:NAME`; a lease's id."""
+    """`session:fix-it`, `agent:agent_01…`; a slot's or an account's name, or `env:NAME`; a lease's id."""
     reason: Reason | None = None
     """Why, for the journal."""
 
@@ -47,6 +47,18 @@ class Grant(Answer):
     grant_id: str
     audience: str
     slot: str
+    status: Literal["ready", "not_ready"]
+    reason: str | None
+
+
+class Account(Answer):
+    """What the daemon can be at a provider."""
+
+    account_id: str
+    kind: Literal["api_key"]
+    slot: str
+    audiences: list[str]
+    """What it is for, by the Definitions in force: `route:main`."""
     status: Literal["ready", "not_ready"]
     reason: str | None
 
@@ -80,6 +92,10 @@ class Access:
     async def on_get_grants(self, req: Request, resp: Response) -> None:
         """Which slots may be used for what."""
         media.send(resp, media.page(self._broker.grants()))
+
+    async def on_get_accounts(self, req: Request, resp: Response) -> None:
+        """The provider accounts: slots of the vault, and variables that routes name."""
+        media.send(resp, media.page(self._broker.accounts()))
 
     async def on_get_leases(self, req: Request, resp: Response) -> None:
         """What is lent now."""

@@ -156,6 +156,7 @@ def _auth(parts: Parts) -> list[Route]:
         ("/v1/secrets/{slot}/revealed", secrets, "revealed"),
         ("/v1/audit", audit, None),
         ("/v1/audit/verify", audit, "verify"),
+        ("/v1/auth/accounts", access, "accounts"),
         ("/v1/auth/grants", access, "grants"),
         ("/v1/auth/leases", access, "leases"),
         ("/v1/auth/leases/{lease}/revoke", access, "revoke_lease"),

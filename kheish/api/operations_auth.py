@@ -129,6 +129,9 @@ def _audit() -> Iterator[Operation]:
 
 def _access() -> Iterator[Operation]:
     subject = "/v1/auth/subjects/{subject}"
+    yield get(
+        "/v1/auth/accounts", "list_accounts", "Provider accounts, and what they are for.", access.Account, page=True
+    )
     yield get("/v1/auth/grants", "list_grants", "Which slots may be used for what.", access.Grant, page=True)
     yield get("/v1/auth/leases", "list_leases", "What is lent now, oldest first.", access.Lease, page=True)
     yield get(subject, "get_subject", "What a subject holds now.", access.Subject)

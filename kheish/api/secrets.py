@@ -67,9 +67,7 @@ class Secrets:
         """Set (201) or rotate (200) one."""
         body = await media.read(req, PutSecret)
         made = await self._parts.secrets.put(slot, body.value, body.description, by=req.context.principal)
-        if ("slot", slot) in self._parts.broker.revoked:  # a new value is the way on after a revocation
-            self._parts.broker.restore("slot", slot, by=req.context.principal)
-            await self._parts.state.durable()
+        await self._parts.broker.renewed(slot, by=req.context.principal)
         media.send(resp, self._parts.secrets.show(slot), status=201 if made else 200, n=self._parts.state.n)
 
     async def on_delete_one(self, req: Request, resp: Response, slot: str) -> None:

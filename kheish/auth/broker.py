@@ -27,6 +27,9 @@ from kheish.errors import CredentialRevoked, NotFound
 T = TypeVar("T")
 What = Literal["subject", "slot", "lease", "account"]
 
+#: what stands for the credential itself: a slot, and the account that it is the key of
+_OF_SLOTS: tuple[Literal["slot", "account"], ...] = ("slot", "account")
+
 #: seconds; a lease is renewed for as long as what it is for is in flight
 LEASE_SECONDS = 60.0
 
@@ -65,7 +68,7 @@ class Broker:
         self._vault = vault
         self._environ = environ
         self._leases: dict[str, Lease] = {}
-        self.revoked: set[tuple[str, str]] = set()
+        self.revoked: set[tuple[What, str]] = set()
 
     # --- using --------------------------------------------------------------------------------------------------------
 
@@ -75,7 +78,8 @@ class Broker:
         the slot. Raises CredentialRevoked, OutOfScope, NotFound, SecretUnreadable."""
         asked = list(subjects)
         scopes.check_use(scope, audience, slot)
-        keys: list[tuple[What, str]] = [("slot", slot), *(("subject", subject) for subject in asked)]
+        keys: list[tuple[What, str]] = [("slot", slot), ("account", slot)]
+        keys += [("subject", subject) for subject in asked]
         for what, id in keys:
             if (what, id) in self.revoked:
                 raise CredentialRevoked(
@@ -110,6 +114,7 @@ class Broker:
         self._state.append(events.AccessRevoked(what=what, id=id, reason=reason, leases=names).on(by=by))
         if what != "lease":
             self.revoked.add((what, id))
+            self._publish()
         for lease in ended:
             lease.ended_by = what, id
             lease.ended.set()
@@ -121,6 +126,21 @@ class Broker:
             raise NotFound(f"The {what} {id!r} is not revoked.")
         self._state.append(events.AccessRestored(what=what, id=id).on(by=by))
         self.revoked.discard((what, id))
+        self._publish()
+
+    async def renewed(self, slot: str, *, by: str) -> None:
+        """A slot has a new value, which is the way on after a revocation of the old one."""
+        for what in _OF_SLOTS:
+            if (what, slot) in self.revoked:
+                self.restore(what, slot, by=by)
+        await self._state.durable()
+
+    def _publish(self) -> None:
+        """Let every route that needs what is revoked know: it is not ready, and refused at submission."""
+        self._vault.revoked = {
+            id: f"the {what} is revoked. {_way_on(what, id)}" for what, id in sorted(self.revoked) if what in _OF_SLOTS
+        }
+        self._state.slots = self._vault.readiness()
 
     def remember(self) -> None:
         """Read what was revoked before this start. Blocks on disk."""
@@ -132,6 +152,7 @@ class Broker:
                 self.revoked.discard(key)
             elif data["what"] != "lease":
                 self.revoked.add(key)
+        self._publish()
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
@@ -148,10 +169,31 @@ class Broker:
     def _grant(self, route_id: str, route: Route) -> dict[str, Any]:
         slot = route.auth_ref or ""
         why = routes.readiness(route_id, route, self._environ, self._state.slots)
-        if ("slot", slot) in self.revoked:
-            why = f"The slot {slot} is revoked."
         return {"grant_id": f"route:{route_id}", "audience": f"route:{route_id}", "slot": slot,
                 "status": "not_ready" if why else "ready", "reason": why}  # fmt: skip
+
+    def accounts(self) -> list[dict[str, Any]]:
+        """What the daemon can be at providers: an account for each slot of the vault and each variable that a route
+        names, for a key is all that there is of an account so far."""
+        grants = self.grants()
+        known = {**dict.fromkeys(grant["slot"] for grant in grants), **self._state.slots}
+        return [
+            {
+                "account_id": id,
+                "kind": "api_key",
+                "slot": id,
+                "audiences": [grant["audience"] for grant in grants if grant["slot"] == id],
+                "status": "not_ready" if (why := self._lacking(id)) else "ready",
+                "reason": why,
+            }
+            for id in sorted(known)
+        ]
+
+    def _lacking(self, slot: str) -> str | None:
+        """Why a credential cannot be had."""
+        if slot in self._state.slots:
+            return self._state.slots[slot]
+        return None if routes.from_environment(slot, self._environ) else f"There is no {slot}."
 
     def subject(self, id: str) -> dict[str, Any]:
         """What a subject holds now, and whether it is revoked."""
@@ -160,14 +202,15 @@ class Broker:
 
 
 def _is_of(lease: Lease, what: What, id: str) -> bool:
-    return id == {"subject": lease.subject, "slot": lease.slot, "lease": lease.lease_id}.get(what)
+    of: dict[What, str] = {"subject": lease.subject, "slot": lease.slot, "account": lease.slot, "lease": lease.lease_id}
+    return id == of[what]
 
 
 def _way_on(what: What, id: str) -> str:
     """What whoever reads why a run failed can do."""
     if what == "lease":
         return "Nothing else was revoked, so the run can be tried again: kheish runs retry RUN."
-    new = f", or give it a new value with `kheish secrets rotate {id}`" if what == "slot" and ids.is_slug(id) else ""
+    new = f", or give it a new value with `kheish secrets rotate {id}`" if what in _OF_SLOTS and ids.is_slug(id) else ""
     return f"Allow it again with `kheish auth restore {what} {id}`{new}; then: kheish runs retry RUN."
 
 

@@ -48,6 +48,7 @@ class Vault:
 
     def __init__(self) -> None:
         self.slots: dict[str, Slot] = {}
+        self.revoked: dict[str, str] = {}  # slots and variables, each with why; the broker knows
 
     def value(self, slot: str) -> str:
         """The secret itself. Raises NotFound, SecretUnreadable."""
@@ -63,5 +64,5 @@ class Vault:
         return {name: one.value for name, one in self.slots.items() if one.value is not None}
 
     def readiness(self) -> Mapping[str, str | None]:
-        """For each slot why it cannot be used; None where it can."""
-        return {name: None if one.value is not None else one.reason for name, one in self.slots.items()}
+        """For each slot why it cannot be used; None where it can. Also what is revoked of variables (`env:NAME`)."""
+        return {name: None if one.value is not None else one.reason for name, one in self.slots.items()} | self.revoked

@@ -27,6 +27,20 @@ def grants(settings: Settings) -> None:
 
 @auth.command()
 @pass_settings
+def accounts(settings: Settings) -> None:
+    """List the provider accounts: slots of the vault, and variables that routes name."""
+    columns = (
+        ("ACCOUNT", "account_id"),
+        ("FOR", lambda one: ", ".join(one["audiences"])),
+        ("STATUS", "status"),
+        ("REASON", "reason"),
+    )
+    found = settings.client().access.accounts()
+    listing(settings, found, "account_id", columns, "There are none; `kheish secrets set SLOT` makes one.")
+
+
+@auth.command()
+@pass_settings
 def leases(settings: Settings) -> None:
     """List what is lent at this moment."""
     columns = (

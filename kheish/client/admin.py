@@ -50,6 +50,10 @@ class Access:
     def __init__(self, client: Kheish) -> None:
         self._send = client.send
 
+    def accounts(self) -> Page[Json]:
+        """What the daemon can be at providers."""
+        return self._send(calls.accounts())
+
     def grants(self) -> Page[Json]:
         return self._send(calls.grants())
 

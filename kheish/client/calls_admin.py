@@ -30,6 +30,10 @@ def secret_remove(slot: str) -> Call[None]:
     return without_answer("DELETE", "secrets", slot)
 
 
+def accounts() -> Call[Page[Json]]:
+    return get("auth", "accounts")
+
+
 def grants() -> Call[Page[Json]]:
     return get("auth", "grants")
 

@@ -178,11 +178,13 @@ def cost_usd(route: Route, usage: Tokens) -> float | None:
 
 
 def readiness(route_id: str, route: Route, environ: Mapping[str, str], slots: Mapping[str, str | None]) -> str | None:
-    """Why the route cannot be used, in one sentence; None where it can. `slots`: those of the vault, each with why it
-    cannot be used (None: it can)."""
+    """Why the route cannot be used, in one sentence; None where it can. `slots`: those of the vault and revoked
+    variables, each with why it cannot be used (None: it can)."""
     if route.driver == "replay":
         return f"Route {route_id!r} is not ready: the replay driver is not available yet."
     ref = route.auth_ref
+    if ref is not None and (reason := slots.get(ref)):
+        return f"Route {route_id!r} is not ready: the credential {ref!r} cannot be used: {reason}"
     if ref is None or (ref.startswith(_ENV) and environ.get(ref.removeprefix(_ENV), "").strip()):
         return None
     if ref.startswith(_ENV):
@@ -190,8 +192,7 @@ def readiness(route_id: str, route: Route, environ: Mapping[str, str], slots: Ma
         return f"Route {route_id!r} is not ready: the daemon's environment has no {name} ({ref})."
     if ref not in slots:
         return f"Route {route_id!r} is not ready: there is no secret {ref!r} yet: kheish secrets set {ref}"
-    reason = slots[ref]
-    return f"Route {route_id!r} is not ready: the secret {ref!r} cannot be used: {reason}" if reason else None
+    return None
 
 
 def from_environment(ref: str, environ: Mapping[str, str]) -> str | None:

@@ -31,9 +31,9 @@ def standin(*options: str) -> Iterator[str]:
             process.kill()
 
 
-def route(daemon: Daemon, url: str) -> None:
-    """A route that needs the slot, in force."""
-    daemon.write("routes/main.yaml", {"driver": "openai", "model": "m", "api_base": url, "auth_ref": "openai.prod"})
+def route(daemon: Daemon, url: str, ref: str = "openai.prod") -> None:
+    """A route that needs the credential, in force."""
+    daemon.write("routes/main.yaml", {"driver": "openai", "model": "m", "api_base": url, "auth_ref": ref})
     until(lambda: "main" in {one["id"] for one in daemon.http("GET", "/v1/routes").json()["items"]})
 
 
@@ -125,8 +125,31 @@ def test_what_is_in_flight_ends_when_its_slot_is_revoked(fresh: Fresh) -> None:
 
     daemon.restart()
     assert daemon.client.access.grants()["items"][0]["status"] == "not_ready"
+    with pytest.raises(RouteNotReady, match=r"the slot is revoked.*kheish auth restore slot openai\.prod"):
+        daemon.client.runs.start("s", "hi", route="main")
     daemon.client.secrets.put("openai.prod", "sk-the-next-one")
     assert daemon.client.access.grants()["items"][0]["status"] == "ready"
+
+
+@pytest.mark.parametrize("ref", ["openai.prod", "env:MY_KEY"])
+def test_an_account_that_is_revoked_lends_nothing_before_it_is_restored(fresh: Fresh, ref: str) -> None:
+    daemon = fresh(env={"MY_KEY": VALUE})
+    daemon.client.secrets.put("openai.prod", VALUE)
+    with standin("--delay", "30") as url:
+        route(daemon, url, ref)
+        daemon.client.sessions.create("s")
+        run = daemon.client.runs.start("s", "hi", route="main")
+        until(lambda: daemon.client.access.leases()["items"])
+        assert len(daemon.client.access.revoke("account", ref)["leases"]) == 1
+        assert daemon.run(run.run_id)["error"]["code"] == "credential_revoked"
+
+    (shown,) = [one for one in daemon.client.access.accounts()["items"] if one["audiences"] == ["route:main"]]
+    assert (shown["account_id"], shown["status"]) == (ref, "not_ready")
+    assert "not_ready" in daemon.cli("auth", "accounts").stdout
+    with pytest.raises(RouteNotReady, match="the account is revoked"):
+        daemon.client.runs.start("s", "hi", route="main")
+    daemon.client.access.restore("account", ref)
+    assert {one["status"] for one in daemon.client.access.accounts()["items"]} == {"ready"}
 
 
 def test_a_bad_name_of_a_slot_is_told_before_its_value_is_read(fresh: Fresh) -> None:
