@@ -29,9 +29,10 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-# Code that is known to be risky; what is not looked for, and why, is in pyproject.toml.
+# Code that is known to be risky (what is not looked for, and why, is in pyproject.toml), and packages that are.
 audit: setup
 	$(BIN)/bandit -q -c pyproject.toml -r kheish
+	$(BIN)/python .ci/advisories.py $(BIN)/pip-audit
 
 schemas: setup
 	$(BIN)/python -m kheish.daemon.schemas

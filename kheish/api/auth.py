@@ -105,7 +105,7 @@ class Gate:
             bound = split_bind(config.bind)[0]
             own = f"[{bound}]" if ":" in bound else bound
             more = {name.lower() if ":" not in name or "[" in name else f"[{name}]" for name in config.allowed_hosts}
-            self._hosts = (config, LOOPBACK | more | ({own.lower()} - {"0.0.0.0", "[::]"}))
+            self._hosts = (config, LOOPBACK | more | ({own.lower()} - {"0.0.0.0", "[::]"}))  # nosec B104  # 0.0.0.0 is taken out of the hosts that are allowed
         return self._hosts[1]
 
     def _principal(self, req: Request, host: str) -> Principal:

@@ -144,7 +144,7 @@ class Following:
             raise why if isinstance(why, Unreachable) else Unreachable(str(why)) from why
         if self._waited >= self._patience:
             raise Unreachable("The daemon closes the stream at once, again and again; see its log.")
-        delay = self._delay * random.uniform(0.75, 1.25)
+        delay = self._delay * random.uniform(0.75, 1.25)  # nosec B311  # spreads reconnects; nobody gains by guessing
         self._waited += delay
         self._delay = min(self._delay * 2, _LONGEST_DELAY)
         return delay

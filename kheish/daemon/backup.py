@@ -118,6 +118,8 @@ class Backup:
     async def take_over(self) -> None:
         """Write a new incarnation to the remote: the daemon that pushed there so far pauses. Raises as `push`."""
         name = self._state.definitions.config.backup.remote or "origin"  # as a restore calls it
+        if not await remote.is_there(self._state.root, name):
+            raise Conflict(f"There is nothing to take over: git has no remote {name!r} here; kheish backup add URL")
         async with self._turn:
             new = replace(self._facts.format, incarnation=ids.new("inc"))
             self._file("format.yaml", template.format_file(new), f"taken over: incarnation {new.incarnation}")

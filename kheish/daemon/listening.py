@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kheish.errors import AddressInUse, Invalid
 
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # nosec B104  # where it is told as loopback; nothing is bound by it
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ def fold(table: dict[str, Task], entry: Entry) -> Iterable[str]:
                 created_at=entry.at,
                 made=entry.n,
                 n=entry.n,
-                shell=event.shell,
+                shell=event.shell,  # nosec B604  # a field of a task, not subprocess's `shell`
             )
             return (id,)
         case events.TaskStopRequested(task_id=id) if id in table:

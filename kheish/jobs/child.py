@@ -220,7 +220,7 @@ def _exec(spec: dict[str, object]) -> None:
     assert isinstance(argv, list) and isinstance(env, dict) and isinstance(cwd, str)
     os.chdir(cwd)
     try:
-        os.execvpe(argv[0], argv, env)
+        os.execvpe(argv[0], argv, env)  # nosec B606  # a list of words without a shell is what is wanted
     except OSError as error:
         raise OSError(error.errno, error.strerror, argv[0]) from None
 

@@ -86,7 +86,7 @@ def wrap(
     hidden = {path.resolve() for path in hide}
     if workspace in hidden:
         raise Invalid(f"The workspace {workspace} is a folder that commands must not see.")
-    mounts: dict[Path, tuple[str, ...]] = {path: _empty(path) for path in (home, Path("/tmp"), Path("/var/tmp"))}
+    mounts: dict[Path, tuple[str, ...]] = {path: _empty(path) for path in (home, Path("/tmp"), Path("/var/tmp"))}  # nosec B108  # these are hidden from commands, nothing is put there
     for path in (*toolchains(), *(path.absolute() for path in read_only)):
         mounts[path] = mounts[path.resolve()] = ("--ro-bind-try", str(path.resolve()), str(path))
         mounts[path.resolve()] = ("--ro-bind-try", str(path.resolve()), str(path.resolve()))

@@ -219,4 +219,4 @@ def backoff(failures: int, retry_after: float | None) -> float:
     if retry_after is not None:
         return min(max(0.0, retry_after), 3600.0)
     first, longest = BACKOFF
-    return random.uniform(first / 2, min(longest, first * 2 ** (failures - 1)))
+    return random.uniform(first / 2, min(longest, first * 2 ** (failures - 1)))  # nosec B311  # spreads retries; nobody gains by guessing

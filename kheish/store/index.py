@@ -227,13 +227,13 @@ class Reader:
         if kinds:
             where.append(f"kind IN ({','.join('?' * len(kinds))})")
             values += kinds  # type: ignore[arg-type]
-        sql = f"SELECT n, kind, line FROM entries WHERE {' AND '.join(where)} ORDER BY n LIMIT ?"
+        sql = f"SELECT n, kind, line FROM entries WHERE {' AND '.join(where)} ORDER BY n LIMIT ?"  # nosec B608  # columns of ours and question marks; values are bound
         return self._db().execute(sql, (*values, limit)).fetchall()
 
     def stream(self, journal: str, kinds: Sequence[str]) -> list[tuple[int, str, str]]:
         """All `(n, kind, line)` of some kinds in a journal that belongs to no session, oldest first."""
         marks = ",".join("?" * len(kinds))
-        sql = f"SELECT n, kind, line FROM entries WHERE session IS NULL AND journal=? AND kind IN ({marks}) ORDER BY n"
+        sql = f"SELECT n, kind, line FROM entries WHERE session IS NULL AND journal=? AND kind IN ({marks}) ORDER BY n"  # nosec B608  # question marks only; values are bound
         return self._db().execute(sql, (journal, *kinds)).fetchall()
 
     def last_line(self, journal: str, kinds: Sequence[str]) -> str | None:
@@ -250,7 +250,7 @@ class Reader:
 
     def first(self, nouns: Sequence[str], id: str) -> tuple[str, dict[str, Any]] | None:
         """The newest document of the first of some nouns that has this id, with its noun."""
-        sql = f"SELECT noun, doc FROM things WHERE noun IN ({','.join('?' * len(nouns))}) AND id=?"
+        sql = f"SELECT noun, doc FROM things WHERE noun IN ({','.join('?' * len(nouns))}) AND id=?"  # nosec B608  # question marks only; values are bound
         found = dict(self._db().execute(sql, (*nouns, id)).fetchall())
         return next(((noun, orjson.loads(found[noun])) for noun in nouns if noun in found), None)
 
@@ -280,7 +280,7 @@ class Reader:
             where.append(_member(noun, key))
             values.append(value)
         by = self._by(noun, next(iter(fields)), statuses) if fields and session is None else ""
-        sql = f"SELECT made, doc FROM things {by}WHERE {' AND '.join(where)} ORDER BY made DESC LIMIT ?"
+        sql = f"SELECT made, doc FROM things {by}WHERE {' AND '.join(where)} ORDER BY made DESC LIMIT ?"  # nosec B608  # columns of ours and question marks; values are bound
         rows = self._db().execute(sql, (*values, limit + 1)).fetchall()
         more = len(rows) > limit
         rows = rows[:limit]
@@ -313,7 +313,7 @@ class Reader:
         for key, value in (fields or {}).items():
             sql += f" AND {_member(noun, key)}"
             values.append(value)
-        return int(self._db().execute(f"SELECT count(*) FROM ({sql} LIMIT {at_most})", values).fetchone()[0])
+        return int(self._db().execute(f"SELECT count(*) FROM ({sql} LIMIT {at_most})", values).fetchone()[0])  # nosec B608  # columns of ours and question marks; values are bound
 
     def fact(self, key: str) -> Any:
         """A fact about the index itself, as `Writer.get`."""

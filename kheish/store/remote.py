@@ -40,6 +40,11 @@ class Target:
         return f"refs/remotes/{self.name}/{self.ref.removeprefix('refs/heads/')}"
 
 
+async def is_there(root: Path, name: str) -> bool:
+    """Whether git knows a remote of that name. Raises BackupFailed where git cannot be asked."""
+    return name in (await _git(root, "remote", timeout=_ASK_TIMEOUT))[1].split()
+
+
 async def target(root: Path, name: str) -> Target:
     """The remote of that name. Raises BackupFailed where there is none."""
     if name.startswith("-"):

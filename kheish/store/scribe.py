@@ -89,7 +89,7 @@ class Scribe:
         self.start()
         if self._done < self._last:
             return  # a batch before this one failed: the log has both, and another scribe is on its way
-        entries = [entry for line in text.splitlines() for entry in orjson.loads(line)["group"]]
+        entries = [entry for line in text.split("\n") if line for entry in orjson.loads(line)["group"]]
         by_journal, rows = _sorted(entries)
         n = self._last = max(self._last, rows[-1][0])
         self._write(by_journal, self._append)

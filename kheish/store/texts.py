@@ -149,7 +149,7 @@ def find(
         where.append("texts.rowid < ?")
         values.append(below)
     sql = (
-        "SELECT e.n, e.session, e.run, e.line, s.text FROM texts JOIN entries e ON e.n = texts.rowid "
+        "SELECT e.n, e.session, e.run, e.line, s.text FROM texts JOIN entries e ON e.n = texts.rowid "  # nosec B608  # columns of ours and question marks; values are bound
         f"LEFT JOIN spilled s ON s.n = e.n WHERE {' AND '.join(where)} ORDER BY texts.rowid DESC LIMIT ?"
     )
     rows = db.execute(sql, (match, *values, limit)).fetchall()

@@ -35,11 +35,11 @@ class Fixture:
         self.log_file = self.root / ".git" / "kheish" / "wal" / f"{1:016d}.log"
         self.log_file.parent.mkdir(parents=True)
 
-    def log(self, count: int = 1, pad: int = 0, where: str = JOURNAL) -> str:
+    def log(self, count: int = 1, pad: int = 0, where: str = JOURNAL, said: str = "x") -> str:
         """Put entries into the log, one batch; its text."""
         lines = []
         for n in range(self.last + 1, self.last + count + 1):
-            entry = {"v": 1, "n": n, "seq": n, "kind": "x", "session": "fix-it", "run": None, "pad": "x" * pad}
+            entry = {"v": 1, "n": n, "seq": n, "kind": "x", "session": "fix-it", "run": None, "pad": said * pad}
             lines.append((where, orjson.dumps(entry)))
         self.last += count
         self.batch += 1
@@ -93,6 +93,14 @@ async def test_a_batch_goes_into_journal_and_index(at: Fixture) -> None:
     assert at.notices[-1] == {"notice": "journaled", "n": 3}
     assert [n for n, _, _ in index_of(at).events(0, limit=9)] == [1, 2, 3]
     assert index_of(at).thing("run", "r1") == {"run_id": "r1"}
+
+
+async def test_what_unicode_calls_the_end_of_a_line_is_none_in_the_log(at: Fixture) -> None:
+    for end in ("\u2028", "\u2029", "\x85"):
+        at.scribe.send_nowait("apply", text=at.log(2, 1, said=f"one{end}two"), things=[])
+    await at.scribe.request("things", things=[])
+    assert at.seqs == [1, 2, 3, 4, 5, 6]
+    assert at.notices[-1] == {"notice": "journaled", "n": 6}
 
 
 async def test_a_cut_names_the_segments_that_changed_and_how_far(at: Fixture) -> None:

@@ -204,3 +204,13 @@ def test_a_version_that_another_clone_pushed_is_taken_up_and_never_replaced(back
     backed.client.backup()
     until(lambda: "more" in routes(backed))
     assert versions("x")["items"][0]["state"] == "published"
+
+
+def test_that_a_takeover_without_a_remote_is_refused_and_changes_nothing(fresh: Fresh) -> None:
+    daemon = fresh()
+    before = (daemon.root / "format.yaml").read_bytes()
+
+    with pytest.raises(Conflict, match="kheish backup add URL"):
+        daemon.client.resume(takeover=True)
+
+    assert (daemon.root / "format.yaml").read_bytes() == before

@@ -137,7 +137,7 @@ def _started(job: str, arguments: ShellTaskStart, context: Context) -> Result:
         description=arguments.command,
         status="in_progress",
         owner=context.agent_id,
-        shell=events.ShellTask(job=job, timeout=arguments.timeout),
+        shell=events.ShellTask(job=job, timeout=arguments.timeout),  # nosec B604  # a field of a task, not subprocess's `shell`
     )
     return Result(
         content=f"Started in the background as {task_id}. Read its output with task_output, end it with task_stop.",
