@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kheish.store import remote
-from tests.support.daemon import Daemon, git, scripted, until
+from tests.support.daemon import Daemon, git, until
 
 HOOKS = (
     "applypatch-msg", "pre-applypatch", "post-applypatch", "pre-commit", "pre-merge-commit", "prepare-commit-msg",
