@@ -30,7 +30,8 @@ DEPTH = 64
 FORM_BYTES = 4096
 FORM_FIELDS = 20
 EVENT = "X-Kheish-Event"
-_LONG = re.compile(rb"\d{19}")
+#: what may be a number that is none in 64 bits: many digits, or a large exponent
+_LONG = re.compile(rb"\d{19}|\d[eE]\+?\d{3}")
 
 
 class _Twice(ValueError):
@@ -106,10 +107,10 @@ async def read_form(req: Request, model: type[M]) -> M:
 def plain_json(raw: bytes) -> bool:
     """Whether `raw` is JSON without surprises: no member twice, no lone surrogate, not nested too deep.
 
-    Raises ValueError, RecursionError; Invalid for an integer that no journal can hold.
+    Raises ValueError, RecursionError; Invalid for a number that no journal can hold.
     """
     if _LONG.search(raw):
-        json.loads(raw, parse_int=_integer)
+        json.loads(raw, parse_int=_integer, parse_float=definitions.finite)
     value = orjson.loads(raw)
     if not (isinstance(value, dict) and raw.count(b":") == len(value)):
         # With as many colons as members nothing is nested and nothing is there twice; else it is looked at closely.

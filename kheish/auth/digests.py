@@ -9,6 +9,8 @@ from hashlib import blake2b, sha256
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+#: as long as a digest: what is not known is compared like what is
+_NOBODYS = "0" * 64
 
 
 def new(kind: str = "") -> str:
@@ -34,7 +36,7 @@ class Keyed(Generic[T]):
 
     def get(self, digest: str) -> T | None:
         """What is known by it."""
-        known, value = self._by_key.get(self._keyed(digest), ("", None))
+        known, value = self._by_key.get(self._keyed(digest), (_NOBODYS, None))
         return value if hmac.compare_digest(known, digest) else None
 
     def put(self, digest: str, value: T) -> None:

@@ -19,7 +19,7 @@ async def lines(root: Path, commit: str, path: str) -> list[dict[str, Any]]:
 
     Raises NotFound where the commit has no such file, Unavailable where git cannot say it in time.
     """
-    words = ("git", "--no-optional-locks", "blame", "--line-porcelain", commit, "--", path)
+    words = ("git", "--no-optional-locks", "blame", "--no-textconv", "--line-porcelain", commit, "--", path)
     try:
         process = await asyncio.create_subprocess_exec(
             *words, cwd=root, env=remote.environment(), stdin=asyncio.subprocess.DEVNULL,

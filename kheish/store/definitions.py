@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -111,7 +112,7 @@ def parse_json(model: type[M], raw: bytes, path: str) -> Parsed[M]:
         return _broken(path, raw, [flaw])
     flaws: list[Flaw] = []
     try:
-        value = json.loads(text, object_pairs_hook=_Pairs, parse_constant=_refuse_constant)
+        value = json.loads(text, object_pairs_hook=_Pairs, parse_constant=_refuse_constant, parse_float=finite)
         tree = _tree(value, (), flaws)
     except json.JSONDecodeError as error:
         return _broken(path, raw, [Flaw("syntax", error.msg, Mark(error.lineno, error.colno))])
@@ -223,6 +224,14 @@ class _Pairs(list[tuple[str, Any]]):
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+def finite(text: str) -> float:
+    """A number of JSON. Raises ValueError for one that JSON has no way to write again, once it is read."""
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"the number {text[:40]} is larger than 64 bits can hold")
+    return value
 
 
 def _tree(value: Any, keys: Keys, flaws: list[Flaw]) -> Node:

@@ -22,6 +22,10 @@ FETCH_TIMEOUT = 600.0
 _ASK_TIMEOUT = 10.0
 VERSIONS = "refs/tags/playbook/*:refs/tags/playbook/*"
 
+#: so that no git of the daemon runs a hook, or the program that a monitor of the file system is, whatever the
+#: repository's own configuration says
+_NO_PROGRAMS = (("core.hooksPath", os.devnull), ("core.fsmonitor", "false"))
+
 _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 _SAID = 600  # characters of git's own words that an error carries
 
@@ -103,10 +107,19 @@ def last_words(*said: str) -> str:
 
 
 def environment() -> dict[str, str]:
-    """For a git that works in the state root alone, speaks English, and asks nobody."""
+    """For a git that works in the state root alone, speaks English, asks nobody, and runs none of the root's hooks.
+
+    Settings that came by the environment are kept, and ours come behind them: the last one counts. git passes none of
+    this on to a remote that is a folder here, whose own hooks go on to run.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_DIR")}
     for name in ("GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"):
         kept.pop(name, None)
+    said = kept.get("GIT_CONFIG_COUNT", "")
+    count = int(said) if said.isdecimal() else 0
+    for at, (name, value) in enumerate(_NO_PROGRAMS, start=count):
+        kept |= {f"GIT_CONFIG_KEY_{at}": name, f"GIT_CONFIG_VALUE_{at}": value}
+    kept["GIT_CONFIG_COUNT"] = str(count + len(_NO_PROGRAMS))
     return {**kept, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "LANGUAGE": "C"}
 
 
