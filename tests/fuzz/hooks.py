@@ -15,6 +15,7 @@ from requests.adapters import HTTPAdapter
 KNOWN: dict[str, list[str]] = json.loads(os.environ["FUZZ_KNOWN"])
 SPARE: dict[str, list[str]] = json.loads(os.environ["FUZZ_SPARE"])
 
+LONGEST = 128  # characters of an id
 _addresses = itertools.cycle(range(2, 250))
 _init_pool = HTTPAdapter.init_poolmanager
 
@@ -29,9 +30,9 @@ HTTPAdapter.init_poolmanager = _from_elsewhere  # type: ignore[method-assign]
 
 
 def _known(where: dict[str, Any] | None, ids: dict[str, list[str]]) -> dict[str, Any] | None:
-    """Half of the time an id is one that there is, else nobody gets past 404."""
+    """Half of the time an id is one that there is, else nobody gets past 404. One that is wrong on purpose stays."""
     for name, values in ids.items():
-        if where and isinstance(where.get(name), str):
+        if where and isinstance(where.get(name), str) and 0 < len(where[name]) <= LONGEST:
             dice = zlib.crc32(where[name].encode("utf-8", "replace"))
             if dice % 2:
                 where[name] = values[dice // 2 % len(values)]
