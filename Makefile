@@ -48,7 +48,7 @@ faults: setup
 	$(BIN)/python -m pytest -m "faults or not faults" tests/powercut tests/support/test_faults.py \
 		tests/system/test_faults.py tests/system/test_damage.py
 
-# `make test` asks a little of it: edges of every value, random values, and what answers link to (some ten minutes).
+# `make test` asks a little of it: edges of every value, random values, and what answers link to (minutes).
 api-fuzz: setup
 	$(BIN)/python -m tests.fuzz --examples $(EXAMPLES) --seed $(SEED)
 
