@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 ROUNDS ?= 25
 SEED ?= 1
 STATES ?= 600
+EXAMPLES ?= 40
 
-.PHONY: setup demo test lint types audit schemas crash powercut faults git-table bench wheel clean
+.PHONY: setup demo test lint types audit schemas crash powercut faults api-fuzz git-table bench wheel clean
 
 setup: $(VENV)/.ready
 
@@ -46,6 +47,10 @@ powercut: setup
 faults: setup
 	$(BIN)/python -m pytest -m "faults or not faults" tests/powercut tests/support/test_faults.py \
 		tests/system/test_faults.py tests/system/test_damage.py
+
+# `make test` asks a little of it: edges of every value, random values, and what answers link to (minutes).
+api-fuzz: setup
+	$(BIN)/python -m tests.fuzz --examples $(EXAMPLES) --seed $(SEED)
 
 # `make test` has the rows with few runs each; this is the table as state-root.md promises it (some ten minutes).
 git-table: setup

@@ -74,8 +74,8 @@ class Gate:
         if caller is not None and (why := roles.refusal(caller, req.method, _said(req, params))) is not None:
             self._audit(req, f"{caller.name} ({caller.role})")
             raise Forbidden(why)
-        if req.query_string:
-            known = self._known.get((req.method, req.uri_template or ""), ())
+        known = self._known.get((req.method, req.uri_template or ""))
+        if req.query_string and known is not None:  # None: the method is not taken, whatever the query
             req.context.query = paging.parse(req.params, known)
         if caller is not None and caller.sessions:
             await filtering.check(self._parts.state, caller, req, params)

@@ -26,7 +26,10 @@ DIFF = (
     Param(name="to", about="Up to this. Without it, up to now."),
     Param(name="limit", kind="count", least=1, most=MOST, about=f"How many entries at most ({DIFF_LIMIT})."),
 )
-SEARCH = (*paging.PAGE, Param(name="q", about=f"What to look for: {finding.QUERY}. All of it must be said."))
+SEARCH = (
+    *paging.PAGE,
+    Param(name="q", about=f"What to look for: {finding.QUERY}. All of it must be said.", required=True),
+)
 
 
 class History:

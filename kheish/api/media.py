@@ -130,6 +130,8 @@ def _deep(value: Any) -> bool:
 
 def explain(model: type[M], raw: bytes) -> M:
     """The model, read slowly. Raises Invalid with every fault."""
+    if raw.strip() == b"null":  # in a file it would be an empty one
+        raise Invalid("The body is null; send an object, or no body.")
     parsed = definitions.parse_json(model, raw, "")
     errors = [problem for problem in parsed.problems if problem.severity == "error"]
     if parsed.value is not None and not errors:

@@ -35,6 +35,8 @@ _SECURITY = {
         "same origin.",
     },
 }
+#: a Definition's file as it is: its YAML or Markdown, of which a type would say less than `schemas/` does
+_TEXT = {"description": "The file's own text."}
 _HEADERS = {
     "X-Kheish-Event": "The newest event of what was changed; a stream from there misses nothing.",
     "Location": "Where the thing is.",
@@ -145,7 +147,7 @@ def _operation(operation: Operation, references: References) -> Json:
     if operation.body is not None:
         content: Json = {operation.takes: {"schema": references[operation.body, "validation"]}}
         if operation.text:
-            content[media.YAML] = {"schema": {"type": "string"}}
+            content[media.YAML] = {"schema": _TEXT}
         said["requestBody"] = {"required": operation.text or operation.takes == media.FORM, "content": content}
     return said
 
@@ -168,21 +170,22 @@ def _query_parameter(param: Param) -> Json:
     schema = kinds[param.kind]
     if param.many:
         schema = {"type": "array", "items": schema}
-    return {"name": param.name, "in": "query", "description": param.about, "schema": schema} | (
-        {"style": "form", "explode": True} if param.many else {}
-    )
+    said: Json = {"name": param.name, "in": "query", "description": param.about, "schema": schema}
+    if param.required:
+        said["required"] = True
+    return said | ({"style": "form", "explode": True} if param.many else {})
 
 
 def _headers(operation: Operation) -> Iterator[Json]:
-    names = []
+    names: list[tuple[str, str, Json]] = []
     if operation.key:
-        names.append(("Idempotency-Key", "The same key with the same request gives the same answer."))
+        names.append(("Idempotency-Key", "The same key with the same request gives the same answer.", {}))
     if operation.media == "text/event-stream":
-        names.append(("Last-Event-ID", "As `after`; it wins over it."))
+        names.append(("Last-Event-ID", "As `after`; it wins over it.", {"pattern": r"^\d{1,18}$"}))
     if operation.method in ("PUT", "DELETE"):
-        names.append(("If-Match", "The ETag that is to be replaced."))
-    for name, about in names:
-        yield {"name": name, "in": "header", "description": about, "schema": {"type": "string"}}
+        names.append(("If-Match", "The ETag that is to be replaced.", {}))
+    for name, about, bounds in names:
+        yield {"name": name, "in": "header", "description": about, "schema": {"type": "string", **bounds}}
 
 
 def _responses(operation: Operation, references: References) -> Json:
@@ -201,7 +204,8 @@ def _responses(operation: Operation, references: References) -> Json:
 
 def _content(operation: Operation, references: References) -> Json:
     if operation.answer is None:
-        return {operation.media: {"schema": {"type": "string"}}}
+        kinds = (operation.media, operation.or_media)
+        return {kind: {"schema": {"type": "string"}} for kind in kinds if kind is not None}
     schema = references[operation.answer, "serialization"]
     if operation.page:
         schema = {
@@ -214,7 +218,7 @@ def _content(operation: Operation, references: References) -> Json:
         }
     content: Json = {operation.media: {"schema": schema}}
     if operation.text and operation.method != "POST":
-        content[media.YAML] = {"schema": {"type": "string"}}
+        content[media.YAML] = {"schema": _TEXT}
     return content
 
 

@@ -16,8 +16,8 @@ WRITES = (413, 415, 507)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One method of one path. `answer` is the model of a good answer, `page` says that it is a list of them;
-    `takes` is the media type of the body."""
+    """One method of one path. `answer` is the model of a good answer, `page` says that it is a list of them, `media`
+    and `or_media` what it comes as; `takes` is the media type of the body."""
 
     method: str
     path: str
@@ -26,6 +26,7 @@ class Operation:
     answer: type[BaseModel] | None = None
     page: bool = False
     media: str = "application/json"
+    or_media: str | None = None
     good: tuple[int, ...] = (200,)
     problems: tuple[int, ...] = ()
     body: type[BaseModel] | None = None

@@ -40,6 +40,7 @@ def operations() -> Iterator[Operation]:
         None,
         *flow_report.PARAMS,
         media="text/markdown",
+        or_media="text/html",
         problems=(404,),
     )
     yield post(

@@ -21,7 +21,8 @@ MOST_VALUES, MOST_CHARS = 100, 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Param:
-    """One query parameter. `many` takes several, repeated or with commas; `most` bounds a count."""
+    """One query parameter. `many` takes several, repeated or with commas; `most` bounds a count; `required` is for the
+    description, its endpoint says what is missing."""
 
     name: str
     kind: Kind = "text"
@@ -30,6 +31,7 @@ class Param:
     many: bool = False
     least: int = 0
     most: int | None = None
+    required: bool = False
 
 
 Given = Mapping[str, Any]

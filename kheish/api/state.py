@@ -19,7 +19,7 @@ LOG = (
     *paging.SESSION,
     Param(name="path", about="Only commits that changed this file or folder of the state root."),
 )
-BLAME = (Param(name="path", about="The file, such as routes/local.yaml."), past.AT)
+BLAME = (Param(name="path", about="The file, such as routes/local.yaml.", required=True), past.AT)
 
 
 class StateRoot:

@@ -22,7 +22,7 @@ class CreateToken(Body):
 
     name: Name
     """Every change is attributed to it."""
-    role: Annotated[str, Field(min_length=1, max_length=140)]
+    role: Annotated[str, Field(min_length=1, max_length=140, json_schema_extra={"pattern": tokens.ROLE_PATTERN})]
     """`admin`, `operator`, `approver`, `reader`, `ingress:<connector>`, `observer:<source>`."""
     person: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Who is behind it: approvals that need two persons count persons."""

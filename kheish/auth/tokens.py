@@ -21,6 +21,8 @@ LOCAL = "local"
 ROLES = ("admin", "operator", "approver", "reader")
 #: roles for one thing: `ingress:<connector>`, `observer:<source>`
 NAMED_ROLES = ("ingress", "observer")
+#: the same for a description
+ROLE_PATTERN = rf"^({'|'.join(ROLES)}|({'|'.join(NAMED_ROLES)}):[a-z0-9][a-z0-9._-]*)$"
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,13 +180,14 @@ def _cycles(phases: Sequence[tuple[int, Mapping[str, Any]]], needs: Mapping[str,
     """Each way round once, at the first of its phases."""
     told: set[frozenset[str]] = set()
     for at, phase in phases:
-        way = _way_round(phase.get("id"), needs)
+        id = phase.get("id")
+        way = _way_round(id, needs) if isinstance(id, str) else None
         if way is not None and frozenset(way) not in told:
             told.add(frozenset(way))
             yield Finding(("phases", at, "needs"), f"the needs go round: {' → '.join([*way, way[0]])}", "cycle")
 
 
-def _way_round(start: Any, needs: Mapping[str, list[str]]) -> list[str] | None:
+def _way_round(start: str, needs: Mapping[str, list[str]]) -> list[str] | None:
     """The shortest way from a phase back to itself."""
     ways, seen = [[start]], set[str]()
     while ways:

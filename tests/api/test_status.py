@@ -113,6 +113,9 @@ async def test_unknown_paths_methods_and_defects_are_problems(w: World) -> None:
 
     assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
     assert (wrong.status_code, wrong.json()["code"]) == (405, "method_not_allowed")
+    assert (await w.http.request("TRACE", "/v1/status?x=1")).status_code == 405
+    null = await w.http.post("/v1/pause", content=b"null", headers={"content-type": "application/json"})
+    assert (null.status_code, null.json()["code"]) == (400, "invalid_request")
     assert "GET" in wrong.headers["allow"]
     assert (defect.status_code, defect.json()["code"]) == (500, "internal")
 

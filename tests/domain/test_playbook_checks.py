@@ -82,6 +82,11 @@ def test_nothing_to_show_is_a_warning_and_driving_by_phases_needs_some() -> None
     assert [one.severity for one in parsed.problems] == ["warning", "warning"] and parsed.value is not None
 
 
+def test_a_phase_whose_id_is_no_text_is_told_and_no_defect() -> None:
+    text = "title: T\nobjective: O\nphases:\n  - {id: [a], instructions: x}\n"
+    assert (4, 10) in {(line, column) for line, column, _, _ in found(text)}
+
+
 def test_a_cycle_over_three_phases_is_told_once() -> None:
     phases = "\n".join(f"  - {{id: {id}, needs: [{need}]}}" for id, need in ("ab", "bc", "ca"))
     text = f"title: T\nobjective: o\nacceptance: [x]\nevidence: [{{kind: run, id: r}}]\nphases:\n{phases}\n"

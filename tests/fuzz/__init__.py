@@ -1,0 +1,1 @@
+"""Every endpoint, asked what nobody would ask: schemathesis over the OpenAPI description, against a real daemon."""
