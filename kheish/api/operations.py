@@ -82,6 +82,7 @@ def _sessions() -> Iterator[Operation]:
         answers.Session,
         good=(201, 200),
         problems=(409,),
+        key=True,
     )
     yield get(
         "/v1/sessions", "list_sessions", "Sessions, newest first.", answers_past.FoundSession, *sessions.LIST, page=True
@@ -145,6 +146,7 @@ def _past() -> Iterator[Operation]:
         answers.Session,
         good=(201, 200),
         problems=(404, 409),
+        key=True,
     )
     yield Operation(
         method="DELETE",

@@ -15,7 +15,7 @@ from kheish.api.feed import Feed
 from kheish.api.paging import Given, Param
 from kheish.api.parts import Parts
 from kheish.api.waiting import Waits
-from kheish.domain import closing, contracts, intake, personas, routes, sessions
+from kheish.domain import closing, contracts, intake, keys, personas, routes, sessions
 from kheish.domain import runs as domain_runs
 from kheish.domain.events import Entry, Idempotency, Item
 from kheish.domain.keys import KeyUse, key_id
@@ -208,6 +208,8 @@ def _remains(entry: Entry) -> str:
 def fresh_id(req: Request) -> str:
     """An id for a session that got none; the same for the same Idempotency-Key, so that a repeated request finds it."""
     key = req.get_header("Idempotency-Key")
+    if key is not None:
+        keys.check(key)
     return f"session_{sha256(key.encode()).hexdigest()[:26]}" if key else ids.new("session")
 
 

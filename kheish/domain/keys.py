@@ -76,10 +76,15 @@ def of(scope: str, key: str | None, request: Any) -> Idempotency | None:
     """The key with a digest of the (JSON) request that came with it. Raises Invalid for a key that is too long."""
     if key is None:
         return None
-    if not 1 <= len(key) <= 255 or not key.isprintable():
-        raise Invalid("An idempotency key has 1 to 255 printable characters.")
+    check(key)
     digest = sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).hexdigest()
     return Idempotency(scope=scope, key=key, digest=digest)
+
+
+def check(key: str) -> None:
+    """Raises Invalid for a key that is too long."""
+    if not 1 <= len(key) <= 255 or not key.isprintable():
+        raise Invalid("An idempotency key has 1 to 255 printable characters.")
 
 
 def earlier(state: State, key: Idempotency | None) -> str | None:
