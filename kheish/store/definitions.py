@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -147,6 +147,19 @@ def _is_empty(tree: Node) -> bool:
     return isinstance(tree, ScalarNode) and tree.value is None
 
 
+def _numbers(data: Any) -> Iterator[int | float]:
+    """The numbers in plain data, however deep (the depth of a Definition is bounded)."""
+    if isinstance(data, int | float):
+        yield data
+    elif isinstance(data, dict | list):
+        for item in data.values() if isinstance(data, dict) else data:
+            yield from _numbers(item)
+
+
+def _is_beyond(number: float) -> bool:
+    return not math.isfinite(number) if isinstance(number, float) else not -(1 << 63) <= number < 1 << 64
+
+
 def _check(model: type[M], raw: bytes, path: str, tree: Node | None, flaws: list[Flaw]) -> Parsed[M]:
     empty = tree is None or _is_empty(tree)
     tree = MapNode(Mark(1, 1)) if tree is None or empty else tree
@@ -157,6 +170,9 @@ def _check(model: type[M], raw: bytes, path: str, tree: Node | None, flaws: list
         found += words.from_flaws(path, [Flaw("wrong_type", f"the file must hold a mapping, not {kind}", mark)])
         return Parsed(path, None, None, found, digest(raw), tree)
     value, data, error = _validate(model, tree)
+    if any(_is_beyond(one) for one in _numbers(data)):
+        message = "a number here is no finite number of 64 bits, which no answer and no journal can hold; write a text"
+        found += words.from_flaws(path, [Flaw("wrong_type", message, None)])
     if error is not None:
         problems = words.explain(error, model, tree, path)
         if empty:

@@ -67,3 +67,13 @@ async def test_a_number_that_can_be_kept_is_kept_alike_in_memory_and_journal(w: 
     assert answer.status_code == 202, answer.text
     run = (await w.http.get(f"/v1/runs/{answer.json()['run_id']}")).json()
     assert run["request"]["metadata"] == {"a": json.loads(number)}
+
+
+@pytest.mark.parametrize("number", ["18446744073709551616", "-9223372036854775809", "1e999", ".inf", ".nan", "9" * 900])
+async def test_a_number_in_yaml_that_no_answer_can_hold_is_not_taken(w: World, number: str) -> None:  # noqa: F811
+    text = f"driver: scripted\nscript: {{echo: true}}\ngeneration: {{deep: [{{a: {number}}}]}}\n"
+    yaml = {"content-type": "application/yaml"}
+    said = await w.http.post("/v1/routes/validate", content=text, headers=yaml)
+    put = await w.http.put("/v1/routes/new", content=text, headers=yaml)
+    assert (said.status_code, said.json()["valid"], put.status_code) == (200, False, 400), (said.text, put.text)
+    assert [one["id"] for one in (await w.http.get("/v1/routes")).json()["items"]] == ["local"]
