@@ -21,6 +21,7 @@ class Connection(HttpToolsProtocol):
     HEAD_BYTES = 64 * 1024
 
     _timer: asyncio.TimerHandle | None = None
+    _due: float | None = None
     _in_head = True
     _head = 0
 
@@ -30,6 +31,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._wait(None)
+        self._arm(None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -54,9 +56,24 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def _wait(self, seconds: float | None) -> None:
+        """End the connection after so long. A request sets this three times, so the timer goes on, and looks then."""
+        self._due = None if seconds is None else self.loop.time() + seconds
+        if self._due is not None and (self._timer is None or self._timer.when() > self._due):
+            self._arm(self._due)
+
+    def _arm(self, when: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = None if seconds is None else self.loop.call_later(seconds, self._end, b"408 Request Timeout")
+        self._timer = None if when is None else self.loop.call_at(when, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._due is None:
+            return
+        if self.loop.time() < self._due:
+            self._arm(self._due)
+        else:
+            self._end(b"408 Request Timeout")
 
     def _end(self, status: bytes) -> None:
         answering = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
