@@ -20,7 +20,7 @@ demo: setup
 	$(BIN)/kheish demo
 
 test: setup
-	$(BIN)/python -m pytest -n 3
+	$(BIN)/python -m pytest -n 2
 
 lint: setup
 	$(BIN)/ruff check .
