@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,15 +30,6 @@ BOMBS = {
     "threads": "python3 -c 'import threading, time\nfor _ in range(250): threading.Thread(target=time.sleep, "
     "args=(30,)).start()'",
 }
-
-
-@pytest.fixture
-async def jobs(tmp_path: Path) -> AsyncIterator[Jobs]:
-    made = Jobs(tmp_path / "jobs")
-    yield made
-    for job_id in made.list():
-        await made.stop(job_id, grace=0)
-    made.close()
 
 
 def alive(tmp_path: Path) -> Iterator[str]:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,15 +18,6 @@ from kheish.jobs.runner import JobEnd, Jobs, JobSpec, JobState
 
 ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 LOOP_IGNORING_TERM = "trap '' TERM; while :; do sleep 0.01; done"
-
-
-@pytest.fixture
-async def jobs(tmp_path: Path) -> AsyncIterator[Jobs]:
-    made = Jobs(tmp_path / "jobs")
-    yield made
-    for job_id in made.list():
-        await made.stop(job_id, grace=0)
-    made.close()
 
 
 async def begin(jobs: Jobs, command: str, *, timeout: float = 20.0, limit: int = 1 << 20) -> str:
