@@ -162,16 +162,20 @@ def continued(segments: Mapping[str, bytes], lines: Sequence[tuple[int, bytes]],
     return found
 
 
-def cut_torn(folder: Path) -> int:
-    """Cut a last line that has no newline (a kill in the middle of an append); the log still has it whole."""
-    files = segments(folder)
-    if not files:
-        return 0
-    raw = files[-1].read_bytes()
-    keep = raw.rfind(b"\n") + 1
-    if keep < len(raw):
-        os.truncate(files[-1], keep)
-    return len(raw) - keep
+def cut_torn(folder: Path) -> None:
+    """Cut a last line that has no newline (a kill in the middle of an append); the log still has it whole.
+
+    A newest segment that has no whole line goes: a power cut may leave its name and take the end of the one before it,
+    which is where the journal then goes on.
+    """
+    for path in reversed(files := segments(folder)):
+        raw = path.read_bytes()
+        keep = raw.rfind(b"\n") + 1
+        if keep or path == files[0]:
+            if keep < len(raw):
+                os.truncate(path, keep)
+            break
+        path.unlink()
 
 
 def _from(folder: Path, seq: int) -> dict[Path, bytes]:

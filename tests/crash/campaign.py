@@ -21,6 +21,7 @@ from tests.support.daemon import Daemon, DaemonDied, git, until
 from tests.support.faults import Faults
 
 SETTLE = 90.0  # seconds within which everything that was accepted must have ended
+DRAIN = 60.0  # … a stop has ended: its last commit may wait 30 s for a worker that is gone
 CLIENTS = 3
 CHECKED = 25  # rounds after which the checker looks
 #: parts of the rounds in which …
@@ -146,7 +147,7 @@ class Campaign:
             faults.arm()
             self._until_fired(faults)
         if self.daemon.process is not None and self.daemon.running and self.rng.random() < 0.3:
-            self.daemon.stop()
+            self._stop()
         self._over()
         name = failpoints.named(fault)
         self.tally.kills[name if faults.fired else "kill"] += 1
@@ -158,6 +159,20 @@ class Campaign:
         while self.daemon.running and not faults.fired and time.monotonic() < deadline:
             time.sleep(0.02)
         time.sleep(self.rng.uniform(0.1, 0.5))  # the daemon may have to go on without what was killed
+        self._go_on()
+
+    def _stop(self) -> None:
+        """SIGTERM. What comes to stand still only now, at a failpoint of the drain, goes on after a while."""
+        assert self.daemon.process is not None
+        ways.send(self.daemon.process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + DRAIN
+        while self.daemon.running:
+            assert time.monotonic() < deadline, f"it did not stop within {DRAIN:g} s; stderr:\n{self.daemon.stderr()}"
+            time.sleep(self.rng.uniform(0.1, 0.5))
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """What stands still at a failpoint goes on."""
         for pid in ways.stopped(self.daemon):
             ways.send(pid, signal.SIGCONT)
 

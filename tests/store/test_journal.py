@@ -127,6 +127,18 @@ def test_an_empty_new_segment_goes_on_where_the_one_before_ends(tmp_path: Path) 
     assert seqs(tmp_path) == list(range(1, 81))
 
 
+def test_a_segment_whose_end_a_power_cut_took_goes_on_before_the_next_one_is_begun(tmp_path: Path) -> None:
+    Writer(tmp_path).append(NAME, lines(1, 80, 1000))
+    whole = [path.read_bytes() for path in journal.segments(tmp_path / NAME)]
+    assert len(whole) == 2
+    for torn in (-1, -1500, -5000):
+        for left in (b"", whole[1][:10]):  # of the next segment its name was kept, and no line
+            first_file(tmp_path).write_bytes(whole[0][:torn])
+            journal.segments(tmp_path / NAME)[-1].write_bytes(left)
+            Writer(tmp_path).append(NAME, lines(50, 80, 1000))
+            assert [path.read_bytes() for path in journal.segments(tmp_path / NAME)] == whole
+
+
 def replace(path: Path) -> None:
     other = path.with_name("other")
     other.write_bytes(path.read_bytes())
