@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,13 +128,15 @@ def _is_signed(head: Mapping[str, Any], key: str) -> bool:
 # --- checking ---------------------------------------------------------------------------------------------------------
 
 
-def verify(root: Path, *, key: str | None = None) -> Report:
+def verify(root: Path, *, key: str | None = None, witness: bytes | None = None) -> Report:
     """Follow the chain from its first link to its last, and check the head's signature. Blocks on disk.
 
     `key`: the public key that must have signed (base64); without it, the one that the head names is believed.
+    `witness`: the head's file as it was pushed elsewhere; what that vouches for must be here, unchanged.
     """
     seq, last, links = 0, GENESIS, dict[int, str]()
-    head = _head(root)
+    head, seen = _head(root), _parsed(witness) if witness is not None else None
+    wanted = {one.get("seq") for one in (head, seen) if one is not None}
     for path, number, line in _lines(root):
         where = f"{path}:{number}"
         try:
@@ -148,11 +150,15 @@ def verify(root: Path, *, key: str | None = None) -> Report:
             about = f"Entry {seq} is not what was written" if seq else "The first entry has another before it"
             return _broken(seq, last, "broken_link", f"{about}: the link of {where} does not fit.", seq or 1)
         seq, last = follows, link(line)
-        if head is not None and head.get("seq") == seq:
+        if seq in wanted:
             links[seq] = last
-    if seq == 0 and head is None:
+    if seq == 0 and head is None and seen is None:
         return Report(seq, last, 0, None, _removed(root))
-    return _signed(head, key, seq, last, links)
+    report = _signed(head, key, seq, last, links)
+    if seen is None or report.finding is not None:
+        return report
+    finding = _against(seen, report.key, seq, links)
+    return replace(report, finding=finding, signed=0 if finding else report.signed)
 
 
 def _removed(root: Path) -> Finding | None:
@@ -184,15 +190,32 @@ def _signed(head: Mapping[str, Any] | None, key: str | None, seq: int, last: str
     return Report(seq, last, at if finding is None and isinstance(at, int) else 0, said, finding)
 
 
+def _against(seen: Mapping[str, Any], key: str | None, seq: int, links: Mapping[int, str]) -> Finding | None:
+    """What the chain lacks of what a witness has seen."""
+    at = seen.get("seq")
+    if seen.get("key") != key or not _is_signed(seen, str(key)):
+        return Finding("bad_witness", f"The head that the witness has was not signed with the key {key}.")
+    if not isinstance(at, int) or at > seq:
+        return Finding("cut", f"The witness has {at} entries, and there are {seq}: the end was cut off.", seq)
+    if links.get(at) != seen.get("hash"):
+        return Finding("other_chain", f"Entry {at} is not the one that the witness has.", at)
+    return None
+
+
 def _broken(seq: int, last: str, code: str, message: str, at: int) -> Report:
     return Report(seq, last, 0, None, Finding(code, message, at))
 
 
 def _head(root: Path) -> Mapping[str, Any] | None:
     try:
-        found = orjson.loads((root / HEAD).read_bytes())
+        return _parsed((root / HEAD).read_bytes())
     except FileNotFoundError:
         return None
+
+
+def _parsed(raw: bytes) -> Mapping[str, Any]:
+    try:
+        found = orjson.loads(raw)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -44,12 +44,17 @@ def show_all(settings: Settings, /, **query: object) -> None:
 @audit.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option("--key", help="The public key (base64) that must have signed.")
+@click.option(
+    "--witness",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Where this was pushed to, or a fresh clone of that (--bare will do): what it has, must be here.",
+)
 @pass_settings
-def verify(settings: Settings, folder: Path | None, key: str | None) -> int:
+def verify(settings: Settings, folder: Path | None, key: str | None, witness: Path | None) -> int:
     """Follow the chain and check its signature; needs no daemon. FOLDER: a clone instead of the state root."""
     from kheish.daemon import verifying
 
-    report = verifying.audit(folder or settings.root(), key=key)
+    report = verifying.audit(folder or settings.root(), key=key, witness=witness)
 
     def human() -> None:
         if report["ok"] and not report["entries"]:

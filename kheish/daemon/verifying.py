@@ -9,7 +9,7 @@ from typing import Any
 
 from kheish.auth import audit as auditing
 from kheish.errors import Damaged, KheishError
-from kheish.store import journal, lock, maintenance, mending, outage, template, wal
+from kheish.store import journal, lock, maintenance, mending, outage, remote, template, wal
 from kheish.store.repo import Repo
 
 Finding = dict[str, str]
@@ -43,10 +43,12 @@ def verify(root: Path) -> dict[str, Any]:
     return {"journals": len(ends), "entries": entries, "commit": commit, "findings": findings}
 
 
-def audit(root: Path, *, key: str | None = None) -> dict[str, Any]:
-    """See `auth.audit.verify`; works on a clone as well. Raises NotAStateRoot."""
+def audit(root: Path, *, key: str | None = None, witness: Path | None = None) -> dict[str, Any]:
+    """See `auth.audit.verify`; works on a clone as well. `witness`: the repository that the root was pushed to, or a
+    clone of it. Raises NotAStateRoot, Invalid where the witness is none."""
     template.open_root(root)
-    return auditing.verify(root, key=key).view()
+    head = remote.content(witness, auditing.HEAD) if witness is not None else None
+    return auditing.verify(root, key=key, witness=head).view()
 
 
 def pack(root: Path) -> dict[str, Any]:

@@ -10,10 +10,11 @@ import contextlib
 import os
 import re
 import signal
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from kheish.errors import BackupFailed
+from kheish.errors import BackupFailed, Invalid
 from kheish.store.hold import BRANCH
 
 #: seconds: a first push may carry years; a question to a dead host must end all the same
@@ -92,6 +93,22 @@ async def fetch(root: Path, source: Target, *, timeout: float = FETCH_TIMEOUT) -
     code, _, said = await _git(root, "fetch", "--no-tags", source.name, VERSIONS, timeout=timeout)
     if code != 0 and "would clobber existing tag" not in said:
         raise BackupFailed(f"git fetch of tags from {source.name} ({source.url}) failed: {last_words(said)}")
+
+
+def content(repository: Path, path: str) -> bytes:
+    """A file as the daemon's branch has it in another repository, bare or not; in a clone, as that was fetched. Blocks.
+    Raises Invalid."""
+    said = ""
+    for ref in (f"refs/remotes/origin/{BRANCH.removeprefix('refs/heads/')}", BRANCH):
+        command = ["git", "-C", os.fspath(repository), "cat-file", "blob", f"{ref}:{path}"]
+        try:
+            done = subprocess.run(command, env=environment(), capture_output=True, check=False, timeout=_ASK_TIMEOUT)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Invalid(f"git cannot be asked about {repository}: {error}") from error
+        if done.returncode == 0:
+            return done.stdout
+        said = last_words(done.stderr.decode(errors="replace"))
+    raise Invalid(f"{repository} is no repository that a state root with {path} was pushed to ({said}).")
 
 
 def clean(text: str) -> str:

@@ -12,14 +12,15 @@ from kheish.auth import audit
 from kheish.domain import encoding, events
 from kheish.domain.encoding import Recorded
 from kheish.errors import KeyUnusable
+from kheish.store import files
 
 
-def write(root: Path, count: int = 5) -> list[Recorded]:
+def write(root: Path, count: int = 5, what: str = "page") -> list[Recorded]:
     """A chain of some entries in two segments, with a signed head."""
     links: dict[str, str] = {}
     lines = []
     for seq in range(1, count + 1):
-        event = events.AuditRecorded(action="http", outcome="done", subject="agent:a", target=f"page {seq}")
+        event = events.AuditRecorded(action="http", outcome="done", subject="agent:a", target=f"{what} {seq}")
         draft = encoding.linked(event.on(), links.get(audit.JOURNAL))
         lines.append(encoding.encode(draft, seq + 100, seq, "2026-01-01T00:00:00.000000Z", audit.JOURNAL, lambda x: x))
         encoding.follow(lines[-1], links)
@@ -87,6 +88,28 @@ def test_a_whole_new_chain_is_told_by_its_key_and_by_the_head(tmp_path: Path) ->
 
     assert other is not None and other.code == "other_key"
     assert audit.verify(tmp_path).finding is None  # the same five entries, and one more
+
+
+def test_what_a_witness_has_seen_must_be_there(tmp_path: Path) -> None:
+    write(tmp_path)
+    key, head = tmp_path / "keys/audit.key", (tmp_path / audit.HEAD).read_bytes()
+    raw = key.read_bytes()
+
+    def found(count: int, kept: bytes | None, what: str = "page") -> str | None:
+        key.unlink()
+        if kept is not None:
+            files.atomic_write(key, kept, fsync=False, mode=0o600)
+        write(tmp_path, count, what)
+        assert audit.verify(tmp_path).finding is None, "alone it is sound"
+        against = audit.verify(tmp_path, witness=head)
+        assert (against.signed == 0) == (against.finding is not None)
+        return against.finding and against.finding.code
+
+    assert found(6, raw) is None
+    assert found(4, raw) == "cut"
+    assert found(6, raw, "other") == "other_chain"
+    assert found(6, None) == "bad_witness"
+    assert audit.verify(tmp_path, witness=b"no head").finding is not None
 
 
 @pytest.mark.parametrize("field", ["seq", "hash", "signature"])
