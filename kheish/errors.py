@@ -187,6 +187,10 @@ class VersionExists(Conflict):
     code, domain, title = "version_exists", "playbooks", "The version exists with other content"
 
 
+class DigestConflict(Conflict):
+    code, domain, title = "digest_conflict", "playbooks", "The content is not what was looked at"
+
+
 class ReleaseStateConflict(Conflict):
     code, domain, title = "release_state_conflict", "playbooks", "The version cannot make this move"
 

@@ -35,6 +35,7 @@ from kheish.api.sse import RECEIVE
 from kheish.api.state import StateRoot
 from kheish.api.status import Daemon, Probes
 from kheish.api.tokens import TokensResource
+from kheish.api.trust import Trusting
 from kheish.api.waiting import Waits
 from kheish.domain.definitions import KINDS
 from kheish.errors import KheishError
@@ -114,7 +115,7 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
         ("/v1/permissions/check", permissions, "check"),
         *_login(Login(parts, gate)),
         *_auth(parts),
-        *_playbooks(Playbooks(parts)),
+        *_playbooks(Playbooks(parts), Trusting(parts)),
         *(route for kind in KINDS.values() for route in _definitions(Definitions(parts, kind), kind.name)),
     ]
 
@@ -167,9 +168,11 @@ def _auth(parts: Parts) -> list[Route]:
     ]
 
 
-def _playbooks(resource: Playbooks) -> list[Route]:
+def _playbooks(resource: Playbooks, trusting: Trusting) -> list[Route]:
     one = "/v1/playbooks/{id}"
     return [
+        ("/v1/trust", trusting, None),
+        ("/v1/trust/{name}", trusting, "one"),
         (f"{one}/versions", resource, None),
         (f"{one}/versions/{{version}}", resource, "one"),
         (f"{one}/versions/{{version}}/release", resource, "release"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kheish.api import models, past, playbook_answers, playbooks
+from kheish.api import models, past, playbook_answers, playbooks, trust
 from kheish.api.operation import Operation, get, post
 
 
@@ -40,6 +40,7 @@ def operations() -> Iterator[Operation]:
         playbook_answers.Version,
         problems=(404, 409),
     )
+    yield from _trust()
     about = "What changed, by field and as text; without versions, from the newest one to the draft."
     yield get(
         f"{one}/diff", "diff_playbook", about, playbook_answers.PlaybookDiff, *playbooks.DIFF, problems=(404, 409)
@@ -54,3 +55,12 @@ def operations() -> Iterator[Operation]:
         page=True,
         problems=(404,),
     )
+
+
+def _trust() -> Iterator[Operation]:
+    about = "Versions of playbooks that start commands by themselves, newest first, and whether they may."
+    yield get("/v1/trust", "list_trust", about, trust.Trusted, *trust.LIST, page=True)
+    about = "One version, and whether it may start its commands."
+    yield get("/v1/trust/{name}", "get_trust", about, trust.Trusted, problems=(404,))
+    about = "Let a version start its commands, once they were looked at: it becomes verified on the caller's word."
+    yield post("/v1/trust", "trust", about, trust.Trust, trust.Trusted, problems=(404, 409))

@@ -50,6 +50,8 @@ class Version(Answer):
     """How it was published: through the daemon, or by a tag made with git."""
     files: dict[str, str] | None = None
     """The files beside the manifest, with their sha256; only of one version."""
+    commands: list[str] | None = None
+    """What its Flows run without asking, once it is released; only of one version."""
     live_flows: int | None = None
     """Where it was revoked just now: its Flows that had not ended."""
     n: int

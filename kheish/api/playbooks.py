@@ -11,7 +11,7 @@ from kheish import ids
 from kheish.api import media, models, paging, past
 from kheish.api.paging import Param
 from kheish.api.parts import Parts
-from kheish.domain import playbook_diff, playbooks
+from kheish.domain import playbook_diff, playbooks, trust
 from kheish.domain.event_playbooks import EvidenceRef
 from kheish.domain.flow_status import LIVE
 from kheish.domain.playbooks import Released, Version
@@ -176,11 +176,16 @@ def _view(one: Version) -> dict[str, Any]:
 
 
 def _shown(doc: dict[str, Any]) -> dict[str, Any]:
-    return {**{key: value for key, value in doc.items() if key not in _HIDDEN}, "files": None, "live_flows": None}
+    of_one = dict.fromkeys(("files", "commands", "live_flows"))
+    return {**{key: value for key, value in doc.items() if key not in _HIDDEN}, **of_one}
 
 
 def _whole(one: Version, released: Released | None) -> dict[str, Any]:
     found = _view(one)
     if released is not None:
-        found |= {"manifest": dict(released.data), "files": dict(released.files)}
+        found |= {
+            "manifest": dict(released.data),
+            "files": dict(released.files),
+            "commands": trust.commands(released.data),
+        }
     return found

@@ -47,6 +47,7 @@ COMMANDS = {
     "secrets": ("secrets", "secrets", "Keep credentials, encrypted."),
     "auth": ("auth", "auth", "Who may use which credential now."),
     "audit": ("audit", "audit", "Who did what outside, and whether the record holds."),
+    "trust": ("trust", "trust", "What starts commands by itself, and whether it may."),
     "tokens": ("tokens", "tokens", "Who else may call the daemon, and as what."),
     "login": ("login", "login", "Log a browser in, by a link that counts once."),
     "logout": ("login", "logout", "Log all your browsers out."),

@@ -198,7 +198,7 @@ def release(
 
     def human() -> None:
         _said(found)
-        commands = _commands(found["manifest"] or {}) if state in ("verified", "canary", "active") else []
+        commands = found["commands"] if state in ("verified", "canary", "active") else []
         if commands:
             say("Its Flows run without asking: " + ", ".join(f"`{plain(one)}`" for one in commands))
 
@@ -276,13 +276,6 @@ def blame(settings: Settings, what: str) -> None:
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
-
-
-def _commands(manifest: Mapping[str, Any]) -> list[str]:
-    """The command lines of a version's acceptance: who releases it allows them."""
-    wanted = [one for part in (manifest, *manifest.get("phases", ())) for one in part.get("acceptance", ())]
-    found = [one["command"] for one in wanted if isinstance(one, dict) and "command" in one]
-    return list(dict.fromkeys(str(one["run"] if isinstance(one, dict) else one) for one in found))
 
 
 def _live(count: int, cancelled: bool) -> str:

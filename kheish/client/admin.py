@@ -118,6 +118,25 @@ class Login:
         self._client.send(calls.log_out())
 
 
+class Trust:
+    """What may start commands that nobody is asked about."""
+
+    def __init__(self, client: Kheish) -> None:
+        self._send = client.send
+
+    def list(self, **query: object) -> Page[Json]:
+        """One page, newest first; playbook, limit, cursor."""
+        return self._send(calls.trust_list(query))
+
+    def get(self, name: str) -> Json:
+        """One version: `id@version`. Raises NotFound."""
+        return self._send(calls.trust_get(name))
+
+    def allow(self, name: str, digest: str) -> Json:
+        """Trust the content of `id@version` that has this digest. Raises DigestConflict, NotFound."""
+        return self._send(calls.trust_allow(name, digest))
+
+
 class Audit:
     """The record of external actions and of changes of access."""
 
@@ -151,6 +170,10 @@ class Administered:
     @cached_property
     def login(self: Kheish) -> Login:  # type: ignore[misc]
         return Login(self)
+
+    @cached_property
+    def trust(self: Kheish) -> Trust:  # type: ignore[misc]
+        return Trust(self)
 
     @cached_property
     def tokens(self: Kheish) -> Tokens:  # type: ignore[misc]

@@ -66,6 +66,18 @@ def token_revoke(name: str) -> Call[None]:
     return without_answer("DELETE", "tokens", name)
 
 
+def trust_list(query: Query) -> Call[Page[Json]]:
+    return get("trust", query=query)
+
+
+def trust_get(name: str) -> Call[Json]:
+    return get("trust", name)
+
+
+def trust_allow(name: str, digest: str) -> Call[Json]:
+    return send("POST", "trust", body={"name": name, "digest": digest})
+
+
 def login_link() -> Call[Json]:
     return send("POST", "auth", "login-links")
 

@@ -1,0 +1,103 @@
+"""What may start commands by itself, by HTTP: list it, and say that one may."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, Literal
+
+from falcon.asgi import Request, Response
+from pydantic import Field
+
+from kheish.api import media, models, paging
+from kheish.api.answers import Answer
+from kheish.api.paging import Param
+from kheish.api.parts import Parts
+from kheish.domain import playbooks, trust
+from kheish.domain.event_playbooks import EvidenceRef
+from kheish.errors import DigestConflict, Invalid, VersionTampered
+
+LIST = (*paging.PAGE, Param(name="playbook", about="Only versions of this playbook."))
+
+
+class Trusted(Answer):
+    """A version of a Playbook whose Flows start commands without asking."""
+
+    name: str
+    """`id@version`."""
+    kind: Literal["playbook"]
+    state: trust.Trust
+    """`waiting`: nothing of it starts, until an admin trusts it."""
+    digest: str
+    commands: list[str] | None
+    """The command lines; null where its tag is tampered with."""
+    published_by: str
+    via: Literal["api", "git"]
+    trusted_by: str | None
+    trusted_at: str | None
+    reason: str | None
+    n: int
+
+
+class Trust(models.Body):
+    """What may start its commands from now on."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    """`id@version`."""
+    digest: Annotated[str, Field(min_length=8, max_length=64)]
+    """Of the content that was looked at (a beginning will do); another one is refused."""
+
+
+class Trusting:
+    """`/v1/trust`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._playbooks = parts.playbooks
+        self._state = parts.state
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """A page of versions, newest first; those without commands are passed over, so that a page may be short."""
+        given = req.context.query
+        await self._state.caught_up()
+        page = await asyncio.to_thread(
+            self._state.index.things,
+            "version",
+            limit=given.get("limit", paging.LIMIT),
+            cursor=given.get("cursor"),
+            session=f"{playbooks.RELEASES}/{given['playbook']}" if "playbook" in given else None,
+        )
+        shown = [await self._shown(doc["playbook_id"], doc["version"]) for doc in page.items]
+        media.send(resp, media.page([one for one in shown if one["commands"] != []], page.next_cursor))
+
+    async def on_get_one(self, req: Request, resp: Response, name: str) -> None:
+        """One version, whether it has commands or not."""
+        media.send(resp, await self._shown(*_split(name)))
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        """Release a published version on the caller's word; one that is trusted stays as it is."""
+        body = await media.read(req, Trust)
+        id, version = _split(body.name)
+        one = await self._playbooks.version(id, version)
+        if not one.digest.startswith(body.digest):
+            raise DigestConflict(
+                f"{body.name} has the digest {one.digest[:12]}, and not {body.digest[:12]}: look at it again, then "
+                "trust what it is now (kheish trust)."
+            )
+        if trust.of(one) != "trusted":
+            by = req.context.principal
+            said = EvidenceRef(kind="attestation", id=by, description=f"trusts the commands of {one.digest[:12]}")
+            await self._playbooks.release(id, version, "verified", by=by, evidence=[said])
+        media.send(resp, await self._shown(id, version), n=self._state.n)
+
+    async def _shown(self, id: str, version: str) -> dict[str, Any]:
+        try:
+            released = await self._playbooks.read(id, version)
+        except VersionTampered:
+            return trust.view(await self._playbooks.version(id, version), None)
+        return trust.view(released.version, released.data)
+
+
+def _split(name: str) -> tuple[str, str]:
+    id, _, version = name.partition("@")
+    if not playbooks.is_version(version):
+        raise Invalid(f"{name!r} names no version; write ID@VERSION, such as triage@1.0.0.")
+    return id, version

@@ -1,0 +1,51 @@
+"""`kheish trust`: which Definitions start commands that nobody is asked about, and saying that one may."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from kheish.cli.options import Settings, command, page_options, pass_settings
+from kheish.cli.output import emit, listing, plain, say, when
+from kheish.errors import Invalid
+
+_COLUMNS = (
+    ("NAME", "name"),
+    ("STATE", "state"),
+    ("DIGEST", lambda one: one["digest"][:12]),
+    ("BY", "trusted_by"),
+    ("SINCE", lambda one: when(one["trusted_at"]) if one["trusted_at"] else None),
+    ("COMMANDS", lambda one: "; ".join(one["commands"]) if one["commands"] is not None else "?"),
+)
+
+
+@command()
+@click.argument("name", required=False, metavar="[ID@VERSION]")
+@click.option("--digest", help="Of what you have looked at; only that is trusted.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@page_options
+@pass_settings
+def trust(
+    settings: Settings, name: str | None, digest: str | None, yes: bool, limit: int | None, cursor: str | None
+) -> None:
+    """List what starts commands by itself; or let ID@VERSION do so, once you have seen which."""
+    client = settings.client().trust
+    if name is None:
+        page = client.list(limit=limit, cursor=cursor)
+        listing(settings, page, "name", _COLUMNS, "No version of a playbook starts commands by itself.")
+        return
+    one = client.get(name)
+    if one["state"] == "waiting" and not yes:
+        _ask(name, one["digest"], one["commands"] or [])
+    done = client.allow(name, digest or one["digest"])
+    emit(settings, done, ids=[name], human=lambda: say(plain(f"{name} is trusted (digest {done['digest'][:12]}).")))
+
+
+def _ask(name: str, digest: str, commands: list[str]) -> None:
+    click.echo(plain(f"Flows of {name} (digest {digest[:12]}) start these without asking:"), err=True)
+    for line in commands:
+        click.echo(plain(f"    {line}"), err=True)
+    if not sys.stdin.isatty():
+        raise Invalid("Nobody is there to be asked; look at these, then say --yes.")
+    click.confirm("Trust them?", abort=True, err=True)
