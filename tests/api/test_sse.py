@@ -142,7 +142,8 @@ async def test_a_slow_reader_loses_only_deltas(w: World, monkeypatch: pytest.Mon
     assert await until(slow, 21) == [21]
 
 
-async def test_a_crowd_is_woken_in_batches(w: World) -> None:
+async def test_a_crowd_is_woken_in_batches(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeding, "_PER_READER", 0.01)
     feed = Feed(w.bus)
     readers = [stream(w, feed, None) for _ in range(feeding.CROWD + 1)]
     waiting = [asyncio.ensure_future(anext(one)) for one in readers]

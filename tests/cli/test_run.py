@@ -11,6 +11,7 @@ import pytest
 
 from kheish.cli.main import main
 from tests.cli.test_main import APPROVAL
+from tests.support.daemon import until
 from tests.support.daemon_standin import Standin, frame, problem, run_view
 
 SESSION = {"session_id": "s", "status": "idle"}
@@ -120,6 +121,8 @@ def test_ctrl_c_leaves_the_run_alone(started: Standin) -> None:
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([*command, "run", "s", "go", "-f"], **pipes) as child:
         assert child.stdout.readline().startswith("run_1 in session s")
+        # Not while it imports: Python passes over what is raised in a callback of a weak reference, as imports use them.
+        until(lambda: len(started.of("GET /v1/runs/run_1/events")) > 2)
         child.send_signal(2)
         _, err = child.communicate(timeout=30)
 
