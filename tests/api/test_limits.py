@@ -96,14 +96,26 @@ async def test_a_header_with_a_key_is_bounded(w: World) -> None:
 
 
 async def test_many_faults_are_told_in_few_words_and_a_moment(w: World) -> None:
-    body = b'{"items": [' + b"1," * 1_000_000 + b"1]}"
+    body = b'{"items": [' + b"1," * 40_000 + b"1]}"
     began = time.process_time()
 
     answer = await w.http.post("/v1/approvals/resolve", content=body, headers={"content-type": "application/json"})
 
     assert answer.status_code == 400
     assert len(answer.content) < 50_000
-    assert time.process_time() - began < 10
+    assert time.process_time() - began < 5
+
+
+async def test_a_body_of_too_many_values_is_refused_before_it_is_judged(w: World) -> None:
+    headers = {"content-type": "application/json"}
+    for body in (b'{"items": [' + b"1," * 1_000_000 + b"1]}", b"[" + b'{"a":1,"b":[1]},' * 40_000 + b"1]"):
+        began = time.process_time()
+        answer = await w.http.post("/v1/approvals/resolve", content=body, headers=headers)
+        assert (answer.status_code, answer.json()["detail"]) == (413, "The body holds more than 50000 values.")
+        assert time.process_time() - began < 1
+    text = {"content": "so, " * 60_000}  # commas of a text are no values
+    await w.session()
+    assert (await w.http.post("/v1/sessions/s/runs", json=text)).status_code == 202
 
 
 async def test_a_form_is_bounded(w: World) -> None:

@@ -195,7 +195,9 @@ async def test_over_http_a_cut_stream_goes_on_and_a_gone_client_is_noticed(tmp_p
         serving = asyncio.create_task(server.serve())
         await eventually(lambda: server.started)
         port = server.servers[0].sockets[0].getsockname()[1]
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=HEADERS, trust_env=False) as http:
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", headers=HEADERS, trust_env=False, verify=False
+        ) as http:
             pause(w)
             await w.state.durable()
             async with http.stream("GET", "/v1/events?after=0") as first:

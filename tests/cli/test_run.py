@@ -121,7 +121,7 @@ def test_ctrl_c_leaves_the_run_alone(started: Standin) -> None:
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([*command, "run", "s", "go", "-f"], **pipes) as child:
         assert child.stdout.readline().startswith("run_1 in session s")
-        # Not while it imports: Python passes over what is raised in a callback of a weak reference, as imports use them.
+        # Not while it imports: Python passes over what is raised in callbacks of weak references, as imports use them.
         until(lambda: len(started.of("GET /v1/runs/run_1/events")) > 2)
         child.send_signal(2)
         _, err = child.communicate(timeout=30)

@@ -28,7 +28,7 @@ async def test_a_script_is_gone_through_by_what_the_conversation_shows(tmp_path:
         url = (await process.stdout.readline()).decode().strip()
         asked = [{"role": "user", "content": "go"}]
         answered = [*asked, {"role": "assistant", "content": None}, {"role": "tool", "content": "x"}]
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=False) as client:
 
             async def post(messages: list[Any]) -> httpx.Response:
                 return await client.post(f"{url}/chat/completions", json={"messages": messages})

@@ -26,7 +26,9 @@ class Reader:
         if self.last is not None:
             headers["last-event-id"] = self.last
         before = len(self.frames)
-        with httpx.stream("GET", f"{daemon.url}/v1/events", headers=headers, timeout=30, trust_env=False) as answer:
+        with httpx.stream(
+            "GET", f"{daemon.url}/v1/events", headers=headers, timeout=30, trust_env=False, verify=False
+        ) as answer:
             try:
                 self._read(answer, None if count is None else before + count)
             except httpx.TransportError:
