@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,21 +19,29 @@ def journal(root: Path) -> Path:
     return root / audit.JOURNAL / "000001.jsonl"
 
 
+@pytest.fixture(scope="module")
+def pushed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with some entries in some commits, all of which are pushed, its remote beside it; not served any more."""
+    folder = tmp_path_factory.mktemp("pushed")
+    with Daemon.fresh(folder) as daemon:
+        git(folder, "init", "-q", "--bare", "remote.git")
+        assert daemon.cli("backup", "add", str(folder / "remote.git")).returncode == 0
+        for name in ("ann", "bob", "eve"):
+            daemon.client.tokens.create(name, "operator")
+            daemon.quiet()
+        assert daemon.cli("backup", "push").returncode == 0
+        daemon.stop()
+    return folder
+
+
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Daemon]:
-    """A root with some entries in some commits, all of which are pushed."""
-    with Daemon.fresh(tmp_path) as daemon:
-        _push(daemon, tmp_path)
-        yield daemon
-
-
-def _push(daemon: Daemon, tmp_path: Path) -> None:
-    git(tmp_path, "init", "-q", "--bare", "remote.git")
-    assert daemon.cli("backup", "add", str(tmp_path / "remote.git")).returncode == 0
-    for name in ("ann", "bob", "eve"):
-        daemon.client.tokens.create(name, "operator")
-        daemon.quiet()
-    assert daemon.cli("backup", "push").returncode == 0
+def served(pushed: Path, tmp_path: Path) -> Iterator[Daemon]:
+    """A copy of that for one attack."""
+    shutil.copytree(pushed, tmp_path, symlinks=True, dirs_exist_ok=True)
+    daemon = Daemon(tmp_path / "state", tmp_path / "work")
+    git(daemon.root, "remote", "set-url", "origin", str(tmp_path / "remote.git"))
+    yield daemon
+    daemon.end()
 
 
 def verify(daemon: Daemon, *more: str) -> tuple[int, str]:
@@ -57,7 +66,6 @@ def cut_the_tail(root: Path) -> None:
 
 @pytest.mark.parametrize("attack", [change_a_line, change_the_last_line, cut_the_tail])
 def test_a_tampered_audit_line(served: Daemon, attack: Callable[[Path], None]) -> None:
-    served.stop()
     good = verify(served)
     attack(served.root)
     git(served.root, *WHO, "commit", "-qam", "tidy up")
@@ -72,7 +80,6 @@ def test_a_cut_audit_tail_with_the_older_signature_is_found_by_where_it_was_push
     served: Daemon, tmp_path: Path
 ) -> None:
     remote, clone = tmp_path / "remote.git", tmp_path / "clone"
-    served.stop()
     seqs = [orjson.loads(line)["seq"] for line in journal(served.root).read_text().splitlines()]
     heads = git(served.root, "log", "--format=%H", "--", audit.HEAD).split()
     older = next(
@@ -94,8 +101,8 @@ def test_a_cut_audit_tail_with_the_older_signature_is_found_by_where_it_was_push
 
 def test_a_witness_that_agrees_and_one_that_is_none(served: Daemon, tmp_path: Path) -> None:
     remote = str(tmp_path / "remote.git")
-    ahead = served.client.tokens.create("dan", "reader")
-    served.quiet()
+    ahead = served.start().client.tokens.create("dan", "reader")
+    served.stop()
 
     good = verify(served, "--witness", remote)
     none = verify(served, "--witness", str(tmp_path))
