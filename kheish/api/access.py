@@ -8,7 +8,7 @@ from falcon.asgi import Request, Response
 from pydantic import Field
 
 from kheish.api import media
-from kheish.api.answers import Answer
+from kheish.api.answer import Answer
 from kheish.api.models import Because, Body, Reason
 from kheish.api.parts import Parts
 from kheish.auth.broker import What

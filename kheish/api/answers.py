@@ -1,19 +1,10 @@
-"""What callers get, as models: OpenAPI describes answers from them, and tests hold answers against them.
-
-Answers themselves are made by the domain's views; they are not validated again on their way out.
-"""
+"""What callers get, as classes of annotations (`answer.Answer`)."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
-
-class Answer(BaseModel):
-    """Base of all answers."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+from kheish.api.answer import Answer
 
 
 class RunItem(Answer):

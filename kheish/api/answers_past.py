@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from kheish.api.answers import Answer, Event, Session
+from kheish.api.answer import Answer
+from kheish.api.answers import Event, Session
 
 
 class Found(Answer):
@@ -76,7 +75,7 @@ class SessionDiff(Answer):
 
     session_id: str
     path: str
-    from_: Moment | None = Field(alias="from")
+    from_: Moment | None
     """null: the beginning."""
     to: Moment | None
     """null: now."""

@@ -10,7 +10,7 @@ from falcon.asgi import Request, Response
 from pydantic import Field
 
 from kheish.api import media, paging
-from kheish.api.answers import Answer
+from kheish.api.answer import Answer
 from kheish.api.models import Body
 from kheish.api.paging import Param
 from kheish.api.parts import Parts

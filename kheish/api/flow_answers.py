@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from kheish.api.answers import Answer, Decision, RunFailure, RunUsage
+from kheish.api.answer import Answer
+from kheish.api.answers import Decision, RunFailure, RunUsage
 
 Kind = Literal[
     "run", "tool_call", "task", "approval", "question", "output", "asset", "commit", "file", "agent", "attestation"

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from kheish import ids
 from kheish.api import browsers, media
-from kheish.api.answers import Answer
+from kheish.api.answer import Answer
 from kheish.api.auth import Gate
 from kheish.api.models import Body
 from kheish.api.paging import Param

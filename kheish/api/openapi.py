@@ -15,6 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json
 
 from kheish import errors, resources
 from kheish.api import answers, media
+from kheish.api.answer import model_of
 from kheish.api.errors import MEDIA
 from kheish.api.operation import COMMON, WRITES, Operation
 from kheish.api.operations import OPERATIONS
@@ -104,12 +105,12 @@ def document() -> Json:
 
 def _schemas() -> tuple[References, Json]:
     """References by model, and the schemas that they lead to."""
-    wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(answers.Problem, "serialization"): None}
+    wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(model_of(answers.Problem), "serialization"): None}
     for operation in OPERATIONS:
         if operation.body is not None:
             wanted[operation.body, "validation"] = None
-        if operation.answer is not None:
-            wanted[operation.answer, "serialization"] = None
+        if (answer := operation.answer_model) is not None:
+            wanted[answer, "serialization"] = None
     found, definitions = models_json_schema(
         list(wanted), ref_template=_REF, schema_generator=GenerateJsonSchema, title="Kheish"
     )
@@ -203,10 +204,11 @@ def _responses(operation: Operation, references: References) -> Json:
 
 
 def _content(operation: Operation, references: References) -> Json:
-    if operation.answer is None:
+    answer = operation.answer_model
+    if answer is None:
         kinds = (operation.media, operation.or_media)
         return {kind: {"schema": {"type": "string"}} for kind in kinds if kind is not None}
-    schema = references[operation.answer, "serialization"]
+    schema = references[answer, "serialization"]
     if operation.page:
         schema = {
             "type": "object",

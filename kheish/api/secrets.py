@@ -9,7 +9,7 @@ from pydantic import Field
 
 from kheish import ids
 from kheish.api import media, paging
-from kheish.api.answers import Answer
+from kheish.api.answer import Answer
 from kheish.api.models import Body
 from kheish.api.parts import Parts
 

@@ -9,7 +9,7 @@ from falcon.asgi import Request, Response
 from pydantic import Field
 
 from kheish.api import media, models, paging
-from kheish.api.answers import Answer
+from kheish.api.answer import Answer
 from kheish.api.paging import Param
 from kheish.api.parts import Parts
 from kheish.domain import playbooks, trust

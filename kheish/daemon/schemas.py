@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
 from kheish import resources
 from kheish.api import answers, answers_tasks, flow_answers
+from kheish.api.answer import Answer, model_of
 from kheish.api.answers import Asked
 from kheish.domain import events
 from kheish.domain.definitions import KINDS, TOP
@@ -102,19 +103,24 @@ def journal_entry() -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
+_RECORDS: Mapping[str, type[Answer]] = {
+    "session": answers.Session,
+    "run": answers.Run,
+    "flow": flow_answers.Flow,
+    "approval": answers.Approval,
+    "question": answers.Question,
+    "task": answers_tasks.Task,
+}
+
+
 def models() -> Mapping[str, Model]:
     """Every model that has a schema file, by its name."""
     kinds = (*TOP.values(), *KINDS.values())
     return {
         **{kind.singular: kind.model for kind in kinds},
         "script": Script,
-        "session-record": answers.Session,
-        "run-record": answers.Run,
-        "flow-record": flow_answers.Flow,
-        "approval-record": answers.Approval,
-        "question-record": answers.Question,
+        **{f"{name}-record": model_of(answer) for name, answer in _RECORDS.items()},
         "todo-record": TodoRecord,
-        "task-record": answers_tasks.Task,
         "pending-approval": PendingApproval,
         "pending-question": PendingQuestion,
         "journal-entry": journal_entry(),
