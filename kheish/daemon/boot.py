@@ -52,11 +52,11 @@ class Booted:
 async def recover(
     root: Path, scribe: Child, git: Child, progress: Callable[[str], None]
 ) -> tuple[Booted, dict[str, Any], wal.Recovered]:
-    """Read the log, start scribe and git worker, and find the next event number."""
+    """Read the log, have scribe and git worker look, and find the next event number."""
     folder = root / ".git" / "kheish" / "wal"
     is_new = not folder.exists()
     found = await asyncio.to_thread(wal.recover, folder)
-    await asyncio.gather(scribe.start(), *([] if git.alive else [git.start()]))
+    await asyncio.gather(*(child.start() for child in (scribe, git) if not child.alive))
     progress("reading the log")
     if await asyncio.to_thread(outage.suspected, root):
         await git.request("after_outage")

@@ -54,8 +54,7 @@ class Upkeep:
         )
 
     async def start(self) -> bool:
-        """Start the git worker, and look; True where somebody must decide first."""
-        await self._git.start()
+        """Look; True where somebody must decide first."""
         self._rewound = await self._git.request("rewound")
         if self._rewound is None:
             return False

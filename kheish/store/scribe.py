@@ -18,7 +18,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,8 @@ import orjson
 
 from kheish.errors import Damaged, Invalid, NotFound, StoreFailed
 from kheish.store import files, hold, index, journal, lock, memory, outage, pipes, stuck, texts, wal
+from kheish.store.segments import Lines, Row, by_journal, row
 
-Row = tuple[int, str, int, str | None, str | None, str, str]
-Lines = list[tuple[int, bytes]]
 #: seconds: how often it looks whether a hold is over, and how long it must be (commands come one after another)
 _LOOK = 0.1
 _LINGER = 0.3
@@ -43,7 +42,6 @@ class Scribe:
         self._root = root
         self._parent = parent
         self._journals = journal.Writer(root)
-        self._index = index.Writer(root / ".kheish" / "index.sqlite")
         self._stopped: set[str] = set()  # damaged journals: nothing is appended to them until they are mended
         self._kept: int | None = None  # the oldest entry that only the log has, because its journal is damaged
         self._gate = hold.Gate(root)
@@ -59,6 +57,11 @@ class Scribe:
         self._before: dict[str, Any] | None = None
         self._marking = False  # whether the index knows of all commits which events they hold
         self._lacks = False  # documents of entries that the log had at the start
+
+    @cached_property
+    def _index(self) -> index.Writer:
+        """Opened when it is needed first: until the daemon says `start`, the file may be taken away."""
+        return index.Writer(self._root / ".kheish" / "index.sqlite")
 
     def start(self) -> dict[str, Any]:
         """Bring journals up to the log, once. Returns what the index had before: its newest entry and commit.
@@ -77,8 +80,8 @@ class Scribe:
         self._last = log.last
         gone = (entry["data"]["path"] for _, entry in entries if entry["kind"] == "session.deleted")
         self._forgotten |= {f"{path}/journal" for path in gone}  # a commit may have taken their files away
-        by_journal, rows = _sorted(entries)
-        self._write(by_journal, self._bring)  # no commit has these yet: all of them go into the next cut
+        lines, rows = by_journal(entries)
+        self._write(lines, self._bring)  # no commit has these yet: all of them go into the next cut
         self._done = self._last
         self._apply(rows, [], 0, self._said(entries))
         self._lacks = bool(entries)
@@ -90,9 +93,9 @@ class Scribe:
         if self._done < self._last:
             return  # a batch before this one failed: the log has both, and another scribe is on its way
         entries = [entry for line in text.split("\n") if line for entry in orjson.loads(line)["group"]]
-        by_journal, rows = _sorted(entries)
+        lines, rows = by_journal(entries)
         n = self._last = max(self._last, rows[-1][0])
-        self._write(by_journal, self._append)
+        self._write(lines, self._append)
         self._done = n
         if self._lacks:
             self._apply(rows, things, 0, self._said(entries))
@@ -100,11 +103,11 @@ class Scribe:
             self._apply(rows, things, n, self._said(entries))
             self._parent.notify("journaled", n=n)
 
-    def _write(self, by_journal: Mapping[str, Lines], write: Callable[[str, Lines], None]) -> None:
+    def _write(self, journals: Mapping[str, Lines], write: Callable[[str, Lines], None]) -> None:
         """Append to the journals, as far as no other git is at work."""
-        if by_journal and self._behind is None and (reason := self._gate.reason()):
+        if journals and self._behind is None and (reason := self._gate.reason()):
             self._hold(reason)
-        for where, lines in by_journal.items():
+        for where, lines in journals.items():
             if self._behind is None and where not in self._forgotten:
                 write(where, lines)
         self._log = None
@@ -268,7 +271,7 @@ class Scribe:
         if self._log is None or self._log[0] != self._last:
             log = wal.recover(self._root / ".git" / "kheish" / "wal", cut=False)
             told = (one for group in log.groups for one in group if one[1]["n"] <= self._last)
-            self._log = self._last, _sorted(told)[0]
+            self._log = self._last, by_journal(told)[0]
         return self._log[1]
 
     def cut(self) -> dict[str, Any]:
@@ -340,7 +343,8 @@ class Scribe:
     def close(self) -> None:
         """Close all files."""
         self._journals.close()
-        self._index.close()
+        if "_index" in self.__dict__:
+            self._index.close()
 
     def reindex(self, journals: Sequence[str]) -> int:
         """Read whole journals into the index; returns how many entries. What cannot be read is reported."""
@@ -354,29 +358,12 @@ class Scribe:
                 self._stopped.add(where)
                 self._parent.notify("damaged", journal=where, detail=error.detail)
                 continue
-            rows += [_row(where, entry, line) for entry, line in read]
+            rows += [row(where, entry, line) for entry, line in read]
             said += self._said((where, entry) for entry, _ in read)
         rows.sort()
         count += len(rows)
         self._apply(rows, [], 0, said)
         return count
-
-
-def _sorted(entries: Iterable[Sequence[Any]]) -> tuple[dict[str, Lines], list[Row]]:
-    """Entries as the lines of each journal, and as rows for the index."""
-    by_journal: dict[str, Lines] = {}
-    rows: list[Row] = []
-    for where, entry in entries:
-        line = orjson.dumps(entry)
-        by_journal.setdefault(where, []).append((entry["seq"], line))
-        rows.append(_row(where, entry, line))
-    return by_journal, rows
-
-
-def _row(where: str, entry: Mapping[str, Any], line: bytes) -> Row:
-    return (
-        entry["n"], where, entry["seq"], entry.get("session"), entry.get("run"), entry["kind"], line.decode(),
-    )  # fmt: skip
 
 
 def main(root: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from kheish.errors import Damaged
 #: how much of a segment a cut holds: its first bytes, and what these hash to (`extent`). A size alone would take
 #: whatever a person's git has put there meanwhile, such as the segment of an older commit
 Extent = tuple[int, str]
+#: `(seq, line without newline)`s of one journal
+Lines = list[tuple[int, bytes]]
+#: n, journal, seq, session, run, kind, line
+Row = tuple[int, str, int, str | None, str | None, str, str]
 
 
 def extent(content: bytes) -> Extent:
@@ -59,3 +64,21 @@ def parse_lines(raw: bytes, where: str, expect: int | None = None) -> list[tuple
         expect = seq + 1
         entries.append((entry, line))
     return entries
+
+
+def by_journal(entries: Iterable[Sequence[Any]]) -> tuple[dict[str, Lines], list[Row]]:
+    """Entries as the lines of each journal, and as rows for the index."""
+    found: dict[str, Lines] = {}
+    rows: list[Row] = []
+    for where, entry in entries:
+        line = orjson.dumps(entry)
+        found.setdefault(where, []).append((entry["seq"], line))
+        rows.append(row(where, entry, line))
+    return found, rows
+
+
+def row(where: str, entry: Mapping[str, Any], line: bytes) -> Row:
+    """An entry and its line, as a row for the index."""
+    return (
+        entry["n"], where, entry["seq"], entry.get("session"), entry.get("run"), entry["kind"], line.decode(),
+    )  # fmt: skip
