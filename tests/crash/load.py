@@ -124,7 +124,8 @@ class Load:
 
     def tasks_ended(self) -> bool:
         """Whether no command runs in the background any more, and no folder of a job is left."""
-        return not any((self.daemon.root / ".git/kheish/jobs").iterdir())
+        jobs = self.daemon.root / ".git/kheish/jobs"
+        return not jobs.exists() or not any(jobs.iterdir())
 
     def number(self) -> int:
         with self._lock:
