@@ -254,9 +254,10 @@ class _Client:
 
     def halt(self) -> None:
         """Now and then somebody cancels a run, or interrupts a session."""
-        if self.rng.random() > 0.2 or not self.load.acks["runs"]:
+        runs = [run for run in self.load.acks["runs"][-10:] if not run["session"].startswith(HELD)]
+        if self.rng.random() > 0.2 or not runs:
             return
-        run = self.rng.choice(self.load.acks["runs"][-10:])
+        run = self.rng.choice(runs)
         if self.rng.random() < 0.5:
             self.send("POST", f"/v1/runs/{run['id']}/cancel", {})
         else:
