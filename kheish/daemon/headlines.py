@@ -66,7 +66,7 @@ def headline(entry: Entry, asked: Callable[[str | None], str], named: Callable[[
         case events.DaemonStarted() | events.DaemonStopped() | events.DaemonPaused() | events.DaemonResumed():
             return entry.event.kind.replace(".", " ")
         case events.FilesPutBack(paths=paths):
-            return f"put back {len(paths)} files"
+            return f"put back {len(paths)} {'file' if len(paths) == 1 else 'files'}"
         case events.ApprovalResolved(outcome=outcome):
             return f"approval {outcome}: {entry.session}"
         case events.QuestionAnswered(outcome=outcome):
