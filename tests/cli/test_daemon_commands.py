@@ -106,6 +106,14 @@ def test_a_route_is_added_once_and_edited_with_its_etag(
     assert main(["routes", "add", "local", str(file)]) == 4
 
 
+def test_a_list_shows_what_its_kind_has(at: Standin, capsys: pytest.CaptureFixture[str]) -> None:
+    one = {"id": "reviewer", "status": {"state": "ready"}, "value": {"display_name": "The reviewer"}}
+    at.answers["GET /v1/personas"] = 200, {"items": [one], "next_cursor": None}
+    assert main(["personas", "list"]) == 0
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split() == ["NAME", "STATE", "SHOWN", "AS"] and row.split() == ["reviewer", "ready", "The", "reviewer"]
+
+
 def test_validation_errors_are_1(at: Standin, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text("drivr: x\n")
