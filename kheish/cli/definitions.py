@@ -43,7 +43,8 @@ def _readers(root: Group, kind: str, one: str) -> None:
     def list_(settings: Settings, limit: int | None, cursor: str | None) -> None:
         page = settings.client().definitions(kind).list(limit=limit, cursor=cursor)
         key = next((key for key in _KEYS if page["items"] and key in page["items"][0]), "id")
-        listing(settings, page, key, _columns(kind, key), f"There are no {kind}; `kheish {kind} add NAME FILE` makes one.")
+        none = f"There are no {kind}; `kheish {kind} add NAME FILE` makes one."
+        listing(settings, page, key, _columns(kind, key), none)
 
     @root.command(help=f"Show a {one} as it is written; with --output json or yaml, with its status.")
     @click.argument("name")
