@@ -12,7 +12,15 @@ import orjson
 from falcon.asgi import Request, Response
 
 from kheish.auth import redaction
-from kheish.errors import Internal, KheishError, PreconditionFailed, TooMany, Unauthorized, Unavailable
+from kheish.errors import (
+    InsufficientStorage,
+    Internal,
+    KheishError,
+    PreconditionFailed,
+    TooMany,
+    Unauthorized,
+    Unavailable,
+)
 
 MEDIA = "application/problem+json"
 log = logging.getLogger(__name__)
@@ -34,7 +42,9 @@ def problem(error: KheishError) -> dict[str, Any]:
 
 async def on_kheish_error(req: Request, resp: Response, error: KheishError, params: dict[str, Any]) -> None:
     """Answer with an error that was raised on purpose."""
-    if error.status >= 500 and not isinstance(error, Unavailable):
+    if error.status >= 500 and not isinstance(
+        error, (Unavailable, InsufficientStorage)
+    ):  # these, the daemon tells once
         log.error("%s %s: %s", req.method, req.path, error.detail, exc_info=error)
     _answer(resp, error.status, problem(error))
     match error:

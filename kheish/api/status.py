@@ -42,6 +42,7 @@ class Probes:
     async def on_get_ready(self, req: Request, resp: Response) -> None:
         """Work is taken. Raises Unavailable (503) where it is not."""
         why = "The daemon is stopping." if self._parts.closing.begun else self._parts.ready()
+        why = why or self._parts.upkeep.rewound()
         if why is None and self._parts.state.failure is not None:
             why = self._parts.state.failure.detail
         if why is not None:

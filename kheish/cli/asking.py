@@ -10,7 +10,7 @@ import click
 
 from kheish.cli.output import paint, plain, say
 from kheish.cli.rendering import diff_lines
-from kheish.errors import ApprovalResolved, Invalid, QuestionResolved
+from kheish.errors import ApprovalResolved, Invalid, PersonRequired, QuestionResolved, SamePerson
 
 if TYPE_CHECKING:
     from kheish.client import Kheish
@@ -35,6 +35,9 @@ def approval(client: Kheish, asked: Approval) -> bool:
         client.approvals.resolve(asked["approval_id"], "allow" if choice == "y" else "deny", reason=reason or None)
     except ApprovalResolved as late:
         say(plain(f"  {late.detail}"))
+    except (PersonRequired, SamePerson) as other:  # it waits for somebody else
+        say(plain(f"  {other.detail}"))
+        return False
     return True
 
 

@@ -1,6 +1,10 @@
-"""`kheish config show`: the settings in force."""
+"""`kheish config`: the settings in force, and the file that people edit."""
 
 from __future__ import annotations
+
+import sys
+
+import click
 
 from kheish.cli.options import Settings, group, pass_settings
 from kheish.cli.output import as_yaml, emit, plain, say
@@ -8,7 +12,7 @@ from kheish.cli.output import as_yaml, emit, plain, say
 
 @group()
 def config() -> None:
-    """The settings in force."""
+    """The settings in force, and kheish.yaml."""
 
 
 @config.command()
@@ -17,3 +21,35 @@ def show(settings: Settings) -> None:
     """Show the settings in force: kheish.yaml, the environment and the defaults."""
     found = settings.client().config()
     emit(settings, found, ids=[], human=lambda: say(plain(as_yaml(found))))
+
+
+@config.command()
+@pass_settings
+def edit(settings: Settings) -> None:
+    """Change kheish.yaml in your editor (EDITOR). Nothing is written until it is valid; needs no daemon."""
+    from kheish.daemon import checking, sources
+    from kheish.errors import Conflict, Invalid
+    from kheish.store import files, template
+
+    if settings.url:
+        raise click.UsageError("kheish.yaml is edited where the state root is; name it with --state-root.")
+    template.open_root(root := settings.root())
+    path = root / "kheish.yaml"
+    before = text = path.read_text() if path.exists() else ""
+    while True:
+        changed = click.edit(text, extension=".yaml")
+        if changed is None or changed == before:
+            return click.echo("Nothing was changed.", err=True)
+        there = {**sources.read_all(root), path.name: sources.Source(path.name, changed.encode())}
+        wrong = checking.check(there, {}).errors(path.name)
+        if not wrong:
+            break
+        lines = [f"  line {one.line}, column {one.column}: {one.message}" for one in wrong]
+        click.echo(plain("\n".join(["kheish.yaml is not valid.", *lines])), err=True)
+        if not sys.stdin.isatty() or not click.confirm("Edit again?", default=True, err=True):
+            raise Invalid("Nothing was changed.")
+        text = changed
+    if (path.read_text() if path.exists() else "") != before:
+        raise Conflict("kheish.yaml was changed meanwhile by somebody else; look at it, and edit it again.")
+    files.atomic_write(path, changed.encode(), fsync=True)
+    return say("kheish.yaml is saved; a daemon that serves takes it in force within a second.")

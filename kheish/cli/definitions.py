@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from kheish.client.sync import Definitions
 
 _KEYS = ("id", "name", "path")
+_FIELDS = {  # what tells one from another in a list
+    "routes": (("DRIVER", "driver"), ("MODEL", "model"), ("SERVER", "api_base"), ("KEY", "auth_ref")),
+    "personas": (("SHOWN AS", "display_name"),),
+}
 
 
 def commands(kind: str, one: str, about: str) -> Group:
@@ -39,7 +43,8 @@ def _readers(root: Group, kind: str, one: str) -> None:
     def list_(settings: Settings, limit: int | None, cursor: str | None) -> None:
         page = settings.client().definitions(kind).list(limit=limit, cursor=cursor)
         key = next((key for key in _KEYS if page["items"] and key in page["items"][0]), "id")
-        listing(settings, page, key, _columns(key), f"There are no {kind}; `kheish {kind} add NAME FILE` makes one.")
+        none = f"There are no {kind}; `kheish {kind} add NAME FILE` makes one."
+        listing(settings, page, key, _columns(kind, key), none)
 
     @root.command(help=f"Show a {one} as it is written; with --output json or yaml, with its status.")
     @click.argument("name")
@@ -164,7 +169,7 @@ def verdict(settings: Settings, found: Mapping[str, Any], what: str) -> int:
     return 0 if valid else 1
 
 
-def _columns(key: str) -> list[Column]:
+def _columns(kind: str, key: str) -> list[Column]:
     def state(one: Mapping[str, Any]) -> object:
         status = one.get("status")
         return status.get("state") if isinstance(status, Mapping) else status
@@ -176,10 +181,4 @@ def _columns(key: str) -> list[Column]:
 
         return read
 
-    return [
-        ("NAME", key),
-        ("STATE", state),
-        ("DRIVER", inner("driver")),
-        ("MODEL", inner("model")),
-        ("DESCRIPTION", inner("description")),
-    ]
+    return [("NAME", key), ("STATE", state), *((head, inner(field)) for head, field in _FIELDS.get(kind, ()))]

@@ -18,9 +18,7 @@ def init(settings: Settings, folder: str | None) -> None:
     """Make a state root in DIR (~/kheish-state)."""
     from kheish.store import template
 
-    # Not the nearest state root above, as elsewhere: `init` makes a new one.
-    named = folder or settings.state_root or os.environ.get("KHEISH_STATE_ROOT")
-    root = Path(named).expanduser().absolute() if named else Path.home() / "kheish-state"
+    root = wanted(settings, folder)
     template.init(root)
     emit(
         settings,
@@ -28,3 +26,9 @@ def init(settings: Settings, folder: str | None) -> None:
         ids=[str(root)],
         human=lambda: say(f"{root} is ready; serve it with `kheish serve --state-root {root}`."),
     )
+
+
+def wanted(settings: Settings, folder: str | None) -> Path:
+    """Where a state root is to be made. Not the nearest one above, as elsewhere: that is there already."""
+    named = folder or settings.state_root or os.environ.get("KHEISH_STATE_ROOT")
+    return Path(named).expanduser().absolute() if named else Path.home() / "kheish-state"

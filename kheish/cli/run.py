@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ def run(settings: Settings, session: str, text: str, followed: bool, wait: str |
     content = _content(text)
     client = settings.client()
     if not no_create:
-        _ensure(client, session, workspace, permission_mode)
+        ensure(client, session, workspace, permission_mode)
     wanted: Any = {name: value for name, value in (("route", route), ("model", model)) if value}
     started = client.runs.start(session, content, idempotency_key=idempotency_key, wait=wait, **wanted)
     if followed:
@@ -52,8 +53,9 @@ def _content(text: str) -> str:
     return content
 
 
-def _ensure(client: Kheish, session: str, workspace: str | None, permission_mode: str | None) -> None:
-    """Make the session where it is not there; asked for settings that differ from one that is, it is a conflict."""
+def ensure(client: Kheish, session: str | None, workspace: str | None, permission_mode: str | None) -> str:
+    """Make the session where it is not there (None: a new one), and say its id; asked for settings that differ from
+    one that is, it is a conflict."""
     from kheish.errors import NotFound
 
     settings: Any = {}
@@ -61,10 +63,7 @@ def _ensure(client: Kheish, session: str, workspace: str | None, permission_mode
         settings["workspace"] = str(Path(workspace).expanduser().absolute())
     if permission_mode:
         settings["permission_mode"] = permission_mode
-    if not settings:
-        try:
-            client.sessions.get(session)
-            return
-        except NotFound:
-            pass
-    client.sessions.create(session, **settings)
+    if session and not settings:
+        with contextlib.suppress(NotFound):
+            return client.sessions.get(session)["session_id"]
+    return client.sessions.create(session, **settings)["session_id"]

@@ -1,4 +1,4 @@
-"""`kheish sessions`: list, search, show, create, end, interrupt, fork, delete, journal."""
+"""`kheish sessions`: list, search, show, create, update, end, interrupt, fork, delete, journal."""
 
 from __future__ import annotations
 
@@ -41,6 +41,11 @@ PLACES: list[Column] = [
 ]
 
 
+#: settings that `update --reset` takes back
+RESETTABLE = ["title", "workspace", "route", "persona", "permission-mode", "permission-rules", "labels", "budget",
+              "input-contract", "output-contract", "while-waiting", "capability-scope", "credential-scope"]  # fmt: skip
+
+
 def _globs(option: str, about: str) -> Callable[[Command], Command]:
     """An option that takes a glob, and may be repeated."""
     return click.option(f"--{option}", multiple=True, metavar="GLOB", help=about)
@@ -48,7 +53,7 @@ def _globs(option: str, about: str) -> Callable[[Command], Command]:
 
 @group()
 def sessions() -> None:
-    """List, search, show, create, end, fork and delete sessions."""
+    """List, search, show, create, update, end, fork and delete sessions."""
 
 
 @sessions.command("list")
@@ -120,23 +125,57 @@ def journal(
     emit(settings, page, ids=[str(line["n"]) for line in page["items"]], human=human)
 
 
+def _changeable(function: Command) -> Command:
+    """The settings of a session, as options."""
+    for option in (
+        _globs("deny-route", "Such routes or slots are not used."),
+        _globs("allow-route", "Only such routes, or such slots (openai.*), are used."),
+        _globs("deny-tool", "Its agent does not see such tools."),
+        _globs("allow-tool", "Its agent sees only such tools (read_*)."),
+        click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label; may be repeated."),
+        click.option(
+            "--while-waiting", type=click.Choice(["hold", "park"]), help="park: later runs go ahead meanwhile."
+        ),
+        click.option("--permission-mode", type=click.Choice(MODES), help="What is decided where no rule matches."),
+        click.option("--persona", help="The persona, kept as it is now."),
+        click.option("--route", help="The route to a model."),
+        click.option("--workspace", metavar="DIR", help="The folder that the agent works in."),
+        click.option("--title", help="What people see."),
+    ):
+        function = option(function)
+    return function
+
+
 @sessions.command()
 @click.argument("session", required=False)
-@click.option("--title", help="What people see.")
-@click.option("--workspace", metavar="DIR", help="The folder that the agent works in.")
-@click.option("--route", help="The route to a model.")
-@click.option("--persona", help="The persona, kept as it is now.")
-@click.option("--permission-mode", type=click.Choice(MODES), help="What is decided where no rule matches.")
-@click.option("--while-waiting", type=click.Choice(["hold", "park"]), help="park: later runs go ahead meanwhile.")
-@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label; may be repeated.")
-@_globs("allow-tool", "Its agent sees only such tools (read_*).")
-@_globs("deny-tool", "Its agent does not see such tools.")
-@_globs("allow-route", "Only such routes, or such slots (openai.*), are used.")
-@_globs("deny-route", "Such routes or slots are not used.")
+@_changeable
 @pass_settings
-def create(settings: Settings, /, session: str | None, labels: tuple[str, ...], **given: Any) -> None:
+def create(settings: Settings, /, session: str | None, **given: Any) -> None:
     """Make a session, with a name of its own where none is given."""
+    _show(settings, settings.client().sessions.create(session, **_wanted(given)))
+
+
+@sessions.command()
+@click.argument("session")
+@_changeable
+@click.option("--reset", multiple=True, type=click.Choice(RESETTABLE), metavar="SETTING",
+              help="Take it back to its default, such as route or permission-rules; may be repeated.")  # fmt: skip
+@pass_settings
+def update(settings: Settings, /, session: str, reset: tuple[str, ...], **given: Any) -> None:
+    """Change settings of SESSION, for what comes after; labels and scopes that are given replace those that are there.
+
+    Persona and scopes change only while the session is idle. `--reset permission-rules` forgets remembered answers.
+    """
+    wanted: dict[str, Any] = {**_wanted(given), **{name.replace("-", "_"): None for name in reset}}
+    if not wanted:
+        raise click.UsageError("Say what to change; see `kheish sessions update --help`.")
+    _show(settings, settings.client().sessions.patch(session, **wanted))
+
+
+def _wanted(given: dict[str, Any]) -> Any:
+    """The options that were given, as settings of a session."""
     lists = {name: list(given.pop(name)) for name in ("allow_tool", "deny_tool", "allow_route", "deny_route")}
+    labels = given.pop("labels")
     wanted: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     for scope, kind in (("capability_scope", "tool"), ("credential_scope", "route")):
         if lists[f"allow_{kind}"] or lists[f"deny_{kind}"]:
@@ -145,7 +184,7 @@ def create(settings: Settings, /, session: str | None, labels: tuple[str, ...], 
         wanted["workspace"] = str(Path(workspace).expanduser().absolute())
     if labels:
         wanted["labels"] = dict(_label(one) for one in labels)
-    _show(settings, settings.client().sessions.create(session, **wanted))
+    return wanted
 
 
 @sessions.command()

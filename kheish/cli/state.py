@@ -12,6 +12,8 @@ from kheish.cli.output import emit, say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_STARTING = 60.0  # seconds
+
 
 @group()
 def state() -> None:
@@ -73,17 +75,33 @@ def reindex(settings: Settings) -> None:
 @pass_settings
 def put_back(settings: Settings) -> None:
     """The branch was moved back: bring back all that the daemon had, in a commit on top."""
-    found = settings.client().state("put-back")
-    emit(settings, found, ids=[found["commit"]], human=lambda: say(f"Put back {found['files']} files."))
+    found = _decide(settings, "put-back")
+    said = f"Put back {found['files']} {'file' if found['files'] == 1 else 'files'}."
+    emit(settings, found, ids=[found["commit"]], human=lambda: say(said))
 
 
 @state.command(name="accept-rewind")
 @pass_settings
 def accept_rewind(settings: Settings) -> None:
     """The branch was moved back: go on from there. What is gone stays in git, under the ref that is printed."""
-    found = settings.client().state("accept-rewind")
+    found = _decide(settings, "accept-rewind")
     said = f"Going on from {found['commit'][:10]}; what was is kept as {found['kept']}."
     emit(settings, found, ids=[found["commit"]], human=lambda: say(said))
+
+
+def _decide(settings: Settings, way: Literal["put-back", "accept-rewind"]) -> dict[str, Any]:
+    """Tell the daemon, and wait until it has started: what is typed next is to find it there."""
+    import time
+
+    from kheish.errors import Unavailable
+
+    client = settings.client()
+    found, until = client.state(way), time.monotonic() + _STARTING
+    while client.status()["status"] == "starting":
+        if time.monotonic() > until:
+            raise Unavailable("It is decided; the daemon still starts. `kheish status` says how far it is.")
+        time.sleep(0.05)
+    return {**found}
 
 
 def _ask(settings: Settings, what: Literal["gc", "reindex"], offline: Callable[[], dict[str, Any]]) -> dict[str, Any]:

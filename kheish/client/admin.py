@@ -171,6 +171,10 @@ class Administered:
     def login(self: Kheish) -> Login:  # type: ignore[misc]
         return Login(self)
 
+    def usage(self: Kheish, **query: object) -> Page[Json]:  # type: ignore[misc]
+        """What was spent; `by` (session, route, day: with commas) sums up. session, route, day, limit, cursor."""
+        return self.send(calls.usage(query))
+
     @cached_property
     def trust(self: Kheish) -> Trust:  # type: ignore[misc]
         return Trust(self)

@@ -96,3 +96,7 @@ def audit_list(query: Query) -> Call[Page[Json]]:
 
 def audit_verify(key: str | None) -> Call[Json]:
     return send("POST", "audit", "verify", body=given(key=key))
+
+
+def usage(query: Query) -> Call[Page[Json]]:
+    return get("usage", query=query)

@@ -182,7 +182,8 @@ class Backup:
         if plan["verdict"] == "taken_over":
             raise TakenOver(TAKEN_OVER.format(name=to.name, why=plan["why"]))
         if plan["verdict"] == "diverged":
-            raise BackupDiverged(DIVERGED.format(name=to.name, why=plan["why"], root=self._state.root))
+            branch, why = to.ref.removeprefix("refs/heads/"), plan["why"]
+            raise BackupDiverged(DIVERGED.format(name=to.name, why=why, root=self._state.root, branch=branch))
         changes: dict[str, str | None] = plan["changes"]
         async with self._taking.lock:
             if wrong := await self._faults(to, changes):
@@ -244,9 +245,9 @@ TAKEN_OVER = (
 )
 DIVERGED = (
     "The remote {name} has what this state root lacks, and it cannot be merged by itself. {why} Nothing was pushed. "
-    "For files of yours, merge by hand: git -C {root} pull --no-rebase {name}; then `kheish backup push`. Where "
-    "another daemon has pushed there, give this root a remote of its own (git remote set-url {name} URL), or serve a "
-    "fresh restore instead."
+    "For files of yours, merge by hand: git -C {root} pull --no-rebase {name} {branch}; then `kheish backup push`. "
+    "Where another daemon has pushed there, give this root a remote of its own (git remote set-url {name} URL), or "
+    "serve a fresh restore instead."
 )
 INVALID = (
     "The remote {name} has an edit that is not valid, so it was not taken, and nothing was pushed: {why}. Mend it "

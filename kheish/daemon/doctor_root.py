@@ -32,6 +32,11 @@ def state_root(root: Path) -> Iterator[Finding]:
         yield Finding("error", error.detail, "Or name another with --state-root.")
         return
     yield Finding("ok", f"state root {root} (format {found.version}, {found.root_id})")
+    shut = [place for place in (root, root / ".git", lock.private(root)) if place.exists()]
+    shut = [place for place in shut if not os.access(place, os.W_OK)]
+    if shut:
+        yield Finding("error", f"{shut[0]} cannot be written to, so no daemon serves it",
+                      "Mount it for writing, or run the daemon as the user to whom it belongs.")  # fmt: skip
 
 
 def config(root: Path) -> Config:

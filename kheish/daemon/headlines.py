@@ -39,6 +39,10 @@ URGENT = (
     events.PhaseEnded,
     events.EvidenceAttached,
     events.FlowSealed,
+    events.SecretChanged,
+    events.TokenChanged,
+    events.AccessRevoked,
+    events.AccessRestored,
     *PLAYBOOKS,
 )
 _VERBS: dict[type[events.Event], str] = {
@@ -66,7 +70,7 @@ def headline(entry: Entry, asked: Callable[[str | None], str], named: Callable[[
         case events.DaemonStarted() | events.DaemonStopped() | events.DaemonPaused() | events.DaemonResumed():
             return entry.event.kind.replace(".", " ")
         case events.FilesPutBack(paths=paths):
-            return f"put back {len(paths)} files"
+            return f"put back {len(paths)} {'file' if len(paths) == 1 else 'files'}"
         case events.ApprovalResolved(outcome=outcome):
             return f"approval {outcome}: {entry.session}"
         case events.QuestionAnswered(outcome=outcome):
@@ -75,6 +79,12 @@ def headline(entry: Entry, asked: Callable[[str | None], str], named: Callable[[
             return f"playbook {state}: {id} {version}"
         case events.PlaybookPublished() | events.PlaybookTampered() | events.PlaybookIntact():
             return f"{entry.event.kind.replace('.', ' ')}: {entry.event.playbook_id} {entry.event.version}"
+        case events.SecretChanged(slot=slot, change=change):
+            return f"secret {change}: {slot}"
+        case events.TokenChanged(name=name, change=change):
+            return f"token {change}: {name}"
+        case events.AccessRevoked(what=what, id=id) | events.AccessRestored(what=what, id=id):
+            return f"{entry.event.kind.replace('.', ' ')}: {what} {id}"
         case events.FlowStarted(playbook=playbook, version=version):
             return f"flow started: {playbook}@{version}"
         case events.FlowSealed(flow_id=flow_id, status=status):

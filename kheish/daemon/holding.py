@@ -15,6 +15,7 @@ from typing import Any
 from kheish.daemon.git import Git
 from kheish.daemon.pipeline import Pipeline
 from kheish.daemon.problems import Problems
+from kheish.daemon.sources import is_source
 from kheish.daemon.status import Facts
 from kheish.store.watcher import Watcher
 
@@ -102,6 +103,8 @@ class Holding:
         """What the git worker saw while no other git was at work; returns the daemon's files that it put back."""
         if found.get("moved") or found.get("aside"):
             self._pipeline.mend(found.get("aside", ()))
+        # A commit from a stale index takes an edit out of the branch again, and touches no file: nobody else would see.
+        self._later |= {path for path in found.get("theirs", ()) if is_source(path)}
         if found.get("mended"):
             log.warning("git had lost objects of the last commit, written again: %s", ", ".join(found["mended"][:10]))
         if found.get("lost"):

@@ -255,6 +255,20 @@ async def _expire(state: State, now: str) -> None:
     questions.expire(state, now)
 
 
+def _watch_space(daemon: Daemon, free: int) -> None:
+    """Refuse new work while there is little space, and say so: in each refusal, in the log once, and as a problem."""
+    if free >= LOW_SPACE:
+        daemon.state.low_space = None
+        return daemon.problems.clear("low_space")
+    mark = f"{LOW_SPACE // 1024**2} MiB"
+    said = f"Only {free // 1024**2} MiB are free where the state root is; new work is refused below {mark}."
+    if daemon.state.low_space is None:
+        log.warning("%s", said)
+    daemon.state.low_space = f"{said} Free some space."
+    message = f"Less than {mark} are free where the state root is; new work is refused. Free some space."
+    return daemon.problems.add("low_space", "", message)
+
+
 async def keep_time(daemon: Daemon) -> None:
     """Every second: what has waited too long expires; disk space is watched; processes that ended start again.
 
@@ -275,13 +289,7 @@ async def keep_time(daemon: Daemon) -> None:
             daemon.problems.add("disk_failed", "", f"{error.filename} cannot be written: {error.strerror}.")
         with contextlib.suppress(Unavailable, sqlite3.Error):  # the index is being made again: in a second
             await _expire(state, now)
-        free = await asyncio.to_thread(free_bytes, state.root)
-        state.low_space = (
-            f"Only {free // 1024**2} MiB are free where the state root is; new work is refused below "
-            f"{LOW_SPACE // 1024**2} MiB. Free some space."
-            if free < LOW_SPACE
-            else None
-        )
+        _watch_space(daemon, await asyncio.to_thread(free_bytes, state.root))
         state.evict()
         tell_watching(daemon)
         daemon.worker.retry()

@@ -38,9 +38,12 @@ class Facts:
     size: Mapping[str, int] | None = None
 
 
-def view(state: State, facts: Facts, *, driving: int, problems: int, backup: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The answer."""
+def view(
+    state: State, facts: Facts, *, driving: int, problems: int, backup: Mapping[str, Any], rewound: bool
+) -> Mapping[str, Any]:
+    """The answer. `rewound`: nothing acts until somebody decides on the branch that was moved back."""
     config = state.definitions.config
+    serving = "rewound" if rewound else "paused" if None in state.paused else "serving"
     return {
         "version": resources.version(),
         "pid": os.getpid(),
@@ -50,7 +53,7 @@ def view(state: State, facts: Facts, *, driving: int, problems: int, backup: Map
         "incarnation": facts.format.incarnation,
         "started_at": facts.started_at,
         "uptime_seconds": round(time.monotonic() - facts.started, 1),
-        "status": "starting" if facts.starting else "paused" if None in state.paused else "serving",
+        "status": "starting" if facts.starting else serving,
         "paused": {"everything": None in state.paused, "routes": sorted(one for one in state.paused if one)},
         "runs": {"running": driving, "limit": config.concurrency.runs},
         "sessions_loaded": len(state.sessions),

@@ -60,6 +60,7 @@ class Upkeep:
             return False
         self._decided = asyncio.get_running_loop().create_future()
         self._problems.add("state_rewound", "", self.rewound() or "")
+        log.warning("%s", self.rewound())
         self._facts.starting = None
         return True
 

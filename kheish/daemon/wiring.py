@@ -239,7 +239,8 @@ def _watcher(root: Path, changed: Settled, refs: Settled) -> Watcher:
 
 def _status(daemon: Daemon) -> Mapping[str, Any]:
     driving, wrong = daemon.worker.driving, len(daemon.problems.list())
-    return status.view(daemon.state, daemon.facts, driving=driving, problems=wrong, backup=daemon.backup.view())
+    rewound, backup = daemon.upkeep.rewound() is not None, daemon.backup.view()
+    return status.view(daemon.state, daemon.facts, driving=driving, problems=wrong, backup=backup, rewound=rewound)
 
 
 def _store(root: Path, config: Config, daemon: Callable[[], Daemon]) -> Store:

@@ -102,6 +102,11 @@ def _resolved(event: Any, _: DriverOf) -> _Said:
     return "approval", "done" if event.outcome == "allowed" else "refused", event.approval_id, event.digest, None
 
 
+def _decided(event: Any, _: DriverOf) -> _Said:
+    """One person's allow, where another has to allow it too: not done yet."""
+    return "approval", "begun", event.approval_id, event.digest, None
+
+
 def _secret(event: Any, _: DriverOf) -> _Said:
     return "secret", "done", f"{event.slot}: {event.change}", event.digest, None
 
@@ -128,6 +133,7 @@ _TABLE: Mapping[type[Event], Callable[[Any, DriverOf], _Said | None]] = {
     events.ModelFailed: _model_failed,
     events.ToolStarted: _started,
     events.ToolFinished: _finished,
+    events.ApprovalDecided: _decided,
     events.ApprovalResolved: _resolved,
     events.SecretChanged: _secret,
     events.TokenChanged: _token,

@@ -60,7 +60,9 @@ def message(headlines: Sequence[str], *, sessions: int, runs: int) -> str:
         return line if len(line) <= _SUBJECT else f"{line[: _SUBJECT - 1]}…"
     if runs:
         return f"{_count(runs, 'run')} in {_count(sessions, 'session')}"
-    return f"{_count(sessions, 'session')}" if sessions else f"{_count(len(headlines), 'change')}"
+    if sessions:
+        return _count(sessions, "session")
+    return _count(len(headlines), "change") if headlines else "journals go on"
 
 
 def _count(number: int, noun: str) -> str:

@@ -343,13 +343,18 @@ def edit_message(paths: Sequence[str]) -> str:
 
 def message_of(repo: Repo, frame: Frame, back: Sequence[str]) -> str:
     """The message of the cut with its trailers."""
-    said = frame.get("message") or (f"put back {len(back)} files" if back else "state")
+    said = frame.get("message") or (f"put back {_counted(len(back))}" if back else "state")
     cut, lines = frame["cut"], []
     for name, values in frame.get("trailers", {}).items():
         lines += [f"{name}: {_line(str(value))}" for value in values[:TRAILER_CAP]]
     if cut["n_from"] <= cut["n_to"]:
         lines.append(f"Kheish-Events: {cut['n_from']}-{cut['n_to']}")
     return "\n".join([said.rstrip(), *([""] if lines else []), *lines]) + "\n"
+
+
+def _counted(files: int) -> str:
+    """`1 file`, `2 files`."""
+    return f"{files} file" if files == 1 else f"{files} files"
 
 
 def _line(text: str) -> str:

@@ -143,7 +143,7 @@ class Worker:
         try:
             if self.behind:
                 is_ours = self._seen[0] == self._signs()[0]
-                self.index.update(self.behind)
+                self.index.update(self._not_outdated())
                 if is_ours:
                     self._seen = (self._signs()[0], self._seen[1])
         except hold.Held:
@@ -154,6 +154,13 @@ class Worker:
         self._ended = time.monotonic()
         self._cost = self._ended - began
         return True
+
+    def _not_outdated(self) -> dict[str, Blob | None]:
+        """What the index lacks; not what a person has committed otherwise meanwhile: their git has told it to the
+        index, and their next commit would take it back."""
+        head = self.repo.refs.head()
+        tip = {path: self.repo.find(head, path) for path in self.behind if head and not hold.owned(path)}
+        return {path: blob for path, blob in self.behind.items() if path not in tip or _same(blob, tip[path])}
 
     def put_back(self, paths: list[str] | None = None) -> list[str]:
         """Restore the daemon's files in the work tree (None: all that are missing or changed); what was restored."""
@@ -171,11 +178,16 @@ class Worker:
 
     def look(self) -> dict[str, Any]:
         """Whether a person's git is at work (`held`), and if not, what it did: `moved` (the branch is not where the
-        daemon left it), `put_back`, `aside`, and what a prune took away (`mended`, `lost`)."""
+        daemon left it; `theirs`: which files of people differ there), `put_back`, `aside`, and what a prune took away
+        (`mended`, `lost`)."""
         reason = self._gate.reason()
         if reason is not None:
             return {"held": reason}
-        found: dict[str, Any] = {"held": None, "moved": self.repo.refs.head() != self.repo.refs.last()}
+        head, last = self.repo.refs.head(), self.repo.refs.last()
+        found: dict[str, Any] = {"held": None, "moved": head != last, "theirs": []}
+        if head != last and last is not None:
+            differ = self.repo.differences(self.repo.tree_of(last), self.repo.tree_of(head))
+            found["theirs"] = [one.path for one in differ if not hold.owned(one.path)]
         now, seen = time.monotonic(), self._signs()
         if self._mended is not None:
             (found["mended"], found["lost"]), self._mended = self._mended, None
@@ -222,6 +234,10 @@ class Worker:
             scratch = lock.private(self.root) / "tmp"
             scratch.mkdir(exist_ok=True)
             files.atomic_write(self._note, head.encode(), fsync=False, scratch=scratch)
+
+
+def _same(one: Blob | None, other: Blob | None) -> bool:
+    return (one and one.id) == (other and other.id)
 
 
 def handlers(worker: Worker) -> dict[str, pipes.Handler]:

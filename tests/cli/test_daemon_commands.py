@@ -106,6 +106,48 @@ def test_a_route_is_added_once_and_edited_with_its_etag(
     assert main(["routes", "add", "local", str(file)]) == 4
 
 
+def test_usage_is_summed_up_by_what_is_asked_for(at: Standin, capsys: pytest.CaptureFixture[str]) -> None:
+    spent = {"model_calls": 2, "input_tokens": 30, "output_tokens": 4, "cached_tokens": 0, "cost_usd": 0.25}
+    row = {"session_id": None, "route": "main", "day": "2026-11-22", **spent}
+    at.answers["GET /v1/usage"] = 200, {"items": [row], "next_cursor": None}
+    assert main(["usage", "--session", "s"]) == 0
+    assert at.asked[0].query == {"by": "route,day", "session": "s"}
+    assert capsys.readouterr().out.splitlines()[1].split() == ["main", "2026-11-22", "2", "30", "0", "4", "0.2500"]
+
+
+def test_a_session_is_changed_and_settings_are_taken_back(at: Standin) -> None:
+    at.answers["PATCH /v1/sessions/s"] = 200, {"session_id": "s"}
+    words = ["--title", "Mine", "--label", "a=b", "--deny-tool", "bash", "--reset", "permission-rules"]
+    assert main(["sessions", "update", "s", *words]) == 0
+    scope = {"allow": None, "deny": ["bash"]}
+    wanted = {"title": "Mine", "labels": {"a": "b"}, "capability_scope": scope, "permission_rules": None}
+    assert at.asked[0].json == wanted
+    assert main(["sessions", "update", "s"]) == 2 and len(at.asked) == 1
+
+
+def test_kheish_yaml_is_edited_and_only_written_where_it_is_valid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["init", str(tmp_path / "root")]) == 0
+    file = tmp_path / "root" / "kheish.yaml"
+    before, words = file.read_text(), ["--state-root", str(tmp_path / "root"), "config", "edit"]
+    monkeypatch.setenv("VISUAL", "sed -i '$a default_route: nosuch'")
+    assert main(words) == 2
+    assert "there is no route 'nosuch'" in capsys.readouterr().err and file.read_text() == before
+
+    monkeypatch.setenv("VISUAL", "sed -i '$a shutdown_grace: 3s'")
+    assert main(words) == 0
+    assert file.read_text() == before + "shutdown_grace: 3s\n"
+
+
+def test_a_list_shows_what_its_kind_has(at: Standin, capsys: pytest.CaptureFixture[str]) -> None:
+    one = {"id": "reviewer", "status": {"state": "ready"}, "value": {"display_name": "The reviewer"}}
+    at.answers["GET /v1/personas"] = 200, {"items": [one], "next_cursor": None}
+    assert main(["personas", "list"]) == 0
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split() == ["NAME", "STATE", "SHOWN", "AS"] and row.split() == ["reviewer", "ready", "The", "reviewer"]
+
+
 def test_validation_errors_are_1(at: Standin, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text("drivr: x\n")

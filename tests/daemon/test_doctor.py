@@ -35,6 +35,14 @@ def test_that_no_state_root_is_an_error_with_the_command_that_makes_one(
     assert "kheish init" in capsys.readouterr().out
 
 
+def test_that_a_root_that_cannot_be_written_to_is_an_error(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: Path(path) != root / ".git" / "kheish"
+    )  # root may write anywhere
+    told = [finding.what for finding in doctor.examine(root) if finding.level == "error"]
+    assert told == [f"{root / '.git' / 'kheish'} cannot be written to, so no daemon serves it"]
+
+
 def test_that_mistakes_in_definitions_are_errors_with_their_places(root: Path) -> None:
     (root / "routes" / "a.yaml").write_text("driver: openai\nmodl: x\n")
     (root / "routes" / "b.yaml").write_text("driver: openai\nmodel: x\nauth_ref: env:NO_SUCH_KEY\n")

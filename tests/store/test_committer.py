@@ -164,4 +164,5 @@ def test_messages_are_for_people() -> None:
     assert committer.message(["a", "b"], sessions=9, runs=12) == "12 runs in 9 sessions"
     assert committer.message(["a", "b"], sessions=1, runs=1) == "1 run in 1 session"
     assert committer.message([], sessions=2, runs=0) == "2 sessions"
+    assert committer.message([], sessions=0, runs=0) == "journals go on"
     assert len(committer.message(["x" * 500], sessions=1, runs=1)) == 160

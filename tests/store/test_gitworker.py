@@ -10,6 +10,7 @@ import pytest
 
 from kheish.errors import NotFound
 from kheish.store import pipes
+from kheish.store.gitworker import Worker
 from tests.store import roots
 
 
@@ -149,3 +150,16 @@ async def test_a_branch_that_was_deleted_is_made_again_whole(root: Path, child: 
 
     assert "format.yaml" in answer["put_back"]
     assert "last_n: 2" in roots.git(root, "show", "HEAD:sessions/2026-11-22/a/session.yaml")
+
+
+def test_what_a_person_committed_meanwhile_is_not_taken_back_by_the_index(root: Path) -> None:
+    """The daemon commits an edit; before the index has heard of it, a person commits the file as it was before."""
+    worker = Worker(root)
+    (root / "kheish.yaml").write_text("# edited\n")
+    worker.commit(**roots.cut(root, "a", 1, edits=["kheish.yaml"]))
+    roots.git(root, "commit", "-qm", "mine")
+    assert roots.git(root, "show", "HEAD:kheish.yaml") != "# edited"
+
+    assert worker.sync_index()
+
+    assert roots.git(root, "diff", "--cached", "--name-only", "--", "kheish.yaml") == ""

@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 
-from tests.support.daemon import Daemon, git, until
+from kheish.client import Kheish
+from tests.support.daemon import Daemon, bash, git, until
 from tests.support.site import Page, serve
 from tests.system.conftest import Fresh
 from tests.system.test_secrets import route, standin
@@ -47,6 +48,26 @@ def test_external_actions_and_changes_of_access_are_there_and_the_chain_holds_ov
     daemon.quiet()
     report = json.loads(daemon.cli("audit", "verify", "--output", "json").stdout)
     assert (report["ok"], report["entries"], report["signed"]) == (True, 8, 8)
+
+
+def test_each_of_the_two_persons_who_allowed_a_call_is_there_and_git_log_says_who_got_a_token(fresh: Fresh) -> None:
+    rules = {"approvals": {"required": 2}}
+    daemon = fresh(routes={"asks": [bash("id -u"), {"text": "done"}]}, permissions=rules)
+    persons = []
+    for name in ("ann", "bob"):
+        persons.append(daemon.client.tokens.create(name, "approver", person=name.title())["token"])
+        daemon.quiet()
+    daemon.client.sessions.create("s")
+    run = daemon.client.runs.start("s", "go", wait="20s")
+    (id,) = run.data["pending_approvals"]
+    for token in persons:
+        Kheish(url=daemon.url, token=token).approvals.allow(id)
+
+    found = daemon.client.audit.list(limit=200, action="approval")["items"]
+
+    said = [(one["data"]["subject"], one["data"]["outcome"], one["data"]["target"]) for one in found]
+    assert said == [("token:ann", "begun", id), ("token:bob", "done", id)]
+    assert "token created: ann" in git(daemon.root, "log", "--format=%s")
 
 
 def test_a_value_that_a_person_was_shown_is_in_the_audit_also_when_no_daemon_ran(fresh: Fresh) -> None:

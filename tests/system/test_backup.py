@@ -155,7 +155,9 @@ def test_the_same_file_changed_on_both_sides_waits_for_a_person(backed: Daemon, 
     assert backed.client.status()["backup"]["outcome"] == "diverged"
     remote = backed.root.parent / "remote.git"
     assert git(remote, "rev-parse", "main").strip() == theirs, "never forced"
-    git(backed.root, "pull", "--no-rebase", "-q", "origin", "main", "-X", "ours", "--no-edit")
+    (problem,) = problems(backed, "backup_diverged")
+    said = problem["message"].partition("merge by hand: git ")[2].partition(";")[0].split()
+    git(backed.root, *said, "-q", "-X", "ours", "--no-edit")
     pushed = backed.client.backup()["pushed"]["commit"]
     assert git(remote, "show", f"{pushed}:notes.md") == "mine\n"
     git(remote, "merge-base", "--is-ancestor", theirs, "main")

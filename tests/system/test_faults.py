@@ -138,9 +138,11 @@ def test_below_the_free_space_mark_new_work_is_refused_until_there_is_some(tmp_p
         until(lambda: daemon.client.status()["low_space"], what="the space is low")
         with pytest.raises(InsufficientStorage, match="Free some space"):
             daemon.client.runs.start("job", "x")
+        assert problems(daemon) == {"low_space"} and "Traceback" not in daemon.stderr()
 
         faults.disarm()
         until(lambda: not daemon.client.status()["low_space"], what="there is space again")
+        assert problems(daemon) == set()
         assert daemon.run(daemon.client.runs.start("job", "x").run_id)["status"] == "completed"
 
 

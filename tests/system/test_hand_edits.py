@@ -165,3 +165,20 @@ def test_where_the_system_gives_no_watches_it_polls_and_says_so(
         until(lambda: daemon.client.runs.list(session="one")["items"], what="the dropped file is a run")
     finally:
         daemon.end()
+
+
+def test_an_edit_that_a_commit_from_a_stale_index_took_out_of_the_branch_is_committed_again(shared: Daemon) -> None:
+    path = "personas/stale.md"
+    for text in ("before", "edited"):
+        shared.write(path, PERSONA.format(text=text))
+        until(lambda text=text: text in committed(shared, path), what=f"{text}: committed")
+        until(lambda: git(shared.root, "status", "--short", path) == "", what="the index has it, too")
+    older = git(shared.root, "rev-list", "HEAD", "--", path).split()[1]
+    blob = git(shared.root, "rev-parse", f"{older}:{path}").strip()
+
+    git(shared.root, "update-index", "--cacheinfo", f"100644,{blob},{path}")
+    git(shared.root, "commit", "-q", "-m", "from a stale index")
+
+    until(lambda: "edited" in committed(shared, path), what="what is in force is committed")
+    assert in_force(shared, path, "edited") and "edited" in (shared.root / path).read_text()
+    until(lambda: git(shared.root, "status", "--short", path) == "", what="the index has it, too")

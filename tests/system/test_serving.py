@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import os
+import subprocess
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from kheish.client import Kheish
 from kheish.client.aio import AsyncKheish
 from kheish.daemon.listening import Serving
 from kheish.errors import Invalid, Unreachable
-from tests.support.daemon import Daemon
+from tests.support.daemon import CLI, Daemon
 
 
 def certificate(folder: Path, *addresses: str) -> tuple[Path, Path]:
@@ -81,3 +83,16 @@ def test_a_certificate_that_cannot_be_used_is_told_at_the_start(tmp_path: Path) 
     assert told.returncode == 2 and "--tls-key" in told.stderr
     told = daemon.cli("serve", "--bind", "0.0.0.0:0")
     assert told.returncode == 2 and "Plain HTTP on 0.0.0.0 is refused" in told.stderr
+
+
+def test_up_makes_a_state_root_where_there_is_none_and_serves_it(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    words = [*CLI, "up", str(tmp_path / "root"), "--bind", "127.0.0.1:0", "--workspace", str(tmp_path / "work")]
+    for _ in range(2):  # the second time it is there
+        with subprocess.Popen(
+            words, stdout=subprocess.PIPE, text=True, env={**os.environ, "HOME": str(tmp_path)}
+        ) as up:
+            assert up.stdout is not None and up.stdout.readline().startswith("kheish ready http://127.0.0.1:")
+            assert Kheish(state_root=tmp_path / "root").status()["status"] == "serving"
+            up.terminate()
+            assert up.wait(20) == 0

@@ -40,12 +40,14 @@ def test_nothing_acts_until_somebody_decides_and_put_back_brings_all_back(fresh:
     assert "kheish state put-back" in refused.json()["detail"]
     assert daemon.http("GET", f"/v1/runs/{ids[2]}").json()["status"] == "completed"
     assert "Nothing acts until you decide" in daemon.cli("problems").stdout
+    assert daemon.http("GET", "/v1/status").json()["status"] == "rewound"
+    assert daemon.http("GET", "/readyz").status_code == 503
     assert git(daemon.root, "status", "--porcelain") == ""
 
     done = daemon.cli("state", "put-back")
 
     assert done.returncode == 0, done.stderr
-    until(lambda: daemon.http("GET", "/readyz").status_code == 200, what="it serves")
+    assert daemon.http("GET", "/readyz").status_code == 200, "what is typed next finds it serving"
     assert git(daemon.root, "diff", "--stat", before, "HEAD", "--", "sessions") == ""
     assert daemon.client.runs.start("three", "again", wait="20s").data["status"] == "completed"
     daemon.quiet()

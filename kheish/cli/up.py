@@ -1,0 +1,25 @@
+"""`kheish up [DIR]`: a state root where there is none yet, and the daemon that serves it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kheish.cli.init import wanted
+from kheish.cli.options import Settings, command, pass_settings
+
+
+@command()
+@click.argument("folder", metavar="[DIR]", required=False)
+@click.option("--bind", metavar="HOST:PORT", help="Where to listen (127.0.0.1:4000; port 0: a free one).")
+@click.option("--workspace", metavar="DIR", type=click.Path(path_type=Path), help="Where tools act.")
+@pass_settings
+def up(settings: Settings, folder: str | None, bind: str | None, workspace: Path | None) -> int:
+    """Make a state root in DIR (~/kheish-state) where there is none, and serve it in the foreground."""
+    from kheish.daemon import serve
+    from kheish.store import template
+
+    root = wanted(settings, folder)
+    template.init(root)
+    return serve.run(root, bind=bind, workspace=workspace)

@@ -1,0 +1,42 @@
+"""`kheish usage`: what was spent, summed up by what one asks for."""
+
+from __future__ import annotations
+
+import click
+
+from kheish.cli.options import Settings, command, page_options, pass_settings
+from kheish.cli.output import Column, listing
+
+_BY = ("session", "route", "day")
+_HEADS: dict[str, Column] = {"session": ("SESSION", "session_id"), "route": ("ROUTE", "route"), "day": ("DAY", "day")}
+
+
+@command()
+@click.option("--by", multiple=True, type=click.Choice(_BY), help="Sum up by this; may be repeated. (day and route)")
+@click.option("--session", help="Only of this session.")
+@click.option("--route", help="Only of this route.")
+@click.option("--day", metavar="YYYY-MM-DD", help="Only of this UTC day.")
+@page_options
+@pass_settings
+def usage(
+    settings: Settings,
+    by: tuple[str, ...],
+    session: str | None,
+    route: str | None,
+    day: str | None,
+    limit: int | None,
+    cursor: str | None,
+) -> None:
+    """What was spent on models: calls, tokens, and US dollars where the route has a price."""
+    kept = [name for name in _BY if name in (by or ("day", "route"))]
+    query = {"by": ",".join(kept), "session": session, "route": route, "day": day, "limit": limit, "cursor": cursor}
+    page = settings.client().usage(**query)
+    columns: list[Column] = [
+        *(_HEADS[name] for name in kept),
+        ("CALLS", "model_calls"),
+        ("INPUT", "input_tokens"),
+        ("CACHED", "cached_tokens"),
+        ("OUTPUT", "output_tokens"),
+        ("USD", lambda row: None if row["cost_usd"] is None else f"{row['cost_usd']:.4f}"),
+    ]
+    listing(settings, page, str(_HEADS[kept[0]][1]), columns, "Nothing was spent.")
