@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Protocol
@@ -257,6 +258,18 @@ def check_asked(route_id: str, route: Route, model: str | None, generation: Mapp
             faults.append(Fault("/model", f"{model!r} is of another provider than {route.model!r}, whose key it is"))
     if faults:
         raise Invalid("; ".join(f"{fault.path} {fault.message}" for fault in faults) + ".", errors=faults)
+
+
+def destination(route: Route) -> tuple[str, ...] | None:
+    """All that says where prompts go, and with whose credential; None where they go nowhere."""
+    if route.driver in ("scripted", "replay"):
+        return None
+    found = route.driver, route.api_base or "", route.auth_ref or ""
+    if route.driver != "litellm":
+        return found
+    model = route.model or ""
+    more = {name: value for name, value in route.generation.items() if name not in _OF_CALLERS}
+    return *found, model if "://" in model else _provider(model), json.dumps(more, sort_keys=True)
 
 
 def _provider(model: str) -> str:
