@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
@@ -33,6 +34,8 @@ FAILURES, WITHIN = 60, 60.0
 #: characters of an id in a path (a subject is the longest that there is)
 MOST_ID = 300
 _ADDRESSES = 10_000
+#: a name (with the dot at its end that it may have) or an address, and a port
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:@/?#\[\]]+?)\.?(?::[0-9]{0,5})?")
 
 
 class Gate:
@@ -91,8 +94,9 @@ class Gate:
         self.answered[req.method, resp.status_code] += 1
 
     def _check_host(self, req: Request) -> str:
-        host = req.get_header("Host")
-        name = _name(host or "")
+        said = [value for name, value in req.scope["headers"] if name == b"host"]
+        host = said[0].decode("latin-1") if len(said) == 1 else ""  # of two, a proxy may have meant the other
+        name = _name(host)
         if not host or (name not in self._allowed() and name != _own(req)):
             raise Misdirected(
                 f"The host {name!r} is not known here; if it should be, add it to allowed_hosts in kheish.yaml."
@@ -177,11 +181,9 @@ def _own(req: Request) -> str:
 
 @lru_cache(maxsize=64)
 def _name(host: str) -> str:
-    """The name in a Host header, without its port."""
-    host = host.strip().lower()
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0].rstrip(".")
+    """The name in a Host header, without its port; all of it where it is no host."""
+    found = _HOST.fullmatch(host.strip().lower())
+    return found[1] if found is not None else host
 
 
 def _check_origin(req: Request, host: str) -> None:

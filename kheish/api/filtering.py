@@ -28,7 +28,7 @@ async def check(state: State, caller: Principal, req: Request, params: Mapping[s
     """Raises Forbidden, and NotFound for a thing that is not there (or not for this caller to know of)."""
     template = req.uri_template or ""
     if "session_id" in params:
-        return _see(caller, params["session_id"])
+        return see(caller, params["session_id"])
     for name, cls in _THINGS.items():
         if name in params:
             return await _thing(state, caller, cls, params[name])
@@ -36,13 +36,14 @@ async def check(state: State, caller: Principal, req: Request, params: Mapping[s
         wanted = req.context.query.get("session") or req.context.query.get("session_id")
         if wanted is None:
             raise Forbidden(f"This token sees {', '.join(caller.sessions)} only; ask with ?session=ID.")
-        return _see(caller, wanted)
+        return see(caller, wanted)
     if template not in _FREE:
         raise Forbidden(f"This token sees {', '.join(caller.sessions)} only; {template} is about more.")
     return None
 
 
-def _see(caller: Principal, session_id: str) -> None:
+def see(caller: Principal, session_id: str) -> None:
+    """Raises Forbidden for a session that the token's filter keeps from it, there or not."""
     if not caller.may_see(session_id):
         raise Forbidden(f"This token does not see the session {session_id!r}.")
 

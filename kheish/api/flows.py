@@ -63,6 +63,7 @@ class Flows:
         await self._state.durable()
         if wait := req.context.query.get("wait"):
             await flow_waits.settled(self._parts, flow_id, wait)
+            sse.check_lasts(self._parts, req)
             doc = None
         whole = await views.document(self._state, Flow, flow_id) if doc is None else (await self._whole([doc]))[0]
         resp.set_header("Location", f"/v1/flows/{flow_id}")
@@ -126,6 +127,7 @@ class Flows:
             return media.send(resp, await past.document(self._parts, resp, Flow, flow_id, rev))
         if wait := req.context.query.get("wait"):
             await flow_waits.settled(self._parts, flow_id, wait)
+            sse.check_lasts(self._parts, req)
         return media.send(resp, await views.document(self._state, Flow, flow_id))
 
     async def on_get_events(self, req: Request, resp: Response, flow_id: str) -> None:

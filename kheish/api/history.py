@@ -9,7 +9,7 @@ import orjson
 from falcon.asgi import Request, Response
 
 from kheish import ids
-from kheish.api import finding, media, models, paging, past, views
+from kheish.api import filtering, finding, media, models, paging, past, views
 from kheish.api.paging import Given, Param
 from kheish.api.parts import Parts
 from kheish.api.sessions import fresh_id, load_or_new
@@ -87,6 +87,7 @@ class History:
         """Make a session (201) with the history of this one up to a moment; the same request finds it again (200)."""
         body = await media.read(req, models.ForkSession)
         target = ids.check_slug(body.session_id, "session_id") if body.session_id else fresh_id(req)
+        filtering.see(req.context.caller, target)
         source = await views.document(self._state, Session, session_id)
         copied = await self._copied(source, body.at)
         await load_or_new(self._state, target)

@@ -45,6 +45,7 @@ class Runs:
             return media.send(resp, await past.document(self._parts, resp, Run, run_id, rev))
         if wait := req.context.query.get("wait"):
             await self._waits.settled(run_id, wait)
+            sse.check_lasts(self._parts, req)
         return media.send(resp, await views.document(self._state, Run, run_id))
 
     async def on_get_events(self, req: Request, resp: Response, run_id: str) -> None:
@@ -123,6 +124,7 @@ async def accepted(parts: Parts, waits: Waits, req: Request, resp: Response, run
     await state.durable()
     if wait := req.context.query.get("wait"):
         await waits.settled(run_id, wait)
+        sse.check_lasts(parts, req)
         doc = None
     if doc is None:
         doc = await views.document(state, Run, run_id)

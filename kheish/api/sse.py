@@ -15,7 +15,7 @@ from kheish.api.feed import PING, Feed, Filter, OfFlow, Reader
 from kheish.api.paging import Given, Param
 from kheish.api.parts import Parts
 from kheish.domain import events
-from kheish.errors import Invalid, TooMany, Unavailable, UnknownEvent
+from kheish.errors import Invalid, TooMany, Unauthorized, Unavailable, UnknownEvent
 from kheish.store.problems import nearest
 
 MOST_STREAMS = 4096
@@ -166,15 +166,21 @@ def answer(
         feed.join(reader, newest)
     resp.content_type = "text/event-stream; charset=utf-8"
     resp.set_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no", media.EVENT: str(newest)})
-    resp.stream = Stream(parts, feed, reader, _lasts(parts, req), req.scope.get(RECEIVE), caller)
+    resp.stream = Stream(parts, feed, reader, lasts(parts, req), req.scope.get(RECEIVE), caller)
 
 
-def _lasts(parts: Parts, req: Request) -> Lasts:
+def lasts(parts: Parts, req: Request) -> Lasts:
     """A token that is revoked, or has expired, gets no further event: it is asked before each, and at each ping."""
     login, digest = req.context.login, req.context.digest
     if login is not None:
         return lambda: parts.logins.holder(login) is not None
     return lambda: parts.tokens.holder(digest) is not None
+
+
+def check_lasts(parts: Parts, req: Request) -> None:
+    """Tell a caller whose token ended while it waited nothing any more. Raises Unauthorized."""
+    if not lasts(parts, req)():
+        raise Unauthorized("The token (or the login) was revoked, or has expired, since this was asked.")
 
 
 def _after(req: Request, given: Given, newest: int) -> int | None:

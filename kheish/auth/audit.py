@@ -235,6 +235,13 @@ def auth_failed(address: str, path: str, why: str) -> AuditRecorded:
     return AuditRecorded(action="auth", outcome="refused", subject=address or "unknown", target=f"{path}: {why}")
 
 
+def lease_refused(subject: str, why: str) -> AuditRecorded:
+    """Somebody acted for whom no credential is lent: out of scope, revoked, or there is none."""
+    kind, _, id = subject.partition(":")
+    session = id if kind == "session" else None
+    return AuditRecorded(action="access", outcome="refused", subject=subject, target=f"lease: {why}", session=session)
+
+
 def revealed(slot: str, by: str, at: str | None = None) -> Draft:
     """A secret's value was shown to a person on this machine; `at`: when, where no daemon ran then."""
     told = f"{slot}: revealed" + (f" {at}, while no daemon ran" if at else "")

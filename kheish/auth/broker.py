@@ -17,12 +17,13 @@ from typing import Any, Literal, TypeVar
 import orjson
 
 from kheish import ids
+from kheish.auth import audit
 from kheish.auth.vault import Vault
 from kheish.domain import events, routes, scopes
 from kheish.domain.routes import Route
 from kheish.domain.scopes import Scopes
 from kheish.domain.state import State
-from kheish.errors import CredentialRevoked, NotFound
+from kheish.errors import CredentialRevoked, KheishError, NotFound
 
 T = TypeVar("T")
 What = Literal["subject", "slot", "lease", "account"]
@@ -75,29 +76,37 @@ class Broker:
     @asynccontextmanager
     async def lease(self, subjects: Iterable[str], slot: str, audience: str, *, scope: Scopes) -> AsyncIterator[Lease]:
         """A lease for the first of `subjects`, where none of them is revoked and their `scope` leaves the audience and
-        the slot. Raises CredentialRevoked, OutOfScope, NotFound, SecretUnreadable."""
+        the slot; that there is none is audited. Raises CredentialRevoked, OutOfScope, NotFound, SecretUnreadable."""
         asked = list(subjects)
-        scopes.check_use(scope, audience, slot)
-        keys: list[tuple[What, str]] = [("slot", slot), ("account", slot)]
-        keys += [("subject", subject) for subject in asked]
-        for what, id in keys:
-            if (what, id) in self.revoked:
-                raise CredentialRevoked(
-                    f"The {what} {id} is revoked; no credential is lent for it. {_way_on(what, id)}"
-                )
+        try:
+            scopes.check_use(scope, audience, slot)
+            self._refuse_revoked(asked, slot)
+            value = self._value(slot)
+        except KheishError as error:
+            self._state.append(audit.lease_refused(asked[0], f"{audience}, {slot}: {error.code}").on())
+            raise
         lease = Lease(
             lease_id=f"lease_{secrets.token_hex(13)}",
             subject=asked[0],
             slot=slot,
             audience=audience,
             made=self._state.clock(),
-            value=self._value(slot),
+            value=value,
         )
         self._leases[lease.lease_id] = lease
         try:
             yield lease
         finally:
             del self._leases[lease.lease_id]
+
+    def _refuse_revoked(self, subjects: Iterable[str], slot: str) -> None:
+        keys: list[tuple[What, str]] = [("slot", slot), ("account", slot)]
+        keys += [("subject", subject) for subject in subjects]
+        for what, id in keys:
+            if (what, id) in self.revoked:
+                raise CredentialRevoked(
+                    f"The {what} {id} is revoked; no credential is lent for it. {_way_on(what, id)}"
+                )
 
     def _value(self, slot: str) -> str:
         found = routes.from_environment(slot, self._environ)

@@ -118,6 +118,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
     words = list(sys.argv[1:] if args is None else args)
     settings = Settings()
+    _keep_others_out()
     try:
         code = cli.main(args=words, prog_name="kheish", standalone_mode=False, obj=settings)
         sys.stdout.flush()
@@ -133,6 +134,12 @@ def main(args: Sequence[str] | None = None) -> int:
         # Whoever read us (`| head`) has seen enough; the interpreter must not fail again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _keep_others_out() -> None:
+    """Where anybody may write what we make (some containers, some services), nobody has chosen so: as usual, then."""
+    mask = os.umask(0o077)
+    os.umask(mask if mask & 0o002 else mask | 0o022)
 
 
 def report(error: KheishError, settings: Settings) -> int:

@@ -17,11 +17,13 @@ from typing import Any, Literal
 import orjson
 
 from kheish import ids
+from kheish.daemon.checking import Outcome
 from kheish.daemon.problems import Problems
 from kheish.daemon.sources import Source, is_source
 from kheish.daemon.status import Facts
 from kheish.daemon.taking import Taking
-from kheish.domain import events
+from kheish.domain import events, routes
+from kheish.domain.routes import Route
 from kheish.domain.state import State
 from kheish.errors import BackupDiverged, BackupFailed, Conflict, KheishError, TakenOver
 from kheish.store import files, lock, remote, restored, template
@@ -35,7 +37,7 @@ TRIES = 4  # times that the remote may move between a fetch and the push after i
 FLUSH = 15.0  # seconds that the newest entries get to be committed first
 CODES = ("backup_failed", "backup_diverged", "taken_over")
 
-Outcome = Literal["never", "pushed", "failed", "diverged", "taken_over"]
+Went = Literal["never", "pushed", "failed", "diverged", "taken_over"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Backup:
         self._pushed: Pushed | None = None
         self._tried: tuple[float, str] | None = None  # when, and which remote
         self._tried_at: str | None = None
-        self._outcome: Outcome = "never"
+        self._outcome: Went = "never"
         self._error: str | None = None
         self.mark: restored.Mark | None = None
 
@@ -186,8 +188,13 @@ class Backup:
             raise BackupDiverged(DIVERGED.format(name=to.name, why=why, root=self._state.root, branch=branch))
         changes: dict[str, str | None] = plan["changes"]
         async with self._taking.lock:
-            if wrong := await self._faults(to, changes):
+            wanted = {path: blob for path, blob in changes.items() if is_source(path)}
+            outcome = await self._outcome_of(to, wanted)
+            if wrong := _faults(outcome, wanted):
                 raise BackupDiverged(INVALID.format(name=to.name, why=wrong))
+            if led := self._led_away(outcome):
+                why = f"These routes lead where none leads yet, for a person to look at and pull: {led}."
+                raise BackupDiverged(DIVERGED.format(name=to.name, why=why, root=self._state.root))
             done = await self._git.request("join", **asked, expected=changes, remote=to.name)
         if "held" in done:
             raise BackupFailed(f"What others pushed to {to.name} cannot be merged now: {done['held']}")
@@ -198,19 +205,20 @@ class Backup:
             self._facts.commit = done["commit"]
             await self._taking.take(frozenset(changes))
 
-    async def _faults(self, to: Target, changes: Mapping[str, str | None]) -> str:
-        """What is wrong with Definitions as they would be; empty where nothing is."""
-        wanted = {path: blob for path, blob in changes.items() if is_source(path)}
+    async def _outcome_of(self, to: Target, wanted: Mapping[str, str | None]) -> Outcome:
+        """What the Definitions would come to."""
         found = {path: one for path, one in self._taking.sources.items() if path not in wanted}
         for path in (path for path, blob in wanted.items() if blob is not None):
             read = await self._git.request("read", rev=to.tracking, path=path)
             found[path] = Source(path, read["text"].encode() if "text" in read else unpack(read["content"]))
-        outcome = await self._taking.check(found)
-        faults = [(path, one) for path in wanted for one in outcome.errors(path)]
-        wrong = [f"{path}:{one.line or 1}:{one.column or 1}: {one.message}" for path, one in faults]
-        wrong += [f"{path} is removed there, and referred to here" for path in wanted
-                  if path not in found and path in outcome.world]  # fmt: skip
-        return "; ".join(wrong[:5])
+        return await self._taking.check(found)
+
+    def _led_away(self, outcome: Outcome) -> str:
+        """Routes that would send prompts or a credential where no route in force sends them; empty where none does."""
+        known = {routes.destination(route) for route in self._state.definitions.routes.values()}
+        found = [path for path, one in outcome.world.items()
+                 if isinstance(one.value, Route) and routes.destination(one.value) not in (None, *known)]  # fmt: skip
+        return ", ".join(sorted(found)[:5])
 
     async def _tell(self, error: KheishError) -> None:
         """A problem of one kind at a time; whoever was taken over acts no more."""
@@ -257,6 +265,15 @@ DIRTY = (
     "The remote {name} has changes in files that have uncommitted changes here: {paths}. Nothing was pushed. Commit or "
     "undo them, then `kheish backup push`."
 )
+
+
+def _faults(outcome: Outcome, wanted: Mapping[str, str | None]) -> str:
+    """What is wrong with Definitions as they would be; empty where nothing is."""
+    faults = [(path, one) for path in wanted for one in outcome.errors(path)]
+    wrong = [f"{path}:{one.line or 1}:{one.column or 1}: {one.message}" for path, one in faults]
+    wrong += [f"{path} is removed there, and referred to here" for path, blob in wanted.items()
+              if blob is None and path in outcome.world]  # fmt: skip
+    return "; ".join(wrong[:5])
 
 
 def _read(path: Path) -> Pushed | None:

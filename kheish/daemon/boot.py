@@ -62,6 +62,9 @@ async def recover(
         await git.request("after_outage")
     before, last = await asyncio.gather(scribe.request("start"), git.request("last"))
     committed = last["n"] if last else 0
+    # What somebody pulled into a journal, or as one, is nobody's decision here: it goes before anything is read.
+    if foreign := await git.request("foreign_journals"):
+        await scribe.request("check", paths=foreign)
     mark = await asyncio.to_thread(restored.read, root)
     is_clone = is_new and bool(committed) and not await asyncio.to_thread(_noted, root)
     is_restored = is_clone or (mark is not None and mark.pending)

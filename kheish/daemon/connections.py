@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -49,7 +50,15 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._wait(self.BODY_SECONDS)
+        if not self.url.startswith(b"/") and b"://" in self.url:
+            self._take_host()
         super().on_headers_complete()
+
+    def _take_host(self) -> None:
+        """`GET http://host/path`: that host is meant, whatever the header says (RFC 9112, 3.2.2)."""
+        _, _, rest = self.url.partition(b"://")
+        host = re.split(rb"[/?#]", rest, maxsplit=1)[0]
+        self.headers[:] = [*(one for one in self.headers if one[0] != b"host"), (b"host", host)]
 
     def on_message_complete(self) -> None:
         self._wait(None)

@@ -114,10 +114,10 @@ def put_back(daemon: Daemon, paths: Sequence[str]) -> None:
 
 def on_git(daemon: Daemon, answer: dict[str, Any]) -> None:
     """What the committer notices: a hold, an error, files put back."""
-    if answer.get("short"):
-        log.warning("files are not as the log has them, and are looked after: %s", ", ".join(answer["short"][:5]))
+    if doubted := [*answer.get("short", ()), *answer.get("doubted", ())]:
+        log.warning("files are not as the log has them, and are looked after: %s", ", ".join(doubted[:5]))
         with contextlib.suppress(ChildGone):  # a new one looks at all that the log has
-            daemon.store.scribe.send_nowait("check", paths=answer["short"])
+            daemon.store.scribe.send_nowait("check", paths=doubted)
     elif answer.get("held"):
         daemon.holding.held(answer["held"])
     if answer.get("error"):

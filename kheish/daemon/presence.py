@@ -30,6 +30,7 @@ def note(root: Path, facts: Facts) -> None:
 def restore(root: Path, facts: Facts, index: Reader) -> bool:
     """Write again what somebody deleted; False where the index is gone too. One that was damaged is removed."""
     folder = root / ".kheish"
+    folder.mkdir(mode=0o700, exist_ok=True)
     if not (folder / "token").exists():
         files.atomic_write(folder / "token", f"{facts.token}\n".encode(), fsync=True, mode=0o600)
     if facts.starting is None and not (folder / "daemon.json").exists():

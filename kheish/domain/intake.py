@@ -189,7 +189,9 @@ def _route(state: State, session: Session, given: Input) -> tuple[str, str | Non
     missing = routes.readiness(route_id, route, os.environ, state.slots)
     if missing:
         raise RouteNotReady(missing)
-    return route_id, given.model or model or route.model, route
+    model = given.model or model or route.model
+    routes.check_asked(route_id, route, model, given.generation)
+    return route_id, model, route
 
 
 def narrowest(config: Config, session: Session, route: Route, asked: Mapping[str, Any] | None) -> Limits:

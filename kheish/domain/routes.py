@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Protocol
@@ -16,6 +17,14 @@ from kheish.errors import Fault, Invalid, RouteRequired
 _ENV = "env:"
 #: what the driver itself sets in a request; `generation` cannot replace it
 _RESERVED_GENERATION = frozenset({"model", "messages", "tools", "stream", "api_key", "api_base", "timeout"})
+#: what a caller may set on a route of litellm. It takes addresses, files and credentials among the same arguments
+#: (`base_url`, `fallbacks`, `extra_headers`, each provider's own), so that no list of what is bad would be whole.
+_OF_CALLERS = frozenset({
+    "frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens", "min_p", "n",
+    "parallel_tool_calls", "presence_penalty", "reasoning_effort", "repetition_penalty", "response_format",
+    "safety_identifier", "seed", "service_tier", "stop", "stream_options", "temperature", "thinking", "tool_choice",
+    "top_k", "top_logprobs", "top_p", "user", "verbosity",
+})  # fmt: skip
 
 
 def _slug(text: str) -> str:
@@ -228,6 +237,44 @@ def choose(selector: str | None, default_route: str | None, routes: Mapping[str,
         detail = f"{selector!r} names no model after the '/'."
         raise Invalid(detail, errors=[Fault("/route", detail)])
     return route_id, model or None
+
+
+def check_asked(route_id: str, route: Route, model: str | None, generation: Mapping[str, Any]) -> None:
+    """Refuse what would send the route's credential elsewhere than its file says. Raises Invalid.
+
+    Only litellm reads an address out of a model's name or a setting; other drivers send both as plain words.
+    """
+    if route.driver != "litellm":
+        return
+    faults = [
+        Fault(f"/generation/{name}", f"is not for callers to set on a route of litellm; it can be in {route_id}.yaml")
+        for name, value in sorted(generation.items())
+        if name not in _OF_CALLERS and (name not in route.generation or route.generation[name] != value)
+    ]
+    if model is not None and model != route.model:
+        if "://" in model:
+            faults.append(Fault("/model", f"{model!r} holds an address"))
+        elif route.auth_ref and _provider(model) != _provider(route.model or ""):
+            faults.append(Fault("/model", f"{model!r} is of another provider than {route.model!r}, whose key it is"))
+    if faults:
+        raise Invalid("; ".join(f"{fault.path} {fault.message}" for fault in faults) + ".", errors=faults)
+
+
+def destination(route: Route) -> tuple[str, ...] | None:
+    """All that says where prompts go, and with whose credential; None where they go nowhere."""
+    if route.driver in ("scripted", "replay"):
+        return None
+    found = route.driver, route.api_base or "", route.auth_ref or ""
+    if route.driver != "litellm":
+        return found
+    model = route.model or ""
+    more = {name: value for name, value in route.generation.items() if name not in _OF_CALLERS}
+    return *found, model if "://" in model else _provider(model), json.dumps(more, sort_keys=True)
+
+
+def _provider(model: str) -> str:
+    """Whom litellm asks; empty where it goes by the model's name alone."""
+    return model.partition("/")[0] if "/" in model else ""
 
 
 def _default(default_route: str | None, routes: Mapping[str, Route]) -> str:

@@ -116,6 +116,7 @@ class Run:
     granted: dict[str, float] = field(default_factory=dict)  # what people allowed beyond the limits
     grant_asked: dict[str, Any] | None = None  # {approval_id, limit, more} of the newest budget question
     grant_refused: str | None = None  # the limit that nobody wants to raise
+    submitted_by: str = ""  # the token's name; `request.actor` is what its caller said
 
     @property
     def is_final(self) -> bool:
@@ -167,6 +168,7 @@ def fold(table: dict[str, Run], entry: Entry, agent_of: Mapping[str, Session]) -
             flow=event.flow,
             phase_text=event.phase_text,
             mode=event.settings.permission_mode,
+            submitted_by=entry.actor,
         )
     elif entry.run in table:
         run = table[entry.run]

@@ -23,6 +23,7 @@ from kheish.errors import Invalid
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix/store", "/gnu/store")
 #: keys of the machine that a root daemon could read
 _KEYS = ("/etc/shadow", "/etc/gshadow", "/etc/ssl/private", "/etc/sudoers", "/etc/sudoers.d")
+_WRITABLE = ("/tmp", "/var/tmp")  # nosec B108  # empty ones of a command's own; nothing is put there
 _BASE_PATH = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 _PROBE_TIMEOUT = 10.0
 
@@ -73,29 +74,32 @@ def wrap(
     read_only: Sequence[Path] = (),
     network: bool = False,
     home: Path | None = None,
+    memory: int | None = None,
 ) -> tuple[str, ...]:
     """The command line that runs `argv` confined, with `workspace` as its working folder and the only thing to write.
 
     `hide`: paths that must not be seen, wherever they lie (a workspace or toolchain beneath one of them stays).
     `read_only`: more folders to read. `home`: the person's home (default: of this process), replaced by an empty
-    folder. `network`: all of it, or none. Paths need not exist. Raises Invalid where the workspace itself is to be
-    hidden. Run it with `clean_environment`: bwrap passes its own environment on.
+    folder. `network`: all of it, or none. `memory`: bytes that all it writes outside of the workspace may have, for
+    that is in memory (a bubblewrap before 0.7 cannot limit it). Paths need not exist. Raises Invalid where the
+    workspace itself is to be hidden. Run it with `clean_environment`: bwrap passes its own environment on.
     """
     workspace = workspace.resolve()
     home = (home or Path.home()).resolve()
     hidden = {path.resolve() for path in hide}
     if workspace in hidden:
         raise Invalid(f"The workspace {workspace} is a folder that commands must not see.")
-    mounts: dict[Path, tuple[str, ...]] = {path: _empty(path) for path in (home, Path("/tmp"), Path("/var/tmp"))}  # nosec B108  # these are hidden from commands, nothing is put there
+    mounts: dict[Path, tuple[str, ...]] = {path: _empty(path) for path in (home, *map(Path, _WRITABLE))}
     for path in (*toolchains(), *(path.absolute() for path in read_only)):
         mounts[path] = mounts[path.resolve()] = ("--ro-bind-try", str(path.resolve()), str(path))
         mounts[path.resolve()] = ("--ro-bind-try", str(path.resolve()), str(path.resolve()))
     for path in (*hidden, *_machine_keys()):
         if path.exists():
-            mounts[path] = _empty(path)
+            mounts[path] = _empty(path, "--size", "65536") if memory and _knows_size() else _empty(path)
     scratch = scratch_home()
     mounts.setdefault(scratch, ("--dir", str(scratch)))
     mounts[workspace] = ("--bind", str(workspace), str(workspace))
+    limited = _limited(mounts, home, memory) if memory and _knows_size() else ()
     # Parents first, so that what lies deeper is mounted over what lies above it.
     ordered = sorted(mounts, key=lambda path: (len(path.parts), path))
     return (
@@ -106,7 +110,7 @@ def wrap(
         "--new-session", "--die-with-parent",
         *_system(network),
         "--proc", "/proc", "--dev", "/dev",
-        *(word for path in ordered for word in mounts[path]),
+        *(word for path in ordered for word in mounts[path]), *limited,
         "--chdir", str(workspace), "--", *argv,
     )  # fmt: skip
 
@@ -187,9 +191,28 @@ def _machine_keys() -> Iterator[Path]:
     yield from Path("/etc/ssh").glob("ssh_host_*_key")
 
 
-def _empty(path: Path) -> tuple[str, ...]:
+def _empty(path: Path, *options: str) -> tuple[str, ...]:
     """An empty folder, or an empty file, in the place of the path."""
-    return ("--ro-bind", os.devnull, str(path)) if path.is_file() else ("--tmpfs", str(path))
+    return ("--ro-bind", os.devnull, str(path)) if path.is_file() else (*options, "--tmpfs", str(path))
+
+
+def _limited(mounts: dict[Path, tuple[str, ...]], home: Path, memory: int) -> tuple[str, ...]:
+    """Share `memory` out among the folders in it that a command may write; what closes the others, for the end."""
+    size = "--size", str(memory // 4)
+    for path in (home, *map(Path, _WRITABLE)):
+        mounts[path] = (*size, *mounts[path]) if mounts[path][0] == "--tmpfs" else mounts[path]
+    mounts[Path("/dev/shm")] = (*size, "--tmpfs", "/dev/shm")  # nosec B108  # a new one, of this command alone
+    return "--remount-ro", "/dev", "--remount-ro", "/"
+
+
+@functools.cache
+def _knows_size() -> bool:
+    """Whether this bubblewrap can limit what a folder in memory holds."""
+    try:
+        done = subprocess.run([_bwrap() or "bwrap", "--help"], capture_output=True, timeout=_PROBE_TIMEOUT, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return b"--size " in done.stdout + done.stderr
 
 
 def _path(read_only: Sequence[Path]) -> list[str]:

@@ -139,7 +139,9 @@ def expiry(state: State) -> str | None:
 
 def _came_from(state: State, run: Run, call: Call) -> dict[str, Any]:
     """Who made the arguments, and whether content of the network may have had a part in it."""
-    by = run.request.actor if completion.is_check(call.id) else f"agent:{run.agent_id}"
+    by = f"agent:{run.agent_id}"
+    if completion.is_check(call.id):  # who wants it checked: not in whose name, for a person believes what stands here
+        by = run.request.actor if run.flow else run.submitted_by or run.request.actor
     return {"by": by, "turn": call.turn, "tainted_by": state.get(Session, run.session_id).tainted_by}
 
 

@@ -1,6 +1,7 @@
 """Joining what another clone pushed: planned and made by tree in the git worker, one commit with two parents.
 
-Only people's files are taken from there, and only where nobody changed them here; nothing is overwritten.
+Only people's files are taken from there, and only where nobody changed them here; nothing is overwritten. Whoever may
+push to a remote may not for that start commands here, or read secrets: what would let them is for a person to pull.
 """
 
 from __future__ import annotations
@@ -12,10 +13,15 @@ from typing import Any
 
 from kheish.errors import Invalid, KheishError
 from kheish.store import files, hold, lock, records
-from kheish.store.repo import Blob, Difference, Repo, merge_base
+from kheish.store.repo import Blob, Difference, Repo, is_beyond, merge_base, size_of
 
 _PLAIN = (0o100644, 0o100755)
 _NAMED = 5
+#: people's, but what stands there is a right, a key that secrets are encrypted for, or work: not taken unseen
+_BY_HAND = frozenset(("kheish.yaml", "permissions.yaml", "secrets", "inbox"))
+#: what a fetch can bring is packed, and may unpack to anything
+_MOST_BYTES = 256 * 1024**2
+_MOST_FILES = 50_000
 _FORMAT = "format.yaml"
 
 
@@ -62,8 +68,11 @@ def plan(repo: Repo, *, theirs: str, known: str | None = None) -> Plan:
     if other.get("incarnation") not in (ours.get("incarnation"), (_format(repo, base) or {}).get("incarnation")):
         return Plan("taken_over", f"Its incarnation is {other.get('incarnation')}, not {ours.get('incarnation')}.")
     changes: dict[str, Blob | None] = {}
-    daemons, clashes = [], []
-    for one in repo.differences(repo.tree_of(base), repo.tree_of(there)):
+    daemons, clashes, unseen = [], [], []
+    before, after = repo.tree_of(base), repo.tree_of(there)
+    if is_beyond(repo, before, after, _MOST_FILES):
+        return Plan("diverged", f"It changes more than {_MOST_FILES} files and folders at once.")
+    for one in repo.differences(before, after):
         mine = repo.find(head, one.path)
         if (mine.id if mine else None) == one.new:
             continue
@@ -71,12 +80,18 @@ def plan(repo: Repo, *, theirs: str, known: str | None = None) -> Plan:
             daemons.append(one.path)
         elif (mine.id if mine else None) != one.old or not _fits(repo, head, one):
             clashes.append(one.path)
+        elif _is_for_people(one.path):
+            unseen.append(one.path)
         else:
             changes[one.path] = Blob(one.new, one.mode) if one.new is not None else None
     if daemons:
         return Plan("diverged", f"It has other versions of the daemon's own files: {_named(daemons)}.")
     if clashes:
         return Plan("diverged", f"Changed here and there: {_named(clashes)}.")
+    if unseen:
+        return Plan("diverged", f"It brings rights, keys or work, for a person to look at and pull: {_named(unseen)}.")
+    if sum(size_of(repo, blob.id) for blob in changes.values() if blob is not None) > _MOST_BYTES:
+        return Plan("diverged", f"It brings more than {_MOST_BYTES // 1024**2} MiB at once.")
     return Plan("join", changes=changes)
 
 
@@ -127,13 +142,20 @@ def _fits(repo: Repo, head: str, one: Difference) -> bool:
     if one.new is None:
         return True
     try:
-        files.contained(repo.root, one.path)
-    except Invalid:
+        files.inside(repo.root, one.path)
+    except (Invalid, OSError):  # a name that is longer than there can be, for one
         return False
     folders = one.path.split("/")[:-1]
     above = ["/".join(folders[: depth + 1]) for depth in range(len(folders))]
     is_below_file = any(repo.find(head, folder) is not None for folder in above)
     return one.mode in _PLAIN and not is_below_file and not (repo.root / one.path).is_dir()
+
+
+def _is_for_people(path: str) -> bool:
+    """Rights, keys and work; settings of git itself (`.gitattributes`, and what some systems take for `.git`); names
+    that do not show what they are."""
+    parts = path.casefold().split("/")
+    return parts[0] in _BY_HAND or not path.isprintable() or any(part.startswith((".git", "git~")) for part in parts)
 
 
 def _is_clean(repo: Repo, head: str | None, path: str, wanted: Blob | None) -> bool:
@@ -159,4 +181,5 @@ def _write(repo: Repo, path: str, blob: Blob | None) -> Blob | None:
 
 def _named(paths: list[str]) -> str:
     more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
-    return f"{', '.join(sorted(paths)[:_NAMED])}{more}"
+    shown = (path if path.isprintable() else ascii(path) for path in sorted(paths)[:_NAMED])
+    return f"{', '.join(shown)}{more}"

@@ -75,7 +75,7 @@ class Committer:
     `gather()` returns the next cut, or None where nothing is dirty; a cut that it returned is its no more: it is
     tried until it is committed. Where it raises an error of Kheish or hold.Held, it is asked again.
     `on_committed(n_to, commit)` is called then; `on_notice(answer)` for an answer that says `held` (with the reason),
-    `error`, or a `put_back` that is not empty. `every` is in seconds.
+    `error`, or a `put_back` or `doubted` that is not empty. `every` is in seconds.
     """
 
     def __init__(
@@ -209,7 +209,7 @@ class Committer:
             if is_kept:
                 self.touch(now=True)  # whoever said so since that cut was gathered was given this one instead
             self._on_committed(answer["n_to"], answer["commit"])
-            if answer["put_back"]:
+            if answer["put_back"] or answer.get("doubted"):
                 self._tell(answer)
             return max(0.0, began + _GAP - self._clock())
 

@@ -45,7 +45,8 @@ class Take:
 def commit(repo: Repo, frame: Frame) -> tuple[dict[str, Any], dict[str, Blob | None]]:
     """Commit one cut; the answer, and what changed in the branch's tree (for the index).
 
-    The answer is `{commit, tree, n_to, paths, put_back}`, or `{held, short}` where nothing was done: a person's git is
+    The answer is `{commit, tree, n_to, paths, put_back, doubted}` (`doubted`: journals that a person's commit had
+    otherwise, so that the work tree may, too), or `{held, short}` where nothing was done: a person's git is
     at work, or journals are not as the cut says. Doing the same cut again makes no second commit.
     """
     reason = hold.signs(repo.root)
@@ -188,7 +189,7 @@ def _commit(repo: Repo, frame: Frame, taken: Take, edited: Take) -> tuple[dict[s
     _finish(repo, head, last, top)
     told = [*put_back, *outside.replaced]
     answer = {"commit": top, "tree": tree, "n_to": frame["cut"]["n_to"], "paths": len(changes), "put_back": told}
-    return answer, changes
+    return {**answer, "doubted": [path for path in foreign if path.endswith(".jsonl")]}, changes
 
 
 def _is_there(repo: Repo, head: str | None, path: str, blob: Blob | None) -> bool:
@@ -301,6 +302,11 @@ def lost(repo: Repo, last: str | None, head: str | None) -> dict[str, Blob | Non
             mode = one.mode if one.mode in (_PLAIN, _EXECUTABLE) else _PLAIN
             found[one.path] = Blob(one.old, mode)
     return found
+
+
+def foreign_journals(repo: Repo) -> list[str]:
+    """Segments that the branch has otherwise than the daemon's last commit: somebody committed, or pulled them."""
+    return [path for path in lost(repo, repo.refs.last(), repo.refs.head()) if path.endswith(".jsonl")]
 
 
 def _restore(repo: Repo, blobs: Mapping[str, Blob | None], aside: list[str] | None = None) -> list[str]:

@@ -257,6 +257,7 @@ def handlers(worker: Worker) -> dict[str, pipes.Handler]:
         "sweep_spills": worker.sweep_spills,
         "sync_index": worker.sync_index,
         "put_back": worker.put_back,
+        "foreign_journals": lambda: cuts.foreign_journals(repo),
         "blob_id": worker.blob_id,
         "head": lambda: {"commit": repo.refs.head(), "last": repo.refs.last()},
         "last": lambda: history.last(repo),

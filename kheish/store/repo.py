@@ -322,6 +322,28 @@ def size_of(repo: Repo, blob: str) -> int:
     return size
 
 
+def is_beyond(repo: Repo, old: str | None, new: str | None, most: int) -> bool:
+    """Whether two trees differ in more than `most` files and folders: a small tree that names another a million times
+    would take all time and memory of whoever lists it."""
+    left, pairs = most, [(old, new)]
+    while pairs:
+        one, other = (_entries(repo, id) for id in pairs.pop())
+        for name in one.keys() | other.keys():
+            mine, theirs = one.get(name), other.get(name)
+            if mine != theirs:
+                left -= 1
+                trees = [found[1] if found is not None and found[0] == "tree" else None for found in (mine, theirs)]
+                if any(trees):
+                    pairs.append((trees[0], trees[1]))
+            if left < 0:
+                return True
+    return False
+
+
+def _entries(repo: Repo, tree: str | None) -> dict[str, tuple[str, str]]:
+    return {name: (kind, id) for name, kind, id in repo.listing(tree)} if tree is not None else {}
+
+
 def merge_base(repo: Repo, one: str, other: str) -> str | None:
     """The newest commit that two commits have in their past; None where their histories share nothing."""
     found = repo._git.merge_base(pygit2.Oid(hex=one), pygit2.Oid(hex=other))

@@ -58,15 +58,38 @@ def _move_away(repo: Repo, head: str, away: Path) -> int:
     moved = 0
     for path in sorted(wanted | set(_there(repo.root))):
         found = repo.find(head, path) if path in wanted else None
+        content = repo.content(found.id) if found is not None else b""
         target = repo.root / path
+        moved += _move_link(repo.root, path, away)  # as late as can be: somebody may put one there meanwhile
         there = target.read_bytes() if target.is_file() else None
         if there is not None and (found is None or files.blob_id(there) != found.id):
             files.atomic_write(away / path, there, fsync=True)
             files.remove(repo.root, path)
             moved, there = moved + 1, None
         if found is not None and there is None:
-            files.atomic_write(target, repo.content(found.id), fsync=True, mode=found.mode & 0o777)
+            mode = 0o755 if found.mode & 0o100 else 0o644
+            files.atomic_write(target, content, fsync=True, mode=mode, scratch=_scratch(repo.root))
     return moved
+
+
+def _move_link(root: Path, path: str, away: Path) -> int:
+    """Move the link away that stands in the place of a file or of a folder above it: what it leads to is not ours."""
+    place = root
+    for part in path.split("/"):
+        place = place / part
+        if place.is_symlink():
+            target = away / f"{place.relative_to(root)}.link"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            place.rename(target)
+            return 1
+    return 0
+
+
+def _scratch(root: Path) -> Path:
+    """Where files are written first: a folder that is a link by then gets no half of one."""
+    scratch = lock.private(root) / "tmp"
+    scratch.mkdir(exist_ok=True)
+    return scratch
 
 
 def _there(root: Path) -> Iterator[str]:

@@ -94,7 +94,11 @@ def read_format(root: Path) -> Format:
 
 
 def ensure_token(root: Path) -> str:
-    """The local admin token of `.kheish/token` (mode 0600), made where it is missing."""
+    """The local admin token of `.kheish/token` (mode 0600), made where it is missing. What is in no commit (the log,
+    the index) is this user's alone, like it."""
+    for folder in (root / ".kheish", lock.private(root)):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
     path = root / ".kheish" / "token"
     try:
         token = path.read_text().strip()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
 
-from tests.api.harness import World, approval
+from kheish.domain.sessions import Session
+from tests.api.harness import World, approval, eventually
 
 
 async def make(w: World, name: str = "bob", **more: Any) -> dict[str, str]:
@@ -82,3 +84,22 @@ async def test_a_token_for_some_sessions_sees_no_others(w: World) -> None:
         assert await status("GET", path) == 403, path
     assert await status("POST", "/v1/runs/cancel", json={"all": True}) == 403
     assert await status("POST", "/v1/sessions", json={"session_id": "team-b"}) == 403
+    assert await status("POST", "/v1/sessions/team-a/fork", json={"session_id": "others-next"}) == 403
+    assert await status("POST", "/v1/sessions/team-a/fork", json={}) == 403
+    assert await status("GET", "/v1/sessions/others-next") == 403
+    assert (await w.http.get("/v1/sessions/others-next")).status_code == 404
+    assert await status("POST", "/v1/sessions/team-a/fork", json={"session_id": "team-fork"}) == 201
+
+
+async def test_who_is_revoked_while_it_waits_is_told_nothing(w: World) -> None:
+    await w.session("s")
+    run = (await w.http.post("/v1/sessions/s/runs", json={"content": "x", "route": "local"})).json()["run_id"]
+    headers = await make(w, "bob")
+    waiting = [asyncio.create_task(w.http.get(f"/v1/runs/{run}?wait=10s", headers=headers))]
+    posted = {"content": "y", "route": "local"}
+    waiting.append(asyncio.create_task(w.http.post("/v1/sessions/s/runs?wait=10s", json=posted, headers=headers)))
+    await eventually(lambda: len(w.state.get(Session, "s").queued) == 2)
+    assert (await w.http.delete("/v1/tokens/bob")).status_code < 300
+    await w.http.post("/v1/runs/cancel", json={"all": True})
+    for answer in await asyncio.gather(*waiting):
+        assert answer.status_code == 401 and run not in answer.text

@@ -119,3 +119,33 @@ async def test_the_probe_says_why() -> None:
     probe = await sandbox.probe_async()
 
     assert probe.why and probe is sandbox.probe()
+
+
+@confined
+@pytest.mark.parametrize("place", ["$HOME", "/tmp", "/var/tmp", "/dev/shm", "/dev", "/", "/run", "{keys}"])
+def test_a_command_that_fills_memory_by_files_comes_to_an_end_of_it(
+    workspace: Path, tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "keys").mkdir()
+    fill = f"head -c 9000000 /dev/zero > {place.format(keys=tmp_path / 'keys')}/filled; echo $?"
+    said = run(workspace, fill, hide=(tmp_path / "keys",), memory=16 * 1024**2)
+    assert said.startswith("1\n"), said
+    assert any(words in said for words in ("No space left", "Read-only", "No such file", "Permission denied"))
+
+
+@confined
+def test_a_limit_of_memory_leaves_a_command_what_it_needs(workspace: Path, tmp_path: Path) -> None:
+    keys = workspace / "keys"
+    keys.mkdir()
+    command = "for i in $HOME /tmp /var/tmp /dev/shm .; do echo x > $i/a && cat $i/a; done; echo y > /dev/null; ls keys"
+    assert run(workspace, command, hide=(keys,), memory=16 * 1024**2) == "x\n" * 5
+    semaphores = "import multiprocessing; multiprocessing.Lock(); print('locked')"
+    assert run(workspace, f'python3 -c "{semaphores}"', memory=16 * 1024**2) == "locked\n"
+
+
+def test_a_bubblewrap_that_cannot_limit_is_asked_for_nothing_new(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "_knows_size", lambda: False)
+    limited = sandbox.wrap(("true",), workspace=workspace, memory=16 * 1024**2)
+    assert limited == sandbox.wrap(("true",), workspace=workspace)

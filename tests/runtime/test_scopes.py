@@ -85,3 +85,6 @@ async def test_no_lease_is_given_for_what_is_out_of_scope(it: Live) -> None:
             pass
     async with broker.lease(["session:s"], "openai.prod", "route:main", scope=()) as lease:
         assert lease.value == "sk-1"
+    [told] = it.data("audit.recorded")
+    assert (told["action"], told["outcome"], told["session"]) == ("access", "refused", "s")
+    assert told["target"] == "lease: route:main, openai.prod: out_of_scope"

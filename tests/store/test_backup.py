@@ -57,16 +57,16 @@ def clones(tmp_path: Path) -> Clones:
 
 
 def test_edits_of_both_sides_are_one_commit_with_two_parents(clones: Clones) -> None:
-    clones.there(**{"notes.md": None, "routes__new.yaml": "driver: scripted\n", "kheish.yaml": "# theirs\n"})
+    clones.there(**{"notes.md": None, "routes__new.yaml": "driver: scripted\n", "more.md": "# theirs\n"})
     clones.here(**{"personas__me.md": "I\n", "sessions__d__s__session.yaml": "a: 1\n"})
     head, theirs = git(clones.root, "rev-parse", "main"), git(clones.other, "rev-parse", "main")
 
     answer = clones.join()
 
-    assert sorted(answer["paths"]) == ["kheish.yaml", "notes.md", "routes/new.yaml"]
+    assert sorted(answer["paths"]) == ["more.md", "notes.md", "routes/new.yaml"]
     assert git(clones.root, "log", "-1", "--format=%P", "main") == f"{head} {theirs}"
     assert git(clones.root, "rev-parse", "main", "refs/kheish/last") == "\n".join([answer["commit"]] * 2)
-    assert (clones.root / "kheish.yaml").read_text() == "# theirs\n" and not (clones.root / "notes.md").exists()
+    assert (clones.root / "more.md").read_text() == "# theirs\n" and not (clones.root / "notes.md").exists()
     assert (clones.root / "personas" / "me.md").read_text() == "I\n"
     git(clones.root, "reset", "-q")
     assert git(clones.root, "status", "--porcelain") == ""

@@ -29,7 +29,7 @@ class Site:
 
 
 @contextlib.contextmanager
-def serve(pages: Mapping[str, Page]) -> Iterator[Site]:
+def serve(pages: Mapping[str, Page], host: str = "127.0.0.1", port: int = 0) -> Iterator[Site]:
     """Serve the pages for a while."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -48,8 +48,8 @@ def serve(pages: Mapping[str, Page]) -> Iterator[Site]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    site = Site(f"http://127.0.0.1:{server.server_port}", server.server_port, dict(pages))
+    server = ThreadingHTTPServer((host, port), Handler)
+    site = Site(f"http://{host}:{server.server_port}", server.server_port, dict(pages))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

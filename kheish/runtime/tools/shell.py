@@ -150,6 +150,7 @@ def _spec(arguments: Command, context: Context, settings: SandboxSettings, timeo
             hide=settings.hide,
             read_only=settings.read_only,
             network=context.network,
+            memory=settings.limits.memory,
         )
     return JobSpec(
         argv=argv, cwd=str(folder), env=environment, timeout=timeout, owner=context.run_id, limits=settings.limits
