@@ -180,6 +180,11 @@ class Backup(Settings):
 
     remote: str | None = Field(default=None, description="The name of a git remote; null pushes nothing.")
     every: Duration | None = Field(default=None, description="How often it is pushed; null only by command.")
+    merge: Literal["safe", "all"] = Field(
+        default="safe",
+        description="Of what others pushed there: safe leaves rights, keys, work and new destinations of prompts to a "
+        "person, who pulls them by hand; all takes whatever is people's.",
+    )
 
 
 class Retention(Settings):

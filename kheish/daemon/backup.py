@@ -179,22 +179,23 @@ class Backup:
     async def _join(self, to: Target) -> None:
         """Take in what others pushed. Raises BackupDiverged, TakenOver, BackupFailed."""
         known = self._pushed.commit if self._pushed else None
-        asked = {"theirs": to.tracking, "known": known}
+        is_safe = self._state.definitions.config.backup.merge == "safe"
+        asked = {"theirs": to.tracking, "known": known, "is_safe": is_safe}
         plan = await self._git.request("plan", **asked)
         if plan["verdict"] == "taken_over":
             raise TakenOver(TAKEN_OVER.format(name=to.name, why=plan["why"]))
         if plan["verdict"] == "diverged":
-            branch, why = to.ref.removeprefix("refs/heads/"), plan["why"]
-            raise BackupDiverged(DIVERGED.format(name=to.name, why=why, root=self._state.root, branch=branch))
+            raise self._diverged(to, plan["why"])
         changes: dict[str, str | None] = plan["changes"]
         async with self._taking.lock:
             wanted = {path: blob for path, blob in changes.items() if is_source(path)}
             outcome = await self._outcome_of(to, wanted)
             if wrong := _faults(outcome, wanted):
                 raise BackupDiverged(INVALID.format(name=to.name, why=wrong))
-            if led := self._led_away(outcome):
-                why = f"These routes lead where none leads yet, for a person to look at and pull: {led}."
-                raise BackupDiverged(DIVERGED.format(name=to.name, why=why, root=self._state.root))
+            if is_safe and (led := self._led_away(outcome)):
+                raise self._diverged(
+                    to, f"These routes lead where none leads yet, for a person to look at and pull: {led}."
+                )
             done = await self._git.request("join", **asked, expected=changes, remote=to.name)
         if "held" in done:
             raise BackupFailed(f"What others pushed to {to.name} cannot be merged now: {done['held']}")
@@ -212,6 +213,10 @@ class Backup:
             read = await self._git.request("read", rev=to.tracking, path=path)
             found[path] = Source(path, read["text"].encode() if "text" in read else unpack(read["content"]))
         return await self._taking.check(found)
+
+    def _diverged(self, to: Target, why: str) -> BackupDiverged:
+        branch = to.ref.removeprefix("refs/heads/")
+        return BackupDiverged(DIVERGED.format(name=to.name, why=why, root=self._state.root, branch=branch))
 
     def _led_away(self, outcome: Outcome) -> str:
         """Routes that would send prompts or a credential where no route in force sends them; empty where none does."""

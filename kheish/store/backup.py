@@ -50,8 +50,8 @@ def tip(repo: Repo) -> dict[str, str | None]:
     return {"commit": last}
 
 
-def plan(repo: Repo, *, theirs: str, known: str | None = None) -> Plan:
-    """How `theirs` (a revision that was fetched) joins the branch.
+def plan(repo: Repo, *, theirs: str, known: str | None = None, is_safe: bool = True) -> Plan:
+    """How `theirs` (a revision that was fetched) joins the branch. `is_safe`: rights, keys and work do not.
 
     `known` is what this root pushed last: where the remote still has that, all of it is known here, and only history
     was rewritten here since; then nothing is taken. Raises NotFound.
@@ -80,7 +80,7 @@ def plan(repo: Repo, *, theirs: str, known: str | None = None) -> Plan:
             daemons.append(one.path)
         elif (mine.id if mine else None) != one.old or not _fits(repo, head, one):
             clashes.append(one.path)
-        elif _is_for_people(one.path):
+        elif _is_for_people(one.path, is_safe=is_safe):
             unseen.append(one.path)
         else:
             changes[one.path] = Blob(one.new, one.mode) if one.new is not None else None
@@ -96,7 +96,13 @@ def plan(repo: Repo, *, theirs: str, known: str | None = None) -> Plan:
 
 
 def join(
-    repo: Repo, *, theirs: str, known: str | None, expected: Mapping[str, str | None], remote: str
+    repo: Repo,
+    *,
+    theirs: str,
+    known: str | None,
+    expected: Mapping[str, str | None],
+    remote: str,
+    is_safe: bool = True,
 ) -> tuple[dict[str, Any], dict[str, Blob | None]]:
     """Commit the branch with `expected` (what was planned and validated) and `theirs` as its second parent.
 
@@ -107,7 +113,7 @@ def join(
     reason = hold.check(repo.root)
     if reason is not None:
         return {"held": reason}, {}
-    found = plan(repo, theirs=theirs, known=known)
+    found = plan(repo, theirs=theirs, known=known, is_safe=is_safe)
     if found.view() != {"verdict": "join", "why": "", "changes": dict(expected)}:
         return {"again": True}, {}
     head = repo.refs.head()
@@ -151,11 +157,13 @@ def _fits(repo: Repo, head: str, one: Difference) -> bool:
     return one.mode in _PLAIN and not is_below_file and not (repo.root / one.path).is_dir()
 
 
-def _is_for_people(path: str) -> bool:
-    """Rights, keys and work; settings of git itself (`.gitattributes`, and what some systems take for `.git`); names
-    that do not show what they are."""
+def _is_for_people(path: str, *, is_safe: bool) -> bool:
+    """Rights, keys and work, unless these may be taken; settings of git itself (`.gitattributes`, and what some systems
+    take for `.git`); names that do not show what they are."""
     parts = path.casefold().split("/")
-    return parts[0] in _BY_HAND or not path.isprintable() or any(part.startswith((".git", "git~")) for part in parts)
+    if is_safe and parts[0] in _BY_HAND:
+        return True
+    return not path.isprintable() or any(part.startswith((".git", "git~")) for part in parts)
 
 
 def _is_clean(repo: Repo, head: str | None, path: str, wanted: Blob | None) -> bool:

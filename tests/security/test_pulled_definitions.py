@@ -50,6 +50,17 @@ def test_pulled_permissions_with_work_to_do(shared: Shared, tmp_path: Path) -> N
     assert not mark.exists()
 
 
+def test_who_trusts_all_that_may_push_says_so_and_their_permissions_are_taken(tmp_path: Path) -> None:
+    with Shared.fresh(tmp_path, config={"backup": {"remote": "origin", "merge": "all"}}) as shared:
+        config = (shared.there / "kheish.yaml").read_text()
+        shared.push({"permissions.yaml": allow("touch *"), "routes/paid.yaml": PAID, "kheish.yaml": config + "\n"})
+        assert shared.daemon.client.backup()["outcome"] == "pushed"
+        permissions = shared.daemon.http("GET", "/v1/permissions").json()
+        assert "touch *" in str(permissions) and shared.daemon.http("GET", "/v1/routes/paid").status_code == 200
+        shared.fetch()
+        assert ".gitattributes" in shared.refused({".gitattributes": "* filter=evil\n"})
+
+
 def test_a_pulled_recipient_of_secrets(shared: Shared) -> None:
     daemon = shared.daemon
     daemon.client.secrets.put("paid.key", "first-value-of-the-slot")
