@@ -206,7 +206,7 @@ async def test_durable_waits_for_what_was_appended_and_no_more(p: Played) -> Non
     assert not second.done()
     p.state.made_durable(p.groups[1].last)
     await second
-    await asyncio.wait_for(p.state.durable(), 1)
+    await asyncio.wait_for(p.state.durable(), 10)
 
 
 def test_listeners_see_an_event_only_when_it_is_durable(p: Played) -> None:

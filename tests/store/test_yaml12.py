@@ -96,11 +96,11 @@ def test_aliases_work_and_are_bounded_before_they_are_expanded() -> None:
     assert load("a: &x {k: [1]}\nb: *x\n") == {"a": {"k": [1]}, "b": {"k": [1]}}
     laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
     laughs += "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30))
-    began = time.monotonic()
+    began = time.process_time()
     assert flaw(laughs).code == "too_many_aliases"
     long = f"a: &a {'x' * 100_000}\nb: [{', '.join(['*a'] * 100)}]\n"
     assert flaw(long).code == "too_many_aliases"
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 2
 
 
 AMBIGUOUS = [

@@ -85,7 +85,7 @@ async def test_a_slow_answer_ends_after_the_total_timeout(driver: OpenAIDriver, 
         await ask(driver, request(server.url))  # the import of the SDK does not count
         started = time.monotonic()
         error = await fail(driver, request(server.url, stream=stream, settings={"timeout": 0.2}))
-    assert (error.kind, time.monotonic() - started < 2) == ("timeout", True)
+    assert (error.kind, time.monotonic() - started < 8) == ("timeout", True)  # whole, it would take ten
 
 
 async def test_a_whole_answer_may_be_silent_for_longer_than_the_inactivity_timeout(driver: OpenAIDriver) -> None:
