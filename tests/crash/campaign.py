@@ -91,9 +91,11 @@ class Campaign:
         return faults
 
     def _over(self) -> None:
-        """The round's daemon is dead, and so are its children; the next has no failpoint."""
+        """The round's daemon is dead, and so are its children, of which one may stand still only now; the next has no
+        failpoint."""
         self.daemon.env = {}
-        self.daemon.end_of_life()
+        self.daemon.kill9()
+        until(lambda: self._go_on() == 0 and not self.daemon.helpers(), what="scribe and git worker have ended")
         self.load.pause()
 
     def round(self, number: int) -> None:
@@ -171,10 +173,12 @@ class Campaign:
             time.sleep(self.rng.uniform(0.1, 0.5))
             self._go_on()
 
-    def _go_on(self) -> None:
-        """What stands still at a failpoint goes on."""
-        for pid in ways.stopped(self.daemon):
+    def _go_on(self) -> int:
+        """What stands still at a failpoint goes on; how many did."""
+        found = ways.stopped(self.daemon)
+        for pid in found:
             ways.send(pid, signal.SIGCONT)
+        return len(found)
 
     def finish(self) -> None:
         """Let everything end, and check: while it is quiet, and after a stop."""
