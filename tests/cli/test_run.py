@@ -116,7 +116,7 @@ def read_all(terminal: int) -> str:
 
 
 def pressed(child: subprocess.Popen[str]) -> str:
-    """Ctrl-C, now and then once more: Python passes over what is raised while it cleans up, here after each of a thousand
+    """Ctrl-C, now and then once more: Python passes over what is raised while it cleans up, here after each of many
     connections. What it said."""
     for _ in range(6):
         child.send_signal(2)
