@@ -122,7 +122,7 @@ async def index(
     """Bring the index up to journals: what the log names, what commits changed meanwhile, or all of it."""
     known, n = before["commit"], before["n"] or 0
     named = {where for group in found.groups for where, _ in group}
-    is_cold = known is None or n == 0
+    is_cold = known is None or n == 0 or not before["whole"]
     if not is_cold and known != before["last"]:
         try:
             changed = await git.request("changed_since", commit=known)

@@ -57,7 +57,7 @@ async def revive_scribe(daemon: Daemon) -> None:
     log.warning("the scribe ended or failed; it is started again, and finds in the log what is missing")
     daemon.facts.scribe_failed = False
     try:
-        await daemon.store.pipeline.revive()
+        is_whole = await daemon.store.pipeline.revive()
     except KheishError as error:
         log.error("the scribe cannot be started: %s", error.detail)
         daemon.facts.scribe_failed = True
@@ -67,6 +67,9 @@ async def revive_scribe(daemon: Daemon) -> None:
         raise
     else:
         daemon.problems.clear("scribe_failed")
+        if not is_whole:
+            log.warning("the index is not whole; it is made again")
+            spawn(reindex(daemon))
 
 
 def learn_secrets(daemon: Daemon) -> None:
@@ -164,21 +167,29 @@ def spawn(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def reindex(daemon: Daemon) -> None:
-    """Make the index again from journals; until then the daemon is not ready, rather than half right."""
+    """Make the index again from journals; until then the daemon is not ready, rather than half right. Where the scribe
+    ends meanwhile, it is done once more when there is another."""
 
     def progress(what: str) -> None:
         daemon.facts.starting = f"The index is made again: {what}."
 
     progress("reading journals")
     n = daemon.state.durable_n
-    before = {"n": 0, "commit": None, "last": daemon.facts.commit}
+    before = {"n": 0, "commit": None, "whole": False, "last": daemon.facts.commit}
     booted = boot.Booted(next_n=n + 1, groups=0, cut_bytes=0)
-    try:
-        await boot.index(
-            daemon.state.root, daemon.store.scribe, daemon.store.git, before, Recovered(), booted, progress
-        )
-    finally:
-        daemon.facts.starting = None
+    store = daemon.store
+    while True:
+        try:
+            await boot.index(daemon.state.root, store.scribe, store.git, before, Recovered(), booted, progress)
+            break
+        except ChildGone:
+            if not store.scribe.alive:
+                return
+            await store.committer.revive()
+        except BaseException:
+            daemon.facts.starting = None
+            raise
+    daemon.facts.starting = None
     await look_at_tags(daemon)
     await remembering.mark_commits(daemon)
     for where, reason in booted.damaged:

@@ -75,7 +75,6 @@ class Pipeline:
         self.committer: Committer | None = None
         self.sign: Callable[[Recorded], tuple[str, bytes]] | None = None  # the audit's head, as a file
         self.on_entries: list[Callable[[Sequence[Recorded]], None]] = []
-        self.on_index_lost: Callable[[], None] = lambda: None
 
     # --- after each batch ---------------------------------------------------------------------------------------------
 
@@ -176,11 +175,12 @@ class Pipeline:
         flow = change.value if change else self._state.find(Flow, flow_id)
         return f"{flow.playbook}@{flow.version}" if flow else flow_id
 
-    async def revive(self) -> None:
-        """The scribe was killed: a new one finds entries in the log, and is told again what they mean."""
+    async def revive(self) -> bool:
+        """The scribe was killed: a new one finds entries in the log, and is told again what they mean. False where the
+        index is not whole any more."""
         await self._scribe.respawn()
         self._is_gone = False
-        await self._scribe.request("start")
+        before = await self._scribe.request("start")
         state = self._state
         durable = state.durable_n
         rows = [row(change) for change in state.unjournaled.values() if change.n <= durable]
@@ -190,6 +190,7 @@ class Pipeline:
         state.made_journaled(durable)
         if self.committer:
             self.committer.touch(now=True)
+        return bool(before["whole"])
 
     # --- edits and put-backs ------------------------------------------------------------------------------------------
 

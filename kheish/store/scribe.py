@@ -64,7 +64,8 @@ class Scribe:
         return index.Writer(self._root / ".kheish" / "index.sqlite")
 
     def start(self) -> dict[str, Any]:
-        """Bring journals up to the log, once. Returns what the index had before: its newest entry and commit.
+        """Bring journals up to the log, once. Returns what the index had before: its newest entry and commit, and
+        whether it was whole (one that had to be made anew is not, until `whole` says so).
 
         The index says that it has an entry only when it has the documents too: whoever started us brings them
         (`things` with its `n`), for they are not in the log.
@@ -74,7 +75,8 @@ class Scribe:
         return self._before
 
     def _catch_up(self) -> dict[str, Any]:
-        before = {"n": self._index.get("n") or 0, "commit": self._index.get("commit")}
+        known = {name: self._index.get(name) for name in ("n", "commit", "whole")}
+        before = {"n": known["n"] or 0, "commit": known["commit"], "whole": known["whole"] is not None}
         log = wal.recover(self._root / ".git" / "kheish" / "wal", cut=False)
         entries = [entry for group in log.groups for entry in group]
         self._last = log.last

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -182,6 +184,27 @@ def test_the_index_and_all_of_its_folder_can_go_while_it_is_stopped_and_while_it
     work(daemon, "a")
     daemon.quiet()  # fsck must not look while a commit is written
     assert fsck(daemon) == ""
+
+
+@pytest.mark.demand(11)
+def test_an_index_that_is_lost_together_with_its_scribe_is_no_half_answer(fresh: Fresh) -> None:
+    """The new scribe finds no index and begins an empty one: nobody may take that for all that there is."""
+    daemon = fresh(routes=ROUTES)
+    work(daemon, "a", "b")
+    daemon.quiet()
+    scribe = daemon.child("scribe")
+    assert scribe is not None
+    garbage(daemon.root / ".kheish")
+    os.kill(scribe, signal.SIGKILL)
+
+    def listed() -> int:
+        answer = daemon.http("GET", "/v1/runs")
+        return len(answer.json()["items"]) if answer.status_code == 200 else -1
+
+    until(lambda: daemon.child("scribe") not in (None, scribe), what="there is another scribe")
+    until(lambda: listed() == 2, what="the index has all again")
+    daemon.restart()
+    assert listed() == 2
 
 
 @pytest.mark.demand(13)
