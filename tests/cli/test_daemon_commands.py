@@ -140,6 +140,15 @@ def test_kheish_yaml_is_edited_and_only_written_where_it_is_valid(
     assert file.read_text() == before + "shutdown_grace: 3s\n"
 
 
+def test_an_empty_list_does_not_say_that_there_is_nothing_where_only_some_were_asked_for(
+    at: Standin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at.answers["GET /v1/runs"] = 200, {"items": [], "next_cursor": None}
+    assert main(["runs", "list"]) == 0 and "kheish run SESSION" in capsys.readouterr().err
+    assert main(["runs", "list", "--status", "failed"]) == 0
+    assert capsys.readouterr().err == "There is none that fits what you asked for.\n"
+
+
 def test_a_list_shows_what_its_kind_has(at: Standin, capsys: pytest.CaptureFixture[str]) -> None:
     one = {"id": "reviewer", "status": {"state": "ready"}, "value": {"display_name": "The reviewer"}}
     at.answers["GET /v1/personas"] = 200, {"items": [one], "next_cursor": None}
