@@ -300,6 +300,16 @@ class UsageRow(Answer):
     cost_usd: float | None
 
 
+class LogLine(Answer):
+    """A line of the daemon's log; `text` may be several where a traceback follows."""
+
+    number: int
+    at: str
+    level: str
+    name: str
+    text: str
+
+
 class Commit(Answer):
     """A commit of the state root."""
 

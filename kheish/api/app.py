@@ -84,6 +84,7 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
         ("/v1/problems", daemon, "problems"),
         ("/v1/config", daemon, "config"),
         ("/v1/usage", daemon, "usage"),
+        ("/v1/logs", daemon, "logs"),
         ("/v1/events", daemon, "events"),
         ("/v1/pause", daemon, "pause"),
         ("/v1/resume", daemon, "resume"),

@@ -38,6 +38,7 @@ def _daemon() -> Iterator[Operation]:
     yield get("/v1/problems", "problems", "What is wrong in files.", answers.FileProblem, *status.PROBLEMS, page=True)
     yield get("/v1/config", "config", "The settings in force.", answers.Free)
     yield get("/v1/usage", "usage", "What was spent.", answers.UsageRow, *status.USAGE, page=True)
+    yield get("/v1/logs", "logs", "The newest lines of the daemon's log.", answers.LogLine, *status.LOGS, page=True)
     yield get("/v1/events", "events", "All events.", None, *sse.FILTERED, media="text/event-stream", problems=(404,))
     yield post("/v1/pause", "pause", "Start no new step.", models.WhichRoute, answers.Paused)
     yield post("/v1/resume", "resume", "Go on.", models.Resume, answers.Paused, problems=(409,))

@@ -224,6 +224,7 @@ class Parts:
     upkeep: Upkeep
     workspace: Callable[[str], Awaitable[Path]]
     ready: Callable[[], str | None] = lambda: None
+    logs: Callable[[], Sequence[Mapping[str, Any]]] = tuple
     closing: Closing = field(default_factory=Closing)
     allow_bypass: bool = False
     secure: bool = False

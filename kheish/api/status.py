@@ -25,6 +25,8 @@ USAGE = (
     paging.text("day", "Only this UTC day, such as 2026-11-22."),
     Param(name="by", kind="choice", choices=("session", "route", "day"), many=True, about="Sum up by these."),
 )
+LEVELS = ("debug", "info", "warning", "error", "critical")
+LOGS = (*paging.PAGE, Param(name="level", kind="choice", choices=LEVELS, about="From this level on."))
 _COUNTED = ("model_calls", "input_tokens", "output_tokens", "cached_tokens")
 _ROWS = 1000
 
@@ -70,6 +72,19 @@ class Daemon:
         end = start + given.get("limit", paging.LIMIT)
         cursor = paging.cursor_of("p", end) if end < len(found) else None
         media.send(resp, media.page([dict(one) for one in found[start:end]], cursor))
+
+    async def on_get_logs(self, req: Request, resp: Response) -> None:
+        """The newest lines of the daemon's log, newest first."""
+        given = req.context.query
+        below, least = paging.number_of("g", given.get("cursor")), LEVELS.index(given.get("level", LEVELS[0]))
+        found = [
+            line
+            for line in self._parts.logs()
+            if (below is None or line["number"] < below) and LEVELS.index(line["level"]) >= least
+        ]
+        page = found[: given.get("limit", paging.LIMIT)]
+        cursor = paging.cursor_of("g", page[-1]["number"]) if len(page) < len(found) else None
+        media.send(resp, media.page([dict(one) for one in page], cursor))
 
     async def on_get_config(self, req: Request, resp: Response) -> None:
         """The settings in force."""

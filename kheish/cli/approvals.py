@@ -9,7 +9,7 @@ import click
 
 from kheish.cli import asking
 from kheish.cli.options import Settings, at_option, group, page_options, pass_settings
-from kheish.cli.output import Column, details, emit, listing, plain, say, when
+from kheish.cli.output import Column, details, emit, fitting, listing, plain, say, when
 from kheish.cli.rendering import short_call
 
 COLUMNS: list[Column] = [
@@ -44,7 +44,13 @@ def list_(settings: Settings, session: str | None, status: str, limit: int | Non
     page = settings.client().approvals.list(
         session=session, status=None if status == "all" else status, limit=limit, cursor=cursor
     )
-    listing(settings, page, "approval_id", COLUMNS, "No approval waits.")
+    listing(
+        settings,
+        page,
+        "approval_id",
+        COLUMNS,
+        fitting("No approval waits.", session, None if status == "pending" else status),
+    )
 
 
 @approvals.command()

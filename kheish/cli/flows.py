@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kheish.cli.options import Settings, group, page_options, pass_settings
-from kheish.cli.output import Column, details, emit, listing, paint, plain, say, table, when
+from kheish.cli.output import Column, details, emit, fitting, listing, paint, plain, say, table, when
 from kheish.errors import Invalid, KheishError
 
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ def list_(
 ) -> None:
     """List Flows, newest first."""
     page = settings.client().flows.list(playbook=playbook, status=status, session=session, limit=limit, cursor=cursor)
-    listing(settings, page, "flow_id", COLUMNS, "There are no Flows; start one with `kheish flows start PLAYBOOK`.")
+    none = fitting("There are no Flows; start one with `kheish flows start PLAYBOOK`.", playbook, status, session)
+    listing(settings, page, "flow_id", COLUMNS, none)
 
 
 @flows.command()

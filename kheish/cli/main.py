@@ -39,6 +39,7 @@ COMMANDS = {
     "playbooks": ("playbooks", "playbooks", "Procedures, their versions and releases."),
     "permissions": ("permissions", "permissions", "Explain what a tool call would meet."),
     "events": ("events", "events", "What happened, and what happens."),
+    "logs": ("logs", "logs", "The newest lines of the daemon's log."),
     "usage": ("usage", "usage", "What was spent on models."),
     "backup": ("backup", "backup", "Push the state root to a git remote."),
     "restore": ("restore", "restore", "Make a state root from a backup."),

@@ -86,6 +86,11 @@ def listing(settings: Settings, page: Mapping[str, Any], key: str, columns: Sequ
     emit(settings, page, ids=[str(item[key]) for item in items], human=human)
 
 
+def fitting(none: str, *filters: object) -> str:
+    """What to say of an empty list: `none`, unless only some were asked for."""
+    return "There is none that fits what you asked for." if any(one is not None for one in filters) else none
+
+
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
     """Print rows under headings; on a terminal the last column is cut to its width."""
     heads = [head for head, _ in columns]

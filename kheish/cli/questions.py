@@ -8,7 +8,7 @@ import click
 
 from kheish.cli import asking
 from kheish.cli.options import Settings, group, page_options, pass_settings
-from kheish.cli.output import Column, details, emit, listing, say, shorten, when
+from kheish.cli.output import Column, details, emit, fitting, listing, say, shorten, when
 from kheish.errors import Invalid
 
 if TYPE_CHECKING:
@@ -38,7 +38,13 @@ def list_(settings: Settings, session: str | None, status: str, limit: int | Non
     page = settings.client().questions.list(
         session=session, status=None if status == "all" else status, limit=limit, cursor=cursor
     )
-    listing(settings, page, "question_id", COLUMNS, "No question waits.")
+    listing(
+        settings,
+        page,
+        "question_id",
+        COLUMNS,
+        fitting("No question waits.", session, None if status == "pending" else status),
+    )
 
 
 @questions.command()

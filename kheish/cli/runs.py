@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from kheish.cli.options import Settings, at_option, group, page_options, pass_settings
-from kheish.cli.output import Column, details, emit, listing, say, shorten, when
+from kheish.cli.output import Column, details, emit, fitting, listing, say, shorten, when
 
 
 def _task(run: dict[str, dict[str, list[dict[str, object]]]]) -> str:
@@ -35,7 +35,8 @@ def runs() -> None:
 def list_(settings: Settings, session: str | None, status: str | None, limit: int | None, cursor: str | None) -> None:
     """List runs, newest first."""
     page = settings.client().runs.list(session=session, status=status, limit=limit, cursor=cursor)
-    listing(settings, page, "run_id", COLUMNS, 'There are no runs; start one with `kheish run SESSION "task"`.')
+    none = fitting('There are no runs; start one with `kheish run SESSION "task"`.', session, status)
+    listing(settings, page, "run_id", COLUMNS, none)
 
 
 @runs.command()

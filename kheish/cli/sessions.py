@@ -12,7 +12,7 @@ import click
 
 from kheish.cli.history import fork
 from kheish.cli.options import REV, Settings, group, page_options, pass_settings
-from kheish.cli.output import Column, details, emit, listing, plain, say, when
+from kheish.cli.output import Column, details, emit, fitting, listing, plain, say, when
 from kheish.cli.run import MODES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -63,7 +63,8 @@ def sessions() -> None:
 def list_(settings: Settings, status: str | None, limit: int | None, cursor: str | None) -> None:
     """List sessions, newest first."""
     page = settings.client().sessions.list(status=status, limit=limit, cursor=cursor)
-    listing(settings, page, "session_id", COLUMNS, 'There are no sessions; `kheish run SESSION "task"` makes one.')
+    none = fitting('There are no sessions; `kheish run SESSION "task"` makes one.', status)
+    listing(settings, page, "session_id", COLUMNS, none)
 
 
 @sessions.command()

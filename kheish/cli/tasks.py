@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from kheish.cli.options import Settings, group, page_options, pass_settings
-from kheish.cli.output import Column, listing, when
+from kheish.cli.output import Column, fitting, listing, when
 
 COLUMNS: list[Column] = [
     ("TASK", "task_id"),
@@ -29,4 +29,4 @@ def tasks() -> None:
 def list_(settings: Settings, session: str, status: str | None, limit: int | None, cursor: str | None) -> None:
     """List a session's tasks, newest first."""
     page = settings.client().sessions.tasks(session, status=status, limit=limit, cursor=cursor)
-    listing(settings, page, "task_id", COLUMNS, "The session has no tasks.")
+    listing(settings, page, "task_id", COLUMNS, fitting("The session has no tasks.", status))

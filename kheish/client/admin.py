@@ -171,6 +171,10 @@ class Administered:
     def login(self: Kheish) -> Login:  # type: ignore[misc]
         return Login(self)
 
+    def logs(self: Kheish, **query: object) -> Page[Json]:  # type: ignore[misc]
+        """The newest lines of the daemon's log, newest first; level (from it on), limit, cursor."""
+        return self.send(calls.logs(query))
+
     def usage(self: Kheish, **query: object) -> Page[Json]:  # type: ignore[misc]
         """What was spent; `by` (session, route, day: with commas) sums up. session, route, day, limit, cursor."""
         return self.send(calls.usage(query))

@@ -100,3 +100,7 @@ def audit_verify(key: str | None) -> Call[Json]:
 
 def usage(query: Query) -> Call[Page[Json]]:
     return get("usage", query=query)
+
+
+def logs(query: Query) -> Call[Page[Json]]:
+    return get("logs", query=query)

@@ -1,17 +1,20 @@
-"""The daemon's log, on stderr: times as everywhere else, and no credentials."""
+"""The daemon's log, on stderr and its newest lines in memory: times as everywhere else, and no credentials."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from kheish import ids
 from kheish.auth import redaction
 from kheish.errors import Invalid
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+KEPT = 1000
 #: what others write at INFO is of no use to operators, and may have URLs and headers in it
 _QUIET = ("uvicorn.error", "httpx", "httpcore", "openai", "watchdog")
 
@@ -30,17 +33,47 @@ class Formatter(logging.Formatter):
         return ids.stamp(record.created)
 
     def format(self, record: logging.LogRecord) -> str:
-        return redaction.shapes(redaction.scrub_text(super().format(record), self.scrub()))
+        return self._blotted(super().format(record))
+
+    def said(self, record: logging.LogRecord) -> str:
+        """The message and what follows it, without what stands before."""
+        return self._blotted(_PLAIN.format(record))
+
+    def _blotted(self, text: str) -> str:
+        return redaction.shapes(redaction.scrub_text(text, self.scrub()))
 
 
-def to_stderr() -> Formatter:
-    """Write the log to stderr, from the level in KHEISH_LOG on. Raises Invalid."""
+_PLAIN = logging.Formatter("%(message)s")
+
+
+class Kept(logging.Handler):
+    """The newest lines, for whoever cannot read the daemon's stderr; a restart forgets them."""
+
+    def __init__(self, formatter: Formatter) -> None:
+        super().__init__()
+        self.formatter: Formatter = formatter
+        self._number = 0
+        self._lines: deque[Mapping[str, Any]] = deque(maxlen=KEPT)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._number += 1
+        where = {"number": self._number, "at": ids.stamp(record.created), "level": record.levelname.lower()}
+        self._lines.append({**where, "name": record.name, "text": self.formatter.said(record)})
+
+    def lines(self) -> Sequence[Mapping[str, Any]]:
+        """Newest first."""
+        return list(self._lines)[::-1]
+
+
+def start() -> Kept:
+    """Write the log to stderr, and keep its newest lines, from the level in KHEISH_LOG on. Raises Invalid."""
     level = os.environ.get("KHEISH_LOG", "info").upper()
     if level not in LEVELS:
         raise Invalid(f"KHEISH_LOG is {level.lower()!r}; write debug, info, warning, error or critical.")
     handler, formatter = logging.StreamHandler(sys.stderr), Formatter()
     handler.setFormatter(formatter)
-    logging.basicConfig(level=level, handlers=[handler])
+    kept = Kept(formatter)
+    logging.basicConfig(level=level, handlers=[handler, kept])
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
-    return formatter
+    return kept

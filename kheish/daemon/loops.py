@@ -212,6 +212,9 @@ async def keep_watch(daemon: Daemon) -> None:
             daemon.holding.held(found["held"])
         else:
             put_back(daemon, daemon.holding.looked(found))
+            if found.get("grown"):
+                with contextlib.suppress(ChildGone):
+                    daemon.store.scribe.send_nowait("check", paths=found["grown"])
             await daemon.holding.over()
             if daemon.facts.unread:
                 daemon.facts.unread = False

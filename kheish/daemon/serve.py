@@ -45,7 +45,7 @@ def run(
     serving: Serving = PLAIN,
 ) -> int:
     """Serve a state root until SIGTERM or SIGINT; returns the exit code. Raises KheishError where it cannot start."""
-    formatter = logs.to_stderr()
+    kept = logs.start()
     root = root.resolve()
     template.open_root(root)
     config = _config(root)
@@ -59,7 +59,7 @@ def run(
         import uvloop
 
         return uvloop.run(
-            _serve(root, config, listening, serving, formatter, workspace=workspace, allow_bypass=allow_bypass)
+            _serve(root, config, listening, serving, kept, workspace=workspace, allow_bypass=allow_bypass)
         )
 
 
@@ -97,11 +97,11 @@ async def _serve(
     config: Config,
     listening: socket.socket,
     serving: Serving,
-    formatter: logs.Formatter,
+    kept: logs.Kept,
     **options: Any,
 ) -> int:
-    daemon = wiring.make(root, config, secure=serving.secure, **options)
-    formatter.scrub = lambda: daemon.state.scrub
+    daemon = wiring.make(root, config, secure=serving.secure, logs=kept.lines, **options)
+    kept.formatter.scrub = lambda: daemon.state.scrub
     daemon.facts.url = serving.url(*listening.getsockname()[:2])
     daemon.facts.certificate = str(serving.certificate.resolve()) if serving.certificate else None
     # Both now: each takes a while to import what it needs, and the second would wait for the first's answer.

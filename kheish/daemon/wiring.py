@@ -124,6 +124,7 @@ def make(
     secure: bool = False,
     environ: Mapping[str, str] = os.environ,
     executor: Executor | None = None,
+    logs: Callable[[], Sequence[Mapping[str, Any]]] = tuple,
 ) -> Daemon:
     """Make the parts. Nothing is started, and nothing but `.kheish/` and `.git/kheish/` is touched."""
     token, problems = template.ensure_token(root), Problems(root)
@@ -140,7 +141,7 @@ def make(
     backup = _backup(store, facts, problems, taking)
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
     parts = Parts(
-        **_given(store, facts, auth, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure},
+        **_given(store, facts, auth, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure, "logs": logs},
         problems=problems.list,
         git=git,
         backup=backup,

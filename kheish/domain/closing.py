@@ -24,21 +24,21 @@ def end(state: State, session_id: str, *, by: str, reason: str | None, force: bo
     if live and not force:
         raise SessionNotIdle(
             f"The session {session_id!r} has unfinished runs ({', '.join(run.run_id for run in live[:3])}); wait for "
-            "them, or send force: true to stop them.",
+            "them, or end it with force (--force; by HTTP force: true) to stop them.",
             run_id=live[0].run_id,
         )
     background = tasks.running(state, session_id)
     if background and not force:
         raise SessionNotIdle(
             f"The session {session_id!r} has background commands ({', '.join(one.task_id for one in background[:3])}); "
-            "wait for them, or send force: true to stop them.",
+            "wait for them, or end it with force (--force; by HTTP force: true) to stop them.",
             task_id=background[0].task_id,
         )
     flows_ = [flow for flow in state.table(Flow, session_id).values() if not flow.is_final]
     if flows_ and not force:
         raise SessionNotIdle(
             f"The session {session_id!r} has unfinished Flows ({', '.join(one.flow_id for one in flows_[:3])}); wait "
-            "for them, cancel them, or send force: true to stop them.",
+            "for them, cancel them, or end it with force (--force; by HTTP force: true) to stop them.",
             flow_id=flows_[0].flow_id,
         )
     for flow in flows_:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
 from kheish import ids
@@ -13,6 +14,7 @@ from kheish.domain.turns import Call
 from kheish.runtime.tools.base import Context, Replay, Result, Tool, ToolError
 
 QUESTION = "outcome"
+_SHOWN = 1000  # characters of the call
 
 
 async def decide(tool: Tool, arguments: Any, context: Context) -> Result | Literal["again", "ambiguous"]:
@@ -34,7 +36,7 @@ async def ambiguous(state: State, run: Run, call: Call, tool: Tool) -> bool:
         header="Did it happen?",
         text=(
             f"The daemon was stopped while this call of {tool.name} was under way, and nothing shows its end: this may "
-            "or may not have happened. Look, and say what to do."
+            f"or may not have happened. Look, and say what to do.\n\n{_said(call)}"
         ),
         options=(
             Option(id="done", label="It was done", description="Go on; write its result as text where it matters."),
@@ -47,6 +49,18 @@ async def ambiguous(state: State, run: Run, call: Call, tool: Tool) -> bool:
     waiting = runs.step(state, run.run_id, events.RunWaiting(status=Status.WAITING_FOR_QUESTION))
     state.append(asked.on(run.session_id, run.run_id), waiting)
     return False
+
+
+def _said(call: Call) -> str:
+    """The call for whoever has to look what became of it: a command as it is, else its arguments."""
+    arguments = call.started.arguments if call.started is not None else call.call.arguments
+    if isinstance(arguments, events.Spilled):
+        said = arguments.preview
+    elif isinstance(arguments.get("command"), str):
+        said = arguments["command"]
+    else:
+        said = json.dumps(arguments, ensure_ascii=False)
+    return said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
 
 
 def choice(answer: events.QuestionAnswered) -> tuple[str, str]:

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from kheish.errors import Invalid
-from kheish.store import files, hold, journal, lock, records, spills
+from kheish.store import files, history, hold, journal, lock, records, spills
 from kheish.store.pipes import unpack
 from kheish.store.repo import DAEMON, Blob, Repo, size_of
 
@@ -339,6 +341,30 @@ def put_back(repo: Repo, paths: Sequence[str], aside: list[str] | None = None) -
         return []
     found = {path: repo.find(last, path) for path in paths if hold.owned(path)}
     return _restore(repo, found, aside)
+
+
+def grown(repo: Repo, paths: Sequence[str]) -> list[str]:
+    """Journals that go on after the last commit with what cannot be an entry that it does not have yet."""
+    last, found = history.last(repo), list[str]()
+    if last is None:
+        return found
+    for path in paths:
+        blob, file = repo.find(last["commit"], path), repo.root / path
+        if blob is None or not path.endswith(".jsonl") or not file.is_file() or not repo.has(blob.id):
+            continue
+        with file.open("rb") as opened:
+            opened.seek(size_of(repo, blob.id))
+            line = opened.readline()
+        if line.endswith(b"\n") and not _is_above(line, last["n"]):
+            found.append(path)
+    return found
+
+
+def _is_above(line: bytes, n: int) -> bool:
+    try:
+        return bool(orjson.loads(line)["n"] > n)
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def edit_message(paths: Sequence[str]) -> str:

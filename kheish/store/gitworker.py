@@ -179,7 +179,7 @@ class Worker:
     def look(self) -> dict[str, Any]:
         """Whether a person's git is at work (`held`), and if not, what it did: `moved` (the branch is not where the
         daemon left it; `theirs`: which files of people differ there), `put_back`, `aside`, and what a prune took away
-        (`mended`, `lost`)."""
+        (`mended`, `lost`). `grown`: journals that go on with what no entry to come can be."""
         reason = self._gate.reason()
         if reason is not None:
             return {"held": reason}
@@ -198,22 +198,25 @@ class Worker:
         if (seen[0] != self._seen[0] or now >= self._scan_at) and self.sync_index():
             self._seen = (self._signs()[0], self._seen[1])
             aside: list[str] = []
-            found["put_back"], found["aside"] = self._scan(aside), aside
+            found["put_back"], found["grown"] = self._scan(aside)
+            found["aside"] = aside
             ended = time.monotonic()
             self._scan_at = ended + max(_SCAN_EVERY, (ended - now) * _SCAN_SHARE)
         return found
 
-    def _scan(self, aside: list[str]) -> list[str]:
-        """Put back the daemon's files that somebody changed, removed or unstaged."""
+    def _scan(self, aside: list[str]) -> tuple[list[str], list[str]]:
+        """Put back the daemon's files that somebody changed, removed or unstaged; say which journals the scribe is to
+        look at, who alone knows how far they go."""
         last = self.repo.refs.last()
         if last is None:
-            return []
+            return [], []
         staged = [path for path in self.index.staged(last) if hold.owned(path)]
         changed = [path for path in self.index.changed_files() if hold.owned(path)]
         if staged:
             self.behind |= {path: self.repo.find(last, path) for path in staged}
             self.sync_index()
-        return cuts.put_back(self.repo, sorted({*staged, *changed}), aside)
+        put_back = cuts.put_back(self.repo, sorted({*staged, *changed}), aside)
+        return put_back, cuts.grown(self.repo, [path for path in changed if path not in put_back])
 
     def _signs(self) -> tuple[Any, Any]:
         """What changes when git writes the index, and when it packs or prunes."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from kheish.domain import events
 from kheish.errors import StoreFailed
-from tests.api.harness import World
+from tests.api.harness import World, world
 
 
 async def test_probes_tell_ready_from_stopping_and_failed(w: World) -> None:
@@ -127,3 +129,14 @@ async def test_an_index_that_cannot_be_read_is_no_defect(w: World) -> None:
 
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
     assert "retry-after" in answer.headers
+
+
+async def test_the_newest_lines_of_the_log_are_paged_from_a_level_on(tmp_path: Path) -> None:
+    lines = [{"number": n, "at": "2026-11-22T12:00:00.000000Z", "level": level, "name": "x", "text": f"line {n}"}
+             for n, level in enumerate(["error", "info", "warning", "debug"], 1)][::-1]  # fmt: skip
+    async with world(tmp_path, logs=lambda: lines) as w:
+        first = (await w.http.get("/v1/logs", params={"level": "info", "limit": 2})).json()
+        rest = (await w.http.get("/v1/logs", params={"level": "info", "cursor": first["next_cursor"]})).json()
+        wrong = await w.http.get("/v1/logs", params={"level": "loud"})
+    assert [one["number"] for one in first["items"]] == [3, 2]
+    assert ([one["number"] for one in rest["items"]], rest["next_cursor"], wrong.status_code) == ([1], None, 400)

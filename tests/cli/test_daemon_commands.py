@@ -106,6 +106,16 @@ def test_a_route_is_added_once_and_edited_with_its_etag(
     assert main(["routes", "add", "local", str(file)]) == 4
 
 
+def test_logs_are_read_from_the_top(at: Standin, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [{"number": n, "at": "2026-11-22T12:00:00.000000Z", "level": "info", "name": "x", "text": f"line {n}"}
+             for n in (2, 1)]  # fmt: skip
+    at.answers["GET /v1/logs"] = 200, {"items": lines, "next_cursor": "c"}
+    assert main(["logs", "--level", "info"]) == 0
+    out, err = capsys.readouterr()
+    assert [line.rpartition(" ")[2] for line in out.splitlines()] == ["1", "2"] and "--cursor c" in err
+    assert at.asked[0].query == {"level": "info"}
+
+
 def test_usage_is_summed_up_by_what_is_asked_for(at: Standin, capsys: pytest.CaptureFixture[str]) -> None:
     spent = {"model_calls": 2, "input_tokens": 30, "output_tokens": 4, "cached_tokens": 0, "cost_usd": 0.25}
     row = {"session_id": None, "route": "main", "day": "2026-11-22", **spent}
@@ -138,6 +148,15 @@ def test_kheish_yaml_is_edited_and_only_written_where_it_is_valid(
     monkeypatch.setenv("VISUAL", "sed -i '$a shutdown_grace: 3s'")
     assert main(words) == 0
     assert file.read_text() == before + "shutdown_grace: 3s\n"
+
+
+def test_an_empty_list_does_not_say_that_there_is_nothing_where_only_some_were_asked_for(
+    at: Standin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at.answers["GET /v1/runs"] = 200, {"items": [], "next_cursor": None}
+    assert main(["runs", "list"]) == 0 and "kheish run SESSION" in capsys.readouterr().err
+    assert main(["runs", "list", "--status", "failed"]) == 0
+    assert capsys.readouterr().err == "There is none that fits what you asked for.\n"
 
 
 def test_a_list_shows_what_its_kind_has(at: Standin, capsys: pytest.CaptureFixture[str]) -> None:

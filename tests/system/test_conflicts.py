@@ -67,6 +67,22 @@ def test_an_outside_change_is_kept_when_the_daemon_writes_next(
     assert mine not in texts, "no commit ever had it in the daemon's place"
 
 
+@pytest.mark.parametrize("line", ['{"v":1,"n":1,"seq":99,"kind":"run.completed"}\n', "a note of mine\n"])
+def test_what_was_appended_to_a_journal_that_nothing_goes_on_in_is_put_aside(shared: Daemon, line: str) -> None:
+    session = f"conflict-quiet-{len(line)}"
+    shared.client.sessions.create(session_id=session)
+    shared.quiet()
+    (path,) = shared.root.glob(f"sessions/*/{session}/journal/000001.jsonl")
+    before, relative = path.read_text(), path.relative_to(shared.root).as_posix()
+    path.write_text(before + line)
+
+    git(shared.root, "update-index", "--force-write-index")  # or within a minute or so
+
+    until(lambda: relative in told(shared), what="an event says so")
+    until(lambda: path.read_text() == before, what="the daemon's is back")
+    assert kept(shared.root)[relative.replace("/", "_")] == before + line
+
+
 def test_the_slow_look_finds_what_nothing_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = roots.make(tmp_path)
     worker = gitworker.Worker(root)

@@ -154,11 +154,18 @@ def test_planted_secrets_are_nowhere_afterwards(fresh: Fresh) -> None:
     daemon.quiet()
     assert "leak.yaml" not in git(daemon.root, "log", "--all", "--name-only", "--format=")
     assert SPOKEN not in daemon.http("GET", f"/v1/routes?{SPOKEN}=1").text
+    kept = daemon.http("GET", "/v1/logs?limit=200").content
+    assert b'"level":"info"' in kept
     daemon.stop()
     thread.join(10)
 
     told = {str(path.relative_to(daemon.root)): path.read_bytes() for path in daemon.root.rglob("*") if path.is_file()}
-    told |= {"git": everything(daemon.root), "log": daemon.stderr_path.read_bytes(), "stream": b"".join(heard)}
+    told |= {
+        "git": everything(daemon.root),
+        "log": daemon.stderr_path.read_bytes(),
+        "kept": kept,
+        "stream": b"".join(heard),
+    }
     assert b"[redacted:deploy]" in told["stream"] and b"tool.output" in told["stream"]
     wanted = {one for value in (SLOT, ENV) for one in forms(value)}
     assert [(where, one) for where, text in told.items() for one in wanted if one in text] == []

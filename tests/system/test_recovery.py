@@ -131,6 +131,7 @@ def test_a_job_without_a_trace_of_its_end_is_asked_about(fresh: Fresh, choice: s
     asked = daemon.run(run, "waiting_for_question")
     question = daemon.client.questions.get(asked["pending_questions"][0])["questions"][0]
     assert "may or may not have happened" in question["text"]
+    assert "echo once >> ledger.txt" in question["text"], "whoever is to look must know for what"
     answer = {"selected": [choice], "text": "it was done by hand" if choice == "done" else None}
     daemon.client.questions.answer(asked["pending_questions"][0], {question["id"]: answer})
 
