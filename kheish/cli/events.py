@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from kheish.cli.options import Settings, command, pass_settings
-from kheish.cli.output import as_yaml, paint, plain, say, when
+from kheish.cli.output import as_yaml, escaped, paint, plain, say, when
 from kheish.cli.rendering import short_call, text_of
 from kheish.client.sse import Event
 
@@ -45,7 +45,7 @@ def _show(settings: Settings, event: Event) -> None:
         if event.n is not None:
             say(str(event.n))
     elif settings.output == "json":
-        say(event.raw)
+        say(escaped(event.raw))
     elif settings.output == "yaml":
         import json
 

@@ -19,6 +19,8 @@ Column = tuple[str, str | Callable[[Any], object]]
 _HIDDEN = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"}
 _HIDDEN |= {0x7F: "\u2421"} | dict.fromkeys((*range(128, 160), *range(8234, 8239), *range(8294, 8298)), "�")
 
+_ESCAPED = {code: f"\\u{code:04x}" for code in _HIDDEN if code > 0x20}  # JSON has the others so by itself
+
 _STATUS = {
     "completed": "green",
     "allowed": "green",
@@ -43,6 +45,11 @@ def plain(text: object) -> str:
     return str(text).replace("\r\n", "\n").translate(_HIDDEN)
 
 
+def escaped(text: str) -> str:
+    """JSON that says the same, with what a terminal would obey (C1, DEL, changes of direction) written as `\\u009b`."""
+    return text.translate(_ESCAPED)
+
+
 def coloured() -> bool:
     """True on a terminal whose owner did not say NO_COLOR."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -64,7 +71,7 @@ def emit(settings: Settings, document: Any, *, ids: Iterable[str], human: Callab
         for one in ids:
             say(one)
     elif settings.output == "json":
-        say(json.dumps(document, ensure_ascii=False, indent=2))
+        say(escaped(json.dumps(document, ensure_ascii=False, indent=2)))
     elif settings.output == "yaml":
         say(as_yaml(document))
     else:

@@ -19,6 +19,17 @@ KEPT = 1000
 _QUIET = ("uvicorn.error", "httpx", "httpcore", "openai", "watchdog")
 
 
+#: what a terminal would obey, and what would begin another line of the log
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+_CONTROLS |= {0x09: "\t", 0x0A: "\\n", 0x0D: "\\r"}
+_CONTROLS |= {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029)}
+
+
+def visible(text: str) -> str:
+    """One line, with every control character as it is written in code: names of files may hold any."""
+    return text.translate(_CONTROLS)
+
+
 class Formatter(logging.Formatter):
     """Times in RFC 3339 and UTC; what looks like a credential is blotted out, and what `scrub` knows to be one.
 
@@ -31,6 +42,9 @@ class Formatter(logging.Formatter):
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
         return ids.stamp(record.created)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return visible(super().formatMessage(record))
 
     def format(self, record: logging.LogRecord) -> str:
         return self._blotted(super().format(record))

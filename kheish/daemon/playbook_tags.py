@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _READ = 128  # versions whose manifest is kept in memory
 _ALL = 1_000_000
+_OURS = frozenset({"daemon", "file", "person"})
 
 
 class PlaybookTags:
@@ -106,7 +107,7 @@ class PlaybookTags:
             digest=playbook_digest.digest(parsed.data, folder["files"]), tag=tag, tag_id=described["tag_id"],
             commit=described["commit"], notes=_notes(described["message"]), via="git",
         )  # fmt: skip
-        playbooks.publish(self._state, made, by=described["by"] or "git")
+        playbooks.publish(self._state, made, by=_tagger(described["by"]))
         self._known[tag] = described["tag_id"]
         log.info("taken up: %s@%s, tagged by %s", id, version, described["by"])
         return None
@@ -204,6 +205,11 @@ class PlaybookTags:
 
 def _unreadable(error: KheishError | ValueError) -> str:
     return f"what its tag holds is not what was published: {error}"
+
+
+def _tagger(name: str) -> str:
+    """Who a tag says that made it: a name that anybody can write, so not one by which callers or the daemon go."""
+    return name if name and name.isprintable() and ":" not in name and name not in _OURS else "git"
 
 
 def _path(tag: str) -> str:

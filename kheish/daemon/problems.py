@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kheish import ids
+from kheish.daemon.logs import visible
 from kheish.store import problems as words
 from kheish.store.files import atomic_write
 from kheish.store.problems import Problem, Severity
@@ -128,8 +129,8 @@ def _render(problems: Sequence[tuple[Problem, str]]) -> str:
     for problem, since in problems:
         if problem.path != path:
             path = problem.path
-            lines.append(f"## {path or 'The daemon'}\n")
+            lines.append(f"## {visible(path) or 'The daemon'}\n")
         place = ":".join(str(part) for part in (problem.path, problem.line, problem.column) if part)
         where = f"`{place}` " if place else ""
-        lines.append(f"- {where}{problem.severity}: {problem.message} ({problem.code}, since {since})")
+        lines.append(visible(f"- {where}{problem.severity}: {problem.message} ({problem.code}, since {since})"))
     return "\n".join(lines).replace("\n## ", "\n\n## ").replace("\n\n\n", "\n\n") + "\n"

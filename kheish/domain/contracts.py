@@ -12,8 +12,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
+from re import _parser as parser  # type: ignore[attr-defined]  # what re.compile goes by; there is no public name
 from typing import TYPE_CHECKING, Any
 
+from kheish.domain import schema_steps
 from kheish.errors import Fault
 
 if TYPE_CHECKING:
@@ -30,7 +32,8 @@ _MAX_DEPTH = 100
 _MAX_PATTERN = 1000
 _MAX_MESSAGE = 300
 _FENCE = re.compile(r"\s*```(?:json)?[ \t]*\n(.*)\n[ \t]*```\s*", re.DOTALL)
-_NESTED = re.compile(r"\((?:[^()\\]|\\.)*(?<!\\)[*+}](?:[^()\\]|\\.)*\)(?:[*+]|\{\d+,\d*\})")
+#: times that something of no fixed length may be repeated: few enough to try all ways to part a text among them
+_FEW = 4
 
 
 def check_schema(schema: Any) -> list[Fault]:
@@ -58,7 +61,10 @@ def faults(schema: Schema, value: Any) -> list[Fault]:
     from referencing.exceptions import Unresolvable
 
     try:
+        schema_steps.counting()
         return _listed(_validator(json.dumps(schema)).iter_errors(value))
+    except schema_steps.TooManySteps:
+        return [Fault("", "the schema takes too many steps to be held against this; use fewer alternatives")]
     except Unresolvable as error:
         return [Fault("", f"the schema refers to {error.ref!r}, which is not in it, and nothing is fetched")]
     except RecursionError:
@@ -103,9 +109,8 @@ def _text_faults(schema: Schema, text: str) -> list[Fault]:
 
 @lru_cache(maxsize=64)
 def _validator(schema: str) -> Draft202012Validator:
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(json.loads(schema), registry=_registry())
+    found: Draft202012Validator = schema_steps.validator_class()(json.loads(schema), registry=_registry())
+    return found
 
 
 def _registry() -> Registry[Any]:
@@ -175,8 +180,43 @@ def _patterns(schema: Mapping[str, Any]) -> Iterator[Fault]:
             continue
         if len(pattern) > _MAX_PATTERN:
             yield Fault("", f"pattern {pattern[:60]!r}… is longer than {_MAX_PATTERN} characters")
-        if _NESTED.search(pattern):
-            yield Fault("", f"pattern {pattern!r} repeats a repetition, which may take for ever; write it without")
+        elif _explodes(parser.parse(pattern)):
+            told = "repeats a repetition (or a choice), which may take for ever; write it without"
+            yield Fault("", f"pattern {pattern!r} {told}")
+
+
+def _explodes(tree: Any, *, repeated: bool = False) -> bool:
+    """Whether a text may be parted among repetitions in ever so many ways, all of which Python's `re` would try.
+
+    By what `re` itself makes of the pattern: its text has too many ways to write the same.
+    """
+    for kind, said in tree:
+        match str(kind):
+            case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
+                least, most, inner = said
+                if (repeated and least != most) or _explodes(inner, repeated=repeated or most > _FEW):
+                    return True
+            case "BRANCH":
+                if repeated and not _differ(said[1]):
+                    return True
+                if any(_explodes(one, repeated=repeated) for one in said[1]):
+                    return True
+            case "GROUPREF" | "GROUPREF_EXISTS" | "GROUPREF_IGNORE":
+                if repeated:
+                    return True
+            case "SUBPATTERN" | "ASSERT" | "ASSERT_NOT":
+                if _explodes(said[-1], repeated=repeated):
+                    return True
+            case "ATOMIC_GROUP":
+                if _explodes(said, repeated=repeated):
+                    return True
+    return False
+
+
+def _differ(branches: Any) -> bool:
+    """Whether each of several ways begins with a character of its own, so that at most one of them fits."""
+    first = [one[0] if len(one) else (None, None) for one in branches]
+    return all(str(kind) == "LITERAL" for kind, _ in first) and len({said for _, said in first}) == len(first)
 
 
 def _depth(value: Any) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 from kheish.errors import Invalid, KheishError
 from kheish.store import files, hold, lock, records
-from kheish.store.repo import Blob, Difference, Repo, is_beyond, merge_base, size_of
+from kheish.store.repo import Blob, Difference, Repo, beyond, merge_base, size_of
 
 _PLAIN = (0o100644, 0o100755)
 _NAMED = 5
@@ -22,6 +22,8 @@ _BY_HAND = frozenset(("kheish.yaml", "permissions.yaml", "secrets", "inbox"))
 #: what a fetch can bring is packed, and may unpack to anything
 _MOST_BYTES = 256 * 1024**2
 _MOST_FILES = 50_000
+#: by these the daemon knows what is committed: numbers of somebody else's would have it skip its own
+_EVENTS = "Kheish-Events:"
 _FORMAT = "format.yaml"
 
 
@@ -67,10 +69,12 @@ def plan(repo: Repo, *, theirs: str, known: str | None = None, is_safe: bool = T
         return Plan("diverged", "It holds another state root, or one whose history shares nothing with this one.")
     if other.get("incarnation") not in (ours.get("incarnation"), (_format(repo, base) or {}).get("incarnation")):
         return Plan("taken_over", f"Its incarnation is {other.get('incarnation')}, not {ours.get('incarnation')}.")
+    if any(_EVENTS.encode() in commit.raw_message for commit in beyond(repo, there, head, *([known] if known else []))):
+        return Plan("diverged", f"It has commits that say which events they hold ({_EVENTS}), and are not from here.")
     changes: dict[str, Blob | None] = {}
     daemons, clashes, unseen = [], [], []
     before, after = repo.tree_of(base), repo.tree_of(there)
-    if is_beyond(repo, before, after, _MOST_FILES):
+    if _is_beyond(repo, before, after, _MOST_FILES):
         return Plan("diverged", f"It changes more than {_MOST_FILES} files and folders at once.")
     for one in repo.differences(before, after):
         mine = repo.find(head, one.path)
@@ -141,6 +145,28 @@ def _format(repo: Repo, commit: str) -> dict[str, Any] | None:
         return dict(records.read(repo.content(found.id))) if found is not None else None
     except (KheishError, TypeError, ValueError):
         return None
+
+
+def _is_beyond(repo: Repo, old: str | None, new: str | None, most: int) -> bool:
+    """Whether two trees differ in more than `most` files and folders: a small tree that names another a million times
+    would take all time and memory of whoever lists it."""
+    left, pairs = most, [(old, new)]
+    while pairs:
+        one, other = (_entries(repo, id) for id in pairs.pop())
+        for name in one.keys() | other.keys():
+            mine, theirs = one.get(name), other.get(name)
+            if mine != theirs:
+                left -= 1
+                trees = [found[1] if found is not None and found[0] == "tree" else None for found in (mine, theirs)]
+                if any(trees):
+                    pairs.append((trees[0], trees[1]))
+            if left < 0:
+                return True
+    return False
+
+
+def _entries(repo: Repo, tree: str | None) -> dict[str, tuple[str, str]]:
+    return {name: (kind, id) for name, kind, id in repo.listing(tree)} if tree is not None else {}
 
 
 def _fits(repo: Repo, head: str, one: Difference) -> bool:

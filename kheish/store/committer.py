@@ -56,7 +56,7 @@ class Cut:
 def message(headlines: Sequence[str], *, sessions: int, runs: int) -> str:
     """The subject of a commit: the one thing that happened, or how much did."""
     if len(headlines) == 1:
-        line = " ".join(headlines[0].split())
+        line = "".join(one if one.isprintable() else "\ufffd" for one in " ".join(headlines[0].split()))
         return line if len(line) <= _SUBJECT else f"{line[: _SUBJECT - 1]}…"
     if runs:
         return f"{_count(runs, 'run')} in {_count(sessions, 'session')}"

@@ -9,12 +9,16 @@ from itertools import islice
 from typing import Any
 
 from kheish.errors import NotFound
-from kheish.store.repo import Repo
+from kheish.store.repo import Repo, decoded
 
 #: commits that one question looks through
 _FAR = 20_000
 _TRAILER = re.compile(r"(Kheish-[A-Za-z-]+): (.*)\Z")
 _EVENTS = re.compile(r"(\d+)-(\d+)\Z")
+#: a million events in each second would have given numbers of so many digits after thirty years
+_DIGITS = 16
+#: of the year 9999
+_LAST_SECOND = 253_402_300_799
 _NEWEST = re.compile(r"^Kheish-Events: \d+-(\d+)$", re.MULTILINE)
 
 
@@ -29,15 +33,25 @@ def split(text: str) -> tuple[str, dict[str, list[str]]]:
 
 def describe(commit: Any) -> dict[str, Any]:
     """`{commit, parents, message, trailers, author: {name, email}, time}`; time in seconds since the epoch."""
-    message, trailers = split(commit.message)
+    message, trailers = split(_said(commit))
+    author = commit.author
     return {
         "commit": str(commit.id),
         "parents": [str(parent) for parent in commit.parent_ids],
         "message": message,
         "trailers": trailers,
-        "author": {"name": commit.author.name, "email": commit.author.email},
-        "time": commit.commit_time,
+        "author": {"name": decoded(author.raw_name), "email": decoded(author.raw_email)},
+        "time": _time(commit),
     }
+
+
+def _said(commit: Any) -> str:
+    return decoded(commit.raw_message, commit.message_encoding)
+
+
+def _time(commit: Any) -> int:
+    """When it was made, where that is a time that can be written."""
+    return int(min(max(commit.commit_time, 0), _LAST_SECOND))
 
 
 def log(repo: Repo, *, limit: int = 50, paths: Sequence[str] = (), rev: str | None = None) -> list[dict[str, Any]]:
@@ -100,7 +114,12 @@ def last(repo: Repo) -> dict[str, Any] | None:
 
 def _n(commit: dict[str, Any]) -> int:
     found = _EVENTS.match(commit["trailers"].get("Kheish-Events", [""])[-1])
-    return int(found[2]) if found else 0
+    return _possible(found[2]) if found else 0
+
+
+def _possible(number: str) -> int:
+    """An event number that a commit names; 0 for one that nobody gave, and that no index could hold."""
+    return int(number) if len(number) < _DIGITS else 0
 
 
 def resolve(repo: Repo, *, rev: str) -> dict[str, Any]:
@@ -108,7 +127,7 @@ def resolve(repo: Repo, *, rev: str) -> dict[str, Any]:
     commits = repo.walk(rev)
     newest = next(commits)
     n = next((n for commit in (newest, *islice(commits, _FAR)) if (n := _held(commit))), 0)
-    return {"commit": str(newest.id), "n": n, "time": newest.commit_time}
+    return {"commit": str(newest.id), "n": n, "time": _time(newest)}
 
 
 def marks(repo: Repo, *, rev: str, until: str | None = None, limit: int = 1000) -> dict[str, Any]:
@@ -123,7 +142,7 @@ def marks(repo: Repo, *, rev: str, until: str | None = None, limit: int = 1000) 
         if count == limit:
             return {"marks": found, "next": str(commit.id)}
         if n := _held(commit):
-            found.append([n, str(commit.id), commit.commit_time])
+            found.append([n, str(commit.id), _time(commit)])
     return {"marks": found, "next": None}
 
 
@@ -142,16 +161,16 @@ def covering(repo: Repo, *, n: int | None = None, time: int | None = None) -> li
         if n is not None and held < n:
             return found
         if time is not None and commit.commit_time <= time:
-            return [held, str(commit.id), commit.commit_time]
+            return [held, str(commit.id), _time(commit)]
         if n is not None:
-            found = [held, str(commit.id), commit.commit_time]
+            found = [held, str(commit.id), _time(commit)]
     return found
 
 
 def _held(commit: Any) -> int:
     """The highest event that a commit names."""
-    found = _NEWEST.search(commit.message)
-    return int(found[1]) if found else 0
+    found = _NEWEST.search(_said(commit))
+    return _possible(found[1]) if found else 0
 
 
 def described(repo: Repo, *, commits: Sequence[str]) -> list[dict[str, Any]]:

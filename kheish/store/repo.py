@@ -322,26 +322,13 @@ def size_of(repo: Repo, blob: str) -> int:
     return size
 
 
-def is_beyond(repo: Repo, old: str | None, new: str | None, most: int) -> bool:
-    """Whether two trees differ in more than `most` files and folders: a small tree that names another a million times
-    would take all time and memory of whoever lists it."""
-    left, pairs = most, [(old, new)]
-    while pairs:
-        one, other = (_entries(repo, id) for id in pairs.pop())
-        for name in one.keys() | other.keys():
-            mine, theirs = one.get(name), other.get(name)
-            if mine != theirs:
-                left -= 1
-                trees = [found[1] if found is not None and found[0] == "tree" else None for found in (mine, theirs)]
-                if any(trees):
-                    pairs.append((trees[0], trees[1]))
-            if left < 0:
-                return True
-    return False
-
-
-def _entries(repo: Repo, tree: str | None) -> dict[str, tuple[str, str]]:
-    return {name: (kind, id) for name, kind, id in repo.listing(tree)} if tree is not None else {}
+def beyond(repo: Repo, start: str, *known: str) -> Iterator[pygit2.Commit]:
+    """The commits from `start` on that none of `known` has in its past."""
+    walker = repo._git.walk(pygit2.Oid(hex=start), SortMode.NONE)
+    for commit in known:
+        if repo.has(commit):
+            walker.hide(pygit2.Oid(hex=commit))
+    return iter(walker)
 
 
 def merge_base(repo: Repo, one: str, other: str) -> str | None:
@@ -359,8 +346,19 @@ def annotated(repo: Repo, id: str) -> tuple[str, str, tuple[str, str], int] | No
         return None
     if commit is None or not isinstance(repo._git[commit], pygit2.Commit):
         return None
-    who, at = (("", ""), 0) if found.tagger is None else ((found.tagger.name, found.tagger.email), found.tagger.time)
-    return str(commit), found.message, who, at
+    tagger = found.tagger
+    who, at = ("", ""), 0
+    if tagger is not None:
+        who, at = (decoded(tagger.raw_name), decoded(tagger.raw_email)), tagger.time
+    return str(commit), decoded(found.raw_message), who, at
+
+
+def decoded(raw: bytes | None, encoding: str | None = None) -> str:
+    """What somebody wrote into a commit or a tag: not always in an encoding that there is, nor right in it."""
+    try:
+        return (raw or b"").decode(encoding or "utf-8", errors="replace")
+    except LookupError:
+        return (raw or b"").decode(errors="replace")
 
 
 def blame(repo: Repo, commit: str, path: str) -> list[tuple[int, int, str]]:

@@ -1,0 +1,66 @@
+"""JSON Schema by steps that are counted: a small schema can take for ever over a small value, and nothing can end it.
+
+`anyOf` of two references, thirty times over, is 2^30 looks; `uniqueItems` compares each item with each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from contextvars import ContextVar
+from functools import cache
+from typing import Any
+
+#: keywords that are looked at for one value; some seconds, where all of them are the dearest
+MOST = 400_000
+#: a reference costs as much as so many plain keywords
+_REFERENCE = 20
+
+_left: ContextVar[list[int]] = ContextVar("left")
+
+
+class TooManySteps(Exception):
+    """The schema takes more steps over this value than anybody waits for."""
+
+
+def counting() -> None:
+    """Begin to count anew: for each value that is validated."""
+    _left.set([MOST])
+
+
+@cache
+def validator_class() -> Any:
+    """Draft 2020-12, where each keyword counts (and `counting` is called first). It raises TooManySteps."""
+    from jsonschema import Draft202012Validator, validators
+
+    known = {**Draft202012Validator.VALIDATORS, "uniqueItems": _unique}
+    extend: Any = validators.extend
+    return extend(Draft202012Validator, {name: _counted(name, check) for name, check in known.items()})
+
+
+def _counted(name: str, check: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
+    cost = _REFERENCE if name in ("$ref", "$dynamicRef") else 1
+
+    def counted(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
+        left = _left.get()
+        left[0] -= cost
+        if left[0] < 0:
+            raise TooManySteps
+        yield from check(validator, value, instance, schema) or ()
+
+    return counted
+
+
+def _unique(validator: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    from jsonschema import ValidationError
+
+    if wanted and validator.is_type(instance, "array") and len({_same(item) for item in instance}) < len(instance):
+        yield ValidationError("has items that are not unique")
+
+
+def _same(value: Any) -> Hashable:
+    """What is alike for two values that JSON Schema calls equal: 1 and 1.0, but not 1 and true."""
+    if isinstance(value, dict):
+        return "object", frozenset((name, _same(item)) for name, item in value.items())
+    if isinstance(value, list):
+        return "array", tuple(map(_same, value))
+    return isinstance(value, bool), value
