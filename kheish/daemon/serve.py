@@ -26,7 +26,7 @@ from kheish.daemon.connections import Connection
 from kheish.daemon.listening import Serving, allow_many_files, listen
 from kheish.daemon.wiring import Daemon
 from kheish.domain import events
-from kheish.errors import Conflict, StoreFailed
+from kheish.errors import Conflict, StoreFailed, Unavailable
 from kheish.runtime.drivers import registry
 from kheish.store import definitions, outage, template
 from kheish.store.lock import RootLock
@@ -244,9 +244,7 @@ async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
     await daemon.watcher.stop()
-    is_scribe_gone = daemon.facts.scribe_failed or not daemon.store.scribe.alive
-    if is_scribe_gone and daemon.store.log.is_open:
-        await loops.revive_scribe(daemon)  # who asks waits for the index, and the last commit for journals
+    await _have_scribe(daemon)
     if await asyncio.to_thread(stopping.is_asked_to_end_jobs, daemon.state.root):
         await _end_jobs(daemon)
     await daemon.following.close()
@@ -254,8 +252,10 @@ async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
     if not daemon.store.failed.is_set() and daemon.store.log.is_open:
         daemon.state.append(events.DaemonStopped(reason="asked").on())
         await daemon.state.durable()
+        await _have_scribe(daemon)  # that one was killed a moment ago may be seen only now
         if not await daemon.store.committer.flush(30.0 if daemon.facts.held is None else 2.0):
             log.warning("the last commit could not be made; the log has what it lacks")
+    daemon.state.waiting.let_readers_go(Unavailable("The daemon is stopping."))
     await daemon.store.committer.close()
     daemon.store.log.close()
     await daemon.store.scribe.close()
@@ -263,6 +263,13 @@ async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
     await registry.close_all()
     daemon.agent.jobs.close()
     _leave(daemon)
+
+
+async def _have_scribe(daemon: Daemon) -> None:
+    """Who asks waits for the index, and the last commit for journals."""
+    is_gone = daemon.facts.scribe_failed or not daemon.store.scribe.alive
+    if is_gone and daemon.store.log.is_open:
+        await loops.revive_scribe(daemon)
 
 
 def _leave(daemon: Daemon) -> None:

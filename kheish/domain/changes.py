@@ -34,3 +34,10 @@ class Waiting:
     changes: deque[Change] = field(default_factory=deque)
     barriers: deque[tuple[int, asyncio.Future[None]]] = field(default_factory=deque)
     readers: list[tuple[int, asyncio.Future[None]]] = field(default_factory=list)
+
+    def let_readers_go(self, error: Exception) -> None:
+        """Who waits for the index hears this instead."""
+        for _, future in self.readers:
+            if not future.done():
+                future.set_exception(error)
+        self.readers.clear()
