@@ -126,6 +126,8 @@ class Table:
 
     def settled(self) -> None:
         """All that was acknowledged is done and in HEAD, the tree is clean, and the checker finds nothing."""
+        ready = lambda: self.daemon.http("GET", "/readyz").status_code == 200  # noqa: E731
+        until(ready, QUIET, what="it is ready")  # an index that was taken away is made again first
         for ack in self.acks["runs"][-RUNS - 5 :]:
             self.daemon.run(ack["id"], "completed")
         until(self._is_looked_after, QUIET, what="the daemon has seen what was done to the branch")
