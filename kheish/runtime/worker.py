@@ -117,8 +117,10 @@ class Worker:
         try:
             if not await self._has_workspace(run):
                 return
-            run = state.get(Run, run_id)
-            if run.is_final:
+            run, claimed = state.get(Run, run_id), runs.next_claim(state, run.session_id)
+            # While its folder was looked at, it may have ended, or an answer put another run of the session before it;
+            # `_done` looks again.
+            if claimed is None or claimed.run_id != run_id:
                 return
             clock = self._wind(run)
             self._begin(run)
