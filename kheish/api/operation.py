@@ -54,9 +54,9 @@ def get(
     path: str, name: str, about: str, answer: type[Answer | BaseModel] | None, *query: Param, **more: object
 ) -> Operation:
     """Something to read."""
-    return Operation(method="GET", path=path, name=name, about=about, answer=answer, query=query, **more)  # type: ignore[arg-type]
+    return Operation(method="GET", path=path, name=name, about=about, answer=answer, query=query, **more)  # type: ignore[arg-type]  # `more` is its other fields
 
 
 def post(path: str, name: str, about: str, body: type[BaseModel], answer: type[Answer], **more: object) -> Operation:
     """Something to do."""
-    return Operation(method="POST", path=path, name=name, about=about, body=body, answer=answer, **more)  # type: ignore[arg-type]
+    return Operation(method="POST", path=path, name=name, about=about, body=body, answer=answer, **more)  # type: ignore[arg-type]  # `more` is its other fields

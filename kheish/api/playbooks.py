@@ -9,13 +9,15 @@ from falcon.asgi import Request, Response
 
 from kheish import ids
 from kheish.api import media, models, paging, past
-from kheish.api.paging import Param
+from kheish.api.paging import Given, Param
 from kheish.api.parts import Parts
 from kheish.domain import playbook_diff, playbooks, trust
 from kheish.domain.event_playbooks import EvidenceRef
 from kheish.domain.flow_status import LIVE
 from kheish.domain.playbooks import Released, Version
+from kheish.domain.state import State
 from kheish.errors import NotFound, VersionTampered
+from kheish.store.index import Page
 
 LIST = (*paging.PAGE, Param(name="state", about="Only versions in this state."), past.AT)
 DIFF = (
@@ -43,15 +45,7 @@ class Playbooks:
             resp.set_header(past.COMMIT, moment.commit)
             items = [_view(one) for one in reversed(found) if given.get("state") in (None, one.shown_state)]
             return media.send(resp, media.page(items, None))
-        await self._state.caught_up()
-        page = await asyncio.to_thread(
-            self._state.index.things,
-            "version",
-            limit=given.get("limit", paging.LIMIT),
-            cursor=given.get("cursor"),
-            session=f"{playbooks.RELEASES}/{id}",
-            statuses=(given["state"],) if "state" in given else (),
-        )
+        page = await listed(self._state, given, id)
         if not page.items and given.get("cursor") is None and "state" not in given:
             self._state.definitions.get("playbooks", id)  # raises: there never was one
         return media.send(resp, media.page([_shown(doc) for doc in page.items], page.next_cursor))
@@ -169,6 +163,19 @@ class Playbooks:
             return await self._parts.playbooks.read(id, version)
         except VersionTampered:
             return None
+
+
+async def listed(state: State, given: Given, playbook_id: str | None) -> Page:
+    """A page of versions as the index has them, of one playbook or (None) of all, newest first."""
+    await state.caught_up()
+    return await asyncio.to_thread(
+        state.index.things,
+        "version",
+        limit=given.get("limit", paging.LIMIT),
+        cursor=given.get("cursor"),
+        session=f"{playbooks.RELEASES}/{playbook_id}" if playbook_id else None,
+        statuses=(given["state"],) if "state" in given else (),
+    )
 
 
 def _view(one: Version) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any, Literal
 
 from falcon.asgi import Request, Response
@@ -12,6 +11,7 @@ from kheish.api import media, models, paging
 from kheish.api.answer import Answer
 from kheish.api.paging import Param
 from kheish.api.parts import Parts
+from kheish.api.playbooks import listed
 from kheish.domain import playbooks, trust
 from kheish.domain.event_playbooks import EvidenceRef
 from kheish.errors import DigestConflict, Invalid, VersionTampered
@@ -57,14 +57,7 @@ class Trusting:
     async def on_get(self, req: Request, resp: Response) -> None:
         """A page of versions, newest first; those without commands are passed over, so that a page may be short."""
         given = req.context.query
-        await self._state.caught_up()
-        page = await asyncio.to_thread(
-            self._state.index.things,
-            "version",
-            limit=given.get("limit", paging.LIMIT),
-            cursor=given.get("cursor"),
-            session=f"{playbooks.RELEASES}/{given['playbook']}" if "playbook" in given else None,
-        )
+        page = await listed(self._state, given, given.get("playbook"))
         shown = [await self._shown(doc["playbook_id"], doc["version"]) for doc in page.items]
         media.send(resp, media.page([one for one in shown if one["commands"] != []], page.next_cursor))
 

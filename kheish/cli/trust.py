@@ -43,7 +43,8 @@ def trust(
 
 
 def _ask(name: str, digest: str, commands: list[str]) -> None:
-    click.echo(plain(f"Flows of {name} (digest {digest[:12]}) start these without asking:"), err=True)
+    what = "start these without asking:" if commands else "start no command; trusted, it may be started."
+    click.echo(plain(f"Flows of {name} (digest {digest[:12]}) {what}"), err=True)
     for line in commands:
         click.echo(plain(f"    {line}"), err=True)
     if not sys.stdin.isatty():

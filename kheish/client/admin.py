@@ -160,29 +160,29 @@ class Administered:
         return Secrets(self)
 
     @cached_property
-    def access(self: Kheish) -> Access:  # type: ignore[misc]
+    def access(self: Kheish) -> Access:  # type: ignore[misc]  # it is mixed into that class alone
         return Access(self)
 
     @cached_property
-    def audit(self: Kheish) -> Audit:  # type: ignore[misc]
+    def audit(self: Kheish) -> Audit:  # type: ignore[misc]  # it is mixed into that class alone
         return Audit(self)
 
     @cached_property
-    def login(self: Kheish) -> Login:  # type: ignore[misc]
+    def login(self: Kheish) -> Login:  # type: ignore[misc]  # it is mixed into that class alone
         return Login(self)
 
-    def logs(self: Kheish, **query: object) -> Page[Json]:  # type: ignore[misc]
+    def logs(self: Kheish, **query: object) -> Page[Json]:  # type: ignore[misc]  # it is mixed into that class alone
         """The newest lines of the daemon's log, newest first; level (from it on), limit, cursor."""
         return self.send(calls.logs(query))
 
-    def usage(self: Kheish, **query: object) -> Page[Json]:  # type: ignore[misc]
+    def usage(self: Kheish, **query: object) -> Page[Json]:  # type: ignore[misc]  # it is mixed into that class alone
         """What was spent; `by` (session, route, day: with commas) sums up. session, route, day, limit, cursor."""
         return self.send(calls.usage(query))
 
     @cached_property
-    def trust(self: Kheish) -> Trust:  # type: ignore[misc]
+    def trust(self: Kheish) -> Trust:  # type: ignore[misc]  # it is mixed into that class alone
         return Trust(self)
 
     @cached_property
-    def tokens(self: Kheish) -> Tokens:  # type: ignore[misc]
+    def tokens(self: Kheish) -> Tokens:  # type: ignore[misc]  # it is mixed into that class alone
         return Tokens(self)

@@ -186,6 +186,7 @@ async def reindex(daemon: Daemon) -> None:
             if not store.scribe.alive:
                 return
             await store.committer.revive()
+            await asyncio.sleep(TICK)  # where it cannot be started either
         except BaseException:
             daemon.facts.starting = None
             raise

@@ -85,7 +85,7 @@ async def test_wait_ends_with_its_time_and_at_shutdown(w: World) -> None:
     await w.session()
     short = await w.http.post("/v1/sessions/s/runs?wait=20ms", json={"content": "x"})
     long = asyncio.create_task(w.http.get(f"/v1/runs/{short.json()['run_id']}?wait=60s"))
-    await asyncio.sleep(0.01)
+    await eventually(lambda: w.parts.closing._callbacks)  # it waits
 
     w.parts.closing.begin()
 
