@@ -41,15 +41,15 @@ async def test_a_search_without_end_is_stopped_and_the_next_call_works() -> None
     ("function", "args", "why"),
     [
         (os.abort, (), "ended"),
-        (operator.mul, ("x", 65 << 20), "answers with"),
-        (operator.mul, ("x", 1 << 30), "memory"),
+        (operator.mul, ("x", 80 << 20), "answers with"),
+        (operator.mul, ("x", 8 << 30), "memory"),
         (operator.getitem, ([], 0), "IndexError"),
     ],
 )
 async def test_what_breaks_the_child_is_a_failure_of_the_call_alone(
     function: Callable[..., Any], args: tuple[Any, ...], why: str
 ) -> None:
-    pool = confined.Pool("test", size=1, memory=800 << 20)
+    pool = confined.Pool("test", size=1, memory=4 << 30)
     with pytest.raises(confined.Failed, match=why):
         await pool.call(function, *args, seconds=20)
     assert await pool.call(patterns.found, "a", "a", seconds=20)
