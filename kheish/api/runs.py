@@ -16,6 +16,7 @@ from kheish.domain import intake, runs
 from kheish.domain.keys import KeyUse, key_id
 from kheish.domain.runs import Run
 from kheish.errors import RunStateConflict
+from kheish.runtime import submission
 
 FIELDS = ("kind", "route", "agent_id", "retry_of")
 LIST = (
@@ -110,7 +111,7 @@ class Runs:
             await self._state.recall(KeyUse, key_id(key.scope, key.key))
         await self._state.load(old["session_id"])
         given = intake.again(self._state, old, by=req.context.principal, idempotency=key)
-        await accepted(self._parts, self._waits, req, resp, intake.submit(self._state, given))
+        await accepted(self._parts, self._waits, req, resp, await submission.submit(self._state, given))
 
 
 async def accepted(parts: Parts, waits: Waits, req: Request, resp: Response, run: Run | str) -> None:

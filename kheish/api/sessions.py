@@ -25,6 +25,7 @@ from kheish.domain.sessions import Session
 from kheish.domain.state import State
 from kheish.domain.tasks import Task
 from kheish.errors import Fault, Forbidden, Invalid, NotFound, SessionConflict, SessionDeleted
+from kheish.runtime import submission
 from kheish.store.files import blob_id
 
 LIST = (
@@ -182,7 +183,7 @@ class Sessions:
             await self._state.recall(KeyUse, key_id(key.scope, key.key))
             await self._state.load(session_id)
         given = wanted(session_id, body, actor=req.context.principal, source="api", key=key)
-        run = intake.submit(self._state, given, by=req.context.principal)
+        run = await submission.submit(self._state, given, by=req.context.principal)
         await runs.accepted(self._parts, self._waits, req, resp, run)
 
 

@@ -15,23 +15,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
+from kheish.auth import addresses
+from kheish.auth.addresses import Address
 from kheish.errors import AddressNotAllowed, FetchFailed, Invalid
 
 if TYPE_CHECKING:
     import httpx
 
-Address = IPv4Address | IPv6Address
 #: host and port → addresses as text, as `getaddrinfo` gives them
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 
 REDIRECTS = 5
 _CONNECT_SECONDS = 10.0
 _PORTS = {"http": 80, "https": 443}
-_NAT64 = IPv6Network("64:ff9b::/96")
 _ACCEPTED = "gzip, identity"
 
 
@@ -78,51 +78,29 @@ async def check(url: str, *, allow: Sequence[str] = (), resolve: Resolver = look
     """
     scheme, host, port = _parts(url)
     try:
-        addresses = await resolve(host, port)
+        resolved = await resolve(host, port)
     except OSError as error:
         raise FetchFailed(f"The host {host!r} cannot be found: {error.strerror or error}.") from error
-    if not addresses:
+    if not resolved:
         raise FetchFailed(f"The host {host!r} has no address.")
     networks = [entry for entry in allow if _is_network(entry)]
     if not any(fnmatchcase(host, entry.lower().strip("[]")) for entry in allow if entry not in networks):
-        for address in addresses:
+        for address in resolved:
             reason = refusal(ip_address(address), networks)
             if reason is not None:
                 raise AddressNotAllowed(
                     f"{host} leads to {address}, which is {reason}; agents may not go there. Where they should, add it "
                     "to network.allow in kheish.yaml."
                 )
-    return Target(url, scheme, host, port, addresses[0])
+    return Target(url, scheme, host, port, resolved[0])
 
 
 def refusal(address: Address, networks: Sequence[str] = ()) -> str | None:
-    """Why an address is out of bounds, in a few words; None where it is public, or in one of `networks`."""
-    if any(address in ip_network(entry, strict=False) for entry in networks):
-        return None
-    inner = _inner(address)
-    if inner is not None:
-        return refusal(inner, networks)
-    for is_so, word in (
-        (address.is_loopback, "this machine"),
-        (address.is_link_local, "link-local (where clouds keep their metadata)"),
-        (address.is_multicast, "multicast"),
-        (address.is_unspecified, "unspecified"),
-        (address.is_private, "private"),
-        (not address.is_global, "not public"),
-    ):
-        if is_so:
-            return word
-    return None
-
-
-def _inner(address: Address) -> IPv4Address | None:
-    """The IPv4 address that an IPv6 one stands for: mapped, NAT64, 6to4, Teredo, or compatible."""
-    if not isinstance(address, IPv6Address):
-        return None
-    if address in _NAT64 or (int(address) >> 32 == 0 and int(address) > 1):
-        return IPv4Address(int(address) & 0xFFFFFFFF)
-    teredo = address.teredo
-    return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None)
+    """Return why an address is out of bounds, in a few words; None where it is public, or in one of `networks`."""
+    for form in addresses.forms(address):
+        if any(form in ip_network(entry.strip("[]"), strict=False) for entry in networks):
+            return None
+    return addresses.reserved(address) or ("this machine's own" if addresses.is_own(address) else None)
 
 
 def _is_network(entry: str) -> bool:

@@ -25,12 +25,13 @@ from kheish.api.sessions import wanted
 from kheish.auth import redaction
 from kheish.daemon.pipeline import Pipeline
 from kheish.daemon.problems import Problems
-from kheish.domain import intake, keys, sessions
+from kheish.domain import keys, sessions
 from kheish.domain.events import Idempotency
 from kheish.domain.keys import KeyUse, key_id
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
 from kheish.errors import InsufficientStorage, Invalid, KheishError, NotFound, SessionDeleted, StoreFailed
+from kheish.runtime import submission
 from kheish.store import definitions
 from kheish.store.settling import passed_over
 
@@ -180,7 +181,7 @@ class Inbox:
             sessions.create(self._state, session_id, {}, workspace=home, by=_BY)
         # A file proves nobody, and may have come with a pull: its commands are not allowed by being in it.
         given = wanted(session_id, body, actor=_BY, source="inbox", key=key, checks_ask=True)
-        run = intake.submit(self._state, given, by=_BY)
+        run = await submission.submit(self._state, given, by=_BY)
         run_id = run if isinstance(run, str) else run.run_id
         path = self._state.get(Session, session_id).path
         await self._state.durable()

@@ -7,10 +7,12 @@ does not show it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from kheish import ids
 from kheish.domain import contracts
@@ -51,6 +53,28 @@ def read(given: Iterable[Any], where: str = "/completion") -> tuple[tuple[Requir
     if len(found) > MOST:
         faults.append(Fault(where, f"has {len(found)} requirements; at most {MOST}"))
     return tuple(found), faults
+
+
+def schemas(given: Iterable[Any]) -> Iterator[Any]:
+    """Yield the JSON Schemas among the requirements of a submission, whatever they are."""
+    for item in given:
+        if isinstance(item, Mapping) and item.keys() == {"output_matches"}:
+            yield _schema(item["output_matches"])
+
+
+def schema_faults(given: Sequence[Any], where: str = "/completion") -> Iterator[Fault]:
+    """Yield what is wrong with the schemas, by path. It blocks: call it in a thread."""
+    if sum(len(orjson.dumps(schema)) for schema in schemas(given)) > contracts.MAX_SCHEMA_BYTES:
+        yield Fault(where, f"has schemas of more than {contracts.MAX_SCHEMA_BYTES // 1024} KiB")
+        return
+    for number, item in enumerate(given):
+        for schema in schemas([item]):
+            for fault in contracts.check_schema(schema):
+                yield Fault(f"{where}/{number}/output_matches{fault.path}", fault.message)
+
+
+def _schema(value: Any) -> Any:
+    return value["schema"] if isinstance(value, Mapping) and value.keys() == {"schema"} else value
 
 
 def written(requirement: Requirement) -> Any:
@@ -142,9 +166,10 @@ def _requirement(item: Any, path: str) -> tuple[Requirement | None, list[Fault]]
         case "command":
             return _command(value, path)
         case _:
-            schema = value["schema"] if isinstance(value, Mapping) and value.keys() == {"schema"} else value
-            faults = [Fault(path + fault.path, fault.message) for fault in contracts.check_schema(schema)]
-            return (None, faults) if faults else (Requirement(output_matches=schema), [])
+            schema = _schema(value)
+            if not isinstance(schema, dict | bool):
+                return None, [Fault(path, "must be a JSON Schema: an object, or true or false")]
+            return Requirement(output_matches=schema), []
 
 
 def _workspace_file(value: Any, path: str) -> tuple[Requirement | None, list[Fault]]:

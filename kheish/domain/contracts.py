@@ -1,15 +1,17 @@
 """Contracts: JSON Schema 2020-12 over what goes into a run and what comes out, with every error and its path.
 
-Schemas come from callers, texts from models. Nothing is fetched: a `$ref` must stay inside the schema. Validation has
-no clock, so its cost is bounded by sizes (of the schema, its patterns, the text), and a pattern with a repetition
-inside a repetition, which can take Python's `re` for ever, is refused.
+Schemas come from callers, texts from models. Nothing is fetched: a `$ref` must stay inside the schema. A pattern with a
+repetition inside a repetition, which can take Python's `re` for ever, is refused. What is small and has no patterns is
+checked in place, within a number of steps; all else in a child process with a deadline, since even `.*.*.*x$` takes
+hours over a long text. So the functions here block: call them in a thread.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
 from re import _parser as parser  # type: ignore[attr-defined]  # what re.compile goes by; there is no public name
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from kheish.domain import schema_steps
 from kheish.errors import Fault
+from kheish.jobs import confined
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator, ValidationError
@@ -31,6 +34,11 @@ MAX_FAULTS = 100
 _MAX_DEPTH = 100
 _MAX_PATTERN = 1000
 _MAX_MESSAGE = 300
+#: bytes of a schema, and characters of a value as JSON, that are checked in place
+_SMALL_SCHEMA, _SMALL_VALUE = 2048, 16 * 1024
+_SMALL_STEPS = 4000
+_SECONDS = 10.0
+_POOL = confined.Pool("contracts")
 _FENCE = re.compile(r"\s*```(?:json)?[ \t]*\n(.*)\n[ \t]*```\s*", re.DOTALL)
 #: times that something of no fixed length may be repeated: few enough to try all ways to part a text among them
 _FEW = 4
@@ -48,27 +56,54 @@ def check_schema(schema: Any) -> list[Fault]:
         return [Fault("", f"is larger than {MAX_SCHEMA_BYTES // 1024} KiB")]
     if _depth(json.loads(text)) > _MAX_DEPTH:
         return [Fault("", f"is nested more than {_MAX_DEPTH} levels deep")]
+    if len(text) > _SMALL_SCHEMA:
+        return _confined(judge_schema, text)
+    return [Fault(*one) for one in judge_schema(text)]
+
+
+def judge_schema(text: str) -> list[tuple[str, str]]:
+    """Return path and message of each fault of a schema, given as JSON of a bounded size."""
     from jsonschema import Draft202012Validator
 
+    schema = json.loads(text)
     # The dialect first: another one's keywords would only give errors that mislead.
     found = list(_dialect(schema))
     found += _listed(Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(schema))
-    return found or list(islice(_unusable(schema), MAX_FAULTS))
+    found = found or list(islice(_unusable(schema), MAX_FAULTS))
+    return [(fault.path, fault.message) for fault in found]
 
 
 def faults(schema: Schema, value: Any) -> list[Fault]:
-    """Where the value does not fit the schema: all of it (the first 100), paths as JSON pointers into the value."""
+    """Return where the value does not fit the schema: the first 100 places, paths as JSON pointers into the value."""
+    text = json.dumps(schema)
+    try:
+        given = json.dumps(value)
+    except RecursionError:
+        return [Fault("", "the value is nested too deep")]
+    if '"pattern' not in text and len(text) <= _SMALL_SCHEMA and len(given) <= _SMALL_VALUE:
+        with contextlib.suppress(schema_steps.TooManySteps):
+            return [Fault(*one) for one in judge(text, given, _SMALL_STEPS)]
+    return _confined(judge, text, given, schema_steps.MOST)
+
+
+def _confined(function: Callable[..., list[tuple[str, str]]], *args: Any) -> list[Fault]:
+    try:
+        return [Fault(*one) for one in _POOL.run(function, *args, seconds=_SECONDS)]
+    except (confined.Overdue, confined.Failed):
+        return [Fault("", "the schema takes too many steps to be held against this; simplify it")]
+
+
+def judge(schema: str, given: str, steps: int) -> list[tuple[str, str]]:
+    """Return path and message of each fault of a value; both are JSON. Raises TooManySteps."""
     from referencing.exceptions import Unresolvable
 
     try:
-        schema_steps.counting()
-        return _listed(_validator(json.dumps(schema)).iter_errors(value))
-    except schema_steps.TooManySteps:
-        return [Fault("", "the schema takes too many steps to be held against this; use fewer alternatives")]
+        schema_steps.counting(steps)
+        return [(fault.path, fault.message) for fault in _listed(_validator(schema).iter_errors(json.loads(given)))]
     except Unresolvable as error:
-        return [Fault("", f"the schema refers to {error.ref!r}, which is not in it, and nothing is fetched")]
+        return [("", f"the schema refers to {error.ref!r}, which is not in it, and nothing is fetched")]
     except RecursionError:
-        return [Fault("", "the schema refers to itself without end, or the value is nested too deep")]
+        return [("", "the schema refers to itself without end, or the value is nested too deep")]
 
 
 def parse_output(text: str) -> Any:

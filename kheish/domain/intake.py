@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import field
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,7 +16,7 @@ from kheish.domain.events import Draft, Idempotency, Item, Limits, Request, RunS
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
-from kheish.errors import Fault, InsufficientStorage, Invalid, InvalidInput, RouteNotReady
+from kheish.errors import Fault, InsufficientStorage, Invalid, InvalidInput, RouteNotReady, SessionNotIdle
 
 if TYPE_CHECKING:
     from kheish.config import Config
@@ -54,6 +55,7 @@ class Input:
     phase_text: str | None = None
     persona: dict[str, Any] | None = None  # a snapshot (`personas.snapshot`) instead of the session's
     checks_ask: bool = False  # nobody who may start commands has asked for those of `completion`
+    checked: str | None = None  # `schemas_key` of the schemas that the input was checked against (`check_schemas`)
 
 
 def submit(state: State, given: Input, *, by: str | None = None, beside: Sequence[Draft] = ()) -> Run | str:
@@ -70,6 +72,8 @@ def submit(state: State, given: Input, *, by: str | None = None, beside: Sequenc
     if state.low_space:
         raise InsufficientStorage(state.low_space)
     session = sessions.accepting(state, given.session_id)
+    if given.checked != schemas_key(session, given):
+        raise SessionNotIdle("The session's contract changed while the input was checked against it; send it again.")
     required, wrong = completion.read(given.completion)
     faults = [*_item_faults(given.items), *_unavailable(session, given), *wrong, *_metadata_faults(given.metadata)]
     if faults:
@@ -83,7 +87,6 @@ def submit(state: State, given: Input, *, by: str | None = None, beside: Sequenc
             "limit tokens instead.",
             errors=[Fault("/budget/cost_usd", "the route has no price")],
         )
-    _check_contract(session, given)
     persona = given.persona or session.settings["persona"]
     settings = RunSettings(
         route=route_id,
@@ -223,14 +226,35 @@ def seconds(value: Any) -> Any:
         raise Invalid(f"{error}.", errors=[Fault("/budget/wall_time", str(error))]) from error
 
 
-def _check_contract(session: Session, given: Input) -> None:
+# --- schemas ----------------------------------------------------------------------------------------------------------
+
+
+def schemas_key(session: Session, given: Input) -> str | None:
+    """Return a digest of the schemas that bear on an input; None where there are none.
+
+    A phase of a Flow is not held against the session's input contract, which is for what callers send; the schemas in
+    its acceptance were checked with its Playbook.
+    """
+    schemas = [] if given.flow else [*completion.schemas(given.completion)]
+    contract = None if given.flow else session.settings["input_contract"]
+    if contract is None and given.output_contract is None and not schemas:
+        return None
+    return sha256(orjson.dumps([contract, given.output_contract, schemas])).hexdigest()
+
+
+def check_schemas(contract: Any, given: Input) -> None:
+    """Check an input against the session's input contract, and its own schemas. It blocks: call it in a thread.
+
+    Raises Invalid, InvalidInput.
+    """
     if given.output_contract is not None and (bad := contracts.check_schema(given.output_contract)):
         raise Invalid("The output contract is no valid JSON Schema.", errors=bad)
-    schema = session.settings["input_contract"]
-    if schema is None:
+    if bad := list(completion.schema_faults(given.completion)):
+        raise Invalid("; ".join(f"{fault.path}: {fault.message}" for fault in bad) + ".", errors=bad)
+    if contract is None:
         return
     text = "\n".join(item.text for item in given.items if isinstance(item.text, str))
-    faults = contracts.input_faults(schema, text)
+    faults = contracts.input_faults(contract, text)
     if faults:
         raise InvalidInput(
             "The input does not fit the session's contract: "

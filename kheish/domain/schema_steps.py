@@ -22,9 +22,9 @@ class TooManySteps(Exception):
     """The schema takes more steps over this value than anybody waits for."""
 
 
-def counting() -> None:
-    """Begin to count anew: for each value that is validated."""
-    _left.set([MOST])
+def counting(steps: int = MOST) -> None:
+    """Start a count of at most `steps`, for each value that is validated."""
+    _left.set([steps])
 
 
 @cache

@@ -7,6 +7,8 @@ the run has ended, or waits for a person; whoever answers puts the run back into
 
 from __future__ import annotations
 
+import asyncio
+
 from kheish import ids
 from kheish.domain import approvals, budgets, contracts, events, loading, runs, turns
 from kheish.domain.events import Draft, Spilled, Text
@@ -53,7 +55,7 @@ async def _finish(state: State, run: Run, turn: turns.Turn) -> None:
     if schema is None:
         await _complete(state, run, text)
         return
-    faults = contracts.output_faults(schema, text)
+    faults = await asyncio.to_thread(contracts.output_faults, schema, text)
     listed = "; ".join(f"{fault.path or '/'}: {fault.message}" for fault in faults)
     if not faults:
         await _complete(state, run, text)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
 from collections.abc import Sequence
 from ipaddress import ip_address
 
@@ -28,14 +30,20 @@ def answering(*addresses: str) -> netguard.Resolver:
         "127.0.0.1", "127.8.9.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",
         "224.0.0.1", "255.255.255.255", "192.0.2.1", "::1", "::", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1",
         "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1", "64:ff9b::169.254.169.254", "2002:7f00:1::1",
-        "2001:0:0:0:0:0:80ff:fffe",
+        "2001:0:0:0:0:0:80ff:fffe", "168.63.129.16", "192.0.0.192", "192.0.0.9", "192.88.99.1", "198.18.0.1",
+        "240.0.0.1", "fec0::1", "64:ff9b:1::1", "::ffff:0:10.0.0.1", "::ffff:0:a9fe:a9fe", "5f00::1", "3fff::1",
+        "100::1", "4000::1", "2001:db8::1", "2606:2800::5efe:10.0.0.1", "2606:2800::200:5efe:7f00:1",
+        "2002:a9fe:a9fe::1", "e000::1", "64:ff9b::a83f:8110", "100.100.100.200", "0.1.2.3",
     ],
 )  # fmt: skip
 def test_an_address_that_is_not_public_is_refused(address: str) -> None:
     assert netguard.refusal(ip_address(address)) is not None
 
 
-@pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "::ffff:8.8.8.8"])
+@pytest.mark.parametrize(
+    "address",
+    ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "::ffff:8.8.8.8", "2002:808:808::1", "64:ff9b::808:808"],
+)
 def test_a_public_address_is_fine(address: str) -> None:
     assert netguard.refusal(ip_address(address)) is None
 
@@ -142,3 +150,19 @@ async def test_a_server_that_says_nothing_is_left_after_the_timeout() -> None:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         with pytest.raises(FetchFailed, match=r"0\.2 s"):
             await netguard.send("GET", url, allow=LOOPBACK, timeout=0.2)
+
+
+def test_the_machines_own_public_addresses_are_refused() -> None:
+    script = (
+        "set -e; ip link set lo up; ip addr add 9.9.9.8/32 dev lo; ip -6 addr add 2620:fe::8/128 dev lo nodad; "
+        f"exec {sys.executable} -c 'import sys; from ipaddress import ip_address; from kheish.auth import netguard; "
+        "print([netguard.refusal(ip_address(one)) for one in sys.argv[1:]])' "
+        "9.9.9.8 2620:fe::8 ::ffff:9.9.9.8 9.9.9.9"
+    )
+    told = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--net", "sh", "-c", script], capture_output=True, text=True
+    )
+    if told.returncode or "own" not in told.stdout:
+        pytest.skip(f"no network namespace here: {told.stderr}")
+    own = "this machine's own"
+    assert told.stdout.strip() == str([own, own, own, None])

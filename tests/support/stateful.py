@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,9 @@ class Played:
     def submit_run(self, text: str = "do it", session_id: str = "s", **more: Any) -> Run:
         """Submit an input."""
         given = intake.Input(session_id=session_id, items=(Item(text=text),), actor="token:local", **more)
-        run = intake.submit(self.state, given)
+        if (key := intake.schemas_key(self.state.get(sessions.Session, session_id), given)) is not None:
+            intake.check_schemas(self.state.get(sessions.Session, session_id).settings["input_contract"], given)
+        run = intake.submit(self.state, replace(given, checked=key))
         assert isinstance(run, Run)
         return run
 

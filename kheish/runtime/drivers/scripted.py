@@ -12,10 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from kheish import ids
+from kheish.jobs import confined, patterns
 from kheish.runtime.drivers import failures
 from kheish.runtime.drivers.base import Call, ModelError, Reply, Request, Usage
 
 _CHARACTERS_PER_TOKEN = 4
+_REPEATS = re.compile(r"[*+{]")  # without repetitions, a search is fast whatever the text
+_SECONDS = 5.0
+_PATTERNS = confined.Pool("patterns")
 _PLACE = re.compile(r"\{\{\s*(input|last_result)\s*\}\}")
 
 
@@ -24,9 +28,9 @@ class ScriptedDriver:
 
     async def complete(self, request: Request, on_delta: Callable[[str], None]) -> Reply:
         """Give the script's answer for this turn. Raises ModelError, also where the script says so."""
-        turn = turn_of(_part(_script(request), request), request.answers)
+        turn = turn_of(await _part(_script(request), request), request.answers)
         values = {"input": _input(request), "last_result": _last_result(request)}
-        _check_expectation(turn, values["last_result"], request.answers)
+        await _check_expectation(turn, values["last_result"], request.answers)
         delay = turn.get("delay")
         seconds = ids.duration(delay) if delay else 0.0
         if error := turn.get("error"):
@@ -73,15 +77,15 @@ def _script(request: Request) -> Mapping[str, Any]:
     return script
 
 
-def _part(script: Mapping[str, Any], request: Request) -> Mapping[str, Any]:
+async def _part(script: Mapping[str, Any], request: Request) -> Mapping[str, Any]:
     """The turns for this run. Raises ModelError where no part fits its instructions."""
     if not script.get("parts"):
         return script
     told = next((message.text for message in request.messages if message.role == "system"), "")
-    found = next((part for part in script["parts"] if re.search(part["prompt"], told)), None)
-    if found is None:
-        raise ModelError("refused", "no part of the script fits the instructions of this run")
-    return {**script, "turns": found["turns"]}
+    for part in script["parts"]:
+        if await _matches(part["prompt"], told):
+            return {**script, "turns": part["turns"]}
+    raise ModelError("refused", "no part of the script fits the instructions of this run")
 
 
 def _input(request: Request) -> str:
@@ -96,9 +100,19 @@ def _last_result(request: Request) -> str:
     return request.messages[-1].text if request.messages else ""
 
 
-def _check_expectation(turn: Mapping[str, Any], last: str, number: int) -> None:
+async def _matches(pattern: str, text: str) -> bool:
+    """Return whether a script's pattern is found in a text. Raises ModelError where that takes too long."""
+    if not _REPEATS.search(pattern):
+        return re.search(pattern, text) is not None
+    try:
+        return bool(await _PATTERNS.call(patterns.found, pattern, text, seconds=_SECONDS))
+    except (confined.Overdue, confined.Failed) as error:
+        raise ModelError("refused", f"the pattern {pattern!r} takes too long over this text; simplify it") from error
+
+
+async def _check_expectation(turn: Mapping[str, Any], last: str, number: int) -> None:
     expected = turn.get("expect")
-    if expected and not re.search(expected, last):
+    if expected and not await _matches(expected, last):
         shown = last if len(last) <= 200 else last[:200] + "…"
         raise ModelError("refused", f"turn {number + 1} of the script expects {expected!r}, and got: {shown}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 from pydantic import Field
@@ -10,6 +9,8 @@ from pydantic import Field
 from kheish.auth import netguard
 from kheish.auth.netguard import Answer
 from kheish.errors import KheishError
+from kheish.jobs import confined
+from kheish.runtime.tools import webpage
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
 
 PAGE_BYTES = 5 * 1024 * 1024
@@ -18,8 +19,10 @@ _SECONDS = 30.0
 _DEFAULT_CHARS, _MAX_CHARS = 20_000, 60_000
 #: media types that are text, though they do not begin with `text/`; a server that names none is believed
 _TEXTS = frozenset({"", "application/json", "application/xml", "application/javascript", "application/yaml"})
-#: parts of a page that say nothing to a reader
-_SILENT = ["script", "style", "noscript", "template", "svg", "iframe", "head"]
+#: charsets whose text UTF-8 reads as well; others are decoded in the child, since some decoders are quadratic
+_PLAIN_CHARSETS = frozenset({"", "utf8", "usascii", "ascii"})
+_READING_SECONDS = 10.0
+_PAGES = confined.Pool("pages")
 
 
 class WebFetch(Arguments):
@@ -67,7 +70,7 @@ async def _told(answer: Answer, arguments: WebFetch) -> Result:
     if answer.leads_to is not None:
         text = f"{answer.url} redirects to another site: {answer.leads_to}. Fetch that address if you want it."
         return Result(content=text, detail={**detail, "leads_to": answer.leads_to})
-    text = await asyncio.to_thread(_text, answer)
+    text = await _text(answer)
     part = text[arguments.offset : arguments.offset + arguments.limit]
     end = arguments.offset + len(part)
     head = f"{answer.url} ({answer.status}, characters {arguments.offset} to {end} of {len(text)})"
@@ -78,40 +81,28 @@ async def _told(answer: Answer, arguments: WebFetch) -> Result:
     return Result(content=content, is_error=answer.status >= 400, detail={**detail, "characters": len(text)})
 
 
-def _text(answer: Answer) -> str:
-    """The body as text. Raises ToolError where it is none."""
+async def _text(answer: Answer) -> str:
+    """Return the body as text. Raises ToolError where it is none, or takes too long to read."""
     media, _, parameters = answer.media.partition(";")
     media = media.strip().lower()
     if not (media.startswith("text/") or media in _TEXTS or media.endswith(("+xml", "+json"))):
         raise ToolError(f"{answer.url} is {media} ({len(answer.body)} bytes), not text.")
-    if "html" in media:
-        return _markdown(answer.body, _charset(parameters))
-    try:
-        return answer.body.decode(_charset(parameters) or "utf-8", "replace")
-    except LookupError:
+    charset = _charset(parameters)
+    if "html" not in media and charset.replace("-", "").lower() in _PLAIN_CHARSETS:
         return answer.body.decode("utf-8", "replace")
+    convert = webpage.markdown if "html" in media else webpage.decode
+    try:
+        return str(await _PAGES.call(convert, answer.body, charset, seconds=_READING_SECONDS))
+    except confined.Overdue as error:
+        text = f"{answer.url} could not be read within {_READING_SECONDS:g} s: its markup is too large or malformed."
+        raise ToolError(text) from error
+    except confined.Failed as error:
+        raise ToolError(f"{answer.url} could not be read: {error}.") from error
 
 
-def _charset(parameters: str) -> str | None:
+def _charset(parameters: str) -> str:
     for parameter in parameters.split(";"):
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "charset":
-            return value.strip().strip("\"'") or None
-    return None
-
-
-def _markdown(body: bytes, charset: str | None) -> str:
-    from bs4 import BeautifulSoup
-    from markdownify import MarkdownConverter
-
-    try:
-        page = BeautifulSoup(body, "html.parser", from_encoding=charset)
-        title = page.title.get_text(" ", strip=True) if page.title else ""
-        for silent in page(_SILENT):
-            silent.decompose()
-        text = MarkdownConverter(heading_style="ATX", strip=["img"]).convert_soup(page)
-    except RecursionError as error:
-        raise ToolError("The page is nested too deep to be read.") from error
-    lines = [line.rstrip() for line in text.splitlines()]
-    kept = [line for at, line in enumerate(lines) if line or (at and lines[at - 1])]
-    return "\n".join([*([f"# {title}", ""] if title and not text.lstrip().startswith("# ") else []), *kept]).strip()
+            return value.strip().strip("\"'")
+    return ""

@@ -1,0 +1,203 @@
+"""Pure functions of untrusted input, computed in child processes under a deadline and a memory limit.
+
+Python's regular expressions and parsers hold the interpreter's lock and cannot be stopped, so neither the event loop
+nor a thread is a place for them where others choose the input. A child can be killed. Each purpose has a pool of its
+own, so that hostile web pages hold up web pages only. Children start on use and end after some idle seconds.
+
+Rejected: `multiprocessing` (it pickles: a child that was taken over would run code here), and a child for each call
+(its start costs more than most calls).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import queue
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import orjson
+
+from kheish.jobs.confined_child import frame
+
+_MEMORY = 1 << 30  # bytes of address space of one child
+_IDLE = 30.0  # seconds
+_ANSWER_BYTES = 64 << 20
+_CHUNK = 1 << 20
+
+
+class Overdue(Exception):
+    """The computation was stopped at its deadline."""
+
+
+class Failed(Exception):
+    """The function raised, or its process died; the text says what."""
+
+
+class _Request:
+    """One call and the future of its answer."""
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], seconds: float) -> None:
+        self.frame = frame({"call": f"{function.__module__}:{function.__qualname__}", "args": args})
+        self.seconds = seconds
+        self.future: Future[Any] = Future()
+
+
+class Pool:
+    """At most `size` children that compute for one purpose."""
+
+    def __init__(self, name: str, size: int = 2, memory: int = _MEMORY) -> None:
+        self._name = name
+        self._size = size
+        self._memory = memory
+        self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._idle = 0
+
+    async def call(self, function: Callable[..., Any], *args: Any, seconds: float) -> Any:
+        """Return what a module's function returns for JSON values and bytes. It returns JSON values, and has no effect.
+
+        `seconds`: its deadline, from the moment when a child is free for it. Raises Overdue, Failed.
+        """
+        request = await asyncio.to_thread(_Request, function, args, seconds)
+        self._submit(request)
+        return await asyncio.wrap_future(request.future)
+
+    def run(self, function: Callable[..., Any], *args: Any, seconds: float) -> Any:
+        """Return the same as `call`, blocking: for threads other than the event loop's."""
+        request = _Request(function, args, seconds)
+        self._submit(request)
+        return request.future.result()
+
+    def _submit(self, request: _Request) -> None:
+        with self._lock:
+            self._requests.put(request)
+            if self._idle < self._requests.qsize() and self._threads < self._size:
+                self._threads += 1
+                threading.Thread(target=self._work, name=f"confined-{self._name}", daemon=True).start()
+
+    def _work(self) -> None:
+        child = _Child(self._memory)
+        try:
+            while (request := self._next()) is not None:
+                if request.future.set_running_or_notify_cancel():
+                    _settle(child, request)
+        finally:
+            child.close()
+
+    def _next(self) -> _Request | None:
+        """Return the next request; None after an idle while, when this thread is counted out."""
+        with self._lock:
+            self._idle += 1
+        try:
+            return self._requests.get(timeout=_IDLE)
+        except queue.Empty:
+            with self._lock:
+                if self._requests.qsize():
+                    return self._requests.get()
+                self._threads -= 1
+            return None
+        finally:
+            with self._lock:
+                self._idle -= 1
+
+
+def _settle(child: _Child, request: _Request) -> None:
+    try:
+        answer = child.ask(request.frame, time.monotonic() + request.seconds)
+    except TimeoutError:
+        request.future.set_exception(Overdue(f"It was stopped after {request.seconds:g} s."))
+    except (OSError, ValueError) as error:
+        request.future.set_exception(Failed(f"The process that computes it ended: {error}."))
+    else:
+        if "error" in answer:
+            request.future.set_exception(Failed(str(answer["error"])))
+        else:
+            request.future.set_result(answer["ok"])
+
+
+class _Child:
+    """One child process, started on use; it belongs to one thread."""
+
+    def __init__(self, memory: int) -> None:
+        self._memory = memory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def ask(self, request: bytes, deadline: float) -> dict[str, Any]:
+        """Return the answer. Raises TimeoutError, OSError or ValueError; then the child is gone."""
+        process = self._process or self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            _write(process.stdin.fileno(), request, deadline)
+            size = int.from_bytes(_read(process.stdout.fileno(), 4, deadline), "big")
+            if size > _ANSWER_BYTES:
+                raise ValueError(f"it answers with {size} bytes")
+            answer: dict[str, Any] = orjson.loads(_read(process.stdout.fileno(), size, deadline))
+        except (OSError, ValueError):  # TimeoutError is an OSError
+            self.close()
+            raise
+        return answer
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-I", "-B", "-m", "kheish.jobs.confined_child", str(self._memory)]
+        environment = {"PATH": os.defpath, "LANG": "C.UTF-8"}
+        self._process = subprocess.Popen(  # nosec B603 - a fixed command line
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            cwd="/",
+            start_new_session=True,
+        )
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            os.set_blocking(stream.fileno(), False)
+        return self._process
+
+    def close(self) -> None:
+        """End the child and reap it."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        process.wait()
+
+
+def _write(descriptor: int, data: bytes, deadline: float) -> None:
+    view = memoryview(data)
+    while view:
+        _await(descriptor, select.POLLOUT, deadline)
+        view = view[os.write(descriptor, view[:_CHUNK]) :]
+
+
+def _read(descriptor: int, size: int, deadline: float) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        _await(descriptor, select.POLLIN, deadline)
+        chunk = os.read(descriptor, min(_CHUNK, size - len(data)))
+        if not chunk:
+            raise BrokenPipeError("it closed its output")
+        data += chunk
+    return bytes(data)
+
+
+def _await(descriptor: int, events: int, deadline: float) -> None:
+    poll = select.poll()
+    poll.register(descriptor, events)
+    left = deadline - time.monotonic()
+    if left <= 0 or not poll.poll(left * 1000):
+        raise TimeoutError

@@ -1,0 +1,25 @@
+"""Submitting what callers send: schemas are held against it first, off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from kheish.domain import intake, keys
+from kheish.domain.intake import Input
+from kheish.domain.runs import Run
+from kheish.domain.sessions import Session
+from kheish.domain.state import State
+
+
+async def submit(state: State, given: Input, *, by: str | None = None) -> Run | str:
+    """Queue a run of a session (`intake.submit`), which may be let go of meanwhile and is loaded again.
+
+    Raises what `intake.submit` raises.
+    """
+    session = state.get(Session, given.session_id)
+    key = intake.schemas_key(session, given)
+    if key is not None and keys.earlier(state, given.idempotency) is None:
+        await asyncio.to_thread(intake.check_schemas, session.settings["input_contract"], given)
+        await state.load(given.session_id)
+    return intake.submit(state, replace(given, checked=key), by=by)

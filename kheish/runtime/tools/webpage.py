@@ -1,0 +1,32 @@
+"""A web page's bytes in, text out. It runs in a confined child process: pages may be made to take forever."""
+
+from __future__ import annotations
+
+#: parts of a page that say nothing to a reader
+_SILENT = ["script", "style", "noscript", "template", "svg", "iframe", "head"]
+
+
+def decode(body: bytes, charset: str) -> str:
+    """Return the text; an unknown charset counts as UTF-8."""
+    try:
+        return body.decode(charset or "utf-8", "replace")
+    except (LookupError, UnicodeError):  # some codecs know no "replace"
+        return body.decode("utf-8", "replace")
+
+
+def markdown(body: bytes, charset: str) -> str:
+    """Return an HTML page as Markdown, with its title first."""
+    from bs4 import BeautifulSoup
+    from markdownify import MarkdownConverter
+
+    try:
+        page = BeautifulSoup(body, "html.parser", from_encoding=charset or None)
+        title = page.title.get_text(" ", strip=True) if page.title else ""
+        for silent in page(_SILENT):
+            silent.decompose()
+        text = MarkdownConverter(heading_style="ATX", strip=["img"]).convert_soup(page)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    lines = [line.rstrip() for line in text.splitlines()]
+    kept = [line for at, line in enumerate(lines) if line or (at and lines[at - 1])]
+    return "\n".join([*([f"# {title}", ""] if title and not text.lstrip().startswith("# ") else []), *kept]).strip()

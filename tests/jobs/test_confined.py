@@ -1,0 +1,66 @@
+"""Functions of untrusted input in child processes: deadlines, memory, death, idle ends."""
+
+from __future__ import annotations
+
+import asyncio
+import operator
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kheish.jobs import confined, patterns
+from kheish.runtime.tools import webpage
+
+
+def children() -> set[int]:
+    own = Path(f"/proc/{os.getpid()}/task")
+    return {int(pid) for task in own.iterdir() for pid in (task / "children").read_text().split()}
+
+
+async def test_it_returns_what_the_function_returns() -> None:
+    pool = confined.Pool("test")
+    assert await pool.call(webpage.decode, "é".encode("latin-1"), "latin-1", seconds=20) == "é"
+    assert await asyncio.gather(*(pool.call(patterns.found, "a+b", "x" * n + "aab", seconds=20) for n in range(20)))
+
+
+async def test_a_search_without_end_is_stopped_and_the_next_call_works() -> None:
+    pool = confined.Pool("test", size=1)
+    assert await pool.call(patterns.found, "a", "a", seconds=20)  # the child is there
+    started = time.monotonic()
+    with pytest.raises(confined.Overdue):
+        await pool.call(patterns.found, "(a+)+$", "a" * 40 + "b", seconds=0.5)
+    assert time.monotonic() - started < 5
+    assert await pool.call(patterns.found, "a", "a", seconds=20)
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "why"),
+    [
+        (os.abort, (), "ended"),
+        (operator.mul, ("x", 80 << 20), "answers with"),
+        (operator.mul, ("x", 8 << 30), "memory"),
+        (operator.getitem, ([], 0), "IndexError"),
+    ],
+)
+async def test_what_breaks_the_child_is_a_failure_of_the_call_alone(
+    function: Callable[..., Any], args: tuple[Any, ...], why: str
+) -> None:
+    pool = confined.Pool("test", size=1, memory=4 << 30)
+    with pytest.raises(confined.Failed, match=why):
+        await pool.call(function, *args, seconds=20)
+    assert await pool.call(patterns.found, "a", "a", seconds=20)
+
+
+async def test_an_idle_child_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confined, "_IDLE", 0.05)
+    before = children()
+    pool = confined.Pool("test")
+    assert await pool.call(patterns.found, "a", "a", seconds=20)
+    async with asyncio.timeout(10):
+        while children() - before:  # noqa: ASYNC110 - the kernel tells nobody but the parent
+            await asyncio.sleep(0.01)
+    assert await pool.call(patterns.found, "a", "a", seconds=20)
