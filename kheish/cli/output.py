@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from kheish.cli.options import Settings
+from kheish.errors import KheishError
 
 Column = tuple[str, str | Callable[[Any], object]]
 
@@ -166,3 +167,16 @@ def _scalar(value: object) -> str:
 def _toned(cell: str, padded: str) -> str:
     tone = _STATUS.get(cell)
     return paint(padded, fg=tone) if tone else padded
+
+
+def report(error: KheishError, settings: Settings) -> int:
+    """Write what went wrong to stderr, and return the exit code that stands for it."""
+    if settings.output == "json":
+        from kheish.client.faults import as_problem
+
+        click.echo(json.dumps(as_problem(error), ensure_ascii=False), err=True)
+        return error.exit_code
+    click.echo(plain(f"kheish: {error.detail}"), err=True)
+    for fault in error.errors:
+        click.echo(plain(f"  {fault.path}: {fault.message}"), err=True)
+    return error.exit_code
