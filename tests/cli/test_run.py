@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from kheish.cli.main import main
+from tests.cli.terminal import typed
 from tests.cli.test_main import APPROVAL
 from tests.support.daemon_standin import Standin, frame, problem, run_view
 
@@ -28,7 +29,8 @@ def test_a_run_makes_its_session_where_it_is_not_there(at: Standin, capsys: pyte
 
     assert main(["run", "s", "do it", "--workspace", "w", "--route", "local"]) == 0
 
-    assert at.of("POST /v1/sessions")[0].json == {"session_id": "s", "workspace": os.path.abspath("w")}
+    made = {"session_id": "s", "workspace": os.path.abspath("w"), "route": "local"}
+    assert at.of("POST /v1/sessions")[0].json == made
     assert at.of("POST /v1/sessions/s/runs")[0].json == {"content": "do it", "route": "local"}
     assert "kheish runs follow run_1" in capsys.readouterr().out
 
