@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from kheish.cli import asking, following
+from kheish.cli.ids import Id
 from kheish.cli.options import Settings, command, pass_settings
 from kheish.cli.output import paint, plain, report, say
 from kheish.cli.run import MODES, ensure
@@ -15,8 +16,8 @@ from kheish.errors import KheishError
 
 
 @command()
-@click.argument("session", required=False)
-@click.option("--route", help="The route to a model.")
+@click.argument("session", required=False, type=Id("session", makes=True))
+@click.option("--route", type=Id("route"), help="The route to a model.")
 @click.option("--workspace", metavar="DIR", help="The folder a new session works in.")
 @click.option("--permission-mode", type=click.Choice(MODES), help="What a new session may do without asking.")
 @pass_settings

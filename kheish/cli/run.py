@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kheish.cli.ids import Id
 from kheish.cli.options import Settings, command, pass_settings
 
 if TYPE_CHECKING:
@@ -18,12 +19,14 @@ MODES = ["default", "accept_edits", "plan", "dont_ask", "bypass"]
 
 
 @command()
-@click.argument("session")
+@click.argument("session", type=Id("session", makes=True))
 @click.argument("text")
 @click.option("--follow", "-f", "followed", is_flag=True, help="Watch it, and answer what it asks.")
 @click.option("--wait", metavar="TIME", help="Wait so long (30s) for its end before saying how it is.")
 @click.option("--no-create", is_flag=True, help="Fail where the session does not exist.")
-@click.option("--route", help="The route to a model; a new session keeps it, another uses it for this run.")
+@click.option(
+    "--route", type=Id("route"), help="The route to a model; a new session keeps it, another uses it for this run."
+)
 @click.option("--model", help="Another model of that route.")
 @click.option("--workspace", metavar="DIR", help="The folder a new session works in.")
 @click.option("--permission-mode", type=click.Choice(MODES), help="What a new session may do without asking.")
