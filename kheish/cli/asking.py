@@ -78,7 +78,7 @@ def approval(client: Kheish, asked: Approval) -> bool:
 def show_approval(asked: Approval) -> None:
     """Show a call in full, nothing cut: what is allowed is what was seen."""
     say(paint(f"{asked['tool']} wants approval", bold=True) + plain(f"  ({asked['risk']} risk; {asked['why']})"))
-    for name, value in asked["arguments"].items():
+    for name, value in _shown_arguments(asked).items():
         _argument(name, value)
     for file in asked.get("files") or ():
         say(plain(f"  reads {file['path']}  ({file['bytes']} bytes, sha256 {(file['sha256'] or 'not read')[:12]})"))
@@ -87,6 +87,19 @@ def show_approval(asked: Approval) -> None:
     for how, rule in asked.get("remember", {}).items():
         if rule is not None:
             say(plain(f"  --remember {how}: {rule['reason']}"))
+
+
+def _shown_arguments(asked: Approval) -> Mapping[str, object]:
+    """Return the arguments as a user reads them: the two texts of an edit as one diff."""
+    given = asked["arguments"]
+    old, new = given.get("old_string"), given.get("new_string")
+    if not (isinstance(old, str) and isinstance(new, str)):
+        return given
+    from difflib import unified_diff
+
+    lines = unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=max(old.count("\n"), new.count("\n")) + 1)
+    rest = {name: value for name, value in given.items() if name not in ("old_string", "new_string")}
+    return {**rest, "diff": "\n".join(list(lines)[2:]) or "(no line changes)"}
 
 
 def _argument(name: str, value: object) -> None:

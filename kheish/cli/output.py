@@ -145,8 +145,14 @@ def as_yaml(document: Any) -> str:
 
 
 def when(at: object) -> str:
-    """An event time, to the second."""
-    return str(at)[:19].replace("T", " ") if at else ""
+    """Return a UTC time of the API as local time to the second, with its offset (`+01`, `Z` for none)."""
+    if not at:
+        return ""
+    from datetime import datetime
+
+    local = datetime.fromisoformat(str(at)).astimezone()
+    offset = local.strftime("%z")
+    return f"{local:%Y-%m-%d %H:%M:%S}{'Z' if offset == '+0000' else offset.removesuffix('00')}"
 
 
 def shorten(text: str, room: int) -> str:

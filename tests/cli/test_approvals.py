@@ -83,3 +83,14 @@ def test_the_inbox_has_both_kinds(at: Standin, capsys: pytest.CaptureFixture[str
     assert "bash: make" in out and "Which?; Which ones?" in out
     assert main(["inbox", "-q"]) == 0
     assert capsys.readouterr().out == "appr_1\nqst_1\n"
+
+
+def test_an_edit_is_shown_as_a_diff(at: Standin, capsys: pytest.CaptureFixture[str]) -> None:
+    edit = {"path": "a.py", "old_string": "x = 1\ny = 2", "new_string": "x = 1\ny = 3"}
+    at.answers["GET /v1/approvals/appr_1"] = 200, APPROVAL | {"tool": "edit_file", "arguments": edit}
+
+    assert main(["approvals", "show", "appr_1"]) == 0
+
+    shown = capsys.readouterr().out
+    assert "    x = 1\n" in shown.replace("     x", "    x") and "-y = 2\n" in shown and "+y = 3\n" in shown
+    assert "old_string" not in shown
