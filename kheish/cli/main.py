@@ -23,6 +23,7 @@ COMMANDS = {
     "serve": ("serve", "serve", "Serve a state root: the daemon, in the foreground."),
     "stop": ("stop", "stop", "Stop the daemon; what runs is finished or kept."),
     "status": ("status", "status", "What the daemon does, and how it is."),
+    "tools": ("tools", "tools", "What agents may call, with arguments and effects."),
     "doctor": ("doctor", "doctor", "Look for what is wrong with this machine and state root."),
     "demo": ("demo", "demo", "See all of it in a minute, with a scripted model."),
     "run": ("run", "run", "Give an agent a task."),
