@@ -60,7 +60,7 @@ class Scope(Answer):
     deny: list[str]
 
 
-class ToolPolicy(Scope):
+class AppliedToolPolicy(Scope):
     """Which tools a run may call, beside the permissions; set by a Playbook, never by a caller."""
 
 
@@ -75,7 +75,7 @@ class RunSettings(Answer):
     completion: list[str | dict[str, Any]]
     checks_ask: bool
     """Whether the commands of `completion` meet the rules like the agent's own: they came by a file."""
-    tool_policies: list[ToolPolicy]
+    tool_policies: list[AppliedToolPolicy]
     capability_scope: list[Scope]
     """Which tools, skills and MCP servers the agent sees; all of them hold."""
     credential_scope: list[Scope]

@@ -19,6 +19,7 @@ LIST = (
     *paging.SESSION,
     paging.choices("status", ("pending", "allowed", "denied", "expired", "cancelled")),
     *(paging.text(name) for name in FIELDS),
+    paging.PREFIX,
 )
 
 

@@ -30,6 +30,7 @@ LIST = (
     *paging.SESSION,
     paging.choices("status", FlowStatus),
     *(paging.text(name) for name in FIELDS),
+    paging.PREFIX,
 )
 WAIT = Param(
     name="wait", kind="duration", about="Answer when the Flow ends, waits or is blocked, or this time is over (`30s`)."

@@ -51,7 +51,7 @@ class History:
         end, upto = await self._moment(given.get("to"))
         await self._state.caught_up()
         limit = given.get("limit", DIFF_LIMIT)
-        rows = await asyncio.to_thread(self._state.index.events, after or 0, limit=limit + 1, session=session_id)
+        rows = await asyncio.to_thread(self._rows, doc, after or 0, limit + 1)
         lines = [line for n, _, line in rows if upto is None or n <= upto]
         entries = [orjson.loads(line) for line in lines[:limit]]
         following = f"n:{entries[-1]['n']}" if len(lines) > limit else None
@@ -65,6 +65,16 @@ class History:
             "next_from": following,
         }
         media.send(resp, answer)
+
+    def _rows(self, session: dict[str, Any], after: int, limit: int) -> list[tuple[int, str, str]]:
+        """Return the session's entries, those before it was forked included, oldest first."""
+        rows: list[tuple[int, str, str]] = []
+        for session_id, upto in reversed(history.lineage(self._state, session)):
+            part = self._state.index.events(after, limit=limit - len(rows), session=session_id)
+            rows += [row for row in part if upto is None or row[0] <= upto]
+            if len(rows) >= limit:
+                break
+        return rows
 
     async def _moment(self, rev: str | None) -> tuple[dict[str, Any] | None, int | None]:
         """A moment as the answer shows it, and its event number. An event need not be committed yet."""

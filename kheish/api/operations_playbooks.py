@@ -50,7 +50,7 @@ def operations() -> Iterator[Operation]:
         f"{one}/blame",
         "blame_playbook",
         about,
-        playbook_answers.BlamedLine,
+        playbook_answers.ManifestLine,
         *playbooks.BLAME,
         page=True,
         problems=(404,),

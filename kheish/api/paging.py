@@ -41,6 +41,7 @@ PAGE = (
     Param(name="limit", kind="count", least=1, most=MOST, about=f"How many at most ({LIMIT})."),
     Param(name="cursor", about="The `next_cursor` of the page before."),
 )
+PREFIX = Param(name="id_prefix", about="Only those whose id begins with this.")
 SESSION = (
     Param(name="session", about="Only those of this session."),
     Param(name="session_id", about="The same as `session`."),

@@ -84,7 +84,7 @@ class PlaybookDiff(Answer):
     """The same as a unified diff of the files."""
 
 
-class BlamedLine(Answer):
+class ManifestLine(Answer):
     """A line of a manifest, and the commit that it is from."""
 
     line: int

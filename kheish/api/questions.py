@@ -17,6 +17,7 @@ LIST = (
     *paging.SESSION,
     paging.choices("status", ("pending", "answered", "declined", "expired", "cancelled")),
     *(paging.text(name) for name in FIELDS),
+    paging.PREFIX,
 )
 
 

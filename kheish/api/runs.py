@@ -24,6 +24,7 @@ LIST = (
     *paging.SESSION,
     paging.choices("status", runs.Status),
     *(paging.text(name) for name in FIELDS),
+    paging.PREFIX,
 )
 
 

@@ -40,6 +40,7 @@ LIST = (
         choices=get_args(Mode),
         about="Only with this mode.",
     ),
+    paging.PREFIX,
 )
 JOURNAL = (
     *paging.PAGE,

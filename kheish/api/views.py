@@ -70,6 +70,7 @@ async def listed(state: State, cls: type, given: Given, fields: Sequence[str] = 
         session=paging.session_of(given),
         statuses=given.get("status", ()),
         fields={field: given[field] for field in fields if field in given},
+        id_prefix=given.get("id_prefix"),
     )
     if cls is Run:
         for doc in page.items:

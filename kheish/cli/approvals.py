@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from kheish.cli import asking
+from kheish.cli.ids import Id
 from kheish.cli.options import Settings, at_option, group, page_options, pass_settings
 from kheish.cli.output import Column, details, emit, fitting, listing, plain, say, when
 from kheish.cli.rendering import short_call
@@ -35,7 +36,7 @@ def approvals() -> None:
 
 
 @approvals.command("list")
-@click.option("--session", help="Only those of this session.")
+@click.option("--session", type=Id("session"), help="Only those of this session.")
 @click.option("--status", default="pending", show_default=True, help="Only those with this status, or: all.")
 @page_options
 @pass_settings
@@ -54,7 +55,7 @@ def list_(settings: Settings, session: str | None, status: str, limit: int | Non
 
 
 @approvals.command()
-@click.argument("approval")
+@click.argument("approval", type=Id("approval"))
 @at_option
 @pass_settings
 def show(settings: Settings, approval: str, at: str | None) -> None:
@@ -69,7 +70,7 @@ def show(settings: Settings, approval: str, at: str | None) -> None:
 
 
 @approvals.command()
-@click.argument("approval_ids", metavar="APPROVAL...", nargs=-1, required=True)
+@click.argument("approval_ids", metavar="APPROVAL...", nargs=-1, required=True, type=Id("approval"))
 @click.option("--reason", help="Why, for the journal.")
 @click.option("--arguments", metavar="JSON", help="Allow it with these arguments instead.")
 @_REMEMBER
@@ -85,7 +86,7 @@ def allow(
 
 
 @approvals.command()
-@click.argument("approval_ids", metavar="APPROVAL...", nargs=-1, required=True)
+@click.argument("approval_ids", metavar="APPROVAL...", nargs=-1, required=True, type=Id("approval"))
 @click.option("--reason", help="Why; the model reads it.")
 @_REMEMBER
 @pass_settings

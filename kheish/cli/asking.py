@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,20 +19,52 @@ if TYPE_CHECKING:
     from kheish.client.shapes import Answer, Approval, Asked, Question
 
 
+#: how soon after a line more comes, where it was pasted and not typed
+_PASTE_SECONDS = 0.05
+
+
 def can_ask() -> bool:
     """True where a person sits at both ends."""
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
+def fresh_prompt(text: str, **options: Any) -> Any:
+    """Prompt for an answer that was typed after the question was shown.
+
+    What stands in the terminal's buffer before it, and a line that comes with more behind it (a paste), answers
+    nothing: it is dropped, and the question is asked again.
+    """
+    while True:
+        _drop_typed()
+        answer = click.prompt(text, **options)
+        if not _is_more_typed():
+            return answer
+        say("(several lines came at once, which answers nothing; please type the answer)")
+
+
+def _drop_typed() -> None:
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import termios
+
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+
+
+def _is_more_typed() -> bool:
+    try:
+        return bool(select.select([sys.stdin], [], [], _PASTE_SECONDS)[0])
+    except (OSError, ValueError):
+        return False
+
+
 def approval(client: Kheish, asked: Approval) -> bool:
-    """Ask for one approval and send what the person decided; False where they put it off."""
+    """Ask for one approval and send the user's decision; False where it is put off."""
     show_approval(asked)
-    choice = click.prompt(
+    choice = fresh_prompt(
         "Allow this call? [y]es, [n]o, [l]ater", type=click.Choice(["y", "n", "l"]), show_choices=False
     )
     if choice == "l":
         return False
-    reason = click.prompt("Why not? (the model reads it)", default="", show_default=False) if choice == "n" else None
+    reason = fresh_prompt("Why not? (the model reads it)", default="", show_default=False) if choice == "n" else None
     try:
         client.approvals.resolve(asked["approval_id"], "allow" if choice == "y" else "deny", reason=reason or None)
     except ApprovalResolved as late:
@@ -44,7 +78,7 @@ def approval(client: Kheish, asked: Approval) -> bool:
 def show_approval(asked: Approval) -> None:
     """Show a call in full, nothing cut: what is allowed is what was seen."""
     say(paint(f"{asked['tool']} wants approval", bold=True) + plain(f"  ({asked['risk']} risk; {asked['why']})"))
-    for name, value in asked["arguments"].items():
+    for name, value in _shown_arguments(asked).items():
         _argument(name, value)
     for file in asked.get("files") or ():
         say(plain(f"  reads {file['path']}  ({file['bytes']} bytes, sha256 {(file['sha256'] or 'not read')[:12]})"))
@@ -53,6 +87,19 @@ def show_approval(asked: Approval) -> None:
     for how, rule in asked.get("remember", {}).items():
         if rule is not None:
             say(plain(f"  --remember {how}: {rule['reason']}"))
+
+
+def _shown_arguments(asked: Approval) -> Mapping[str, object]:
+    """Return the arguments as a user reads them: the two texts of an edit as one diff."""
+    given = asked["arguments"]
+    old, new = given.get("old_string"), given.get("new_string")
+    if not (isinstance(old, str) and isinstance(new, str)):
+        return given
+    from difflib import unified_diff
+
+    lines = unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=max(old.count("\n"), new.count("\n")) + 1)
+    rest = {name: value for name, value in given.items() if name not in ("old_string", "new_string")}
+    return {**rest, "diff": "\n".join(list(lines)[2:]) or "(no line changes)"}
 
 
 def _argument(name: str, value: object) -> None:
@@ -91,7 +138,7 @@ def _prompt(asked: Asked) -> Answer:
     how = "numbers, with commas" if asked["multi_select"] else "number"
     free = ", or your own words" if asked["free_text"] else ""
     while True:
-        said = click.prompt(f"Answer ({how}{free})", type=str)
+        said = fresh_prompt(f"Answer ({how}{free})", type=str)
         try:
             return choose(asked, said)
         except Invalid as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from kheish.cli.ids import Id
 from kheish.cli.options import Settings, group, pass_settings
 from kheish.cli.output import emit, listing, say, when
 
@@ -29,7 +30,7 @@ def audit() -> None:
 @audit.command("list")
 @click.option("--action", type=click.Choice(_ACTIONS), help="Only what was of this kind.")
 @click.option("--outcome", type=click.Choice(_OUTCOMES), help="Only what ended so.")
-@click.option("--session", help="Only what happened in this session.")
+@click.option("--session", type=Id("session"), help="Only what happened in this session.")
 @click.option("--run", help="Only what happened in this run.")
 @click.option("--after", type=int, help="Only entries above this event number.")
 @click.option("--limit", type=click.IntRange(1, 200), default=50, help="How many at most.")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import readline
 from typing import Any
 
 import click
 
 from kheish.cli import asking, following
+from kheish.cli.ids import Id
 from kheish.cli.options import Settings, command, pass_settings
-from kheish.cli.output import paint, say
+from kheish.cli.output import paint, plain, report, say
 from kheish.cli.run import MODES, ensure
+from kheish.errors import KheishError
 
 
 @command()
-@click.argument("session", required=False)
-@click.option("--route", help="The route to a model.")
+@click.argument("session", required=False, type=Id("session", makes=True))
+@click.option("--route", type=Id("route"), help="The route to a model.")
 @click.option("--workspace", metavar="DIR", help="The folder a new session works in.")
 @click.option("--permission-mode", type=click.Choice(MODES), help="What a new session may do without asking.")
 @pass_settings
@@ -28,20 +31,33 @@ def chat(
     if not asking.can_ask() or settings.output != "table" or settings.quiet:
         raise click.UsageError("A chat is for a terminal; elsewhere: kheish run SESSION TEXT --follow.")
     client = settings.client()
-    session = ensure(client, session, workspace, permission_mode)
+    session = ensure(client, session, workspace, permission_mode, route)
     say(paint(f"Session {session}; an empty line leaves it, and `kheish chat {session}` goes on.", dim=True))
     active = client.sessions.get(session)["active_run_id"]
     if active:
         following.follow(settings, client, client.runs.get(active))
     chosen: Any = {"route": route} if route else {}
-    while text := _said():
-        following.follow(settings, client, client.runs.start(session, text, **chosen))
+    unsent = ""
+    while text := _read_message(unsent):
+        try:
+            unsent, run = "", client.runs.start(session, text, **chosen)
+        except KheishError as error:  # what was typed must not be lost: it stands at the prompt again
+            unsent = text
+            report(error, settings)
+        else:
+            following.follow(settings, client, run)
     return 0
 
 
-def _said() -> str:
+def _read_message(unsent: str) -> str:
+    """Return what the user types; `unsent` stands there already, to be sent again or changed."""
+    readline.set_startup_hook((lambda: readline.insert_text(unsent)) if unsent else None)
     try:
         return str(click.prompt(paint(">", bold=True), default="", show_default=False, prompt_suffix=" ")).strip()
     except click.Abort:
         say("")
+        if unsent:
+            say(plain(f"Not sent: {unsent}"))
         return ""
+    finally:
+        readline.set_startup_hook(None)

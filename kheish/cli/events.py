@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from kheish.cli.ids import Id
 from kheish.cli.options import Settings, command, pass_settings
 from kheish.cli.output import as_yaml, escaped, paint, plain, say, when
 from kheish.cli.rendering import short_call, text_of
@@ -13,7 +14,7 @@ from kheish.client.sse import Event
 @command()
 @click.option("--follow", "-f", "followed", is_flag=True, help="Go on with what happens, for ever.")
 @click.option("--after", type=click.IntRange(0), help="Begin after this event number (0: everything).")
-@click.option("--session", help="Only those of this session.")
+@click.option("--session", type=Id("session"), help="Only those of this session.")
 @click.option("--run", help="Only those of this run.")
 @click.option("--flow", help="Only those of this Flow, and of its runs.")
 @click.option("--kind", help="Only those of this kind, such as tool.finished.")

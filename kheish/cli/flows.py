@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kheish.cli.ids import Id
 from kheish.cli.options import Settings, group, page_options, pass_settings
 from kheish.cli.output import Column, details, emit, fitting, listing, paint, plain, say, table, when
 from kheish.errors import Invalid, KheishError
@@ -43,7 +44,7 @@ def flows() -> None:
 @click.option(
     "--input", "-i", "inputs", multiple=True, metavar="NAME=VALUE", help="An input; NAME:=JSON for any value."
 )
-@click.option("--session", help="Run in this session; without it, one is made.")
+@click.option("--session", type=Id("session"), help="Run in this session; without it, one is made.")
 @click.option("--budget", metavar="USD", type=float, help="US dollars that all of its runs may cost.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key starts once.")
 @click.option("--follow", "-f", "followed", is_flag=True, help="Watch it.")
@@ -83,7 +84,7 @@ def start(
 @flows.command("list")
 @click.option("--playbook", help="Only those of this Playbook.")
 @click.option("--status", help="Only those with this status.")
-@click.option("--session", help="Only those in this session.")
+@click.option("--session", type=Id("session"), help="Only those in this session.")
 @page_options
 @pass_settings
 def list_(
@@ -101,7 +102,7 @@ def list_(
 
 
 @flows.command()
-@click.argument("flow_id", metavar="FLOW")
+@click.argument("flow_id", metavar="FLOW", type=Id("flow"))
 @click.option("--at", metavar="REV", help="As it was: a commit, tag, event (n:90412) or time (@{…}).")
 @pass_settings
 def show(settings: Settings, flow_id: str, at: str | None) -> None:
@@ -111,7 +112,7 @@ def show(settings: Settings, flow_id: str, at: str | None) -> None:
 
 
 @flows.command()
-@click.argument("flow_id", metavar="FLOW")
+@click.argument("flow_id", metavar="FLOW", type=Id("flow"))
 @click.option("--after", type=click.IntRange(0), default=0, help="Leave out events up to this number.")
 @pass_settings
 def follow(settings: Settings, flow_id: str, after: int) -> int:
@@ -123,7 +124,7 @@ def follow(settings: Settings, flow_id: str, after: int) -> int:
 
 
 @flows.command()
-@click.argument("flow_id", metavar="FLOW")
+@click.argument("flow_id", metavar="FLOW", type=Id("flow"))
 @click.option("--reason", help="Why, for the journal.")
 @pass_settings
 def cancel(settings: Settings, flow_id: str, reason: str | None) -> None:
@@ -133,7 +134,7 @@ def cancel(settings: Settings, flow_id: str, reason: str | None) -> None:
 
 
 @flows.command()
-@click.argument("flow_id", metavar="FLOW")
+@click.argument("flow_id", metavar="FLOW", type=Id("flow"))
 @click.argument("kind")
 @click.argument("id")
 @click.option("--ref", help="What it refers to: a path, a commit, a run …; without it, ID is that.")
@@ -151,7 +152,7 @@ def evidence(
 
 
 @flows.command()
-@click.argument("flow_id", metavar="FLOW")
+@click.argument("flow_id", metavar="FLOW", type=Id("flow"))
 @click.option("--html", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write an HTML page here.")
 @pass_settings
 def report(settings: Settings, flow_id: str, page: Path | None) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from kheish.cli.ids import Id
 from kheish.cli.options import REV, Settings, at_option, command, pass_settings
 from kheish.cli.output import details, emit, paint, plain, say, when
 from kheish.errors import SessionDeleted
@@ -14,7 +15,7 @@ from kheish.ids import stamp
 
 
 @command()
-@click.argument("session")
+@click.argument("session", type=Id("session"))
 @click.argument("since", metavar="[FROM]", required=False)
 @click.argument("to", metavar="[TO]", required=False)
 @click.option("--limit", type=click.IntRange(1, 2000), help="How many entries at most (500).")
@@ -39,7 +40,7 @@ def diff(settings: Settings, session: str, since: str | None, to: str | None, li
 
 
 @command()
-@click.argument("session")
+@click.argument("session", type=Id("session"))
 @at_option
 @pass_settings
 def show(settings: Settings, session: str, at: str | None) -> None:
@@ -92,7 +93,7 @@ def _within(settings: Settings, path: str) -> str:
 
 
 @command()
-@click.argument("session")
+@click.argument("session", type=Id("session"))
 @click.argument("new", required=False)
 @click.option("--at", metavar="REV", help=f"Up to then: {REV}, or an entry of its journal (seq:17). Without it, now.")
 @click.option("--title", help="What people see.")

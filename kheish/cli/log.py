@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from kheish.cli.ids import Id
 from kheish.cli.options import Settings, command, pass_settings
 from kheish.cli.output import emit, paint, plain, say, when
 from kheish.errors import Unreachable
@@ -20,7 +21,7 @@ _FORMAT = "%H%x1f%aI%x1f%an%x1f%s%x1e"
 
 
 @command()
-@click.argument("session", required=False)
+@click.argument("session", required=False, type=Id("session"))
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True, help="How many.")
 @click.option("--cursor", help="Where the next page begins.")
 @pass_settings

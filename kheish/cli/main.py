@@ -14,7 +14,7 @@ import click
 from kheish.cli.options import Group, Settings
 
 if TYPE_CHECKING:
-    from kheish.errors import KheishError
+    pass
 
 #: name → (module, function, one line of help): enough to print the help without importing any of them
 COMMANDS = {
@@ -23,6 +23,7 @@ COMMANDS = {
     "serve": ("serve", "serve", "Serve a state root: the daemon, in the foreground."),
     "stop": ("stop", "stop", "Stop the daemon; what runs is finished or kept."),
     "status": ("status", "status", "What the daemon does, and how it is."),
+    "tools": ("tools", "tools", "What agents may call, with arguments and effects."),
     "doctor": ("doctor", "doctor", "Look for what is wrong with this machine and state root."),
     "demo": ("demo", "demo", "See all of it in a minute, with a scripted model."),
     "run": ("run", "run", "Give an agent a task."),
@@ -115,6 +116,7 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code (`docs/cli`). This is the one place where errors become text."""
+    from kheish.cli.output import report
     from kheish.errors import KheishError
 
     words = list(sys.argv[1:] if args is None else args)
@@ -141,21 +143,6 @@ def _keep_others_out() -> None:
     """Where anybody may write what we make (some containers, some services), nobody has chosen so: as usual, then."""
     mask = os.umask(0o077)
     os.umask(mask if mask & 0o002 else mask | 0o022)
-
-
-def report(error: KheishError, settings: Settings) -> int:
-    """Say what went wrong on stderr, and return the exit code that stands for it."""
-    from kheish.cli.output import plain
-
-    if settings.output == "json":
-        from kheish.client.faults import as_problem
-
-        click.echo(json.dumps(as_problem(error), ensure_ascii=False), err=True)
-        return error.exit_code
-    click.echo(plain(f"kheish: {error.detail}"), err=True)
-    for fault in error.errors:
-        click.echo(plain(f"  {fault.path}: {fault.message}"), err=True)
-    return error.exit_code
 
 
 def _usage(error: click.ClickException, as_json: bool) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from kheish.cli.options import Settings
+from kheish.errors import KheishError
 
 Column = tuple[str, str | Callable[[Any], object]]
 
@@ -144,8 +145,14 @@ def as_yaml(document: Any) -> str:
 
 
 def when(at: object) -> str:
-    """An event time, to the second."""
-    return str(at)[:19].replace("T", " ") if at else ""
+    """Return a UTC time of the API as local time to the second, with its offset (`+01`, `Z` for none)."""
+    if not at:
+        return ""
+    from datetime import datetime
+
+    local = datetime.fromisoformat(str(at)).astimezone()
+    offset = local.strftime("%z")
+    return f"{local:%Y-%m-%d %H:%M:%S}{'Z' if offset == '+0000' else offset.removesuffix('00')}"
 
 
 def shorten(text: str, room: int) -> str:
@@ -166,3 +173,16 @@ def _scalar(value: object) -> str:
 def _toned(cell: str, padded: str) -> str:
     tone = _STATUS.get(cell)
     return paint(padded, fg=tone) if tone else padded
+
+
+def report(error: KheishError, settings: Settings) -> int:
+    """Write what went wrong to stderr, and return the exit code that stands for it."""
+    if settings.output == "json":
+        from kheish.client.faults import as_problem
+
+        click.echo(json.dumps(as_problem(error), ensure_ascii=False), err=True)
+        return error.exit_code
+    click.echo(plain(f"kheish: {error.detail}"), err=True)
+    for fault in error.errors:
+        click.echo(plain(f"  {fault.path}: {fault.message}"), err=True)
+    return error.exit_code

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from kheish.cli.ids import Id
 from kheish.cli.options import Settings, command, pass_settings
 from kheish.cli.output import emit, say
 
 
 @command()
-@click.option("--route", help="Only what uses this route.")
+@click.option("--route", type=Id("route"), help="Only what uses this route.")
 @pass_settings
 def pause(settings: Settings, route: str | None) -> None:
     """Start no new step; what is in flight finishes, submissions queue."""
@@ -18,7 +19,7 @@ def pause(settings: Settings, route: str | None) -> None:
 
 
 @command()
-@click.option("--route", help="Only what uses this route.")
+@click.option("--route", type=Id("route"), help="Only what uses this route.")
 @click.option("--takeover", is_flag=True, help="Of a restored root: the backup's remote is its own from now on.")
 @pass_settings
 def resume(settings: Settings, route: str | None, takeover: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from kheish.cli.ids import Id
 from kheish.cli.options import Settings, group, pass_settings
 from kheish.cli.output import details, emit
 
@@ -28,7 +29,7 @@ def permissions() -> None:
 @permissions.command()
 @click.argument("tool")
 @click.argument("arguments", metavar="ARGS...", nargs=-1)
-@click.option("--session", help="With this session's mode, rules and workspace.")
+@click.option("--session", type=Id("session"), help="With this session's mode, rules and workspace.")
 @pass_settings
 def check(settings: Settings, tool: str, arguments: tuple[str, ...], session: str | None) -> None:
     """Say whether TOOL would be allowed, asked about or denied with ARGS.

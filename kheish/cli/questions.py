@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kheish.cli import asking
+from kheish.cli.ids import Id
 from kheish.cli.options import Settings, group, page_options, pass_settings
 from kheish.cli.output import Column, details, emit, fitting, listing, say, shorten, when
 from kheish.errors import Invalid
@@ -29,7 +30,7 @@ def questions() -> None:
 
 
 @questions.command("list")
-@click.option("--session", help="Only those of this session.")
+@click.option("--session", type=Id("session"), help="Only those of this session.")
 @click.option("--status", default="pending", show_default=True, help="Only those with this status, or: all.")
 @page_options
 @pass_settings
@@ -48,7 +49,7 @@ def list_(settings: Settings, session: str | None, status: str, limit: int | Non
 
 
 @questions.command()
-@click.argument("question")
+@click.argument("question", type=Id("question"))
 @pass_settings
 def show(settings: Settings, question: str) -> None:
     """Show the questions that are asked together, with their options."""
@@ -63,7 +64,7 @@ def show(settings: Settings, question: str) -> None:
 
 
 @questions.command()
-@click.argument("question")
+@click.argument("question", type=Id("question"))
 @click.argument("answers", nargs=-1)
 @click.option("--text", "texts", multiple=True, metavar="[ID=]TEXT", help="An answer in your own words.")
 @pass_settings
@@ -85,7 +86,7 @@ def answer(settings: Settings, question: str, answers: tuple[str, ...], texts: t
 
 
 @questions.command()
-@click.argument("question")
+@click.argument("question", type=Id("question"))
 @click.option("--reason", help="Why; the model reads it.")
 @pass_settings
 def decline(settings: Settings, question: str, reason: str | None) -> None:

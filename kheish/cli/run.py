@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kheish.cli.ids import Id
 from kheish.cli.options import Settings, command, pass_settings
 
 if TYPE_CHECKING:
@@ -18,12 +19,14 @@ MODES = ["default", "accept_edits", "plan", "dont_ask", "bypass"]
 
 
 @command()
-@click.argument("session")
+@click.argument("session", type=Id("session", makes=True))
 @click.argument("text")
 @click.option("--follow", "-f", "followed", is_flag=True, help="Watch it, and answer what it asks.")
 @click.option("--wait", metavar="TIME", help="Wait so long (30s) for its end before saying how it is.")
 @click.option("--no-create", is_flag=True, help="Fail where the session does not exist.")
-@click.option("--route", help="The route to a model, for this run.")
+@click.option(
+    "--route", type=Id("route"), help="The route to a model; a new session keeps it, another uses it for this run."
+)
 @click.option("--model", help="Another model of that route.")
 @click.option("--workspace", metavar="DIR", help="The folder a new session works in.")
 @click.option("--permission-mode", type=click.Choice(MODES), help="What a new session may do without asking.")
@@ -38,7 +41,7 @@ def run(settings: Settings, session: str, text: str, followed: bool, wait: str |
     content = _content(text)
     client = settings.client()
     if not no_create:
-        ensure(client, session, workspace, permission_mode)
+        ensure(client, session, workspace, permission_mode, route)
     wanted: Any = {name: value for name, value in (("route", route), ("model", model)) if value}
     started = client.runs.start(session, content, idempotency_key=idempotency_key, wait=wait, **wanted)
     if followed:
@@ -53,12 +56,20 @@ def _content(text: str) -> str:
     return content
 
 
-def ensure(client: Kheish, session: str | None, workspace: str | None, permission_mode: str | None) -> str:
-    """Make the session where it is not there (None: a new one), and say its id; asked for settings that differ from
-    one that is, it is a conflict."""
+def ensure(
+    client: Kheish, session: str | None, workspace: str | None, permission_mode: str | None, route: str | None = None
+) -> str:
+    """Make the session if it is missing (None: a new one), and return its id. `route` is for a new one only.
+
+    Raises SessionConflict where an existing one has another workspace or mode.
+    """
     from kheish.errors import NotFound
 
-    settings: Any = {}
+    if session and route:
+        with contextlib.suppress(NotFound):
+            client.sessions.get(session)
+            route = None
+    settings: Any = {"route": route} if route else {}
     if workspace:
         settings["workspace"] = str(Path(workspace).expanduser().absolute())
     if permission_mode:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from kheish.cli.ids import Id
 from kheish.cli.options import Settings, at_option, group, page_options, pass_settings
 from kheish.cli.output import Column, details, emit, fitting, listing, say, shorten, when
 
@@ -28,7 +29,7 @@ def runs() -> None:
 
 
 @runs.command("list")
-@click.option("--session", help="Only those of this session.")
+@click.option("--session", type=Id("session"), help="Only those of this session.")
 @click.option("--status", help="Only those with this status.")
 @page_options
 @pass_settings
@@ -40,7 +41,7 @@ def list_(settings: Settings, session: str | None, status: str | None, limit: in
 
 
 @runs.command()
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", type=Id("run"))
 @at_option
 @pass_settings
 def show(settings: Settings, run_id: str, at: str | None) -> None:
@@ -50,7 +51,7 @@ def show(settings: Settings, run_id: str, at: str | None) -> None:
 
 
 @runs.command()
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", type=Id("run"))
 @click.option("--after", type=click.IntRange(0), default=0, help="Leave out events up to this number.")
 @pass_settings
 def follow(settings: Settings, run_id: str, after: int) -> int:
@@ -62,8 +63,8 @@ def follow(settings: Settings, run_id: str, after: int) -> int:
 
 
 @runs.command()
-@click.argument("run_ids", metavar="[RUN]...", nargs=-1)
-@click.option("--session", help="All unfinished runs of this session.")
+@click.argument("run_ids", metavar="[RUN]...", nargs=-1, type=Id("run"))
+@click.option("--session", type=Id("session"), help="All unfinished runs of this session.")
 @click.option("--status", help="All runs with this status.")
 @click.option("--reason", help="Why, for the journal.")
 @pass_settings
@@ -84,7 +85,7 @@ def cancel(
 
 
 @runs.command()
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", type=Id("run"))
 @click.option("--follow", "-f", "followed", is_flag=True, help="Watch the new run.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key retries once.")
 @pass_settings

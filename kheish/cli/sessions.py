@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from kheish.cli.history import fork
+from kheish.cli.ids import Id
 from kheish.cli.options import REV, Settings, group, page_options, pass_settings
 from kheish.cli.output import Column, details, emit, fitting, listing, plain, say, when
 from kheish.cli.run import MODES
@@ -68,7 +69,7 @@ def list_(settings: Settings, status: str | None, limit: int | None, cursor: str
 
 
 @sessions.command()
-@click.argument("session")
+@click.argument("session", type=Id("session"))
 @click.option("--at", metavar="REV", help=f"As it was then: {REV}.")
 @pass_settings
 def show(settings: Settings, session: str, at: str | None) -> None:
@@ -78,7 +79,7 @@ def show(settings: Settings, session: str, at: str | None) -> None:
 
 @sessions.command()
 @click.argument("words", nargs=-1, required=True)
-@click.option("--session", help="Only in this one; shows every place.")
+@click.option("--session", type=Id("session"), help="Only in this one; shows every place.")
 @page_options
 @pass_settings
 def search(
@@ -94,7 +95,7 @@ def search(
 
 
 @sessions.command()
-@click.argument("session")
+@click.argument("session", type=Id("session"))
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @pass_settings
 def delete(settings: Settings, session: str, yes: bool) -> None:
@@ -106,7 +107,7 @@ def delete(settings: Settings, session: str, yes: bool) -> None:
 
 
 @sessions.command()
-@click.argument("session")
+@click.argument("session", type=Id("session"))
 @click.option("--after", type=click.IntRange(0), help="Entries after this event number.")
 @click.option("--kind", help="Only entries of this kind.")
 @page_options
@@ -139,7 +140,7 @@ def _changeable(function: Command) -> Command:
         ),
         click.option("--permission-mode", type=click.Choice(MODES), help="What is decided where no rule matches."),
         click.option("--persona", help="The persona, kept as it is now."),
-        click.option("--route", help="The route to a model."),
+        click.option("--route", type=Id("route"), help="The route to a model."),
         click.option("--workspace", metavar="DIR", help="The folder that the agent works in."),
         click.option("--title", help="What people see."),
     ):
@@ -148,7 +149,7 @@ def _changeable(function: Command) -> Command:
 
 
 @sessions.command()
-@click.argument("session", required=False)
+@click.argument("session", required=False, type=Id("session"))
 @_changeable
 @pass_settings
 def create(settings: Settings, /, session: str | None, **given: Any) -> None:
@@ -157,7 +158,7 @@ def create(settings: Settings, /, session: str | None, **given: Any) -> None:
 
 
 @sessions.command()
-@click.argument("session")
+@click.argument("session", type=Id("session"))
 @_changeable
 @click.option("--reset", multiple=True, type=click.Choice(RESETTABLE), metavar="SETTING",
               help="Take it back to its default, such as route or permission-rules; may be repeated.")  # fmt: skip
@@ -189,7 +190,7 @@ def _wanted(given: dict[str, Any]) -> Any:
 
 
 @sessions.command()
-@click.argument("session")
+@click.argument("session", type=Id("session"))
 @click.option("--force", is_flag=True, help="Interrupt what runs, instead of refusing.")
 @pass_settings
 def end(settings: Settings, session: str, force: bool) -> None:
@@ -199,7 +200,7 @@ def end(settings: Settings, session: str, force: bool) -> None:
 
 
 @sessions.command()
-@click.argument("session")
+@click.argument("session", type=Id("session"))
 @pass_settings
 def interrupt(settings: Settings, session: str) -> None:
     """Stop the session's active run at the next safe point."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from kheish.cli.ids import Id
 from kheish.cli.options import Settings, group, page_options, pass_settings
 from kheish.cli.output import Column, fitting, listing, when
 
@@ -22,7 +23,7 @@ def tasks() -> None:
 
 
 @tasks.command("list")
-@click.argument("session")
+@click.argument("session", type=Id("session"))
 @click.option("--status", help="Only those with this status, such as in_progress.")
 @page_options
 @pass_settings

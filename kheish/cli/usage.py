@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from kheish.cli.ids import Id
 from kheish.cli.options import Settings, command, page_options, pass_settings
 from kheish.cli.output import Column, listing
 
@@ -13,8 +14,8 @@ _HEADS: dict[str, Column] = {"session": ("SESSION", "session_id"), "route": ("RO
 
 @command()
 @click.option("--by", multiple=True, type=click.Choice(_BY), help="Sum up by this; may be repeated. (day and route)")
-@click.option("--session", help="Only of this session.")
-@click.option("--route", help="Only of this route.")
+@click.option("--session", type=Id("session"), help="Only of this session.")
+@click.option("--route", type=Id("route"), help="Only of this route.")
 @click.option("--day", metavar="YYYY-MM-DD", help="Only of this UTC day.")
 @page_options
 @pass_settings

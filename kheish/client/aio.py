@@ -14,7 +14,7 @@ from kheish.client import calls, finding
 from kheish.client.aio_transport import AsyncTransport
 from kheish.client.calls import Call, Query, Text
 from kheish.client.flows import AsyncFlows
-from kheish.client.run import RunFacts
+from kheish.client.run import Deadline, RunFacts
 from kheish.client.shapes import (
     RUN_ENDS,
     Answer,
@@ -185,12 +185,19 @@ class AsyncRun(RunFacts):
         await self.refresh()
 
     async def wait(self, timeout: float | None = None) -> AsyncRun:
-        """Wait until the run is final. Raises TimeoutError after `timeout` seconds."""
-        async with asyncio.timeout(timeout):
-            if not (await self.refresh()).done:
-                async for _ in self.follow(self.data["n"]):
-                    pass
-        return self
+        """Wait until the run is final, or waits for a user (`needs_user`); restarts of the daemon do not end the wait.
+
+        Raises TimeoutError after `timeout` seconds.
+        """
+        deadline = Deadline(timeout)
+        while True:
+            with contextlib.suppress(Unreachable, Unavailable):  # between two daemons
+                self.data = await self._client.send(calls.run_wait(self.run_id, deadline.left))
+                if self.done or self.needs_user:
+                    return self
+            if not deadline.left:
+                raise self.overdue()
+            await asyncio.sleep(deadline.pause())
 
     async def cancel(self, reason: str | None = None) -> AsyncRun:
         self.data = await self._client.send(calls.run_cancel(self.run_id, reason))

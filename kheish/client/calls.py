@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -29,6 +29,8 @@ from kheish.errors import Unreachable
 T = TypeVar("T")
 Query = Mapping[str, object]
 YAML = "application/yaml"
+#: seconds of one long poll, and what a slow daemon gets beyond it
+POLL, _MARGIN = 60.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +248,13 @@ def wait_seconds(wait: str | None) -> float:
 
 def run_get(run_id: str, at: str | None = None) -> Call[RunView]:
     return get("runs", run_id, query={"at": at})
+
+
+def run_wait(run_id: str, seconds: float) -> Call[RunView]:
+    """Long-poll a run: the answer comes when it ends, waits for a user, or after `seconds`."""
+    wait = max(0.0, min(seconds, POLL))
+    found: Call[RunView] = get("runs", run_id, query={"wait": f"{wait * 1000:.0f}ms"})
+    return replace(found, patience=wait + _MARGIN)
 
 
 def run_list(query: Query) -> Call[Page[RunView]]:

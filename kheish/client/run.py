@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+
 from kheish.client.shapes import FINAL, RunError, RunView
 
 
@@ -38,9 +41,37 @@ class RunFacts:
         return self.data["error"]
 
     @property
+    def needs_user(self) -> bool:
+        """True while it waits for an approval or an answer."""
+        return self.status in ("waiting_for_approval", "waiting_for_question")
+
+    @property
     def waits_for(self) -> tuple[list[str], list[str]]:
         """The ids of the approvals and of the questions that a person has to answer now."""
         return self.data["pending_approvals"], self.data["pending_questions"]
 
     def __repr__(self) -> str:
         return f"<Run {self.run_id} {self.status}>"
+
+    def overdue(self) -> TimeoutError:
+        """Return the error of a wait whose time is over."""
+        return TimeoutError(f"{self.run_id} is {self.status} and continues; wait again, or follow it.")
+
+
+class Deadline:
+    """The time that a wait has left, and the pauses between attempts to reach a daemon that restarts."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self._end = None if timeout is None else time.monotonic() + timeout
+        self._pause = 0.05
+
+    @property
+    def left(self) -> float:
+        """Seconds; infinite where no timeout was given."""
+        return math.inf if self._end is None else max(0.0, self._end - time.monotonic())
+
+    def pause(self) -> float:
+        """Return the seconds to wait before the next attempt, doubling up to a second: a daemon that stops answers a
+        long poll at once."""
+        pause, self._pause = self._pause, min(1.0, 2 * self._pause)
+        return min(pause, self.left)

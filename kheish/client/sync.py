@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ from kheish.client import calls, finding
 from kheish.client.admin import Administered
 from kheish.client.calls import Call, Query, Text
 from kheish.client.flows import Flows
-from kheish.client.run import RunFacts
+from kheish.client.run import Deadline, RunFacts
 from kheish.client.shapes import (
     RUN_ENDS,
     Answer,
@@ -158,9 +159,8 @@ class Kheish(Whole, Administered):
         *parts: str,
         after: int | None,
         filters: Query | None = None,
-        until: float | None = None,
     ) -> Iterator[Event]:
-        """The events of one stream. Raises TimeoutError when an event comes after `until` (monotonic seconds)."""
+        """The events of one stream."""
         place = Following(after)
         while True:
             why: Exception | None = None
@@ -170,11 +170,9 @@ class Kheish(Whole, Administered):
                     place.opened(newest)
                     for chunk in chunks:
                         yield from place.feed(chunk)
-                        _check(until)
             except (Unreachable, Unavailable) as error:
                 why = error
             time.sleep(place.cut(why))
-            _check(until)
             self._look_again()
 
     def _look_again(self) -> None:
@@ -182,11 +180,6 @@ class Kheish(Whole, Administered):
             self._transport.moved()
         except Unreachable:
             return  # between two daemons there is no note of an address; the next attempt tells
-
-
-def _check(until: float | None) -> None:
-    if until is not None and time.monotonic() > until:
-        raise TimeoutError("The run is not finished yet; it goes on.")
 
 
 class Run(RunFacts):
@@ -201,21 +194,28 @@ class Run(RunFacts):
         self.data = self._client.send(calls.run_get(self.run_id))
         return self
 
-    def follow(self, after: int = 0, *, until: float | None = None) -> Iterator[Event]:
+    def follow(self, after: int = 0) -> Iterator[Event]:
         """The run's events after number `after`, then live ones, up to its end; then `output` and `error` are there."""
-        for event in self._client.follow("runs", self.run_id, "events", after=after, until=until):
+        for event in self._client.follow("runs", self.run_id, "events", after=after):
             yield event
             if event.kind in RUN_ENDS and event.run == self.run_id:
                 break
         self.refresh()
 
     def wait(self, timeout: float | None = None) -> Run:
-        """Block until the run is final. Raises TimeoutError after `timeout` seconds (to within a heartbeat, 15 s)."""
-        until = None if timeout is None else time.monotonic() + timeout
-        if not self.refresh().done:
-            for _ in self.follow(self.data["n"], until=until):
-                pass
-        return self
+        """Block until the run is final, or waits for a user (`needs_user`); restarts of the daemon do not end the wait.
+
+        Raises TimeoutError after `timeout` seconds.
+        """
+        deadline = Deadline(timeout)
+        while True:
+            with contextlib.suppress(Unreachable, Unavailable):  # between two daemons
+                self.data = self._client.send(calls.run_wait(self.run_id, deadline.left))
+                if self.done or self.needs_user:
+                    return self
+            if not deadline.left:
+                raise self.overdue()
+            time.sleep(deadline.pause())
 
     def cancel(self, reason: str | None = None) -> Run:
         self.data = self._client.send(calls.run_cancel(self.run_id, reason))

@@ -16,7 +16,7 @@ from kheish import config, errors
 from kheish.api.answers import Free
 from kheish.api.operation import COMMON, WRITES, Operation
 from kheish.api.operations import OPERATIONS
-from kheish.daemon import reference_fields
+from kheish.daemon import reference_fields, toolbook
 from kheish.domain import events
 from kheish.domain.permissions import PermissionsFile
 from kheish.domain.personas import Persona
@@ -35,6 +35,7 @@ def pages() -> dict[str, str]:
         "events.md": _events,
         "errors.md": _errors,
         "api.md": _api,
+        "tools.md": toolbook.page,
     }
     return {name: _HEAD + "\n" + "\n".join(page()).rstrip() + "\n" for name, page in made.items()}
 

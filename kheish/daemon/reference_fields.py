@@ -25,8 +25,12 @@ class Row:
 
 
 def rows(model: type[BaseModel]) -> Iterator[Row]:
-    """The keys of a model, those of models within it after their parent's path; items of lists as `name[]`."""
-    schema = model.model_json_schema(mode="validation")
+    """Return the keys of a model, those of models within it after their parent's path; items of lists as `name[]`."""
+    return schema_rows(model.model_json_schema(mode="validation"))
+
+
+def schema_rows(schema: Schema) -> Iterator[Row]:
+    """Return the same of a model's JSON Schema."""
     return _rows(schema, schema.get("$defs", {}), ())
 
 

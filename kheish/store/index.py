@@ -46,6 +46,7 @@ FILTERED = {
     "spend": ("route",),
     "flow": ("playbook", "version"),
 }
+_LAST = "\U0010ffff"  # sorts after everything that an id may go on with
 _FILTERS = "".join(
     f"CREATE INDEX things_{noun}_{key} ON things(json_extract(doc, '$.{key}'), made) WHERE noun='{noun}';\n"
     for noun, keys in FILTERED.items()
@@ -263,8 +264,12 @@ class Reader:
         session: str | None = None,
         statuses: Sequence[str] = (),
         fields: Mapping[str, str] | None = None,
+        id_prefix: str | None = None,
     ) -> Page:
-        """A page of things, newest first. `fields` compares members of the documents. Raises InvalidCursor."""
+        """Return a page of things, newest first. `fields` compares members of the documents. Raises InvalidCursor.
+
+        With `id_prefix` the order is that of the ids, which is the same for generated ones: the primary key finds them.
+        """
         # The plus keeps SQLite from the index of all things of a noun, where one of FILTERED finds far less.
         where, values = ["+noun = ?" if fields and session is None else "noun = ?"], [noun]
         if cursor is not None:
@@ -280,7 +285,12 @@ class Reader:
             where.append(_member(noun, key))
             values.append(value)
         by = self._by(noun, next(iter(fields)), statuses) if fields and session is None else ""
-        sql = f"SELECT made, doc FROM things {by}WHERE {' AND '.join(where)} ORDER BY made DESC LIMIT ?"  # nosec B608  # columns of ours and question marks; values are bound
+        order = "made"
+        if id_prefix is not None:
+            where[0], by, order = "noun = ?", "", "id"
+            where.append("id >= ? AND id < ?")
+            values += [id_prefix, id_prefix + _LAST]
+        sql = f"SELECT made, doc FROM things {by}WHERE {' AND '.join(where)} ORDER BY {order} DESC LIMIT ?"  # nosec B608  # columns of ours and question marks; values are bound
         rows = self._db().execute(sql, (*values, limit + 1)).fetchall()
         more = len(rows) > limit
         rows = rows[:limit]

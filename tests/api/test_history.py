@@ -73,6 +73,21 @@ async def test_a_fork_goes_on_from_the_conversation_without_what_was_open(w: Wor
     assert said(w, "t")[3:] == [("user", "and now"), ("assistant", "done")]
 
 
+async def test_what_happened_in_a_fork_begins_before_it(w: World) -> None:
+    await w.session()
+    await told(w, "s", "one", answered("1"), events.RunCompleted(output="1"))
+    await fork(w, "s", "t")
+    await told(w, "s", "only there", answered("2"), events.RunCompleted(output="2"))
+    await told(w, "t", "two", answered("3"), events.RunCompleted(output="3"))
+
+    whole = (await w.http.get("/v1/sessions/t/diff")).json()
+    first = (await w.http.get("/v1/sessions/t/diff", params={"limit": 3})).json()
+    rest = (await w.http.get("/v1/sessions/t/diff", params={"from": first["next_from"]})).json()
+
+    assert "one" in whole["text"] and "two" in whole["text"] and "only there" not in whole["text"]
+    assert whole["next_from"] is None and first["entries"] + rest["entries"] == whole["entries"]
+
+
 async def test_a_fork_of_a_fork_and_a_summary_over_both(w: World) -> None:
     await w.session()
     await told(w, "s", "one", answered("1"), events.RunCompleted(output="1"))

@@ -49,6 +49,13 @@ def test_every_reference_leads_somewhere() -> None:
     ]
 
 
+def test_each_schema_has_a_title_of_its_own_and_no_name_of_a_module() -> None:
+    schemas = openapi.document()["components"]["schemas"]
+
+    assert [name for name, schema in schemas.items() if schema.get("title") != name] == []
+    assert [name for name in schemas if "__" in name or "-" in name] == []
+
+
 def test_each_error_says_its_codes() -> None:
     responses = openapi.document()["components"]["responses"]
 

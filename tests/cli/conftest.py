@@ -25,4 +25,6 @@ def daemon(tmp_path: Path) -> Iterator[Standin]:
 def at(daemon: Standin, monkeypatch: pytest.MonkeyPatch) -> Standin:
     """The stand-in, found by the environment as a person's daemon would be."""
     monkeypatch.setenv("KHEISH_STATE_ROOT", str(daemon.root))
+    for noun in ("runs", "approvals", "questions", "flows"):  # short ids of tests are looked up
+        daemon.answers[f"GET /v1/{noun}"] = 200, {"items": [], "next_cursor": None}
     return daemon

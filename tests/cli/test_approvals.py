@@ -25,7 +25,7 @@ def test_allow_and_deny_send_the_decision(at: Standin, capsys: pytest.CaptureFix
     assert main(["approvals", "allow", "appr_1", "--arguments", '{"command": "make -n"}']) == 0
     assert main(["approvals", "deny", "appr_1", "--reason", "no"]) == 0
 
-    bodies = [one.json for one in at.asked]
+    bodies = [one.json for one in at.asked if one.method == "POST"]
     assert bodies == [{"decision": "allow", "arguments": {"command": "make -n"}}, {"decision": "deny", "reason": "no"}]
     assert "appr_1 is allowed: bash: make\n" in capsys.readouterr().out
 
@@ -83,3 +83,14 @@ def test_the_inbox_has_both_kinds(at: Standin, capsys: pytest.CaptureFixture[str
     assert "bash: make" in out and "Which?; Which ones?" in out
     assert main(["inbox", "-q"]) == 0
     assert capsys.readouterr().out == "appr_1\nqst_1\n"
+
+
+def test_an_edit_is_shown_as_a_diff(at: Standin, capsys: pytest.CaptureFixture[str]) -> None:
+    edit = {"path": "a.py", "old_string": "x = 1\ny = 2", "new_string": "x = 1\ny = 3"}
+    at.answers["GET /v1/approvals/appr_1"] = 200, APPROVAL | {"tool": "edit_file", "arguments": edit}
+
+    assert main(["approvals", "show", "appr_1"]) == 0
+
+    shown = capsys.readouterr().out
+    assert "    x = 1\n" in shown.replace("     x", "    x") and "-y = 2\n" in shown and "+y = 3\n" in shown
+    assert "old_string" not in shown

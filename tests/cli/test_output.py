@@ -4,6 +4,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -47,3 +48,17 @@ def test_control_characters_become_visible() -> None:
 def test_yaml_keeps_order_and_shows_texts_as_blocks() -> None:
     assert as_yaml({"b": "one\ntwo\n", "a": [1]}) == "b: |\n  one\n  two\na:\n- 1"
     assert as_yaml("word") == "word"
+
+
+@pytest.mark.parametrize(
+    ("zone", "shown"), [("UTC", "2026-11-28 12:00:01Z"), ("Europe/Berlin", "2026-11-28 13:00:01+01"),
+                        ("Asia/Kolkata", "2026-11-28 17:30:01+0530")]
+)  # fmt: skip
+def test_times_are_local_and_say_their_offset(monkeypatch: pytest.MonkeyPatch, zone: str, shown: str) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert output.when("2026-11-28T12:00:01.123456Z") == shown
+    finally:
+        monkeypatch.undo()
+        time.tzset()

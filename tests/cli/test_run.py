@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import pty
 import subprocess
 import sys
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from kheish.cli.main import main
+from tests.cli.terminal import typed
 from tests.cli.test_main import APPROVAL
 from tests.support.daemon_standin import Standin, frame, problem, run_view
 
@@ -29,7 +29,8 @@ def test_a_run_makes_its_session_where_it_is_not_there(at: Standin, capsys: pyte
 
     assert main(["run", "s", "do it", "--workspace", "w", "--route", "local"]) == 0
 
-    assert at.of("POST /v1/sessions")[0].json == {"session_id": "s", "workspace": os.path.abspath("w")}
+    made = {"session_id": "s", "workspace": os.path.abspath("w"), "route": "local"}
+    assert at.of("POST /v1/sessions")[0].json == made
     assert at.of("POST /v1/sessions/s/runs")[0].json == {"content": "do it", "route": "local"}
     assert "kheish runs follow run_1" in capsys.readouterr().out
 
@@ -93,26 +94,10 @@ def test_on_a_terminal_an_approval_is_asked_in_place(started: Standin) -> None:
         "POST /v1/approvals/appr_1/resolve": (200, APPROVAL | {"status": "denied"}),
     }
     started.streams["/v1/runs/run_1/events"] = [[frame(1, "run.waiting"), frame(2, "run.completed")]]
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-c", "import sys; from kheish.cli.main import main; sys.exit(main())"]
-    child = subprocess.Popen([*command, "run", "s", "go", "-f"], stdin=theirs, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    os.write(ours, b"n\ntoo risky\n")
-    shown = read_all(ours)
+    shown = typed(("run", "s", "go", "-f"), ("Allow this call?", "n\n"), ("Why not?", "too risky\n"))
 
-    assert child.wait(10) == 0
     assert "command: make" in shown and "Allow this call?" in shown
     assert started.of("POST /v1/approvals/appr_1/resolve")[0].json == {"decision": "deny", "reason": "too risky"}
-
-
-def read_all(terminal: int) -> str:
-    found = b""
-    while True:
-        try:
-            found += os.read(terminal, 4096)
-        except OSError:  # the other end is closed
-            os.close(terminal)
-            return found.decode()
 
 
 def pressed(child: subprocess.Popen[str]) -> str:

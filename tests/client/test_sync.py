@@ -1,6 +1,7 @@
 """The blocking client against a stand-in: requests as the API wants them, streams without a gap."""
 
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -50,17 +51,25 @@ def test_a_daemon_that_comes_back_on_another_port_is_found_again(tmp_path: Path)
         events.close()  # type: ignore[attr-defined]
 
 
-def test_wait_follows_to_the_end_and_gives_up_in_time(daemon: Standin) -> None:
+def test_wait_returns_at_the_end_or_when_a_user_is_needed_and_gives_up_in_time(daemon: Standin) -> None:
     client = Kheish(state_root=daemon.root)
-    daemon.answers["GET /v1/runs/run_1"] = [(200, run_view("running", n=5))] * 2 + [(200, run_view(output="ok"))]
-    daemon.streams["/v1/runs/run_1/events"] = [[frame(6, "run.completed")]]
+    daemon.answers["GET /v1/runs/run_1"] = [
+        (200, run_view("running")),
+        (200, run_view("running")),
+        problem(503, "unavailable"),
+        (200, run_view(output="ok")),
+    ]
     assert client.runs.get("run_1").wait().output == "ok"
-    assert daemon.of("GET /v1/runs/run_1/events")[0].query == {"after": "5"}
+    assert daemon.of("GET /v1/runs/run_1")[1].query == {"wait": "60000ms"}
+
+    daemon.answers["GET /v1/runs/run_1"] = 200, run_view("waiting_for_approval")
+    assert client.runs.get("run_1").wait().needs_user
 
     daemon.answers["GET /v1/runs/run_1"] = 200, run_view("running")
-    daemon.streams["/v1/runs/run_1/events"] = [[frame(6, "model.requested")], [], []]
-    with pytest.raises(TimeoutError):
-        client.runs.get("run_1").wait(timeout=0.05)
+    began = time.monotonic()
+    with pytest.raises(TimeoutError, match="run_1 is running"):
+        client.runs.get("run_1").wait(timeout=0.3)
+    assert 0.3 <= time.monotonic() - began < 1.3
 
 
 def test_the_past_ends_where_the_present_begins(daemon: Standin) -> None:
