@@ -117,7 +117,7 @@ class Pipeline:
         for where, line in (one for group in groups for one in group):
             if line["n"] > committed:
                 folder = where.removesuffix("/journal")
-                named = (f"{folder}/spill/{name}" for name in encoding.spilled(line["data"]))
+                named = (spills.place_of(folder, name) for name in encoding.spilled(line["data"]))
                 # What only looks like a reference (a caller's metadata) names no file.
                 self._dirty.spills += [path for path in named if spills.exists(self._state.root, path)]
                 self._note(events.decode(line))
