@@ -6,12 +6,14 @@ import contextlib
 import os
 import re
 import stat
+import subprocess
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 from kheish.errors import Damaged
-from kheish.store import files
+from kheish.store import files, remote
 
 FOLDER = ".git/kheish/spill"
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
@@ -97,7 +99,8 @@ def _is_in_journal(root: Path, path: str) -> bool:
 
 
 def read(root: Path, path: str, *, size: int | None = None) -> bytes:
-    """Return the bytes of a payload under one of its names. `size`: how many it has, where known. Blocks on disk.
+    """Return the bytes of a payload, from one of its names or the last commit: a person's git may have the work tree
+    without it (another branch, a sparse checkout). `size`: how many it has, where known. Blocks on disk.
 
     Raises Damaged where they are gone, or are not what was written.
     """
@@ -105,13 +108,25 @@ def read(root: Path, path: str, *, size: int | None = None) -> bytes:
 
     digest = path.rpartition("/")[2]
     is_there = False
-    for name in (root / path, second(root, path)) if _DIGEST.match(digest) else ():
-        found = _regular(name, -1 if size is None else size + 1)
+    most = -1 if size is None else size + 1
+    places = [partial(_regular, root / path, most), partial(_regular, second(root, path), most)]
+    for place in (*places, partial(_committed, root, path)) if _DIGEST.match(digest) else ():
+        found = place()
         if found is not None and sha256(found).hexdigest() == digest:
             return found
         is_there = is_there or found is not None
     how = "is not what was written" if is_there else "is missing"
     raise Damaged(f"The payload {path} {how}.", path=str(root / path))
+
+
+def _committed(root: Path, path: str) -> bytes | None:
+    """Return a payload as the daemon's last commit has it; None where it has none."""
+    command = ["git", "cat-file", "blob", f"refs/kheish/last:{path}"]
+    try:
+        done = subprocess.run(command, cwd=root, env=remote.environment(), capture_output=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
 
 
 def beginning(root: Path, path: str, size: int) -> bytes | None:
