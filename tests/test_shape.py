@@ -54,3 +54,17 @@ def test_nothing_of_this_machine_is_in_the_tree() -> None:
         if not skipped & set(path.relative_to(ROOT).parts) and home in path.read_text(errors="replace")
     ]
     assert not found
+
+
+def test_payloads_have_one_door() -> None:
+    """Where a payload lies is said in `store/spills.py` alone, and `domain/payloads.py` reads it, which has what waits
+    for the log in memory. A journal's own readers come after the log: the scribe, and a fork."""
+    readers = {"domain/payloads.py", "domain/forks.py", "store/scribe.py"}
+    for path in MODULES:
+        name = path.relative_to(ROOT / "kheish").as_posix()
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        reads = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
+        assert name in readers or not reads & {"spills.read", "spills.beginning"}, name
+        texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+        built = [text for text in texts if re.fullmatch(r"(.*/)?spill(/.*)?", text)]
+        assert name in ("store/spills.py", "cli/rendering.py") or not built, f"{name} names a payload by itself"

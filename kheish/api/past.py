@@ -24,7 +24,7 @@ from kheish.domain.state import State
 from kheish.domain.tables import BY_CLASS
 from kheish.errors import NotFound, SessionDeleted
 from kheish.store import definitions as reading
-from kheish.store import records
+from kheish.store import records, spills
 from kheish.store.revisions import FORMS, Moment
 
 AT = Param(name="at", about=f"As it was then: {FORMS}.")
@@ -88,7 +88,7 @@ async def _folder(parts: Parts, cls: type, id: str, moment: Moment) -> str:
 async def _payload(parts: Parts, moment: Moment, folder: str, value: Doc, whole: str) -> Any:
     """A text that the Record has only by reference."""
     try:
-        raw = await parts.past.read(moment.commit, f"{folder}/spill/{Spilled(**value).sha256}")
+        raw = await parts.past.read(moment.commit, spills.place_of(folder, Spilled(**value).sha256))
     except NotFound:
         if whole == "text":
             raise

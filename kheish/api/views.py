@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import orjson
 
 from kheish.api import media, paging
 from kheish.api.paging import Given
-from kheish.domain import loading, runs
+from kheish.domain import runs
 from kheish.domain.events import Spilled
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
@@ -102,7 +101,7 @@ def _expand_all(state: State, docs: list[Doc], paths: dict[str, str]) -> list[Do
             if id not in paths:
                 paths[id] = (state.index.thing("session", id) or {"path": f"sessions/{id}"})["path"]
             for holder, key, whole in found:
-                holder[key] = _read(state.root, paths[id], holder[key], whole)
+                holder[key] = _read(state, paths[id], holder[key], whole)
     return docs
 
 
@@ -147,9 +146,9 @@ def _is_reference(value: Any) -> bool:
     )
 
 
-def _read(root: Path, session_path: str, value: Doc, whole: str) -> Any:
+def _read(state: State, folder: str, value: Doc, whole: str) -> Any:
     try:
-        raw = loading.read_spill(root, session_path, Spilled(**value))
+        raw = state.payloads.read(folder, Spilled(**value))
     except Damaged:
         if whole == "text":
             raise

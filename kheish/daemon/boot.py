@@ -23,7 +23,7 @@ from kheish.domain import closing, encoding, events, forks, loading, owned, runs
 from kheish.domain.state import Change, State
 from kheish.domain.tables import BY_NAME
 from kheish.errors import Damaged, KheishError
-from kheish.store import journal, outage, restored, wal
+from kheish.store import journal, outage, restored, spills, wal
 from kheish.store.index import Reader
 from kheish.store.pipes import Child
 
@@ -89,7 +89,7 @@ async def sweep(git: Child, found: wal.Recovered) -> None:
 def _payloads(found: wal.Recovered) -> Iterator[str]:
     for where, line in (one for group in found.groups for one in group):
         folder = where.removesuffix("/journal")
-        yield from (f"{folder}/spill/{name}" for name in encoding.spilled(line["data"]))
+        yield from (spills.place_of(folder, name) for name in encoding.spilled(line["data"]))
         match events.decode(line).event if line["kind"] == events.SessionForked.kind else None:
             case events.SessionForked() as forked:
                 yield from forks.paths(forked.path, forked)

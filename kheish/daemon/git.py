@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kheish.errors import NotFound
@@ -47,6 +47,12 @@ class Git:
                 continue
             return found["text"].encode() if "text" in found else unpack(found["content"])
         return None
+
+    async def left_out(self, paths: Iterable[str]) -> Mapping[str, bytes]:
+        """Return which files are missing because git was told so (a sparse checkout), as the last commit has them."""
+        wanted = sorted(paths)
+        names = await self._child.request("left_out", paths=wanted) if wanted else []
+        return {path: raw for path in names if (raw := await self.committed(path)) is not None}
 
     async def listed(self, folder: str) -> Sequence[str]:
         """The files in a folder of the daemon's last commit and below, by their paths from there; of the top, without

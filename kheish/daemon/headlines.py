@@ -16,6 +16,8 @@ PLAYBOOKS = (
     events.PlaybookTampered,
     events.PlaybookIntact,
 )
+#: events that tell of a person's edit, and belong into its commit
+EDITS = (events.DefinitionChanged, events.SecretChanged)
 #: events after which a commit is made at once, where it is quiet
 URGENT = (
     events.RunCompleted,

@@ -2,8 +2,10 @@
 
 A file is first moved out of the way, to `.git/kheish/inbox/<ticket>/<session>/<name>`: what is submitted is exactly
 what was moved, and whoever saves the same name again drops a new file. There it stays until a commit holds it in the
-session's folder (or in `inbox/rejected/`), so a kill at any moment leaves it in one of the two places. Submitting it
-again finds the same run: the key is the path and the digest.
+session's folder (or in `inbox/rejected/`), so a kill at any moment leaves it in one of the two places.
+
+The ticket is the idempotency key: submitted again after a kill, the same drop finds the same run, and another drop is
+another request, whatever it says.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from kheish.domain.sessions import Session
 from kheish.domain.state import State
 from kheish.errors import InsufficientStorage, Invalid, KheishError, NotFound, SessionDeleted, StoreFailed
 from kheish.runtime import submission
-from kheish.store import definitions
+from kheish.store import definitions, files
 from kheish.store.settling import passed_over
 
 log = logging.getLogger(__name__)
@@ -170,7 +172,7 @@ class Inbox:
         """Have the run accepted, durably; returns where the file goes. Raises Unusable, KheishError."""
         session_id, name = _parts(taken.path)
         body = _submission(taken.path, name, raw)
-        key = _key(taken.path, raw, session_id, body)
+        key = _key(taken, raw, session_id, body)
         await self._state.recall(KeyUse, key_id(key.scope, key.key))
         try:
             await self._state.load(session_id)
@@ -271,6 +273,10 @@ def _move_away(root: Path, away: Path, path: str) -> Taken | None:
             return None
         taken = Taken(away / ids.new("drop"), path)
         _rename(source, taken.file)
+        # A power cut after its run was accepted must not bring it back as another drop.
+        files.durable_folder(taken.file.parent, upto=away.parent)
+        with suppress(FileNotFoundError):  # the folder went after its last file
+            files.fsync_folder(source.parent)
         return taken
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -345,14 +351,13 @@ def _submission(path: str, name: str, raw: bytes) -> models.Submission:
     raise Unusable("\n".join(f"{one.line}:{one.column}: {one.message}" for one in parsed.problems))
 
 
-def _key(path: str, raw: bytes, session_id: str, body: models.Submission) -> Idempotency:
-    """The key of the file; one that a submission brings itself is the same as by HTTP."""
+def _key(taken: Taken, raw: bytes, session_id: str, body: models.Submission) -> Idempotency:
+    """Return the key of a drop; one that a submission brings itself is the same as by HTTP."""
     if body.idempotency_key is not None:
         request = body.model_dump(mode="json", exclude={"idempotency_key"}, exclude_none=True)
         found = keys.of(f"sessions/{session_id}/runs", body.idempotency_key, request)
     else:
-        digest = sha256(raw).hexdigest()
-        key = f"{sha256(path.encode()).hexdigest()[:16]}:{digest}"
-        found = keys.of(f"{FOLDER}/{session_id}", key, {"path": path, "sha256": digest})
+        request = {"path": taken.path, "sha256": sha256(raw).hexdigest()}
+        found = keys.of(f"{FOLDER}/{session_id}", taken.ticket.name, request)
     assert found is not None
     return found

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import orjson
 
-from kheish.daemon.headlines import HEADLINES, PLAYBOOKS, TRAILERS, URGENT, headline
+from kheish.daemon.headlines import EDITS, HEADLINES, PLAYBOOKS, TRAILERS, URGENT, headline
 from kheish.domain import closing, encoding, events, forks
 from kheish.domain.encoding import Recorded
 from kheish.domain.events import Entry
@@ -51,10 +51,17 @@ class Dirty:
     flows: dict[str, None] = field(default_factory=dict)
     edits: dict[str, None] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
+    others: bool = False  # entries that tell of something else than a person's edit
     moved: bool = False  # somebody moved the branch: what it lacks is put back
     head: Recorded | None = None  # the newest entry of the audit: to be signed
     deletes: list[str] = field(default_factory=list)
     removes: list[str] = field(default_factory=list)
+
+    @property
+    def is_edit(self) -> bool:
+        """Whether it is a person's edit and what the journals say of that, and nothing else."""
+        more = self.others or self.records or self.files or self.spills or self.moved or self.deletes or self.removes
+        return bool(self.edits) and not more
 
 
 class Pipeline:
@@ -117,7 +124,7 @@ class Pipeline:
         for where, line in (one for group in groups for one in group):
             if line["n"] > committed:
                 folder = where.removesuffix("/journal")
-                named = (f"{folder}/spill/{name}" for name in encoding.spilled(line["data"]))
+                named = (spills.place_of(folder, name) for name in encoding.spilled(line["data"]))
                 # What only looks like a reference (a caller's metadata) names no file.
                 self._dirty.spills += [path for path in named if spills.exists(self._state.root, path)]
                 self._note(events.decode(line))
@@ -125,6 +132,7 @@ class Pipeline:
     def _note(self, entry: Entry) -> None:
         dirty = self._dirty
         dirty.first = dirty.first or entry.n
+        dirty.others = dirty.others or not (isinstance(entry.event, EDITS) or entry.event.chained)
         if isinstance(entry.event, events.SessionDeleted):
             self._remove(entry)
         elif isinstance(entry.event, events.SessionForked):
@@ -241,6 +249,8 @@ class Pipeline:
         if not (dirty.first or dirty.edits or dirty.records or dirty.files or dirty.moved or dirty.spills):
             return None
         while True:
+            if dirty.edits:  # what tells of an edit was appended before it, and belongs into the same commit
+                await self._state.durable()
             dirty, n_to, sent, self._dirty = self._dirty, self._state.durable_n, self._sent, Dirty()
             try:
                 answer = await self._scribe.request("cut")
@@ -268,6 +278,7 @@ class Pipeline:
             n_to=n_to,
             message=_message(dirty) if dirty.first or dirty.headlines else "",
             trailers=_trailers(dirty),
+            author="person" if dirty.is_edit else None,
             journals=journals,
             records=records,
             pending=[_pending(change) for change in dirty.records.values() if change.noun.pending],
@@ -282,6 +293,7 @@ class Pipeline:
         now = self._dirty
         now.first = dirty.first or now.first
         now.moved = now.moved or dirty.moved
+        now.others = now.others or dirty.others
         now.head = now.head or dirty.head
         now.records = {**dirty.records, **now.records}
         now.spills = [*dirty.spills, *now.spills]

@@ -16,17 +16,19 @@ from kheish import ids
 from kheish.daemon import playbook_files
 from kheish.daemon.playbook_files import KIND, MANIFEST
 from kheish.daemon.problems import Problems
+from kheish.daemon.refused_tags import RefusedTags
 from kheish.domain import events, playbook_digest, playbooks
 from kheish.domain.event_playbooks import RELEASES
 from kheish.domain.playbooks import TAG_PREFIX, Released, Version
 from kheish.domain.state import State
-from kheish.errors import KheishError, NotFound, VersionTampered
+from kheish.errors import Invalid, KheishError, NotFound, VersionTampered
 from kheish.store.pipes import Child, unpack
 
 log = logging.getLogger(__name__)
 
 _READ = 128  # versions whose manifest is kept in memory
 _ALL = 1_000_000
+_MOST_NEW = 2000  # tags that one look takes up: anybody who may push makes any number of them
 _OURS = frozenset({"daemon", "file", "person"})
 
 
@@ -39,6 +41,7 @@ class PlaybookTags:
         self._git = git
         self._known: dict[str, str] = {}  # tag → object, as the ledger has it and git had it at the last look
         self._refused: dict[str, str] = {}  # tags that are no versions, so that each is told once
+        self._reasons = RefusedTags(state.root)  # the same with the reasons, over restarts: none is read twice
         self._read: OrderedDict[str, Released] = OrderedDict()
         self.turn = asyncio.Lock()
 
@@ -51,6 +54,9 @@ class PlaybookTags:
             else:
                 self._known[doc["tag"]] = ""  # looked at again
                 self._tell(doc["tag"], doc["tampered"])
+        for tag, (tag_id, why) in (await asyncio.to_thread(self._reasons.read)).items():
+            if tag not in self._known:
+                self._refuse(tag, tag_id, why)
         await self.look()
 
     def know(self, tag: str, tag_id: str) -> None:
@@ -61,8 +67,14 @@ class PlaybookTags:
         """Take up what changed since the last look. Raises StoreFailed, ChildGone."""
         async with self.turn:
             found = await self._git.request("tags", prefix=TAG_PREFIX, known={**self._known, **self._refused})
-            for tag in (*found["new"], *found["gone"]):
+            new = list(found["new"])
+            for tag in (*new[:_MOST_NEW], *found["gone"]):
                 await self.take_up(tag)
+            self._problems.clear("too_many_tags")
+            if len(new) > _MOST_NEW:
+                text = f"There are {len(new)} tags below {TAG_PREFIX} that are not looked at yet; remove what is none."
+                self._problems.add("too_many_tags", "", text, severity="warning")
+            await asyncio.to_thread(self._reasons.write)
             await self._state.durable()
 
     async def take_up(self, tag: str) -> None:
@@ -75,10 +87,15 @@ class PlaybookTags:
             return
         self._problems.clear("not_a_version", _path(tag))
         self._refused.pop(tag, None)
+        self._reasons.forget(tag)
         why = await self._adopt(id, version, described) if described is not None else None
         if described is not None and why is not None:
-            self._refused[tag] = described["tag_id"]
-            self._problems.add("not_a_version", _path(tag), f"The tag {tag} is no version: {why}", severity="warning")
+            self._refuse(tag, described["tag_id"], why)
+
+    def _refuse(self, tag: str, tag_id: str, why: str) -> None:
+        self._refused[tag] = tag_id
+        self._reasons.note(tag, tag_id, why)
+        self._problems.add("not_a_version", _path(tag), f"The tag {tag} is no version: {why}", severity="warning")
 
     async def _ledger(self, id: str, version: str) -> Version | None:
         if not ids.is_slug(id) or not playbooks.is_version(version):
@@ -97,6 +114,8 @@ class PlaybookTags:
             parsed = await asyncio.to_thread(playbook_files.parse, playbook_files.text_of(folder), KIND.path(id))
         except NotFound:
             return f"its commit has no {KIND.path(id)}."
+        except Invalid as error:
+            return f"what it holds is too large. {error.detail}"
         if errors := [one for one in parsed.problems if one.severity == "error"]:
             first = errors[0]
             return f"its {KIND.path(id)}:{first.line}:{first.column} is not valid: {first.message}"
@@ -129,7 +148,7 @@ class PlaybookTags:
         else:
             try:
                 self._read[one.tag_id] = await self._content(one)
-            except (NotFound, ValueError) as error:
+            except (NotFound, Invalid, ValueError) as error:
                 reason = _unreadable(error)
         self._known[one.tag] = described["tag_id"] if described else ""
         if described is None:
@@ -169,7 +188,7 @@ class PlaybookTags:
         if (found := self._read.get(one.tag_id)) is None:
             try:
                 found = await self._content(one)
-            except (NotFound, ValueError) as error:
+            except (NotFound, Invalid, ValueError) as error:
                 self._mark(one, _unreadable(error))
                 await self._state.durable()
                 raise VersionTampered(f"{one.playbook_id}@{one.version}: {_unreadable(error)}") from error

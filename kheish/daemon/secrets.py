@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -34,11 +34,13 @@ from kheish.store.secrets import Identity
 from kheish.store.watcher import Watcher
 
 Edited = Callable[[Sequence[str]], None]
+LeftOut = Callable[[Iterable[str]], Awaitable[Mapping[str, bytes]]]
 
 
 class Secrets:
     """`edited(paths)` gets what to commit; `changed()` is told when values came or went, before anything else is
-    journaled; `held()` says why nothing may be written into the work tree now."""
+    journaled; `held()` says why nothing may be written into the work tree now; `left_out(paths)` which files git keeps
+    out of it, as they are."""
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class Secrets:
         edited: Edited,
         changed: Callable[[], None],
         held: Callable[[], str | None],
+        left_out: LeftOut,
         environ: Mapping[str, str],
     ) -> None:
         self._state = state
@@ -59,6 +62,7 @@ class Secrets:
         self._edited = edited
         self._changed = changed
         self._held = held
+        self._left_out = left_out
         self._identity_path = store.identity_path(environ)
         self._identity: Identity | str = "it was not read yet"
         self._lock = asyncio.Lock()
@@ -79,7 +83,7 @@ class Secrets:
         """Take up what a person saved or removed in `secrets/`."""
         async with self._lock:
             await asyncio.to_thread(self._open)
-            if store.RECIPIENTS in paths:
+            if store.RECIPIENTS in paths and not await self._lacks_recipients():
                 await self._check_recipients()
             await self._take({path for path in paths if path.endswith(".age")}, dict(self._vault.slots))
 
@@ -154,6 +158,8 @@ class Secrets:
         for path in sorted(paths):
             name = path.removeprefix(f"{store.FOLDER}/").removesuffix(".age")
             raw = await asyncio.to_thread(_bytes, self._state.root, path)
+            if raw is None and name in told:
+                raw = (await self._left_out((path,))).get(path)
             if not ids.is_slug(name):
                 text = f"{name!r} is no legal name of a slot, so the file is not used."
                 self._problems.add("secret_name", path, text)
@@ -228,7 +234,7 @@ class Secrets:
     async def put(self, slot: str, value: str, description: str | None, *, by: str) -> bool:
         """Set or rotate a slot; True where it is new. Raises Invalid, IdentityMissing, Unavailable, StoreFailed."""
         ids.check_slug(slot, "slot")
-        self._refuse_held()
+        await self._refuse_held()
         async with self._lock:
             before = self._vault.slots.get(slot)
             made, keys = await asyncio.to_thread(self._keys)
@@ -256,7 +262,7 @@ class Secrets:
 
     async def remove(self, slot: str, *, by: str) -> None:
         """Remove a slot. Raises NotFound, SecretReferenced (with `referenced_by`), Unavailable."""
-        self._refuse_held()
+        await self._refuse_held()
         async with self._lock:
             before = self._vault.slots.get(slot)
             if before is None:
@@ -277,7 +283,7 @@ class Secrets:
 
     async def rekey(self, *, by: str) -> list[dict[str, Any]]:
         """Encrypt every slot anew for the recipients as they are now: one commit. Raises as `put`, SecretUnreadable."""
-        self._refuse_held()
+        await self._refuse_held()
         async with self._lock:
             _, keys = await asyncio.to_thread(self._keys)
             wanted = {name: self._vault.value(name) for name in sorted(self._vault.slots)}
@@ -322,9 +328,17 @@ class Secrets:
             self._watcher.expect(store.path_of(name), slot.digest)
             await asyncio.to_thread(_write, self._state.root, slot, raw)
 
-    def _refuse_held(self) -> None:
+    async def _refuse_held(self) -> None:
         if (reason := self._held()) is not None:
             raise Unavailable(f"Secrets cannot be changed now. {reason}")
+        if await self._lacks_recipients():
+            text = f"{store.RECIPIENTS} is left out of the work tree: git sparse-checkout add {store.FOLDER}"
+            raise Unavailable(f"Secrets cannot be changed now. {text}")
+
+    async def _lacks_recipients(self) -> bool:
+        """Whether git keeps the recipients out of the work tree: nobody has removed them."""
+        is_there = await asyncio.to_thread(_bytes, self._state.root, store.RECIPIENTS) is not None
+        return not is_there and bool(await self._left_out((store.RECIPIENTS,)))
 
     def _users(self, slot: str) -> list[str]:
         routes = self._state.definitions.by_kind["routes"]

@@ -27,6 +27,12 @@ AT_START: tuple[tuple[str, ...], ...] = (("bind",), ("durability",), ("commit", 
 Edited = Callable[[Sequence[str]], None]
 Committed = Callable[[str], Awaitable[bytes | None]]
 Listed = Callable[[str], Awaitable[Sequence[str]]]
+LeftOut = Callable[[Iterable[str]], Awaitable[Mapping[str, bytes]]]
+
+
+async def _none(paths: Iterable[str]) -> Mapping[str, bytes]:
+    """Of these nothing is left out of the work tree."""
+    return {}
 
 
 class Taking:
@@ -34,7 +40,8 @@ class Taking:
 
     `edited(paths)` gets what to commit, where `edits.commit` is auto; `committed(path)` reads the last commit, and
     `listed(folder)` says what it holds there (without it, a file that was removed while no daemon ran is not noticed,
-    unless something refers to it). `lock` is held by whoever checks and then changes.
+    unless something refers to it), `left_out(paths)` which files git keeps out of the work tree: they were removed by
+    nobody. `lock` is held by whoever checks and then changes.
     """
 
     def __init__(
@@ -45,6 +52,7 @@ class Taking:
         edited: Edited,
         committed: Committed,
         listed: Listed | None = None,
+        left_out: LeftOut = _none,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._state = state
@@ -52,6 +60,7 @@ class Taking:
         self._edited = edited
         self._committed = committed
         self._listed = listed
+        self._left_out = left_out
         self._environ = environ
         self._started = state.definitions.config
         self._with_problems: set[str] = set()
@@ -69,7 +78,7 @@ class Taking:
             self._started = self._state.definitions.config
             found = {} if held else await asyncio.to_thread(sources.read_all, self._state.root)
             last = await self._last(found)
-            found = dict(last) if held else found
+            found = dict(last) if held else await self._with_left_out(found, last)
             base = await asyncio.to_thread(checking.check, last, {})
             while await self._widen(last, found, base):
                 base = await asyncio.to_thread(checking.check, last, {})
@@ -90,6 +99,7 @@ class Taking:
             return []
         async with self.lock:
             read = await asyncio.to_thread(sources.read, self._state.root, wanted)
+            read = await self._with_left_out(read, wanted)
             found = {**{path: one for path, one in self.sources.items() if path not in wanted}, **read}
             outcome = await self.check(found)
             return self._take(outcome, found, wanted, by="person")
@@ -113,6 +123,11 @@ class Taking:
                 names = await self._listed(folder)
                 paths |= dict.fromkeys(f"{folder}/{name}" if folder else name for name in names)
         return await self._read_committed(path for path in paths if is_source(path))
+
+    async def _with_left_out(self, found: Mapping[str, Source], wanted: Iterable[str]) -> dict[str, Source]:
+        """Add the files that are not there because git leaves them out of the work tree."""
+        left_out = await self._left_out(path for path in wanted if path not in found)
+        return {**found, **{path: Source(path, raw) for path, raw in left_out.items()}}
 
     async def _read_committed(self, paths: Iterable[str]) -> dict[str, Source]:
         return {path: Source(path, raw) for path in paths if (raw := await self._committed(path)) is not None}

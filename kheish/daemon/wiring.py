@@ -212,6 +212,7 @@ def _auth(
         edited=store.pipeline.edited,
         changed=lambda: loops.learn_secrets(daemon()),
         held=lambda: daemon().facts.held,
+        left_out=Git(store.git).left_out,
         environ=environ,
     )
     known = tokens.Tokens(local_token, tokens.read(state.root), clock=state.clock)
@@ -222,7 +223,8 @@ def _auth(
 
 def _taking(store: Store, problems: Problems, git: Git, environ: Mapping[str, str]) -> Taking:
     edited, state = store.pipeline.edited, store.state
-    return Taking(state, problems, edited=edited, committed=git.committed, listed=git.listed, environ=environ)
+    asked: dict[str, Any] = {"committed": git.committed, "listed": git.listed, "left_out": git.left_out}
+    return Taking(state, problems, edited=edited, environ=environ, **asked)
 
 
 def _playbooks(store: Store, taking: Taking, tags: PlaybookTags) -> Playbooks:

@@ -12,6 +12,7 @@ import orjson
 
 from kheish.domain import events
 from kheish.domain.events import Draft, Entry, Event, Spilled, changed
+from kheish.store import spills
 
 SPILL_BYTES = 16 * 1024  # a payload over this goes to a file of its own
 PREVIEW_CHARS = 400
@@ -40,22 +41,22 @@ def encode(draft: Draft, n: int, seq: int, at: str, journal: str, scrub: Callabl
         head |= {"session": draft.session, "run": draft.run, "actor": draft.actor}
     raw = orjson.dumps({**head, "data": _renamed(draft.event) if draft.event.written else draft.event})
     line = scrubbed(raw, scrub)
-    spills: tuple[tuple[str, bytes], ...] = ()
+    named: tuple[tuple[str, bytes], ...] = ()
     if draft.event.spillable and (len(line) > SPILL_BYTES or _SIGN in line):
         whole = orjson.loads(line)
         data = whole["data"]
-        folder = f"{journal.removesuffix('/journal')}/spill"
+        folder = journal.removesuffix("/journal")
         found: list[tuple[str, bytes]] = []
         told = frozenset(_told(draft.event))
         for name in draft.event.spillable:
             data[name] = _member(name, data[name], folder, found, told)
-        spills = tuple(found)
-        line = orjson.dumps(whole) if spills else line
+        named = tuple(found)
+        line = orjson.dumps(whole) if named else line
     if line is raw:
         entry = Entry(n=n, seq=seq, at=at, session=draft.session, run=draft.run, actor=draft.actor, event=draft.event)
     else:
         entry = events.decode(orjson.loads(line))
-    return Recorded(entry, journal, line, spills)
+    return Recorded(entry, journal, line, named)
 
 
 #: what the first line of a chain has before it
@@ -152,7 +153,7 @@ def _member(key: str, value: Any, folder: str, found: list[tuple[str, bytes]], t
 
 def _reference(raw: bytes, text: str, folder: str, found: list[tuple[str, bytes]]) -> dict[str, Any]:
     digest = sha256(raw).hexdigest()
-    found.append((f"{folder}/{digest}", raw))
+    found.append((spills.place_of(folder, digest), raw))
     return {"sha256": digest, "bytes": len(raw), "preview": text[:PREVIEW_CHARS]}
 
 

@@ -46,7 +46,7 @@ def read(root: Path, origin: str, path: str, index: Reader, *, seq: int | None =
     the journal has, so git keeps none of the closed ones twice.
     """
     inherited_segments = [part.read_bytes() for part in journal.segments(root / path / "forked")]
-    spills = dict.fromkeys(
+    named = dict.fromkeys(
         digest for raw in inherited_segments for line in raw.splitlines() for digest in _named(orjson.loads(line))
     )
     settings: dict[str, Any] = {}
@@ -61,7 +61,7 @@ def read(root: Path, origin: str, path: str, index: Reader, *, seq: int | None =
         kept.append((line["seq"], text.encode()))
         settings = _settled(settings, line)
         tainted_by = tainted_by or _tainted(line)
-        spills.update(dict.fromkeys(_named(line)))
+        named.update(dict.fromkeys(_named(line)))
     own = journal.continued({}, kept, f"{path}/journal")
     segments = [*inherited_segments, *(own[name] for name in sorted(own))]
     if last is None or (seq is not None and last["seq"] != seq):
@@ -71,7 +71,7 @@ def read(root: Path, origin: str, path: str, index: Reader, *, seq: int | None =
         origin=origin,
         path=path,
         segments=tuple(segments),
-        spills=tuple(digest for digest in spills if (root / path / "spill" / digest).exists()),
+        spills=tuple(digest for digest in named if spills.exists(root, spills.place_of(path, digest))),
         settings=settings,
         tainted_by=tainted_by,
         seq=last["seq"],
@@ -111,8 +111,8 @@ def write(root: Path, path: str, history: History, session_id: str) -> Conversat
     for number, raw in enumerate(history.segments, 1):
         spills.place(root, f"{path}/forked/{journal.name(number)}", raw, fsync=True)
     for digest in history.spills:
-        raw = (root / history.path / "spill" / digest).read_bytes()
-        spills.place(root, f"{path}/spill/{digest}", raw, fsync=True)
+        raw = spills.read(root, spills.place_of(history.path, digest))
+        spills.place(root, spills.place_of(path, digest), raw, fsync=True)
     found = inherited.read(root, path, session_id)
     if found is None:
         raise Damaged(f"The history that was copied to {path}/forked is gone.", path=path)
@@ -154,4 +154,4 @@ def create(
 def paths(path: str, event: events.SessionForked) -> list[str]:
     """The files that a fork brought, for the commit that tells of it."""
     segments = [f"{path}/forked/{journal.name(number)}" for number in range(1, event.segments + 1)]
-    return [*segments, *(f"{path}/spill/{digest}" for digest in event.spills)]
+    return [*segments, *(spills.place_of(path, digest) for digest in event.spills)]

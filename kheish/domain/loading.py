@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -13,12 +11,11 @@ from typing import Any
 
 import orjson
 
-from kheish.domain import events, inherited, messages, sessions, tables
+from kheish.domain import events, inherited, messages, payloads, sessions, tables
 from kheish.domain.events import Checkpoint, Entry, SessionForked, Spilled
 from kheish.domain.messages import Conversation
 from kheish.domain.tables import NOUNS, Noun, Tables
-from kheish.errors import Damaged
-from kheish.store import journal, spills
+from kheish.store import journal
 from kheish.store.index import Reader
 
 _ALL = 2**40
@@ -172,25 +169,15 @@ def _last_checkpoint(
 def _nouns(root: Path, part: Partition, event: Checkpoint) -> dict[str, Any]:
     if not isinstance(event.nouns, Spilled):
         return dict(event.nouns)
-    return dict(orjson.loads(read_spill(root, part.path, event.nouns)))
+    return dict(orjson.loads(payloads.on_disk(root, part.path, event.nouns)))
 
 
-def read_spill(root: Path, session_path: str, spilled: Spilled) -> bytes:
-    """The bytes of a spilled payload. Blocks on disk. Raises Damaged where they are gone or not what was written."""
-    from hashlib import sha256
-
-    path = root / session_path / "spill" / spilled.sha256
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError as error:
-        with suppress(FileNotFoundError):  # somebody removed it, and no commit has put it back yet
-            return spills.second(root, f"{session_path}/spill/{spilled.sha256}").read_bytes()
-        raise Damaged(f"The payload {session_path}/spill/{spilled.sha256} is missing.", path=str(path)) from error
-    if sha256(raw).hexdigest() != spilled.sha256:
-        raise Damaged(f"The payload {session_path}/spill/{spilled.sha256} is not what was written.", path=str(path))
-    return raw
-
-
-async def spilled_text(root: Path, session_path: str, spilled: Spilled) -> str:
-    """A spilled text, read in a thread. Raises Damaged."""
-    return (await asyncio.to_thread(read_spill, root, session_path, spilled)).decode()
+def evictable(parts: Iterable[Partition], journaled: int, before: float, count: int) -> list[str]:
+    """Return which partitions can be let go of, at most `count`: unused since `before`, idle, whole in journals."""
+    found: list[str] = []
+    for part in parts:
+        if len(found) >= count or part.used > before:
+            break
+        if part.last_n <= journaled and not part.busy:
+            found.append(part.session_id)
+    return found

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from kheish.domain.changes import Waiting
 from kheish.domain.encoding import Recorded
 from kheish.domain.events import Checkpoint, ContextCompacted, Draft, Entry, SessionCreated
 from kheish.domain.loading import Partition
+from kheish.domain.payloads import Payloads
 from kheish.domain.tables import BY_CLASS, Noun
 from kheish.errors import NotFound, SessionDeleted, StoreFailed, Unavailable
 from kheish.store import wal
@@ -53,6 +54,7 @@ class State:
     ) -> None:
         self.root = root
         self.index = index
+        self.payloads = Payloads(root)
         self.scrub = scrub
         self.clock = clock
         self.definitions = definitions.InForce()
@@ -99,6 +101,7 @@ class State:
             last=recorded[-1].entry.n,
             spills=tuple(spill for item in recorded for spill in item.spills),
         )
+        self.payloads.hold(group.last, group.spills)
         try:
             self._submit(group)
         except StoreFailed as error:
@@ -190,6 +193,7 @@ class State:
     def made_durable(self, last: int) -> tuple[list[Recorded], list[Change]]:
         """The log has everything up to `last`: open the barriers; returns what listeners may see now."""
         self.durable_n = max(self.durable_n, last)
+        self.payloads.release(last)
         entries: list[Recorded] = []
         changes: dict[tuple[type, str], Change] = {}
         waiting = self.waiting
@@ -381,19 +385,9 @@ class State:
         runs."""
         before = time.monotonic() - 5.0
         for loaded in (self.sessions, self.owners):
-            for key in _evictable(loaded.values(), self.journaled_n, before, len(loaded) - limit):
+            for key in loading.evictable(loaded.values(), self.journaled_n, before, len(loaded) - limit):
                 part = loaded.pop(key)
                 for cls, values in part.tables.items():
                     owners = self._owners.get(cls, {})
                     for id in values:
                         owners.pop(id, None)
-
-
-def _evictable(parts: Iterable[Partition], journaled: int, before: float, count: int) -> list[str]:
-    found: list[str] = []
-    for part in parts:
-        if len(found) >= count or part.used > before:
-            break
-        if part.last_n <= journaled and not part.busy:
-            found.append(part.session_id)
-    return found

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from kheish.domain import approvals, events, loading, questions, runs, turns
+from kheish.domain import approvals, events, questions, runs, turns
 from kheish.domain.events import Draft, Spilled
 from kheish.domain.runs import Run, Status
 from kheish.domain.sessions import Session
@@ -108,7 +108,7 @@ async def _arguments(state: State, run: Run, call: Call) -> dict[str, Any]:
     given = call.call.arguments
     if isinstance(given, Spilled):
         path = state.get(Session, run.session_id).path
-        return dict(orjson.loads(await loading.spilled_text(state.root, path, given)))
+        return dict(orjson.loads(await state.payloads.text(path, given)))
     return given
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from kheish import ids
-from kheish.domain import approvals, budgets, contracts, events, loading, runs, turns
+from kheish.domain import approvals, budgets, contracts, events, runs, turns
 from kheish.domain.events import Draft, Spilled, Text
 from kheish.domain.runs import BUDGET, Run, Status
 from kheish.domain.sessions import Session
@@ -49,7 +49,7 @@ async def _finish(state: State, run: Run, turn: turns.Turn) -> None:
         await _complete(state, run, text)
         return
     if isinstance(text, Spilled):
-        text = await loading.spilled_text(state.root, state.get(Session, run.session_id).path, text)
+        text = await state.payloads.text(state.get(Session, run.session_id).path, text)
     if run.settings.completion and not await completing.is_complete(state, run, turn, text):
         return
     if schema is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from kheish import ids
-from kheish.domain import approvals, events, flow_status, loading, runs
+from kheish.domain import approvals, events, flow_status, runs
 from kheish.domain.events import PhasePlan, Spilled, Text
 from kheish.domain.flows import PHASE_TOOL, Asked, Flow
 from kheish.domain.runs import Run, Status
@@ -82,7 +82,7 @@ def _ask(state: State, run: Run, flow: Flow, plan: PhasePlan, when: When, text: 
 async def _whole(state: State, run: Run, output: Text | None) -> str | None:
     if isinstance(output, Spilled):
         path = state.get(Session, run.session_id).path
-        output = await loading.spilled_text(state.root, path, output)
+        output = await state.payloads.text(path, output)
     if output is None or len(output) <= SHOWN:
         return output
     return f"{output[:SHOWN]}… ({len(output) - SHOWN} more characters)"

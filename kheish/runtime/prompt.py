@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from kheish.domain import completion, loading, messages
+from kheish.domain import completion, messages
 from kheish.domain.events import Item, ModelCall, Spilled, Text
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
@@ -85,9 +85,9 @@ async def sections(state: State, run: Run, tools: Mapping[str, Tool]) -> list[Se
 
 
 async def _whole(state: State, session: Session, text: Text) -> str:
-    """A text that may be spilled; a run asks for the same one at each turn."""
+    """Return the whole of a text that may be spilled."""
     if isinstance(text, Spilled):
-        return await asyncio.to_thread(_cached, str(state.root), session.path, text)
+        return await state.payloads.text(session.path, text)
     return text
 
 
@@ -213,21 +213,9 @@ def _shrunk(
 
 
 async def read_spilled(state: State, session_id: str, history: Sequence[messages.Message]) -> dict[str, str]:
-    """The texts of all payloads that the history refers to, read in a thread."""
-    wanted = {spilled.sha256: spilled for message in history for spilled in _references(message)}
-    if not wanted:
-        return {}
-    path = state.get(Session, session_id).path
-    return await asyncio.to_thread(_read_all, str(state.root), path, tuple(wanted.values()))
-
-
-def _read_all(root: str, path: str, wanted: Sequence[Spilled]) -> dict[str, str]:
-    return {spilled.sha256: _cached(root, path, spilled) for spilled in wanted}
-
-
-@lru_cache(maxsize=64)
-def _cached(root: str, path: str, spilled: Spilled) -> str:
-    return loading.read_spill(Path(root), path, spilled).decode("utf-8", "replace")
+    """Return the texts of all payloads that the history refers to, by digest. Raises Damaged."""
+    wanted = (spilled for message in history for spilled in _references(message))
+    return await state.payloads.texts(state.get(Session, session_id).path, wanted)
 
 
 def _references(message: messages.Message) -> Iterable[Spilled]:

@@ -9,19 +9,18 @@ from __future__ import annotations
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from kheish.errors import Invalid, KheishError
 from kheish.store import files, hold, lock, records
+from kheish.store.bounded import MOST_BYTES, MOST_COMMITS, MOST_DEPTH, MOST_FILES, listing
 from kheish.store.repo import Blob, Difference, Repo, beyond, merge_base, size_of
 
 _PLAIN = (0o100644, 0o100755)
 _NAMED = 5
 #: people's, but what stands there is a right, a key that secrets are encrypted for, or work: not taken unseen
 _BY_HAND = frozenset(("kheish.yaml", "permissions.yaml", "secrets", "inbox"))
-#: what a fetch can bring is packed, and may unpack to anything
-_MOST_BYTES = 256 * 1024**2
-_MOST_FILES = 50_000
 #: by these the daemon knows what is committed: numbers of somebody else's would have it skip its own
 _EVENTS = "Kheish-Events:"
 _FORMAT = "format.yaml"
@@ -69,13 +68,17 @@ def plan(repo: Repo, *, theirs: str, known: str | None = None, is_safe: bool = T
         return Plan("diverged", "It holds another state root, or one whose history shares nothing with this one.")
     if other.get("incarnation") not in (ours.get("incarnation"), (_format(repo, base) or {}).get("incarnation")):
         return Plan("taken_over", f"Its incarnation is {other.get('incarnation')}, not {ours.get('incarnation')}.")
-    if any(_EVENTS.encode() in commit.raw_message for commit in beyond(repo, there, head, *([known] if known else []))):
+    new = beyond(repo, there, head, *([known] if known else []))
+    commits = list(islice((_EVENTS.encode() in commit.raw_message for commit in new), MOST_COMMITS + 1))
+    if len(commits) > MOST_COMMITS:
+        return Plan("diverged", f"It brings more than {MOST_COMMITS} commits at once.")
+    if any(commits):
         return Plan("diverged", f"It has commits that say which events they hold ({_EVENTS}), and are not from here.")
     changes: dict[str, Blob | None] = {}
     daemons, clashes, unseen = [], [], []
     before, after = repo.tree_of(base), repo.tree_of(there)
-    if _is_beyond(repo, before, after, _MOST_FILES):
-        return Plan("diverged", f"It changes more than {_MOST_FILES} files and folders at once.")
+    if _is_beyond(repo, before, after, MOST_FILES):
+        return Plan("diverged", f"It changes more than {MOST_FILES} files and folders at once.")
     for one in repo.differences(before, after):
         mine = repo.find(head, one.path)
         if (mine.id if mine else None) == one.new:
@@ -94,8 +97,8 @@ def plan(repo: Repo, *, theirs: str, known: str | None = None, is_safe: bool = T
         return Plan("diverged", f"Changed here and there: {_named(clashes)}.")
     if unseen:
         return Plan("diverged", f"It brings rights, keys or work, for a person to look at and pull: {_named(unseen)}.")
-    if sum(size_of(repo, blob.id) for blob in changes.values() if blob is not None) > _MOST_BYTES:
-        return Plan("diverged", f"It brings more than {_MOST_BYTES // 1024**2} MiB at once.")
+    if sum(size_of(repo, blob.id) for blob in changes.values() if blob is not None) > MOST_BYTES:
+        return Plan("diverged", f"It brings more than {MOST_BYTES // 1024**2} MiB at once.")
     return Plan("join", changes=changes)
 
 
@@ -148,25 +151,31 @@ def _format(repo: Repo, commit: str) -> dict[str, Any] | None:
 
 
 def _is_beyond(repo: Repo, old: str | None, new: str | None, most: int) -> bool:
-    """Whether two trees differ in more than `most` files and folders: a small tree that names another a million times
-    would take all time and memory of whoever lists it."""
-    left, pairs = most, [(old, new)]
+    """Return whether two trees differ in more than `most` files and folders, or too deep: a small tree that names
+    another a million times would take all time and memory of whoever lists it."""
+    left, pairs = most, [(old, new, 1)]
     while pairs:
-        one, other = (_entries(repo, id) for id in pairs.pop())
+        *ids, depth = pairs.pop()
+        if depth > MOST_DEPTH:
+            return True
+        try:
+            one, other = (_entries(repo, id) for id in ids)
+        except Invalid:
+            return True
         for name in one.keys() | other.keys():
             mine, theirs = one.get(name), other.get(name)
             if mine != theirs:
                 left -= 1
                 trees = [found[1] if found is not None and found[0] == "tree" else None for found in (mine, theirs)]
                 if any(trees):
-                    pairs.append((trees[0], trees[1]))
+                    pairs.append((trees[0], trees[1], depth + 1))
             if left < 0:
                 return True
     return False
 
 
 def _entries(repo: Repo, tree: str | None) -> dict[str, tuple[str, str]]:
-    return {name: (kind, id) for name, kind, id in repo.listing(tree)} if tree is not None else {}
+    return {name: (kind, id) for name, kind, id in listing(repo, tree)} if tree is not None else {}
 
 
 def _fits(repo: Repo, head: str, one: Difference) -> bool:

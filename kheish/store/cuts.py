@@ -15,17 +15,13 @@ from typing import Any
 import orjson
 
 from kheish.errors import Invalid
-from kheish.store import files, history, hold, journal, lock, records, spills
+from kheish.store import files, history, hold, journal, lock, records, spills, staging
+from kheish.store.commit_messages import Frame, edit_message, message_of, said
 from kheish.store.pipes import unpack
 from kheish.store.repo import DAEMON, Blob, Repo, size_of
 
-#: values of one trailer; the events of the cut name the rest
-TRAILER_CAP = 20
-_SUBJECT = 200
 _EXECUTABLE = 0o100755
 _PLAIN = 0o100644
-
-Frame = Mapping[str, Any]
 
 
 @dataclass(slots=True)
@@ -167,23 +163,28 @@ def _commit(repo: Repo, frame: Frame, taken: Take, edited: Take) -> tuple[dict[s
     head, last = repo.refs.head(), repo.refs.last()
     top, tree = head, repo.tree_of(head)
     changes = {path: blob for path, blob in _store(repo, edited).items() if not _is_there(repo, head, path, blob)}
-    if changes:
+    known = [path for path in changes if head is not None and repo.find(head, path) is not None]
+    for path in staging.left_out(repo.root, known):
+        del changes[path]
+    foreign = lost(repo, last, head) if head != last else {}
+    # The entries that tell of an edit go into its commit, in the person's name; whatever else the daemon did does not.
+    is_one = frame.get("author") == "person" and bool(changes) and not foreign
+    if changes and not is_one:
         edit_tree = repo.write_tree(tree, changes)
         if edit_tree != tree:
             message = edit_message(list(changes))
             top, tree = repo.commit(edit_tree, _parents(top), message, author=repo.person()), edit_tree
-    foreign = lost(repo, last, head) if head != last else {}
     stored = _store(repo, taken)  # before the files: what a killed worker wrote into these is known to git
     # As late as can be: a git that finds a changed file while it begins gives up half way.
     if (reason := hold.check(repo.root)) is not None:
         raise hold.Held(reason)
     outside = _write(taken, repo, last)
     mine = {**foreign, **stored, **_store(repo, outside), **_with_stats(stored, taken)}
-    new_tree = repo.write_tree(tree, mine)
+    new_tree = repo.write_tree(tree, {**changes, **mine})
     put_back = [path for path, blob in foreign.items() if blob is not None and path not in taken.contents]
     if new_tree != tree or top is None:
-        author = repo.person() if frame.get("author") == "person" else DAEMON
-        text = message_of(repo, frame, put_back)
+        author = repo.person() if is_one else DAEMON
+        text = message_of(frame, edit_message(list(changes)) if is_one else said(frame, put_back))
         top, tree = repo.commit(new_tree, _parents(top), text, author=author), new_tree
     assert top is not None
     _restore(repo, {path: foreign[path] for path in put_back})
@@ -365,29 +366,3 @@ def _is_above(line: bytes, n: int) -> bool:
         return bool(orjson.loads(line)["n"] > n)
     except (ValueError, KeyError, TypeError):
         return False
-
-
-def edit_message(paths: Sequence[str]) -> str:
-    """`edit: routes/local.yaml`, or how many where they are too many to name."""
-    names = ", ".join(paths)
-    return f"edit: {names}\n" if len(names) <= _SUBJECT else f"edit: {len(paths)} files\n"
-
-
-def message_of(repo: Repo, frame: Frame, back: Sequence[str]) -> str:
-    """The message of the cut with its trailers."""
-    said = frame.get("message") or (f"put back {_counted(len(back))}" if back else "state")
-    cut, lines = frame["cut"], []
-    for name, values in frame.get("trailers", {}).items():
-        lines += [f"{name}: {_line(str(value))}" for value in values[:TRAILER_CAP]]
-    if cut["n_from"] <= cut["n_to"]:
-        lines.append(f"Kheish-Events: {cut['n_from']}-{cut['n_to']}")
-    return "\n".join([said.rstrip(), *([""] if lines else []), *lines]) + "\n"
-
-
-def _counted(files: int) -> str:
-    """`1 file`, `2 files`."""
-    return f"{files} file" if files == 1 else f"{files} files"
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())[:_SUBJECT]

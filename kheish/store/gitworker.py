@@ -25,6 +25,7 @@ from kheish.store import (
     pipes,
     rewind,
     spills,
+    staging,
     stuck,
     tags,
 )
@@ -277,6 +278,7 @@ def handlers(worker: Worker) -> dict[str, pipes.Handler]:
         "tag": lambda name: tags.described(repo, name=name),
         "make_tag": lambda **asked: tags.make(repo, **asked),
         "files": lambda rev, path: tags.files(repo, rev=rev, path=path),
+        "left_out": lambda paths: staging.left_out(worker.root, paths),
         "folder": lambda **asked: tags.folder(repo, **asked),
         "blame": lambda **asked: tags.blame(repo, **asked),
         "changed_since": lambda commit: history.changed_since(repo, commit=commit),

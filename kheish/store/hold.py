@@ -36,6 +36,9 @@ _SCAN_SHARE = 20
 #: seconds after which a process that is no git will not become one (a shell forks before it executes)
 _YOUNG = 0.2
 
+#: where the folders of jobs are (`kheish.jobs`)
+_JOBS = ".git/kheish/jobs"
+
 #: what the daemon owns at the top of the tree; everything else is people's
 DAEMON = frozenset((
     "sessions", "flows", "journals", "projects-tasks", "dead-letter", "observations", "assets",
@@ -55,7 +58,8 @@ def owned(path: str) -> bool:
 def check(root: Path, *, family: int | None = None) -> str | None:
     """Why the daemon must hold, in one sentence, or None.
 
-    `family` is a process whose descendants do not count (the daemon); default: the parent of this process.
+    `family` is a process whose descendants do not count (the daemon); default: the parent of this process. Those of
+    jobs never count, also after the daemon that started them has ended.
     """
     return signs(root) or writer(root, family=family)
 
@@ -146,7 +150,7 @@ def writer(
     for pid in processes if known is None else _fresh(processes, known):
         words = _git_words(pid)
         command = _command(words, commands) if words else None
-        if command and _works_in(pid, words, real) and not _descends(pid, ours):
+        if command and _works_in(pid, words, real) and not _descends(pid, ours, f"{real}/{_JOBS}"):
             return f"git {command} is at work here (process {pid})."
     return None
 
@@ -162,13 +166,27 @@ def _fresh(processes: list[str], known: dict[str, float]) -> list[str]:
     return [pid for pid in found if known[pid] == 0.0]
 
 
+def _runs_job(pid: str, jobs: str) -> bool:
+    """Return whether a process is the runner of a job: an isolated interpreter whose last word is the job's folder."""
+    words = _words(pid)
+    return words[1:3] == ["-I", "-S"] and os.path.realpath(words[-1]).startswith(jobs + os.sep)
+
+
 def _git_words(pid: str) -> list[str]:
     """The command line of a git process; empty for any other, one of another user, and one that is gone."""
     try:
         with open(f"/proc/{pid}/comm", "rb") as file:  # noqa: PTH123 - hundreds of them, each time
             if not file.read(4).startswith(b"git"):
                 return []
-        with open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123
+    except OSError:
+        return []
+    return _words(pid)
+
+
+def _words(pid: str) -> list[str]:
+    """Return the command line of a process; empty for one of another user, and one that is gone."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123 - hundreds of them, each time
             return file.read().decode(errors="replace").split("\0")[:-1]
     except OSError:
         return []
@@ -195,9 +213,10 @@ def _works_in(pid: str, words: list[str], real: str) -> bool:
     return any(place == real or place.startswith(real + os.sep) for place in places)
 
 
-def _descends(pid: str, family: int) -> bool:
+def _descends(pid: str, family: int, jobs: str) -> bool:
+    """Return whether a process is of the daemon or of one of its jobs, whose runners outlive it."""
     while pid not in ("0", "1"):
-        if int(pid) == family:
+        if int(pid) == family or _runs_job(pid, jobs):
             return True
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123

@@ -19,7 +19,7 @@ from typing import Any
 import pygit2
 from pygit2.enums import DeltaStatus, FileMode, ObjectType, Option, ReferenceFilter, SortMode
 
-from kheish.errors import Conflict, NotFound, StoreFailed
+from kheish.errors import Conflict, Invalid, NotFound, StoreFailed
 from kheish.store import files, lock, outage
 from kheish.store.hold import BRANCH, Held
 
@@ -31,6 +31,8 @@ _TAGS = "refs/tags/"
 #: the trees of a day or two and of the sessions at work; more is memory that nobody reads again
 _TREE_CACHE_BYTES = 16 * 1024 * 1024
 _FSYNC_THREADS = 8
+#: bytes that are read at once of what somebody may have pushed: a file; a tag with its message
+_MOST_BLOB, _MOST_TAG = 256 * 1024**2, 1024**2
 
 pygit2.option(Option.SET_CACHE_OBJECT_LIMIT, ObjectType.TREE, 2 * 1024 * 1024)
 pygit2.option(Option.SET_CACHE_MAX_SIZE, _TREE_CACHE_BYTES)
@@ -271,7 +273,9 @@ class Repo:
         return Blob(str(found.id), int(found.filemode)) if found.type_str == "blob" else None
 
     def content(self, blob: str) -> bytes:
-        """The bytes of a blob."""
+        """Return the bytes of a blob. Raises Invalid for one that is larger than anything that is kept here."""
+        if size_of(self, blob) > _MOST_BLOB:
+            raise Invalid(f"{blob} is larger than {_MOST_BLOB // 1024**2} MiB.")
         found: Any = self._git[blob]
         data: bytes = found.data
         return data
@@ -313,7 +317,17 @@ class Repo:
             found = self.entry(commit, path) if commit is not None else None
         except NotFound:
             return []
-        return [] if found is None else [path] if found.type_str == "blob" else list(_under(path, found))
+        if found is None or found.type_str == "blob":
+            return [] if found is None else [path]
+        files, folders = list[str](), [(path, str(found.id))]
+        while folders:
+            where, tree = folders.pop()
+            for name, kind, id in self.listing(tree):
+                if kind == "tree":
+                    folders.append((f"{where}/{name}", id))
+                else:
+                    files.append(f"{where}/{name}")
+        return files
 
 
 def size_of(repo: Repo, blob: str) -> int:
@@ -338,13 +352,18 @@ def merge_base(repo: Repo, one: str, other: str) -> str | None:
 
 
 def annotated(repo: Repo, id: str) -> tuple[str, str, tuple[str, str], int] | None:
-    """Of a tag object: the commit, the message, who made it and when. None: it is none, or its commit is gone."""
+    """Return of a tag object the commit, the message, who made it and when. None: it is none, it does not name a
+    commit that is there, or its message is too long to be one."""
+    odb = repo._git.odb
     try:
+        kind, size = odb.read_header(pygit2.Oid(hex=id))[:2]
+        if kind != ObjectType.TAG or size > _MOST_TAG:
+            return None
         found: Any = repo._git[id]
-        commit = found.get_object().id if isinstance(found, pygit2.Tag) else None
+        commit = found.target
+        if odb.read_header(commit)[0] != ObjectType.COMMIT:
+            return None
     except KeyError:
-        return None
-    if commit is None or not isinstance(repo._git[commit], pygit2.Commit):
         return None
     tagger = found.tagger
     who, at = ("", ""), 0
@@ -366,15 +385,6 @@ def blame(repo: Repo, commit: str, path: str) -> list[tuple[int, int, str]]:
     repo.entry(commit, path)
     found = repo._git.blame(path, newest_commit=pygit2.Oid(hex=str(repo._commit(commit).id)))
     return [(one.final_start_line_number, one.lines_in_hunk, str(one.final_commit_id)) for one in found]
-
-
-def _under(path: str, tree: Any) -> Iterator[str]:
-    for entry in tree:
-        inner = f"{path}/{entry.name}"
-        if entry.type_str == "tree":
-            yield from _under(inner, entry)
-        else:
-            yield inner
 
 
 def init(root: Path) -> None:

@@ -24,8 +24,8 @@ from typing import Any
 
 import orjson
 
-from kheish.errors import Damaged, Invalid, NotFound, StoreFailed
-from kheish.store import files, hold, index, journal, lock, memory, outage, pipes, stuck, texts, wal
+from kheish.errors import Damaged, NotFound, StoreFailed
+from kheish.store import files, hold, index, journal, lock, memory, outage, pipes, spills, stuck, texts, wal
 from kheish.store.segments import Lines, Row, by_journal, row
 
 #: seconds: how often it looks whether a hold is over, and how long it must be (commands come one after another)
@@ -161,12 +161,9 @@ class Scribe:
 
     def _payload(self, where: str, reference: Mapping[str, Any]) -> str | None:
         """The beginning of a spilled text; None where it cannot be had (it is a cache that lacks it)."""
-        path = self._root / where.removesuffix("/journal") / "spill" / str(reference["sha256"])
-        try:
-            with files.contained(self._root, str(path.relative_to(self._root))).open("rb") as file:
-                return file.read(texts.SPILL_BYTES).decode(errors="replace")
-        except (OSError, Invalid):
-            return None
+        path = spills.place_of(where.removesuffix("/journal"), str(reference["sha256"]))
+        raw = spills.beginning(self._root, path, texts.SPILL_BYTES)
+        return raw.decode(errors="replace") if raw is not None else None
 
     def _apply(
         self, rows: Iterable[Row], things: Iterable[Sequence[Any]], n: int, said: Sequence[texts.Text] = ()

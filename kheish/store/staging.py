@@ -18,6 +18,7 @@ from kheish.store.repo import Blob, Changes, Difference
 
 #: seconds after which a system has long written back what nobody fsynced
 _WRITTEN_BACK = 600.0
+_ARGUMENTS = 500  # paths of one command
 
 
 class _Entry(pygit2.IndexEntry):
@@ -52,7 +53,8 @@ class Index:
             try:
                 self._known = self._git.index
             except pygit2.GitError:
-                self._rebuild()
+                if not self._expand():
+                    self._rebuild()
         return self._known
 
     def update(self, changes: Changes) -> None:
@@ -101,18 +103,18 @@ class Index:
         would keep go with it.
         """
         words = ("git", "--no-optional-locks", command, "--name-only", "--no-renames", "-z", *options, "--")
-        try:
-            done = subprocess.run(
-                words,
-                cwd=self._root,
-                env=remote.environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=True,
-            )
-        except (OSError, subprocess.CalledProcessError):
-            return None
-        return [os.fsdecode(path) for path in done.stdout.split(b"\0") if path]
+        found = _asked(self._root, *words)
+        return None if found is None else [os.fsdecode(path) for path in found.split(b"\0") if path]
+
+    def _expand(self) -> bool:
+        """Have git write a sparse index whole, which libgit2 cannot read; return whether there is one that it can."""
+        words = ("git", "-c", "index.sparse=false", "update-index", "--force-write-index")
+        if _is_sparse(self._root) and _asked(self._root, *words) is not None:
+            with contextlib.suppress(pygit2.GitError):
+                self._git = pygit2.Repository(os.fspath(self._root / ".git"))
+                self._known = self._git.index
+                return True
+        return False
 
     def distrust(self) -> None:
         """After an outage: files that were written shortly before it are compared by content, once, since one that was
@@ -163,7 +165,8 @@ class Index:
         try:
             self._index.read(False)
         except pygit2.GitError:
-            self._rebuild()
+            if not self._expand():
+                self._rebuild()
 
     def _rebuild(self) -> None:
         """Put a damaged index aside and make it from the branch: only what a person had staged is lost with it."""
@@ -182,6 +185,43 @@ class Index:
             self._index.add(entry)
         elif path in self._index:
             self._index.remove(path)
+
+
+def _asked(root: Path, *words: str) -> bytes | None:
+    """Return what a git in the root prints; None where it is not installed, or fails."""
+    try:
+        done = subprocess.run(
+            words, cwd=root, env=remote.environment(), stdin=subprocess.DEVNULL, capture_output=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout
+
+
+def left_out(root: Path, paths: Iterable[str]) -> list[str]:
+    """Return which of these files git was told to leave out of the work tree, or to leave alone there.
+
+    That is what a sparse checkout marks (skip-worktree), and `update-index --assume-unchanged`. A file that is missing
+    so was removed by nobody, and one that differs is not to be committed.
+    """
+    found: list[str] = []
+    rest = list(paths)
+    while rest:
+        part, rest = rest[:_ARGUMENTS], rest[_ARGUMENTS:]
+        said = _asked(root, "git", "--no-optional-locks", "--literal-pathspecs", "ls-files", "-v", "-z", "--", *part)
+        for line in (said or b"").split(b"\0"):
+            mark, path = line[:1], os.fsdecode(line[2:])
+            if path in part and (mark == b"S" or mark.islower()):
+                found.append(path)
+    return found
+
+
+def _is_sparse(root: Path) -> bool:
+    """Return whether `.git/index` has folders instead of their files (the extension `sdir`)."""
+    try:
+        return b"sdir\0\0\0\0" in (root / ".git" / "index").read_bytes()
+    except OSError:
+        return False
 
 
 def stamp(path: Path) -> tuple[int, int, int] | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 from kheish.errors import NotFound
-from kheish.store import history
+from kheish.store import bounded, history
 from kheish.store.repo import Repo, annotated
 from kheish.store.repo import blame as blamed
 
@@ -52,24 +51,21 @@ def make(repo: Repo, *, name: str, commit: str, message: str, by: str, email: st
 
 
 def files(repo: Repo, *, rev: str, path: str) -> list[str]:
-    """The paths of all files in a folder of a commit. Raises NotFound where there is no such folder."""
-    repo.entry(rev, path)
-    return repo.files(rev, path)
+    """Return the paths of all files in a folder of a commit. Raises NotFound, Invalid where there are too many."""
+    return list(bounded.files(repo, rev, path))
 
 
 def folder(repo: Repo, *, rev: str, path: str, file: str, missing: bool = False) -> dict[str, Any] | None:
     """A folder as a commit has it: `raw` is the text of `file` in it, `files` the sha256 of all others by their path
-    from there. Raises NotFound where `file` is not there; with `missing` that is None."""
+    from there. Raises NotFound where `file` is not there (with `missing` that is None), Invalid (too large)."""
     main = repo.find(rev, f"{path}/{file}")
     if main is None and missing:
         return None
     if main is None:
         raise NotFound(f"{path}/{file} is no file in {rev}.")
-    beside: dict[str, str] = {}
-    for one in repo.files(rev, path):
-        blob = repo.find(rev, one) if one != f"{path}/{file}" else None
-        if blob is not None:
-            beside[one.removeprefix(f"{path}/")] = hashlib.sha256(repo.content(blob.id)).hexdigest()
+    blobs = bounded.files(repo, rev, path)
+    del blobs[f"{path}/{file}"]
+    beside = {one.removeprefix(f"{path}/"): digest for one, digest in bounded.digests(repo, blobs).items()}
     return {"raw": repo.content(main.id), "files": beside}
 
 

@@ -132,7 +132,7 @@ async def test_a_large_result_comes_with_the_fork(w: World) -> None:
     spilled = w.state.sessions["t"].tables[Conversation]["t"].messages[-1].text
 
     assert isinstance(spilled, events.Spilled)
-    assert loading.read_spill(w.root, made["path"], spilled) == b"x" * 50_000
+    assert w.state.payloads.read(made["path"], spilled) == b"x" * 50_000
 
 
 async def test_as_it_was_from_the_record_of_a_commit(w: World) -> None:

@@ -37,6 +37,7 @@ def check(
     if ledger is not None:
         findings += effects.ledger(found, ledger)
         findings += effects.edits(found, ledger.parent)
+        findings += effects.bulk(root, found, ledger.parent)
     findings += repository.clean(root, people)
     return findings
 

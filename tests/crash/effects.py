@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.crash.histories import FINAL, status_of
-from tests.crash.journals import Entry, Finding, all_entries, by_run
+from tests.crash.journals import Entry, Finding, all_entries, by_run, payload
 
 LEDGER = re.compile(r"echo (\S+) >> ledger\.txt")
 SHELLS = {"bash", "shell_task_start"}
@@ -128,6 +128,30 @@ def edits(journals: Mapping[str, list[Entry]], folder: Path) -> Iterator[Finding
                 yield Finding("effect_twice", run, f"{path.name} was edited {more} times")
             elif not count and any(_succeeded(one, data["call_id"]) for one in entries):
                 yield Finding("effect_lost", run, f"{path.name} does not have what the edit put in")
+
+
+#: what fails a run, and is the daemon's own fault
+_OURS = {"damaged", "internal"}
+
+
+def bulk(root: Path, journals: Mapping[str, list[Entry]], folder: Path) -> Iterator[Finding]:
+    """Large payloads: no run fails for them, and what was written or answered is whole."""
+    where = {entry["run"]: name for name, entries in journals.items() for entry in entries if entry.get("run")}
+    for run, entries in by_run(journals).items():
+        for entry in entries:
+            data = entry["data"]
+            if entry["kind"] == "run.failed" and (data.get("error") or {}).get("code") in _OURS:
+                yield Finding("failed_by_itself", run, str(data["error"]))
+            if entry["kind"] == "run.completed" and isinstance(data["output"], dict):
+                text = payload(root, where[run], data["output"])
+                if text is not None and not text.startswith(data["output"]["preview"]):
+                    yield Finding("bulk_damaged", run, "the output is not what was answered")
+            if entry["kind"] == "tool.started" and data["tool"] == "write_file":
+                arguments = payload(root, where[run], data["arguments"]) or {"path": ""}
+                path = folder / arguments["path"]
+                ended = any(_succeeded(one, data["call_id"]) for one in entries)
+                if path.parent.name == "bulky" and ended and path.read_text() != arguments["content"]:
+                    yield Finding("bulk_damaged", run, f"{path.name} is not what was written")
 
 
 def _succeeded(entry: Entry, call_id: str) -> bool:

@@ -108,6 +108,17 @@ def spills(root: Path, journals: Mapping[str, list[Entry]]) -> Iterator[Finding]
                     yield Finding("spill_damaged", f"{name} seq {entry['seq']}", str(path.relative_to(root)))
 
 
+def payload(root: Path, journal: str, value: Any) -> Any:
+    """A value of a line, whole: JSON of a mapping, else text. None where `spills` finds a fault."""
+    if not isinstance(value, dict) or set(value) != {"sha256", "bytes", "preview"}:
+        return value
+    path = root / Path(journal).parent / "spill" / value["sha256"]
+    raw = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(raw).hexdigest() != value["sha256"]:
+        return None
+    return json.loads(raw) if raw.startswith(b"{") else raw.decode()
+
+
 def _references(value: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(value, dict):
         if set(value) == {"sha256", "bytes", "preview"}:

@@ -18,6 +18,8 @@ import httpx
 from tests.support.daemon import Daemon, allow, ask, bash, call
 
 _TEXT = {"text": "done: {{last_result}}"}
+#: more than a journal line takes: as an argument, a result, an answer and a task
+BULK = "".join(f" {number:07d}" for number in range(5000))
 ROUTES: dict[str, list[dict[str, Any]]] = {
     "shell": [bash("echo {{input}}/1 >> ledger.txt"), bash("echo {{input}}/2 >> ledger.txt"), _TEXT],
     "slow": [bash("sleep 0.15; echo {{input}}/1 >> ledger.txt"), {"text": "slowly", "delay": "100ms", "chunks": 2}],
@@ -54,6 +56,13 @@ ROUTES: dict[str, list[dict[str, Any]]] = {
     ],
     "question": [ask("Go on with {{input}}?"), bash("echo {{input}}/1 >> ledger.txt"), _TEXT],
     "large": [bash("seq 1 6000"), bash("echo {{input}}/1 >> ledger.txt"), {"text": "{{last_result}}"}],
+    "bulky": [
+        {"tool_calls": [call("write_file", path="bulky/{{input}}.txt", content="{{input}}" + BULK)]},
+        bash("echo {{input}}/1 >> ledger.txt"),
+        {"tool_calls": [call("bash", command="seq 1 6000"), call("emit_output", content="{{input}}" + BULK)]},
+        {"text": "{{input}}" + BULK},
+    ],
+    "told": [{"text": "{{input}}"}],
     "flaky": [{"error": {"status": 429, "retry_after": 0.05}}, bash("echo {{input}}/1 >> ledger.txt"), _TEXT],
 }
 _ALLOWED = allow("echo *", "sleep *", "seq *")
@@ -187,8 +196,8 @@ class _Client:
         if not self.load.sessions:
             return self.create()
         session = self.rng.choice(self.load.sessions)
-        token = f"{session}.{self.load.number()}"
-        self._submit(session, token, {"content": token, "route": self.rng.choice(sorted(ROUTES))})
+        token, route = f"{session}.{self.load.number()}", self.rng.choice(sorted(ROUTES))
+        self._submit(session, token, {"content": token + BULK if route == "told" else token, "route": route})
         return None
 
     def again(self) -> None:

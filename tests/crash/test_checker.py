@@ -22,6 +22,7 @@ BEHIND = [
     {"tool_calls": [call("shell_task_start", command="echo d >> ledger.txt")]},
     {"tool_calls": [call("write_file", path="d.txt", content="base")]},
     {"tool_calls": [call("edit_file", path="d.txt", old_string="base", new_string="base+d")]},
+    {"tool_calls": [call("write_file", path="bulky/d.txt", content="d" * 20_000)]},
     bash("seq 1 6000"),
     {"text": "done"},
 ]
@@ -140,6 +141,9 @@ PLANTED: dict[str, tuple[str, str, Change]] = {
     "background effect without start": ("effect_twice", "d", without("tool.started")),
     "a key twice": ("key_twice", "a", again("run.submitted")),
     "record differs": ("record", "a", lambda lines: lines[-1].update(kind="run.failed")),
+    "a run that fails by itself": (
+        "failed_by_itself", "a", lambda lines: lines[-1].update(kind="run.failed", data={"error": {"code": "damaged"}}),
+    ),
     "a background command without end": ("task_open", "d", without("task.ended")),
     "ended twice": ("task_ended_twice", "d", again("task.ended")),
     "made twice": ("task_made_twice", "d", again("task.created")),
@@ -194,6 +198,7 @@ FILES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "an effect twice": ("effect_twice", lambda root: _work(root, "ledger.txt", "a\nb\nb\nd\n")),
     "an edit lost": ("effect_lost", lambda root: _work(root, "d.txt", "base")),
     "an edit twice": ("effect_twice", lambda root: _work(root, "d.txt", "base+d+d")),
+    "a large file damaged": ("bulk_damaged", lambda root: _work(root, "bulky/d.txt", "d" * 19_999)),
     "a stray file": ("status", lambda root: (root / "sessions" / "stray").touch()),
     "a lock left": ("lock_left", lambda root: (root / ".git" / "index.lock").touch()),
     "a torn line": ("torn_line", _torn),

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kheish.auth import redaction
-from kheish.domain import approvals, events, keys, loading, questions, runs, sessions
+from kheish.domain import approvals, events, keys, questions, runs, sessions
 from kheish.domain import state as state_module
 from kheish.domain.keys import KeyUse
 from kheish.domain.messages import Conversation
 from kheish.domain.runs import Run, Status
 from kheish.domain.sessions import Session
 from kheish.domain.turns import Turn
-from kheish.errors import IdempotencyConflict, NotFound, StoreFailed, Unavailable
+from kheish.errors import Damaged, IdempotencyConflict, NotFound, StoreFailed, Unavailable
 from tests.support.stateful import Played, approval, question, table
 
 SECRET = 'sk-live"\\é/+=a secret?'
@@ -95,9 +95,32 @@ def test_a_payload_over_16_kib_goes_to_a_file(p: Played, size: int, spilled: boo
         return
     assert isinstance(found, events.Spilled)
     assert (found.bytes, found.preview) == (size, text[:400])
-    assert loading.read_spill(p.root, p.state.get(Session, "s").path, found) == text.encode()
+    assert p.state.payloads.read(p.state.get(Session, "s").path, found) == text.encode()
     assert len(orjson.dumps(p.lines[-1])) < 2000
     assert table(p.reloaded("s")) == table(p.state.sessions["s"])
+
+
+async def test_a_payload_is_readable_before_it_is_on_the_disk_and_after(p: Played) -> None:
+    """The log's thread is slow, or fails: no reader may see that."""
+    folder = p.state.get(Session, "s").path
+    p.flush()
+    texts = ["x" * 20_000, "y" * 20_000, "x" * 20_000]  # two groups have the same one
+    found = [p.submit_run(text).request.items[0].text for text in texts]
+    for spilled, text in zip(found, texts, strict=True):
+        assert isinstance(spilled, events.Spilled)
+        assert p.state.payloads.read(folder, spilled) == text.encode()
+        assert await p.state.payloads.text(folder, spilled) == text
+    first, rest = p.groups[:1], p.groups[1:]
+    p.groups = rest
+    p.state.made_durable(first[0].last)  # its file is damaged, or taken away: the other group still has it
+    assert p.state.payloads.read(folder, found[2]) == b"x" * 20_000
+    p.groups = [*first, *rest]
+    p.flush()
+    assert [p.state.payloads.read(folder, one) for one in found] == [text.encode() for text in texts]
+    assert not p.state.payloads._pending and not p.state.payloads._holds, "memory is given back"
+    (p.root / folder / "spill" / found[1].sha256).write_bytes(b"z" * 20_000)
+    with pytest.raises(Damaged, match="not what was written"):
+        p.state.payloads.read(folder, found[1])
 
 
 @pytest.mark.parametrize("opaque", [{"sig": "x" * 20000}, [{"sig": "x" * 20000}], "x" * 20000])
@@ -110,7 +133,7 @@ def test_large_arguments_and_opaque_blocks_are_spilled_whole(p: Played, opaque: 
     data = p.data("model.responded")[0]
     path = p.state.get(Session, "s").path
     for reference, wanted in ((data["calls"][0]["arguments"], call.arguments), (data["opaque"], opaque)):
-        raw = loading.read_spill(p.root, path, events.Spilled(**reference))
+        raw = p.state.payloads.read(path, events.Spilled(**reference))
         assert orjson.loads(raw) == wanted
     assert table(p.reloaded("s")) == table(p.state.sessions["s"])
 

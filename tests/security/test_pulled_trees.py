@@ -102,7 +102,7 @@ def test_a_tree_that_names_another_ten_times_and_so_on(clones: Clones) -> None:
 
 
 def test_files_that_are_small_only_while_they_are_packed(clones: Clones, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backup, "_MOST_BYTES", 1_000_000)
+    monkeypatch.setattr(backup, "MOST_BYTES", 1_000_000)
     zeros = blob(clones.other, bytes(400_000))
     entries = [(FILE, f"zeros{i}", zeros) for i in range(3)]
     assert pushed(clones, tree(clones.other, *entries, base="HEAD")).why.startswith("It brings more than")

@@ -182,3 +182,38 @@ def test_an_edit_that_a_commit_from_a_stale_index_took_out_of_the_branch_is_comm
     until(lambda: "edited" in committed(shared, path), what="what is in force is committed")
     assert in_force(shared, path, "edited") and "edited" in (shared.root / path).read_text()
     until(lambda: git(shared.root, "status", "--short", path) == "", what="the index has it, too")
+
+
+def test_an_edit_is_one_commit_in_its_makers_name_with_the_entry_that_tells_of_it(fresh: Fresh) -> None:
+    daemon = fresh(routes={"hello": [{"text": "hi"}]})
+    git(daemon.root, "config", "user.name", "Ada")
+    git(daemon.root, "config", "user.email", "ada@example.org")
+    daemon.quiet()
+    persona = daemon.root / "personas" / "ada.md"
+    before = git(daemon.root, "rev-parse", "HEAD").strip()
+    for act in (
+        lambda: persona.write_text(PERSONA.format(text="one")),
+        lambda: persona.write_text(PERSONA.format(text="two")),
+        persona.unlink,
+        lambda: daemon.write("permissions.yaml", {"mode": "default", "rules": []}),
+        lambda: daemon.http("PUT", "/v1/routes/three", {"driver": "scripted", "script": {"echo": True}}),
+    ):
+        told = len(changes(daemon))
+        act()
+        until(lambda told=told: len(changes(daemon)) > told, what="it is taken")
+        daemon.quiet()
+    log = git(daemon.root, "log", "--reverse", "--format=%an|%s|%(trailers:key=Kheish-Actor,valueonly)", f"{before}..")
+    commits = [line for line in log.splitlines() if line]
+    assert commits == [
+        "Ada|edit: personas/ada.md|person", "Ada|edit: personas/ada.md|person", "Ada|edit: personas/ada.md|person",
+        "Ada|edit: permissions.yaml|person", "Ada|edit: routes/three.yaml|token:local",
+    ]  # fmt: skip
+    daemon.client.sessions.create("s", route="hello")
+    daemon.client.runs.start("s", "go")
+    persona.write_text(PERSONA.format(text="beside an agent's work"))
+    until(lambda: "beside" in committed(daemon, "personas/ada.md"), what="it is committed")
+    daemon.quiet()
+    mine = git(daemon.root, "log", "-1", "--format=%an", "--name-only", "--", "personas/ada.md").split()
+    assert mine[0] == "Ada" and not [path for path in mine if path.startswith("sessions/")], (
+        "an agent's work is not hers"
+    )

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemon import Daemon, git, until
+from tests.support.daemon import Daemon, ask, git, until
 from tests.system.conftest import Fresh
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon of this file's own: the inbox makes sessions, which take the default route."""
-    made = {"hello": [{"text": "hello {{input}}"}], "other": [{"text": "other"}]}
+    made: dict[str, Any] = {"hello": [{"text": "hello {{input}}"}], "other": [{"text": "other"}], "asks": [ask()]}
+    made["broken"] = [{"error": {"status": 400}}]
     with Daemon.fresh(tmp_path_factory.mktemp("inbox"), routes=made, config={"default_route": "hello"}) as daemon:
         yield daemon
 
@@ -56,23 +57,30 @@ def test_a_note_becomes_one_run_and_moves_into_the_session(served: Daemon) -> No
     kept = git(served.root, "ls-files", "sessions/*/dropped/inbox/*").split()
     assert [Path(path).name for path in kept] == [f"{run['run_id']}.note.md"]
     assert (served.root / kept[0]).read_text() == "Wörld"
-    drop(served, "dropped/note.md", "Wörld")  # the same path and the same content
-    until(lambda: empty(served), what="it is taken again")
-    drop(served, "dropped/note.md", "another")
-    until(lambda: len(runs(served, "dropped")) == 2, what="another content is another run")
 
 
-def test_a_yaml_file_is_a_whole_submission(served: Daemon) -> None:
-    drop(
-        served, "whole/a.yaml", "content: there\nroute: other\nactor: cron\nmetadata: {ticket: 7}\nidempotency_key: k\n"
-    )
-
-    (run,) = until(lambda: runs(served, "whole"), what="the run")
-
-    assert served.run(run["run_id"])["route"] == "other"
-    assert (run["request"]["actor"], run["request"]["metadata"]) == ("cron", {"ticket": 7})
-    body = {"content": "there", "route": "other", "actor": "cron", "metadata": {"ticket": 7}, "idempotency_key": "k"}
-    assert served.http("POST", "/v1/sessions/whole/runs", body).json()["run_id"] == run["run_id"]
+def test_the_same_file_dropped_again_is_a_new_request(served: Daemon) -> None:
+    """Also after a failure, also at once; redelivered by a kill or saved twice it is not."""
+    drop(served, "again/task.yaml", "content: go\nroute: broken\n")
+    (first,) = until(lambda: runs(served, "again"), what="the run")
+    assert served.run(first["run_id"])["status"] == "failed"
+    served.write("routes/broken.yaml", {"driver": "scripted", "script": {"turns": [{"text": "mended"}]}})
+    until(lambda: "mended" in served.http("GET", "/v1/routes/broken").text, what="the route is mended")
+    drop(served, "again/task.yaml", "content: go\nroute: broken\n")
+    second = until(lambda: (found := runs(served, "again"))[1:] and found[0], what="another run")
+    assert served.run(second["run_id"])["output"] == "mended"
+    drop(served, "again/task.yaml", "content: wait\nroute: asks\n")
+    waiting = until(lambda: (found := runs(served, "again"))[2:] and found[0], what="a third run")
+    served.run(waiting["run_id"], "waiting_for_question")
+    until(lambda: empty(served), what="a commit has it")
+    (ticket := served.root / ".git/kheish/inbox/drop_1/again").mkdir(parents=True)
+    served.stop()
+    (ticket / "task.yaml").write_text("content: one\nroute: broken\n")
+    for _ in range(2):
+        served.start().kill9()
+    served.start()
+    until(lambda: empty(served), what="a commit has it")
+    assert len(runs(served, "again")) == 4, "what was taken before a kill is the same drop after it"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from kheish.domain import events, loading
+from kheish.domain import events
 from kheish.domain.events import Spilled
 from kheish.domain.sessions import Session
 from kheish.domain.tasks import FINAL, Task, id_of
@@ -198,7 +198,7 @@ async def _sealed(task: Mapping[str, Any], context: Context) -> str:
         return output or ""
     session = await context.state.recall(Session, task["session_id"])
     assert session is not None
-    return await loading.spilled_text(context.state.root, session["path"], Spilled(**output))
+    return await context.state.payloads.text(session["path"], Spilled(**output))
 
 
 def _decoded(begin: int, data: bytes, total: int) -> _Seen:

@@ -1,0 +1,161 @@
+"""Payloads below and above what a journal line takes, through each tool and source, with both durabilities.
+
+A payload that is read back before the log has written it is the daemon's own: no client may ever see that it waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.daemon import Daemon, Turns, allow, ask, bash, call, until
+from tests.support.site import Page, serve
+
+KIB = 1024
+#: below and above the 16 KiB of a line, and what is far beyond
+SIZES = (15 * KIB, 16 * KIB, 17 * KIB, 100 * KIB, 5 * KIB * KIB)
+BODY = 4 * KIB * KIB  # a request, a file in the inbox, a text that is held against a contract
+#: what tools show of what they read
+READ, GREP, BASH, PAGE = 60 * KIB, 56 * KIB, 30 * KIB, 60_000
+PLAIN = {"Content-Type": "text/plain"}
+LAST: dict[str, Any] = {"text": "{{last_result}}"}
+#: the model writes what it was told twice over: 5 MiB are more than a request may have
+TWICE = "{{input}}{{input}}"
+
+
+def one(name: str, **arguments: Any) -> dict[str, Any]:
+    return {"tool_calls": [call(name, **arguments)]}
+
+
+def text_of(size: int) -> str:
+    """So many bytes in lines of 64, each of them different."""
+    lines = (f"{at:08d} ".ljust(63, "x") + "\n" for at in range(0, size, 64))
+    return "".join(lines)[: size - 1] + "\n"
+
+
+FILES = {f"{size}.txt": size for size in SIZES}
+#: what a tool answers of what it reads
+READS: dict[str, Turns] = {
+    "read_file": [one("read_file", path="{{input}}", limit=2000), LAST],
+    "grep_search": [one("grep_search", pattern="x", path="{{input}}", limit=1000), LAST],
+    "bash": [bash("cat {{input}}"), LAST],
+    "web_fetch": [one("web_fetch", url="{{input}}", limit=PAGE), LAST],
+}
+#: what a model says or writes
+WRITES: dict[str, Turns] = {
+    "write_file": [one("write_file", path="f", content=TWICE), LAST],
+    "edit_file": [
+        one("write_file", path="f", content="old"),
+        one("edit_file", path="f", old_string="old", new_string=TWICE),
+        LAST,
+    ],
+    "apply_patch": [one("apply_patch", patch=f"--- /dev/null\n+++ b/f\n@@ -0,0 +1 @@\n+{TWICE}\n"), LAST],
+    "emit_output": [one("emit_output", content=TWICE), LAST],
+    "answer": [{"text": TWICE}],
+}
+OTHERS: dict[str, Turns | dict[str, Any]] = {
+    "echo": {"driver": "scripted", "script": {"echo": True}},
+    "behind": [one("shell_task_start", command="cat {{input}}"), LAST],
+    "asks": [ask("Which?"), LAST],
+    "approve": [bash("id # {{input}}"), LAST],
+}
+
+
+@pytest.fixture(scope="module", params=["fsync", "os"])
+def daemon(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One for all tests of a durability."""
+    rules = [{"tool": name, "decision": "allow"} for name in ("web_fetch", "edit_file", "apply_patch")]
+    rules.append({"tool": "shell_task_start", "match": "cat *", "decision": "allow"})
+    permissions = allow("cat *")
+    permissions["rules"] += rules
+    config = {"durability": request.param, "network": {"allow": ["127.0.0.1"]}, "default_route": "echo"}
+    made = {"routes": {**READS, **WRITES, **OTHERS}, "permissions": permissions, "config": config}
+    with Daemon.fresh(tmp_path_factory.mktemp("payloads"), **made) as served:
+        for name, size in FILES.items():
+            (served.workspace / name).write_text(text_of(size))
+        yield served
+
+
+def begin(daemon: Daemon, route: str, content: str, session: str, **more: Any) -> str:
+    """A run of a session of its own; several are begun at once, so that their payloads wait for the log together."""
+    daemon.client.sessions.create(session, route=route, **more)
+    return daemon.client.runs.start(session, content).run_id
+
+
+def begin_at_home(daemon: Daemon, route: str, content: str, session: str) -> str:
+    """The same with a workspace of its own."""
+    home = daemon.workspace / session
+    home.mkdir()
+    return begin(daemon, route, content, session, workspace=str(home))
+
+
+def done(daemon: Daemon, run_id: str) -> dict[str, Any]:
+    run = daemon.run(run_id)
+    assert run["status"] == "completed", run["error"]
+    return run
+
+
+@pytest.mark.parametrize(
+    ("route", "shown"), [("read_file", READ), ("grep_search", GREP), ("bash", BASH), ("web_fetch", PAGE)]
+)
+def test_what_a_tool_reads_is_whole_or_cut_as_documented(daemon: Daemon, route: str, shown: int) -> None:
+    with serve({f"/{name}": Page(text_of(size).encode(), headers=PLAIN) for name, size in FILES.items()}) as site:
+        prefix = f"{site.url}/" if route == "web_fetch" else ""
+        runs = {name: begin(daemon, route, prefix + name, f"{route}-{size}") for name, size in FILES.items()}
+        for name, run_id in runs.items():
+            output = done(daemon, run_id)["output"]
+            lines = text_of(FILES[name]).splitlines()
+            assert lines[0] in output
+            if FILES[name] <= 17 * KIB:
+                assert all(line in output for line in lines)
+            else:
+                assert shown / 2 < len(output) <= shown * 1.1
+                assert any(word in output for word in ("Read on with offset", "left out of", "matches shown"))
+
+
+@pytest.mark.parametrize("route", WRITES)
+def test_what_a_model_writes_is_whole(daemon: Daemon, route: str) -> None:
+    runs = {size: begin_at_home(daemon, route, "w" * (size // 2), f"{route}-{size}") for size in SIZES}
+    for size, run_id in runs.items():
+        run = done(daemon, run_id)
+        written = daemon.workspace / f"{route}-{size}" / "f"
+        if route == "apply_patch" and size > 1_000_000:
+            assert "1000000" in run["output"] and not written.exists()
+        elif route == "emit_output":
+            assert [one["content"] for one in run["outputs"]] == ["w" * size]
+        elif route == "answer":
+            assert run["output"] == "w" * size
+        else:
+            assert written.read_text().rstrip("\n") == "w" * size
+
+
+def test_an_answer_is_held_against_its_contract(daemon: Daemon) -> None:
+    contract = {"type": "string", "pattern": "^c+$"}
+    more = {"output_contract": contract}
+    runs = {size: begin(daemon, "answer", "c" * (size // 2), f"contract-{size}", **more) for size in SIZES}
+    for size, run_id in runs.items():
+        if size <= BODY:
+            assert done(daemon, run_id)["output"] == "c" * size
+        else:
+            assert daemon.run(run_id)["error"]["code"] == "output_contract_unsatisfied"
+            assert "is longer than" in str(daemon.journal(f"contract-{size}"))
+
+
+def test_a_task_is_taken_whole_or_refused(daemon: Daemon) -> None:
+    daemon.client.sessions.create("tasks", route="echo")
+    inbox = daemon.root / "inbox" / "dropped"
+    inbox.mkdir(parents=True)
+    for size in SIZES:
+        answer = daemon.http("POST", "/v1/sessions/tasks/runs?wait=20s", {"content": text_of(size)})
+        (inbox / f"{size}.md").write_text(text_of(size))
+        if size > BODY:
+            assert answer.status_code == 413
+            until((daemon.root / "inbox" / "rejected" / f"dropped.{size}.md").exists)
+            continue
+        assert answer.json()["output"] == text_of(size)
+        again = daemon.client.runs.retry(answer.json()["run_id"]).run_id
+        assert done(daemon, again)["output"] == text_of(size)
+    dropped = until(lambda: (found := daemon.client.runs.list(session="dropped")["items"])[3:] and found)
+    assert {len(done(daemon, run["run_id"])["output"]) for run in dropped} == {size for size in SIZES if size <= BODY}
