@@ -31,7 +31,8 @@ def resolve_target(door: Door, target: str, folder: str = ".") -> Target:
         with opened(door) as root, walk.place(root, path) as here:
             return _judged(root.door, path, here)
     except NotThere:
-        return Target(None, "missing")
+        written = (part.casefold() for part in path.split("/"))
+        return Target(None, "git" if ".git" in written else "missing")
     except NotBeneath as error:
         return Target(None, error.reason)
     except ValueError:
