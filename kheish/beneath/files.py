@@ -27,6 +27,7 @@ _NEIGHBOURS = 5000  # names of a folder that are looked through for one like a m
 _FILE = os.O_RDONLY | os.O_NONBLOCK  # NONBLOCK: a FIFO must not hang the open
 #: permissions that a file keeps or is given; not those that make it run as its owner
 _MODES = 0o777
+_RUN = 0o100
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",
@@ -147,8 +148,8 @@ def mode(here: Place) -> int | None:
 
 
 def replace(here: Place, content: bytes, *, key: str, mode: int | None = None) -> None:
-    """Write the file whole or not at all, keeping owner and mode (or with another mode); `key` names the temporary
-    file.
+    """Write the file whole or not at all, keeping owner and mode; `key` names the temporary file. `mode`: whether it
+    is one that is run from now on.
 
     The same key gives the same name, so that a call that is made again sweeps up what a crash left behind.
     """
@@ -156,8 +157,9 @@ def replace(here: Place, content: bytes, *, key: str, mode: int | None = None) -
     with suppress(FileNotFoundError):
         os.unlink(temporary, dir_fd=here.folder)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    bits = 0o777 if mode is not None and mode & _RUN else 0o666
     try:
-        with os.fdopen(kernel.open_name(here.folder, temporary, flags, 0o666), "wb") as file:
+        with os.fdopen(kernel.open_name(here.folder, temporary, flags, bits), "wb") as file:
             file.write(content)
             file.flush()
             _keep_mode(here, file.fileno(), mode)
@@ -211,11 +213,11 @@ def _keep_mode(here: Place, descriptor: int, wanted: int | None) -> None:
     try:
         old = os.stat(here.name, dir_fd=here.folder, follow_symlinks=False)
     except FileNotFoundError:
-        if wanted is not None:
-            umask = 0o666 & ~stat.S_IMODE(os.fstat(descriptor).st_mode)
-            os.fchmod(descriptor, wanted & _MODES & ~(umask | umask >> 1 & 0o111))
         return
     if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
         with suppress(PermissionError):
             os.fchown(descriptor, old.st_uid, old.st_gid)
-    os.fchmod(descriptor, (stat.S_IMODE(old.st_mode) if wanted is None else wanted) & _MODES)
+    bits = stat.S_IMODE(old.st_mode) & _MODES
+    if wanted is not None:  # as git has it: a file is one that is run, by those who may read it, or none
+        bits = bits | (bits & 0o444) >> 2 if wanted & _RUN else bits & ~0o111
+    os.fchmod(descriptor, bits)

@@ -1,8 +1,8 @@
 r"""Names of files as text: `shown` writes any name as plain UTF-8, `meant` reads it back, byte for byte.
 
-A name on disk is bytes. What is no UTF-8, and what a terminal or a model could take for something else (control
-characters, changes of direction, characters without width), is written as `\xHH`; a backslash before something that
-could be read so is doubled. `menu_\xe9t\xe9.txt` names the file with the bytes E9.
+A name on disk is bytes. What is no UTF-8, and what a terminal or a model could miss or take for something else (control
+characters, changes of direction, characters without width, a blank at either end), is written as `\xHH`; a backslash
+before something that could be read so is doubled. `menu_\xe9t\xe9.txt` names the file with the bytes E9.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from __future__ import annotations
 import os
 import re
 
-#: what is never shown as it is; the last range is how Python holds bytes that are no UTF-8
-_ODD = (
-    "\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u08e2\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e"
-    "\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff\udc80-\udcff"
-)
-_ESCAPED = re.compile(rf"\\(?=[\\x{_ODD}])|[{_ODD}]")
+#: letters that print as nothing
+_INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0")
+#: what needs a second look in a name that is printable
+_SPECIAL = re.compile(rf"[\\{''.join(_INVISIBLE)}]|(?:^|/) | (?:/|\Z)")
 _ESCAPE = re.compile(rb"\\\\|\\x([0-9a-fA-F]{2})")
 
 
 def shown(name: str) -> str:
     """Return a name or path, as `os` gives it, in a form that is UTF-8 and stands on one line."""
-    return _ESCAPED.sub(_written, name)
+    if name.isprintable() and not _SPECIAL.search(name):
+        return name
+    return "".join(_written(name, at) for at in range(len(name)))
 
 
 def meant(text: str) -> str:
@@ -36,8 +36,17 @@ def meant(text: str) -> str:
     return os.fsdecode(raw)
 
 
-def _written(found: re.Match[str]) -> str:
-    character = found[0]
-    if character == "\\":
+def _written(name: str, at: int) -> str:
+    character = name[at]
+    if _is_odd(name, at):
+        return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
+    if character == "\\" and at + 1 < len(name) and (name[at + 1] in "\\x" or _is_odd(name, at + 1)):
         return "\\\\"
-    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
+    return character
+
+
+def _is_odd(name: str, at: int) -> bool:
+    character = name[at]
+    if character == " ":
+        return at == 0 or name[at - 1] == "/" or name[at + 1 : at + 2] in ("", "/")
+    return not character.isprintable() or character in _INVISIBLE

@@ -50,7 +50,11 @@ def replaced(content: bytes, old: bytes, new: bytes) -> Replaced:
 
 def _spans(content: bytes, old: bytes) -> list[tuple[int, int]]:
     """Return where the text stands, exactly so if it does anywhere, else with other ends of lines."""
-    pattern = re.compile(re.escape(old) if old in content else rb"\r?\n".join(map(re.escape, _BREAK.split(old))))
+    exact = re.compile((rb"(?<!\r)" if old.startswith(LF) else b"") + re.escape(old))  # no CRLF is cut in two
+    spans = [found.span() for found in exact.finditer(content)]
+    if spans or b"\n" not in old:
+        return spans
+    pattern = re.compile(rb"\r?\n".join(map(re.escape, _BREAK.split(old))))
     return [found.span() for found in pattern.finditer(content)]
 
 

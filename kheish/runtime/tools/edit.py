@@ -20,6 +20,7 @@ from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result
 
 _DIFF_BYTES = 48 * 1024
 _DIFF_LINES = 10_000  # difflib takes seconds above
+_LOOKED_AT = 8192  # bytes; a NUL in them tells a binary file
 _NUMBERED = re.compile(r"^ *\d+\t", re.MULTILINE)
 
 _Path = Annotated[str, Field(description="Path of the file, relative to the workspace (or absolute inside it).")]
@@ -146,6 +147,8 @@ def _changed(arguments: EditFile, here: Place) -> _Change:
     old, new = _encoded(arguments.old_string), _encoded(arguments.new_string)
     if old == new:
         raise ToolError("old_string and new_string are the same; there is nothing to edit.")
+    if b"\0" in before[:_LOOKED_AT] or before.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ToolError(f"{here.path}: is a binary file, or text in UTF-16 or UTF-32; change it with a command.")
     made = conventions.replaced(before, old, new)
     if made.count == 0:
         raise ToolError(_not_found(here.path, arguments.old_string, before))
@@ -161,8 +164,6 @@ def _changed(arguments: EditFile, here: Place) -> _Change:
 
 def _not_found(path: str, old: str, before: bytes) -> str:
     words = f"{path}: old_string does not occur in the file; nothing was changed."
-    if b"\0" in before:
-        return f"{words} It is a binary file, or text in UTF-16 or UTF-32: change it with a command."
     if not old.isascii() and not conventions.is_text(before):
         return f"{words} It is not UTF-8: choose a text of ASCII characters only, or convert it with a command."
     if _NUMBERED.match(old):

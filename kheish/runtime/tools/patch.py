@@ -87,7 +87,7 @@ def _recover_now(arguments: ApplyPatch, context: Context) -> Result | None:
             there = _look(context, noted["path"])
             found = _digest(there.before)
             wanted = noted.get("mode")
-            if found == noted["after"] and (wanted is None or there.had == int(wanted, 8)):
+            if found == noted["after"] and (wanted is None or _runs(there.had) is _runs(int(wanted, 8))):
                 continue
             patch = next((one for path, one in by_path.items() if _same_path(context, path, noted["path"])), None)
             if patch is None or found not in (noted["before"], noted["after"]):
@@ -192,8 +192,12 @@ def _told(change: _Change) -> str:
     if change.after is None:
         return f"{change.path}: removed"
     what = "made" if change.before is None else "changed"
-    mode = "" if change.mode is None or change.mode == change.had else f"; mode now {change.mode:o}"
+    mode = "" if change.mode is None or _runs(change.mode) is _runs(change.had) else f"; mode now {change.mode:o}"
     return f"{change.path}: {what}; sha256 now {str(_digest(change.after))[:12]}{mode}"
+
+
+def _runs(mode: int | None) -> bool:
+    return bool((mode or 0) & 0o100)
 
 
 def _digest(content: bytes | None) -> str | None:
