@@ -206,6 +206,11 @@ class Config(Settings):
         default_factory=list, description="Host names that requests may carry, besides loopback and bind."
     )
     workspace: str | None = Field(default=None, description="The folder where tools act, for sessions that name none.")
+    workspaces: list[str] = Field(
+        default_factory=list,
+        description="Folders, with all beneath, that a token of the role operator may choose as a session's workspace "
+        "(paths or globs, `~` is the home) besides the daemon's own; an admin may choose any.",
+    )
     default_route: str | None = Field(default=None, description="The route of sessions that name none.")
     durability: Literal["fsync", "os"] = Field(
         default="fsync", description="os leaves writing to the operating system: for benchmarks only."

@@ -4,6 +4,8 @@
     ├── Invalid            400  what the caller sent cannot be used; `errors` names each place
     │   └── UnknownEvent, InvalidCursor, RouteRequired, IdempotencyMismatch, InvalidInput, InvalidDefinition,
     │       WorkspaceNotAllowed, NotAStateRoot, EvidenceRequired, EvidenceUnresolved
+    ├── NotBeneath         400  a path leads out of the workspace, or to what no tool may open
+    │   └── NotAFolder, NotThere
     ├── Unauthorized       401
     ├── Forbidden          403
     │   └── AddressNotAllowed, PersonRequired, OutOfScope
@@ -20,6 +22,7 @@
     ├── UnsupportedMedia   415
     ├── Misdirected        421
     ├── TooMany            429
+    ├── WorkspaceSlow      503  a folder or a disk did not answer in time
     ├── Unavailable        503  not ready; nothing was accepted
     │   ├── StoreFailed         a write or an fsync failed; the daemon stops
     │   └── BackupFailed        the remote could not be reached, or refused
@@ -37,7 +40,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+
+#: why a path of a workspace is refused
+Reason = Literal["outside", "git", "hidden", "special", "loop", "link", "missing", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +183,32 @@ class RouteNotReady(Conflict):
 
 class WorkspaceNotAllowed(Invalid):
     code, domain, title = "workspace_not_allowed", "sessions", "This workspace cannot be used"
+
+
+class NotBeneath(KheishError):
+    """A path of a workspace that is not opened: it leads out, to no file, or to what the daemon hides."""
+
+    status, code, domain, exit_code, title = 400, "not_beneath", "sessions", 2, "Not a file of the workspace"
+
+    def __init__(self, detail: str, *, reason: Reason = "unreadable") -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class NotAFolder(NotBeneath):
+    """The path leads to something else than a folder."""
+
+
+class NotThere(NotBeneath):
+    """There is nothing at the path, or it goes through a folder that is missing."""
+
+    status, exit_code = 404, 3
+
+
+class WorkspaceSlow(KheishError):
+    """What was to be done in a workspace took too long, and was given up."""
+
+    status, code, domain, exit_code, title = 503, "workspace_slow", "sessions", 6, "The workspace does not answer"
 
 
 class DefinitionReferenced(Conflict):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 from falcon.asgi import Request, Response
 
@@ -13,7 +12,8 @@ from kheish.api.feed import Feed, OfFlow
 from kheish.api.paging import Param
 from kheish.api.parts import Parts
 from kheish.api.views import Doc
-from kheish.domain import flow_driving, flow_evidence, flow_inputs, flow_start, playbooks, references
+from kheish.beneath import Door, pool
+from kheish.domain import flow_driving, flow_evidence, flow_inputs, flow_start, playbooks, references, workspaces
 from kheish.domain.events import Idempotency
 from kheish.domain.flow_evidence import Attached, Given
 from kheish.domain.flow_start import Source, Start
@@ -89,7 +89,7 @@ class Flows:
         session_id = ids.check_slug(body.session_id, "session_id") if body.session_id else flow_id
         await sessions.load_or_new(self._state, session_id)
         there = self._state.find(Session, session_id)
-        workspace = None if there else await self._parts.workspace(session_id)
+        workspace = None if there else await self._parts.workspaces.default(session_id)
         await sessions.load_or_new(self._state, session_id)  # it may have been let go of meanwhile
         return Start(
             flow_id=flow_id,
@@ -189,10 +189,11 @@ class Flows:
             index=self._state.index,
             root=self._state.root,
             session_id=flow.session_id,
-            workspace=Path(workspace) if workspace else None,
+            workspace=workspaces.door_of(self._state, workspace) if workspace else None,
         )
         await self._state.caught_up()
-        return given, await asyncio.to_thread(references.resolve, place, given.kind, given.ref)
+        door = place.workspace or Door(self._state.root)
+        return given, await pool.run(door, references.resolve, place, given.kind, given.ref)
 
 
 async def follow(parts: Parts, feed: Feed, req: Request, resp: Response, flow_id: str) -> None:

@@ -100,6 +100,9 @@ class History:
         filtering.see(req.context.caller, target)
         source = await views.document(self._state, Session, session_id)
         copied = await self._copied(source, body.at)
+        if copied.settings["workspace"] != source["workspace"] and req.context.caller.role != "admin":
+            # An earlier workspace of the session is one that is chosen anew.
+            await self._parts.workspaces.choose(copied.settings["workspace"], req.context.caller, target)
         await load_or_new(self._state, target)
         there = self._state.find(Session, target)
         if there is not None:

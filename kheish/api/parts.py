@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from kheish.auth.broker import Broker
 from kheish.auth.logins import Logins
-from kheish.auth.tokens import Tokens
+from kheish.auth.tokens import Principal, Tokens
 from kheish.config import Config
 from kheish.domain.approvals import Approval, Bound
 from kheish.domain.definitions import Definition
@@ -95,6 +95,14 @@ class Editor(Protocol):
 
     async def validate(self, kind: str, id: str | None, raw: bytes, media: str) -> Sequence[Mapping[str, Any]]:
         """What is wrong with it, as `GET /v1/problems` shows problems; nothing is changed."""
+
+
+class Workspaces(Protocol):
+    """Which folders the tools of sessions act in (`kheish.daemon.workspaces`)."""
+
+    async def default(self, session_id: str) -> Path: ...
+
+    async def choose(self, named: str | None, caller: Principal, session_id: str) -> Path: ...
 
 
 class Inspector(Protocol):
@@ -200,7 +208,7 @@ class Closing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """Handed to `app.build`. `workspace` makes or finds the folder of sessions that name none; it may touch the disk.
+    """Handed to `app.build`.
 
     `ready` says in one sentence why the daemon is not ready, None where it is. `secure`: browsers reach it by HTTPS
     only, whoever ends that.
@@ -222,7 +230,7 @@ class Parts:
     broker: Broker
     playbooks: Playbooks
     upkeep: Upkeep
-    workspace: Callable[[str], Awaitable[Path]]
+    workspaces: Workspaces
     ready: Callable[[], str | None] = lambda: None
     logs: Callable[[], Sequence[Mapping[str, Any]]] = tuple
     closing: Closing = field(default_factory=Closing)

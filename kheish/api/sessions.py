@@ -15,6 +15,7 @@ from kheish.api.feed import Feed
 from kheish.api.paging import Given, Param
 from kheish.api.parts import Parts
 from kheish.api.waiting import Waits
+from kheish.auth.tokens import Principal
 from kheish.domain import closing, contracts, intake, keys, personas, routes, sessions
 from kheish.domain import runs as domain_runs
 from kheish.domain.events import Entry, Idempotency, Item
@@ -70,7 +71,7 @@ class Sessions:
         session_id = ids.check_slug(body.session_id, "session_id") if body.session_id else fresh_id(req)
         await load_or_new(self._state, session_id)
         given = body.model_dump(mode="json", exclude={"session_id"}, exclude_none=True)
-        settings = await checked(self._parts, given)
+        settings = await checked(self._parts, given, req.context.caller, session_id)
         workspace = Path(settings["workspace"]) if "workspace" in settings else await self._home(session_id)
         _bind_persona(self._state, session_id, settings)
         session, made = sessions.create(
@@ -84,7 +85,7 @@ class Sessions:
     async def _home(self, session_id: str) -> Path:
         """The workspace of a session that names none; one that is there keeps its own."""
         there = self._state.find(Session, session_id)
-        return Path(there.settings["workspace"] or "") if there else await self._parts.workspace(session_id)
+        return Path(there.settings["workspace"] or "") if there else await self._parts.workspaces.default(session_id)
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """A page of sessions; with `?q=`, those in which something says this, the last said first."""
@@ -105,11 +106,14 @@ class Sessions:
         body = await media.read(req, models.SessionChanges)
         await self._state.load(session_id)
         given = body.model_dump(mode="json", exclude_unset=True)
-        settings = await checked(self._parts, {key: value for key, value in given.items() if value is not None})
+        if given.get("workspace") == self._state.get(Session, session_id).settings["workspace"]:
+            del given["workspace"]  # it stays as it is
+        wanted = {key: value for key, value in given.items() if value is not None}
+        settings = await checked(self._parts, wanted, req.context.caller, session_id)
         for name in given.keys() - settings.keys():
             settings[name] = sessions.SETTINGS[name]
         if given.get("workspace", "") is None:
-            settings["workspace"] = str(await self._parts.workspace(session_id))
+            settings["workspace"] = str(await self._parts.workspaces.choose(None, req.context.caller, session_id))
         await self._state.load(session_id)
         _bind_persona(self._state, session_id, settings)
         before = self._state.get(Session, session_id)
@@ -253,12 +257,12 @@ def _items(body: models.Submission) -> tuple[Item, ...]:
     )
 
 
-async def checked(parts: Parts, given: dict[str, Any]) -> dict[str, Any]:
-    """Settings that a session may have, as it keeps them; a persona is still an id. Raises Invalid, Forbidden."""
+async def checked(parts: Parts, given: dict[str, Any], caller: Principal, session_id: str) -> dict[str, Any]:
+    """Return settings that a session may have by its caller, as it keeps them; a persona is still an id. Raises
+    Invalid, Forbidden."""
     state, settings, faults = parts.state, dict(given), list[Fault]()
     if "workspace" in given:
-        real = await asyncio.to_thread(sessions.check_workspace, state.root, Path(given["workspace"]))
-        settings["workspace"] = str(real)
+        settings["workspace"] = str(await parts.workspaces.choose(given["workspace"], caller, session_id))
     if "route" in given:
         routes.choose(given["route"], None, state.definitions.routes)
     if given.get("permission_mode") == "bypass" and not parts.allow_bypass:

@@ -27,7 +27,7 @@ from kheish.api.sessions import wanted
 from kheish.auth import redaction
 from kheish.daemon.pipeline import Pipeline
 from kheish.daemon.problems import Problems
-from kheish.domain import keys, sessions
+from kheish.domain import conventions, keys, sessions
 from kheish.domain.events import Idempotency
 from kheish.domain.keys import KeyUse, key_id
 from kheish.domain.sessions import Session
@@ -342,7 +342,7 @@ def _submission(path: str, name: str, raw: bytes) -> models.Submission:
     """What the file asks for. Raises Unusable."""
     if not name.endswith(".yaml"):
         try:
-            return models.Submission(content=raw.decode())
+            return models.Submission(content=raw.removeprefix(conventions.BOM).decode())
         except UnicodeDecodeError as error:
             raise Unusable(f"It is no UTF-8 text: {error}.") from error
     parsed = definitions.parse(models.Submission, raw, path)

@@ -66,9 +66,7 @@ class Inspector:
         except ToolError as error:
             raise Invalid(str(error), errors=[Fault("/arguments", str(error))]) from error
         run, tool = self._state.get(Run, approval.run_id), self._tool(approval.tool)
-        verdict = await asyncio.to_thread(
-            deciding.judge, self._state, run, approval.call_id, tool, arguments, self._agent
-        )
+        verdict, _ = await deciding.judge(self._state, run, approval.call_id, tool, arguments, self._agent)
         if verdict.decision == "deny":
             raise Invalid(
                 f"The edited call is denied: {verdict.why}.", errors=[Fault("/arguments", "a rule denies the call")]

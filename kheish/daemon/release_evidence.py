@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from kheish.beneath import Door, Hidden, pool
 from kheish.domain import references
 from kheish.domain.event_playbooks import EvidenceRef
 from kheish.domain.events import changed
@@ -25,7 +25,7 @@ async def resolve(state: State, given: Sequence[EvidenceRef], *, by: str) -> tup
     found, faults = [], []
     for at, one in enumerate(given):
         try:
-            facts = await asyncio.to_thread(_facts, state, one)
+            facts = await pool.run(Door(state.root), _facts, state, one)
         except EvidenceUnresolved as error:
             faults.append(Fault(f"/evidence/{at}", error.detail))
         else:
@@ -64,5 +64,6 @@ def _place(state: State, one: EvidenceRef) -> Place:
     elif one.kind == "file":
         if one.id.removeprefix("./").partition("/")[0] in _PRIVATE:
             raise references.unresolved(f"{one.id!r} is no file of the state root that can be shown.")
-        workspace = state.root
+        private = Hidden(tuple(state.root / name for name in _PRIVATE))
+        workspace = Door(state.root, private, is_state_root=True)
     return Place(index=index, root=state.root, session_id=session_id, workspace=workspace)

@@ -14,6 +14,7 @@ from kheish.api.parts import Closing, Parts
 from kheish.auth import audit, logins, redaction, tokens
 from kheish.auth.broker import Broker
 from kheish.auth.vault import Vault
+from kheish.beneath import Hidden
 from kheish.config import Config
 from kheish.daemon import loops, status
 from kheish.daemon.answers import Answers
@@ -36,7 +37,7 @@ from kheish.daemon.status import Facts
 from kheish.daemon.taking import Taking
 from kheish.daemon.tasks import Following
 from kheish.daemon.upkeep import Upkeep
-from kheish.daemon.workspaces import default_workspace
+from kheish.daemon.workspaces import Workspaces
 from kheish.domain.definitions import KINDS
 from kheish.domain.permission_rules import SandboxFacts
 from kheish.domain.state import State
@@ -149,7 +150,7 @@ def make(
         inspector=Inspector(state, agent),
         playbooks=_playbooks(store, taking, tags := PlaybookTags(state, problems, store.git)),
         upkeep=upkeep,
-        workspace=lambda session_id: default_workspace(root, state.definitions.config, workspace, session_id),
+        workspaces=Workspaces(root, state.hidden, lambda: state.definitions.config, workspace),
     )
     holding = Holding(facts, problems, store.pipeline, git, watcher, lambda paths: loops.take(daemon, paths))
     daemon = Daemon(
@@ -166,7 +167,7 @@ def make(
         auth=auth,
         answers=Answers(state, problems, rewrite=store.pipeline.rewrite),
         backup=backup,
-        inbox=Inbox(state, problems, store.pipeline, workspace=parts.workspace, held=git.held),
+        inbox=Inbox(state, problems, store.pipeline, workspace=parts.workspaces.default, held=git.held),
         upkeep=upkeep,
         holding=holding,
         clearing=Clearing(state, agent.jobs),
@@ -282,6 +283,8 @@ def _agent(
 ) -> Agent:
     state = store.state
     hide = (root, *_keys(environ))
+    # A hidden folder stands for all that is in it, and for the files right in it by whatever name.
+    state.hidden = Hidden((*hide, root / ".kheish", root / ".git" / "kheish"))
 
     def confinement() -> SandboxFacts:
         return SandboxFacts(mode=state.definitions.config.sandbox.mode, available=facts.sandbox.available)

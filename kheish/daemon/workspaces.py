@@ -1,39 +1,88 @@
-"""Where the tools of a session act that names no workspace of its own."""
+"""Which folder the tools of a session act in: the one that it names, if its caller may choose it, else a default."""
 
 from __future__ import annotations
 
-import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+from kheish.auth.tokens import Principal
+from kheish.beneath import Door, Hidden, pool
 from kheish.config import Config
-from kheish.domain import sessions
-from kheish.errors import WorkspaceNotAllowed
+from kheish.domain import workspaces
+from kheish.errors import Forbidden, WorkspaceNotAllowed
 
 
-async def default_workspace(root: Path, config: Config, given: Path | None, session_id: str) -> Path:
-    """`serve --workspace`, else `workspace:` of kheish.yaml, else the current folder where that is allowed, else a
-    folder of the session's own under the user's state folder. Raises WorkspaceNotAllowed for the first two."""
-    return await asyncio.to_thread(_find, root, config, given, session_id)
+class Workspaces:
+    """The folders of one daemon. `given`: `serve --workspace`."""
 
+    def __init__(self, root: Path, hidden: Hidden, config: Callable[[], Config], given: Path | None) -> None:
+        self._root = root
+        self._hidden = hidden
+        self._config = config
+        self._given = given
 
-def _find(root: Path, config: Config, given: Path | None, session_id: str) -> Path:
-    if given is not None:
-        return sessions.check_workspace(root, given.resolve())
-    if config.workspace is not None:
-        return sessions.check_workspace(root, Path(config.workspace).expanduser().resolve())
-    current = Path.cwd()
-    if current not in (Path.home(), Path(current.anchor)):
+    async def default(self, session_id: str) -> Path:
+        """Return the daemon's own workspace, else a folder of the session's own under the user's state folder. Raises
+        WorkspaceNotAllowed where the first is none that a session may have."""
+        return await pool.run(self._door, self._default, session_id)
+
+    async def choose(self, named: str | None, caller: Principal, session_id: str) -> Path:
+        """Return the real path of a folder that a caller names, for None the default. Raises WorkspaceNotAllowed,
+        Forbidden."""
+        if caller.sessions:
+            raise Forbidden(
+                f"A token that is limited to sessions ({', '.join(caller.sessions)}) chooses no workspace; leave it "
+                "out."
+            )
+        if named is None:
+            return await self.default(session_id)
+        path = Path(named)
+        return await pool.run(Door(path), self._choose, path, caller)
+
+    @property
+    def _door(self) -> Door:
+        return Door(self._root)
+
+    def _choose(self, path: Path, caller: Principal) -> Path:
+        real = workspaces.check(self._hidden, path)
+        if caller.role == "admin":
+            return real
+        config, own = self._config(), self._own()
+        allowed = [*config.workspaces, *([str(own)] if own is not None else [])]
+        if not workspaces.is_within(real, allowed, Path.home()):
+            listed = ", ".join(allowed) or "none"
+            raise Forbidden(
+                f"The workspace {str(path)!r} is none that this token may choose ({listed}); an admin lists more in "
+                "kheish.yaml, under workspaces."
+            )
+        return real
+
+    def _default(self, session_id: str) -> Path:
+        own = self._own()
+        if own is not None:
+            return own
+        folder = _state_home() / "kheish" / "workspaces" / self._root.name / session_id
+        folder.mkdir(parents=True, exist_ok=True)
+        return workspaces.check(self._hidden, folder)
+
+    def _own(self) -> Path | None:
+        """Return `serve --workspace`, else `workspace` of kheish.yaml, else the current folder if it may be one."""
+        if self._given is not None:
+            return workspaces.check(self._hidden, self._given.absolute())
+        named = self._config().workspace
+        if named is not None:
+            return workspaces.check(self._hidden, Path(named).expanduser().absolute())
+        current = Path.cwd()
+        if current in (Path.home(), Path(current.anchor)):
+            return None
         try:
-            return sessions.check_workspace(root, current)
+            return workspaces.check(self._hidden, current)
         except WorkspaceNotAllowed:
-            pass
-    own = _state_home() / "kheish" / "workspaces" / root.name / session_id
-    own.mkdir(parents=True, exist_ok=True)
-    return sessions.check_workspace(root, own.resolve())
+            return None
 
 
 def _state_home() -> Path:
-    """The user's state folder, by the XDG base directory specification."""
+    """Return the user's state folder, by the XDG base directory specification."""
     given = os.environ.get("XDG_STATE_HOME")
     return Path(given) if given else Path.home() / ".local" / "state"

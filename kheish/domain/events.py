@@ -103,6 +103,7 @@ class PermissionDecided(Event):
     rule: dict[str, Any] | None = None
     origin: str | None = None  # permissions.yaml:12 | session | mode default | …
     network: bool = False
+    resolved: dict[str, str] = field(default_factory=dict)  # paths of the call that lead elsewhere than written: where
 
 
 @frozen

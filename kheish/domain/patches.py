@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from kheish.beneath import names
+from kheish.domain import conventions
+from kheish.domain.conventions import BOM, CRLF, LF, Line
 
 MOST_FILES = 100
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _NOTHING = "/dev/null"
+_MODE = re.compile(r"(old mode|new mode|new file mode|deleted file mode) (\d{6})\s*$")
+#: modes that git gives to regular files; those of links and submodules are no text
+_MODES = {"100644": 0o644, "100755": 0o755}
+_CANNOT = ("rename ", "copy ", "Binary files", "GIT binary patch")
+_QUOTED = re.compile(rb"\\([0-7]{3}|.)", re.DOTALL)
+_LETTERS = {b"a": b"\a", b"b": b"\b", b"t": b"\t", b"n": b"\n", b"v": b"\v", b"f": b"\f", b"r": b"\r"}
 
 
 class BadPatch(Exception):
@@ -16,33 +26,49 @@ class BadPatch(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """A line of a hunk: ` ` stays, `-` goes, `+` comes. `is_open`: it has no newline at its end."""
+
+    tag: str
+    text: bytes
+    is_open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Hunk:
-    """Lines that are to be found from line `start` (from 1) on, and what stands there afterwards; with their ends."""
+    """Lines that are to be found from line `start` (from 1) on, and what becomes of them."""
 
     start: int
-    before: tuple[bytes, ...]
-    after: tuple[bytes, ...]
+    lines: tuple[Change, ...]
+
+    @property
+    def before(self) -> list[Change]:
+        """The lines that must be there."""
+        return [line for line in self.lines if line.tag != "+"]
+
+    @property
+    def after(self) -> list[Change]:
+        """The lines that are there afterwards."""
+        return [line for line in self.lines if line.tag != "-"]
 
 
 @dataclass(frozen=True, slots=True)
 class FilePatch:
-    """What happens to one file. `is_new`: it must not be there; `is_gone`: it is removed, with all that it holds."""
+    """What happens to one file. `is_new`: it must not be there; `is_gone`: it is removed, with all that it holds;
+    `mode`: the permissions that it gets, None where it keeps them."""
 
     path: str
-    hunks: tuple[Hunk, ...]
+    hunks: tuple[Hunk, ...] = ()
     is_new: bool = False
     is_gone: bool = False
+    mode: int | None = None
 
 
 def read(text: str) -> tuple[FilePatch, ...]:
-    """The files of a patch, in its order. Raises BadPatch."""
+    """Return the files of a patch, in its order. Raises BadPatch."""
     lines = _Lines(text)
     found: dict[str, FilePatch] = {}
-    while (old := lines.header("--- ")) is not None:
-        new = lines.header("+++ ")
-        if new is None:
-            raise BadPatch(f"line {lines.at}: after `--- {old}` a line `+++ …` must follow")
-        one = _file(lines, old, new)
+    for one in _files(lines):
         if one.path in found:
             raise BadPatch(f"{one.path} stands in the patch twice; put all its hunks under one header")
         found[one.path] = one
@@ -54,38 +80,87 @@ def read(text: str) -> tuple[FilePatch, ...]:
 
 
 def apply(patch: FilePatch, content: bytes | None) -> bytes | None:
-    """The file's new content; None where it is removed. Raises BadPatch where the patch does not fit."""
+    """Return the file's new content; None where it is removed. Raises BadPatch where the patch does not fit."""
     if patch.is_new and content is not None:
         raise BadPatch(f"{patch.path}: the patch makes it, but it is there already")
     if content is None and not patch.is_new:
         raise BadPatch(f"{patch.path}: does not exist")
-    lines = _split(content or b"")
-    has_crlf = b"\r\n" in (content or b"")
-    result: list[bytes] = []
+    has_mark = (content or b"").startswith(BOM)
+    lines = conventions.split((content or b"").removeprefix(BOM))
+    result: list[Line] = []
     at = 0
     for number, hunk in enumerate(patch.hunks, 1):
-        before, after = hunk.before, hunk.after
-        if has_crlf and not any(line.endswith(b"\r\n") for line in (*before, *after)):
-            # Models write \n; the file keeps the line ends that it has.
-            before, after = tuple(map(_crlf, before)), tuple(map(_crlf, after))
-        place = _find(lines, before, hunk.start, at, f"{patch.path}: hunk {number}")
+        hunk = _bare(hunk, has_mark)
+        wanted = [_plain(line.text) for line in hunk.before]
+        place = _find([text for text, _ in lines], wanted, hunk.start, at, f"{patch.path}: hunk {number}")
         result += lines[at:place]
-        result += after
-        at = place + len(before)
+        at = place + len(wanted)
+        _put(result, hunk, lines[place:at], lines[at:])
+        if at == len(lines):
+            result = _closed(result, hunk, lines)
     result += lines[at:]
     if patch.is_gone and result:
         raise BadPatch(f"{patch.path}: the patch removes it, but it holds more than the patch says")
-    return None if patch.is_gone else b"".join(result)
+    return None if patch.is_gone else (BOM if has_mark and result else b"") + conventions.joined(result)
 
 
-def _find(lines: list[bytes], before: tuple[bytes, ...], start: int, at: int, where: str) -> int:
+def _plain(text: bytes) -> bytes:
+    return text.removesuffix(b"\r")
+
+
+def _bare(hunk: Hunk, has_mark: bool) -> Hunk:
+    """The hunk without the mark before the first line, where the file has it."""
+    if not has_mark or hunk.start > 1:
+        return hunk
+    return replace(hunk, lines=tuple(replace(line, text=line.text.removeprefix(BOM)) for line in hunk.lines))
+
+
+def _put(result: list[Line], hunk: Hunk, there: list[Line], rest: list[Line]) -> None:
+    """Add what a hunk leaves of the lines that are there. New lines end as those do whose place they take."""
+    # A patch whose every line ends in CRLF was only written so; one that has both kinds says what it wants.
+    kinds = {line.text.endswith(b"\r") for line in hunk.before}
+    says = not hunk.before or False in kinds
+    at = 0
+    removed: list[bytes] = []
+    for line in hunk.lines:
+        if line.tag == "+":
+            explicit = CRLF if says and line.text.endswith(b"\r") else b""
+            end = explicit or (removed.pop(0) if removed else b"") or _near(result, [*there[at:], *rest])
+            result.append((_plain(line.text), end))
+            continue
+        if line.tag == " ":
+            result.append(there[at])
+            removed = []
+        else:
+            removed.append(there[at][1])
+        at += 1
+
+
+def _near(before: list[Line], after: list[Line]) -> bytes:
+    """The end of the nearest line that has one."""
+    if before and before[-1][1]:
+        return before[-1][1]
+    return next((end for _, end in [*after[:1], *before[:1]] if end), LF)
+
+
+def _closed(result: list[Line], hunk: Hunk, lines: list[Line]) -> list[Line]:
+    """The lines up to the end of the file, the last with a newline or without, as the patch or else the file has it."""
+    closed = [(text, end or _near(result[:at], [])) for at, (text, end) in enumerate(result)]
+    was_open = bool(lines) and not lines[-1][1]
+    says_old = any(line.is_open for line in hunk.before)
+    says_new = bool(hunk.after) and hunk.after[-1].is_open
+    if closed and (says_new or (was_open and not says_old)):
+        closed[-1] = (closed[-1][0], b"")
+    return closed
+
+
+def _find(lines: list[bytes], wanted: list[bytes], start: int, at: int, where: str) -> int:
     """Where the lines stand: where the patch says, else at the one other place after the hunk before."""
-    if not before:
+    if not wanted:
         place = start  # an insertion after line `start`
         if at <= place <= len(lines):
             return place
         raise BadPatch(f"{where} stands after line {start}, and the file has {len(lines)} lines")
-    wanted = list(before)
     if start - 1 >= at and lines[start - 1 : start - 1 + len(wanted)] == wanted:
         return start - 1
     places = [
@@ -101,16 +176,6 @@ def _find(lines: list[bytes], before: tuple[bytes, ...], start: int, at: int, wh
     raise BadPatch(f"{where} does not fit: its lines are not in the file as written; read it again, and copy exactly")
 
 
-def _split(content: bytes) -> list[bytes]:
-    """Lines by `\\n` alone: a `\\r` in a line stays in it."""
-    pieces = content.split(b"\n")
-    return [piece + b"\n" for piece in pieces[:-1]] + ([pieces[-1]] if pieces[-1] else [])
-
-
-def _crlf(line: bytes) -> bytes:
-    return line[:-1] + b"\r\n" if line.endswith(b"\n") else line
-
-
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
@@ -123,18 +188,9 @@ class _Lines:
             self.lines.pop()
         self.at = 0
 
-    def header(self, mark: str) -> str | None:
-        """The name in the next header line; what git writes before it is passed over. None at the end."""
-        while self.at < len(self.lines):
-            line = self.lines[self.at]
-            self.at += 1
-            if line.startswith(mark):
-                return line[len(mark) :].partition("\t")[0].strip()
-            if line.startswith(("rename ", "copy ", "Binary files", "GIT binary patch", "old mode", "new mode")):
-                raise BadPatch(f"line {self.at}: {line[:60]!r}: only the text of files can be changed")
-            if line.startswith(("@@", "+", "-")):
-                raise BadPatch(f"line {self.at}: {line[:60]!r} stands where a file's header was expected")
-        return None
+    def peek(self) -> str | None:
+        """The next line; None at the end."""
+        return self.lines[self.at] if self.at < len(self.lines) else None
 
     def hunk(self) -> re.Match[str] | None:
         """The head of the next hunk, if there is one here."""
@@ -155,24 +211,104 @@ class _Lines:
         return there
 
 
-def _file(lines: _Lines, old: str, new: str) -> FilePatch:
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What git writes before `---`, or instead of it where only the mode changes or the file is empty."""
+
+    names: str = ""
+    mode: int | None = None
+    is_new: bool = False
+    is_gone: bool = False
+
+    def alone(self) -> Iterator[FilePatch]:
+        if self.is_new or self.is_gone or self.mode is not None:
+            yield FilePatch(_both(self.names), (), self.is_new, self.is_gone, self.mode)
+
+
+def _files(lines: _Lines) -> Iterator[FilePatch]:
+    head = _Head()
+    while (line := lines.peek()) is not None:
+        lines.at += 1
+        if line.startswith("diff --git "):
+            yield from head.alone()
+            head = _Head(names=line.removeprefix("diff --git ").strip())
+        elif (found := _MODE.match(line)) is not None:
+            head = _with_mode(head, found[1], found[2], lines.at)
+        elif line.startswith("--- "):
+            new = lines.peek()
+            if new is None or not new.startswith("+++ "):
+                raise BadPatch(f"line {lines.at + 1}: after `{line}` a line `+++ …` must follow")
+            lines.at += 1
+            yield _file(lines, _named(line), _named(new), head)
+            head = _Head()
+        elif line.startswith(_CANNOT):
+            raise BadPatch(f"line {lines.at}: {line[:60]!r}: only the text of files can be changed")
+        elif line.startswith(("@@", "+", "-")):
+            raise BadPatch(f"line {lines.at}: {line[:60]!r} stands where a file's header was expected")
+    yield from head.alone()
+
+
+def _with_mode(head: _Head, what: str, mode: str, number: int) -> _Head:
+    if mode not in _MODES:
+        raise BadPatch(f"line {number}: mode {mode} is no regular file's (100644, or 100755 for one that is run)")
+    match what:
+        case "new file mode":
+            return replace(head, is_new=True, mode=_MODES[mode])
+        case "deleted file mode":
+            return replace(head, is_gone=True)
+        case "new mode":
+            return replace(head, mode=_MODES[mode])
+    return head
+
+
+def _named(line: str) -> str:
+    """The name in a header line, as it is shown."""
+    text = line[4:].partition("\t")[0].strip()
+    return _unquoted(text) if text.startswith('"') else text
+
+
+def _unquoted(text: str) -> str:
+    """A name as git quotes it: `"a/caf\\303\\251"`."""
+    if len(text) < 2 or not text.endswith('"'):
+        raise BadPatch(f"{text}: the quotes around the name are not closed")
+
+    def meant(found: re.Match[bytes]) -> bytes:
+        octal = found[1]
+        return bytes([int(octal, 8) & 0xFF]) if len(octal) == 3 else _LETTERS.get(octal, octal)
+
+    raw = _QUOTED.sub(meant, text[1:-1].encode())
+    return names.shown(raw.decode("utf-8", "surrogateescape"))
+
+
+def _both(text: str) -> str:
+    """The name in `a/name b/name`. Raises BadPatch where two names are there."""
+    if text.startswith('"'):
+        old, _, new = text.partition('" ')
+        pair = _unquoted(f'{old}"'), _unquoted(new) if new.startswith('"') else new
+    else:
+        half = (len(text) - 1) // 2
+        pair = text[:half], text[half + 1 :]
+    if not pair[0].startswith("a/") or not pair[1].startswith("b/"):
+        raise BadPatch(f"{text!r}: a header without one name `a/path b/path`")
+    return _path(*pair)
+
+
+def _file(lines: _Lines, old: str, new: str, head: _Head) -> FilePatch:
     path = _path(old, new)
     hunks = tuple(_hunks(lines, path))
     if not hunks and _NOTHING not in (old, new):
         raise BadPatch(f"{path}: there is no hunk (`@@ -1,3 +1,4 @@`) after its header")
-    return FilePatch(path=path, hunks=hunks, is_new=old == _NOTHING, is_gone=new == _NOTHING)
+    return FilePatch(path, hunks, is_new=old == _NOTHING, is_gone=new == _NOTHING, mode=head.mode)
 
 
 def _path(old: str, new: str) -> str:
-    if any(name.startswith('"') for name in (old, new)):
-        raise BadPatch(f"{old}: quoted names are not read; write the name as it is")
     if old == new == _NOTHING:
         raise BadPatch("a file that is neither there before nor afterwards")
     has_prefixes = (old == _NOTHING or old.startswith("a/")) and (new == _NOTHING or new.startswith("b/"))
-    names = {name[2:] if has_prefixes else name for name in (old, new) if name != _NOTHING}
-    if len(names) > 1:
+    found = {name[2:] if has_prefixes else name for name in (old, new) if name != _NOTHING}
+    if len(found) > 1:
         raise BadPatch(f"{old} and {new}: a file cannot change its name; remove the one and make the other")
-    path = names.pop()
+    path = found.pop()
     if not path:
         raise BadPatch("a header without a name")
     return path
@@ -184,19 +320,16 @@ def _hunks(lines: _Lines, path: str) -> Iterator[Hunk]:
         number += 1
         what = f"hunk {number} of {path}"
         left = {"-": int(head[2] or 1), "+": int(head[4] or 1)}
-        before: list[bytes] = []
-        after: list[bytes] = []
+        changes: list[Change] = []
         while left["-"] > 0 or left["+"] > 0:
             line = lines.next(what)
-            tag, text = (line[:1] or " "), line[1:]  # an empty context line may have lost its blank
+            if line == "\r":  # an empty context line may have lost its blank
+                line = " \r"
+            tag, text = (line[:1] or " "), line[1:]
             if tag not in " +-" or (tag != "+" and not left["-"]) or (tag != "-" and not left["+"]):
                 said = f"by the numbers of its head `{head[0]}`"
                 raise BadPatch(f"line {lines.at}: {line[:60]!r} does not belong into {what}, {said}")
-            raw = text.encode() + (b"" if lines.no_newline() else b"\n")
-            if tag != "+":
-                before.append(raw)
-                left["-"] -= 1
-            if tag != "-":
-                after.append(raw)
-                left["+"] -= 1
-        yield Hunk(start=int(head[1]), before=tuple(before), after=tuple(after))
+            changes.append(Change(tag, text.encode(), lines.no_newline()))
+            left["-"] -= tag != "+"
+            left["+"] -= tag != "-"
+        yield Hunk(start=int(head[1]), lines=tuple(changes))

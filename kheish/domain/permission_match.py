@@ -5,7 +5,6 @@ Rules that allow are read strictly, rules that ask or deny loosely: where the tw
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import os
 import re
@@ -16,8 +15,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from kheish.beneath import globs, names
 from kheish.domain import patches
 from kheish.domain.permission_rules import FILE_TOOLS, SHELL_TOOLS, Rule, ToolCall
+
+#: no path: of several, one that cannot be resolved must not hide where the others lead
+NOWHERE = "\0"
 
 
 class Fit(IntEnum):
@@ -48,8 +51,8 @@ def grants(rule: Rule, call: ToolCall, workspace: Path) -> bool:
         return is_same(rule, call)
     if call.tool in FILE_TOOLS:
         paths, _ = _paths(call, workspace)
-        steps = compiled(rule.match, str(workspace))
-        return bool(paths) and all(path is not None and _covers(steps, path) for path in paths)
+        steps = _compiled(rule, workspace, is_loose=False)
+        return bool(paths) and all(path is not None and globs.covers(steps, path) for path in paths)
     if call.tool == "web_fetch":
         host = _host(call.arguments.get("url"))
         return host is not None and wild(tuple(rule.match.lower().split("*")), host)
@@ -68,11 +71,12 @@ def restricts(rule: Rule, call: ToolCall, workspace: Path) -> Fit:
     if rule.exact:
         return Fit.YES if is_same(rule, call) else Fit.NO
     if call.tool in FILE_TOOLS:
-        steps = compiled(rule.match, str(workspace))
+        steps = _compiled(rule, workspace, is_loose=True)
         paths, are_known = _paths(call, workspace)
-        if not are_known:  # another way to spell the workspace, or a call that the tool will refuse
+        # another way to spell the workspace, or a call that the tool will refuse; or a rule of before there were limits
+        if not are_known or not steps:
             return Fit.MAYBE
-        fit = max(_reach(steps, path) for path in paths if path is not None)
+        fit = Fit(max(globs.reach(steps, path) for path in paths if path is not None))
         return Fit.NO if fit is Fit.MAYBE and call.tool != "grep_search" else fit
     if call.tool == "web_fetch":
         host = _host(call.arguments.get("url"))
@@ -104,8 +108,13 @@ def wild(pieces: Sequence[str], text: str) -> bool:
 
 
 def beneath(workspace: Path, path: Any, folder: str = ".") -> tuple[str, ...] | None:
-    """The names from the workspace to `path` (as seen from `folder`); None where it lies elsewhere or is no path."""
+    """The names from the workspace to `path` (as it is shown, seen from `folder`); None where it lies elsewhere or is
+    no path."""
     if not isinstance(path, str) or not isinstance(folder, str) or "\0" in path:
+        return None
+    try:
+        path = names.meant(path)
+    except ValueError:
         return None
     root = os.path.normpath(workspace)
     if path == "~" or path.startswith("~/"):
@@ -116,90 +125,12 @@ def beneath(workspace: Path, path: Any, folder: str = ".") -> tuple[str, ...] | 
     return tuple(full[len(root) :].strip("/").split("/")) if full.startswith(root.rstrip("/") + "/") else None
 
 
-#: a step of a path: a compiled name, or None for `**`
-_Step = re.Pattern[str] | None
-_BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
-_MAX_ALTERNATIVES = 64
-
-
-@lru_cache(maxsize=4096)
-def compiled(pattern: str, root: str) -> tuple[tuple[_Step, ...], ...]:
-    """The alternatives of a glob, step by step. Without `/` it is a name at any depth; `src/` is all that is in src."""
-    return tuple(_steps(alternative, root) for alternative in _expanded(pattern))
-
-
-def _steps(pattern: str, root: str) -> tuple[_Step, ...]:
-    if pattern.startswith(root.rstrip("/") + "/"):
-        pattern = pattern[len(root.rstrip("/")) :]
-    parts = [part for part in pattern.split("/") if part not in ("", ".")]
-    if "/" not in pattern.rstrip("/"):
-        parts.insert(0, "**")
-    if pattern.endswith("/"):
-        parts.append("**")
-    # fnmatch's translation cannot backtrack without end
-    return tuple(None if part == "**" else re.compile(fnmatch.translate(part)) for part in parts)
-
-
-def _expanded(pattern: str) -> list[str]:
-    done: list[str] = []
-    todo = [pattern]
-    while todo:
-        text = todo.pop()
-        found = _BRACES.search(text)
-        if found is None or len(todo) + len(done) > _MAX_ALTERNATIVES:
-            done.append(text)
-        else:
-            todo += [text[: found.start()] + part + text[found.end() :] for part in found[1].split(",")]
-    return done
-
-
-def _covers(alternatives: tuple[tuple[_Step, ...], ...], names: tuple[str, ...]) -> bool:
-    """Whether the glob fits the path itself; `src/**` is what is in src, not src."""
-    for steps in alternatives:
-        states = _closed(steps, {0})
-        before: set[int] = set()
-        for name in names:
-            before, states = states, _next(steps, states, name)
-        ends = len(steps) in states
-        if ends and (not steps or steps[-1] is not None or len(steps) - 1 in before):
-            return True
-    return False
-
-
-def _reach(alternatives: tuple[tuple[_Step, ...], ...], names: tuple[str, ...]) -> Fit:
-    """YES where the glob fits the path or a folder above it, MAYBE where it may fit something below it."""
-    best = Fit.NO
-    for steps in alternatives:
-        states = _closed(steps, {0})
-        for name in names:
-            if len(steps) in states:
-                return Fit.YES
-            states = _next(steps, states, name)
-        if len(steps) in states:
-            return Fit.YES
-        best = max(best, Fit.MAYBE if states else Fit.NO)
-    return best
-
-
-def _next(steps: tuple[_Step, ...], states: set[int], name: str) -> set[int]:
-    after = set()
-    for at in states:
-        if at < len(steps):
-            step = steps[at]
-            if step is None:
-                after.add(at)
-            elif step.match(name):
-                after.add(at + 1)
-    return _closed(steps, after)
-
-
-def _closed(steps: tuple[_Step, ...], states: set[int]) -> set[int]:
-    """With the states that are reached because `**` may be nothing."""
-    for at in sorted(states):
-        while at < len(steps) and steps[at] is None:
-            at += 1
-            states.add(at)
-    return states
+def _compiled(rule: Rule, workspace: Path, *, is_loose: bool) -> tuple[globs.Steps, ...]:
+    """The glob of a rule; nothing where it has too many alternatives."""
+    try:
+        return globs.compiled(rule.match or "", is_loose=is_loose, root=str(workspace))
+    except globs.TooMany:
+        return ()
 
 
 def paths_of(tool: str, arguments: Mapping[str, Any]) -> list[Any]:

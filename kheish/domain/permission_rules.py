@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from kheish.beneath import globs
 from kheish.config import Duration
 from kheish.domain.events import frozen
 
@@ -34,8 +35,9 @@ class Rule(_Part):
     """The tool's name; it may end in `*`, which stands for anything."""
     match: str | None = Field(default=None, min_length=1, max_length=10_000)
     """Which calls of the tool; left out: all of them. For bash a command with `*` for any text (each simple command of
-    a command line must match), for file tools a glob from the workspace, for web_fetch a host with `*`, for other tools
-    the arguments as a JSON object."""
+    a command line must match), for file tools a glob from the workspace (a backslash stands before what is
+    meant as it is; a rule that asks or denies is also about brackets and braces as they are), for web_fetch a host
+    with `*`, for other tools the arguments as a JSON object."""
     exact: bool = False
     """Whether `match` is the call itself: a JSON object of its arguments (without a command's description and timeout),
     which must all be the same. Answers that are remembered leave such rules."""
@@ -57,6 +59,8 @@ class Rule(_Part):
             return self
         if self.tool in FILE_TOOLS and ".." in self.match.split("/"):
             raise ValueError("match: a glob starts from the workspace and cannot hold `..`")
+        if self.tool in FILE_TOOLS:
+            _check_glob(self.match)
         if self.tool.startswith("mcp__") and not self.tool.endswith("*"):
             _arguments(self.match)
         return self
@@ -70,6 +74,14 @@ def _arguments(match: str) -> None:
         raise ValueError(f"match: not a JSON object of arguments: {error}") from error
     if not isinstance(data, dict):
         raise ValueError("match: must be a JSON object of arguments")
+
+
+def _check_glob(match: str) -> None:
+    """Raises ValueError where a glob has more alternatives than are read."""
+    try:
+        globs.expanded(match)
+    except globs.TooMany as error:
+        raise ValueError(f"match: {error}; write several rules") from None
 
 
 class ApprovalPolicy(_Part):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from kheish.beneath import names
 from kheish.domain import permission_match, permission_policy, permission_shell
 from kheish.domain.events import Scope
 from kheish.domain.permission_match import Fit
@@ -238,12 +239,14 @@ def _target(redirect: Redirect, call: ToolCall, moves: bool, workspace: Path) ->
     """The file from the workspace; None where it lies outside, or cannot be known (after a `cd`)."""
     if redirect.target is None or (moves and not redirect.target.startswith("/")):
         return None
-    return permission_match.beneath(workspace, redirect.target, call.arguments.get("workdir") or ".")
+    # A word of a command line holds its characters as they are; nothing in it is an escape of ours.
+    target = names.shown(redirect.target)
+    return permission_match.beneath(workspace, target, call.arguments.get("workdir") or ".")
 
 
 def _file_call(redirect: Redirect, path: tuple[str, ...]) -> ToolCall:
     tool, effect = ("write_file", "write") if redirect.writes else ("read_file", "read")
-    return ToolCall(tool=tool, effect=effect, arguments={"path": "/".join(path) or "."})
+    return ToolCall(tool=tool, effect=effect, arguments={"path": names.shown("/".join(path)) or "."})
 
 
 def _network(call: ToolCall, rules: Sequence[Placed], workspace: Path) -> bool:

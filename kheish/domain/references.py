@@ -5,19 +5,19 @@ Everything here blocks on disk: call it in a thread, when the index has all that
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from kheish.beneath import Door, files
 from kheish.domain.events import frozen
-from kheish.errors import EvidenceUnresolved, Fault, Invalid
-from kheish.store import commits, files
+from kheish.errors import EvidenceUnresolved, Fault, Invalid, NotBeneath, NotThere
+from kheish.jobs import sandbox
+from kheish.store import commits
 from kheish.store.index import Reader
 
-HASHED = 256 * 1024 * 1024  # bytes: of a larger file only its size is noted
 _CALLS = ("tool.finished", "tool.started")
 
 
@@ -28,7 +28,7 @@ class Place:
     index: Reader
     root: Path
     session_id: str | None = None
-    workspace: Path | None = None
+    workspace: Door | None = None
 
 
 def resolve(place: Place, kind: str, ref: str | None) -> dict[str, Any]:
@@ -109,31 +109,33 @@ def _file(place: Place, ref: str) -> dict[str, Any]:
     """A file of the workspace, with what was in it."""
     if place.workspace is None:
         raise unresolved(f"The file {ref!r} can be looked for in a workspace only.")
-    root = place.workspace.resolve()
     try:
-        path = files.contained(root, ref.removeprefix("./"))
-    except Invalid as error:
+        with files.open_file(place.workspace, ref) as (file, path):
+            found = files.digest_of(file, path)
+    except NotThere as error:
+        raise unresolved(f"There is no file {ref!r} in the workspace.") from error
+    except NotBeneath as error:
         raise unresolved(error.detail) from error
-    if not path.is_file():
-        raise unresolved(f"There is no file {ref!r} in the workspace.")
-    size = path.stat().st_size
-    facts: dict[str, Any] = {"path": str(path.relative_to(root)), "bytes": size, "sha256": None}
-    if size <= HASHED:
-        with path.open("rb") as file:
-            facts["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
-    return facts
+    return {"path": found.path, "bytes": found.bytes, "sha256": found.sha256}
 
 
 def _commit(place: Place, ref: str) -> dict[str, Any]:
     """A commit of the workspace's repository, else of the state root."""
-    for name, folder in (("workspace", place.workspace), ("state root", place.root)):
+    for name, door in (("workspace", place.workspace), ("state root", Door(place.root))):
         try:
-            found = commits.read(folder, ref) if folder is not None else None
-        except OSError as error:
+            found = commits.read(door.path, ref, _confined(door) if name == "workspace" else None) if door else None
+        except (OSError, Invalid) as error:
             raise unresolved(f"Git could not look for the commit {ref!r}: {error}.") from error
         if found is not None:
             return {"repository": name, **found}
     raise unresolved(f"There is no commit {ref!r}, neither in the workspace nor in the state root.")
+
+
+def _confined(door: Door) -> Callable[[Sequence[str]], Sequence[str]] | None:
+    """What makes git see no more than the agent's own commands do: a repository may name others as its own."""
+    if not sandbox.probe().available:
+        return None
+    return lambda argv: sandbox.wrap(argv, workspace=door.path, hide=door.hidden.paths)
 
 
 _KINDS: Mapping[str, Callable[[Place, str], dict[str, Any]]] = {

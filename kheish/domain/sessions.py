@@ -11,7 +11,7 @@ from kheish import ids
 from kheish.domain import events
 from kheish.domain.events import Draft, Entry, changed, frozen
 from kheish.domain.permission_rules import SHELL_TOOLS
-from kheish.errors import Fault, SessionConflict, SessionEnded, SessionNotIdle, WorkspaceNotAllowed
+from kheish.errors import Fault, SessionConflict, SessionEnded, SessionNotIdle
 
 if TYPE_CHECKING:
     from kheish.domain.state import State
@@ -183,21 +183,6 @@ def view(session: Session) -> dict[str, Any]:
         "path": session.path,
         "last_n": session.n,
     }
-
-
-def check_workspace(root: Path, workspace: Path) -> Path:
-    """The real path of a workspace. Raises WorkspaceNotAllowed where it is no folder, or overlaps the state root."""
-    if not workspace.is_absolute():
-        raise WorkspaceNotAllowed(f"The workspace {str(workspace)!r} is not an absolute path.")
-    real, state_root = workspace.resolve(), root.resolve()
-    if not real.is_dir():
-        raise WorkspaceNotAllowed(f"The workspace {str(workspace)!r} is not a folder; make it first.")
-    if real == state_root or real in state_root.parents or state_root in real.parents:
-        raise WorkspaceNotAllowed(
-            f"The workspace {str(workspace)!r} and the state root {str(state_root)!r} overlap: an agent must not be "
-            "able to change the daemon's own state. Choose a folder beside it."
-        )
-    return real
 
 
 def create(

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kheish import ids
+from kheish import beneath, ids
 from kheish.domain import audits, definitions, encoding, loading, owned
 from kheish.domain.changes import Change as Change
 from kheish.domain.changes import Waiting
@@ -73,6 +73,7 @@ class State:
         self.deleted: dict[str, dict[str, Any]] = {}  # tombstones of this process's life; the index has all
         self.failure: StoreFailed | None = None
         self.low_space: str | None = None
+        self.hidden = beneath.Hidden()  # what no tool may open, wherever a workspace lies
         self._submit = submit
         self._folders = Folders(root)
         self._owners: dict[type, dict[str, str]] = {}

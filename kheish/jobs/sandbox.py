@@ -171,6 +171,11 @@ def _private_home() -> Path:
     return Path(tempfile.mkdtemp(prefix="kheish-home-")).resolve()
 
 
+def shows(path: Path) -> bool:
+    """Return whether a confined command sees a file, as one of the system."""
+    return _in_system(path.resolve())
+
+
 def _bwrap() -> str | None:
     return shutil.which("bwrap", path=os.pathsep.join(_BASE_PATH)) or shutil.which("bwrap")
 

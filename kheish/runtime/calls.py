@@ -12,6 +12,7 @@ import orjson
 
 from kheish.domain import approvals, events, questions, runs, turns
 from kheish.domain.events import Draft, Spilled
+from kheish.domain.permission_rules import FILE_TOOLS
 from kheish.domain.runs import Run, Status
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
@@ -70,8 +71,8 @@ async def _decide(state: State, run: Run, undecided: Sequence[Call], agent: Agen
         if isinstance(prepared, events.ToolFinished):
             drafts.append(prepared.on(run.session_id, run.run_id))
             continue
-        verdict = await asyncio.to_thread(deciding.judge, state, run, call.id, prepared.tool, prepared.raw, agent)
-        drafts.append(deciding.decided(call, verdict).on(run.session_id, run.run_id))
+        verdict, resolved = await deciding.judge(state, run, call.id, prepared.tool, prepared.raw, agent)
+        drafts.append(deciding.decided(call, verdict, resolved).on(run.session_id, run.run_id))
         if verdict.decision == "ask":
             requested = await deciding.request(state, run, prepared, verdict.why, verdict.origin)
             drafts.append(requested.on(run.session_id, run.run_id))
@@ -234,6 +235,8 @@ def _context(state: State, run: Run, prepared: Prepared, agent: Agent, note: Map
         output=agent.live("tool.output", run, prepared.call.turn, prepared.call.attempts),
         note=note,
         network=decision.network if decision else False,
+        hidden=state.hidden,
+        judged=decision.resolved if decision and prepared.tool.name in FILE_TOOLS else None,
     )
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
-from kheish.domain import completion, contracts, events
+from kheish.beneath import Door, files, pool
+from kheish.domain import completion, contracts, events, workspaces
 from kheish.domain.completion import Finding
 from kheish.domain.events import Requirement
 from kheish.domain.runs import Run
 from kheish.domain.state import State
 from kheish.domain.turns import Turn
+from kheish.errors import NotBeneath, WorkspaceSlow
 from kheish.runtime import endings
-from kheish.runtime.tools import workspace
-from kheish.runtime.tools.base import ToolError
 
 _WORDS = 400  # characters of a requirement in a reminder; the prompt has all of it
 REMINDERS = 2  # how often the model is told what is left; then the run fails
@@ -27,7 +26,7 @@ async def is_complete(state: State, run: Run, turn: Turn, text: str) -> bool:
     if calls and not turn.checking and not turn.verified:
         state.append(events.CompletionStarted(turn=turn.turn, calls=calls).on(run.session_id, run.run_id))
         return False
-    findings = (*_commands(requirements, turn), *await asyncio.to_thread(_look, run, requirements, text))
+    findings = (*_commands(requirements, turn), *await _look(state, run, requirements, text))
     findings = tuple(sorted(findings, key=lambda finding: finding.number))
     unmet = [finding for finding in findings if finding.met is False]
     checked = events.CompletionChecked(
@@ -62,25 +61,25 @@ def _commands(requirements: tuple[Requirement, ...], turn: Turn) -> Iterator[Fin
             yield completion.judged(number, one, outcome) if outcome else Finding(number=number, met=True)
 
 
-def _look(run: Run, requirements: Iterable[Requirement], text: str) -> list[Finding]:
+async def _look(state: State, run: Run, requirements: Iterable[Requirement], text: str) -> list[Finding]:
     """What can be seen without running anything."""
     found = []
     for number, one in enumerate(requirements, 1):
         if one.text is not None:
             found.append(Finding(number=number, met=None))
         elif one.workspace_file is not None:
-            wrong = _file_fault(Path(run.settings.workspace), one.workspace_file)
+            wrong = await _file_fault(workspaces.door_of(state, run.settings.workspace), one.workspace_file)
             found.append(Finding(number=number, met=not wrong, told=wrong))
         elif one.output_matches is not None:
-            faults = contracts.output_faults(one.output_matches, text)
+            faults = await asyncio.to_thread(contracts.output_faults, one.output_matches, text)
             wrong = "; ".join(f"{fault.path or '/'}: {fault.message}" for fault in faults)
             found.append(Finding(number=number, met=not faults, told=wrong))
     return found
 
 
-def _file_fault(root: Path, path: str) -> str:
+async def _file_fault(door: Door, path: str) -> str:
     try:
-        with workspace.open_file(root, path):
-            return ""
-    except ToolError as error:
-        return str(error)
+        await pool.run(door, files.read, door, path, 0)
+    except (NotBeneath, WorkspaceSlow) as error:
+        return error.detail
+    return ""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kheish import ids
+from kheish.beneath import Door, pool, walk
+from kheish.beneath.door import opened
 from kheish.domain import (
     completion,
     events,
@@ -16,20 +19,19 @@ from kheish.domain import (
     permission_remember,
     permission_rules,
     permissions,
+    workspaces,
 )
 from kheish.domain.events import Scope
-from kheish.domain.permission_rules import Rule, ToolCall, Verdict
+from kheish.domain.permission_rules import FILE_TOOLS, Rule, ToolCall, Verdict
 from kheish.domain.runs import Run
 from kheish.domain.scopes import ATTACH
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
 from kheish.domain.turns import Call
+from kheish.errors import NotBeneath
 from kheish.runtime import binding
 from kheish.runtime.agent import Agent
-from kheish.runtime.tools.base import Arguments, Tool, ToolError
-from kheish.runtime.tools.workspace import canonical
-
-_NOWHERE = "\0"  # no path: of several, one that cannot be resolved must not hide where the others lead
+from kheish.runtime.tools.base import Arguments, Tool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +44,10 @@ class Prepared:
     arguments: Arguments
 
 
-def judge(state: State, run: Run, call_id: str, tool: Tool, raw: Mapping[str, Any], agent: Agent) -> Verdict:
-    """What the rules say of a call. Reads the workspace's links, so call it in a thread.
+async def judge(
+    state: State, run: Run, call_id: str, tool: Tool, raw: Mapping[str, Any], agent: Agent
+) -> tuple[Verdict, Mapping[str, str]]:
+    """Return what the rules say of a call, and where its paths lead that lead elsewhere than written.
 
     A command that checks whether the run is complete was allowed by whoever asked for the run, as a rule would allow
     it; and what policies and scopes leave of the tools concerns the agent, not it.
@@ -53,8 +57,10 @@ def judge(state: State, run: Run, call_id: str, tool: Tool, raw: Mapping[str, An
     is_check = completion.is_check(call_id)
     if is_check and not run.settings.checks_ask:
         rules = (*rules, ("the run's completion", (Rule(tool=tool.name, decision="allow"),)))
-    return permissions.decide(
-        ToolCall(tool=tool.name, effect=tool.effect.value, arguments=raw, resolved=_resolved(run, tool.name, raw)),
+    resolved = await leads(state, run, tool.name, raw)
+    verdict = await asyncio.to_thread(
+        permissions.decide,
+        ToolCall(tool=tool.name, effect=tool.effect.value, arguments=raw, resolved=tuple(resolved.values())),
         mode=run.mode,  # type: ignore[arg-type]  # checked when the session was made
         scopes=rules,
         sandbox=agent.sandbox(),
@@ -63,6 +69,32 @@ def judge(state: State, run: Run, call_id: str, tool: Tool, raw: Mapping[str, An
         before_plan=run.settings.permission_mode,  # type: ignore[arg-type]
         tainted_by=session.tainted_by if state.definitions.permissions.taint == "ask" else None,
     )
+    return verdict, {
+        path: leads for path, leads in resolved.items() if path != leads and leads != permission_match.NOWHERE
+    }
+
+
+async def leads(state: State, run: Run, tool: str, raw: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return where the paths of a call really lead, so that a link does not get round a rule. Raises WorkspaceSlow."""
+    paths = [path for path in permission_match.paths_of(tool, raw) if isinstance(path, str)]
+    if tool not in FILE_TOOLS or not paths:
+        return {}
+    door = workspaces.door_of(state, run.settings.workspace)
+    return await pool.run(door, _leads, door, paths)
+
+
+def _leads(door: Door, paths: Sequence[str]) -> dict[str, str]:
+    found = {}
+    try:
+        with opened(door) as root:
+            for path in paths:
+                try:
+                    found[path] = walk.resolved(root, path)
+                except NotBeneath:  # it leads nowhere, or out: the tool will say so
+                    found[path] = permission_match.NOWHERE
+    except NotBeneath:
+        return {}
+    return found
 
 
 def offered(run: Run, agent: Agent) -> Mapping[str, Tool]:
@@ -77,25 +109,8 @@ def _policies(run: Run) -> tuple[Scope, ...]:
     return (*run.settings.tool_policies, *run.settings.capability_scope)
 
 
-def _resolved(run: Run, tool: str, raw: Mapping[str, Any]) -> tuple[str, ...]:
-    """Where paths really lead, so that a link does not get round a rule."""
-    if tool == "apply_patch":
-        return tuple(_leads(run, path) or _NOWHERE for path in permission_match.paths_of(tool, raw))
-    path = _leads(run, raw.get("path"))
-    return () if path is None else (path,)
-
-
-def _leads(run: Run, path: Any) -> str | None:
-    if not isinstance(path, str):
-        return None
-    try:
-        return canonical(Path(run.settings.workspace), path)
-    except ToolError:
-        return None  # it leads nowhere, or out: the tool will say so
-
-
-def decided(call: Call, verdict: Verdict) -> events.PermissionDecided:
-    """The verdict as the journal has it."""
+def decided(call: Call, verdict: Verdict, resolved: Mapping[str, str]) -> events.PermissionDecided:
+    """The verdict as the journal has it, with the places that it was given for."""
     return events.PermissionDecided(
         call_id=call.id,
         tool=call.call.name,
@@ -104,6 +119,7 @@ def decided(call: Call, verdict: Verdict) -> events.PermissionDecided:
         rule=verdict.rule,
         origin=verdict.origin,
         network=verdict.network,
+        resolved=dict(resolved),
     )
 
 

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import orjson
 
-from kheish.domain import completion, messages
+from kheish.beneath import Door, files, pool
+from kheish.domain import completion, conventions, messages, permission_rules, permissions, workspaces
 from kheish.domain.events import Item, ModelCall, Spilled, Text
+from kheish.domain.permission_rules import SandboxFacts, ToolCall
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
+from kheish.errors import NotBeneath, WorkspaceSlow
 from kheish.runtime.drivers.base import Call, Message, ToolSpec
 from kheish.runtime.tools.base import Tool
 
 INSTRUCTIONS_FILE = "AGENTS.md"
 INSTRUCTIONS_BYTES = 64 * 1024
+_INSTRUCTIONS_SECONDS = 5.0
 
 #: run and call: models give the same ids to calls of different runs
 CallKey = tuple[str | None, str | None]
@@ -63,7 +65,7 @@ async def sections(state: State, run: Run, tools: Mapping[str, Tool]) -> list[Se
     ]
     if run.settings.persona:
         found.append(Section("Persona", str(run.settings.persona["body"])))
-    project_file = await asyncio.to_thread(_instructions, Path(run.settings.workspace))
+    project_file = await _instructions(state, run)
     if project_file:
         found.append(Section(f"Project instructions ({INSTRUCTIONS_FILE})", project_file))
     if run.phase_text is not None:
@@ -98,17 +100,31 @@ def _platform() -> str:
     return f"{platform.system()} {platform.machine()}"
 
 
-def _instructions(workspace: Path) -> str:
-    """The project's instructions file; nothing where it is missing or leads out of the workspace."""
-    path = workspace / INSTRUCTIONS_FILE
+async def _instructions(state: State, run: Run) -> str:
+    """The project's instructions file; nothing where it is missing, leads out of the workspace, or does not answer.
+
+    A rule that denies reading it holds here too; where it is a link, so does one that asks.
+    """
+    door = workspaces.door_of(state, run.settings.workspace)
     try:
-        path.lstat()  # most workspaces have none; resolving takes many looks
-        if not path.resolve().is_relative_to(workspace.resolve()):
-            return ""
-        with path.open("rb") as file:
-            return file.read(INSTRUCTIONS_BYTES).decode("utf-8", "replace").strip()
-    except OSError:
+        path, raw = await pool.within(_INSTRUCTIONS_SECONDS, door, _read_instructions, door)
+    except (NotBeneath, WorkspaceSlow):
         return ""
+    session = state.get(Session, run.session_id)
+    verdict = permissions.decide(
+        ToolCall(tool="read_file", effect="read", arguments={"path": INSTRUCTIONS_FILE}, resolved=(path,)),
+        mode="default",
+        scopes=permission_rules.scopes(state.definitions.permissions, session.settings["permission_rules"]),
+        sandbox=SandboxFacts(mode="off", available=True),
+        workspace=door.path,
+    )
+    closed = ("deny",) if path == INSTRUCTIONS_FILE else ("deny", "ask")
+    return "" if verdict.decision in closed else raw.removeprefix(conventions.BOM).decode("utf-8", "replace").strip()
+
+
+def _read_instructions(door: Door) -> tuple[str, bytes]:
+    with files.open_file(door, INSTRUCTIONS_FILE) as (file, path):
+        return path, file.read(INSTRUCTIONS_BYTES)
 
 
 def project(

@@ -11,17 +11,19 @@ import contextlib
 import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from pathlib import Path
 
-from kheish.domain import events, runs
+from kheish.beneath import pool
+from kheish.domain import events, runs, workspaces
 from kheish.domain.runs import Run, Status
 from kheish.domain.state import State
 from kheish.domain.turns import Turn
-from kheish.errors import KheishError, StoreFailed
+from kheish.errors import KheishError, StoreFailed, WorkspaceSlow
 from kheish.runtime import endings, loop
 from kheish.runtime.agent import Agent, Stopped
 
 log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 10.0  # after which a folder that does not answer counts as not there
 
 
 class Worker:
@@ -102,13 +104,21 @@ class Worker:
     async def _has_workspace(self, run: Run) -> bool:
         """Whether the run's folder is there: after a restore, or where a disk is not mounted, it is not. A run that
         is to stop needs none."""
-        is_there = await asyncio.to_thread(Path(run.settings.workspace).is_dir)
+        is_there = await self._is_usable(run)
         if is_there or run.stop_requested:
             self._unpark(run.session_id, run)
             return True
         self._parked[run.session_id] = run.run_id
         self._on_waiting(run, True)
         return False
+
+    async def _is_usable(self, run: Run) -> bool:
+        """Whether the run's folder answers. Raises WorkspaceNotAllowed where it is one that no session may have."""
+        door = workspaces.door_of(self._state, run.settings.workspace)
+        try:
+            return await pool.within(_LOOK_SECONDS, door, workspaces.is_usable, door)
+        except WorkspaceSlow:
+            return False
 
     async def _drive(self, run_id: str) -> None:
         """One stretch of a run. The one place that may catch anything: what is unforeseen fails this run only."""

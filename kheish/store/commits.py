@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+Confine = Callable[[Sequence[str]], Sequence[str]]
 TIMEOUT = 10.0
 _QUIET = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1"}
 
 
-def read(folder: Path, ref: str) -> dict[str, str] | None:
-    """`{commit, author, subject}` of what a name stands for; None where it is no commit there. Raises OSError."""
-    id = (_git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}") or "").strip()
-    raw = _git(folder, "cat-file", "commit", id) if id else None
+def read(folder: Path, ref: str, confine: Confine | None = None) -> dict[str, str] | None:
+    """`{commit, author, subject}` of what a name stands for; None where it is no commit there. Raises OSError.
+
+    `confine`: makes of a command line the one that is run, where the repository is not to be trusted.
+    """
+    name = f"{ref}^{{commit}}"
+    id = (_git(folder, confine, "rev-parse", "--verify", "--quiet", "--end-of-options", name) or "").strip()
+    raw = _git(folder, confine, "cat-file", "commit", id) if id else None
     if raw is None:
         return None
     head, _, message = raw.partition("\n\n")
@@ -30,11 +36,15 @@ def read(folder: Path, ref: str) -> dict[str, str] | None:
     }
 
 
-def _git(folder: Path, *words: str) -> str | None:
+def _git(folder: Path, confine: Confine | None, *words: str) -> str | None:
     environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": os.devnull, **_QUIET}
     try:
         done = subprocess.run(  # nosec B607  # the git of the daemon's PATH, as everywhere
-            ["git", "-C", str(folder), *words], env=environment, capture_output=True, timeout=TIMEOUT, check=False
+            (confine or list)(["git", "-C", str(folder), *words]),
+            env=environment,
+            capture_output=True,
+            timeout=TIMEOUT,
+            check=False,
         )
     except (subprocess.TimeoutExpired, ValueError) as error:  # ValueError: a NUL in the name
         raise OSError(str(error)) from error

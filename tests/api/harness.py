@@ -18,8 +18,10 @@ from kheish.auth.broker import Broker
 from kheish.auth.logins import Logins
 from kheish.auth.tokens import Tokens
 from kheish.auth.vault import Vault
+from kheish.beneath import Hidden
 from kheish.config import Config
 from kheish.daemon.pipeline import grave
+from kheish.daemon.workspaces import Workspaces
 from kheish.domain import closing, events, runs
 from kheish.domain.approvals import Approval, Bound
 from kheish.domain.definitions import KINDS, Definition
@@ -344,18 +346,17 @@ async def world(folder: Path, **parts: Any) -> AsyncIterator[World]:
     git, past, found, config = Git(), Past(), list[dict[str, Any]](), Config()
     backup = Backup()
 
-    async def home(session_id: str) -> Path:
-        return workspace
-
     def clock() -> float:
         return state.clock()  # of which a test makes another
 
     tokens = Tokens(TOKEN, clock=clock)
+    state.hidden = Hidden((root, folder / "keys"))
+    folders = Workspaces(root, state.hidden, lambda: config, workspace)
     given = Parts(
         state=state, bus=bus, tokens=tokens, logins=Logins(tokens, clock=clock), config=lambda: config,
         status=lambda: {"version": "1"}, problems=lambda: found, git=git, past=past, backup=backup,
         editor=Editor(state), inspector=Inspector(), playbooks=Playbooks(), secrets=Secrets(),
-        broker=Broker(state, Vault(), {}), upkeep=Upkeep(), workspace=home, closing=Closing(), **parts,
+        broker=Broker(state, Vault(), {}), upkeep=Upkeep(), workspaces=folders, closing=Closing(), **parts,
     )  # fmt: skip
     app = build(given)
     transport = httpx.ASGITransport(app)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kheish.beneath import files
 from kheish.config import Config
 from kheish.domain import approvals
 from kheish.domain.approvals import Approval
@@ -61,7 +62,7 @@ async def test_regular_files_of_the_workspace_that_are_words(it: Live, command: 
 
 
 async def test_a_file_too_large_to_read_is_bound_by_size_and_time(it: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(binding, "_WHOLE", 4)
+    monkeypatch.setattr(files, "HASHED", 4)
     fill(it.workspace, big_bin="12345")
     [found] = (await binding.bind(it.state, it.submit_run(), "bash", {"command": "cat big.bin"})).files
     assert (found["sha256"], found["bytes"]) == (None, 5) and found["mtime_ns"]

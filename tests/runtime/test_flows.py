@@ -100,7 +100,7 @@ async def test_a_gate_stands_over_a_restart(it: Live) -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"kind": "file", "id": "report", "ref": "../state/secret"}, "leaves its folder"),
+        ({"kind": "file", "id": "report", "ref": "../state/secret"}, "outside the workspace"),
         ({"kind": "file", "id": "report", "ref": "none.md"}, "no file"),
         ({"kind": "attestation", "id": "mine"}, "only a person"),
         ({"kind": "run", "id": "run_x"}, "There is no run"),

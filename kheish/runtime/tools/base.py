@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from kheish.beneath import NOTHING, Door, Hidden
+
 if TYPE_CHECKING:
     from kheish.domain.events import Draft
     from kheish.domain.state import State
@@ -58,6 +60,13 @@ class Context:
     output: Callable[[str], None]  # live output, as it comes (`tool.output`)
     note: Mapping[str, Any] = field(default_factory=dict)  # what `plan` noted in `tool.started`
     network: bool = False  # whether the rule that allowed the call says `network: true`
+    hidden: Hidden = NOTHING
+    judged: Mapping[str, str] | None = None  # where the paths of the call lead, as the rules were asked
+
+    @property
+    def door(self) -> Door:
+        """The way to everything beneath the workspace."""
+        return Door(self.workspace, self.hidden, self.judged)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import hashlib
 import re
@@ -12,12 +11,16 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from kheish.beneath import files, walk
+from kheish.beneath.walk import Intent, Place
+from kheish.domain import conventions
+from kheish.errors import NotBeneath
 from kheish.runtime.tools import cut, workspace
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
-from kheish.runtime.tools.workspace import Intent, Place
 
 _DIFF_BYTES = 48 * 1024
 _DIFF_LINES = 10_000  # difflib takes seconds above
+_LOOKED_AT = 8192  # bytes; a NUL in them tells a binary file
 _NUMBERED = re.compile(r"^ *\d+\t", re.MULTILINE)
 
 _Path = Annotated[str, Field(description="Path of the file, relative to the workspace (or absolute inside it).")]
@@ -58,13 +61,13 @@ class _Change:
 
 
 async def _write(arguments: WriteFile, context: Context) -> Result:
-    return await asyncio.to_thread(_write_now, arguments, context)
+    return await workspace.work(context, _write_now, arguments, context)
 
 
 def _write_now(arguments: WriteFile, context: Context) -> Result:
     after = _encoded(arguments.content)
-    with workspace.place(context.workspace, arguments.path, Intent.CREATE) as here:
-        before = workspace.contents(here)
+    with walk.place(context.door, arguments.path, Intent.CREATE) as here:
+        before = files.contents(here)
         # First of all: a call that is made again after a crash must find its own work done, not a mismatch.
         if before == after:
             return Result(
@@ -72,7 +75,7 @@ def _write_now(arguments: WriteFile, context: Context) -> Result:
                 detail=_detail(here.path, before, after),
             )
         expect(arguments.expected_sha256, before, here.path)
-        workspace.replace(here, after, key=context.key)
+        files.replace(here, after, key=context.key)
         path = here.path
     lines = after.count(b"\n") + (not after.endswith(b"\n") and bool(after))
     was = "new file" if before is None else "replaced"
@@ -83,27 +86,27 @@ def _write_now(arguments: WriteFile, context: Context) -> Result:
 
 
 async def _plan_edit(arguments: EditFile, context: Context) -> Mapping[str, Any]:
-    return await asyncio.to_thread(_plan_now, arguments, context)
+    return await workspace.work(context, _plan_now, arguments, context)
 
 
 def _plan_now(arguments: EditFile, context: Context) -> Mapping[str, Any]:
-    with workspace.place(context.workspace, arguments.path, Intent.EDIT) as here:
+    with walk.place(context.door, arguments.path, Intent.EDIT) as here:
         change = _changed(arguments, here)
         return {"path": here.path, "before": digest(change.before), "after": digest(change.after)}
 
 
 async def _edit(arguments: EditFile, context: Context) -> Result:
-    return await asyncio.to_thread(_edit_now, arguments, context)
+    return await workspace.work(context, _edit_now, arguments, context)
 
 
 def _edit_now(arguments: EditFile, context: Context) -> Result:
-    with workspace.place(context.workspace, arguments.path, Intent.EDIT) as here:
+    with walk.place(context.door, arguments.path, Intent.EDIT) as here:
         change = _changed(arguments, here)
         planned = context.note.get("before")
         # Recovery compares with the digests that were noted; an edit of other content would make them lie.
         if planned is not None and planned != digest(change.before):
             raise ToolError(f"{here.path}: changed at the same moment by someone else; read it again, then edit.")
-        workspace.replace(here, change.after, key=context.key)
+        files.replace(here, change.after, key=context.key)
         path = here.path
     times = "1 place" if change.count == 1 else f"{change.count} places"
     return Result(
@@ -114,7 +117,7 @@ def _edit_now(arguments: EditFile, context: Context) -> Result:
 
 async def _recover_edit(arguments: EditFile, context: Context) -> Result | None:
     """Compare the file with the digests that were noted: done, not done (then done now), or not to be told."""
-    return await asyncio.to_thread(_recover_now, arguments, context)
+    return await workspace.work(context, _recover_now, arguments, context)
 
 
 def _recover_now(arguments: EditFile, context: Context) -> Result | None:
@@ -122,9 +125,9 @@ def _recover_now(arguments: EditFile, context: Context) -> Result | None:
     if before is None or after is None:
         return None
     try:
-        with workspace.place(context.workspace, arguments.path, Intent.EDIT) as here:
-            content, path = workspace.contents(here), here.path
-    except ToolError:
+        with walk.place(context.door, arguments.path, Intent.EDIT) as here:
+            content, path = files.contents(here), here.path
+    except NotBeneath:
         return None
     found = None if content is None else digest(content)
     if found == after:
@@ -137,27 +140,32 @@ def _recover_now(arguments: EditFile, context: Context) -> Result | None:
 
 def _changed(arguments: EditFile, here: Place) -> _Change:
     """What the file holds, and what it would hold; nothing is written."""
-    before = workspace.contents(here)
+    before = files.contents(here)
     if before is None:
-        raise workspace.missing(here, arguments.path)
+        raise files.missing(here, arguments.path)
     expect(arguments.expected_sha256, before, here.path)
     old, new = _encoded(arguments.old_string), _encoded(arguments.new_string)
     if old == new:
         raise ToolError("old_string and new_string are the same; there is nothing to edit.")
-    count = before.count(old)
-    if count == 0 and b"\r\n" in before and b"\r" not in old:
-        # Models write \n; the file keeps the line ends that it has.
-        old, new = old.replace(b"\n", b"\r\n"), re.sub(rb"\r?\n", b"\r\n", new)
-        count = before.count(old)
-    if count == 0:
+    if b"\0" in before[:_LOOKED_AT] or before.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ToolError(f"{here.path}: is a binary file, or text in UTF-16 or UTF-32; change it with a command.")
+    made = conventions.replaced(before, old, new)
+    if made.count == 0:
         raise ToolError(_not_found(here.path, arguments.old_string, before))
-    if count > 1 and not arguments.replace_all:
-        raise ToolError(_too_many(here.path, old, before, count))
-    return _Change(before, before.replace(old, new), count)
+    if made.count > 1 and not arguments.replace_all:
+        raise ToolError(_too_many(here.path, made))
+    if not new.isascii() and not conventions.is_text(before):
+        raise ToolError(
+            f"{here.path}: is not UTF-8, so that characters beyond ASCII cannot be put into it; nothing was changed. "
+            "Convert it with a command first, or use ASCII only."
+        )
+    return _Change(before, made.content, made.count)
 
 
 def _not_found(path: str, old: str, before: bytes) -> str:
     words = f"{path}: old_string does not occur in the file; nothing was changed."
+    if not old.isascii() and not conventions.is_text(before):
+        return f"{words} It is not UTF-8: choose a text of ASCII characters only, or convert it with a command."
     if _NUMBERED.match(old):
         return f"{words} It seems to hold the line numbers of read_file: leave them and the tab out."
     wanted = next((part.strip() for part in old.splitlines() if part.strip()), "")
@@ -172,16 +180,11 @@ def _not_found(path: str, old: str, before: bytes) -> str:
     return f"{words} Read the file again, and copy the text exactly."
 
 
-def _too_many(path: str, old: bytes, before: bytes, count: int) -> str:
-    lines: list[int] = []
-    at = before.find(old)
-    while at >= 0 and len(lines) < 8:
-        lines.append(before.count(b"\n", 0, at) + 1)
-        at = before.find(old, at + len(old))
-    places = ", ".join(str(number) for number in lines) + (", …" if count > len(lines) else "")
+def _too_many(path: str, made: conventions.Replaced) -> str:
+    places = ", ".join(str(number) for number in made.lines) + (", …" if made.count > len(made.lines) else "")
     return (
-        f"{path}: old_string occurs {count} times (lines {places}); nothing was changed. Add lines around it until it "
-        "occurs once, or set replace_all."
+        f"{path}: old_string occurs {made.count} times (lines {places}); nothing was changed. Add lines "
+        "around it until it occurs once, or set replace_all."
     )
 
 
@@ -250,7 +253,7 @@ EDIT_FILE = Tool(
     name="edit_file",
     description=(
         "Replace a piece of text in a file of the workspace. old_string must match exactly and occur once, or "
-        "replace_all must be set. Read the file first."
+        "replace_all must be set. A newline stands for the line ends that the file has. Read the file first."
     ),
     arguments=EditFile,
     effect=Effect.WRITE,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Literal
 
 from pydantic import Field
 
+from kheish.beneath import pool
 from kheish.domain import flow_evidence, references
 from kheish.domain.flow_evidence import Attached, Given
 from kheish.domain.flows import Flow
@@ -41,14 +41,12 @@ async def _attach(arguments: AttachEvidence, context: Context) -> Result:
         raise ToolError("An attestation is the word of a named person: only a person can attach it.")
     flow = state.get(Flow, run.flow["flow_id"])
     given = Given(**arguments.model_dump())
-    place = references.Place(
-        index=state.index, root=state.root, session_id=context.session_id, workspace=context.workspace
-    )
+    place = references.Place(index=state.index, root=state.root, session_id=context.session_id, workspace=context.door)
     try:
         given = flow_evidence.placed(flow, given, phase=run.flow["phase"])
         await state.durable()  # what this run did a moment ago counts
         await state.caught_up()
-        facts = await asyncio.to_thread(references.resolve, place, given.kind, given.ref)
+        facts = await pool.run(context.door, references.resolve, place, given.kind, given.ref)
         how = Attached(
             by=f"agent:{context.agent_id}",
             facts=facts,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import stat
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import islice
 from typing import Annotated, BinaryIO
 
 from pydantic import Field
 
+from kheish.beneath import Door, files, names, pool
+from kheish.beneath.door import Root, opened
+from kheish.errors import NotBeneath
 from kheish.runtime.tools import cut, workspace
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
 
@@ -21,9 +23,16 @@ _LINE_BYTES = 8192  # of a line are kept; the rest is counted
 _LINE_SHOWN = 2000  # characters
 _COUNTED = 64 * 1024 * 1024  # larger files are not read to their end just to count lines
 _MAX_ENTRIES = 500
+_LOOKED_AT = 20_000  # entries of one folder; those beyond are not seen
+_BOM = b"\xef\xbb\xbf"
 #: folders that hold what others made; listed, but not gone into
 HEAPS = frozenset({".git", "node_modules", ".venv", "__pycache__"})
 
+#: how every tool shows and takes names that are not plain text
+ESCAPED = (
+    "A byte of a name that is not UTF-8, and a control character, is written \\xHH, and a backslash before such a "
+    "place is doubled; paths are read the same way."
+)
 _Path = Annotated[str, Field(description="Path of the file, relative to the workspace (or absolute inside it).")]
 
 
@@ -49,9 +58,12 @@ class _Window:
     total: int = 0
     lossy: bool = False
     crlf: bool = False
+    bom: bool = False
 
     def add(self, raw: bytes, dropped: int) -> None:
         self.total += 1
+        if self.total == 1 and raw.startswith(_BOM):
+            self.bom, raw = True, raw.removeprefix(_BOM)
         if self.full or self.total < self.first:
             return
         self.crlf = self.crlf or raw.endswith(b"\r\n")
@@ -69,11 +81,11 @@ class _Window:
 
 
 async def _read(arguments: ReadFile, context: Context) -> Result:
-    return await asyncio.to_thread(_read_now, arguments, context.workspace)
+    return await workspace.work(context, _read_now, arguments, context.door)
 
 
-def _read_now(arguments: ReadFile, root: Path) -> Result:
-    with workspace.open_file(root, arguments.path) as (file, path):
+def _read_now(arguments: ReadFile, door: Door) -> Result:
+    with files.open_file(door, arguments.path) as (file, path):
         size = os.fstat(file.fileno()).st_size
         if b"\0" in file.peek(8192)[:8192]:  # type: ignore[attr-defined]  # a BufferedReader has it
             return Result(
@@ -114,10 +126,12 @@ def _scan(file: BinaryIO, window: _Window, size: int) -> str | None:
 def _raw_lines(file: BinaryIO, seen: Callable[[bytes], object]) -> Generator[tuple[bytes, int], None, None]:
     """Each line's first bytes, and how many bytes of it were passed over."""
     while raw := file.readline(_LINE_BYTES):
+        pool.check()
         seen(raw)
         dropped = 0
         end = raw
         while not end.endswith(b"\n") and (end := file.readline(_LINE_BYTES)):
+            pool.check()
             seen(end)
             dropped += len(end.rstrip(b"\r\n"))
         yield raw, dropped
@@ -136,18 +150,20 @@ def _footer(window: _Window, last: int, digest: str | None) -> str:
         notes.append(f"sha256 {digest[:12]}")
     if window.crlf:
         notes.append("lines end in CRLF")
+    if window.bom:
+        notes.append("the file begins with a byte order mark, which is kept")
     if window.lossy:
         notes.append("not all of it is UTF-8; � stands for what is not")
     return f"[{'; '.join(notes)}]"
 
 
 async def _list(arguments: ListFiles, context: Context) -> Result:
-    return await asyncio.to_thread(_list_now, arguments, context.workspace)
+    return await workspace.work(context, _list_now, arguments, context.door)
 
 
-def _list_now(arguments: ListFiles, root: Path) -> Result:
-    with workspace.open_folder(root, arguments.path) as (folder, path):
-        entries = _entries(folder, "", arguments.depth)
+def _list_now(arguments: ListFiles, door: Door) -> Result:
+    with opened(door) as root, files.open_folder(root, arguments.path) as (folder, path):
+        entries = _entries(root, folder, "", arguments.depth)
         lines = [entry for _, entry in zip(range(_MAX_ENTRIES), entries, strict=False)]
         cut_off = next(entries, None) is not None
         entries.close()
@@ -158,32 +174,45 @@ def _list_now(arguments: ListFiles, root: Path) -> Result:
     return Result(content=text, detail={"path": path, "cut": cut_off})
 
 
-def _entries(folder: int, prefix: str, depth: int) -> Generator[str, None, None]:
+def _entries(root: Root, folder: int, prefix: str, depth: int) -> Generator[str, None, None]:
     """Lines for a folder and what is below it, folders first at each level."""
+    pool.check()
     with os.scandir(folder) as found:
-        children = sorted(found, key=lambda entry: (not entry.is_dir(follow_symlinks=False), entry.name))
-    for child in children:
-        name = prefix + child.name
+        children = list(islice(found, _LOOKED_AT + 1))
+    children.sort(key=lambda entry: (not entry.is_dir(follow_symlinks=False), entry.name))
+    if len(children) > _LOOKED_AT:
+        yield f"{prefix} [more than {_LOOKED_AT} entries; those that are shown are not the first of all]"
+    for child in children[:_LOOKED_AT]:
+        name = prefix + names.shown(child.name)
         if child.is_symlink():
-            yield f"{name} -> {os.readlink(child.name, dir_fd=folder)}"
+            yield f"{name} -> {_target(folder, child.name)}"
         elif not child.is_dir(follow_symlinks=False):
             yield f"{name}{_size(folder, child.name)}"
         elif depth == 1 or child.name in HEAPS:
             yield f"{name}/"
         else:
             yield f"{name}/"
-            yield from _below(folder, child.name, name + "/", depth - 1)
+            yield from _below(root, folder, child.name, name + "/", depth - 1)
 
 
-def _below(folder: int, name: str, prefix: str, depth: int) -> Generator[str, None, None]:
+def _target(folder: int, name: str) -> str:
     try:
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        inner = os.open(name, flags, dir_fd=folder)
+        return names.shown(os.readlink(name, dir_fd=folder))
+    except OSError:
+        return "[changed meanwhile]"
+
+
+def _below(root: Root, folder: int, name: str, prefix: str, depth: int) -> Generator[str, None, None]:
+    try:
+        inner = files.enter(root, folder, name, prefix)
     except OSError as error:
         yield f"{prefix} [{(error.strerror or str(error)).lower()}]"
         return
+    except NotBeneath:
+        yield f"{prefix} [belongs to a daemon; no tool goes there]"
+        return
     try:
-        yield from _entries(inner, prefix, depth)
+        yield from _entries(root, inner, prefix, depth)
     finally:
         os.close(inner)
 
@@ -214,7 +243,7 @@ LIST_FILES = Tool(
     description=(
         "List a folder of the workspace, hidden files included: folders end in /, files show their size, links their "
         "target. With depth above 1 the folders below are listed too (.git, node_modules, .venv and __pycache__ are "
-        "not gone into). To find files by name use glob_search."
+        f"not gone into). {ESCAPED} To find files by name use glob_search."
     ),
     arguments=ListFiles,
     effect=Effect.READ,

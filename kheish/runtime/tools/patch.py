@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from kheish.beneath import files, walk
+from kheish.beneath.walk import Intent
 from kheish.domain import patches
 from kheish.domain.patches import BadPatch, FilePatch
+from kheish.errors import NotBeneath, NotThere
 from kheish.runtime.tools import cut, edit, workspace
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
-from kheish.runtime.tools.workspace import Intent
 
 _DIFF_BYTES = 48 * 1024
 
@@ -24,7 +25,9 @@ class ApplyPatch(Arguments):
         max_length=1_000_000,
         description=(
             "A unified diff: for each file `--- a/path`, `+++ b/path` (/dev/null for a file that is made or removed), "
-            "and hunks `@@ -line,count +line,count @@` with right counts, and context exactly as it is in the file."
+            "and hunks `@@ -line,count +line,count @@` with right counts, and context exactly as it is in the file. "
+            "`new file mode 100755`, and `old mode` with `new mode` after a line `diff --git a/path b/path`, make a "
+            "file one that is run."
         ),
     )
     expected_sha256: dict[str, Annotated[str, Field(pattern=r"^[0-9a-fA-F]{12,64}$")]] | None = Field(
@@ -35,23 +38,27 @@ class ApplyPatch(Arguments):
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """One file: its content before and afterwards; None: there is none."""
+    """One file: its content before and afterwards; None: there is none. `mode`: the permissions that it gets, and
+    `had` those that it had before, where they change."""
 
     path: str
     before: bytes | None
     after: bytes | None
+    mode: int | None = None
+    had: int | None = None
 
     def note(self) -> dict[str, Any]:
-        return {"path": self.path, "before": _digest(self.before), "after": _digest(self.after)}
+        noted: dict[str, Any] = {"path": self.path, "before": _digest(self.before), "after": _digest(self.after)}
+        return noted if self.mode is None else noted | {"mode": f"{self.mode:o}"}
 
 
 async def _plan(arguments: ApplyPatch, context: Context) -> Mapping[str, Any]:
-    changes = await asyncio.to_thread(_changes, arguments, context)
+    changes = await workspace.work(context, _changes, arguments, context)
     return {"files": [change.note() for change in changes]}
 
 
 async def _apply(arguments: ApplyPatch, context: Context) -> Result:
-    return await asyncio.to_thread(_apply_now, arguments, context)
+    return await workspace.work(context, _apply_now, arguments, context)
 
 
 def _apply_now(arguments: ApplyPatch, context: Context) -> Result:
@@ -65,7 +72,7 @@ def _apply_now(arguments: ApplyPatch, context: Context) -> Result:
 
 
 async def _recover(arguments: ApplyPatch, context: Context) -> Result | None:
-    return await asyncio.to_thread(_recover_now, arguments, context)
+    return await workspace.work(context, _recover_now, arguments, context)
 
 
 def _recover_now(arguments: ApplyPatch, context: Context) -> Result | None:
@@ -77,15 +84,17 @@ def _recover_now(arguments: ApplyPatch, context: Context) -> Result | None:
     left: list[_Change] = []
     for noted in planned:
         try:
-            content = _look(context, noted["path"])[1]
-            found = _digest(content)
-            if found == noted["after"]:
+            there = _look(context, noted["path"])
+            found = _digest(there.before)
+            wanted = noted.get("mode")
+            if found == noted["after"] and (wanted is None or _runs(there.had) is _runs(int(wanted, 8))):
                 continue
             patch = next((one for path, one in by_path.items() if _same_path(context, path, noted["path"])), None)
-            if found != noted["before"] or patch is None:
+            if patch is None or found not in (noted["before"], noted["after"]):
                 return None
-            left.append(_Change(noted["path"], content, patches.apply(patch, content)))
-        except (ToolError, BadPatch):
+            after = there.before if found == noted["after"] else patches.apply(patch, there.before)
+            left.append(replace(there, after=after, mode=patch.mode))
+        except (ToolError, NotBeneath, BadPatch):
             return None
     _write_all(left, context)
     return _result(left, {"found_done": len(planned) - len(left)}, [noted["path"] for noted in planned])
@@ -105,12 +114,12 @@ def _changes(arguments: ApplyPatch, context: Context) -> list[_Change]:
     wrong: list[str] = []
     for patch in _read(arguments):
         try:
-            path, before = _look(context, patch.path)
-            edit.expect(expected.pop(patch.path, None), before, path)
-            if path in found:
-                raise ToolError(f"{patch.path}: the same file as another of the patch ({path})")
-            found[path] = _Change(path, before, patches.apply(patch, before))
-        except (ToolError, BadPatch) as error:
+            there = _look(context, patch.path)
+            edit.expect(expected.pop(patch.path, None), there.before, there.path)
+            if there.path in found:
+                raise ToolError(f"{patch.path}: the same file as another of the patch ({there.path})")
+            found[there.path] = replace(there, after=patches.apply(patch, there.before), mode=patch.mode)
+        except (ToolError, NotBeneath, BadPatch) as error:
             wrong.append(str(error).rstrip("."))
     wrong += [f"{path}: in expected_sha256, but not in the patch" for path in expected]
     if wrong:
@@ -123,43 +132,45 @@ def _write_all(changes: Sequence[_Change], context: Context) -> None:
     done: list[_Change] = []
     try:
         for change in changes:
-            _put(context, change.path, change.after)
+            _put(context, change.path, change.after, change.mode)
             done.append(change)
-    except (ToolError, OSError) as error:
+    except (NotBeneath, OSError) as error:
         kept = []
         for change in reversed(done):
             try:
-                _put(context, change.path, change.before)
-            except (ToolError, OSError):
+                _put(context, change.path, change.before, change.had)
+            except (NotBeneath, OSError):
                 kept.append(change.path)
         state = f"these stay changed: {', '.join(kept)}" if kept else "nothing stays changed"
         raise ToolError(f"The patch could not be written ({error}); {state}.") from error
 
 
-def _put(context: Context, path: str, content: bytes | None) -> None:
-    with workspace.place(context.workspace, path, Intent.CREATE) as here:
+def _put(context: Context, path: str, content: bytes | None, mode: int | None) -> None:
+    # What was looked at is what is written: a link that was put on the way since then is refused.
+    with walk.place(context.door.judging({}), path, Intent.CREATE) as here:
         if content is None:
-            workspace.remove(here)
+            files.remove(here)
         else:
-            workspace.replace(here, content, key=context.key)
+            files.replace(here, content, key=context.key, mode=mode)
 
 
-def _look(context: Context, written: str) -> tuple[str, bytes | None]:
-    """Where a path leads, and what is there; no folder is made. Raises ToolError."""
+def _look(context: Context, written: str) -> _Change:
+    """Where a path leads, and what is there; no folder is made. Raises NotBeneath, ToolError."""
     try:
-        with workspace.place(context.workspace, written, Intent.EDIT) as here:
-            return here.path, workspace.contents(here)
-    except workspace.Missing:
-        path = workspace.canonical(context.workspace, written)  # its folder is still to be made
+        with walk.place(context.door, written, Intent.EDIT) as here:
+            before = files.contents(here)
+            return _Change(here.path, before, before, had=files.mode(here))
+    except NotThere:
+        path = walk.resolved(context.door, written)  # its folder is still to be made
         if any(name.casefold() == ".git" for name in path.split("/")):
             raise ToolError(f"{written}: .git belongs to git; change it with git commands in bash.") from None
-        return path, None
+        return _Change(path, None, None)
 
 
 def _same_path(context: Context, written: str, noted: str) -> bool:
     try:
-        return workspace.canonical(context.workspace, written) == noted
-    except ToolError:
+        return walk.resolved(context.door, written) == noted
+    except NotBeneath:
         return written == noted
 
 
@@ -181,7 +192,12 @@ def _told(change: _Change) -> str:
     if change.after is None:
         return f"{change.path}: removed"
     what = "made" if change.before is None else "changed"
-    return f"{change.path}: {what}; sha256 now {str(_digest(change.after))[:12]}"
+    mode = "" if change.mode is None or _runs(change.mode) is _runs(change.had) else f"; mode now {change.mode:o}"
+    return f"{change.path}: {what}; sha256 now {str(_digest(change.after))[:12]}{mode}"
+
+
+def _runs(mode: int | None) -> bool:
+    return bool((mode or 0) & 0o100)
 
 
 def _digest(content: bytes | None) -> str | None:

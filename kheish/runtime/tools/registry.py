@@ -42,7 +42,7 @@ def builtin(
         tool.name: tool
         for tool in (
             *files.TOOLS,
-            *search.make(),
+            *search.make(settings=sandbox_settings),
             *edit.TOOLS,
             *patch.TOOLS,
             shell.make(sandbox_settings),

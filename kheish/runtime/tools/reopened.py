@@ -7,12 +7,13 @@ workspace. What it prints then is not trusted: only which files may match is tak
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
-from kheish.runtime.tools import workspace
-from kheish.runtime.tools.base import ToolError
+from kheish.beneath import Door, files, names, pool, walk
+from kheish.beneath.door import Root, opened
+from kheish.errors import NotBeneath
 
 AT_ONCE = 200  # descriptors for one process
 MOST = 1000  # files in all
@@ -20,48 +21,69 @@ _BY_DESCRIPTOR = b"/proc/self/fd/"
 
 
 def names_of(out: bytes) -> list[str]:
-    """The paths that ripgrep printed with `--null`, sorted."""
+    """Return the paths that ripgrep printed with `--null`, sorted."""
     return sorted(os.fsdecode(raw).removeprefix("./") for raw in out.split(b"\0")[:-1])
 
 
-def there(root: Path, folder: str, name: str) -> bool:
-    """Whether the path leads to what it says, through folders of the workspace only."""
-    path = name if folder == "." else f"{folder}/{name}"
+def those_there(door: Door, folder: str, found: Iterable[str], most: int) -> list[str]:
+    """Return the first names that lead to what they say, through folders of the workspace only."""
+    with opened(door.judging({})) as root:
+        return list(itertools.islice((name for name in found if _is_there(root, _path(folder, name))), most))
+
+
+def _is_there(root: Root, path: str) -> bool:
+    pool.check()
     try:
-        with workspace.place(root, path, workspace.Intent.READ) as here:
-            os.stat(here.name, dir_fd=here.folder, follow_symlinks=False)
+        with walk.place(root, path) as here:
+            status = os.stat(here.name, dir_fd=here.folder, follow_symlinks=False)
+            root.check(status, path)
             return here.path == path
-    except (ToolError, OSError):
+    except (NotBeneath, OSError):
         return False
 
 
-@contextlib.contextmanager
-def opened(root: Path, folder: str, names: Sequence[str]) -> Iterator[dict[int, str]]:
-    """Regular files by their descriptors; what is none, or lies behind a link, is left out."""
-    found: dict[int, str] = {}
+def _path(folder: str, name: str) -> str:
+    shown = names.shown(name)
+    return shown if folder == "." else f"{folder}/{shown}"
+
+
+def by_descriptor(door: Door, folder: str, found: Sequence[str]) -> dict[int, str]:
+    """Open regular files; what is none, or lies behind a link, is left out. The caller closes them."""
+    descriptors: dict[int, str] = {}
     try:
-        for name in names:
-            path = name if folder == "." else f"{folder}/{name}"
-            with contextlib.suppress(ToolError), workspace.open_file(root, path) as (file, where):
-                if where == path:
-                    found[os.dup(file.fileno())] = name
-        yield found
-    finally:
-        for descriptor in found:
-            os.close(descriptor)
+        with opened(door.judging({})) as root:
+            for name in found:
+                pool.check()
+                path = _path(folder, name)
+                with contextlib.suppress(NotBeneath, OSError), files.open_file(root, path) as (file, where):
+                    if where == path:
+                        descriptors[os.dup(file.fileno())] = name
+    except BaseException:
+        close(descriptors)
+        raise
+    return descriptors
 
 
-def arguments(files: dict[int, str]) -> list[str]:
-    """How a program that inherits the descriptors opens these very files."""
-    return [f"{_BY_DESCRIPTOR.decode()}{descriptor}" for descriptor in files]
+def close(descriptors: Iterable[int]) -> None:
+    """Close what was opened."""
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
-def named(out: bytes, files: dict[int, str], *, separator: bytes) -> bytes:
-    """Output whose records begin with `/proc/self/fd/N` and NUL, with the names instead, in the order of the names."""
-    records: dict[int, list[bytes]] = {descriptor: [] for descriptor in files}
+def arguments(descriptors: Iterable[int]) -> list[str]:
+    """Return how a program that inherits the descriptors opens these very files."""
+    return [f"{_BY_DESCRIPTOR.decode()}{descriptor}" for descriptor in descriptors]
+
+
+def named(out: bytes, found: dict[int, str], *, separator: bytes) -> bytes:
+    """Return output whose records begin with `/proc/self/fd/N` and NUL, with the names instead, in their order."""
+    records: dict[int, list[bytes]] = {descriptor: [] for descriptor in found}
     for record in out.split(separator):
         if record.startswith(_BY_DESCRIPTOR):
             number, mark, rest = record[len(_BY_DESCRIPTOR) :].partition(b"\0")
             if number.isdigit() and int(number) in records:
-                records[int(number)].append(os.fsencode(files[int(number)]) + mark + rest)
-    return b"".join(record + separator for found in records.values() for record in found)
+                name = os.fsencode(found[int(number)])
+                if separator == b"\n":
+                    name = name.replace(b"\n", b"//")  # no path has `//`
+                records[int(number)].append(name + mark + rest)
+    return b"".join(record + separator for ordered in records.values() for record in ordered)

@@ -7,7 +7,6 @@ stop the whole daemon, and cannot be stopped itself. It imports nothing of Kheis
 from __future__ import annotations
 
 import argparse
-import fnmatch
 import os
 import re
 import stat
@@ -26,7 +25,7 @@ def main() -> int:
     options = _options()
     out = sys.stdout.buffer
     if options.files:
-        for path, _, _ in _regular_files(options.skip):
+        for path, _, _ in _regular_files(options):
             out.write(os.fsencode(path) + b"\0")
         return 0
     try:
@@ -46,7 +45,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--files", action="store_true")
     parser.add_argument("--skip", action="append", default=[])
-    parser.add_argument("--name", action="append", default=[])
+    parser.add_argument("--hidden", action="append", default=[])
     parser.add_argument("--fixed", action="store_true")
     parser.add_argument("--ignore-case", action="store_true")
     parser.add_argument("--context", type=int, default=0)
@@ -56,33 +55,55 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _regular_files(skip: list[str]) -> Iterator[tuple[str, int, str]]:
-    """Path, open folder and name of each file below the current folder, links not followed."""
+def _regular_files(options: argparse.Namespace) -> Iterator[tuple[str, int, str]]:
+    """Path, open folder and name of each file below the current folder, links not followed, nothing of a daemon."""
     for folder, below, names, descriptor in os.fwalk(".", follow_symlinks=False):
-        below[:] = sorted(name for name in below if name not in skip)
+        if _is_hidden(os.fstat(descriptor), options) or _is_state_root(descriptor):
+            below[:] = []
+            continue
+        below[:] = sorted(name for name in below if name not in options.skip)
         for name in sorted(names):
-            if name in skip:
+            if name in options.skip:
                 continue
             try:
                 status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             except OSError:
                 continue
-            if stat.S_ISREG(status.st_mode):
+            if stat.S_ISREG(status.st_mode) and not _is_hidden(status, options):
                 path = f"{folder}/{name}"
                 yield path.removeprefix("./"), descriptor, name
+
+
+def _is_hidden(status: os.stat_result, options: argparse.Namespace) -> bool:
+    return f"{status.st_dev}:{status.st_ino}" in options.hidden
+
+
+def _is_state_root(folder: int) -> bool:
+    """As `kheish.beneath.door` has it; nothing of Kheish is imported here."""
+    for sign in (".kheish/token", ".git/kheish"):
+        try:
+            os.stat(sign, dir_fd=folder, follow_symlinks=False)
+        except OSError:
+            continue
+        return True
+    return False
 
 
 def _texts(options: argparse.Namespace) -> Iterator[tuple[str, BinaryIO]]:
     if options.stdin:
         yield "<stdin>", sys.stdin.buffer
         return
-    for path, folder, name in _regular_files(options.skip):
-        if options.name and not any(fnmatch.fnmatchcase(name, glob) for glob in options.name):
-            continue
+    for path, folder, name in _regular_files(options):
         try:
-            yield path, os.fdopen(os.open(name, _FLAGS, dir_fd=folder), "rb")
+            descriptor = os.open(name, _FLAGS, dir_fd=folder)
         except OSError:
             continue
+        file = os.fdopen(descriptor, "rb")
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and not _is_hidden(status, options):
+            yield path, file
+        else:
+            file.close()
 
 
 def _search(path: str, file: BinaryIO, pattern: re.Pattern[bytes], options: argparse.Namespace, out: BinaryIO) -> bool:
@@ -90,7 +111,10 @@ def _search(path: str, file: BinaryIO, pattern: re.Pattern[bytes], options: argp
     hits = [at for at, text in enumerate(lines) if pattern.search(text)]
     if not hits:
         return False
-    out.write(os.fsencode(path) + b"\0")
+    name = os.fsencode(path)
+    if options.output != "files":
+        name = name.replace(b"\n", b"//")  # records end with a newline; no path has `//`
+    out.write(name + b"\0")
     if options.output == "counts":
         out.write(b"%d\n" % len(hits))
     if options.output != "lines":
@@ -100,7 +124,7 @@ def _search(path: str, file: BinaryIO, pattern: re.Pattern[bytes], options: argp
     for place, at in enumerate(sorted(near for near in around if 0 <= near < len(lines))):
         text = lines[at]
         more = b" [... omitted end of long line]" if len(text) > _MAX_COLUMNS else b""
-        start = os.fsencode(path) + b"\0" if place else b""
+        start = name + b"\0" if place else b""
         out.write(start + b"%d%s" % (at + 1, b":" if at in wanted else b"-") + text[:_MAX_COLUMNS] + more + b"\n")
     return True
 

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
+import re
 import shutil
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import DEVNULL
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kheish.runtime.tools import cut, globs, reopened, scan, workspace
+from kheish.beneath import Door, Hidden, files, globs, ignores, names
+from kheish.beneath.door import opened
+from kheish.errors import NotAFolder
+from kheish.jobs import sandbox
+from kheish.runtime.tools import cut, processes, reopened, scan, workspace
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
-from kheish.runtime.tools.files import HEAPS
+from kheish.runtime.tools.files import ESCAPED, HEAPS
+from kheish.runtime.tools.processes import Answer
+from kheish.runtime.tools.shell import SandboxSettings
 
-_SECONDS = 30.0
 _LIST_BYTES = 32 * 1024 * 1024
 _TEXT_BYTES = 4 * 1024 * 1024
 _SHOWN_BYTES = 56 * 1024
 _COLUMNS = 500
+_MAX_ALTERNATIVES = 64
 
 _Glob = Annotated[
     str,
@@ -56,27 +61,19 @@ class GrepSearch(Arguments):
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """What the searching process printed; `stopped` says why it was ended early."""
-
-    out: bytes
-    err: str
-    status: int
-    stopped: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class _Target:
-    """The folder or file to search: an open descriptor, and its path from the workspace."""
+    """The folder or file to search: an open descriptor, and its path from the workspace. `ignored`: what ignore files
+    of the workspace above it say of what is in it."""
 
     descriptor: int
     path: str
     is_file: bool
+    ignored: bytes = b""
 
     def shown(self, found: str) -> str:
         if self.is_file:
             return self.path
-        found = found.removeprefix("./")
+        found = names.shown(found.removeprefix("./"))
         return found if self.path == "." else f"{self.path}/{found}"
 
 
@@ -85,21 +82,29 @@ def find_ripgrep() -> str | None:
     return shutil.which("rg")
 
 
-def make(ripgrep: Callable[[], str | None] = find_ripgrep) -> tuple[Tool, Tool]:
-    """The two tools. `ripgrep` is asked at each call; where it returns None, Python searches."""
+def make(
+    ripgrep: Callable[[], str | None] = find_ripgrep, settings: Callable[[], SandboxSettings] | None = None
+) -> tuple[Tool, Tool]:
+    """Return the two tools. `ripgrep` is asked at each call; where it returns None, Python searches. Where `settings`
+    confine commands, ripgrep is confined like one: it walks by path, and must not get further than they do."""
+
+    async def engine() -> _Engine:
+        given = settings() if settings is not None else None
+        return await asyncio.to_thread(_engine, ripgrep, given)
 
     async def glob(arguments: GlobSearch, context: Context) -> Result:
-        return await _glob(arguments, context, await asyncio.to_thread(ripgrep))
+        return await _glob(arguments, context, await engine())
 
     async def grep(arguments: GrepSearch, context: Context) -> Result:
-        return await _grep(arguments, context, await asyncio.to_thread(ripgrep))
+        return await _grep(arguments, context, await engine())
 
     return (
         Tool(
             name="glob_search",
             description=(
                 "Find files of the workspace by a glob pattern; returns their paths, sorted. Files that .gitignore "
-                "names are left out, links are not followed."
+                "names are left out, links are not followed. Brackets also stand for themselves, and \\ is put before "
+                f"what is meant as it is. {ESCAPED}"
             ),
             arguments=GlobSearch,
             effect=Effect.READ,
@@ -121,83 +126,107 @@ def make(ripgrep: Callable[[], str | None] = find_ripgrep) -> tuple[Tool, Tool]:
     )
 
 
-async def _glob(arguments: GlobSearch, context: Context, rg: str | None) -> Result:
-    patterns = globs.expand(_relative(arguments.pattern, context.workspace))
-    target = await asyncio.to_thread(_open, context.workspace, arguments.path)
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    """What searches: ripgrep, confined where there are settings for it, or Python."""
+
+    rg: str | None
+    settings: SandboxSettings | None = None
+
+    def walking(self, argv: list[str], target: _Target, door: Door) -> list[str]:
+        """Return a command that walks by path as it is run. Blocks on disk."""
+        if self.settings is None or target.is_file:
+            return argv
+        folder = str(door.path) if target.path == "." else f"{door.path}/{names.meant(target.path)}"
+        inside = ("sh", "-c", 'cd -- "$1" && shift && exec "$@"', "sh", folder, *argv)
+        hide, more = self.settings.hide, self.settings.read_only
+        return list(sandbox.wrap(inside, workspace=door.path, hide=hide, read_only=more))
+
+
+def _engine(ripgrep: Callable[[], str | None], settings: SandboxSettings | None) -> _Engine:
+    rg = ripgrep()
+    if settings is None or not settings.available or settings.mode == "off" or rg is None:
+        return _Engine(rg)
+    return _Engine(rg, settings) if sandbox.shows(Path(rg)) else _Engine(None)
+
+
+async def _glob(arguments: GlobSearch, context: Context, engine: _Engine) -> Result:
+    patterns = _patterns(arguments.pattern, context.workspace)
+    target = await workspace.work(context, _open, context.door, arguments.path)
     try:
         if target.is_file:
             raise ToolError(f"{arguments.path}: not a folder.")
-        argv = [*_ripgrep(rg), "--files"] if rg else [*_python(), "--files"]
-        answer = await _run(argv, target, _LIST_BYTES)
+        argv = [*_ripgrep(engine.rg), "--files"] if engine.rg else [*_python(context.hidden), "--files"]
+        answer = await _walk(argv, target, _LIST_BYTES, engine, context)
     finally:
         os.close(target.descriptor)
     _check(answer)
-    paths, total = await asyncio.to_thread(_select, answer.out, patterns, target, arguments.limit, context.workspace)
-    lines = list(paths)
-    if not lines:
-        lines = [f"No file matches {arguments.pattern} in {target.path}."]
-    if total > len(paths):
-        lines.append(f"[{len(paths)} of {total} paths shown; use a narrower pattern, or a higher limit]")
+    found, total = await workspace.work(context, _select, answer.out, patterns, target, arguments.limit, context.door)
+    lines = [target.shown(name) for name in found] or [f"No file matches {arguments.pattern} in {target.path}."]
+    if total > len(found):
+        lines.append(f"[{len(found)} of {total} paths shown; use a narrower pattern, or a higher limit]")
     if answer.stopped:
         lines.append(f"[the search is not complete: {answer.stopped}; search a folder below]")
     return Result(
         content=cut.middle("\n".join(lines), _SHOWN_BYTES, advice="use a narrower pattern"),
-        detail=_detail(rg, files=total, shown=len(paths), complete=answer.stopped is None),
+        detail=_detail(engine.rg, files=total, shown=len(found), complete=answer.stopped is None),
     )
 
 
-def _select(out: bytes, patterns: list[str], target: _Target, limit: int, root: Path) -> tuple[list[str], int]:
-    matches = globs.matcher(patterns)
-    found = [name for name in reopened.names_of(out) if matches(name)]
+def _select(out: bytes, patterns: _Patterns, target: _Target, limit: int, door: Door) -> tuple[list[str], int]:
+    found = [name for name in reopened.names_of(out) if globs.covers(patterns, name.split("/"))]
     # It walked by path, and may have been led out of the workspace meanwhile: names from there are not shown.
-    shown = (name for name in found if reopened.there(root, target.path, name))
-    return [_printable(target.shown(name)) for name in itertools.islice(shown, limit)], len(found)
+    return reopened.those_there(door, target.path, found, limit), len(found)
 
 
-async def _grep(arguments: GrepSearch, context: Context, rg: str | None) -> Result:
-    patterns = globs.expand(_relative(arguments.glob, context.workspace)) if arguments.glob else []
-    target = await asyncio.to_thread(_open, context.workspace, arguments.path)
+async def _grep(arguments: GrepSearch, context: Context, engine: _Engine) -> Result:
+    patterns = _patterns(arguments.glob, context.workspace) if arguments.glob else ()
+    target = await workspace.work(context, _open, context.door, arguments.path)
     try:
-        if rg is None or target.is_file:
-            answer = await _run(_grep_argv(arguments, patterns, target, rg), target, _TEXT_BYTES)
+        if engine.rg is None or target.is_file:
+            argv = _grep_argv(arguments, target, engine.rg, context.hidden)
+            answer = await _run(argv, target, _TEXT_BYTES)
             _check(answer)
         else:
-            answer = await _twice(arguments, patterns, target, rg, context.workspace)
+            answer = await _twice(arguments, patterns, target, engine, context)
     finally:
         os.close(target.descriptor)
-    return await asyncio.to_thread(_matches, arguments, patterns, target, answer, rg)
+    return await asyncio.to_thread(_matches, arguments, patterns, target, answer, engine.rg)
 
 
-async def _twice(arguments: GrepSearch, patterns: list[str], target: _Target, rg: str, root: Path) -> _Answer:
+async def _twice(
+    arguments: GrepSearch, patterns: _Patterns, target: _Target, engine: _Engine, context: Context
+) -> Answer:
     """Search by path for the files that may match, and then those files by their descriptors."""
     look = arguments.model_copy(update={"output": "files"})
-    first = await _run(_grep_argv(look, patterns, target, rg), target, _LIST_BYTES)
+    first = await _walk(_grep_argv(look, target, engine.rg, context.hidden), target, _LIST_BYTES, engine, context)
     _check(first)
-    matches = globs.matcher(patterns) if patterns else lambda _: True
-    names = [name for name in reopened.names_of(first.out) if matches(name)]
+    found = [name for name in reopened.names_of(first.out) if not patterns or globs.covers(patterns, name.split("/"))]
     stopped = first.stopped
-    if len(names) > reopened.MOST:
+    if len(found) > reopened.MOST:
         stopped = f"more than {reopened.MOST} files match"
-    argv = [word for word in _grep_argv(arguments, [], target, rg) if not word.startswith("--sort")][:-1]
+    argv = [word for word in _grep_argv(arguments, target, engine.rg, context.hidden) if word[:6] != "--sort"][:-1]
     out = bytearray()
-    for at in range(0, min(len(names), reopened.MOST), reopened.AT_ONCE):
-        some = names[at : min(at + reopened.AT_ONCE, reopened.MOST)]
-        with reopened.opened(root, target.path, some) as files:
-            if files:
-                answer = await _execute(
-                    [*argv, *reopened.arguments(files)], _TEXT_BYTES, stdin=DEVNULL, cwd="/", descriptors=tuple(files)
+    for at in range(0, min(len(found), reopened.MOST), reopened.AT_ONCE):
+        some = found[at : min(at + reopened.AT_ONCE, reopened.MOST)]
+        opened_files = await workspace.work(context, reopened.by_descriptor, context.door, target.path, some)
+        try:
+            if opened_files:
+                words = [*argv, *reopened.arguments(opened_files)]
+                answer = await processes.execute(
+                    words, _TEXT_BYTES, stdin=DEVNULL, cwd="/", descriptors=tuple(opened_files)
                 )
                 stopped = answer.stopped or stopped
                 separator = b"\0" if arguments.output == "files" else b"\n"
-                out += reopened.named(answer.out, files, separator=separator)
-    return _Answer(bytes(out), first.err, first.status, stopped)
+                out += reopened.named(answer.out, opened_files, separator=separator)
+        finally:
+            reopened.close(opened_files)
+    return Answer(bytes(out), first.err, first.status, stopped)
 
 
-def _grep_argv(arguments: GrepSearch, patterns: list[str], target: _Target, rg: str | None) -> list[str]:
-    names = [] if target.is_file else [globs.name_part(pattern) for pattern in patterns]
+def _grep_argv(arguments: GrepSearch, target: _Target, rg: str | None, hidden: Hidden) -> list[str]:
     if rg is None:
-        argv = [*_python(), f"--context={arguments.context}", f"--output={arguments.output}"]
-        argv += [f"--name={name}" for name in names]
+        argv = [*_python(hidden), f"--context={arguments.context}", f"--output={arguments.output}"]
         argv += ["--fixed"] if arguments.literal else []
         argv += ["--ignore-case"] if arguments.ignore_case else []
         argv += ["--stdin"] if target.is_file else []
@@ -210,21 +239,21 @@ def _grep_argv(arguments: GrepSearch, patterns: list[str], target: _Target, rg: 
         "counts": ["--count"],
     }[arguments.output]
     # a type, not --glob: that one would bring back files that .gitignore names
-    argv += [f"--type-add=kheish:{name}" for name in names] + (["--type=kheish"] if names else [])
+    ending = _ending(arguments.glob)
+    argv += [f"--type-add=kheish:*{ending}", "--type=kheish"] if ending and not target.is_file else []
     argv += ["--fixed-strings"] if arguments.literal else []
     argv += ["--ignore-case"] if arguments.ignore_case else []
     return [*argv, "--", arguments.pattern, "-" if target.is_file else "./"]
 
 
-def _matches(arguments: GrepSearch, patterns: list[str], target: _Target, answer: _Answer, rg: str | None) -> Result:
-    wanted = globs.matcher(patterns) if patterns and not target.is_file else lambda _: True
+def _matches(arguments: GrepSearch, patterns: _Patterns, target: _Target, answer: Answer, rg: str | None) -> Result:
     lines: list[str] = []
     total = shown = size = 0
     files: dict[str, None] = {}
     for name, text in _found(answer.out, arguments.output):
-        if not wanted(name.removeprefix("./")):
+        if patterns and not target.is_file and not globs.covers(patterns, name.removeprefix("./").split("/")):
             continue
-        path = _printable(target.shown(name))
+        path = target.shown(name)
         is_match = arguments.output != "lines" or text.lstrip("0123456789").startswith(":")
         total += is_match
         if total > arguments.limit or size > _SHOWN_BYTES:
@@ -257,79 +286,65 @@ def _found(out: bytes, output: str) -> list[tuple[str, str]]:
     for line in out.split(b"\n"):
         path, mark, text = line.partition(b"\0")
         if mark:
-            pairs.append((os.fsdecode(path), text.rstrip(b"\r").decode("utf-8", "replace")))
+            pairs.append((os.fsdecode(path.replace(b"//", b"\n")), text.rstrip(b"\r").decode("utf-8", "replace")))
     return pairs
 
 
-async def _run(argv: list[str], target: _Target, limit: int) -> _Answer:
+async def _run(argv: list[str], target: _Target, limit: int, *, ignored: int | None = None) -> Answer:
     """Run a search in the target's folder, or on the target as its input."""
+    more = () if ignored is None else (ignored,)
     if target.is_file:
-        return await _execute(argv, limit, stdin=target.descriptor, cwd="/")
+        return await processes.execute(argv, limit, stdin=target.descriptor, cwd="/", descriptors=more)
     # The open folder itself, not its path: that could lead elsewhere by now.
-    return await _execute(argv, limit, stdin=DEVNULL, cwd=f"/proc/self/fd/{target.descriptor}")
+    cwd = f"/proc/self/fd/{target.descriptor}"
+    return await processes.execute(argv, limit, stdin=DEVNULL, cwd=cwd, descriptors=more)
 
 
-async def _execute(argv: list[str], limit: int, *, stdin: int, cwd: str, descriptors: tuple[int, ...] = ()) -> _Answer:
-    """Run a search; ended when it is too long or too much."""
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        stdin=stdin,
-        stdout=PIPE,
-        stderr=PIPE,
-        cwd=cwd,
-        env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
-        pass_fds=descriptors,
-    )
-    out = bytearray()
-    errors = asyncio.ensure_future(_all(process))
-    stopped: str | None = None
-    try:
-        async with asyncio.timeout(_SECONDS):
-            assert process.stdout is not None
-            while chunk := await process.stdout.read(256 * 1024):
-                out += chunk
-                if len(out) > limit:
-                    stopped = f"it found more than {limit // 1024**2} MiB"
-                    break
-    except TimeoutError:
-        stopped = f"it took more than {_SECONDS:.0f} s"
-    finally:
-        await _end(process)
-        err = (await errors).decode("utf-8", "replace").strip()
-    return _Answer(bytes(out), err, process.returncode or 0, stopped)
-
-
-async def _all(process: Process) -> bytes:
-    """The first 64 KiB that it says on stderr; the rest is read and dropped, so that it never blocks."""
-    assert process.stderr is not None
-    kept = bytearray()
-    while chunk := await process.stderr.read(64 * 1024):
-        kept += chunk[: 64 * 1024 - len(kept)]
-    return bytes(kept)
-
-
-async def _end(process: Process) -> None:
-    assert process.stdout is not None
-    with suppress(ProcessLookupError):
-        if process.returncode is None and not process.stdout.at_eof():
-            process.kill()
-    while await process.stdout.read(256 * 1024):
-        pass
-    await process.wait()
-
-
-def _check(answer: _Answer) -> None:
+def _check(answer: Answer) -> None:
     if answer.stopped is None and answer.status not in (0, 1) and not answer.out:
         raise ToolError(cut.middle(answer.err, 2000) or f"The search failed with status {answer.status}.")
 
 
-def _open(root: Path, path: str) -> _Target:
+def _open(door: Door, path: str) -> _Target:
+    with opened(door) as root:
+        try:
+            with files.open_folder(root, path) as (folder, where):
+                return _Target(os.dup(folder), where, is_file=False, ignored=ignores.above(root, where))
+        except NotAFolder:
+            with files.open_file(root, path) as (file, where):
+                return _Target(os.dup(file.fileno()), where, is_file=True)
+
+
+async def _walk(argv: list[str], target: _Target, limit: int, engine: _Engine, context: Context) -> Answer:
+    """Run a search that walks the target's folder, as its ignore files and those above it say."""
+    if engine.rg is None or not target.ignored:
+        return await _run(await workspace.work(context, engine.walking, argv, target, context.door), target, limit)
+    ignored = os.memfd_create("ignored", os.MFD_CLOEXEC)
     try:
-        with workspace.open_folder(root, path) as (folder, where):
-            return _Target(os.dup(folder), where, is_file=False)
-    except workspace.NotAFolder:
-        with workspace.open_file(root, path) as (file, where):
-            return _Target(os.dup(file.fileno()), where, is_file=True)
+        os.write(ignored, target.ignored)
+        argv = [argv[0], f"--ignore-file=/proc/self/fd/{ignored}", *argv[1:]]
+        argv = await workspace.work(context, engine.walking, argv, target, context.door)
+        return await _run(argv, target, limit, ignored=ignored)
+    finally:
+        os.close(ignored)
+
+
+#: a glob, read loosely
+_Patterns = tuple[globs.Steps, ...]
+
+
+def _patterns(pattern: str, root: Path) -> _Patterns:
+    try:
+        globs.expanded(pattern, _MAX_ALTERNATIVES)
+        return globs.compiled(_relative(pattern, root), is_loose=True)
+    except globs.TooMany:
+        raise ToolError(f"{pattern}: has more than {_MAX_ALTERNATIVES} alternatives; use a simpler pattern.") from None
+
+
+def _ending(pattern: str | None) -> str:
+    """How the names end that a glob is about, where that is plain: ripgrep need not look at others."""
+    _, star, ending = (pattern or "").rpartition("*")
+    return ending if star and re.fullmatch(r"[\w.-]+", ending) else ""
 
 
 def _relative(pattern: str, root: Path) -> str:
@@ -343,15 +358,15 @@ def _relative(pattern: str, root: Path) -> str:
 
 
 def _ripgrep(rg: str) -> list[str]:
-    return [rg, "--no-config", "--no-require-git", "--hidden", "--glob=!.git", "--null", "--sort=path"]
+    # Ignore files of the workspace count, those of the user and of the folders above it do not.
+    own = ["--no-config", "--no-ignore-parent", "--no-ignore-global", "--no-require-git"]
+    return [rg, *own, "--hidden", "--glob=!.git", "--null", "--sort=path"]
 
 
-def _python() -> list[str]:
-    return [sys.executable, "-I", "-S", str(scan.__file__), *(f"--skip={name}" for name in sorted(HEAPS))]
-
-
-def _printable(path: str) -> str:
-    return path.encode("utf-8", "replace").decode().replace("\n", "\\n")
+def _python(hidden: Hidden) -> list[str]:
+    skipped = [f"--skip={name}" for name in sorted(HEAPS)]
+    skipped += [f"--hidden={device}:{inode}" for device, inode in sorted(hidden.ids())]
+    return [sys.executable, "-I", "-S", str(scan.__file__), *skipped]
 
 
 def _detail(rg: str | None, *, files: int, shown: int, complete: bool) -> dict[str, object]:

@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from kheish.beneath import files, names, pool
 from kheish.domain.events import ShellEnding
 from kheish.errors import KheishError
 from kheish.jobs import sandbox
 from kheish.jobs.runner import JobEnd, Jobs, JobSpec, JobState, Limits
-from kheish.runtime.tools import cut, workspace
+from kheish.runtime.tools import cut
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
 
 _SHELL = ("bash", "--noprofile", "--norc", "-c")
@@ -105,7 +106,7 @@ async def plan_job(
             "without commands, or tell the operator."
         )
     try:
-        spec = await asyncio.to_thread(_spec, arguments, context, settings, timeout)
+        spec = await pool.run(context.door, _spec, arguments, context, settings, timeout)
         name = await asyncio.to_thread(_free, context.jobs, context.key)
         await context.jobs.create(name, spec)
     except (KheishError, OSError) as error:
@@ -137,8 +138,8 @@ def _spec(arguments: Command, context: Context, settings: SandboxSettings, timeo
     root = context.workspace.resolve()
     folder = root
     if arguments.workdir:
-        with workspace.open_folder(context.workspace, arguments.workdir) as (_, where):
-            folder = root / where
+        with files.open_folder(context.door, arguments.workdir) as (_, where):
+            folder = root / names.meant(where)
     argv: tuple[str, ...] = (*_SHELL, arguments.command)
     environment = sandbox.clean_environment(root, settings.read_only)
     if _confined(settings):

@@ -108,7 +108,8 @@ def test_what_a_file_becomes(content: str, patch: str, result: str) -> None:
         (CHANGE + CHANGE, "twice"),
         ("rename from a\nrename to b\n", "only the text"),
         ("--- /dev/null\n+++ /dev/null\n", "neither"),
-        ('--- "a/\\303"\n+++ "b/\\303"\n', "quoted"),
+        ('--- "a/x\n+++ "b/x\n', "quotes"),
+        ("diff --git a/x b/x\nnew file mode 120000\n--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+y\n", "no regular file"),
     ],
 )
 def test_what_is_no_patch(patch: str, why: str) -> None:

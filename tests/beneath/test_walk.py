@@ -8,20 +8,35 @@ from pathlib import Path
 
 import pytest
 
-from kheish.runtime.tools import workspace
-from kheish.runtime.tools.base import ToolError
-from kheish.runtime.tools.workspace import Intent
+from kheish.beneath import Door, files, kernel, walk
+from kheish.beneath.walk import Intent
+from kheish.errors import NotAFolder, NotBeneath
 
 
 def read(root: Path, path: str) -> bytes:
-    with workspace.open_file(root, path) as (file, _):
-        return file.read()
+    return files.read(Door(root), path, 1000)
 
 
 def write(root: Path, path: str, content: bytes = b"new") -> str:
-    with workspace.place(root, path, Intent.CREATE) as here:
-        workspace.replace(here, content, key="k")
+    with walk.place(Door(root), path, Intent.CREATE) as here:
+        files.replace(here, content, key="k")
         return here.path
+
+
+@pytest.fixture(autouse=True, params=["openat2", "openat"])
+def _kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel with the call, and one without."""
+    if request.param == "openat":
+        monkeypatch.setattr(kernel, "_openat2", lambda *_: None)
+    elif not kernel.is_there():
+        pytest.skip("this kernel has no openat2")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture
@@ -38,7 +53,7 @@ def test_paths_inside_are_opened_however_they_are_written(root: Path) -> None:
     (root / "absolute").symlink_to(root / "a")
 
     for path in ("a/x.txt", "./a//x.txt", "a/b/../x.txt", f"{root}/a/x.txt", "inner/../x.txt", "absolute/x.txt"):
-        with workspace.open_file(root, path) as (file, where):
+        with files.open_file(Door(root), path) as (file, where):
             assert (file.read(), where) == (b"x", "a/x.txt"), path
 
 
@@ -47,11 +62,11 @@ def test_paths_inside_are_opened_however_they_are_written(root: Path) -> None:
 )
 def test_paths_that_are_no_file_inside_are_refused(root: Path, outside: Path, path: str) -> None:
     (root / "a").mkdir()
-    with pytest.raises(ToolError):
+    with pytest.raises(NotBeneath):
         read(root, path)
-    with pytest.raises(ToolError):
+    with pytest.raises(NotBeneath):
         read(root, str(outside))
-    with pytest.raises(ToolError, match="outside the workspace"):
+    with pytest.raises(NotBeneath, match="outside the workspace"):
         write(root, str(root) + "-other/x")
 
 
@@ -63,9 +78,9 @@ def test_links_that_lead_out_are_neither_read_nor_written_through(root: Path, ou
     (root / "circle").symlink_to("circle")
 
     for path in ("file", "relative", "folder/secret.txt", "chain/secret.txt", "circle"):
-        with pytest.raises(ToolError):
+        with pytest.raises(NotBeneath):
             read(root, path)
-        with pytest.raises(ToolError):
+        with pytest.raises(NotBeneath):
             write(root, path)
     assert outside.read_text() == "secret"
     assert sorted(entry.name for entry in root.parent.iterdir()) == ["secret.txt", "workspace"]
@@ -76,15 +91,15 @@ def test_what_is_no_regular_file_is_refused_without_waiting_for_it(root: Path) -
     (root / "device").symlink_to("/dev/zero")
     (root / "folder").mkdir()
 
-    with pytest.raises(ToolError, match="is a FIFO"):
+    with pytest.raises(NotBeneath, match="is a FIFO"):
         read(root, "fifo")
-    with pytest.raises(ToolError, match="leads out"):
+    with pytest.raises(NotBeneath, match="leads out"):
         read(root, "device")
-    with pytest.raises(ToolError, match="is a folder, not a file; use list_files"):
+    with pytest.raises(NotBeneath, match="is a folder, not a file; use list_files"):
         read(root, "folder")
-    with pytest.raises(ToolError, match="fifo is not a folder"):
+    with pytest.raises(NotBeneath, match="fifo is not a folder"):
         read(root, "fifo/x")
-    with pytest.raises(workspace.NotAFolder), workspace.open_folder(root, "fifo"):
+    with pytest.raises(NotAFolder), files.open_folder(Door(root), "fifo"):
         pass
 
 
@@ -94,7 +109,7 @@ def test_git_internals_are_not_written(root: Path, path: str) -> None:
     (root / ".git" / "config").write_text("[core]")
     (root / "g").symlink_to(".git")
 
-    with pytest.raises(ToolError, match="belongs to git"):
+    with pytest.raises(NotBeneath, match="belongs to git"):
         write(root, path)
     assert read(root, "g/config") == b"[core]"
     assert write(root, ".gitignore") == ".gitignore"
@@ -131,7 +146,7 @@ def test_a_folder_that_turns_into_a_link_meanwhile_leads_nowhere_else(root: Path
     for _ in range(500):
         try:
             seen.add(read(root, "turning/secret.txt"))
-        except ToolError as error:
+        except NotBeneath as error:
             seen.add(str(error)[-20:])
     over.set()
     thread.join()
@@ -143,14 +158,14 @@ def test_canonical_names_where_a_path_leads(root: Path) -> None:
     (root / "secrets").mkdir()
     (root / "s").symlink_to("secrets")
 
-    assert workspace.canonical(root, "s/key") == "secrets/key"
-    assert workspace.canonical(root, f"{root}/s/new/deep.txt") == "secrets/new/deep.txt"
-    assert workspace.canonical(root, "s/..") == "."
-    with pytest.raises(ToolError):
-        workspace.canonical(root, "missing/../../x")
+    assert walk.resolved(Door(root), "s/key") == "secrets/key"
+    assert walk.resolved(Door(root), f"{root}/s/new/deep.txt") == "secrets/new/deep.txt"
+    assert walk.resolved(Door(root), "s/..") == "."
+    with pytest.raises(NotBeneath):
+        walk.resolved(Door(root), "missing/../../x")
 
 
 def test_a_missing_file_is_named_with_its_neighbours(root: Path) -> None:
     (root / "readme.md").write_text("")
-    with pytest.raises(ToolError, match=r"README.md: does not exist. Similar names .*: readme.md"):
+    with pytest.raises(NotBeneath, match=r"README.md: does not exist. Similar names .*: readme.md"):
         read(root, "README.md")

@@ -1,0 +1,78 @@
+"""Opening one name in an open folder so that the kernel itself lets nothing lead out of it: `openat2(2)`.
+
+Kernels before 5.6, and systems that filter the call, have plain `openat` with O_NOFOLLOW, which for a single name is as
+strict: the whole walk is ours in both cases, because rules are judged on the names that it goes through.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from pathlib import Path
+
+_NUMBER = 437  # of openat2, the same on every architecture that Python runs on
+_NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
+_AT_FDCWD = -100
+#: what a kernel or a filter says where there is no such call
+_ABSENT = frozenset({errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP})
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PASSING = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _How(ctypes.Structure):
+    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
+
+
+def open_name(folder: int, name: str, flags: int, mode: int = 0) -> int:
+    """Open one name in an open folder, never through a link. Raises OSError (ELOOP or ENOTDIR for a link)."""
+    if "/" in name or name in ("", "..") or "\0" in name:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), name)
+    flags |= os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = _openat2(folder, name, flags, mode, _BENEATH | _NO_SYMLINKS | _NO_MAGICLINKS)
+    return os.open(name, flags, mode, dir_fd=folder) if descriptor is None else descriptor
+
+
+def open_root(path: Path) -> int:
+    """Open a workspace by its real path. Raises OSError: ELOOP where a folder of the path is a link by now."""
+    if not path.is_absolute():
+        raise OSError(errno.EINVAL, "not an absolute path", str(path))
+    descriptor = _openat2(_AT_FDCWD, os.fspath(path), _FOLDER, 0, _NO_SYMLINKS | _NO_MAGICLINKS)
+    return _by_steps(path) if descriptor is None else descriptor
+
+
+def is_there() -> bool:
+    """Return whether this kernel has `openat2`."""
+    descriptor = _openat2(_AT_FDCWD, "/", _FOLDER, 0, _NO_MAGICLINKS)
+    if descriptor is None:
+        return False
+    os.close(descriptor)
+    return True
+
+
+def _openat2(folder: int, path: str, flags: int, mode: int, resolve: int) -> int | None:
+    """Return a descriptor, or None where there is no such call."""
+    how = _How(flags, mode if flags & os.O_CREAT else 0, resolve)
+    while True:
+        descriptor = _libc.syscall(_NUMBER, folder, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
+        if descriptor >= 0:
+            return int(descriptor)
+        code = ctypes.get_errno()
+        if code in _ABSENT:
+            return None  # plain openat says the same where it is the file that is refused
+        if code not in (errno.EINTR, errno.EAGAIN):  # EAGAIN: a rename elsewhere was in the way of `..`
+            raise OSError(code, os.strerror(code), path)
+
+
+def _by_steps(path: Path) -> int:
+    """Open an absolute path folder by folder, no link among them."""
+    folder = os.open(path.anchor, _PASSING)
+    try:
+        for part in path.parts[1:-1]:
+            inner = os.open(part, _PASSING, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        return os.open(path.parts[-1] if len(path.parts) > 1 else ".", _FOLDER, dir_fd=folder)
+    finally:
+        os.close(folder)

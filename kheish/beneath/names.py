@@ -1,0 +1,52 @@
+r"""Names of files as text: `shown` writes any name as plain UTF-8, `meant` reads it back, byte for byte.
+
+A name on disk is bytes. What is no UTF-8, and what a terminal or a model could miss or take for something else (control
+characters, changes of direction, characters without width, a blank at either end), is written as `\xHH`; a backslash
+before something that could be read so is doubled. `menu_\xe9t\xe9.txt` names the file with the bytes E9.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+#: letters that print as nothing
+_INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0")
+#: what needs a second look in a name that is printable
+_SPECIAL = re.compile(rf"[\\{''.join(_INVISIBLE)}]|(?:^|/) | (?:/|\Z)")
+_ESCAPE = re.compile(rb"\\\\|\\x([0-9a-fA-F]{2})")
+
+
+def shown(name: str) -> str:
+    """Return a name or path, as `os` gives it, in a form that is UTF-8 and stands on one line."""
+    if name.isprintable() and not _SPECIAL.search(name):
+        return name
+    return "".join(_written(name, at) for at in range(len(name)))
+
+
+def meant(text: str) -> str:
+    """Return the name or path that a text means, as `os` takes it. Raises ValueError for what no file is called."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("a lone surrogate is no character of a file name")
+    raw = text.encode()
+    if b"\\" in raw:
+        raw = _ESCAPE.sub(lambda found: bytes([int(found[1], 16)]) if found[1] else b"\\", raw)
+    if b"\0" in raw:
+        raise ValueError("a path cannot contain a NUL character")
+    return os.fsdecode(raw)
+
+
+def _written(name: str, at: int) -> str:
+    character = name[at]
+    if _is_odd(name, at):
+        return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
+    if character == "\\" and at + 1 < len(name) and (name[at + 1] in "\\x" or _is_odd(name, at + 1)):
+        return "\\\\"
+    return character
+
+
+def _is_odd(name: str, at: int) -> bool:
+    character = name[at]
+    if character == " ":
+        return at == 0 or name[at - 1] == "/" or name[at + 1 : at + 2] in ("", "/")
+    return not character.isprintable() or character in _INVISIBLE

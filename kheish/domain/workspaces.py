@@ -1,0 +1,119 @@
+"""Workspaces: which folder a session may have, and the door to what is in it.
+
+A workspace never overlaps with what the daemon keeps to itself: its state root, another daemon's, the folder of keys.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kheish.beneath import Door, Hidden, door, globs
+from kheish.errors import WorkspaceNotAllowed
+
+if TYPE_CHECKING:
+    from kheish.domain.state import State
+
+#: how far a folder is searched for the state root of another daemon
+_LEVELS, _ENTRIES, _SECONDS = 3, 20_000, 2.0
+
+
+def door_of(state: State, workspace: str | Path, judged: Mapping[str, str] | None = None) -> Door:
+    """Return the door to a workspace, with what this daemon hides."""
+    return Door(Path(workspace), state.hidden, judged)
+
+
+def check(hidden: Hidden, workspace: Path) -> Path:
+    """Return the real path of a workspace. Blocks on disk. Raises WorkspaceNotAllowed where it is no folder, or
+    overlaps with what the daemon hides or with the state root of any daemon."""
+    if not workspace.is_absolute():
+        raise WorkspaceNotAllowed(f"The workspace {str(workspace)!r} is not an absolute path.")
+    real = Path(os.path.realpath(workspace))
+    if not real.is_dir():
+        raise WorkspaceNotAllowed(f"The workspace {str(workspace)!r} is not a folder; make it first.")
+    for path in hidden.paths:
+        if _overlap(real, path):
+            raise WorkspaceNotAllowed(
+                f"The workspace {str(workspace)!r} and {str(path)!r} overlap: an agent must not see or change the "
+                "daemon's own state and keys. Choose a folder beside it."
+            )
+    around = next((folder for folder in (real, *real.parents) if door.is_state_root(folder)), None)
+    found = around or next(_state_roots(real), None)
+    if found is not None:
+        raise WorkspaceNotAllowed(
+            f"The workspace {str(workspace)!r} and the state root {str(found)!r} overlap: an agent must not see or "
+            "change the state of a daemon. Choose a folder beside it."
+        )
+    return real
+
+
+def is_usable(where: Door) -> bool:
+    """Return whether a session's workspace is there. Raises WorkspaceNotAllowed where it overlaps with what the daemon
+    hides: it may have been set before that was, or elsewhere."""
+    if not where.path.is_dir():
+        return False
+    for path in where.hidden.paths:
+        if _overlap(where.path, path):
+            raise WorkspaceNotAllowed(
+                f"The workspace {str(where.path)!r} and {str(path)!r} overlap: an agent must not see or change the "
+                "daemon's own state and keys. Give the session another workspace."
+            )
+    return True
+
+
+def is_within(real: Path, allowed: Sequence[str], home: Path) -> bool:
+    """Return whether a folder is one of those that a list names (paths or globs; `~` is `home`), or lies in one."""
+    return any(_is_about(real, entry, home) for entry in allowed)
+
+
+def _is_about(real: Path, entry: str, home: Path) -> bool:
+    if entry == "~" or entry.startswith("~/"):
+        entry = str(home) + entry[1:]
+    if not entry.startswith("/"):
+        return False
+    if not globs.has_wild(entry):  # a plain path may be a link; a folder is known by its real path
+        entry = os.path.realpath(entry)
+        return real == Path(entry) or Path(entry) in real.parents
+    steps = globs.compiled(entry.rstrip("/"), is_loose=False)
+    return globs.reach(steps, real.parts[1:]) is globs.Reach.YES
+
+
+def _overlap(real: Path, path: Path) -> bool:
+    """Return whether one lies in the other, by name or (bind mounts) by what it is."""
+    hidden = Path(os.path.realpath(path))
+    if real == hidden or real in hidden.parents or hidden in real.parents:
+        return True
+    ours, theirs = _id(real), _id(hidden)
+    above = {_id(folder) for folder in hidden.parents if folder != Path(folder.anchor)}
+    around = {_id(folder) for folder in (real, *real.parents)}
+    return (ours is not None and ours in above) or (theirs is not None and theirs in around)
+
+
+def _id(path: Path) -> door.Id | None:
+    with suppress(OSError):
+        return door.id_of(path.stat())
+    return None
+
+
+def _state_roots(top: Path) -> Iterator[Path]:
+    """Yield state roots in a folder, as far as it is searched; deeper ones are not opened by tools."""
+    deadline, left = time.monotonic() + _SECONDS, _ENTRIES
+    todo = deque([(top, 0)])
+    while todo and left > 0 and time.monotonic() < deadline:
+        folder, level = todo.popleft()
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                left -= 1
+                if left < 0 or time.monotonic() > deadline:
+                    return
+                if entry.is_dir(follow_symlinks=False) and entry.name != ".git":
+                    below = Path(entry.path)
+                    if door.is_state_root(below):
+                        yield below
+                    if level + 1 < _LEVELS:
+                        todo.append((below, level + 1))

@@ -1,0 +1,93 @@
+"""Nothing but `kheish/beneath` opens a file or a folder of a workspace: a search of the code, which every other open
+must pass with the reason why it is none of those."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2] / "kheish"
+#: names of functions and methods that reach the disk by a path
+OPENS = frozenset((
+    "open", "fdopen", "scandir", "listdir", "walk", "fwalk", "readlink", "stat", "lstat", "mkdir", "makedirs",
+    "unlink", "rename", "replace", "rmdir", "symlink", "link", "read_text", "read_bytes", "write_text", "write_bytes",
+    "iterdir", "glob", "rglob", "iglob", "exists", "is_file", "is_dir", "is_symlink", "touch", "chmod", "utime",
+    "copyfile", "copy2", "copytree", "rmtree", "which", "resolve", "realpath", "truncate", "mkfifo", "access",
+))  # fmt: skip
+#: receivers whose methods of such a name are no files
+NO_FILES = frozenset(("dataclasses", "playbooks", "approvals", "references", "re", "past", "patches"))
+#: module and function, with what it reaches: none of it is a path of a workspace that is opened
+ALLOWED = {
+    "runtime/tools/files.py": "entries of descriptors that the door has opened",
+    "runtime/tools/reopened.py": "names in descriptors that the door has opened",
+    "runtime/tools/scan.py": "an isolated process, which walks by descriptors (os.fwalk) and never follows a link",
+    "runtime/tools/search.py": "descriptors, and where ripgrep is installed",
+    "runtime/tools/shell.py": "the workspace's own path, for the sandbox",
+    "domain/workspaces.py": "whether a folder may be a workspace; nothing in it is opened",
+    "domain/forks.py": "journals of the state root",
+    "domain/inherited.py": "journals of the state root",
+    "domain/loading.py": "journals of the state root",
+    "domain/audits.py": "the state root",
+}
+
+
+def opens(tree: ast.AST) -> list[tuple[int, str]]:
+    """Line and name of each call that may reach the disk."""
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        function = node.func
+        if isinstance(function, ast.Name) and function.id == "open":
+            found.append((node.lineno, "open"))
+        elif isinstance(function, ast.Attribute) and function.attr in OPENS:
+            on = function.value
+            is_text = function.attr == "replace" and len(node.args) == 2 and not _is_os(on)
+            is_named = isinstance(on, ast.Name) and on.id in NO_FILES
+            if not is_text and not is_named:
+                found.append((node.lineno, f"{ast.unparse(on)}.{function.attr}"))
+    return found
+
+
+def _is_os(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id in ("os", "shutil")
+
+
+def test_nothing_else_opens_beneath_a_workspace() -> None:
+    found = []
+    for folder in ("runtime", "domain"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name = path.relative_to(ROOT).as_posix()
+            if name not in ALLOWED:
+                found += [f"{name}:{line}: {what}" for line, what in opens(ast.parse(path.read_text()))]
+    assert not found, "open it through kheish.beneath, or say here why it is no path of a workspace"
+
+
+def test_the_door_itself_follows_no_path() -> None:
+    """In the package, only `kernel` opens by name; the rest works on descriptors."""
+    for path in sorted((ROOT / "beneath").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_os(node.func.value):
+                words = {one.arg for one in node.keywords}
+                if node.func.attr in ("open", "stat", "readlink", "mkdir", "unlink") and path.name != "kernel.py":
+                    assert "dir_fd" in words, f"{path.name}:{node.lineno}: os.{node.func.attr} by path"
+                if node.func.attr in ("stat",) and path.name != "kernel.py":
+                    assert "follow_symlinks" in words, f"{path.name}:{node.lineno}"
+
+
+def test_what_opens_is_found() -> None:
+    text = "Path('x').read_text(); open('x'); os.open('x', 0); a.replace('b', 'c'); os.replace('a', 'b'); p.replace(q)"
+    assert [name for _, name in opens(ast.parse(text))] == [
+        "Path('x').read_text", "open", "os.open", "os.replace", "p.replace",
+    ]  # fmt: skip
+
+
+def test_workspaces_are_named_where_they_are_handed_on_only() -> None:
+    """The daemon and the API never make a path below a session's workspace."""
+    for folder in ("daemon", "api", "auth"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if path.name.startswith("demo") or path.name == "workspaces.py":
+                continue
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+                    assert "workspace" not in ast.unparse(node.left), f"{path}:{node.lineno}: {ast.unparse(node)}"
