@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from kheish.runtime.drivers import omitting
 from kheish.runtime.drivers.base import Call, Message, ModelError, Reply, Request, Usage
 
 _OPAQUE_PREFIXES = ("reasoning", "thinking")
@@ -30,7 +31,8 @@ def body(request: Request) -> dict[str, Any]:
             for tool in request.tools
         ]
     out["stream"] = request.stream
-    return {key: value for key, value in out.items() if value is not None}
+    found = {key: value for key, value in out.items() if value is not None}
+    return omitting.without(found, request.omit) if request.omit else found
 
 
 def _message(message: Message, route_id: str) -> dict[str, Any]:
@@ -43,9 +45,10 @@ def _message(message: Message, route_id: str) -> dict[str, Any]:
 
 
 def _assistant(message: Message, route_id: str) -> dict[str, Any]:
-    # Signed blocks mean something only to the provider that made them; another one refuses the unknown fields.
+    # Signed blocks mean something only to the server that made them, and `accepted` has left out those of others.
+    # Older journals name the route alone.
     opaque = message.opaque if isinstance(message.opaque, Mapping) else {}
-    mine = opaque if opaque.get("route") == route_id else {}
+    mine = opaque if "server" in opaque or opaque.get("route") == route_id else {}
     out: dict[str, Any] = {"role": "assistant", "content": message.text or None, **mine.get("fields", {})}
     if message.calls:
         extra = mine.get("calls", {})
