@@ -7,7 +7,7 @@ shortens the part itself, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from kheish.domain import events, routes
 from kheish.domain.events import Usage
@@ -26,7 +26,7 @@ SUMMARY_TOKENS = (64, 4000)  # its bounds
 PART_SHARE = 0.85  # of a prompt: what is summarised at once
 ATTEMPTS = 2  # at a summary, before the daemon shortens by itself
 LEAST_GAIN = 64  # tokens
-LINE_CHARACTERS = 240  # of each message, where the daemon shortens
+LINE_CHARACTERS = (60, 240)  # of each message, where the daemon shortens: fewer where there are many
 #: failures of a summary after which the daemon tries another way; others are the server's, and end as those of any call
 OF_SUMMARY = frozenset({"empty", "truncated", "declined", "context_length", "bad_request", "oversized"})
 #: settings of a route that are about its answers, and say nothing of a summary
@@ -167,15 +167,17 @@ def _request(turn: Turn, target: Target, covered: Sequence[Placed], room: int) -
     )
 
 
-def shortened(covered: Iterable[Placed], limit: int) -> str:
+def shortened(covered: Sequence[Placed], limit: int) -> str:
     """Return a conversation as its beginnings: one line for each message, the oldest left out."""
     lines: list[str] = []
     earlier = ""
+    fewest, most = LINE_CHARACTERS
+    length = min(max(limit * 3 // (len(covered) or 1), fewest), most)
     for one in covered:
         if one.source.role == "summary":
             earlier = fitting.cut_text(str(one.message.text), limit // 3)
         else:
-            lines += _lines(one)
+            lines += _lines(one.message, length)
     kept: list[str] = []
     room = limit - windows.tokens(earlier) - 16
     for line in reversed(lines):
@@ -191,12 +193,11 @@ def shortened(covered: Iterable[Placed], limit: int) -> str:
 _WHO: Mapping[str, str] = {"user": "User", "assistant": "Assistant", "tool": "Result"}
 
 
-def _lines(one: Placed) -> list[str]:
-    message = one.message
-    found = [f"{_WHO.get(message.role, message.role)}: {_line(message.text)}"] if message.text.strip() else []
-    return found + [f"Call: {call.name} {_line(windows.encoded(call.arguments))}" for call in message.calls]
+def _lines(message: Message, length: int) -> list[str]:
+    found = [f"{_WHO.get(message.role, message.role)}: {_line(message.text, length)}"] if message.text.strip() else []
+    return found + [f"Call: {call.name} {_line(windows.encoded(call.arguments), length)}" for call in message.calls]
 
 
-def _line(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= LINE_CHARACTERS else f"{text[:LINE_CHARACTERS]}…"
+def _line(text: str, length: int) -> str:
+    text = " ".join(text[: 2 * length].split())
+    return text if len(text) <= length else f"{text[:length]}…"

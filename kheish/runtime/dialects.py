@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 _MISTRAL = re.compile(r"ministral|mistral|mixtral|codestral|devstral|magistral|pixtral", re.IGNORECASE)
 #: Gemma 4 and FunctionGemma have roles for systems and tools
-_GEMMA = re.compile(r"(?<![a-z])gemma[-_:]?(?:[123]n?(?![0-9])|\b)", re.IGNORECASE)
+_GEMMA = re.compile(r"(?<![a-z])gemma(?:[-_:]?(?:[123]n?(?![0-9])|7b)|(?![-_:]?[0-9])\b)", re.IGNORECASE)
 _ANTHROPIC = re.compile(r"claude|anthropic", re.IGNORECASE)
 _GEMINI = re.compile(r"gemini", re.IGNORECASE)
 
