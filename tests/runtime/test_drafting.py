@@ -64,6 +64,20 @@ async def test_a_cancelled_call_and_a_failed_run_are_no_obstacle_to_the_next(it:
     assert server.default.refused == []
 
 
+async def test_a_refused_field_is_left_out_from_then_on(it: Live, server: StandIn) -> None:
+    point(it, server, generation={"temperature": 0.5})
+
+    def picky(body: Any) -> Answer | Failure:
+        if "temperature" in body:
+            return Failure(status=400, message="Unsupported parameter: 'temperature'", param="temperature")
+        return Answer()
+
+    server.default = picky
+    await completed(it, "one")
+    await completed(it, "two")
+    assert ["temperature" in one.body for one in server.requests] == [True, False, False]
+
+
 async def test_reasoning_goes_back_to_the_server_that_made_it_and_to_no_other(it: Live, server: StandIn) -> None:
     point(it, server, "a")
     server.queue += [Answer(reasoning="because")]
