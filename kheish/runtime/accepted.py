@@ -293,6 +293,6 @@ def _joined(first: Message, second: Message) -> Message:
 
 def _filled(message: Message) -> Message:
     """Return the message with some text, where an empty one would be refused."""
-    if message.text.strip() or message.calls:
+    if message.calls or (message.text and not message.text.isspace()):
         return message
     return replace(message, text=EMPTY)

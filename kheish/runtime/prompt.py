@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -46,8 +46,7 @@ class Section:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """A message of the prompt, with the one of the history that it stands for."""
 
     message: Message
@@ -180,8 +179,8 @@ def _instructions(workspace: Path) -> str:
         return ""
 
 
-def project(history: Sequence[messages.Message], run_id: str, spilled: Mapping[str, str]) -> Iterable[Placed]:
-    """Yield the conversation as a model takes it: each tool result right after its call, whatever came between.
+def project(history: Sequence[messages.Message], run_id: str, spilled: Mapping[str, str]) -> list[Placed]:
+    """Return the conversation as a model takes it: each tool result right after its call, whatever came between.
 
     Calls of other runs that have no result yet (a parked run) are left out, with a note. What later runs said while
     this one was parked stands before its own messages: the model continues with what it was asked last.
@@ -190,11 +189,18 @@ def project(history: Sequence[messages.Message], run_id: str, spilled: Mapping[s
     results = {_key(message): message for message in history if message.role == "tool"}
     asked: set[CallKey] = {(message.run_id, call.id) for message in history for call in message.calls}
     unanswered = _unanswered(history)
-    last: Placed | None = None
+    found: list[Placed] = []
     for message in history:
-        for found in _projected(message, run_id, results, asked, unanswered, spilled, last):
-            last = found
-            yield found
+        match message.role:
+            case "assistant":
+                _add_answer(found, message, run_id, results, spilled)
+            case "tool" if _key(message) in asked:
+                pass  # stands after its call
+            case "ended" if message.run_id in unanswered or not found or found[-1].source.run_id != message.run_id:
+                pass  # the task says so itself, or a summary stands for the run
+            case _:
+                found.append(Placed(_told(message, found, unanswered, spilled), message))
+    return found
 
 
 def _place(message: messages.Message, run_id: str) -> int:
@@ -204,36 +210,25 @@ def _place(message: messages.Message, run_id: str) -> int:
     return 1 if message.role == "user" else 2
 
 
-def _projected(
+def _told(
     message: messages.Message,
-    run_id: str,
-    results: Mapping[CallKey, messages.Message],
-    asked: set[CallKey],
+    before: Sequence[Placed],
     unanswered: Mapping[str | None, str],
     spilled: Mapping[str, str],
-    last: Placed | None,
-) -> Iterable[Placed]:
-    text = _text(message.text, spilled)
+) -> Message:
+    """Return what is said to the model: by a user, or by the daemon."""
+    text = _items(message.items, spilled) if message.role == "user" else _text(message.text, spilled)
     match message.role:
-        case "user":
-            text = _items(message.items, spilled)
-            if how := unanswered.get(message.run_id):
-                text = f"{_beginning(text)}\n\n[This task has no answer: its run was {how}.]"
-            yield Placed(Message(role="user", text=text), message)
-        case "note":
-            yield Placed(Message(role="user", text=text), message)
+        case "user" if how := unanswered.get(message.run_id):
+            text = f"{_beginning(text)}\n\n[This task has no answer: its run was {how}.]"
         case "summary":
-            opening = _SHORTENED if message.is_error else _SUMMARY
-            yield Placed(Message(role="user", text=f"{opening}\n\n{text}"), message)
-        case "assistant":
-            yield from _answer(message, run_id, text, results, spilled)
-        case "ended" if last is not None and last.source.run_id == message.run_id:
-            if message.run_id not in unanswered:
-                role: Literal["user", "assistant"] = "assistant" if last.message.role == "tool" else "user"
-                yield Placed(Message(role=role, text=f"[The run ended here: it was {_HOW[text]}.]"), message)
-        case "tool" if _key(message) not in asked:  # of a parked run, whose call the summary stands for
-            told = f"The result of a call that was made before the summary:\n\n{text}"
-            yield Placed(Message(role="user", text=told), message)
+            text = f"{_SHORTENED if message.is_error else _SUMMARY}\n\n{text}"
+        case "ended":
+            role: Literal["user", "assistant"] = "assistant" if before[-1].message.role == "tool" else "user"
+            return Message(role=role, text=f"[The run ended here: it was {_HOW[text]}.]")
+        case "tool":  # of a parked run, whose call the summary stands for
+            text = f"The result of a call that was made before the summary:\n\n{text}"
+    return Message(role="user", text=text)
 
 
 _SUMMARY = "Summary of the conversation so far:"
@@ -261,26 +256,27 @@ def _key(message: messages.Message) -> CallKey:
     return message.run_id, message.call_id
 
 
-def _answer(
+def _add_answer(
+    found: list[Placed],
     message: messages.Message,
     run_id: str,
-    text: str,
     results: Mapping[CallKey, messages.Message],
     spilled: Mapping[str, str],
-) -> Iterable[Placed]:
+) -> None:
+    """Add an answer, and the results of its calls."""
+    text = _text(message.text, spilled)
     answered = [call for call in message.calls if (message.run_id, call.id) in results]
-    left_out = [call for call in message.calls if call not in answered and message.run_id != run_id]
-    if left_out:
-        names = ", ".join(call.name for call in left_out)
+    if len(answered) < len(message.calls) and message.run_id != run_id:
+        names = ", ".join(call.name for call in message.calls if call not in answered)
         text = f"{text}\n\n[A call of {names} of another run still waits for a person.]".strip()
-    calls = tuple(_call(call, spilled) for call in answered)
+    calls = tuple([_call(call, spilled) for call in answered])
     if text or calls:
-        found = Message(role="assistant", text=text, calls=calls, opaque=_opaque(message.opaque, spilled))
-        yield Placed(found, message)
+        opaque = _opaque(message.opaque, spilled)
+        found.append(Placed(Message(role="assistant", text=text, calls=calls, opaque=opaque), message))
     for call in answered:
         result = results[message.run_id, call.id]
         content = _text(result.text, spilled)
-        yield Placed(Message(role="tool", text=content, call_id=call.id, is_error=result.is_error), result)
+        found.append(Placed(Message(role="tool", text=content, call_id=call.id, is_error=result.is_error), result))
 
 
 def _call(call: ModelCall, spilled: Mapping[str, str]) -> Call:

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -24,12 +25,23 @@ _SMALL = b" abcdefghijklmnopqrstuvwxyz"
 PER_MESSAGE = 6  # tokens that templates put around each message
 SMALLEST = 256  # tokens: no window is believed to be smaller
 LARGEST = 1 << 26
+REMEMBERED_CHARACTERS = 8192  # the longest text whose count is remembered
 RATIO = (0.8, 4.0)  # bounds of what a server's own count corrects
 CALIBRATED_FROM = 400  # tokens: less says nothing
 REMEMBERED = 600.0  # seconds for which a refusal counts, and after which a server is asked once more
 
 
 def tokens(text: str) -> int:
+    """Return about how many tokens a text has; a history is counted with each request, so short ones are remembered."""
+    return _remembered(text) if len(text) <= REMEMBERED_CHARACTERS else _count(text)
+
+
+@lru_cache(maxsize=4096)
+def _remembered(text: str) -> int:
+    return _count(text)
+
+
+def _count(text: str) -> int:
     """Return about how many tokens a text has, at the speed of C.
 
     English has some 4.5 letters a token, capitals and digits break words, punctuation stands alone, and what takes

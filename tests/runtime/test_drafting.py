@@ -45,7 +45,7 @@ async def test_no_conversation_dies(
     strict = Strict(dialect, window, says_window=says)
     server.default = strict
     point(it, server, model)
-    for number in range(15):
+    for number in range(11):
         giant = "\N{CJK UNIFIED IDEOGRAPH-6587}x-" * window if number == 9 else ""
         await completed(it, f"task {number} " + "some more words " * (number * 13 % 40) + giant)
     assert len(strict.refused) <= 2, strict.refused

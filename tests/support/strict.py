@@ -151,7 +151,7 @@ _TALK = (
 
 @dataclass
 class Strict:
-    """A talking server with a dialect and a window; `refused` lists what it refused for its form."""
+    """A talking server with a dialect and a window; `refused` has a fault of each request that it refused."""
 
     dialect: str
     window: int
@@ -169,7 +169,7 @@ class Strict:
             words = f"This model's {numbers}." if self.says_window else "The prompt is too long."
             return Failure(status=400, code="context_length_exceeded", message=words)
         if found := faults(self.dialect, body):
-            self.refused += found
+            self.refused.append(found[0])
             return Failure(status=400, message=found[0])
         self.answered += 1
         return self._answer(body, prompt)

@@ -17,7 +17,7 @@ from tests.support.openai_standin import StandIn, standin
 from tests.support.strict import Strict
 
 #: `make windows` has 300
-TURNS = int(os.environ.get("WINDOW_TURNS", "15"))
+TURNS = int(os.environ.get("WINDOW_TURNS", "12"))
 SERVERS = {
     "w4k": ("ministral-3b", Strict("mistral", 4096)),
     "w8k": ("local", Strict("gemma", 8192, says_window=False)),
