@@ -162,7 +162,7 @@ def _request(turn: Turn, target: Target, covered: Sequence[Placed], room: int) -
         generation={key: value for key, value in target.generation.items() if key not in _OF_ANSWERS},
         answers=turn.answers,
         settings=routes.driver_settings(route),
-        stream=route.capabilities.streaming,
+        stream=target.streams(turn),
         omit=target.facts.omit,
     )
 

@@ -88,7 +88,7 @@ def _draft(
             generation=generation,
             answers=turn.answers,
             settings=routes.driver_settings(target.route),
-            stream=target.route.capabilities.streaming,
+            stream=target.streams(turn),
             omit=target.facts.omit,
         ),
         fitted=(frame.system, *messages),

@@ -10,6 +10,7 @@ from typing import Any
 from kheish.domain import routes
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
+from kheish.domain.turns import Turn
 from kheish.errors import KheishError
 from kheish.runtime import model, windows
 from kheish.runtime.agent import Agent
@@ -30,6 +31,12 @@ class Target:
     server: str
     facts: Facts
     room: Room
+
+    def streams(self, turn: Turn) -> bool:
+        """Return whether the next answer is streamed. Some servers cut the connection where a prompt is too long for a
+        streamed answer, and say what is wrong only to those who ask for a whole one: each third attempt does."""
+        failures = turn.failed_on.get(self.route_id, 0)
+        return self.route.capabilities.streaming and failures % 3 != 2
 
 
 async def target(run: Run, agent: Agent, route_id: str, route: Route) -> Target:

@@ -108,6 +108,15 @@ async def test_the_window_is_learned(it: Live, server: StandIn, source: str) -> 
     assert "Left out" in server.requests[-1].body["messages"][0]["content"]
 
 
+async def test_a_server_that_cuts_streams_is_asked_for_a_whole_answer(it: Live, server: StandIn) -> None:
+    server.default = strict = Strict("openai", 4096, cuts_streams=True)
+    it.route(driver="openai", model="any", api_base=server.url, max_retries=3, script=None)
+    await completed(it, "hello")
+    assert strict.too_long == 3, "two cut streams, and one answer that says why"
+    await completed(it, "once more " * 1000)
+    assert strict.too_long == 3
+
+
 async def test_tools_that_are_left_out_are_named(it: Live, server: StandIn) -> None:
     point(it, server, capabilities={"context_window": 4096})
     await completed(it, "hello")

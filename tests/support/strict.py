@@ -160,11 +160,14 @@ class Strict:
     summaries: int = 0
     answered: int = 0
     says_window: bool = True  # in the words of its refusal
+    cuts_streams: bool = False  # where it should say that a prompt is too long
 
     def __call__(self, body: Any) -> Behaviour:
         prompt = count(body)
         if prompt > self.window - 16:
             self.too_long += 1
+            if self.cuts_streams and body["stream"]:
+                return Answer(break_after=0)
             numbers = f"maximum context length is {self.window} tokens. However, you requested {prompt} tokens"
             words = f"This model's {numbers}." if self.says_window else "The prompt is too long."
             return Failure(status=400, code="context_length_exceeded", message=words)
