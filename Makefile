@@ -2,12 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TURNS ?= 300
 ROUNDS ?= 25
 SEED ?= 1
 STATES ?= 600
 EXAMPLES ?= 40
 
-.PHONY: setup demo test lint types audit schemas crash powercut faults api-fuzz git-table bench wheel clean
+.PHONY: setup demo test lint types audit schemas crash powercut faults api-fuzz git-table windows bench wheel clean
 
 setup: $(VENV)/.ready
 
@@ -55,6 +56,10 @@ api-fuzz: setup
 # `make test` has the rows with few runs each; this is the table as state-root.md promises it (some ten minutes).
 git-table: setup
 	GIT_TABLE_RUNS=50 GIT_TABLE_EDITING=10 $(BIN)/python -m pytest -m 'git_table or not git_table' tests/system/git
+
+# `make test` has few turns of it: conversations on windows of 4k, 8k and 32k, through restarts.
+windows: setup
+	WINDOW_TURNS=$(TURNS) $(BIN)/python -m pytest tests/system/test_windows.py
 
 bench: setup
 	$(BIN)/python -m bench

@@ -224,8 +224,15 @@ def _checking(_: Data) -> list[Line]:
     return [("(the daemon looks whether all that is required is so)", {"dim": True})]
 
 
-def _compacted(_: Data) -> list[Line]:
-    return [("(earlier messages were summarised)", {"dim": True})]
+def _compacted(data: Data) -> list[Line]:
+    how = "summarised" if data.get("made_by") != "daemon" else "shortened: no summary of them could be had"
+    return [(f"(earlier messages were {how})", {"dim": True})]
+
+
+def _left_out(data: Data) -> list[Line]:
+    """Return what did not fit into the prompt of a run's first turn; the next ones would repeat it."""
+    omitted = data.get("omitted") if data.get("turn") == 0 else None
+    return [(f"(the model's window is small: {' '.join(map(str, omitted))})", {"dim": True})] if omitted else []
 
 
 def _resumed(data: Data) -> list[Line]:
@@ -234,6 +241,7 @@ def _resumed(data: Data) -> list[Line]:
 
 _LINES: dict[str, Callable[[Data], list[Line]]] = {
     "model.failed": _failed,
+    "model.requested": _left_out,
     "permission.decided": _decided,
     "approval.requested": _requested,
     "approval.decided": _one_of_two,

@@ -288,6 +288,7 @@ class ModelRequested(Event):
     model: str | None
     digest: str
     purpose: str = "turn"  # turn | compaction
+    omitted: tuple[str, ...] = ()  # what did not fit into the prompt, in words; the journal has it all
 
 
 @frozen
@@ -324,6 +325,7 @@ class ContextCompacted(Event):
     summary: Text
     covers: int  # the last `seq` that the summary stands for
     usage: Usage = Usage()
+    made_by: Literal["model", "daemon"] = "model"  # the daemon shortens where no summary could be had
 
 
 @frozen

@@ -12,9 +12,13 @@ from kheish.domain.events import Entry, Item, ModelCall, Text, frozen
 
 @frozen
 class Message:
-    """One message. `seq` is where it stands; `source` is the entry that its content comes from."""
+    """One message. `seq` is where it stands; `source` is the entry that its content comes from.
 
-    role: Literal["user", "assistant", "tool", "note", "summary"]
+    `ended` says that the run did not reach its end; its text is how: failed, cancelled, interrupted. Of a summary,
+    `is_error` says that no model could write it.
+    """
+
+    role: Literal["user", "assistant", "tool", "note", "summary", "ended"]
     seq: int
     source: int
     run_id: str | None
@@ -44,6 +48,7 @@ FOLDED = (
     events.RunStarted,
     events.RunCancelled,
     events.RunFailed,
+    events.RunInterrupted,
     events.ModelResponded,
     events.ToolFinished,
     events.Nudged,
@@ -72,15 +77,18 @@ def _fold(conversation: Conversation, entry: Entry) -> None:
         case events.RunStarted():
             source, items = conversation.inputs.pop(run, (entry.seq, ()))
             add(Message(role="user", items=items, **{**at, "source": source}))
-        case events.RunCancelled() | events.RunFailed():
+        case events.RunCancelled() | events.RunFailed() | events.RunInterrupted():
             conversation.inputs.pop(run, None)
+            if any(message.run_id == run for message in reversed(conversation.messages)):
+                add(Message(role="ended", text=event.kind.partition(".")[2], **at))
         case events.ModelResponded(text=text, calls=calls, opaque=opaque):
             add(Message(role="assistant", text=text, calls=calls, opaque=opaque, **at))
         case events.ToolFinished(call_id=call_id, content=content, is_error=is_error) if not is_check(call_id):
             add(Message(role="tool", text=content, call_id=call_id, is_error=is_error, **at))
         case events.Nudged(text=text):
             add(Message(role="note", text=text, **at))
-        case events.ContextCompacted(summary=summary, covers=covers):
+        case events.ContextCompacted(summary=summary, covers=covers, made_by=made_by):
             # An earlier summary stands behind what it left, and is always a part of the new one.
             kept = [message for message in conversation.messages if message.seq > covers and message.role != "summary"]
-            conversation.messages = [Message(role="summary", text=summary, **at), *kept]
+            made = Message(role="summary", text=summary, is_error=made_by == "daemon", **at)
+            conversation.messages = [made, *kept]

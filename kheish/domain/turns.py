@@ -55,7 +55,9 @@ class Turn:
     failed_on: dict[str, int] = field(default_factory=dict)  # failed attempts of this turn, by route
     given_up: frozenset[str] = frozenset()  # routes that will not be tried again in this turn
     requested: events.ModelRequested | None = None  # asked, and not answered yet
-    compactions: int = 0  # asked for because the prompt was too long, in this turn
+    compactions: int = 0  # in this turn
+    failed_compactions: int = 0  # in this turn, since the last summary of a model
+    too_long: int = 0  # how often a server refused a prompt of this turn for its length
     repairs: int = 0
     calls: tuple[Call, ...] = ()
     last_text: events.Text | None = None
@@ -137,6 +139,8 @@ def _fold_model(turn: Turn, entry: Entry) -> Turn:
                 given_up=frozenset(),
                 requested=None,
                 compactions=0,
+                failed_compactions=0,
+                too_long=0,
                 calls=calls,
                 last_text=event.text,
                 finish_reason=event.finish_reason,
@@ -152,10 +156,13 @@ def _fold_model(turn: Turn, entry: Entry) -> Turn:
                 failed_attempts=turn.failed_attempts + (purpose == "turn"),
                 failed_on={**turn.failed_on, route: turn.failed_on.get(route, 0) + 1},
                 given_up=turn.given_up | ({route} if event.retry_in is None else frozenset()),
+                failed_compactions=turn.failed_compactions + (purpose == "compaction"),
+                too_long=turn.too_long + (event.error_kind == "context_length"),
                 requested=None,
             )
-        case events.ContextCompacted():
-            return changed(turn, compactions=turn.compactions + 1, requested=None)
+        case events.ContextCompacted(made_by=made_by):
+            failed = 0 if made_by == "model" else turn.failed_compactions  # not once more for the next part
+            return changed(turn, compactions=turn.compactions + 1, failed_compactions=failed, requested=None)
         case events.Nudged(reason=reason):
             repairs = turn.repairs + (reason == "output_contract")
             reminders = turn.reminders + (reason == "completion")

@@ -18,6 +18,7 @@ from kheish.jobs.runner import Jobs
 from kheish.runtime.executor import Executor
 from kheish.runtime.gates import Gates
 from kheish.runtime.tools.base import Tool
+from kheish.runtime.windows import Windows
 from kheish.store.bus import Bus, Frame
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Agent:
     broker: Broker
     sandbox: Callable[[], SandboxFacts]
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    windows: Windows = field(default_factory=Windows)
     #: runs that may be stopped at once: they wait for a model, and nothing of theirs has an effect meanwhile
     interruptible: set[str] = field(default_factory=set)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from kheish.domain import completion, encoding, events, messages, routes, scopes, turns
 from kheish.domain.events import RunError, Usage
@@ -13,13 +13,12 @@ from kheish.domain.routes import Route
 from kheish.domain.runs import Run
 from kheish.domain.state import State
 from kheish.domain.turns import Turn
-from kheish.runtime import compaction, deciding, endings, model, prompt
+from kheish.runtime import accepted, compaction, deciding, drafting, endings, learning, model, targets
 from kheish.runtime.agent import Agent
-from kheish.runtime.drivers import base
-from kheish.runtime.drivers.base import Message, ModelError, Reply, Request
+from kheish.runtime.drivers.base import ModelError, Reply
+from kheish.runtime.targets import Target
 from kheish.runtime.tools.base import Tool
 
-COMPACTIONS = 3  # because of a prompt that was too long, in one turn
 BACKOFF = (0.5, 30.0)  # seconds: the first, and the longest
 #: what another route would answer in the same way
 NOT_ELSEWHERE = frozenset({"refused", "bad_request", "context_length"})
@@ -32,20 +31,23 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
         last = f"All routes have failed: {', '.join(sorted(turn.given_up))}."
         endings.fail(state, run, "model_unavailable", last, retryable=True)
         return
+    target = await targets.target(run, agent, *choice)
     route_id, route = choice
-    tools = _tools(run, turn, route, agent)
-    assembled = await prompt.assemble(state, run, tools, shrink_to=compaction.result_room(route))
-    attempt = turn.attempt + 1
-    if compaction.is_due(route, assembled):
-        try:
-            if await compaction.compact(state, run, turn, agent, route_id, route):
-                return
-        except ModelError as error:
-            await _failed(state, run, turn, agent, route_id, route, attempt, error, purpose="compaction")
-            return
-    request = _request(run, turn, route_id, route, assembled, prompt.specs(tools))
+    try:
+        draft = await drafting.draft(state, run, turn, agent, target, _tools(run, turn, route, agent))
+    except ModelError as error:
+        await _not_summarised(state, run, turn, agent, target, error)
+        return
+    if draft is None:
+        return
+    request, attempt = draft.request, turn.attempt + 1
     requested = events.ModelRequested(
-        turn=turn.turn, attempt=attempt, route=route_id, model=request.model, digest=model.digest(request)
+        turn=turn.turn,
+        attempt=attempt,
+        route=route_id,
+        model=request.model,
+        digest=model.digest(request),
+        omitted=draft.omitted,
     )
     state.append(requested.on(run.session_id, run.run_id, by=_by(run)))
     await state.durable()
@@ -53,10 +55,26 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
     try:
         reply = await model.call(agent, run, route, request, live)
     except ModelError as error:
-        await _failed(state, run, turn, agent, route_id, route, attempt, error)
+        if learning.adapt(target, turn, draft, error):
+            failed = _model_failed(turn, attempt, route_id, error, 0.0, "turn")
+            state.append(failed.on(run.session_id, run.run_id))
+        else:
+            await _failed(state, run, turn, agent, route_id, route, attempt, error)
         return
     live.end()
-    state.append(_responded(state, run, turn, route_id, route, reply).on(run.session_id, run.run_id, by=_by(run)))
+    learning.answered(target, draft, reply)
+    responded = _responded(state, run, turn, agent, target, reply)
+    state.append(responded.on(run.session_id, run.run_id, by=_by(run)))
+
+
+async def _not_summarised(state: State, run: Run, turn: Turn, agent: Agent, target: Target, error: ModelError) -> None:
+    """Journal that no summary could be had. History stays; the next step tries again, or another way."""
+    attempt = turn.failed_compactions + 1
+    if error.kind in compaction.OF_SUMMARY:
+        failed = _model_failed(turn, attempt, target.route_id, error, 0.0, "compaction")
+        state.append(failed.on(run.session_id, run.run_id))
+    else:
+        await _failed(state, run, turn, agent, target.route_id, target.route, attempt, error, purpose="compaction")
 
 
 def _tools(run: Run, turn: Turn, route: Route, agent: Agent) -> Mapping[str, Tool]:
@@ -82,24 +100,8 @@ def _choose(state: State, run: Run, turn: Turn) -> tuple[str, Route] | None:
     return None
 
 
-def _request(
-    run: Run, turn: Turn, route_id: str, route: Route, assembled: tuple[Message, ...], tools: Iterable[base.ToolSpec]
-) -> Request:
-    is_first = route_id == run.settings.route
-    return Request(
-        route_id=route_id,
-        model=run.settings.model if is_first else route.model,
-        messages=assembled,
-        tools=tuple(tools),
-        generation=run.settings.generation if is_first else dict(route.generation),
-        answers=turn.answers,
-        settings=routes.driver_settings(route),
-        stream=route.capabilities.streaming,
-    )
-
-
-def _responded(state: State, run: Run, turn: Turn, route_id: str, route: Route, reply: Reply) -> events.ModelResponded:
-    cost = routes.cost_usd(route, reply.usage)
+def _responded(state: State, run: Run, turn: Turn, agent: Agent, target: Target, reply: Reply) -> events.ModelResponded:
+    cost = routes.cost_usd(target.route, reply.usage)
     usage = Usage(
         input_tokens=reply.usage.input_tokens,
         output_tokens=reply.usage.output_tokens,
@@ -109,18 +111,20 @@ def _responded(state: State, run: Run, turn: Turn, route_id: str, route: Route, 
     return events.ModelResponded(
         turn=turn.turn,
         text=reply.text,
-        calls=model_calls(state, run, turn, reply),
+        calls=model_calls(state, run, turn, reply, agent.tools),
         finish_reason=reply.finish_reason,
         usage=usage,
-        route=route_id,
+        route=target.route_id,
         model=reply.model,
-        opaque=reply.opaque,
+        opaque={**reply.opaque, "server": target.server} if isinstance(reply.opaque, Mapping) else reply.opaque,
     )
 
 
-def model_calls(state: State, run: Run, turn: Turn, reply: Reply) -> tuple[events.ModelCall, ...]:
+def model_calls(
+    state: State, run: Run, turn: Turn, reply: Reply, known_tools: Mapping[str, Tool]
+) -> tuple[events.ModelCall, ...]:
     """The calls with ids that no earlier call of the session has (some servers count from 0 in each answer), and that
-    no check of the daemon has."""
+    no check of the daemon has. A tool's name in a namespace, or with marks of a template behind it, is the tool's."""
     conversation = state.table(messages.Conversation, run.session_id).get(run.session_id)
     used = {call.id for message in conversation.messages for call in message.calls} if conversation else set()
     found = []
@@ -133,13 +137,18 @@ def model_calls(state: State, run: Run, turn: Turn, reply: Reply) -> tuple[event
         found.append(
             events.ModelCall(
                 id=id,
-                name=asked.name,
+                name=_known_name(asked.name, known_tools),
                 arguments=asked.arguments,
                 malformed=asked.malformed,
                 has_secret=encoding.holds_secret(asked.arguments, state.scrub),
             )
         )
     return tuple(found)
+
+
+def _known_name(name: str, known_tools: Mapping[str, Tool]) -> str:
+    plain = accepted.tool_name(name)
+    return plain if plain in known_tools else name
 
 
 def _by(run: Run) -> str:
@@ -157,12 +166,7 @@ async def _failed(
     error: ModelError,
     purpose: str = "turn",
 ) -> None:
-    """Journal a failed attempt, and do what can be done: compact, wait and try again, go on with a fallback, or end."""
-    if error.kind == "context_length" and purpose == "turn" and turn.compactions < COMPACTIONS:
-        failed = _model_failed(turn, attempt, route_id, error, 0.0, purpose)
-        state.append(failed.on(run.session_id, run.run_id))
-        await _shorten(state, run, turns.of(state, run.run_id), agent, route_id, route)
-        return
+    """Journal a failed attempt, and do what can be done: wait and try again, go on with a fallback, or end."""
     failures = turn.failed_on.get(route_id, 0) + 1
     retry_in = backoff(failures, error.retry_after) if error.retryable and failures <= route.max_retries else None
     state.append(_model_failed(turn, attempt, route_id, error, retry_in, purpose).on(run.session_id, run.run_id))
@@ -171,18 +175,6 @@ async def _failed(
     elif error.kind in NOT_ELSEWHERE or _choose(state, run, turns.of(state, run.run_id)) is None:
         code = "model_error" if error.kind in ("refused", "bad_request") else f"model_{error.kind}"
         endings.fail(state, run, code, f"Route {route_id}: {error.message}", retryable=error.retryable)
-
-
-async def _shorten(state: State, run: Run, turn: Turn, agent: Agent, route_id: str, route: Route) -> None:
-    """Compact because the provider says that the prompt is too long; where that cannot be done, the run ends."""
-    try:
-        done = await compaction.compact(state, run, turn, agent, route_id, route)
-    except ModelError as error:
-        await _failed(state, run, turn, agent, route_id, route, turn.attempt, error, purpose="compaction")
-        return
-    if not done:
-        text = "The prompt is too long for the model, and nothing is left to compact."
-        endings.fail(state, run, "context_length", text)
 
 
 def _model_failed(

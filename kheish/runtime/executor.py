@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from kheish.runtime.drivers import registry
+from kheish.runtime.drivers import described, registry
 from kheish.runtime.drivers.base import Reply, Request
 from kheish.runtime.tools.base import Context, Result, Suspended, Tool
 
@@ -19,6 +19,10 @@ class Executor(Protocol):
 
     async def complete(self, driver: str, request: Request, on_delta: Callable[[str], None]) -> Reply:
         """One model call. Raises drivers.base.ModelError."""
+        ...
+
+    async def window(self, request: Request) -> int | None:
+        """Return how many tokens the model takes, as its server says; None where it does not."""
         ...
 
     async def call(self, tool: Tool, arguments: Any, context: Context) -> Result | Suspended:
@@ -33,6 +37,10 @@ class Local:
         """One model call by the named driver."""
         found = await registry.get(driver)
         return await found.complete(request, on_delta)
+
+    async def window(self, request: Request) -> int | None:
+        """Ask the server for its model's window."""
+        return await described.window(request)
 
     async def call(self, tool: Tool, arguments: Any, context: Context) -> Result | Suspended:
         """One tool call."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any, TypeVar
 
 import orjson
 
@@ -19,6 +20,8 @@ from kheish.runtime import gates
 from kheish.runtime.agent import Agent
 from kheish.runtime.drivers.base import Reply, Request
 
+T = TypeVar("T")
+
 
 async def call(agent: Agent, run: Run, route: Route, request: Request, show: Callable[[str], None]) -> Reply:
     """One model call through the route's gate. While it lasts, the run may be stopped at once.
@@ -29,7 +32,9 @@ async def call(agent: Agent, run: Run, route: Route, request: Request, show: Cal
     agent.interruptible.add(run.run_id)
     try:
         async with agent.gates.call(request.route_id, route.limits, per_route) as lane:
-            reply = await _ask(agent, run, route, request, show)
+            reply = await _lent(
+                agent, run, route, request, lambda lent: agent.executor.complete(route.driver, lent, show)
+            )
             gates.used(lane, route.limits, reply.usage.input_tokens + reply.usage.output_tokens)
             return reply
     finally:
@@ -41,15 +46,22 @@ def credential_scope(state: State, run: Run) -> Scopes:
     return scopes.credential(state.get(Session, run.session_id).settings, run.settings.credential_scope)
 
 
-async def _ask(agent: Agent, run: Run, route: Route, request: Request, show: Callable[[str], None]) -> Reply:
+async def window(agent: Agent, run: Run, route: Route, request: Request) -> int | None:
+    """Return what the server says of its window, asked with the route's credential."""
+    return await _lent(agent, run, route, request, agent.executor.window)
+
+
+async def _lent(
+    agent: Agent, run: Run, route: Route, request: Request, step: Callable[[Request], Coroutine[Any, Any, T]]
+) -> T:
+    """Run a step with the route's credential, which is lent for just that long."""
     leaves, audience = credential_scope(agent.state, run), f"route:{request.route_id}"
     if route.auth_ref is None:
         scopes.check_use(leaves, audience, None)
-        return await agent.executor.complete(route.driver, request, show)
+        return await step(request)
     subjects = (f"session:{run.session_id}", f"agent:{run.agent_id}")
     async with agent.broker.lease(subjects, route.auth_ref, audience, scope=leaves) as lease:
-        lent = replace(request, credential=lease.value)
-        return await broker.using(lease, agent.executor.complete(route.driver, lent, show))
+        return await broker.using(lease, step(replace(request, credential=lease.value)))
 
 
 def digest(request: Request) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -17,12 +17,14 @@ from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
 from kheish.errors import NotBeneath, WorkspaceSlow
+from kheish.runtime import fitting, windows
 from kheish.runtime.drivers.base import Call, Message, ToolSpec
 from kheish.runtime.tools.base import Tool
 
 INSTRUCTIONS_FILE = "AGENTS.md"
 INSTRUCTIONS_BYTES = 64 * 1024
 _INSTRUCTIONS_SECONDS = 5.0
+UNANSWERED_CHARACTERS = 2000  # that are shown of a task whose run ended before it had an answer
 
 #: run and call: models give the same ids to calls of different runs
 CallKey = tuple[str | None, str | None]
@@ -46,14 +48,80 @@ class Section:
     text: str
 
 
-async def assemble(state: State, run: Run, tools: Mapping[str, Tool], *, shrink_to: int | None) -> tuple[Message, ...]:
-    """The messages of the next model call. `shrink_to`: characters that old tool results may have in all."""
-    parts = await sections(state, run, tools)
+class Placed(NamedTuple):
+    """A message of the prompt, with the one of the history that it stands for."""
+
+    message: Message
+    source: messages.Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What stands around the conversation: the instructions and the tools. `left_out` says what had no room."""
+
+    system: Message
+    specs: tuple[ToolSpec, ...]
+    tokens: int
+    left_out: tuple[str, ...] = ()
+
+
+async def frame(state: State, run: Run, tools: Mapping[str, Tool], room: int | None) -> Frame:
+    """Return the instructions and the tools, cut to their shares of `room` tokens."""
+    box = fitting.toolbox(tools, room)
+    offered = {spec.name: tools[spec.name] for spec in box.specs}
+    parts = await sections(state, run, offered)
+    words = box.words()
+    if room is not None:
+        parts, cut = _fitting(parts, int(room * fitting.SYSTEM_SHARE))
+        words += [f"The section {name} is cut." for name in cut]
+    if words:
+        parts.append(Section("Left out", f"The model's window is small. {' '.join(words)}"))
     system = Message(role="system", text="\n\n".join(f"# {part.name}\n\n{part.text}" for part in parts))
-    conversation = state.table(messages.Conversation, run.session_id).get(run.session_id)
-    history = list(conversation.messages) if conversation else []
+    size = windows.message_tokens(system) + box.tokens
+    return Frame(system=system, specs=box.specs, tokens=size, left_out=tuple(words))
+
+
+def _fitting(parts: list[Section], room: int) -> tuple[list[Section], list[str]]:
+    """Return the sections in at most about `room` tokens, and the names of those that were cut."""
+    sizes = [windows.tokens(part.text) + 4 for part in parts]
+    if sum(sizes) <= room:
+        return parts, []
+    most = max(fitting.LEAST, fitting.level(sizes, room))
+    found = [
+        part if size <= most else Section(part.name, fitting.cut_text(part.text, most))
+        for part, size in zip(parts, sizes, strict=True)
+    ]
+    return found, [part.name for part, size in zip(parts, sizes, strict=True) if size > most]
+
+
+async def conversation(state: State, run: Run, server: str) -> list[Placed]:
+    """Return the session's conversation as a prompt shows it to the run, with no other server's signed blocks."""
+    found = state.table(messages.Conversation, run.session_id).get(run.session_id)
+    history = list(found.messages) if found else []
+    if not any(message.role == "user" and message.run_id == run.run_id for message in history):
+        history.append(_task(run))
     spilled = await read_spilled(state, run.session_id, history)
-    return (system, *project(history, run.run_id, spilled, shrink_to=shrink_to))
+    return [_own(one, server) for one in project(history, run.run_id, spilled)]
+
+
+def _task(run: Run) -> messages.Message:
+    """Return what the run has to do, where a summary stands for that message: a poor one must not lose the task."""
+    return messages.Message(role="user", seq=0, source=0, run_id=run.run_id, items=run.request.items)
+
+
+def _own(placed: Placed, server: str) -> Placed:
+    """Return the message without a block that another server made: it refuses the unknown fields."""
+    opaque = placed.message.opaque
+    if not isinstance(opaque, Mapping) or opaque.get("server", server) == server:
+        return placed
+    return Placed(replace(placed.message, opaque=None), placed.source)
+
+
+def task_of(placed: Sequence[Placed], run_id: str) -> int | None:
+    """Return the place of the message that says what the run has to do."""
+    return next(
+        (at for at, one in enumerate(placed) if one.source.role == "user" and one.source.run_id == run_id), None
+    )
 
 
 async def sections(state: State, run: Run, tools: Mapping[str, Tool]) -> list[Section]:
@@ -127,58 +195,104 @@ def _read_instructions(door: Door) -> tuple[str, bytes]:
         return path, file.read(INSTRUCTIONS_BYTES)
 
 
-def project(
-    history: Sequence[messages.Message], run_id: str, spilled: Mapping[str, str], *, shrink_to: int | None
-) -> Iterable[Message]:
-    """The conversation as a model takes it: each tool result right after its call, whatever came between.
+def project(history: Sequence[messages.Message], run_id: str, spilled: Mapping[str, str]) -> list[Placed]:
+    """Return the conversation as a model takes it: each tool result right after its call, whatever came between.
 
     Calls of other runs that have no result yet (a parked run) are left out, with a note. What later runs said while
-    this one was parked stands before its own messages: the model goes on with what it was asked last.
+    this one was parked stands before its own messages: the model continues with what it was asked last.
     """
-    history = sorted(history, key=lambda message: message.run_id == run_id and message.role != "summary")
+    history = sorted(history, key=lambda message: _place(message, run_id))
     results = {_key(message): message for message in history if message.role == "tool"}
-    asked = {(message.run_id, call.id) for message in history for call in message.calls}
-    shrunk = _shrunk(history, spilled, shrink_to)
+    asked: set[CallKey] = {(message.run_id, call.id) for message in history for call in message.calls}
+    unanswered = _unanswered(history)
+    found: list[Placed] = []
     for message in history:
-        text = _text(message.text, spilled)
         match message.role:
-            case "user":
-                yield Message(role="user", text=_items(message.items, spilled))
-            case "note":
-                yield Message(role="user", text=text)
-            case "summary":
-                yield Message(role="user", text=f"Summary of the conversation so far:\n\n{text}")
             case "assistant":
-                yield from _answer(message, run_id, text, results, shrunk, spilled)
-            case "tool" if _key(message) not in asked:  # of a parked run, whose call the summary stands for
-                text = shrunk.get(_key(message)) or text
-                yield Message(role="user", text=f"The result of a call that was made before the summary:\n\n{text}")
+                _add_answer(found, message, run_id, results, spilled)
+            case "tool" if _key(message) in asked:
+                pass  # stands after its call
+            case "ended" if message.run_id in unanswered or not found or found[-1].source.run_id != message.run_id:
+                pass  # the task says so itself, or a summary stands for the run
+            case _:
+                found.append(Placed(_told(message, found, unanswered, spilled), message))
+    return found
+
+
+def _place(message: messages.Message, run_id: str) -> int:
+    """Return where a message belongs: summaries and other runs first, then the run's task, then what it did."""
+    if message.run_id != run_id or message.role == "summary":
+        return 0
+    return 1 if message.role == "user" else 2
+
+
+def _told(
+    message: messages.Message,
+    before: Sequence[Placed],
+    unanswered: Mapping[str | None, str],
+    spilled: Mapping[str, str],
+) -> Message:
+    """Return what is said to the model: by a user, or by the daemon."""
+    text = _items(message.items, spilled) if message.role == "user" else _text(message.text, spilled)
+    match message.role:
+        case "user" if how := unanswered.get(message.run_id):
+            text = f"{_beginning(text)}\n\n[This task has no answer: its run was {how}.]"
+        case "summary":
+            text = f"{_SHORTENED if message.is_error else _SUMMARY}\n\n{text}"
+        case "ended":
+            role: Literal["user", "assistant"] = "assistant" if before[-1].message.role == "tool" else "user"
+            return Message(role=role, text=f"[The run ended here: it was {_HOW[text]}.]")
+        case "tool":  # of a parked run, whose call the summary stands for
+            text = f"The result of a call that was made before the summary:\n\n{text}"
+    return Message(role="user", text=text)
+
+
+_SUMMARY = "Summary of the conversation so far:"
+_SHORTENED = "The conversation so far, shortened (no summary of it could be had):"
+_HOW = {"failed": "not finished, because of an error", "cancelled": "cancelled", "interrupted": "interrupted"}
+
+
+def _unanswered(history: Iterable[messages.Message]) -> dict[str | None, str]:
+    """Return the runs that ended before they had an answer, and how."""
+    ended = {message.run_id: _HOW[str(message.text)] for message in history if message.role == "ended"}
+    for message in history:
+        if message.role == "assistant":
+            ended.pop(message.run_id, None)
+    return ended
+
+
+def _beginning(text: str) -> str:
+    """Return the beginning of a task that nobody works on any more: it must not fill the window for ever."""
+    if len(text) <= UNANSWERED_CHARACTERS:
+        return text
+    return f"{text[:UNANSWERED_CHARACTERS]}\n[… {len(text) - UNANSWERED_CHARACTERS} more characters]"
 
 
 def _key(message: messages.Message) -> CallKey:
     return message.run_id, message.call_id
 
 
-def _answer(
+def _add_answer(
+    found: list[Placed],
     message: messages.Message,
     run_id: str,
-    text: str,
     results: Mapping[CallKey, messages.Message],
-    shrunk: Mapping[CallKey, str],
     spilled: Mapping[str, str],
-) -> Iterable[Message]:
+) -> None:
+    """Add an answer, and the results of its calls."""
+    text = _text(message.text, spilled)
     answered = [call for call in message.calls if (message.run_id, call.id) in results]
-    left_out = [call for call in message.calls if call not in answered and message.run_id != run_id]
-    if left_out:
-        names = ", ".join(call.name for call in left_out)
+    if len(answered) < len(message.calls) and message.run_id != run_id:
+        names = ", ".join(call.name for call in message.calls if call not in answered)
         text = f"{text}\n\n[A call of {names} of another run still waits for a person.]".strip()
-    calls = tuple(_call(call, spilled) for call in answered)
+    calls = tuple([_call(call, spilled) for call in answered])
     if text or calls:
-        yield Message(role="assistant", text=text, calls=calls, opaque=_opaque(message.opaque, spilled))
+        opaque = _opaque(message.opaque, spilled)
+        found.append(Placed(Message(role="assistant", text=text, calls=calls, opaque=opaque), message))
     for call in answered:
         result = results[message.run_id, call.id]
-        content = shrunk.get(_key(result)) or _text(result.text, spilled)
-        yield Message(role="tool", text=content, call_id=call.id, is_error=result.is_error)
+        content = _text(result.text, spilled)
+        found.append(Placed(Message(role="tool", text=content, call_id=call.id, is_error=result.is_error), result))
 
 
 def _call(call: ModelCall, spilled: Mapping[str, str]) -> Call:
@@ -210,24 +324,6 @@ def _text(text: Text | None, spilled: Mapping[str, str]) -> str:
     return spilled[text.sha256] if isinstance(text, Spilled) else text
 
 
-def _shrunk(
-    history: Sequence[messages.Message], spilled: Mapping[str, str], shrink_to: int | None
-) -> dict[CallKey, str]:
-    """Previews for the oldest tool results, so that all of them fit into `shrink_to` characters."""
-    if shrink_to is None:
-        return {}
-    found: dict[CallKey, str] = {}
-    room = shrink_to
-    for message in reversed(history):
-        if message.role == "tool":
-            text = _text(message.text, spilled)
-            if len(text) > room and len(text) > 400:
-                found[_key(message)] = f"{text[:300]}\n[… {len(text) - 300} more characters; run the call again to see]"
-                text = found[_key(message)]
-            room = max(0, room - len(text))
-    return found
-
-
 async def read_spilled(state: State, session_id: str, history: Sequence[messages.Message]) -> dict[str, str]:
     """Return the texts of all payloads that the history refers to, by digest. Raises Damaged."""
     wanted = (spilled for message in history for spilled in _references(message))
@@ -242,21 +338,3 @@ def _references(message: messages.Message) -> Iterable[Spilled]:
         _opaque_reference(message.opaque),
     )
     return (candidate for candidate in candidates if isinstance(candidate, Spilled))
-
-
-def size(prompt: Iterable[Message]) -> int:
-    """Roughly how many tokens a prompt has: four characters each, the usual rule of thumb for English and code."""
-    characters = 0
-    for message in prompt:
-        characters += len(message.text) + sum(len(str(call.arguments)) for call in message.calls)
-    return characters // 4
-
-
-def specs(tools: Mapping[str, Tool]) -> tuple[ToolSpec, ...]:
-    """The tools as the model sees them, in a stable order."""
-    return tuple(_spec(tools[name]) for name in sorted(tools))
-
-
-@lru_cache(maxsize=512)
-def _spec(tool: Tool) -> ToolSpec:
-    return ToolSpec(name=tool.name, description=tool.description, parameters=tool.schema())

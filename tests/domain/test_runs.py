@@ -124,7 +124,8 @@ def test_stopping_a_waiting_run_ends_all_that_is_open(p: Played, asked: Any, ver
     kind = Approval if isinstance(asked, events.ApprovalRequested) else Question
     assert p.state.get(kind, "x").status == "cancelled"
     assert p.data("tool.finished")[0]["code"] == "run_ended"
-    last = p.state.table(Conversation, "s")["s"].messages[-1]
+    *_, last, end = p.state.table(Conversation, "s")["s"].messages
+    assert (end.role, end.text) == ("ended", ended.status)
     assert (last.role, last.call_id, last.is_error) == ("tool", "call_x", True)
     assert p.state.find(Turn, run.run_id) is None
     assert p.state.get(Session, "s").status == "idle"

@@ -52,8 +52,8 @@ async def test_commands_are_jobs_that_the_conversation_does_not_show(it: Live) -
     assert (refused["detail"]["exit_status"], passed["detail"]["exit_status"]) == (2, 0)
     assert "No such file" in reminders(it)[0]
     assert run.usage.tool_calls == 1, "a check is not the agent's"
-    shown = await prompt.assemble(it.state, run, {}, shrink_to=None)
-    assert [one.role for one in shown] == ["system", "user", "assistant", "user", "assistant", "tool", "assistant"]
+    shown = [one.message.role for one in await prompt.conversation(it.state, run, "here")]
+    assert shown == ["user", "assistant", "user", "assistant", "tool", "assistant"]
 
 
 async def test_a_check_needs_no_rule_but_a_rule_may_deny_it(it: Live) -> None:

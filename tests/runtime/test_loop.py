@@ -218,29 +218,31 @@ async def test_a_script_that_expects_something_else_fails_the_run_at_once(it: Li
     assert run.error is not None and run.error.code == "model_error"
 
 
-async def test_a_prompt_that_is_too_long_is_compacted_and_asked_again(it: Live) -> None:
+TOO_LONG: dict[str, Any] = {"error": {"status": 400, "code": "context_length_exceeded"}}
+
+
+async def test_a_prompt_that_is_too_long_is_made_smaller_and_asked_again(it: Live) -> None:
     for number in range(5):
-        await it.ask(f"question {number}")
-    it.script({"error": {"status": 400, "code": "context_length_exceeded"}}, {"text": "a summary"}, DONE)
+        await it.ask(f"question {number} " + "word " * 2000)
+    it.script(TOO_LONG, {"text": "a summary"}, DONE)
     run = await it.ask("the last")
     assert run.status is Status.COMPLETED, run.error
     assert it.data("context.compacted")[0]["summary"] == "a summary"
-    assert it.kinds(run.run_id).count("context.compacted") == 1
 
 
-async def test_nothing_left_to_compact_fails_the_run(it: Live) -> None:
-    it.script({"error": {"status": 400, "code": "context_length_exceeded"}})
-    run = await it.ask()
+async def test_a_prompt_that_is_too_long_whatever_is_left_out_fails_with_numbers(it: Live) -> None:
+    it.script(*[TOO_LONG] * 30)
+    run = await it.ask("x" * 5000)
     assert run.error is not None and run.error.code == "context_length"
+    assert "The smallest prompt" in run.error.message and "tokens" in run.error.message
 
 
-async def test_a_compaction_that_fails_is_tried_again_like_any_call(it: Live) -> None:
+async def test_a_summary_that_cannot_be_had_for_an_outage_is_tried_again_like_any_call(it: Live) -> None:
     for number in range(5):
-        await it.ask(f"question {number}")
-    too_long = {"error": {"status": 400, "code": "context_length_exceeded"}}
-    it.script(too_long, {"error": {"status": 503, "retry_after": 0}}, DONE, max_retries=2)
+        await it.ask(f"question {number} " + "word " * 2000)
+    it.script(TOO_LONG, *[{"error": {"status": 503, "retry_after": 0}}] * 9, max_retries=2)
     run = await it.ask("the last")
-    assert run.error is not None and run.error.code == "model_server", "the same turn fails each compaction"
+    assert run.error is not None and run.error.code == "model_server"
     assert {one["purpose"] for one in it.data("model.failed")} == {"turn", "compaction"}
 
 

@@ -12,7 +12,7 @@ from kheish.domain.events import Item, ModelCall
 from kheish.domain.messages import Message
 from kheish.domain.runs import Run
 from kheish.domain.tables import BY_CLASS
-from kheish.runtime import prompt
+from kheish.runtime import fitting, prompt
 from tests.runtime.harness import Live
 
 
@@ -29,8 +29,8 @@ def result(seq: int, call_id: str, text: str = "ok", run: str = "r") -> Message:
     return Message(role="tool", seq=seq, source=seq, run_id=run, text=text, call_id=call_id)
 
 
-def shown(*history: Message, run: str = "r", shrink_to: int | None = None) -> list[tuple[Any, ...]]:
-    found = prompt.project(history, run, {}, shrink_to=shrink_to)
+def shown(*history: Message, run: str = "r") -> list[tuple[Any, ...]]:
+    found = [one.message for one in prompt.project(history, run, {})]
     return [(one.role, one.text, *(call.id for call in one.calls), *filter(None, [one.call_id])) for one in found]
 
 
@@ -69,19 +69,24 @@ def test_a_result_whose_call_was_summarised_is_told_nevertheless() -> None:
     assert found[1][0] == "user" and "the deploy is done" in found[1][1]
 
 
-def test_the_oldest_results_shrink_first() -> None:
-    history = [user(1, "a")]
-    for number in range(3):
-        history += [answer(2 * number + 2, f"c{number}"), result(2 * number + 3, f"c{number}", f"{number}" * 1000)]
-    texts = [text for role, text, *_ in shown(*history, shrink_to=2200) if role == "tool"]
-    assert [len(text) < 500 for text in texts] == [True, False, False]
-    assert texts[0].startswith("0" * 300) and "700 more characters" in texts[0]
-    assert all(len(text) == 1000 for role, text, *_ in shown(*history, shrink_to=None) if role == "tool")
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        ("failed", "[This task has no answer: its run was not finished, because of an error.]"),
+        ("cancelled", "[This task has no answer: its run was cancelled.]"),
+    ],
+)
+def test_a_task_whose_run_has_no_answer_is_only_begun(end: str, told: str) -> None:
+    ended = Message(role="ended", seq=2, source=2, run_id="q", text=end)
+    found = shown(user(1, "x" * 50_000, "q"), ended, user(3, "b"))
+    assert [one[0] for one in found] == ["user", "user"]
+    assert found[0][1].endswith(told) and len(found[0][1]) < 2200
 
 
-def test_a_small_result_never_shrinks() -> None:
-    history = (user(1, "a"), answer(2, "c1"), result(3, "c1", "x" * 400))
-    assert shown(*history, shrink_to=0)[-1] == ("tool", "x" * 400, "c1")
+def test_a_run_that_ended_after_a_call_says_so() -> None:
+    ended = Message(role="ended", seq=4, source=4, run_id="q", text="cancelled")
+    found = shown(user(1, "a", "q"), answer(2, "c", run="q"), result(3, "c", run="q"), ended, user(5, "b"))
+    assert found[3] == ("assistant", "[The run ended here: it was cancelled.]")
 
 
 async def test_the_sections_have_their_order(it: Live) -> None:
@@ -120,7 +125,7 @@ async def test_spilled_texts_arguments_and_blocks_are_whole_in_the_prompt(it: Li
         events.ToolFinished(call_id="c", tool="write_file", is_error=False, content="w" * 20000),
     )
     it.flush()
-    _, asked, answered, told = await prompt.assemble(it.state, run, {}, shrink_to=None)
+    asked, answered, told = [one.message for one in await prompt.conversation(it.state, run, "here")]
     assert asked.text == "long " + "x" * 20000
     assert answered.calls[0].arguments == call.arguments and answered.opaque == opaque
     assert told.text == "w" * 20000
@@ -136,7 +141,7 @@ async def test_what_looks_like_a_spilled_payload_comes_back_as_itself(it: Live, 
     it.move(run.run_id, events.ToolFinished(call_id="c", tool="any", is_error=False, content="w"))
     it.flush()
 
-    *_, answered, _ = await prompt.assemble(it.state, run, {}, shrink_to=None)
+    answered = (await prompt.conversation(it.state, run, "here"))[-2].message
     (doc,) = await views.expand(it.state, [it.state.document(BY_CLASS[Run], it.run_of(run.run_id))])
 
     assert answered.calls[0].arguments == answered.opaque == lookalike
@@ -146,6 +151,7 @@ async def test_what_looks_like_a_spilled_payload_comes_back_as_itself(it: Live, 
 
 
 async def test_tools_are_told_in_a_stable_order(it: Live) -> None:
-    names = [spec.name for spec in prompt.specs(it.agent.tools)]
+    specs = fitting.toolbox(it.agent.tools, None).specs
+    names = [spec.name for spec in specs]
     assert names == sorted(names) and "bash" in names
-    assert all(spec.parameters["type"] == "object" for spec in prompt.specs(it.agent.tools))
+    assert all(spec.parameters["type"] == "object" for spec in specs)

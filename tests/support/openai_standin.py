@@ -68,6 +68,7 @@ class Failure:
     message: str = "the stand-in was told to fail"
     code: str | None = None
     retry_after: str | None = None
+    param: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ class StandIn:
     requests: deque[Received] = field(default_factory=lambda: deque(maxlen=10_000))
     open_connections: int = 0
     url: str = ""
+    described: dict[str, Any] = field(default_factory=dict)  # what other paths answer (`/v1/models`); 404 without
 
     def next(self, body: Any) -> Behaviour:
         return self.queue.popleft() if self.queue else self.default(body)
@@ -168,13 +170,15 @@ class Connection(asyncio.Protocol):
         raw = b"".join(self._body)
         body = orjson.loads(raw) if raw else None
         received = Received(self._path.decode(), self._headers, body, time.monotonic())
-        self._state.requests.append(received)
+        if received.path.endswith("/chat/completions"):
+            self._state.requests.append(received)
         self._reset()
         self._task = asyncio.get_running_loop().create_task(self._respond(received))
 
     async def _respond(self, received: Received) -> None:
         if not received.path.endswith("/chat/completions"):
-            self._transport.write(whole(404, {"error": {"message": "no such path"}}))
+            answer = self._state.described.get(received.path)
+            self._transport.write(whole(200, answer) if answer else whole(404, {"error": {"message": "no such path"}}))
             return
         match self._state.next(received.body):
             case Hang():
@@ -229,7 +233,7 @@ def whole(status: int, body: Any, extra: Sequence[tuple[str, str]] = ()) -> byte
 
 
 def failed(failure: Failure) -> bytes:
-    error = {"message": failure.message, "type": "standin", "code": failure.code}
+    error = {"message": failure.message, "type": "standin", "code": failure.code, "param": failure.param}
     extra = [("Retry-After", failure.retry_after)] if failure.retry_after else []
     return whole(failure.status, {"error": error}, extra)
 

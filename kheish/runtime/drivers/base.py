@@ -10,31 +10,67 @@ ErrorKind = Literal[
     "transport",  # no connection, cut in the middle, or a broken stream
     "timeout",  # over `timeout`, or silent for `inactivity_timeout`
     "rate_limited",  # 429
-    "server",  # 5xx, 408
+    "server",  # 5xx, 408, or an answer that ended with an error
+    "empty",  # finished, with neither text nor a call
+    "truncated",  # ended by the limit of tokens
+    "declined",  # the provider's filter, or the model itself, refused to answer
+    "quota",  # nothing is left to spend: 402, insufficient_quota
     "auth",  # 401, 403
     "context_length",  # the prompt is too long for the model
-    "bad_request",  # any other 4xx
+    "oversized",  # over a bound of `bounds.py`
+    "bad_request",  # any other 4xx, or no server of this format
     "refused",  # the driver itself will not answer (a scripted `expect` that does not match, a broken script)
 ]
 
-RETRYABLE: frozenset[ErrorKind] = frozenset({"transport", "timeout", "rate_limited", "server"})
+RETRYABLE: frozenset[ErrorKind] = frozenset({"transport", "timeout", "rate_limited", "server", "empty", "truncated"})
 
 
 class ModelError(Exception):
-    """A model call failed. `retry_after` is in seconds, from either form of the header, else None."""
+    """A model call failed. `retry_after` is in seconds, from a header or the body, else None.
+
+    `window` and `prompt_tokens` are what a `context_length` error states: the model's window, and the size of the
+    prompt (with the answer, where the server counts them together). `field` is the request field that a `bad_request`
+    names, such as `messages[3].name`. `reply` is what had come before the call failed.
+    """
 
     def __init__(
-        self, kind: ErrorKind, message: str, *, status: int | None = None, retry_after: float | None = None
+        self,
+        kind: ErrorKind,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        window: int | None = None,
+        prompt_tokens: int | None = None,
+        field: str | None = None,
+        reply: Reply | None = None,
     ) -> None:
         super().__init__(message)
         self.kind: ErrorKind = kind
         self.message = message
         self.status = status
         self.retry_after = retry_after
+        self.window = window
+        self.prompt_tokens = prompt_tokens
+        self.field = field
+        self.reply = reply
 
     @property
     def retryable(self) -> bool:
         return self.kind in RETRYABLE
+
+    def worded(self, message: str) -> ModelError:
+        """The same failure in other words."""
+        return ModelError(
+            self.kind,
+            message,
+            status=self.status,
+            retry_after=self.retry_after,
+            window=self.window,
+            prompt_tokens=self.prompt_tokens,
+            field=self.field,
+            reply=self.reply,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,24 +120,30 @@ class Request:
     settings: dict[str, Any] = field(default_factory=dict)  # the route's own: api_base, script, timeouts (seconds), …
     credential: str | None = field(default=None, repr=False)
     stream: bool = True
+    omit: frozenset[str] = frozenset()  # fields of the body that this server refused, such as `messages.name`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens as the provider counts them; `cached_tokens` are a part of `input_tokens`."""
+    """Tokens as the provider counts them; `cached_tokens` are a part of `input_tokens`.
+
+    `estimated`: the provider counted nothing, so that they are counted from the characters.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A whole answer. `model` is what the provider says that it ran."""
+    """A whole answer. `model` is what the provider says that it ran; `left_out` counts the calls over the bound."""
 
     text: str = ""
     calls: tuple[Call, ...] = ()
-    finish_reason: str = "stop"  # stop | tool_calls | length | content_filter | …
+    left_out: int = 0
+    finish_reason: str = "stop"  # stop | tool_calls | length | content_filter | refusal | error, else as it came
     usage: Usage = Usage()
     model: str | None = None
     opaque: Any = None

@@ -1,70 +1,253 @@
-"""What a provider's error means: one table for all drivers, from status, code and message to a ModelError."""
+"""What a provider's error means: one way for all drivers, from status, headers and body to a ModelError."""
 
 from __future__ import annotations
 
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from kheish.runtime.drivers.base import ErrorKind, ModelError
+import orjson
 
-_TOO_LONG_CODES = frozenset(
-    {"context_length_exceeded", "string_above_max_length", "exceed_context_size_error", "context_window_exceeded"}
-)
-# Servers that speak the protocol agree on the status of this error, and on nothing else.
-_TOO_LONG = re.compile(
-    r"maximum context length|context length (?:is|of|exceed)|context window|context size|maximum prompt length"
-    r"|(?:prompt|input)(?: is| length)? (?:too long|exceeds)|too many (?:input )?tokens|reduce the length of the",
-    re.IGNORECASE,
-)
+from kheish.runtime.drivers import sayings
+from kheish.runtime.drivers.base import ErrorKind, ModelError, Reply
+
 _LONGEST_MESSAGE = 1000
+_MATCHED = 4000  # characters of a message that patterns look at
+_NESTED = 8  # errors within errors: a router's, its provider's, …
+_CODES = ("code", "type", "status", "reason", "error_code", "internal_code")
+_STATUSES = ("status", "status_code", "code", "error_code", "http_code")
+_WORDS = ("message", "msg", "error_msg", "error_message", "status_msg", "detail", "title")
+_OTHER = "the provider reported an error without words"
 
 
-def from_status(
-    status: int,
-    message: str,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What an error body says, whatever its form."""
+
+    message: str = ""
+    codes: frozenset[str] = frozenset()
+    status: int | None = None
+    field: str | None = None
+    window: int | None = None
+    prompt_tokens: int | None = None
+    retry_after: float | None = None
+
+
+def read(document: Any, depth: int = 0) -> Said:
+    """Read an error's body: OpenAI's object, Gemini's list, FastAPI's `detail`, a text, JSON within a text."""
+    if depth >= _NESTED:
+        return Said(message=str(document)[:_MATCHED])
+    match document:
+        case list() | tuple():
+            return read(next((one for one in document if one), ""), depth + 1)
+        case Mapping():
+            return _object(document, depth)
+        case str():
+            text = document.strip()
+            return _text(text, depth) if text[:1] in ("{", "[") else Said(message=text[:_MATCHED])
+    return Said() if document is None else Said(message=str(document)[:_MATCHED])
+
+
+def _text(text: str, depth: int) -> Said:
+    try:
+        return read(orjson.loads(text), depth + 1)
+    except orjson.JSONDecodeError:
+        return Said(message=text[:_MATCHED])
+
+
+def _object(fields: Mapping[str, Any], depth: int) -> Said:
+    inner = Said()
+    for key in ("error", "errors", "base_resp", "detail"):
+        if fields.get(key) and not (key == "detail" and isinstance(fields[key], str)):
+            inner = read(fields[key], depth + 1)
+            break
+    words: Any = next((fields[key] for key in _WORDS if isinstance(fields.get(key), (str, Mapping, list))), None)
+    if words and not inner.message:
+        inner = _joined(inner, read(words, depth + 1))
+    metadata = fields.get("metadata")
+    if isinstance(metadata, Mapping) and metadata.get("raw"):  # OpenRouter: what its own provider said
+        raw = read(metadata["raw"], depth + 1)
+        inner = _joined(raw, inner, message=": ".join(part for part in (inner.message, raw.message) if part))
+    codes = {str(fields[key]).lower() for key in _CODES if isinstance(fields.get(key), (str, int))}
+    own = Said(
+        codes=frozenset(code for code in codes if len(code) <= 100),
+        status=next((found for key in _STATUSES if (found := _status(fields.get(key)))), None),
+        field=_field_of(fields),
+        window=_count(fields.get("n_ctx")),  # llama.cpp
+        prompt_tokens=_count(fields.get("n_prompt_tokens")),
+        retry_after=_delay_of(fields),
+    )
+    return _joined(inner, own)
+
+
+def _joined(first: Said, second: Said, message: str | None = None) -> Said:
+    """Both; the first where they differ."""
+    return Said(
+        message=(first.message or second.message) if message is None else message[:_MATCHED],
+        codes=first.codes | second.codes,
+        status=first.status or second.status,
+        field=first.field or second.field,
+        window=first.window or second.window,
+        prompt_tokens=first.prompt_tokens or second.prompt_tokens,
+        retry_after=second.retry_after if first.retry_after is None else first.retry_after,
+    )
+
+
+def _status(value: Any) -> int | None:
+    digits = str(value) if isinstance(value, (str, int)) else ""
+    return int(digits) if len(digits) == 3 and digits.isdecimal() and 400 <= int(digits) < 600 else None
+
+
+def _field_of(fields: Mapping[str, Any]) -> str | None:
+    place = fields.get("loc")  # pydantic, in FastAPI's `detail`
+    if isinstance(place, (list, tuple)) and place and place[0] == "body" and "forbidden" in str(fields.get("type")):
+        return _path(".".join(str(part) for part in place[1:]))
+    named = fields.get("param")
+    refused = any(word in str(fields.get("code")) for word in ("unknown", "unsupported", "unrecognized"))
+    return _path(named) if isinstance(named, str) and named and refused else None
+
+
+def _path(text: str) -> str:
+    """A field's place in one spelling: `messages.3.name` and `messages[3].name` are the latter."""
+    return re.sub(r"\.(\d{1,6})(?=\.|$)", r"[\1]", text[:200])
+
+
+def _delay_of(fields: Mapping[str, Any]) -> float | None:
+    """The wait that a body asks for: Google's RetryInfo, Hugging Face's estimate, OpenRouter's forwarded header."""
+    details = fields.get("details")
+    for one in details if isinstance(details, list) else ():
+        if isinstance(one, Mapping) and (found := _duration(one.get("retryDelay"))) is not None:
+            return found
+    for key in ("retryDelay", "retry_after", "retry_after_seconds", "estimated_time"):
+        if (found := _duration(fields.get(key))) is not None:
+            return found
+    headers = (fields.get("metadata") or {}).get("headers") if isinstance(fields.get("metadata"), Mapping) else None
+    reset = _number(headers.get("X-RateLimit-Reset")) if isinstance(headers, Mapping) else None
+    return max(0.0, reset / 1000 - time.time()) if reset and reset > 1e12 else None
+
+
+def _duration(value: Any) -> float | None:
+    if isinstance(value, Mapping):
+        value = value.get("seconds")
+    if isinstance(value, str) and value.endswith("s"):
+        value = value[:-1]
+    return _number(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else None
+
+
+def from_body(
+    status: int | None,
+    body: Any,
     *,
     code: str | None = None,
     headers: Mapping[str, str] | None = None,
     credential: str | None = None,
+    reply: Reply | None = None,
 ) -> ModelError:
-    """The error for an HTTP answer. `headers` need `retry-after` in lower case, or ignore case themselves."""
+    """The error for an HTTP answer, or without a status for an error in the middle of a stream.
+
+    `body` is the parsed JSON, or the text. `headers` ignore case, or have lower case.
+    """
+    said = read(body)
+    if code:
+        said = replace(said, codes=said.codes | {code.lower()})
+    status = status or said.status
     wait = retry_after(headers) if headers is not None else None
-    return ModelError(kind_of(status, code, message), plain(message, credential), status=status, retry_after=wait)
+    if wait is None:
+        wait = said.retry_after if said.retry_after is not None else _delay_in(said.message)
+    kind, said = _judge(status, said)
+    return ModelError(
+        kind,
+        plain(said.message or _OTHER, credential),
+        status=status,
+        retry_after=wait if kind in ("rate_limited", "server") else None,
+        window=said.window if kind in ("context_length", "bad_request") else None,
+        prompt_tokens=said.prompt_tokens if kind in ("context_length", "bad_request") else None,
+        field=said.field if kind == "bad_request" else None,
+        reply=reply,
+    )
 
 
-def kind_of(status: int, code: str | None, message: str) -> ErrorKind:
-    """The kind that the loop decides by."""
-    if code in _TOO_LONG_CODES:
-        return "context_length"
-    match status:
-        case 401 | 403:
-            return "auth"
-        case 429:
-            return "rate_limited"
-        case 408:
-            return "server"
-        case 400 | 413 | 422 | 500 if _TOO_LONG.search(message):
-            return "context_length"
-    return "server" if status >= 500 else "bad_request"
+def _judge(status: int | None, said: Said) -> tuple[ErrorKind, Said]:
+    """The kind that the loop decides by, and what the words add to what the fields say."""
+    text = said.message[:_MATCHED]
+    coded = {sayings.CODES[code] for code in said.codes if code in sayings.CODES}
+    is_long = "context_length" in coded or status == 413
+    if is_long or status in (None, 400, 404, 422, 429, 500, 503):
+        found = overflow(text)
+        # A limit of tokens a minute has its own status; only a request that is larger than the limit is too long.
+        if found is not None and (status != 429 or (found.window is not None and "request too large" in text.lower())):
+            is_long, said = True, _joined(said, found)
+    if is_long:
+        return _too_long(said, text)
+    worded: set[ErrorKind] = {kind for kind, row in sayings.WORDS if row.words.search(text)}
+    told = coded | worded
+    return _kind_of(status, said, told), replace(said, field=said.field or _named(text))
 
 
-def from_event(error: Any, credential: str | None = None) -> ModelError:
-    """The error for an `error` object in the middle of a stream, where the HTTP status was 200."""
-    fields = error if isinstance(error, Mapping) else {"message": str(error)}
-    message = str(fields.get("message") or "the provider reported an error in the middle of its answer")
-    code = fields.get("code") or fields.get("type")
-    digits = str(fields.get("code") or fields.get("status") or "")
-    if digits.isdigit() and 400 <= int(digits) < 600:
-        return from_status(int(digits), message, code=str(code), credential=credential)
-    if "rate_limit" in str(code):
-        return ModelError("rate_limited", plain(message, credential))
-    if str(code) in _TOO_LONG_CODES or _TOO_LONG.search(message):
-        return ModelError("context_length", plain(message, credential))
-    return ModelError("server", plain(message, credential))
+def _kind_of(status: int | None, said: Said, told: set[ErrorKind]) -> ErrorKind:
+    """The kind by what is told before the status, by the status, and by what is told where it says little."""
+    for kind in _BEFORE_STATUS:
+        if kind in told:
+            return kind
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status is not None and status not in (400, 422):
+        return "server" if status >= 500 else "bad_request"
+    for kind in _BEHIND_STATUS:
+        if kind in told:
+            return kind
+    return "bad_request" if status is not None or "invalid_request_error" in said.codes else "server"
+
+
+_BEFORE_STATUS: tuple[ErrorKind, ...] = ("quota", "declined", "auth", "bad_request")
+_BEHIND_STATUS: tuple[ErrorKind, ...] = ("rate_limited", "server")
+_BY_STATUS: dict[int | None, ErrorKind] = {
+    401: "auth",
+    402: "quota",
+    403: "auth",
+    408: "server",
+    429: "rate_limited",
+}
+
+
+def _too_long(said: Said, text: str) -> tuple[ErrorKind, Said]:
+    """Too long a prompt; or too long an answer was asked for, which no shorter prompt would mend."""
+    window, prompt = said.window, said.prompt_tokens
+    if window and prompt and prompt < window / 2 and sayings.TOO_LONG_AN_ANSWER.search(text):
+        return "bad_request", replace(said, field="max_tokens")
+    return "context_length", said
+
+
+def overflow(text: str) -> Said | None:
+    """What `text` says of a prompt that is too long; None where it says something else."""
+    for row in sayings.OVERFLOWS:
+        if found := row.words.search(text):
+            groups = found.groupdict()
+            sizes = (one.search(text) for one in sayings.PROMPT_SIZES)
+            prompt = groups.get("prompt") or next((size[1] for size in sizes if size), None)
+            return Said(message=text, window=_count(groups.get("window")), prompt_tokens=_count(prompt))
+    return None
+
+
+def _named(text: str) -> str | None:
+    """The request field that `text` says is not accepted."""
+    for row in sayings.FIELDS:
+        if found := row.words.search(text):
+            place = found.groupdict().get("at")
+            return _path(f"{place}.{found['field']}" if place else found["field"])
+    return None
+
+
+def _delay_in(text: str) -> float | None:
+    found = sayings.DELAY.search(text[:_MATCHED])
+    if found is None:
+        return None
+    parts = sayings.DELAY_PART.findall(found["delay"])
+    return sum(float(number) * sayings.SECONDS[unit.lower()] for number, unit in parts) if parts else None
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
@@ -79,18 +262,36 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
     if seconds is not None:
         return seconds
     try:
-        until = parsedate_to_datetime(value).timestamp()
-    except ValueError:
+        until = parsedate_to_datetime(value[:100]).timestamp()
+    except (ValueError, OverflowError):
         return None
     return max(0.0, until - (time.time() if now is None else now))
 
 
-def _number(text: str | None) -> float | None:
+def _number(value: Any) -> float | None:
     try:
-        number = float(text) if text is not None else math.nan
-    except ValueError:
+        number = float(value) if value is not None else math.nan
+    except (TypeError, ValueError, OverflowError):
         return None
     return max(0.0, number) if math.isfinite(number) else None
+
+
+def _count(value: Any) -> int | None:
+    """A positive number of tokens, with or without commas."""
+    number = _number(value.replace(",", "").replace("_", "") if isinstance(value, str) else value)
+    return int(number) if number and 0 < number < 1e12 else None
+
+
+def within(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those that it stands for, the outermost first: SDKs wrap what their hooks raise."""
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop(0)
+        if isinstance(one, BaseException) and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            left += [getattr(one, "original_exception", None), one.__cause__, one.__context__]
 
 
 def usable_credential(credential: str | None) -> str | None:

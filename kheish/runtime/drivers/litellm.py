@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from kheish.runtime.drivers import chat, failures
+from kheish.runtime.drivers import chat, failures, hints
+from kheish.runtime.drivers.answer import Assembly
 from kheish.runtime.drivers.base import ModelError, Reply, Request
 
 NO_CREDENTIAL = "no-credential"
@@ -25,15 +26,21 @@ class LiteLLMDriver:
         self._litellm: Any = None
 
     async def complete(self, request: Request, on_delta: Callable[[str], None]) -> Reply:
-        """Ask the model. `settings`: api_base, timeout and inactivity_timeout in seconds. Raises ModelError."""
+        """Ask the model. `settings`: api_base, auth_ref; timeout, inactivity_timeout in seconds. Raises ModelError."""
         if self._litellm is None:
             self._litellm = await asyncio.to_thread(_load)
         total = request.settings.get("timeout")
+        assembly = Assembly(request)
         try:
             async with asyncio.timeout(total):
-                reply = await _ask(self._litellm, request, on_delta)
+                reply = await _ask(self._litellm, request, assembly, on_delta)
         except TimeoutError as error:
-            raise ModelError("timeout", f"no complete answer within {total} s") from error
+            message = f"no complete answer within {total} s"
+            raise ModelError("timeout", message, reply=assembly.partial()) from error
+        except ModelError as error:
+            if error.kind == "auth":
+                raise error.worded(f"{error.message.rstrip()} {hints.credential(request)}") from error
+            raise
         return replace(reply, cost_usd=_cost(self._litellm, request, reply))
 
     async def aclose(self) -> None:
@@ -53,38 +60,83 @@ def _load() -> Any:
     litellm.suppress_debug_info = True  # it prints help texts to stdout
     litellm.num_retries = 0
     litellm.telemetry = False
+    litellm.in_memory_llm_clients_cache = _guarding_cache()
     return litellm
 
 
-async def _ask(litellm: Any, request: Request, on_delta: Callable[[str], None]) -> Reply:
+def _guarding_cache() -> Any:
+    """The cache through which litellm passes every client that it makes: each gets the guard there."""
+    import httpx
+    from litellm.caching.llm_caching_handler import LLMClientCache
+
+    from kheish.runtime.drivers import guard
+
+    class Guarding(LLMClientCache):
+        """litellm's own cache of clients."""
+
+        def set_cache(self, key: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
+            return super().set_cache(key, _guarded(value), *args, **kwargs)
+
+        def get_cache(self, key: Any, **kwargs: Any) -> Any:
+            found = super().get_cache(key, **kwargs)  # type: ignore[no-untyped-call]  # litellm has no types here
+            return _guarded(found)  # it makes a closed client anew
+
+    def _guarded(value: Any) -> Any:
+        for client in (getattr(value, "client", None), getattr(value, "_client", None)):
+            if isinstance(client, httpx.AsyncClient):
+                guard.put_on(client)
+        return value
+
+    return Guarding()
+
+
+async def _ask(litellm: Any, request: Request, assembly: Assembly, on_delta: Callable[[str], None]) -> Reply:
     import httpx
     import openai
 
-    assembly = chat.Assembly()
     try:
-        async for chunk in _chunks(litellm, request):
-            if text := assembly.feed(chunk.model_dump(exclude_none=True)):
+        async for document in _documents(litellm, request):
+            if document is _OVER:
+                assembly.end()
+            elif text := assembly.feed(document):
                 on_delta(text)
     except (openai.OpenAIError, httpx.HTTPError) as error:  # litellm's errors are the SDK's
-        raise _translated(error, request.credential) from error
-    return assembly.reply(request)
+        found = _translated(error, request.credential)
+        found.reply = found.reply or assembly.partial()
+        raise found from error
+    return assembly.reply()
 
 
-async def _chunks(litellm: Any, request: Request) -> AsyncIterator[Any]:
+_OVER = object()  # the answer is whole
+
+
+async def _documents(litellm: Any, request: Request) -> AsyncIterator[Any]:
+    """The documents of an answer, without what litellm adds to a stream that broke off."""
     quiet = request.settings.get("inactivity_timeout") if request.stream else None
     answer = await _within(quiet, litellm.acompletion(**_arguments(request)))
     if not request.stream:
-        yield answer
+        yield answer.model_dump(exclude_none=True)
+        yield _OVER
         return
     stream = aiter(answer)
     try:
         while True:
             try:
-                yield await _within(quiet, anext(stream))
+                chunk = await _within(quiet, anext(stream))
             except StopAsyncIteration:
                 return
+            yield _as_received(chunk.model_dump(exclude_none=True), answer)
     finally:
         await _close(answer)
+
+
+def _as_received(document: dict[str, Any], stream: Any) -> dict[str, Any]:
+    """A document without the reason `stop` that litellm makes up where the provider sent none."""
+    received = getattr(stream, "received_finish_reason", None) or getattr(stream, "intermittent_finish_reason", None)
+    if received is None:
+        for choice in document.get("choices") or ():
+            choice.pop("finish_reason", None)
+    return document
 
 
 async def _within(seconds: float | None, step: Awaitable[Any]) -> Any:
@@ -111,23 +163,28 @@ def _arguments(request: Request) -> dict[str, Any]:
 
 
 def _translated(error: Exception, credential: str | None) -> ModelError:
+    import httpx
     import openai
 
+    found = list(failures.within(error))
+    if ours := next((one for one in found if isinstance(one, ModelError)), None):
+        return ours  # the guard's
     # A stream that fails in the middle comes wrapped, with a status that is litellm's and not the provider's.
     inner = getattr(error, "original_exception", None)
     if isinstance(inner, openai.OpenAIError):
         return _translated(inner, credential)
     message = str(getattr(error, "message", "") or error)
     status = getattr(error, "status_code", None)
-    if isinstance(error, openai.APITimeoutError):
+    if isinstance(error, (openai.APITimeoutError, httpx.TimeoutException)):
         return ModelError("timeout", failures.plain(message, credential))
     if isinstance(error, openai.APIConnectionError) or not isinstance(status, int) or inner is not None:
         return ModelError("transport", failures.plain(message, credential))
     code = getattr(error, "code", None)
     if type(error).__name__ == "ContextWindowExceededError":
         code = "context_length_exceeded"
-    return failures.from_status(
-        status, message, code=str(code) if code else None, headers=_headers(error), credential=credential
+    body = getattr(error, "body", None) or message
+    return failures.from_body(
+        status, body, code=str(code) if code else None, headers=_headers(error), credential=credential
     )
 
 

@@ -1,8 +1,9 @@
 """The `openai` driver: the official SDK, for OpenAI and every server that speaks its chat format.
 
-The SDK builds, signs and sends the request and reads the errors; its pydantic layer is left out (`post` with the
-plain body: 1 ms of CPU for a streamed call, `chat.completions.create` takes 6). Its stream decoder is left out too:
-it closes the connection at `[DONE]`, before the end of the body, so that every call would open a new one.
+The SDK builds, signs and sends the request and keeps the connections. Its pydantic layer is left out (`post` with the
+plain body: 1 ms of CPU for a streamed call, `chat.completions.create` takes 6), and so is its stream decoder: it closes
+the connection at `[DONE]`, before the end of the body, so that every call would open a new one, and it trusts what it
+reads.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import orjson
 
-from kheish.runtime.drivers import chat, failures
+from kheish.runtime.drivers import chat, failures, hints
+from kheish.runtime.drivers.answer import Assembly
 from kheish.runtime.drivers.base import ModelError, Reply, Request
+from kheish.runtime.drivers.lines import DONE, Documents
 
 if TYPE_CHECKING:
     import httpx
@@ -30,8 +34,24 @@ DEFAULT_API_BASE = "https://api.openai.com/v1"
 NO_CREDENTIAL = "no-credential"
 _CONNECT_SECONDS = 15.0
 _DRAIN_SECONDS = 0.25
+_REMEMBERED = 256  # servers and models, with what they do not take
+#: what a request does without, where the server refuses it by name
+_OPTIONAL = ("stream_options", "stream")
 
 _sdk_loaded = False
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """A request, and what has come of it until now."""
+
+    request: Request
+    on_delta: Callable[[str], None]
+    assembly: Assembly | None = None
+
+    @property
+    def so_far(self) -> Reply | None:
+        return self.assembly.partial() if self.assembly is not None else None
 
 
 class OpenAIDriver:
@@ -42,16 +62,44 @@ class OpenAIDriver:
         self._clients: OrderedDict[tuple[str, str], AsyncOpenAI] = OrderedDict()
         self._users: dict[tuple[str, str], int] = {}
         self._making = asyncio.Lock()
+        self._refused: OrderedDict[tuple[str, str | None], frozenset[str]] = OrderedDict()
 
     async def complete(self, request: Request, on_delta: Callable[[str], None]) -> Reply:
-        """Ask the model. `settings`: api_base, timeout and inactivity_timeout in seconds. Raises ModelError."""
+        """Ask the model. `settings`: api_base, auth_ref; timeout, inactivity_timeout in seconds. Raises ModelError."""
         await _ensure_sdk()
         total = request.settings.get("timeout")
+        exchange = _Exchange(request, on_delta)
         try:
             async with asyncio.timeout(total), self._client(request) as client:
-                return await _ask(client, request, on_delta)
+                try:
+                    return await self._ask(client, exchange)
+                except ModelError as error:
+                    raise await hints.explained(error, client, request) from error
         except TimeoutError as error:
-            raise ModelError("timeout", f"no complete answer within {total} s") from error
+            raise ModelError("timeout", f"no complete answer within {total} s", reply=exchange.so_far) from error
+
+    async def _ask(self, client: AsyncOpenAI, exchange: _Exchange) -> Reply:
+        """Ask, and once more without what the server refuses by name, or without streaming where nothing came."""
+        request = exchange.request
+        server = str(client.base_url), request.model
+        while True:
+            refused = self._refused.get(server, frozenset())
+            asked = _without(request, refused)
+            try:
+                reply = await _send_and_read(client, asked, exchange)
+            except ModelError as error:
+                named = next((name for name in _OPTIONAL if (error.field or "").startswith(name)), None)
+                if named is None or named in refused or not asked.stream:
+                    raise
+                self._refused[server] = refused | {named}
+                if len(self._refused) > _REMEMBERED:
+                    self._refused.popitem(last=False)
+                continue
+            if reply is None and asked.stream:  # llama-cpp-python, for one, tells its errors only so
+                reply = await _send_and_read(client, replace(asked, stream=False), exchange)
+            if reply is None:
+                raise ModelError("empty", "the answer is empty, with and without streaming")
+            return reply
 
     @contextlib.asynccontextmanager
     async def _client(self, request: Request) -> AsyncIterator[AsyncOpenAI]:
@@ -103,11 +151,15 @@ def _connect(api_base: str, credential: str) -> AsyncOpenAI:
     """A client that takes nothing from the daemon's environment but proxies and certificates (loads the latter)."""
     from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
+    from kheish.runtime.drivers import guard
+
+    http_client = DefaultAsyncHttpxClient(trust_env=not _is_loopback(api_base))
+    guard.put_on(http_client)
     client = AsyncOpenAI(
         api_key=credential,
         base_url=api_base,
         max_retries=0,  # the loop retries, and journals every attempt
-        http_client=DefaultAsyncHttpxClient(trust_env=not _is_loopback(api_base)),
+        http_client=http_client,
     )
     client.organization = client.project = client.admin_api_key = client.webhook_secret = None
     client._custom_headers = {}  # OPENAI_CUSTOM_HEADERS; there is no public way to refuse them
@@ -123,26 +175,40 @@ def _is_loopback(api_base: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-async def _ask(client: AsyncOpenAI, request: Request, on_delta: Callable[[str], None]) -> Reply:
+def _without(request: Request, refused: frozenset[str]) -> Request:
+    if not refused:
+        return request
+    generation = {**request.generation, **({"stream_options": None} if "stream_options" in refused else {})}
+    return replace(request, generation=generation, stream=request.stream and "stream" not in refused)
+
+
+async def _send_and_read(client: AsyncOpenAI, request: Request, exchange: _Exchange) -> Reply | None:
+    """One request and its answer; None for one that ended without anything. Raises ModelError."""
     import httpx
     import openai
 
     try:
         response = await _send(client, request)
         try:
-            return await _read(response, request, on_delta)
+            exchange.assembly = Assembly(request)
+            return await _read(response, exchange.assembly, exchange.on_delta)
         finally:
             await response.aclose()
     except openai.APIStatusError as error:
         raise _status_error(error, request.credential) from error
-    except (openai.APITimeoutError, httpx.TimeoutException) as error:
-        quiet = request.settings.get("inactivity_timeout")
-        after = f" for {quiet:g} s" if quiet else ""
-        raise ModelError("timeout", f"the provider was silent{after}, or could not be reached in time") from error
     except (openai.OpenAIError, httpx.HTTPError, httpx.StreamError) as error:
+        found = list(failures.within(error))
+        if ours := next((one for one in found if isinstance(one, ModelError)), None):
+            raise ours from error
+        if any(isinstance(one, (openai.APITimeoutError, httpx.TimeoutException)) for one in found):
+            quiet = request.settings.get("inactivity_timeout")
+            after = f" for {quiet:g} s" if quiet else ""
+            message = f"the provider was silent{after}, or could not be reached in time"
+            raise ModelError("timeout", message, reply=exchange.so_far) from error
         cause = error.__cause__ or error
         detail = failures.plain(f"{type(cause).__name__}: {cause}", request.credential)
-        raise ModelError("transport", f"the connection to the provider failed: {detail}") from error
+        message = f"the connection to the provider failed: {detail}"
+        raise ModelError("transport", message, reply=exchange.so_far) from error
 
 
 async def _send(client: AsyncOpenAI, request: Request) -> httpx.Response:
@@ -164,48 +230,30 @@ async def _send(client: AsyncOpenAI, request: Request) -> httpx.Response:
     return cast("httpx.Response", response)
 
 
-async def _read(response: httpx.Response, request: Request, on_delta: Callable[[str], None]) -> Reply:
-    assembly = chat.Assembly()
-    if "text/event-stream" in response.headers.get("content-type", ""):
-        async for data in events(response):
-            if text := assembly.feed(_chunk(data, request.credential)):
-                on_delta(text)
-    elif text := assembly.feed(_chunk(await response.aread(), request.credential)):
-        on_delta(text)
-    return assembly.reply(request)
-
-
-def _chunk(data: bytes, credential: str | None) -> Any:
-    try:
-        chunk = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise ModelError("transport", f"the provider sent what is no JSON: {data[:80]!r}") from error
-    if isinstance(chunk, dict) and chunk.get("error"):
-        raise failures.from_event(chunk["error"], credential)
-    return chunk
-
-
-async def events(response: httpx.Response) -> AsyncIterator[bytes]:
-    """The data of each server-sent event, to `[DONE]` or the end; then the rest, so that the connection is kept."""
-    rest = b""
-    data: list[bytes] = []
-    stream = response.aiter_bytes()
+async def _read(response: httpx.Response, assembly: Assembly, on_delta: Callable[[str], None]) -> Reply | None:
+    """Read the answer to its end, or to `[DONE]` and then the rest, so that the connection is kept."""
+    documents = Documents()
+    stream = response.aiter_raw()
     async for piece in stream:
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            line = line.removesuffix(b"\r")
-            if line.startswith(b"data:"):
-                data.append(line[5:].removeprefix(b" "))
-            elif not line and data:
-                event, data = b"\n".join(data), []
-                if event.startswith(b"[DONE]"):
-                    await _drain(stream)
-                    return
-                yield event
-    if rest.startswith(b"data:") or data:  # a last event without its empty line
-        tail = b"\n".join([*data, *([rest[5:].strip()] if rest.startswith(b"data:") else [])])
-        if not tail.startswith(b"[DONE]"):
-            yield tail
+        if _take(assembly, documents.feed(piece), on_delta):
+            await _drain(stream)
+            break
+    else:
+        _take(assembly, documents.end(), on_delta)
+        if documents.is_whole:
+            assembly.end()
+    return None if assembly.is_blank else assembly.reply()
+
+
+def _take(assembly: Assembly, documents: Iterator[Any], on_delta: Callable[[str], None]) -> bool:
+    """Take documents. True where the server says that there are no more."""
+    for document in documents:
+        if document is DONE:
+            assembly.end()
+            return True
+        if text := assembly.feed(document):
+            on_delta(text)
+    return False
 
 
 async def _drain(stream: AsyncIterator[bytes]) -> None:
@@ -216,13 +264,11 @@ async def _drain(stream: AsyncIterator[bytes]) -> None:
 
 
 def _status_error(error: Any, credential: str | None) -> ModelError:
-    fields = error.body if isinstance(error.body, dict) else {}
-    message = fields.get("message") or (error.body if isinstance(error.body, str) else "") or str(error)
-    code = fields.get("code") or fields.get("type")
-    return failures.from_status(
-        error.status_code,
-        str(message),
-        code=str(code) if code else None,
-        headers=error.response.headers,
-        credential=credential,
-    )
+    try:
+        body = error.response.content
+    except Exception:  # noqa: BLE001 - it broke while the SDK read it
+        body = b""
+    text = body.decode("utf-8", "replace").strip()
+    if not text or text.startswith("<"):
+        text = error.response.reason_phrase
+    return failures.from_body(error.status_code, text, headers=error.response.headers, credential=credential)

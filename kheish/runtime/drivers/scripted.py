@@ -120,8 +120,9 @@ async def _check_expectation(turn: Mapping[str, Any], last: str, number: int) ->
 def _error(error: Mapping[str, Any]) -> ModelError:
     status, code = error["status"], error.get("code")
     message = error.get("message") or f"the script fails this call with status {status}"
-    kind = failures.kind_of(status, code, message)
-    return ModelError(kind, message, status=status, retry_after=error.get("retry_after"))
+    found = failures.from_body(status, {"message": message, "code": code})
+    found.retry_after = error.get("retry_after")
+    return found
 
 
 async def _stream(text: str, chunks: int, seconds: float, on_delta: Callable[[str], None]) -> None:

@@ -1,0 +1,298 @@
+"""Acceptance: a conversation as messages that a server accepts. A pure function, the last step before the driver.
+
+History is replayed with every request, so that one odd name in it would fail every later run of its session. Nothing
+is refused here: what a server does not take is rewritten, joined or told as text, and always in the same way, so that
+providers which cache prefixes find theirs again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from operator import is_
+from typing import Any
+
+import orjson
+
+from kheish.runtime.dialects import TEXT_CHARACTERS, Rules
+from kheish.runtime.drivers.base import Call, Message
+
+NO_ANSWER = "(There is no answer: the run ended here.)"
+NO_RESULT = "The call has no result: it was not carried out."
+EMPTY = "(empty)"
+BEGIN = "(The conversation goes on from here.)"
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_-]+")
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_DEPTH = 64  # of arguments: encoders have limits, and templates too
+_JSON = orjson.OPT_NON_STR_KEYS
+
+
+def accept(messages: Sequence[Message], *, has_tools: bool, rules: Rules) -> tuple[Message, ...]:
+    """Return the conversation as a server with these rules takes it; one that it takes already stays as it is."""
+    found = [_clean(message, rules) for message in messages]
+    found = _answered(found)
+    if rules.calls_as_text or (rules.calls_need_tools and not has_tools):
+        found = as_text(found)
+    else:
+        found = _renamed(found, rules)
+    if not rules.system:
+        found = [replace(one, role="user") if one.role == "system" else one for one in found]
+    if rules.alternates:
+        found = _alternating(found)
+    return tuple(_filled(message) for message in found)
+
+
+def tool_name(name: str) -> str:
+    """Return the name of a call as servers take it: models put it into namespaces, and leave marks of templates."""
+    if _NAME.fullmatch(name):
+        return name
+    plain = name.partition("<|")[0].strip()
+    plain = plain.removeprefix("functions.").removeprefix("tools.")
+    plain = _NOT_IN_NAME.sub("_", plain).strip("_")
+    if not plain:
+        return "unnamed"
+    if not _NAME.match(plain):
+        plain = "_" + plain
+    return plain if len(plain) <= 64 else f"{plain[:55]}_{sha256(plain.encode()).hexdigest()[:8]}"
+
+
+def plain_text(text: str) -> str:
+    """Return the text without what JSON or a server's storage cannot hold: halves of surrogate pairs, NUL."""
+    if len(text) > TEXT_CHARACTERS:
+        text = f"{text[:TEXT_CHARACTERS]}\n[… {len(text) - TEXT_CHARACTERS} more characters]"
+    if "\0" in text:
+        text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _clean(message: Message, rules: Rules) -> Message:
+    text = plain_text(message.text)
+    calls = tuple(_clean_call(call) for call in message.calls)
+    opaque = message.opaque if rules.opaque and message.role == "assistant" else None
+    if text is message.text and opaque is message.opaque and _same(calls, message.calls):
+        return message
+    return replace(message, text=text, calls=calls, opaque=opaque)
+
+
+def _same(new: Sequence[Call], old: Sequence[Call]) -> bool:
+    return all(map(is_, new, old))
+
+
+def _clean_call(call: Call) -> Call:
+    name = tool_name(call.name)
+    arguments, malformed = call.arguments, call.malformed
+    if malformed is not None:
+        arguments, malformed = {"malformed_arguments": plain_text(malformed)}, None
+    arguments = _clean_arguments(arguments)
+    if name == call.name and arguments is call.arguments and malformed is call.malformed:
+        return call
+    return replace(call, name=name, arguments=arguments, malformed=malformed)
+
+
+def _clean_arguments(arguments: Any) -> dict[str, Any]:
+    """Return arguments that are a JSON object, of a depth that encoders and templates take."""
+    if isinstance(arguments, dict) and _is_plain(arguments, _DEPTH):
+        return arguments
+    cleaned = _plain_value(arguments, _DEPTH)
+    return cleaned if isinstance(cleaned, dict) else {"value": cleaned}
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    if depth == 0:
+        return False
+    match value:
+        case str():
+            return plain_text(value) is value
+        case None | bool() | float():
+            return value == value and value not in (float("inf"), float("-inf"))
+        case int():
+            return -(2**53) <= value <= 2**53
+        case dict():
+            return all(isinstance(key, str) and plain_text(key) is key and _is_plain(item, depth - 1)
+                       for key, item in value.items())  # fmt: skip
+        case list():
+            return all(_is_plain(item, depth - 1) for item in value)
+    return False
+
+
+def _plain_value(value: Any, depth: int) -> Any:
+    if depth <= 1 and isinstance(value, dict | list | tuple):
+        return "[nested too deeply]"
+    match value:
+        case str():
+            return plain_text(value)
+        case None | bool():
+            return value
+        case dict():
+            return {plain_text(str(key)): _plain_value(item, depth - 1) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain_value(item, depth - 1) for item in value]
+    return value if _is_plain(value, 1) else plain_text(str(value))
+
+
+def _answered(messages: Iterable[Message]) -> list[Message]:
+    """Put each result right after its call; a call without one gets it, and a result without a call becomes text."""
+    given = list(messages)
+    taken: set[int] = set()
+    found: list[Message] = []
+    for at, message in enumerate(given):
+        if message.role == "tool":
+            if at not in taken:
+                found.append(_told(message, "The result of an earlier call:"))
+            continue
+        found.append(message)
+        if message.calls:
+            results = _results(message.calls, given, at, taken)
+            found += [results.get(number) or _missing(call) for number, call in enumerate(message.calls)]
+    return found
+
+
+def _results(calls: Sequence[Call], given: Sequence[Message], at: int, taken: set[int]) -> Mapping[int, Message]:
+    """Return the results of an answer's calls by number, up to the next answer that uses the same id."""
+    wanted: dict[str | None, list[int]] = {}
+    for number, call in enumerate(calls):
+        wanted.setdefault(call.id, []).append(number)
+    found: dict[int, Message] = {}
+    for later in range(at + 1, len(given)):
+        message = given[later]
+        if not wanted:
+            break
+        for call in message.calls:
+            wanted.pop(call.id, None)
+        if message.role == "tool" and later not in taken and (numbers := wanted.get(message.call_id)):
+            taken.add(later)
+            found[numbers.pop(0)] = message
+            if not numbers:
+                del wanted[message.call_id]
+    return found
+
+
+def _missing(call: Call) -> Message:
+    return Message(role="tool", text=NO_RESULT, call_id=call.id, is_error=True)
+
+
+def as_text(messages: Sequence[Message]) -> list[Message]:
+    """Return the conversation with its calls and results told in words."""
+    return [_as_text(message) for message in messages]
+
+
+def _told(message: Message, opening: str) -> Message:
+    return Message(role="user", text=f"{opening}\n\n{message.text}")
+
+
+def _as_text(message: Message) -> Message:
+    """Return the message with its calls told in words, for a server without roles for them."""
+    if message.role == "tool":
+        return _told(message, "The result of the call:" if not message.is_error else "The call failed:")
+    if not message.calls:
+        return message
+    told = [f"[I called {call.name} with {_encoded(call.arguments)}]" for call in message.calls]
+    return replace(message, text="\n".join(filter(None, [message.text, *told])), calls=(), opaque=None)
+
+
+def _encoded(arguments: Any) -> str:
+    return orjson.dumps(arguments, option=_JSON).decode()
+
+
+def _renamed(messages: Iterable[Message], rules: Rules) -> list[Message]:
+    """Give each call an id that the server takes and that no other call has, and its result the same."""
+    used: set[str] = set()
+    found: list[Message] = []
+    pending: list[str] = []
+    for message in messages:
+        if message.calls:
+            calls = tuple(_with_id(call, used, rules) for call in message.calls)
+            pending = [call.id for call in calls]
+            if not _same(calls, message.calls):
+                message = replace(message, calls=calls, opaque=_moved(message, calls))
+        elif message.role == "tool" and pending:
+            id = pending.pop(0)  # results stand in the order of their calls
+            message = message if message.call_id == id else replace(message, call_id=id)
+        found.append(message)
+    return found
+
+
+def _with_id(call: Call, used: set[str], rules: Rules) -> Call:
+    id, attempt = call.id, 0
+    while id in used or not rules.call_id.fullmatch(id):
+        id = short_id(f"{call.id}\n{attempt}", rules.id_length)
+        attempt += 1
+    used.add(id)
+    return call if id == call.id else replace(call, id=id)
+
+
+def short_id(text: str, length: int) -> str:
+    """Return an id of letters and digits that follows from the text."""
+    number = int.from_bytes(sha256(text.encode("utf-8", "replace")).digest())
+    letters = []
+    for _ in range(length):
+        number, digit = divmod(number, len(_DIGITS))
+        letters.append(_DIGITS[digit])
+    return "".join(letters)
+
+
+def _moved(message: Message, calls: Sequence[Call]) -> Any:
+    """Return the provider's block, where what belongs to a call is found under the call's new id."""
+    opaque = message.opaque
+    kept = opaque.get("calls") if isinstance(opaque, Mapping) else None
+    if not isinstance(opaque, Mapping) or not isinstance(kept, Mapping) or not kept:
+        return opaque
+    pairs = zip(message.calls, calls, strict=True)
+    return {**opaque, "calls": {new.id: kept[old.id] for old, new in pairs if old.id in kept}}
+
+
+def _alternating(messages: Iterable[Message]) -> list[Message]:
+    """Let users and assistants take turns: neighbours of one role are joined, and a missing answer is said."""
+    found: list[Message] = []
+    for message in messages:
+        last = found[-1] if found else None
+        if last is None or last.role == "system":
+            if message.role in ("assistant", "tool"):
+                found.append(Message(role="user", text=BEGIN))
+            found.append(message)
+        elif message.role == "tool":
+            found.append(message)
+        elif message.role == "system":  # only the first is one
+            _append_user(found, replace(message, role="user"))
+        elif message.role == "user":
+            _append_user(found, message)
+        elif last.role == "assistant" and not last.calls:
+            found[-1] = _joined(last, message)
+        else:
+            found.append(message)
+    if found and found[-1].role in ("assistant", "system"):
+        found.append(Message(role="user", text=BEGIN))
+    return found
+
+
+def _append_user(found: list[Message], message: Message) -> None:
+    last = found[-1]
+    if last.role == "user":
+        found[-1] = replace(last, text="\n\n".join(filter(None, [last.text, message.text])))
+        return
+    if last.role == "tool":
+        found.append(Message(role="assistant", text=NO_ANSWER))
+    found.append(message)
+
+
+def _joined(first: Message, second: Message) -> Message:
+    """Return two answers as one. A signed block belongs to its own answer, so that only one of two can be kept."""
+    text = "\n\n".join(filter(None, [first.text, second.text]))
+    return replace(second, text=text, opaque=second.opaque if second.opaque is not None else first.opaque)
+
+
+def _filled(message: Message) -> Message:
+    """Return the message with some text, where an empty one would be refused."""
+    if message.calls or (message.text and not message.text.isspace()):
+        return message
+    return replace(message, text=EMPTY)

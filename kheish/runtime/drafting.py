@@ -1,0 +1,119 @@
+"""Drafting: the request of the next model call, as its server takes it and as its window has room for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kheish.domain import routes
+from kheish.domain.runs import Run
+from kheish.domain.state import State
+from kheish.domain.turns import Turn
+from kheish.runtime import accepted, compaction, dialects, endings, fitting, prompt, windows
+from kheish.runtime.agent import Agent
+from kheish.runtime.drivers.base import Message, Request
+from kheish.runtime.prompt import Frame, Placed
+from kheish.runtime.targets import Target
+from kheish.runtime.tools.base import Tool
+
+LEAST_TASK = 96  # tokens: with less room for the conversation there is no sense in asking
+COMPACTIONS = 60  # in one turn: each stands for a part, so that a long conversation takes several
+_TOOL_FIELDS = frozenset({"tools", "functions", "tool_choice"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A request, and how it was made. `fitted` are its messages before they were made acceptable."""
+
+    request: Request
+    fitted: tuple[Message, ...]
+    tokens: int
+    omitted: tuple[str, ...]
+
+    def messages(self, target: Target, strictness: int) -> tuple[Message, ...]:
+        """Return the messages as a server takes them that is as strict as this."""
+        route = target.route
+        rules = dialects.of(route.driver, target.model, route.api_base, strictness)
+        return accepted.accept(self.fitted, has_tools=bool(self.request.tools), rules=rules)
+
+
+async def draft(
+    state: State, run: Run, turn: Turn, agent: Agent, target: Target, tools: Mapping[str, Tool]
+) -> Draft | None:
+    """Return the next request. None: the conversation was compacted first, or the run has ended since even the
+    smallest prompt has no room. Raises ModelError: a summary could not be had."""
+    room = target.room
+    refuses_tools = bool(target.facts.omit & _TOOL_FIELDS)
+    frame = await prompt.frame(state, run, {} if refuses_tools else tools, room.prompt)
+    if room.prompt is not None and room.prompt - frame.tokens < LEAST_TASK:
+        frame = await prompt.frame(state, run, {}, room.prompt)
+    placed = await prompt.conversation(state, run, target.server)
+    if room.prompt is None:
+        return _draft(run, turn, target, frame, [one.message for one in placed], frame.left_out)
+    rest = room.prompt - frame.tokens
+    if rest < LEAST_TASK:
+        endings.fail(state, run, "context_length", _too_small(target, frame))
+        return None
+    placed, words = _with_previews(placed, rest)
+    messages = [one.message for one in placed]
+    if windows.messages_tokens(messages) > rest:
+        covered = compaction.part(placed, run.run_id, rest=rest, prompt_room=room.prompt)
+        if covered and turn.compactions < COMPACTIONS:
+            await compaction.compact(state, run, turn, agent, target, covered)
+            return None
+        messages, more = fitting.fit(messages, rest, prompt.task_of(placed, run.run_id))
+        words += more
+    return _draft(run, turn, target, frame, messages, (*frame.left_out, *words))
+
+
+def _with_previews(placed: Sequence[Placed], rest: int) -> tuple[list[Placed], list[str]]:
+    messages, count = fitting.previews([one.message for one in placed], int(rest * fitting.RESULTS_SHARE))
+    if not count:
+        return list(placed), []
+    found = [Placed(message, one.source) for message, one in zip(messages, placed, strict=True)]
+    return found, [f"Of {count} older tool results only the beginning is shown."]
+
+
+def _draft(
+    run: Run, turn: Turn, target: Target, frame: Frame, messages: Sequence[Message], omitted: Sequence[str]
+) -> Draft:
+    generation, words = _generation(target)
+    made = Draft(
+        request=Request(
+            route_id=target.route_id,
+            model=target.model,
+            messages=(),
+            tools=frame.specs,
+            generation=generation,
+            answers=turn.answers,
+            settings=routes.driver_settings(target.route),
+            stream=target.streams(turn),
+            omit=target.facts.omit,
+        ),
+        fitted=(frame.system, *messages),
+        tokens=frame.tokens + windows.messages_tokens(messages),
+        omitted=(*omitted, *words),
+    )
+    request = replace(made.request, messages=made.messages(target, target.facts.strictness))
+    return replace(made, request=request)
+
+
+def _generation(target: Target) -> tuple[dict[str, Any], list[str]]:
+    """Return the settings of the answer: its length is bounded where prompt and answer would not fit together."""
+    limit = windows.answer_limit(target.generation)
+    if limit is None or target.room.window is None or limit[1] <= target.room.reserve:
+        return target.generation, []
+    name, reserve = limit[0], target.room.reserve
+    return {**target.generation, name: reserve}, [f"The answer may have {reserve} tokens instead of {limit[1]}."]
+
+
+def _too_small(target: Target, frame: Frame) -> str:
+    room = target.room
+    known = f"a window of {room.window} tokens" if room.window else "a window that is smaller than any prompt so far"
+    needed = int((frame.tokens + LEAST_TASK) * target.facts.ratio) + room.reserve
+    return (
+        f"Route {target.route_id}: the model {target.model} has {known}. The smallest prompt, without tools and with "
+        f"the task cut, needs about {needed} tokens, {room.reserve} of them for the answer. Use a model with a larger "
+        "window, start its server with a larger one, or lower max_tokens of the route."
+    )

@@ -1,0 +1,218 @@
+"""Documents of an answer assembled into a Reply: what a server sent, read as it was meant.
+
+Nothing of a document is trusted: a field may have any type, be missing, be repeated, or be cut anywhere. What has no
+sense is left out; what says that the call failed raises ModelError.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from kheish.runtime.drivers import bounds, failures, growing, lenient, sayings
+from kheish.runtime.drivers.base import Call, ModelError, Reply, Request, Usage
+from kheish.runtime.drivers.calling import Calls
+
+_CUT = "the stream ended before the answer was complete"
+_CHARACTERS_PER_TOKEN = 4
+_ERRORS = ("error", "errors", "error_code", "detail", "error_msg")
+
+
+class Assembly:
+    """Takes an answer's documents, in the order in which they come; a whole answer is one document."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._text: list[str] = []
+        self._held = ""  # the beginning of a character, at the end of the text
+        self._refusal: list[str] = []
+        self._calls = Calls(request.answers)
+        self._opaque = growing.Fields()
+        self._usage: Usage | None = None
+        self._model: str | None = None
+        self._reason: str | None = None
+        self._is_over = False
+        self._kept = 0
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether the answer ended without anything, a reason included: some servers fail so while they stream."""
+        has_more = self._refusal or self._calls or self._opaque
+        return self._reason is None and not has_more and not "".join(self._text).strip()
+
+    def feed(self, document: Any) -> str:
+        """Take one document and return its text. Raises ModelError where it says that the call failed."""
+        if not isinstance(document, Mapping):
+            document = next((one for one in document if isinstance(one, Mapping)), None) if _is_list(document) else None
+            if document is None:
+                raise ModelError("transport", "the provider's answer is not in the chat format")
+        choices = document.get("choices")
+        self._fail_on(document, has_choices=bool(choices))
+        if isinstance(usage := _usage_in(document), Mapping):
+            self._usage = usage_of(usage) or self._usage
+        if self._model is None and isinstance(document.get("model"), str):
+            self._model = lenient.joined(document["model"][: bounds.NAME]) or None
+        wanted = self._request.generation.get("n") in (None, 1)
+        shown = ""
+        for number, choice in enumerate(choices if _is_list(choices) else (choices,)):
+            if isinstance(choice, Mapping) and (wanted or choice.get("index", number) == 0):
+                shown += self._choice(choice)
+        return shown
+
+    def end(self) -> None:
+        """The server says that the answer is over: `[DONE]`, or a whole document."""
+        self._is_over = True
+
+    def _fail_on(self, document: Mapping[str, Any], *, has_choices: bool) -> None:
+        base = document.get("base_resp")  # MiniMax: 200, and a status of its own
+        has_failed = isinstance(base, Mapping) and base.get("status_code") not in (None, 0, "0")
+        named = ("error", "errors") if has_choices else _ERRORS
+        is_error = not has_choices and (
+            "error" in (document.get("object"), document.get("type"))
+            or (isinstance(document.get("message"), str) and "code" in document)
+        )
+        if has_failed or is_error or any(document.get(key) for key in named):
+            raise failures.from_body(None, document, credential=self._request.credential, reply=self.partial())
+
+    def _choice(self, choice: Mapping[str, Any]) -> str:
+        if choice.get("error"):  # OpenRouter
+            raise failures.from_body(None, choice, credential=self._request.credential, reply=self.partial())
+        reason = choice.get("finish_reason")
+        if isinstance(reason, str) and reason.strip():
+            reason = reason.strip()[:64].lower()
+            self._reason = sayings.FINISH_REASONS.get(reason, lenient.joined(reason))
+        delta = choice["delta"] if isinstance(choice.get("delta"), Mapping) else choice.get("message")
+        if not isinstance(delta, Mapping):
+            delta = {"content": choice.get("text")}
+        for key, value in delta.items():
+            if value is not None and key not in ("content", "role"):
+                self._other(str(key), value)
+        return self._grow(text_of(delta.get("content")))
+
+    def _grow(self, text: str) -> str:
+        if not text:
+            return ""
+        self._keep(len(text))
+        shown, self._held = lenient.cut(self._held + text)
+        shown = lenient.joined(shown)
+        if shown:
+            self._text.append(shown)
+        return shown
+
+    def _other(self, key: str, value: Any) -> None:
+        if key == "tool_calls":
+            self._keep(self._calls.feed(value))
+        elif key == "function_call":  # the form before tools
+            self._keep(self._calls.feed([{"index": 0, "function": value}]))
+        elif key == "refusal":
+            self._refusal.append(text_of(value))
+            self._keep(len(self._refusal[-1]))
+        elif growing.is_opaque(key):
+            self._keep(self._opaque.add(key, value))
+
+    def _keep(self, size: int) -> None:
+        self._kept += size
+        if self._kept > bounds.KEPT:
+            raise ModelError("oversized", f"the answer is longer than {bounds.KEPT:,} characters", reply=self.partial())
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def reply(self) -> Reply:
+        """The whole answer. Raises ModelError where it ended before the model had finished."""
+        reply = self.partial()
+        if self._reason is None:
+            cut = any(call.malformed is not None for call in reply.calls)
+            if not self._is_over or cut:
+                raise ModelError("transport", _CUT, reply=reply)
+        return reply
+
+    def partial(self) -> Reply:
+        """What there is until now."""
+        calls, extra = self._calls.finished()
+        text = "".join(self._text) + lenient.joined(self._held)
+        refusal = lenient.joined("".join(self._refusal))
+        reason = self._reason or "stop"
+        if calls and reason in ("stop", "function_call"):
+            reason = "tool_calls"  # several local servers say stop
+        if refusal and not text.strip() and not calls:
+            reason = "refusal"
+        fields = self._opaque.joined()
+        opaque = {"route": self._request.route_id, "fields": fields, "calls": extra} if fields or extra else None
+        if lenient.is_deep(opaque):
+            opaque = None
+        return Reply(
+            text=text if text.strip() else refusal or text,
+            calls=calls,
+            left_out=self._calls.left_out,
+            finish_reason=reason,
+            usage=self._usage or estimated(self._request, text, calls),
+            model=self._model,
+            opaque=opaque,
+        )
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def text_of(content: Any, depth: int = 0) -> str:
+    """The text of a content field: a text, null, or a list of parts, of which reasoning is none."""
+    match content:
+        case str():
+            return content
+        case list() if depth < 4:
+            return "".join(text_of(part, depth + 1) for part in content)
+        case Mapping() if content.get("type") in (None, "text", "output_text", "refusal"):
+            return text_of(content.get("text") or content.get("refusal"), depth + 1)
+    return ""
+
+
+def _usage_in(document: Mapping[str, Any]) -> Any:
+    """Where servers put it: at the top, in `x_groq`, or in the choice (Moonshot)."""
+    if document.get("usage"):
+        return document["usage"]
+    groq, choices = document.get("x_groq"), document.get("choices")
+    if isinstance(groq, Mapping) and groq.get("usage"):
+        return groq["usage"]
+    first = choices[0] if _is_list(choices) and choices else None
+    return first.get("usage") if isinstance(first, Mapping) else None
+
+
+def usage_of(usage: Mapping[str, Any]) -> Usage | None:
+    """Tokens as OpenAI, Anthropic, DeepSeek and Moonshot name them; None where nothing is counted."""
+    details = usage.get("prompt_tokens_details")
+    places = (details, usage) if isinstance(details, Mapping) else (usage,)
+    names = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
+    read = _tokens(usage.get("prompt_tokens")) or _tokens(usage.get("input_tokens"))
+    written = _tokens(usage.get("completion_tokens")) or _tokens(usage.get("output_tokens"))
+    cached = next((count for place in places for name in names if (count := _tokens(place.get(name)))), 0)
+    if not read and not written:
+        return None
+    return Usage(input_tokens=max(read, cached), output_tokens=written, cached_tokens=cached)
+
+
+def _tokens(value: Any) -> int:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+    return int(min(number, bounds.TOKENS)) if math.isfinite(number) and number > 0 else 0
+
+
+def estimated(request: Request, text: str, calls: Sequence[Call]) -> Usage:
+    """Tokens by the characters, for a server that counts none."""
+    sent = sum(len(message.text) + sum(_size(call) for call in message.calls) for message in request.messages)
+    sent += sum(len(tool.name) + len(tool.description) + len(orjson.dumps(tool.parameters)) for tool in request.tools)
+    written = len(text) + sum(_size(call) for call in calls)
+    return Usage(
+        input_tokens=-(-sent // _CHARACTERS_PER_TOKEN),
+        output_tokens=-(-written // _CHARACTERS_PER_TOKEN),
+        estimated=True,
+    )
+
+
+def _size(call: Call) -> int:
+    return len(call.name) + len(call.malformed or orjson.dumps(call.arguments, default=str))

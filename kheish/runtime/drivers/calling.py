@@ -1,0 +1,155 @@
+"""Tool calls out of their fragments: what belongs to which call, whatever a server numbers and names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from kheish.runtime.drivers import bounds, growing, lenient
+from kheish.runtime.drivers.base import Call
+
+_LONGEST_NUMBER = 12  # digits of an index
+
+
+class _Fragments:
+    """A tool call on its way; `extra` is what the provider wants back with it (Gemini signs its calls)."""
+
+    __slots__ = ("arguments", "extra", "id", "name")
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.name = ""
+        self.arguments: list[str] = []
+        self.extra: dict[str, Any] = {}
+
+
+class Calls:
+    """The calls of one answer, `bounds.CALLS` at most; the others are counted in `left_out`."""
+
+    def __init__(self, answers: int) -> None:
+        self.left_out = 0
+        self._answers = answers
+        self._calls: list[_Fragments] = []
+        self._at: dict[int, _Fragments] = {}  # by the provider's index: the newest of that number
+        self._effort = 0  # characters that were read to see whether a call is whole
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def feed(self, fragments: Any) -> int:
+        """Take the fragments of one document; returns how many characters of them are kept."""
+        given = fragments if isinstance(fragments, list) else [fragments]
+        seen: set[int] = set()
+        size = 0
+        for position, fragment in enumerate(given):
+            if isinstance(fragment, Mapping):
+                index = _index(fragment.get("index"), position)
+                size += self._take(fragment, index, is_another=index in seen)
+                seen.add(index)
+        return size
+
+    def _take(self, fragment: Mapping[str, Any], index: int, *, is_another: bool) -> int:
+        function = fragment.get("function")
+        function = function if isinstance(function, Mapping) else fragment
+        id, name = _word(fragment.get("id")), _word(function.get("name"))
+        arguments = _written(function.get("arguments"))
+        call = self._at.get(index)
+        if call is not None and name and id == call.id and self._is_whole(call):
+            if id and (name, arguments) == (call.name, "".join(call.arguments)) and not is_another:
+                return 0  # told once more at the end
+            call = None
+        if call is None or is_another or _is_new(call, fragment, id, name):
+            call = self._at[index] = _Fragments()
+            if len(self._calls) < bounds.CALLS:
+                self._calls.append(call)
+            else:
+                self.left_out += 1
+        call.id = call.id or id
+        call.name = _grown(call.name, name)
+        if arguments:
+            call.arguments.append(arguments)
+        for key, value in fragment.items():
+            if value is not None and growing.is_opaque(str(key)):
+                call.extra[str(key)] = value
+        return len(arguments) + len(name) + 16
+
+    def _is_whole(self, call: _Fragments) -> bool:
+        """Whether a call has arguments, and nothing is missing from them. Looked for within a bound of work."""
+        self._effort += sum(map(len, call.arguments))
+        return self._effort <= bounds.KEPT and bool(call.arguments) and _object("".join(call.arguments)) is not None
+
+    def finished(self) -> tuple[tuple[Call, ...], dict[str, Any]]:
+        """The calls with ids of their own, and by id what goes back with them."""
+        calls: dict[str, Call] = {}
+        extra: dict[str, Any] = {}
+        for index, part in enumerate(self._calls):
+            id = part.id if part.id and part.id not in calls else f"call_{self._answers}_{index}"
+            while id in calls:
+                id += "_"
+            arguments, malformed = parse_arguments("".join(part.arguments))
+            calls[id] = Call(id=id, name=part.name[: bounds.NAME], arguments=arguments, malformed=malformed)
+            if part.extra:
+                extra[id] = growing.written(part.extra)
+        return tuple(calls.values()), extra
+
+
+def _is_new(call: _Fragments, fragment: Mapping[str, Any], id: str, name: str) -> bool:
+    """Whether a fragment with the number of a known call begins another: some servers number every call 0."""
+    if id and call.id and id != call.id:
+        return True
+    if not name or not call.name or name.startswith(call.name):
+        return False  # a piece of the arguments, or the name once more with it
+    return bool(call.arguments) or "id" in fragment or "type" in fragment  # else it is a piece of the name
+
+
+def _grown(old: str, new: str) -> str:
+    """A name from its pieces; some servers tell all of it again, or all until now."""
+    return old if not new or len(old) > bounds.NAME else new if new.startswith(old) else old + new
+
+
+def _index(value: Any, position: int) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    digits = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
+    return int(digits) if digits.isdecimal() and len(digits) <= _LONGEST_NUMBER else position
+
+
+def _word(value: Any) -> str:
+    """An id or a name; several servers number their calls."""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return ""
+    return lenient.joined(str(value)[: bounds.NAME])
+
+
+def _written(arguments: Any) -> str:
+    """Arguments as text: they may come as the object itself."""
+    if isinstance(arguments, str):
+        return arguments
+    return "" if arguments is None else orjson.dumps(lenient.clean(arguments)).decode()
+
+
+def parse_arguments(raw: str) -> tuple[dict[str, Any], str | None]:
+    """The arguments, and the raw text where it is no JSON object (nothing at all is an empty object)."""
+    found = _object(raw) if raw.strip() else {}
+    return ({}, lenient.joined(raw)) if found is None else (found, None)
+
+
+def _object(raw: str) -> dict[str, Any] | None:
+    """The object that `raw` is, also encoded twice, as null, or behind an empty one (some servers begin with `{}`)."""
+    value = _loaded(raw)
+    if value is None and raw.lstrip().startswith("{}"):
+        value = _loaded(raw.lstrip()[2:])
+    if isinstance(value, str):
+        value = _loaded(value) if value.strip() else {}
+    if value is None and raw.strip() == "null":
+        value = {}
+    return value if isinstance(value, dict) and not lenient.is_deep(value) else None
+
+
+def _loaded(raw: str) -> Any:
+    try:
+        return lenient.clean(lenient.loads(raw, lenient.refuse))
+    except ValueError:
+        return None

@@ -1,0 +1,86 @@
+"""What a provider wants back verbatim (signed reasoning), grown from its fragments in linear time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from kheish.runtime.drivers import lenient
+
+_PREFIXES = ("reasoning", "thinking")
+_KEYS = frozenset({"extra_content", "provider_specific_fields"})
+_TEXTS = frozenset({"text", "thinking", "summary", "data"})
+
+
+def is_opaque(key: str) -> bool:
+    """Whether a field of an answer is the provider's own, and goes back to it."""
+    return key in _KEYS or key.startswith(_PREFIXES)
+
+
+class Fields:
+    """Fields that come in fragments: texts grow, lists go on, objects take the newer keys."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[str, list[Any]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._pieces)
+
+    def add(self, key: str, value: Any) -> int:
+        """Take a fragment; returns its size in characters."""
+        self._pieces.setdefault(key, []).append(value)
+        return len(key) + (len(value) if isinstance(value, str) else len(orjson.dumps(value, default=str)))
+
+    def joined(self) -> dict[str, Any]:
+        """The whole fields, each as a JSON value that can be written."""
+        return {key: found for key, pieces in self._pieces.items() if (found := written(_joined(pieces))) is not None}
+
+
+def written(value: Any) -> Any:
+    """The value without halves of characters; None for one that no journal can hold."""
+    return None if lenient.is_deep(value) else lenient.clean(value)
+
+
+def _joined(pieces: list[Any]) -> Any:
+    if all(isinstance(piece, str) for piece in pieces):
+        return "".join(pieces)
+    if all(isinstance(piece, list) for piece in pieces):
+        return _blocks([item for piece in pieces for item in piece])
+    if all(isinstance(piece, dict) for piece in pieces):
+        names = dict.fromkeys(key for piece in pieces for key in piece)
+        return {key: _joined([piece[key] for piece in pieces if key in piece]) for key in names}
+    return pieces[-1]
+
+
+def _blocks(items: list[Any]) -> list[Any]:
+    """Blocks of reasoning: one goes on until it is signed, or until one of another type or number comes."""
+    groups: list[list[Any]] = []
+    for item in items:
+        if groups and _continues(groups[-1], item):
+            groups[-1].append(item)
+        else:
+            groups.append([item])
+    return [_block(group) if isinstance(group[0], dict) else group[0] for group in groups]
+
+
+def _continues(group: list[Any], item: Any) -> bool:
+    last = group[-1]
+    return (
+        isinstance(last, dict)
+        and isinstance(item, dict)
+        and last.get("type") == item.get("type")
+        and last.get("index") == item.get("index")
+        and not last.get("signature")
+    )
+
+
+def _block(group: list[dict[str, Any]]) -> dict[str, Any]:
+    out = dict(group[0])
+    for key in dict.fromkeys(key for piece in group for key in piece):
+        values = [piece[key] for piece in group if piece.get(key) is not None]
+        if key in _TEXTS and values and all(isinstance(value, str) for value in values):
+            out[key] = "".join(values)
+        elif values:
+            out[key] = values[-1]
+    return out

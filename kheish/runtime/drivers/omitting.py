@@ -1,0 +1,64 @@
+"""Fields of a request body that a server refuses, left out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+_INDEX = re.compile(r"\[\d*\]|(?<=\.)\d+(?=\.|$)|/\d+(?=/|$)")
+#: without these there is no request
+_NEEDED = frozenset({
+    "model", "messages", "stream", "role", "content", "tool_calls", "tool_call_id", "id", "type", "function",
+    "arguments", "messages.role", "messages.content", "messages.tool_calls", "messages.tool_call_id",
+    "messages.tool_calls.id", "messages.tool_calls.type", "messages.tool_calls.function",
+    "messages.tool_calls.function.name", "messages.tool_calls.function.arguments", "tools.type", "tools.function",
+    "tools.function.name",
+})  # fmt: skip
+
+
+def path(field: str) -> str:
+    """Return a field as `omit` has it: without the numbers of list items, joined by dots."""
+    plain = _INDEX.sub("", field.strip().removeprefix("body.").removeprefix("$."))
+    return ".".join(part for part in re.split(r"[./]", plain) if part)
+
+
+def without(body: dict[str, Any], omit: Iterable[str]) -> dict[str, Any]:
+    """Return the body without the fields; what no request can do without stays."""
+    for field in omit:
+        if field in _NEEDED:
+            continue
+        if "." in field:
+            body = _without(body, field.split("."))
+        elif field in body:
+            body = {key: value for key, value in body.items() if key != field}
+        else:
+            body = {key: _bare(value, field) if key in ("messages", "tools") else value for key, value in body.items()}
+    return body
+
+
+def _without(value: Any, parts: list[str]) -> Any:
+    """Return the value without what the path leads to, in each item of the lists on its way."""
+    if isinstance(value, list):
+        return [_without(item, parts) for item in value]
+    if not isinstance(value, dict) or parts[0] not in value:
+        return value
+    if len(parts) == 1:
+        return {key: item for key, item in value.items() if key != parts[0]}
+    return {**value, parts[0]: _without(value[parts[0]], parts[1:])}
+
+
+def _bare(value: Any, name: str) -> Any:
+    """Return the value without a field that a server named without its place, but for names of arguments."""
+    match value:
+        case list():
+            return [_bare(item, name) for item in value]
+        case dict():
+            return {
+                key: {own: _bare(part, name) for own, part in item.items()}
+                if key == "properties" and isinstance(item, dict)
+                else _bare(item, name)
+                for key, item in value.items()
+                if key != name
+            }
+    return value

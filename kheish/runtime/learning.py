@@ -1,0 +1,59 @@
+"""Learning: what an answer or a refusal says of a server, so that the next request is one that it takes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kheish.domain.turns import Turn
+from kheish.runtime import dialects
+from kheish.runtime.drafting import Draft
+from kheish.runtime.drivers import chat, omitting
+from kheish.runtime.drivers.base import ModelError, Reply
+from kheish.runtime.targets import Target
+
+REFUSALS = 16  # of one turn's prompts, for their length: each makes the next one smaller
+#: what a server answers to a request whose form it does not take; templates fail as errors of the server
+_FORM = frozenset({None, 400, 422, 500})
+
+
+def answered(target: Target, draft: Draft, reply: Reply) -> None:
+    """Take in how many tokens the server counted."""
+    if reply.usage.estimated or target.route.driver == "scripted":
+        return
+    target.facts.calibrate(draft.tokens, reply.usage.input_tokens)
+    if target.facts.refused is not None and draft.tokens >= target.facts.refused:
+        target.facts.refused = None
+
+
+def adapt(target: Target, turn: Turn, draft: Draft, error: ModelError) -> bool:
+    """Take in why the server refused the request. Return whether the next one will be another."""
+    match error.kind:
+        case "context_length":
+            target.facts.refuse(draft.tokens, error.window, error.prompt_tokens)
+            return turn.too_long < REFUSALS
+        case "bad_request" if error.status in _FORM:
+            return _omits(target, draft, error) or _is_stricter(target, draft)
+    return False
+
+
+def _omits(target: Target, draft: Draft, error: ModelError) -> bool:
+    """Leave out the field that the server named, where the request has it and can do without."""
+    field = omitting.path(error.field) if error.field else ""
+    facts = target.facts
+    if not field or field in facts.omit:
+        return False
+    omit = facts.omit | {field}
+    if chat.body(replace(draft.request, omit=omit)) == chat.body(draft.request):
+        return False
+    facts.omit = omit
+    return True
+
+
+def _is_stricter(target: Target, draft: Draft) -> bool:
+    """Simplify the messages by a degree that makes a difference. After the last one the form is not what is wrong."""
+    for strictness in range(target.facts.strictness + 1, dialects.STRICTEST + 1):
+        if draft.messages(target, strictness) != draft.request.messages:
+            target.facts.strictness = strictness
+            return True
+    target.facts.strictness = 0
+    return False
