@@ -11,8 +11,13 @@ import os
 import subprocess
 from pathlib import Path
 
+from kheish.store import git
+
 TIMEOUT = 10.0
-_QUIET = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1"}
+_QUIET = {
+    "HOME": os.devnull, "XDG_CONFIG_HOME": os.devnull, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1",
+}  # fmt: skip
 
 
 def read(folder: Path, ref: str) -> dict[str, str] | None:
@@ -31,11 +36,8 @@ def read(folder: Path, ref: str) -> dict[str, str] | None:
 
 
 def _git(folder: Path, *words: str) -> str | None:
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": os.devnull, **_QUIET}
     try:
-        done = subprocess.run(  # nosec B607  # the git of the daemon's PATH, as everywhere
-            ["git", "-C", str(folder), *words], env=environment, capture_output=True, timeout=TIMEOUT, check=False
-        )
+        done = git.run(folder, words, timeout=TIMEOUT, more=_QUIET)
     except (subprocess.TimeoutExpired, ValueError) as error:  # ValueError: a NUL in the name
         raise OSError(str(error)) from error
     return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None

@@ -77,16 +77,16 @@ def run(
     words: Sequence[str | Path],
     *,
     timeout: float | None = None,
-    stdin: bool = False,
+    asks: bool = False,
     more: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run git in a folder and return what it printed. `stdin`: it may ask at the terminal. `more`: variables beside
+    """Run git in a folder and return what it printed. `asks`: it may, at the terminal. `more`: variables beside
     `environment()`. Raises OSError, TimeoutExpired."""
     return subprocess.run(  # nosec B607  # git is the user's own
         ["git", *words],
         cwd=folder,
-        env={**environment(), **(more or {})},
-        stdin=None if stdin else subprocess.DEVNULL,
+        env={**environment(), **({"GIT_TERMINAL_PROMPT": "1"} if asks else {}), **(more or {})},
+        stdin=None if asks else subprocess.DEVNULL,
         capture_output=True,
         timeout=timeout,
         check=False,
@@ -106,11 +106,17 @@ def popen(folder: Path, words: Sequence[str], *, stderr: int | IO[bytes] | None 
     )
 
 
-async def start(folder: Path, words: Sequence[str]) -> asyncio.subprocess.Process:
+#: no configuration but the repository's own: for what lets no single setting be taken back
+ALONE = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+
+
+async def start(
+    folder: Path, words: Sequence[str], *, more: Mapping[str, str] | None = None
+) -> asyncio.subprocess.Process:
     """Start git in a folder on the event loop, in a session of its own, with pipes. Raises OSError."""
     return await asyncio.create_subprocess_exec(
         "git", *words,
-        cwd=folder, env=environment(), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        cwd=folder, env={**environment(), **(more or {})}, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
 
@@ -120,12 +126,13 @@ def identity(folder: Path) -> tuple[str, str]:
 
     Only reads: `git config` runs nothing that a repository names. Blocks.
     """
-    return _setting(folder, "user.name"), _setting(folder, "user.email")
+    return setting(folder, "user.name"), setting(folder, "user.email")
 
 
-def _setting(folder: Path, name: str) -> str:
+def setting(folder: Path, name: str) -> str:
+    """Return a setting as git's configuration has it for a folder; empty where it has none. Blocks."""
     try:
-        done = run(folder, ("config", "--get", name), timeout=5.0)
+        done = run(folder, ("config", "--get", name), timeout=5.0, more={"GIT_CONFIG_COUNT": "0"})
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else ""
