@@ -35,7 +35,7 @@ _SETTINGS = (
     ("column.ui", "never"), ("log.showSignature", "false"), ("log.decorate", "false"), ("log.follow", "false"),
     ("log.mailmap", "false"), ("mailmap.file", ""), ("mailmap.blob", ""), ("blame.ignoreRevsFile", ""),
     ("blame.markIgnoredLines", "false"), ("blame.markUnblamableLines", "false"), ("diff.noprefix", "false"),
-    ("diff.mnemonicPrefix", "false"), ("diff.relative", "false"), ("diff.orderFile", ""),
+    ("diff.mnemonicPrefix", "false"), ("diff.relative", "false"),
     ("i18n.logOutputEncoding", "UTF-8"), ("status.relativePaths", "false"), ("status.branch", "false"),
     ("status.showStash", "false"), ("core.quotePath", "true"), ("core.abbrev", "auto"),
     ("push.recurseSubmodules", "no"), ("fetch.recurseSubmodules", "false"), ("submodule.recurse", "false"),
@@ -116,8 +116,9 @@ async def start(
     """Start git in a folder on the event loop, in a session of its own, with pipes. Raises OSError."""
     return await asyncio.create_subprocess_exec(
         "git", *words,
-        cwd=folder, env={**environment(), **(more or {})}, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE, start_new_session=True,
+        cwd=folder, env={**environment(), **(more or {})},
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )  # fmt: skip
 
 

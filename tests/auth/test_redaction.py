@@ -150,8 +150,7 @@ SHOWN = {
 
 
 def leaks(shown: str) -> list[str]:
- 
-      """Pieces of 20 characters of the key's lines, of its base64 at three offsets, and of its hex, which are in a text."""
+    """Return pieces of 20 characters of the key in a text: of its lines, its base64 at three offsets, and its hex."""
     flat = "".join(shown.split())
     whole = [*_LINES, *(base64.b64encode(b"\0" * n + PEM.encode()).decode()[4:] for n in range(3)), PEM.encode().hex()]
     return [form[at : at + 20] for form in whole for at in range(len(form) - 20) if form[at : at + 20] in flat]
