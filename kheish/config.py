@@ -152,6 +152,19 @@ class Sandbox(Settings):
     )
 
 
+class Git(Settings):
+    """Whose name stands on commits that commands make in a workspace."""
+
+    name: str | None = Field(
+        default=None, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f<>\x7f]+$",
+        description="The name; null takes git's own user.name of the workspace, or of the daemon's user.",
+    )  # fmt: skip
+    email: str | None = Field(
+        default=None, min_length=1, max_length=200, pattern=r"^[^\x00-\x20<>\x7f]+$",
+        description="The address; null takes git's own user.email.",
+    )  # fmt: skip
+
+
 class Network(Settings):
     """What the network guard lets through."""
 
@@ -220,6 +233,7 @@ class Config(Settings):
     concurrency: Concurrency = Field(default_factory=Concurrency, description="How many runs act at once.")
     limits: Limits = Field(default_factory=Limits, description="The widest limits of one run.")
     sandbox: Sandbox = Field(default_factory=Sandbox, description="How shell commands are confined.")
+    git: Git = Field(default_factory=Git, description="Whose name stands on commits of commands.")
     network: Network = Field(default_factory=Network, description="What the network guard lets through.")
     api: Api = Field(default_factory=Api, description="How much one caller may ask for.")
     recovery: Recovery = Field(default_factory=Recovery, description="What a restart does with an ambiguous call.")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Iterator, Sequence
-from html import escape
 
 from kheish.api import report_diagram
 from kheish.api.report_blocks import Block, Cell, Code, Commit, Commits, Diagram, Heading, Items, Paragraph, Table
+from kheish.store.textconv import visible
 
 #: what the page may do: nothing but have its own styles
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -30,6 +31,11 @@ _LONG = 22
 _WORDS = frozenset(
     ["satisfied", "succeeded", "allowed", "failed", "denied", "cancelled", "waiting", "blocked", "pending"]
 )
+
+
+def escape(text: str) -> str:
+    """Return the text as HTML that shows all of it."""
+    return html.escape(visible(text))
 
 
 def render(title: str, blocks: Iterable[Block]) -> str:

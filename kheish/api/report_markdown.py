@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from kheish.api.report_blocks import Block, Cell, Code, Commit, Commits, Diagram, Heading, Items, Node, Paragraph, Table
+from kheish.store.textconv import visible
 
 #: what means something anywhere in a line, and what does so at its beginning only
 _SPECIAL = re.compile(r"[\\`*\[\]|~$<>]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
@@ -20,7 +21,7 @@ def render(blocks: Iterable[Block]) -> str:
 
 def escape(text: str) -> str:
     """Text that means nothing but itself, on one line."""
-    plain = _SPECIAL.sub(r"\\\g<0>", " ".join(text.split()).replace("&", "&amp;"))
+    plain = _SPECIAL.sub(r"\\\g<0>", " ".join(visible(text).split()).replace("&", "&amp;"))
     plain = plain.replace("\\<", "&lt;").replace("://", "&#58;//")
     begins = _FIRST.match(plain)
     if begins is None:
@@ -41,7 +42,7 @@ def _block(block: Block) -> Iterator[str]:
             yield from _table(head, rows)
         case Code(text=text):
             fence = "`" * max(3, 1 + max((len(run) for run in _BACKTICKS.findall(text)), default=0))
-            yield from (f"{fence}text", text.rstrip("\n"), fence)
+            yield from (f"{fence}text", visible(text).rstrip("\n"), fence)
         case Commits(rows=rows):
             for id, time, message in rows:
                 yield f'- <a id="c-{id[:12]}"></a>`{id}` {escape(time)} {escape(message)}'

@@ -2,85 +2,114 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 import orjson
 
-MIN_LENGTH = 8  # characters: shorter values would blank out ordinary words
+from kheish.auth import forms
+from kheish.auth.forms import MIN_LENGTH as MIN_LENGTH
+from kheish.auth.forms import Index
+
+#: letters by which forms are looked up that a text may end in the middle of
+_BEGINNING = 4
+#: characters of a dump that are held back at most, and what may be the beginning of one
+_HELD_DUMP = 4000
+_DUMP_END = re.compile(r"(?:[0-9a-fA-F]{2,8}[ :,]{1,2})+[0-9a-fA-F]{0,8}\Z")
+_MARKS = re.compile(rb"\[redacted:([^\]\n]+)\]")
 
 
 class Scrubber:
-    """Replaces each secret in a JSON text by `[redacted:<name>]`: the value as it is, JSON-escaped, URL-encoded, and in
-    base64 at any of the three byte offsets. It knows the same secrets as long as it lives."""
+    """Replaces each secret in a JSON text by `[redacted:<name>]`, in every form that `forms` knows, and long pieces of
+    encoded forms, however they are wrapped. It knows the same secrets as long as it lives."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
-        self._names: dict[bytes, bytes] = {}
-        for name, value in secrets.items():
-            if len(value) >= MIN_LENGTH:
-                for form in forms(value):
-                    self._names.setdefault(form, f"[redacted:{name}]".encode())
-        # longest first, so that a form that contains another is taken whole
-        by_length = sorted(self._names, key=len, reverse=True)
-        any_form = b"|".join(re.escape(form) for form in by_length)
-        self._pattern = re.compile(any_form) if by_length else None
-        # Escapes are taken whole: what begins in the middle of one (`\\n`, `\\u0010`) is another text.
-        self._in_json = re.compile(b"(" + any_form + rb")|\\u[0-9a-fA-F]{4}|\\.", re.DOTALL) if by_length else None
-        self._texts = [form.decode() for form in by_length]
-        self._begins = (
-            re.compile("[" + "".join({re.escape(text[0]) for text in self._texts}) + "]") if by_length else None
-        )
+        self._index = Index({name: value for name, value in secrets.items() if len(value) >= MIN_LENGTH})
+        self._is_empty = not self._index.names
+        self._beginnings: dict[str, list[str]] = {}
+        for text in self._index.texts:
+            for length in range(1, _BEGINNING + 1):
+                self._beginnings.setdefault(text[:length], []).append(text)
 
     def __call__(self, line: bytes) -> bytes:
         """A JSON text without them; the same object where it holds none."""
-        if self._pattern is None or self._in_json is None or not self._pattern.search(line):
-            return line
-        found = self._in_json.sub(self._replaced, line)
-        return line if found == line else found
+        return line if self._is_empty else self._scrubbed(line, is_json=True)
 
     def plain(self, raw: bytes) -> bytes:
         """What is no JSON, such as a file, without them."""
-        return self._pattern.sub(lambda found: self._names[found[0]], raw) if self._pattern else raw
+        return raw if self._is_empty else self._scrubbed(raw, is_json=False)
 
     @property
     def longest(self) -> int:
         """How long the longest form is."""
-        return len(self._texts[0].encode()) if self._texts else 0
+        return self._index.longest
 
     def names(self, raw: bytes) -> list[str]:
         """Whose values stand in some bytes, by name."""
-        found = self._pattern.findall(raw) if self._pattern else ()
-        return sorted({self._names[form].decode()[len("[redacted:") : -1] for form in found})
+        before = set(_MARKS.findall(raw))
+        found = set(_MARKS.findall(self.plain(raw))) - before
+        return sorted(name.decode() for name in found)
 
     def cut(self, text: str) -> int:
         """Up to where a text can be shown, before what comes next is known: what follows may begin a secret."""
-        end = self._partial(text, 0)
-        straddling = next((found for found in self._whole(text) if found[0] < end < found[1]), None)
-        return end if straddling is None else self._partial(text, straddling[1])
+        end = min(self._partial(text), self._piece(text), self._dump(text))
+        while True:
+            straddling = [at for at, stop in self._whole(text) if at < end < stop]
+            if not straddling:
+                return end
+            end = min(straddling)
 
-    def _partial(self, text: str, start: int) -> int:
-        if self._begins is None:
-            return len(text)
-        first = max(start, len(text) - len(self._texts[0]) + 1)
-        for found in self._begins.finditer(text, first):
-            rest = text[found.start() :]
-            if any(len(form) > len(rest) and form.startswith(rest) for form in self._texts):
-                return found.start()
+    def _scrubbed(self, raw: bytes, *, is_json: bool) -> bytes:
+        present = self._index.present(raw)
+        found = raw
+        if present:
+            found = forms.pattern(present, is_json).sub(self._replaced, raw)
+        found = self._index.pieces(found, is_json=is_json)
+        return raw if found == raw else found
+
+    def _replaced(self, found: re.Match[bytes]) -> bytes:
+        return self._index.names[found["form"]] if found["form"] is not None else found[0]
+
+    def _partial(self, text: str) -> int:
+        """Where the first form begins that the text may have only the beginning of."""
+        for at in range(max(0, len(text) - self.longest + 1), len(text)):
+            known = self._beginnings.get(text[at : at + _BEGINNING])
+            if known and any(len(form) > len(text) - at and form.startswith(text[at:]) for form in known):
+                return at
         return len(text)
 
+    def _piece(self, text: str) -> int:
+        """Where the longest end of the text begins that is a piece of something encoded, line breaks not counted."""
+        joined = self._index.joined
+        if not joined or not text:
+            return len(text)
+        tail = text[-self.longest * 2 :]
+        flat = [at for at, letter in enumerate(tail) if letter not in "\r\n\t >"] if "\n" in tail else range(len(tail))
+        letters = "".join(tail[at] for at in flat)
+        low, high = 0, len(letters)  # the end of a piece is a piece: so the longest is found by halving
+        step = 1
+        while step <= high and letters[-step:] in joined:
+            low, step = step, step * 2
+        high = min(high, step - 1)
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if letters[-middle:] in joined else (low, middle - 1)
+        return len(text) if not low else len(text) - len(tail) + flat[len(letters) - low]
+
+    def _dump(self, text: str) -> int:
+        """Where a dump in hexadecimal begins that the text may end in the middle of."""
+        if self._is_empty or not (found := _DUMP_END.search(text, max(0, len(text) - _HELD_DUMP))):
+            return len(text)
+        return found.start() if found.start() > len(text) - _HELD_DUMP else len(text)
+
     def _whole(self, text: str) -> Iterable[tuple[int, int]]:
-        for form in self._texts:
+        for raw in self._index.present(text.encode(errors="replace")):
+            form = raw.decode()
             at = text.find(form)
             while at >= 0:
                 yield at, at + len(form)
                 at = text.find(form, at + 1)
-
-    def _replaced(self, found: re.Match[bytes]) -> bytes:
-        return self._names[found[1]] if found[1] is not None else found[0]
 
 
 NOTHING = Scrubber({})
@@ -157,23 +186,3 @@ def shown(value: Any) -> Any:
 def scrubber(secrets: Mapping[str, str]) -> Scrubber:
     """What blots these secrets out, by name."""
     return Scrubber(secrets)
-
-
-def forms(value: str) -> Iterable[bytes]:
-    """How a value may stand in a text."""
-    raw = value.encode()
-    yield raw
-    for once in (orjson.dumps(value)[1:-1], json.dumps(value)[1:-1].encode()):
-        yield once
-        yield orjson.dumps(once.decode())[1:-1]  # in a JSON text that is itself a string
-    for encoded in (quote(value, safe=""), quote(value), quote_plus(value)):
-        yield encoded.encode()
-        yield re.sub("%..", lambda found: found[0].lower(), encoded).encode()
-    for offset in range(3):
-        # The characters at the ends depend on what stands beside the value; those in the middle do not.
-        shifted = base64.b64encode(b"\0" * offset + raw)
-        start = (offset * 8 + 5) // 6
-        middle = shifted[start : len(shifted.rstrip(b"=")) - 1]
-        if len(middle) >= MIN_LENGTH:
-            yield middle
-            yield middle.replace(b"+", b"-").replace(b"/", b"_")

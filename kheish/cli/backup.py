@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 from pathlib import Path
 
@@ -68,23 +67,27 @@ def _is_in_force(settings: Settings, name: str) -> bool | None:
 
 def _name(root: Path, name: str, address: str) -> None:
     """Make the git remote. Raises Conflict where it is there with another address."""
-    there = _git(root, "remote", "get-url", name)
-    if there.returncode != 0:
-        made = _git(root, "remote", "add", "--", name, address)
-        if made.returncode != 0:
-            raise Invalid(f"git remote add: {made.stderr.strip()}")
-    elif there.stdout.strip() != address:
+    missing, there, _ = _git(root, "remote", "get-url", "--", name)
+    if missing:
+        failed, _, said = _git(root, "remote", "add", "--", name, address)
+        if failed:
+            raise Invalid(f"git remote add: {said}")
+    elif there != address:
         raise Conflict(
             f"There is a git remote {name!r} with another address. To change it: git -C {root} remote set-url {name} "
             "REMOTE; for a second one: --name NAME."
         )
 
 
-def _git(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def _git(root: Path, *words: str) -> tuple[int, str, str]:
+    """Return git's exit status, output and errors. Raises Invalid."""
+    from kheish.store import git
+
     try:
-        return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, check=False)  # nosec B607  # git is the person's own
+        done = git.run(root, words)
     except OSError as error:
         raise Invalid(f"git cannot be run: {error}") from error
+    return done.returncode, done.stdout.decode(errors="replace").strip(), done.stderr.decode(errors="replace").strip()
 
 
 def _write(root: Path, name: str, every: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,14 +58,17 @@ def history(settings: Settings, page: Mapping[str, Any], notes: Mapping[str, str
 
 def from_git(root: Path, session: str | None, limit: int) -> list[dict[str, str]]:
     """The newest commits by the `git` command. Raises Unreachable where that cannot read them either."""
-    chosen = [f"--grep=^Kheish-Session: {session}$"] if session else []
-    words = ["git", "-C", str(root), "log", f"--max-count={limit}", f"--format={_FORMAT}", *chosen]
+    chosen = [f"--grep=^Kheish-Session: {re.escape(session)}$"] if session else []
+    from kheish.store import git
+
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)
+        done = git.run(root, ("log", f"--max-count={limit}", f"--format={_FORMAT}", *chosen), timeout=30)
     except (OSError, subprocess.SubprocessError) as error:
-        said = (getattr(error, "stderr", None) or str(error)).strip().split("\n", 1)[0]
-        raise Unreachable(f"No daemon serves {root}, and git cannot read its log: {said}.") from error
-    records = [record.strip("\n").split("\x1f") for record in done.stdout.split("\x1e")]
+        raise Unreachable(f"No daemon serves {root}, and git cannot be run: {error}.") from error
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().split("\n", 1)[0]
+        raise Unreachable(f"No daemon serves {root}, and git cannot read its log: {said}.")
+    records = [record.strip("\n").split("\x1f") for record in done.stdout.decode(errors="replace").split("\x1e")]
     return [dict(zip(_FIELDS, record, strict=True)) for record in records if len(record) == len(_FIELDS)]
 
 

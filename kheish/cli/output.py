@@ -13,14 +13,9 @@ import click
 
 from kheish.cli.options import Settings
 from kheish.errors import KheishError
+from kheish.store.textconv import HIDDEN, visible
 
 Column = tuple[str, str | Callable[[Any], object]]
-
-# What a model or a tool wrote could move the cursor, or make a command read other than it is.
-_HIDDEN = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"}
-_HIDDEN |= {0x7F: "\u2421"} | dict.fromkeys((*range(128, 160), *range(8234, 8239), *range(8294, 8298)), "�")
-
-_ESCAPED = {code: f"\\u{code:04x}" for code in _HIDDEN if code > 0x20}  # JSON has the others so by itself
 
 _STATUS = {
     "completed": "green",
@@ -43,12 +38,12 @@ _STATUS = {
 
 def plain(text: object) -> str:
     """`text` with every character that a terminal would obey made visible; line breaks and tabs stay."""
-    return str(text).replace("\r\n", "\n").translate(_HIDDEN)
+    return visible(str(text))
 
 
 def escaped(text: str) -> str:
     """JSON that says the same, with what a terminal would obey (C1, DEL, changes of direction) written as `\\u009b`."""
-    return text.translate(_ESCAPED)
+    return HIDDEN.sub(lambda found: json.dumps(found[0])[1:-1] if found[0] >= " " else found[0], text)
 
 
 def coloured() -> bool:

@@ -121,7 +121,21 @@ def _outcome(data: Data) -> list[Line]:
     diff = detail.get("diff") if isinstance(detail, Mapping) else None
     if diff and not data.get("is_error"):
         return diff_lines(text_of(diff))
-    return _result(text_of(data.get("content")), {"fg": "red"} if data.get("is_error") else {"dim": True})
+    if data.get("is_error"):
+        content = text_of(data.get("content"))
+        status = detail.get("exit_status") if isinstance(detail, Mapping) else None
+        if _spilled(data.get("content")) and status:  # its end is not in the preview
+            content += f"\n[exit status {status}]"
+        return _end_of(content, {"fg": "red"})
+    return _result(text_of(data.get("content")), {"dim": True})
+
+
+def _end_of(content: str, style: dict[str, Any]) -> list[Line]:
+    """What failed says why at its end, where the exit status is, too."""
+    lines = content.rstrip("\n").split("\n")
+    left = len(lines) - _RESULT_LINES
+    head: list[Line] = [(f"  … {left} line{'s' if left > 1 else ''} before", {"dim": True})] if left > 0 else []
+    return head + [("  " + (one if len(one) <= _WIDE else one[:_WIDE] + "…"), style) for one in lines[-_RESULT_LINES:]]
 
 
 def _result(content: str, style: dict[str, Any]) -> list[Line]:

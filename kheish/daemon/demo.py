@@ -35,7 +35,7 @@ from kheish.daemon.demo_stage import (
     serve,
     typed,
 )
-from kheish.jobs import sandbox
+from kheish.jobs import probing
 
 WAITS = 5  # the CLI's exit code of a followed Flow that waits for a person
 
@@ -81,7 +81,7 @@ def _introduce() -> bool:
     say()
     say("The model is scripted: its answers stand in a file, so that no key and no")
     say("network is needed. Daemon, tools, files, tests, git and the crash are real.")
-    found = sandbox.probe()
+    found = probing.probe()
     if found.available:
         say("The agent's commands are confined by bubblewrap.")
     else:

@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 
 import click
 
+from kheish.store import git as git_store
+
 T = TypeVar("T")
 
 #: how the CLI and the daemon are started: this very Python, wherever `kheish` is on the PATH
@@ -184,9 +186,7 @@ def requests_answered(stage: Stage) -> int:
 
 def git(folder: Path, *words: str) -> str:
     """What a git command prints. Raises Failed."""
-    done = subprocess.run(  # nosec B607  # git is the person's own
-        ["git", *words], cwd=folder, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False
-    )
+    done = git_store.run(folder, words)
     check(done.returncode == 0, f"`git {shlex.join(words)}` failed: {done.stderr.decode().strip()}")
     return done.stdout.decode()
 

@@ -11,7 +11,7 @@ import click
 
 from kheish.daemon import doctor_machine, doctor_root, scanning
 from kheish.daemon.doctor_machine import Finding
-from kheish.jobs import sandbox
+from kheish.jobs import probing
 
 _TONES = {"ok": "green", "warning": "yellow", "error": "red"}
 _WIDTH = 100
@@ -39,7 +39,10 @@ def examine(root: Path) -> Iterator[Finding]:
     yield from opened
     usable = all(finding.level != "error" for finding in opened)
     config = doctor_root.config(root) if usable else None
-    yield from doctor_machine.confinement(config.sandbox.mode if config else "ask", sandbox.probe())
+    yield from doctor_machine.confinement(config.sandbox.mode if config else "ask", probing.probe())
+    yield from doctor_machine.user()
+    workspace = Path(config.workspace).expanduser() if config and config.workspace else None
+    yield from doctor_machine.identity(*((config.git.name, config.git.email) if config else (None, None)), workspace)
     yield from doctor_machine.space(root if usable else Path.home())
     yield from doctor_machine.watches()
     if usable:

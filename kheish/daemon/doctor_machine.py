@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from kheish.daemon.loops import LOW_SPACE
-from kheish.jobs.sandbox import Probe
+from kheish.jobs.probing import Probe
+from kheish.store import git as git_store
 from kheish.store.files import free_bytes
 
 _PYTHON = (3, 11)
@@ -45,7 +46,7 @@ def git() -> Iterator[Finding]:
         yield Finding("warning", "git is not on the PATH", "Install git: `git log` and `git push` are how you read and "
                       "back up a state root.")  # fmt: skip
         return
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    said = git_store.run(None, ("--version",)).stdout.decode(errors="replace")
     yield Finding("ok", f"{said.strip()} ({program})")
 
 
@@ -64,6 +65,8 @@ def confinement(mode: str, found: Probe) -> Iterator[Finding]:
                       "Keep that only where something else, such as a container, confines the daemon.")  # fmt: skip
     elif found.available:
         yield Finding("ok", f"commands are {found.why} (sandbox.mode: {mode})")
+        for gap in found.gaps:
+            yield Finding("warning", gap, "Allow the network to commands that you know, or use a newer kernel.")
     elif mode == "required":
         yield Finding("error", f"every command is refused (sandbox.mode: required): {found.why}",
                       "Install bubblewrap, or allow user namespaces.")  # fmt: skip
@@ -71,6 +74,24 @@ def confinement(mode: str, found: Probe) -> Iterator[Finding]:
         yield Finding("warning", f"commands cannot be confined, so each one asks, whatever the rules say: {found.why}",
                       "Install bubblewrap (and allow user namespaces); or, inside a container that confines the "
                       "daemon, set sandbox.mode: off in kheish.yaml.")  # fmt: skip
+
+
+def user() -> Iterator[Finding]:
+    """Advise against a daemon of root: what the sandbox forgets would be allowed."""
+    if os.geteuid() == 0:
+        yield Finding("warning", "this is root: a command that gets out of the sandbox would have the whole machine",
+                      "Run the daemon as a user of its own, to whom state root and workspaces belong.")  # fmt: skip
+
+
+def identity(name: str | None, email: str | None, workspace: Path | None) -> Iterator[Finding]:
+    """Say whose name stands on commits that commands make."""
+    found = git_store.identity(workspace or Path.home())
+    whose = f"{name or found[0] or git_store.NAME} <{email or found[1] or git_store.EMAIL}>"
+    if (name or found[0]) and (email or found[1]):
+        yield Finding("ok", f"commits of agents are by {whose}")
+    else:
+        yield Finding("warning", f"git names nobody, so that commits of agents are by {whose}",
+                      "Set git.name and git.email in kheish.yaml, or user.name and user.email of git.")  # fmt: skip
 
 
 def space(folder: Path) -> Iterator[Finding]:

@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import stat
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from kheish.domain.definitions import Definition
 from kheish.domain.routes import readiness
 from kheish.errors import KheishError
 from kheish.store import definitions as reading
-from kheish.store import lock, secrets, template
+from kheish.store import git, lock, secrets, template
 from kheish.store.problems import Problem
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is for elsewhere
@@ -105,17 +104,17 @@ def token(root: Path) -> Iterator[Finding]:
 
 def repository(root: Path) -> Iterator[Finding]:
     """What git's own settings mean for the root: who edits are by, hooks, where it is pushed to."""
-    name, email = _git(root, "config", "user.name"), _git(root, "config", "user.email")
+    name, email = git.identity(root)
     if name and email:
         yield Finding("ok", f"your edits are committed as {name} <{email}>")
     else:
         yield Finding("warning", "git does not know who you are: edits are committed under your login name",
                       'git config --global user.name "…" && git config --global user.email "…"')  # fmt: skip
-    if _git(root, "config", "gc.auto") != "0":
+    if git.setting(root, "gc.auto") != "0":
         yield Finding("warning", "git's settings for a state root are missing", f"kheish init {root}")
     folder = root / ".git" / "hooks"
     hooks = sorted(one.name for one in folder.glob("*") if one.suffix != ".sample" and os.access(one, os.X_OK))
-    if hooks or _git(root, "config", "core.hooksPath"):
+    if hooks or git.setting(root, "core.hooksPath"):
         yield Finding("warning", f"git hooks ({', '.join(hooks) or 'core.hooksPath'}) run on your commits, and not on "
                       "the daemon's", "Do not rely on them to check what is committed here.")  # fmt: skip
     remotes = _git(root, "remote").split()
@@ -128,10 +127,10 @@ def repository(root: Path) -> Iterator[Finding]:
 
 def _git(root: Path, *words: str) -> str:
     try:
-        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)  # nosec B607  # git is the person's own
+        done = git.run(root, words)
     except OSError:
         return ""
-    return done.stdout.strip()
+    return done.stdout.decode(errors="replace").strip()
 
 
 def definitions(root: Path, environ: Mapping[str, str]) -> Iterator[Finding]:

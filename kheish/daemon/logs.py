@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 from kheish import ids
 from kheish.auth import redaction
 from kheish.errors import Invalid
+from kheish.store.textconv import HIDDEN
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 KEPT = 1000
@@ -22,12 +24,16 @@ _QUIET = ("uvicorn.error", "httpx", "httpcore", "openai", "watchdog")
 #: what a terminal would obey, and what would begin another line of the log
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 _CONTROLS |= {0x09: "\t", 0x0A: "\\n", 0x0D: "\\r"}
-_CONTROLS |= {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029)}
 
 
 def visible(text: str) -> str:
     """One line, with every control character as it is written in code: names of files may hold any."""
-    return text.translate(_CONTROLS)
+    return HIDDEN.sub(_escaped, text.translate(_CONTROLS))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 class Formatter(logging.Formatter):

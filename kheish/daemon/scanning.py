@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from kheish.auth import redaction
 from kheish.daemon.doctor_machine import Finding
 from kheish.errors import KheishError
-from kheish.store import remote, secrets, template
+from kheish.store import git, secrets, template
 
 _MOST = 200  # places that are told one by one
 _HELD = 1024 * 1024  # bytes of a file that are looked at at once
@@ -74,8 +73,7 @@ def _names(path: Path, scrubber: redaction.Scrubber) -> list[str]:
 
 def _in_objects(root: Path, scrubber: redaction.Scrubber) -> Iterator[str]:
     """Every object that git has, of all branches and of none."""
-    words = ["git", "-C", str(root), "cat-file", "--batch-all-objects", "--unordered", "--batch"]
-    with subprocess.Popen(words, env=remote.environment(), stdout=subprocess.PIPE) as process:
+    with git.popen(root, ("cat-file", "--batch-all-objects", "--unordered", "--batch")) as process:
         assert process.stdout is not None
         while head := process.stdout.readline():
             oid, kind, size = head.decode().split()
@@ -88,10 +86,9 @@ def _place(root: Path, oid: str, kind: str) -> str:
     """The first commit with an object, and its path there."""
     if kind != "blob":
         return f"{kind} {oid[:12]}"
-    words = ["git", "-C", str(root), "log", "--all", "--reflog", "--reverse", "--format=%h", "--name-only", "-z"]
-    words = [*words, f"--find-object={oid}"]
-    done = subprocess.run(words, env=remote.environment(), capture_output=True, text=True, check=False)
-    parts = [part.strip() for part in done.stdout.split("\0") if part.strip()]
+    words = ["log", "--all", "--reflog", "--reverse", "--format=%h", "--name-only", "--no-ext-diff", "-z"]
+    done = git.run(root, [*words, f"--find-object={oid}"])
+    parts = [part.strip() for part in done.stdout.decode(errors="replace").split("\0") if part.strip()]
     if done.returncode or len(parts) < 2:
         return f"object {oid[:12]}, in no commit"
     return f"commit {parts[0]}, {parts[1]}"

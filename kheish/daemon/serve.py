@@ -104,6 +104,7 @@ async def _serve(
     kept.formatter.scrub = lambda: daemon.state.scrub
     daemon.facts.url = serving.url(*listening.getsockname()[:2])
     daemon.facts.certificate = str(serving.certificate.resolve()) if serving.certificate else None
+    daemon.facts.key = serving.key.resolve() if serving.key else None
     # Both now: each takes a while to import what it needs, and the second would wait for the first's answer.
     await asyncio.gather(daemon.store.git.start(), daemon.store.scribe.start())
     server = _Server(

@@ -6,11 +6,12 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from kheish import ids, resources
 from kheish.domain.state import State
-from kheish.jobs.sandbox import Probe
+from kheish.jobs.probing import Probe
 from kheish.store.template import Format
 
 
@@ -22,6 +23,7 @@ class Facts:
     sandbox: Probe
     url: str = ""
     certificate: str | None = None  # the file of the one that is served
+    key: Path | None = None  # the file of its private key, which no command may see
     token: str = ""
     started_at: str = field(default_factory=ids.now)
     started: float = field(default_factory=time.monotonic)

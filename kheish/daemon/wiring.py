@@ -42,7 +42,7 @@ from kheish.domain.definitions import KINDS
 from kheish.domain.permission_rules import SandboxFacts
 from kheish.domain.state import State
 from kheish.errors import StoreFailed
-from kheish.jobs import sandbox
+from kheish.jobs import probing
 from kheish.jobs.runner import Jobs, Limits
 from kheish.runtime.agent import Agent
 from kheish.runtime.executor import Executor, Local
@@ -129,7 +129,7 @@ def make(
 ) -> Daemon:
     """Make the parts. Nothing is started, and nothing but `.kheish/` and `.git/kheish/` is touched."""
     token, problems = template.ensure_token(root), Problems(root)
-    facts = Facts(format=template.open_root(root), sandbox=sandbox.probe(), token=token)
+    facts = Facts(format=template.open_root(root), sandbox=probing.probe(), token=token)
     store = _store(root, config, lambda: daemon)
     state = store.state
     state.scrub = redaction.scrubber({"token": token})
@@ -310,11 +310,12 @@ def _keys(environ: Mapping[str, str]) -> tuple[Path, ...]:
 
 def _sandbox(state: State, facts: Facts, hide: tuple[Path, ...]) -> SandboxSettings:
     """How a command is confined now: a changed kheish.yaml holds for the next."""
-    config = state.definitions.config.sandbox
+    config, git = state.definitions.config.sandbox, state.definitions.config.git
     return SandboxSettings(
         mode=config.mode,
         available=facts.sandbox.available,
         read_only=tuple(Path(path).expanduser() for path in config.read_only),
-        hide=hide,
+        hide=(*hide, *([facts.key] if facts.key else [])),
         limits=Limits(processes=config.processes, memory=config.memory, file_size=config.file_size),
+        identity=(git.name, git.email),
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from kheish.domain import contracts
+from kheish.domain import command_templates, contracts
 from kheish.domain.playbook_manifest import Playbook
 from kheish.errors import Fault, Invalid
 from kheish.store.problems import nearest
@@ -55,11 +55,12 @@ def _misfits(name: str, schema: Mapping[str, Any], value: Any) -> list[Fault]:
     return [Fault(f"/inputs/{name}{fault.path}", fault.message) for fault in contracts.faults(dict(schema), value)]
 
 
-def filled(value: Any, inputs: Mapping[str, Any], known: Mapping[str, Any]) -> Any:
+def filled(value: Any, inputs: Mapping[str, Any], known: Mapping[str, Any], *, command: bool = False) -> Any:
     """A text (or all texts in lists and mappings) with each `{{inputs.name}}` filled in.
 
     One pass: what an input's text holds is never looked at again, so that nobody who gives an input writes
-    instructions with placeholders of their own. A known input that was not given is nothing; an unknown name stays.
+    instructions with placeholders of their own. In a `command` each is quoted, as one word. A known input that was not
+    given is nothing; an unknown name stays.
     """
 
     def put(match: re.Match[str]) -> str:
@@ -72,11 +73,13 @@ def filled(value: Any, inputs: Mapping[str, Any], known: Mapping[str, Any]) -> A
         return given if isinstance(given, str) else orjson.dumps(given).decode()
 
     match value:
+        case str() if command:
+            return command_templates.filled(value, lambda match: put(match) if match[1] in known else None)
         case str():
             return _PLACE.sub(put, value)
         case Mapping():
-            return {key: filled(one, inputs, known) for key, one in value.items()}
+            return {key: filled(one, inputs, known, command=command) for key, one in value.items()}
         case list() | tuple():
-            return [filled(one, inputs, known) for one in value]
+            return [filled(one, inputs, known, command=command) for one in value]
         case _:
             return value

@@ -120,8 +120,8 @@ def _session(state: State, session_id: str, plan: Plan, given: Start) -> list[Dr
 def planned(state: State, manifest: Playbook, inputs: Mapping[str, Any], budget: Mapping[str, Any] | None) -> Plan:
     """The Playbook with the inputs filled in, and personas as they are now."""
 
-    def fill(value: Any) -> Any:
-        return flow_inputs.filled(value, inputs, manifest.inputs)
+    def fill(value: Any, *, command: bool = False) -> Any:
+        return flow_inputs.filled(value, inputs, manifest.inputs, command=command)
 
     runtime, left = manifest.runtime, manifest.scopes
     return Plan(
@@ -180,12 +180,24 @@ def _role(state: State, role: Role, fill: Any) -> RolePlan:
 
 
 def _requirements(given: Iterable[Requirement], fill: Any) -> tuple[Any, ...]:
-    """Texts, and what the daemon checks as plain data. A schema is no text: nothing is filled in there."""
+    """Texts, and what the daemon checks as plain data. In a command what is given is quoted; in a schema and a path
+    nothing is filled in."""
     found: list[Any] = []
     for one in given:
         data = one if isinstance(one, str) else one.model_dump(mode="json", exclude_unset=True)
-        found.append(data if isinstance(data, dict) and "output_matches" in data else fill(data))
+        if isinstance(data, dict) and "command" in data:
+            found.append(_command(data, fill))
+        else:
+            found.append(fill(data) if isinstance(data, str) else data)
     return tuple(found)
+
+
+def _command(data: dict[str, Any], fill: Any) -> dict[str, Any]:
+    try:
+        filled: dict[str, Any] = fill(data, command=True)
+    except ValueError as error:
+        raise Invalid(f"The Playbook's acceptance {data['command']!r} cannot be filled in: {error}.") from None
+    return filled
 
 
 def _wanted(given: Iterable[EvidenceItem], fill: Any) -> tuple[WantedEvidence, ...]:

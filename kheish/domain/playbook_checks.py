@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kheish.domain import contracts, playbook_digest
+from kheish.domain import command_templates, contracts, playbook_digest
 from kheish.domain.playbook_manifest import input_schema
 from kheish.errors import Fault
 from kheish.store.problems import nearest
@@ -29,6 +29,14 @@ _KEYWORDS = frozenset(
         "writeOnly examples format contentEncoding contentMediaType contentSchema",
     )
 )
+
+
+#: where inputs are not filled in, and what to do instead
+_NOT_FILLED = {
+    "command": "",
+    "workspace_file": "what is given would lead to another file; name the file",
+    "output_matches": "what is given would become a part of the JSON Schema (a pattern); write the schema",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,8 +260,30 @@ def _evidence(keys: Keys, items: Sequence[Any]) -> Iterator[Finding]:
 
 def _acceptance(keys: Keys, items: Sequence[Any]) -> Iterator[Finding]:
     for at, one in enumerate(items):
+        yield from _filled_in((*keys, at), one)
         if isinstance(one, Mapping) and isinstance(one.get("output_matches"), dict | bool):
             yield from _schema((*keys, at, "output_matches"), one["output_matches"])
+
+
+def _filled_in(keys: Keys, one: Any) -> Iterator[Finding]:
+    """Placeholders where a value would be taken for more than itself: in a command, a path, a schema."""
+    for kind, why in _NOT_FILLED.items():
+        for below, text in _texts(_map(one).get(kind), (kind,)):
+            wrong = command_templates.fault(text) if kind == "command" else why if _PLACEHOLDER.search(text) else None
+            if wrong:
+                yield Finding((*keys, *below), f"an input has no place here: {wrong}", "input_in_command")
+
+
+def _texts(value: Any, keys: Keys) -> Iterator[tuple[Keys, str]]:
+    if isinstance(value, str):
+        yield keys, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts(str(key), (*keys, str(key)))
+            yield from _texts(item, (*keys, str(key)))
+    elif isinstance(value, list | tuple):
+        for at, item in enumerate(value):
+            yield from _texts(item, (*keys, at))
 
 
 def _nothing_shown(data: Mapping[str, Any], phases: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ Everything here blocks on disk: call it in a thread, when the index has all that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import orjson
 from kheish.beneath import Door, files
 from kheish.domain.events import frozen
 from kheish.errors import EvidenceUnresolved, Fault, Invalid, NotBeneath, NotThere
-from kheish.jobs import sandbox
+from kheish.jobs import probing, sandbox
 from kheish.store import commits
 from kheish.store.index import Reader
 
@@ -131,11 +131,11 @@ def _commit(place: Place, ref: str) -> dict[str, Any]:
     raise unresolved(f"There is no commit {ref!r}, neither in the workspace nor in the state root.")
 
 
-def _confined(door: Door) -> Callable[[Sequence[str]], Sequence[str]] | None:
+def _confined(door: Door) -> commits.Confine | None:
     """What makes git see no more than the agent's own commands do: a repository may name others as its own."""
-    if not sandbox.probe().available:
+    if not probing.probe().available:
         return None
-    return lambda argv: sandbox.wrap(argv, workspace=door.path, hide=door.hidden.paths)
+    return lambda argv: sandbox.wrap([str(word) for word in argv], workspace=door.path, hide=door.hidden.paths)
 
 
 _KINDS: Mapping[str, Callable[[Place, str], dict[str, Any]]] = {

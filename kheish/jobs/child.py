@@ -4,8 +4,12 @@
 only light parts of the standard library: a command must not wait for its runner.
 """
 
+# Imported by the runner, see folder.py:
+# ruff: noqa: PTH106, PTH108, PTH112, PTH114
+
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -14,7 +18,7 @@ import signal
 import sys
 import time
 
-from kheish.jobs import folder, tree
+from kheish.jobs import folder, seal, tree
 from kheish.jobs.output import CHUNK, Writer
 
 #: seconds between TERM and KILL where the command's time is over, and where its main process ended before the rest
@@ -83,7 +87,8 @@ class Command:
         self._ended = self._left = 0
         self.output, writable = os.pipe()
         os.set_blocking(self.output, False)
-        argv, found = spec["argv"], spec.get("limits")
+        argv, found, guard = spec["argv"], spec.get("limits"), spec.get("guard")
+        self._guard: list[str] = guard if isinstance(guard, list) else []
         assert isinstance(argv, list)
         limits = found if isinstance(found, dict) else {}
         self._is_confined = argv[0].endswith("/bwrap")
@@ -149,6 +154,7 @@ class Command:
         while data := _read(self.output):
             self._writer.write(data)
         self._writer.close()
+        _remove(self._guard)
         status = self._status
         return {
             "exit_status": os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None,
@@ -174,6 +180,7 @@ class Command:
         if self._deadline is not None and now >= self._deadline:
             self._timed_out = True
             return TIMEOUT_GRACE
+        _remove(self._guard)
         self._exceeded = self._watch.exceeded(now)
         return None if self._exceeded is None else 0.0
 
@@ -219,6 +226,8 @@ def _exec(spec: dict[str, object]) -> None:
     argv, env, cwd = spec["argv"], spec["env"], spec["cwd"]
     assert isinstance(argv, list) and isinstance(env, dict) and isinstance(cwd, str)
     os.chdir(cwd)
+    if argv[0].endswith("/bwrap"):
+        argv = seal.sealed(argv)
     try:
         os.execvpe(argv[0], argv, env)  # nosec B606  # a list of words without a shell is what is wanted
     except OSError as error:
@@ -231,6 +240,16 @@ def _read(descriptor: int) -> bytes:
         return os.read(descriptor, CHUNK)
     except BlockingIOError:
         return b""
+
+
+def _remove(paths: list[str]) -> None:
+    """Remove files that a command must not make."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if os.path.isdir(path) and not os.path.islink(path):
+                os.rmdir(path)
+            else:
+                os.unlink(path)
 
 
 def _prctl(option: int, value: int) -> None:

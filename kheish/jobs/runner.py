@@ -268,6 +268,7 @@ def _create(path: Path, spec: JobSpec) -> None:
         "timeout": None if math.isinf(spec.timeout) else spec.timeout,
         "output_limit": spec.output_limit,
         "owner": spec.owner,
+        "guard": list(spec.guard),
         "limits": asdict(spec.limits),
         "created_at": ids.now(),
     }
@@ -281,10 +282,25 @@ def _create(path: Path, spec: JobSpec) -> None:
     folder.sync(str(path.parent))
 
 
+def run_now(root: Path, spec: JobSpec) -> JobEnd:
+    """Run a command by a runner, as a job is, and wait for its end. Blocks. Raises OSError, TimeoutExpired."""
+    path = root / "job"
+    _create(path, spec)
+    subprocess.run(_runner(path), cwd="/", stdin=subprocess.DEVNULL, timeout=spec.timeout * 2, check=False)
+    end = _end(str(path), _state(str(path)), spec.output_limit)
+    if end is None:
+        raise OSError("the runner left no end")
+    return end
+
+
+def _runner(path: Path) -> list[str]:
+    return [sys.executable, "-I", "-S", "-c", _RUNNER, _PACKAGE_ROOT, str(path.absolute())]
+
+
 def _spawn(path: Path) -> int:
     """Start the runner: an isolated interpreter without site-packages, its own session, no descriptors of ours."""
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _RUNNER, _PACKAGE_ROOT, str(path.absolute())],
+        _runner(path),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -6,7 +6,6 @@ home and an empty /tmp. Whether a command must be confined is decided elsewhere.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import os
 import shutil
@@ -14,56 +13,26 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from kheish.errors import Invalid
+from kheish.jobs import gitdirs
 
+#: what of /proc even a command without rights could read or set where the daemon is root
+_PROC = ("/proc/keys", "/proc/key-users")
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix/store", "/gnu/store")
-#: keys of the machine that a root daemon could read
-_KEYS = ("/etc/shadow", "/etc/gshadow", "/etc/ssl/private", "/etc/sudoers", "/etc/sudoers.d")
+#: where the settings of the machine are; what of them is not for everybody (keys, password hashes) is hidden
+_SETTINGS = ("/etc", "/usr/local/etc", "/opt")
+_SETTINGS_DEPTH = 6
+_SETTINGS_SECONDS = 60.0  # how long the list of what is hidden there holds
 _WRITABLE = ("/tmp", "/var/tmp")  # nosec B108  # empty ones of a command's own; nothing is put there
 _BASE_PATH = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 _PROBE_TIMEOUT = 10.0
-
-
-@dataclass(frozen=True)
-class Probe:
-    """Whether bubblewrap works here; `why` says what it is, or why not, in one line."""
-
-    available: bool
-    why: str
-
-
-@functools.cache
-def probe() -> Probe:
-    """Run a command in the sandbox once, and remember how it went. Blocks; see `probe_async`."""
-    bwrap = _bwrap()
-    if bwrap is None:
-        return Probe(False, "bubblewrap (bwrap) is not installed")
-    with tempfile.TemporaryDirectory(prefix="kheish-probe-") as workspace:
-        argv = wrap(("true",), workspace=Path(workspace))
-        try:
-            done = subprocess.run(
-                argv,
-                env=clean_environment(Path(workspace)),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_PROBE_TIMEOUT,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return Probe(False, f"{bwrap} cannot be used: {error}")
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        return Probe(False, f"{bwrap} does not work here: {said[-1] if said else f'exit status {done.returncode}'}")
-    return Probe(True, f"confined by {bwrap}")
-
-
-async def probe_async() -> Probe:
-    """`probe`, off the event loop."""
-    return await asyncio.to_thread(probe)
+#: A folder that looks like a bare repository is none, so that no command obeys the configuration in it; no monitor of
+#: the file system runs; and a new branch does not write to the configuration, which is read-only (see gitdirs.py).
+_GIT_SETTINGS = (("safe.bareRepository", "explicit"), ("core.fsmonitor", "false"), ("branch.autoSetupMerge", "false"))
 
 
 def wrap(
@@ -93,7 +62,9 @@ def wrap(
     for path in (*toolchains(), *(path.absolute() for path in read_only)):
         mounts[path] = mounts[path.resolve()] = ("--ro-bind-try", str(path.resolve()), str(path))
         mounts[path.resolve()] = ("--ro-bind-try", str(path.resolve()), str(path.resolve()))
-    for path in (*hidden, *_machine_keys()):
+    for path, words in gitdirs.mounts(workspace, home).items():
+        mounts.setdefault(path, words)
+    for path in (*hidden, *_closed(int(time.monotonic() / _SETTINGS_SECONDS))):
         if path.exists():
             mounts[path] = _empty(path, "--size", "65536") if memory and _knows_size() else _empty(path)
     scratch = scratch_home()
@@ -103,23 +74,35 @@ def wrap(
     # Parents first, so that what lies deeper is mounted over what lies above it.
     ordered = sorted(mounts, key=lambda path: (len(path.parts), path))
     return (
-        _bwrap() or "bwrap",
+        bwrap() or "bwrap",
         "--unshare-user-try" if os.geteuid() else "--cap-drop", *(() if os.geteuid() else ("ALL",)),
         "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
         *(() if network else ("--unshare-net",)),
         "--new-session", "--die-with-parent",
         *_system(network),
-        "--proc", "/proc", "--dev", "/dev",
+        "--proc", "/proc", *_proc(), "--dev", "/dev",
         *(word for path in ordered for word in mounts[path]), *limited,
         "--chdir", str(workspace), "--", *argv,
     )  # fmt: skip
 
 
-def clean_environment(workspace: Path, read_only: Sequence[Path] = ()) -> dict[str, str]:
+def clean_environment(
+    workspace: Path, read_only: Sequence[Path] = (), *, identity: tuple[str, str] | None = None
+) -> dict[str, str]:
     """The whole environment of a command. Of this process's own, only entries of PATH come in, and only those that
-    the sandbox shows (so that a name means the same confined or not).
+    the sandbox shows (so that a name means the same confined or not). `identity`: name and address for commits.
     """
+    name, email = identity or ("", "")
+    settings = [*_GIT_SETTINGS, *([("user.name", name)] if name else []), *([("user.email", email)] if email else [])]
+    by = {"NAME": name, "EMAIL": email}
     return {
+        **{f"GIT_{whose}_{part}": text for whose in ("AUTHOR", "COMMITTER") for part, text in by.items() if text},
+        **{f"GIT_CONFIG_KEY_{at}": key for at, (key, _) in enumerate(settings)},
+        **{f"GIT_CONFIG_VALUE_{at}": value for at, (_, value) in enumerate(settings)},
+        "GIT_CONFIG_COUNT": str(len(settings)),
+        "GIT_PAGER": "cat",
+        "PAGER": "cat",
+        "GIT_TERMINAL_PROMPT": "0",
         "PATH": os.pathsep.join(_path(read_only)),
         "HOME": str(scratch_home()),
         "PWD": str(workspace.resolve()),
@@ -176,7 +159,8 @@ def shows(path: Path) -> bool:
     return _in_system(path.resolve())
 
 
-def _bwrap() -> str | None:
+def bwrap() -> str | None:
+    """Return the bubblewrap of this machine; None where there is none."""
     return shutil.which("bwrap", path=os.pathsep.join(_BASE_PATH)) or shutil.which("bwrap")
 
 
@@ -191,9 +175,34 @@ def _system(network: bool) -> Iterator[str]:
         yield from ("--ro-bind-try", str(resolver), str(resolver))
 
 
-def _machine_keys() -> Iterator[Path]:
-    yield from map(Path, _KEYS)
-    yield from Path("/etc/ssh").glob("ssh_host_*_key")
+def _proc() -> Iterator[str]:
+    """Nothing in /proc can be written: for a daemon that is root, the kernel's settings belong to that user."""
+    for path in _PROC:
+        if os.path.exists(path):  # noqa: PTH110
+            yield from ("--ro-bind", os.devnull, path)
+    yield from ("--remount-ro", "/proc")
+
+
+@functools.lru_cache(maxsize=2)
+def _closed(_: int) -> tuple[Path, ...]:
+    """What of the machine's settings not everybody may read, such as password hashes and private keys: a daemon of
+    root, or of a user in such a group, could. The argument is the time in steps, for the cache."""
+    found: list[Path] = []
+    folders = [(Path(name), 0) for name in _SETTINGS]
+    for folder, depth in folders:  # grows while it is walked
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    mode = entry.stat(follow_symlinks=False).st_mode
+                    if stat.S_ISLNK(mode):
+                        continue
+                    if not mode & (stat.S_IXOTH if stat.S_ISDIR(mode) else stat.S_IROTH):
+                        found.append(Path(entry.path))
+                    elif stat.S_ISDIR(mode) and depth < (1 if folder.parts[1] == "opt" else _SETTINGS_DEPTH):
+                        folders.append((Path(entry.path), depth + 1))
+        except OSError:
+            continue
+    return tuple(found)
 
 
 def _empty(path: Path, *options: str) -> tuple[str, ...]:
@@ -214,7 +223,7 @@ def _limited(mounts: dict[Path, tuple[str, ...]], home: Path, memory: int) -> tu
 def _knows_size() -> bool:
     """Whether this bubblewrap can limit what a folder in memory holds."""
     try:
-        done = subprocess.run([_bwrap() or "bwrap", "--help"], capture_output=True, timeout=_PROBE_TIMEOUT, check=False)
+        done = subprocess.run([bwrap() or "bwrap", "--help"], capture_output=True, timeout=_PROBE_TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return b"--size " in done.stdout + done.stderr

@@ -126,7 +126,11 @@ class _hurrying:
 
 def confine(limits: dict[str, object]) -> None:
     """Limits of the kernel for this process, which is to become the command, and what it will start."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump of memory has secrets in it, and fills disks
+    # A dump of memory has secrets in it, and fills disks. 0 would still hand it to a program that the kernel's
+    # core_pattern names, outside of the sandbox; 1 byte is too little for both.
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    most = 1 if hard == resource.RLIM_INFINITY else min(1, hard)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
     size = limits.get("file_size")
     if isinstance(size, int):
         hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]

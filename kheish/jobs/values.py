@@ -19,7 +19,8 @@ class Limits:
 @dataclass(frozen=True)
 class JobSpec:
     """What to run. `timeout` in seconds (`math.inf`: none), `output_limit` in bytes; `env` is the whole environment.
-    `owner` is kept and not read: whoever made the job finds by it what it was for."""
+    `owner` is kept and not read: whoever made the job finds by it what it was for. `guard`: files that must not come
+    into being meanwhile; the runner removes them."""
 
     argv: tuple[str, ...]
     cwd: str
@@ -27,6 +28,7 @@ class JobSpec:
     timeout: float
     output_limit: int = 8 * 1024 * 1024
     owner: str = ""
+    guard: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
 

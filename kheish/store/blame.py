@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kheish.errors import NotFound, Unavailable
-from kheish.store import remote
+from kheish.store import git, remote
 
 _TIMEOUT = 30.0  # seconds
 
@@ -19,12 +19,12 @@ async def lines(root: Path, commit: str, path: str) -> list[dict[str, Any]]:
 
     Raises NotFound where the commit has no such file, Unavailable where git cannot say it in time.
     """
-    words = ("git", "--no-optional-locks", "blame", "--no-textconv", "--line-porcelain", commit, "--", path)
+    if commit.startswith("-"):
+        raise NotFound(f"{commit!r} is no commit.")
+    options = ("--no-textconv", "--line-porcelain", "--ignore-revs-file=")
+    words = ("--no-optional-locks", "-c", f"safe.directory={root}", "blame", *options, commit, "--", path)
     try:
-        process = await asyncio.create_subprocess_exec(
-            *words, cwd=root, env=remote.environment(), stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        process = await git.start(root, words, more=git.ALONE)
     except OSError as error:
         raise Unavailable(f"git cannot be run: {error}") from error
     try:

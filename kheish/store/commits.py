@@ -12,9 +12,14 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-Confine = Callable[[Sequence[str]], Sequence[str]]
+from kheish.store import git
+
+Confine = Callable[[Sequence[str | Path]], Sequence[str | Path]]
 TIMEOUT = 10.0
-_QUIET = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1"}
+_QUIET = {
+    "HOME": os.devnull, "XDG_CONFIG_HOME": os.devnull, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1",
+}  # fmt: skip
 
 
 def read(folder: Path, ref: str, confine: Confine | None = None) -> dict[str, str] | None:
@@ -37,15 +42,8 @@ def read(folder: Path, ref: str, confine: Confine | None = None) -> dict[str, st
 
 
 def _git(folder: Path, confine: Confine | None, *words: str) -> str | None:
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": os.devnull, **_QUIET}
     try:
-        done = subprocess.run(  # nosec B607  # the git of the daemon's PATH, as everywhere
-            (confine or list)(["git", "-C", str(folder), *words]),
-            env=environment,
-            capture_output=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
+        done = git.run(folder, words, timeout=TIMEOUT, more=_QUIET, confine=confine or list)
     except (subprocess.TimeoutExpired, ValueError) as error:  # ValueError: a NUL in the name
         raise OSError(str(error)) from error
     return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None

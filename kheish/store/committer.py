@@ -15,6 +15,7 @@ from typing import Any, Literal
 from kheish.errors import KheishError, StoreFailed
 from kheish.store import hold
 from kheish.store.pipes import Child, ChildGone
+from kheish.store.textconv import HIDDEN
 
 _GAP = 1.0
 _RETRY = 0.5
@@ -56,7 +57,8 @@ class Cut:
 def message(headlines: Sequence[str], *, sessions: int, runs: int) -> str:
     """The subject of a commit: the one thing that happened, or how much did."""
     if len(headlines) == 1:
-        line = "".join(one if one.isprintable() else "\ufffd" for one in " ".join(headlines[0].split()))
+        plain = HIDDEN.sub("\ufffd", " ".join(headlines[0].split()))
+        line = "".join(one if one.isprintable() or one in "\u200c\u200d" else "\ufffd" for one in plain)
         return line if len(line) <= _SUBJECT else f"{line[: _SUBJECT - 1]}…"
     if runs:
         return f"{_count(runs, 'run')} in {_count(sessions, 'session')}"

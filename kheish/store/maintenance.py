@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from kheish.errors import Unavailable
-from kheish.store import hold, lock, outage, remote
+from kheish.store import git, hold, lock, outage
 
 log = logging.getLogger(__name__)
 
@@ -125,10 +125,7 @@ def sweep(root: Path, *, older: float = _LEFTOVER) -> int:
 
 
 def _git(root: Path, words: Sequence[str], timeout: float) -> str:
-    command = ["git", "-C", os.fspath(root), "-c", "core.fsync=all", *words]
-    with subprocess.Popen(
-        command, env=remote.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
-    ) as process:
+    with git.popen(root, ("-c", "core.fsync=all", *words), stderr=subprocess.PIPE) as process:
         try:
             printed, said = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired as error:
@@ -137,8 +134,8 @@ def _git(root: Path, words: Sequence[str], timeout: float) -> str:
             if process.returncode is None:  # with those that it started, which pack
                 os.killpg(process.pid, signal.SIGKILL)
     if process.returncode != 0:
-        raise Unavailable(f"git {words[0]} failed: {said.strip()}")
-    return printed
+        raise Unavailable(f"git {words[0]} failed: {said.decode(errors='replace').strip()}")
+    return printed.decode(errors="replace")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from kheish.errors import Fault, Invalid
 from kheish.store import yaml12
+from kheish.store.textconv import HIDDEN
 
 PendingKind = Literal["approval", "question"]
 
@@ -24,7 +25,9 @@ _PLAIN = re.compile(
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z\Z")
 _WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
 #: what a literal block cannot hold
-_NOT_LITERAL = re.compile("[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_NOT_LITERAL = re.compile(
+    HIDDEN.pattern + "|[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
 _COMMENT_COLUMN = 31
 
 

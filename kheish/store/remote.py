@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kheish.errors import BackupFailed, Invalid
+from kheish.store import git
 from kheish.store.hold import BRANCH
 
 #: seconds: a first push may carry years; a question to a dead host must end all the same
@@ -22,10 +23,6 @@ PUSH_TIMEOUT = 900.0
 FETCH_TIMEOUT = 600.0
 _ASK_TIMEOUT = 10.0
 VERSIONS = "refs/tags/playbook/*:refs/tags/playbook/*"
-
-#: so that no git of the daemon runs a hook, or the program that a monitor of the file system is, whatever the
-#: repository's own configuration says
-_NO_PROGRAMS = (("core.hooksPath", os.devnull), ("core.fsmonitor", "false"))
 
 _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 _SAID = 600  # characters of git's own words that an error carries
@@ -100,9 +97,8 @@ def content(repository: Path, path: str) -> bytes:
     Raises Invalid."""
     said = ""
     for ref in (f"refs/remotes/origin/{BRANCH.removeprefix('refs/heads/')}", BRANCH):
-        command = ["git", "-C", os.fspath(repository), "cat-file", "blob", f"{ref}:{path}"]
         try:
-            done = subprocess.run(command, env=environment(), capture_output=True, check=False, timeout=_ASK_TIMEOUT)
+            done = git.run(repository, ("cat-file", "blob", f"{ref}:{path}"), timeout=_ASK_TIMEOUT)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Invalid(f"git cannot be asked about {repository}: {error}") from error
         if done.returncode == 0:
@@ -123,31 +119,10 @@ def last_words(*said: str) -> str:
     return (text if len(text) <= _SAID else f"…{text[-_SAID:]}") or "it said nothing"
 
 
-def environment() -> dict[str, str]:
-    """For a git that works in the state root alone, speaks English, asks nobody, and runs none of the root's hooks.
-
-    Settings that came by the environment are kept, and ours come behind them: the last one counts. git passes none of
-    this on to a remote that is a folder here, whose own hooks go on to run.
-    """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_DIR")}
-    for name in ("GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"):
-        kept.pop(name, None)
-    said = kept.get("GIT_CONFIG_COUNT", "")
-    count = int(said) if said.isdecimal() else 0
-    for at, (name, value) in enumerate(_NO_PROGRAMS, start=count):
-        kept |= {f"GIT_CONFIG_KEY_{at}": name, f"GIT_CONFIG_VALUE_{at}": value}
-    kept["GIT_CONFIG_COUNT"] = str(count + len(_NO_PROGRAMS))
-    return {**kept, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "LANGUAGE": "C"}
-
-
 async def _git(root: Path, *words: str, timeout: float) -> tuple[int, str, str]:
     """Exit code, stdout and stderr. Raises BackupFailed where git cannot be run or does not end in time."""
     try:
-        process = await asyncio.create_subprocess_exec(
-            "git", "-c", "gc.auto=0", "-c", "maintenance.auto=false", *words,
-            cwd=root, env=environment(), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
+        process = await git.start(root, ("-c", "gc.auto=0", "-c", "maintenance.auto=false", *words))
     except OSError as error:
         raise BackupFailed(f"git cannot be run: {error}") from error
     try:

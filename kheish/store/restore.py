@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kheish.errors import Damaged, Invalid, NotAStateRoot, Unavailable
-from kheish.store import files, journal, restored, template
+from kheish.store import files, git, journal, restored, template
 from kheish.store.hold import BRANCH
 
 _MAIN = BRANCH.removeprefix("refs/heads/")
@@ -126,15 +125,12 @@ def _look(made: Path, root: Path, branch: str) -> Restored:
 
 def _git(folder: Path, *words: str | Path, check: bool = True) -> str:
     """What git prints. What it asks for (a password, a host key), it asks at the person's terminal."""
-    foreign = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
-    environ = {name: value for name, value in os.environ.items() if name not in foreign}
-    command = ["git", "-c", "core.autocrlf=false", *words]
     try:
-        done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+        done = git.run(folder, ("-c", "core.autocrlf=false", *words), asks=True)
     except OSError as error:
         raise Unavailable(f"git cannot be run: {error}") from error
     if check and done.returncode != 0:
         from kheish.store.remote import last_words
 
-        raise Unavailable(f"git {words[0]} failed: {last_words(done.stderr)}")
-    return done.stdout
+        raise Unavailable(f"git {words[0]} failed: {last_words(done.stderr.decode(errors='replace'))}")
+    return done.stdout.decode(errors="replace")

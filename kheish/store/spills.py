@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from kheish.errors import Damaged
-from kheish.store import files, remote
+from kheish.store import files
 
 FOLDER = ".git/kheish/spill"
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
@@ -121,12 +121,11 @@ def read(root: Path, path: str, *, size: int | None = None) -> bytes:
 
 def _committed(root: Path, path: str) -> bytes | None:
     """Return a payload as the daemon's last commit has it; None where it has none."""
-    command = ["git", "cat-file", "blob", f"refs/kheish/last:{path}"]
     try:
-        done = subprocess.run(command, cwd=root, env=remote.environment(), capture_output=True, check=True, timeout=60)
+        done = git.run(root, ("cat-file", "blob", f"refs/kheish/last:{path}"), timeout=60)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout
+    return done.stdout if done.returncode == 0 else None
 
 
 def beginning(root: Path, path: str, size: int) -> bytes | None:

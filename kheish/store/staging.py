@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pygit2
 from pygit2.enums import DeltaStatus, DiffOption, FileMode
 
-from kheish.store import files, lock, remote
+from kheish.store import files, git, lock
 from kheish.store.hold import BRANCH, Held
 from kheish.store.repo import Blob, Changes, Difference
 
@@ -102,13 +101,13 @@ class Index:
         The program, not the library: over 350,000 files it takes 1 s of CPU for 10 s, and 450 MB that the library
         would keep go with it.
         """
-        words = ("git", "--no-optional-locks", command, "--name-only", "--no-renames", "-z", *options, "--")
+        words = ("--no-optional-locks", command, "--name-only", "--no-renames", "--no-ext-diff", "-z", *options, "--")
         found = _asked(self._root, *words)
         return None if found is None else [os.fsdecode(path) for path in found.split(b"\0") if path]
 
     def _expand(self) -> bool:
         """Have git write a sparse index whole, which libgit2 cannot read; return whether there is one that it can."""
-        words = ("git", "-c", "index.sparse=false", "update-index", "--force-write-index")
+        words = ("-c", "index.sparse=false", "update-index", "--force-write-index")
         if _is_sparse(self._root) and _asked(self._root, *words) is not None:
             with contextlib.suppress(pygit2.GitError):
                 self._git = pygit2.Repository(os.fspath(self._root / ".git"))
@@ -190,12 +189,10 @@ class Index:
 def _asked(root: Path, *words: str) -> bytes | None:
     """Return what a git in the root prints; None where it is not installed, or fails."""
     try:
-        done = subprocess.run(
-            words, cwd=root, env=remote.environment(), stdin=subprocess.DEVNULL, capture_output=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
+        done = git.run(root, words)
+    except OSError:
         return None
-    return done.stdout
+    return done.stdout if done.returncode == 0 else None
 
 
 def left_out(root: Path, paths: Iterable[str]) -> list[str]:
@@ -208,7 +205,7 @@ def left_out(root: Path, paths: Iterable[str]) -> list[str]:
     rest = list(paths)
     while rest:
         part, rest = rest[:_ARGUMENTS], rest[_ARGUMENTS:]
-        said = _asked(root, "git", "--no-optional-locks", "--literal-pathspecs", "ls-files", "-v", "-z", "--", *part)
+        said = _asked(root, "--no-optional-locks", "--literal-pathspecs", "ls-files", "-v", "-z", "--", *part)
         for line in (said or b"").split(b"\0"):
             mark, path = line[:1], os.fsdecode(line[2:])
             if path in part and (mark == b"S" or mark.islower()):

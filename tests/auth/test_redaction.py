@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import timeit
 from urllib.parse import quote, quote_plus
 
 import orjson
@@ -123,3 +125,77 @@ def test_what_looks_like_a_credential_is_not_shown(shape: str) -> None:
     plain = "See https://docs.example:8080/a@b and the task-12345; bearer of news"
     assert redaction.shapes(plain) == plain
     assert redaction.shown({"detail": [f"no {SHAPES['token']}"], "n": 1}) == {"detail": ["no [redacted:token]"], "n": 1}
+
+
+# --- secrets of several lines, and encodings that are wrapped ---------------------------------------------------------
+
+_LINES = [base64.b64encode(bytes((n * 37 + at * 11) % 256 for at in range(48))).decode() for n in range(12)]
+PEM = "\n".join(["-----BEGIN PRIVATE KEY-----", *_LINES, "-----END PRIVATE KEY-----", ""])
+#: what shows a file, as shell commands: each prints the key, more or less
+SHOWN = {
+    "as it is": "cat", "numbered": "cat -n", "with ends marked": "cat -A", "indented": "sed 's/^/        /'",
+    "quoted": "sed 's/^/> /'", "as grep does": "grep -n '' --with-filename", "some lines": "sed -n 5,8p",
+    "with CRLF": "sed 's/$/\\r/'", "in base64 of 76": "base64", "in base64 of 64": "base64 -w 64",
+    "in base64 of 33": "base64 -w 33", "in base64 on one line": "base64 -w 0", "in base64, numbered": "base64 | cat -n",
+    "in base64 at an offset": "(printf x; cat) | base64", "in base64 at another": "(printf xy; cat) | base64",
+    "in base64 twice as JSON": "base64 | python3 -c 'import json,sys; print(json.dumps(json.dumps(sys.stdin.read())))'",
+    "in hex": "python3 -c 'import sys; print(sys.stdin.buffer.read().hex())'", "folded": "fold -w 30",
+    "in hex with spaces": "python3 -c 'import sys; print(sys.stdin.buffer.read().hex(\" \"))'",
+    "in hex with colons": "python3 -c 'import sys; print(sys.stdin.buffer.read().hex(\":\").upper())'",
+    "dumped": "od -A x -t x1", "dumped by words": "od -t x2",
+    "as Python writes it": "python3 -c 'import sys; print(repr(sys.stdin.read()))'",
+    "as JSON": "python3 -c 'import json,sys; print(json.dumps([sys.stdin.read()]))'", "on one line": "tr -d '\\n'",
+    "joined by spaces": "tr '\\n' ' '",
+}  # fmt: skip
+
+
+def leaks(shown: str) -> list[str]:
+    """Return pieces of 20 characters of the key in a text: of its lines, its base64 at three offsets, and its hex."""
+    flat = "".join(shown.split())
+    whole = [*_LINES, *(base64.b64encode(b"\0" * n + PEM.encode()).decode()[4:] for n in range(3)), PEM.encode().hex()]
+    return [form[at : at + 20] for form in whole for at in range(len(form) - 20) if form[at : at + 20] in flat]
+
+
+@pytest.mark.parametrize("way", SHOWN)
+def test_a_key_of_several_lines_is_not_shown_however_it_is_printed(way: str) -> None:
+    done = subprocess.run(["bash", "-c", SHOWN[way]], input=PEM, capture_output=True, text=True, check=True)
+    assert len(done.stdout) > 200
+    line = orjson.dumps({"content": done.stdout, "inner": json.dumps({"a": done.stdout})})
+    scrub = redaction.scrubber({"pem": PEM, "other": "sk-0123456789abcdef"})
+
+    for after in (orjson.loads(scrub(line)), {"content": scrub.plain(done.stdout.encode()).decode()}):
+        for text in after.values():
+            assert "[redacted:pem]" in text and not leaks(text), text
+    stream = redaction.Stream(scrub)
+    live = "".join([*(stream.feed(piece) for piece in pieces(done.stdout, 7)), stream.end()])
+    assert "[redacted:pem]" in live and not leaks(live), live
+
+
+@pytest.mark.parametrize("width", [5, 10, 13, 20])
+@pytest.mark.parametrize("before", ["", "x", "xy"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n    ", "=\n"])
+def test_a_short_secret_in_base64_that_is_wrapped(width: int, before: str, end: str) -> None:
+    encoded = base64.b64encode(f"{before}hunter2-Hunter2: and more".encode()).decode()
+    wrapped = end.join(pieces(encoded, width))
+    scrub = redaction.scrubber({"k": "hunter2-Hunter2"})
+    assert "[redacted:k]" in orjson.loads(scrub(orjson.dumps(wrapped)))
+    assert b"[redacted:k]" in scrub.plain(wrapped.encode())
+
+
+def test_what_ends_with_a_line_break_is_secret_without_it_and_what_marks_a_key_is_none() -> None:
+    scrub = redaction.scrubber({"k": "hunter2-hunter2\n", "pem": PEM})
+    assert scrub(b'"it is hunter2-hunter2."') == b'"it is [redacted:k]."'
+    line = orjson.dumps("-----BEGIN PRIVATE KEY-----\n" + "A" * 64 + "\n" + base64.b64encode(bytes(range(90))).decode())
+    assert scrub(line) is line
+
+
+def test_looking_through_a_text_takes_a_time_that_does_not_grow_with_the_secrets() -> None:
+    line = orjson.dumps({"content": "def say(word: str) -> None:\n    print(word)\n" * 2000})
+
+    def seconds(count: int) -> float:
+        scrub = redaction.scrubber(
+            {f"s{n}": base64.b64encode(f"value number {n}".encode() * 3).decode() for n in range(count)}
+        )
+        return min(timeit.repeat(lambda: scrub(line), number=1, repeat=7))
+
+    assert seconds(200) < 5 * seconds(2)

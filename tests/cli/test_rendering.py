@@ -109,3 +109,12 @@ def test_one_of_two_persons_the_mode_and_what_completes_a_run() -> None:
 def test_requirements_that_nobody_can_check_are_not_counted_as_none_of_none() -> None:
     findings = [{"number": 1, "met": None}]
     assert text(event("completion.checked", turn=1, findings=findings, met=True, commands_met=True)) == ""
+
+
+def test_what_failed_shows_its_end_and_the_exit_status() -> None:
+    content = "\n".join([*map(str, range(20)), "AssertionError: 1 != 2", "[exit status 3]"])
+    spilled = {"sha256": "ab", "bytes": 90_000, "preview": "a\n" * 20}
+    for one, detail in ((content, {"exit_status": 3}), (spilled, {"exit_status": 3})):
+        shown = text(event("tool.finished", call_id="c", tool="bash", is_error=True, content=one, detail=detail))
+        assert shown.splitlines()[-1] == "  [exit status 3]" and "lines before" in shown
+    assert "AssertionError" in text(event("tool.finished", call_id="c", tool="bash", is_error=True, content=content))

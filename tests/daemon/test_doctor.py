@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kheish.daemon import doctor, doctor_machine, doctor_root
-from kheish.jobs.sandbox import Probe
+from kheish.jobs.probing import Probe
 from kheish.store import template
 from tests.support.daemon import Daemon
 

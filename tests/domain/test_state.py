@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from kheish.auth import redaction
+from kheish.auth import forms, redaction
 from kheish.domain import approvals, events, keys, questions, runs, sessions
 from kheish.domain import state as state_module
 from kheish.domain.keys import KeyUse
@@ -141,8 +141,8 @@ def test_large_arguments_and_opaque_blocks_are_spilled_whole(p: Played, opaque: 
 def test_a_secret_never_reaches_a_line_or_a_spill(tmp_path: Path) -> None:
     p = Played(tmp_path, scrub=redaction.scrubber({"env:KEY": SECRET}))
     p.session(title=SECRET)
-    forms = [form.decode() for form in redaction.forms(SECRET)]
-    run = p.submit_run(f"use {SECRET} " + "x" * 20000, metadata={SECRET: [*forms]})
+    written_as = [form.decode() for form in (*forms.forms(SECRET), *forms.encodings(SECRET.encode()))]
+    run = p.submit_run(f"use {SECRET} " + "x" * 20000, metadata={SECRET: [*written_as]})
     call = events.ModelCall(id="c", name="bash", arguments={"command": f"echo {SECRET}"}, malformed=f'{{"a": "{SECRET}')
     p.state.append(
         events.RunStarted().on("s", run.run_id, by=SECRET),
@@ -151,7 +151,7 @@ def test_a_secret_never_reaches_a_line_or_a_spill(tmp_path: Path) -> None:
     p.flush()
     written = [file.read_text() for file in tmp_path.rglob("*") if file.is_file() and ".kheish" not in str(file)]
     assert any("x" * 20000 in text for text in written)
-    for form in forms:
+    for form in written_as:
         assert not any(form in text for text in written)
     assert p.run(run.run_id).request.metadata.keys() == {"[redacted:env:KEY]"}
     assert table(p.reloaded("s")) == table(p.state.sessions["s"])

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from kheish.jobs import sandbox
+from kheish.jobs import probing, sandbox
 from kheish.jobs.runner import JobEnd, Jobs, JobSpec, Limits
 
 MARK = "KHEISH_TEST_OF_LIMITS"
 PLAINLY = pytest.param(False, id="plainly")
 CONFINED = pytest.param(
-    True, id="confined", marks=pytest.mark.skipif(not sandbox.probe().available, reason="bubblewrap does not work here")
+    True, id="confined", marks=pytest.mark.skipif(not probing.probe().available, reason="bubblewrap does not work here")
 )
 both = pytest.mark.parametrize("confined", [PLAINLY, CONFINED])
 #: each stops by itself at some 250 processes, which sleep: where the limit fails, the test does, and not the machine

@@ -3,12 +3,10 @@ runs none of them, whoever put them there; what another clone pushed is taken as
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from kheish.store import remote
 from tests.support.daemon import Daemon, git, until
 
 HOOKS = (
@@ -102,13 +100,3 @@ def push(other: Path) -> None:
     git(other, "add", "-A")
     git(other, "commit", "-qm", "from another clone")
     git(other, "push", "-q")
-
-
-def test_settings_that_came_by_the_environment_stay_and_ours_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    for count, kept in (("1", 1), ("bogus", 0)):
-        monkeypatch.setenv("GIT_CONFIG_COUNT", count)
-        monkeypatch.setenv("GIT_CONFIG_KEY_0", "core.hooksPath")
-        monkeypatch.setenv("GIT_CONFIG_VALUE_0", "/evil")
-        found = remote.environment()
-        assert int(found["GIT_CONFIG_COUNT"]) == kept + 2
-        assert (found[f"GIT_CONFIG_KEY_{kept}"], found[f"GIT_CONFIG_VALUE_{kept}"]) == ("core.hooksPath", os.devnull)

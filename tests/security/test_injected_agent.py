@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from kheish.jobs import sandbox
+from kheish.jobs import probing
 from tests.support.daemon import Daemon, bash, call, until
 
-pytestmark = pytest.mark.skipif(not sandbox.probe().available, reason="bubblewrap does not work here")
+pytestmark = pytest.mark.skipif(not probing.probe().available, reason="bubblewrap does not work here")
 
 SECRET = "sk-planted-0123456789"
 RULES = [

@@ -14,8 +14,13 @@ from kheish.daemon.problems import FILE
 from kheish.store import committer
 from tests.support.daemon import Daemon, until
 
-EVIL = "\x1b]0;x\x07\x1b[2J\x9b31m\u202eevil\u2069\r\n2026-01-01T00:00:00Z INFO all is well\x7f"
-OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+EVIL = (
+    "\x1b]0;x\x07\x1b[2J\x9b31m\u202eevil\u2069\r\n2026-01-01T00:00:00Z INFO all is well\x7f"
+    "\u200b\u200fz\u2060\ufeff\u2028y\U000e0041\U000e0100\u061c\u00ad"
+)
+OBEYED = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e0fff]"
+)
 
 
 def test_json_says_the_same_and_nothing_that_a_terminal_obeys() -> None:

@@ -50,9 +50,9 @@ async def test_fifos_where_files_are_expected(context: Any, root: Path) -> None:
 
 
 async def test_a_search_among_fifos_ends(
-    context: Any,
-    root: Path,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    context: Any,  # noqa: F811
+    root: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """ripgrep opens ignore files without asking what they are: then it is ended, and that is said."""
     monkeypatch.setattr(processes, "SECONDS", 1.0)
@@ -63,9 +63,9 @@ async def test_a_search_among_fifos_ends(
 
 
 async def test_a_folder_with_very_many_names(
-    context: Any,
-    root: Path,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    context: Any,  # noqa: F811
+    root: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(files, "_LOOKED_AT", 100)
     for number in range(300):

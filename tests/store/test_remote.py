@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kheish.errors import BackupFailed
+from kheish.store import git as starting
 from kheish.store import remote
 from tests.store.roots import git, make
 
@@ -91,6 +92,6 @@ async def test_what_does_not_end_is_ended_with_all_that_it_started(tmp_path: Pat
 def test_the_environment_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_DIR", "/elsewhere")
     monkeypatch.setenv("SSH_AUTH_SOCK", "/agent")
-    environ = remote.environment()
+    environ = starting.environment()
     assert environ["GIT_TERMINAL_PROMPT"] == "0" and environ["SSH_AUTH_SOCK"] == "/agent"
     assert "GIT_DIR" not in environ

@@ -48,7 +48,7 @@ def test_a_conversation_reads_as_one() -> None:
     ["", "broken", "[]", "7", '{"at":1}', '{"at":"x","kind":"run.submitted","data":null}', '{"kind":"tool.finished"}'],
 )
 def test_what_is_not_understood_is_shown_as_it_is(raw: str) -> None:
-    assert textconv.lines_of(raw) == [raw]
+    assert textconv.lines_of(raw) == [f"    {raw}"]
 
 
 def test_an_unknown_kind_is_shown_field_by_field_and_bad_bytes_do_no_harm(tmp_path: Path) -> None:

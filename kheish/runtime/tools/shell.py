@@ -15,10 +15,12 @@ from pydantic import Field
 from kheish.beneath import files, names, pool
 from kheish.domain.events import ShellEnding
 from kheish.errors import KheishError
-from kheish.jobs import sandbox
+from kheish.jobs import gitdirs, sandbox
 from kheish.jobs.runner import JobEnd, Jobs, JobSpec, JobState, Limits
 from kheish.runtime.tools import cut
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
+from kheish.store import git
+from kheish.store.git import EMAIL, NAME
 
 _SHELL = ("bash", "--noprofile", "--norc", "-c")
 _SHOWN_BYTES = 30 * 1024
@@ -28,9 +30,10 @@ _ADVICE = "run it again with head, tail or grep, or write it to a file, to see t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSettings:
-    """`sandbox` of kheish.yaml, and whether bubblewrap works here (`kheish.jobs.sandbox.probe`).
+    """`sandbox` of kheish.yaml, and whether bubblewrap works here (`kheish.jobs.probing.probe`).
 
-    `hide`: what no command may see (state root, tokens, keys); `read_only`: more folders to read.
+    `hide`: what no command may see (state root, tokens, keys); `read_only`: more folders to read. `identity`: name and
+    address of commits, where kheish.yaml has them (`git`).
     """
 
     mode: Literal["required", "ask", "off"]
@@ -38,6 +41,7 @@ class SandboxSettings:
     read_only: tuple[Path, ...] = ()
     hide: tuple[Path, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    identity: tuple[str | None, str | None] = (None, None)
 
 
 class Command(Arguments):
@@ -141,7 +145,8 @@ def _spec(arguments: Command, context: Context, settings: SandboxSettings, timeo
         with files.open_folder(context.door, arguments.workdir) as (_, where):
             folder = root / names.meant(where)
     argv: tuple[str, ...] = (*_SHELL, arguments.command)
-    environment = sandbox.clean_environment(root, settings.read_only)
+    environment = sandbox.clean_environment(root, settings.read_only, identity=_identity(root, settings.identity))
+    guard: tuple[Path, ...] = ()
     if _confined(settings):
         if folder != root:  # bwrap starts in the workspace
             argv = (*_SHELL, 'cd -- "$1" && exec "${@:2}"', "bash", str(folder), *argv)
@@ -153,9 +158,18 @@ def _spec(arguments: Command, context: Context, settings: SandboxSettings, timeo
             network=context.network,
             memory=settings.limits.memory,
         )
+        guard = gitdirs.guarded(root)
     return JobSpec(
-        argv=argv, cwd=str(folder), env=environment, timeout=timeout, owner=context.run_id, limits=settings.limits
-    )
+        argv=argv, cwd=str(folder), env=environment, timeout=timeout, owner=context.run_id, limits=settings.limits,
+        guard=tuple(map(str, guard)),
+    )  # fmt: skip
+
+
+def _identity(workspace: Path, said: tuple[str | None, str | None]) -> tuple[str, str]:
+    """Whose name stands on commits: as kheish.yaml says, else as git says for the workspace, else Kheish's own (git
+    would refuse to commit)."""
+    name, email = said if all(said) else git.identity(workspace)
+    return said[0] or name or NAME, said[1] or email or EMAIL
 
 
 def _confined(settings: SandboxSettings) -> bool:

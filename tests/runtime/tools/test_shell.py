@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kheish.jobs import sandbox
+from kheish.jobs import probing
 from kheish.jobs.runner import Jobs, JobState, Limits
 from kheish.runtime.tools import shell
 from kheish.runtime.tools.base import Tool, ToolError
@@ -106,7 +106,7 @@ async def test_required_without_a_sandbox_refuses(context, jobs: Jobs) -> None:
 
 
 async def test_a_confined_command_sees_only_its_workspace(root: Path, context) -> None:
-    if not (await sandbox.probe_async()).available:
+    if not (await probing.probe_async()).available:
         pytest.skip("bubblewrap does not work here")
     (root / "sub").mkdir()
     (root.parent / "token").write_text("secret")

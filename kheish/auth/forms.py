@@ -1,0 +1,196 @@
+"""The forms that a secret takes in a text, and an index that finds them, or long pieces of them, in linear time.
+
+Whole forms: as it is, JSON-escaped, URL-encoded, base64 at any of three byte offsets, hex. *Streams* are forms of which
+a piece gives away what it holds: encoded values, which programs wrap, number and indent, and lines that look like keys.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Literal
+from urllib.parse import quote, quote_plus
+
+import orjson
+
+MIN_LENGTH = 8  # characters: shorter values would blank out ordinary words
+LINE_LENGTH = 16  # of a secret of several lines, those from this length on are secrets of their own
+#: bytes that are looked up at once, and from which length on a piece is found for sure, wherever it begins
+_GRAM = 8
+PIECE = 2 * _GRAM - 1
+_LONGEST_CROSSING = 400  # a form above it is found by its pieces where it goes over lines
+
+_MARKER = re.compile(r"-----(BEGIN|END) [A-Z0-9 ]+-----")
+_LINES = re.compile(r"\r\n|\r|\n|\\r\\n|\\n")
+_KEY_LIKE = re.compile(r"[A-Za-z0-9+/_=.-]{16,}")
+#: where a line ends in a text or in JSON (escaped once or more), with what may stand before the next line's content
+BREAK = rb"=?(?:\\+[nr]|[\r\n])+(?:[ \t>]|\\+t|[0-9]+(?:\\+t|[\t:|]))*"
+_BREAKS = re.compile(BREAK)
+_ESCAPED = (b"=\\\\n", b"=\\n", b"=\\r", b"\\\\n", b"\\\\r", b"\\\\t", b"\\n", b"\\r", b"\\t")
+#: what a piece can stand in; escapes of JSON are taken whole, so that their letters belong to no piece
+_RUN = rb"[A-Za-z0-9+/=_.-]{%d,}" % PIECE
+_RUNS, _RUNS_IN_JSON = re.compile(_RUN), re.compile(rb"\\u[0-9a-fA-F]{4}|\\.|(" + _RUN + rb")", re.DOTALL)
+#: a dump in hexadecimal, in groups
+_DUMP_LIKE = re.compile(rb"[0-9a-fA-F]{2}[ :,]{1,2}[0-9a-fA-F]{2,8}[ :,]{1,2}[0-9a-fA-F]{2,8}[ :,]{1,2}[0-9a-fA-F]{2}")
+_DUMP = re.compile(rb"(?:[0-9a-fA-F]{2,8}(?::|,)? {1,2}|[0-9a-fA-F]{2}[:,]){7,}[0-9a-fA-F]{2,8}")
+
+
+def values(value: str) -> list[str]:
+    """Return what of a value is a secret of its own: all of it, without white space at its ends, and its long lines."""
+    lines = [line.strip() for line in _LINES.split(value)]
+    long = (
+        [line for line in lines if len(line) >= LINE_LENGTH and not _MARKER.fullmatch(line)] if len(lines) > 1 else []
+    )
+    return [one for one in dict.fromkeys((value, value.strip(), *long)) if len(one) >= MIN_LENGTH]
+
+
+def forms(value: str) -> Iterable[bytes]:
+    """Return how a value may stand in a text."""
+    raw = value.encode()
+    yield raw
+    for once in (orjson.dumps(value)[1:-1], json.dumps(value)[1:-1].encode()):
+        yield once
+        yield orjson.dumps(once.decode())[1:-1]  # in a JSON text that is itself a string
+    for encoded in (quote(value, safe=""), quote(value), quote_plus(value)):
+        yield encoded.encode()
+        yield re.sub("%..", lambda found: found[0].lower(), encoded).encode()
+
+
+def encodings(raw: bytes) -> Iterator[bytes]:
+    """Return the value in base64 and hex. Of base64, the characters at the ends depend on what stands beside the value;
+    those in the middle do not."""
+    for offset in range(3):
+        shifted = base64.b64encode(b"\0" * offset + raw)
+        start = (offset * 8 + 5) // 6
+        middle = shifted[start : len(shifted.rstrip(b"=")) - 1]
+        if len(middle) >= MIN_LENGTH:
+            yield middle
+            yield middle.replace(b"+", b"-").replace(b"/", b"_")
+    yield raw.hex().encode()
+    yield raw.hex().upper().encode()
+
+
+class Index:
+    """Finds the forms of secrets in bytes. Looking through what holds none takes a time that does not depend on how
+    many secrets there are, but for values below 15 characters."""
+
+    def __init__(self, secrets: Mapping[str, str]) -> None:
+        self.names: dict[bytes, bytes] = {}
+        self._streams: dict[bytes, bytes] = {}
+        for name, value in secrets.items():
+            mark = f"[redacted:{name}]".encode()
+            for one in values(value):
+                # The lines of a value are in its own encodings.
+                encoded = list(encodings(one.encode())) if one in (value, value.strip()) else []
+                for form in (*forms(one), *encoded):
+                    self.names.setdefault(form, mark)
+                for stream in (*encoded, *([one.encode()] if _KEY_LIKE.fullmatch(one) else [])):
+                    self._streams.setdefault(stream, mark)
+        by_length = sorted(self.names, key=len, reverse=True)  # what contains another is taken whole
+        self.longest = len(by_length[0]) if by_length else 0
+        self.texts = [form.decode() for form in by_length]
+        self._short = [form for form in by_length if len(form) < PIECE]
+        self._long = [form for form in by_length if len(form) >= PIECE]
+        self._grams = _grams((*self._long, *self._streams))
+        self._crossing = [form for form in self._streams if len(form) <= _LONGEST_CROSSING]
+        self.joined = "\n".join(stream.decode() for stream in self._streams)
+
+    def present(self, raw: bytes) -> tuple[bytes, ...]:
+        """Return the whole forms that stand in some bytes, longest first."""
+        found = [form for form in self._long if form in raw] if self._touches(raw) else []
+        return (*found, *(form for form in self._short if form in raw))
+
+    def pieces(self, raw: bytes, *, is_json: bool) -> bytes:
+        """Return the bytes without encoded values that go over lines, and without pieces of streams. Whole forms are
+        out of it already."""
+        if self._crossing and (b"\n" in raw or b"\\n" in raw):
+            raw = self._without_crossing(raw, is_json)
+        if self._touches(raw):
+            runs = _RUNS_IN_JSON if is_json else _RUNS
+            raw = runs.sub(lambda found: self._without_pieces(found[0]) if found[0][:1] != b"\\" else found[0], raw)
+        return _DUMP.sub(self._dump, raw) if self._streams and _DUMP_LIKE.search(raw) else raw
+
+    def _touches(self, raw: bytes) -> bool:
+        """Whether some bytes may hold a form or piece: one of its grams stands at a multiple of 8."""
+        whole = memoryview(raw)[: len(raw) // _GRAM * _GRAM]
+        return not self._grams.isdisjoint(whole.cast("Q"))
+
+    def _without_crossing(self, raw: bytes, is_json: bool) -> bytes:
+        joined = raw.replace(b"=\n", b"").translate(None, b" \t\r\n>")  # more than breaks: the pattern decides
+        for escape in _ESCAPED:
+            joined = joined.replace(escape, b"")
+        short = [form for form in self._crossing if len(form) < PIECE and form in joined]
+        found = [form for form in self._crossing if form in joined] if self._touches(joined) else short
+        return _over_lines(tuple(found), is_json).sub(self._named, raw) if found else raw
+
+    def _named(self, found: re.Match[bytes]) -> bytes:
+        if found["form"] is None:
+            return found[0]
+        return self._streams[_BREAKS.sub(b"", found[0])]
+
+    def _without_pieces(self, run: bytes) -> bytes:
+        out, at = bytearray(), 0
+        while at <= len(run) - PIECE:
+            piece = self._piece(run, at)
+            if piece is None:
+                break
+            start, end, mark = piece
+            out += run[at:start] + mark
+            at = end
+        return bytes(out + run[at:]) if at else run
+
+    def _piece(self, run: bytes, at: int) -> tuple[int, int, bytes] | None:
+        """The first piece of a stream in a run from `at` on: where it begins and ends, and its name."""
+        for place in range(at, len(run) - _GRAM + 1):
+            gram = run[place : place + _GRAM]
+            if int.from_bytes(gram, _ORDER) not in self._grams:
+                continue
+            for stream, mark in self._streams.items():
+                position = stream.find(gram)
+                while position >= 0:
+                    end = _GRAM
+                    while run[place + end : place + end + 1] == stream[position + end : position + end + 1] != b"":
+                        end += 1
+                    if end >= PIECE:
+                        return place, place + end, mark
+                    position = stream.find(gram, position + 1)
+        return None
+
+    def _dump(self, found: re.Match[bytes]) -> bytes:
+        digits = re.sub(rb"[^0-9a-fA-F]", b"", found[0])
+        piece = self._piece(digits, 0)
+        if piece is None:  # hexdump and od show words of two bytes with the second before the first
+            groups = found[0].split()
+            swapped = [bytes.fromhex(one.decode())[::-1].hex().encode() for one in groups if len(one) == 4]
+            piece = self._piece(b"".join(swapped), 0)
+        return found[0] if piece is None else piece[2]
+
+
+_ORDER: Literal["little", "big"] = "little" if memoryview(b"\1" + b"\0" * 7).cast("Q")[0] == 1 else "big"
+
+
+def _grams(forms: Iterable[bytes]) -> frozenset[int]:
+    found: set[int] = set()
+    for form in forms:
+        for shift in range(min(_GRAM, len(form) - _GRAM + 1)):
+            found.update(memoryview(form)[shift : shift + (len(form) - shift) // _GRAM * _GRAM].cast("Q"))
+    return frozenset(found)
+
+
+@lru_cache(maxsize=64)
+def _over_lines(found: tuple[bytes, ...], is_json: bool) -> re.Pattern[bytes]:
+    """The forms with line breaks between any of their characters."""
+    parts = [(b"(?:" + BREAK + b")?").join(re.escape(form[at : at + 1]) for at in range(len(form))) for form in found]
+    whole = b"(?P<form>" + b"|".join(parts) + b")"
+    return re.compile(whole + (rb"|\\u[0-9a-fA-F]{4}|\\." if is_json else b""), re.DOTALL)
+
+
+@lru_cache(maxsize=256)
+def pattern(found: tuple[bytes, ...], is_json: bool) -> re.Pattern[bytes]:
+    """The pattern of whole forms. Escapes are taken whole: what begins in the middle of one (`\\\\n`, `\\\\u0010`) is
+    another text."""
+    whole = b"(?P<form>" + b"|".join(map(re.escape, found)) + b")"
+    return re.compile(whole + (rb"|\\u[0-9a-fA-F]{4}|\\." if is_json else b""), re.DOTALL)

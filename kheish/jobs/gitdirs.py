@@ -1,0 +1,131 @@
+"""Finds what git would run or obey in the repositories of a workspace: the user's own git does so outside a sandbox.
+
+A confined command may commit, switch branches and fetch, which write objects, refs, the index and logs. It may not
+write what names programs: configuration, hooks, attributes, and the files that say where these are.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+#: of a repository: what a command only reads
+_FIXED = ("config", "config.worktree", "commondir", "info/attributes")
+#: how deep in a workspace repositories are looked for, and how many folders are looked at
+_DEPTH, _MOST = 4, 2000
+_SKIPPED = frozenset(("node_modules", ".venv", "venv", "__pycache__", "target", ".tox"))
+#: settings that name a file of hooks or more settings
+_NAMED = re.compile(r"(?:^|\])[ \t]*(hookspath|path|excludesfile|attributesfile)[ \t]*=[ \t]*(.+?)[ \t]*$", re.I | re.M)
+
+
+def repositories(workspace: Path) -> list[Path]:
+    """Return every `.git` in the workspace, folders and files, the one of the workspace itself first."""
+    found: list[Path] = []
+    level, looked = [workspace], 0
+    for _ in range(_DEPTH):
+        below: list[Path] = []
+        for folder in level:
+            looked += 1
+            if looked > _MOST:
+                return found
+            try:
+                with os.scandir(folder) as entries:
+                    named = [entry for entry in entries if entry.is_dir(follow_symlinks=False) or entry.name == ".git"]
+            except OSError:
+                continue
+            for entry in sorted(named, key=lambda entry: entry.name):
+                if entry.name == ".git":
+                    found.append(Path(entry.path))
+                elif entry.name not in _SKIPPED:
+                    below.append(Path(entry.path))
+        level = below
+    return found
+
+
+def mounts(workspace: Path, home: Path) -> dict[Path, tuple[str, ...]]:
+    """Return the mounts that keep the repositories of a workspace as they are, by place.
+
+    A repository's own folder is mounted on itself: what is a mount cannot be renamed, and so not be replaced.
+    """
+    found: dict[Path, tuple[str, ...]] = {}
+    for path in repositories(workspace):
+        if path.is_symlink():
+            path = path.resolve()
+            if not path.is_relative_to(workspace):
+                continue  # a command sees nothing there
+        if path.is_file():
+            found[path] = _read_only(path)
+            continue
+        for folder in (path, *_modules(path)):
+            found |= _repository(folder)
+        found |= {one: _read_only(one) for one in _named(workspace, path, home)}
+    return found
+
+
+def guarded(workspace: Path) -> tuple[Path, ...]:
+    """Return files that are missing from the repositories, and that no command may make.
+
+    No mount keeps a name free in a folder that can be written; the runner removes them. Where `commondir` is, git
+    reads the configuration from the folder that it names.
+    """
+    folders = [path for path in repositories(workspace) if path.is_dir()]
+    folders += [module for path in folders for module in _modules(path)]
+    places = [folder / name for folder in folders for name in _FIXED if name != "config"]
+    places += [tree / "config.worktree" for folder in folders for tree in _folders(folder / "worktrees")]
+    return tuple(place for place in places if not os.path.lexists(place))
+
+
+def _repository(folder: Path) -> dict[Path, tuple[str, ...]]:
+    found: dict[Path, tuple[str, ...]] = {folder: ("--bind", str(folder), str(folder))}
+    places = [folder / name for name in _FIXED]
+    for tree in _folders(folder / "worktrees"):
+        places += tree / "config.worktree", tree / "commondir", tree / "gitdir"
+    found |= {place: _read_only(place) for place in places if place.is_file() and not place.is_symlink()}
+    hooks = folder / "hooks"
+    if hooks.is_dir() and not hooks.is_symlink():
+        found[hooks] = _read_only(hooks)
+    elif (folder / "config").is_file() and not os.path.lexists(hooks):
+        # bubblewrap makes the folder where it is missing, as `git init` does
+        found[hooks] = ("--dir", str(hooks), "--ro-bind", str(hooks), str(hooks))
+    return found
+
+
+def _modules(folder: Path) -> Iterator[Path]:
+    """The repositories of submodules, and of theirs; their names may have slashes."""
+    for path in _folders(folder / "modules"):
+        if (path / "HEAD").exists():
+            yield path
+            yield from _modules(path)
+        else:
+            for below in _folders(path):
+                if (below / "HEAD").exists():
+                    yield below
+                    yield from _modules(below)
+
+
+def _folders(path: Path) -> list[Path]:
+    try:
+        return sorted(one for one in path.iterdir() if one.is_dir() and not one.is_symlink())
+    except OSError:
+        return []
+
+
+def _named(workspace: Path, repository: Path, home: Path) -> Iterator[Path]:
+    """Folders and files in the workspace that the configuration names: `core.hooksPath` (.husky), `include.path`."""
+    tree = repository.parent
+    for file in (repository / "config", home / ".gitconfig", home / ".config/git/config"):
+        try:
+            text = file.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        for key, value in _NAMED.findall(text):
+            written = Path(value.strip('"'))
+            place = Path(os.path.normpath((tree if key.lower() == "hookspath" else file.parent) / written))
+            if place.is_relative_to(workspace) and place != workspace and place.exists() and not place.is_symlink():
+                yield place
+
+
+def _read_only(path: Path) -> tuple[str, ...]:
+    return ("--ro-bind", str(path), str(path))

@@ -1,0 +1,79 @@
+"""What an input says is one word of a command, wherever its placeholder stands."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kheish.domain import command_templates, flow_inputs, playbook_checks
+
+TEMPLATES = (
+    "printf %s {{inputs.x}}",
+    'printf %s "{{inputs.x}}"',
+    "printf %s '{{inputs.x}}'",
+    "printf %s ''{{ inputs.x }}",
+)
+HOSTILE = (
+    "web; id > x; true",
+    "$(touch x)",
+    "`touch x`",
+    "'; touch x; '",
+    '"; touch x; "',
+    "a\nb",
+    "-n",
+    "\\",
+    "!!",
+    "*",
+    "",
+    "{{inputs.x}}",
+    "\\'; touch x #",
+    "${IFS}",
+)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("value", HOSTILE)
+def test_what_is_given_is_one_word(tmp_path: Path, template: str, value: str) -> None:
+    command = flow_inputs.filled({"command": template}, {"x": value}, {"x": 1}, command=True)["command"]
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == value and list(tmp_path.iterdir()) == []
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.text(alphabet="a'\"\\\\$`(){};&|<>*?~#!\n -", max_size=12), st.sampled_from(TEMPLATES))
+def test_whatever_is_given(value: str, template: str) -> None:
+    command = flow_inputs.filled(template, {"x": value}, {"x": 1}, command=True)
+    assert subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout == value
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{inputs.x}}",
+        " {{inputs.x}} a",
+        "{{inputs.x}}/bin/y",
+        'echo "$(cat {{inputs.x}})"',
+        "echo `cat {{inputs.x}}`",
+        "cat <<E\n{{inputs.x}}\nE",
+        "true # {{inputs.x}}",
+        "eval {{inputs.x}}",
+        "echo $'{{inputs.x}}'",
+        "echo '{{inputs.x}}",
+    ],
+)
+def test_where_it_cannot_be_quoted_it_is_a_fault(template: str) -> None:
+    assert command_templates.fault(template)
+    with pytest.raises(ValueError, match=r"."):
+        flow_inputs.filled(template, {"x": "y"}, {"x": 1}, command=True)
+    for one in (
+        {"command": template},
+        {"command": {"run": template}},
+        {"workspace_file": "{{inputs.x}}/a"},
+        {"output_matches": {"pattern": "{{inputs.x}}"}},
+    ):
+        data = {"title": "t", "objective": "o", "inputs": {"x": {}}, "phases": [{"id": "a", "acceptance": [one]}]}
+        assert "input_in_command" in [found.code for found in playbook_checks.check(data)]
