@@ -73,6 +73,7 @@ async def compact(state: State, run: Run, turn: Turn, agent: Agent, route_id: st
         output_tokens=reply.usage.output_tokens,
         cached_tokens=reply.usage.cached_tokens,
         cost_usd=routes.cost_usd(route, reply.usage),
+        estimated=reply.usage.estimated,
     )
     compacted = events.ContextCompacted(summary=reply.text, covers=covered[-1].seq, usage=usage)
     state.append(compacted.on(run.session_id, run.run_id))
