@@ -237,7 +237,7 @@ async def test_a_compaction_that_fails_is_tried_again_like_any_call(it: Live) ->
     for number in range(5):
         await it.ask(f"question {number}")
     too_long = {"error": {"status": 400, "code": "context_length_exceeded"}}
-    it.script(too_long, {"error": {"status": 503, "retry_after": 0}}, DONE, max_retries=2, patience="0s")
+    it.script(too_long, {"error": {"status": 503, "retry_after": 0}}, DONE, max_retries=1, patience="0s")
     run = await it.ask("the last")
     assert run.error is not None and run.error.code == "model_server", "the same turn fails each compaction"
     assert {one["purpose"] for one in it.data("model.failed")} == {"turn", "compaction"}

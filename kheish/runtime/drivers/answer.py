@@ -18,6 +18,7 @@ from kheish.runtime.drivers.calling import Calls
 
 _CUT = "the stream ended before the answer was complete"
 _CHARACTERS_PER_TOKEN = 4
+_ALARMING = frozenset({"error", "errors", "base_resp"})
 _ERRORS = ("error", "errors", "error_code", "detail", "error_msg")
 
 
@@ -36,6 +37,7 @@ class Assembly:
         self._reason: str | None = None
         self._is_over = False
         self._kept = 0
+        self._is_one = request.generation.get("n") in (None, 1)  # a server may spread one answer over several choices
 
     @property
     def is_blank(self) -> bool:
@@ -51,14 +53,13 @@ class Assembly:
                 raise ModelError("transport", "the provider's answer is not in the chat format")
         choices = document.get("choices")
         self._fail_on(document, has_choices=bool(choices))
-        if isinstance(usage := _usage_in(document), Mapping):
+        if isinstance(usage := _usage_in(document, choices), Mapping):
             self._usage = usage_of(usage) or self._usage
         if self._model is None and isinstance(document.get("model"), str):
             self._model = lenient.joined(document["model"][: bounds.NAME]) or None
-        wanted = self._request.generation.get("n") in (None, 1)
         shown = ""
-        for number, choice in enumerate(choices if _is_list(choices) else (choices,)):
-            if isinstance(choice, Mapping) and (wanted or choice.get("index", number) == 0):
+        for number, choice in enumerate(choices if isinstance(choices, list) else (choices,)):
+            if isinstance(choice, dict) and (self._is_one or choice.get("index", number) == 0):
                 shown += self._choice(choice)
         return shown
 
@@ -67,6 +68,8 @@ class Assembly:
         self._is_over = True
 
     def _fail_on(self, document: Mapping[str, Any], *, has_choices: bool) -> None:
+        if has_choices and not _ALARMING & document.keys():
+            return
         base = document.get("base_resp")  # MiniMax: 200, and a status of its own
         has_failed = isinstance(base, Mapping) and base.get("status_code") not in (None, 0, "0")
         named = ("error", "errors") if has_choices else _ERRORS
@@ -96,6 +99,9 @@ class Assembly:
         if not text:
             return ""
         self._keep(len(text))
+        if text.isascii() and not self._held:
+            self._text.append(text)
+            return text
         shown, self._held = lenient.cut(self._held + text)
         shown = lenient.joined(shown)
         if shown:
@@ -170,15 +176,14 @@ def text_of(content: Any, depth: int = 0) -> str:
     return ""
 
 
-def _usage_in(document: Mapping[str, Any]) -> Any:
+def _usage_in(document: Mapping[str, Any], choices: Any) -> Any:
     """Where servers put it: at the top, in `x_groq`, or in the choice (Moonshot)."""
-    if document.get("usage"):
-        return document["usage"]
-    groq, choices = document.get("x_groq"), document.get("choices")
-    if isinstance(groq, Mapping) and groq.get("usage"):
+    if usage := document.get("usage"):
+        return usage
+    if isinstance(groq := document.get("x_groq"), Mapping) and groq.get("usage"):
         return groq["usage"]
-    first = choices[0] if _is_list(choices) and choices else None
-    return first.get("usage") if isinstance(first, Mapping) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first.get("usage") if isinstance(first, dict) else None
 
 
 def usage_of(usage: Mapping[str, Any]) -> Usage | None:
