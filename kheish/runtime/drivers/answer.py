@@ -47,13 +47,13 @@ class Assembly:
 
     def feed(self, document: Any) -> str:
         """Take one document and return its text. Raises ModelError where it says that the call failed."""
-        if not isinstance(document, Mapping):
-            document = next((one for one in document if isinstance(one, Mapping)), None) if _is_list(document) else None
+        if not isinstance(document, dict):
+            document = next((one for one in document if isinstance(one, dict)), None) if _is_list(document) else None
             if document is None:
                 raise ModelError("transport", "the provider's answer is not in the chat format")
         choices = document.get("choices")
         self._fail_on(document, has_choices=bool(choices))
-        if isinstance(usage := _usage_in(document, choices), Mapping):
+        if isinstance(usage := _usage_in(document, choices), dict):
             self._usage = usage_of(usage) or self._usage
         if self._model is None and isinstance(document.get("model"), str):
             self._model = lenient.joined(document["model"][: bounds.NAME]) or None
@@ -71,7 +71,7 @@ class Assembly:
         if has_choices and not _ALARMING & document.keys():
             return
         base = document.get("base_resp")  # MiniMax: 200, and a status of its own
-        has_failed = isinstance(base, Mapping) and base.get("status_code") not in (None, 0, "0")
+        has_failed = isinstance(base, dict) and base.get("status_code") not in (None, 0, "0")
         named = ("error", "errors") if has_choices else _ERRORS
         is_error = not has_choices and (
             "error" in (document.get("object"), document.get("type"))
@@ -87,8 +87,8 @@ class Assembly:
         if isinstance(reason, str) and reason.strip():
             reason = reason.strip()[:64].lower()
             self._reason = sayings.FINISH_REASONS.get(reason, lenient.joined(reason))
-        delta = choice["delta"] if isinstance(choice.get("delta"), Mapping) else choice.get("message")
-        if not isinstance(delta, Mapping):
+        delta = choice["delta"] if isinstance(choice.get("delta"), dict) else choice.get("message")
+        if not isinstance(delta, dict):
             delta = {"content": choice.get("text")}
         for key, value in delta.items():
             if value is not None and key not in ("content", "role"):
@@ -171,7 +171,7 @@ def text_of(content: Any, depth: int = 0) -> str:
             return content
         case list() if depth < 4:
             return "".join(text_of(part, depth + 1) for part in content)
-        case Mapping() if content.get("type") in (None, "text", "output_text", "refusal"):
+        case dict() if content.get("type") in (None, "text", "output_text", "refusal"):
             return text_of(content.get("text") or content.get("refusal"), depth + 1)
     return ""
 
@@ -180,7 +180,7 @@ def _usage_in(document: Mapping[str, Any], choices: Any) -> Any:
     """Where servers put it: at the top, in `x_groq`, or in the choice (Moonshot)."""
     if usage := document.get("usage"):
         return usage
-    if isinstance(groq := document.get("x_groq"), Mapping) and groq.get("usage"):
+    if isinstance(groq := document.get("x_groq"), dict) and groq.get("usage"):
         return groq["usage"]
     first = choices[0] if isinstance(choices, list) and choices else None
     return first.get("usage") if isinstance(first, dict) else None
@@ -189,7 +189,7 @@ def _usage_in(document: Mapping[str, Any], choices: Any) -> Any:
 def usage_of(usage: Mapping[str, Any]) -> Usage | None:
     """Tokens as OpenAI, Anthropic, DeepSeek and Moonshot name them; None where nothing is counted."""
     details = usage.get("prompt_tokens_details")
-    places = (details, usage) if isinstance(details, Mapping) else (usage,)
+    places = (details, usage) if isinstance(details, dict) else (usage,)
     names = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
     read = _tokens(usage.get("prompt_tokens")) or _tokens(usage.get("input_tokens"))
     written = _tokens(usage.get("completion_tokens")) or _tokens(usage.get("output_tokens"))
