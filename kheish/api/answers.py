@@ -25,7 +25,8 @@ class RunRequest(Answer):
 
 
 class RunUsage(Answer):
-    """What the run used so far; `cost_usd` is null where its route has no price."""
+    """What the run used so far; `cost_usd` is null where its route has no price. `estimated`: some tokens are counted
+    from the characters, for a server that counted none."""
 
     input_tokens: int
     output_tokens: int
@@ -33,6 +34,18 @@ class RunUsage(Answer):
     model_calls: int
     tool_calls: int
     cost_usd: float | None
+    estimated: bool
+
+
+class RunWait(Answer):
+    """A model server that a run waits for: the last failure, and when it is asked again (null while it is asked)."""
+
+    route: str
+    code: str
+    message: str
+    attempts: int
+    since: str
+    until: str | None
 
 
 class RunOutput(Answer):
@@ -117,6 +130,8 @@ class Run(Answer):
     settings: RunSettings
     pending_approvals: list[str]
     pending_questions: list[str]
+    waits_for: RunWait | None
+    """The model server that it waits for."""
     usage: RunUsage
     output: str | None
     """The final text."""
@@ -298,6 +313,7 @@ class UsageRow(Answer):
     output_tokens: int
     cached_tokens: int
     cost_usd: float | None
+    estimated: bool
 
 
 class LogLine(Answer):

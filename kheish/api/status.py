@@ -28,6 +28,7 @@ USAGE = (
 LEVELS = ("debug", "info", "warning", "error", "critical")
 LOGS = (*paging.PAGE, Param(name="level", kind="choice", choices=LEVELS, about="From this level on."))
 _COUNTED = ("model_calls", "input_tokens", "output_tokens", "cached_tokens")
+_UNKNOWN = {"cost_usd": None, "estimated": False}
 _ROWS = 1000
 
 
@@ -181,10 +182,11 @@ def _sums(rows: Iterable[Mapping[str, Any]], by: tuple[str, ...]) -> list[dict[s
     for row in rows:
         head = {name: row[name] if name in kept else None for name in ("session_id", "route", "day")}
         sum_ = sums.setdefault(
-            tuple(value or "" for value in head.values()), {**head, **dict.fromkeys(_COUNTED, 0), "cost_usd": None}
+            tuple(value or "" for value in head.values()), {**head, **dict.fromkeys(_COUNTED, 0), **_UNKNOWN}
         )
         for name in _COUNTED:
             sum_[name] += row[name]
+        sum_["estimated"] = sum_["estimated"] or row["estimated"]
         if row["cost_usd"] is not None:
             sum_["cost_usd"] = (sum_["cost_usd"] or 0.0) + row["cost_usd"]
     return [sums[key] for key in sorted(sums)]

@@ -121,7 +121,7 @@ def _counts(data: Any) -> list[str]:
     counts = [f"{usage.get('model_calls', 0)} model calls", f"{usage.get('tool_calls', 0)} tool calls"]
     tokens = (usage.get("input_tokens") or 0) + (usage.get("output_tokens") or 0)
     if tokens:
-        counts.append(f"{tokens} tokens")
+        counts.append(f"{'about ' if usage.get('estimated') else ''}{tokens} tokens")
     if usage.get("cost_usd"):
         counts.append(f"${usage['cost_usd']:.4f}")
     if data.get("started_at") and data.get("finished_at"):

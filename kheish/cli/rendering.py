@@ -163,8 +163,9 @@ def _silent(_: Data) -> list[Line]:
 
 def _failed(data: Data) -> list[Line]:
     again = data.get("retry_in")
-    then = f"; asked again in {again:g} s" if isinstance(again, (int, float)) else ""
-    return [(f"! the model call failed: {_message(data.get('error'))}{then}", {"fg": "yellow"})]
+    then = f"; asked again in {again:.2g} s" if isinstance(again, (int, float)) else ""
+    waits = f"; waiting for the server of route {data.get('route')}" if data.get("patient") else ""
+    return [(f"! the model call failed: {_message(data.get('error'))}{waits}{then}", {"fg": "yellow"})]
 
 
 def _decided(data: Data) -> list[Line]:

@@ -35,7 +35,7 @@ def usage(
     columns: list[Column] = [
         *(_HEADS[name] for name in kept),
         ("CALLS", "model_calls"),
-        ("INPUT", "input_tokens"),
+        ("INPUT", lambda row: f"{'~' if row['estimated'] else ''}{row['input_tokens']}"),
         ("CACHED", "cached_tokens"),
         ("OUTPUT", "output_tokens"),
         ("USD", lambda row: None if row["cost_usd"] is None else f"{row['cost_usd']:.4f}"),

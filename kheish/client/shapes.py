@@ -31,6 +31,16 @@ class Usage(TypedDict):
     model_calls: int
     tool_calls: int
     cost_usd: float | None
+    estimated: bool
+
+
+class RunWait(TypedDict):
+    route: str
+    code: str
+    message: str
+    attempts: int
+    since: str
+    until: str | None
 
 
 class RunView(TypedDict):
@@ -50,6 +60,7 @@ class RunView(TypedDict):
     model: str | None
     pending_approvals: list[str]
     pending_questions: list[str]
+    waits_for: RunWait | None
     usage: Usage
     output: str | None
     outputs: list[Json]

@@ -32,18 +32,19 @@ class Spend:
     output_tokens: int = 0
     cached_tokens: int = 0
     cost_usd: float | None = None
+    estimated: bool = False
 
 
-FOLDED = (events.ModelResponded, events.ContextCompacted)
+FOLDED = (events.ModelResponded, events.ModelFailed, events.ContextCompacted)
 
 
 def fold(table: dict[str, Spend], entry: Entry) -> Iterable[str]:
     """Take one entry in; returns the ids that changed."""
     assert entry.session is not None
     event = entry.event
-    if not isinstance(event, events.ModelResponded | events.ContextCompacted):
+    if not isinstance(event, FOLDED) or (isinstance(event, events.ModelFailed) and event.usage == events.Usage()):
         return ()
-    route = event.route if isinstance(event, events.ModelResponded) else "compaction"
+    route = "compaction" if isinstance(event, events.ContextCompacted) else event.route
     day = ids.day(entry.at)
     id = f"{entry.session}/{day}/{route}"
     old = table.get(id) or Spend(spend_id=id, session_id=entry.session, route=route, day=day, made=entry.n, n=entry.n)
@@ -51,11 +52,12 @@ def fold(table: dict[str, Spend], entry: Entry) -> Iterable[str]:
     table[id] = changed(
         old,
         n=entry.n,
-        model_calls=old.model_calls + 1,
+        model_calls=old.model_calls + (not isinstance(event, events.ModelFailed)),
         input_tokens=old.input_tokens + usage.input_tokens,
         output_tokens=old.output_tokens + usage.output_tokens,
         cached_tokens=old.cached_tokens + usage.cached_tokens,
         cost_usd=old.cost_usd if usage.cost_usd is None else (old.cost_usd or 0.0) + usage.cost_usd,
+        estimated=old.estimated or usage.estimated,
     )
     return (id,)
 
@@ -71,6 +73,7 @@ def view(spend: Spend) -> dict[str, Any]:
         "output_tokens": spend.output_tokens,
         "cached_tokens": spend.cached_tokens,
         "cost_usd": spend.cost_usd,
+        "estimated": spend.estimated,
     }
 
 

@@ -257,24 +257,28 @@ class RunInterrupted(Event):
 
 @frozen
 class Usage:
-    """What one answer cost. `cost_usd` is None where the route has no price."""
+    """What one answer cost. `cost_usd` is None where the route has no price; `estimated`: the server counted nothing,
+    so that tokens are counted from the characters."""
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
     cost_usd: float | None = None
+    estimated: bool = False
 
 
 @frozen
 class ModelCall:
     """A tool call in an answer; `malformed` is the raw text of arguments that were no JSON object. `has_secret`: the
-    arguments held a known secret, which the journal does not have, so that the call cannot be what was asked for."""
+    arguments held a known secret, which the journal does not have, so that the call cannot be what was asked for.
+    `left_out`: the answer had so many more calls than one may have; this one, the last, is not run and says so."""
 
     id: str
     name: str
     arguments: Arguments = field(default_factory=dict)
     malformed: str | None = None
     has_secret: bool = False
+    left_out: int = 0
 
 
 @frozen
@@ -307,7 +311,10 @@ class ModelResponded(Event):
 
 @frozen
 class ModelFailed(Event):
+    """A failed attempt. `text` and `usage` are of what had come before it failed, `finish_reason` how that ended."""
+
     kind = "model.failed"
+    spillable = ("text",)
     turn: int
     attempt: int
     route: str
@@ -315,7 +322,11 @@ class ModelFailed(Event):
     error_kind: str
     status: int | None = None
     retry_in: float | None = None  # seconds until the next attempt; None: no further attempt on this route
+    patient: bool = False  # beyond the retries of all routes: the run waits until a server is there again
     purpose: str = "turn"
+    finish_reason: str | None = None
+    text: Text = ""
+    usage: Usage = Usage()
 
 
 @frozen

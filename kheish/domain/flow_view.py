@@ -9,7 +9,7 @@ from kheish.domain import flow_status
 from kheish.domain.events import PhasePlan, changed
 from kheish.domain.flow_status import PhaseStatus
 from kheish.domain.flows import Evidence, Flow, Part, Refused
-from kheish.domain.runs import Spent
+from kheish.domain.spent import Spent
 
 
 def view(flow: Flow) -> dict[str, Any]:
@@ -133,5 +133,6 @@ def spent(parts: Iterable[Part]) -> Spent:
             model_calls=found.model_calls + usage.model_calls,
             tool_calls=found.tool_calls + usage.tool_calls,
             cost_usd=cost,
+            estimated=found.estimated or usage.estimated,
         )
     return found

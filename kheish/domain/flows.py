@@ -13,7 +13,8 @@ from typing import Any
 from kheish.domain import events, runs
 from kheish.domain.approvals import Approval, Decision
 from kheish.domain.events import Entry, Plan, Text, changed, frozen
-from kheish.domain.runs import Output, Run, Spent
+from kheish.domain.runs import Output, Run
+from kheish.domain.spent import Spent
 
 #: the tool name of an approval that stands before or after a phase
 PHASE_TOOL = "phase"

@@ -137,6 +137,9 @@ class Route(_Part):
     """The longest silence within a streamed answer."""
     max_retries: int = Field(default=4, ge=0, le=100)
     """How often a failed call is tried again before the fallbacks."""
+    patience: Duration = "5m"
+    """How long a server is waited for that cannot be reached, loads its model or has too much to do, when no other
+    route is left; `0s`: not at all."""
     capabilities: Capabilities = Capabilities()
     """What this model can do: context window, streaming, tools, vision."""
     budget: RouteBudget | None = None
@@ -213,6 +216,7 @@ def driver_settings(route: Route, script: Script | None = None) -> dict[str, Any
     """What a driver needs of the route, as plain data: seconds, and the script where it was read from a file."""
     settings: dict[str, Any] = {
         "api_base": route.api_base,
+        "auth_ref": route.auth_ref,  # its name, for messages
         "timeout": ids.duration(route.timeout),
         "inactivity_timeout": ids.duration(route.inactivity_timeout),
     }

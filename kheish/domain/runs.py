@@ -8,10 +8,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
-from kheish.domain import completion, events, turns
+from kheish.domain import completion, events, spent, turns, waiting
 from kheish.domain.completion import is_check
 from kheish.domain.events import Draft, Entry, Event, Request, RunError, RunSettings, Text, changed, frozen
 from kheish.domain.sessions import Session
+from kheish.domain.spent import Spent
+from kheish.domain.waiting import WaitsFor
 from kheish.errors import RunStateConflict
 
 if TYPE_CHECKING:
@@ -64,18 +66,6 @@ TRANSITIONS: Mapping[tuple[Status, type[Event]], frozenset[Status]] = {
 
 
 @frozen
-class Spent:
-    """What a run has used so far."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    model_calls: int = 0
-    tool_calls: int = 0
-    cost_usd: float | None = None
-
-
-@frozen
 class Output:
     """Something that the run gave out on its way."""
 
@@ -106,6 +96,7 @@ class Run:
     mode: str = "default"  # the permission mode now: the one of its settings, or plan mode
     pending_approvals: tuple[str, ...] = ()
     pending_questions: tuple[str, ...] = ()
+    waits_for: WaitsFor | None = None
     usage: Spent = Spent()
     output: Text | None = None
     outputs: tuple[Output, ...] = ()
@@ -136,7 +127,9 @@ FOLDED = (
     events.RunCancelRequested,
     events.RunInterruptRequested,
     events.RunModeChanged,
+    events.ModelRequested,
     events.ModelResponded,
+    events.ModelFailed,
     events.ContextCompacted,
     events.ToolStarted,
     events.OutputEmitted,
@@ -201,13 +194,23 @@ def _fold_change(run: Run, entry: Entry) -> dict[str, Any]:
         case events.RunInterruptRequested():
             return {"stop_requested": run.stop_requested or "interrupted"}
         case _:
-            return _fold_work(run, event)
+            return _fold_work(run, event, entry.at)
 
 
-def _fold_work(run: Run, event: Event) -> dict[str, Any]:
+def _fold_work(run: Run, event: Event, at: str) -> dict[str, Any]:
     match event:
         case events.ModelResponded(usage=usage) | events.ContextCompacted(usage=usage):
-            return {"usage": _add(run.usage, usage)}
+            return {
+                "usage": changed(spent.added(run.usage, usage), model_calls=run.usage.model_calls + 1),
+                "waits_for": None,
+            }
+        case events.ModelFailed() as failed:
+            return {
+                "usage": spent.added(run.usage, failed.usage),
+                "waits_for": waiting.after(run.waits_for, failed, at),
+            }
+        case events.ModelRequested() if run.waits_for is not None:
+            return {"waits_for": changed(run.waits_for, until=None)}
         case events.ToolStarted(call_id=id) if not is_check(id):
             return {"usage": changed(run.usage, tool_calls=run.usage.tool_calls + 1)}
         case events.OutputEmitted(output_id=id, output_kind=kind, content=content):
@@ -240,20 +243,6 @@ def _fold_grant(run: Run, event: events.ApprovalResolved) -> dict[str, Any]:
     return {"grant_asked": None, "granted": granted}
 
 
-def _add(spent: Spent, usage: events.Usage) -> Spent:
-    cost = spent.cost_usd
-    if usage.cost_usd is not None:
-        cost = (cost or 0.0) + usage.cost_usd
-    return changed(
-        spent,
-        input_tokens=spent.input_tokens + usage.input_tokens,
-        output_tokens=spent.output_tokens + usage.output_tokens,
-        cached_tokens=spent.cached_tokens + usage.cached_tokens,
-        model_calls=spent.model_calls + 1,
-        cost_usd=cost,
-    )
-
-
 def _pause_clock(run: Run, at: str) -> dict[str, Any]:
     if run.running_since is None:
         return {}
@@ -262,7 +251,13 @@ def _pause_clock(run: Run, at: str) -> dict[str, Any]:
 
 
 def _end(run: Run, at: str) -> dict[str, Any]:
-    return {"finished_at": at, "pending_approvals": (), "pending_questions": (), **_pause_clock(run, at)}
+    return {
+        "finished_at": at,
+        "waits_for": None,
+        "pending_approvals": (),
+        "pending_questions": (),
+        **_pause_clock(run, at),
+    }
 
 
 def step(state: State, run_id: str, event: Event, *, by: str = "daemon") -> Draft:
@@ -311,6 +306,7 @@ def view(run: Run, queue_position: int | None = None) -> dict[str, Any]:
         },
         "pending_approvals": run.pending_approvals,
         "pending_questions": run.pending_questions,
+        "waits_for": run.waits_for,
         "usage": run.usage,
         "output": run.output,
         "outputs": run.outputs,

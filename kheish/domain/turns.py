@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from kheish import ids
 from kheish.domain import events
 from kheish.domain.events import Draft, Entry, ModelCall, changed, frozen
 
@@ -54,6 +55,11 @@ class Turn:
     attempt: int = 0  # of the model call under way
     failed_on: dict[str, int] = field(default_factory=dict)  # failed attempts of this turn, by route
     given_up: frozenset[str] = frozenset()  # routes that will not be tried again in this turn
+    resting: frozenset[str] = frozenset()  # of those: routes whose failure may pass
+    failing_since: str | None = None  # when the first of the failed attempts failed that no answer has followed
+    retry_at: float | None = None  # when the next attempt is due, in seconds since 1970
+    failed_as: dict[str, int] = field(default_factory=dict)  # failed attempts of this turn, by kind
+    last_failure: str = ""  # the kind of the last failed attempt at an answer
     requested: events.ModelRequested | None = None  # asked, and not answered yet
     compactions: int = 0  # in this turn
     failed_compactions: int = 0  # in this turn, since the last summary of a model
@@ -137,6 +143,11 @@ def _fold_model(turn: Turn, entry: Entry) -> Turn:
                 attempt=0,
                 failed_on={},
                 given_up=frozenset(),
+                resting=frozenset(),
+                failing_since=None,
+                retry_at=None,
+                failed_as={},
+                last_failure="",
                 requested=None,
                 compactions=0,
                 failed_compactions=0,
@@ -149,20 +160,18 @@ def _fold_model(turn: Turn, entry: Entry) -> Turn:
                 checking=False,
                 verified=turn.verified and not calls,
             )
-        case events.ModelFailed(purpose=purpose) as event:
-            route = event.route
-            return changed(
-                turn,
-                failed_attempts=turn.failed_attempts + (purpose == "turn"),
-                failed_on={**turn.failed_on, route: turn.failed_on.get(route, 0) + 1},
-                given_up=turn.given_up | ({route} if event.retry_in is None else frozenset()),
-                failed_compactions=turn.failed_compactions + (purpose == "compaction"),
-                too_long=turn.too_long + (event.error_kind == "context_length"),
-                requested=None,
-            )
+        case events.ModelFailed() as event:
+            return _fold_failure(turn, event, entry.at)
         case events.ContextCompacted(made_by=made_by):
             failed = 0 if made_by == "model" else turn.failed_compactions  # not once more for the next part
-            return changed(turn, compactions=turn.compactions + 1, failed_compactions=failed, requested=None)
+            return changed(
+                turn,
+                compactions=turn.compactions + 1,
+                failed_compactions=failed,
+                requested=None,
+                failing_since=None,
+                retry_at=None,
+            )
         case events.Nudged(reason=reason):
             repairs = turn.repairs + (reason == "output_contract")
             reminders = turn.reminders + (reason == "completion")
@@ -174,6 +183,44 @@ def _fold_model(turn: Turn, entry: Entry) -> Turn:
             return changed(turn, verified=commands_met)
         case _:
             return _fold_call(turn, entry.event)
+
+
+def _fold_failure(turn: Turn, event: events.ModelFailed, at: str) -> Turn:
+    """Count a failed attempt. One that the daemon answers by another prompt (`ADAPTED`) is no failure of the route."""
+    route, is_turn = event.route, event.purpose == "turn"
+    counted = not (event.retry_in == 0.0 and event.error_kind in ADAPTED)
+    given_up, resting = turn.given_up, turn.resting
+    if event.patient:  # all of them are tried once more, but for those that will not mend by themselves
+        given_up = (given_up - resting) | (frozenset() if passes(event.error_kind, event.status) else {route})
+        resting = frozenset()
+    elif event.retry_in is None:
+        given_up |= {route}
+        resting |= {route} if passes(event.error_kind, event.status) else frozenset()
+    return changed(
+        turn,
+        failed_attempts=turn.failed_attempts + is_turn,
+        failed_on={**turn.failed_on, route: turn.failed_on.get(route, 0) + counted},
+        given_up=given_up,
+        resting=resting,
+        failing_since=turn.failing_since or at,
+        retry_at=ids.seconds_of(at) + event.retry_in if event.retry_in else None,
+        failed_as={**turn.failed_as, event.error_kind: turn.failed_as.get(event.error_kind, 0) + is_turn},
+        last_failure=event.error_kind if is_turn else turn.last_failure,
+        failed_compactions=turn.failed_compactions + (not is_turn),
+        too_long=turn.too_long + (event.error_kind == "context_length"),
+        requested=None,
+    )
+
+
+def passes(kind: str, status: int | None) -> bool:
+    """Whether a failure passes by itself: a server that is restarted, loads its model, or has too much to do. A plain
+    500 is of the request as often as of the server."""
+    return kind in _PASSING or (kind == "server" and status != 500)
+
+
+_PASSING = frozenset({"transport", "timeout", "rate_limited"})
+#: kinds of failures after which the next attempt may have another prompt
+ADAPTED = frozenset({"context_length", "bad_request", "empty", "truncated", "declined"})
 
 
 def _fold_call(turn: Turn, event: events.Event) -> Turn:

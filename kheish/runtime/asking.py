@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import random
 from collections.abc import Mapping
 
-from kheish.domain import completion, encoding, events, messages, routes, scopes, turns
-from kheish.domain.events import RunError, Usage
+from kheish.domain import completion, encoding, events, messages, routes, scopes
+from kheish.domain.events import RunError, Usage, changed
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
 from kheish.domain.state import State
 from kheish.domain.turns import Turn
-from kheish.runtime import accepted, compaction, deciding, drafting, endings, learning, model, targets
+from kheish.runtime import accepted, compaction, deciding, drafting, endings, learning, model, retrying, targets
 from kheish.runtime.agent import Agent
 from kheish.runtime.drivers.base import ModelError, Reply
 from kheish.runtime.targets import Target
 from kheish.runtime.tools.base import Tool
 
-BACKOFF = (0.5, 30.0)  # seconds: the first, and the longest
-#: what another route would answer in the same way
-NOT_ELSEWHERE = frozenset({"refused", "bad_request", "context_length"})
-
 
 async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
     """One attempt at the turn's answer. A failure is journaled; the loop then finds what is to be done next."""
+    await retrying.until_due(state, run, turn, agent)
     choice = _choose(state, run, turn)
     if choice is None:
         last = f"All routes have failed: {', '.join(sorted(turn.given_up))}."
@@ -107,6 +102,7 @@ def _responded(state: State, run: Run, turn: Turn, agent: Agent, target: Target,
         output_tokens=reply.usage.output_tokens,
         cached_tokens=reply.usage.cached_tokens,
         cost_usd=cost if cost is not None else reply.cost_usd,
+        estimated=reply.usage.estimated,
     )
     return events.ModelResponded(
         turn=turn.turn,
@@ -141,6 +137,7 @@ def model_calls(
                 arguments=asked.arguments,
                 malformed=asked.malformed,
                 has_secret=encoding.holds_secret(asked.arguments, state.scrub),
+                left_out=reply.left_out if number == len(reply.calls) - 1 else 0,
             )
         )
     return tuple(found)
@@ -167,48 +164,44 @@ async def _failed(
     purpose: str = "turn",
 ) -> None:
     """Journal a failed attempt, and do what can be done: wait and try again, go on with a fallback, or end."""
-    failures = turn.failed_on.get(route_id, 0) + 1
-    retry_in = backoff(failures, error.retry_after) if error.retryable and failures <= route.max_retries else None
-    state.append(_model_failed(turn, attempt, route_id, error, retry_in, purpose).on(run.session_id, run.run_id))
-    if retry_in is not None:
-        await _sleep(agent, run, retry_in)
-    elif error.kind in NOT_ELSEWHERE or _choose(state, run, turns.of(state, run.run_id)) is None:
-        code = "model_error" if error.kind in ("refused", "bad_request") else f"model_{error.kind}"
-        endings.fail(state, run, code, f"Route {route_id}: {error.message}", retryable=error.retryable)
+    others = _choose(state, run, changed(turn, given_up=turn.given_up | {route_id})) is not None
+    retry_in, patient = retrying.next_attempt(state, run, turn, route_id, route, error, others=others)
+    failed = _model_failed(turn, attempt, route_id, error, retry_in, purpose, route=route, patient=patient)
+    state.append(failed.on(run.session_id, run.run_id))
+    if retry_in is None and (error.kind in retrying.NOT_ELSEWHERE or not others):
+        retrying.give_up(state, run, route_id, error)
 
 
 def _model_failed(
-    turn: Turn, attempt: int, route_id: str, error: ModelError, retry_in: float | None, purpose: str
+    turn: Turn,
+    attempt: int,
+    route_id: str,
+    error: ModelError,
+    retry_in: float | None,
+    purpose: str,
+    *,
+    route: Route | None = None,
+    patient: bool = False,
 ) -> events.ModelFailed:
+    reply = error.reply or Reply(finish_reason="")
+    cost = routes.cost_usd(route, reply.usage) if route is not None else None
     return events.ModelFailed(
         turn=turn.turn,
         attempt=attempt,
         route=route_id,
-        error=RunError(code=f"model_{error.kind}", message=error.message, retryable=error.retryable),
+        error=RunError(code=retrying.code(error.kind), message=error.message, retryable=error.retryable),
         error_kind=error.kind,
         status=error.status,
         retry_in=retry_in,
+        patient=patient,
         purpose=purpose,
+        finish_reason=reply.finish_reason or None,
+        text=reply.text,
+        usage=Usage(
+            input_tokens=reply.usage.input_tokens,
+            output_tokens=reply.usage.output_tokens,
+            cached_tokens=reply.usage.cached_tokens,
+            cost_usd=cost,
+            estimated=reply.usage.estimated,
+        ),
     )
-
-
-async def _sleep(agent: Agent, run: Run, seconds: float) -> None:
-    """Wait before another attempt; a stop, a cancel or an interrupt ends it."""
-    agent.interruptible.add(run.run_id)
-    try:
-        await asyncio.wait_for(agent.stopping.wait(), seconds)
-    except TimeoutError:
-        pass
-    finally:
-        agent.interruptible.discard(run.run_id)
-
-
-def backoff(failures: int, retry_after: float | None) -> float:
-    """Seconds before the next attempt: what the server asks for (an hour at most), else doubling with full jitter.
-
-    Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-    """
-    if retry_after is not None:
-        return min(max(0.0, retry_after), 3600.0)
-    first, longest = BACKOFF
-    return random.uniform(first / 2, min(longest, first * 2 ** (failures - 1)))  # nosec B311  # spreads retries; nobody gains by guessing

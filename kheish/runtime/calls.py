@@ -20,6 +20,7 @@ from kheish.domain.turns import Call, Turn
 from kheish.runtime import deciding, endings, recovery
 from kheish.runtime.agent import Agent
 from kheish.runtime.deciding import Prepared, refused
+from kheish.runtime.drivers import bounds
 from kheish.runtime.tools import arguments as checking
 from kheish.runtime.tools.base import Context, Effect, Result, Suspended, ToolError
 
@@ -89,6 +90,13 @@ async def _prepare(state: State, run: Run, call: Call, agent: Agent) -> Prepared
     tool = agent.tools.get(call.call.name)
     if tool is None:
         return refused(call, "unknown_tool", checking.unknown_tool(call.call.name, deciding.offered(run, agent)))
+    if call.call.left_out:
+        text = (
+            f"Not run: your answer had {call.call.left_out + bounds.CALLS} calls, and at most {bounds.CALLS - 1} are "
+            f"taken at once. This one and the {call.call.left_out} behind it are left out; call again what is still "
+            "needed."
+        )
+        return refused(call, "too_many_calls", text)
     if call.call.malformed is not None:
         text = f"The arguments are no JSON object: {call.call.malformed[:200]!r}. Send the call again with valid JSON."
         return refused(call, "invalid_arguments", text)

@@ -123,6 +123,7 @@ async def compact(state: State, run: Run, turn: Turn, agent: Agent, target: Targ
         output_tokens=reply.usage.output_tokens,
         cached_tokens=reply.usage.cached_tokens,
         cost_usd=routes.cost_usd(target.route, reply.usage),
+        estimated=reply.usage.estimated,
     )
     compacted = events.ContextCompacted(summary=summary, covers=covers, usage=usage)
     state.append(compacted.on(run.session_id, run.run_id))

@@ -10,7 +10,7 @@ from kheish.domain import routes
 from kheish.domain.runs import Run
 from kheish.domain.state import State
 from kheish.domain.turns import Turn
-from kheish.runtime import accepted, compaction, dialects, endings, fitting, prompt, windows
+from kheish.runtime import accepted, compaction, dialects, endings, fitting, prompt, retrying, windows
 from kheish.runtime.agent import Agent
 from kheish.runtime.drivers.base import Message, Request
 from kheish.runtime.prompt import Frame, Placed
@@ -91,7 +91,7 @@ def _draft(
             stream=target.streams(turn),
             omit=target.facts.omit,
         ),
-        fitted=(frame.system, *messages),
+        fitted=(frame.system, *messages, *retrying.note(turn)),
         tokens=frame.tokens + windows.messages_tokens(messages),
         omitted=(*omitted, *words),
     )

@@ -18,7 +18,10 @@ from kheish.domain.sessions import Session
 from kheish.domain.state import State
 from kheish.runtime import gates
 from kheish.runtime.agent import Agent
-from kheish.runtime.drivers.base import Reply, Request
+from kheish.runtime.drivers import bounds
+from kheish.runtime.drivers.base import ErrorKind, ModelError, Reply, Request
+
+_SHOWN = 200  # characters of a refusal
 
 T = TypeVar("T")
 
@@ -32,13 +35,46 @@ async def call(agent: Agent, run: Run, route: Route, request: Request, show: Cal
     agent.interruptible.add(run.run_id)
     try:
         async with agent.gates.call(request.route_id, route.limits, per_route) as lane:
-            reply = await _lent(
-                agent, run, route, request, lambda lent: agent.executor.complete(route.driver, lent, show)
-            )
-            gates.used(lane, route.limits, reply.usage.input_tokens + reply.usage.output_tokens)
+            try:
+                reply = answer(
+                    await _lent(
+                        agent, run, route, request, lambda lent: agent.executor.complete(route.driver, lent, show)
+                    )
+                )
+            except ModelError as error:
+                if error.reply is not None:
+                    gates.used(lane, route.limits, _tokens(error.reply))
+                raise
+            gates.used(lane, route.limits, _tokens(reply))
             return reply
     finally:
         agent.interruptible.discard(run.run_id)
+
+
+def _tokens(reply: Reply) -> int:
+    return reply.usage.input_tokens + reply.usage.output_tokens
+
+
+#: finish reasons of answers that are none, with what kind of failure each is
+_NO_ANSWER: dict[str, tuple[ErrorKind, str]] = {
+    "length": ("truncated", "the answer was cut off at the limit of its length; raise max_tokens, or ask for less"),
+    "content_filter": ("declined", "the provider filtered the answer"),
+    "refusal": ("declined", "the model refused to answer"),
+    "error": ("server", "the answer ended with an error"),
+}
+
+
+def answer(reply: Reply) -> Reply:
+    """The reply within the bound of calls. Raises ModelError for one that is no answer: cut off, refused or empty."""
+    if found := _NO_ANSWER.get(reply.finish_reason):
+        kind, message = found
+        said = f": {reply.text.strip()[:_SHOWN]}" if kind == "declined" and reply.text.strip() else ""
+        told = f"{message}{said} (finish reason {reply.finish_reason}, {reply.usage.output_tokens} tokens)"
+        raise ModelError(kind, told, reply=reply)
+    if not reply.calls and not reply.text.strip():
+        raise ModelError("empty", f"the answer is empty (finish reason {reply.finish_reason})", reply=reply)
+    over = len(reply.calls) - bounds.CALLS
+    return replace(reply, calls=reply.calls[: bounds.CALLS], left_out=reply.left_out + over) if over > 0 else reply
 
 
 def credential_scope(state: State, run: Run) -> Scopes:

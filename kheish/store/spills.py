@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from kheish.errors import Damaged
-from kheish.store import files
+from kheish.store import files, git
 
 FOLDER = ".git/kheish/spill"
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")

@@ -12,6 +12,7 @@ from kheish.domain.messages import Conversation
 from kheish.domain.questions import Question
 from kheish.domain.runs import Run, Status
 from kheish.domain.sessions import Session
+from kheish.domain.spent import Spent
 from kheish.domain.turns import Turn
 from kheish.errors import RunStateConflict
 from tests.support.stateful import Played, approval, question
@@ -193,7 +194,7 @@ def test_usage_adds_up_over_answers_compactions_and_tools(p: Played) -> None:
     )
     p.move(run.run_id, events.RunStarted(), events.ModelResponded(turn=0, text="", usage=usage), started)
     p.move(run.run_id, events.ContextCompacted(summary="", covers=1, usage=events.Usage(input_tokens=1)))
-    assert p.run(run.run_id).usage == runs.Spent(
+    assert p.run(run.run_id).usage == Spent(
         input_tokens=11, output_tokens=2, cached_tokens=4, model_calls=2, tool_calls=1, cost_usd=0.5
     )
 

@@ -16,7 +16,6 @@ from kheish.domain.runs import Status
 from kheish.domain.turns import Turn
 from kheish.errors import SecretInArguments
 from kheish.jobs.runner import JobSpec
-from kheish.runtime import asking
 from tests.runtime.harness import Live, call
 
 DONE = {"text": "done: {{last_result}}"}
@@ -204,7 +203,7 @@ async def test_a_route_that_has_failed_gives_way_to_each_of_its_fallbacks(it: Li
 
 
 async def test_a_route_that_fails_for_good_fails_the_run(it: Live) -> None:
-    it.script(*[{"error": {"status": 503, "retry_after": 0}}] * 3, max_retries=1)
+    it.script(*[{"error": {"status": 503, "retry_after": 0}}] * 3, max_retries=1, patience="0s")
     run = await it.ask()
     assert run.status is Status.FAILED and run.error is not None
     assert (run.error.code, run.error.retryable) == ("model_server", True)
@@ -240,17 +239,10 @@ async def test_a_prompt_that_is_too_long_whatever_is_left_out_fails_with_numbers
 async def test_a_summary_that_cannot_be_had_for_an_outage_is_tried_again_like_any_call(it: Live) -> None:
     for number in range(5):
         await it.ask(f"question {number} " + "word " * 2000)
-    it.script(TOO_LONG, *[{"error": {"status": 503, "retry_after": 0}}] * 9, max_retries=2)
+    it.script(TOO_LONG, *[{"error": {"status": 503, "retry_after": 0}}] * 9, max_retries=2, patience="0s")
     run = await it.ask("the last")
     assert run.error is not None and run.error.code == "model_server"
     assert {one["purpose"] for one in it.data("model.failed")} == {"turn", "compaction"}
-
-
-def test_backoff_doubles_with_jitter_and_obeys_the_server() -> None:
-    assert asking.backoff(1, 7.0) == 7.0
-    assert asking.backoff(9, 1e9) == 3600.0
-    for failures in range(1, 12):
-        assert 0.25 <= asking.backoff(failures, None) <= min(30.0, 0.5 * 2 ** (failures - 1))
 
 
 # --- contracts, budgets, limits ---------------------------------------------------------------------------------------

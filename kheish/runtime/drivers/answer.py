@@ -18,6 +18,7 @@ from kheish.runtime.drivers.calling import Calls
 
 _CUT = "the stream ended before the answer was complete"
 _CHARACTERS_PER_TOKEN = 4
+_ALARMING = frozenset({"error", "errors", "base_resp"})
 _ERRORS = ("error", "errors", "error_code", "detail", "error_msg")
 
 
@@ -36,6 +37,7 @@ class Assembly:
         self._reason: str | None = None
         self._is_over = False
         self._kept = 0
+        self._is_one = request.generation.get("n") in (None, 1)  # a server may spread one answer over several choices
 
     @property
     def is_blank(self) -> bool:
@@ -45,20 +47,19 @@ class Assembly:
 
     def feed(self, document: Any) -> str:
         """Take one document and return its text. Raises ModelError where it says that the call failed."""
-        if not isinstance(document, Mapping):
-            document = next((one for one in document if isinstance(one, Mapping)), None) if _is_list(document) else None
+        if not isinstance(document, dict):
+            document = next((one for one in document if isinstance(one, dict)), None) if _is_list(document) else None
             if document is None:
                 raise ModelError("transport", "the provider's answer is not in the chat format")
         choices = document.get("choices")
         self._fail_on(document, has_choices=bool(choices))
-        if isinstance(usage := _usage_in(document), Mapping):
+        if isinstance(usage := _usage_in(document, choices), dict):
             self._usage = usage_of(usage) or self._usage
         if self._model is None and isinstance(document.get("model"), str):
             self._model = lenient.joined(document["model"][: bounds.NAME]) or None
-        wanted = self._request.generation.get("n") in (None, 1)
         shown = ""
-        for number, choice in enumerate(choices if _is_list(choices) else (choices,)):
-            if isinstance(choice, Mapping) and (wanted or choice.get("index", number) == 0):
+        for number, choice in enumerate(choices if isinstance(choices, list) else (choices,)):
+            if isinstance(choice, dict) and (self._is_one or choice.get("index", number) == 0):
                 shown += self._choice(choice)
         return shown
 
@@ -67,8 +68,10 @@ class Assembly:
         self._is_over = True
 
     def _fail_on(self, document: Mapping[str, Any], *, has_choices: bool) -> None:
+        if has_choices and not _ALARMING & document.keys():
+            return
         base = document.get("base_resp")  # MiniMax: 200, and a status of its own
-        has_failed = isinstance(base, Mapping) and base.get("status_code") not in (None, 0, "0")
+        has_failed = isinstance(base, dict) and base.get("status_code") not in (None, 0, "0")
         named = ("error", "errors") if has_choices else _ERRORS
         is_error = not has_choices and (
             "error" in (document.get("object"), document.get("type"))
@@ -84,8 +87,8 @@ class Assembly:
         if isinstance(reason, str) and reason.strip():
             reason = reason.strip()[:64].lower()
             self._reason = sayings.FINISH_REASONS.get(reason, lenient.joined(reason))
-        delta = choice["delta"] if isinstance(choice.get("delta"), Mapping) else choice.get("message")
-        if not isinstance(delta, Mapping):
+        delta = choice["delta"] if isinstance(choice.get("delta"), dict) else choice.get("message")
+        if not isinstance(delta, dict):
             delta = {"content": choice.get("text")}
         for key, value in delta.items():
             if value is not None and key not in ("content", "role"):
@@ -96,6 +99,9 @@ class Assembly:
         if not text:
             return ""
         self._keep(len(text))
+        if text.isascii() and not self._held:
+            self._text.append(text)
+            return text
         shown, self._held = lenient.cut(self._held + text)
         shown = lenient.joined(shown)
         if shown:
@@ -165,26 +171,25 @@ def text_of(content: Any, depth: int = 0) -> str:
             return content
         case list() if depth < 4:
             return "".join(text_of(part, depth + 1) for part in content)
-        case Mapping() if content.get("type") in (None, "text", "output_text", "refusal"):
+        case dict() if content.get("type") in (None, "text", "output_text", "refusal"):
             return text_of(content.get("text") or content.get("refusal"), depth + 1)
     return ""
 
 
-def _usage_in(document: Mapping[str, Any]) -> Any:
+def _usage_in(document: Mapping[str, Any], choices: Any) -> Any:
     """Where servers put it: at the top, in `x_groq`, or in the choice (Moonshot)."""
-    if document.get("usage"):
-        return document["usage"]
-    groq, choices = document.get("x_groq"), document.get("choices")
-    if isinstance(groq, Mapping) and groq.get("usage"):
+    if usage := document.get("usage"):
+        return usage
+    if isinstance(groq := document.get("x_groq"), dict) and groq.get("usage"):
         return groq["usage"]
-    first = choices[0] if _is_list(choices) and choices else None
-    return first.get("usage") if isinstance(first, Mapping) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first.get("usage") if isinstance(first, dict) else None
 
 
 def usage_of(usage: Mapping[str, Any]) -> Usage | None:
     """Tokens as OpenAI, Anthropic, DeepSeek and Moonshot name them; None where nothing is counted."""
     details = usage.get("prompt_tokens_details")
-    places = (details, usage) if isinstance(details, Mapping) else (usage,)
+    places = (details, usage) if isinstance(details, dict) else (usage,)
     names = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
     read = _tokens(usage.get("prompt_tokens")) or _tokens(usage.get("input_tokens"))
     written = _tokens(usage.get("completion_tokens")) or _tokens(usage.get("output_tokens"))

@@ -44,7 +44,7 @@ class Calls:
         seen: set[int] = set()
         size = 0
         for position, fragment in enumerate(given):
-            if isinstance(fragment, Mapping):
+            if isinstance(fragment, dict):
                 index = _index(fragment.get("index"), position)
                 size += self._take(fragment, index, is_another=index in seen)
                 seen.add(index)
@@ -52,7 +52,7 @@ class Calls:
 
     def _take(self, fragment: Mapping[str, Any], index: int, *, is_another: bool) -> int:
         function = fragment.get("function")
-        function = function if isinstance(function, Mapping) else fragment
+        function = function if isinstance(function, dict) else fragment
         id, name = _word(fragment.get("id")), _word(function.get("name"))
         arguments = _written(function.get("arguments"))
         call = self._at.get(index)

@@ -6,6 +6,7 @@ is unpacked here, in bounded steps: httpx itself unpacks a whole piece at once, 
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import AsyncIterator, Iterator
 
@@ -73,6 +74,8 @@ class _Bounded(httpx.AsyncByteStream):
         async for raw in self._inner:
             received += len(raw)
             for piece in unpack.steps(raw) if unpack else (raw,):
+                if unpack:
+                    await asyncio.sleep(0)  # a small piece may hold a second of work
                 given += len(piece)
                 if max(given, received) > self._bound:
                     if self._is_error:

@@ -45,13 +45,14 @@ class Documents:
         return self.form is Form.WHOLE
 
     def feed(self, piece: bytes) -> Iterator[Any]:
-        """Take bytes. Raises ModelError for what is no JSON, and over a bound."""
+        """Take bytes; the result is to be used up. Raises ModelError for what is no JSON, and over a bound."""
         if self.form is Form.UNKNOWN:
             piece = self._begin(piece)
         if self.form is Form.EVENTS:
-            yield from self._events(piece)
-        elif self.form is Form.WHOLE:
+            return self._events(piece)
+        if self.form is Form.WHOLE:
             self._keep(piece, bounds.WHOLE)
+        return iter(())
 
     def end(self) -> Iterator[Any]:
         """Take the end of the body. Raises ModelError for what is no JSON, and for a web page."""
@@ -92,48 +93,48 @@ class Documents:
             if self._line:
                 self._keep(line, bounds.LINE)
                 line, self._line = b"".join(self._line), []
-            yield from self._take(line)
+            self._size = 0
+            if line.startswith(b"data:"):
+                self._data.append(line[5:].removeprefix(b" "))
+                self._total += len(line)
+                if self._total > bounds.LINE:
+                    raise ModelError("oversized", f"an event of the answer is longer than {bounds.LINE:,} bytes")
+            elif line:
+                if line.startswith(b"event:"):
+                    self._name = line[6:].strip()[:100]
+            elif self._data:
+                yield from self._event()
         if rest:
             self._keep(rest, bounds.LINE)
 
-    def _take(self, line: bytes) -> Iterator[Any]:
-        """Take one line of an event; the empty one ends it."""
-        self._size = 0
-        if line.startswith(b"data:"):
-            self._data.append(line[5:].removeprefix(b" "))
-            self._total += len(line)
-            if self._total > bounds.LINE:
-                raise ModelError("oversized", f"an event of the answer is longer than {bounds.LINE:,} bytes")
-        elif line.startswith(b"event:"):
-            self._name = line[6:].strip()[:100]
-        elif not line and self._data:
-            data, name, self._data, self._name, self._total = b"\n".join(self._data), self._name, [], b"", 0
-            for document in _documents(data):
-                self._count += 1
-                is_error = name == b"error" and document is not DONE and not _has_error(document)
-                yield {"error": document} if is_error else document
+    def _event(self) -> list[Any]:
+        """The documents of the event that has just ended: one, as a rule."""
+        data, name, self._data, self._name, self._total = b"\n".join(self._data), self._name, [], b"", 0
+        found = _documents(data)
+        self._count += len(found)
+        if name != b"error":
+            return found
+        return [one if one is DONE or _has_error(one) else {"error": one} for one in found]
 
 
 def _has_error(document: Any) -> bool:
     return isinstance(document, dict) and bool(document.get("error"))
 
 
-def _documents(data: bytes) -> Iterator[Any]:
+def _documents(data: bytes) -> list[Any]:
     """The documents of an event: one, but for servers that leave out the empty line between two."""
     stripped = data.strip()
     if not stripped:
-        return
+        return []
     if stripped.startswith(b"[DONE]"):
-        yield DONE
-        return
+        return [DONE]
     try:
-        yield lenient.loads(stripped)
+        return [lenient.loads(stripped)]
     except ValueError as error:
         parts = stripped.split(b"\n")
         if len(parts) == 1:
             raise _no_json(stripped) from error
-        for part in parts:
-            yield from _documents(part)
+        return [document for part in parts for document in _documents(part)]
 
 
 def _no_json(data: bytes) -> ModelError:

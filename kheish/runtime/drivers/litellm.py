@@ -131,11 +131,13 @@ async def _documents(litellm: Any, request: Request) -> AsyncIterator[Any]:
 
 
 def _as_received(document: dict[str, Any], stream: Any) -> dict[str, Any]:
-    """A document without the reason `stop` that litellm makes up where the provider sent none."""
+    """A document without what litellm makes up where the provider sent none: the reason `stop`, and tokens."""
     received = getattr(stream, "received_finish_reason", None) or getattr(stream, "intermittent_finish_reason", None)
     if received is None:
         for choice in document.get("choices") or ():
             choice.pop("finish_reason", None)
+    if "usage" in document and not any(getattr(chunk, "usage", None) for chunk in getattr(stream, "chunks", ())):
+        del document["usage"]
     return document
 
 

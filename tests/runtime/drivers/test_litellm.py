@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from kheish.runtime.drivers import bounds
 from kheish.runtime.drivers.base import Message
 from kheish.runtime.drivers.litellm import LiteLLMDriver
 from tests.runtime.drivers.asking import HELLO, ask, fail, request
+from tests.runtime.drivers.test_hostile_server import SSE, Raw, delta, head, serving, stream
 from tests.support.openai_standin import TOO_LONG, UNAUTHORIZED, Answer, Behaviour, Failure, Hang, ToolCall, standin
 
 # litellm itself uses what its dependencies have deprecated, and has types that pydantic warns about
@@ -101,3 +104,33 @@ async def test_nothing_of_the_environment_goes_to_a_named_server(
         await ask(driver, asking(server.url))
         assert "from-environment" not in str(server.requests[0])
     assert os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] == "True"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (stream(delta(content="half"), done=False), "transport"),
+        (stream(delta(tool_calls=[{"index": 0, "id": "a", "function": {"name": "t", "arguments": ""}}])), "transport"),
+        (head("location: /elsewhere", "content-length: 0", status="307 x"), "bad_request"),
+        (head(SSE, "content-encoding: gzip") + gzip.compress(b": " + b"x" * 9_000_000 + b"\n"), "oversized"),
+    ],
+)
+async def test_what_a_hostile_server_sends_is_bounded_and_never_completed(
+    driver: LiteLLMDriver, answer: bytes, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "BYTES", 2_000_000)
+    raw = Raw(answer)
+    async with serving(raw) as url:
+        error = await fail(driver, asking(url, credential="sk-secret"))
+    assert error.kind == kind, error.message
+    assert len(raw.bodies) == 1
+    assert not any("/elsewhere" in one.split("\r\n")[0] for one in raw.heads)
+    if kind == "transport":
+        assert error.reply is not None and error.reply.usage.estimated
+
+
+async def test_other_providers_of_litellm_are_guarded_too(driver: LiteLLMDriver) -> None:
+    raw = Raw(head("location: /elsewhere", "content-length: 0", status="307 x"))
+    async with serving(raw) as url:
+        error = await fail(driver, asking(url, model="anthropic/claude-sonnet-4-5", credential="sk-secret"))
+    assert (error.kind, len(raw.heads)) == ("bad_request", 1)

@@ -1,0 +1,33 @@
+"""What a run waits for while a model server is not there."""
+
+from __future__ import annotations
+
+from kheish import ids
+from kheish.domain import events
+from kheish.domain.events import frozen
+
+
+@frozen
+class WaitsFor:
+    """A model server that a run waits for. `until`: when it is asked again; None while it is asked."""
+
+    route: str
+    code: str
+    message: str
+    attempts: int
+    since: str
+    until: str | None
+
+
+def after(before: WaitsFor | None, failed: events.ModelFailed, at: str) -> WaitsFor | None:
+    """What the run waits for after a failed attempt; None where it goes on at once, or ends."""
+    if not failed.retry_in and before is None:
+        return None
+    return WaitsFor(
+        route=failed.route,
+        code=failed.error.code,
+        message=failed.error.message,
+        attempts=before.attempts + 1 if before else 1,
+        since=before.since if before else at,
+        until=ids.stamp(ids.seconds_of(at) + failed.retry_in) if failed.retry_in else None,
+    )

@@ -1,0 +1,119 @@
+"""After a failed model call: whether, when and where it is tried again, and what the run waits for meanwhile.
+
+Retries come first (`max_retries`), then the fallbacks. Where none of them is left, a failure that passes by itself is
+waited for (`patience`): a model server that is restarted or loads its model is away for half a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from kheish import ids
+from kheish.domain import turns
+from kheish.domain.routes import Route
+from kheish.domain.runs import Run
+from kheish.domain.state import State
+from kheish.domain.turns import Turn
+from kheish.runtime import endings
+from kheish.runtime.agent import Agent
+from kheish.runtime.drivers.base import ErrorKind, Message, ModelError
+
+BACKOFF = (0.5, 30.0)  # seconds: the first, and the longest
+#: seconds that a server may ask for while a fallback is there
+_BEFORE_FALLBACK = 30.0
+_LONGEST = 3600.0  # seconds that a server may ask for at all
+#: what another route would answer in the same way
+NOT_ELSEWHERE = frozenset({"refused", "bad_request", "context_length"})
+#: kinds whose attempts cost as much as an answer, with how many more of them there are at most
+_COSTLY: dict[ErrorKind, int] = {"empty": 2, "truncated": 1}
+#: codes of runs that failed so; of all others, `model_<kind>`
+_CODES: dict[ErrorKind, str] = {
+    "refused": "model_error",
+    "bad_request": "model_error",
+    "empty": "output_empty",
+    "truncated": "output_truncated",
+    "declined": "output_declined",
+}
+#: what the model is told after an answer that was none
+_NOTES: dict[str, str] = {
+    "empty": "Your last answer was empty. Answer in words, or call a tool.",
+    "truncated": (
+        "Your last answer was cut off at the limit of its length, and was not kept. Answer again, more briefly; write "
+        "large files in several smaller calls."
+    ),
+}
+
+
+def code(kind: ErrorKind) -> str:
+    """The code of a run that fails for this."""
+    return _CODES.get(kind, f"model_{kind}")
+
+
+def note(turn: Turn) -> tuple[Message, ...]:
+    """What to tell the model because its last answer was none. It is in no journal but by the failed attempt."""
+    text = _NOTES.get(turn.last_failure)
+    return (Message(role="user", text=text),) if text else ()
+
+
+def next_attempt(
+    state: State, run: Run, turn: Turn, route_id: str, route: Route, error: ModelError, *, others: bool
+) -> tuple[float | None, bool]:
+    """Seconds until the next attempt, None for none on this route; and whether that is patience beyond all retries.
+
+    `others`: another route is left, so that nothing is waited for that takes long.
+    """
+    failures = turn.failed_on.get(route_id, 0) + 1
+    may_retry = error.retryable and failures <= route.max_retries
+    if error.kind in _COSTLY:
+        may_retry = may_retry and turn.failed_as.get(error.kind, 0) < _COSTLY[error.kind]
+    wait = backoff(failures, error.retry_after)
+    if may_retry and not (others and wait > _BEFORE_FALLBACK):
+        return wait, False
+    passes = turns.passes(error.kind, error.status)
+    if error.kind in NOT_ELSEWHERE or others or not (passes or turn.resting):
+        return None, False
+    left = _patience(state, run, route) - _failing_for(state, turn)
+    # A server that says "at once" again and again is asked as seldom as one that says nothing.
+    return (min(max(wait, backoff(failures, None)), left), True) if left > 0 else (None, False)
+
+
+def _patience(state: State, run: Run, route: Route) -> float:
+    """That of the run's own route, whichever fallback has failed last."""
+    return ids.duration(state.definitions.routes.get(run.settings.route, route).patience)
+
+
+def _failing_for(state: State, turn: Turn) -> float:
+    return max(0.0, state.clock() - ids.seconds_of(turn.failing_since)) if turn.failing_since else 0.0
+
+
+async def until_due(state: State, run: Run, turn: Turn, agent: Agent) -> None:
+    """Wait until the next attempt is due; a stop, a cancel or an interrupt ends it. Raises Stopped."""
+    left = turn.retry_at - state.clock() if turn.retry_at is not None else 0.0
+    if left <= 0:
+        return
+    agent.interruptible.add(run.run_id)
+    try:
+        await asyncio.wait_for(agent.stopping.wait(), left)
+    except TimeoutError:
+        pass
+    finally:
+        agent.interruptible.discard(run.run_id)
+    await agent.may_step(run)
+
+
+def give_up(state: State, run: Run, route_id: str, error: ModelError) -> None:
+    """End the run: nothing is left to try."""
+    may_pass = turns.passes(error.kind, error.status) or error.kind in ("server", "empty")
+    endings.fail(state, run, code(error.kind), f"Route {route_id}: {error.message}", retryable=may_pass)
+
+
+def backoff(failures: int, retry_after: float | None) -> float:
+    """Seconds before the next attempt: what the server asks for (an hour at most), else doubling with full jitter.
+
+    Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+    if retry_after is not None:
+        return min(max(0.0, retry_after), _LONGEST)
+    first, longest = BACKOFF
+    return random.uniform(first / 2, min(longest, first * 2 ** min(failures - 1, 30)))  # nosec B311  # spreads retries
