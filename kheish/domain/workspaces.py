@@ -38,17 +38,11 @@ def check(hidden: Hidden, workspace: Path) -> Path:
         raise WorkspaceNotAllowed(f"The workspace {str(workspace)!r} is not a folder; make it first.")
     for path in hidden.paths:
         if _overlap(real, path):
-            raise WorkspaceNotAllowed(
-                f"The workspace {str(workspace)!r} and {str(path)!r} overlap: an agent must not see or change the "
-                "daemon's own state and keys. Choose a folder beside it."
-            )
+            raise _overlapping(workspace, path)
     around = next((folder for folder in (real, *real.parents) if door.is_state_root(folder)), None)
     found = around or next(_state_roots(real), None)
     if found is not None:
-        raise WorkspaceNotAllowed(
-            f"The workspace {str(workspace)!r} and the state root {str(found)!r} overlap: an agent must not see or "
-            "change the state of a daemon. Choose a folder beside it."
-        )
+        raise _overlapping(workspace, found)
     return real
 
 
@@ -59,10 +53,7 @@ def is_usable(where: Door) -> bool:
         return False
     for path in where.hidden.paths:
         if _overlap(where.path, path):
-            raise WorkspaceNotAllowed(
-                f"The workspace {str(where.path)!r} and {str(path)!r} overlap: an agent must not see or change the "
-                "daemon's own state and keys. Give the session another workspace."
-            )
+            raise _overlapping(where.path, path)
     return True
 
 
@@ -81,6 +72,13 @@ def _is_about(real: Path, entry: str, home: Path) -> bool:
         return real == Path(entry) or Path(entry) in real.parents
     steps = globs.compiled(entry.rstrip("/"), is_loose=False)
     return globs.reach(steps, real.parts[1:]) is globs.Reach.YES
+
+
+def _overlapping(workspace: Path, other: Path) -> WorkspaceNotAllowed:
+    return WorkspaceNotAllowed(
+        f"The workspace {str(workspace)!r} and {str(other)!r} overlap: an agent must not see or change a daemon's "
+        "state root and its keys. Choose a folder beside it."
+    )
 
 
 def _overlap(real: Path, path: Path) -> bool:

@@ -19,6 +19,7 @@ from kheish.runtime.tools import registry
 from kheish.runtime.tools.base import ToolError
 from kheish.runtime.tools.shell import SandboxSettings
 from tests.api.harness import World, world
+from tests.runtime.harness import living
 from tests.runtime.tools.conftest import context, jobs, root  # noqa: F401 - fixtures
 
 SECRET = "AGE-SECRET-KEY-1"
@@ -180,3 +181,11 @@ def test_a_workspace_whose_folder_became_a_link(tmp_path: Path) -> None:
     (tmp_path / "work" / "inner").symlink_to(tmp_path / "secret")
     with pytest.raises(NotBeneath, match="is a link now"):
         files.read(door, "key", 100)
+
+
+async def test_a_session_that_has_such_a_workspace_already_runs_nothing(tmp_path: Path) -> None:
+    """It was made before, or came with a restore."""
+    async with living(tmp_path) as it:
+        it.state.hidden = Hidden((it.workspace / "keys" / "id",))
+        run = await it.ask()
+        assert run.error is not None and (run.status, run.error.code) == ("failed", "workspace_not_allowed")

@@ -49,11 +49,7 @@ async def test_fifos_where_files_are_expected(context: Any, root: Path) -> None:
         references.resolve(place, "file", "file")
 
 
-async def test_a_search_among_fifos_ends(
-    context: Any,  # noqa: F811
-    root: Path,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_search_among_fifos_ends(context: Any, root: Path, monkeypatch: Any) -> None:  # noqa: F811
     """ripgrep opens ignore files without asking what they are: then it is ended, and that is said."""
     monkeypatch.setattr(processes, "SECONDS", 1.0)
     os.mkfifo(root / ".gitignore")
@@ -62,11 +58,7 @@ async def test_a_search_among_fifos_ends(
     assert said == "x\n1:needle" or "not complete: it took more than 1 s" in said
 
 
-async def test_a_folder_with_very_many_names(
-    context: Any,  # noqa: F811
-    root: Path,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_folder_with_very_many_names(context: Any, root: Path, monkeypatch: Any) -> None:  # noqa: F811
     monkeypatch.setattr(files, "_LOOKED_AT", 100)
     for number in range(300):
         (root / f"f{number}").touch()

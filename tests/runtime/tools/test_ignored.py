@@ -9,7 +9,7 @@ import pytest
 
 from kheish.beneath import Door, ignores
 from kheish.beneath.door import opened
-from kheish.jobs import sandbox
+from kheish.jobs import probing
 from kheish.runtime.tools import search
 from kheish.runtime.tools.search import GlobSearch, GrepSearch
 from kheish.runtime.tools.shell import SandboxSettings
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(search.find_ripgrep() is None, reason="no ripgre
 def tools(request: pytest.FixtureRequest) -> Any:
     if request.param == "plain":
         return search.make()
-    if not sandbox.probe().available:
+    if not probing.probe().available:
         pytest.skip("no bubblewrap here")
     return search.make(settings=lambda: SandboxSettings(mode="required", available=True))
 
