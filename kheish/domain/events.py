@@ -103,6 +103,7 @@ class PermissionDecided(Event):
     rule: dict[str, Any] | None = None
     origin: str | None = None  # permissions.yaml:12 | session | mode default | …
     network: bool = False
+    as_read: bool = False  # of a command line, the re-emission runs that the rules judged
 
 
 @frozen

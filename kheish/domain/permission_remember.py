@@ -82,11 +82,11 @@ def _pattern(tool: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
 def _command(command: str) -> str:
     reading = permission_shell.read(command)
     line = shellwords.parse(command)
-    if reading.unreadable is not None or len(line.simple) != 1 or line.redirections:
+    if reading.refusal is not None or len(line.simple) != 1 or line.redirections:
         raise _impossible(
             "no pattern is made of a line with several commands, redirections, or parts that bash fills in"
         )
-    [part], [simple] = reading.parts, line.simple
+    [part], [simple] = reading.allowed, line.simple
     if part.closed or part.unsure or any(word.dynamic or word.glob for word in simple.words):
         raise _impossible(f"no pattern is made of `{part.text}`: {part.closed or 'only bash knows all of its words'}")
     if permission_risk.is_grave(simple):

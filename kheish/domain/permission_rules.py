@@ -119,13 +119,17 @@ class SandboxFacts:
 
 @frozen
 class Verdict:
-    """What a call meets. `why` is for people; `rule` and `origin` say what decided; `network` holds for commands."""
+    """What a call meets. `why` is for people; `rule` and `origin` say what decided; `network` holds for commands.
+
+    `as_read`: patterns allowed a command line, so its re-emission runs, not its text.
+    """
 
     decision: Decision
     why: str
     rule: dict[str, Any] | None = None
     origin: str | None = None
     network: bool = False
+    as_read: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """How rules meet a bash command line: each simple command in it, every redirection, and what cannot be read.
 
 A rule's `match` is written as on a command line: quotes and backslashes as bash reads them, `*` outside quotes for any
-text. An allow is read strictly: a quoted blank is no blank, and what bash fills in (`$(…)`, `*.py`) is only covered by
-a `*`. A deny or an ask is read loosely: without the path of the program, options before its subcommand, and wrappers.
+text. An allow is about plain lines only (`plainline`) and is read strictly: a quoted blank is no blank, and what bash
+fills in (`$HOME`, `*.py`) is only covered by a `*`. A deny or an ask is read loosely: any bash, without the path of the
+program, options before its subcommand, and wrappers.
 """
 
 from __future__ import annotations
@@ -13,21 +14,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from kheish.domain.permission_match import Fit, wild
-from kheish.jobs import shellwords
+from kheish.jobs import plainline, plainrun, shellwords
 from kheish.jobs.commandline import CommandLine, Redirect, SimpleCommand, Word
 
 #: redirections that open no file of anyone
-ALWAYS_OPEN = frozenset({"/dev/null", "/dev/stdout", "/dev/stderr"})
+ALWAYS_OPEN = plainrun.DEVICES
 _ANY = "\ue000"  # stands in a text for what only bash knows
 _BLANKS = {ord(blank): chr(0xE001 + at) for at, blank in enumerate(" \t\n\r\v\f")}
 _EMPTY = "\ue010"
 _GLOB = re.compile(r"[*?\[].*", re.DOTALL)
-#: a word that consists of what other commands print; those commands are parts of their own
-_SUBSTITUTION = re.compile(r'"?(\$\(.*\)|`.*`)"?|[<>]\(.*\)', re.DOTALL)
-_VARIABLE = re.compile(r"\$(?!\()")
-_LOOP = re.compile(r"(?<![\w-])(for|select)\s+[A-Z_][A-Z0-9_]*(?![\w-])")
 _PATH = re.compile(r"[^\s*]*/")
-_SETTERS = frozenset({"read", "getopts", "export", "declare", "typeset", "local", "readonly", "unset", "set"})
 _MAX_INNER = 32  # words of a wrapper that are looked at as a command
 _MAX_NESTING = 3
 
@@ -45,23 +41,31 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A command line as rules see it. `plain` is its text without quotes, for what cannot be parsed."""
+    """A command line as rules see it.
+
+    Rules that ask or deny look at `parts`, as the loose parser sees them, and at `plain`, the text without quotes, for
+    what cannot be parsed. Rules that allow look at `allowed`, the parts of a plain line; `refusal` says why it is none.
+    """
 
     parts: tuple[Part, ...]
     redirections: tuple[Redirect, ...]
     unreadable: str | None
     plain: str
     moves: bool
+    allowed: tuple[Part, ...]
+    refusal: str | None
 
 
 @lru_cache(maxsize=128)
 def read(command: str) -> Reading:
     """Read a command line. The very first call imports the parser."""
     line = shellwords.parse(command)
-    loop = _LOOP.search(command)
-    closed = f"`{loop[0]}` may change what the rest means" if loop else None
+    plain = plainline.read(command)
+    commands = () if isinstance(plain, plainline.Refusal) else plain.commands
     return Reading(
-        parts=tuple(_part(simple, closed) for simple in line.simple),
+        allowed=tuple(_part(one.loose()) for one in commands),
+        refusal=plain.why if isinstance(plain, plainline.Refusal) else None,
+        parts=tuple(map(_part, line.simple)),
         redirections=line.redirections,
         unreadable=line.unreadable,
         plain=_plain(command),
@@ -97,31 +101,15 @@ def restricts(match: str | None, reading: Reading) -> Fit:
     return best
 
 
-def _part(simple: SimpleCommand, closed: str | None) -> Part:
+def _part(simple: SimpleCommand) -> Part:
     others = shellwords.runs_others(simple)
-    # The parser gives what is inside `[ … ]` as one word, as it is written.
-    test = bool(simple.words) and simple.words[0].text in ("[", "[[") and not simple.dynamic
-    if others:
-        closed = "it runs other commands, or may"
-    elif simple.assignments or _sets_variables([word.text for word in simple.words]):
-        closed = "it sets variables"
-    elif any(word.dynamic and not _substituted(word) for word in simple.words):
-        closed = "only bash knows all of its words"
     return Part(
         text=simple.text if len(simple.text) <= 200 else simple.text[:200] + "…",
-        strict=" ".join(_strict(word) for word in simple.words) if not test else simple.text,
-        closed=closed,
+        strict=" ".join(map(_strict, simple.words)),
+        closed="it runs other commands, or may" if others else None,
         forms=tuple(dict.fromkeys(_forms(simple.words, others, 0))),
         unsure=others,
     )
-
-
-def _sets_variables(texts: list[str]) -> bool:
-    return texts[0] in _SETTERS or (texts[0] == "printf" and any(text.startswith("-v") for text in texts[1:2]))
-
-
-def _substituted(word: Word) -> bool:
-    return bool(_SUBSTITUTION.fullmatch(word.text)) and not _VARIABLE.search(word.text)
 
 
 def _strict(word: Word) -> str:

@@ -47,14 +47,14 @@ def decide(
     """What the call meets. `scopes`: rules with the name of where they stand (`permissions.yaml`, `session`).
 
     A tool that one of the `policies` takes away is denied, in every mode; they give nothing. Of the rules, deny beats
-    ask beats allow, in any order and scope; where no rule matches, the mode decides. A command line is allowed only if
-    rules allow every simple command in it, none runs others or has words that only bash knows, and it redirects nothing
-    out of the workspace; a redirection into the workspace needs `accept_edits`, or a rule that allows `write_file`
-    there. An allow rule without `match` allows every call of its tool, except where a rule that denies or asks may be
-    about it. `tainted_by`: how untrusted content came in; then what has effects asks. Leaving plan mode asks as
-    `before_plan`, the run's mode without it, says. Without bubblewrap, `required` denies every command and `ask` makes
-    it ask; like everything that asks, this is denied in `dont_ask` and allowed in `bypass`. The first call for a
-    command parses it.
+    ask beats allow, in any order and scope; where no rule matches, the mode decides. Patterns allow a command line only
+    if it is plain (`plainline`), they allow every simple command in it, none runs others, and it redirects nothing out
+    of the workspace; then its re-emission runs (`as_read`). A redirection into the workspace needs `accept_edits`, or a
+    rule that allows `write_file` there. An allow rule without `match` allows every call of its tool, except where a
+    rule that denies or asks may be about it. `tainted_by`: how untrusted content came in; then what has effects asks.
+    Leaving plan mode asks as `before_plan`, the run's mode without it, says. Without bubblewrap, `required` denies
+    every command and `ask` makes it ask; like everything that asks, this is denied in `dont_ask` and allowed in
+    `bypass`. The first call for a command parses it.
     """
     refused = permission_policy.refusal(policies, call.tool)
     if refused is not None:
@@ -83,7 +83,10 @@ def decide(
         verdict = Verdict(decision="ask", why="a person has to agree to the plan", origin="leaving plan mode")
         return _settled(verdict, before_plan)
     verdict = _settled(verdict, mode)
-    return replace(verdict, network=network and verdict.decision != "deny")
+    network = network and verdict.decision != "deny"
+    # What a mode allows runs as written; with the network that patterns gave, it runs as these read it.
+    as_read = verdict.as_read or (network and verdict.decision == "allow" and not _has_whole(call, rules))
+    return replace(verdict, network=network, as_read=as_read and call.tool in SHELL_TOOLS)
 
 
 def explain(verdict: Verdict) -> dict[str, Any]:
@@ -162,7 +165,11 @@ def _permitted(
     first = allowed[0]
     why = "; ".join(f"allowed by {item.origin} ({_words(item.rule)})" for item in allowed)
     return Verdict(
-        decision="allow", why=why, rule=first.rule.model_dump(), origin=", ".join(item.origin for item in allowed)
+        decision="allow",
+        why=why,
+        rule=first.rule.model_dump(),
+        origin=", ".join(item.origin for item in allowed),
+        as_read=call.tool in SHELL_TOOLS and not _is_whole(first.rule, call),
     )
 
 
@@ -183,12 +190,10 @@ def _allowed_command(
     if not patterns or command is None:
         return "no rule allows it"
     reading = permission_shell.read(command)
-    if reading.unreadable is not None:
-        return f"the command line cannot be read for certain: {reading.unreadable}"
-    if not reading.parts:
-        return "no rule allows it"
+    if reading.refusal is not None:
+        return f"no pattern allows a command line that is not plain: {reading.refusal}"
     used: dict[Placed, None] = {}
-    for part in reading.parts:
+    for part in reading.allowed:
         found = next((item for item in patterns if permission_shell.covers(item.rule.match, part)), None)
         if found is None:
             return f"no rule allows `{part.text}`" + (f": {part.closed}" if part.closed else "")
@@ -256,9 +261,14 @@ def _network(call: ToolCall, rules: Sequence[Placed], workspace: Path) -> bool:
     giving = [rule for rule in giving if not rule.exact]
     command = _command(call)
     reading = permission_shell.read(command) if command is not None else None
-    if reading is None or reading.unreadable is not None or not reading.parts:
+    if reading is None or reading.refusal is not None:
         return False
-    return all(any(permission_shell.covers(rule.match, part) for rule in giving) for part in reading.parts)
+    return all(any(permission_shell.covers(rule.match, part) for rule in giving) for part in reading.allowed)
+
+
+def _has_whole(call: ToolCall, rules: Sequence[Placed]) -> bool:
+    """Return whether a rule gives the network to the command line as a whole."""
+    return any(item.rule.network and item.rule.decision != "deny" and _is_whole(item.rule, call) for item in rules)
 
 
 def _is_whole(rule: Rule, call: ToolCall) -> bool:

@@ -234,6 +234,7 @@ def _context(state: State, run: Run, prepared: Prepared, agent: Agent, note: Map
         output=agent.live("tool.output", run, prepared.call.turn, prepared.call.attempts),
         note=note,
         network=decision.network if decision else False,
+        as_read=decision.as_read if decision else False,
     )
 
 

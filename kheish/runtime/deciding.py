@@ -104,6 +104,7 @@ def decided(call: Call, verdict: Verdict) -> events.PermissionDecided:
         rule=verdict.rule,
         origin=verdict.origin,
         network=verdict.network,
+        as_read=verdict.as_read,
     )
 
 

@@ -58,6 +58,7 @@ class Context:
     output: Callable[[str], None]  # live output, as it comes (`tool.output`)
     note: Mapping[str, Any] = field(default_factory=dict)  # what `plan` noted in `tool.started`
     network: bool = False  # whether the rule that allowed the call says `network: true`
+    as_read: bool = False  # whether a command line runs as the rules read it, not as it was written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from kheish.domain import permission_match
 from kheish.domain.events import ShellEnding
 from kheish.errors import KheishError
-from kheish.jobs import sandbox
+from kheish.jobs import plainline, plainrun, sandbox
 from kheish.jobs.runner import JobEnd, Jobs, JobSpec, JobState, Limits
 from kheish.runtime.tools import cut, workspace
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
@@ -110,7 +111,10 @@ async def plan_job(
         await context.jobs.create(name, spec)
     except (KheishError, OSError) as error:
         raise ToolError(f"The command cannot be run: {error}") from error
-    return {"job": name, "confined": _confined(settings), "network": context.network}
+    note: dict[str, Any] = {"job": name, "confined": _confined(settings), "network": context.network}
+    if context.as_read and (runs := plainrun.emit(_plain(arguments))) != arguments.command:
+        note["runs"] = runs
+    return note
 
 
 def _free(jobs: Jobs, key: str) -> str:
@@ -139,7 +143,7 @@ def _spec(arguments: Command, context: Context, settings: SandboxSettings, timeo
     if arguments.workdir:
         with workspace.open_folder(context.workspace, arguments.workdir) as (_, where):
             folder = root / where
-    argv: tuple[str, ...] = (*_SHELL, arguments.command)
+    argv = _argv(arguments, context, root)
     environment = sandbox.clean_environment(root, settings.read_only)
     if _confined(settings):
         if folder != root:  # bwrap starts in the workspace
@@ -155,6 +159,28 @@ def _spec(arguments: Command, context: Context, settings: SandboxSettings, timeo
     return JobSpec(
         argv=argv, cwd=str(folder), env=environment, timeout=timeout, owner=context.run_id, limits=settings.limits
     )
+
+
+def _argv(arguments: Command, context: Context, root: Path) -> tuple[str, ...]:
+    """Return what runs: the text as it was written, or as the rules that allowed it read it."""
+    if not context.as_read:
+        return *_SHELL, arguments.command
+    plain, folder = _plain(arguments), arguments.workdir or "."
+
+    def path_of(target: str) -> str:
+        names = permission_match.beneath(context.workspace, target, folder)
+        if not names:
+            raise ToolError(f"The command cannot be run: {target} is no file of the workspace.")
+        return "/".join(names)
+
+    return plainrun.argv(plain, root=str(root), path_of=path_of)
+
+
+def _plain(arguments: Command) -> plainline.Plain:
+    plain = plainline.read(arguments.command)
+    if isinstance(plain, plainline.Refusal):  # decided by an earlier version, which read it otherwise
+        raise ToolError(f"The command cannot be run as rules allowed it: {plain.why}.")
+    return plain
 
 
 def _confined(settings: SandboxSettings) -> bool:
