@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
+import time
 from typing import TYPE_CHECKING
 
 from kheish.jobs.commandline import CommandLine as CommandLine
@@ -29,12 +30,16 @@ from kheish.jobs.syntax import (
     short,
     sound,
     text_of,
+    words_are_apart,
 )
 from kheish.jobs.wrappers import runs_others as runs_others
 
 if TYPE_CHECKING:
-    from tree_sitter import Node, Parser
+    from tree_sitter import Language, Node, Tree
 
+_MAX_COMMANDS = 2000
+_MAX_SECONDS = 0.25  # for the parser alone
+_SHORT = 4096  # bytes that it always reads in that time
 _STATEMENTS = {
     "program", "list", "pipeline", "subshell", "compound_statement", "if_statement", "elif_clause", "else_clause",
     "while_statement", "do_group", "case_statement", "case_item", "function_definition", "negated_command",
@@ -54,12 +59,13 @@ _PLAIN_EXPANSION = re.compile(r"\$\{(#?\w+\}|[#?@*!$-]\}|[A-Za-z_]\w*(:?[-+?]|##
 _DELIMITER = re.compile(r"""(["']?)(\w+)\1\Z""")
 
 
+@functools.lru_cache(maxsize=64)
 def parse(command: str) -> CommandLine:
-    """Read a bash command line. The first call imports the parser (20 ms)."""
+    """Read a bash command line, in bounded time. The first call imports the parser (20 ms)."""
     reader = _Reader(command.encode(errors="surrogatepass"))
     try:
         check(command)
-        reader.statement(_parser().parse(reader.source).root_node, 0)
+        reader.statement(_tree(reader.source).root_node, 0)
     except Unreadable as problem:
         return CommandLine(tuple(reader.simple), tuple(reader.redirections), str(problem))
     return CommandLine(tuple(reader.simple), tuple(reader.redirections), None)
@@ -102,6 +108,9 @@ class _Reader:
 
     def _command(self, node: Node, depth: int) -> None:
         gaps_are_blank(node)
+        words_are_apart(node)
+        if len(self.simple) == _MAX_COMMANDS:
+            raise Unreadable(f"more than {_MAX_COMMANDS} commands")
         place = len(self.simple)
         words: list[Word] = []
         assignments: list[str] = []
@@ -244,7 +253,8 @@ class _Reader:
     def _compound(self, node: Node, depth: int) -> Word:
         """A double-quoted string, or pieces written next to each other."""
         if node.type == "concatenation":
-            gaps_are_blank(node)
+            if any(between(node, node.children)):
+                raise Unreadable(f"a blank inside a word: {short(node)}")
             pieces = [self._word(child, depth + 1) for child in node.children]
             braces = re.search(r"\{.*(,|\.\.)", "".join(text_of(child) for child in node.children), re.DOTALL)
             dynamic = bool(braces) or any(piece.dynamic for piece in pieces)
@@ -280,9 +290,24 @@ class _Reader:
             raise Unreadable("a comment after an escape")
 
 
-@functools.cache
-def _parser() -> Parser:
-    import tree_sitter_bash
-    from tree_sitter import Language, Parser
+def _tree(source: bytes) -> Tree:
+    """Return the syntax tree. A long text is parsed twice, first in slices: only then a parser can be ended."""
+    from tree_sitter import Parser
 
-    return Parser(Language(tree_sitter_bash.language()))
+    if len(source) > _SHORT:
+        until = time.monotonic() + _MAX_SECONDS
+        try:
+            Parser(_language()).parse(
+                lambda at, _: source[at : at + _SHORT], progress_callback=lambda *_: time.monotonic() > until
+            )
+        except ValueError as error:
+            raise Unreadable("it takes too long to read") from error
+    return Parser(_language()).parse(source)
+
+
+@functools.cache
+def _language() -> Language:
+    import tree_sitter_bash
+    from tree_sitter import Language
+
+    return Language(tree_sitter_bash.language())

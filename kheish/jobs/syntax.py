@@ -11,7 +11,7 @@ from kheish.jobs.commandline import SimpleCommand, Word
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-_MAX_LENGTH = 100_000
+_MAX_LENGTH = 32 * 1024
 _MAX_DEPTH = 100
 
 #: run text as code, in this shell, or change what later names mean
@@ -62,6 +62,18 @@ def gaps_are_blank(node: Node) -> None:
     for gap in between(node, node.children):
         if gap.replace("\\\n", "").strip(" \t\n"):
             raise Unreadable(f"something unnamed in: {short(node)}")
+
+
+def words_are_apart(node: Node) -> None:
+    """Raise Unreadable where a word begins at the end of a redirection, an assignment or a word.
+
+    bash reads on there: what the parser takes for the next word belongs to the one before.
+    """
+    before: Node | None = None
+    for child in node.children:
+        if before is not None and before.end_byte == child.start_byte and not child.type.endswith("_redirect"):
+            raise Unreadable(f"words that run into each other: {short(node)}")
+        before = child
 
 
 def between(node: Node, children: list[Node]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,8 @@ async def request(state: State, run: Run, prepared: Prepared, why: str, origin: 
     # A rule helps next time only where no rule was the reason to ask.
     would_help = (origin or "").startswith("mode ") and policy.required == 1
     bound = await binding.bind(state, run, prepared.tool.name, prepared.raw)
+    asked = ToolCall(tool=prepared.tool.name, effect=prepared.tool.effect.value, arguments=prepared.raw)
+    remember = await asyncio.to_thread(permission_remember.suggested, asked.tool, prepared.raw) if would_help else {}
     return events.ApprovalRequested(
         approval_id=ids.new("appr"),
         call_id=prepared.call.id,
@@ -122,13 +125,11 @@ async def request(state: State, run: Run, prepared: Prepared, why: str, origin: 
         digest=bound.digest,
         files=bound.files,
         why=why,
-        risk=permissions.risk(
-            ToolCall(tool=prepared.tool.name, effect=prepared.tool.effect.value, arguments=prepared.raw)
-        ),
+        risk=await asyncio.to_thread(permissions.risk, asked),
         expires_at=expiry(state),
         required=policy.required,
         came_from=_came_from(state, run, prepared.call),
-        remember=permission_remember.suggested(prepared.tool.name, prepared.raw) if would_help else {},
+        remember=remember,
     )
 
 
