@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROUNDS ?= 25
 SEED ?= 1
+MINUTES ?= 10
 STATES ?= 600
 EXAMPLES ?= 40
 
-.PHONY: setup demo test lint types audit schemas crash powercut faults api-fuzz git-table bench wheel clean
+.PHONY: setup demo test lint types audit schemas crash powercut faults api-fuzz shell-fuzz git-table bench wheel clean
 
 setup: $(VENV)/.ready
 
@@ -51,6 +52,10 @@ faults: setup
 # `make test` asks a little of it: edges of every value, random values, and what answers link to (minutes).
 api-fuzz: setup
 	$(BIN)/python -m tests.fuzz --examples $(EXAMPLES) --seed $(SEED)
+
+# `make test` tries some hundred lines.
+shell-fuzz: setup
+	$(BIN)/python -m tests.fuzz.shellrules --minutes $(MINUTES) --seed $(SEED)
 
 # `make test` has the rows with few runs each; this is the table as state-root.md promises it (some ten minutes).
 git-table: setup

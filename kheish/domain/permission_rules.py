@@ -100,7 +100,8 @@ class PermissionsFile(_Part):
 @frozen
 class ToolCall:
     """A call as it would run. `effect`: read | write | effect | coordination. `resolved`: where its paths lead once
-    links are followed, from the workspace, in their order (empty where that is unknown); rules look at both.
+    links are followed, from the workspace, in their order (empty where that is unknown); rules look at both. The paths
+    of a command line are the targets of its redirections.
     """
 
     tool: str

@@ -119,23 +119,31 @@ def _restrictions(
     if command is None:
         return
     reading = permission_shell.read(command)
-    for redirect in reading.redirections:
+    for redirect, leads in _redirections(reading, call):
         if redirect.target in permission_shell.ALWAYS_OPEN:
             continue
         tool = "write_file" if redirect.writes else "read_file"
         for item in placed(scopes):
             if item.rule.decision == "allow" or not item.concerns(tool):
                 continue
-            fit = _redirect_fit(item.rule, redirect, call, reading.moves, workspace)
+            fit = _redirect_fit(item.rule, redirect, leads, call, reading.moves, workspace)
             if fit:
                 yield item, fit, f"redirection {'to' if redirect.writes else 'from'} {redirect.target or '?'}: "
 
 
-def _redirect_fit(rule: Rule, redirect: Redirect, call: ToolCall, moves: bool, workspace: Path) -> Fit:
+def _redirections(reading: permission_shell.Reading, call: ToolCall) -> Iterator[tuple[Redirect, str | None]]:
+    """Yield each redirection with where it leads once links are followed; None where that was not looked up."""
+    known = len(call.resolved) == len(reading.redirections)
+    return zip(reading.redirections, call.resolved if known else (None,) * len(reading.redirections), strict=True)
+
+
+def _redirect_fit(
+    rule: Rule, redirect: Redirect, leads: str | None, call: ToolCall, moves: bool, workspace: Path
+) -> Fit:
     path = _target(redirect, call, moves, workspace)
     if path is None:
         return Fit.MAYBE
-    return permission_match.restricts(rule, _file_call(redirect, path), workspace)
+    return permission_match.restricts(rule, _file_call(redirect, path, leads), workspace)
 
 
 def _permitted(
@@ -198,8 +206,8 @@ def _allowed_command(
         if found is None:
             return f"no rule allows `{part.text}`" + (f": {part.closed}" if part.closed else "")
         used[found] = None
-    for redirect in reading.redirections:
-        fault = _redirect_fault(redirect, call, reading.moves, mode, scopes, workspace)
+    for redirect, leads in _redirections(reading, call):
+        fault = _redirect_fault(redirect, leads, call, reading.moves, mode, scopes, workspace)
         if fault:
             return fault
     return list(used)
@@ -207,6 +215,7 @@ def _allowed_command(
 
 def _redirect_fault(
     redirect: Redirect,
+    leads: str | None,
     call: ToolCall,
     moves: bool,
     mode: Mode,
@@ -221,11 +230,13 @@ def _redirect_fault(
         return (
             "it redirects to a place that only bash knows" if redirect.target is None or moves else _outside(redirect)
         )
+    if leads is not None and leads != ("/".join(path) or "."):
+        return f"it redirects through a link or to no plain file ({redirect.target})"
     if not redirect.writes:
         return None
     if any(name.casefold() == ".git" for name in path):
         return f"it redirects into .git ({redirect.target})"
-    wanted = _file_call(redirect, path)
+    wanted = _file_call(redirect, path, leads)
     if mode == "accept_edits":
         return None
     for item in placed(scopes):
@@ -246,9 +257,10 @@ def _target(redirect: Redirect, call: ToolCall, moves: bool, workspace: Path) ->
     return permission_match.beneath(workspace, redirect.target, call.arguments.get("workdir") or ".")
 
 
-def _file_call(redirect: Redirect, path: tuple[str, ...]) -> ToolCall:
+def _file_call(redirect: Redirect, path: tuple[str, ...], leads: str | None) -> ToolCall:
     tool, effect = ("write_file", "write") if redirect.writes else ("read_file", "read")
-    return ToolCall(tool=tool, effect=effect, arguments={"path": "/".join(path) or "."})
+    resolved = () if leads is None else (leads,)
+    return ToolCall(tool=tool, effect=effect, arguments={"path": "/".join(path) or "."}, resolved=resolved)
 
 
 def _network(call: ToolCall, rules: Sequence[Placed], workspace: Path) -> bool:

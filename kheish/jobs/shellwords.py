@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tree_sitter import Language, Node, Tree
 
 _MAX_COMMANDS = 2000
+_MAX_REDIRECTIONS = 200
 _MAX_SECONDS = 0.25  # for the parser alone
 _SHORT = 4096  # bytes that it always reads in that time
 _STATEMENTS = {
@@ -161,6 +162,8 @@ class _Reader:
     def _redirect(self, node: Node, depth: int) -> None:
         sound(node, depth)
         gaps_are_blank(node)
+        if len(self.redirections) == _MAX_REDIRECTIONS:
+            raise Unreadable(f"more than {_MAX_REDIRECTIONS} redirections")
         if node.type == "heredoc_redirect":
             return self._heredoc(node, depth)
         operator = next(child.type for child in node.children if child.type != "file_descriptor")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from kheish.domain import (
     permission_policy,
     permission_remember,
     permission_rules,
+    permission_shell,
     permissions,
 )
 from kheish.domain.events import Scope
-from kheish.domain.permission_rules import Rule, ToolCall, Verdict
+from kheish.domain.permission_rules import SHELL_TOOLS, Rule, ToolCall, Verdict
 from kheish.domain.runs import Run
 from kheish.domain.scopes import ATTACH
 from kheish.domain.sessions import Session
@@ -82,8 +84,18 @@ def _resolved(run: Run, tool: str, raw: Mapping[str, Any]) -> tuple[str, ...]:
     """Where paths really lead, so that a link does not get round a rule."""
     if tool == "apply_patch":
         return tuple(_leads(run, path) or _NOWHERE for path in permission_match.paths_of(tool, raw))
+    if tool in SHELL_TOOLS:
+        return tuple(_redirected(run, raw))
     path = _leads(run, raw.get("path"))
     return () if path is None else (path,)
+
+
+def _redirected(run: Run, raw: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where each redirection of a command line leads."""
+    folder = str(raw.get("workdir") or ".")
+    for redirect in permission_shell.read(str(raw.get("command", ""))).redirections:
+        target = None if redirect.target is None else os.path.join(folder, redirect.target)  # noqa: PTH118 - a word
+        yield _leads(run, target) or _NOWHERE
 
 
 def _leads(run: Run, path: Any) -> str | None:
