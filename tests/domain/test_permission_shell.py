@@ -195,6 +195,45 @@ def test_the_network_needs_a_rule_that_says_so_for_every_command() -> None:
     assert meets("npm install", asks).network and not meets("npm install; ls", asks).network
 
 
+def test_what_patterns_allow_runs_as_they_read_it() -> None:
+    rules = [allow("pip *", network=True), allow("echo *")]
+    asks = Rule(tool="bash", match="npm *", decision="ask", network=True)
+
+    assert meets("pip install x; echo y", *rules).as_read
+    assert meets("pip install x", rules[0], mode="bypass").as_read
+    assert meets("pip install x", rules[0], allow()).as_read, "the network is for what the pattern is about"
+    assert not meets("pip install x", allow("pip *"), allow()).as_read, "a rule about all of bash is about the text"
+    assert meets("npm i", asks, mode="bypass").network and meets("npm i", asks, mode="bypass").as_read
+    assert not meets("npm i $(x)", asks, mode="bypass").network
+    assert not meets("make", mode="bypass").as_read and not meets("npm i", asks).as_read
+    exact = Rule(tool="bash", match='{"command": "ls $(x)"}', exact=True, decision="allow")
+    assert meets("ls $(x)", exact).decision == "allow" and not meets("ls $(x)", exact).as_read
+
+
+@pytest.mark.parametrize(
+    ("command", "rules"),
+    [
+        ("cd x && pytest -q 2>&1 | tail -5", ("cd *", "pytest*", "tail *")),
+        ("ls -la", ("ls*",)),
+        ("rg foo src", ("rg *",)),
+        ("python -m pytest tests/a.py::test_b[x-1] -k 'a or b'", ("python -m pytest *",)),
+        (".venv/bin/python -m pytest -x 2>/dev/null || true", (".venv/bin/python -m pytest*", "true")),
+        ("git status --short; git diff HEAD~1 -- '*.py' | head -50", ("git *", "head *")),
+        ('git commit -m "fix: it\'s done\n\nMore."', ("git commit *",)),
+        ("# run the tests\npython3 -m unittest discover -s tests -v\n", ("python3 -m unittest*",)),
+        ("find . -name '*.py' -not -path './.git/*' | sort | head", ("find *", "sort*", "head*")),
+        ("grep -rn --include=*.py 'def .*(x)$' kheish/", ("grep *",)),
+        ("sed -n '1,20p' a.py; echo \"exit: $?\"", ("sed -n *", "echo *")),
+        ("wc -l *.py docs/[a-z]*.md ~/x", ("wc *",)),
+    ],
+)
+def test_ordinary_lines_are_allowed_by_sensible_rules(command: str, rules: tuple[str, ...]) -> None:
+    verdict = meets(command, *map(allow, rules))
+
+    assert (verdict.decision, verdict.as_read) == ("allow", True), verdict.why
+    assert meets(command, *map(allow, rules[1:])).decision == "ask"
+
+
 def test_judging_takes_under_a_millisecond_once_a_command_is_known() -> None:
     rules = [*ALLOWED, *(deny(f"tool{number} *x*") for number in range(50))]
     command = "git status -s && cat a b c | cat -n | echo x"
@@ -210,6 +249,10 @@ def test_a_hostile_command_does_not_make_matching_slow() -> None:
 
     meets("xargs " + "a " * 45_000, allow("*a*a*a*b"), deny("*a*a*a*b"))
     meets("git " + "-c " * 30_000, allow("*a*a*a*b"), deny("*a*a*a*b"))
+
+    for piece in ("a|", "a;", "<", ">a ", "$(", "a&&", "x=1 ", "cat <<X\n"):
+        verdict = meets("echo " + piece * (70_000 // len(piece)), allow("*"), deny("git push *"), mode="dont_ask")
+        assert verdict.decision == "deny" and verdict.why
 
     assert time.process_time() - started < 5
 
