@@ -10,11 +10,12 @@ from typing import Any
 from kheish.domain import permission_rules, permissions, scopes
 from kheish.domain.approvals import Approval, Bound
 from kheish.domain.flows import PHASE_TOOL
-from kheish.domain.permission_rules import ToolCall
+from kheish.domain.permission_rules import ToolCall, Verdict
 from kheish.domain.runs import BUDGET, Run
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
 from kheish.errors import Fault, Invalid, NotFound
+from kheish.jobs import plainline, plainrun
 from kheish.runtime import binding, deciding
 from kheish.runtime.agent import Agent
 from kheish.runtime.tools.arguments import parse_arguments, unknown_tool
@@ -54,7 +55,7 @@ class Inspector:
             workspace=workspace,
             policies=policies,
         )
-        return permissions.explain(verdict)
+        return {**permissions.explain(verdict), "runs": _runs(verdict, arguments)}
 
     async def bound(self, approval: Approval, arguments: Mapping[str, Any]) -> Bound:
         """What an approval of this call with other arguments would be bound to. Raises Invalid where these do not fit
@@ -74,3 +75,9 @@ class Inspector:
                 f"The edited call is denied: {verdict.why}.", errors=[Fault("/arguments", "a rule denies the call")]
             )
         return await binding.bind(self._state, run, approval.tool, arguments)
+
+
+def _runs(verdict: Verdict, arguments: Mapping[str, Any]) -> str | None:
+    """Return the command line that runs where patterns allow it; None where the text runs as it was written."""
+    plain = plainline.read(str(arguments.get("command", ""))) if verdict.as_read else None
+    return plainrun.emit(plain) if isinstance(plain, plainline.Plain) else None

@@ -16,6 +16,7 @@ from kheish.jobs.commandline import SimpleCommand, Word
 from kheish.jobs.plainwords import BUILTINS, KEYWORDS, VARIABLES, Operator, Piece, PlainRedirect, PlainWord, SimplePlain
 from kheish.jobs.plainwords import Plain as Plain
 from kheish.jobs.plainwords import Refusal as Refusal
+from kheish.jobs.syntax import has_braces
 
 MAX_BYTES = 16 * 1024
 MAX_COMMANDS = 200
@@ -27,7 +28,6 @@ _LITERAL_RUN = re.compile(r"[A-Za-z0-9_./:=@%+,^{}\]!#-]+|[^\x00-\x7f]")
 _REDIRECT = re.compile(r"([012]?)(>>|>\||>&|>|<)|(&>>|&>)")
 _DUPLICATE = re.compile(r"[12](?![^\s;|&])")
 _OPTION = re.compile(r"--[A-Za-z0-9][\w-]*=")
-_BRACES = re.compile(r"\{.*(,|\.\.)", re.DOTALL)
 _AFTER_DOLLAR = frozenset(" \t\n/.,:;)|^%+=]}<>&~'\"")
 _ENDS_WORD = frozenset(" \t\n;|&<>")
 
@@ -182,7 +182,7 @@ class _Reader:
             else:
                 pieces.append(self._bare(pieces, unquoted, start))
                 unquoted += self.text[before : self.at]
-        if _BRACES.search(unquoted):
+        if has_braces(unquoted):
             raise _NotPlain("braces that bash expands")
         return PlainWord(_joined(pieces))
 

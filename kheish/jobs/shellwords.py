@@ -24,6 +24,7 @@ from kheish.jobs.syntax import (
     between,
     check,
     gaps_are_blank,
+    has_braces,
     has_live,
     inert,
     refuse_evaluation,
@@ -224,7 +225,7 @@ class _Reader:
             case "word" | "number" | "variable_name" | "special_variable_name":
                 inert(text, node)
                 bare = re.sub(r"\\.", "", text, flags=re.DOTALL)
-                unknown = bare.startswith("~") or bool(re.search(r"[=:]~|\{.*(,|\.\.)", bare))
+                unknown = bare.startswith("~") or bool(re.search(r"[=:]~", bare)) or has_braces(bare)
                 plain = re.sub(r"\\(.)", lambda found: found[1].replace("\n", ""), text, flags=re.DOTALL)
                 return Word(plain, dynamic=unknown, glob=bool(re.search(r"[*?\[]", bare)))
             case "raw_string":
@@ -259,8 +260,7 @@ class _Reader:
             if any(between(node, node.children)):
                 raise Unreadable(f"a blank inside a word: {short(node)}")
             pieces = [self._word(child, depth + 1) for child in node.children]
-            braces = re.search(r"\{.*(,|\.\.)", "".join(text_of(child) for child in node.children), re.DOTALL)
-            dynamic = bool(braces) or any(piece.dynamic for piece in pieces)
+            dynamic = has_braces(text_of(node)) or any(piece.dynamic for piece in pieces)
             return self._joined(node, pieces, dynamic)
         expansions = [child for child in node.named_children if child.type != "string_content"]
         literal = "".join(between(node, expansions))
@@ -286,7 +286,7 @@ class _Reader:
         return Word(text, dynamic=True)
 
     def _comment(self, node: Node) -> None:
-        before = self.source[: node.start_byte][-2:]
+        before = self.source[max(0, node.start_byte - 2) : node.start_byte]
         if "\n" in text_of(node) or before[-1:] not in (b"", *(bytes([char]) for char in b" \t\n;&|()")):
             raise Unreadable("a comment in an odd place")
         if before.startswith(b"\\"):

@@ -91,6 +91,12 @@ def inert(text: str, node: Node) -> None:
         raise Unreadable(f"an expansion that the parser did not see: {short(node)}")
 
 
+def has_braces(text: str) -> bool:
+    """Return whether unquoted text may hold a brace expansion."""
+    _, brace, rest = text.partition("{")
+    return bool(brace) and ("," in rest or ".." in rest)
+
+
 def text_of(node: Node) -> str:
     """The source of a node."""
     return (node.text or b"").decode(errors="replace")

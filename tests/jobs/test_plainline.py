@@ -198,7 +198,28 @@ def test_redirections_open_what_was_judged(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    ["a|", "a;", "'", '"', "\\", "$", "{a,", "[", "(", "$(", "<<X\n", "a=", "~", " *", "`", "#\n", "((", "case "],
+    [
+        "a|",
+        "a;",
+        "{",
+        "{a",
+        "'",
+        '"',
+        "\\",
+        "$",
+        "{a,",
+        "[",
+        "(",
+        "$(",
+        "<<X\n",
+        "a=",
+        "~",
+        " *",
+        "`",
+        "#\n",
+        "((",
+        "case ",
+    ],
 )
 def test_reading_takes_bounded_time(piece: str) -> None:
     command = "echo " + piece * (100_000 // len(piece))

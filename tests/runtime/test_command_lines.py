@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from kheish.daemon.inspector import Inspector
 from kheish.domain import approvals
 from kheish.domain.approvals import Approval
 from kheish.domain.runs import Status
@@ -92,3 +94,17 @@ async def test_a_denied_folder_is_denied_through_a_link(it: Live) -> None:
 
     assert [one["decision"] for one in it.data("permission.decided")] == ["deny", "allow"]
     assert not (it.workspace / "src/y").exists() and (it.workspace / "m").exists()
+
+
+async def test_a_check_tells_what_would_run_in_bounded_time(it: Live) -> None:
+    permit(it)
+    inspector = Inspector(it.state, it.agent)
+
+    allowed = await inspector.check("bash", {"command": "echo  'a'  # b"}, None)
+    asked = await inspector.check("bash", {"command": "echo $(ls)"}, None)
+    async with asyncio.timeout(10):
+        long = await inspector.check("bash", {"command": "echo " + "a|" * 35_000 + "a"}, None)
+
+    assert (allowed["decision"], allowed["runs"]) == ("allow", "echo a")
+    assert (asked["decision"], asked["runs"]) == ("ask", None)
+    assert (long["decision"], long["runs"]) == ("ask", None) and "longer than" in long["why"]
