@@ -8,11 +8,13 @@ from kheish.jobs.commandline import SimpleCommand
 
 _SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "fish", "csh", "tcsh", "busybox")
 _BUILTINS = ("command", "exec", "builtin", "coproc", "time", "eval", "source", ".", "trap")
-_ALWAYS = frozenset((*_SHELLS, *_BUILTINS)) | {
+#: commands whose words, or whose input, are commands
+ALWAYS = frozenset((*_SHELLS, *_BUILTINS)) | {
     "xargs", "parallel", "env", "sudo", "doas", "su", "runuser", "pkexec", "nohup", "timeout", "nice", "ionice",
     "chrt", "taskset", "stdbuf", "setsid", "setpriv", "chroot", "unshare", "nsenter", "bwrap", "firejail", "script",
     "watch", "strace", "ltrace", "gdb", "perf", "valgrind", "flock", "entr", "ssh", "at", "batch", "systemd-run",
-    "dbus-run-session", "capsh", "start-stop-daemon", "expect", "unbuffer", "rlwrap",
+    "dbus-run-session", "capsh", "start-stop-daemon", "expect", "unbuffer", "rlwrap", "jobs", "npx", "bunx", "uvx", "pipx",
+    "fakeroot", "faketime", "proot", "tmux", "screen", "nsjail", "ssh-agent", "catchsegv",
 }  # fmt: skip
 #: options that make a command run another; git by its subcommand, "" stands for before that
 _OPTIONS: dict[str, tuple[str, ...]] = {
@@ -54,7 +56,7 @@ def runs_others(simple: SimpleCommand) -> bool:
         return False
     first, *rest = simple.words
     name = first.text.rsplit("/", 1)[-1]
-    if first.dynamic or name in _ALWAYS or re.fullmatch(r"(ba|da|z|k)?sh[\d.-]*", name):
+    if first.dynamic or name in ALWAYS or re.fullmatch(r"(ba|da|z|k)?sh[\d.-]*", name):
         return True
     if name != "git" and name not in _OPTIONS:
         return False
