@@ -116,6 +116,11 @@ def beneath(workspace: Path, path: Any, folder: str = ".") -> tuple[str, ...] | 
     return tuple(full[len(root) :].strip("/").split("/")) if full.startswith(root.rstrip("/") + "/") else None
 
 
+def fits_folder(pattern: str, names: tuple[str, ...], workspace: Path) -> bool:
+    """Return whether a glob from the workspace fits a folder."""
+    return _covers(compiled(pattern, str(workspace)), names)
+
+
 #: a step of a path: a compiled name, or None for `**`
 _Step = re.Pattern[str] | None
 _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -41,6 +41,9 @@ class Rule(_Part):
     which must all be the same. Answers that are remembered leave such rules."""
     decision: Decision
     """deny beats ask, and ask beats allow, wherever the rules stand."""
+    workdir: str = Field(default=".", min_length=1, max_length=1000)
+    """For bash: the folders that the rule holds in, as a glob from the workspace; `.` is the workspace itself, `**` all
+    of it. Programs that take nothing from the folder they run in (`ls`, `grep`) may run in any."""
     network: bool = False
     """Whether a confined command has the network; every command of a command line needs a rule that says so."""
     reason: str | None = None
@@ -48,6 +51,8 @@ class Rule(_Part):
 
     @model_validator(mode="after")
     def _match_fits_the_tool(self) -> Rule:
+        if ".." in self.workdir.split("/") or self.workdir.startswith("~"):
+            raise ValueError("workdir: a folder of the workspace, without `..`")
         if self.exact and (self.match is None or self.tool.endswith("*")):
             raise ValueError("exact: needs one tool, and a match with all of its arguments")
         if self.match is None:
@@ -98,16 +103,27 @@ class PermissionsFile(_Part):
 
 
 @frozen
+class Place:
+    """A folder that a command runs in. `repository`: why git would take another repository there than the workspace's
+    own; `elsewhere`: why it is not the folder that it is called."""
+
+    repository: str | None = None
+    elsewhere: str | None = None
+
+
+@frozen
 class ToolCall:
     """A call as it would run. `effect`: read | write | effect | coordination. `resolved`: where its paths lead once
     links are followed, from the workspace, in their order (empty where that is unknown); rules look at both. The paths
-    of a command line are the targets of its redirections.
+    of a command line are the targets of its redirections. `places`: of the folders that a command goes to, why each is
+    not what it seems (a link, another repository).
     """
 
     tool: str
     effect: str
     arguments: Mapping[str, Any]
     resolved: tuple[str, ...] = ()
+    places: Mapping[str, Place] = field(default_factory=dict)
 
 
 @frozen

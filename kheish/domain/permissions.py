@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kheish.domain import permission_match, permission_policy, permission_shell
+from kheish.domain import permission_deny, permission_grant, permission_match, permission_policy, permission_shell
 from kheish.domain.events import Scope
 from kheish.domain.permission_match import Fit
 from kheish.domain.permission_risk import risk as risk
@@ -85,7 +85,7 @@ def decide(
     verdict = _settled(verdict, mode)
     network = network and verdict.decision != "deny"
     # What a mode allows runs as written; with the network that patterns gave, it runs as these read it.
-    as_read = verdict.as_read or (network and verdict.decision == "allow" and not _has_whole(call, rules))
+    as_read = verdict.as_read or (network and verdict.decision == "allow" and not _has_whole(call, rules, workspace))
     return replace(verdict, network=network, as_read=as_read and call.tool in SHELL_TOOLS)
 
 
@@ -111,7 +111,12 @@ def _restrictions(
     for item in rules:
         if item.rule.decision != "allow":
             if command is not None and not item.rule.exact:
-                fit = permission_shell.restricts(item.rule.match, permission_shell.read(command))
+                is_written = item.rule.match is not None and item.rule.match.strip() == command.strip()
+                fit = (
+                    Fit.YES
+                    if is_written
+                    else permission_deny.restricts(item.rule.match, permission_shell.read(command))
+                )
             else:
                 fit = permission_match.restricts(item.rule, call, workspace)
             if fit:
@@ -154,7 +159,16 @@ def _permitted(
     scopes: Sequence[tuple[str, Sequence[Rule]]],
     workspace: Path,
 ) -> Verdict:
-    """The verdict where nothing denies."""
+    """The verdict where nothing denies for certain. In `bypass` nothing asks, so what may be denied is denied."""
+    if mode == "bypass":
+        for item, _, what in judged:
+            if item.rule.decision == "deny":
+                return Verdict(
+                    decision="deny",
+                    why=f"{what}it cannot be told apart from what {item.origin} denies ({_words(item.rule)})",
+                    rule=item.rule.model_dump(),
+                    origin=item.origin,
+                )
     for item, fit, what in judged:
         if fit is Fit.YES:
             return _by_rule("ask", item, what)
@@ -177,7 +191,7 @@ def _permitted(
         why=why,
         rule=first.rule.model_dump(),
         origin=", ".join(item.origin for item in allowed),
-        as_read=call.tool in SHELL_TOOLS and not _is_whole(first.rule, call),
+        as_read=call.tool in SHELL_TOOLS and not _is_whole(first.rule, call, workspace),
     )
 
 
@@ -190,7 +204,7 @@ def _allowed_command(
 ) -> list[Placed] | str:
     """The rules that together allow a command line, or why they do not."""
     allowing = [item for item in rules if item.rule.decision == "allow"]
-    whole = [item for item in allowing if _is_whole(item.rule, call)]
+    whole = [item for item in allowing if _is_whole(item.rule, call, workspace)]
     command = _command(call)
     if whole:
         return whole[:1]
@@ -202,9 +216,9 @@ def _allowed_command(
         return f"no pattern allows a command line that is not plain: {reading.refusal}"
     used: dict[Placed, None] = {}
     for part in reading.allowed:
-        found = next((item for item in patterns if permission_shell.covers(item.rule.match, part)), None)
+        found = next((item for item in patterns if permission_grant.covers(item.rule, part, call, workspace)), None)
         if found is None:
-            return f"no rule allows `{part.text}`" + (f": {part.closed}" if part.closed else "")
+            return f"no rule allows `{part.text}`{_shortfall(patterns, part, call, workspace)}"
         used[found] = None
     for redirect, leads in _redirections(reading, call):
         fault = _redirect_fault(redirect, leads, call, reading.moves, mode, scopes, workspace)
@@ -268,24 +282,38 @@ def _network(call: ToolCall, rules: Sequence[Placed], workspace: Path) -> bool:
     giving = [item.rule for item in rules if item.rule.network and item.rule.decision != "deny"]
     if not giving or call.tool not in SHELL_TOOLS:
         return any(permission_match.grants(rule, call, workspace) for rule in giving)
-    if any(_is_whole(rule, call) for rule in giving):
+    if any(_is_whole(rule, call, workspace) for rule in giving):
         return True
     giving = [rule for rule in giving if not rule.exact]
     command = _command(call)
     reading = permission_shell.read(command) if command is not None else None
     if reading is None or reading.refusal is not None:
         return False
-    return all(any(permission_shell.covers(rule.match, part) for rule in giving) for part in reading.allowed)
+    return all(any(permission_grant.covers(rule, part, call, workspace) for rule in giving) for part in reading.allowed)
 
 
-def _has_whole(call: ToolCall, rules: Sequence[Placed]) -> bool:
+def _has_whole(call: ToolCall, rules: Sequence[Placed], workspace: Path) -> bool:
     """Return whether a rule gives the network to the command line as a whole."""
-    return any(item.rule.network and item.rule.decision != "deny" and _is_whole(item.rule, call) for item in rules)
+    return any(
+        item.rule.network and item.rule.decision != "deny" and _is_whole(item.rule, call, workspace) for item in rules
+    )
 
 
-def _is_whole(rule: Rule, call: ToolCall) -> bool:
-    """Whether a rule is about a command line as a whole: every one, or exactly this."""
-    return rule.match is None or (rule.exact and permission_match.is_same(rule, call))
+def _is_whole(rule: Rule, call: ToolCall, workspace: Path) -> bool:
+    """Return whether a rule is about a command line as a whole: every one, or exactly this."""
+    return (
+        rule.match is None
+        or (rule.exact and permission_match.is_same(rule, call))
+        or permission_grant.is_written(rule, call, workspace)
+    )
+
+
+def _shortfall(patterns: Sequence[Placed], part: permission_shell.Part, call: ToolCall, workspace: Path) -> str:
+    """Return why the first rule whose text fits does not allow a simple command all the same."""
+    for item in patterns:
+        if permission_shell.fits(item.rule.match, part):
+            return f": {permission_grant.shortfall(item.rule, part, call, workspace)} ({item.origin})"
+    return ""
 
 
 def _command(call: ToolCall) -> str | None:

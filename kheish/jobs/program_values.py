@@ -22,7 +22,7 @@ _AWK_PRINT = rf"\{{ ?printf?(?: ?{_AWK_VALUE}(?: ?,? ?{_AWK_VALUE})*)? ?;? ?\}}"
 OPERANDS: Mapping[str, re.Pattern[str]] = {
     "any": re.compile(r".*", re.DOTALL),
     #: a file or test beneath the working folder: what runs code must not be led elsewhere
-    "inside": re.compile(r"(?!-)(?!.*(?:^|/)\.\.(?:/|\0|$))(?!.*://)[^/~\0].*", re.DOTALL),
+    "inside": re.compile(r"(?!-)(?!.*(?:^|/)\.(?:\.(?:/|\0|$)|\0))(?!.*://)[^/~\0].*", re.DOTALL),
     #: a target of a build tool; `A=b` would set a variable
     "target": re.compile(r"[\w@%+:.][\w@%+:./-]*"),
     #: a ref or the name of a remote: no `src:dst`, `+ref`, address, or `ext::command`
@@ -52,10 +52,11 @@ class Use:
     `-k:` and `--key=` (a value follows, attached or as the next word), `-w?` and `--color=?` (only an attached value),
     `-#` (`-20`), `*` (every option). `words`: one dash stands before whole words. `bundle`: the first word is a bundle
     of letters, with or without its dash. `operands`: which operands, a name in `OPERANDS`; `most` and `least` of them.
-    `values`: which values of an option; where one is given, no operand has to be of the kind `first`. `looks`: it writes
-    nothing, runs nothing and connects to nothing. `rest`: the words from the first operand on: judged like all, free
-    after it (arguments of the script that it is), or a command of their own. `subcommands`: the first operand selects
-    one, or the value of the option `selector`. `stops`: options after which nothing else is done.
+    `values`: which values of an option; where one is given, no operand has to be of the kind `first`. `looks`: it
+    writes nothing, runs nothing and connects to nothing. `runs`: it runs what the workspace holds, so that a pattern of
+    it may be offered. `rest`: the words from the first operand on: judged like all; free after `--`, or after it
+    (arguments of the script that it is); or a command of their own. `subcommands`: the first operand selects one, or
+    the value of the option `selector`. `stops`: options after which nothing else is done.
     """
 
     options: str = ""
@@ -65,9 +66,10 @@ class Use:
     first: str | None = None
     values: Mapping[str, str] = field(default_factory=dict)
     looks: bool = False
+    runs: bool = False
     words: bool = False
     bundle: bool = False
-    rest: Literal["judged", "free", "command"] = "judged"
+    rest: Literal["judged", "dashes", "free", "command"] = "judged"
     selector: str = ""
     stops: str = "--version --help -V -h"
     subcommands: Mapping[str, Use] = field(default_factory=dict)

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from kheish.jobs import programs_build, programs_git, programs_look, wrappers
+from kheish.jobs.plainwords import UNKNOWN
 from kheish.jobs.program_values import LONGEST, OPERANDS, Options, Program, Use, options_of
 
-UNKNOWN = "\0"
 TABLE: dict[str, Program] = {
     **programs_look.TABLE,
     **programs_build.TABLE,
@@ -53,13 +53,12 @@ class Named:
 NOTHING = Named()
 
 
-def closed(words: Sequence[str], match: str) -> str | None:
-    """Return why a rule with this match, whose text fits the command, does not cover it. None: it does."""
-    return fault(tuple(words), named(match))
+def fault(words: tuple[str, ...], match: str) -> str | None:
+    """Return why the wildcard of a rule, whose text fits the command, does not cover it.
 
-
-def fault(words: tuple[str, ...], by: Named) -> str | None:
-    """Return why the wildcard of a rule does not cover the command; None where it does, or where there is none."""
+    None where it covers the command, or where the match has no wildcard.
+    """
+    by = named(match)
     return None if by.is_whole else _Judge(words, by).program(0, 0)
 
 
@@ -67,6 +66,40 @@ def only_looks(words: tuple[str, ...]) -> bool:
     """Return whether the table says of each word that the command only looks."""
     judge = _Judge(words, NOTHING, only_looks=True)
     return bool(words) and _program(words[0]) is not None and judge.program(0, 0) is None
+
+
+def stem(words: tuple[str, ...]) -> tuple[int, bool]:
+    """Return how many words say what is run, and whether it is something that a pattern may be offered for."""
+    program, at = _program(words[0]) if words else None, 0
+    use = program.use if program is not None and not program.wraps else None
+    while use is not None and program is not None:
+        place = _next_operand(words, at, use)
+        if use.rest == "command":
+            inner, is_offered = stem(words[place:]) if place < len(words) else (0, False)
+            return place + inner, is_offered
+        module_at = next((n + 1 for n in range(at + 1, place) if use.selector and words[n] == use.selector), place)
+        entry = use.subcommands.get(words[module_at]) if module_at < len(words) else None
+        if entry is None:
+            is_script = use.rest == "free" and place < len(words) and _is_harmless(use.operands, words[place])
+            return (place if is_script else at) + 1, _is_offered(use, words, is_script=is_script)
+        use, at = entry, module_at
+    return len(words), False
+
+
+def _is_offered(use: Use, words: tuple[str, ...], *, is_script: bool) -> bool:
+    """Return whether a pattern may be offered: of an interpreter with its script, or of what only looks.
+
+    An expression (`find`) is all that it does, so that no part of it says what the rest will be.
+    """
+    return (use.runs and (not use.selector or is_script)) or (only_looks(words) and not use.words)
+
+
+def _next_operand(words: tuple[str, ...], at: int, use: Use) -> int:
+    """Return where the first operand after a word stands, as if no option took a value but the selector."""
+    place = at + 1
+    while place < len(words) and _is_option(words[place]):
+        place += 2 if words[place] == use.selector else 1
+    return place
 
 
 def is_anywhere(words: tuple[str, ...]) -> bool:
@@ -83,6 +116,7 @@ def uses_repository(words: tuple[str, ...]) -> bool:
     )
 
 
+@lru_cache(maxsize=4096)
 def base(name: str) -> str:
     """Return the name of a program without its folder, version and other spellings."""
     name = name.rsplit("/", 1)[-1]
@@ -160,6 +194,8 @@ class _Judge:
         while at < len(words):
             word = words[at]
             if is_open and word == "--" and not use.words:
+                if use.rest == "dashes":
+                    break
                 is_open = False
                 at += 1
             elif is_open and (_is_option(word) or (use.bundle and at == name_at + 1)):

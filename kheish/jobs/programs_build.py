@@ -19,12 +19,14 @@ _PYTEST = (
     "--no-cov --randomly-seed= --reruns= --asyncio-mode= --version --help"
 )
 _MODULES: Mapping[str, Use] = {
-    "pytest": Use(options=_PYTEST, operands="inside"),
+    "pytest": Use(runs=True, options=_PYTEST, operands="inside"),
     "unittest": Use(
+        runs=True,
         options="-vqfbch -k: --verbose --quiet --failfast --buffer --locals --durations= --help",
         operands="inside",
     ),
     "mypy": Use(
+        runs=True,
         options="-v -h -V --strict --verbose --no-incremental --pretty --show-error-codes --no-error-summary "
         "--no-color-output "
         "--ignore-missing-imports --check-untyped-defs --warn-unreachable --python-version= --version --help",
@@ -35,22 +37,27 @@ _MODULES: Mapping[str, Use] = {
         looks=True,
         subcommands={
             "check": Use(
+                runs=True,
                 options="-qvse --quiet --verbose --silent --select= --ignore= --extend-select= --statistics --diff "
                 "--no-fix "
                 "--output-format= --no-cache --show-files --exit-zero --target-version= --line-length= --preview",
                 operands="inside",
             ),
             "format": Use(
+                runs=True,
                 options="-qvs --check --diff --quiet --verbose --silent --line-length= --no-cache --target-version=",
                 operands="inside",
             ),
         },
     ),
     "black": Use(
-        options="-qvS -l: --check --diff --quiet --verbose --line-length= --color --version", operands="inside"
+        runs=True,
+        options="-qvS -l: --check --diff --quiet --verbose --line-length= --color --version",
+        operands="inside",
     ),
-    "isort": Use(options="-qvc --check --check-only --diff --quiet --verbose --version", operands="inside"),
+    "isort": Use(runs=True, options="-qvc --check --check-only --diff --quiet --verbose --version", operands="inside"),
     "flake8": Use(
+        runs=True,
         options="-qv --select= --ignore= --extend-ignore= --max-line-length= --count --statistics --show-source "
         "--version",
         operands="inside",
@@ -84,20 +91,21 @@ PYTHON = Program(
         operands="inside",
         least=1,
         rest="free",
+        runs=True,
         selector="-m",
         subcommands=_MODULES,
     ),
 )
 _NODE = "--trace-warnings --trace-deprecation --no-warnings --enable-source-maps"
-_SCRIPTS = Use(options="-s --silent --if-present", operands="name", least=1, rest="free")
+_SCRIPTS = Use(options="-s --silent --if-present", operands="name", least=1, rest="dashes")
 _NPM = Use(
     options="-v -h --version --help",
     looks=True,
     subcommands={
         "ls": Use(options="-al --all --long --json --parseable --depth=", looks=True),
         "run": _SCRIPTS,
-        "test": Use(options="-s --silent --if-present", rest="free"),
-        **dict.fromkeys(("start", "stop", "restart", "lint", "build"), Use(options="-s --silent", rest="free")),
+        "test": Use(options="-s --silent --if-present", rest="dashes"),
+        **dict.fromkeys(("start", "stop", "restart", "lint", "build"), Use(options="-s --silent", rest="dashes")),
         **dict.fromkeys(
             (
                 "install",
@@ -120,7 +128,8 @@ _NPM = Use(
 )
 _NPM_SAME = {
     "list": "ls", "ll": "ls", "la": "ls", "i": "install", "in": "install", "ins": "install", "inst": "install",
-    "isntall": "install", "clean-install": "ci", "ic": "ci", "run-script": "run", "rum": "run", "urn": "run", "t": "test",
+    "isntall": "install", "clean-install": "ci", "ic": "ci", "run-script": "run", "rum": "run", "urn": "run",
+    "t": "test",
     "tst": "test", "un": "uninstall", "unlink": "uninstall", "rm": "uninstall", "r": "uninstall", "up": "update",
     "upgrade": "update", "innit": "init", "c": "config", "ln": "link",
 }  # fmt: skip
@@ -144,7 +153,7 @@ _CARGO = Use(
     looks=True,
     subcommands={
         **dict.fromkeys(("build", "check", "clippy", "doc"), Use(options=_CARGO_BUILD, most=0)),
-        **dict.fromkeys(("test", "bench", "run"), Use(options=_CARGO_BUILD, operands="name", rest="free")),
+        **dict.fromkeys(("test", "bench", "run"), Use(options=_CARGO_BUILD, operands="name", rest="dashes")),
         "fmt": Use(options="-qv --check --all --quiet --verbose", most=0),
         "tree": Use(options="-qvied -p: --depth= --prefix= --duplicates --locked --offline", looks=False),
         "metadata": Use(options="-q --no-deps --format-version= --locked --offline"),
@@ -195,12 +204,12 @@ TABLE: Mapping[str, Program] = {
     },
     "node": Program(
         source="node(1): -e, -p, -r, --import, --loader, --inspect and standard input are code or name it",
-        use=Use(options=_NODE, operands="inside", least=1, rest="free", stops="--version --help -v -h"),
+        use=Use(runs=True, options=_NODE, operands="inside", least=1, rest="free", stops="--version --help -v -h"),
     ),
     **{
         name: Program(
             source=f"{name}(1): -e, -I, -r, -M and their like, and standard input, are code or name it",
-            use=Use(options="-w", operands="inside", least=1, rest="free", stops="--version -v"),
+            use=Use(runs=True, options="-w", operands="inside", least=1, rest="free", stops="--version -v"),
         )
         for name in ("perl", "ruby", "php")
     },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from kheish import ids
 from kheish.domain import (
     completion,
     events,
+    permission_grant,
     permission_match,
     permission_policy,
     permission_remember,
@@ -27,7 +28,7 @@ from kheish.domain.scopes import ATTACH
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
 from kheish.domain.turns import Call
-from kheish.runtime import binding
+from kheish.runtime import binding, places
 from kheish.runtime.agent import Agent
 from kheish.runtime.tools.base import Arguments, Tool, ToolError
 from kheish.runtime.tools.workspace import canonical
@@ -57,7 +58,7 @@ def judge(state: State, run: Run, call_id: str, tool: Tool, raw: Mapping[str, An
     if is_check and not run.settings.checks_ask:
         rules = (*rules, ("the run's completion", (Rule(tool=tool.name, decision="allow"),)))
     return permissions.decide(
-        ToolCall(tool=tool.name, effect=tool.effect.value, arguments=raw, resolved=_resolved(run, tool.name, raw)),
+        located(tool, raw, Path(run.settings.workspace)),
         mode=run.mode,  # type: ignore[arg-type]  # checked when the session was made
         scopes=rules,
         sandbox=agent.sandbox(),
@@ -80,29 +81,39 @@ def _policies(run: Run) -> tuple[Scope, ...]:
     return (*run.settings.tool_policies, *run.settings.capability_scope)
 
 
-def _resolved(run: Run, tool: str, raw: Mapping[str, Any]) -> tuple[str, ...]:
+def located(tool: Tool, raw: Mapping[str, Any], workspace: Path) -> ToolCall:
+    """Return the call with where its paths lead and what its folders are. Blocks on disk."""
+    call = ToolCall(
+        tool=tool.name, effect=tool.effect.value, arguments=raw, resolved=_resolved(workspace, tool.name, raw)
+    )
+    if tool.name not in SHELL_TOOLS:
+        return call
+    return replace(call, places=places.look_up(workspace, permission_grant.folders(call)))
+
+
+def _resolved(workspace: Path, tool: str, raw: Mapping[str, Any]) -> tuple[str, ...]:
     """Where paths really lead, so that a link does not get round a rule."""
     if tool == "apply_patch":
-        return tuple(_leads(run, path) or _NOWHERE for path in permission_match.paths_of(tool, raw))
+        return tuple(_leads(workspace, path) or _NOWHERE for path in permission_match.paths_of(tool, raw))
     if tool in SHELL_TOOLS:
-        return tuple(_redirected(run, raw))
-    path = _leads(run, raw.get("path"))
+        return tuple(_redirected(workspace, raw))
+    path = _leads(workspace, raw.get("path"))
     return () if path is None else (path,)
 
 
-def _redirected(run: Run, raw: Mapping[str, Any]) -> Iterator[str]:
+def _redirected(workspace: Path, raw: Mapping[str, Any]) -> Iterator[str]:
     """Yield where each redirection of a command line leads."""
     folder = str(raw.get("workdir") or ".")
     for redirect in permission_shell.read(str(raw.get("command", ""))).redirections:
         target = None if redirect.target is None else os.path.join(folder, redirect.target)  # noqa: PTH118 - a word
-        yield _leads(run, target) or _NOWHERE
+        yield _leads(workspace, target) or _NOWHERE
 
 
-def _leads(run: Run, path: Any) -> str | None:
+def _leads(workspace: Path, path: Any) -> str | None:
     if not isinstance(path, str):
         return None
     try:
-        return canonical(Path(run.settings.workspace), path)
+        return canonical(workspace, path)
     except ToolError:
         return None  # it leads nowhere, or out: the tool will say so
 

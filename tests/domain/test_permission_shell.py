@@ -186,7 +186,7 @@ def test_a_match_is_written_as_on_the_command_line() -> None:
 
 
 def test_the_network_needs_a_rule_that_says_so_for_every_command() -> None:
-    rules = [allow("pip *", network=True), allow("curl *", network=True), allow("echo *")]
+    rules = [allow("pip install *", network=True), allow("curl *", network=True), allow("echo *")]
 
     assert meets("pip install x | curl y", *rules).network
     assert not meets("pip install x; echo y", *rules).network
