@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from kheish.domain import permission_rules, permissions, scopes
 from kheish.domain.approvals import Approval, Bound
 from kheish.domain.flows import PHASE_TOOL
-from kheish.domain.permission_rules import ToolCall, Verdict
+from kheish.domain.permission_rules import Verdict
 from kheish.domain.runs import BUDGET, Run
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
@@ -25,9 +25,10 @@ from kheish.runtime.tools.base import Tool, ToolError
 class Inspector:
     """Knows tools and sandbox, which the API does not."""
 
-    def __init__(self, state: State, agent: Agent) -> None:
+    def __init__(self, state: State, agent: Agent, workspace: Callable[[], Path]) -> None:
         self._state = state
         self._agent = agent
+        self._workspace = workspace
 
     def _tool(self, name: str) -> Tool:
         tool = self._agent.tools.get(name)
@@ -37,24 +38,26 @@ class Inspector:
 
     async def check(self, tool: str, arguments: Mapping[str, Any], session_id: str | None) -> Mapping[str, Any]:
         """What a call would meet, and why. Raises NotFound for a tool or session that is not there."""
-        found = self._tool(tool)
-        mode, rules, workspace = self._state.definitions.permissions.mode, [], Path.cwd()
+        found, file = self._tool(tool), self._state.definitions.permissions
+        settings: Mapping[str, Any] = {"permission_mode": file.mode, "permission_rules": []}
         policies: scopes.Scopes = ()
         if session_id is not None:
             await self._state.load(session_id)
             settings = self._state.get(Session, session_id).settings
-            mode, rules = settings["permission_mode"], settings["permission_rules"]
             policies = scopes.capability(settings, settings["persona"], in_flow=False)
-            workspace = Path(settings["workspace"] or ".")
-        verdict = await asyncio.to_thread(
-            permissions.decide,
-            ToolCall(tool=tool, effect=found.effect.value, arguments=arguments),
-            mode=mode,
-            scopes=permission_rules.scopes(self._state.definitions.permissions, rules),
-            sandbox=self._agent.sandbox(),
-            workspace=workspace,
-            policies=policies,
-        )
+
+        def judged() -> Verdict:
+            workspace = Path(settings.get("workspace") or self._workspace())
+            return permissions.decide(
+                deciding.located(found, arguments, workspace),
+                mode=permission_rules.effective_mode(file, settings["permission_mode"]),
+                scopes=permission_rules.scopes(file, settings["permission_rules"]),
+                sandbox=self._agent.sandbox(),
+                workspace=workspace,
+                policies=policies,
+            )
+
+        verdict = await asyncio.to_thread(judged)
         return {**permissions.explain(verdict), "runs": _runs(verdict, arguments)}
 
     async def bound(self, approval: Approval, arguments: Mapping[str, Any]) -> Bound:

@@ -36,7 +36,7 @@ from kheish.daemon.status import Facts
 from kheish.daemon.taking import Taking
 from kheish.daemon.tasks import Following
 from kheish.daemon.upkeep import Upkeep
-from kheish.daemon.workspaces import default_workspace
+from kheish.daemon.workspaces import default_workspace, presumed_workspace
 from kheish.domain.definitions import KINDS
 from kheish.domain.permission_rules import SandboxFacts
 from kheish.domain.state import State
@@ -146,7 +146,7 @@ def make(
         git=git,
         backup=backup,
         editor=Editor(state, taking, watcher, held=lambda: facts.held),
-        inspector=Inspector(state, agent),
+        inspector=Inspector(state, agent, lambda: presumed_workspace(root, state.definitions.config, workspace)),
         playbooks=_playbooks(store, taking, tags := PlaybookTags(state, problems, store.git)),
         upkeep=upkeep,
         workspace=lambda session_id: default_workspace(root, state.definitions.config, workspace, session_id),

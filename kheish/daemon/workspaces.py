@@ -17,7 +17,12 @@ async def default_workspace(root: Path, config: Config, given: Path | None, sess
     return await asyncio.to_thread(_find, root, config, given, session_id)
 
 
-def _find(root: Path, config: Config, given: Path | None, session_id: str) -> Path:
+def presumed_workspace(root: Path, config: Config, given: Path | None) -> Path:
+    """Return the workspace that a new session would have; nothing is made. Raises WorkspaceNotAllowed."""
+    return _find(root, config, given, None)
+
+
+def _find(root: Path, config: Config, given: Path | None, session_id: str | None) -> Path:
     if given is not None:
         return sessions.check_workspace(root, given.resolve())
     if config.workspace is not None:
@@ -28,7 +33,10 @@ def _find(root: Path, config: Config, given: Path | None, session_id: str) -> Pa
             return sessions.check_workspace(root, current)
         except WorkspaceNotAllowed:
             pass
-    own = _state_home() / "kheish" / "workspaces" / root.name / session_id
+    home = _state_home() / "kheish" / "workspaces" / root.name
+    if session_id is None:
+        return home / "new-session"
+    own = home / session_id
     own.mkdir(parents=True, exist_ok=True)
     return sessions.check_workspace(root, own.resolve())
 

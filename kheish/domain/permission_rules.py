@@ -166,13 +166,42 @@ class Placed:
         return tool.startswith(name[:-1]) if name.endswith("*") else tool == name
 
 
-def placed(scopes: Sequence[tuple[str, Sequence[Rule]]]) -> Iterator[Placed]:
+#: rules with the name of where they stand; None holds the place of a rule that does not count
+Scopes = Sequence[tuple[str, Sequence[Rule | None]]]
+#: modes by what they allow without asking
+_FREEDOM: Mapping[Mode, int] = {"plan": 0, "dont_ask": 0, "default": 0, "accept_edits": 1, "bypass": 2}
+
+
+def placed(scopes: Scopes) -> Iterator[Placed]:
     """All rules with their places, counted from 1."""
     for scope, rules in scopes:
         for number, rule in enumerate(rules, 1):
-            yield Placed(rule, f"{scope} rule {number}")
+            if rule is not None:
+                yield Placed(rule, f"{scope} rule {number}")
 
 
-def scopes(file: PermissionsFile, session_rules: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, Sequence[Rule]], ...]:
-    """The rules that concern a session's calls, with the names of where they stand."""
-    return ("permissions.yaml", file.rules), ("session", tuple(Rule.model_validate(rule) for rule in session_rules))
+def scopes(file: PermissionsFile, session_rules: Sequence[Mapping[str, Any]]) -> Scopes:
+    """Return the rules that concern a session's calls, with the names of where they stand.
+
+    Where two persons have to allow a call, what one of them left in the session lifts no ask: its allow rules and the
+    network that they give do not count.
+    """
+    rules = [Rule.model_validate(rule) for rule in session_rules]
+    kept = [_without_allow(rule) if needs_two(file) else rule for rule in rules]
+    return ("permissions.yaml", file.rules), ("session", tuple(kept))
+
+
+def effective_mode(file: PermissionsFile, mode: Mode) -> Mode:
+    """Return the mode that counts. Where two persons have to allow a call, a session is no freer than the file."""
+    if not needs_two(file) or _FREEDOM[mode] <= _FREEDOM[file.mode]:
+        return mode
+    return file.mode if _FREEDOM[file.mode] else "default"
+
+
+def needs_two(file: PermissionsFile) -> bool:
+    """Return whether two persons have to allow a call."""
+    return file.approvals.required > 1
+
+
+def _without_allow(rule: Rule) -> Rule | None:
+    return None if rule.decision == "allow" else rule.model_copy(update={"network": False})

@@ -11,7 +11,7 @@ from kheish.domain import permission_deny, permission_grant, permission_match, p
 from kheish.domain.events import Scope
 from kheish.domain.permission_match import Fit
 from kheish.domain.permission_risk import risk as risk
-from kheish.domain.permission_rules import SHELL_TOOLS, Decision, Placed, placed
+from kheish.domain.permission_rules import SHELL_TOOLS, Decision, Placed, Scopes, placed
 from kheish.domain.permission_rules import ApprovalPolicy as ApprovalPolicy
 from kheish.domain.permission_rules import Mode as Mode
 from kheish.domain.permission_rules import PermissionsFile as PermissionsFile
@@ -37,7 +37,7 @@ def decide(
     call: ToolCall,
     *,
     mode: Mode,
-    scopes: Sequence[tuple[str, Sequence[Rule]]],
+    scopes: Scopes,
     sandbox: SandboxFacts,
     workspace: Path,
     policies: Sequence[Scope] = (),
@@ -103,9 +103,7 @@ def explain(verdict: Verdict) -> dict[str, Any]:
 _Judged = tuple[Placed, Fit, str]
 
 
-def _restrictions(
-    call: ToolCall, rules: Sequence[Placed], scopes: Sequence[tuple[str, Sequence[Rule]]], workspace: Path
-) -> Iterator[_Judged]:
+def _restrictions(call: ToolCall, rules: Sequence[Placed], scopes: Scopes, workspace: Path) -> Iterator[_Judged]:
     """Each rule that asks or denies and is, or may be, about the call, with what of the call it is about."""
     command = _command(call)
     for item in rules:
@@ -156,7 +154,7 @@ def _permitted(
     mode: Mode,
     rules: Sequence[Placed],
     judged: Sequence[_Judged],
-    scopes: Sequence[tuple[str, Sequence[Rule]]],
+    scopes: Scopes,
     workspace: Path,
 ) -> Verdict:
     """The verdict where nothing denies for certain. In `bypass` nothing asks, so what may be denied is denied."""
@@ -199,7 +197,7 @@ def _allowed_command(
     call: ToolCall,
     mode: Mode,
     rules: Sequence[Placed],
-    scopes: Sequence[tuple[str, Sequence[Rule]]],
+    scopes: Scopes,
     workspace: Path,
 ) -> list[Placed] | str:
     """The rules that together allow a command line, or why they do not."""
@@ -233,7 +231,7 @@ def _redirect_fault(
     call: ToolCall,
     moves: bool,
     mode: Mode,
-    scopes: Sequence[tuple[str, Sequence[Rule]]],
+    scopes: Scopes,
     workspace: Path,
 ) -> str | None:
     """Why a redirection keeps a command line from being allowed."""

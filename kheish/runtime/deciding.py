@@ -52,20 +52,22 @@ def judge(state: State, run: Run, call_id: str, tool: Tool, raw: Mapping[str, An
     A command that checks whether the run is complete was allowed by whoever asked for the run, as a rule would allow
     it; and what policies and scopes leave of the tools concerns the agent, not it.
     """
-    session = state.get(Session, run.session_id)
-    rules = permission_rules.scopes(state.definitions.permissions, session.settings["permission_rules"])
+    session, file = state.get(Session, run.session_id), state.definitions.permissions
+    rules = permission_rules.scopes(file, session.settings["permission_rules"])
     is_check = completion.is_check(call_id)
-    if is_check and not run.settings.checks_ask:
+    # Two persons have to agree to what one asked for; a Playbook's own checks were looked at when it was trusted.
+    needs_two = permission_rules.needs_two(file) and run.flow is None
+    if is_check and not run.settings.checks_ask and not needs_two:
         rules = (*rules, ("the run's completion", (Rule(tool=tool.name, decision="allow"),)))
     return permissions.decide(
         located(tool, raw, Path(run.settings.workspace)),
-        mode=run.mode,  # type: ignore[arg-type]  # checked when the session was made
+        mode=permission_rules.effective_mode(file, run.mode),  # type: ignore[arg-type]  # checked when the session was made
         scopes=rules,
         sandbox=agent.sandbox(),
         workspace=Path(run.settings.workspace),
         policies=() if is_check else _policies(run),
-        before_plan=run.settings.permission_mode,  # type: ignore[arg-type]
-        tainted_by=session.tainted_by if state.definitions.permissions.taint == "ask" else None,
+        before_plan=permission_rules.effective_mode(file, run.settings.permission_mode),  # type: ignore[arg-type]
+        tainted_by=session.tainted_by if file.taint == "ask" else None,
     )
 
 
