@@ -149,7 +149,7 @@ async def request(state: State, run: Run, prepared: Prepared, why: str, origin: 
         arguments=dict(prepared.raw),
         digest=bound.digest,
         files=bound.files,
-        why=why,
+        why=f"{why}; not bound: {', '.join(bound.unbound)}" if bound.unbound else why,
         risk=await asyncio.to_thread(permissions.risk, asked),
         expires_at=expiry(state),
         required=policy.required,

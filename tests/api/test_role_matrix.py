@@ -22,8 +22,8 @@ LOOK = (
     "metrics openapi problems config usage logs events state_log state_blame state_head list_sessions get_session "
     "session_history session_diff search_session session_journal session_events list_tasks list_runs get_run "
     "run_events permissions list_audit list_flows get_flow flow_events flow_report list_versions "
-    "get_version list_trust get_trust diff_playbook blame_playbook list_routes get_route route_history list_personas get_persona "
-    "persona_history "
+    "get_version list_trust get_trust diff_playbook blame_playbook list_routes get_route route_history list_personas "
+    "get_persona persona_history "
     "list_playbooks get_playbook playbook_history"
 )
 CHECK = "check_permission validate_route validate_persona validate_playbook"
@@ -34,8 +34,8 @@ WORK = (
 ADMIN = (
     "put_back_state accept_rewind pack_state reindex_state push_backup list_tokens create_token revoke_token "
     "list_secrets get_secret put_secret delete_secret note_revealed_secret rekey_secrets list_accounts "
-    "list_grants list_leases get_subject revoke_subject revoke_lease revoke restore_access verify_audit publish_playbook "
-    "release_version trust "
+    "list_grants list_leases get_subject revoke_subject revoke_lease revoke restore_access verify_audit "
+    "publish_playbook release_version trust "
     "put_route delete_route put_persona delete_persona put_playbook delete_playbook"
 )
 READ_ANSWERS = "list_approvals get_approval list_questions get_question"
