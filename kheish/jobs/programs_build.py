@@ -22,7 +22,9 @@ _MODULES: Mapping[str, Use] = {
     "pytest": Use(runs=True, options=_PYTEST, operands="inside"),
     "unittest": Use(
         runs=True,
-        options="-vqfbch -k: --verbose --quiet --failfast --buffer --locals --durations= --help",
+        options="-vqfbch -k: -s: -p: -t: --start-directory= --pattern= --top-level-directory= "
+        "--verbose --quiet --failfast --buffer --locals --durations= --help",
+        values=dict.fromkeys(("-s", "-t", "--start-directory", "--top-level-directory"), "inside"),
         operands="inside",
     ),
     "mypy": Use(

@@ -196,13 +196,13 @@ def test_the_network_needs_a_rule_that_says_so_for_every_command() -> None:
 
 
 def test_what_patterns_allow_runs_as_they_read_it() -> None:
-    rules = [allow("pip *", network=True), allow("echo *")]
+    rules = [allow("pip install *", network=True), allow("echo *")]
     asks = Rule(tool="bash", match="npm *", decision="ask", network=True)
 
     assert meets("pip install x; echo y", *rules).as_read
     assert meets("pip install x", rules[0], mode="bypass").as_read
     assert meets("pip install x", rules[0], allow()).as_read, "the network is for what the pattern is about"
-    assert not meets("pip install x", allow("pip *"), allow()).as_read, "a rule about all of bash is about the text"
+    assert not meets("pip install x", allow("pip install *"), allow()).as_read, "a rule about all is about the text"
     assert meets("npm i", asks, mode="bypass").network and meets("npm i", asks, mode="bypass").as_read
     assert not meets("npm i $(x)", asks, mode="bypass").network
     assert not meets("make", mode="bypass").as_read and not meets("npm i", asks).as_read
@@ -213,7 +213,7 @@ def test_what_patterns_allow_runs_as_they_read_it() -> None:
 @pytest.mark.parametrize(
     ("command", "rules"),
     [
-        ("cd x && pytest -q 2>&1 | tail -5", ("cd *", "pytest*", "tail *")),
+        ("cd src && ls -la 2>&1 | tail -5", ("cd *", "ls*", "tail *")),
         ("ls -la", ("ls*",)),
         ("rg foo src", ("rg *",)),
         ("python -m pytest tests/a.py::test_b[x-1] -k 'a or b'", ("python -m pytest *",)),
