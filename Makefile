@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 TURNS ?= 300
 ROUNDS ?= 25
 SEED ?= 1
+MINUTES ?= 10
 STATES ?= 600
 EXAMPLES ?= 40
 
-.PHONY: setup demo test lint types audit schemas crash powercut faults api-fuzz git-table windows bench wheel clean
+.PHONY: setup demo test lint types audit schemas crash powercut faults api-fuzz shell-fuzz git-table windows bench wheel clean
 
 setup: $(VENV)/.ready
 
@@ -52,6 +53,10 @@ faults: setup
 # `make test` asks a little of it: edges of every value, random values, and what answers link to (minutes).
 api-fuzz: setup
 	$(BIN)/python -m tests.fuzz --examples $(EXAMPLES) --seed $(SEED)
+
+# `make test` tries some hundred lines.
+shell-fuzz: setup
+	$(BIN)/python -m tests.fuzz.shellrules --minutes $(MINUTES) --seed $(SEED)
 
 # `make test` has the rows with few runs each; this is the table as state-root.md promises it (some ten minutes).
 git-table: setup

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from falcon.asgi import Request, Response
 
-from kheish.api import media, models
+from kheish.api import filtering, media, models
 from kheish.api.parts import Parts
 from kheish.errors import Invalid
 
@@ -26,5 +26,6 @@ class Permissions:
             raise Invalid("session and session_id differ; send one of them.")
         session_id = body.session_id or body.session
         if session_id is not None:
+            filtering.see(req.context.caller, session_id)
             await self._parts.state.load(session_id)
         media.send(resp, await self._parts.inspector.check(body.tool, body.arguments, session_id))

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kheish.daemon.workspaces import Workspaces
 from kheish.domain import permission_rules, permissions, scopes
 from kheish.domain.approvals import Approval, Bound
 from kheish.domain.flows import PHASE_TOOL
-from kheish.domain.permission_rules import ToolCall
+from kheish.domain.permission_rules import Verdict
 from kheish.domain.runs import BUDGET, Run
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
 from kheish.errors import Fault, Invalid, NotFound
+from kheish.jobs import plainline, plainrun
 from kheish.runtime import binding, deciding
 from kheish.runtime.agent import Agent
 from kheish.runtime.tools.arguments import parse_arguments, unknown_tool
@@ -24,9 +26,10 @@ from kheish.runtime.tools.base import Tool, ToolError
 class Inspector:
     """Knows tools and sandbox, which the API does not."""
 
-    def __init__(self, state: State, agent: Agent) -> None:
+    def __init__(self, state: State, agent: Agent, workspaces: Workspaces) -> None:
         self._state = state
         self._agent = agent
+        self._workspaces = workspaces
 
     def _tool(self, name: str) -> Tool:
         tool = self._agent.tools.get(name)
@@ -36,25 +39,26 @@ class Inspector:
 
     async def check(self, tool: str, arguments: Mapping[str, Any], session_id: str | None) -> Mapping[str, Any]:
         """What a call would meet, and why. Raises NotFound for a tool or session that is not there."""
-        found = self._tool(tool)
-        mode, rules, workspace = self._state.definitions.permissions.mode, [], Path.cwd()
+        found, file = self._tool(tool), self._state.definitions.permissions
+        settings: Mapping[str, Any] = {"permission_mode": file.mode, "permission_rules": []}
         policies: scopes.Scopes = ()
         if session_id is not None:
             await self._state.load(session_id)
             settings = self._state.get(Session, session_id).settings
-            mode, rules = settings["permission_mode"], settings["permission_rules"]
             policies = scopes.capability(settings, settings["persona"], in_flow=False)
-            workspace = Path(settings["workspace"] or ".")
+
+        workspace = Path(settings.get("workspace") or await self._workspaces.presumed())
+        call, _ = await deciding.located(self._state, workspace, found, arguments)
         verdict = await asyncio.to_thread(
             permissions.decide,
-            ToolCall(tool=tool, effect=found.effect.value, arguments=arguments),
-            mode=mode,
-            scopes=permission_rules.scopes(self._state.definitions.permissions, rules),
+            call,
+            mode=permission_rules.effective_mode(file, settings["permission_mode"]),
+            scopes=permission_rules.scopes(file, settings["permission_rules"]),
             sandbox=self._agent.sandbox(),
             workspace=workspace,
             policies=policies,
         )
-        return permissions.explain(verdict)
+        return {**permissions.explain(verdict), "runs": _runs(verdict, arguments)}
 
     async def bound(self, approval: Approval, arguments: Mapping[str, Any]) -> Bound:
         """What an approval of this call with other arguments would be bound to. Raises Invalid where these do not fit
@@ -72,3 +76,9 @@ class Inspector:
                 f"The edited call is denied: {verdict.why}.", errors=[Fault("/arguments", "a rule denies the call")]
             )
         return await binding.bind(self._state, run, approval.tool, arguments)
+
+
+def _runs(verdict: Verdict, arguments: Mapping[str, Any]) -> str | None:
+    """Return the command line that runs where patterns allow it; None where the text runs as it was written."""
+    plain = plainline.read(str(arguments.get("command", ""))) if verdict.as_read else None
+    return plainrun.emit(plain) if isinstance(plain, plainline.Plain) else None

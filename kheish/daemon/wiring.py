@@ -141,16 +141,17 @@ def make(
     taking = _taking(store, problems, git, environ)
     backup = _backup(store, facts, problems, taking)
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
+    folders = Workspaces(root, state.hidden, lambda: state.definitions.config, workspace)
     parts = Parts(
         **_given(store, facts, auth, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure, "logs": logs},
         problems=problems.list,
         git=git,
         backup=backup,
         editor=Editor(state, taking, watcher, held=lambda: facts.held),
-        inspector=Inspector(state, agent),
+        inspector=Inspector(state, agent, folders),
         playbooks=_playbooks(store, taking, tags := PlaybookTags(state, problems, store.git)),
         upkeep=upkeep,
-        workspaces=Workspaces(root, state.hidden, lambda: state.definitions.config, workspace),
+        workspaces=folders,
     )
     holding = Holding(facts, problems, store.pipeline, git, watcher, lambda paths: loops.take(daemon, paths))
     daemon = Daemon(

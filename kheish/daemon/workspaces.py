@@ -27,6 +27,11 @@ class Workspaces:
         WorkspaceNotAllowed where the first is none that a session may have."""
         return await pool.run(self._door, self._default, session_id)
 
+    async def presumed(self) -> Path:
+        """Return the workspace that a new session would have; nothing is made. Raises WorkspaceNotAllowed."""
+        own = await pool.run(self._door, self._own)
+        return own or self._home() / "new-session"
+
     async def choose(self, named: str | None, caller: Principal, session_id: str) -> Path:
         """Return the real path of a folder that a caller names, for None the default. Raises WorkspaceNotAllowed,
         Forbidden."""
@@ -62,9 +67,12 @@ class Workspaces:
         own = self._own()
         if own is not None:
             return own
-        folder = _state_home() / "kheish" / "workspaces" / self._root.name / session_id
+        folder = self._home() / session_id
         folder.mkdir(parents=True, exist_ok=True)
         return workspaces.check(self._hidden, folder)
+
+    def _home(self) -> Path:
+        return _state_home() / "kheish" / "workspaces" / self._root.name
 
     def _own(self) -> Path | None:
         """Return `serve --workspace`, else `workspace` of kheish.yaml, else the current folder if it may be one."""

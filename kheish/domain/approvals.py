@@ -34,13 +34,15 @@ class Decision:
 
 @frozen
 class Bound:
-    """What an approval allows: the digest of a call, and the files whose content is part of it.
+    """What an approval allows: the digest of a call, and the files whose content is part of it. `unbound`: what the
+    call may use that is not.
 
     A file is `{path, sha256, bytes}`; of one that is too large to be read, `sha256` is null and `mtime_ns` is there.
     """
 
     digest: str
     files: tuple[dict[str, Any], ...] = ()
+    unbound: tuple[str, ...] = ()
 
 
 @frozen

@@ -104,6 +104,7 @@ class PermissionDecided(Event):
     origin: str | None = None  # permissions.yaml:12 | session | mode default | …
     network: bool = False
     resolved: dict[str, str] = field(default_factory=dict)  # paths of the call that lead elsewhere than written: where
+    as_read: bool = False  # of a command line, the re-emission runs that the rules judged
 
 
 @frozen

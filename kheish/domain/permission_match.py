@@ -133,6 +133,14 @@ def _compiled(rule: Rule, workspace: Path, *, is_loose: bool) -> tuple[globs.Ste
         return ()
 
 
+def fits_folder(pattern: str, names: tuple[str, ...], workspace: Path) -> bool:
+    """Return whether a glob from the workspace fits a folder."""
+    try:
+        return globs.covers(globs.compiled(pattern, is_loose=False, root=str(workspace)), names)
+    except globs.TooMany:
+        return False
+
+
 def paths_of(tool: str, arguments: Mapping[str, Any]) -> list[Any]:
     """The paths that a file tool is given; a patch that cannot be read gives None."""
     if tool != "apply_patch":

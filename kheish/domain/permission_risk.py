@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kheish.domain import permission_shell
 from kheish.domain.permission_rules import SHELL_TOOLS, Risk, ToolCall
-from kheish.jobs import shellwords
+from kheish.jobs import programs, shellwords
 from kheish.jobs.commandline import SimpleCommand
 
 _BY_EFFECT: dict[str, Risk] = {"read": "low", "coordination": "low", "write": "medium", "effect": "high"}
@@ -53,6 +53,9 @@ def is_grave(simple: SimpleCommand) -> bool:
     names = [word.text.rsplit("/", 1)[-1] for word in simple.words]
     if not names:
         return False
+    names[0] = programs.base(names[0])
+    if names[0] == "python" and "-m" in names[1:]:
+        names = names[names.index("-m") + 1 :] or names
     if simple.words[0].dynamic or names[0] in _GRAVE or names[0].startswith("mkfs"):
         return True
     if shellwords.runs_others(simple) and (_GRAVE & set(names) or any(" " in name for name in names)):

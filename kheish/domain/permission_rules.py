@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -43,6 +43,9 @@ class Rule(_Part):
     which must all be the same. Answers that are remembered leave such rules."""
     decision: Decision
     """deny beats ask, and ask beats allow, wherever the rules stand."""
+    workdir: str = Field(default=".", min_length=1, max_length=1000)
+    """For bash: the folders that the rule holds in, as a glob from the workspace; `.` is the workspace itself, `**` all
+    of it. Programs that take nothing from the folder they run in (`ls`, `grep`) may run in any."""
     network: bool = False
     """Whether a confined command has the network; every command of a command line needs a rule that says so."""
     reason: str | None = None
@@ -50,6 +53,8 @@ class Rule(_Part):
 
     @model_validator(mode="after")
     def _match_fits_the_tool(self) -> Rule:
+        if ".." in self.workdir.split("/") or self.workdir.startswith("~"):
+            raise ValueError("workdir: a folder of the workspace, without `..`")
         if self.exact and (self.match is None or self.tool.endswith("*")):
             raise ValueError("exact: needs one tool, and a match with all of its arguments")
         if self.match is None:
@@ -110,15 +115,27 @@ class PermissionsFile(_Part):
 
 
 @frozen
+class Place:
+    """A folder that a command runs in. `repository`: why git would take another repository there than the workspace's
+    own; `elsewhere`: why it is not the folder that it is called."""
+
+    repository: str | None = None
+    elsewhere: str | None = None
+
+
+@frozen
 class ToolCall:
     """A call as it would run. `effect`: read | write | effect | coordination. `resolved`: where its paths lead once
-    links are followed, from the workspace, in their order (empty where that is unknown); rules look at both.
+    links are followed, from the workspace, in their order (empty where that is unknown); rules look at both. The paths
+    of a command line are the targets of its redirections. `places`: of the folders that a command goes to, why each is
+    not what it seems (a link, another repository).
     """
 
     tool: str
     effect: str
     arguments: Mapping[str, Any]
     resolved: tuple[str, ...] = ()
+    places: Mapping[str, Place] = field(default_factory=dict)
 
 
 @frozen
@@ -131,13 +148,17 @@ class SandboxFacts:
 
 @frozen
 class Verdict:
-    """What a call meets. `why` is for people; `rule` and `origin` say what decided; `network` holds for commands."""
+    """What a call meets. `why` is for people; `rule` and `origin` say what decided; `network` holds for commands.
+
+    `as_read`: patterns allowed a command line, so its re-emission runs, not its text.
+    """
 
     decision: Decision
     why: str
     rule: dict[str, Any] | None = None
     origin: str | None = None
     network: bool = False
+    as_read: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +178,42 @@ class Placed:
         return tool.startswith(name[:-1]) if name.endswith("*") else tool == name
 
 
-def placed(scopes: Sequence[tuple[str, Sequence[Rule]]]) -> Iterator[Placed]:
+#: rules with the name of where they stand; None holds the place of a rule that does not count
+Scopes = Sequence[tuple[str, Sequence[Rule | None]]]
+#: modes by what they allow without asking
+_FREEDOM: Mapping[Mode, int] = {"plan": 0, "dont_ask": 0, "default": 0, "accept_edits": 1, "bypass": 2}
+
+
+def placed(scopes: Scopes) -> Iterator[Placed]:
     """All rules with their places, counted from 1."""
     for scope, rules in scopes:
         for number, rule in enumerate(rules, 1):
-            yield Placed(rule, f"{scope} rule {number}")
+            if rule is not None:
+                yield Placed(rule, f"{scope} rule {number}")
 
 
-def scopes(file: PermissionsFile, session_rules: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, Sequence[Rule]], ...]:
-    """The rules that concern a session's calls, with the names of where they stand."""
-    return ("permissions.yaml", file.rules), ("session", tuple(Rule.model_validate(rule) for rule in session_rules))
+def scopes(file: PermissionsFile, session_rules: Sequence[Mapping[str, Any]]) -> Scopes:
+    """Return the rules that concern a session's calls, with the names of where they stand.
+
+    Where two persons have to allow a call, what one of them left in the session lifts no ask: its allow rules and the
+    network that they give do not count.
+    """
+    rules = [Rule.model_validate(rule) for rule in session_rules]
+    kept = [_without_allow(rule) if needs_two(file) else rule for rule in rules]
+    return ("permissions.yaml", file.rules), ("session", tuple(kept))
+
+
+def effective_mode(file: PermissionsFile, mode: Mode) -> Mode:
+    """Return the mode that counts. Where two persons have to allow a call, a session is no freer than the file."""
+    if not needs_two(file) or _FREEDOM[mode] <= _FREEDOM[file.mode]:
+        return mode
+    return file.mode if _FREEDOM[file.mode] else "default"
+
+
+def needs_two(file: PermissionsFile) -> bool:
+    """Return whether two persons have to allow a call."""
+    return file.approvals.required > 1
+
+
+def _without_allow(rule: Rule) -> Rule | None:
+    return None if rule.decision == "allow" else rule.model_copy(update={"network": False})

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from kheish.beneath import names
-from kheish.domain import permission_match, permission_policy, permission_shell
+from kheish.domain import permission_deny, permission_grant, permission_match, permission_policy, permission_shell
 from kheish.domain.events import Scope
 from kheish.domain.permission_match import Fit
 from kheish.domain.permission_risk import risk as risk
-from kheish.domain.permission_rules import SHELL_TOOLS, Decision, Placed, placed
+from kheish.domain.permission_rules import SHELL_TOOLS, Decision, Placed, Scopes, placed
 from kheish.domain.permission_rules import ApprovalPolicy as ApprovalPolicy
 from kheish.domain.permission_rules import Mode as Mode
 from kheish.domain.permission_rules import PermissionsFile as PermissionsFile
@@ -38,7 +38,7 @@ def decide(
     call: ToolCall,
     *,
     mode: Mode,
-    scopes: Sequence[tuple[str, Sequence[Rule]]],
+    scopes: Scopes,
     sandbox: SandboxFacts,
     workspace: Path,
     policies: Sequence[Scope] = (),
@@ -48,14 +48,14 @@ def decide(
     """What the call meets. `scopes`: rules with the name of where they stand (`permissions.yaml`, `session`).
 
     A tool that one of the `policies` takes away is denied, in every mode; they give nothing. Of the rules, deny beats
-    ask beats allow, in any order and scope; where no rule matches, the mode decides. A command line is allowed only if
-    rules allow every simple command in it, none runs others or has words that only bash knows, and it redirects nothing
-    out of the workspace; a redirection into the workspace needs `accept_edits`, or a rule that allows `write_file`
-    there. An allow rule without `match` allows every call of its tool, except where a rule that denies or asks may be
-    about it. `tainted_by`: how untrusted content came in; then what has effects asks. Leaving plan mode asks as
-    `before_plan`, the run's mode without it, says. Without bubblewrap, `required` denies every command and `ask` makes
-    it ask; like everything that asks, this is denied in `dont_ask` and allowed in `bypass`. The first call for a
-    command parses it.
+    ask beats allow, in any order and scope; where no rule matches, the mode decides. Patterns allow a command line only
+    if it is plain (`plainline`), they allow every simple command in it, none runs others, and it redirects nothing out
+    of the workspace; then its re-emission runs (`as_read`). A redirection into the workspace needs `accept_edits`, or a
+    rule that allows `write_file` there. An allow rule without `match` allows every call of its tool, except where a
+    rule that denies or asks may be about it. `tainted_by`: how untrusted content came in; then what has effects asks.
+    Leaving plan mode asks as `before_plan`, the run's mode without it, says. Without bubblewrap, `required` denies
+    every command and `ask` makes it ask; like everything that asks, this is denied in `dont_ask` and allowed in
+    `bypass`. The first call for a command parses it.
     """
     refused = permission_policy.refusal(policies, call.tool)
     if refused is not None:
@@ -84,7 +84,10 @@ def decide(
         verdict = Verdict(decision="ask", why="a person has to agree to the plan", origin="leaving plan mode")
         return _settled(verdict, before_plan)
     verdict = _settled(verdict, mode)
-    return replace(verdict, network=network and verdict.decision != "deny")
+    network = network and verdict.decision != "deny"
+    # What a mode allows runs as written; with the network that patterns gave, it runs as these read it.
+    as_read = verdict.as_read or (network and verdict.decision == "allow" and not _has_whole(call, rules, workspace))
+    return replace(verdict, network=network, as_read=as_read and call.tool in SHELL_TOOLS)
 
 
 def explain(verdict: Verdict) -> dict[str, Any]:
@@ -101,15 +104,18 @@ def explain(verdict: Verdict) -> dict[str, Any]:
 _Judged = tuple[Placed, Fit, str]
 
 
-def _restrictions(
-    call: ToolCall, rules: Sequence[Placed], scopes: Sequence[tuple[str, Sequence[Rule]]], workspace: Path
-) -> Iterator[_Judged]:
+def _restrictions(call: ToolCall, rules: Sequence[Placed], scopes: Scopes, workspace: Path) -> Iterator[_Judged]:
     """Each rule that asks or denies and is, or may be, about the call, with what of the call it is about."""
     command = _command(call)
     for item in rules:
         if item.rule.decision != "allow":
             if command is not None and not item.rule.exact:
-                fit = permission_shell.restricts(item.rule.match, permission_shell.read(command))
+                is_written = item.rule.match is not None and item.rule.match.strip() == command.strip()
+                fit = (
+                    Fit.YES
+                    if is_written
+                    else permission_deny.restricts(item.rule.match, permission_shell.read(command))
+                )
             else:
                 fit = permission_match.restricts(item.rule, call, workspace)
             if fit:
@@ -117,23 +123,31 @@ def _restrictions(
     if command is None:
         return
     reading = permission_shell.read(command)
-    for redirect in reading.redirections:
+    for redirect, leads in _redirections(reading, call):
         if redirect.target in permission_shell.ALWAYS_OPEN:
             continue
         tool = "write_file" if redirect.writes else "read_file"
         for item in placed(scopes):
             if item.rule.decision == "allow" or not item.concerns(tool):
                 continue
-            fit = _redirect_fit(item.rule, redirect, call, reading.moves, workspace)
+            fit = _redirect_fit(item.rule, redirect, leads, call, reading.moves, workspace)
             if fit:
                 yield item, fit, f"redirection {'to' if redirect.writes else 'from'} {redirect.target or '?'}: "
 
 
-def _redirect_fit(rule: Rule, redirect: Redirect, call: ToolCall, moves: bool, workspace: Path) -> Fit:
+def _redirections(reading: permission_shell.Reading, call: ToolCall) -> Iterator[tuple[Redirect, str | None]]:
+    """Yield each redirection with where it leads once links are followed; None where that was not looked up."""
+    known = len(call.resolved) == len(reading.redirections)
+    return zip(reading.redirections, call.resolved if known else (None,) * len(reading.redirections), strict=True)
+
+
+def _redirect_fit(
+    rule: Rule, redirect: Redirect, leads: str | None, call: ToolCall, moves: bool, workspace: Path
+) -> Fit:
     path = _target(redirect, call, moves, workspace)
     if path is None:
         return Fit.MAYBE
-    return permission_match.restricts(rule, _file_call(redirect, path), workspace)
+    return permission_match.restricts(rule, _file_call(redirect, path, leads), workspace)
 
 
 def _permitted(
@@ -141,10 +155,19 @@ def _permitted(
     mode: Mode,
     rules: Sequence[Placed],
     judged: Sequence[_Judged],
-    scopes: Sequence[tuple[str, Sequence[Rule]]],
+    scopes: Scopes,
     workspace: Path,
 ) -> Verdict:
-    """The verdict where nothing denies."""
+    """The verdict where nothing denies for certain. In `bypass` nothing asks, so what may be denied is denied."""
+    if mode == "bypass":
+        for item, _, what in judged:
+            if item.rule.decision == "deny":
+                return Verdict(
+                    decision="deny",
+                    why=f"{what}it cannot be told apart from what {item.origin} denies ({_words(item.rule)})",
+                    rule=item.rule.model_dump(),
+                    origin=item.origin,
+                )
     for item, fit, what in judged:
         if fit is Fit.YES:
             return _by_rule("ask", item, what)
@@ -163,7 +186,11 @@ def _permitted(
     first = allowed[0]
     why = "; ".join(f"allowed by {item.origin} ({_words(item.rule)})" for item in allowed)
     return Verdict(
-        decision="allow", why=why, rule=first.rule.model_dump(), origin=", ".join(item.origin for item in allowed)
+        decision="allow",
+        why=why,
+        rule=first.rule.model_dump(),
+        origin=", ".join(item.origin for item in allowed),
+        as_read=call.tool in SHELL_TOOLS and not _is_whole(first.rule, call, workspace),
     )
 
 
@@ -171,12 +198,12 @@ def _allowed_command(
     call: ToolCall,
     mode: Mode,
     rules: Sequence[Placed],
-    scopes: Sequence[tuple[str, Sequence[Rule]]],
+    scopes: Scopes,
     workspace: Path,
 ) -> list[Placed] | str:
     """The rules that together allow a command line, or why they do not."""
     allowing = [item for item in rules if item.rule.decision == "allow"]
-    whole = [item for item in allowing if _is_whole(item.rule, call)]
+    whole = [item for item in allowing if _is_whole(item.rule, call, workspace)]
     command = _command(call)
     if whole:
         return whole[:1]
@@ -184,18 +211,16 @@ def _allowed_command(
     if not patterns or command is None:
         return "no rule allows it"
     reading = permission_shell.read(command)
-    if reading.unreadable is not None:
-        return f"the command line cannot be read for certain: {reading.unreadable}"
-    if not reading.parts:
-        return "no rule allows it"
+    if reading.refusal is not None:
+        return f"no pattern allows a command line that is not plain: {reading.refusal}"
     used: dict[Placed, None] = {}
-    for part in reading.parts:
-        found = next((item for item in patterns if permission_shell.covers(item.rule.match, part)), None)
+    for part in reading.allowed:
+        found = next((item for item in patterns if permission_grant.covers(item.rule, part, call, workspace)), None)
         if found is None:
-            return f"no rule allows `{part.text}`" + (f": {part.closed}" if part.closed else "")
+            return f"no rule allows `{part.text}`{_shortfall(patterns, part, call, workspace)}"
         used[found] = None
-    for redirect in reading.redirections:
-        fault = _redirect_fault(redirect, call, reading.moves, mode, scopes, workspace)
+    for redirect, leads in _redirections(reading, call):
+        fault = _redirect_fault(redirect, leads, call, reading.moves, mode, scopes, workspace)
         if fault:
             return fault
     return list(used)
@@ -203,10 +228,11 @@ def _allowed_command(
 
 def _redirect_fault(
     redirect: Redirect,
+    leads: str | None,
     call: ToolCall,
     moves: bool,
     mode: Mode,
-    scopes: Sequence[tuple[str, Sequence[Rule]]],
+    scopes: Scopes,
     workspace: Path,
 ) -> str | None:
     """Why a redirection keeps a command line from being allowed."""
@@ -217,11 +243,13 @@ def _redirect_fault(
         return (
             "it redirects to a place that only bash knows" if redirect.target is None or moves else _outside(redirect)
         )
+    if leads is not None and leads != (names.shown("/".join(path)) or "."):
+        return f"it redirects through a link or to no plain file ({redirect.target})"
     if not redirect.writes:
         return None
     if any(name.casefold() == ".git" for name in path):
         return f"it redirects into .git ({redirect.target})"
-    wanted = _file_call(redirect, path)
+    wanted = _file_call(redirect, path, leads)
     if mode == "accept_edits":
         return None
     for item in placed(scopes):
@@ -244,9 +272,11 @@ def _target(redirect: Redirect, call: ToolCall, moves: bool, workspace: Path) ->
     return permission_match.beneath(workspace, target, call.arguments.get("workdir") or ".")
 
 
-def _file_call(redirect: Redirect, path: tuple[str, ...]) -> ToolCall:
+def _file_call(redirect: Redirect, path: tuple[str, ...], leads: str | None) -> ToolCall:
     tool, effect = ("write_file", "write") if redirect.writes else ("read_file", "read")
-    return ToolCall(tool=tool, effect=effect, arguments={"path": names.shown("/".join(path)) or "."})
+    resolved = () if leads is None else (leads,)
+    arguments = {"path": names.shown("/".join(path)) or "."}
+    return ToolCall(tool=tool, effect=effect, arguments=arguments, resolved=resolved)
 
 
 def _network(call: ToolCall, rules: Sequence[Placed], workspace: Path) -> bool:
@@ -254,19 +284,38 @@ def _network(call: ToolCall, rules: Sequence[Placed], workspace: Path) -> bool:
     giving = [item.rule for item in rules if item.rule.network and item.rule.decision != "deny"]
     if not giving or call.tool not in SHELL_TOOLS:
         return any(permission_match.grants(rule, call, workspace) for rule in giving)
-    if any(_is_whole(rule, call) for rule in giving):
+    if any(_is_whole(rule, call, workspace) for rule in giving):
         return True
     giving = [rule for rule in giving if not rule.exact]
     command = _command(call)
     reading = permission_shell.read(command) if command is not None else None
-    if reading is None or reading.unreadable is not None or not reading.parts:
+    if reading is None or reading.refusal is not None:
         return False
-    return all(any(permission_shell.covers(rule.match, part) for rule in giving) for part in reading.parts)
+    return all(any(permission_grant.covers(rule, part, call, workspace) for rule in giving) for part in reading.allowed)
 
 
-def _is_whole(rule: Rule, call: ToolCall) -> bool:
-    """Whether a rule is about a command line as a whole: every one, or exactly this."""
-    return rule.match is None or (rule.exact and permission_match.is_same(rule, call))
+def _has_whole(call: ToolCall, rules: Sequence[Placed], workspace: Path) -> bool:
+    """Return whether a rule gives the network to the command line as a whole."""
+    return any(
+        item.rule.network and item.rule.decision != "deny" and _is_whole(item.rule, call, workspace) for item in rules
+    )
+
+
+def _is_whole(rule: Rule, call: ToolCall, workspace: Path) -> bool:
+    """Return whether a rule is about a command line as a whole: every one, or exactly this."""
+    return (
+        rule.match is None
+        or (rule.exact and permission_match.is_same(rule, call))
+        or permission_grant.is_written(rule, call, workspace)
+    )
+
+
+def _shortfall(patterns: Sequence[Placed], part: permission_shell.Part, call: ToolCall, workspace: Path) -> str:
+    """Return why the first rule whose text fits does not allow a simple command all the same."""
+    for item in patterns:
+        if permission_shell.fits(item.rule.match, part):
+            return f": {permission_grant.shortfall(item.rule, part, call, workspace)} ({item.origin})"
+    return ""
 
 
 def _command(call: ToolCall) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
+import time
 from typing import TYPE_CHECKING
 
 from kheish.jobs.commandline import CommandLine as CommandLine
@@ -23,18 +24,24 @@ from kheish.jobs.syntax import (
     between,
     check,
     gaps_are_blank,
+    has_braces,
     has_live,
     inert,
     refuse_evaluation,
     short,
     sound,
     text_of,
+    words_are_apart,
 )
 from kheish.jobs.wrappers import runs_others as runs_others
 
 if TYPE_CHECKING:
-    from tree_sitter import Node, Parser
+    from tree_sitter import Language, Node, Tree
 
+_MAX_COMMANDS = 2000
+_MAX_REDIRECTIONS = 200
+_MAX_SECONDS = 0.25  # for the parser alone
+_SHORT = 4096  # bytes that it always reads in that time
 _STATEMENTS = {
     "program", "list", "pipeline", "subshell", "compound_statement", "if_statement", "elif_clause", "else_clause",
     "while_statement", "do_group", "case_statement", "case_item", "function_definition", "negated_command",
@@ -54,12 +61,13 @@ _PLAIN_EXPANSION = re.compile(r"\$\{(#?\w+\}|[#?@*!$-]\}|[A-Za-z_]\w*(:?[-+?]|##
 _DELIMITER = re.compile(r"""(["']?)(\w+)\1\Z""")
 
 
+@functools.lru_cache(maxsize=64)
 def parse(command: str) -> CommandLine:
-    """Read a bash command line. The first call imports the parser (20 ms)."""
+    """Read a bash command line, in bounded time. The first call imports the parser (20 ms)."""
     reader = _Reader(command.encode(errors="surrogatepass"))
     try:
         check(command)
-        reader.statement(_parser().parse(reader.source).root_node, 0)
+        reader.statement(_tree(reader.source).root_node, 0)
     except Unreadable as problem:
         return CommandLine(tuple(reader.simple), tuple(reader.redirections), str(problem))
     return CommandLine(tuple(reader.simple), tuple(reader.redirections), None)
@@ -102,6 +110,9 @@ class _Reader:
 
     def _command(self, node: Node, depth: int) -> None:
         gaps_are_blank(node)
+        words_are_apart(node)
+        if len(self.simple) == _MAX_COMMANDS:
+            raise Unreadable(f"more than {_MAX_COMMANDS} commands")
         place = len(self.simple)
         words: list[Word] = []
         assignments: list[str] = []
@@ -152,6 +163,8 @@ class _Reader:
     def _redirect(self, node: Node, depth: int) -> None:
         sound(node, depth)
         gaps_are_blank(node)
+        if len(self.redirections) == _MAX_REDIRECTIONS:
+            raise Unreadable(f"more than {_MAX_REDIRECTIONS} redirections")
         if node.type == "heredoc_redirect":
             return self._heredoc(node, depth)
         operator = next(child.type for child in node.children if child.type != "file_descriptor")
@@ -212,7 +225,7 @@ class _Reader:
             case "word" | "number" | "variable_name" | "special_variable_name":
                 inert(text, node)
                 bare = re.sub(r"\\.", "", text, flags=re.DOTALL)
-                unknown = bare.startswith("~") or bool(re.search(r"[=:]~|\{.*(,|\.\.)", bare))
+                unknown = bare.startswith("~") or bool(re.search(r"[=:]~", bare)) or has_braces(bare)
                 plain = re.sub(r"\\(.)", lambda found: found[1].replace("\n", ""), text, flags=re.DOTALL)
                 return Word(plain, dynamic=unknown, glob=bool(re.search(r"[*?\[]", bare)))
             case "raw_string":
@@ -244,10 +257,10 @@ class _Reader:
     def _compound(self, node: Node, depth: int) -> Word:
         """A double-quoted string, or pieces written next to each other."""
         if node.type == "concatenation":
-            gaps_are_blank(node)
+            if any(between(node, node.children)):
+                raise Unreadable(f"a blank inside a word: {short(node)}")
             pieces = [self._word(child, depth + 1) for child in node.children]
-            braces = re.search(r"\{.*(,|\.\.)", "".join(text_of(child) for child in node.children), re.DOTALL)
-            dynamic = bool(braces) or any(piece.dynamic for piece in pieces)
+            dynamic = has_braces(text_of(node)) or any(piece.dynamic for piece in pieces)
             return self._joined(node, pieces, dynamic)
         expansions = [child for child in node.named_children if child.type != "string_content"]
         literal = "".join(between(node, expansions))
@@ -273,16 +286,31 @@ class _Reader:
         return Word(text, dynamic=True)
 
     def _comment(self, node: Node) -> None:
-        before = self.source[: node.start_byte][-2:]
+        before = self.source[max(0, node.start_byte - 2) : node.start_byte]
         if "\n" in text_of(node) or before[-1:] not in (b"", *(bytes([char]) for char in b" \t\n;&|()")):
             raise Unreadable("a comment in an odd place")
         if before.startswith(b"\\"):
             raise Unreadable("a comment after an escape")
 
 
-@functools.cache
-def _parser() -> Parser:
-    import tree_sitter_bash
-    from tree_sitter import Language, Parser
+def _tree(source: bytes) -> Tree:
+    """Return the syntax tree. A long text is parsed twice, first in slices: only then a parser can be ended."""
+    from tree_sitter import Parser
 
-    return Parser(Language(tree_sitter_bash.language()))
+    if len(source) > _SHORT:
+        until = time.monotonic() + _MAX_SECONDS
+        try:
+            Parser(_language()).parse(
+                lambda at, _: source[at : at + _SHORT], progress_callback=lambda *_: time.monotonic() > until
+            )
+        except ValueError as error:
+            raise Unreadable("it takes too long to read") from error
+    return Parser(_language()).parse(source)
+
+
+@functools.cache
+def _language() -> Language:
+    import tree_sitter_bash
+    from tree_sitter import Language
+
+    return Language(tree_sitter_bash.language())

@@ -11,7 +11,7 @@ from kheish.jobs.commandline import SimpleCommand, Word
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-_MAX_LENGTH = 100_000
+_MAX_LENGTH = 32 * 1024
 _MAX_DEPTH = 100
 
 #: run text as code, in this shell, or change what later names mean
@@ -64,6 +64,18 @@ def gaps_are_blank(node: Node) -> None:
             raise Unreadable(f"something unnamed in: {short(node)}")
 
 
+def words_are_apart(node: Node) -> None:
+    """Raise Unreadable where a word begins at the end of a redirection, an assignment or a word.
+
+    bash reads on there: what the parser takes for the next word belongs to the one before.
+    """
+    before: Node | None = None
+    for child in node.children:
+        if before is not None and before.end_byte == child.start_byte and not child.type.endswith("_redirect"):
+            raise Unreadable(f"words that run into each other: {short(node)}")
+        before = child
+
+
 def between(node: Node, children: list[Node]) -> Iterator[str]:
     """The text of a node that is outside of these children: before, between and after."""
     source, at = node.text or b"", 0
@@ -77,6 +89,12 @@ def inert(text: str, node: Node) -> None:
     """Text that the parser takes as plain must hold nothing that bash would expand."""
     if has_live(text):
         raise Unreadable(f"an expansion that the parser did not see: {short(node)}")
+
+
+def has_braces(text: str) -> bool:
+    """Return whether unquoted text may hold a brace expansion."""
+    _, brace, rest = text.partition("{")
+    return bool(brace) and ("," in rest or ".." in rest)
 
 
 def text_of(node: Node) -> str:

@@ -7,13 +7,42 @@ import re
 from kheish.jobs.commandline import SimpleCommand
 
 _SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "fish", "csh", "tcsh", "busybox")
+#: options after which a word is split, replaced, or no command follows
+_SPLITS = re.compile(r"--split|-\w*[SsieI](?!\{\}$)|--replace|--shell")
+_SHELL = re.compile(r"(ba|da|z|k)?sh[\d.-]*")
 _BUILTINS = ("command", "exec", "builtin", "coproc", "time", "eval", "source", ".", "trap")
-_ALWAYS = frozenset((*_SHELLS, *_BUILTINS)) | {
+#: commands whose words, or whose input, are commands
+ALWAYS = frozenset((*_SHELLS, *_BUILTINS)) | {
     "xargs", "parallel", "env", "sudo", "doas", "su", "runuser", "pkexec", "nohup", "timeout", "nice", "ionice",
     "chrt", "taskset", "stdbuf", "setsid", "setpriv", "chroot", "unshare", "nsenter", "bwrap", "firejail", "script",
     "watch", "strace", "ltrace", "gdb", "perf", "valgrind", "flock", "entr", "ssh", "at", "batch", "systemd-run",
-    "dbus-run-session", "capsh", "start-stop-daemon", "expect", "unbuffer", "rlwrap",
+    "dbus-run-session", "capsh", "start-stop-daemon", "expect", "unbuffer", "rlwrap", "jobs", "npx", "bunx",
+    "uvx", "pipx", "fakeroot", "faketime", "proot", "tmux", "screen", "nsjail", "ssh-agent", "catchsegv",
 }  # fmt: skip
+#: those that run the command which follows their own options, and nothing else
+_TRANSPARENT = frozenset([
+    "env", "nohup", "timeout", "nice", "ionice", "time", "stdbuf", "setsid", "command", "exec", "builtin", "chrt",
+    "taskset", "sudo", "doas", "unbuffer", "xargs", "find", "fd", "fdfind",
+])  # fmt: skip
+#: those that fill in more words, and the options after which their command begins ("": after their own options)
+_FILL_IN: dict[str, tuple[str, ...]] = {
+    "xargs": ("",),
+    "find": ("-exec", "-execdir", "-ok", "-okdir"),
+    **dict.fromkeys(("fd", "fdfind"), ("-x", "-X", "--exec", "--exec-batch")),
+}
+_XARGS = re.compile(r"-[0rtpxo]+|-[adELnPs].+|--(null|no-run-if-empty|verbose|exit|interactive|open-tty)|--[a-z-]+=.*")
+#: programs whose words may be code that runs commands
+OTHER_LANGUAGES = frozenset([
+    "python", "perl", "ruby", "node", "php", "lua", "deno", "bun", "Rscript", "tclsh", "awk", "gawk", "mawk", "sed",
+    "make", "vi", "vim", "nvim", "emacs", "ed", "ex", "less", "man", "sqlite3", "psql", "mysql", "gdb", "tar", "rsync",
+    "scp",
+])  # fmt: skip
+#: options before a subcommand that take the next word
+TAKE_VALUES: dict[str, frozenset[str]] = {
+    "git": frozenset(["-C", "-c", "--git-dir", "--work-tree", "--namespace", "--super-prefix", "--config-env"]),
+    "npm": frozenset(["-C", "--prefix", "-w", "--workspace", "--loglevel"]),
+    "cargo": frozenset(["--config", "-Z", "-C", "--color"]),
+}
 #: options that make a command run another; git by its subcommand, "" stands for before that
 _OPTIONS: dict[str, tuple[str, ...]] = {
     "find": ("-exec", "-execdir", "-ok", "-okdir"),
@@ -41,7 +70,41 @@ _GIT: dict[str, tuple[str, ...]] = {
     "grep": ("-O", "--open-files-in-pager"),
 }
 _GIT_RUNS = frozenset(("submodule", "bisect", "filter-branch", "difftool", "mergetool", "fetch-pack", "send-pack"))
-_GIT_TAKES_VALUE = frozenset(("-C", "--git-dir", "--work-tree", "--namespace", "--super-prefix"))
+
+
+def commands_at(words: tuple[str, ...]) -> list[int] | None:
+    """Return where the commands begin that a program fills words into; None where any word may begin one."""
+    after = _FILL_IN.get(words[0].rsplit("/", 1)[-1])
+    if after is None:
+        return None
+    if after != ("",):
+        return [at + 1 for at, word in enumerate(words[:-1]) if word in after]
+    at = 1
+    while at < len(words) and words[at].startswith("-"):
+        if not re.fullmatch(r"-[adEILnPs]", words[at]) and not _XARGS.fullmatch(words[at]) and words[at] != "-I{}":
+            return None
+        at += 2 if len(words[at]) == 2 and words[at][1] in "adEILnPs" else 1
+    return [at] if at < len(words) else []
+
+
+def hides(words: tuple[str, ...]) -> bool:
+    """Return whether a command that runs others may run what none of its words says: a script, its input."""
+    name, rest = words[0].rsplit("/", 1)[-1], words[1:]
+    if re.fullmatch(_SHELL, name) or name in _SHELLS:
+        options = [word for word in rest if word.startswith("-")]
+        return (
+            not options or not all(re.fullmatch(r"-[ceux]+", word) for word in options) or "c" not in "".join(options)
+        )
+    if name not in _TRANSPARENT:
+        return True
+    if name in ("env", "sudo", "doas", "xargs") and any(
+        re.match(r"--split|-\w*[SsieI]|--replace|--shell", word) for word in rest
+    ):
+        return True
+    if name in _FILL_IN:
+        return False
+    opaque = ALWAYS - _TRANSPARENT if name in _BUILTINS else ALWAYS - _TRANSPARENT - frozenset(_BUILTINS)
+    return any(word.rsplit("/", 1)[-1] in opaque for word in rest)
 
 
 def runs_others(simple: SimpleCommand) -> bool:
@@ -54,7 +117,7 @@ def runs_others(simple: SimpleCommand) -> bool:
         return False
     first, *rest = simple.words
     name = first.text.rsplit("/", 1)[-1]
-    if first.dynamic or name in _ALWAYS or re.fullmatch(r"(ba|da|z|k)?sh[\d.-]*", name):
+    if first.dynamic or name in ALWAYS or re.fullmatch(_SHELL, name):
         return True
     if name != "git" and name not in _OPTIONS:
         return False
@@ -76,7 +139,7 @@ def _git_runs_others(texts: list[str]) -> bool:
     while at < len(texts) and texts[at].startswith("-"):
         if _has_option([texts[at]], _GIT[""]):
             return True
-        at += 2 if texts[at] in _GIT_TAKES_VALUE else 1
+        at += 2 if texts[at] in TAKE_VALUES["git"] else 1
     if at >= len(texts):
         return False
     return texts[at] in _GIT_RUNS or _has_option(texts[at + 1 :], _GIT.get(texts[at], ()))

@@ -36,36 +36,39 @@ def _bind(door: Door, tool: str, raw: Mapping[str, Any], read_only: tuple[Path, 
     named = operands.read(str(raw.get("command", "")))
     path = sandbox.clean_environment(root, read_only)["PATH"]
     programs = [sandbox.resolve_executable(name, path) or name for name in named.programs]
+    unbound = named.unbound
     try:
         with opened(door) as top:
-            bound = tuple(_files(top, named, str(raw.get("workdir") or ".")))
+            bound, is_whole = _files(top, _candidates(top, named, str(raw.get("workdir") or ".")))
     except NotBeneath:
-        bound = ()  # there is no workspace: nothing of it can be bound
+        bound, is_whole = (), True  # there is no workspace: nothing of it can be bound
+    if not is_whole:
+        unbound = (*unbound, "files beyond the first that fit")
     digest = approvals.digest_of(
         tool=tool, arguments=raw, folder=str(root), executable=", ".join(programs) or None, files=bound
     )
-    return Bound(digest=digest, files=bound)
+    return Bound(digest=digest, files=bound, unbound=unbound)
 
 
-def _files(root: Root, named: operands.Operands, workdir: str) -> Iterator[dict[str, Any]]:
-    seen: set[str] = set()
-    for candidate in itertools.islice(_candidates(root, named, workdir), 4 * _MOST):
+def _files(root: Root, candidates: Iterator[str]) -> tuple[tuple[dict[str, Any], ...], bool]:
+    """Return the files of the workspace among the candidates, and whether all candidates were looked at."""
+    seen: dict[str, dict[str, Any]] = {}
+    for candidate in itertools.islice(candidates, 4 * _MOST):
         if len(seen) == _MOST:
-            return
+            return tuple(seen.values()), False
         pool.check()
         found = files.digest(root, candidate)  # none: no regular file of the workspace, so that nothing can be bound
-        if found is None or found.path in seen:
-            continue
-        seen.add(found.path)
-        facts = {"path": found.path, "sha256": found.sha256, "bytes": found.bytes}
-        yield facts if found.sha256 is not None else facts | {"mtime_ns": found.mtime_ns}
+        if found is not None and found.path not in seen:
+            facts = {"path": found.path, "sha256": found.sha256, "bytes": found.bytes}
+            seen[found.path] = facts if found.sha256 is not None else facts | {"mtime_ns": found.mtime_ns}
+    return tuple(seen.values()), next(candidates, None) is None
 
 
 def _candidates(root: Root, named: operands.Operands, workdir: str) -> Iterator[str]:
     """Paths that the command may mean, from the workspace: seen from its folder, and from those that it goes to."""
     # Words hold their characters as they are; nothing in them is an escape of ours.
     folders = [workdir, *(os.path.join(workdir, names.shown(folder)) for folder in named.folders)]  # noqa: PTH118 - words
-    for folder in folders:
+    for folder in dict.fromkeys(folders):
         for word in named.words:
             yield os.path.join(folder, names.shown(word))  # noqa: PTH118
         for pattern in named.patterns:

@@ -245,6 +245,7 @@ def _context(state: State, run: Run, prepared: Prepared, agent: Agent, note: Map
         network=decision.network if decision else False,
         hidden=state.hidden,
         judged=decision.resolved if decision and prepared.tool.name in FILE_TOOLS else None,
+        as_read=decision.as_read if decision else False,
     )
 
 

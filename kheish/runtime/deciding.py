@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kheish import ids
-from kheish.beneath import Door, pool, walk
+from kheish.beneath import Door, pool, targets, walk
 from kheish.beneath.door import opened
 from kheish.domain import (
     completion,
     events,
+    permission_grant,
     permission_match,
     permission_policy,
     permission_remember,
     permission_rules,
+    permission_shell,
     permissions,
     workspaces,
 )
 from kheish.domain.events import Scope
-from kheish.domain.permission_rules import FILE_TOOLS, Rule, ToolCall, Verdict
+from kheish.domain.permission_rules import FILE_TOOLS, SHELL_TOOLS, Rule, ToolCall, Verdict
 from kheish.domain.runs import Run
 from kheish.domain.scopes import ATTACH
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
 from kheish.domain.turns import Call
 from kheish.errors import NotBeneath
-from kheish.runtime import binding
+from kheish.runtime import binding, places
 from kheish.runtime.agent import Agent
 from kheish.runtime.tools.base import Arguments, Tool
 
@@ -52,35 +54,57 @@ async def judge(
     A command that checks whether the run is complete was allowed by whoever asked for the run, as a rule would allow
     it; and what policies and scopes leave of the tools concerns the agent, not it.
     """
-    session = state.get(Session, run.session_id)
-    rules = permission_rules.scopes(state.definitions.permissions, session.settings["permission_rules"])
+    session, file = state.get(Session, run.session_id), state.definitions.permissions
+    rules = permission_rules.scopes(file, session.settings["permission_rules"])
     is_check = completion.is_check(call_id)
-    if is_check and not run.settings.checks_ask:
+    # Two persons have to agree to what one asked for; a Playbook's own checks were looked at when it was trusted.
+    needs_two = permission_rules.needs_two(file) and run.flow is None
+    if is_check and not run.settings.checks_ask and not needs_two:
         rules = (*rules, ("the run's completion", (Rule(tool=tool.name, decision="allow"),)))
-    resolved = await leads(state, run, tool.name, raw)
+    call, moved = await located(state, run.settings.workspace, tool, raw)
     verdict = await asyncio.to_thread(
         permissions.decide,
-        ToolCall(tool=tool.name, effect=tool.effect.value, arguments=raw, resolved=tuple(resolved.values())),
-        mode=run.mode,  # type: ignore[arg-type]  # checked when the session was made
+        call,
+        mode=permission_rules.effective_mode(file, run.mode),  # type: ignore[arg-type]  # checked when the session was made
         scopes=rules,
         sandbox=agent.sandbox(),
         workspace=Path(run.settings.workspace),
         policies=() if is_check else _policies(run),
-        before_plan=run.settings.permission_mode,  # type: ignore[arg-type]
-        tainted_by=session.tainted_by if state.definitions.permissions.taint == "ask" else None,
+        before_plan=permission_rules.effective_mode(file, run.settings.permission_mode),  # type: ignore[arg-type]
+        tainted_by=session.tainted_by if file.taint == "ask" else None,
     )
-    return verdict, {
-        path: leads for path, leads in resolved.items() if path != leads and leads != permission_match.NOWHERE
-    }
+    return verdict, moved
 
 
-async def leads(state: State, run: Run, tool: str, raw: Mapping[str, Any]) -> Mapping[str, str]:
-    """Return where the paths of a call really lead, so that a link does not get round a rule. Raises WorkspaceSlow."""
-    paths = [path for path in permission_match.paths_of(tool, raw) if isinstance(path, str)]
-    if tool not in FILE_TOOLS or not paths:
-        return {}
-    door = workspaces.door_of(state, run.settings.workspace)
-    return await pool.run(door, _leads, door, paths)
+async def located(
+    state: State, workspace: str | Path, tool: Tool, raw: Mapping[str, Any]
+) -> tuple[ToolCall, Mapping[str, str]]:
+    """Return the call with where its paths lead and what its folders are, so that a link does not get round a rule;
+    and the paths that lead elsewhere than written. Raises WorkspaceSlow."""
+    call = ToolCall(tool=tool.name, effect=tool.effect.value, arguments=raw)
+    if tool.name not in FILE_TOOLS and tool.name not in SHELL_TOOLS:
+        return call, {}
+    door = workspaces.door_of(state, workspace)
+    return await pool.run(door, _located, door, call)
+
+
+def _located(door: Door, call: ToolCall) -> tuple[ToolCall, Mapping[str, str]]:
+    if call.tool in SHELL_TOOLS:
+        folders = places.look_up(door.path, permission_grant.folders(call))
+        return replace(call, resolved=tuple(_redirected(door, call.arguments)), places=folders), {}
+    paths = [path for path in permission_match.paths_of(call.tool, call.arguments) if isinstance(path, str)]
+    leads = _leads(door, paths) if paths else {}
+    moved = {path: place for path, place in leads.items() if place not in (path, permission_match.NOWHERE)}
+    return replace(call, resolved=tuple(leads.values())), moved
+
+
+def _redirected(door: Door, raw: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where each redirection of a command line leads, as it is shown."""
+    folder = str(raw.get("workdir") or ".")
+    for redirect in permission_shell.read(str(raw.get("command", ""))).redirections:
+        found = targets.resolve_target(door, redirect.target or "", folder)
+        known = found.names if redirect.target is not None and found.refused is None else None
+        yield permission_match.NOWHERE if known is None else "/".join(known) or "."
 
 
 def _leads(door: Door, paths: Sequence[str]) -> dict[str, str]:
@@ -120,6 +144,7 @@ def decided(call: Call, verdict: Verdict, resolved: Mapping[str, str]) -> events
         origin=verdict.origin,
         network=verdict.network,
         resolved=dict(resolved),
+        as_read=verdict.as_read,
     )
 
 
@@ -129,6 +154,8 @@ async def request(state: State, run: Run, prepared: Prepared, why: str, origin: 
     # A rule helps next time only where no rule was the reason to ask.
     would_help = (origin or "").startswith("mode ") and policy.required == 1
     bound = await binding.bind(state, run, prepared.tool.name, prepared.raw)
+    asked = ToolCall(tool=prepared.tool.name, effect=prepared.tool.effect.value, arguments=prepared.raw)
+    remember = await asyncio.to_thread(permission_remember.suggested, asked.tool, prepared.raw) if would_help else {}
     return events.ApprovalRequested(
         approval_id=ids.new("appr"),
         call_id=prepared.call.id,
@@ -136,14 +163,12 @@ async def request(state: State, run: Run, prepared: Prepared, why: str, origin: 
         arguments=dict(prepared.raw),
         digest=bound.digest,
         files=bound.files,
-        why=why,
-        risk=permissions.risk(
-            ToolCall(tool=prepared.tool.name, effect=prepared.tool.effect.value, arguments=prepared.raw)
-        ),
+        why=f"{why}; not bound: {', '.join(bound.unbound)}" if bound.unbound else why,
+        risk=await asyncio.to_thread(permissions.risk, asked),
         expires_at=expiry(state),
         required=policy.required,
         came_from=_came_from(state, run, prepared.call),
-        remember=permission_remember.suggested(prepared.tool.name, prepared.raw) if would_help else {},
+        remember=remember,
     )
 
 

@@ -38,11 +38,12 @@ ALLOWED = [allow("git status*"), allow("echo *"), allow("cat *"), allow("xargs *
         "git status",
         "git status -s && echo done",
         "git status | cat -n; echo 'a; rm -rf x'",
-        'echo "$(git status -s)"',
+        'echo "$HOME/x" ~/y $?',
         "cat *.py",
+        "# look\ngit status # and see\n\ngit log\n",
+        "git log \\\n  -3",
         "git status 2>&1 >/dev/null",
         "cat < notes.txt",
-        "cat <<'E'\n$(rm x)\nE",
         "git log",
     ],
 )
@@ -73,7 +74,13 @@ def test_a_line_is_allowed_if_rules_cover_every_command(command: str) -> None:
         "export PATH=.; git status",
         "for PATH in .; do git status; done",
         "git() { rm x; }; git status",
-        "echo $HOME",
+        "echo $UNKNOWN",
+        'echo "$(git status -s)"',
+        "cat <<'E'\n$(rm x)\nE",
+        "(git status)",
+        "git status &",
+        "! git status",
+        "git status {a,b}",
         "echo ${x:-$(rm x)}",
         "./git status",
         "'git status' x",
@@ -179,13 +186,52 @@ def test_a_match_is_written_as_on_the_command_line() -> None:
 
 
 def test_the_network_needs_a_rule_that_says_so_for_every_command() -> None:
-    rules = [allow("pip *", network=True), allow("curl *", network=True), allow("echo *")]
+    rules = [allow("pip install *", network=True), allow("curl *", network=True), allow("echo *")]
 
     assert meets("pip install x | curl y", *rules).network
     assert not meets("pip install x; echo y", *rules).network
     assert not meets("make", *rules, mode="bypass").network
     asks = Rule(tool="bash", match="npm *", decision="ask", network=True)
     assert meets("npm install", asks).network and not meets("npm install; ls", asks).network
+
+
+def test_what_patterns_allow_runs_as_they_read_it() -> None:
+    rules = [allow("pip install *", network=True), allow("echo *")]
+    asks = Rule(tool="bash", match="npm *", decision="ask", network=True)
+
+    assert meets("pip install x; echo y", *rules).as_read
+    assert meets("pip install x", rules[0], mode="bypass").as_read
+    assert meets("pip install x", rules[0], allow()).as_read, "the network is for what the pattern is about"
+    assert not meets("pip install x", allow("pip install *"), allow()).as_read, "a rule about all is about the text"
+    assert meets("npm i", asks, mode="bypass").network and meets("npm i", asks, mode="bypass").as_read
+    assert not meets("npm i $(x)", asks, mode="bypass").network
+    assert not meets("make", mode="bypass").as_read and not meets("npm i", asks).as_read
+    exact = Rule(tool="bash", match='{"command": "ls $(x)"}', exact=True, decision="allow")
+    assert meets("ls $(x)", exact).decision == "allow" and not meets("ls $(x)", exact).as_read
+
+
+@pytest.mark.parametrize(
+    ("command", "rules"),
+    [
+        ("cd src && ls -la 2>&1 | tail -5", ("cd *", "ls*", "tail *")),
+        ("ls -la", ("ls*",)),
+        ("rg foo src", ("rg *",)),
+        ("python -m pytest tests/a.py::test_b[x-1] -k 'a or b'", ("python -m pytest *",)),
+        (".venv/bin/python -m pytest -x 2>/dev/null || true", (".venv/bin/python -m pytest*", "true")),
+        ("git status --short; git diff HEAD~1 -- '*.py' | head -50", ("git *", "head *")),
+        ('git commit -m "fix: it\'s done\n\nMore."', ("git commit *",)),
+        ("# run the tests\npython3 -m unittest discover -s tests -v\n", ("python3 -m unittest*",)),
+        ("find . -name '*.py' -not -path './.git/*' | sort | head", ("find *", "sort*", "head*")),
+        ("grep -rn --include=*.py 'def .*(x)$' kheish/", ("grep *",)),
+        ("sed -n '1,20p' a.py; echo \"exit: $?\"", ("sed -n *", "echo *")),
+        ("wc -l *.py docs/[a-z]*.md ~/x", ("wc *",)),
+    ],
+)
+def test_ordinary_lines_are_allowed_by_sensible_rules(command: str, rules: tuple[str, ...]) -> None:
+    verdict = meets(command, *map(allow, rules))
+
+    assert (verdict.decision, verdict.as_read) == ("allow", True), verdict.why
+    assert meets(command, *map(allow, rules[1:])).decision == "ask"
 
 
 def test_judging_takes_under_a_millisecond_once_a_command_is_known() -> None:
@@ -203,6 +249,10 @@ def test_a_hostile_command_does_not_make_matching_slow() -> None:
 
     meets("xargs " + "a " * 45_000, allow("*a*a*a*b"), deny("*a*a*a*b"))
     meets("git " + "-c " * 30_000, allow("*a*a*a*b"), deny("*a*a*a*b"))
+
+    for piece in ("a|", "a;", "<", ">a ", "$(", "a&&", "x=1 ", "cat <<X\n"):
+        verdict = meets("echo " + piece * (70_000 // len(piece)), allow("*"), deny("git push *"), mode="dont_ask")
+        assert verdict.decision == "deny" and verdict.why
 
     assert time.process_time() - started < 5
 

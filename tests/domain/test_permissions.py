@@ -207,6 +207,7 @@ def test_the_answer_says_why_and_where_the_rule_stands() -> None:
             "match": "git push*",
             "exact": False,
             "decision": "deny",
+            "workdir": ".",
             "network": False,
             "reason": "no",
         },

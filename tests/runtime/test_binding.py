@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,26 @@ def fill(root: Path, **files: str) -> None:
         ("wc '*.py'", []),
         ("cat ../secret link /etc/passwd sub fifo no-such-file", []),
         ("'", []),
+        (". ./deploy.py", ["deploy.py"]),
+        ("source deploy.py", ["deploy.py"]),
+        ("let x=1; sh deploy.py", ["deploy.py"]),
+        ("sh $PWD/deploy.py", ["deploy.py"]),
+        ('sh "${PWD}/deploy.py"', ["deploy.py"]),
+        ("f=deploy.py; sh $f", ["deploy.py"]),
+        ("d=sub; cat ./$d/conf.ini", ["sub/conf.ini"]),
+        ("cat {deploy,}.py", ["deploy.py"]),
+        ("cat {sub/conf,deploy}.{ini,py}", ["sub/conf.ini", "deploy.py"]),
+        ("cat [^x]eploy.py", ["deploy.py"]),
+        ("cat [[:alpha:]]eploy.p?", ["deploy.py"]),
+        ("cat su*/*.ini", ["sub/conf.ini"]),
+        ('sh -c \'sh -c "sh -c \\"sh -c \\\\\\"sh deploy.py\\\\\\"\\""\'', ["deploy.py"]),
+        ("bash <<E\n. ./deploy.py\nE", ["deploy.py"]),
+        ("sh <<< 'cat deploy.py'", ["deploy.py"]),
+        ("eval 'sh dep\"loy\".py'", ["deploy.py"]),
+        ("make -C sub -f conf.ini", ["sub/conf.ini"]),
+        ("env --chdir=sub cat conf.ini", ["sub/conf.ini"]),
+        ("cd . && cd sub && cat conf.ini", ["sub/conf.ini"]),
+        ("cat < $PWD/deploy.py", ["deploy.py"]),
     ],
 )
 async def test_regular_files_of_the_workspace_that_are_words(it: Live, command: str, named: list[str]) -> None:
@@ -59,6 +80,44 @@ async def test_regular_files_of_the_workspace_that_are_words(it: Live, command: 
     fill(it.workspace, deploy_py="print(2)", sub__conf_ini="x = 2")
     changed = await binding.bind(it.state, run, "bash", {"command": command})
     assert (changed.digest != bound.digest) is bool(named)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("sh $X/deploy.py", "`$X/deploy.py`"),
+        ("cat $(ls)", "`$(ls)`"),
+        ("ls | xargs cat", "what `xargs` fills in"),
+        ("find . -exec sh {} ;", "what `find` fills in"),
+        ("sh deploy.py", "what `sh deploy.py` reads or runs"),
+        ("eval $x", "files that only bash knows"),
+        ("cat < $X", "the file of a redirection"),
+        ("cat {1..2000}{1..2000}", "`{1..2000}{1..2000}`"),
+        ("cat ~/x", "`~/x`"),
+    ],
+)
+async def test_what_is_not_bound_is_said_in_the_approval(it: Live, command: str, told: str) -> None:
+    it.script(call("bash", command=command), DONE)
+    await it.ask()
+    [asked] = pending(it)
+    assert f"not bound: {told}" in asked.why
+
+
+async def test_globs_of_a_call_that_merely_asks_are_bounded(it: Live) -> None:
+    fill(it.workspace, a_py="1")
+    deep = it.workspace / "deep"
+    deep.mkdir()
+    for number in range(5):
+        (deep / f"l{number}").symlink_to(".")
+    started = time.monotonic()
+    bound = await binding.bind(it.state, it.submit_run(), "bash", {"command": "cat " + "*/" * 12 + "* *.py"})
+    assert [one["path"] for one in bound.files] == ["a.py"] and time.monotonic() - started < 5
+    for number in range(1100):
+        (deep / f"f{number}").touch()
+    many = await binding.bind(it.state, it.submit_run(), "bash", {"command": "cat deep/*"})
+    assert len(many.files) == 500 and many.unbound == ("files beyond the first that fit",)
+    none = await binding.bind(it.state, it.submit_run(), "bash", {"command": "cat a.py"})
+    assert none.unbound == ()
 
 
 async def test_a_file_too_large_to_read_is_bound_by_size_and_time(it: Live, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,7 @@ class Context:
     network: bool = False  # whether the rule that allowed the call says `network: true`
     hidden: Hidden = NOTHING
     judged: Mapping[str, str] | None = None  # where the paths of the call lead, as the rules were asked
+    as_read: bool = False  # whether a command line runs as the rules read it, not as it was written
 
     @property
     def door(self) -> Door:

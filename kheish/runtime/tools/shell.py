@@ -13,9 +13,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from kheish.beneath import files, names, pool
+from kheish.domain import permission_match
 from kheish.domain.events import ShellEnding
 from kheish.errors import KheishError
-from kheish.jobs import gitdirs, sandbox
+from kheish.jobs import gitdirs, plainline, plainrun, sandbox
 from kheish.jobs.runner import JobEnd, Jobs, JobSpec, JobState, Limits
 from kheish.runtime.tools import cut
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
@@ -115,7 +116,10 @@ async def plan_job(
         await context.jobs.create(name, spec)
     except (KheishError, OSError) as error:
         raise ToolError(f"The command cannot be run: {error}") from error
-    return {"job": name, "confined": _confined(settings), "network": context.network}
+    note: dict[str, Any] = {"job": name, "confined": _confined(settings), "network": context.network}
+    if context.as_read and (runs := plainrun.emit(_plain(arguments))) != arguments.command:
+        note["runs"] = runs
+    return note
 
 
 def _free(jobs: Jobs, key: str) -> str:
@@ -144,7 +148,7 @@ def _spec(arguments: Command, context: Context, settings: SandboxSettings, timeo
     if arguments.workdir:
         with files.open_folder(context.door, arguments.workdir) as (_, where):
             folder = root / names.meant(where)
-    argv: tuple[str, ...] = (*_SHELL, arguments.command)
+    argv = _argv(arguments, context, root)
     environment = sandbox.clean_environment(root, settings.read_only, identity=_identity(root, settings.identity))
     guard: tuple[Path, ...] = ()
     if _confined(settings):
@@ -170,6 +174,28 @@ def _identity(workspace: Path, said: tuple[str | None, str | None]) -> tuple[str
     would refuse to commit)."""
     name, email = said if all(said) else git.identity(workspace)
     return said[0] or name or NAME, said[1] or email or EMAIL
+
+
+def _argv(arguments: Command, context: Context, root: Path) -> tuple[str, ...]:
+    """Return what runs: the text as it was written, or as the rules that allowed it read it."""
+    if not context.as_read:
+        return *_SHELL, arguments.command
+    plain, folder = _plain(arguments), arguments.workdir or "."
+
+    def path_of(target: str) -> str:
+        parts = permission_match.beneath(context.workspace, names.shown(target), folder)
+        if not parts:
+            raise ToolError(f"The command cannot be run: {target} is no file of the workspace.")
+        return "/".join(parts)
+
+    return plainrun.argv(plain, root=str(root), path_of=path_of)
+
+
+def _plain(arguments: Command) -> plainline.Plain:
+    plain = plainline.read(arguments.command)
+    if isinstance(plain, plainline.Refusal):  # decided by an earlier version, which read it otherwise
+        raise ToolError(f"The command cannot be run as rules allowed it: {plain.why}.")
+    return plain
 
 
 def _confined(settings: SandboxSettings) -> bool:

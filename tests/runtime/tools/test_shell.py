@@ -119,6 +119,28 @@ async def test_a_confined_command_sees_only_its_workspace(root: Path, context) -
     assert (root / "sub" / "made").read_text() == "x\n"
 
 
+@pytest.mark.parametrize("mode", ["off", "ask"])
+async def test_a_line_that_rules_allowed_runs_as_read_and_follows_no_link(mode: str, root: Path, context) -> None:
+    available = mode == "ask" and (await probing.probe_async()).available
+    (root / "docs/sub").mkdir(parents=True)
+    (root / "docs/l").symlink_to("../src")
+    bash = tool(mode, available=available)
+    command = "pwd; printf '%s\\n' it\\'s > a && cat < a; cat a | tr i I >> ../b; echo x > ../l; echo $HOME > ../c"
+
+    here = await started(bash, Bash(command=command, workdir="docs/sub"), context, as_read=True)
+    result = await bash.run(Bash(command=command, workdir="docs/sub"), here)
+
+    said = result.content.splitlines()
+    assert said[:2] == [f"{root}/docs/sub", "it's"] and "docs/l" in said[2] and "links are not followed" in said[2]
+    assert (root / "docs/b").read_text() == "It's\n" and (root / "docs/c").read_text().startswith("/")
+    assert not (root / "src").exists()
+    assert here.note["runs"].startswith("pwd; printf ")
+    with pytest.raises(ToolError, match="not known"):
+        await bash.plan(Bash(command="echo $x"), context(key="3", as_read=True))
+    with pytest.raises(ToolError, match="no file of the workspace"):
+        await bash.plan(Bash(command="echo x > /etc/x"), context(key="4", as_read=True))
+
+
 async def test_recovery_starts_what_never_started_once(root: Path, context, jobs: Jobs) -> None:
     call = Bash(command="echo ran >> ledger; cat ledger")
     bash = tool()

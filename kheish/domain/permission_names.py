@@ -1,0 +1,125 @@
+"""What a simple command may be known as to rules that ask or deny: by other spellings, and by what it may run.
+
+`ANY` stands for what only bash knows. An alternative is the words of one command; `scans` says that a command may begin
+at any of its words (`timeout 5 git push`). Nothing is left out for its length: where too much would have to be looked
+at, the command is unsure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kheish.jobs import programs, shellwords, wrappers
+from kheish.jobs.commandline import SimpleCommand, Word
+
+ANY = "\ue000"  # stands in a text for what only bash knows
+_GLOB = re.compile(r"[*?\[].*", re.DOTALL)
+_MODULE = re.compile(r"-[A-Za-z]*m(.*)", re.DOTALL)
+_UNKNOWN = Word("$", dynamic=True)
+_MAX_NESTING = 3
+_MAX_INNER = 64  # command lines among the words of one command
+_MAX_STARTS = 200  # words of one command that may begin another
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One way to read a command."""
+
+    texts: tuple[str, ...]
+    scans: bool = False
+
+    @property
+    def starts(self) -> range:
+        """Where its commands may begin."""
+        return range(min(len(self.texts), _MAX_STARTS if self.scans else 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """All ways to read a command. `unsure`: it may run what stands in none of them. `codes`: words that are code of
+    another language."""
+
+    alternatives: tuple[Alternative, ...]
+    unsure: bool
+    codes: tuple[str, ...] = ()
+
+
+def known(simple: SimpleCommand) -> Known:
+    """Return what the command may be known as."""
+    found: list[Alternative] = []
+    unsure = _read(simple.words, found, 0)
+    return Known(tuple(dict.fromkeys(found)), unsure or len(found) > _MAX_INNER, _codes(simple.words))
+
+
+def _read(words: tuple[Word, ...], found: list[Alternative], nesting: int) -> bool:
+    """Collect the alternatives; return whether there may be others."""
+    if not words:
+        return False
+    texts = tuple(map(loose, words))
+    runs_others = shellwords.runs_others(SimpleCommand(" ".join(texts), words))
+    places = wrappers.commands_at(tuple(word.text for word in words)) if runs_others else None
+    found.append(Alternative(texts, scans=runs_others and places is None))
+    starts = range(min(len(texts), _MAX_STARTS if runs_others else 1))
+    found += (Alternative(more) for start in starts for more in _spellings(texts[start:]))
+    if not runs_others:
+        return False
+    if places is not None:  # with more words at their end, and in place of `{}`
+        filled = (*(_UNKNOWN if "{}" in word.text else word for word in words), _UNKNOWN)
+        insides = [nesting >= _MAX_NESTING or _read(filled[place:], found, nesting + 1) for place in places]
+        return any(insides) or wrappers.hides(tuple(word.text for word in words))
+    unsure = len(texts) > _MAX_STARTS or wrappers.hides(tuple(word.text for word in words))
+    for word in words[1:]:
+        if not word.dynamic and re.search(r"[\s;|&]", word.text):
+            unsure = len(found) > _MAX_INNER or nesting >= _MAX_NESTING or _inner(word.text, found, nesting) or unsure
+        if len(found) > _MAX_INNER:
+            return True
+    return unsure
+
+
+def _inner(text: str, found: list[Alternative], nesting: int) -> bool:
+    line = shellwords.parse(text)
+    unsure = [_read(simple.words, found, nesting + 1) for simple in line.simple]
+    return line.unreadable is not None or any(unsure)
+
+
+def _spellings(texts: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The command under other names: `git-push`, `python -m pip`, a subcommand's other name."""
+    name, rest = texts[0].rsplit("/", 1)[-1], texts[1:]
+    plain = programs.base(name)
+    if name.startswith("git-"):
+        yield ("git", name.removeprefix("git-"), *rest)
+    if plain == "python":
+        for at, text in enumerate(rest):
+            module = _MODULE.fullmatch(text)
+            if module is not None:
+                yield tuple(word for word in (module[1], *rest[at + 1 :]) if word)
+                break
+            if not text.startswith("-"):
+                break
+    usual = tuple(programs.subcommand(plain, text)[0] for text in rest)
+    if usual != rest:
+        yield (name, *usual)
+
+
+def _codes(words: tuple[Word, ...]) -> tuple[str, ...]:
+    is_code = bool(words) and programs.base(words[0].text) in wrappers.OTHER_LANGUAGES
+    return tuple(" ".join(re.sub(r"[\"'\\,()\[\]]+", " ", word.text).split()) for word in words[1:]) if is_code else ()
+
+
+def may_be_alias(texts: tuple[str, ...], at: int) -> bool:
+    """Return whether the command that begins there has a subcommand which a user may have defined."""
+    name = programs.base(texts[at])
+    values = wrappers.TAKE_VALUES.get(name, frozenset())
+    place = at + 1
+    while place < len(texts) and texts[place].startswith(("-", "+")):
+        place += 2 if texts[place] in values else 1
+    return place < len(texts) and programs.subcommand(name, texts[place])[1]
+
+
+def loose(word: Word) -> str:
+    """Return the text of a word without the blanks that it was written with; `ANY` for what only bash knows."""
+    if word.dynamic:
+        return ANY
+    return " ".join((_GLOB.sub(ANY, word.text) if word.glob else word.text).split())

@@ -1,0 +1,124 @@
+"""The values of the table of programs: what a wildcard in a rule may let in for a program, or a subcommand of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal
+
+#: one piece of a regular expression between slashes, read alike whether or not brackets hide a slash
+_PIECE = r"(?:[^/\\\n\[]|\\[^\n]|\[\^?\]?[^\]/\\\n]*\])"
+_ADDRESS = rf"(?:\d+|\$|/{_PIECE}+/)"
+_SUBSTITUTE = rf"s(?:/{_PIECE}+/(?:[^/\\\n]|\\[^\n])*/|\|{_PIECE.replace('/', '|')}+\|(?:[^|\\\n]|\\[^\n])*\|)[gpIi\d]*"
+_SED = rf"(?:{_ADDRESS}(?:,[+~]?{_ADDRESS})?)?[ ]?!?(?:[pdq=lnNDPgGhHx]|{_SUBSTITUTE})"
+_AWK_TEXT = r'"(?:[^"\\\n]|\\[nt"\\])*"'
+_AWK_VALUE = rf"(?:\$\d+|\$?N[FR]|{_AWK_TEXT})"
+_AWK_TEST = rf"(?:/{_PIECE}+/|{_AWK_VALUE} ?(?:==|!=|<=?|>=?|~) ?(?:\d+|{_AWK_TEXT}|/{_PIECE}+/))"
+_AWK_PRINT = rf"\{{ ?printf?(?: ?{_AWK_VALUE}(?: ?,? ?{_AWK_VALUE})*)? ?;? ?\}}"
+
+#: which operands are harmless, by the names that `Use.operands` has for them
+OPERANDS: Mapping[str, re.Pattern[str]] = {
+    "any": re.compile(r".*", re.DOTALL),
+    #: a file or test beneath the working folder: what runs code must not be led elsewhere
+    "inside": re.compile(r"(?!-)(?!.*(?:^|/)\.(?:\.(?:/|\0|$)|\0))(?!.*://)[^/~\0].*", re.DOTALL),
+    #: a target of a build tool; `A=b` would set a variable
+    "target": re.compile(r"[\w@%+:.][\w@%+:./-]*"),
+    #: a ref or the name of a remote: no `src:dst`, `+ref`, address, or `ext::command`
+    "ref": re.compile(r"[\w@][\w@{}^~./-]*"),
+    #: an address that git takes over https or ssh, and a folder's name beneath the working folder
+    "clone": re.compile(r"https://[\w@.-][\w@.:/~+-]*|\w[\w.-]*@\w[\w.-]*:[\w~][\w./~+-]*|(?!\.\.)[\w.][\w.-]*"),
+    #: a file, not one that tar or rsync would fetch from another machine
+    "local": re.compile(r"[^:\0-][^:]*"),
+    #: the name of a package's script
+    "name": re.compile(r"[\w@][\w@:./-]*"),
+    #: a format of `date`; an operand of another kind sets the clock
+    "format": re.compile(r"\+.*", re.DOTALL),
+    #: scripts of sed that print, delete, count, quit and substitute; `e`, `w`, `r` and `W` do more
+    "sed": re.compile(rf"{_SED}(?:; ?{_SED})*"),
+    #: programs of awk that print fields of the lines that a test chooses; no functions, files or pipes
+    "awk": re.compile(rf"(?:{_AWK_TEST}(?: ?(?:&&|\|\|) ?{_AWK_TEST})* ?)?(?:{_AWK_PRINT})?"),
+}
+#: a longer operand is judged by no pattern but `any`
+LONGEST = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """What a wildcard lets in for one program, or one subcommand.
+
+    `options`: those that do no more than the command does without them. Written `-abc` (letters that may be bundled),
+    `-k:` and `--key=` (a value follows, attached or as the next word), `-w?` and `--color=?` (only an attached value),
+    `-#` (`-20`), `*` (every option). `words`: one dash stands before whole words. `bundle`: the first word is a bundle
+    of letters, with or without its dash. `operands`: which operands, a name in `OPERANDS`; `most` and `least` of them.
+    `values`: which values of an option; where one is given, no operand has to be of the kind `first`. `looks`: it
+    writes nothing, runs nothing and connects to nothing. `runs`: it runs what the workspace holds, so that a pattern of
+    it may be offered. `rest`: the words from the first operand on: judged like all; free after `--`, or after it
+    (arguments of the script that it is); or a command of their own. `subcommands`: the first operand selects one, or
+    the value of the option `selector`. `stops`: options after which nothing else is done.
+    """
+
+    options: str = ""
+    operands: str = "any"
+    least: int = 0
+    most: int | None = None
+    first: str | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
+    looks: bool = False
+    runs: bool = False
+    words: bool = False
+    bundle: bool = False
+    rest: Literal["judged", "dashes", "free", "command"] = "judged"
+    selector: str = ""
+    stops: str = "--version --help -V -h"
+    subcommands: Mapping[str, Use] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A program: where its options are described (`source`), and how it is used.
+
+    `anywhere`: it reads neither configuration nor code from the working folder. `repository`: it takes both from the
+    repository that it finds there. `others`: subcommands that have no entry, but are no names of a user's. `aliases`:
+    users or packages define subcommands of their own, which may stand for any other. `same`: subcommands by another
+    name. `wraps`: it runs a command that is among its words, so that only a rule that writes all of it allows it.
+    """
+
+    source: str
+    use: Use = field(default_factory=Use)
+    anywhere: bool = False
+    repository: bool = False
+    aliases: bool = False
+    wraps: bool = False
+    others: str = ""
+    same: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of a `Use`, by their names: how each takes a value."""
+
+    takes: Mapping[str, Literal["none", "value", "attached"]]
+    digits: bool
+    all: bool
+
+
+@lru_cache(maxsize=512)
+def options_of(text: str, words: bool) -> Options:
+    """Read the `options` of a Use. `words`: one dash before whole words, which cannot be bundled."""
+    takes: dict[str, Literal["none", "value", "attached"]] = {}
+    digits = False
+    for token in text.split():
+        if token == "-#":
+            digits = True
+        if token in ("-#", "*"):
+            continue
+        name = token.rstrip("?=:")
+        kind: Literal["none", "value", "attached"]
+        kind = "attached" if token.endswith("?") else "value" if token != name else "none"
+        if words or name.startswith("--") or name == "-":
+            takes[name] = kind
+        else:
+            takes.update(dict.fromkeys((f"-{letter}" for letter in name[1:]), kind))
+    return Options(takes, digits, all="*" in text.split())
