@@ -9,6 +9,8 @@ from kheish.domain.permission_rules import Place, Rule, ToolCall
 from kheish.domain.permission_shell import Part
 from kheish.jobs import programs
 
+_BLANKS = " \t\n"  # those of bash; to Python, U+3000 is a blank too
+
 
 def covers(rule: Rule, part: Part, call: ToolCall, workspace: Path) -> bool:
     """Return whether a rule that allows, or gives the network, is about all of the simple command.
@@ -46,7 +48,9 @@ def folders(call: ToolCall) -> tuple[str, ...]:
 def is_written(rule: Rule, call: ToolCall, workspace: Path) -> bool:
     """Return whether the rule, which has no wildcard, is the command of the call as it is written."""
     command = call.arguments.get("command")
-    if rule.match is None or rule.exact or not isinstance(command, str) or command.strip() != rule.match.strip():
+    if rule.match is None or rule.exact or not isinstance(command, str):
+        return False
+    if command.strip(_BLANKS) != rule.match.strip(_BLANKS):
         return False
     names = permission_match.beneath(workspace, call.arguments.get("workdir") or ".")
     return programs.named(rule.match).is_whole and names is not None and _holds_in(rule, names, workspace)

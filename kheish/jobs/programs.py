@@ -230,8 +230,9 @@ class _Judge:
     def _subcommand(self, program: Program, use: Use, at: int, nesting: int, *, must_look: bool) -> str | None:
         """Judge a subcommand, and all that follows it."""
         word = self.words[at].partition("=")[2] if self.words[at].startswith("--") else self.words[at]
-        if word.startswith("-"):  # `-mpytest`: the module is part of the option
-            word = word[word.index(use.selector[1]) + 1 :]
+        letter = use.selector[1:]
+        if word.startswith("-") and letter and letter in word:  # `-mpytest`: the module is part of the option
+            word = word[word.index(letter) + 1 :]
         is_named = self._names(at) and not self._only_looks
         entry = use.subcommands.get(program.same.get(word, word))
         if entry is not None:

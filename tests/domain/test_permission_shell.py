@@ -175,6 +175,13 @@ def test_writing_inside_the_workspace_by_redirection_is_a_write() -> None:
     assert meets("echo x > .env", allow(), deny("*.env", "write_file")).decision == "deny"
 
 
+@pytest.mark.parametrize(
+    "command", ["pwd\u3000", "\u00a0pwd", "pwd\r", "git -", "git - x", "git -- -x", "git '' x", "git *"]
+)
+def test_odd_words_are_neither_what_a_rule_writes_out_nor_an_error(command: str) -> None:
+    assert meets(command, allow("pwd"), allow("git *")).decision == "ask"
+
+
 def test_a_match_is_written_as_on_the_command_line() -> None:
     commit = allow("git commit -m 'fix it' *.py")
 

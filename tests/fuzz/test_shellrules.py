@@ -25,7 +25,7 @@ def test_that_only_what_rules_allow_runs(harness: Harness) -> None:
     failures = list(shellrules.fuzz(seed=5, lines=500, seconds=60, harness=harness, counts=counts))
 
     assert failures == []
-    assert counts["allowed"] > 20 and counts["commands run"] > 20 and counts["compared"], counts
+    assert min(counts["allowed"], counts["commands run"]) > 10 and counts["compared"], counts
 
 
 @pytest.mark.parametrize(

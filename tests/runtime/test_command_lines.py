@@ -98,7 +98,7 @@ async def test_a_denied_folder_is_denied_through_a_link(it: Live) -> None:
 
 async def test_a_check_tells_what_would_run_in_bounded_time(it: Live) -> None:
     permit(it)
-    inspector = Inspector(it.state, it.agent)
+    inspector = Inspector(it.state, it.agent, lambda: it.workspace)
 
     allowed = await inspector.check("bash", {"command": "echo  'a'  # b"}, None)
     asked = await inspector.check("bash", {"command": "echo $(ls)"}, None)
