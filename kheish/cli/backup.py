@@ -82,7 +82,9 @@ def _name(root: Path, name: str, address: str) -> None:
 
 def _git(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, check=False)  # nosec B607  # git is the person's own
+        return subprocess.run(
+            ["git", "-C", root, *words], capture_output=True, text=True, errors="replace", check=False
+        )  # nosec B607  # git is the person's own
     except OSError as error:
         raise Invalid(f"git cannot be run: {error}") from error
 

@@ -59,7 +59,7 @@ def from_git(root: Path, session: str | None, limit: int) -> list[dict[str, str]
     chosen = [f"--grep=^Kheish-Session: {session}$"] if session else []
     words = ["git", "-C", str(root), "log", f"--max-count={limit}", f"--format={_FORMAT}", *chosen]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=30, check=True)
     except (OSError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", None) or str(error)).strip().split("\n", 1)[0]
         raise Unreachable(f"No daemon serves {root}, and git cannot read its log: {said}.") from error

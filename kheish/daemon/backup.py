@@ -17,9 +17,10 @@ from typing import Any, Literal
 import orjson
 
 from kheish import ids
+from kheish.daemon import sources
 from kheish.daemon.checking import Outcome
 from kheish.daemon.problems import Problems
-from kheish.daemon.sources import Source, is_source
+from kheish.daemon.sources import is_source
 from kheish.daemon.status import Facts
 from kheish.daemon.taking import Taking
 from kheish.domain import events, routes
@@ -211,7 +212,7 @@ class Backup:
         found = {path: one for path, one in self._taking.sources.items() if path not in wanted}
         for path in (path for path, blob in wanted.items() if blob is not None):
             read = await self._git.request("read", rev=to.tracking, path=path)
-            found[path] = Source(path, read["text"].encode() if "text" in read else unpack(read["content"]))
+            found[path] = sources.of(path, read["text"].encode() if "text" in read else unpack(read["content"]))
         return await self._taking.check(found)
 
     def _diverged(self, to: Target, why: str) -> BackupDiverged:

@@ -65,7 +65,8 @@ def check(
         if read.value is not None:
             out.scripts[path] = read.value
     for path in sources.keys() - scripts:
-        out.problems[path] = list(_named_wrong(path, sources))
+        is_told = path in out.parsed or sources[path].fault is None
+        out.problems[path] = list(_named_wrong(path, sources)) if is_told else [_fault(path, sources[path])]
     candidates = _candidates(sources, before, out)
     _settle(sources, before, candidates, out)
     _look_at_drafts(sources, candidates, out)

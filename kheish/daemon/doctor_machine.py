@@ -45,7 +45,7 @@ def git() -> Iterator[Finding]:
         yield Finding("warning", "git is not on the PATH", "Install git: `git log` and `git push` are how you read and "
                       "back up a state root.")  # fmt: skip
         return
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, errors="replace", check=False).stdout
     yield Finding("ok", f"{said.strip()} ({program})")
 
 

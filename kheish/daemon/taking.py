@@ -13,7 +13,7 @@ from kheish.config import Config, apply_environment
 from kheish.daemon import checking, playbook_files, sources
 from kheish.daemon.checking import Outcome
 from kheish.daemon.problems import Problems
-from kheish.daemon.sources import Source, is_source, kind_of
+from kheish.daemon.sources import Source, concerns, is_source, kind_of
 from kheish.domain.definitions import KINDS, TOP, Definition
 from kheish.domain.events import DefinitionChanged, Draft
 from kheish.domain.permissions import PermissionsFile
@@ -85,7 +85,7 @@ class Taking:
 
     async def take(self, paths: frozenset[str]) -> list[str]:
         """Take up files that a person changed, made or removed. Returns what is to be committed. Raises StoreFailed."""
-        wanted = frozenset(path for path in paths if is_source(path))
+        wanted = frozenset(path for path in paths if concerns(path))
         if not wanted:
             return []
         async with self.lock:
@@ -115,7 +115,7 @@ class Taking:
         return await self._read_committed(path for path in paths if is_source(path))
 
     async def _read_committed(self, paths: Iterable[str]) -> dict[str, Source]:
-        return {path: Source(path, raw) for path in paths if (raw := await self._committed(path)) is not None}
+        return {path: sources.of(path, raw) for path in paths if (raw := await self._committed(path)) is not None}
 
     async def _widen(self, last: dict[str, Source], found: Mapping[str, Source], base: Outcome) -> bool:
         """Add to the last commit's files what they refer to and what is gone now. Says whether there was any."""

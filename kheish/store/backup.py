@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kheish.errors import Invalid, KheishError
-from kheish.store import files, hold, lock, records
+from kheish.store import files, hold, lock, names, records
 from kheish.store.repo import Blob, Difference, Repo, beyond, merge_base, size_of
 
 _PLAIN = (0o100644, 0o100755)
@@ -189,13 +189,14 @@ def _is_for_people(path: str, *, is_safe: bool) -> bool:
     parts = path.casefold().split("/")
     if is_safe and parts[0] in _BY_HAND:
         return True
-    return not path.isprintable() or any(part.startswith((".git", "git~")) for part in parts)
+    return not (path.isprintable() and names.is_text(path)) or any(part.startswith((".git", "git~")) for part in parts)
 
 
 def _is_clean(repo: Repo, head: str | None, path: str, wanted: Blob | None) -> bool:
     """Whether the work tree has the branch's version, or already what is to be taken."""
-    source = repo.root / path
-    there = files.blob_id(source.read_bytes()) if source.is_file() and not source.is_symlink() else None
+    source = names.within(repo.root, path)
+    content = files.there(repo.root, path)
+    there = files.blob_id(content) if content is not None else None
     if there is None and (source.exists() or source.is_symlink()):
         return False
     mine = repo.find(head, path) if head is not None else None
@@ -209,7 +210,9 @@ def _write(repo: Repo, path: str, blob: Blob | None) -> Blob | None:
     scratch = lock.private(repo.root) / "tmp"
     scratch.mkdir(exist_ok=True)
     mode = stat.S_IMODE(blob.mode)
-    found = files.atomic_write(repo.root / path, repo.content(blob.id), fsync=True, mode=mode, scratch=scratch)
+    found = files.atomic_write(
+        names.within(repo.root, path), repo.content(blob.id), fsync=True, mode=mode, scratch=scratch
+    )
     return Blob(blob.id, blob.mode, found)
 
 

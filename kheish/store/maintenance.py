@@ -127,7 +127,13 @@ def sweep(root: Path, *, older: float = _LEFTOVER) -> int:
 def _git(root: Path, words: Sequence[str], timeout: float) -> str:
     command = ["git", "-C", os.fspath(root), "-c", "core.fsync=all", *words]
     with subprocess.Popen(
-        command, env=remote.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+        command,
+        env=remote.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        process_group=0,
     ) as process:
         try:
             printed, said = process.communicate(timeout=timeout)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kheish.errors import Damaged, Invalid, NotAStateRoot, Unavailable
-from kheish.store import files, journal, restored, template
+from kheish.store import files, journal, restored, segments, template
 from kheish.store.hold import BRANCH
 
 _MAIN = BRANCH.removeprefix("refs/heads/")
@@ -112,11 +112,11 @@ def _check_out(made: Path, name: str) -> None:
 
 def _look(made: Path, root: Path, branch: str) -> Restored:
     """Check what can be checked without a daemon: that every journal can be read."""
-    folders = sorted({path.parent for top in ("sessions", "journals") for path in made.glob(f"{top}/**/*.jsonl")})
+    folders = [folder for top in ("sessions", "journals") for folder in segments.journals(made, top)]
     damaged = []
     for folder in folders:
         try:
-            for _ in journal.read(made, folder.relative_to(made).as_posix()):
+            for _ in journal.read(made, folder):
                 pass
         except Damaged as error:
             damaged.append(error.detail)
@@ -130,7 +130,9 @@ def _git(folder: Path, *words: str | Path, check: bool = True) -> str:
     environ = {name: value for name, value in os.environ.items() if name not in foreign}
     command = ["git", "-c", "core.autocrlf=false", *words]
     try:
-        done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=folder, env=environ, capture_output=True, text=True, errors="replace", check=False
+        )
     except OSError as error:
         raise Unavailable(f"git cannot be run: {error}") from error
     if check and done.returncode != 0:
