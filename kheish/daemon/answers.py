@@ -16,7 +16,7 @@ from kheish.domain.approvals import Approval
 from kheish.domain.questions import Question
 from kheish.domain.state import State
 from kheish.errors import FileRefused, Invalid, PersonRequired
-from kheish.store import door, names
+from kheish.store import door, names, parsing
 from kheish.store.problems import Problem
 
 _FOLDERS: dict[str, tuple[Noun, type[Any]]] = {"approvals": ("approval", Approval), "questions": ("question", Question)}
@@ -110,7 +110,7 @@ class Answers:
             if document["status"] == "pending":
                 self._rewrite(noun, id)
             return []
-        form = forms.read(noun, raw, path, {**document, "status": "pending"})
+        form = await parsing.run(forms.read, noun, raw, path, {**document, "status": "pending"})
         if form.filled is None:
             return form.problems if document["status"] == "pending" else []
         document = await self._newest(cls, id, document)

@@ -32,7 +32,7 @@ from kheish.domain.keys import KeyUse, key_id
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
 from kheish.errors import FileRefused, InsufficientStorage, Invalid, KheishError, NotFound, SessionDeleted, StoreFailed
-from kheish.store import definitions, door, names
+from kheish.store import definitions, door, names, parsing
 from kheish.store.settling import passed_over
 
 log = logging.getLogger(__name__)
@@ -187,7 +187,7 @@ class Inbox:
     async def _submit(self, taken: Taken, raw: bytes) -> str:
         """Have the run accepted, durably; returns where the file goes. Raises Unusable, KheishError."""
         session_id, name = _parts(taken.path)
-        body = _submission(taken.path, name, raw)
+        body = await parsing.run(_submission, taken.path, name, raw)
         key = _key(taken.path, raw, session_id, body)
         await self._state.recall(KeyUse, key_id(key.scope, key.key))
         try:

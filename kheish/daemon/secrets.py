@@ -75,6 +75,7 @@ class Secrets:
             if store.path_of(name) not in found:
                 self._vault.slots[name] = told[name]
         await self._take(paths, told)
+        await self._check_recipients()
         await self._take_reveals()
 
     async def take(self, paths: frozenset[str]) -> None:

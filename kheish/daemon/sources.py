@@ -21,6 +21,13 @@ _SUFFIXES = (".yaml", ".yml", ".json", ".md")
 _READ_ME = "readme.md"
 #: where people put files; what stands there and is no folder is told
 FOLDERS = frozenset((*KINDS, "inbox", "pending", "secrets"))
+#: folders whose files later versions read, and this one does not; what else lies at the top is its owner's
+LATER = frozenset((
+    "channels", "connectors", "hooks", "mcp", "memory", "outputs", "projects", "schedules", "skills", "sources",
+    "workers",
+))  # fmt: skip
+LATER_FILE = "instructions.md"
+NOT_YET = "not_in_this_version"
 _NO_FOLDER = "is no folder, or a link to one; make it a folder, for what is in it is read by the daemon"
 _NOT_UTF8 = "has a name that is not UTF-8 (shown with \\x for such bytes); rename it"
 
@@ -136,7 +143,20 @@ def concerns(path: str) -> bool:
     folder, slash, rest = path.partition("/")
     if path in TOP or path in FOLDERS:
         return True
+    if folder in LATER or path == LATER_FILE:
+        return is_for_later(path)
     return folder in KINDS and bool(slash) and bool(rest) and not passed_over(path) and not _is_read_me(path)
+
+
+def is_for_later(path: str) -> bool:
+    """Return whether a later version would read a file with this path as a Definition: of a skill, its SKILL.md."""
+    folder, _, rest = path.partition("/")
+    if path == LATER_FILE:
+        return True
+    if folder not in LATER or not rest or passed_over(path) or path.lower().endswith(_READ_ME):
+        return False
+    name = rest.rpartition("/")[2]
+    return name == "SKILL.md" if folder == "skills" else name.endswith(_SUFFIXES)
 
 
 def _is_read_me(path: str) -> bool:
@@ -145,8 +165,8 @@ def _is_read_me(path: str) -> bool:
 
 def read_all(root: Path) -> dict[str, Source]:
     """Read every file that may be a Definition. Blocks on disk."""
-    below = (path for folder in KINDS for path, _ in door.walk(root, folder, skip=passed_over))
-    return read(root, [*TOP, *FOLDERS, *below])
+    below = (path for folder in (*KINDS, *LATER) for path, _ in door.walk(root, folder, skip=passed_over))
+    return read(root, [*TOP, *FOLDERS, LATER_FILE, *below])
 
 
 def read(root: Path, paths: Iterable[str]) -> dict[str, Source]:
@@ -157,6 +177,9 @@ def read(root: Path, paths: Iterable[str]) -> dict[str, Source]:
 
 def _read(root: Path, path: str) -> Source | None:
     """Read a source, or what stands where no other file is read, and is no plain one."""
+    if is_for_later(path):
+        later = f"is ignored: this version of Kheish has no {path.partition('/')[0]} yet"
+        return Source(path, b"", later, NOT_YET) if _is_there(root, path) else None
     if not is_source(path):
         return _misplaced(root, path)
     if not names.is_text(path):

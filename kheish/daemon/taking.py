@@ -19,6 +19,7 @@ from kheish.domain.events import DefinitionChanged, Draft
 from kheish.domain.permissions import PermissionsFile
 from kheish.domain.playbook_manifest import Playbook
 from kheish.domain.state import State
+from kheish.store import parsing
 from kheish.store.problems import Problem
 
 #: settings of kheish.yaml that are read once, when the daemon starts
@@ -70,11 +71,11 @@ class Taking:
             found = {} if held else await asyncio.to_thread(sources.read_all, self._state.root)
             last = await self._last(found)
             found = dict(last) if held else found
-            base = await asyncio.to_thread(checking.check, last, {})
+            base = await parsing.run(checking.check, last, {})
             while await self._widen(last, found, base):
-                base = await asyncio.to_thread(checking.check, last, {})
-            found = await asyncio.to_thread(sources.guarded, found, self._state.scrub)
-            outcome = await asyncio.to_thread(checking.check, found, base.world)
+                base = await parsing.run(checking.check, last, {})
+            found = await parsing.run(sources.guarded, found, self._state.scrub)
+            outcome = await parsing.run(checking.check, found, base.world)
             self._put(base.world)
             self._scripts = {*base.scripts, *playbook_files.all_beside(last)}
             told = await asyncio.to_thread(self._told)
@@ -96,8 +97,8 @@ class Taking:
 
     async def check(self, found: Mapping[str, Source], given: Mapping[str, Any] | None = None) -> Outcome:
         """What a set of files would come to, against what is in force."""
-        guarded = await asyncio.to_thread(sources.guarded, found, self._state.scrub)
-        return await asyncio.to_thread(checking.check, guarded, self._state.definitions.by_path(), given)
+        guarded = await parsing.run(sources.guarded, found, self._state.scrub)
+        return await parsing.run(checking.check, guarded, self._state.definitions.by_path(), given)
 
     def adopt(self, outcome: Outcome, found: Mapping[str, Source], paths: Iterable[str], *, by: str) -> None:
         """Take in force what was checked, after `paths` were written or removed for a caller."""

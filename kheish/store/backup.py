@@ -15,7 +15,8 @@ from kheish.errors import Invalid, KheishError
 from kheish.store import files, hold, lock, names, records
 from kheish.store.repo import Blob, Difference, Repo, beyond, merge_base, size_of
 
-_PLAIN = (0o100644, 0o100755)
+_EXECUTABLE = 0o100755
+_PLAIN = (0o100644, _EXECUTABLE)
 _NAMED = 5
 #: people's, but what stands there is a right, a key that secrets are encrypted for, or work: not taken unseen
 _BY_HAND = frozenset(("kheish.yaml", "permissions.yaml", "secrets", "inbox"))
@@ -78,6 +79,9 @@ def plan(repo: Repo, *, theirs: str, known: str | None = None, is_safe: bool = T
         return Plan("diverged", f"It changes more than {_MOST_FILES} files and folders at once.")
     for one in repo.differences(before, after):
         mine = repo.find(head, one.path)
+        if is_safe and _is_made_executable(one, mine) and not hold.owned(one.path):
+            unseen.append(f"{one.path} (executable)")
+            continue
         if (mine.id if mine else None) == one.new:
             continue
         if hold.owned(one.path) or one.path.startswith(".kheish/"):
@@ -190,6 +194,10 @@ def _is_for_people(path: str, *, is_safe: bool) -> bool:
     if is_safe and parts[0] in _BY_HAND:
         return True
     return not (path.isprintable() and names.is_text(path)) or any(part.startswith((".git", "git~")) for part in parts)
+
+
+def _is_made_executable(one: Difference, mine: Blob | None) -> bool:
+    return one.new is not None and one.mode == _EXECUTABLE and (mine is None or mine.mode != _EXECUTABLE)
 
 
 def _is_clean(repo: Repo, head: str | None, path: str, wanted: Blob | None) -> bool:

@@ -47,3 +47,14 @@ def test_control_characters_become_visible() -> None:
 def test_yaml_keeps_order_and_shows_texts_as_blocks() -> None:
     assert as_yaml({"b": "one\ntwo\n", "a": [1]}) == "b: |\n  one\n  two\na:\n- 1"
     assert as_yaml("word") == "word"
+
+
+def test_what_an_ascii_terminal_cannot_take_is_escaped_as_json_does() -> None:
+    code = (
+        "import sys; from kheish.cli import main; main._write_what_the_terminal_can();"
+        "sys.stdout.write('\"h\\u00e9 \\U0001f44d \\udce9\"')"
+    )
+    for encoding, wanted in (("ascii", rb'"h\u00e9 \ud83d\udc4d \udce9"'), ("utf-8", '"hé 👍 \\udce9"'.encode())):
+        environ = {**os.environ, "PYTHONIOENCODING": encoding}
+        done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, check=True)
+        assert done.stdout == wanted
