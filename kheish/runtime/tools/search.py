@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import re
 import shutil
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -25,6 +26,7 @@ _LIST_BYTES = 32 * 1024 * 1024
 _TEXT_BYTES = 4 * 1024 * 1024
 _SHOWN_BYTES = 56 * 1024
 _COLUMNS = 500
+_COUNTED = re.compile(rb"([^\0]+)\0(\d+)\r?\n")
 
 _Glob = Annotated[
     str,
@@ -253,6 +255,8 @@ def _found(out: bytes, output: str) -> list[tuple[str, str]]:
     """Pairs of path and text: `12:text` a match, `11-text` a line near one, a number, or nothing."""
     if output == "files":
         return [(os.fsdecode(raw), "") for raw in out.split(b"\0")[:-1]]
+    if output == "counts":  # not line by line: a name may have a line break
+        return [(os.fsdecode(raw), count.decode()) for raw, count in _COUNTED.findall(out)]
     pairs = []
     for line in out.split(b"\n"):
         path, mark, text = line.partition(b"\0")

@@ -135,3 +135,7 @@ def test_globs(pattern: str, path: str, fits: bool) -> None:
     assert globs.matcher(globs.expand(pattern))(path) is fits
     with pytest.raises(ToolError, match="alternatives"):
         globs.expand("{a,b}" * 8)
+
+
+def test_counts_of_a_name_with_a_line_break() -> None:
+    assert search._found(b"./a\nb.txt\x003\n./c\x001\n", "counts") == [("./a\nb.txt", "3"), ("./c", "1")]
