@@ -3,7 +3,7 @@
     KheishError
     ├── Invalid            400  what the caller sent cannot be used; `errors` names each place
     │   └── UnknownEvent, InvalidCursor, RouteRequired, IdempotencyMismatch, InvalidInput, InvalidDefinition,
-    │       WorkspaceNotAllowed, NotAStateRoot, EvidenceRequired, EvidenceUnresolved
+    │       WorkspaceNotAllowed, NotAStateRoot, EvidenceRequired, EvidenceUnresolved, FileRefused
     ├── NotBeneath         400  a path leads out of the workspace, or to what no tool may open
     │   └── NotAFolder, NotThere
     ├── Unauthorized       401
@@ -79,6 +79,17 @@ class SecretInArguments(Invalid):
     """Edited arguments of a call hold a stored secret."""
 
     code, title = "secret_in_arguments", "Secret in arguments"
+
+
+class FileRefused(Invalid):
+    """A file of the state root is no plain one, or too large; `reason` in `extra` goes on after its name."""
+
+    code, domain, title = "file_refused", "store", "The file cannot be read"
+
+    @property
+    def reason(self) -> str:
+        """What is wrong with the file, as words after its name."""
+        return str(self.extra["reason"])
 
 
 class UnknownEvent(Invalid):

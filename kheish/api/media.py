@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from kheish.domain import keys
 from kheish.domain.events import Idempotency
 from kheish.errors import Fault, IdempotencyMismatch, Invalid, TooLarge, UnsupportedMedia
-from kheish.store import definitions, problems
+from kheish.store import definitions, parsing, problems
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -84,11 +83,11 @@ async def read(req: Request, model: type[M]) -> M:
         raise UnsupportedMedia(f"The body is sent as {said}; send {JSON} (curl: -H 'Content-Type: {JSON}').")
     try:
         if not plain_json(raw):
-            return await asyncio.to_thread(explain, model, raw)
+            return await parsing.run(explain, model, raw)
         return model.__pydantic_validator__.validate_json(raw, strict=True)  # type: ignore[no-any-return,unused-ignore]
     except (ValidationError, ValueError, RecursionError):
         # Said slowly and in plain words by the reader of Definitions, off the event loop.
-        return await asyncio.to_thread(explain, model, raw)
+        return await parsing.run(explain, model, raw)
 
 
 async def read_form(req: Request, model: type[M]) -> M:

@@ -24,7 +24,7 @@ from kheish.domain.state import State
 from kheish.domain.tables import BY_CLASS
 from kheish.errors import NotFound, SessionDeleted
 from kheish.store import definitions as reading
-from kheish.store import records, spills
+from kheish.store import parsing, records, spills
 from kheish.store.revisions import FORMS, Moment
 
 AT = Param(name="at", about=f"As it was then: {FORMS}.")
@@ -129,7 +129,7 @@ async def definition(parts: Parts, resp: Response, kind: Kind, id: str, rev: str
             f"GET /v1/{kind.name}/{id}/history"
         ) from None
     read = reading.parse_markdown if kind.text else reading.parse
-    parsed = await asyncio.to_thread(read, kind.model, raw, kind.path(id))
+    parsed = await parsing.run(read, kind.model, raw, kind.path(id))
     errors = [problem.message for problem in parsed.problems if problem.severity == "error"]
     valid = parsed.value is not None and not errors
     resp.set_header(COMMIT, moment.commit)

@@ -18,12 +18,13 @@ import orjson
 from kheish.domain.encoding import GENESIS, Recorded, link
 from kheish.domain.event_auth import AuditRecorded
 from kheish.domain.event_base import Draft
-from kheish.errors import KeyUnusable
-from kheish.store import files
+from kheish.errors import FileRefused, KeyUnusable
+from kheish.store import door, files
 from kheish.store.secrets import config_folder
 
 JOURNAL = "journals/audit"
 HEAD = f"{JOURNAL}/head.json"
+_KEY_BYTES = 64 * 1024
 _SIGNED = ("seq", "n", "hash", "at")
 
 
@@ -90,7 +91,7 @@ def signer(path: Path) -> Signer:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     try:
-        raw, mode = path.read_bytes(), path.stat().st_mode
+        raw, mode = door.read_own(path, most=_KEY_BYTES)
     except FileNotFoundError:
         private = Ed25519PrivateKey.generate()
         text = base64.b64encode(private.private_bytes_raw()) + b"\n"
@@ -101,6 +102,8 @@ def signer(path: Path) -> Signer:
         return Signer(private)
     except OSError as error:
         raise KeyUnusable(f"The audit key {path} cannot be read: {error.strerror}.") from error
+    except FileRefused as refused:
+        raise KeyUnusable(f"The audit key {path} {refused.reason}.") from refused
     if mode & 0o077:
         raise KeyUnusable(f"The audit key {path} can be read by others: chmod 600 {path}")
     try:

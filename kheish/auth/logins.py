@@ -18,9 +18,11 @@ from kheish.auth import digests
 from kheish.auth.tokens import Principal, Tokens
 from kheish.domain import events
 from kheish.domain.state import State
-from kheish.store import files
+from kheish.errors import FileRefused
+from kheish.store import door, files
 
 FILE = ".git/kheish/logins.json"
+_MOST = 64 * 1024 * 1024
 LINK_SECONDS = 60.0
 LOGIN_SECONDS = 12 * 3600.0
 #: of one token; one more takes the place of the oldest
@@ -151,10 +153,10 @@ def end(state: State, logins: Logins, login: Login, *, by: str) -> None:
 def read(root: Path) -> tuple[Login, ...]:
     """The logins that are kept. Blocks on disk. Where the file cannot be read, nobody is logged in."""
     try:
-        return tuple(Login(**row) for row in json.loads((root / FILE).read_bytes())["logins"])
+        return tuple(Login(**row) for row in json.loads(door.read_own(root / FILE, most=_MOST)[0])["logins"])
     except FileNotFoundError:
         return ()
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, FileRefused, OSError) as error:
         log.warning("%s cannot be read (%s): browsers have to log in again", FILE, error)
         return ()
 

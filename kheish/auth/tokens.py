@@ -13,10 +13,11 @@ from kheish import ids
 from kheish.auth import digests
 from kheish.domain import events
 from kheish.domain.state import State
-from kheish.errors import Conflict, Damaged, Fault, Invalid, NotFound
-from kheish.store import files
+from kheish.errors import Conflict, Damaged, Fault, FileRefused, Invalid, NotFound
+from kheish.store import door, files
 
 FILE = ".git/kheish/tokens.json"
+_MOST = 64 * 1024 * 1024
 LOCAL = "local"
 ROLES = ("admin", "operator", "approver", "reader")
 #: roles for one thing: `ingress:<connector>`, `observer:<source>`
@@ -162,13 +163,12 @@ def _check(token: Token) -> None:
 
 def read(root: Path) -> tuple[Token, ...]:
     """The tokens that are kept. Blocks on disk. Raises Damaged."""
-    path = root / FILE
     try:
-        rows = json.loads(path.read_bytes())["tokens"]
+        rows = json.loads(door.read_own(root / FILE, most=_MOST)[0])["tokens"]
         return tuple(Token(**{**row, "sessions": tuple(row["sessions"])}) for row in rows)
     except FileNotFoundError:
         return ()
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, FileRefused) as error:
         raise Damaged(f"{FILE} cannot be read ({error}); remove it, and make the tokens again.") from error
 
 

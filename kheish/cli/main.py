@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import os
 import sys
@@ -117,11 +119,12 @@ def cli() -> None:
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code (`docs/cli`). This is the one place where errors become text."""
     from kheish.cli.output import report
-    from kheish.errors import KheishError
+    from kheish.errors import Invalid, KheishError
 
     words = list(sys.argv[1:] if args is None else args)
     settings = Settings()
     _keep_others_out()
+    _write_what_the_terminal_can()
     try:
         code = cli.main(args=words, prog_name="kheish", standalone_mode=False, obj=settings)
         sys.stdout.flush()
@@ -133,10 +136,32 @@ def main(args: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped.", err=True)
         return 130
+    except UnicodeError as error:  # of what was given: what we write is escaped where it must be
+        return report(
+            Invalid(f"What was given is not UTF-8 ({error.reason if hasattr(error, 'reason') else error})."), settings
+        )
     except BrokenPipeError:
         # Whoever read us (`| head`) has seen enough; the interpreter must not fail again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _write_what_the_terminal_can() -> None:
+    r"""Write as `\u00e9` what stdout and stderr cannot take (ASCII, half of a surrogate pair), which is right in JSON
+    too; and read stdin as UTF-8, whatever the locale is."""
+    codecs.register_error("kheish", _escaped)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="kheish")
+    if isinstance(sys.stdin, io.TextIOWrapper) and codecs.lookup(sys.stdin.encoding).name == "ascii":
+        sys.stdin.reconfigure(encoding="utf-8", errors="strict")
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    pairs = zip(units[::2], units[1::2], strict=True)
+    return "".join(f"\\u{high << 8 | low:04x}" for high, low in pairs), error.end
 
 
 def _keep_others_out() -> None:

@@ -15,9 +15,9 @@ from kheish.domain import approvals, questions
 from kheish.domain.approvals import Approval
 from kheish.domain.questions import Question
 from kheish.domain.state import State
-from kheish.errors import Invalid, PersonRequired
+from kheish.errors import FileRefused, Invalid, PersonRequired
+from kheish.store import door, names, parsing
 from kheish.store.problems import Problem
-from kheish.store.yaml12 import MAX_BYTES
 
 _FOLDERS: dict[str, tuple[Noun, type[Any]]] = {"approvals": ("approval", Approval), "questions": ("question", Question)}
 #: as which person, and by which way, an answer in a file counts: a file does not say who saved it
@@ -50,8 +50,8 @@ class Answers:
             folder, _, name = path.removeprefix("pending/").partition("/")
             noun, _ = _FOLDERS[folder]
             document = self._state.index.thing(noun, name.removesuffix(".yaml"))
-            with suppress(OSError):
-                raw = _read(self._state.root / path)
+            with suppress(OSError, FileRefused):
+                raw = _read(self._state.root, path)
                 if raw is not None and document is not None and forms.is_untouched(noun, raw, document):
                     continue
             found.append(path)
@@ -63,10 +63,13 @@ class Answers:
         folder, _, name = path.removeprefix("pending/").partition("/")
         noun, cls = _FOLDERS[folder]
         id = name.removesuffix(".yaml")
-        raw = await asyncio.to_thread(_read, self._state.root / path)
+        try:
+            raw = await asyncio.to_thread(_read, self._state.root, path)
+        except (OSError, FileRefused):  # `take` says so
+            return
         document = self._state.recalled(cls, id) or await self._state.recall(cls, id)
         if raw is not None and document is not None and forms.is_part(noun, raw, document):
-            await asyncio.to_thread((self._state.root / path).unlink, missing_ok=True)
+            await asyncio.to_thread(names.within(self._state.root, path).unlink, missing_ok=True)
 
     async def take(self, paths: frozenset[str]) -> None:
         """Take up files that were made, changed or removed. Raises StoreFailed, Damaged."""
@@ -93,7 +96,9 @@ class Answers:
     async def _one(self, noun: Noun, cls: type[Any], id: str, path: str) -> list[Problem]:
         """Take up one file; what is wrong with it."""
         try:
-            raw = await asyncio.to_thread(_read, self._state.root / path)
+            raw = await asyncio.to_thread(_read, self._state.root, path)
+        except FileRefused as refused:
+            return [Problem(path, None, None, "error", "unreadable", f"the file {refused.reason}")]
         except OSError as error:
             return [Problem(path, None, None, "error", "unreadable", f"the file cannot be read: {error.strerror}")]
         document = self._state.recalled(cls, id) or await self._state.recall(cls, id)
@@ -105,7 +110,7 @@ class Answers:
             if document["status"] == "pending":
                 self._rewrite(noun, id)
             return []
-        form = forms.read(noun, raw, path, {**document, "status": "pending"})
+        form = await parsing.run(forms.read, noun, raw, path, {**document, "status": "pending"})
         if form.filled is None:
             return form.problems if document["status"] == "pending" else []
         document = await self._newest(cls, id, document)
@@ -146,18 +151,14 @@ def _late(form: Form, noun: Noun, document: dict[str, Any]) -> Problem:
     return form.at(keys, error.detail, code=error.code, key=True)
 
 
-def _read(path: Path) -> bytes | None:
-    """The file's bytes; None where it is gone, or no plain file. Raises OSError."""
+def _read(root: Path, path: str) -> bytes | None:
+    """Return the file's bytes; None where it is gone. Raises FileRefused, OSError."""
     try:
-        if path.is_symlink() or not path.is_file():
-            return None
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+        return door.read(root, path)
     except FileNotFoundError:
         return None
 
 
 def _there(root: Path) -> list[str]:
-    return [
-        f"pending/{folder}/{path.name}" for folder in _FOLDERS for path in (root / "pending" / folder).glob("*.yaml")
-    ]
+    below = (path for folder in _FOLDERS for path, _ in door.walk(root, f"pending/{folder}"))
+    return [path for path in below if path.endswith(".yaml") and path.count("/") == 2]

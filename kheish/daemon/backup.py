@@ -17,9 +17,10 @@ from typing import Any, Literal
 import orjson
 
 from kheish import ids
+from kheish.daemon import sources, widening
 from kheish.daemon.checking import Outcome
 from kheish.daemon.problems import Problems
-from kheish.daemon.sources import Source, is_source
+from kheish.daemon.sources import is_source
 from kheish.daemon.status import Facts
 from kheish.daemon.taking import Taking
 from kheish.domain import events, routes
@@ -196,6 +197,8 @@ class Backup:
                 raise self._diverged(
                     to, f"These routes lead where none leads yet, for a person to look at and pull: {led}."
                 )
+            if is_safe and (wider := widening.widened(self._state.definitions.by_path(), outcome.world)):
+                raise self._diverged(to, WIDER.format(fields="; ".join(wider[:5])))
             done = await self._git.request("join", **asked, expected=changes, remote=to.name)
         if "held" in done:
             raise BackupFailed(f"What others pushed to {to.name} cannot be merged now: {done['held']}")
@@ -211,7 +214,7 @@ class Backup:
         found = {path: one for path, one in self._taking.sources.items() if path not in wanted}
         for path in (path for path, blob in wanted.items() if blob is not None):
             read = await self._git.request("read", rev=to.tracking, path=path)
-            found[path] = Source(path, read["text"].encode() if "text" in read else unpack(read["content"]))
+            found[path] = sources.of(path, read["text"].encode() if "text" in read else unpack(read["content"]))
         return await self._taking.check(found)
 
     def _diverged(self, to: Target, why: str) -> BackupDiverged:
@@ -262,6 +265,7 @@ DIVERGED = (
     "Where another daemon has pushed there, give this root a remote of its own (git remote set-url {name} URL), or "
     "serve a fresh restore instead."
 )
+WIDER = "It widens what agents may do or spend, for a person to look at and pull: {fields}."
 INVALID = (
     "The remote {name} has an edit that is not valid, so it was not taken, and nothing was pushed: {why}. Mend it "
     "there and push it, then `kheish backup push`."

@@ -23,7 +23,7 @@ from kheish.domain import closing, encoding, events, forks, loading, owned, runs
 from kheish.domain.state import Change, State
 from kheish.domain.tables import BY_NAME
 from kheish.errors import Damaged, KheishError
-from kheish.store import journal, outage, restored, spills, wal
+from kheish.store import journal, outage, restored, segments, spills, wal
 from kheish.store.index import Reader
 from kheish.store.pipes import Child
 
@@ -169,17 +169,21 @@ async def _nothing() -> None:
 def _all_journals(root: Path) -> list[str]:
     days = (day for day in _folders(root / "sessions"))
     found = [f"sessions/{day.name}/{one.name}/journal" for day in days for one in _folders(Path(day.path))]
-    streams = {path.parent for path in root.glob("journals/**/*.jsonl")}
-    return [*found, *(str(path.relative_to(root)) for path in streams)]
+    return [*found, *segments.journals(root, "journals")]
 
 
 def _folders(folder: Path) -> Iterator[os.DirEntry[str]]:
     """100,000 sessions are found in a fifth of the time that `glob` takes."""
     try:
         with os.scandir(folder) as entries:
-            yield from (entry for entry in entries if entry.is_dir(follow_symlinks=False))
-    except FileNotFoundError:
+            yield from (entry for entry in entries if entry.is_dir(follow_symlinks=False) and _is_ours(entry.name))
+    except (FileNotFoundError, NotADirectoryError):
         return
+
+
+def _is_ours(name: str) -> bool:
+    """Return whether the daemon may have given a folder this name: somebody's own has no journal."""
+    return name.isascii() and name.isprintable()
 
 
 @dataclass(slots=True)

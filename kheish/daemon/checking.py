@@ -16,19 +16,26 @@ from typing import Any
 from pydantic import BaseModel
 
 from kheish import ids
+from kheish.config import Config
 from kheish.daemon import playbook_files
-from kheish.daemon.sources import Source, id_of, kind_of
+from kheish.daemon.sources import NOT_YET, Source, id_of, kind_of
 from kheish.domain.definitions import KINDS, TOP, Definition, Kind, Observed
+from kheish.domain.personas import Persona
 from kheish.domain.playbook_manifest import Playbook
 from kheish.domain.routes import Route
 from kheish.domain.scripts import Script
 from kheish.store import definitions as reading
 from kheish.store import problems as words
 from kheish.store.definitions import Parsed
-from kheish.store.problems import Problem
+from kheish.store.problems import Problem, Severity
 from kheish.store.yaml12 import MapNode
 
 _SCRIPT_FOLDER = "routes"
+#: keys that are taken, and that nothing reads yet
+WITHOUT_EFFECT: Mapping[type[BaseModel], tuple[str, ...]] = {
+    Config: ("memory", "debug", "retention"),
+    Persona: ("default_skills",),
+}
 
 
 @dataclass(slots=True)
@@ -65,7 +72,8 @@ def check(
         if read.value is not None:
             out.scripts[path] = read.value
     for path in sources.keys() - scripts:
-        out.problems[path] = list(_named_wrong(path, sources))
+        is_told = path in out.parsed or sources[path].fault is None
+        out.problems[path] = list(_named_wrong(path, sources)) if is_told else [_fault(path, sources[path])]
     candidates = _candidates(sources, before, out)
     _settle(sources, before, candidates, out)
     _look_at_drafts(sources, candidates, out)
@@ -96,7 +104,17 @@ def _parse(path: str, source: Source) -> Parsed[Any]:
 
 def _fault(path: str, source: Source) -> Problem:
     line, column = source.place or (None, None)
-    return Problem(path, line, column, "error", source.code, f"the file {source.fault}")
+    severity: Severity = "warning" if source.code == NOT_YET else "error"
+    return Problem(path, line, column, severity, source.code, f"the file {source.fault}")
+
+
+def _without_effect(parsed: Parsed[Any]) -> Iterator[Problem]:
+    """What a file sets, and this version takes and does not act on."""
+    keys = next((keys for model, keys in WITHOUT_EFFECT.items() if isinstance(parsed.value, model)), ())
+    for key in keys:
+        if parsed.data and parsed.data.get(key) not in (None, [], {}):
+            message = f"{key} is taken, and has no effect in this version of Kheish yet"
+            yield parsed.at((key,), message, code=NOT_YET, severity="warning", key=True)
 
 
 def _named_wrong(path: str, sources: Mapping[str, Source]) -> Iterator[Problem]:
@@ -202,7 +220,7 @@ def _candidates(sources: Mapping[str, Source], before: Mapping[str, Definition],
         kind = kind_of(path)
         if kind is None or out.errors(path):
             continue
-        out.problems[path] = list(parsed.problems)
+        out.problems[path] = [*parsed.problems, *_without_effect(parsed)]
         if parsed.value is None or parsed.data is None:
             continue
         used, digest = None, parsed.digest

@@ -16,9 +16,9 @@ from kheish.daemon import checking, sources, suggesting
 from kheish.daemon.doctor_machine import Finding
 from kheish.domain.definitions import Definition
 from kheish.domain.routes import readiness
-from kheish.errors import KheishError
+from kheish.errors import FileRefused, KheishError
 from kheish.store import definitions as reading
-from kheish.store import git, lock, secrets, template
+from kheish.store import door, git, lock, secrets, template
 from kheish.store.problems import Problem
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is for elsewhere
@@ -40,8 +40,10 @@ def state_root(root: Path) -> Iterator[Finding]:
 
 def config(root: Path) -> Config:
     """kheish.yaml; the defaults where it cannot be read (`definitions` says why)."""
-    path = root / "kheish.yaml"
-    return (reading.parse(Config, path.read_bytes(), path.name).value if path.exists() else None) or Config()
+    try:
+        return reading.parse(Config, door.begin(root, "kheish.yaml"), "kheish.yaml").value or Config()
+    except (OSError, FileRefused):
+        return Config()
 
 
 def daemon(root: Path) -> Iterator[Finding]:

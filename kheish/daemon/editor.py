@@ -16,6 +16,7 @@ from kheish.domain.definitions import KINDS, Kind
 from kheish.domain.state import State
 from kheish.errors import DefinitionReferenced, InsufficientStorage, NotFound, PreconditionFailed, Unavailable
 from kheish.store import definitions as reading
+from kheish.store import parsing
 from kheish.store import problems as words
 from kheish.store.definitions import Parsed
 from kheish.store.files import atomic_write, blob_id, fsync_folder, inside
@@ -49,13 +50,14 @@ class Editor:
         async with self._taking.lock:
             there = await self._current(path)
             self._match(path, there, if_match)
-            parsed, content = await asyncio.to_thread(_read, KINDS[kind], path, raw, media)
+            parsed, content = await parsing.run(_read, KINDS[kind], path, raw, media)
             found = {**self._taking.sources, path: Source(path, content)}
             outcome = await self._taking.check(found, {path: parsed})
             if errors := outcome.errors(path):
                 raise reading.refusal(path, errors)
             if media == _JSON:  # once more, from the file's own form: later problems name its lines
-                outcome = await self._taking.check(found, {path: checking.parse(KINDS[kind], content, path)})
+                again = await parsing.run(checking.parse, KINDS[kind], content, path)
+                outcome = await self._taking.check(found, {path: again})
                 if errors := outcome.errors(path):
                     raise reading.refusal(path, errors)
             is_new = path not in self._state.definitions.by_path()
@@ -93,7 +95,7 @@ class Editor:
         """What would be wrong with it, and with others if it were put, as `GET /v1/problems` shows problems."""
         path = KINDS[kind].path(ids.check_slug(id) if id is not None else "new")
         async with self._taking.lock:
-            parsed, content = await asyncio.to_thread(_read, KINDS[kind], path, raw, media, strict=False)
+            parsed, content = await parsing.run(_read, KINDS[kind], path, raw, media, strict=False)
             found = {**self._taking.sources, path: Source(path, content)}
             outcome = await self._taking.check(found, {path: parsed})
         now = ids.now()

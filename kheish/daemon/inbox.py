@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import shutil
 import time
@@ -32,9 +33,9 @@ from kheish.domain.events import Idempotency
 from kheish.domain.keys import KeyUse, key_id
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
-from kheish.errors import InsufficientStorage, Invalid, KheishError, NotFound, SessionDeleted, StoreFailed
+from kheish.errors import FileRefused, InsufficientStorage, Invalid, KheishError, NotFound, SessionDeleted, StoreFailed
 from kheish.runtime import submission
-from kheish.store import definitions, files
+from kheish.store import definitions, door, files, names, parsing
 from kheish.store.settling import passed_over
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ _BY = "file"  # a file does not say who saved it
 _ODD = re.compile(r"[^A-Za-z0-9._-]")
 _NAME = 150
 _PROBLEM = "inbox_waiting"
+_REFUSED = "inbox_refused"
 
 
 class Unusable(Exception):
@@ -66,7 +68,12 @@ class Taken:
 
     @property
     def file(self) -> Path:
-        return self.ticket / self.path.removeprefix(f"{FOLDER}/")
+        return names.within(self.ticket, self.inner)
+
+    @property
+    def inner(self) -> str:
+        """Where the file lies in the inbox."""
+        return self.path.removeprefix(f"{FOLDER}/")
 
 
 class Inbox:
@@ -91,6 +98,7 @@ class Inbox:
         self._later: set[str] = set()  # dropped, and not moved yet: a person's git is at work, or the disk is full
         self._waiting: list[Taken] = []  # moved, and not submitted yet
         self._filing: dict[str, tuple[Taken, bytes]] = {}  # what the next commits are to hold, by its new path
+        self._refused: frozenset[str] = frozenset()  # what was dropped, and is no plain file
         self._scanned = 0.0
         self._recent: dict[str, float] = {}  # when a path was taken: the watcher may not tell of the same content again
 
@@ -98,7 +106,7 @@ class Inbox:
         """Go on with what an earlier daemon had taken, and take what was dropped while none ran."""
         self._pipeline.on_filed = self._filed
         self._waiting = await asyncio.to_thread(_left, self._away)
-        there = await asyncio.to_thread(_there, self._state.root)
+        there = await self._look()
         if there:  # one that is young may still be written
             await asyncio.sleep(min(_QUIET, max(0.0, _QUIET - min(there.values()))))
         await self.take(frozenset(there))
@@ -106,20 +114,31 @@ class Inbox:
     async def take(self, paths: frozenset[str]) -> None:
         """Take files that have settled. Raises StoreFailed."""
         self._later |= {path for path in paths if _is_dropped(path)}
+        if self._later:
+            await self._look()
         await self._again()
 
     async def look(self) -> None:
         """Every second: take what could not be taken before, and now and then what no event told of."""
         if time.monotonic() - self._scanned > _SCAN_EVERY:
             self._scanned = time.monotonic()
-            there = await asyncio.to_thread(_there, self._state.root)
-            self._later |= {path for path, age in there.items() if age > _OLD}
+            self._later |= {path for path, age in (await self._look()).items() if age > _OLD}
         if self._recent:
             again = await asyncio.to_thread(_ages, self._state.root, tuple(self._recent))
             self._later |= {path for path, age in again.items() if age > _SETTLED}
             before = time.monotonic() - _RECENT
             self._recent = {path: at for path, at in self._recent.items() if at > before}
         await self._again()
+
+    async def _look(self) -> dict[str, float]:
+        """Return the files in the inbox with their age, and report what is no plain file, and so is never taken."""
+        there, refused = await asyncio.to_thread(_there, self._state.root)
+        for path in self._refused - refused.keys():
+            self._problems.clear(_REFUSED, path)
+        for path, reason in refused.items():
+            self._problems.add(_REFUSED, path, f"it {reason}; it is not taken")
+        self._refused = frozenset(refused)
+        return there
 
     async def _again(self) -> None:
         if not (self._later or self._waiting) or self._state.low_space:
@@ -171,7 +190,7 @@ class Inbox:
     async def _submit(self, taken: Taken, raw: bytes) -> str:
         """Have the run accepted, durably; returns where the file goes. Raises Unusable, KheishError."""
         session_id, name = _parts(taken.path)
-        body = _submission(taken.path, name, raw)
+        body = await parsing.run(_submission, taken.path, name, raw)
         key = _key(taken, raw, session_id, body)
         await self._state.recall(KeyUse, key_id(key.scope, key.key))
         try:
@@ -192,13 +211,13 @@ class Inbox:
 
     async def _reject(self, taken: Taken, reason: str) -> None:
         log.warning("%s cannot be used: %s", taken.path, reason)
-        raw = await asyncio.to_thread(_small, taken.file)
+        raw = await asyncio.to_thread(_small, taken)
         if raw is not None:
             raw = redaction.scrub_file(raw, self._state.scrub)
         inner = _plain(taken.path.removeprefix(f"{FOLDER}/").replace("/", "."))
         pending = {path: raw for path, (_, raw) in self._filing.items()}
         destination = await asyncio.to_thread(_free, self._state.root, pending, inner, raw)
-        if raw is None:  # too large for a commit: it is moved as it is
+        if raw is None:  # too large for a commit, or no plain file: it is moved as it is
             await asyncio.to_thread(_rename, taken.file, self._state.root / destination)
         else:
             self._file(taken, destination, raw, f"rejected: {taken.path}")
@@ -228,21 +247,15 @@ def _is_dropped(path: str) -> bool:
     return path.startswith(f"{FOLDER}/") and not path.startswith(f"{REJECTED}/") and not passed_over(path)
 
 
-def _there(root: Path) -> dict[str, float]:
-    """The files in the inbox, and how many seconds ago each was written."""
-    found = dict[str, float]()
-    folders = [root / FOLDER]
-    for folder in folders:  # grows while it is walked
-        with suppress(OSError):
-            for path in folder.iterdir():
-                relative = path.relative_to(root).as_posix()
-                if path.is_symlink() or relative == REJECTED or not _is_dropped(relative):
-                    continue
-                if path.is_dir():
-                    folders.append(path)
-                else:
-                    found |= _ages(root, (relative,))
-    return found
+def _there(root: Path) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the files in the inbox with the seconds since each was written, and what is no plain file with why."""
+    ages, refused, now = dict[str, float](), dict[str, str](), time.time()
+    for path, found in door.walk(root, FOLDER, skip=lambda path: path == REJECTED or not _is_dropped(path)):
+        if (reason := door.kind(found.st_mode)) is not None:
+            refused[path] = reason
+        else:
+            ages[path] = now - found.st_mtime
+    return ages, refused
 
 
 def _ages(root: Path, paths: Iterable[str]) -> dict[str, float]:
@@ -250,7 +263,7 @@ def _ages(root: Path, paths: Iterable[str]) -> dict[str, float]:
     found, now = dict[str, float](), time.time()
     for path in paths:
         with suppress(OSError):
-            found[path] = now - (root / path).lstat().st_mtime
+            found[path] = now - names.within(root, path).lstat().st_mtime
     return found
 
 
@@ -258,16 +271,16 @@ def _left(away: Path) -> list[Taken]:
     """What an earlier daemon had moved and not seen in a commit."""
     found = []
     for ticket in sorted(away.iterdir()) if away.is_dir() else ():
-        inside = [path for path in ticket.rglob("*") if path.is_file()]
+        inside = [path for path, _ in door.walk(away, ticket.name)]
         if not inside:
             shutil.rmtree(ticket, ignore_errors=True)
-        found += [Taken(ticket, f"{FOLDER}/{path.relative_to(ticket).as_posix()}") for path in inside]
+        found += [Taken(ticket, f"{FOLDER}/{path.partition('/')[2]}") for path in inside]
     return found
 
 
 def _move_away(root: Path, away: Path, path: str) -> Taken | None:
     """Move a dropped file; None where it is gone, no plain file, or empty (somebody begins to write)."""
-    source = root / path
+    source = names.within(root, path)
     try:
         if source.is_symlink() or not source.is_file() or source.stat().st_size == 0:
             return None
@@ -288,16 +301,17 @@ def _rename(source: Path, target: Path) -> None:
 
 
 def _read(taken: Taken) -> bytes:
-    raw = _small(taken.file)
-    if raw is None:
-        raise Unusable(f"It is larger than {MAX_BYTES // 1024**2} MiB.")
-    return raw
+    try:
+        return door.read(taken.ticket, taken.inner, most=MAX_BYTES)
+    except FileRefused as refused:
+        raise Unusable(f"It {refused.reason}.") from refused
 
 
-def _small(path: Path) -> bytes | None:
-    with path.open("rb") as file:
-        raw = file.read(MAX_BYTES + 1)
-    return raw if len(raw) <= MAX_BYTES else None
+def _small(taken: Taken) -> bytes | None:
+    try:
+        return door.read(taken.ticket, taken.inner, most=MAX_BYTES)
+    except FileRefused:
+        return None
 
 
 def _free(root: Path, pending: Mapping[str, bytes], name: str, raw: bytes | None) -> str:
@@ -307,12 +321,12 @@ def _free(root: Path, pending: Mapping[str, bytes], name: str, raw: bytes | None
     while True:
         middle = "" if number == 1 else f".{number}"
         path = f"{REJECTED}/{stem}{middle}{dot}{suffix}"
-        target = root / path
         there = pending.get(path)
-        if there is None and target.exists():
-            there = target.read_bytes()
-        if there is None or there == raw:
+        if there is None and not os.path.lexists(root / path):
             return path
+        with suppress(FileRefused):
+            if raw is not None and raw == (there if there is not None else door.read(root, path, most=MAX_BYTES)):
+                return path
         number += 1
 
 
@@ -327,6 +341,8 @@ def _plain(name: str) -> str:
 def _parts(path: str) -> tuple[str, str]:
     """Session and name. Raises Unusable."""
     parts = path.split("/")
+    if not names.is_text(path):
+        raise Unusable(f"Its name is not UTF-8: {path}. Each \\x stands for such a byte; rename it, and drop it again.")
     if len(parts) != 3:
         raise Unusable(f"Put it into {FOLDER}/<session>/, and not elsewhere: the folder names the session.")
     try:

@@ -163,7 +163,14 @@ def spawn(work: Coroutine[Any, Any, None]) -> None:
     """Have something done beside."""
     task = asyncio.get_running_loop().create_task(work)
     _tasks.add(task)  # the loop itself keeps no strong reference
-    task.add_done_callback(_tasks.discard)
+    task.add_done_callback(_ended)
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    """Log at once what a task raised that is awaited nowhere: the collector would do so later, or never."""
+    _tasks.discard(task)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("something that was done beside has failed", exc_info=error)
 
 
 async def reindex(daemon: Daemon) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -17,6 +19,7 @@ from kheish.domain import playbook_checks, playbook_digest
 from kheish.domain.definitions import KINDS
 from kheish.domain.playbook_manifest import Playbook
 from kheish.store import definitions as reading
+from kheish.store import door, names
 from kheish.store.definitions import Parsed
 from kheish.store.pipes import unpack
 from kheish.store.problems import Problem
@@ -68,8 +71,7 @@ def text_of(folder: Mapping[str, Any]) -> bytes:
 
 def on_disk(root: Path, playbook_id: str) -> frozenset[str]:
     """The paths of all files of a draft that are on disk, and of its manifest in any case. Blocks on disk."""
-    folder = root / KIND.name / playbook_id
-    there = (path.relative_to(root).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    there = (path for path, _ in door.walk(root, f"{KIND.name}/{playbook_id}"))
     return frozenset({KIND.path(playbook_id), *there})
 
 
@@ -143,14 +145,11 @@ def digest(parsed_data: Mapping[str, Any], manifest: str, sources: Mapping[str, 
 
 def digest_of_file(file: Path) -> str:
     """The digest of any manifest on disk, with the files beside it. Raises InvalidDefinition, OSError, ValueError."""
-    parsed = reading.parse(Playbook, file.read_bytes(), str(file))
+    parsed = reading.parse(Playbook, door.read_own(file)[0], names.text(os.fspath(file)))
     parsed.require()
     assert parsed.data is not None
-    files = {
-        path.relative_to(file.parent).as_posix(): _sha256(path.read_bytes())
-        for path in sorted(file.parent.rglob("*"))
-        if path.is_file() and not path.is_symlink() and path != file
-    }
+    there = (path.removeprefix("./") for path, found in door.walk(file.parent, ".") if stat.S_ISREG(found.st_mode))
+    files = {path: _sha256(door.read(file.parent, path)) for path in there if path != file.name}
     return playbook_digest.digest(parsed.data, files)
 
 

@@ -22,6 +22,7 @@ from kheish.domain.event_playbooks import RELEASES
 from kheish.domain.playbooks import TAG_PREFIX, Released, Version
 from kheish.domain.state import State
 from kheish.errors import Invalid, KheishError, NotFound, VersionTampered
+from kheish.store import parsing
 from kheish.store.pipes import Child, unpack
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ class PlaybookTags:
             return f"it is not annotated. Make it again: git tag -f -a {TAG_PREFIX}{id}/{version} COMMIT"
         try:
             folder = await self._folder(described["commit"], id)
-            parsed = await asyncio.to_thread(playbook_files.parse, playbook_files.text_of(folder), KIND.path(id))
+            parsed = await parsing.run(playbook_files.parse, playbook_files.text_of(folder), KIND.path(id))
         except NotFound:
             return f"its commit has no {KIND.path(id)}."
         except Invalid as error:
@@ -211,7 +212,7 @@ class PlaybookTags:
         """The manifest from the tag's tree, where it is what was published. Raises NotFound, ValueError."""
         folder = await self._folder(one.commit, one.playbook_id)
         raw = playbook_files.text_of(folder)
-        parsed = await asyncio.to_thread(playbook_files.parse, raw, KIND.path(one.playbook_id))
+        parsed = await parsing.run(playbook_files.parse, raw, KIND.path(one.playbook_id))
         if parsed.data is None:
             raise ValueError("its manifest cannot be read")
         if (digest := playbook_digest.digest(parsed.data, folder["files"])) != one.digest:

@@ -34,7 +34,7 @@ class Problems:
 
     def __init__(self, root: Path) -> None:
         self._path = root / FILE
-        self._files: dict[str, tuple[Problem, ...]] = {}
+        self._files: dict[str, dict[_Key, Problem]] = {}
         self._reported: dict[_Key, Problem] = {}
         self._since: dict[_Key, str] = {}
         self._dirty = False
@@ -42,14 +42,15 @@ class Problems:
 
     def replace(self, path: str, problems: Iterable[Problem]) -> None:
         """All that is wrong with the content of one file; nothing: it is in order."""
-        found = tuple(dict.fromkeys(problems))
-        if found == self._files.get(path, ()):
+        found = {("", problem.problem_id): problem for problem in problems}
+        before = self._files.get(path, {})
+        if found == before:
             return
         if found:
             self._files[path] = found
         else:
             del self._files[path]
-        self._changed()
+        self._changed(found.keys(), before.keys() - found.keys())
 
     def add(
         self, code: str, path: str, message: str, *, severity: Severity = "error", suggestion: str | None = None
@@ -58,7 +59,7 @@ class Problems:
         problem = Problem(path, None, None, severity, code, message, suggestion)
         if self._reported.get((code, path)) != problem:
             self._reported[code, path] = problem
-            self._changed()
+            self._changed([(code, path)])
 
     def damaged(self, path: str, reason: str) -> None:
         """A journal cannot be read."""
@@ -70,7 +71,7 @@ class Problems:
         for key in over:
             del self._reported[key]
         if over:
-            self._changed()
+            self._changed(gone=over)
 
     def list(self) -> Sequence[Mapping[str, Any]]:
         """All of them as `GET /v1/problems` shows them, by file and line; `since` stays while a problem persists."""
@@ -87,16 +88,19 @@ class Problems:
 
     def _all(self) -> Iterator[tuple[_Key, Problem]]:
         for problems in self._files.values():
-            for problem in problems:
-                yield ("", problem.problem_id), problem
+            yield from problems.items()
         yield from self._reported.items()
 
     def _sorted(self) -> Sequence[tuple[_Key, Problem]]:
         return sorted(self._all(), key=lambda item: (item[1].path, item[1].line or 0, item[1].column or 0, item[0]))
 
-    def _changed(self) -> None:
+    def _changed(self, there: Iterable[_Key] = (), gone: Iterable[_Key] = ()) -> None:
+        """Note since when each is there. Costs what has changed: a pull may bring thousands, one after another."""
         now = ids.now()
-        self._since = {key: self._since.get(key, now) for key, _ in self._all()}
+        for key in there:
+            self._since.setdefault(key, now)
+        for key in gone:
+            self._since.pop(key, None)
         self._dirty = True
         self._begin()
 
@@ -107,14 +111,14 @@ class Problems:
     async def _write(self) -> None:
         while self._dirty:
             self._dirty = False
-            text = _render([(problem, self._since[key]) for key, problem in self._sorted()])
+            problems = [(problem, self._since[key]) for key, problem in self._sorted()]
             try:
-                await asyncio.to_thread(self._store, text)
+                await asyncio.to_thread(self._store, problems)
             except OSError as error:  # it is for people only; the API still says all of it
                 log.warning("%s cannot be written: %s", FILE, error)
 
-    def _store(self, text: str) -> None:
-        if text:
+    def _store(self, problems: Sequence[tuple[Problem, str]]) -> None:
+        if text := _render(problems):
             atomic_write(self._path, text.encode(), fsync=False)
         else:
             self._path.unlink(missing_ok=True)

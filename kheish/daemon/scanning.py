@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from kheish.auth import redaction
 from kheish.daemon.doctor_machine import Finding
-from kheish.errors import KheishError
-from kheish.store import git, secrets, template
+from kheish.errors import FileRefused, KheishError
+from kheish.store import door, git, names, secrets, template
 
 _MOST = 200  # places that are told one by one
 _HELD = 1024 * 1024  # bytes of a file that are looked at at once
@@ -38,7 +40,7 @@ def scan(root: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def _known(root: Path, environ: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """The values by name, and the slots that cannot be opened with the reason."""
-    found = {"the local token": (root / ".kheish" / "token").read_text().strip()}
+    found = {"the local token": door.read_own(root / ".kheish" / "token")[0].decode(errors="replace").strip()}
     closed: dict[str, str] = {}
     for slot, raw in secrets.read_all(root).items():
         try:
@@ -50,24 +52,27 @@ def _known(root: Path, environ: Mapping[str, str]) -> tuple[dict[str, str], dict
 
 def _in_files(root: Path, scrubber: redaction.Scrubber) -> Iterator[str]:
     """Files of the state root, its log and its jobs; git's own objects are packed, and looked at unpacked."""
-    for path in sorted(root.rglob("*")):
-        name = path.relative_to(root).as_posix()
-        if name.startswith(".git/objects/") or name == ".kheish/token" or path.is_symlink() or not path.is_file():
-            continue
-        if found := _names(path, scrubber):
-            yield f"{name}: has {', '.join(found)}"
+    for top in sorted(root.iterdir()):
+        below = door.walk(root, names.text(top.name)) if top.is_dir() and not top.is_symlink() else ()
+        for name in (names.text(top.name), *(path for path, _ in below)):
+            if name.startswith(".git/objects/") or name == ".kheish/token":
+                continue
+            if found := _names(root, name, scrubber):
+                yield f"{name}: has {', '.join(found)}"
 
 
-def _names(path: Path, scrubber: redaction.Scrubber) -> list[str]:
+def _names(root: Path, path: str, scrubber: redaction.Scrubber) -> list[str]:
+    """Return the names of the secrets that a plain file holds."""
     found: dict[str, None] = {}
-    try:
-        with path.open("rb") as file:
-            tail = b""
-            while chunk := file.read(_HELD):
-                found |= dict.fromkeys(scrubber.names(tail + chunk))
-                tail = chunk[-scrubber.longest :]
-    except OSError:  # it went meanwhile, as files of a daemon that runs do
-        return list(found)
+    # It may have gone meanwhile, as files of a daemon that runs do.
+    with contextlib.suppress(OSError, FileRefused), door.opened(root, path) as descriptor:
+        tail, at = b"", 0
+        while True:  # until a seek beyond the last data fails: of a sparse file, the holes are not read
+            start = os.lseek(descriptor, at, os.SEEK_DATA)
+            chunk = (tail if start == at else b"") + os.read(descriptor, _HELD)
+            at = os.lseek(descriptor, 0, os.SEEK_CUR)
+            found |= dict.fromkeys(scrubber.names(chunk))
+            tail = chunk[-scrubber.longest :]
     return list(found)
 
 
@@ -88,7 +93,7 @@ def _place(root: Path, oid: str, kind: str) -> str:
         return f"{kind} {oid[:12]}"
     words = ["log", "--all", "--reflog", "--reverse", "--format=%h", "--name-only", "--no-ext-diff", "-z"]
     done = git.run(root, [*words, f"--find-object={oid}"])
-    parts = [part.strip() for part in done.stdout.decode(errors="replace").split("\0") if part.strip()]
+    parts = [names.text(part.strip()) for part in done.stdout.split(b"\0") if part.strip()]
     if done.returncode or len(parts) < 2:
         return f"object {oid[:12]}, in no commit"
     return f"commit {parts[0]}, {parts[1]}"

@@ -20,15 +20,15 @@ from kheish.domain.event_auth import SecretChanged
 from kheish.domain.events import Draft
 from kheish.domain.state import State
 from kheish.errors import (
+    FileRefused,
     IdentityMissing,
     Invalid,
-    KheishError,
     NotFound,
     SecretReferenced,
     SecretUnreadable,
     Unavailable,
 )
-from kheish.store import files, records
+from kheish.store import door, files, records
 from kheish.store import secrets as store
 from kheish.store.secrets import Identity
 from kheish.store.watcher import Watcher
@@ -72,11 +72,14 @@ class Secrets:
     async def start(self) -> None:
         """Read all slots. What was added, changed or removed while no daemon ran is taken up as a person's doing."""
         told = await asyncio.to_thread(self._told)
-        found = await asyncio.to_thread(store.read_all, self._state.root)
+        found = await asyncio.to_thread(store.paths, self._state.root)
         await asyncio.to_thread(self._open)
-        for name in sorted(told.keys() - found.keys()):
-            self._vault.slots[name] = told[name]
-        await self._take({store.path_of(name) for name in {*found, *told}}, told)
+        paths = {*found, *map(store.path_of, told)}
+        for name in sorted(told.keys()):
+            if store.path_of(name) not in found:
+                self._vault.slots[name] = told[name]
+        await self._take(paths, told)
+        await self._check_recipients()
         await self._take_reveals()
 
     async def take(self, paths: frozenset[str]) -> None:
@@ -157,10 +160,18 @@ class Secrets:
         dirty: list[str] = []
         for path in sorted(paths):
             name = path.removeprefix(f"{store.FOLDER}/").removesuffix(".age")
-            raw = await asyncio.to_thread(_bytes, self._state.root, path)
+            try:
+                raw = await asyncio.to_thread(_bytes, self._state.root, path)
+            except (FileRefused, OSError) as error:  # what was read before stays in force
+                text = error.detail if isinstance(error, FileRefused) else f"{path} cannot be read: {error.strerror}."
+                self._problems.add("secret_unreadable", path, text)
+                continue
             if raw is None and name in told:
                 raw = (await self._left_out((path,))).get(path)
-            if not ids.is_slug(name):
+            if raw is None and name not in told and name not in self._vault.slots:
+                self._problems.clear("secret_name", path)
+                self._problems.clear("secret_unreadable", path)
+            elif not ids.is_slug(name):
                 text = f"{name!r} is no legal name of a slot, so the file is not used."
                 self._problems.add("secret_name", path, text)
             elif raw is None:
@@ -219,8 +230,9 @@ class Secrets:
     async def _check_recipients(self) -> None:
         try:
             keys = await asyncio.to_thread(store.recipients, self._state.root)
-        except Invalid as error:
-            return self._problems.add("secret_recipients", store.RECIPIENTS, error.detail)
+        except (Invalid, OSError) as error:
+            text = error.detail if isinstance(error, Invalid) else f"it cannot be read: {error.strerror}"
+            return self._problems.add("secret_recipients", store.RECIPIENTS, text)
         old = sorted(name for name, one in self._vault.slots.items() if one.recipients and one.recipients != keys)
         if old:
             text = f"The recipients have changed since {', '.join(old[:5])} was written: kheish secrets rekey"
@@ -363,12 +375,11 @@ def _event(slot: Slot, change: Any) -> SecretChanged:
 
 
 def _bytes(root: Path, path: str) -> bytes | None:
+    """Return the content of a slot's file; None where there is none. Raises FileRefused, OSError."""
     try:
-        return files.contained(root, path).read_bytes()
-    except (FileNotFoundError, IsADirectoryError):
+        return door.read(root, path, most=store.MOST)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except KheishError:
-        return None  # a link: what is not a plain file is not there
 
 
 def _write(root: Path, slot: Slot, raw: bytes) -> None:

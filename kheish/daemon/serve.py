@@ -26,9 +26,9 @@ from kheish.daemon.connections import Connection
 from kheish.daemon.listening import Serving, allow_many_files, listen
 from kheish.daemon.wiring import Daemon
 from kheish.domain import events
-from kheish.errors import Conflict, StoreFailed, Unavailable
+from kheish.errors import Conflict, FileRefused, StoreFailed, Unavailable
 from kheish.runtime.drivers import registry
-from kheish.store import definitions, outage, template
+from kheish.store import definitions, door, outage, template
 from kheish.store.lock import RootLock
 
 log = logging.getLogger(__name__)
@@ -67,20 +67,19 @@ def _bring_along(root: Path) -> None:
     """Bring a root of an older format to this one, in a child (this process keeps pygit2 out). Raises Conflict."""
     if template.read_format(root).version < template.FORMAT:
         command = [sys.executable, "-m", "kheish.store.migration", str(root)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
             raise Conflict(done.stderr.strip() or f"The migration ended with {done.returncode}; start again.")
         log.warning("the state root was brought along: %s", ", ".join(done.stdout.splitlines()) or "what was begun")
 
 
 def _config(root: Path) -> Config:
-    """kheish.yaml with the environment over it. Raises Invalid where it cannot be read: a daemon needs an address."""
-    path = root / "kheish.yaml"
+    """Return kheish.yaml with the environment over it; the defaults where it cannot be read, which is a problem later.
+    Raises Invalid for a variable that is none."""
     found = Config()
-    if path.exists():
-        parsed = definitions.parse(Config, path.read_bytes(), "kheish.yaml")
-        if parsed.value is not None:
-            found = parsed.value
+    with contextlib.suppress(OSError, FileRefused):
+        raw = door.begin(root, "kheish.yaml")
+        found = definitions.parse(Config, raw, "kheish.yaml").value or found
     return apply_environment(found, os.environ)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -12,15 +11,25 @@ from pathlib import Path
 import orjson
 
 from kheish.domain.definitions import KINDS, TOP, Kind
-from kheish.errors import Invalid
-from kheish.store import yaml12
-from kheish.store.files import contained
+from kheish.errors import FileRefused
+from kheish.store import door, names, yaml12
 from kheish.store.settling import passed_over
 from kheish.store.yaml12 import MAX_BYTES, ListNode, MapNode, Mark, Node, ScalarNode
 
 #: what may be a Definition, or a script that one names; in a folder of its own (a Playbook) anything may lie beside it
 _SUFFIXES = (".yaml", ".yml", ".json", ".md")
 _READ_ME = "readme.md"
+#: where people put files; what stands there and is no folder is told
+FOLDERS = frozenset((*KINDS, "inbox", "pending", "secrets"))
+#: folders whose files later versions read, and this one does not; what else lies at the top is its owner's
+LATER = frozenset((
+    "channels", "connectors", "hooks", "mcp", "memory", "outputs", "projects", "schedules", "skills", "sources",
+    "workers",
+))  # fmt: skip
+LATER_FILE = "instructions.md"
+NOT_YET = "not_in_this_version"
+_NO_FOLDER = "is no folder, or a link to one; make it a folder, for what is in it is read by the daemon"
+_NOT_UTF8 = "has a name that is not UTF-8 (shown with \\x for such bytes); rename it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,11 @@ class Source:
     fault: str | None = None
     code: str = "unreadable"
     place: tuple[int, int] | None = None  # line and column, from 1
+
+
+def of(path: str, raw: bytes) -> Source:
+    """Return a source whose content is at hand, from git or a caller."""
+    return Source(path, raw) if names.is_text(path) else Source(path, b"", _NOT_UTF8, "bad_name")
 
 
 def guarded(found: Mapping[str, Source], scrub: Callable[[bytes], bytes]) -> dict[str, Source]:
@@ -123,35 +137,79 @@ def is_source(path: str) -> bool:
     return name.endswith(_SUFFIXES) and name != _READ_ME
 
 
+def concerns(path: str) -> bool:
+    """Return whether a file with this path could be wrong where Definitions are: those that are no sources by their
+    name as well, for what stands there may be a link or a pipe."""
+    folder, slash, rest = path.partition("/")
+    if path in TOP or path in FOLDERS:
+        return True
+    if folder in LATER or path == LATER_FILE:
+        return is_for_later(path)
+    return folder in KINDS and bool(slash) and bool(rest) and not passed_over(path) and not _is_read_me(path)
+
+
+def is_for_later(path: str) -> bool:
+    """Return whether a later version would read a file with this path as a Definition: of a skill, its SKILL.md."""
+    folder, _, rest = path.partition("/")
+    if path == LATER_FILE:
+        return True
+    if folder not in LATER or not rest or passed_over(path) or path.lower().endswith(_READ_ME):
+        return False
+    name = rest.rpartition("/")[2]
+    return name == "SKILL.md" if folder == "skills" else name.endswith(_SUFFIXES)
+
+
+def _is_read_me(path: str) -> bool:
+    return path.count("/") == 1 and path.lower().endswith(f"/{_READ_ME}")
+
+
 def read_all(root: Path) -> dict[str, Source]:
-    """Every file that may be a Definition. Blocks on disk."""
-    names = [*TOP, *(path for folder in KINDS for path in _under(root, folder))]
-    return read(root, names)
+    """Read every file that may be a Definition. Blocks on disk."""
+    below = (path for folder in (*KINDS, *LATER) for path, _ in door.walk(root, folder, skip=passed_over))
+    return read(root, [*TOP, *FOLDERS, LATER_FILE, *below])
 
 
 def read(root: Path, paths: Iterable[str]) -> dict[str, Source]:
-    """The files among `paths` that are there. Blocks on disk."""
-    found = (_read(root, path) for path in paths if is_source(path))
+    """Read the files among `paths` that are there. Blocks on disk."""
+    found = (_read(root, path) for path in paths if concerns(path))
     return {source.path: source for source in found if source is not None}
 
 
-def _under(root: Path, folder: str) -> Iterator[str]:
-    for place, folders, names in os.walk(root / folder):
-        folders[:] = sorted(name for name in folders if not passed_over(name))
-        inner = Path(place).relative_to(root).as_posix()
-        yield from (f"{inner}/{name}" for name in sorted(names))
-
-
 def _read(root: Path, path: str) -> Source | None:
+    """Read a source, or what stands where no other file is read, and is no plain one."""
+    if is_for_later(path):
+        later = f"is ignored: this version of Kheish has no {path.partition('/')[0]} yet"
+        return Source(path, b"", later, NOT_YET) if _is_there(root, path) else None
+    if not is_source(path):
+        return _misplaced(root, path)
+    if not names.is_text(path):
+        return Source(path, b"", _NOT_UTF8, "bad_name") if _is_there(root, path) else None
     try:
-        file = contained(root, path)
-        if not stat.S_ISREG(file.stat().st_mode):
-            return Source(path, b"", "is no plain file")
-        with file.open("rb") as opened:
-            return Source(path, opened.read(MAX_BYTES + 1))
+        return Source(path, door.begin(root, path, most=MAX_BYTES))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except Invalid:
-        return Source(path, b"", "is a link, or lies behind one; put the file itself there")
+    except FileRefused as refused:
+        return Source(path, b"", refused.reason)
     except OSError as error:
         return Source(path, b"", f"cannot be read: {error.strerror}")
+
+
+def _misplaced(root: Path, path: str) -> Source | None:
+    """Return what is wrong with a file that has no name of a source; None for a plain one, which is its owner's."""
+    try:
+        mode = names.within(root, path).lstat().st_mode
+    except OSError:
+        return None
+    if path in FOLDERS:
+        return None if stat.S_ISDIR(mode) else Source(path, b"", _NO_FOLDER)
+    if not names.is_text(path):
+        return Source(path, b"", _NOT_UTF8, "bad_name")
+    reason = None if stat.S_ISDIR(mode) else door.kind(mode)
+    return Source(path, b"", reason) if reason is not None else None
+
+
+def _is_there(root: Path, path: str) -> bool:
+    try:
+        return bool(names.within(root, path).lstat())
+    except OSError:
+        return False

@@ -13,12 +13,13 @@ from kheish.config import Config, apply_environment
 from kheish.daemon import checking, playbook_files, sources
 from kheish.daemon.checking import Outcome
 from kheish.daemon.problems import Problems
-from kheish.daemon.sources import Source, is_source, kind_of
+from kheish.daemon.sources import Source, concerns, is_source, kind_of
 from kheish.domain.definitions import KINDS, TOP, Definition
 from kheish.domain.events import DefinitionChanged, Draft
 from kheish.domain.permissions import PermissionsFile
 from kheish.domain.playbook_manifest import Playbook
 from kheish.domain.state import State
+from kheish.store import parsing
 from kheish.store.problems import Problem
 
 #: settings of kheish.yaml that are read once, when the daemon starts
@@ -79,11 +80,11 @@ class Taking:
             found = {} if held else await asyncio.to_thread(sources.read_all, self._state.root)
             last = await self._last(found)
             found = dict(last) if held else await self._with_left_out(found, last)
-            base = await asyncio.to_thread(checking.check, last, {})
+            base = await parsing.run(checking.check, last, {})
             while await self._widen(last, found, base):
-                base = await asyncio.to_thread(checking.check, last, {})
-            found = await asyncio.to_thread(sources.guarded, found, self._state.scrub)
-            outcome = await asyncio.to_thread(checking.check, found, base.world)
+                base = await parsing.run(checking.check, last, {})
+            found = await parsing.run(sources.guarded, found, self._state.scrub)
+            outcome = await parsing.run(checking.check, found, base.world)
             self._put(base.world)
             self._scripts = {*base.scripts, *playbook_files.all_beside(last)}
             told = await asyncio.to_thread(self._told)
@@ -94,7 +95,7 @@ class Taking:
 
     async def take(self, paths: frozenset[str]) -> list[str]:
         """Take up files that a person changed, made or removed. Returns what is to be committed. Raises StoreFailed."""
-        wanted = frozenset(path for path in paths if is_source(path))
+        wanted = frozenset(path for path in paths if concerns(path))
         if not wanted:
             return []
         async with self.lock:
@@ -106,8 +107,8 @@ class Taking:
 
     async def check(self, found: Mapping[str, Source], given: Mapping[str, Any] | None = None) -> Outcome:
         """What a set of files would come to, against what is in force."""
-        guarded = await asyncio.to_thread(sources.guarded, found, self._state.scrub)
-        return await asyncio.to_thread(checking.check, guarded, self._state.definitions.by_path(), given)
+        guarded = await parsing.run(sources.guarded, found, self._state.scrub)
+        return await parsing.run(checking.check, guarded, self._state.definitions.by_path(), given)
 
     def adopt(self, outcome: Outcome, found: Mapping[str, Source], paths: Iterable[str], *, by: str) -> None:
         """Take in force what was checked, after `paths` were written or removed for a caller."""
@@ -127,10 +128,10 @@ class Taking:
     async def _with_left_out(self, found: Mapping[str, Source], wanted: Iterable[str]) -> dict[str, Source]:
         """Add the files that are not there because git leaves them out of the work tree."""
         left_out = await self._left_out(path for path in wanted if path not in found)
-        return {**found, **{path: Source(path, raw) for path, raw in left_out.items()}}
+        return {**found, **{path: sources.of(path, raw) for path, raw in left_out.items()}}
 
     async def _read_committed(self, paths: Iterable[str]) -> dict[str, Source]:
-        return {path: Source(path, raw) for path in paths if (raw := await self._committed(path)) is not None}
+        return {path: sources.of(path, raw) for path in paths if (raw := await self._committed(path)) is not None}
 
     async def _widen(self, last: dict[str, Source], found: Mapping[str, Source], base: Outcome) -> bool:
         """Add to the last commit's files what they refer to and what is gone now. Says whether there was any."""

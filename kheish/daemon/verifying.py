@@ -9,7 +9,7 @@ from typing import Any
 
 from kheish.auth import audit as auditing
 from kheish.errors import Damaged, KheishError
-from kheish.store import journal, lock, maintenance, mending, outage, remote, template, wal
+from kheish.store import journal, lock, maintenance, mending, names, outage, remote, segments, template, wal
 from kheish.store.repo import Repo
 
 Finding = dict[str, str]
@@ -72,8 +72,8 @@ def _finding(code: str, path: str, message: str) -> Finding:
 
 
 def _journals(root: Path) -> Iterator[str]:
-    for path in {*root.glob("sessions/*/*/journal"), *(one.parent for one in root.glob("journals/**/*.jsonl"))}:
-        yield str(path.relative_to(root))
+    yield from {names.relative(path, root) for path in root.glob("sessions/*/*/journal")}
+    yield from segments.journals(root, "journals")
 
 
 def _read(root: Path, where: str, findings: list[Finding]) -> Iterator[dict[str, Any]]:

@@ -33,6 +33,7 @@ from kheish.daemon.playbook_tags import PlaybookTags
 from kheish.daemon.playbooks import Playbooks
 from kheish.daemon.problems import Problems
 from kheish.daemon.secrets import Secrets
+from kheish.daemon.sources import LATER, LATER_FILE
 from kheish.daemon.status import Facts
 from kheish.daemon.taking import Taking
 from kheish.daemon.tasks import Following
@@ -61,8 +62,8 @@ from kheish.store.watcher import Settled, Watcher
 
 log = logging.getLogger(__name__)
 
-WATCHED_FOLDERS = (*KINDS, "pending", "inbox", "secrets")
-WATCHED_FILES = ("kheish.yaml", "permissions.yaml")
+WATCHED_FOLDERS = (*KINDS, *sorted(LATER), "pending", "inbox", "secrets")
+WATCHED_FILES = ("kheish.yaml", "permissions.yaml", LATER_FILE)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -13,11 +13,12 @@ from itertools import islice
 from typing import Any
 
 from kheish.errors import Invalid, KheishError
-from kheish.store import files, hold, lock, records
+from kheish.store import files, hold, lock, names, records
 from kheish.store.bounded import MOST_BYTES, MOST_COMMITS, MOST_DEPTH, MOST_FILES, listing
 from kheish.store.repo import Blob, Difference, Repo, beyond, merge_base, size_of
 
-_PLAIN = (0o100644, 0o100755)
+_EXECUTABLE = 0o100755
+_PLAIN = (0o100644, _EXECUTABLE)
 _NAMED = 5
 #: people's, but what stands there is a right, a key that secrets are encrypted for, or work: not taken unseen
 _BY_HAND = frozenset(("kheish.yaml", "permissions.yaml", "secrets", "inbox"))
@@ -81,6 +82,9 @@ def plan(repo: Repo, *, theirs: str, known: str | None = None, is_safe: bool = T
         return Plan("diverged", f"It changes more than {MOST_FILES} files and folders at once.")
     for one in repo.differences(before, after):
         mine = repo.find(head, one.path)
+        if is_safe and _is_made_executable(one, mine) and not hold.owned(one.path):
+            unseen.append(f"{one.path} (executable)")
+            continue
         if (mine.id if mine else None) == one.new:
             continue
         if hold.owned(one.path) or one.path.startswith(".kheish/"):
@@ -198,13 +202,18 @@ def _is_for_people(path: str, *, is_safe: bool) -> bool:
     parts = path.casefold().split("/")
     if is_safe and parts[0] in _BY_HAND:
         return True
-    return not path.isprintable() or any(part.startswith((".git", "git~")) for part in parts)
+    return not (path.isprintable() and names.is_text(path)) or any(part.startswith((".git", "git~")) for part in parts)
+
+
+def _is_made_executable(one: Difference, mine: Blob | None) -> bool:
+    return one.new is not None and one.mode == _EXECUTABLE and (mine is None or mine.mode != _EXECUTABLE)
 
 
 def _is_clean(repo: Repo, head: str | None, path: str, wanted: Blob | None) -> bool:
     """Whether the work tree has the branch's version, or already what is to be taken."""
-    source = repo.root / path
-    there = files.blob_id(source.read_bytes()) if source.is_file() and not source.is_symlink() else None
+    source = names.within(repo.root, path)
+    content = files.there(repo.root, path)
+    there = files.blob_id(content) if content is not None else None
     if there is None and (source.exists() or source.is_symlink()):
         return False
     mine = repo.find(head, path) if head is not None else None
@@ -218,7 +227,9 @@ def _write(repo: Repo, path: str, blob: Blob | None) -> Blob | None:
     scratch = lock.private(repo.root) / "tmp"
     scratch.mkdir(exist_ok=True)
     mode = stat.S_IMODE(blob.mode)
-    found = files.atomic_write(repo.root / path, repo.content(blob.id), fsync=True, mode=mode, scratch=scratch)
+    found = files.atomic_write(
+        names.within(repo.root, path), repo.content(blob.id), fsync=True, mode=mode, scratch=scratch
+    )
     return Blob(blob.id, blob.mode, found)
 
 

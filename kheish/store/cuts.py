@@ -5,8 +5,8 @@ A cut names the paths that changed. Nothing is written before all of it can be h
 
 from __future__ import annotations
 
+import contextlib
 import os
-import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,11 +14,12 @@ from typing import Any
 
 import orjson
 
-from kheish.errors import Invalid
-from kheish.store import files, history, hold, journal, lock, records, spills, staging
+from kheish.errors import FileRefused, Invalid
+from kheish.store import door, files, history, hold, journal, lock, names, records, spills, staging
 from kheish.store.commit_messages import Frame, edit_message, message_of, said
 from kheish.store.pipes import unpack
-from kheish.store.repo import DAEMON, Blob, Repo, size_of
+from kheish.store.refs import DAEMON
+from kheish.store.repo import Blob, Repo, size_of
 
 _EXECUTABLE = 0o100755
 _PLAIN = 0o100644
@@ -101,7 +102,7 @@ def _take_away(repo: Repo, folders: Sequence[str], taken: Take) -> None:
     head = repo.refs.head()
     for folder in folders:
         there = files.contained(repo.root, folder)
-        loose = [path.relative_to(repo.root).as_posix() for path in there.rglob("*") if not path.is_dir()]
+        loose = [path for path, _ in door.walk(repo.root, folder)] if there.is_dir() else []
         for path in {*repo.files(head, folder), *loose}:
             taken.contents[path] = None
             taken.to_remove.append(path)
@@ -112,7 +113,7 @@ def _safe(root: Path, path: str, seen: set[str]) -> Path:
     if not folder or folder not in seen:
         files.contained(root, path)
         seen.add(folder)
-    return root / path
+    return names.within(root, path)
 
 
 def _read(root: Path, path: str, taken: Take, seen: set[str], size: int | None) -> None:
@@ -145,11 +146,13 @@ def edits(repo: Repo, paths: Sequence[str]) -> Take:
         if hold.owned(path) or path.startswith(".kheish/"):
             continue
         try:
-            source = files.contained(repo.root, path)
-            found = source.stat()
-            if not stat.S_ISREG(found.st_mode):
+            files.contained(repo.root, path)
+            with door.opened(repo.root, path) as descriptor:
+                found = os.fstat(descriptor)
+                content = door.bounded(descriptor, door.MOST)
+            if len(content) > door.MOST:
                 continue
-            taken.contents[path] = source.read_bytes()
+            taken.contents[path] = content
             taken.stats[path] = found
             taken.modes[path] = _EXECUTABLE if found.st_mode & 0o100 else _PLAIN
         except (FileNotFoundError, NotADirectoryError):
@@ -243,13 +246,13 @@ def _write(taken: Take, repo: Repo, last: str | None) -> Take:
     outside = Take()
     scratch = _scratch(repo.root)
     for path in taken.to_write:
-        content, target = taken.contents[path], repo.root / path
+        content, target = taken.contents[path], names.within(repo.root, path)
         assert content is not None
         if path.startswith("pending/"):
             if _filled_in(repo, last, path, content):
                 continue
-        elif (there := _foreign(repo, target)) is not None:
-            kept = _put_aside(repo.root, path, there, scratch)
+        elif (there := _foreign(repo, path)) is not None:
+            kept = files.put_aside(repo.root, path, there, scratch=scratch)
             outside.contents[kept] = there
             outside.replaced.append(path)
         taken.stats[path] = files.atomic_write(target, content, fsync=False, scratch=scratch)
@@ -264,27 +267,16 @@ def _scratch(root: Path) -> Path:
     return scratch
 
 
-def _foreign(repo: Repo, target: Path) -> bytes | None:
+def _foreign(repo: Repo, path: str) -> bytes | None:
     """What somebody wrote into a file of the daemon: content that git does not have, so that nothing else holds it."""
-    try:
-        there = target.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
+    there = files.there(repo.root, path)
     return there if there and not repo.has(files.blob_id(there)) else None
-
-
-def _put_aside(root: Path, path: str, content: bytes, scratch: Path) -> str:
-    """Keep what somebody else wrote into a file of the daemon; where."""
-    kept = f"conflicts/{path.replace('/', '_')}.{files.blob_id(content)[:12]}"
-    files.atomic_write(root / kept, content, fsync=True, scratch=scratch)
-    return kept
 
 
 def _filled_in(repo: Repo, last: str | None, path: str, content: bytes) -> bool:
     """True where the work tree has neither what is to be written nor what was committed."""
-    try:
-        there = (repo.root / path).read_bytes()
-    except FileNotFoundError:
+    there = files.there(repo.root, path)
+    if there is None:
         return False
     found = repo.find(last, path) if last is not None else None
     return there != content and (found is None or there != repo.content(found.id))
@@ -324,12 +316,12 @@ def _restore(repo: Repo, blobs: Mapping[str, Blob | None], aside: list[str] | No
             continue
         target = files.contained(repo.root, path)
         content = repo.content(blob.id)
-        there = target.read_bytes() if target.is_file() else None
+        there = files.there(repo.root, path)
         grows = path.endswith(".jsonl") and there is not None and there.startswith(content)
         if there == content or grows or (path.startswith("pending/") and there is not None):
             continue
         if there and aside is not None and not content.startswith(there) and not repo.has(files.blob_id(there)):
-            aside.append(_put_aside(repo.root, path, there, scratch))
+            aside.append(files.put_aside(repo.root, path, there, scratch=scratch))
         files.atomic_write(target, content, fsync=True, scratch=scratch)
         written.append(path)
     return written
@@ -350,14 +342,14 @@ def grown(repo: Repo, paths: Sequence[str]) -> list[str]:
     if last is None:
         return found
     for path in paths:
-        blob, file = repo.find(last["commit"], path), repo.root / path
-        if blob is None or not path.endswith(".jsonl") or not file.is_file() or not repo.has(blob.id):
+        blob = repo.find(last["commit"], path)
+        if blob is None or not path.endswith(".jsonl") or not repo.has(blob.id):
             continue
-        with file.open("rb") as opened:
-            opened.seek(size_of(repo, blob.id))
-            line = opened.readline()
-        if line.endswith(b"\n") and not _is_above(line, last["n"]):
-            found.append(path)
+        with contextlib.suppress(OSError, FileRefused), door.opened(repo.root, path) as descriptor:
+            os.lseek(descriptor, size_of(repo, blob.id), os.SEEK_SET)
+            line = door.bounded(descriptor, door.MOST).partition(b"\n")
+            if line[1] and not _is_above(line[0], last["n"]):
+                found.append(path)
     return found
 
 

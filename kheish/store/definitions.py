@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from kheish.errors import Fault, InvalidDefinition
 from kheish.store import problems as words
-from kheish.store import yaml12
+from kheish.store import surrogates, yaml12, yaml_writing
 from kheish.store.problems import Problem, Severity
 from kheish.store.yaml12 import Flaw, Keys, ListNode, MapNode, Mark, Node, ScalarNode
 
@@ -125,14 +125,14 @@ def parse_json(model: type[M], raw: bytes, path: str) -> Parsed[M]:
 
 def dump_yaml(data: Mapping[str, Any]) -> bytes:
     """Readable YAML that `parse` reads back the same."""
-    return yaml12.dump(data)
+    return yaml_writing.dump(data)
 
 
 def dump_markdown(data: Mapping[str, Any], *, body: str = "body") -> bytes:
     """Front matter and text that `parse_markdown` reads back the same (the text without blank lines around it)."""
     front = {key: value for key, value in data.items() if key != body}
     text = str(data.get(body) or "").strip("\n")
-    head = yaml12.dump(front) if front else b""
+    head = yaml_writing.dump(front) if front else b""
     return b"---\n" + head + b"---\n" + (text + "\n" if text else "").encode()
 
 
@@ -256,18 +256,18 @@ def _tree(value: Any, keys: Keys, flaws: list[Flaw]) -> Node:
     if isinstance(value, _Pairs):
         made = MapNode(None)
         for key, item in value:
+            if surrogates.is_in(key):
+                raise ValueError(f"a key in {words.pointer(keys) or 'the document'} holds half of a surrogate pair")
             if key in made.items:
                 flaws.append(Flaw("duplicate_key", f"duplicate key {key!r}", None, (*keys, key)))
+                if len(flaws) >= yaml12.MAX_FLAWS:
+                    raise ValueError(f"there are more than {yaml12.MAX_FLAWS} mistakes; mend these first")
                 continue
             made.items[key], made.key_marks[key] = _tree(item, (*keys, key), flaws), None
         return made
     if isinstance(value, list):
         return ListNode(None, [_tree(item, (*keys, at), flaws) for at, item in enumerate(value)])
     text = value if isinstance(value, str) else json.dumps(value)
-    if isinstance(value, str) and not value.isprintable() and _has_surrogate(value):
+    if isinstance(value, str) and surrogates.is_in(value):
         raise ValueError(f"{words.pointer(keys)} holds half of a surrogate pair")
     return ScalarNode(text, value, False, None)
-
-
-def _has_surrogate(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)

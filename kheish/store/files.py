@@ -5,15 +5,22 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import re
 import shutil
 import stat
 from pathlib import Path
 
-from kheish.errors import Invalid
+from kheish.errors import FileRefused, Invalid
+from kheish.store import door, names
 
 #: entries that a folder of the daemon holds before it is continued in a numbered sibling
 FOLDER_LIMIT = 4096
 _REMEMBERED = 20_000
+#: letters of a name that stay where something is added to it: names have 255 bytes at most
+_SHORT = 40
+#: bytes of a file of the work tree that are read whole to compare it with what git has
+_COMPARED = 512 * 1024 * 1024
+_ODD = re.compile(r"[^A-Za-z0-9._-]")
 _serial = itertools.count()
 
 
@@ -25,7 +32,7 @@ def atomic_write(
     `scratch` is a folder of the same file system for the temporary file (default: beside `path`, hidden).
     Raises OSError; the old file is then untouched.
     """
-    name = f".{path.name}.{os.getpid()}.{next(_serial)}.kheish-tmp"
+    name = f".{path.name[:_SHORT]}.{os.getpid()}.{next(_serial)}.kheish-tmp"
     temporary = os.fspath((scratch or path.parent) / name)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
@@ -96,9 +103,31 @@ def fsync_file(path: Path) -> None:
         os.close(descriptor)
 
 
+def there(root: Path, path: str) -> bytes | None:
+    """Return the content of a file of the work tree; None where there is none, or no plain file, which what is written
+    there replaces. Raises FileRefused where it is too large, OSError."""
+    try:
+        return door.read(root, path, most=_COMPARED)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except FileRefused:
+        if names.within(root, path).is_file():
+            raise
+        return None
+
+
+def put_aside(root: Path, path: str, content: bytes, *, scratch: Path | None = None) -> str:
+    """Keep what somebody else wrote into a file of the daemon; returns where."""
+    name = _ODD.sub("_", path.replace("/", "_"))[-150:]
+    kept = f"conflicts/{name}.{blob_id(content)[:12]}"
+    if not (root / kept).exists():
+        atomic_write(root / kept, content, fsync=True, scratch=scratch)
+    return kept
+
+
 def remove(root: Path, relative: str) -> None:
     """Remove a file and the folders that are empty after it, up to `root`. What is gone already is no error."""
-    path = root / relative
+    path = names.within(root, relative)
     path.unlink(missing_ok=True)
     for folder in path.parents:
         if folder == root:
@@ -114,17 +143,17 @@ def inside(root: Path, relative: str) -> Path:
     touches `.git`, or differs from an existing name only by case."""
     contained(root, relative)
     path = root
-    for part in relative.split("/"):
+    for part in names.disk(relative).split("/"):
         parent, path = path, path / part
         if not path.exists():
             _refuse_twin(parent, part)
             break
-    return root / relative
+    return names.within(root, relative)
 
 
 def contained(root: Path, relative: str) -> Path:
     """As `inside`, without the look for a name that differs by case only (which lists a folder)."""
-    parts = relative.split("/")
+    parts = names.disk(relative).split("/")
     if not relative or any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in parts):
         raise Invalid(f"The path {relative!r} leaves its folder or is not a plain relative path.")
     if any(part.lower().rstrip(". ") == ".git" for part in parts):
@@ -134,10 +163,10 @@ def contained(root: Path, relative: str) -> Path:
         path = f"{path}/{part}"
         try:
             if stat.S_ISLNK(os.lstat(path).st_mode):
-                raise Invalid(f"The path {relative!r} goes through a symbolic link ({part}).")
+                raise Invalid(f"The path {relative!r} goes through a symbolic link ({names.text(part)}).")
         except (FileNotFoundError, NotADirectoryError):
             break
-    return root / relative
+    return names.within(root, relative)
 
 
 def _refuse_twin(parent: Path, name: str) -> None:
@@ -147,7 +176,7 @@ def _refuse_twin(parent: Path, name: str) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return
     if twin is not None and twin != name:
-        raise Invalid(f"{name!r} differs from {twin!r} only by case; choose another name.")
+        raise Invalid(f"{names.text(name)!r} differs from {names.text(twin)!r} only by case; choose another name.")
 
 
 def free_bytes(path: Path) -> int:

@@ -225,10 +225,10 @@ class Worker:
 
     def blob_id(self, path: str) -> dict[str, str | None]:
         """The blob ids of a file in the work tree and in the branch."""
-        source, head = files.contained(self.root, path), self.repo.refs.head()
+        there, head = files.there(self.root, path), self.repo.refs.head()
         found = self.repo.find(head, path) if head is not None else None
         return {
-            "work": files.blob_id(source.read_bytes()) if source.is_file() else None,
+            "work": files.blob_id(there) if there is not None else None,
             "head": found.id if found is not None else None,
         }
 

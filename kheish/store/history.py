@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 from kheish.errors import NotFound
+from kheish.store import names
 from kheish.store.repo import Repo, decoded
 
 #: commits that one question looks through
@@ -96,7 +97,7 @@ def show_tree(repo: Repo, *, rev: str, path: str = "") -> list[dict[str, Any]]:
     folder = repo.entry(rev, path)
     if folder.type_str != "tree":
         raise NotFound(f"{path} is no folder in {rev}.")
-    return [{"name": entry.name, "kind": entry.type_str, "id": str(entry.id)} for entry in folder]
+    return [{"name": names.text(entry.name), "kind": entry.type_str, "id": str(entry.id)} for entry in folder]
 
 
 def last(repo: Repo) -> dict[str, Any] | None:

@@ -288,7 +288,7 @@ class Writer:
 
     def _open_segment(self, journal: str, segment: int, seq: int) -> _Open:
         path = self._root / journal / name(segment)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         handle = os.open(path, flags, 0o644)
         found = os.fstat(handle)
         content = path.read_bytes() if found.st_size else b""

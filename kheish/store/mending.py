@@ -7,7 +7,9 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from kheish.errors import FileRefused
 from kheish.store import cuts, files, hold, outage
+from kheish.store import names as naming
 from kheish.store.repo import Repo
 from kheish.store.staging import Index
 
@@ -60,8 +62,8 @@ def mend(root: Path, index: Index) -> tuple[list[str], list[str]]:
 def _write_again(repo: Repo, root: Path, path: str, id: str) -> None:
     """Store the blob that the file holds, or (a journal that has grown since) held."""
     try:
-        content = (root / path).read_bytes()
-    except OSError:
+        content = files.there(root, path) or b""
+    except (OSError, FileRefused):
         return
     end = len(content)
     while end:
@@ -81,7 +83,7 @@ def names(repo: Repo, index: Index) -> None:
     for path in filter(hold.owned, index.untracked()):
         _take_away_again(repo, last, path)
     changed = sorted(set(filter(hold.owned, (*index.staged(last), *index.changed_files()))))
-    cuts.put_back(repo, [path for path in changed if not (repo.root / path).exists()])
+    cuts.put_back(repo, [path for path in changed if not naming.within(repo.root, path).exists()])
     for path in changed:
         if path.startswith("pending/"):
             _make_whole(repo, last, path)
@@ -90,14 +92,15 @@ def names(repo: Repo, index: Index) -> None:
 def _take_away_again(repo: Repo, last: str, path: str) -> None:
     """Remove a file that the last commit has not, and that git has: its removal was lost, or a commit never came (the
     next has it then)."""
-    if repo.find(last, path) is None and repo.has(files.blob_id((repo.root / path).read_bytes())):
+    there = files.there(repo.root, path)
+    if there is not None and repo.find(last, path) is None and repo.has(files.blob_id(there)):
         files.remove(repo.root, path)
 
 
 def _make_whole(repo: Repo, last: str, path: str) -> None:
     """Write a pending file again of which a part is left: that is no answer of a person."""
-    found, target = repo.find(last, path), repo.root / path
+    found, target = repo.find(last, path), naming.within(repo.root, path)
     content = repo.content(found.id) if found is not None and repo.has(found.id) else b""
-    there = target.read_bytes() if target.is_file() else None
+    there = files.there(repo.root, path)
     if content and there is not None and (b"\0" in there or content.startswith(there)):
         files.atomic_write(target, content, fsync=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from kheish import resources
 from kheish.errors import Conflict, Invalid, KheishError
-from kheish.store import files, hold, lock, records, staging, template
+from kheish.store import files, hold, lock, names, records, staging, template
 from kheish.store.repo import Blob, Repo
 
 #: path → content; it reads what the last commit has, and lists the paths below a folder
@@ -102,7 +102,7 @@ def _bring_along(root: Path) -> None:
         if one.new is None:
             files.remove(root, one.path)
         else:
-            files.atomic_write(root / one.path, repo.content(one.new), fsync=True)
+            files.atomic_write(names.within(root, one.path), repo.content(one.new), fsync=True)
     index = {one.path: Blob(one.new, one.mode) if one.new is not None else None for one in changed}
     staging.Index(root).update(index)
 
@@ -110,8 +110,8 @@ def _bring_along(root: Path) -> None:
 def _refuse_edits(repo: Repo, head: str, paths: Iterable[str]) -> None:
     """What a person has not committed is not overwritten."""
     for path in paths:
-        found, there = repo.find(head, path), repo.root / path
-        content = there.read_bytes() if there.is_file() else None
+        found = repo.find(head, path)
+        content = files.there(repo.root, path)
         if content != (repo.content(found.id) if found is not None else None) and not hold.owned(path):
             raise Conflict(
                 f"The migration changes {path}, which has an edit that no commit has: commit or undo it first."

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from kheish.store.yaml12 import Flaw, Keys, ListNode, MapNode, Mark, Node, ScalarNode, walk
+from kheish.store.yaml12 import MAX_FLAWS, Flaw, Keys, ListNode, MapNode, Mark, Node, ScalarNode, walk
 
 Severity = Literal["error", "warning"]
 
@@ -138,8 +138,12 @@ def place(mark: Mark | None) -> tuple[int | None, int | None]:
 
 def explain(error: ValidationError, model: type[BaseModel], root: Node, path: str) -> list[Problem]:
     """One Problem for each mistake, in the order of the file; of a union only what fits best what was written."""
-    slips = [_slip(root, detail) for detail in error.errors(include_url=False, include_input=False)]
+    details = error.errors(include_url=False, include_input=False)
+    slips = [_slip(root, detail) for detail in details[:MAX_FLAWS]]
     problems = [_problem(finding, root, path) for slip in _settle(slips, root) for finding in _words(slip, model, root)]
+    if len(details) > MAX_FLAWS:
+        more = f"there are {len(details) - MAX_FLAWS} more mistakes; mend these first"
+        problems.append(_problem(Finding((), more, "too_large"), root, path))
     return sorted(dict.fromkeys(problems), key=lambda problem: (problem.line or 0, problem.column or 0))
 
 

@@ -1,4 +1,4 @@
-"""The git repository of a state root, through pygit2: objects, refs and the index. The only module that imports it.
+"""The git repository of a state root, through pygit2, which only this module, `refs` and `staging` import: its objects.
 
 Blobs and trees are written along the changed paths only (TreeBuilder), so a commit costs the same at 1,000 and at
 100,000 sessions. Everything here blocks: it runs in the git worker, or in `kheish init`.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,17 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pygit2
-from pygit2.enums import DeltaStatus, FileMode, ObjectType, Option, ReferenceFilter, SortMode
+from pygit2.enums import DeltaStatus, FileMode, ObjectType, Option, SortMode
 
-from kheish.errors import Conflict, Invalid, NotFound, StoreFailed
-from kheish.store import files, lock, outage
-from kheish.store.hold import BRANCH, Held
+from kheish.errors import Invalid, NotFound, StoreFailed
+from kheish.store import files, names, outage
+from kheish.store.hold import BRANCH
+from kheish.store.refs import DAEMON, Refs, signature
 
-#: the daemon's last commit, wherever the branch was moved to
-LAST = "refs/kheish/last"
-DAEMON = ("Kheish daemon", "daemon@kheish.invalid")
-
-_TAGS = "refs/tags/"
 #: the trees of a day or two and of the sessions at work; more is memory that nobody reads again
 _TREE_CACHE_BYTES = 16 * 1024 * 1024
 _FSYNC_THREADS = 8
@@ -65,102 +60,6 @@ class Difference:
     mode: int
 
 
-def _signature(who: tuple[str, str]) -> pygit2.Signature:
-    now = time.time()
-    return pygit2.Signature(*who, int(now), time.localtime(now).tm_gmtoff // 60)
-
-
-class Refs:
-    """The daemon's branch and LAST, which move together."""
-
-    def __init__(self, root: Path, git: pygit2.Repository) -> None:
-        self._root = root
-        self._git = git
-        git.set_ident(*DAEMON)
-
-    def head(self) -> str | None:
-        """The commit of the daemon's branch."""
-        return self._target(BRANCH)
-
-    def last(self) -> str | None:
-        """The daemon's last commit."""
-        return self._target(LAST)
-
-    def move(self, old: str | None, new: str, why: str) -> None:
-        """Set branch and LAST to `new` where the branch is still at `old`. Raises Held where it is not.
-
-        The commit must be durable (`Repo.sync`). A note says what is under way, so that `recover` can finish it.
-        """
-        note = lock.private(self._root) / f"moving.{old}.{new}"
-        note.touch()
-        files.fsync_folder(note.parent)
-        try:
-            self._set({BRANCH: new, LAST: new}, expect=old, why=why)
-        finally:
-            self.recover()
-
-    def take(self, commit: str) -> None:
-        """Make `commit` (a person's, with all that is the daemon's unchanged) the last."""
-        self._set({LAST: commit}, expect=self.head(), why="taken")
-
-    def descends(self, commit: str, other: str) -> bool:
-        """Whether `other` is `commit` or among its ancestors."""
-        return commit == other or bool(self._git.descendant_of(commit, other))
-
-    def keep(self, ref: str, commit: str) -> None:
-        """Have `ref` hold a commit, so that nothing of it is ever pruned."""
-        self._git.references.create(ref, pygit2.Oid(hex=commit))
-
-    def tags(self, prefix: str) -> dict[str, str]:
-        """The tags whose name begins with `prefix`, packed or loose, and the object that each names."""
-        names = self._git.references.iterator(ReferenceFilter.TAGS)
-        found = ((one.name.removeprefix(_TAGS), one) for one in names)
-        return {name: str(one.raw_target) for name, one in found if name.startswith(prefix)}
-
-    def tag_object(self, name: str) -> str | None:
-        """The object that one tag names."""
-        return self._target(f"{_TAGS}{name}")
-
-    def tag(self, name: str, commit: str, message: str, who: tuple[str, str]) -> str:
-        """Make an annotated tag, durably; its object's id. Raises Conflict where there is one of this name."""
-        pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)
-        try:
-            with lock.noted(self._root, f"{_TAGS}{name}.lock"):
-                kind = ObjectType.COMMIT
-                return str(self._git.create_tag(name, pygit2.Oid(hex=commit), kind, _signature(who), message))
-        except pygit2.AlreadyExistsError as error:
-            raise Conflict(f"There is a tag {name} already.") from error
-        finally:
-            pygit2.option(Option.ENABLE_FSYNC_GITDIR, False)
-
-    def recover(self) -> None:
-        """Finish or forget the move that a killed worker was in."""
-        for note in lock.private(self._root).glob("moving.*"):
-            _, old, new = note.name.split(".")
-            if new in (self.head(), self.last()) and str(self.head()) in (old, new):
-                self._set({BRANCH: new, LAST: new}, expect=self.head(), why="recovered")
-            note.unlink(missing_ok=True)
-
-    def _target(self, ref: str) -> str | None:
-        reference = self._git.references.get(ref)
-        return str(reference.target) if reference is not None else None
-
-    def _set(self, targets: Mapping[str, str], *, expect: str | None, why: str) -> None:
-        pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)  # of refs only: objects are synced together, by sync
-        try:
-            with lock.noted(self._root, *(f"{ref}.lock" for ref in targets)), self._git.transaction() as transaction:
-                for ref in targets:
-                    transaction.lock_ref(ref)
-                if self.head() != expect:
-                    raise Held("The branch was moved meanwhile.")
-                for ref, target in targets.items():
-                    transaction.set_target(ref, target, message=why.partition("\n")[0])
-        except (pygit2.GitError, OSError) as error:
-            raise Held(f"git refuses to move the branch: {error}") from error
-        finally:
-            pygit2.option(Option.ENABLE_FSYNC_GITDIR, False)
-
-
 class Repo:
     """One open repository: its objects, and `refs`. Ids are hexadecimal texts."""
 
@@ -187,7 +86,7 @@ class Repo:
         """`base` with `changes`, as a new tree."""
         nested: dict[str, Any] = {}
         for path, change in changes.items():
-            *folders, name = path.split("/")
+            *folders, name = names.disk(path).split("/")
             place = nested
             for folder in folders:
                 place = place.setdefault(folder, {})
@@ -199,6 +98,8 @@ class Repo:
 
     def _grow(self, tree: Any, changes: dict[str, Any]) -> str | None:
         """The tree with the nested changes; None where nothing is left in it."""
+        if not all(name.isprintable() or names.text(name) == name for name in changes):
+            return self._grow_raw(tree, changes)
         builder = self._git.TreeBuilder(tree) if tree is not None else self._git.TreeBuilder()
         for name, change in changes.items():
             mode, oid = FileMode.TREE, None
@@ -213,9 +114,27 @@ class Repo:
                 builder.remove(name)
         return self._new(builder.write()) if len(builder) else None
 
+    def _grow_raw(self, tree: Any, changes: dict[str, Any]) -> str | None:
+        """Do the same where a name is not UTF-8, which libgit2's builder as Python has it cannot be given."""
+        entries = {entry.raw_name: (int(entry.filemode), str(entry.id)) for entry in tree or ()}
+        for name, change in changes.items():
+            raw = os.fsencode(name)
+            mode, there = entries.pop(raw, (0, ""))
+            if isinstance(change, dict):
+                oid = self._grow(self._git[there] if mode == FileMode.TREE else None, change)
+                mode = FileMode.TREE
+            else:
+                mode, oid = (change.mode, change.id) if change is not None else (0, None)
+            if oid is not None:
+                entries[raw] = (mode, oid)
+        # git sorts a folder as if its name ended with a slash
+        order = sorted(entries, key=lambda raw: raw + b"/" if entries[raw][0] == FileMode.TREE else raw)
+        body = b"".join(b"%o %s\0" % (entries[raw][0], raw) + bytes.fromhex(entries[raw][1]) for raw in order)
+        return self._new(self._git.write(ObjectType.TREE, body)) if entries else None
+
     def commit(self, tree: str, parents: list[str], message: str, *, author: tuple[str, str] = DAEMON) -> str:
         """A commit object; no ref is moved. `author`: name and address (default: the daemon)."""
-        return self._new(self._git.create_commit(None, _signature(author), _signature(DAEMON), message, tree, parents))
+        return self._new(self._git.create_commit(None, signature(author), signature(DAEMON), message, tree, parents))
 
     def person(self) -> tuple[str, str]:
         """Git's own identity, or the login name where none is set."""
@@ -260,14 +179,14 @@ class Repo:
         """The pygit2 object at `path` in a commit (the tree itself for an empty path). Raises NotFound."""
         tree = self._commit(rev).tree
         try:
-            return tree[path] if path else tree
+            return tree[names.disk(path)] if path else tree
         except KeyError:
             raise NotFound(f"{path} is not in {rev}.") from None
 
     def find(self, rev: str, path: str) -> Blob | None:
         """The file at `path` in a commit, or None."""
         try:
-            found = self._commit(rev).tree[path]
+            found = self._commit(rev).tree[names.disk(path)]
         except KeyError:
             return None
         return Blob(str(found.id), int(found.filemode)) if found.type_str == "blob" else None
@@ -287,7 +206,7 @@ class Repo:
     def listing(self, tree: str) -> list[tuple[str, str, str]]:
         """`(name, kind, id)` of a folder. Raises KeyError where its object is gone."""
         found: Any = self._git[tree]
-        return [(entry.name, entry.type_str, str(entry.id)) for entry in found]
+        return [(names.text(entry.name), entry.type_str, str(entry.id)) for entry in found]
 
     def differences(self, old: str | None, new: str | None) -> Iterator[Difference]:
         """The paths that two trees do not have alike; equal folders are not looked into."""
@@ -300,7 +219,10 @@ class Repo:
             gone, made = delta.status == DeltaStatus.DELETED, delta.status == DeltaStatus.ADDED
             side = delta.old_file if gone else delta.new_file
             yield Difference(
-                side.path, None if made else str(delta.old_file.id), None if gone else str(delta.new_file.id), side.mode
+                names.text(side.path),
+                None if made else str(delta.old_file.id),
+                None if gone else str(delta.new_file.id),
+                side.mode,
             )
 
     def walk(self, start: str) -> Iterator[pygit2.Commit]:
@@ -383,6 +305,8 @@ def decoded(raw: bytes | None, encoding: str | None = None) -> str:
 def blame(repo: Repo, commit: str, path: str) -> list[tuple[int, int, str]]:
     """`(first line, lines, commit)` for each part of a file. Raises NotFound."""
     repo.entry(commit, path)
+    if not names.is_text(path):
+        raise NotFound(f"{path} has a name that is not UTF-8; git itself can say whose its lines are.")
     found = repo._git.blame(path, newest_commit=pygit2.Oid(hex=str(repo._commit(commit).id)))
     return [(one.final_start_line_number, one.lines_in_hunk, str(one.final_commit_id)) for one in found]
 

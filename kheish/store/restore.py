@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kheish.errors import Damaged, Invalid, NotAStateRoot, Unavailable
-from kheish.store import files, git, journal, restored, template
+from kheish.store import files, git, journal, restored, segments, template
 from kheish.store.hold import BRANCH
 
 _MAIN = BRANCH.removeprefix("refs/heads/")
@@ -111,11 +111,11 @@ def _check_out(made: Path, name: str) -> None:
 
 def _look(made: Path, root: Path, branch: str) -> Restored:
     """Check what can be checked without a daemon: that every journal can be read."""
-    folders = sorted({path.parent for top in ("sessions", "journals") for path in made.glob(f"{top}/**/*.jsonl")})
+    folders = [folder for top in ("sessions", "journals") for folder in segments.journals(made, top)]
     damaged = []
     for folder in folders:
         try:
-            for _ in journal.read(made, folder.relative_to(made).as_posix()):
+            for _ in journal.read(made, folder):
                 pass
         except Damaged as error:
             damaged.append(error.detail)

@@ -6,12 +6,13 @@ that git does not have are moved to `.git/kheish/rewound/`.
 
 from __future__ import annotations
 
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kheish.store import cuts, files, hold, lock
+from kheish.store import cuts, door, files, hold, lock, names
 from kheish.store.repo import Blob, Repo
 
 
@@ -59,11 +60,11 @@ def _move_away(repo: Repo, head: str, away: Path) -> int:
     for path in sorted(wanted | set(_there(repo.root))):
         found = repo.find(head, path) if path in wanted else None
         content = repo.content(found.id) if found is not None else b""
-        target = repo.root / path
+        target = names.within(repo.root, path)
         moved += _move_link(repo.root, path, away)  # as late as can be: somebody may put one there meanwhile
-        there = target.read_bytes() if target.is_file() else None
+        there = files.there(repo.root, path)
         if there is not None and (found is None or files.blob_id(there) != found.id):
-            files.atomic_write(away / path, there, fsync=True)
+            files.atomic_write(names.within(away, path), there, fsync=True)
             files.remove(repo.root, path)
             moved, there = moved + 1, None
         if found is not None and there is None:
@@ -75,7 +76,7 @@ def _move_away(repo: Repo, head: str, away: Path) -> int:
 def _move_link(root: Path, path: str, away: Path) -> int:
     """Move the link away that stands in the place of a file or of a folder above it: what it leads to is not ours."""
     place = root
-    for part in path.split("/"):
+    for part in names.disk(path).split("/"):
         place = place / part
         if place.is_symlink():
             target = away / f"{place.relative_to(root)}.link"
@@ -94,9 +95,7 @@ def _scratch(root: Path) -> Path:
 
 def _there(root: Path) -> Iterator[str]:
     for name in hold.DAEMON:
-        for path in (root / name).rglob("*"):
-            if path.is_file() and not path.is_symlink():
-                yield path.relative_to(root).as_posix()
+        yield from (path for path, found in door.walk(root, name) if stat.S_ISREG(found.st_mode))
 
 
 def _move_log(root: Path, away: Path) -> None:

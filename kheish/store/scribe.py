@@ -259,11 +259,7 @@ class Scribe:
 
     def _put_aside(self, relative: str, content: bytes) -> None:
         """Outside content is kept, never deleted."""
-        digest = files.blob_id(content)[:12]
-        target = self._root / "conflicts" / f"{relative.replace('/', '_')}.{digest}"
-        if not target.exists():
-            files.atomic_write(target, content, fsync=True)
-        self._aside.append(str(target.relative_to(self._root)))
+        self._aside.append(files.put_aside(self._root, relative, content))
 
     def _logged(self) -> dict[str, Lines]:
         """What the log has of each journal, as far as we were told of it: the rest is for a later cut."""

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kheish import ids
-from kheish.errors import IdentityMissing, Invalid, SecretUnreadable
-from kheish.store import files
+from kheish.errors import FileRefused, IdentityMissing, Invalid, SecretUnreadable
+from kheish.store import door, files
 
 FOLDER = "secrets"
 RECIPIENTS = f"{FOLDER}/recipients.txt"
 #: bytes of a value; a line of the log must hold nothing of it, and git keeps every version
 LIMIT = 8 * 1024
+#: bytes of any file of keys or secrets: some hundred recipients, or an age file of the longest value
+MOST = 256 * 1024
 _REVEALS = ".git/kheish/reveals"
 _ARMOR = b"-----BEGIN AGE ENCRYPTED FILE-----"
 _HEAD = """\
@@ -58,10 +61,11 @@ def read_identity(path: Path) -> Identity:
     from pyrage import IdentityError, ssh, x25519
 
     try:
-        raw = path.read_bytes()
-        mode = path.stat().st_mode
+        raw, mode = door.read_own(path, most=MOST)
     except OSError as error:
         raise IdentityMissing(f"The age identity {path} cannot be read ({error.strerror}).") from error
+    except FileRefused as refused:
+        raise IdentityMissing(f"The age identity {path} {refused.reason}.") from refused
     if mode & 0o077:
         raise IdentityMissing(f"The age identity {path} can be read by others: chmod 600 {path}")
     try:
@@ -85,7 +89,10 @@ def make_identity(root: Path, path: Path) -> Identity:
     text = f"# The identity of a Kheish daemon. Whoever has it can read its secrets.\n# public key: {public}\n{key}\n"
     files.atomic_write(path, text.encode(), fsync=True, mode=0o600)
     there = files.inside(root, RECIPIENTS)
-    before = there.read_text() if there.exists() else _HEAD
+    try:
+        before = _recipients_text(root)
+    except FileNotFoundError:
+        before = _HEAD
     files.atomic_write(there, f"{before.rstrip()}\n{public}\n".encode(), fsync=True)
     return Identity(path, (key,))
 
@@ -93,7 +100,7 @@ def make_identity(root: Path, path: Path) -> Identity:
 def recipients(root: Path) -> tuple[str, ...]:
     """The public keys of `secrets/recipients.txt`; none where there is no such file. Raises Invalid for a bad line."""
     try:
-        text = files.inside(root, RECIPIENTS).read_text()
+        text = _recipients_text(root)
     except FileNotFoundError:
         return ()
     found = []
@@ -103,6 +110,14 @@ def recipients(root: Path) -> tuple[str, ...]:
             _recipient(key, number)
             found.append(key)
     return tuple(dict.fromkeys(found))
+
+
+def _recipients_text(root: Path) -> str:
+    """Return what `secrets/recipients.txt` says. Raises FileNotFoundError, Invalid."""
+    try:
+        return door.read(root, RECIPIENTS, most=MOST).decode()
+    except UnicodeDecodeError as error:
+        raise Invalid(f"{RECIPIENTS} is not UTF-8.") from error
 
 
 def _recipient(key: str, number: int) -> Any:
@@ -180,11 +195,15 @@ def forget_reveals(root: Path) -> None:
     (root / _REVEALS).unlink(missing_ok=True)
 
 
+def paths(root: Path) -> set[str]:
+    """Return the paths of all files that a slot could be in, whatever stands there. Blocks on disk."""
+    return {path for path, _ in door.walk(root, FOLDER) if path.endswith(".age") and path.count("/") == 1}
+
+
 def read_all(root: Path) -> dict[str, bytes]:
-    """Every slot with its encrypted file; links and odd names are passed over. Blocks on disk."""
-    folder = root / FOLDER
+    """Return every slot with its encrypted file; what is no plain file is passed over. Blocks on disk."""
     found = {}
-    for path in sorted(folder.glob("*.age")):
-        if not path.is_symlink() and path.is_file():
-            found[path.stem] = path.read_bytes()
+    for path in sorted(paths(root)):
+        with suppress(FileRefused, OSError):
+            found[path.removeprefix(f"{FOLDER}/").removesuffix(".age")] = door.read(root, path, most=MOST)
     return found

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from kheish.errors import Damaged
+from kheish.store import door, names
 
 #: how much of a segment a cut holds: its first bytes, and what these hash to (`extent`). A size alone would take
 #: whatever a person's git has put there meanwhile, such as the segment of an older commit
@@ -37,12 +38,20 @@ def name(segment: int) -> str:
 
 
 def segments(folder: Path) -> list[Path]:
-    """A journal's segments, oldest first."""
+    """Return a journal's segments, oldest first; what is no plain file is none."""
     try:
-        names = os.listdir(folder)  # noqa: PTH208 - of each session, when the index is made again
-    except FileNotFoundError:
+        with os.scandir(folder) as entries:
+            found = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return [folder / one for one in sorted(names) if one.endswith(".jsonl") and one[0].isdigit()]
+    return [folder / one for one in sorted(found) if one.endswith(".jsonl") and one[0].isdigit()]
+
+
+def journals(root: Path, top: str) -> list[str]:
+    """Return the folders with segments beneath a folder of the root, in order; not those with names that the daemon
+    gives none."""
+    below = (path for path, _ in door.walk(root, top) if path.endswith(".jsonl") and path.isascii())
+    return sorted({path.rpartition("/")[0] for path in below if path.isprintable() and names.is_text(path)})
 
 
 def parse(raw: bytes, where: str, expect: int | None = None) -> list[dict[str, Any]]:

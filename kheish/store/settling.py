@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
+from kheish.errors import FileRefused
+from kheish.store import door, names
+
 #: how long a writer may keep a file open in silence until it is read all the same (its close event may be lost)
 OPEN_LIMIT = 10.0
 #: how long a settled file waits for others, so that they are reported as one set: for such as still move, and for
@@ -22,6 +25,9 @@ FOR_MOVING = 2.0
 FOR_OPEN = 0.5
 #: how long an announced write of the daemon is expected
 EXPECTED_FOR = 30.0
+
+#: bytes of a file that are read to see whether it is another; a larger one is another whenever its stat is
+_DIGESTED = 16 * 1024 * 1024
 
 Signature = tuple[int, int, int, int]  # mtime_ns, size, inode, ctime_ns
 
@@ -159,19 +165,23 @@ class Settling:
 
     def _signature(self, path: str) -> Signature | None:
         try:
-            return _signature((self._root / path).lstat())
+            return _signature(names.within(self._root, path).lstat())
         except OSError:
             return None
 
     def _digest(self, path: str) -> str | None:
-        """The sha256 of the content; what cannot be read has a digest of its own, so that it is reported once."""
+        """Return the sha256 of the content; what cannot be read has its own digest, so that it is reported once."""
         digest = hashlib.sha256()
         try:
-            with (self._root / path).open("rb") as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
+            with door.opened(self._root, path) as descriptor:
+                found = os.fstat(descriptor)
+                if found.st_size > _DIGESTED:
+                    return f"large:{_signature(found)}"
+                digest.update(door.bounded(descriptor, _DIGESTED))
         except FileNotFoundError:
             return None
+        except FileRefused as refused:
+            return f"refused:{refused.reason}"
         except OSError as error:
             return f"unreadable:{error.errno}"
         return digest.hexdigest()
@@ -183,26 +193,14 @@ class Settling:
             if signature and self._covers(place):
                 yield place, signature
             elif path.is_dir() and not path.is_symlink():
-                yield from self._under(place)
-
-    def _under(self, folder: str) -> Iterator[tuple[str, Signature]]:
-        try:
-            entries = list(os.scandir(self._root / folder))
-        except OSError:
-            return
-        for entry in entries:
-            path = f"{folder}/{entry.name}"
-            try:
-                if entry.is_dir(follow_symlinks=False):
-                    yield from self._under(path)
-                elif self._covers(path) and (signature := _signature(entry.stat(follow_symlinks=False))):
-                    yield path, signature
-            except OSError:
-                continue
+                for inner, found in door.walk(self._root, place):
+                    if self._covers(inner) and (under := _signature(found)):
+                        yield inner, under
 
 
 def _signature(found: os.stat_result) -> Signature | None:
-    """None for what is no regular file: links, folders, pipes."""
-    if not stat.S_ISREG(found.st_mode):
+    """Return what changes when a file does; None for a folder. A link, a pipe or a device has one as well: it stands
+    where a file is read, and its owner is to be told so."""
+    if stat.S_ISDIR(found.st_mode):
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns

@@ -11,7 +11,7 @@ from typing import Any
 import pygit2
 from pygit2.enums import DeltaStatus, DiffOption, FileMode
 
-from kheish.store import files, git, lock
+from kheish.store import files, git, lock, names
 from kheish.store.hold import BRANCH, Held
 from kheish.store.repo import Blob, Changes, Difference
 
@@ -66,7 +66,8 @@ class Index:
         """Set the entries that are still as the older of two commits has them (a person may have staged others)."""
         with self._writing():
             for one in differences:
-                there = str(self._index[one.path].id) if one.path in self._index else None
+                path = names.disk(one.path)
+                there = str(self._index[path].id) if path in self._index else None
                 if there == one.old:
                     self._put(one.path, Blob(one.new, one.mode) if one.new is not None else None)
 
@@ -77,14 +78,15 @@ class Index:
             return found
         self._read()
         kinds = (DeltaStatus.MODIFIED, DeltaStatus.DELETED, DeltaStatus.TYPECHANGE)
-        return [delta.old_file.path for delta in self._index.diff_to_workdir().deltas if delta.status in kinds]
+        deltas = self._index.diff_to_workdir().deltas
+        return [names.text(delta.old_file.path) for delta in deltas if delta.status in kinds]
 
     def untracked(self) -> list[str]:
         """Files of the work tree that the index has not, and git does not ignore."""
         self._read()
         flags = DiffOption.INCLUDE_UNTRACKED | DiffOption.RECURSE_UNTRACKED_DIRS
         deltas = self._index.diff_to_workdir(flags).deltas
-        return [delta.new_file.path for delta in deltas if delta.status == DeltaStatus.UNTRACKED]
+        return [names.text(delta.new_file.path) for delta in deltas if delta.status == DeltaStatus.UNTRACKED]
 
     def staged(self, commit: str) -> list[str]:
         """Paths that the index has otherwise than a commit, or not at all."""
@@ -93,7 +95,7 @@ class Index:
             return found
         self._read()
         tree = self._git[commit].peel(pygit2.Tree)
-        return [delta.old_file.path for delta in self._index.diff_to_tree(tree).deltas]
+        return [names.text(delta.old_file.path) for delta in self._index.diff_to_tree(tree).deltas]
 
     def _ask(self, command: str, *options: str) -> list[str] | None:
         """The paths that a diff of git names; None where git is not installed, or fails (a broken index).
@@ -103,7 +105,7 @@ class Index:
         """
         words = ("--no-optional-locks", command, "--name-only", "--no-renames", "--no-ext-diff", "-z", *options, "--")
         found = _asked(self._root, *words)
-        return None if found is None else [os.fsdecode(path) for path in found.split(b"\0") if path]
+        return None if found is None else [names.text(path) for path in found.split(b"\0") if path]
 
     def _expand(self) -> bool:
         """Have git write a sparse index whole, which libgit2 cannot read; return whether there is one that it can."""
@@ -127,13 +129,14 @@ class Index:
         with self._writing():
             for path, time in times.items():
                 entry = self._index[path]
-                if time >= recent and files.blob_id((self._root / path).read_bytes()) != str(entry.id):
-                    self._put(path, Blob(str(entry.id), int(entry.mode)))  # without a stat: it is looked at
+                content = files.there(self._root, names.text(path)) if time >= recent else None
+                if content is not None and files.blob_id(content) != str(entry.id):
+                    self._put(names.text(path), Blob(str(entry.id), int(entry.mode)))  # without a stat: it is looked at
 
     def entries(self) -> list[tuple[str, str]]:
         """`(path, blob id)` of all files."""
         self._read()
-        return [(entry.path, str(entry.id)) for entry in self._index]
+        return [(names.text(entry.path), str(entry.id)) for entry in self._index]
 
     def trees(self) -> None:
         """Write the trees that the index stands for (those that git pruned come back so)."""
@@ -178,6 +181,7 @@ class Index:
             self._known.read_tree(head.peel(pygit2.Commit).tree)
 
     def _put(self, path: str, change: Blob | None) -> None:
+        path = names.disk(path)
         if change is not None:
             entry = _Entry(path, pygit2.Oid(hex=change.id), FileMode(change.mode))
             entry.stat = change.stat
@@ -207,7 +211,7 @@ def left_out(root: Path, paths: Iterable[str]) -> list[str]:
         part, rest = rest[:_ARGUMENTS], rest[_ARGUMENTS:]
         said = _asked(root, "--no-optional-locks", "--literal-pathspecs", "ls-files", "-v", "-z", "--", *part)
         for line in (said or b"").split(b"\0"):
-            mark, path = line[:1], os.fsdecode(line[2:])
+            mark, path = line[:1], names.text(line[2:])
             if path in part and (mark == b"S" or mark.islower()):
                 found.append(path)
     return found

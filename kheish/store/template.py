@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from kheish import ids, resources
 from kheish.errors import Conflict, ForeignRepository, Invalid, KheishError, NewerFormat, NotAStateRoot
-from kheish.store import files, hold, lock, records
+from kheish.store import door, files, hold, lock, records
 
 if TYPE_CHECKING:
     from kheish.store import repo as git
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 #: files of the template that the daemon owns, and refreshes
 _OWNED = ("README.md", ".gitignore", ".gitattributes")
+_SMALL = 64 * 1024
 _TEXTCONV = Path(__file__).with_name("textconv.py")
 
 
@@ -82,7 +83,7 @@ def read_format(root: Path) -> Format:
     """Read `format.yaml`, whatever its version. Raises NotAStateRoot."""
     path = root / "format.yaml"
     try:
-        data = records.read(path.read_bytes())
+        data = records.read(door.read(root, path.name, most=_SMALL))
         found = Format(int(data["format"]), str(data["root_id"]), str(data["incarnation"]))
     except (FileNotFoundError, NotADirectoryError):
         raise NotAStateRoot(f"{root} is not a state root (it has no format.yaml): kheish init {root}") from None
@@ -101,12 +102,14 @@ def ensure_token(root: Path) -> str:
         folder.chmod(0o700)
     path = root / ".kheish" / "token"
     try:
-        token = path.read_text().strip()
+        token = door.read_own(path, most=_SMALL)[0].decode().strip()
         if token:
             path.chmod(0o600)
             return token
     except FileNotFoundError:
         pass
+    except UnicodeDecodeError as error:
+        raise Invalid(f"{path} holds no text; remove it, and a token is made at the next start.") from error
     token = f"kheish_{secrets.token_urlsafe(32)}"
     files.atomic_write(path, f"{token}\n".encode(), fsync=True, mode=0o600)
     return token
@@ -173,7 +176,8 @@ def format_file(about: Format) -> bytes:
 
 def _commit(repo: git.Repo, index: staging.Index, paths: list[str]) -> None:
     """Commit `paths` on top of the branch, where that changes anything."""
-    from kheish.store.repo import DAEMON, Blob
+    from kheish.store.refs import DAEMON
+    from kheish.store.repo import Blob
 
     head = repo.refs.head()
     if head is not None and (reason := hold.locks(repo.root) or hold.branch(repo.root)):

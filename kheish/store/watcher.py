@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from kheish.store import names
 from kheish.store.settling import Settling, passed_over
 
 Mode = Literal["events", "polling"]
@@ -29,6 +30,8 @@ SCAN_EVERY: dict[Mode, float] = {"events": 10.0, "polling": 1.0}
 QUIET: dict[Mode, float] = {"events": 0.3, "polling": 2.0}
 #: a new folder may be filled before its watch is in place: it is looked at again after these many seconds
 _LOOK_AGAIN = (0.05, 0.5, 1.5)
+#: seconds for which hints are handled until what is due is done: a scan, and what has settled
+_AT_ONCE = 2.0
 
 _REF_FILES = (".git/HEAD", ".git/packed-refs")
 _REF_FOLDERS = (".git/refs/heads", ".git/refs/tags")
@@ -90,7 +93,7 @@ class _Area:
             known = path in _REF_FILES or path.startswith(tuple(folder + "/" for folder in _REF_FOLDERS))
             return self.refs and known and not path.endswith(".lock")
         under = any(path.startswith(folder + "/") for folder in self.folders)
-        return (path in self.files or under) and not passed_over(path)
+        return (path in self.files or path in self.folders or under) and not passed_over(path)
 
     def messages(self, event: Any) -> Iterator[_Message]:
         """What an event of watchdog means. An atomic replace comes as `moved`, the file's name in `dest_path`."""
@@ -101,7 +104,7 @@ class _Area:
             return
         prefix = f"{self.root}/"
         for name, what in ((event.src_path, "deleted" if kind == "moved" else kind), (event.dest_path, kind)):
-            path = str(name).removeprefix(prefix)
+            path = names.text(name).removeprefix(names.text(prefix))
             if kind != "attrib" and self.covers(path):
                 # git replaces its files whole, and who had the old one open is never seen to close it
                 yield _Hint(path, "scan" if path.startswith(".git/") else what)
@@ -197,10 +200,8 @@ class Watcher:
                 message = self._messages.get(timeout=max(0.0, wait))
             except queue.Empty:
                 message = None
-            if isinstance(message, _Stop):
+            if self._handle_waiting(message):
                 return
-            if message is not None:
-                self._handle(message)
             now = time.monotonic()
             if now >= min((scan_at, *self._look_at)):
                 self._scan()
@@ -208,6 +209,20 @@ class Watcher:
                 scan_at = time.monotonic() + SCAN_EVERY[self._mode]
             if self._messages.empty():  # hints that wait may say that a file is still open
                 self._report(self._settling.take(now))
+
+    def _handle_waiting(self, message: _Message | None) -> bool:
+        """Handle a message and those that wait behind it, before the next scan: a thousand new folders are one reason
+        to scan, not a thousand. Returns whether to stop."""
+        until = time.monotonic() + _AT_ONCE
+        while message is not None and not isinstance(message, _Stop):
+            self._handle(message)
+            if time.monotonic() > until:
+                return False
+            try:
+                message = self._messages.get_nowait()
+            except queue.Empty:
+                return False
+        return message is not None
 
     def _handle(self, message: _Message) -> None:
         now = time.monotonic()

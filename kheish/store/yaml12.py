@@ -1,4 +1,4 @@
-"""YAML 1.2 core: bytes to a tree that knows each node's line and column, and plain data back to readable YAML.
+"""YAML 1.2 core: bytes to a tree that knows each node's line and column. `yaml_writing` is the way back.
 
 The tree is built from parser events, not by PyYAML's constructors: those follow YAML 1.1 (`on` a truth value, `12:30` a
 number in base 60), drop duplicate keys silently, and expand aliases without a bound.
@@ -7,16 +7,19 @@ number in base 60), drop duplicate keys silently, and expand aliases without a b
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import yaml
 
+from kheish.store import surrogates
+
 #: bounds of one document, aliases expanded; far above any Definition, far below what could hurt
 MAX_BYTES = 4 * 1024 * 1024
-MAX_NODES = 200_000
+MAX_NODES = 50_000
 MAX_DEPTH = 64
+#: mistakes of one document that are told; each costs far more than a value that is right
+MAX_FLAWS = 100
 
 FlawCode = Literal[
     "syntax",
@@ -27,6 +30,7 @@ FlawCode = Literal[
     "too_large",
     "not_utf8",
     "wrong_type",
+    "merge_key",
 ]
 Value = str | int | float | bool | None
 Keys = tuple[str | int, ...]
@@ -35,8 +39,8 @@ _LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_INT = re.compile(r"[-+]?[0-9]{1,1000}\Z|0o[0-7]{1,1000}\Z|0x[0-9a-fA-F]{1,1000}\Z")
-_FLOAT = re.compile(
+INT = re.compile(r"[-+]?[0-9]{1,1000}\Z|0o[0-7]{1,1000}\Z|0x[0-9a-fA-F]{1,1000}\Z")
+FLOAT = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z"
     r"|[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z"
 )
@@ -48,6 +52,7 @@ _PLAIN_WORDS = {
     "could not find expected ':'": "a ':' is missing after a key (or the line before is not finished)",
     "did not find expected key": "a key was expected here; is the indentation the same as above?",
     "block sequence entries are not allowed in this context": "a '- ' cannot stand here; begin the list on a new line",
+    "found invalid Unicode character escape code": "half of a surrogate pair is no character; write the character",
     "found character that cannot start any token": "this character cannot begin a text; quote it",
 }
 _NEVER_CLOSED = "a quote or bracket that opens here is never closed"
@@ -103,9 +108,9 @@ def resolve(text: str) -> Value:
         return None
     if text in _BOOLS:
         return _BOOLS[text]
-    if _INT.match(text):
+    if INT.match(text):
         return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
-    if _FLOAT.match(text):
+    if FLOAT.match(text):
         return float(text.replace(".inf", "inf").replace(".nan", "nan") if text[-1].isalpha() else text)
     return text
 
@@ -158,6 +163,7 @@ def decode(raw: bytes) -> tuple[str, Flaw | None]:
 def read(text: str, *, first_line: int = 1) -> tuple[Node | None, list[Flaw]]:
     """Build the tree of one document. No node: it is empty, or a flaw is so bad that nothing can be said."""
     builder = _Builder(first_line - 1)
+    text, builder.sentinel = surrogates.hide(text)
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             builder.feed(event)
@@ -228,6 +234,7 @@ class _Builder:
         self.anchors: dict[str, _Anchor] = {}
         self.documents = self.nodes = self.size = 0
         self.aliased = False
+        self.sentinel: str | None = None
 
     def feed(self, event: Any) -> None:
         match event:
@@ -261,7 +268,12 @@ class _Builder:
     def refuse_tag(self, event: Any) -> None:
         if event.tag is not None:
             message = f"tags are not allowed ({event.tag}); quote a text, write anything else plainly"
-            self.flaws.append(Flaw("tag_not_allowed", message, self.mark(event), self.keys()))
+            self.tell(Flaw("tag_not_allowed", message, self.mark(event), self.keys()))
+
+    def tell(self, flaw: Flaw) -> None:
+        self.flaws.append(flaw)
+        if len(self.flaws) >= MAX_FLAWS:
+            raise _Stop(Flaw("too_large", f"there are more than {MAX_FLAWS} mistakes; mend these first", flaw.mark))
 
     def count(self, nodes: int, size: int, event: Any) -> None:
         self.nodes += nodes
@@ -273,13 +285,23 @@ class _Builder:
         raise _Stop(Flaw("too_large", f"the file holds more than {MAX_NODES} values", self.mark(event)))
 
     def scalar(self, event: Any) -> None:
-        typed = event.style not in ("'", '"', "|", ">")
-        value = resolve(event.value) if typed else event.value
-        self.count(1, len(event.value), event)
-        node = ScalarNode(event.value, value, typed and not isinstance(value, str), self.mark(event))
+        typed, text = event.style not in ("'", '"', "|", ">"), event.value
+        if self.sentinel is not None and self.sentinel in text:
+            text = surrogates.meant(text, self.sentinel, is_quoted=event.style == '"')
+        value = resolve(text) if typed else text
+        self.count(1, len(text), event)
+        node = ScalarNode(text, value, typed and not isinstance(value, str), self.mark(event))
+        if typed and text == "<<" and self.stack and isinstance(self.stack[-1].node, MapNode):
+            self.refuse_merge(event)
         if event.anchor is not None:
-            self.anchors[event.anchor] = _Anchor(node, size=len(event.value))
+            self.anchors[event.anchor] = _Anchor(node, size=len(text))
         self.add(node, 0)
+
+    def refuse_merge(self, event: Any) -> None:
+        """A merge is of YAML 1.1. Taken as a plain key it would be sent on where any key is (`generation`)."""
+        if not self.stack[-1].has_key:
+            message = "'<<' merges nothing here (that is YAML 1.1): write its keys out, or quote a key of this name"
+            self.tell(Flaw("merge_key", message, self.mark(event), self.keys()[:-1]))
 
     def open(self, event: Any) -> None:
         if len(self.stack) >= MAX_DEPTH:
@@ -301,7 +323,7 @@ class _Builder:
         self.aliased = True
         anchor = self.anchors.get(event.anchor)
         if anchor is None:
-            self.flaws.append(Flaw("syntax", f"*{event.anchor} names no anchor above", self.mark(event), self.keys()))
+            self.tell(Flaw("syntax", f"*{event.anchor} names no anchor above", self.mark(event), self.keys()))
             return self.add(ScalarNode("", None, False, self.mark(event)), 0)
         if anchor.node is None:
             raise _Stop(Flaw("too_many_aliases", f"*{event.anchor} contains itself", self.mark(event)))
@@ -328,7 +350,7 @@ class _Builder:
         """A key is what was typed (`on`, `1.10`), whatever it would be as a value."""
         if isinstance(node, ScalarNode):
             return node.text
-        self.flaws.append(Flaw("wrong_type", "a key must be text", node.mark, self.keys()[:-1]))
+        self.tell(Flaw("wrong_type", "a key must be text", node.mark, self.keys()[:-1]))
         return None
 
     def put(self, parent: MapNode, frame: _Open, node: Node) -> None:
@@ -340,48 +362,4 @@ class _Builder:
             return
         first = parent.key_marks[key]
         message = f"duplicate key {key!r}; it is on line {first.line if first else '?'} already"
-        self.flaws.append(Flaw("duplicate_key", message, frame.key_mark, self.keys()))
-
-
-# --- writing ---------------------------------------------------------------------------------------------------------
-
-
-def _text(dumper: Any, data: str) -> Any:
-    style = "|" if "\n" in data.rstrip("\n") else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", str(data), style=style)
-
-
-def _dumper(base: Any) -> Any:
-    """A dumper that quotes what YAML 1.1 *or* 1.2 takes for something else than text: people's tools read either."""
-    made: Any = type("_Dumper", (base,), {"ignore_aliases": lambda self, data: True})
-    made.add_representer(str, _text)
-    made.add_multi_representer(str, _text)
-    made.add_multi_representer(Mapping, lambda dumper, data: dumper.represent_dict(data.items()))
-    made.add_multi_representer(tuple, lambda dumper, data: dumper.represent_list(data))
-    made.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))
-    made.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
-    return made
-
-
-_SLOW = _dumper(yaml.SafeDumper)
-_FAST = _dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper))
-
-
-def dump(data: Any) -> bytes:
-    """Plain data as block-style YAML with the keys in the order given; our reader gives back the same data."""
-    text = _dump(data, _FAST)
-    if "\\U000" in text:  # libyaml escapes emoji, which turns a whole literal block into one quoted line
-        other = _dump(data, _SLOW)  # PyYAML's own emitter does not, but breaks some rare line ends
-        text = other if _same(other, text) else text
-    return text.removesuffix("...\n").encode()
-
-
-def _same(one: str, other: str) -> bool:
-    nodes = read(one)[0], read(other)[0]
-    return nodes[0] is not None and nodes[1] is not None and plain(nodes[0]) == plain(nodes[1])
-
-
-def _dump(data: Any, dumper: Any) -> str:
-    return str(
-        yaml.dump(data, Dumper=dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=1_000_000)
-    )
+        self.tell(Flaw("duplicate_key", message, frame.key_mark, self.keys()))

@@ -35,15 +35,17 @@ class Server:
         self.answer = asyncio.Event()
         self.answer.set()
         self.asked = asyncio.Event()
+        self.reads, self.length = True, True
         self.port = 0
         self.sockets = contextlib.ExitStack()
 
     async def app(self, scope: dict, receive, send) -> None:  # type: ignore[no-untyped-def,type-arg]
-        while (await receive()).get("more_body"):
+        while self.reads and (await receive()).get("more_body"):
             pass
         self.asked.set()
         await self.answer.wait()
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        headers = [(b"content-length", b"2")] if self.length else []
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"ok"})
 
     @contextlib.asynccontextmanager
@@ -166,3 +168,43 @@ def test_a_whole_request_may_be_answered_late_and_another_may_follow() -> None:
             assert (await client.read(b"ok")).startswith(b"HTTP/1.1 200")
 
     run(test)
+
+
+async def test_heads_are_taken_up_to_the_bound_and_no_further() -> None:
+    async with Server().serving() as server:
+        for size, status in (
+            (Connection.HEAD_BYTES - 200, b"200"),
+            (Connection.HEAD_BYTES + 1, b"431"),
+            (200_000, b"431"),
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * size + b"\r\n\r\n")
+            assert (await asyncio.wait_for(reader.readline(), PATIENCE)).split()[1] == status
+            writer.close()
+
+
+@pytest.mark.parametrize(
+    "head", [b"Connection: close\r\nContent-Length: 8000000", b"Connection: close\r\nTransfer-Encoding: chunked"]
+)
+async def test_an_answer_before_the_end_of_the_body_arrives(head: bytes) -> None:
+    """The sender of a body reads nothing until it has sent all of it: a reset would take the answer away."""
+    server = Server()
+    server.reads = False
+    async with server.serving():
+        with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as sender:
+            await asyncio.to_thread(sender.sendall, b"POST / HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n\r\n")
+            body = b"7a1200\r\n" + b"x" * 8_000_000 + b"\r\n0\r\n\r\n" if b"chunked" in head else b"x" * 8_000_000
+            await asyncio.to_thread(sender.sendall, body)
+            assert (await asyncio.to_thread(sender.recv, 100)).startswith(b"HTTP/1.1 200")
+
+
+async def test_an_answer_to_http_1_0_has_no_chunks() -> None:
+    server = Server()
+    server.length = False
+    async with server.serving():
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        head, _, body = (await asyncio.wait_for(reader.read(), PATIENCE)).partition(b"\r\n\r\n")
+        writer.close()
+
+    assert body == b"ok" and b"transfer-encoding" not in head.lower()

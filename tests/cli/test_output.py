@@ -62,3 +62,14 @@ def test_times_are_local_and_say_their_offset(monkeypatch: pytest.MonkeyPatch, z
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_what_an_ascii_terminal_cannot_take_is_escaped_as_json_does() -> None:
+    code = (
+        "import sys; from kheish.cli import main; main._write_what_the_terminal_can();"
+        "sys.stdout.write('\"h\\u00e9 \\U0001f44d \\udce9\"')"
+    )
+    for encoding, wanted in (("ascii", rb'"h\u00e9 \ud83d\udc4d \udce9"'), ("utf-8", '"hé 👍 \\udce9"'.encode())):
+        environ = {**os.environ, "PYTHONIOENCODING": encoding}
+        done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, check=True)
+        assert done.stdout == wanted

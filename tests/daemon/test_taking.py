@@ -43,7 +43,7 @@ async def test_removing_what_others_refer_to_keeps_it_and_says_who(tmp_path: Pat
         assert (status["state"], status["observed_digest"], status["bindings"]) == ("deleted", None, ["kheish.yaml"])
 
         # when nobody refers to it any more, the removal takes effect
-        assert await d.edit({"kheish.yaml": "memory: false\n"}) == ["kheish.yaml", "routes/a.yaml"]
+        assert await d.edit({"kheish.yaml": "shutdown_grace: 2s\n"}) == ["kheish.yaml", "routes/a.yaml"]
         assert d.routes() == set() and d.wrong() == []
 
 
@@ -60,7 +60,7 @@ async def test_a_rename_and_its_reference_are_one_set(tmp_path: Path) -> None:
 
 async def test_dangling_references_and_rounds_are_refused(tmp_path: Path) -> None:
     async with desk(tmp_path, {"routes/first.yaml": OPENAI, "routes/second.yaml": OPENAI}) as d:
-        await d.edit({"kheish.yaml": "memory: true\ndefault_route: frist\n"})
+        await d.edit({"kheish.yaml": "shutdown_grace: 2s\ndefault_route: frist\n"})
         assert d.wrong() == [("kheish.yaml", 2, 16, "dangling_reference")]
         assert d.problems.list()[0]["suggestion"] == "first"
 
@@ -131,8 +131,9 @@ async def test_the_environment_wins_and_late_settings_warn(tmp_path: Path) -> No
         await d.edit({"kheish.yaml": "memory: true\nbind: 127.0.0.1:9\nconcurrency: {runs: 3}\n"})
         config = d.state.definitions.config
         assert (config.memory, config.concurrency.runs) == (False, 3)
-        assert d.wrong() == [("kheish.yaml", 2, 7, "takes_effect_at_start")]
-        assert d.problems.list()[0]["severity"] == "warning"
+        late = ("kheish.yaml", 2, 7, "takes_effect_at_start")
+        assert d.wrong() == [("kheish.yaml", 1, 1, "not_in_this_version"), late]
+        assert {one["severity"] for one in d.problems.list()} == {"warning"}
 
 
 async def test_manual_leaves_committing_to_the_person(tmp_path: Path) -> None:

@@ -89,8 +89,17 @@ async def test_what_is_no_change_is_not_reported(root: Path, reports: Reports) -
     path.write_text("old")  # the same content again
     for name in (".x", "x~", "x.tmp", "x.part", ".a.md.swp", "4913", "#x#"):
         (root / "personas" / name).write_text("scratch")
-    (root / "personas" / "link.md").symlink_to("a.md")
     (root / "unknown.txt").write_text("not watched")
+    await reports.none_but(root, "kheish.yaml")
+
+
+async def test_what_is_no_plain_file_is_reported_once_and_never_read(root: Path, reports: Reports) -> None:
+    (root / "personas" / "link.md").symlink_to("a.md")
+    os.mkfifo(root / "personas" / "pipe.md")
+    with (root / "routes" / "huge.yaml").open("wb") as file:
+        file.truncate(20 * 1024**3)
+
+    assert await reports.next() == {"personas/link.md", "personas/pipe.md", "routes/huge.yaml"}
     await reports.none_but(root, "kheish.yaml")
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kheish.store import yaml12
+from kheish.store import yaml12, yaml_writing
 from kheish.store.yaml12 import Flaw, MapNode, Mark
 
 
@@ -120,14 +120,14 @@ DATA = st.recursive(
 @given(DATA)
 @settings(max_examples=300, deadline=None)
 def test_what_is_written_is_read_back(data: Any) -> None:
-    text, wrong = yaml12.decode(yaml12.dump({"key": data}))
+    text, wrong = yaml12.decode(yaml_writing.dump({"key": data}))
     assert wrong is None
     assert load(text) == {"key": data}
 
 
 def test_written_yaml_is_for_people() -> None:
     data = {"version": "1.10", "when": "on", "note": "first 😀\nsecond\n", "list": [{"at": "12:30"}], "n": None}
-    assert yaml12.dump(data).decode() == (
+    assert yaml_writing.dump(data).decode() == (
         "version: '1.10'\nwhen: 'on'\nnote: |\n  first 😀\n  second\nlist:\n- at: '12:30'\nn: null\n"
     )
 
@@ -139,3 +139,45 @@ def test_any_text_gives_a_tree_or_a_flaw(text: str) -> None:
     lines = text.count("\n") + 2
     assert all(found.mark is not None and 1 <= found.mark.line <= lines for found in flaws)
     assert tree is None or flaws or yaml12.plain(tree) is not Ellipsis
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (r'a: "\ud83d\udc4d"', "\U0001f44d"),
+        (r'a: "x\uD83D\uDC4Dy\u00e9"', "x\U0001f44dyé"),
+        (r'a: "\\\ud83d\udc4d"', "\\\U0001f44d"),
+        (r'a: "\\ud83d\\udc4d"', r"\ud83d\udc4d"),
+        (r"a: '\ud83d\udc4d'", r"\ud83d\udc4d"),
+        (r"a: \ud83d\udc4d", r"\ud83d\udc4d"),
+        ("a: |-\n  \\ud83d\\udc4d", r"\ud83d\udc4d"),
+    ],
+)
+def test_a_pair_of_escapes_is_one_character_in_double_quotes_only(text: str, value: str) -> None:
+    tree, flaws = yaml12.read(text + "\n")
+
+    assert tree is not None and not flaws
+    assert yaml12.plain(tree) == {"a": value}
+
+
+@pytest.mark.parametrize("text", [r'a: "\ud83d"', r'a: "\udc4d\ud83d"', r'a: "\\ud83d\udc4d"', r'"\ud83d": 1'])
+def test_half_of_a_pair_is_told_in_plain_words(text: str) -> None:
+    _, flaws = yaml12.read(text + "\n")
+
+    assert "half of a surrogate pair" in flaws[0].message
+
+
+def test_a_merge_key_is_refused_and_a_quoted_one_is_a_key() -> None:
+    for text, where in (("<<: {a: 1}\n", ()), ("a: &x {b: 1}\nc:\n  <<: *x\n", ("c",)), ("a: {<<: {b: 1}}\n", ("a",))):
+        _, flaws = yaml12.read(text)
+        assert [(flaw.code, flaw.keys) for flaw in flaws] == [("merge_key", where)]
+    tree, flaws = yaml12.read('"<<": 1\na: <<\nb: [<<]\n')
+    assert tree is not None and not flaws
+    assert yaml12.plain(tree) == {"<<": 1, "a": "<<", "b": ["<<"]}
+
+
+def test_mistakes_are_told_up_to_a_bound() -> None:
+    for line in ("k: 1\n", "k%d: !x 1\n", "k%d: *x\n"):
+        text = "".join(line % at if "%" in line else line for at in range(10_000))
+        _, flaws = yaml12.read(text)
+        assert len(flaws) == yaml12.MAX_FLAWS + 1 and "mend these first" in flaws[-1].message

@@ -81,7 +81,14 @@ def git(root: Path, *words: str, check: bool = True, **environ: str) -> str:
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", **environ}
     person = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
     done = subprocess.run(
-        ["git", *person, *words], cwd=root, env=environment, capture_output=True, text=True, timeout=60, check=False
+        ["git", *person, *words],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        errors="surrogateescape",
     )
     assert not check or done.returncode == 0, f"git {' '.join(words)}: {done.stderr}"
     return done.stdout

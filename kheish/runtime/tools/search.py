@@ -30,6 +30,7 @@ _TEXT_BYTES = 4 * 1024 * 1024
 _SHOWN_BYTES = 56 * 1024
 _COLUMNS = 500
 _MAX_ALTERNATIVES = 64
+_COUNTED = re.compile(rb"([^\0]+)\0(\d+)\r?\n")
 
 _Glob = Annotated[
     str,
@@ -282,6 +283,8 @@ def _found(out: bytes, output: str) -> list[tuple[str, str]]:
     """Pairs of path and text: `12:text` a match, `11-text` a line near one, a number, or nothing."""
     if output == "files":
         return [(os.fsdecode(raw), "") for raw in out.split(b"\0")[:-1]]
+    if output == "counts":  # not line by line: a name may have a line break
+        return [(os.fsdecode(raw), count.decode()) for raw, count in _COUNTED.findall(out)]
     pairs = []
     for line in out.split(b"\n"):
         path, mark, text = line.partition(b"\0")

@@ -121,3 +121,7 @@ async def test_no_descriptor_is_left_open(tree: Path, context, tools) -> None:
     with pytest.raises(ToolError):
         await grep.run(GrepSearch(pattern="(", path="src/app.py"), context())
     assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+def test_counts_of_a_name_with_a_line_break() -> None:
+    assert search._found(b"./a\nb.txt\x003\n./c\x001\n", "counts") == [("./a\nb.txt", "3"), ("./c", "1")]

@@ -1,0 +1,124 @@
+"""What an edit would let agents do or spend that they may not now: a right, which is not taken from a pull unseen.
+
+Each Definition is compared with the version in force field by field; one that is removed, with one that has no bounds,
+since it could come again as a new one. A new route is compared with those that lead where it leads: it may be no wider
+than one of them. *Rejected:* asking for every edit (instructions and descriptions are what clones are for); a list of
+what is harmful in `generation`, which no provider keeps to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kheish.domain import routes
+from kheish.domain.definitions import Definition
+from kheish.domain.personas import Persona
+from kheish.domain.routes import Price, Route, RouteBudget, RouteLimits
+from kheish.domain.scopes import CapabilityScope
+
+#: settings of a model by which nothing is spent and nothing may be done that could not be before
+_HARMLESS = frozenset({
+    "frequency_penalty", "logit_bias", "logprobs", "min_p", "presence_penalty", "repetition_penalty", "seed", "stop",
+    "temperature", "top_k", "top_logprobs", "top_p", "user", "verbosity",
+})  # fmt: skip
+_BUDGET = tuple(RouteBudget.model_fields)
+_LIMITS = tuple(RouteLimits.model_fields)
+
+
+def widened(before: Mapping[str, Definition], after: Mapping[str, Definition]) -> list[str]:
+    """Return `path: field, field` for each Definition that would widen what may be done or spent."""
+    found = []
+    for path in sorted(before.keys() | after.keys()):
+        old, new = before.get(path), after.get(path)
+        if old is not new and (fields := list(dict.fromkeys(_fields(old, new, before)))):
+            found.append(f"{path} ({', '.join(fields)})")
+    return found
+
+
+def _fields(old: Definition | None, new: Definition | None, before: Mapping[str, Definition]) -> Iterator[str]:
+    match (old and old.value, new and new.value):
+        case (Persona() as one, Persona() as other):
+            yield from _persona(one, other)
+        case (Persona() as one, None):
+            yield from _persona(one, one.model_copy(update={"capability_scope": None}))
+        case (Route() as one, Route() as other):
+            if routes.destination(one) != routes.destination(other):
+                yield "destination"
+            if one.model != other.model and other.auth_ref is not None:
+                yield "model"
+            yield from _route(one, other)
+        case (Route() as one, None):
+            yield from _route(one, one.model_copy(update={"budget": None, "limits": RouteLimits(), "price": None}))
+        case (None, Route() as other):
+            yield from _new_route(other, before)
+
+
+# --- routes -----------------------------------------------------------------------------------------------------------
+
+
+def _new_route(new: Route, before: Mapping[str, Definition]) -> Iterator[str]:
+    known = [one.value for one in before.values() if isinstance(one.value, Route)]
+    alike = [one for one in known if routes.destination(one) == routes.destination(new) is not None]
+    found = [list(_route(one, new)) for one in alike]
+    if found and all(found):
+        yield from min(found, key=len)
+
+
+def _route(old: Route, new: Route) -> Iterator[str]:
+    """Yield the fields by which a route spends more, or does more, than another."""
+    yield from (f"budget.{name}" for name in _BUDGET if _raised(_of(old.budget, name), _of(new.budget, name)))
+    yield from (f"limits.{name}" for name in _LIMITS if _raised(_of(old.limits, name), _of(new.limits, name)))
+    if _is_cheaper(old.price, new.price):
+        yield "price"  # what is spent is counted by it
+    if new.max_retries > old.max_retries:
+        yield "max_retries"
+    if new.capabilities.tools and not old.capabilities.tools:
+        yield "capabilities.tools"
+    if _raised(old.capabilities.context_window, new.capabilities.context_window):
+        yield "capabilities.context_window"
+    if set(new.fallbacks) - set(old.fallbacks):
+        yield "fallbacks"
+    for name in sorted(old.generation.keys() | new.generation.keys()):
+        if name not in _HARMLESS and old.generation.get(name) != new.generation.get(name):
+            yield f"generation.{name}"
+
+
+def _of(part: RouteBudget | RouteLimits | None, name: str) -> float | None:
+    value: float | None = getattr(part, name, None)
+    return value
+
+
+def _raised(old: float | None, new: float | None) -> bool:
+    return old is not None and (new is None or new > old)
+
+
+def _is_cheaper(old: Price | None, new: Price | None) -> bool:
+    if old is None or new is None:
+        return old is not None
+    return any(mine < theirs for mine, theirs in zip(_prices(new), _prices(old), strict=True))
+
+
+def _prices(price: Price) -> tuple[float, float, float]:
+    cached = price.input_per_mtok if price.cached_input_per_mtok is None else price.cached_input_per_mtok
+    return price.input_per_mtok, price.output_per_mtok, cached
+
+
+# --- personas ---------------------------------------------------------------------------------------------------------
+
+
+def _persona(old: Persona, new: Persona) -> Iterator[str]:
+    if _is_wider(old.capability_scope, new.capability_scope):
+        yield "capability_scope"
+    if set(new.default_skills) - set(old.default_skills):
+        yield "default_skills"
+
+
+def _is_wider(old: CapabilityScope | None, new: CapabilityScope | None) -> bool:
+    """Return whether a scope may leave what the other does not. By its globs: one that is written otherwise counts."""
+    if old is None:
+        return False
+    allow: Any = new.allow if new is not None else None
+    deny = new.deny if new is not None else []
+    opens = old.allow is not None and (allow is None or bool(set(allow) - set(old.allow)))
+    return opens or bool(set(old.deny) - set(deny))

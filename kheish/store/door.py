@@ -1,0 +1,174 @@
+"""The one door to files of the state root that others may have written: plain files, bounded, never waited for.
+
+What stands at a name may be a FIFO, which blocks whoever opens it; a device; a link that leads out; or sparse, so that
+reading it never ends. So each folder on the way and the file itself are opened without following links and without
+waiting, and no more than a bound is read. *Rejected:* a check by path before the open, since the file may be another
+one by then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from kheish.errors import FileRefused
+from kheish.store import names
+
+#: bytes of a file that is read whole, where its reader says nothing else
+MOST = 4 * 1024 * 1024
+_CHUNK = 1 << 20
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_LINK = "is a link, or lies behind one; put the file itself there"
+_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISLNK, _LINK),
+    (stat.S_ISDIR, "is a folder, and a file is read here"),
+    (stat.S_ISFIFO, "is a pipe (FIFO), no plain file"),
+    (stat.S_ISSOCK, "is a socket, no plain file"),
+    (stat.S_ISCHR, "is a device, no plain file"),
+    (stat.S_ISBLK, "is a device, no plain file"),
+)
+
+
+def read(root: Path, path: str, *, most: int = MOST) -> bytes:
+    """Return the content of a plain file. Raises FileNotFoundError, FileRefused, OSError."""
+    with opened(root, path) as descriptor:
+        raw = bounded(descriptor, most)
+    if len(raw) > most:
+        raise refused(path, f"is larger than {_size(most)}")
+    return raw
+
+
+def begin(root: Path, path: str, *, most: int = MOST) -> bytes:
+    """Return at most `most + 1` bytes of a plain file, so that its caller sees that it is longer. Raises as `read`."""
+    with opened(root, path) as descriptor:
+        return bounded(descriptor, most)
+
+
+def walk(
+    root: Path, folder: str, *, skip: Callable[[str], bool] = lambda path: False
+) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield `(path, lstat)` of everything beneath a folder that is no folder itself, links among it, not those that
+    `skip` names. What cannot be listed is passed over. No recursion: folders may be nested deeper than Python goes."""
+    waiting = [folder]
+    while waiting:
+        place = waiting.pop()
+        try:
+            with os.scandir(names.within(root, place)) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError:
+            continue
+        inner = list[str]()
+        for entry in found:
+            path = f"{place}/{names.text(entry.name)}"
+            with contextlib.suppress(OSError):
+                if skip(path):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    inner.append(path)
+                else:
+                    yield path, entry.stat(follow_symlinks=False)
+        waiting += reversed(inner)
+
+
+def bounded(descriptor: int, most: int) -> bytes:
+    """Return what is left in an open file, `most + 1` bytes at most."""
+    parts, left = list[bytes](), most + 1
+    while left and (chunk := os.read(descriptor, min(left, _CHUNK))):
+        parts.append(chunk)
+        left -= len(chunk)
+    return b"".join(parts)
+
+
+@contextlib.contextmanager
+def opened(root: Path, path: str) -> Iterator[int]:
+    """Open a plain file for reading, with no link on the way. Raises FileNotFoundError, FileRefused, OSError."""
+    *folders, name = names.disk(path).split("/")
+    with _within(root, folders, path) as folder:
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        _refuse(found.st_mode, path)  # before the open, which alone has a tape wind back
+        try:
+            descriptor = os.open(name, _FILE, dir_fd=folder)
+        except OSError as error:
+            raise _translated(error, path) from error
+        try:
+            _refuse(os.fstat(descriptor).st_mode, path)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def read_own(path: Path, *, most: int = MOST) -> tuple[bytes, int]:
+    """Return the content and mode of a plain file that only this user writes: a key, or what the daemon keeps in
+    `.git/kheish`, which may lie behind a link. Raises FileNotFoundError, FileRefused, OSError."""
+    try:
+        descriptor = os.open(path, _FILE & ~os.O_NOFOLLOW)
+    except OSError as error:
+        raise _translated(error, str(path)) from error
+    try:
+        mode = os.fstat(descriptor).st_mode
+        _refuse(mode, str(path))
+        raw = bounded(descriptor, most)
+    finally:
+        os.close(descriptor)
+    if len(raw) > most:
+        raise refused(str(path), f"is larger than {_size(most)}")
+    return raw, mode
+
+
+@contextlib.contextmanager
+def _within(root: Path, folders: list[str], path: str) -> Iterator[int]:
+    """Open the folder at the end of `folders`, step by step."""
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in folders:
+            if name in ("", ".", ".."):
+                raise FileRefused(f"The path {path!r} is not a plain relative path.", reason="has no plain path")
+            try:
+                inner = os.open(name, _FOLDER, dir_fd=descriptor)
+            except OSError as error:
+                raise _translated(error, path, at=(name, descriptor)) from error
+            os.close(descriptor)
+            descriptor = inner
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _translated(error: OSError, path: str, at: tuple[str, int] | None = None) -> OSError | FileRefused:
+    """What an open refused: a link gives ELOOP, or ENOTDIR where a folder was asked for; a socket ENXIO."""
+    if error.errno == errno.ELOOP:
+        return refused(path, _LINK)
+    if error.errno == errno.ENXIO:
+        return refused(path, "is no plain file")
+    if error.errno == errno.ENOTDIR and at is not None:
+        name, folder = at
+        with contextlib.suppress(OSError):
+            if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                return refused(path, _LINK)
+    return error
+
+
+def refused(path: str, reason: str) -> FileRefused:
+    """Return the error for a file that is not read; `reason` goes on after its name."""
+    return FileRefused(f"{path} {reason}.", reason=reason)
+
+
+def kind(mode: int) -> str | None:
+    """Return why a file with this mode is not read; None for a plain one."""
+    if stat.S_ISREG(mode):
+        return None
+    return next((reason for is_kind, reason in _KINDS if is_kind(mode)), "is no plain file")
+
+
+def _refuse(mode: int, path: str) -> None:
+    if (reason := kind(mode)) is not None:
+        raise refused(path, reason)
+
+
+def _size(most: int) -> str:
+    return f"{most // 1024**2} MiB" if most >= 1024**2 else f"{most // 1024} KiB"
