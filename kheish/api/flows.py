@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from falcon.asgi import Request, Response
 
 from kheish import ids
@@ -23,6 +21,7 @@ from kheish.domain.keys import KeyUse, key_id
 from kheish.domain.playbooks import RELEASES
 from kheish.domain.sessions import Session
 from kheish.errors import Fault, Invalid
+from kheish.runtime import judging
 
 FIELDS = ("playbook", "version")
 LIST = (
@@ -85,7 +84,7 @@ class Flows:
         playbook, version = _named(body)
         flow_id = ids.new("flow")
         source = await self._source(playbook, version, flow_id)
-        inputs = await asyncio.to_thread(flow_inputs.complete, source.manifest, body.inputs)
+        inputs = await judging.run(flow_inputs.complete, source.manifest, body.inputs)
         session_id = ids.check_slug(body.session_id, "session_id") if body.session_id else flow_id
         await sessions.load_or_new(self._state, session_id)
         there = self._state.find(Session, session_id)

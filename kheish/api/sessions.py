@@ -26,7 +26,7 @@ from kheish.domain.sessions import Session
 from kheish.domain.state import State
 from kheish.domain.tasks import Task
 from kheish.errors import Fault, Forbidden, Invalid, NotFound, SessionConflict, SessionDeleted
-from kheish.runtime import submission
+from kheish.runtime import judging, submission
 from kheish.store.files import blob_id
 
 LIST = (
@@ -274,7 +274,7 @@ async def checked(parts: Parts, given: dict[str, Any], caller: Principal, sessio
         settings["budget"] = {key: value for key, value in given["budget"].items() if value is not None}
     for name in ("input_contract", "output_contract"):
         if name in given:
-            found = await asyncio.to_thread(contracts.check_schema, given[name])
+            found = await judging.run(contracts.check_schema, given[name])
             faults += [Fault(f"/{name}{fault.path}", fault.message) for fault in found]
     if given.get("persona") is not None and given["persona"] not in state.definitions.by_kind["personas"]:
         faults.append(Fault("/persona", f"there is no persona {given['persona']!r}"))

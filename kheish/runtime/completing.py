@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Iterator
 
 from kheish.beneath import Door, files, pool
@@ -13,7 +12,7 @@ from kheish.domain.runs import Run
 from kheish.domain.state import State
 from kheish.domain.turns import Turn
 from kheish.errors import NotBeneath, WorkspaceSlow
-from kheish.runtime import endings
+from kheish.runtime import endings, judging
 
 _WORDS = 400  # characters of a requirement in a reminder; the prompt has all of it
 REMINDERS = 2  # how often the model is told what is left; then the run fails
@@ -71,7 +70,7 @@ async def _look(state: State, run: Run, requirements: Iterable[Requirement], tex
             wrong = await _file_fault(workspaces.door_of(state, run.settings.workspace), one.workspace_file)
             found.append(Finding(number=number, met=not wrong, told=wrong))
         elif one.output_matches is not None:
-            faults = await asyncio.to_thread(contracts.output_faults, one.output_matches, text)
+            faults = await judging.run(contracts.output_faults, one.output_matches, text)
             wrong = "; ".join(f"{fault.path or '/'}: {fault.message}" for fault in faults)
             found.append(Finding(number=number, met=not faults, told=wrong))
     return found

@@ -7,15 +7,13 @@ the run has ended, or waits for a person; whoever answers puts the run back into
 
 from __future__ import annotations
 
-import asyncio
-
 from kheish import ids
 from kheish.domain import approvals, budgets, contracts, events, runs, turns
 from kheish.domain.events import Draft, Spilled, Text
 from kheish.domain.runs import BUDGET, Run, Status
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
-from kheish.runtime import asking, calls, completing, deciding, endings, phases
+from kheish.runtime import asking, calls, completing, deciding, endings, judging, phases
 from kheish.runtime.agent import Agent
 
 REPAIRS = 3  # turns that a run gets to mend an answer that does not fit its output contract
@@ -55,7 +53,7 @@ async def _finish(state: State, run: Run, turn: turns.Turn) -> None:
     if schema is None:
         await _complete(state, run, text)
         return
-    faults = await asyncio.to_thread(contracts.output_faults, schema, text)
+    faults = await judging.run(contracts.output_faults, schema, text)
     listed = "; ".join(f"{fault.path or '/'}: {fault.message}" for fault in faults)
     if not faults:
         await _complete(state, run, text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 from kheish.domain import intake, keys
@@ -10,6 +9,7 @@ from kheish.domain.intake import Input
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
+from kheish.runtime import judging
 
 
 async def submit(state: State, given: Input, *, by: str | None = None) -> Run | str:
@@ -20,6 +20,6 @@ async def submit(state: State, given: Input, *, by: str | None = None) -> Run | 
     session = state.get(Session, given.session_id)
     key = intake.schemas_key(session, given)
     if key is not None and keys.earlier(state, given.idempotency) is None:
-        await asyncio.to_thread(intake.check_schemas, session.settings["input_contract"], given)
+        await judging.run(intake.check_schemas, session.settings["input_contract"], given)
         await state.load(given.session_id)
     return intake.submit(state, replace(given, checked=key), by=by)

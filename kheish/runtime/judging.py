@@ -1,0 +1,19 @@
+"""Threads for holding values against schemas: each may wait seconds for a confined child, and the API needs its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_THREADS = ThreadPoolExecutor(4, thread_name_prefix="kheish-judging")
+
+
+async def run(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+    """Call a function that blocks in `kheish.domain.contracts`. Raises what it raises."""
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, partial(function, *args, **named))
