@@ -108,6 +108,7 @@ _PERMISSIONS = """\
 mode: default
 rules:
   - {tool: bash, match: "python3 -m unittest*", decision: allow, reason: tests change nothing}
+  - {tool: bash, match: "sh -c 'python3 -m unittest -q tests.test_bill'", decision: allow, reason: the Flow's input}
   - {tool: bash, match: "git add *", decision: allow, reason: the phase before it needs a person's word}
   - {tool: bash, match: "git commit *", decision: allow, reason: the phase before it needs a person's word}
   - {tool: edit_file, match: "**", decision: allow, reason: git brings it back}

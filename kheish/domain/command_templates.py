@@ -1,7 +1,8 @@
 """Inputs of a Flow in the command lines of its acceptance: what is given is one word, whatever stands in it.
 
-A placeholder is quoted for where it stands: bare, in double quotes, or in single ones. Where a shell would read what
-stands there once more (in a substitution, a here-document, a comment), no quoting is sure, and it is a fault.
+A placeholder stands in double or in single quotes, and what is given is escaped for them. A bare one is a fault, though
+versions that were published before are filled in safely. Where a shell would read what stands there once more (in a
+substitution, a here-document, a comment), no quoting is sure, and it is a fault, too.
 """
 
 from __future__ import annotations
@@ -9,6 +10,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterator
+
+from kheish.jobs import programs, shellwords
+from kheish.jobs.commandline import SimpleCommand
+from kheish.jobs.plainwords import UNKNOWN
+
+_MARK = "KHEISH0INPUT0GIVEN"  # stands for what is given while a command line is read
 
 PLACE = re.compile(r"\{\{\s*inputs\.([^}\s]+)\s*\}\}")
 #: what makes a shell read a word again or otherwise
@@ -20,7 +27,7 @@ def filled(template: str, value: Callable[[re.Match[str]], str | None]) -> str:
     where a placeholder cannot be quoted."""
     at = 0
     found: list[str] = []
-    if PLACE.search(template) and (wrong := fault(template)):
+    if PLACE.search(template) and (wrong := _unsafe(template)):
         raise ValueError(wrong)
     for match, context in _places(template):
         text = value(match)
@@ -31,11 +38,33 @@ def filled(template: str, value: Callable[[re.Match[str]], str | None]) -> str:
 
 
 def fault(template: str) -> str | None:
-    """Return why a placeholder of the command line cannot be filled in; None where each can."""
+    """Return what is wrong with the placeholders of a command line; None where each is quoted and can be filled in."""
     if not PLACE.search(template):
         return None
+    if (wrong := _unsafe(template)) is not None:
+        return wrong
+    bare = next((match[0] for match, context in _places(template) if not context), None)
+    return f'{bare} must stand in quotes: "{bare}"' if bare is not None else None
+
+
+def runs_input(template: str) -> bool:
+    """Return whether a program of the command line may run what is given, as `sh -c "{{inputs.x}}"` does."""
+    if not PLACE.search(template):
+        return False
+    line = shellwords.parse(PLACE.sub(_MARK, template))
+    return line.unreadable is not None or any(_may_run(simple) for simple in line.simple)
+
+
+def _may_run(simple: SimpleCommand) -> bool:
+    words = tuple(word.text.replace(_MARK, UNKNOWN) for word in simple.words)
+    if not any(UNKNOWN in word for word in words):
+        return False
+    return programs.fault(words, f"{shlex.quote(words[0])} *") is not None
+
+
+def _unsafe(template: str) -> str | None:
     if PLACE.fullmatch(template.strip()) or PLACE.match(template.lstrip()):
-        return "what is given cannot be the command itself; write `sh -c` before it where that is meant"
+        return 'what is given cannot be the command itself; where that is meant: sh -c "{{inputs.…}}", which asks'
     outside = PLACE.sub("", template)
     if _READ_AGAIN.search(outside):
         return "what is given cannot be quoted where a shell reads it again ($(…), `…`, ${…}, <<, #, eval)"

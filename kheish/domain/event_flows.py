@@ -77,6 +77,7 @@ class Plan:
     route: str | None = None
     generation: dict[str, Any] = field(default_factory=dict)
     budget: dict[str, Any] | None = None
+    checks_ask: bool = False  # a command of an acceptance may run what was given as an input
 
 
 @frozen

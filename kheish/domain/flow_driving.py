@@ -194,6 +194,7 @@ def _input(flow: Flow, plan: PhasePlan | None, attempt: int) -> intake.Input:
         credential_scope=credential_scope(flow.playbook, flow.version, flow.plan),
         phase_text=flow_prompt.section(flow, plan),
         persona=role.persona if role else None,
+        checks_ask=flow.plan.checks_ask,
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
-from kheish.domain import events, flow_inputs, intake, keys, personas, routes, scopes, sessions
+from kheish.domain import command_templates, events, flow_inputs, intake, keys, personas, routes, scopes, sessions
 from kheish.domain.events import (
     Draft,
     Idempotency,
@@ -140,7 +140,16 @@ def planned(state: State, manifest: Playbook, inputs: Mapping[str, Any], budget:
         route=runtime.route,
         generation=dict(runtime.generation or {}),
         budget=narrowest(manifest.budget.model_dump(exclude_none=True), budget or {}) or None,
+        checks_ask=any(map(command_templates.runs_input, _command_templates(manifest))),
     )
+
+
+def _command_templates(manifest: Playbook) -> Iterator[str]:
+    for given in (manifest.acceptance, *(phase.acceptance for phase in manifest.phases)):
+        for one in given:
+            data = {} if isinstance(one, str) else one.model_dump(mode="json", exclude_unset=True)
+            if (command := data.get("command")) is not None:
+                yield command if isinstance(command, str) else str(command["run"])
 
 
 def narrowest(*budgets: Mapping[str, Any]) -> dict[str, Any]:

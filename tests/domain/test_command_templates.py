@@ -77,3 +77,18 @@ def test_where_it_cannot_be_quoted_it_is_a_fault(template: str) -> None:
     ):
         data = {"title": "t", "objective": "o", "inputs": {"x": {}}, "phases": [{"id": "a", "acceptance": [one]}]}
         assert "input_in_command" in [found.code for found in playbook_checks.check(data)]
+
+
+@pytest.mark.parametrize(
+    ("template", "is_bare", "runs"),
+    [
+        ("test -n {{inputs.x}}", True, False), ('test -n "{{inputs.x}}"', False, False), ("grep -q '{{inputs.x}}' log", False, False),
+        ("sh -c '{{inputs.x}}'", False, True), ("env '{{inputs.x}}'", False, True), ('python3 -c "{{inputs.x}}"', False, True),
+        ("ls && bash -c '{{inputs.x}}'", False, True), ("./check.sh '{{inputs.x}}'", False, False), ("make test", False, False),
+    ],
+)  # fmt: skip
+def test_a_bare_placeholder_is_a_fault_and_one_that_may_be_run_is_known(
+    template: str, is_bare: bool, runs: bool
+) -> None:
+    assert bool(command_templates.fault(template)) is is_bare
+    assert command_templates.runs_input(template) is runs
