@@ -82,11 +82,17 @@ def test_where_it_cannot_be_quoted_it_is_a_fault(template: str) -> None:
 @pytest.mark.parametrize(
     ("template", "is_bare", "runs"),
     [
-        ("test -n {{inputs.x}}", True, False), ('test -n "{{inputs.x}}"', False, False), ("grep -q '{{inputs.x}}' log", False, False),
-        ("sh -c '{{inputs.x}}'", False, True), ("env '{{inputs.x}}'", False, True), ('python3 -c "{{inputs.x}}"', False, True),
-        ("ls && bash -c '{{inputs.x}}'", False, True), ("./check.sh '{{inputs.x}}'", False, False), ("make test", False, False),
+        ("test -n {{inputs.x}}", True, False),
+        ('test -n "{{inputs.x}}"', False, False),
+        ("grep -q '{{inputs.x}}' log", False, False),
+        ("sh -c '{{inputs.x}}'", False, True),
+        ("env '{{inputs.x}}'", False, True),
+        ('python3 -c "{{inputs.x}}"', False, True),
+        ("ls && bash -c '{{inputs.x}}'", False, True),
+        ("./check.sh '{{inputs.x}}'", False, False),
+        ("make test", False, False),
     ],
-)  # fmt: skip
+)
 def test_a_bare_placeholder_is_a_fault_and_one_that_may_be_run_is_known(
     template: str, is_bare: bool, runs: bool
 ) -> None:
