@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pathlib import Path
 _FIXED = ("config", "config.worktree", "commondir", "info/attributes")
 #: how deep in a workspace repositories are looked for, and how many folders are looked at
 _DEPTH, _MOST = 4, 2000
+_CONFIG_BYTES = 1024 * 1024
 _SKIPPED = frozenset(("node_modules", ".venv", "venv", "__pycache__", "target", ".tox"))
 #: settings that name a file of hooks or more settings
 _NAMED = re.compile(r"(?:^|\])[ \t]*(hookspath|path|excludesfile|attributesfile)[ \t]*=[ \t]*(.+?)[ \t]*$", re.I | re.M)
@@ -116,15 +118,22 @@ def _named(workspace: Path, repository: Path, home: Path) -> Iterator[Path]:
     """Folders and files in the workspace that the configuration names: `core.hooksPath` (.husky), `include.path`."""
     tree = repository.parent
     for file in (repository / "config", home / ".gitconfig", home / ".config/git/config"):
-        try:
-            text = file.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
-        for key, value in _NAMED.findall(text):
+        for key, value in _NAMED.findall(_text(file, is_own=file.parent != repository)):
             written = Path(value.strip('"'))
             place = Path(os.path.normpath((tree if key.lower() == "hookspath" else file.parent) / written))
             if place.is_relative_to(workspace) and place != workspace and place.exists() and not place.is_symlink():
                 yield place
+
+
+def _text(path: Path, *, is_own: bool) -> str:
+    """Return the text of a plain file. `is_own`: the user's, which may be a link; a command may have made the other."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if is_own else os.O_NOFOLLOW)
+    try:
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            is_plain = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            return file.read(_CONFIG_BYTES).decode("utf-8", "replace") if is_plain else ""
+    except OSError:
+        return ""
 
 
 def _read_only(path: Path) -> tuple[str, ...]:

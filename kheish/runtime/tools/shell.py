@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import signal
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +25,7 @@ from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result
 from kheish.store import git
 from kheish.store.git import EMAIL, NAME
 
+_IDENTITY_SECONDS = 30.0
 _SHELL = ("bash", "--noprofile", "--norc", "-c")
 _SHOWN_BYTES = 30 * 1024
 _MAX_SECONDS = 600.0
@@ -172,8 +175,14 @@ def _spec(arguments: Command, context: Context, settings: SandboxSettings, timeo
 def _identity(workspace: Path, said: tuple[str | None, str | None]) -> tuple[str, str]:
     """Whose name stands on commits: as kheish.yaml says, else as git says for the workspace, else Kheish's own (git
     would refuse to commit)."""
-    name, email = said if all(said) else git.identity(workspace)
+    name, email = said if all(said) else _identity_of(workspace, int(time.monotonic() // _IDENTITY_SECONDS))
     return said[0] or name or NAME, said[1] or email or EMAIL
+
+
+@lru_cache(maxsize=256)
+def _identity_of(workspace: Path, _: int) -> tuple[str, str]:
+    """Ask git once in a while: it takes two processes, and most sessions run many commands."""
+    return git.identity(workspace)
 
 
 def _argv(arguments: Command, context: Context, root: Path) -> tuple[str, ...]:
