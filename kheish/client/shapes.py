@@ -112,6 +112,24 @@ class Session(TypedDict):
     last_n: int
 
 
+class ChangedFile(TypedDict):
+    """A file of the workspace that a session's file tools changed."""
+
+    path: str
+    workspace: str
+    change: Literal["added", "modified", "deleted"]
+    runs: list[str]
+    edits: int
+    changed_at: str
+    before_sha256: str | None
+    after_sha256: str | None
+    mode: str | None
+    diff: str | None
+    is_net: bool
+    is_current: bool
+    note: str | None
+
+
 class SessionSettings(TypedDict, total=False):
     """What a session may be created with, or changed to."""
 

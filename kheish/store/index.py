@@ -365,6 +365,14 @@ def _member(noun: str, key: str) -> str:
     return f"noun = '{noun}' AND json_extract(doc, '$.{key}') = ?"
 
 
+def floor(index: Reader, session: str, kinds: Sequence[str], most: int) -> int:
+    """Return the number above which a session has at most so many entries of some kinds; 0: that is all of them."""
+    marks = ",".join("?" * len(kinds))
+    sql = f"SELECT n FROM entries WHERE session = ? AND kind IN ({marks}) ORDER BY n DESC LIMIT 1 OFFSET ?"  # nosec B608  # question marks only; values are bound
+    row = index._db().execute(sql, (session, *kinds, most)).fetchone()
+    return row[0] if row else 0
+
+
 def owned(index: Reader, nouns: Sequence[str], owner: str) -> list[tuple[str, str, int, dict[str, Any]]]:
     """`(noun, id, n, document)` of all that an owner in a stream has, oldest first. Blocks on disk."""
     marks = ",".join("?" * len(nouns))
