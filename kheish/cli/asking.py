@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from kheish.client.shapes import Answer, Approval, Asked, Question
 
 
+#: arguments that the diff of a call says as well
+_TEXTS = frozenset({"old_string", "new_string", "content", "patch"})
 #: how soon after a line more comes, where it was pasted and not typed
 _PASTE_SECONDS = 0.05
 
@@ -90,8 +92,12 @@ def show_approval(asked: Approval) -> None:
 
 
 def _shown_arguments(asked: Approval) -> Mapping[str, object]:
-    """Return the arguments as a user reads them: the two texts of an edit as one diff."""
+    """Return the arguments as a user reads them: in place of the texts of an edit, the diff that it makes."""
     given = asked["arguments"]
+    preview = asked.get("preview")
+    if preview is not None and preview["is_whole"]:
+        rest = {name: value for name, value in given.items() if name not in _TEXTS}
+        return {**rest, "diff": preview["diff"] or "(no line changes)"}
     old, new = given.get("old_string"), given.get("new_string")
     if not (isinstance(old, str) and isinstance(new, str)):
         return given

@@ -172,6 +172,13 @@ class Decision(TypedDict):
     at: str
 
 
+class Preview(TypedDict):
+    """What a call would change, seen when it was asked for."""
+
+    diff: str
+    is_whole: bool
+
+
 class Approval(TypedDict):
     approval_id: str
     session_id: str
@@ -189,6 +196,7 @@ class Approval(TypedDict):
     decisions: list[Decision]
     came_from: NotRequired[Json]
     remember: NotRequired[Json]
+    preview: NotRequired[Preview | None]
 
 
 class Option(TypedDict):

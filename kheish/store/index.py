@@ -20,7 +20,7 @@ import orjson
 from kheish.errors import InvalidCursor, Unavailable
 from kheish.store import marks, texts
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 _FEW = 500  # things that are looked through one by one
 _CURSOR_BYTES = 19  # a letter and a number that SQLite can hold
 

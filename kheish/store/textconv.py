@@ -8,6 +8,7 @@ stands there in full; what only led to it is one line; kinds that it does not kn
 from __future__ import annotations
 
 import json
+import re
 import sys
 
 TYPE_CHECKING = False  # importing typing costs as much as all the rest
@@ -20,6 +21,33 @@ if TYPE_CHECKING:
 _SKIP = frozenset(("id", "digest", "sha256", "opaque"))
 _WIDE = 100
 _INDENT = "    "
+
+
+#: what a terminal or an editor obeys, or does not show: control characters, changes of direction, zero widths, line
+#: separators, tags, fillers, halves of characters. Joiners between letters of other scripts and emoji stay.
+HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
+    "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
+)
+
+
+def visible(text: str) -> str:
+    """Return the text with everything that is obeyed or unseen as a character that is seen; line breaks and tabs stay.
+
+    Every output for people goes through this: journals, tables, reports, files, subjects of commits.
+    """
+    return HIDDEN.sub(_picture, text.replace("\r\n", "\n"))
+
+
+def one_line(text: str) -> str:
+    """Return the text as `visible` does, and its line breaks visible too: where a fact stands, nothing else begins."""
+    return visible(text).replace("\n", "\u240a").replace("\t", " ")
+
+
+def _picture(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"
 
 
 def lines_of(raw: str) -> list[str]:
