@@ -75,9 +75,6 @@ def _show(file: Mapping[str, Any]) -> None:
 def _say_what_is_missing(items: Sequence[Mapping[str, Any]]) -> None:
     if not items:
         click.echo("No file was changed by the file tools (write_file, edit_file, apply_patch).", err=True)
-    where = plain(items[0]["workspace"]) if items else "WORKSPACE"
-    click.echo(
-        "What commands (bash) changed is not seen here; if the workspace is a git repository, look with "
-        f"`git -C {where} diff`.",
-        err=True,
-    )
+    where = f"`git -C {plain(items[0]['workspace'])} diff`" if items else "`git diff` in it"
+    seen = "What commands (bash) changed is not seen here; if the workspace is a git repository, look with"
+    click.echo(f"{seen} {where}.", err=True)

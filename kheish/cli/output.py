@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +22,9 @@ _HIDDEN = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in 
 _HIDDEN |= {0x7F: "\u2421"} | dict.fromkeys((*range(128, 160), *range(8234, 8239), *range(8294, 8298)), "�")
 
 _ESCAPED = {code: f"\\u{code:04x}" for code in _HIDDEN if code > 0x20}  # JSON has the others so by itself
+
+#: a time as the API has it
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 _STATUS = {
     "completed": "green",
@@ -126,7 +130,8 @@ def details(document: Mapping[str, Any]) -> None:
         elif "\n" in str(value):
             say(head + "\n" + "\n".join("  " + line for line in plain(value).splitlines()))
         else:
-            say(f"{head}  {_toned(str(value), plain(_scalar(value)))}")
+            shown = when(value) if _STAMP.fullmatch(str(value)) else _scalar(value)
+            say(f"{head}  {_toned(str(value), plain(shown))}")
 
 
 def as_yaml(document: Any) -> str:

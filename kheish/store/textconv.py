@@ -68,7 +68,7 @@ def told(entry: Data) -> list[str]:
     names = (
         [] if phrase and kind != "run.submitted" else [str(entry[key]) for key in ("run", "actor") if entry.get(key)]
     )
-    head = f"{at[:10]} {at[11:19]}  {title}  #{entry.get('n', '?')}"
+    head = f"{at[:10]} {at[11:19]}Z  {title}  #{entry.get('n', '?')}"
     return [head + ("  " + " ".join(names) if names else ""), *body, *([""] if body else [])]
 
 
