@@ -74,8 +74,8 @@ class _Target:
     def shown(self, found: str) -> str:
         if self.is_file:
             return self.path
-        found = names.shown(found.removeprefix("./"))
-        return found if self.path == "." else f"{self.path}/{found}"
+        found = found.removeprefix("./")
+        return names.as_path(found) if self.path == "." else f"{self.path}/{names.shown(found)}"
 
 
 def find_ripgrep() -> str | None:
