@@ -13,6 +13,7 @@ from bench import (
     commits,
     edits,
     flows,
+    hostile,
     latency,
     lists,
     memory,
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, Callable[[Roots], Report]] = {
     "replay": readers.measure_replay,
     "commits": commits.measure,
     "upkeep": repository.measure_upkeep,
+    "hostile": lambda _: hostile.measure(),
     "resume": lambda _: resume.measure(),
 }
 

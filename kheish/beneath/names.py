@@ -24,6 +24,12 @@ def shown(name: str) -> str:
     return "".join(_written(name, at) for at in range(len(name)))
 
 
+def as_path(name: str) -> str:
+    """Return a path from the workspace as `shown` does, in a form that tools open: `~` alone stands for the home."""
+    text = shown(name)
+    return f"./{text}" if text == "~" or text.startswith("~/") else text
+
+
 def meant(text: str) -> str:
     """Return the name or path that a text means, as `os` takes it. Raises ValueError for what no file is called."""
     if any("\ud800" <= character <= "\udfff" for character in text):

@@ -156,8 +156,7 @@ class Secrets:
     # --- what people do -----------------------------------------------------------------------------------------------
 
     async def _take(self, paths: Iterable[str], told: Mapping[str, Slot]) -> None:
-        drafts: list[Draft] = []
-        dirty: list[str] = []
+        drafts, dirty = list[Draft](), list[str]()
         for path in sorted(paths):
             name = path.removeprefix(f"{store.FOLDER}/").removesuffix(".age")
             try:
@@ -169,8 +168,8 @@ class Secrets:
             if raw is None and name in told:
                 raw = (await self._left_out((path,))).get(path)
             if raw is None and name not in told and name not in self._vault.slots:
-                self._problems.clear("secret_name", path)
-                self._problems.clear("secret_unreadable", path)
+                for problem in ("secret_name", "secret_unreadable"):
+                    self._problems.clear(problem, path)
             elif not ids.is_slug(name):
                 text = f"{name!r} is no legal name of a slot, so the file is not used."
                 self._problems.add("secret_name", path, text)

@@ -137,7 +137,6 @@ def make(
     watcher = _watcher(root, lambda paths: loops.changed(daemon, paths), lambda paths: loops.refs(daemon, paths))
     auth = _auth(token, store, problems, watcher, environ, lambda: daemon)
     agent = _agent(root, store, facts, auth.broker, executor or Local(), environ)
-    worker = Worker(agent, lambda run, is_missing: loops.waits_for_workspace(daemon, run, is_missing))
     git = Git(store.git)
     taking = _taking(store, problems, git, environ)
     backup = _backup(store, facts, problems, taking)
@@ -161,7 +160,7 @@ def make(
         state=state,
         parts=parts,
         facts=facts,
-        worker=worker,
+        worker=Worker(agent, lambda run, is_missing: loops.waits_for_workspace(daemon, run, is_missing)),
         agent=agent,
         problems=problems,
         watcher=watcher,

@@ -276,7 +276,7 @@ class ModelCall:
     id: str
     name: str
     arguments: Arguments = field(default_factory=dict)
-    malformed: str | None = None
+    malformed: Text | None = None
     has_secret: bool = False
     left_out: int = 0
 

@@ -99,7 +99,9 @@ async def _prepare(state: State, run: Run, call: Call, agent: Agent) -> Prepared
         )
         return refused(call, "too_many_calls", text)
     if call.call.malformed is not None:
-        text = f"The arguments are no JSON object: {call.call.malformed[:200]!r}. Send the call again with valid JSON."
+        sent = call.call.malformed
+        beginning = (sent.preview if isinstance(sent, Spilled) else sent)[:200]
+        text = f"The arguments are no JSON object: {beginning!r}. Send the call again with valid JSON."
         return refused(call, "invalid_arguments", text)
     if call.call.has_secret:
         text = (

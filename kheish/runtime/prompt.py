@@ -299,7 +299,8 @@ def _call(call: ModelCall, spilled: Mapping[str, str]) -> Call:
     arguments: Any = call.arguments
     if isinstance(arguments, Spilled):
         arguments = orjson.loads(spilled[arguments.sha256])
-    return Call(id=call.id, name=call.name, arguments=arguments, malformed=call.malformed)
+    malformed = None if call.malformed is None else _text(call.malformed, spilled)
+    return Call(id=call.id, name=call.name, arguments=arguments, malformed=malformed)
 
 
 def _opaque(opaque: Any, spilled: Mapping[str, str]) -> Any:
@@ -334,7 +335,7 @@ def _references(message: messages.Message) -> Iterable[Spilled]:
     candidates = (
         message.text,
         *(item.text for item in message.items),
-        *(call.arguments for call in message.calls),
+        *(payload for call in message.calls for payload in (call.arguments, call.malformed)),
         _opaque_reference(message.opaque),
     )
     return (candidate for candidate in candidates if isinstance(candidate, Spilled))

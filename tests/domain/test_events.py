@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 import orjson
 import pytest
@@ -84,6 +85,33 @@ def test_a_line_of_an_older_version_gets_defaults() -> None:
 def test_what_cannot_be_read_is_damage(line: dict[str, Any], complaint: str) -> None:
     with pytest.raises(Damaged, match=complaint):
         events.decode({"n": 5, "seq": 1, "at": "t", "actor": "x", **line})
+
+
+#: texts in fields that may be spilled which are bounded where they come in
+BOUNDED = {"id", "name", "actor", "source", "asset_id"}
+
+
+def unspilled(kind: Any, name: str) -> Iterator[str]:
+    """The names of texts that are read back as texts only."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        args = args[:1]
+    if kind is str:
+        yield name
+    elif dataclasses.is_dataclass(kind):
+        for key, hint in get_type_hints(kind, include_extras=True).items():
+            if get_origin(hint) is not ClassVar and key not in encoding.KEPT:
+                yield from unspilled(hint, key)
+    elif events.Spilled not in args:
+        for one in args[1:] if origin is dict else args:
+            yield from unspilled(one, name)
+
+
+def test_each_long_text_in_a_field_that_is_spilled_may_be_a_reference() -> None:
+    for cls in events.kinds().values():
+        hints = get_type_hints(cls, include_extras=True)
+        for name in cls.spillable:
+            assert set(unspilled(hints[name], name)) <= BOUNDED, (cls.kind, name)
 
 
 def test_kinds_are_unique_and_named_after_their_noun() -> None:

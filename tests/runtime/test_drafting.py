@@ -64,6 +64,18 @@ async def test_a_cancelled_call_and_a_failed_run_are_no_obstacle_to_the_next(it:
     assert server.default.refused == []
 
 
+@pytest.mark.parametrize("size", [15_000, 17_000, 1_000_000])
+async def test_long_arguments_that_are_no_json_are_told_and_kept(it: Live, server: StandIn, size: int) -> None:
+    point(it, server)
+    sent = '{"path": "' + "x" * size
+    server.queue.append(Answer(text="", calls=(ToolCall(name="read_file", arguments=sent),)))
+    await completed(it, "first")
+    assert "no JSON object" in str(it.data("tool.finished"))
+    assert sent[10:200] in str(server.requests[-1].body["messages"])
+    it = it.reborn()
+    await completed(it, "second")
+
+
 async def test_a_refused_field_is_left_out_from_then_on(it: Live, server: StandIn) -> None:
     point(it, server, generation={"temperature": 0.5})
 

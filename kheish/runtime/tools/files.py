@@ -183,7 +183,7 @@ def _entries(root: Root, folder: int, prefix: str, depth: int) -> Generator[str,
     if len(children) > _LOOKED_AT:
         yield f"{prefix} [more than {_LOOKED_AT} entries; those that are shown are not the first of all]"
     for child in children[:_LOOKED_AT]:
-        name = prefix + names.shown(child.name)
+        name = prefix + names.shown(child.name) if prefix else names.as_path(child.name)
         if child.is_symlink():
             yield f"{name} -> {_target(folder, child.name)}"
         elif not child.is_dir(follow_symlinks=False):

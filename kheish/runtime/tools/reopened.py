@@ -37,14 +37,13 @@ def _is_there(root: Root, path: str) -> bool:
         with walk.place(root, path) as here:
             status = os.stat(here.name, dir_fd=here.folder, follow_symlinks=False)
             root.check(status, path)
-            return here.path == path
+            return here.path == path.removeprefix("./")
     except (NotBeneath, OSError):
         return False
 
 
 def _path(folder: str, name: str) -> str:
-    shown = names.shown(name)
-    return shown if folder == "." else f"{folder}/{shown}"
+    return names.as_path(name) if folder == "." else f"{folder}/{names.shown(name)}"
 
 
 def by_descriptor(door: Door, folder: str, found: Sequence[str]) -> dict[int, str]:
@@ -56,7 +55,7 @@ def by_descriptor(door: Door, folder: str, found: Sequence[str]) -> dict[int, st
                 pool.check()
                 path = _path(folder, name)
                 with contextlib.suppress(NotBeneath, OSError), files.open_file(root, path) as (file, where):
-                    if where == path:
+                    if where == path.removeprefix("./"):
                         descriptors[os.dup(file.fileno())] = name
     except BaseException:
         close(descriptors)

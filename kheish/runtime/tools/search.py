@@ -74,8 +74,8 @@ class _Target:
     def shown(self, found: str) -> str:
         if self.is_file:
             return self.path
-        found = names.shown(found.removeprefix("./"))
-        return found if self.path == "." else f"{self.path}/{found}"
+        found = found.removeprefix("./")
+        return names.as_path(found) if self.path == "." else f"{self.path}/{names.shown(found)}"
 
 
 def find_ripgrep() -> str | None:
@@ -284,16 +284,17 @@ def _found(out: bytes, output: str) -> list[tuple[str, str]]:
     if output == "files":
         return [(os.fsdecode(raw), "") for raw in out.split(b"\0")[:-1]]
     if output == "counts":  # not line by line: a name may have a line break
-        return [(_path(raw), count.decode()) for raw, count in _COUNTED.findall(out)]
+        return [(_named(raw), count.decode()) for raw, count in _COUNTED.findall(out)]
     pairs = []
     for line in out.split(b"\n"):
         path, mark, text = line.partition(b"\0")
         if mark:
-            pairs.append((_path(path), text.rstrip(b"\r").decode("utf-8", "replace")))
+            pairs.append((_named(path), text.rstrip(b"\r").decode("utf-8", "replace")))
     return pairs
 
 
-def _path(raw: bytes) -> str:
+def _named(raw: bytes) -> str:
+    """Return the path of a record; `reopened.named` writes a line break in it as `//`."""
     return os.fsdecode(raw.replace(b"//", b"\n"))
 
 

@@ -36,6 +36,23 @@ def searching(request: pytest.FixtureRequest) -> tuple[Tool, Tool]:
     return search.make() if request.param == "ripgrep" else search.make(lambda: None)
 
 
+@pytest.mark.parametrize("below", ["", "/f"])
+async def test_what_is_called_as_the_home_is_opened_as_it_is_shown(
+    below: str, root: Path, context: Any, searching: Any
+) -> None:
+    file = root / f"~{below}"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("needle\n")
+    glob, grep = searching
+    shown = f"./~{below}"
+    assert (await call(glob, context, pattern="**")).content == shown
+    assert (await call(grep, context, pattern="needle")).content == f"{shown}\n1:needle"
+    assert "./~" in (await call(TOOLS["list_files"], context)).content
+    assert "needle" in (await call(TOOLS["read_file"], context, path=shown)).content
+    await call(TOOLS["edit_file"], context, path=shown, old_string="needle", new_string="thread")
+    assert file.read_text() == "thread\n"
+
+
 @pytest.mark.parametrize("raw", NAMES, ids=lambda raw: names.shown(os.fsdecode(raw)))
 async def test_every_tool_takes_the_name_as_it_is_shown(raw: bytes, root: Path, context: Any, searching: Any) -> None:
     (root / "dir").mkdir()

@@ -1,0 +1,45 @@
+"""Hostile input holds nothing else up: `/healthz` answers, and another session works (all: `python -m bench hostile`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from bench import hostile
+
+#: seconds; the benchmark holds the documented half a second, on a machine that does nothing else
+LIMIT = 3.0
+QUICK = (
+    "a schema of 256 KiB in a submission",
+    "permissions/check of 10,000 commands",
+    "permissions/check of 70 KB of pipes",
+    "permissions/check of nested substitutions",
+    "JSON nested 100,000 deep",
+    "pipes as AGENTS.md and as a file",
+    "12,000 tool calls in one answer",
+    "arguments nested 900 deep",
+    "a command of 10,000 parts that asks",
+    "operands with stars over links to .",
+)
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[hostile.Scene]:
+    with hostile.scene(tmp_path_factory.mktemp("hostile")) as scene:
+        yield scene
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_it_holds_up_nobody_else(played: hostile.Scene, name: str) -> None:
+    with hostile.Watch(played.daemon) as watch:
+        hostile.INPUTS[name](played)
+    assert watch.slowest < LIMIT * 1000
+
+
+def test_what_is_too_much_in_one_answer_is_told_and_the_run_goes_on(played: hostile.Scene) -> None:
+    run = played.run("many", "many-calls")
+    assert run.get("status") == "completed", run
+    assert run["usage"]["tool_calls"] == 128
+    deep = played.run("deep", "deep-calls")
+    assert deep["status"] == "completed", deep["error"]
