@@ -201,8 +201,10 @@ class NotBeneath(KheishError):
 
     status, code, domain, exit_code, title = 400, "not_beneath", "sessions", 2, "Not a file of the workspace"
 
-    def __init__(self, detail: str, *, reason: Reason = "unreadable") -> None:
-        super().__init__(detail)
+    def __init__(
+        self, detail: str, *, reason: Reason = "unreadable", errors: Sequence[Fault] = (), **extra: Any
+    ) -> None:
+        super().__init__(detail, errors=errors, **extra)
         self.reason = reason
 
 

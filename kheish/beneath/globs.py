@@ -9,7 +9,8 @@ brackets, braces and backslashes as they are. Pure text work, in time that no pa
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -173,6 +174,20 @@ def _escape(part: str, at: int) -> tuple[str, int]:
     return (os.fsdecode(bytes(raw)), end) if raw else (part[at + 1], at + 2)
 
 
+_CLASS = re.compile(r"\[:([a-z]+):\]")
+_DIGITS, _LOWER, _UPPER = ("0", "9"), ("a", "z"), ("A", "Z")
+#: the classes of bash that names are written with, of ASCII
+_CLASSES: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "alnum": (_DIGITS, _LOWER, _UPPER),
+    "alpha": (_LOWER, _UPPER),
+    "digit": (_DIGITS,),
+    "lower": (_LOWER,),
+    "upper": (_UPPER,),
+    "xdigit": (_DIGITS, ("a", "f"), ("A", "F")),
+    "word": (_DIGITS, _LOWER, _UPPER, ("_", "_")),
+}
+
+
 def _is_hex(text: str) -> bool:
     return len(text) == 2 and all(character in "0123456789abcdefABCDEF" for character in text)
 
@@ -184,12 +199,17 @@ def _set(part: str, at: int) -> tuple[_Set, int] | None:
     at += negated
     members: list[tuple[str, bool]] = []  # with whether it is escaped
     first = at
+    classes: list[tuple[str, str]] = []
     while at < len(part) and (part[at] != "]" or at == first):
+        if (named := _CLASS.match(part, at)) is not None and named[1] in _CLASSES:
+            classes += _CLASSES[named[1]]
+            at = named.end()
+            continue
         escaped = part[at] == "\\" and at + 1 < len(part)
         at += escaped
         members.append((part[at], escaped))
         at += 1
-    return (_Set(tuple(_ranges(members)), negated), at + 1) if at < len(part) else None
+    return (_Set((*_ranges(members), *classes), negated), at + 1) if at < len(part) else None
 
 
 def _ranges(members: list[tuple[str, bool]]) -> Iterator[tuple[str, str]]:

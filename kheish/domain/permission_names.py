@@ -89,7 +89,7 @@ def _spellings(texts: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     name, rest = texts[0].rsplit("/", 1)[-1], texts[1:]
     plain = programs.base(name)
     if name.startswith("git-"):
-        yield ("git", name.removeprefix("git-"), *rest)
+        yield (*name.split("-", 1), *rest)
     if plain == "python":
         for at, text in enumerate(rest):
             module = _MODULE.fullmatch(text)

@@ -117,8 +117,15 @@ def test_logs_are_read_from_the_top(at: Standin, capsys: pytest.CaptureFixture[s
 
 
 def test_usage_is_summed_up_by_what_is_asked_for(at: Standin, capsys: pytest.CaptureFixture[str]) -> None:
-    spent = {"model_calls": 2, "input_tokens": 30, "output_tokens": 4, "cached_tokens": 0, "cost_usd": 0.25}
-    row = {"session_id": None, "route": "main", "day": "2026-11-22", **spent}
+    spent = {
+        "model_calls": 2,
+        "input_tokens": 30,
+        "output_tokens": 4,
+        "cached_tokens": 0,
+        "cost_usd": 0.25,
+        "estimated": False,
+    }
+    row = {"session_id": None, "route": "main", "day": "2026-11-22", **spent, "estimated": False}
     at.answers["GET /v1/usage"] = 200, {"items": [row], "next_cursor": None}
     assert main(["usage", "--session", "s"]) == 0
     assert at.asked[0].query == {"by": "route,day", "session": "s"}

@@ -22,7 +22,7 @@ from typing import Any
 
 Op = Mapping[str, Any]
 #: commands of git that the daemon runs and that write nothing (`--no-optional-locks`)
-_READS = frozenset(("diff", "diff-index"))
+_READS = frozenset(("diff", "diff-index", "ls-files", "cat-file", "--get"))
 
 
 @dataclass(eq=False)

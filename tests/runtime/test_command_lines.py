@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from kheish.config import Config
 from kheish.daemon.inspector import Inspector
+from kheish.daemon.workspaces import Workspaces
 from kheish.domain import approvals
 from kheish.domain.approvals import Approval
 from kheish.domain.runs import Status
@@ -98,7 +100,7 @@ async def test_a_denied_folder_is_denied_through_a_link(it: Live) -> None:
 
 async def test_a_check_tells_what_would_run_in_bounded_time(it: Live) -> None:
     permit(it)
-    inspector = Inspector(it.state, it.agent, lambda: it.workspace)
+    inspector = Inspector(it.state, it.agent, Workspaces(it.state.root, it.state.hidden, Config, it.workspace))
 
     allowed = await inspector.check("bash", {"command": "echo  'a'  # b"}, None)
     asked = await inspector.check("bash", {"command": "echo $(ls)"}, None)

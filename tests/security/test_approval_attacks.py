@@ -93,5 +93,5 @@ async def test_a_call_id_that_pretends_to_be_a_check_of_the_daemon(it: Live) -> 
     """A check of a completion requirement needs no rule; a model must not get that by naming its call so."""
     run = it.submit_run(completion=({"command": "true"},))
     asked = Call(id="check:1:1", name="bash", arguments={"command": "touch pwned"})
-    [found] = asking.model_calls(it.state, run, Turn(run_id=run.run_id), Reply(calls=(asked,)))
+    [found] = asking.model_calls(it.state, run, Turn(run_id=run.run_id), Reply(calls=(asked,)), {})
     assert not completion.is_check(found.id) and found.arguments == asked.arguments

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from kheish.config import Config
-from kheish.daemon import workspaces
 from kheish.daemon.inspector import Inspector
+from kheish.daemon.workspaces import Workspaces
 from kheish.domain.approvals import Approval
 from kheish.domain.permission_rules import PermissionsFile, effective_mode, scopes
 from kheish.domain.runs import Status
@@ -76,10 +76,12 @@ async def test_a_check_without_a_session_judges_by_the_workspace_of_a_new_one(
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     config = Config.model_validate({"workspace": str(tmp_path / "configured")})
-    assert workspaces.presumed_workspace(it.state.root, config, tmp_path / "given") == tmp_path / "given"
-    assert workspaces.presumed_workspace(it.state.root, config, None) == tmp_path / "configured"
+    given = Workspaces(it.state.root, it.state.hidden, lambda: config, tmp_path / "given")
+    configured = Workspaces(it.state.root, it.state.hidden, lambda: config, None)
+    assert await given.presumed() == tmp_path / "given"
+    assert await configured.presumed() == tmp_path / "configured"
     require(it, 1, rules=[{"tool": "write_file", "match": "docs/**", "decision": "allow"}])
-    inspector = Inspector(it.state, it.agent, lambda: workspaces.presumed_workspace(it.state.root, config, None))
+    inspector = Inspector(it.state, it.agent, configured)
     for path, decision in ((tmp_path / "configured/docs/a", "allow"), (tmp_path / "elsewhere/docs/a", "ask")):
         verdict = await inspector.check("write_file", {"path": str(path), "content": ""}, None)
         assert verdict["decision"] == decision

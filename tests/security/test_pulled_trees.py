@@ -89,9 +89,10 @@ def test_a_link_or_a_submodule_in_the_place_of_a_file_or_a_folder(clones: Clones
         git(clones.other, "update-ref", "refs/heads/main", "HEAD~1")
 
 
-def test_a_program_is_a_file_and_nothing_more(clones: Clones) -> None:
+def test_a_program_waits_for_a_user(clones: Clones) -> None:
     entry = (PROGRAM, "run.sh", blob(clones.other, b"#!/bin/sh\n"))
-    assert list(pushed(clones, tree(clones.other, entry, base="HEAD")).changes) == ["run.sh"]
+    found = pushed(clones, tree(clones.other, entry, base="HEAD"))
+    assert found.verdict == "diverged" and "run.sh (executable)" in found.why
 
 
 def test_a_tree_that_names_another_ten_times_and_so_on(clones: Clones) -> None:

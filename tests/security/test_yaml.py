@@ -57,9 +57,9 @@ def test_yaml_tag(tag: str) -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        (f"note: |\n{''.join(f'  {line}' + chr(10) for line in SECRET.splitlines())}", 1),
-        (f"a:\n  b:\n    - |-\n{''.join(f'      {line}' + chr(10) for line in SECRET.splitlines())}", 3),
-        ("note: >-\n" + "".join(f"  {line}\n\n" for line in SECRET.splitlines()), 1),
+        (f"note: |\n{''.join(f'  {line}' + chr(10) for line in SECRET.splitlines())}", 3),
+        (f"a:\n  b:\n    - |-\n{''.join(f'      {line}' + chr(10) for line in SECRET.splitlines())}", 5),
+        ("note: >-\n" + "".join(f"  {line}\n\n" for line in SECRET.splitlines()), 4),
         (f"note: \"{SECRET.replace(chr(10), chr(92) + 'n')}\"\n", 1),
         ('note: "s3cr3t\\x2dvalue-0123"\n', 1),
         ('note: "s3cr3t-\\\n  value-0123"\n', 1),

@@ -284,13 +284,17 @@ def _found(out: bytes, output: str) -> list[tuple[str, str]]:
     if output == "files":
         return [(os.fsdecode(raw), "") for raw in out.split(b"\0")[:-1]]
     if output == "counts":  # not line by line: a name may have a line break
-        return [(os.fsdecode(raw), count.decode()) for raw, count in _COUNTED.findall(out)]
+        return [(_path(raw), count.decode()) for raw, count in _COUNTED.findall(out)]
     pairs = []
     for line in out.split(b"\n"):
         path, mark, text = line.partition(b"\0")
         if mark:
-            pairs.append((os.fsdecode(path.replace(b"//", b"\n")), text.rstrip(b"\r").decode("utf-8", "replace")))
+            pairs.append((_path(path), text.rstrip(b"\r").decode("utf-8", "replace")))
     return pairs
+
+
+def _path(raw: bytes) -> str:
+    return os.fsdecode(raw.replace(b"//", b"\n"))
 
 
 async def _run(argv: list[str], target: _Target, limit: int, *, ignored: int | None = None) -> Answer:
