@@ -134,6 +134,45 @@ def served(reader: Reader) -> None:
     until(lambda: "edit:" in reader.type("git -C my-state log --format=%s"), what="the route is committed")
 
 
+def programs(page: str) -> list[str]:
+    """The Python programs of a page."""
+    return re.findall(r"^```python\n(.*?)^```", (TOP / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_that_the_pages_work_one_after_the_other(reader: Reader) -> None:
+    """As on a fresh machine: the README's state root and route, and in the same folder all that comes after."""
+    reader.type("git config --global user.name Ada\ngit config --global user.email ada@example.org")
+    [init] = [block for block in blocks("README.md") if block.startswith("kheish init")]
+    reader.type(init)
+    (reader.folder / "my-state/routes/main.yaml").write_text("driver: scripted\nscript: {echo: true}\n")
+    serve, status, follow, submit, answer, look, program = blocks("docs/quickstart.md")
+    reader.type(serve)
+    assert "main" in (told := reader.type(status)) and "tour" in told
+    assert "completed" in reader.type(follow)
+    assert "How shall I greet?" in reader.type(submit) and "completed" in reader.type(answer)
+    reader.type(look)
+    reader.type(program)
+
+    (reader.folder / "my-project/greeting.txt").unlink()
+    start, answers, follows, aio, errors = (
+        reader.type(f"{sys.executable} - <<'END'\n{code}END\n") for code in programs("docs/python-client.md")
+    )
+
+    assert start.split() == ["waiting_for_question", "True", "False"]
+    assert "completed" in answers and "+Hello!" in answers and "added greeting.txt" in answers
+    assert "-> ask_user_question" in follows or "-> list_files" in follows
+    assert aio.startswith("waiting_for_question") and errors.startswith("not_found 404")
+    past, read, http, *_ = blocks("docs/history.md")
+    assert "completed" in reader.type(past)
+    logged = reader.type(read)
+    number = reader.type("kheish sessions journal fix-it --limit 2 --quiet").split()[-1]
+    between = reader.type(f"kheish diff fix-it n:{number} n:{int(number) + 2}")
+    assert between.count("#") == 2 and "#" in logged
+    assert '"last_n"' in reader.type(http)
+    changed = reader.type("kheish changes client --stat")
+    assert "greeting.txt" in changed
+
+
 def test_that_editing_by_hand_works_word_for_word(reader: Reader) -> None:
     edit, broken, check, inbox, answer = blocks("docs/hand-editing.md")
     served(reader)
@@ -150,7 +189,7 @@ def test_that_editing_by_hand_works_word_for_word(reader: Reader) -> None:
 
 
 def test_that_history_is_read_word_for_word(reader: Reader) -> None:
-    past, read, http, alone, fork, delete = blocks("docs/history.md")
+    past, read, http, changes, alone, fork, delete = blocks("docs/history.md")
     served(reader)
     assert "completed" in reader.type(past)
     logged, shown = reader.type(read), reader.type("kheish show fix-it --at before-the-docs")
@@ -158,6 +197,7 @@ def test_that_history_is_read_word_for_word(reader: Reader) -> None:
     assert 'run completed: fix-it "now the docs"' in logged and "edit: routes/echo.yaml" in reader.type("kheish log")
     assert "script: {echo: true}" in logged and "fix-it" in reader.type("kheish sessions search docs")
     assert '"last_n"' in (told := reader.type(http)) and "now the docs" in told
+    reader.type(changes)
     told = reader.type(alone)
     assert "answers" in told and "+    now the docs" in told and '"kind"' not in told
     assert "now the changelog" in reader.type(fork)

@@ -186,6 +186,15 @@ class Decision(Answer):
     digest: str | None
 
 
+class Preview(Answer):
+    """What a call would change, seen when it was asked for."""
+
+    diff: str
+    """A unified diff; characters that are obeyed or unseen are shown as others."""
+    is_whole: bool
+    """Whether nothing was cut."""
+
+
 class Approval(Answer):
     """A tool call that waits, or waited, for a person."""
 
@@ -196,6 +205,8 @@ class Approval(Answer):
     arguments: dict[str, Any]
     digest: str
     files: list[dict[str, Any]]
+    preview: Preview | None
+    """Of an edit; null for other calls, for edited arguments, and for an edit that would fail as things are."""
     why: str
     risk: Literal["low", "medium", "high"]
     status: Literal["pending", "allowed", "denied", "expired", "cancelled"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from kheish.api.answer import Answer
 from kheish.api.answers import Event, Session
 
@@ -85,3 +87,33 @@ class SessionDiff(Answer):
     """The journal lines, oldest first."""
     next_from: str | None
     """Where to go on, as `from`; null where this is all."""
+
+
+class ChangedFile(Answer):
+    """A file of the workspace that a session's file tools changed."""
+
+    path: str
+    workspace: str
+    """The folder that `path` is in."""
+    change: Literal["added", "modified", "deleted"]
+    runs: list[str]
+    """The runs that changed it, in their order."""
+    edits: int
+    """How many tool calls changed it."""
+    changed_at: str
+    """When the last of them did."""
+    before_sha256: str | None
+    """The content before the first of them; null: there was no file."""
+    after_sha256: str | None
+    """The content after the last of them; null: there is no file."""
+    mode: str | None
+    """The permissions that a patch gave it, in octal digits."""
+    diff: str | None
+    """Null where there can be none, such as for a binary file."""
+    is_net: bool
+    """Whether `diff` leads from the content before the first to the one after the last; else it is the diffs of the
+    edits, one after the other."""
+    is_current: bool
+    """Whether the file is now as the last edit left it."""
+    note: str | None
+    """Why the diff is not the net one, or the file not current."""

@@ -15,6 +15,7 @@ from kheish.api.approvals import Approvals
 from kheish.api.audit import Audit
 from kheish.api.auth import Gate
 from kheish.api.backup import Backup
+from kheish.api.changes import Changes
 from kheish.api.definitions import Definitions
 from kheish.api.feed import Feed
 from kheish.api.flow_report import FlowReport
@@ -97,6 +98,7 @@ def routes(parts: Parts, gate: Gate) -> list[Route]:
         ("/v1/state/reindex", root, "reindex"),
         ("/v1/state/backup", Backup(parts), None),
         *_sessions(sessions, history),
+        ("/v1/sessions/{session_id}/changes", Changes(parts), None),
         ("/v1/runs", runs, None),
         ("/v1/runs/cancel", runs, "cancel_many"),
         ("/v1/runs/{run_id}", runs, "one"),

@@ -131,6 +131,16 @@ def _past() -> Iterator[Operation]:
         problems=(404,),
     )
     yield get(
+        f"{one}/changes",
+        "session_changes",
+        "Files of the workspace that the session's file tools changed, the last changed first. What commands (`bash`) "
+        "changed is not seen.",
+        answers_past.ChangedFile,
+        *paging.PAGE,
+        page=True,
+        problems=(404,),
+    )
+    yield get(
         f"{one}/search",
         "search_session",
         "What was said, newest first.",

@@ -64,7 +64,7 @@ def show(settings: Settings, approval: str, at: str | None) -> None:
 
     def human() -> None:
         asking.show_approval(found)
-        details({name: value for name, value in found.items() if name not in ("tool", "arguments", "why", "risk")})
+        details({name: value for name, value in found.items() if name not in asking.SHOWN})
 
     emit(settings, found, ids=[approval], human=human)
 

@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kheish.cli.output import paint, plain, say
-from kheish.cli.rendering import diff_lines
+from kheish.cli.rendering import Rendering, diff_lines
 from kheish.errors import ApprovalResolved, Invalid, PersonRequired, QuestionResolved, SamePerson
 
 if TYPE_CHECKING:
-    from kheish.client import Kheish
+    from kheish.client import Kheish, Run
     from kheish.client.shapes import Answer, Approval, Asked, Question
 
 
+#: arguments that the diff of a call says as well
+_TEXTS = frozenset({"old_string", "new_string", "content", "patch"})
+#: what `show_approval` shows of an approval
+SHOWN = frozenset({"tool", "arguments", "why", "risk", "files", "preview", "remember"})
 #: how soon after a line more comes, where it was pasted and not typed
 _PASTE_SECONDS = 0.05
 
@@ -75,6 +79,23 @@ def approval(client: Kheish, asked: Approval) -> bool:
     return True
 
 
+def attend(client: Kheish, run: Run, rendering: Rendering) -> None:
+    """Ask all that a run waits for, one after the other. Raises click.Abort where an approval is put off."""
+    approvals, questions = run.waits_for
+    for one in approvals:
+        wanted = client.approvals.get(one)
+        if wanted["status"] == "pending":
+            preview = wanted.get("preview")
+            rendering.asked(one, preview["diff"] if preview else None)
+            if not approval(client, wanted):
+                raise click.Abort
+    for one in questions:
+        asked = client.questions.get(one)
+        if asked["status"] == "pending":
+            rendering.asked(one)
+            question(client, asked)
+
+
 def show_approval(asked: Approval) -> None:
     """Show a call in full, nothing cut: what is allowed is what was seen."""
     say(paint(f"{asked['tool']} wants approval", bold=True) + plain(f"  ({asked['risk']} risk; {asked['why']})"))
@@ -90,8 +111,12 @@ def show_approval(asked: Approval) -> None:
 
 
 def _shown_arguments(asked: Approval) -> Mapping[str, object]:
-    """Return the arguments as a user reads them: the two texts of an edit as one diff."""
+    """Return the arguments as a user reads them: in place of the texts of an edit, the diff that it makes."""
     given = asked["arguments"]
+    preview = asked.get("preview")
+    if preview is not None and preview["is_whole"]:
+        rest = {name: value for name, value in given.items() if name not in _TEXTS}
+        return {**rest, "diff": preview["diff"] or "(no line changes)"}
     old, new = given.get("old_string"), given.get("new_string")
     if not (isinstance(old, str) and isinstance(new, str)):
         return given

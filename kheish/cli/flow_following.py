@@ -25,14 +25,15 @@ _TONES = {"succeeded": "green", "satisfied": "green", "failed": "red", "cancelle
 def follow(settings: Settings, client: Kheish, flow: FlowView, after: int = 0) -> int:
     """Follow a Flow to its seal; returns the exit code. Raises WaitsForPerson. Ctrl-C leaves the Flow alone."""
     shown = settings.output == "table" and not settings.quiet
-    rendering, flow_id = Rendering(), flow["flow_id"]
+    asks, flow_id = shown and asking.can_ask(), flow["flow_id"]
+    rendering = Rendering(asks=asks)
     try:
         if shown:
             say(paint(plain(f"{flow_id}: {flow['playbook']}@{flow['version']}, {flow['title']}"), dim=True))
         for event in client.flows.follow(flow_id, after):
             if shown:
                 _show(rendering, event)
-            if event.kind in _STOPS and not _attend(client, flow_id, shown):
+            if event.kind in _STOPS and not _attend(client, flow_id, rendering if asks else None):
                 raise waits(client.flows.get(flow_id))
     except (KeyboardInterrupt, click.Abort):
         click.echo(f"\nDetached; the Flow goes on. `kheish flows follow {flow_id}` watches it again.", err=True)
@@ -66,23 +67,14 @@ def waits(flow: Mapping[str, Any]) -> WaitsForPerson:
     )
 
 
-def _attend(client: Kheish, flow_id: str, shown: bool) -> bool:
-    """Ask what the Flow waits for now. False where nobody can be asked, or only evidence helps."""
+def _attend(client: Kheish, flow_id: str, rendering: Rendering | None) -> bool:
+    """Ask what the Flow waits for now. False where no user can be asked, or only evidence helps."""
     flow = client.flows.get(flow_id)
     if flow["status"] not in ("waiting", "blocked"):
         return True
-    if flow["status"] == "blocked" or not shown or not asking.can_ask():
+    if flow["status"] == "blocked" or rendering is None:
         return False
-    run = client.runs.get(flow["runs"][-1]["run_id"])
-    approvals, questions = run.waits_for
-    for one in approvals:
-        wanted = client.approvals.get(one)
-        if wanted["status"] == "pending" and not asking.approval(client, wanted):
-            raise click.Abort
-    for one in questions:
-        asked = client.questions.get(one)
-        if asked["status"] == "pending":
-            asking.question(client, asked)
+    asking.attend(client, client.runs.get(flow["runs"][-1]["run_id"]), rendering)
     return True
 
 

@@ -30,14 +30,15 @@ class WaitsForPerson(KheishError):
 def follow(settings: Settings, client: Kheish, run: Run, after: int = 0) -> int:
     """Follow `run` to its end; returns the exit code. Raises WaitsForPerson. Ctrl-C leaves the run alone."""
     shown = settings.output == "table" and not settings.quiet
-    rendering = Rendering()
+    asks = shown and asking.can_ask()
+    rendering = Rendering(asks=asks)
     try:
         if shown:
             say(paint(f"{run.run_id} in session {run.session_id}{_place(run)}", dim=True))
         for event in run.follow(after):
             if shown:
                 _write(rendering.feed(event))
-            if event.kind == "run.waiting" and not _attend(client, run, shown):
+            if event.kind == "run.waiting" and not _attend(client, run, rendering if asks else None):
                 emit(settings, run.data, ids=[run.run_id], human=lambda: None)
                 raise waits(run)
     except (KeyboardInterrupt, click.Abort):
@@ -87,21 +88,13 @@ def waits(run: Run) -> WaitsForPerson:
     )
 
 
-def _attend(client: Kheish, run: Run, shown: bool) -> bool:
-    """Ask what the run waits for now (not what it waited for once). False where nobody can be asked."""
-    approvals, questions = run.refresh().waits_for
-    if not (approvals or questions) or not run.status.startswith("waiting_for_"):
+def _attend(client: Kheish, run: Run, rendering: Rendering | None) -> bool:
+    """Ask what the run waits for now (not what it waited for once). False where no user can be asked."""
+    if not any(run.refresh().waits_for) or not run.status.startswith("waiting_for_"):
         return True
-    if not shown or not asking.can_ask():
+    if rendering is None:
         return False
-    for one in approvals:
-        wanted = client.approvals.get(one)
-        if wanted["status"] == "pending" and not asking.approval(client, wanted):
-            raise click.Abort
-    for one in questions:
-        asked = client.questions.get(one)
-        if asked["status"] == "pending":
-            asking.question(client, asked)
+    asking.attend(client, run, rendering)
     return True
 
 

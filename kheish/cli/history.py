@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from kheish.cli.options import REV, Settings, at_option, command, pass_settings
 from kheish.cli.output import details, emit, paint, plain, say, when
 from kheish.errors import SessionDeleted
 from kheish.ids import stamp
+
+#: how the entry of a journal begins, in words
+_HEAD = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ)(?=  )")
 
 
 @command()
@@ -110,6 +114,7 @@ def fork(settings: Settings, session: str, new: str | None, at: str | None, titl
 
 
 def conversation(text: str) -> None:
-    """Print what a diff says; the heads of entries stand out."""
+    """Print what a diff says; the heads of entries stand out, and have local times."""
     for line in plain(text).splitlines():
-        say(paint(line, fg="yellow") if line[:4].isdigit() else line)
+        head = _HEAD.match(line)
+        say(paint(f"{when(head[1])}{line[head.end() :]}", fg="yellow") if head else line)

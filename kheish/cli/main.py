@@ -48,6 +48,7 @@ COMMANDS = {
     "restore": ("restore", "restore", "Make a state root from a backup."),
     "log": ("log", "log", "The state root's commits, in plain words."),
     "diff": ("history", "diff", "What happened in a session between two moments."),
+    "changes": ("changes", "changes", "Files that a session changed, with what changed in them."),
     "show": ("history", "show", "A session and its conversation, now or as it was."),
     "blame": ("history", "blame", "Who wrote each line of a Definition, and when."),
     "fork": ("history", "fork", "A new session with the history of another."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +17,9 @@ from kheish.errors import KheishError
 from kheish.store.textconv import HIDDEN, visible
 
 Column = tuple[str, str | Callable[[Any], object]]
+
+#: a time as the API has it
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 _STATUS = {
     "completed": "green",
@@ -121,7 +125,8 @@ def details(document: Mapping[str, Any]) -> None:
         elif "\n" in str(value):
             say(head + "\n" + "\n".join("  " + line for line in plain(value).splitlines()))
         else:
-            say(f"{head}  {_toned(str(value), plain(_scalar(value)))}")
+            shown = when(value) if _STAMP.fullmatch(str(value)) else _scalar(value)
+            say(f"{head}  {_toned(str(value), plain(shown))}")
 
 
 def as_yaml(document: Any) -> str:

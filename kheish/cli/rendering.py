@@ -18,6 +18,8 @@ Data = Mapping[str, Any]
 Line = tuple[str, dict[str, Any]]
 
 _RESULT_LINES = 6
+#: results of calls that did not run, which the decision before has said
+_SAID = frozenset({"permission_denied", "approval_denied", "approval_expired", "approval_cancelled"})
 _DIFF_LINES = 60
 _SHORT = 100
 _WIDE = 200
@@ -26,10 +28,18 @@ _TELLING = ("command", "pattern", "path", "ref", "url", "query", "content", "tex
 
 
 class Rendering:
-    """The picture of one followed run; `feed` returns what to print next, with its own line breaks."""
+    """The picture of one followed run; `feed` returns what to print next, with its own line breaks.
 
-    def __init__(self, paint: Callable[..., str] = paint) -> None:
+    `asks`: what the run waits for is asked in place, where it is shown in full; a line about it is held back until
+    then, and printed only where another user answers it.
+    """
+
+    def __init__(self, paint: Callable[..., str] = paint, *, asks: bool = False) -> None:
         self._paint = paint
+        self._asks = asks
+        self._held: dict[str, list[Line]] = {}
+        self._labels: dict[tuple[str, str], str] = {}
+        self._diffs: set[str] = set()
         self._words = Words()
         self._line_open = False
         self._calls: dict[str, str] = {}
@@ -45,8 +55,51 @@ class Rendering:
                 return out + self.fresh_line()
             case "model.failed":
                 self._words.forget()
-        lines = self._of_call(event) or _LINES.get(event.kind, _silent)(event.data)
+        lines = self._of_call(event) or self._of_request(event) or _LINES.get(event.kind, _silent)(event.data)
         return self._block(lines)
+
+    def asked(self, id: str, diff: str | None = None) -> None:
+        """Note that an approval or a question was shown in place, and the diff that it showed."""
+        self._held.pop(id, None)
+        if diff:
+            self._diffs.add(plain(diff))
+
+    def _of_request(self, event: Event) -> list[Line]:
+        """Lines about what is asked: held back where it is asked in place; with the answer of another user."""
+        data = event.data
+        id = str(data.get("approval_id") or data.get("question_id"))
+        match event.kind:
+            case "approval.requested":
+                lines = _requested(data)
+            case "question.asked":
+                self._keep_labels(id, data)
+                lines = [(f"? {one.get('text')}", {"fg": "yellow"}) for one in data.get("questions") or []]
+            case "approval.decided" | "approval.resolved":
+                return self._held.pop(id, []) + (_resolved if event.kind == "approval.resolved" else _one_of_two)(data)
+            case "question.answered":
+                return self._held.pop(id, []) + self._answered(id, data)
+            case _:
+                return []
+        if not self._asks:
+            return lines
+        self._held[id] = lines
+        return []
+
+    def _keep_labels(self, id: str, data: Data) -> None:
+        for one in data.get("questions") or []:
+            for option in one.get("options") or []:
+                self._labels[f"{id}/{one.get('id')}", str(option.get("id"))] = str(option.get("label"))
+
+    def _answered(self, id: str, data: Data) -> list[Line]:
+        if data.get("outcome") not in (None, "answered"):
+            return [(f"  {data.get('outcome')} by {data.get('by')}", {"fg": "red"})]
+        said = []
+        for item, one in (data.get("answers") or {}).items():
+            if isinstance(one, Mapping):
+                names = [str(name) for name in one.get("selected") or []]
+                chosen = [self._labels.get((f"{id}/{item}", name), name) for name in names]
+                said.append(", ".join([*chosen, *([one["text"]] if one.get("text") else [])]))
+        return [(f"  answered: {'; '.join(said)}", {"fg": "green"})]
 
     def fresh_line(self) -> str:
         """A line break where the last line is not ended yet."""
@@ -81,8 +134,21 @@ class Rendering:
             # Of parallel calls, say whose result this is.
             whose: list[Line] = [] if head == self._last_call else [(f"← {head}", {"fg": "cyan"})]
             self._last_call = None
-            return whose + _outcome(event.data)
+            if event.data.get("tool") == "ask_user_question" and not event.data.get("is_error"):
+                return []  # `question.answered` said it
+            if event.data.get("code") in _SAID:
+                return []
+            return whose + self._outcome(event.data)
         return []
+
+    def _outcome(self, data: Data) -> list[Line]:
+        detail = data.get("detail") or {}
+        diff = detail.get("diff") if isinstance(detail, Mapping) else None
+        if data.get("is_error"):
+            return _failure(data, detail)
+        if diff and plain(text_of(diff)) not in self._diffs:
+            return diff_lines(text_of(diff))
+        return _result(text_of(data.get("content")), {"dim": True})
 
 
 def short_call(data: Data) -> str:
@@ -116,26 +182,17 @@ def diff_lines(diff: str, at_most: int = _DIFF_LINES) -> list[Line]:
     return _first([("  " + line, _diff_style(line)) for line in diff.rstrip("\n").split("\n")], at_most)
 
 
-def _outcome(data: Data) -> list[Line]:
-    detail = data.get("detail") or {}
-    diff = detail.get("diff") if isinstance(detail, Mapping) else None
-    if diff and not data.get("is_error"):
-        return diff_lines(text_of(diff))
-    if data.get("is_error"):
-        content = text_of(data.get("content"))
-        status = detail.get("exit_status") if isinstance(detail, Mapping) else None
-        if _spilled(data.get("content")) and status:  # its end is not in the preview
-            content += f"\n[exit status {status}]"
-        return _end_of(content, {"fg": "red"})
-    return _result(text_of(data.get("content")), {"dim": True})
-
-
-def _end_of(content: str, style: dict[str, Any]) -> list[Line]:
-    """What failed says why at its end, where the exit status is, too."""
+def _failure(data: Data, detail: object) -> list[Line]:
+    """Return the end of what failed: why it did stands there, and the exit status."""
+    content = text_of(data.get("content"))
+    status = detail.get("exit_status") if isinstance(detail, Mapping) else None
+    if _spilled(data.get("content")) and status:  # its end is not in the preview
+        content += f"\n[exit status {status}]"
     lines = content.rstrip("\n").split("\n")
     left = len(lines) - _RESULT_LINES
     head: list[Line] = [(f"  … {left} line{'s' if left > 1 else ''} before", {"dim": True})] if left > 0 else []
-    return head + [("  " + (one if len(one) <= _WIDE else one[:_WIDE] + "…"), style) for one in lines[-_RESULT_LINES:]]
+    shown = (line if len(line) <= _WIDE else line[:_WIDE] + "…" for line in lines[-_RESULT_LINES:])
+    return head + [("  " + line, {"fg": "red"}) for line in shown]
 
 
 def _result(content: str, style: dict[str, Any]) -> list[Line]:
@@ -202,22 +259,6 @@ def _mode(data: Data) -> list[Line]:
     return [(f"(permission mode: {data.get('mode')})", {"dim": True})]
 
 
-def _asked(data: Data) -> list[Line]:
-    return [(f"? {one.get('text')}", {"fg": "yellow"}) for one in data.get("questions") or []]
-
-
-def _answered(data: Data) -> list[Line]:
-    if data.get("outcome") not in (None, "answered"):
-        return [(f"  {data.get('outcome')} by {data.get('by')}", {"fg": "red"})]
-    answers = data.get("answers") or {}
-    said = [
-        ", ".join([*(one.get("selected") or []), *([one["text"]] if one.get("text") else [])])
-        for one in answers.values()
-        if isinstance(one, Mapping)
-    ]
-    return [(f"  answered: {'; '.join(said)}", {"fg": "green"})]
-
-
 def _emitted(data: Data) -> list[Line]:
     return [("» output", {"bold": True}), *_result(text_of(data.get("content")), {})]
 
@@ -258,13 +299,8 @@ _LINES: dict[str, Callable[[Data], list[Line]]] = {
     "model.failed": _failed,
     "model.requested": _left_out,
     "permission.decided": _decided,
-    "approval.requested": _requested,
-    "approval.decided": _one_of_two,
-    "approval.resolved": _resolved,
     "completion.checked": _checked,
     "run.mode_changed": _mode,
-    "question.asked": _asked,
-    "question.answered": _answered,
     "output.emitted": _emitted,
     "todo.written": _todo,
     "run.nudged": _nudged,

@@ -9,7 +9,11 @@ from kheish.cli.options import Settings, command, page_options, pass_settings
 from kheish.cli.output import Column, listing
 
 _BY = ("session", "route", "day")
-_HEADS: dict[str, Column] = {"session": ("SESSION", "session_id"), "route": ("ROUTE", "route"), "day": ("DAY", "day")}
+_HEADS: dict[str, Column] = {
+    "session": ("SESSION", "session_id"),
+    "route": ("ROUTE", "route"),
+    "day": ("DAY (UTC)", "day"),
+}
 
 
 @command()

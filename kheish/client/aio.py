@@ -19,6 +19,7 @@ from kheish.client.shapes import (
     RUN_ENDS,
     Answer,
     Approval,
+    ChangedFile,
     FileProblem,
     Json,
     Page,
@@ -256,6 +257,10 @@ class AsyncSessions(_AsyncResource):
     async def diff(self, session_id: str, since: str | None = None, to: str | None = None, **query: object) -> Json:
         """What happened between two moments: `text` and `entries`."""
         return await self._send(calls.session_diff(session_id, {"from": since, "to": to, **query}))
+
+    async def changes(self, session_id: str, **query: object) -> Page[ChangedFile]:
+        """Files of the workspace that its file tools changed, the last changed first. Commands are not seen."""
+        return await self._send(calls.session_changes(session_id, query))
 
     async def search(self, session_id: str, words: str, **query: object) -> Page[Json]:
         """What was said in it, newest first. Over all sessions: `list(q=words)`."""

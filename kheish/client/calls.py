@@ -12,6 +12,7 @@ from kheish.client import faults
 from kheish.client.shapes import (
     Answer,
     Approval,
+    ChangedFile,
     Evidence,
     FileProblem,
     Json,
@@ -204,6 +205,10 @@ def session_history(session_id: str, query: Query) -> Call[Page[Json]]:
 
 def session_diff(session_id: str, query: Query) -> Call[Json]:
     return get("sessions", session_id, "diff", query=query)
+
+
+def session_changes(session_id: str, query: Query) -> Call[Page[ChangedFile]]:
+    return get("sessions", session_id, "changes", query=query)
 
 
 def session_search(session_id: str, query: Query) -> Call[Page[Json]]:

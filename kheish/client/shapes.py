@@ -123,6 +123,24 @@ class Session(TypedDict):
     last_n: int
 
 
+class ChangedFile(TypedDict):
+    """A file of the workspace that a session's file tools changed."""
+
+    path: str
+    workspace: str
+    change: Literal["added", "modified", "deleted"]
+    runs: list[str]
+    edits: int
+    changed_at: str
+    before_sha256: str | None
+    after_sha256: str | None
+    mode: str | None
+    diff: str | None
+    is_net: bool
+    is_current: bool
+    note: str | None
+
+
 class SessionSettings(TypedDict, total=False):
     """What a session may be created with, or changed to."""
 
@@ -165,6 +183,13 @@ class Decision(TypedDict):
     at: str
 
 
+class Preview(TypedDict):
+    """What a call would change, seen when it was asked for."""
+
+    diff: str
+    is_whole: bool
+
+
 class Approval(TypedDict):
     approval_id: str
     session_id: str
@@ -182,6 +207,7 @@ class Approval(TypedDict):
     decisions: list[Decision]
     came_from: NotRequired[Json]
     remember: NotRequired[Json]
+    preview: NotRequired[Preview | None]
 
 
 class Option(TypedDict):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar, Unpack
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from kheish.client import calls, finding
 from kheish.client.admin import Administered
@@ -19,7 +18,7 @@ from kheish.client.shapes import (
     RUN_ENDS,
     Answer,
     Approval,
-    FileProblem,
+    ChangedFile,
     Json,
     Page,
     Question,
@@ -31,6 +30,7 @@ from kheish.client.shapes import (
 )
 from kheish.client.sse import Event, Following
 from kheish.client.transport import Transport
+from kheish.client.whole import Whole
 from kheish.errors import Unavailable, Unreachable
 from kheish.ids import now
 
@@ -38,47 +38,6 @@ if TYPE_CHECKING:
     from kheish.client.playbooks import Playbooks
 
 T = TypeVar("T")
-
-
-class Whole(ABC):
-    """What concerns the daemon as a whole; `Kheish` has these as its own."""
-
-    @abstractmethod
-    def send(self, call: Call[T]) -> T:
-        """Send one call of `kheish.client.calls`."""
-
-    def status(self) -> Json:
-        return self.send(calls.status())
-
-    def problems(self) -> Page[FileProblem]:
-        return self.send(calls.problems())
-
-    def config(self) -> Json:
-        return self.send(calls.config())
-
-    def pause(self, route: str | None = None) -> Json:
-        """Start no new step, of one route or at all."""
-        return self.send(calls.pause(route))
-
-    def resume(self, route: str | None = None, *, takeover: bool = False) -> Json:
-        """Go on; `takeover` makes a restored root the one that the backup's remote belongs to."""
-        return self.send(calls.resume(route, takeover))
-
-    def state(self, what: Literal["put-back", "accept-rewind", "gc", "reindex"]) -> Json:
-        """Do something to the state root as a whole (`kheish state`); how it went."""
-        return self.send(calls.state(what))
-
-    def backup(self) -> Json:
-        """Push to the backup's remote now; how it went."""
-        return self.send(calls.backup_push())
-
-    def log(self, **query: object) -> Page[Json]:
-        """The state root's commits, newest first."""
-        return self.send(calls.state_log(query))
-
-    def blame(self, path: str, *, at: str | None = None) -> Json:
-        """Who wrote each line of a file of people's, and with which commit."""
-        return self.send(calls.state_blame(path, at))
 
 
 class Kheish(Whole, Administered):
@@ -274,6 +233,10 @@ class Sessions(_Resource):
     def diff(self, session_id: str, since: str | None = None, to: str | None = None, **query: object) -> Json:
         """What happened between two moments: `text` and `entries`."""
         return self._send(calls.session_diff(session_id, {"from": since, "to": to, **query}))
+
+    def changes(self, session_id: str, **query: object) -> Page[ChangedFile]:
+        """Files of the workspace that its file tools changed, the last changed first. Commands are not seen."""
+        return self._send(calls.session_changes(session_id, query))
 
     def search(self, session_id: str, words: str, **query: object) -> Page[Json]:
         """What was said in it, newest first. Over all sessions: `list(q=words)`."""

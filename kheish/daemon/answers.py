@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kheish.daemon import forms
-from kheish.daemon.forms import Answered, Decided, Declined, Form, Noun
+from kheish.daemon.forms import Answered, Decided, Declined, Form
+from kheish.daemon.pipeline import Noun
 from kheish.daemon.problems import Problems
 from kheish.domain import approvals, questions
 from kheish.domain.approvals import Approval

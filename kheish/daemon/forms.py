@@ -10,13 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kheish.daemon.pipeline import PENDING
+from kheish.daemon.pipeline import Noun, pending_fields
 from kheish.store import problems as words
 from kheish.store import records, yaml12
 from kheish.store.problems import Problem, Severity
 from kheish.store.yaml12 import Keys, ListNode, MapNode, Mark, Node, ScalarNode
 
-Noun = Literal["approval", "question"]
 #: what a person fills in
 FORM: Mapping[Noun, tuple[str, ...]] = {"approval": ("decision", "reason"), "question": ("answers", "decline")}
 
@@ -95,7 +94,7 @@ def is_part(noun: Noun, raw: bytes, document: Mapping[str, Any]) -> bool:
 
 
 def _asked(noun: Noun, document: Mapping[str, Any]) -> bytes:
-    return records.pending_file(noun, {key: document[key] for key in PENDING[noun]})
+    return records.pending_file(noun, pending_fields(noun, document))
 
 
 def _changed(form: Form, noun: Noun, document: Mapping[str, Any]) -> Iterator[Problem]:

@@ -6,7 +6,7 @@ One function call down (`submit`), facts up (`take`), always on the event loop; 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -29,9 +29,10 @@ from kheish.store.wal import Group, Log
 
 log = logging.getLogger(__name__)
 
+Noun = Literal["approval", "question"]
 #: what a person is shown in a pending file, in this order (`shapes.md`)
-PENDING = {
-    "approval": ("approval_id", "session_id", "run_id", "tool", "arguments", "why", "requested_at"),
+PENDING: Mapping[Noun, tuple[str, ...]] = {
+    "approval": ("approval_id", "session_id", "run_id", "tool", "arguments", "preview", "why", "requested_at"),
     "question": ("question_id", "session_id", "run_id", "status", "questions", "asked_at", "expires_at"),
 }
 
@@ -345,14 +346,19 @@ def _document(change: Change) -> dict[str, Any]:
     return found
 
 
-def _pending(change: Change) -> tuple[str, Literal["approval", "question"], dict[str, Any] | None]:
-    kind: Literal["approval", "question"] = "approval" if change.noun.name == "approval" else "question"
+def _pending(change: Change) -> tuple[str, Noun, dict[str, Any] | None]:
+    kind: Noun = "approval" if change.noun.name == "approval" else "question"
     is_open = change.value.status == "pending"
     path = f"pending/{change.noun.pending}/{change.id}.yaml"
     if not is_open:
         return path, kind, None
     document = _document(change)
-    return path, kind, {key: document[key] for key in PENDING[kind]}
+    return path, kind, pending_fields(kind, document)
+
+
+def pending_fields(noun: Noun, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a pending file shows; a preview only where there is one."""
+    return {key: document[key] for key in PENDING[noun] if key != "preview" or document.get(key) is not None}
 
 
 def _message(dirty: Dirty) -> str:

@@ -69,6 +69,7 @@ class Approval:
     edited_by: str | None = None
     came_from: dict[str, Any] = field(default_factory=dict)
     remember: dict[str, Any] = field(default_factory=dict)
+    preview: events.Preview | None = None
 
 
 FOLDED = (events.ApprovalRequested, events.ApprovalDecided, events.ApprovalResolved)
@@ -95,6 +96,7 @@ def fold(table: dict[str, Approval], entry: Entry) -> Iterable[str]:
                 required=event.required,
                 came_from=event.came_from,
                 remember=event.remember,
+                preview=event.preview,
                 made=entry.n,
                 n=entry.n,
             )
@@ -121,7 +123,7 @@ def _decided(
     if event.arguments is not None:
         files = old.files if event.files is None else event.files
         digest = event.digest or old.digest
-        new = changed(new, arguments=event.arguments, digest=digest, files=files, edited_by=event.by)
+        new = changed(new, arguments=event.arguments, digest=digest, files=files, edited_by=event.by, preview=None)
     decision = Decision(
         decision=word,
         by=event.by,
@@ -144,6 +146,7 @@ def view(approval: Approval) -> dict[str, Any]:
         "arguments": approval.arguments,
         "digest": approval.digest,
         "files": approval.files,
+        "preview": approval.preview,
         "why": approval.why,
         "risk": approval.risk,
         "status": approval.status,

@@ -163,6 +163,14 @@ class TodoWritten(Event):
 
 
 @frozen
+class Preview:
+    """What a call would change, as a user reads it: with what is obeyed or unseen made visible, and cut where long."""
+
+    diff: str
+    is_whole: bool
+
+
+@frozen
 class ApprovalRequested(Event):
     kind = "approval.requested"
     spillable = ("arguments",)
@@ -178,6 +186,7 @@ class ApprovalRequested(Event):
     required: int = 1
     came_from: dict[str, Any] = field(default_factory=dict)  # who made the arguments: {by, turn, tainted_by}
     remember: dict[str, Any] = field(default_factory=dict)  # {exact, pattern}: the rule that each would add, or null
+    preview: Preview | None = None  # of an edit, when it was asked for
 
 
 @frozen

@@ -79,6 +79,15 @@ def read(text: str) -> tuple[FilePatch, ...]:
     return tuple(found.values())
 
 
+def read_with_text(text: str) -> Iterator[tuple[FilePatch, str]]:
+    """Yield the files of a patch, each with its part of the text. Raises BadPatch."""
+    lines = _Lines(text)
+    begin = 0
+    for one in _files(lines):
+        yield one, "".join(f"{line}\n" for line in lines.lines[begin : lines.at])
+        begin = lines.at
+
+
 def apply(patch: FilePatch, content: bytes | None) -> bytes | None:
     """Return the file's new content; None where it is removed. Raises BadPatch where the patch does not fit."""
     if patch.is_new and content is not None:

@@ -75,7 +75,8 @@ async def _decide(state: State, run: Run, undecided: Sequence[Call], agent: Agen
         verdict, resolved = await deciding.judge(state, run, call.id, prepared.tool, prepared.raw, agent)
         drafts.append(deciding.decided(call, verdict, resolved).on(run.session_id, run.run_id))
         if verdict.decision == "ask":
-            requested = await deciding.request(state, run, prepared, verdict.why, verdict.origin)
+            context = _context(state, run, prepared, agent, {}, resolved)
+            requested = await deciding.request(state, run, prepared, verdict.why, verdict.origin, context)
             drafts.append(requested.on(run.session_id, run.run_id))
             asking = True
     if asking:
@@ -139,7 +140,8 @@ async def _take(state: State, run: Run, call: Call, agent: Agent) -> bool:
     if call.approval == "allowed" and not await deciding.still_approved(state, run, prepared):
         why = "what was approved has changed since: the arguments, a program or a file that the call names"
         origin = call.decision.origin if call.decision else None
-        requested = await deciding.request(state, run, prepared, why, origin)
+        context = _context(state, run, prepared, agent, {})
+        requested = await deciding.request(state, run, prepared, why, origin, context)
         waiting = runs.step(state, run.run_id, events.RunWaiting(status=Status.WAITING_FOR_APPROVAL))
         state.append(requested.on(run.session_id, run.run_id), waiting)
         return False
@@ -229,8 +231,17 @@ def _key(run: Run, call: Call) -> str:
     return f"{run.run_id}/{call.turn}/{call.id}"
 
 
-def _context(state: State, run: Run, prepared: Prepared, agent: Agent, note: Mapping[str, Any]) -> Context:
+def _context(
+    state: State,
+    run: Run,
+    prepared: Prepared,
+    agent: Agent,
+    note: Mapping[str, Any],
+    resolved: Mapping[str, str] | None = None,
+) -> Context:
+    """Return what a call may use; `resolved`: where its paths lead, for one whose decision is not journaled yet."""
     decision = prepared.call.decision
+    judged = decision.resolved if decision else resolved
     return Context(
         session_id=run.session_id,
         run_id=run.run_id,
@@ -244,7 +255,7 @@ def _context(state: State, run: Run, prepared: Prepared, agent: Agent, note: Map
         note=note,
         network=decision.network if decision else False,
         hidden=state.hidden,
-        judged=decision.resolved if decision and prepared.tool.name in FILE_TOOLS else None,
+        judged=judged if prepared.tool.name in FILE_TOOLS else None,
         as_read=decision.as_read if decision else False,
     )
 

@@ -33,7 +33,11 @@ from kheish.domain.turns import Call
 from kheish.errors import NotBeneath
 from kheish.runtime import binding, places
 from kheish.runtime.agent import Agent
-from kheish.runtime.tools.base import Arguments, Tool
+from kheish.runtime.tools import cut
+from kheish.runtime.tools.base import Arguments, Context, Tool, ToolError
+from kheish.store import textconv
+
+_PREVIEW_BYTES = 12 * 1024  # a journal line has it whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,8 +152,10 @@ def decided(call: Call, verdict: Verdict, resolved: Mapping[str, str]) -> events
     )
 
 
-async def request(state: State, run: Run, prepared: Prepared, why: str, origin: str | None) -> events.ApprovalRequested:
-    """The approval to be asked for, bound to the call and what it names as they are now."""
+async def request(
+    state: State, run: Run, prepared: Prepared, why: str, origin: str | None, context: Context
+) -> events.ApprovalRequested:
+    """Return the approval to be asked for, bound to the call and what it names as they are now."""
     policy = state.definitions.permissions.approvals
     # A rule helps next time only where no rule was the reason to ask.
     would_help = (origin or "").startswith("mode ") and policy.required == 1
@@ -169,7 +175,23 @@ async def request(state: State, run: Run, prepared: Prepared, why: str, origin: 
         required=policy.required,
         came_from=_came_from(state, run, prepared.call),
         remember=remember,
+        preview=await _preview(prepared, context),
     )
+
+
+async def _preview(prepared: Prepared, context: Context) -> events.Preview | None:
+    """Return what an edit would change as things are; None for other calls, and where it would fail."""
+    if prepared.tool.preview is None:
+        return None
+    try:
+        diff = await prepared.tool.preview(prepared.arguments, context)
+    except ToolError:
+        return None
+    if diff is None:
+        return None
+    shown = textconv.visible(diff)
+    short = cut.middle(shown, _PREVIEW_BYTES)
+    return events.Preview(diff=short, is_whole=short == shown)
 
 
 def expiry(state: State) -> str | None:

@@ -20,7 +20,7 @@ import orjson
 from kheish.errors import InvalidCursor, Unavailable
 from kheish.store import marks, texts
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 _FEW = 500  # things that are looked through one by one
 _CURSOR_BYTES = 19  # a letter and a number that SQLite can hold
 
@@ -363,6 +363,14 @@ def _member(noun: str, key: str) -> str:
     if key not in FILTERED.get(noun, ()):
         raise ValueError(f"{noun} is not filtered by {key}")
     return f"noun = '{noun}' AND json_extract(doc, '$.{key}') = ?"
+
+
+def floor(index: Reader, session: str, kinds: Sequence[str], most: int) -> int:
+    """Return the number above which a session has at most so many entries of some kinds; 0: that is all of them."""
+    marks = ",".join("?" * len(kinds))
+    sql = f"SELECT n FROM entries WHERE session = ? AND kind IN ({marks}) ORDER BY n DESC LIMIT 1 OFFSET ?"  # nosec B608  # question marks only; values are bound
+    row = index._db().execute(sql, (session, *kinds, most)).fetchone()
+    return row[0] if row else 0
 
 
 def owned(index: Reader, nouns: Sequence[str], owner: str) -> list[tuple[str, str, int, dict[str, Any]]]:

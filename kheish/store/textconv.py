@@ -68,7 +68,7 @@ def told(entry: Data) -> list[str]:
     names = (
         [] if phrase and kind != "run.submitted" else [str(entry[key]) for key in ("run", "actor") if entry.get(key)]
     )
-    head = f"{at[:10]} {at[11:19]}  {title}  #{entry.get('n', '?')}"
+    head = f"{at[:10]} {at[11:19]}Z  {title}  #{entry.get('n', '?')}"
     # Only heads begin at the margin: what an agent said is indented, and one line is one line.
     below = [one_line(line if line.startswith(_INDENT) or not line else _INDENT + line) for line in body]
     return [one_line(head + ("  " + " ".join(names) if names else "")), *below, *([""] if body else [])]

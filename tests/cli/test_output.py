@@ -73,3 +73,25 @@ def test_what_an_ascii_terminal_cannot_take_is_escaped_as_json_does() -> None:
         environ = {**os.environ, "PYTHONIOENCODING": encoding}
         done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, check=True)
         assert done.stdout == wanted
+
+
+def test_times_are_local_and_marked_everywhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from kheish.cli.history import conversation
+
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    time.tzset()
+    try:
+        output.details({"created_at": "2026-11-28T20:00:14.565776Z", "title": "2026-11-28T20:00:14Z is a time"})
+        conversation("2026-11-28 20:00:14Z  asks  #5  ada\n    2026-11-28 20:00:14Z  said so")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "created_at  2026-11-29 01:45:14+0545"
+    assert lines[1:] == [
+        "title       2026-11-28T20:00:14Z is a time",
+        "2026-11-29 01:45:14+0545  asks  #5  ada",
+        "    2026-11-28 20:00:14Z  said so",
+    ]

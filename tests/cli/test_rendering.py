@@ -118,3 +118,41 @@ def test_what_failed_shows_its_end_and_the_exit_status() -> None:
         shown = text(event("tool.finished", call_id="c", tool="bash", is_error=True, content=one, detail=detail))
         assert shown.splitlines()[-1] == "  [exit status 3]" and "lines before" in shown
     assert "AssertionError" in text(event("tool.finished", call_id="c", tool="bash", is_error=True, content=content))
+
+
+def test_what_is_asked_in_place_is_printed_once() -> None:
+    """The prompt shows the call and its diff; the stream then says only what is new."""
+    options = [{"id": "a", "label": "yes"}]
+    edit = {"call_id": "c1", "tool": "edit_file", "arguments": {"path": "x.py"}}
+    requested = event("approval.requested", approval_id="appr_1", why="no rule", **edit)
+    question = event(
+        "question.asked", question_id="q_1", questions=[{"id": "q1", "text": "Which?", "options": options}]
+    )
+    rest = (
+        event("approval.resolved", approval_id="appr_1", outcome="allowed", decision="allow", by="ann"),
+        event("tool.started", **edit),
+        event(
+            "tool.finished", call_id="c1", tool="edit_file", is_error=False, content="Edited.", detail={"diff": DIFF}
+        ),
+        event(
+            "question.answered", question_id="q_1", outcome="answered", by="ann", answers={"q1": {"selected": ["a"]}}
+        ),
+        event("tool.finished", call_id="c2", tool="ask_user_question", is_error=False, content="H: yes", detail={}),
+        event(
+            "tool.finished", call_id="c3", tool="bash", is_error=True, content="no", code="approval_denied", detail={}
+        ),
+    )
+
+    def shown(asks: bool, in_place: bool) -> str:
+        rendering = Rendering(lambda text, **_: text, asks=asks)
+        first = rendering.feed(requested) + rendering.feed(question)
+        assert bool(first) is not asks
+        if in_place:
+            rendering.asked("appr_1", DIFF)
+            rendering.asked("q_1")
+        return first + "".join(rendering.feed(one) for one in rest)
+
+    assert shown(asks=True, in_place=True) == "  allowed by ann\n→ edit_file: x.py\n  Edited.\n  answered: yes\n"
+    elsewhere, plain = shown(asks=True, in_place=False), shown(asks=False, in_place=False)
+    for told in (elsewhere, plain):
+        assert told.count("? asks to use edit_file: x.py") == told.count("? Which?") == 1 and "+new" in told

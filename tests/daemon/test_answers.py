@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kheish.daemon.answers import Answers
-from kheish.daemon.pipeline import PENDING
+from kheish.daemon.pipeline import Noun, pending_fields
 from kheish.daemon.problems import Problems
 from kheish.domain import approvals
 from kheish.domain.approvals import Approval
@@ -30,12 +30,11 @@ class Tray:
     answers: Answers
     rewritten: list[tuple[str, str]] = field(default_factory=list)
 
-    def ask(self, noun: str, id: str) -> str:
+    def ask(self, noun: Noun, id: str) -> str:
         """The file as the daemon writes it."""
         cls = Approval if noun == "approval" else Question
         document = self.w.state.recalled(cls, id) or {}
-        shown = {key: document[key] for key in PENDING[noun]}
-        return records.pending_file("approval" if noun == "approval" else "question", shown).decode()
+        return records.pending_file(noun, pending_fields(noun, document)).decode()
 
     async def save(self, path: str, text: str) -> list[tuple[int | None, int | None, str, str | None]]:
         file = self.w.root / path

@@ -88,7 +88,7 @@ def test_journals_are_shown_as_a_conversation_and_raw_where_kheish_is_gone(tmp_p
     roots.git(root, "commit", "-qm", "x")
 
     shown = roots.git(root, "log", "-p", "-1")
-    assert "+2026-11-22 12:00:00  x.said  #7  r1\n+    text:\n+      a\n+      b\n" in shown and "+    broken" in shown
+    assert "+2026-11-22 12:00:00Z  x.said  #7  r1\n+    text:\n+      a\n+      b\n" in shown and "+    broken" in shown
 
     command = roots.git(root, "config", "diff.kheish-journal.textconv").replace("textconv.py", "gone.py")
     raw = subprocess.run(f"{command} {path}", shell=True, capture_output=True, text=True, check=True)

@@ -21,7 +21,7 @@ def lines(kind: str, data: Any, **more: Any) -> list[str]:
 def test_a_conversation_reads_as_one() -> None:
     asked = {"request": {"items": [{"type": "text", "text": "mend\nit"}, {"type": "asset", "asset_id": "a1"}]}}
     assert lines("run.submitted", asked, run="r1", actor="ada") == [
-        "2026-11-22 12:00:00  asks  #7  r1 ada",
+        "2026-11-22 12:00:00Z  asks  #7  r1 ada",
         "    mend",
         "    it",
         "    [asset a1]",
@@ -32,7 +32,7 @@ def test_a_conversation_reads_as_one() -> None:
         "    Let me.", "    → bash: make", "    → edit", "        a: 1", "        b: 2", "",
     ]  # fmt: skip
     failed = {"tool": "bash", "is_error": True, "content": "no rule"}
-    assert lines("tool.finished", failed) == ["2026-11-22 12:00:00  ← bash failed  #7", "    no rule", ""]
+    assert lines("tool.finished", failed) == ["2026-11-22 12:00:00Z  ← bash failed  #7", "    no rule", ""]
     edited = {"tool": "edit", "is_error": False, "content": "Done.", "detail": {"diff": "-a\n+b"}}
     assert lines("tool.finished", edited)[1:] == ["    -a", "    +b", ""]
     spilled = {"sha256": "f" * 64, "bytes": 99999, "preview": "the beginning"}
@@ -40,7 +40,7 @@ def test_a_conversation_reads_as_one() -> None:
         "    the beginning",
         f"    … 99999 bytes in spill/{'f' * 64}",
     ]
-    assert lines("run.started", {}) == ["2026-11-22 12:00:00  run.started  #7"]
+    assert lines("run.started", {}) == ["2026-11-22 12:00:00Z  run.started  #7"]
 
 
 @pytest.mark.parametrize(
@@ -60,5 +60,5 @@ def test_an_unknown_kind_is_shown_field_by_field_and_bad_bytes_do_no_harm(tmp_pa
     done = subprocess.run([sys.executable, "-S", "-E", script, str(file)], capture_output=True, check=True)
 
     shown = done.stdout.decode().splitlines()
-    assert shown[:4] == ["2026-11-22 12:00:00  x.new  #7", "    one: café", "    two:", "      - a: 1"]
+    assert shown[:4] == ["2026-11-22 12:00:00Z  x.new  #7", "    one: café", "    two:", "      - a: 1"]
     assert shown[-1].endswith("{")

@@ -94,6 +94,7 @@ class Tool:
 
     `plan` runs before `tool.started` is journaled and returns what the entry should note: `{"job": id}` for a command,
     `{"before": sha256 | None, "after": sha256, "path": …}` for an edit. It has no effect outside the job folder.
+    `preview` returns the diff that a call would make, for a user who has to allow it; None where there is none to show.
     `recover` decides a call that started and shows no end: a Result, or None where it cannot be told (ambiguous).
     """
 
@@ -105,6 +106,7 @@ class Tool:
     run: Callable[[Any, Context], Awaitable[Result | Suspended]]
     plan: Callable[[Any, Context], Awaitable[Mapping[str, Any]]] | None = None
     recover: Callable[[Any, Context], Awaitable[Result | None]] | None = None
+    preview: Callable[[Any, Context], Awaitable[str | None]] | None = None
     max_result_bytes: int = 64 * 1024
     network: bool = False  # it reaches what is outside by itself; a command does where a rule says so
     timeout: float = 120.0  # seconds; `bash` has an argument of its own

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 from collections.abc import Mapping
@@ -13,13 +12,12 @@ from pydantic import Field
 
 from kheish.beneath import files, walk
 from kheish.beneath.walk import Intent, Place
-from kheish.domain import conventions
-from kheish.errors import NotBeneath
+from kheish.domain import conventions, diffs
+from kheish.errors import NotBeneath, NotThere
 from kheish.runtime.tools import cut, workspace
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
 
 _DIFF_BYTES = 48 * 1024
-_DIFF_LINES = 10_000  # difflib takes seconds above
 _LOOKED_AT = 8192  # bytes; a NUL in them tells a binary file
 _NUMBERED = re.compile(r"^ *\d+\t", re.MULTILINE)
 
@@ -55,9 +53,10 @@ class EditFile(Arguments):
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    before: bytes
+    path: str
+    before: bytes | None
     after: bytes
-    count: int
+    count: int = 1
 
 
 async def _write(arguments: WriteFile, context: Context) -> Result:
@@ -85,6 +84,27 @@ def _write_now(arguments: WriteFile, context: Context) -> Result:
     )
 
 
+async def _plan_write(arguments: WriteFile, context: Context) -> Mapping[str, Any]:
+    change = await workspace.work(context, _written, arguments, context)
+    return {"path": change.path, "before": digest_or_none(change.before), "after": digest(change.after)}
+
+
+async def _preview_write(arguments: WriteFile, context: Context) -> str | None:
+    change = await workspace.work(context, _written, arguments, context)
+    expect(arguments.expected_sha256, change.before, change.path)
+    return diffs.unified(change.path, change.before, change.after)
+
+
+def _written(arguments: WriteFile, context: Context) -> _Change:
+    """Return what the file holds, and what it would hold; nothing is written, and no folder made."""
+    after = _encoded(arguments.content)
+    try:
+        with walk.place(context.door, arguments.path, Intent.EDIT) as here:
+            return _Change(here.path, files.contents(here), after)
+    except NotThere:
+        return _Change(walk.resolved(context.door, arguments.path), None, after)
+
+
 async def _plan_edit(arguments: EditFile, context: Context) -> Mapping[str, Any]:
     return await workspace.work(context, _plan_now, arguments, context)
 
@@ -92,7 +112,17 @@ async def _plan_edit(arguments: EditFile, context: Context) -> Mapping[str, Any]
 def _plan_now(arguments: EditFile, context: Context) -> Mapping[str, Any]:
     with walk.place(context.door, arguments.path, Intent.EDIT) as here:
         change = _changed(arguments, here)
-        return {"path": here.path, "before": digest(change.before), "after": digest(change.after)}
+        return {"path": here.path, "before": digest_or_none(change.before), "after": digest(change.after)}
+
+
+async def _preview_edit(arguments: EditFile, context: Context) -> str | None:
+    return await workspace.work(context, _previewed, arguments, context)
+
+
+def _previewed(arguments: EditFile, context: Context) -> str | None:
+    with walk.place(context.door, arguments.path, Intent.EDIT) as here:
+        change = _changed(arguments, here)
+        return diffs.unified(change.path, change.before, change.after)
 
 
 async def _edit(arguments: EditFile, context: Context) -> Result:
@@ -104,7 +134,7 @@ def _edit_now(arguments: EditFile, context: Context) -> Result:
         change = _changed(arguments, here)
         planned = context.note.get("before")
         # Recovery compares with the digests that were noted; an edit of other content would make them lie.
-        if planned is not None and planned != digest(change.before):
+        if planned is not None and planned != digest_or_none(change.before):
             raise ToolError(f"{here.path}: changed at the same moment by someone else; read it again, then edit.")
         files.replace(here, change.after, key=context.key)
         path = here.path
@@ -159,7 +189,7 @@ def _changed(arguments: EditFile, here: Place) -> _Change:
             f"{here.path}: is not UTF-8, so that characters beyond ASCII cannot be put into it; nothing was changed. "
             "Convert it with a command first, or use ASCII only."
         )
-    return _Change(before, made.content, made.count)
+    return _Change(here.path, before, made.content, made.count)
 
 
 def _not_found(path: str, old: str, before: bytes) -> str:
@@ -214,27 +244,24 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def digest_or_none(content: bytes | None) -> str | None:
+    """Return the digest; None where there is no file."""
+    return None if content is None else digest(content)
+
+
 def _detail(path: str, before: bytes | None, after: bytes) -> dict[str, Any]:
     return {
         "path": path,
-        "before": None if before is None else digest(before),
+        "before": digest_or_none(before),
         "after": digest(after),
         "diff": diff(path, before, after),
     }
 
 
 def diff(path: str, before: bytes | None, after: bytes | None) -> str | None:
-    """A unified diff for people; None where the content is binary or too long to compare."""
-    old = (before or b"").decode("utf-8", "replace").splitlines(keepends=True)
-    new = (after or b"").decode("utf-8", "replace").splitlines(keepends=True)
-    if b"\0" in (before or b"") or b"\0" in (after or b"") or len(old) + len(new) > _DIFF_LINES:
-        return None
-    source = "/dev/null" if before is None else f"a/{path}"
-    parts = [
-        part if part.endswith("\n") else f"{part}\n\\ No newline at end of file\n"
-        for part in difflib.unified_diff(old, new, source, "/dev/null" if after is None else f"b/{path}")
-    ]
-    return cut.middle("".join(parts), _DIFF_BYTES)
+    """Return a unified diff for people, cut where it is long; None where there can be none."""
+    whole = diffs.unified(path, before, after)
+    return None if whole is None else cut.middle(whole, _DIFF_BYTES)
 
 
 WRITE_FILE = Tool(
@@ -247,6 +274,8 @@ WRITE_FILE = Tool(
     effect=Effect.WRITE,
     replay=Replay.SAFE,
     run=_write,
+    plan=_plan_write,
+    preview=_preview_write,
 )
 
 EDIT_FILE = Tool(
@@ -261,6 +290,7 @@ EDIT_FILE = Tool(
     run=_edit,
     plan=_plan_edit,
     recover=_recover_edit,
+    preview=_preview_edit,
 )
 
 TOOLS = (WRITE_FILE, EDIT_FILE)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from kheish.beneath import files, walk
 from kheish.beneath.walk import Intent
-from kheish.domain import patches
+from kheish.domain import diffs, patches
 from kheish.domain.patches import BadPatch, FilePatch
 from kheish.errors import NotBeneath, NotThere
 from kheish.runtime.tools import cut, edit, workspace
@@ -48,13 +48,28 @@ class _Change:
     had: int | None = None
 
     def note(self) -> dict[str, Any]:
-        noted: dict[str, Any] = {"path": self.path, "before": _digest(self.before), "after": _digest(self.after)}
+        noted: dict[str, Any] = {
+            "path": self.path,
+            "before": edit.digest_or_none(self.before),
+            "after": edit.digest_or_none(self.after),
+        }
         return noted if self.mode is None else noted | {"mode": f"{self.mode:o}"}
 
 
 async def _plan(arguments: ApplyPatch, context: Context) -> Mapping[str, Any]:
     changes = await workspace.work(context, _changes, arguments, context)
     return {"files": [change.note() for change in changes]}
+
+
+async def _preview(arguments: ApplyPatch, context: Context) -> str | None:
+    return await workspace.work(context, _previewed, arguments, context)
+
+
+def _previewed(arguments: ApplyPatch, context: Context) -> str | None:
+    """Return the diff of all files; None where that of a file is missing, or would not show its mode."""
+    changes = _changes(arguments, context)
+    found = [diffs.unified(change.path, change.before, change.after) for change in changes]
+    return None if any(change.mode is not None for change in changes) or None in found else "".join(map(str, found))
 
 
 async def _apply(arguments: ApplyPatch, context: Context) -> Result:
@@ -85,7 +100,7 @@ def _recover_now(arguments: ApplyPatch, context: Context) -> Result | None:
     for noted in planned:
         try:
             there = _look(context, noted["path"])
-            found = _digest(there.before)
+            found = edit.digest_or_none(there.before)
             wanted = noted.get("mode")
             if found == noted["after"] and (wanted is None or _runs(there.had) is _runs(int(wanted, 8))):
                 continue
@@ -177,12 +192,12 @@ def _same_path(context: Context, written: str, noted: str) -> bool:
 def _result(changes: Sequence[_Change], more: Mapping[str, Any], paths: Sequence[str] = ()) -> Result:
     lines = [_told(change) for change in changes]
     lines += [f"{path}: was done before the restart" for path in paths if path not in {one.path for one in changes}]
-    diffs = [edit.diff(change.path, change.before, change.after) or "" for change in changes]
+    shown = [edit.diff(change.path, change.before, change.after) or "" for change in changes]
     return Result(
         content="Applied the patch:\n" + "\n".join(lines),
         detail={
             "files": [change.note() for change in changes],
-            "diff": cut.middle("".join(diffs), _DIFF_BYTES),
+            "diff": cut.middle("".join(shown), _DIFF_BYTES),
             **more,
         },
     )
@@ -193,15 +208,11 @@ def _told(change: _Change) -> str:
         return f"{change.path}: removed"
     what = "made" if change.before is None else "changed"
     mode = "" if change.mode is None or _runs(change.mode) is _runs(change.had) else f"; mode now {change.mode:o}"
-    return f"{change.path}: {what}; sha256 now {str(_digest(change.after))[:12]}{mode}"
+    return f"{change.path}: {what}; sha256 now {str(edit.digest_or_none(change.after))[:12]}{mode}"
 
 
 def _runs(mode: int | None) -> bool:
     return bool((mode or 0) & 0o100)
-
-
-def _digest(content: bytes | None) -> str | None:
-    return None if content is None else edit.digest(content)
 
 
 TOOLS = (
@@ -217,5 +228,6 @@ TOOLS = (
         run=_apply,
         plan=_plan,
         recover=_recover,
+        preview=_preview,
     ),
 )

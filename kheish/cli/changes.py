@@ -1,0 +1,80 @@
+"""`kheish changes`: the files of the workspace that a session changed, with what changed in them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from kheish.cli.ids import Id
+from kheish.cli.options import Settings, command, page_options, pass_settings
+from kheish.cli.output import Column, emit, paint, plain, say, table, when
+from kheish.cli.rendering import diff_lines
+
+_MARKS = {"added": "A", "modified": "M", "deleted": "D"}
+
+
+def _lines(file: Mapping[str, Any]) -> str:
+    """Lines that were added and removed; empty where the diff is not the net one."""
+    if file["diff"] is None or not file["is_net"]:
+        return ""
+    lines = file["diff"].split("\n")[2:]
+    return f"+{sum(line[:1] == '+' for line in lines)} -{sum(line[:1] == '-' for line in lines)}"
+
+
+_STAT: list[Column] = [
+    ("", lambda file: _MARKS.get(file["change"], "?")),
+    ("LINES", _lines),
+    ("EDITS", "edits"),
+    ("RUNS", lambda file: len(file["runs"])),
+    ("CHANGED", lambda file: when(file["changed_at"])),
+    ("FILE", "path"),
+]
+
+
+@command()
+@click.argument("session", type=Id("session"))
+@click.option("--stat", is_flag=True, help="A line for each file instead of its diff.")
+@page_options
+@pass_settings
+def changes(settings: Settings, session: str, stat: bool, limit: int | None, cursor: str | None) -> None:
+    """The files of its workspace that a SESSION changed with write_file, edit_file and apply_patch.
+
+    One diff for each file, from before the session's first change to after its last. What commands (bash) changed is
+    not in it.
+    """
+    page = settings.client().sessions.changes(session, limit=limit, cursor=cursor)
+    items = page["items"]
+
+    def human() -> None:
+        if stat and items:
+            table(items, _STAT)
+        for file in () if stat else items:
+            _show(file)
+        _say_what_is_missing(items)
+        if page["next_cursor"]:
+            click.echo(f"There are more: --cursor {page['next_cursor']}", err=True)
+
+    emit(settings, page, ids=[file["path"] for file in items], human=human)
+
+
+def _show(file: Mapping[str, Any]) -> None:
+    edits = f"{file['edits']} edit{'s' if file['edits'] > 1 else ''}, the last {when(file['changed_at'])}"
+    say(paint(plain(f"{file['change']} {file['path']}"), bold=True) + plain(f"  ({edits}; {', '.join(file['runs'])})"))
+    if file["mode"]:
+        say(plain(f"  mode {file['mode']}"))
+    if file["note"]:
+        kind = "" if file["is_net"] else "; its diffs, one after the other:" if file["diff"] else ""
+        say(paint(plain(f"  {file['note']}{kind}"), fg="yellow"))
+    for line, style in diff_lines(file["diff"], at_most=sys.maxsize) if file["diff"] else ():
+        say(paint(plain(line.removeprefix("  ")), **style))
+
+
+def _say_what_is_missing(items: Sequence[Mapping[str, Any]]) -> None:
+    if not items:
+        click.echo("No file was changed by the file tools (write_file, edit_file, apply_patch).", err=True)
+    where = f"`git -C {plain(items[0]['workspace'])} diff`" if items else "`git diff` in it"
+    seen = "What commands (bash) changed is not seen here; if the workspace is a git repository, look with"
+    click.echo(f"{seen} {where}.", err=True)
