@@ -94,8 +94,8 @@ def listing(settings: Settings, page: Mapping[str, Any], key: str, columns: Sequ
 
 
 def fitting(none: str, *filters: object) -> str:
-    """What to say of an empty list: `none`, unless only some were asked for."""
-    return "There is none that fits what you asked for." if any(one is not None for one in filters) else none
+    """Return the message for an empty list: `none`, unless filters were given."""
+    return "No matches." if any(one is not None for one in filters) else none
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:

@@ -277,7 +277,7 @@ def _nudged(data: Data) -> list[Line]:
 
 
 def _checking(_: Data) -> list[Line]:
-    return [("(the daemon looks whether all that is required is so)", {"dim": True})]
+    return [("(checking the completion requirements)", {"dim": True})]
 
 
 def _compacted(data: Data) -> list[Line]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from kheish.cli.options import Settings, command, pass_settings
@@ -11,8 +13,14 @@ from kheish.errors import NotFound
 _COLUMNS: list[Column] = [
     ("TOOL", "name"),
     ("EFFECT", "effect"),
-    ("ARGUMENTS", lambda tool: ", ".join(one["name"] + ("" if one["required"] else "?") for one in tool["arguments"])),
+    ("ARGUMENTS", lambda tool: _names(tool["arguments"])),
 ]
+
+
+def _names(arguments: list[dict[str, Any]]) -> str:
+    """Return the names of a tool's own arguments; those that are optional end in `?`."""
+    own = [one for one in arguments if "[" not in one["name"] and "." not in one["name"]]
+    return ", ".join(one["name"] + ("" if one["required"] else "?") for one in own)
 
 
 @command()

@@ -43,10 +43,10 @@ def trust(
 
 
 def _ask(name: str, digest: str, commands: list[str]) -> None:
-    what = "start these without asking:" if commands else "start no command; trusted, it may be started."
+    what = "run these without asking:" if commands else "run no command without asking; trusted, it may be started."
     click.echo(plain(f"Flows of {name} (digest {digest[:12]}) {what}"), err=True)
     for line in commands:
         click.echo(plain(f"    {line}"), err=True)
     if not sys.stdin.isatty():
-        raise Invalid("Nobody is there to be asked; look at these, then say --yes.")
+        raise Invalid("There is no terminal to ask on; read the above, then pass --yes.")
     click.confirm("Trust them?", abort=True, err=True)

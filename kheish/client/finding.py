@@ -50,6 +50,11 @@ class Address:
         return context
 
 
+def default_root() -> Path:
+    """Return the state root that is meant where nothing names another."""
+    return Path.home() / "kheish-state"
+
+
 def state_root(chosen: str | Path | None = None) -> Path:
     """`chosen`, else KHEISH_STATE_ROOT, else the nearest parent folder with kheish.yaml, else ~/kheish-state."""
     named = chosen or os.environ.get("KHEISH_STATE_ROOT")
@@ -59,7 +64,7 @@ def state_root(chosen: str | Path | None = None) -> Path:
     for folder in (here, *here.parents):
         if (folder / "kheish.yaml").is_file():
             return folder
-    return Path.home() / "kheish-state"
+    return default_root()
 
 
 def find(url: str | None = None, token: str | None = None, root: str | Path | None = None) -> Address:

@@ -113,7 +113,7 @@ def _without_effect(parsed: Parsed[Any]) -> Iterator[Problem]:
     keys = next((keys for model, keys in WITHOUT_EFFECT.items() if isinstance(parsed.value, model)), ())
     for key in keys:
         if parsed.data and parsed.data.get(key) not in (None, [], {}):
-            message = f"{key} is taken, and has no effect in this version of Kheish yet"
+            message = f"{key} is accepted, and has no effect in this version of Kheish yet"
             yield parsed.at((key,), message, code=NOT_YET, severity="warning", key=True)
 
 

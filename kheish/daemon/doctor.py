@@ -37,7 +37,7 @@ def examine(root: Path) -> Iterator[Finding]:
     yield from doctor_machine.ripgrep()
     opened = list(doctor_root.state_root(root))
     yield from opened
-    usable = all(finding.level != "error" for finding in opened)
+    usable = all(finding.level == "ok" for finding in opened)
     config = doctor_root.config(root) if usable else None
     yield from doctor_machine.confinement(config.sandbox.mode if config else "ask", probing.probe())
     yield from doctor_machine.user()

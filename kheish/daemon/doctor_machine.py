@@ -84,13 +84,13 @@ def user() -> Iterator[Finding]:
 
 
 def identity(name: str | None, email: str | None, workspace: Path | None) -> Iterator[Finding]:
-    """Say whose name stands on commits that commands make."""
+    """Report the author of commits that commands of agents make."""
     found = git_store.identity(workspace or Path.home())
     whose = f"{name or found[0] or git_store.NAME} <{email or found[1] or git_store.EMAIL}>"
     if (name or found[0]) and (email or found[1]):
         yield Finding("ok", f"commits of agents are by {whose}")
     else:
-        yield Finding("warning", f"git names nobody, so that commits of agents are by {whose}",
+        yield Finding("warning", f"git has no user.name or no user.email, so commits of agents are by {whose}",
                       "Set git.name and git.email in kheish.yaml, or user.name and user.email of git.")  # fmt: skip
 
 

@@ -73,7 +73,7 @@ class PlaybookTags:
                 await self.take_up(tag)
             self._problems.clear("too_many_tags")
             if len(new) > _MOST_NEW:
-                text = f"There are {len(new)} tags below {TAG_PREFIX} that are not looked at yet; remove what is none."
+                text = f"There are {len(new)} tags below {TAG_PREFIX} not read yet; remove those that are not versions."
                 self._problems.add("too_many_tags", "", text, severity="warning")
             await asyncio.to_thread(self._reasons.write)
             await self._state.durable()

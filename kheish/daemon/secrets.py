@@ -75,9 +75,8 @@ class Secrets:
         found = await asyncio.to_thread(store.paths, self._state.root)
         await asyncio.to_thread(self._open)
         paths = {*found, *map(store.path_of, told)}
-        for name in sorted(told.keys()):
-            if store.path_of(name) not in found:
-                self._vault.slots[name] = told[name]
+        for name in sorted(name for name in told if store.path_of(name) not in found):
+            self._vault.slots[name] = told[name]
         await self._take(paths, told)
         await self._check_recipients()
         await self._take_reveals()

@@ -137,11 +137,10 @@ def make(
     watcher = _watcher(root, lambda paths: loops.changed(daemon, paths), lambda paths: loops.refs(daemon, paths))
     auth = _auth(token, store, problems, watcher, environ, lambda: daemon)
     agent = _agent(root, store, facts, auth.broker, executor or Local(), environ)
-    git = Git(store.git)
+    git, folders = Git(store.git), Workspaces(root, state.hidden, lambda: state.definitions.config, workspace)
     taking = _taking(store, problems, git, environ)
     backup = _backup(store, facts, problems, taking)
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
-    folders = Workspaces(root, state.hidden, lambda: state.definitions.config, workspace)
     parts = Parts(
         **_given(store, facts, auth, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure, "logs": logs},
         problems=problems.list,

@@ -58,8 +58,8 @@ class Workspaces:
         if not workspaces.is_within(real, allowed, Path.home()):
             listed = ", ".join(allowed) or "none"
             raise Forbidden(
-                f"The workspace {str(path)!r} is none that this token may choose ({listed}); an admin lists more in "
-                "kheish.yaml, under workspaces."
+                f"This token may not choose the workspace {str(path)!r} (it may choose: {listed}); an admin lists more "
+                "in kheish.yaml, under workspaces."
             )
         return real
 

@@ -55,7 +55,7 @@ def _pattern(tool: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
     if tool in SHELL_TOOLS:
         match = _command(str(arguments.get("command", "")))
         return match, f"every command `{_short(match)}`" + (
-            " (* stands for what the table of programs lets in)" if match.endswith("*") else ""
+            " (* covers arguments without further effects)" if match.endswith("*") else ""
         )
     if tool in FILE_TOOLS and isinstance(arguments.get("path"), str):
         match = _files(arguments["path"])
@@ -110,7 +110,7 @@ def _files(path: str) -> str:
 
 def _impossible(why: str) -> Invalid:
     message = f"{why}; use exact, or write a rule"
-    return Invalid(f"This cannot be remembered so: {message}.", errors=[Fault("/remember", message)])
+    return Invalid(f"This answer cannot be remembered: {message}.", errors=[Fault("/remember", message)])
 
 
 def _short(text: str) -> str:

@@ -244,7 +244,7 @@ def _redirect_fault(
             "it redirects to a place that only bash knows" if redirect.target is None or moves else _outside(redirect)
         )
     if leads is not None and leads != (names.shown("/".join(path)) or "."):
-        return f"it redirects through a link or to no plain file ({redirect.target})"
+        return f"it redirects through a link or to what is not a plain file ({redirect.target})"
     if not redirect.writes:
         return None
     if any(name.casefold() == ".git" for name in path):
@@ -311,11 +311,12 @@ def _is_whole(rule: Rule, call: ToolCall, workspace: Path) -> bool:
 
 
 def _shortfall(patterns: Sequence[Placed], part: permission_shell.Part, call: ToolCall, workspace: Path) -> str:
-    """Return why the first rule whose text fits does not allow a simple command all the same."""
-    for item in patterns:
-        if permission_shell.fits(item.rule.match, part):
-            return f": {permission_grant.shortfall(item.rule, part, call, workspace)} ({item.origin})"
-    return ""
+    """Return why the closest rule whose text fits does not allow a simple command all the same."""
+    fitting = [item for item in patterns if permission_shell.fits(item.rule.match, part)]
+    closest = max(fitting, key=lambda item: len(item.rule.match or ""), default=None)
+    if closest is None:
+        return ""
+    return f": {permission_grant.shortfall(closest.rule, part, call, workspace)} ({closest.origin})"
 
 
 def _command(call: ToolCall) -> str | None:

@@ -271,7 +271,7 @@ def _filled_in(keys: Keys, one: Any) -> Iterator[Finding]:
         for below, text in _texts(_map(one).get(kind), (kind,)):
             wrong = command_templates.fault(text) if kind == "command" else why if _PLACEHOLDER.search(text) else None
             if wrong:
-                yield Finding((*keys, *below), f"an input has no place here: {wrong}", "input_in_command")
+                yield Finding((*keys, *below), f"an input cannot be used here like this: {wrong}", "input_in_command")
 
 
 def _texts(value: Any, keys: Keys) -> Iterator[tuple[Keys, str]]:

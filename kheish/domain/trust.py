@@ -9,16 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from kheish.domain import command_templates
 from kheish.domain.playbooks import NEED_EVIDENCE, Version
 
 Trust = Literal["waiting", "trusted", "revoked", "tampered"]
 
 
 def commands(manifest: Mapping[str, Any]) -> list[str]:
-    """The command lines of a Playbook's acceptance, each once, as they are written."""
+    """Return the command lines of a Playbook's acceptance that run without asking, each once, as they are written.
+
+    None do where an input is one of the commands that run: then all of them meet the permission rules.
+    """
     wanted = [one for part in (manifest, *manifest.get("phases", ())) for one in part.get("acceptance", ())]
     found = [one["command"] for one in wanted if isinstance(one, dict) and "command" in one]
-    return list(dict.fromkeys(str(one["run"] if isinstance(one, dict) else one) for one in found))
+    lines = dict.fromkeys(str(one["run"] if isinstance(one, dict) else one) for one in found)
+    return [] if any(map(command_templates.runs_input, lines)) else list(lines)
 
 
 def of(version: Version) -> Trust:

@@ -124,13 +124,13 @@ class _Reader:
                 words.append(self._word())
             self._skip_blanks()
         if not words:
-            raise _NotPlain("a command without a program")
+            raise _NotPlain("it has a command without a program")
         _check_program(words[0])
         for word in words[1:]:
             if word.is_open and word.known.startswith("-") and not _OPTION.match(word.known):
                 raise _NotPlain(f"`{word.text}` may become another option")
         if words[0].text in ("cd", "exit") and any(redirect.opens_file for redirect in redirects):
-            raise _NotPlain(f"a redirection of `{words[0].text}`")
+            raise _NotPlain(f"it has a redirection of `{words[0].text}`")
         return SimplePlain(tuple(words), tuple(redirects))
 
     def _redirect(self, found: re.Match[str]) -> PlainRedirect:
@@ -142,7 +142,7 @@ class _Reader:
         if operator == ">&":
             duplicate = _DUPLICATE.match(self.text, self.at)
             if duplicate is None:
-                raise _NotPlain("a redirection to something else than a file, &1 or &2")
+                raise _NotPlain("it has a redirection to anything other than a file, &1 or &2")
             self.at = duplicate.end()
             return PlainRedirect(fd, ">&", duplicate[0])
         return PlainRedirect(fd, ">" if operator == ">|" else operator, self._target())  # type: ignore[arg-type]
@@ -150,10 +150,10 @@ class _Reader:
     def _target(self) -> str:
         self._skip_blanks()
         if self.at == len(self.text) or self.text[self.at] in _ENDS_WORD:
-            raise _NotPlain("a redirection without a plain file")
+            raise _NotPlain("it has a redirection without a plain file")
         word = self._word()
         if word.is_open or not word.text:
-            raise _NotPlain("a redirection to a place that only bash knows")
+            raise _NotPlain("it has a redirection whose target only bash knows")
         return word.text
 
     def _word(self) -> PlainWord:
@@ -165,7 +165,7 @@ class _Reader:
             if char == "'":
                 end = self.text.find("'", self.at + 1)
                 if end < 0:
-                    raise _NotPlain("a quote that does not end")
+                    raise _NotPlain("it has a quote that does not end")
                 pieces.append(Piece("literal", self.text[self.at + 1 : end]))
                 self.at = end + 1
             elif char == '"':
@@ -174,7 +174,7 @@ class _Reader:
             elif char == "\\":
                 escaped = self._next()
                 if escaped in ("", "\n"):
-                    raise _NotPlain("a line continuation inside a word")
+                    raise _NotPlain("it has a line continuation inside a word")
                 pieces.append(Piece("literal", escaped))
                 self.at += 2
             elif char == "$":
@@ -183,7 +183,7 @@ class _Reader:
                 pieces.append(self._bare(pieces, unquoted, start))
                 unquoted += self.text[before : self.at]
         if has_braces(unquoted):
-            raise _NotPlain("braces that bash expands")
+            raise _NotPlain("it has braces that bash expands")
         return PlainWord(_joined(pieces))
 
     def _bare(self, pieces: list[Piece], unquoted: str, start: int) -> Piece:
@@ -200,7 +200,7 @@ class _Reader:
             if self.at == start and self.text[self.at + 1 : self.at + 2] in ("", *_ENDS_WORD):
                 self.at += 1
                 return Piece("literal", "[")
-            raise _NotPlain("a bracket that is no simple glob")
+            raise _NotPlain("it has a bracket that is no simple glob")
         if char == "~":
             return self._tilde(pieces, unquoted)
         run = _LITERAL_RUN.match(self.text, self.at)
@@ -213,10 +213,10 @@ class _Reader:
         self.at += 1
         if not pieces:
             if self.text[self.at : self.at + 1] not in ("", "/", *_ENDS_WORD):
-                raise _NotPlain("the home of a user")
+                raise _NotPlain("it names the home of another user")
             return Piece("variable", "HOME")
         if unquoted.endswith(("=", ":")) or pieces[-1].text.endswith(("=", ":")):
-            raise _NotPlain("a tilde that bash may expand")
+            raise _NotPlain("it has a tilde that bash may expand")
         return Piece("literal", "~")
 
     def _double(self) -> list[Piece]:
@@ -227,7 +227,7 @@ class _Reader:
                 self.at += 1
                 return pieces
             if char == "`":
-                raise _NotPlain("a command substitution")
+                raise _NotPlain("it has a command substitution")
             if char == "\\":
                 escaped = self._next()
                 pieces.append(Piece("literal", {"\n": ""}.get(escaped, escaped) if escaped in '$`"\\\n' else "\\"))
@@ -240,7 +240,7 @@ class _Reader:
                     end += 1
                 pieces.append(Piece("literal", self.text[self.at : end]))
                 self.at = end
-        raise _NotPlain("a quote that does not end")
+        raise _NotPlain("it has a quote that does not end")
 
     def _dollar(self, after: frozenset[str]) -> Piece:
         """Read a variable, or a dollar that stands for itself before one of the characters `after`."""
@@ -250,11 +250,11 @@ class _Reader:
         if name is None:
             if self.text[self.at : self.at + 1] in ("", *after):
                 return Piece("literal", "$")
-            raise _NotPlain("an expansion")
+            raise _NotPlain("it has an expansion, such as $(…)")
         self.at = name.end()
         if braced:
             if not self.text.startswith("}", self.at):
-                raise _NotPlain("an expansion")
+                raise _NotPlain("it has an expansion, such as $(…)")
             self.at += 1
         if name[0] not in VARIABLES:
             raise _NotPlain(f"the value of ${name[0]} is not known")
@@ -276,7 +276,7 @@ def _check_program(word: PlainWord) -> None:
     name = word.text
     if word.is_open or name in KEYWORDS or not _PROGRAM.fullmatch(name):
         assigns = re.match(r"[A-Za-z_]\w*(\[.*\])?\+?=", name)
-        raise _NotPlain("it sets variables" if assigns else f"`{name[:60]}` is no plain name of a program")
+        raise _NotPlain("it sets variables" if assigns else f"`{name[:60]}` is not the plain name of a program")
     if name in BUILTINS:
         raise _NotPlain(f"`{name}` of bash runs text as code, or changes what the rest means")
 

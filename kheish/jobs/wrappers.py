@@ -69,6 +69,11 @@ _GIT: dict[str, tuple[str, ...]] = {
     "rebase": ("-x", "--exec"),
     "grep": ("-O", "--open-files-in-pager"),
 }
+#: subcommands without such an option, so that no word after them runs another command, whatever bash puts there
+_GIT_PLAIN = frozenset((
+    "add", "blame", "branch", "checkout", "cherry-pick", "commit", "diff", "log", "ls-files", "merge", "reset",
+    "restore", "rev-list", "rev-parse", "show", "stash", "status", "switch", "tag",
+))  # fmt: skip
 _GIT_RUNS = frozenset(("submodule", "bisect", "filter-branch", "difftool", "mergetool", "fetch-pack", "send-pack"))
 
 
@@ -120,6 +125,8 @@ def runs_others(simple: SimpleCommand) -> bool:
     if first.dynamic or name in ALWAYS or re.fullmatch(_SHELL, name):
         return True
     if name != "git" and name not in _OPTIONS:
+        return False
+    if name == "git" and rest and not rest[0].dynamic and rest[0].text in _GIT_PLAIN:
         return False
     if name != "find":  # after `--` there are no options
         rest = rest[: next((at for at, word in enumerate(rest) if word.text == "--"), len(rest))]

@@ -20,7 +20,7 @@ async def lines(root: Path, commit: str, path: str) -> list[dict[str, Any]]:
     Raises NotFound where the commit has no such file, Unavailable where git cannot say it in time.
     """
     if commit.startswith("-"):
-        raise NotFound(f"{commit!r} is no commit.")
+        raise NotFound(f"{commit!r} is not a commit.")
     options = ("--no-textconv", "--line-porcelain", "--ignore-revs-file=")
     words = ("--no-optional-locks", "-c", f"safe.directory={root}", "blame", *options, commit, "--", path)
     try:

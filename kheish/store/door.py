@@ -26,11 +26,11 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _LINK = "is a link, or lies behind one; put the file itself there"
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISLNK, _LINK),
-    (stat.S_ISDIR, "is a folder, and a file is read here"),
-    (stat.S_ISFIFO, "is a pipe (FIFO), no plain file"),
-    (stat.S_ISSOCK, "is a socket, no plain file"),
-    (stat.S_ISCHR, "is a device, no plain file"),
-    (stat.S_ISBLK, "is a device, no plain file"),
+    (stat.S_ISDIR, "is a folder, not a file"),
+    (stat.S_ISFIFO, "is a pipe (FIFO), not a plain file"),
+    (stat.S_ISSOCK, "is a socket, not a plain file"),
+    (stat.S_ISCHR, "is a device, not a plain file"),
+    (stat.S_ISBLK, "is a device, not a plain file"),
 )
 
 
@@ -144,7 +144,7 @@ def _translated(error: OSError, path: str, at: tuple[str, int] | None = None) ->
     if error.errno == errno.ELOOP:
         return refused(path, _LINK)
     if error.errno == errno.ENXIO:
-        return refused(path, "is no plain file")
+        return refused(path, "is not a plain file")
     if error.errno == errno.ENOTDIR and at is not None:
         name, folder = at
         with contextlib.suppress(OSError):
@@ -162,7 +162,7 @@ def kind(mode: int) -> str | None:
     """Return why a file with this mode is not read; None for a plain one."""
     if stat.S_ISREG(mode):
         return None
-    return next((reason for is_kind, reason in _KINDS if is_kind(mode)), "is no plain file")
+    return next((reason for is_kind, reason in _KINDS if is_kind(mode)), "is not a plain file")
 
 
 def _refuse(mode: int, path: str) -> None:

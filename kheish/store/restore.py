@@ -105,7 +105,7 @@ def _check_out(made: Path, name: str) -> None:
     upstream = {f"branch.{_MAIN}.remote": "origin", f"branch.{_MAIN}.merge": f"refs/heads/{name}"}
     if name != _MAIN:
         upstream["push.default"] = "upstream"
-    repo.configure(made, {**template.settings(), **upstream})
+    repo.configure(made, {**template.settings(made), **upstream})
     _git(made, "reset", "--quiet", "--hard")
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from kheish import ids, resources
 from kheish.errors import Conflict, ForeignRepository, Invalid, KheishError, NewerFormat, NotAStateRoot
 from kheish.store import door, files, hold, lock, records
+from kheish.store import git as git_store
 
 if TYPE_CHECKING:
     from kheish.store import repo as git
@@ -52,7 +53,7 @@ def init(root: Path) -> None:
     root.mkdir(parents=True, exist_ok=True)
     git.init(root)
     with lock.RootLock(root):
-        git.configure(root, settings())
+        git.configure(root, settings(root))
         if not fresh:
             from kheish.store import migration
 
@@ -115,8 +116,10 @@ def ensure_token(root: Path) -> str:
     return token
 
 
-def settings() -> dict[str, str]:
-    """What `init` and `restore` set in the repository's own git configuration."""
+def settings(root: Path) -> dict[str, str]:
+    """Return what `init` and `restore` set in the repository's own git configuration."""
+    # git commits to its cache of conversations, so `git log -p` would be fatal without an identity
+    named = all(git_store.identity(root))
     return {
         "push.followTags": "true",
         "push.autoSetupRemote": "true",
@@ -127,7 +130,7 @@ def settings() -> dict[str, str]:
         "merge.kheish.name": "keep the daemon's side",
         "merge.kheish.driver": "true",
         "diff.kheish-journal.textconv": _textconv(),
-        "diff.kheish-journal.cachetextconv": "true",
+        "diff.kheish-journal.cachetextconv": "true" if named else "false",
     }
 
 

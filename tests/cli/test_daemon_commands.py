@@ -163,7 +163,7 @@ def test_an_empty_list_does_not_say_that_there_is_nothing_where_only_some_were_a
     at.answers["GET /v1/runs"] = 200, {"items": [], "next_cursor": None}
     assert main(["runs", "list"]) == 0 and "kheish run SESSION" in capsys.readouterr().err
     assert main(["runs", "list", "--status", "failed"]) == 0
-    assert capsys.readouterr().err == "There is none that fits what you asked for.\n"
+    assert capsys.readouterr().err == "No matches.\n"
 
 
 def test_a_list_shows_what_its_kind_has(at: Standin, capsys: pytest.CaptureFixture[str]) -> None:

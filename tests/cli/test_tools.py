@@ -18,6 +18,8 @@ def test_every_tool_is_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> N
     shown = json.loads(capsys.readouterr().out)
     assert (shown["effect"], shown["replay"]) == ("read", "safe")
     assert {"path", "offset", "limit"} <= {one["name"] for one in shown["arguments"]}
+    assert main(["tools"]) == 0
+    assert "coordination  questions\n" in capsys.readouterr().out
     assert main(["tools", "ask_user_question"]) == 0
     assert "questions[].options[].label: text, required" in capsys.readouterr().out
 

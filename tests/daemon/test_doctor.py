@@ -35,6 +35,12 @@ def test_that_no_state_root_is_an_error_with_the_command_that_makes_one(
     assert "kheish init" in capsys.readouterr().out
 
 
+def test_a_new_machine_without_a_state_root_has_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", os.fspath(tmp_path))
+    (finding,) = doctor_root.state_root(tmp_path / "kheish-state")
+    assert (finding.level, "kheish init" in finding.do) == ("warning", True)
+
+
 def test_that_a_root_that_cannot_be_written_to_is_an_error(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         os, "access", lambda path, mode: Path(path) != root / ".git" / "kheish"

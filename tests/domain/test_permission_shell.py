@@ -163,6 +163,17 @@ def test_a_denied_command_at_the_end_of_any_line_is_never_allowed(pieces: list[A
     assert meets(command, *rules).decision in ("allow", "ask", "deny")
 
 
+@pytest.mark.parametrize("command", ['git commit -m "$(cat <<E\nx\nE\n)"', 'git log --since="$(date +%F)"'])
+def test_words_after_a_known_subcommand_are_told_apart_from_a_deny(command: str) -> None:
+    assert meets(command, deny("git push*"), deny("rm *"), mode="bypass").decision == "allow"
+
+
+def test_the_closest_rule_explains_why_it_does_not_allow() -> None:
+    rules = [allow("git *"), allow("git commit *")]
+    assert "(session rule 2)" in meets("git commit --no-verify", *rules).why
+    assert "holds in . (workdir)" in meets("git commit -m x", *rules, workdir="src").why
+
+
 def test_writing_inside_the_workspace_by_redirection_is_a_write() -> None:
     docs = allow("docs/**", "write_file")
 

@@ -125,7 +125,8 @@ def test_redirections_name_their_file() -> None:
         "xargs rm", "env A=b rm x", "sudo rm", "/usr/bin/env rm", "nohup rm x", "timeout 5 rm", "command rm",
         "exec rm", "sh -c 'rm x'", "bash", "find . -name x -exec rm {} ';'", "find . $x", "git -c a=b status",
         "git -C x -c a=b log", "git --exec-path=x y", "git rebase -ix ls", "git clone --upload-p x y",
-        "git bisect run x", "tar xIf cmd a", "tar --use-compress-prog=x a", "sort --compress-program x", "$x y",
+        "git bisect run x", "git $x", "tar xIf cmd a", "tar --use-compress-prog=x a", "$x y",
+        "sort --compress-program x", "git rebase $x",
         "rsync -ae cmd x y", "\\xargs rm", "busybox rm", "time rm",
     ],
 )  # fmt: skip
@@ -137,7 +138,7 @@ def test_commands_that_run_others_are_told(command: str) -> None:
 @pytest.mark.parametrize(
     "command",
     ["git status", "git push -u origin main", "git switch -c x", "git commit -m -c", "find . -name '*.py'", "ls -x",
-     "tar xzf a.tar", "python x.py", "git log --oneline -- *.py"],
+     "tar xzf a.tar", "python x.py", "git log --oneline -- *.py", 'git commit -m "$x"', "git log $x"],
 )  # fmt: skip
 def test_ordinary_commands_are_not(command: str) -> None:
     (simple,) = shellwords.parse(command).simple

@@ -1,4 +1,4 @@
-"""The door to files of the state root: what is no plain file is refused at once, whatever it would do when opened."""
+"""The door to files of the state root: what is not a plain file is refused at once."""
 
 from __future__ import annotations
 

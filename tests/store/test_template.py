@@ -93,3 +93,19 @@ def test_journals_are_shown_as_a_conversation_and_raw_where_kheish_is_gone(tmp_p
     command = roots.git(root, "config", "diff.kheish-journal.textconv").replace("textconv.py", "gone.py")
     raw = subprocess.run(f"{command} {path}", shell=True, capture_output=True, text=True, check=True)
     assert raw.stdout == path.read_text()
+
+
+def test_conversations_are_shown_where_git_has_no_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """git commits to a cache of conversations, and dies where it may not guess whose commit that is."""
+    monkeypatch.setenv("HOME", os.fspath(tmp_path))
+    root = roots.make(tmp_path)
+    path, _ = roots.journal(root, "s", 1)
+    roots.git(root, "add", "-f", path)
+    roots.git(root, "commit", "-qm", "x")
+    shown = subprocess.run(
+        ["git", "-c", "user.useConfigOnly=true", "log", "-p", "-1"], cwd=root, capture_output=True, text=True
+    )
+    assert (shown.returncode, shown.stderr) == (0, "") and path in shown.stdout
+
+    (tmp_path / ".gitconfig").write_text("[user]\nname = Pat\nemail = pat@example.org\n")
+    assert template.settings(root)["diff.kheish-journal.cachetextconv"] == "true"

@@ -138,4 +138,4 @@ def _documents(data: bytes) -> list[Any]:
 
 
 def _no_json(data: bytes) -> ModelError:
-    return ModelError("transport", f"the provider sent what is no JSON: {data[:_SHOWN].decode('utf-8', 'replace')!r}")
+    return ModelError("transport", f"the provider sent no JSON: {data[:_SHOWN].decode('utf-8', 'replace')!r}")

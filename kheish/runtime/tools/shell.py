@@ -194,7 +194,7 @@ def _argv(arguments: Command, context: Context, root: Path) -> tuple[str, ...]:
     def path_of(target: str) -> str:
         parts = permission_match.beneath(context.workspace, names.shown(target), folder)
         if not parts:
-            raise ToolError(f"The command cannot be run: {target} is no file of the workspace.")
+            raise ToolError(f"The command cannot be run: {target} is not a file of the workspace.")
         return "/".join(parts)
 
     return plainrun.argv(plain, root=str(root), path_of=path_of)
