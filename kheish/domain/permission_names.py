@@ -55,8 +55,8 @@ def known(simple: SimpleCommand) -> Known:
 
 def _read(words: tuple[Word, ...], found: list[Alternative], nesting: int) -> bool:
     """Collect the alternatives; return whether there may be others."""
-    if not words:
-        return False
+    if not words or len(found) > _MAX_INNER:
+        return bool(words)
     texts = tuple(map(loose, words))
     runs_others = shellwords.runs_others(SimpleCommand(" ".join(texts), words))
     places = wrappers.commands_at(tuple(word.text for word in words)) if runs_others else None
