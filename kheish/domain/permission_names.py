@@ -98,9 +98,9 @@ def _spellings(texts: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
                 break
             if not text.startswith("-"):
                 break
-    usual = tuple(programs.subcommand(plain, text)[0] for text in rest)
-    if usual != rest:
-        yield (name, *usual)
+    usual = programs.usual_names(plain)
+    if not usual.keys().isdisjoint(rest):  # of thousands of words, hundreds of times
+        yield (name, *(usual.get(text, text) for text in rest))
 
 
 def _codes(words: tuple[Word, ...]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ Words are plain: quotes removed. What only bash knows within a word is written `
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -133,6 +133,12 @@ def subcommand(name: str, word: str) -> tuple[str, bool]:
     word = program.same.get(word, word)
     is_known = word in program.use.subcommands or word in program.others.split()
     return word, program.aliases and not is_known
+
+
+def usual_names(name: str) -> Mapping[str, str]:
+    """Return the usual names of the subcommands that a program also knows by others."""
+    program = TABLE.get(name)
+    return program.same if program is not None else {}
 
 
 @lru_cache(maxsize=4096)
