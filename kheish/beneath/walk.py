@@ -198,7 +198,7 @@ class _Walk:
         """Put the names of a link before those that are left."""
         if not self.follows:
             raise NotBeneath(
-                f"{self.path}: there is a link on the way that was not there when the call was judged; call again.",
+                f"{self.path}: goes through a link that leads out of the workspace, or came after the call was judged.",
                 reason="link",
             )
         self.links += 1

@@ -11,9 +11,8 @@ import re
 import shlex
 from collections.abc import Callable, Iterator
 
-from kheish.jobs import programs, shellwords
-from kheish.jobs.commandline import SimpleCommand
-from kheish.jobs.plainwords import UNKNOWN
+from kheish.jobs import plainline, programs
+from kheish.jobs.plainwords import UNKNOWN, SimplePlain
 
 _MARK = "KHEISH0INPUT0GIVEN"  # stands for what is given while a command line is read
 
@@ -48,16 +47,22 @@ def fault(template: str) -> str | None:
 
 
 def runs_input(template: str) -> bool:
-    """Return whether a program of the command line may run what is given, as `sh -c "{{inputs.x}}"` does."""
+    """Return whether the command line may run what is given, as `sh -c "{{inputs.x}}"` and `echo "…" | sh` do.
+
+    Only a plain line is known not to: elsewhere a variable, a function or a loop may hand it on.
+    """
     if not PLACE.search(template):
         return False
-    line = shellwords.parse(PLACE.sub(_MARK, template))
-    return line.unreadable is not None or any(_may_run(simple) for simple in line.simple)
+    line = plainline.read(PLACE.sub(_MARK, template))
+    if isinstance(line, plainline.Refusal):
+        return True
+    is_piped = [operator == "|" for operator in ("", *line.operators)]
+    return any(map(_may_run, line.commands, is_piped))
 
 
-def _may_run(simple: SimpleCommand) -> bool:
-    words = tuple(word.text.replace(_MARK, UNKNOWN) for word in simple.words)
-    if not any(UNKNOWN in word for word in words):
+def _may_run(command: SimplePlain, is_piped: bool) -> bool:
+    words = tuple(word.replace(_MARK, UNKNOWN) for word in command.plain_words)
+    if not is_piped and not any(UNKNOWN in word for word in words):
         return False
     return programs.fault(words, f"{shlex.quote(words[0])} *") is not None
 

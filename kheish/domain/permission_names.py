@@ -55,8 +55,8 @@ def known(simple: SimpleCommand) -> Known:
 
 def _read(words: tuple[Word, ...], found: list[Alternative], nesting: int) -> bool:
     """Collect the alternatives; return whether there may be others."""
-    if not words:
-        return False
+    if not words or len(found) > _MAX_INNER:
+        return bool(words)
     texts = tuple(map(loose, words))
     runs_others = shellwords.runs_others(SimpleCommand(" ".join(texts), words))
     places = wrappers.commands_at(tuple(word.text for word in words)) if runs_others else None
@@ -98,9 +98,9 @@ def _spellings(texts: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
                 break
             if not text.startswith("-"):
                 break
-    usual = tuple(programs.subcommand(plain, text)[0] for text in rest)
-    if usual != rest:
-        yield (name, *usual)
+    usual = programs.usual_names(plain)
+    if not usual.keys().isdisjoint(rest):  # of thousands of words, hundreds of times
+        yield (name, *(usual.get(text, text) for text in rest))
 
 
 def _codes(words: tuple[Word, ...]) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: how far a folder is searched for the state root of another daemon
 _LEVELS, _ENTRIES, _SECONDS = 3, 20_000, 2.0
+#: shows the environment, the memory and the open files of the daemon
+_KERNEL = Path("/proc")
 
 
 def door_of(state: State, workspace: str | Path, judged: Mapping[str, str] | None = None) -> Door:
@@ -31,9 +33,14 @@ def door_of(state: State, workspace: str | Path, judged: Mapping[str, str] | Non
 def check(hidden: Hidden, workspace: Path) -> Path:
     """Return the real path of a workspace. Blocks on disk. Raises WorkspaceNotAllowed where it is no folder, or
     overlaps with what the daemon hides or with the state root of any daemon."""
-    if not workspace.is_absolute():
+    if not workspace.is_absolute() or "\0" in str(workspace):
         raise WorkspaceNotAllowed(f"The workspace {str(workspace)!r} is not an absolute path.")
-    real = Path(os.path.realpath(workspace))
+    try:
+        real = Path(os.path.realpath(workspace))
+    except OSError as error:
+        raise WorkspaceNotAllowed(f"The workspace {str(workspace)!r} cannot be read: {error.strerror}.") from None
+    if _KERNEL in (real, *real.parents):  # the environment of this process has its credentials
+        raise _overlapping(workspace, _KERNEL)
     if not real.is_dir():
         raise WorkspaceNotAllowed(f"The workspace {str(workspace)!r} is not a folder; make it first.")
     for path in hidden.paths:

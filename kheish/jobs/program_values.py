@@ -21,8 +21,10 @@ _AWK_PRINT = rf"\{{ ?printf?(?: ?{_AWK_VALUE}(?: ?,? ?{_AWK_VALUE})*)? ?;? ?\}}"
 #: which operands are harmless, by the names that `Use.operands` has for them
 OPERANDS: Mapping[str, re.Pattern[str]] = {
     "any": re.compile(r".*", re.DOTALL),
+    #: not `@file`, whose lines some programs read as more options, and no header that curl takes from a file
+    "text": re.compile(r"[^@\0].*", re.DOTALL),
     #: a file or test beneath the working folder: what runs code must not be led elsewhere
-    "inside": re.compile(r"(?!-)(?!.*(?:^|/)\.(?:\.(?:/|\0|$)|\0))(?!.*://)[^/~\0].*", re.DOTALL),
+    "inside": re.compile(r"(?!-)(?!.*(?:^|/)\.(?:\.(?:/|\0|$)|\0))(?!.*://)[^/~@\0].*", re.DOTALL),
     #: a target of a build tool; `A=b` would set a variable
     "target": re.compile(r"[\w@%+:.][\w@%+:./-]*"),
     #: a ref or the name of a remote: no `src:dst`, `+ref`, address, or `ext::command`

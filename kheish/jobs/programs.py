@@ -11,7 +11,7 @@ Words are plain: quotes removed. What only bash knows within a word is written `
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -28,6 +28,7 @@ TABLE: dict[str, Program] = {
 
 _VERSIONED = re.compile(r"(python|pip|perl|ruby|php|lua|node|pytest|gawk|gcc|clang)-?\d[\d.]*\Z")
 _ALIASES = {"nodejs": "node", "pypy": "python", "pypy3": "python", "ripgrep": "rg"}
+_NUMBER = re.compile(r"-\d+")
 _MOST_NESTING = 3
 
 
@@ -132,6 +133,12 @@ def subcommand(name: str, word: str) -> tuple[str, bool]:
     word = program.same.get(word, word)
     is_known = word in program.use.subcommands or word in program.others.split()
     return word, program.aliases and not is_known
+
+
+def usual_names(name: str) -> Mapping[str, str]:
+    """Return the usual names of the subcommands that a program also knows by others."""
+    program = TABLE.get(name)
+    return program.same if program is not None else {}
 
 
 @lru_cache(maxsize=4096)
@@ -270,12 +277,18 @@ class _Judge:
         if not is_fine or kind is None:
             return self._named_option(at) if self._names(at) else (self._unnamed(at), 1, False)
         step = 2 if kind == "value" and attached is None else 1
+        if step == 2 and not use.words and at + 1 < len(self.words) and not self._is_value(at + 1):
+            return self._unnamed(at + 1), step, True
         if name not in use.values:
             return None, step, False
         judged = attached if attached is not None else self.words[at + 1] if at + 1 < len(self.words) else ""
         if not self._names(at + step - 1) and not _is_harmless(use.values[name], judged):
             return self._unnamed(at), step, True
         return None, step, True
+
+    def _is_value(self, at: int) -> bool:
+        """Return whether a word that follows an option is its value, whether or not this program lets it have one."""
+        return self._names(at) or not _is_option(self.words[at]) or _NUMBER.fullmatch(self.words[at]) is not None
 
     def _letters(self, word: str, options: Options) -> tuple[str, str | None, bool]:
         """Return the last option of a bundle, its attached value, and whether the table has all of them."""

@@ -264,16 +264,18 @@ TABLE: Mapping[str, Program] = {
             use=Use(options="-V --version", looks=True, subcommands={"run": _COMMAND, "exec": _COMMAND}),
         ),
     ),
-    **dict.fromkeys(
-        ("curl", "wget"),
-        Program(
-            source="curl(1), wget(1): -o, -O, -K, -T, -d @file and 200 more write, read or send files",
-            use=Use(
-                options="-sSfLIikv46 -m: -H: --silent --show-error --fail --location --head --include --max-time= "
-                "--header= "
-                "--compressed --version"
-            ),
+    "curl": Program(
+        source="curl(1): -o, -O, -K, -T, -d @file, -H @file and 200 more write, read or send files",
+        use=Use(
+            options="-sSfLIikv46 -m: -H: --silent --show-error --fail --location --head --include --max-time= "
+            "--header= "
+            "--compressed --version",
+            values=dict.fromkeys(("-H", "--header"), "text"),
         ),
+    ),
+    "wget": Program(
+        source="wget(1): its letters are not those of curl; -O, -o, -i, --post-file, --use-askpass and more do more",
+        use=Use(options="-qvS46 -t: -T: --quiet --verbose --server-response --tries= --timeout= --version"),
     ),
     **dict.fromkeys(
         ("rsync", "scp", "sftp"),

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from kheish.jobs.program_values import Program, Use
 
 _DIFF = (
-    "-psu -a -b -w -z -R -W -U: -S: -G: -M? -C? -B? -l: -I: --stat=? --numstat --shortstat --summary --patch-with-stat "
+    "-psu -a -b -w -z -R -W -U? -S: -G: -M? -C? -B? -l: -I: --stat=? --numstat --shortstat --summary --patch-with-stat "
     "--patch-with-raw --name-only --name-status --color=? --no-color --color-words=? --no-renames --check "
     "--color-moved=? "
     "--no-color-moved --color-moved-ws= --no-color-moved-ws --full-index --binary --abbrev=? --no-abbrev "
@@ -24,7 +24,7 @@ _DIFF = (
     "--inter-hunk-context= --output-indicator-new= --output-indicator-old= --output-indicator-context= --patience "
     "--histogram --minimal --raw --word-diff=? --word-diff-regex= --dirstat=? --dirstat-by-file=? --cumulative "
     "--diff-algorithm= --submodule=? --ignore-submodules=? --indent-heuristic --no-indent-heuristic --patch --no-patch "
-    "--unified= --function-context --anchored= --pickaxe-all --pickaxe-regex --relative=? --no-relative --follow "
+    "--unified=? --function-context --anchored= --pickaxe-all --pickaxe-regex --relative=? --no-relative --follow "
     "--compact-summary --stat-width= --stat-name-width= --stat-count= --find-object= --rotate-to= --skip-to="
 )
 _REVISIONS = (
@@ -90,7 +90,7 @@ _SUBCOMMANDS: Mapping[str, Use] = {
         "-drtlz --long --name-only --name-status --object-only --full-name --full-tree --abbrev=? --format="
     ),
     "describe": _looks(
-        "--all --tags --contains --dirty=? --broken=? --long --always --abbrev= --candidates= --exact-match --match= "
+        "--all --tags --contains --dirty=? --broken=? --long --always --abbrev=? --candidates= --exact-match --match= "
         "--exclude= --first-parent"
     ),
     "cat-file": _looks("-tspe --batch=? --batch-check=? --batch-all-objects --unordered --buffer"),
@@ -116,7 +116,7 @@ _SUBCOMMANDS: Mapping[str, Use] = {
     "blame": _looks(
         "-bcefklnpsStw -L: -M? -C? --root --show-stats --porcelain --line-porcelain --incremental --date= "
         "--score-debug "
-        "--show-email --ignore-rev= --ignore-revs-file= --color-lines --color-by-age --abbrev= --first-parent --since="
+        "--show-email --ignore-rev= --ignore-revs-file= --color-lines --color-by-age --abbrev=? --first-parent --since="
     ),
     "annotate": _looks("-L: -l -t -w"),
     "count-objects": _looks("-vH --verbose --human-readable"),

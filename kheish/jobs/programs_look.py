@@ -215,9 +215,9 @@ TABLE: Mapping[str, Program] = {
     **dict.fromkeys(
         ("which", "nm", "size", "readelf"),
         Program(
-            source="which(1), binutils 2.40: plugins of nm only by --plugin",
+            source="which(1), binutils 2.40: plugins of nm only by --plugin, also from an `@file`",
             anywhere=True,
-            use=Use(options="-aghnpruSsdlWACDet --help --version", looks=True),
+            use=Use(options="-aghnpruSsdlWACDet --help --version", operands="text", looks=True),
         ),
     ),
     "xxd": Program(

@@ -91,6 +91,14 @@ def test_where_it_cannot_be_quoted_it_is_a_fault(template: str) -> None:
         ("ls && bash -c '{{inputs.x}}'", False, True),
         ("./check.sh '{{inputs.x}}'", False, False),
         ("make test", False, False),
+        ("echo '{{inputs.x}}' | sh", False, True),
+        ("echo '{{inputs.x}}' | xargs -I{} sh -c {}", False, True),
+        ("echo '{{inputs.x}}' | grep -q a", False, False),
+        ("x='{{inputs.x}}'; $x", False, True),
+        ("f() { $1; }; f '{{inputs.x}}'", False, True),
+        ("for i in '{{inputs.x}}'; do $i; done", False, True),
+        ("read '{{inputs.x}}' < list", False, True),
+        ("declare '{{inputs.x}}'", False, True),
     ],
 )
 def test_a_bare_placeholder_is_a_fault_and_one_that_may_be_run_is_known(

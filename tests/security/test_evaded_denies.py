@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kheish.domain import permission_shell
 from kheish.domain.permissions import Rule, SandboxFacts, ToolCall, decide
 
 DENY = Rule(tool="bash", match="git push*", decision="deny")
@@ -128,3 +129,13 @@ def test_long_lines_take_linear_time() -> None:
     for command in ("git " + "-c push " * 12_000, "xargs " + "git -c " * 12_000, "sh -c " + "'git x' " * 9_000):
         assert meets(command, ALLOW, Rule(tool="bash", match="git push*a*b*c", decision="deny")) != "allow" or True
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize("word", ["xargs ", "xargs git ", "sudo env "])
+def test_thousands_of_wrappers_cost_no_seconds(word: str) -> None:
+    """The time of this thread counts, so that a busy machine does not matter."""
+    command = word * (30_000 // len(word)) + "ls"
+    permission_shell.read("true")  # imports the parser
+    began = time.thread_time()
+    permission_shell.read(command)
+    assert time.thread_time() - began < 1

@@ -18,7 +18,7 @@ OPENS = frozenset((
 NO_FILES = frozenset(("dataclasses", "playbooks", "approvals", "references", "re", "past", "patches"))
 #: module and function, with what it reaches: none of it is a path of a workspace that is opened
 ALLOWED = {
-    "runtime/places.py": "what kind of thing a name is (lstat); nothing is opened",
+    "runtime/places.py": "which kind of name a folder of a command is, for its verdict; nothing is opened",
     "runtime/tools/files.py": "entries of descriptors that the door has opened",
     "runtime/tools/reopened.py": "names in descriptors that the door has opened",
     "runtime/tools/scan.py": "an isolated process, which walks by descriptors (os.fwalk) and never follows a link",

@@ -1,4 +1,4 @@
-"""Hostile input holds nothing else up: `/healthz` answers, and another session works (all: `python -m bench hostile`)."""
+"""Hostile input holds nothing else up: `/healthz` answers, and another session works (`python -m bench hostile`)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ QUICK = (
     "permissions/check of nested substitutions",
     "JSON nested 100,000 deep",
     "pipes as AGENTS.md and as a file",
-    "12,000 tool calls in one answer",
-    "arguments nested 900 deep",
+    "4,000 tool calls in one answer",
+    "arguments nested 90 deep",
     "a command of 10,000 parts that asks",
     "operands with stars over links to .",
 )

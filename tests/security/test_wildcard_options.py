@@ -51,6 +51,37 @@ ATTACKS = {
     "curl *": "curl -s -o pwned file:///etc/passwd",
     "git config *": "git config --file pwned a.b c",
     "xxd *": "xxd a pwned",
+    # an option whose value may only be attached, or which this program does not have
+    "git diff *": "git diff -U --output=pwned",
+    "git log -5 *": "git log -5 --unified --output=pwned",
+    "git show HEAD *": "git show HEAD --format --output=pwned",
+    "git blame *": "git blame --abbrev --output=pwned a",
+    "git reflog *": "git reflog --min-parents --output=pwned",
+    "wget *": "wget -H --output-document=pwned http://127.0.0.1:9/",
+}
+#: what reads or runs more in the same ways, and makes no file `pwned` here
+ALSO = {
+    "pytest *": "pytest @args",
+    "python3 -m pytest *": "python3 -m pytest @args",
+    "wget -q *": "wget -q -m --use-askpass=./evil http://x",
+    "curl *": "curl -s -H @b http://x",
+    "curl -s *": "curl -s --header=@b http://x",
+    "nm *": "nm @args",
+    "readelf *": "readelf *.o",
+    "mypy *": "mypy @args",
+    "ruff check *": "ruff check @args",
+    "git grep -n *": "git grep -n -e --open-files-in-pager=./evil x",
+}
+#: values that are numbers or come attached are the option's own in any case
+STILL = {
+    "git diff *": "git diff -U5 --unified=3 HEAD",
+    "git log *": "git log -n 3 --since 2020-01-01 --format=%h --abbrev=8",
+    "head *": "head -n -3 a",
+    "cut *": "cut -d - -f 1 a",
+    "find *": "find . -mtime -7 -name -x",
+    "curl *": "curl -s -H 'Accept: text/html' http://x",
+    "pytest tests *": "pytest tests -k 'a and b' -x",
+    "grep *": "grep -A 3 -e x a",
 }
 
 
@@ -99,6 +130,18 @@ def test_an_option_that_runs_or_writes_asks(match: str, command: str, tmp_path: 
     assert verdict(command, allow(match), allow("cat *")) == "ask"
     assert verdict(command, allow(match), mode="dont_ask") == "deny"
     assert verdict(command, allow(command)) == "allow", "what is written exactly is allowed exactly"
+
+
+@pytest.mark.demand(16)
+@pytest.mark.parametrize(("match", "command"), ALSO.items(), ids=ALSO)
+def test_a_file_of_options_asks(match: str, command: str) -> None:
+    assert verdict(command, allow(match)) == "ask"
+
+
+@pytest.mark.demand(16)
+@pytest.mark.parametrize(("match", "command"), STILL.items(), ids=STILL)
+def test_a_value_of_an_option_is_allowed(match: str, command: str) -> None:
+    assert verdict(command, allow(match)) == "allow"
 
 
 BARE = (

@@ -64,6 +64,12 @@ def test_what_overlaps_with_keys_or_state(tmp_path: Path, workspace: str, keys: 
     assert workspaces.check(hidden, tmp_path / "free") == tmp_path / "free"
 
 
+@pytest.mark.parametrize("workspace", ["/proc", "/proc/self", "/proc/1/root/proc", "/tmp\0/x", "tmp"])
+def test_what_shows_the_daemon_itself_or_is_no_path(workspace: str) -> None:
+    with pytest.raises(WorkspaceNotAllowed):
+        workspaces.check(Hidden(()), Path(workspace))
+
+
 async def test_who_chooses_which_workspace(w: World, tmp_path: Path) -> None:
     listed, outside = tmp_path / "listed" / "one", tmp_path / "outside"
     for folder in (listed, outside, tmp_path / "work" / "sub"):
