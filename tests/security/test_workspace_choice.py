@@ -64,7 +64,7 @@ def test_what_overlaps_with_keys_or_state(tmp_path: Path, workspace: str, keys: 
     assert workspaces.check(hidden, tmp_path / "free") == tmp_path / "free"
 
 
-@pytest.mark.parametrize("workspace", ["/proc", "/proc/self", "/proc/1/root/proc", "/tmp\0/x", "tmp"])
+@pytest.mark.parametrize("workspace", ["/proc", "/proc/self", "/proc/1/fd", "/tmp\0/x", "tmp"])
 def test_what_shows_the_daemon_itself_or_is_no_path(workspace: str) -> None:
     with pytest.raises(WorkspaceNotAllowed):
         workspaces.check(Hidden(()), Path(workspace))
