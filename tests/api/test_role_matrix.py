@@ -20,8 +20,8 @@ ANSWERS = (
 )
 LOOK = (
     "metrics openapi problems config usage logs events state_log state_blame state_head list_sessions get_session "
-    "session_history session_diff search_session session_journal session_events list_tasks list_runs get_run "
-    "run_events permissions list_audit list_flows get_flow flow_events flow_report list_versions "
+    "session_history session_diff session_changes search_session session_journal session_events list_tasks list_runs "
+    "get_run run_events permissions list_audit list_flows get_flow flow_events flow_report list_versions "
     "get_version list_trust get_trust diff_playbook blame_playbook list_routes get_route route_history list_personas "
     "get_persona persona_history "
     "list_playbooks get_playbook playbook_history"
