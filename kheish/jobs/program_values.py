@@ -112,7 +112,7 @@ def options_of(text: str, words: bool) -> Options:
     takes: dict[str, Literal["none", "value", "attached"]] = {}
     digits = False
     for token in text.split():
-        if token == "-#":
+        if token == "-#":  # nosec B105  # a token of a script
             digits = True
         if token in ("-#", "*"):
             continue

@@ -120,7 +120,7 @@ _SHORT: Mapping[str, str] = {
     "--hardware-platform --operating-system --help --version",
     "nproc": "--all --ignore= --help --version",
     "printenv": "-0 --null --help --version",
-    "pwd": "-LP --logical --physical --help --version",
+    "pwd": "-LP --logical --physical --help --version",  # nosec B105  # options of pwd
     "whoami": "--help --version",
     "true": "",
     "false": "",

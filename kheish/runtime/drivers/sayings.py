@@ -187,7 +187,7 @@ FIELDS: tuple[Saying, ...] = tuple(
 
 #: How answers end, in all spellings (compared in lower case), and what of it is meant
 FINISH_REASONS: dict[str, str] = {
-    "stop": "stop", "end_turn": "stop", "stop_sequence": "stop", "eos": "stop", "eos_token": "stop",
+    "stop": "stop", "end_turn": "stop", "stop_sequence": "stop", "eos": "stop", "eos_token": "stop",  # nosec B105  # words of servers
     "complete": "stop", "completed": "stop", "done": "stop", "finish": "stop", "finished": "stop",
     "tool_calls": "tool_calls", "tool_call": "tool_calls", "tool_use": "tool_calls", "function_call": "tool_calls",
     "length": "length", "max_tokens": "length", "max_output_tokens": "length", "model_length": "length",
