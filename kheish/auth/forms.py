@@ -25,7 +25,8 @@ _LONGEST_CROSSING = 400  # a form above it is found by its pieces where it goes 
 
 _MARKER = re.compile(r"-----(BEGIN|END) [A-Z0-9 ]+-----")
 _LINES = re.compile(r"\r\n|\r|\n|\\r\\n|\\n")
-_KEY_LIKE = re.compile(r"[A-Za-z0-9+/_=.-]{16,}")
+#: no path: what begins like the home folder is no piece of it
+_KEY_LIKE = re.compile(r"(?![./~])[A-Za-z0-9+/_=.-]{16,}")
 #: where a line ends in a text or in JSON (escaped once or more), with what may stand before the next line's content
 BREAK = rb"=?(?:\\+[nr]|[\r\n])+(?:[ \t>]|\\+t|[0-9]+(?:\\+t|[\t:|]))*"
 _BREAKS = re.compile(BREAK)

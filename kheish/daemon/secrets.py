@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
@@ -347,7 +348,7 @@ class Secrets:
 
     async def _lacks_recipients(self) -> bool:
         """Whether git keeps the recipients out of the work tree: nobody has removed them."""
-        is_there = await asyncio.to_thread(_bytes, self._state.root, store.RECIPIENTS) is not None
+        is_there = await asyncio.to_thread(os.path.lexists, self._state.root / store.RECIPIENTS)
         return not is_there and bool(await self._left_out((store.RECIPIENTS,)))
 
     def _users(self, slot: str) -> list[str]:

@@ -72,4 +72,4 @@ def _candidates(root: Root, named: operands.Operands, workdir: str) -> Iterator[
         for word in named.words:
             yield os.path.join(folder, names.shown(word))  # noqa: PTH118
         for pattern in named.patterns:
-            yield from expand.expand(root.door, pattern, folder, 4 * _MOST)
+            yield from expand.expand(root.door, pattern, folder, _MOST + 1)

@@ -133,7 +133,7 @@ def _denied(command: str, harness: Harness, counts: Counter[str]) -> Iterator[Fa
     counts["not denied"] += 1
     ran = harness.run(("bash", "--noprofile", "--norc", "-c", command), seconds=0.5)
     for argv in ran.argvs:
-        if argv[0].rsplit("/", 1)[-1] == "touch" or argv[:2] == ("git", "push"):
+        if argv and (argv[0].rsplit("/", 1)[-1] == "touch" or argv[:2] == ("git", "push")):
             yield Failure(command, DENIED, f"{argv} ran, though a deny names it")
 
 
