@@ -18,6 +18,7 @@ from kheish.domain.state import State
 from kheish.errors import NotBeneath
 from kheish.jobs import operands, sandbox
 
+_MORE = "\0"  # no path: says that a pattern means more than is looked at
 _MOST = 500  # files of one call; beyond it the rest is bound by name only
 
 
@@ -53,15 +54,19 @@ def _bind(door: Door, tool: str, raw: Mapping[str, Any], read_only: tuple[Path, 
 def _files(root: Root, candidates: Iterator[str]) -> tuple[tuple[dict[str, Any], ...], bool]:
     """Return the files of the workspace among the candidates, and whether all candidates were looked at."""
     seen: dict[str, dict[str, Any]] = {}
+    is_whole = True
     for candidate in itertools.islice(candidates, 4 * _MOST):
         if len(seen) == _MOST:
             return tuple(seen.values()), False
         pool.check()
+        if candidate == _MORE:
+            is_whole = False
+            continue
         found = files.digest(root, candidate)  # none: no regular file of the workspace, so that nothing can be bound
         if found is not None and found.path not in seen:
             facts = {"path": found.path, "sha256": found.sha256, "bytes": found.bytes}
             seen[found.path] = facts if found.sha256 is not None else facts | {"mtime_ns": found.mtime_ns}
-    return tuple(seen.values()), next(candidates, None) is None
+    return tuple(seen.values()), is_whole and next(candidates, None) is None
 
 
 def _candidates(root: Root, named: operands.Operands, workdir: str) -> Iterator[str]:
@@ -72,4 +77,5 @@ def _candidates(root: Root, named: operands.Operands, workdir: str) -> Iterator[
         for word in named.words:
             yield os.path.join(folder, names.shown(word))  # noqa: PTH118
         for pattern in named.patterns:
-            yield from expand.expand(root.door, pattern, folder, _MOST + 1)
+            paths = expand.expand(root.door, pattern, folder, _MOST + 1)
+            yield from paths if len(paths) <= _MOST else (*paths, _MORE)

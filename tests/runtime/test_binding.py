@@ -115,7 +115,7 @@ async def test_globs_of_a_call_that_merely_asks_are_bounded(it: Live) -> None:
     for number in range(1100):
         (deep / f"f{number}").touch()
     many = await binding.bind(it.state, it.submit_run(), "bash", {"command": "cat deep/*"})
-    assert len(many.files) == 500 and many.unbound == ("files beyond the first that fit",)
+    assert 490 < len(many.files) <= 500 and many.unbound == ("files beyond the first that fit",)
     none = await binding.bind(it.state, it.submit_run(), "bash", {"command": "cat a.py"})
     assert none.unbound == ()
 
