@@ -72,7 +72,7 @@ class Scrubber:
         return self._index.names[found["form"]] if found["form"] is not None else found[0]
 
     def _partial(self, text: str) -> int:
-        """Where the first form begins that the text may have only the beginning of."""
+        """Return where the first form begins that the text may have only the beginning of."""
         for at in range(max(0, len(text) - self.longest + 1), len(text)):
             known = self._beginnings.get(text[at : at + _BEGINNING])
             if known and any(len(form) > len(text) - at and form.startswith(text[at:]) for form in known):
@@ -80,7 +80,7 @@ class Scrubber:
         return len(text)
 
     def _piece(self, text: str) -> int:
-        """Where the longest end of the text begins that is a piece of something encoded, line breaks not counted."""
+        """Return where the longest end of the text begins that is a piece of something encoded, without line breaks."""
         joined = self._index.joined
         if not joined or not text:
             return len(text)
@@ -98,7 +98,7 @@ class Scrubber:
         return len(text) if not low else len(text) - len(tail) + flat[len(letters) - low]
 
     def _dump(self, text: str) -> int:
-        """Where a dump in hexadecimal begins that the text may end in the middle of."""
+        """Return where a dump in hexadecimal begins that the text may end in the middle of."""
         if self._is_empty or not (found := _DUMP_END.search(text, max(0, len(text) - _HELD_DUMP))):
             return len(text)
         return found.start() if found.start() > len(text) - _HELD_DUMP else len(text)

@@ -90,7 +90,7 @@ def enter(root: Root, folder: int, name: str, path: str) -> int:
     descriptor = kernel.open_name(folder, name, walk.FOLDER)
     try:
         root.check_folder(descriptor, path)
-    except BaseException:
+    except BaseException:  # whatever it is, the descriptor must not leak
         os.close(descriptor)
         raise
     return descriptor
@@ -165,7 +165,7 @@ def replace(here: Place, content: bytes, *, key: str, mode: int | None = None) -
             _keep_mode(here, file.fileno(), mode)
             os.fsync(file.fileno())
         os.replace(temporary, here.name, src_dir_fd=here.folder, dst_dir_fd=here.folder)
-    except BaseException:
+    except BaseException:  # whatever it is, no half-written file stays
         with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=here.folder)
         raise

@@ -107,7 +107,7 @@ def outside(path: str) -> NotBeneath:
 
 
 def _inside(door: Door, absolute: str) -> str | None:
-    """What follows the workspace in an absolute path; None where it lies elsewhere."""
+    """Return what follows the workspace in an absolute path; None where it lies elsewhere."""
     root = str(door.path).rstrip("/")
     return absolute[len(root) :] if absolute == root or absolute.startswith(root + "/") else None
 

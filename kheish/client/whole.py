@@ -49,5 +49,5 @@ class Whole(ABC):
         return self.send(calls.state_log(query))
 
     def blame(self, path: str, *, at: str | None = None) -> Json:
-        """Who wrote each line of a file of people's, and with which commit."""
+        """Return the author and the commit of each line of a Definition."""
         return self.send(calls.state_blame(path, at))

@@ -109,7 +109,7 @@ def _fault(path: str, source: Source) -> Problem:
 
 
 def _without_effect(parsed: Parsed[Any]) -> Iterator[Problem]:
-    """What a file sets, and this version takes and does not act on."""
+    """Return settings that a file has, and that this version does not act on."""
     keys = next((keys for model, keys in WITHOUT_EFFECT.items() if isinstance(parsed.value, model)), ())
     for key in keys:
         if parsed.data and parsed.data.get(key) not in (None, [], {}):

@@ -72,7 +72,7 @@ class Taken:
 
     @property
     def inner(self) -> str:
-        """Where the file lies in the inbox."""
+        """Return the path of the file in the inbox."""
         return self.path.removeprefix(f"{FOLDER}/")
 
 

@@ -32,7 +32,7 @@ class Alternative:
 
     @property
     def starts(self) -> range:
-        """Where its commands may begin."""
+        """Return where its commands may begin."""
         return range(min(len(self.texts), _MAX_STARTS if self.scans else 1))
 
 
