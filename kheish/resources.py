@@ -1,4 +1,4 @@
-"""Where the files that come with the package are: the state template and the JSON Schemas."""
+"""Where the files that come with the package are: the state template, the JSON Schemas, the demo's scene."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _PACKAGE = Path(__file__).parent
 
 
 def folder(name: str) -> Path:
-    """The folder `state-template` or `schemas`: inside an installed wheel, or beside the package in a checkout."""
+    """Return the folder `state-template`, `schemas` or `examples/demo`: inside an installed wheel, or beside the package in a checkout."""
     packed = _PACKAGE / "_data" / name
     return packed if packed.is_dir() else _PACKAGE.parent / name
 
