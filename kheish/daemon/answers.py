@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kheish.daemon import forms
-from kheish.daemon.forms import Answered, Decided, Declined, Form
-from kheish.daemon.pipeline import Noun
+from kheish.daemon.forms import Answered, Decided, Declined, Form, PendingNoun
 from kheish.daemon.problems import Problems
 from kheish.domain import approvals, questions
 from kheish.domain.approvals import Approval
@@ -20,7 +19,10 @@ from kheish.errors import FileRefused, Invalid, PersonRequired
 from kheish.store import door, names, parsing
 from kheish.store.problems import Problem
 
-_FOLDERS: dict[str, tuple[Noun, type[Any]]] = {"approvals": ("approval", Approval), "questions": ("question", Question)}
+_FOLDERS: dict[str, tuple[PendingNoun, type[Any]]] = {
+    "approvals": ("approval", Approval),
+    "questions": ("question", Question),
+}
 #: as which person, and by which way, an answer in a file counts: a file does not say who saved it
 _BY = "file"
 _PAGE = 200
@@ -94,7 +96,7 @@ class Answers:
             if cursor is None:
                 return found
 
-    async def _one(self, noun: Noun, cls: type[Any], id: str, path: str) -> list[Problem]:
+    async def _one(self, noun: PendingNoun, cls: type[Any], id: str, path: str) -> list[Problem]:
         """Take up one file; what is wrong with it."""
         try:
             raw = await asyncio.to_thread(_read, self._state.root, path)
@@ -145,7 +147,7 @@ class Answers:
         return []
 
 
-def _late(form: Form, noun: Noun, document: dict[str, Any]) -> Problem:
+def _late(form: Form, noun: PendingNoun, document: dict[str, Any]) -> Problem:
     """Somebody else was first. The daemon removes the file with its next commit; whoever filled it in must be told."""
     keys = ("decision",) if noun == "approval" else ("answers",)
     error = approvals.late(document) if noun == "approval" else questions.late(document)

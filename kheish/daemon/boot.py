@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from kheish.daemon import remembering
-from kheish.daemon.pipeline import row
+from kheish.daemon.rows import row
 from kheish.domain import closing, encoding, events, forks, loading, owned, runs
 from kheish.domain.state import Change, State
 from kheish.domain.tables import BY_NAME

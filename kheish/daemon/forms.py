@@ -10,14 +10,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kheish.daemon.pipeline import Noun, pending_fields
 from kheish.store import problems as words
 from kheish.store import records, yaml12
 from kheish.store.problems import Problem, Severity
 from kheish.store.yaml12 import Keys, ListNode, MapNode, Mark, Node, ScalarNode
 
+PendingNoun = Literal["approval", "question"]
+#: what a pending file shows, in this order (`shapes.md`)
+PENDING: Mapping[PendingNoun, tuple[str, ...]] = {
+    "approval": ("approval_id", "session_id", "run_id", "tool", "arguments", "preview", "why", "requested_at"),
+    "question": ("question_id", "session_id", "run_id", "status", "questions", "asked_at", "expires_at"),
+}
 #: what a person fills in
-FORM: Mapping[Noun, tuple[str, ...]] = {"approval": ("decision", "reason"), "question": ("answers", "decline")}
+FORM: Mapping[PendingNoun, tuple[str, ...]] = {"approval": ("decision", "reason"), "question": ("answers", "decline")}
+
+
+def pending_fields(noun: PendingNoun, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a pending file shows; a preview only where there is one."""
+    return {key: document[key] for key in PENDING[noun] if key != "preview" or document.get(key) is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,7 @@ class Form:
         return Problem(self.path, *words.place(mark), severity, code, message, suggestion, words.pointer(keys))
 
 
-def read(noun: Noun, raw: bytes, path: str, document: Mapping[str, Any]) -> Form:
+def read(noun: PendingNoun, raw: bytes, path: str, document: Mapping[str, Any]) -> Form:
     """Read a pending file of `document` (the approval or question as the API shows it)."""
     text, flaw = yaml12.decode(raw)
     tree, flaws = yaml12.read(text) if flaw is None else (None, [flaw])
@@ -78,12 +88,12 @@ def read(noun: Noun, raw: bytes, path: str, document: Mapping[str, Any]) -> Form
     return form
 
 
-def is_untouched(noun: Noun, raw: bytes, document: Mapping[str, Any]) -> bool:
+def is_untouched(noun: PendingNoun, raw: bytes, document: Mapping[str, Any]) -> bool:
     """Whether this is what the daemon wrote: nobody has filled it in."""
     return raw == _asked(noun, {**document, "status": "pending"})
 
 
-def is_part(noun: Noun, raw: bytes, document: Mapping[str, Any]) -> bool:
+def is_part(noun: PendingNoun, raw: bytes, document: Mapping[str, Any]) -> bool:
     """Whether this is less than the daemon wrote, and nothing else: a beginning of it, perhaps with zeros in it."""
     whole = _asked(noun, {**document, "status": "pending"})
     return (
@@ -93,11 +103,11 @@ def is_part(noun: Noun, raw: bytes, document: Mapping[str, Any]) -> bool:
     )
 
 
-def _asked(noun: Noun, document: Mapping[str, Any]) -> bytes:
+def _asked(noun: PendingNoun, document: Mapping[str, Any]) -> bytes:
     return records.pending_file(noun, pending_fields(noun, document))
 
 
-def _changed(form: Form, noun: Noun, document: Mapping[str, Any]) -> Iterator[Problem]:
+def _changed(form: Form, noun: PendingNoun, document: Mapping[str, Any]) -> Iterator[Problem]:
     """Keys that are the daemon's and are not as it wrote them, and keys that are nobody's."""
     asked = records.read(_asked(noun, document))
     mine = FORM[noun]

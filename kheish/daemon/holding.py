@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from kheish.daemon.git import Git
-from kheish.daemon.pipeline import Pipeline
+from kheish.daemon.next_cut import NextCut
 from kheish.daemon.problems import Problems
 from kheish.daemon.sources import is_source
 from kheish.daemon.status import Facts
@@ -36,7 +36,7 @@ class Holding:
         self,
         facts: Facts,
         problems: Problems,
-        pipeline: Pipeline,
+        next_cut: NextCut,
         git: Git,
         watcher: Watcher,
         take: Take,
@@ -44,7 +44,7 @@ class Holding:
     ) -> None:
         self._facts = facts
         self._problems = problems
-        self._pipeline = pipeline
+        self._next_cut = next_cut
         self._git = git
         self._watcher = watcher
         self._take = take
@@ -89,7 +89,7 @@ class Holding:
             self._since, self._facts.held = None, None
             self._problems.clear("git_hold")
             await self._watcher.rescan()
-            self._pipeline.mend()
+            self._next_cut.mend()
         if self._later:
             await self._take_up()
 
@@ -102,7 +102,7 @@ class Holding:
     def looked(self, found: dict[str, Any]) -> list[str]:
         """What the git worker saw while no other git was at work; returns the daemon's files that it put back."""
         if found.get("moved") or found.get("aside"):
-            self._pipeline.mend(found.get("aside", ()))
+            self._next_cut.mend(found.get("aside", ()))
         # A commit from a stale index takes an edit out of the branch again, and touches no file: nobody else would see.
         self._later |= {path for path in found.get("theirs", ()) if is_source(path)}
         if found.get("mended"):

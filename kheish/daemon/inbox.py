@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -26,7 +26,6 @@ from kheish import ids
 from kheish.api import models
 from kheish.api.sessions import wanted
 from kheish.auth import redaction
-from kheish.daemon.pipeline import Pipeline
 from kheish.daemon.problems import Problems
 from kheish.domain import conventions, keys, sessions
 from kheish.domain.events import Idempotency
@@ -83,14 +82,16 @@ class Inbox:
         self,
         state: State,
         problems: Problems,
-        pipeline: Pipeline,
         *,
+        file: Callable[[str, bytes, str | None], None],
+        edited: Callable[[Sequence[str]], None],
         workspace: Callable[[str], Awaitable[Path]],
         held: Callable[[], Awaitable[str | None]],
     ) -> None:
         self._state = state
         self._problems = problems
-        self._pipeline = pipeline
+        self._file_next = file
+        self._edited = edited
         self._workspace = workspace
         self._held = held
         self._lock = asyncio.Lock()
@@ -104,7 +105,6 @@ class Inbox:
 
     async def start(self) -> None:
         """Go on with what an earlier daemon had taken, and take what was dropped while none ran."""
-        self._pipeline.on_filed = self._filed
         self._waiting = await asyncio.to_thread(_left, self._away)
         there = await self._look()
         if there:  # one that is young may still be written
@@ -229,10 +229,10 @@ class Inbox:
         self._filing[path] = taken, raw
         if before is not None and before[0] != taken:  # the same file once more
             shutil.rmtree(before[0].ticket, ignore_errors=True)
-        self._pipeline.file(path, raw, headline)
-        self._pipeline.edited([taken.path])  # where somebody had committed it, it goes
+        self._file_next(path, raw, headline)
+        self._edited([taken.path])  # where somebody had committed it, it goes
 
-    def _filed(self, paths: list[str]) -> None:
+    def filed(self, paths: list[str]) -> None:
         """A commit holds these: what was kept of them may go, once nothing else of the same file is to come."""
         for path in paths:
             taken, _ = self._filing.pop(path, (None, b""))

@@ -1,23 +1,21 @@
-"""What happens again and again, and what reacts: each a few lines that call a domain function."""
+"""What happens every second, and what the daemon's parts report: each a few lines that call a function."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import sqlite3
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
 from kheish.auth import redaction
 from kheish.daemon import boot, presence, remembering, sources
-from kheish.domain import approvals, events, questions, routes
-from kheish.domain.encoding import Recorded
+from kheish.daemon.spawning import spawn
+from kheish.domain import events, routes
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
-from kheish.domain.state import State
-from kheish.errors import Damaged, KheishError, NotFound, Unavailable
+from kheish.errors import KheishError
 from kheish.store import lock
 from kheish.store.files import free_bytes
 from kheish.store.pipes import ChildGone
@@ -33,31 +31,13 @@ TICK = 1.0
 PACKED, TAGS = ".git/packed-refs", ".git/refs/tags/playbook/"
 
 
-def entries(daemon: Daemon, batch: Sequence[Recorded]) -> None:
-    """After each durable batch: what was resumed goes on, and the worker looks for what can be taken."""
-    for item in batch:
-        daemon.clearing.heard(item.entry)
-        match item.entry.event:
-            case events.DaemonResumed():
-                daemon.agent.gates.wake()
-                spawn(daemon.driving.start())
-            case events.DefinitionChanged(definition="routes"):
-                learn_secrets(daemon)
-            case events.PlaybookReleased(state="revoked", cancel_flows=True, playbook_id=id, version=version):
-                spawn(daemon.driving.cancel_all(id, version))
-            case events.TaskCreated() | events.TaskStopRequested():
-                daemon.following.heard(item.entry)
-    daemon.driving.heard(batch)
-    daemon.worker.look()
-
-
 async def revive_scribe(daemon: Daemon) -> None:
     """A scribe that ended or failed is started again; where that fails (files that change under it, a full disk) once
     more in a second. Cut off (by a stop), it counts as failed: the stop does it."""
     log.warning("the scribe ended or failed; it is started again, and finds in the log what is missing")
     daemon.facts.scribe_failed = False
     try:
-        is_whole = await daemon.store.pipeline.revive()
+        is_whole = await daemon.store.batches.revive()
     except KheishError as error:
         log.error("the scribe cannot be started: %s", error.detail)
         daemon.facts.scribe_failed = True
@@ -91,7 +71,7 @@ def on_scribe(daemon: Daemon, notice: dict[str, Any]) -> None:
             daemon.holding.held(notice["reason"])
         case "restored":
             if notice["aside"]:
-                daemon.store.pipeline.mend(notice["aside"])
+                daemon.store.next_cut.mend(notice["aside"])
             put_back(daemon, notice["paths"])
         case "damaged":
             log.error("journal %s: %s", notice["journal"], notice["detail"])
@@ -134,7 +114,7 @@ def committed(daemon: Daemon, n: int, commit: str) -> None:
     """A commit was made."""
     daemon.facts.commit, daemon.facts.committed_n = commit, n
     daemon.problems.clear("commit_failed")
-    daemon.store.pipeline.committed(n, commit)
+    daemon.store.batches.committed(n, commit)
 
 
 def changed(daemon: Daemon, paths: frozenset[str]) -> None:
@@ -154,23 +134,6 @@ async def look_at_tags(daemon: Daemon) -> None:
         await daemon.playbook_tags.look()
     except KheishError as error:  # the watcher looks again every few seconds
         log.warning("the tags cannot be looked at: %s", error.detail)
-
-
-_tasks: set[asyncio.Task[None]] = set()
-
-
-def spawn(work: Coroutine[Any, Any, None]) -> None:
-    """Have something done beside."""
-    task = asyncio.get_running_loop().create_task(work)
-    _tasks.add(task)  # the loop itself keeps no strong reference
-    task.add_done_callback(_ended)
-
-
-def _ended(task: asyncio.Task[None]) -> None:
-    """Log at once what a task raised that is awaited nowhere: the collector would do so later, or never."""
-    _tasks.discard(task)
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("something that was done beside has failed", exc_info=error)
 
 
 async def reindex(daemon: Daemon) -> None:
@@ -267,16 +230,6 @@ POLLED = (
 )
 
 
-async def _expire(state: State, now: str) -> None:
-    """Close what has waited too long; sessions that are not loaded are found by the index."""
-    for noun, cls in (("approval", approvals.Approval), ("question", questions.Question)):
-        for id in await asyncio.to_thread(state.index.overdue, noun, now):
-            with contextlib.suppress(NotFound, Damaged):
-                await state.load_for(cls, id)
-    approvals.expire(state, now)
-    questions.expire(state, now)
-
-
 def _watch_space(daemon: Daemon, free: int) -> None:
     """Refuse new work while there is little space, and say so: in each refusal, in the log once, and as a problem."""
     if free >= LOW_SPACE:
@@ -292,7 +245,7 @@ def _watch_space(daemon: Daemon, free: int) -> None:
 
 
 async def keep_time(daemon: Daemon) -> None:
-    """Every second: what has waited too long expires; disk space is watched; processes that ended start again.
+    """Every second: watch the disk, restart processes that ended, and let the reactors do what is due.
 
     Raises StoreFailed where the state root was moved away.
     """
@@ -309,13 +262,10 @@ async def keep_time(daemon: Daemon) -> None:
             daemon.problems.clear("disk_failed")
         except OSError as error:  # the log goes on, or says so itself
             daemon.problems.add("disk_failed", "", f"{error.filename} cannot be written: {error.strerror}.")
-        with contextlib.suppress(Unavailable, sqlite3.Error):  # the index is being made again: in a second
-            await _expire(state, now)
         _watch_space(daemon, await asyncio.to_thread(free_bytes, state.root))
         state.evict()
         tell_watching(daemon)
-        daemon.worker.retry()
-        daemon.driving.retry()
         if daemon.facts.scribe_failed or not daemon.store.scribe.alive:
             await revive_scribe(daemon)
-        await daemon.inbox.look()
+        for reactor in daemon.reactors:
+            await reactor.tick(now)

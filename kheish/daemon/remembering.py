@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kheish.daemon.pipeline import grave
+from kheish.daemon.rows import grave
 from kheish.domain import closing, events
 from kheish.domain.events import Entry, SessionDeleted
 from kheish.errors import Damaged, KheishError

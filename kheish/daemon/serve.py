@@ -24,6 +24,8 @@ from kheish.config import Config, apply_environment, split_bind
 from kheish.daemon import boot, logs, loops, presence, remembering, stopping, wiring
 from kheish.daemon.connections import Connection
 from kheish.daemon.listening import Serving, allow_many_files, listen
+from kheish.daemon.reactors.tasks import Tasks
+from kheish.daemon.spawning import spawn
 from kheish.daemon.wiring import Daemon
 from kheish.domain import events
 from kheish.errors import Conflict, FileRefused, StoreFailed, Unavailable
@@ -158,10 +160,10 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     state.n = state.durable_n = state.journaled_n = booted.next_n - 1
     await boot.sweep(daemon.store.git, found)
     await boot.index(state.root, daemon.store.scribe, daemon.store.git, before, found, booted, progress)
-    daemon.store.pipeline.recovered(found.groups, booted.committed, booted.changes)
+    daemon.store.batches.recovered(found.groups, booted.committed, booted.changes)
     await boot.streams(state)
     await boot.paused(state, booted)
-    daemon.store.pipeline.sign = (await asyncio.to_thread(audit.signer, audit.key_path(daemon.environ))).head
+    daemon.store.next_cut.sign = (await asyncio.to_thread(audit.signer, audit.key_path(daemon.environ))).head
     daemon.store.log.open(booted.next_n)
     await daemon.watcher.start()
     facts.unread = (await daemon.store.git.request("hold"))["held"] is not None
@@ -174,8 +176,7 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
         daemon.problems.add("damaged_journal", where, reason)
     facts.recovered, facts.resumed = booted.groups, booted.resumed
     loops.tell_watching(daemon)
-    await daemon.clearing.start()  # the first entry that is heard lets runs go on
-    daemon.store.pipeline.on_entries.append(lambda batch: loops.entries(daemon, batch))
+    daemon.store.batches.on_entries += [reactor.heard for reactor in daemon.reactors]
     committing = daemon.store.committer.start()
     started = events.DaemonStarted(
         version=resources.version(), recovered=booted.groups, repaired_bytes=booted.cut_bytes
@@ -191,12 +192,9 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     gc.freeze()  # what is there now stays: collections need not look at it again
     await asyncio.to_thread(outage.over, state.root)
     facts.starting = None
-    daemon.worker.look()
-    await daemon.following.start()
-    await daemon.driving.start()
-    await daemon.answers.start()
-    await daemon.inbox.start()
-    loops.spawn(remembering.mark_commits(daemon))
+    for reactor in daemon.reactors:
+        await reactor.start()
+    spawn(remembering.mark_commits(daemon))
     loop_tasks = (loops.keep_time(daemon), loops.keep_watch(daemon), daemon.backup.run(), daemon.upkeep.run())
     return [committing, *(asyncio.create_task(one) for one in loop_tasks)]
 
@@ -247,8 +245,8 @@ async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
     await _have_scribe(daemon)
     if await asyncio.to_thread(stopping.is_asked_to_end_jobs, daemon.state.root):
         await _end_jobs(daemon)
-    await daemon.following.close()
-    await daemon.clearing.close()
+    for reactor in reversed(daemon.reactors):
+        await reactor.close()
     if not daemon.store.failed.is_set() and daemon.store.log.is_open:
         daemon.state.append(events.DaemonStopped(reason="asked").on())
         await daemon.state.durable()
@@ -289,4 +287,4 @@ async def _end_jobs(daemon: Daemon) -> None:
     log.info("jobs ended: %d", await stopping.end_jobs(daemon.agent.jobs, grace))
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(5):
-            await daemon.following.settled()
+            await asyncio.gather(*(each.settled() for each in daemon.reactors if isinstance(each, Tasks)))

@@ -16,27 +16,26 @@ from kheish.auth.broker import Broker
 from kheish.auth.vault import Vault
 from kheish.beneath import Hidden
 from kheish.config import Config
-from kheish.daemon import loops, status
+from kheish.daemon import loops, reactors, status
 from kheish.daemon.answers import Answers
 from kheish.daemon.backup import Backup
+from kheish.daemon.batches import Batches
 from kheish.daemon.children import child, on_loop
-from kheish.daemon.clearing import Clearing
 from kheish.daemon.editor import Editor
-from kheish.daemon.flows import Driving
 from kheish.daemon.git import Git
 from kheish.daemon.holding import Holding
 from kheish.daemon.inbox import Inbox
 from kheish.daemon.inspector import Inspector
+from kheish.daemon.next_cut import NextCut
 from kheish.daemon.past import Past
-from kheish.daemon.pipeline import Pipeline
 from kheish.daemon.playbook_tags import PlaybookTags
 from kheish.daemon.playbooks import Playbooks
 from kheish.daemon.problems import Problems
+from kheish.daemon.reactors.base import Reactor
 from kheish.daemon.secrets import Secrets
 from kheish.daemon.sources import LATER, LATER_FILE
 from kheish.daemon.status import Facts
 from kheish.daemon.taking import Taking
-from kheish.daemon.tasks import Following
 from kheish.daemon.upkeep import Upkeep
 from kheish.daemon.workspaces import Workspaces
 from kheish.domain.definitions import KINDS
@@ -75,7 +74,8 @@ class Store:
     bus: Bus
     scribe: Child
     git: Child
-    pipeline: Pipeline
+    batches: Batches
+    next_cut: NextCut
     committer: Committer
     failed: asyncio.Event
 
@@ -111,9 +111,7 @@ class Daemon:
     inbox: Inbox
     holding: Holding
     upkeep: Upkeep
-    following: Following
-    clearing: Clearing
-    driving: Driving
+    reactors: tuple[Reactor, ...]
     playbook_tags: PlaybookTags
 
 
@@ -152,28 +150,29 @@ def make(
         upkeep=upkeep,
         workspaces=folders,
     )
-    holding = Holding(facts, problems, store.pipeline, git, watcher, lambda paths: loops.take(daemon, paths))
+    holding = Holding(facts, problems, store.next_cut, git, watcher, lambda paths: loops.take(daemon, paths))
+    worker = Worker(agent, lambda run, is_missing: loops.waits_for_workspace(daemon, run, is_missing))
+    answers = Answers(state, problems, rewrite=store.next_cut.rewrite)
+    inbox = _inbox(store, problems, folders, git)
     daemon = Daemon(
         environ=environ,
         store=store,
         state=state,
         parts=parts,
         facts=facts,
-        worker=Worker(agent, lambda run, is_missing: loops.waits_for_workspace(daemon, run, is_missing)),
+        worker=worker,
         agent=agent,
         problems=problems,
         watcher=watcher,
         taking=taking,
         auth=auth,
-        answers=Answers(state, problems, rewrite=store.pipeline.rewrite),
+        answers=answers,
         backup=backup,
-        inbox=Inbox(state, problems, store.pipeline, workspace=parts.workspaces.default, held=git.held),
+        inbox=inbox,
         upkeep=upkeep,
         holding=holding,
-        clearing=Clearing(state, agent.jobs),
         playbook_tags=tags,
-        following=Following(state, agent.jobs, damaged=problems.damaged),
-        driving=Driving(state, damaged=problems.damaged),
+        reactors=reactors.make(agent, worker, problems, answers, inbox, lambda: loops.learn_secrets(daemon)),
     )
     return daemon
 
@@ -210,7 +209,7 @@ def _auth(
         vault,
         problems,
         watcher,
-        edited=store.pipeline.edited,
+        edited=store.next_cut.edited,
         changed=lambda: loops.learn_secrets(daemon()),
         held=lambda: daemon().facts.held,
         left_out=Git(store.git).left_out,
@@ -223,7 +222,7 @@ def _auth(
 
 
 def _taking(store: Store, problems: Problems, git: Git, environ: Mapping[str, str]) -> Taking:
-    edited, state = store.pipeline.edited, store.state
+    edited, state = store.next_cut.edited, store.state
     asked: dict[str, Any] = {"committed": git.committed, "listed": git.listed, "left_out": git.left_out}
     return Taking(state, problems, edited=edited, environ=environ, **asked)
 
@@ -233,8 +232,15 @@ def _playbooks(store: Store, taking: Taking, tags: PlaybookTags) -> Playbooks:
 
 
 def _backup(store: Store, facts: Facts, problems: Problems, taking: Taking) -> Backup:
-    flush, file = store.committer.flush, store.pipeline.file
+    flush, file = store.committer.flush, store.next_cut.file
     return Backup(store.state, facts, problems, taking, store.git, flush=flush, file=file)
+
+
+def _inbox(store: Store, problems: Problems, folders: Workspaces, git: Git) -> Inbox:
+    file, edited = store.next_cut.file, store.next_cut.edited
+    inbox = Inbox(store.state, problems, file=file, edited=edited, workspace=folders.default, held=git.held)
+    store.next_cut.on_filed = inbox.filed
+    return inbox
 
 
 def _watcher(root: Path, changed: Settled, refs: Settled) -> Watcher:
@@ -252,7 +258,7 @@ def _store(root: Path, config: Config, daemon: Callable[[], Daemon]) -> Store:
     loop, failed = asyncio.get_running_loop(), asyncio.Event()
 
     def take(groups: Sequence[Group], text: bytes) -> None:
-        pipeline.take(groups, text)
+        batches.take(groups, text)
 
     def fail(error: StoreFailed) -> None:
         log.critical("%s", error.detail)
@@ -265,16 +271,25 @@ def _store(root: Path, config: Config, daemon: Callable[[], Daemon]) -> Store:
     scribe = child("kheish.store.scribe", root, on_notice=lambda notice: loops.on_scribe(daemon(), notice))
     git = child("kheish.store.gitworker", root)
     bus = Bus()
-    pipeline = Pipeline(state, bus, wal, scribe)
-    pipeline.committer = committer = Committer(
+    next_cut = NextCut(state, scribe)
+    batches = Batches(state, bus, wal, scribe, next_cut)
+    next_cut.committer = committer = Committer(
         git,
-        pipeline.gather,
+        next_cut.gather,
         lambda n, commit: loops.committed(daemon(), n, commit),
         config.commit.every,
         on_notice=lambda answer: loops.on_git(daemon(), answer),
     )
     return Store(
-        log=wal, state=state, bus=bus, scribe=scribe, git=git, pipeline=pipeline, committer=committer, failed=failed
+        log=wal,
+        state=state,
+        bus=bus,
+        scribe=scribe,
+        git=git,
+        batches=batches,
+        next_cut=next_cut,
+        committer=committer,
+        failed=failed,
     )
 
 

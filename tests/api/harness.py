@@ -20,7 +20,7 @@ from kheish.auth.tokens import Tokens
 from kheish.auth.vault import Vault
 from kheish.beneath import Hidden
 from kheish.config import Config
-from kheish.daemon.pipeline import grave
+from kheish.daemon.rows import grave
 from kheish.daemon.workspaces import Workspaces
 from kheish.domain import closing, events, runs
 from kheish.domain.approvals import Approval, Bound

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kheish.daemon.answers import Answers
-from kheish.daemon.pipeline import Noun, pending_fields
+from kheish.daemon.forms import PendingNoun, pending_fields
 from kheish.daemon.problems import Problems
 from kheish.domain import approvals
 from kheish.domain.approvals import Approval
@@ -30,7 +30,7 @@ class Tray:
     answers: Answers
     rewritten: list[tuple[str, str]] = field(default_factory=list)
 
-    def ask(self, noun: Noun, id: str) -> str:
+    def ask(self, noun: PendingNoun, id: str) -> str:
         """The file as the daemon writes it."""
         cls = Approval if noun == "approval" else Question
         document = self.w.state.recalled(cls, id) or {}

@@ -19,7 +19,7 @@ def made(tmp_path: Path, now: list[float], taken: list[frozenset[str]]) -> tuple
         taken.append(paths)
 
     daemon = wiring.make(roots.make(tmp_path), Config())
-    parts: Any = (daemon.facts, daemon.problems, daemon.store.pipeline, Git(daemon.store.git), daemon.watcher)
+    parts: Any = (daemon.facts, daemon.problems, daemon.store.next_cut, Git(daemon.store.git), daemon.watcher)
     return Holding(*parts, take, clock=lambda: now[0]), daemon
 
 

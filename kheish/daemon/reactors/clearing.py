@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from kheish.daemon.reactors.base import Reactor
 from kheish.domain import events, runs, tasks
+from kheish.domain.encoding import Recorded
 from kheish.domain.events import Entry
 from kheish.domain.state import State
 from kheish.errors import KheishError
@@ -21,8 +23,8 @@ from kheish.jobs.runner import Jobs, JobState
 log = logging.getLogger(__name__)
 
 
-class Clearing:
-    """Knows which jobs each run has a folder of."""
+class Clearing(Reactor):
+    """Holds which jobs each run has a folder of."""
 
     def __init__(self, state: State, jobs: Jobs) -> None:
         self._state = state
@@ -31,7 +33,7 @@ class Clearing:
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Clear what earlier daemons left, and remember what open runs may still need. Before runs go on."""
+        """Clear what earlier daemons left, and remember what open runs may still need."""
         left = await asyncio.to_thread(self._look)
         if left:
             self._spawn(left, "what earlier daemons left")
@@ -55,9 +57,12 @@ class Clearing:
                 self._remove(job)
         return left
 
-    def heard(self, entry: Entry) -> None:
-        """An entry is durable: a job was made, has become a task's, was removed with its call's result, or its run has
-        ended."""
+    def heard(self, batch: Sequence[Recorded]) -> None:
+        """Follow jobs: made, become a task's, removed with their call's result; clear them when their run has ended."""
+        for item in batch:
+            self._follow(item.entry)
+
+    def _follow(self, entry: Entry) -> None:
         run_id = entry.run or ""
         match entry.event:
             case events.ToolStarted(note={"job": str(job)}):

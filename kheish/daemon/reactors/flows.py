@@ -11,6 +11,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+from kheish.daemon.reactors.base import Reactor
+from kheish.daemon.spawning import spawn
 from kheish.domain import events, flow_driving, flow_status
 from kheish.domain.encoding import Recorded
 from kheish.domain.flow_status import LIVE, FlowStatus
@@ -35,8 +37,8 @@ HEARD = (
 )
 
 
-class Driving:
-    """`damaged(path, reason)` is told of a session that cannot be read, so that its Flow does not go on."""
+class Flows(Reactor):
+    """`damaged(path, reason)` is called for a session that cannot be read: its Flow does not continue."""
 
     def __init__(self, state: State, *, damaged: Callable[[str, str], None]) -> None:
         self._state = state
@@ -44,7 +46,7 @@ class Driving:
         self._later: set[str] = set()  # Flows that could not go on for want of space
 
     async def start(self) -> None:
-        """Find what goes on again: at the start, and when all of a paused daemon is resumed."""
+        """Continue open Flows: at the start, and when all of a paused daemon is resumed."""
         if None in self._state.paused:
             return
         cursor: str | None = None
@@ -69,12 +71,12 @@ class Driving:
             )
             for found in page.items:
                 if found["cancel_flows"]:
-                    await self.cancel_all(found["playbook_id"], found["version"])
+                    await self._cancel_all(found["playbook_id"], found["version"])
             cursor = page.next_cursor
             if cursor is None:
                 return
 
-    async def cancel_all(self, playbook_id: str, version: str) -> None:
+    async def _cancel_all(self, playbook_id: str, version: str) -> None:
         """Cancel all Flows of a version."""
         fields = {"playbook": playbook_id, "version": version}
         reason = f"{playbook_id}@{version} was revoked"
@@ -110,7 +112,13 @@ class Driving:
             log.warning("the Flow %s cannot go on: %s", flow_id, error.detail)
 
     def heard(self, batch: Sequence[Recorded]) -> None:
-        """Entries are durable: the Flows of their sessions take their next steps."""
+        """Advance the Flows of the batch's sessions; cancel those of a version that was revoked with them."""
+        for item in batch:
+            match item.entry.event:
+                case events.DaemonResumed():
+                    spawn(self.start())
+                case events.PlaybookReleased(state="revoked", cancel_flows=True, playbook_id=id, version=version):
+                    spawn(self._cancel_all(id, version))
         if None in self._state.paused:
             return
         for session_id in {item.entry.session for item in batch if isinstance(item.entry.event, HEARD)}:
@@ -119,8 +127,8 @@ class Driving:
                 if not flow.is_final:
                     self._advance(flow.flow_id)
 
-    def retry(self) -> None:
-        """Go on with what had no space. Called every so often."""
+    async def tick(self, now: str) -> None:
+        """Continue Flows that had no space."""
         later, self._later = self._later, set()
         for flow_id in later:
             if self._state.find(Flow, flow_id) is not None:

@@ -1,17 +1,15 @@
-"""What follows each batch of the log: barriers open, listeners hear, the scribe writes, the next cut grows.
+"""The next cut: what the next commit will hold, gathered from entries, changes, edits and files.
 
-One function call down (`submit`), facts up (`take`), always on the event loop; nothing here blocks.
+Nothing here blocks, but for `gather`, which awaits the scribe.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-import orjson
-
+from kheish.daemon.forms import PendingNoun, pending_fields
 from kheish.daemon.headlines import EDITS, HEADLINES, PLAYBOOKS, TRAILERS, URGENT, headline
 from kheish.domain import closing, encoding, events, forks
 from kheish.domain.encoding import Recorded
@@ -22,19 +20,8 @@ from kheish.domain.state import Change, State
 from kheish.domain.tables import BY_NAME
 from kheish.errors import Unavailable
 from kheish.store import hold, spills, wal
-from kheish.store.bus import Bus, Frame
 from kheish.store.committer import Committer, Cut, message
 from kheish.store.pipes import Child, ChildGone
-from kheish.store.wal import Group, Log
-
-log = logging.getLogger(__name__)
-
-Noun = Literal["approval", "question"]
-#: what a person is shown in a pending file, in this order (`shapes.md`)
-PENDING: Mapping[Noun, tuple[str, ...]] = {
-    "approval": ("approval_id", "session_id", "run_id", "tool", "arguments", "preview", "why", "requested_at"),
-    "question": ("question_id", "session_id", "run_id", "status", "questions", "asked_at", "expires_at"),
-}
 
 
 @dataclass(slots=True)
@@ -65,46 +52,25 @@ class Dirty:
         return bool(self.edits) and not more
 
 
-class Pipeline:
-    """Joins the log, the state, the bus, the scribe and the committer."""
+class NextCut:
+    """Gathers what the next commit holds, and asks the committer for it."""
 
-    def __init__(self, state: State, bus: Bus, log: Log, scribe: Child) -> None:
+    def __init__(self, state: State, scribe: Child) -> None:
         self._state = state
-        self._bus = bus
-        self._log = log
         self._scribe = scribe
         self._dirty = Dirty()
-        self._sent = 0  # the newest entry that the scribe has been told of
+        self._sent = 0  # the newest entry that the scribe has been sent
         self._kept: int | None = None  # the oldest entry that no journal has, for its own is damaged
-        self._deleted: list[Entry] = []  # sessions, whose entries the log may still have
-        self._is_gone = False  # the scribe, and the log says so
         self._filing: list[str] = []  # the files of the cut that is under way
         self.on_filed: Callable[[list[str]], None] = lambda paths: None
         self.committer: Committer | None = None
         self.sign: Callable[[Recorded], tuple[str, bytes]] | None = None  # the audit's head, as a file
-        self.on_entries: list[Callable[[Sequence[Recorded]], None]] = []
 
-    # --- after each batch ---------------------------------------------------------------------------------------------
+    # --- what it holds ------------------------------------------------------------------------------------------------
 
-    def take(self, groups: Sequence[Group], text: bytes) -> None:
-        """A batch is on disk."""
-        entries, changes = self._state.made_durable(groups[-1].last)
-        self._bus.publish([_frame(item) for item in entries])
-        self._sent = groups[-1].last
-        self._send("apply", text=text.decode(), things=[row(change) for change in changes])
-        self._grow(entries, changes)
-        for listener in self.on_entries:
-            listener(entries)
-
-    def _send(self, op: str, **payload: Any) -> None:
-        try:
-            self._scribe.send_nowait(op, **payload)
-        except ChildGone:
-            if not self._is_gone:
-                log.error("the scribe is gone; it is started again")
-            self._is_gone = True
-
-    def _grow(self, entries: Sequence[Recorded], changes: Sequence[Change]) -> None:
+    def grow(self, entries: Sequence[Recorded], changes: Sequence[Change], *, sent: int) -> None:
+        """Add a durable batch; `sent` is the newest entry that the scribe has been sent."""
+        self._sent = sent
         self._render(changes)
         urgent = False
         for item in entries:
@@ -116,8 +82,13 @@ class Pipeline:
         if self.committer and entries:
             self.committer.touch(now=urgent)
 
+    def ask_for_commit(self) -> None:
+        """Have a commit made soon."""
+        if self.committer:
+            self.committer.touch(now=True)
+
     def recovered(self, groups: Sequence[wal.Entries], committed: int, changes: Sequence[Change]) -> None:
-        """At the start: what the log has above `committed` goes into the next cut, with Records, pending files, spills.
+        """Add, at the start, what the log has above `committed`, with Records, pending files and spills.
 
         The scribe has counted the journals themselves as changed.
         """
@@ -150,10 +121,8 @@ class Pipeline:
                 dirty.headlines.append(line)
 
     def _remove(self, entry: Entry) -> None:
-        """A session is deleted: its folder goes with the next cut, and what the cut would have had of it."""
+        """Remove a deleted session's folder with the next cut, and what the cut would have had of it."""
         tomb = closing.tombstone(entry)
-        self._deleted.append(entry)
-        self._send("forget", session=tomb["session_id"], path=tomb["path"], things=[grave(tomb)])
         dirty, inside = self._dirty, f"{tomb['path']}/"
         for key, change in list(dirty.records.items()):
             if change.session == tomb["session_id"]:
@@ -184,47 +153,27 @@ class Pipeline:
         flow = change.value if change else self._state.find(Flow, flow_id)
         return f"{flow.playbook}@{flow.version}" if flow else flow_id
 
-    async def revive(self) -> bool:
-        """The scribe was killed: a new one finds entries in the log, and is told again what they mean. False where the
-        index is not whole any more."""
-        await self._scribe.respawn()
-        self._is_gone = False
-        before = await self._scribe.request("start")
-        state = self._state
-        durable = state.durable_n
-        rows = [row(change) for change in state.unjournaled.values() if change.n <= durable]
-        for tomb in map(closing.tombstone, self._deleted):  # the log has brought their entries back
-            await self._scribe.request("forget", session=tomb["session_id"], path=tomb["path"], things=[grave(tomb)])
-        await self._scribe.request("things", things=rows, n=durable)
-        state.made_journaled(durable)
-        if self.committer:
-            self.committer.touch(now=True)
-        return bool(before["whole"])
-
     # --- edits and put-backs ------------------------------------------------------------------------------------------
 
     def edited(self, paths: Sequence[str]) -> None:
         """A person's files that are valid (or gone): the next commit has them."""
         for path in paths:
             self._dirty.edits[path] = None
-        if self.committer:
-            self.committer.touch(now=True)
+        self.ask_for_commit()
 
     def mend(self, kept: Sequence[str] = ()) -> None:
         """Files of the daemon were changed by somebody: the next commit puts back what the branch lacks, and has what
         was `kept` of theirs."""
         self._dirty.moved = True
         self._dirty.spills += kept
-        if self.committer:
-            self.committer.touch(now=True)
+        self.ask_for_commit()
 
     def file(self, path: str, content: bytes, headline: str | None = None) -> None:
         """A file for the next commit, written with it; `on_filed` is told when it is there."""
         self._dirty.files[path] = content
         if headline is not None and len(self._dirty.headlines) < HEADLINES:
             self._dirty.headlines.append(headline)
-        if self.committer:
-            self.committer.touch(now=True)
+        self.ask_for_commit()
 
     def rewrite(self, noun: str, id: str) -> None:
         """A pending file that somebody removed is written again with the next cut."""
@@ -234,15 +183,14 @@ class Pipeline:
             part = self._state.sessions[value.session_id]
             change = Change(value.n, kind, id, part.session_id, part.path, value)
             self._dirty.records[noun, id] = change
-            if self.committer:
-                self.committer.touch(now=True)
+            self.ask_for_commit()
 
     # --- cuts ---------------------------------------------------------------------------------------------------------
 
     async def gather(self) -> Cut | None:
         """The next cut: all entries that are durable now, with Records as of then.
 
-        `take` folds nothing that is not durable into `dirty`, and the scribe has been sent exactly these entries, so
+        `grow` adds nothing that is not durable and the scribe has been sent exactly these entries, so
         that its answer to a `cut` that is sent in this same moment is of the same N.
         """
         dirty = self._dirty
@@ -304,31 +252,12 @@ class Pipeline:
             setattr(now, name, {**getattr(dirty, name), **getattr(now, name)})
         now.headlines = [*dirty.headlines, *now.headlines][:HEADLINES]
 
-    def committed(self, n_to: int, commit: str) -> None:
-        """A commit holds everything up to `n_to`, but what belongs to a damaged journal: that stays in the log."""
-        self._log.drop(n_to if self._kept is None else min(n_to, self._kept - 1))
+    def committed(self, n_to: int) -> int:
+        """Report the files of a cut that was committed; return up to which entry the log need keep none."""
         filed, self._filing = self._filing, []
         if filed:
             self.on_filed(filed)
-        self._send("committed", commit=commit, n=n_to)
-
-
-def _frame(item: Recorded) -> Frame:
-    entry = item.entry
-    return Frame(entry.n, entry.event.kind, entry.session, entry.run, item.line)
-
-
-def row(change: Change) -> list[Any]:
-    """A change as a row of the index."""
-    value = change.value
-    status = change.noun.status(value)
-    doc = orjson.dumps(change.noun.view(value)).decode() if change.noun.view else "{}"
-    return [change.noun.name, change.id, change.session, status, value.made, change.n, doc]
-
-
-def grave(tomb: dict[str, Any]) -> list[Any]:
-    """A tombstone as a row of the index."""
-    return ["tombstone", tomb["session_id"], None, None, tomb["made"], tomb["n"], orjson.dumps(tomb).decode()]
+        return n_to if self._kept is None else min(n_to, self._kept - 1)
 
 
 def _place(change: Change) -> str:
@@ -346,19 +275,14 @@ def _document(change: Change) -> dict[str, Any]:
     return found
 
 
-def _pending(change: Change) -> tuple[str, Noun, dict[str, Any] | None]:
-    kind: Noun = "approval" if change.noun.name == "approval" else "question"
+def _pending(change: Change) -> tuple[str, PendingNoun, dict[str, Any] | None]:
+    kind: PendingNoun = "approval" if change.noun.name == "approval" else "question"
     is_open = change.value.status == "pending"
     path = f"pending/{change.noun.pending}/{change.id}.yaml"
     if not is_open:
         return path, kind, None
     document = _document(change)
     return path, kind, pending_fields(kind, document)
-
-
-def pending_fields(noun: Noun, document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a pending file shows; a preview only where there is one."""
-    return {key: document[key] for key in PENDING[noun] if key != "preview" or document.get(key) is not None}
 
 
 def _message(dirty: Dirty) -> str:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from kheish.daemon.reactors.base import Reactor
 from kheish.domain import events, tasks
+from kheish.domain.encoding import Recorded
 from kheish.domain.events import Entry, ShellEnding
 from kheish.domain.state import State
 from kheish.domain.tasks import Task
@@ -25,8 +27,8 @@ _TRIES = 3
 _LOST = "The process that ran the command was killed: it may or may not have done its work."
 
 
-class Following:
-    """`damaged(path, reason)` is told of a session that cannot be read, so that its command's end stays unnoted."""
+class Tasks(Reactor):
+    """`damaged(path, reason)` is called for a session that cannot be read: its command's end stays unnoted."""
 
     def __init__(self, state: State, jobs: Jobs, *, damaged: Callable[[str, str], None]) -> None:
         self._state = state
@@ -51,8 +53,12 @@ class Following:
             if cursor is None:
                 break
 
-    def heard(self, entry: Entry) -> None:
-        """An entry is durable: a command that was started is followed; one that is to stop is stopped."""
+    def heard(self, batch: Sequence[Recorded]) -> None:
+        """Follow commands that were started, and stop those that are to stop."""
+        for item in batch:
+            self._react(item.entry)
+
+    def _react(self, entry: Entry) -> None:
         match entry.event:
             case events.TaskCreated(task_id=id, shell=events.ShellTask(job=job)) if entry.session is not None:
                 self._follow(id, entry.session, job)

@@ -1,0 +1,38 @@
+"""What acts by itself, one module each. `make` has the one list of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from kheish.daemon.reactors.clearing import Clearing
+from kheish.daemon.reactors.expiry import Expiry
+from kheish.daemon.reactors.files import Files
+from kheish.daemon.reactors.flows import Flows
+from kheish.daemon.reactors.redaction import Redaction
+from kheish.daemon.reactors.runs import Runs
+from kheish.daemon.reactors.tasks import Tasks
+
+if TYPE_CHECKING:
+    from kheish.daemon.answers import Answers
+    from kheish.daemon.inbox import Inbox
+    from kheish.daemon.problems import Problems
+    from kheish.daemon.reactors.base import Reactor
+    from kheish.runtime.agent import Agent
+    from kheish.runtime.worker import Worker
+
+
+def make(
+    agent: Agent, worker: Worker, problems: Problems, answers: Answers, inbox: Inbox, learn_secrets: Callable[[], None]
+) -> tuple[Reactor, ...]:
+    """Return the reactors, in the order in which they start and react; they close in the opposite order."""
+    state, jobs = agent.state, agent.jobs
+    return (
+        Redaction(learn_secrets),
+        Clearing(state, jobs),
+        Tasks(state, jobs, damaged=problems.damaged),
+        Flows(state, damaged=problems.damaged),
+        Files(answers, inbox),
+        Expiry(state),
+        Runs(worker, agent.gates),
+    )

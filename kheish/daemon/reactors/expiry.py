@@ -1,0 +1,29 @@
+"""Expires approvals and questions that have waited too long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+
+from kheish.daemon.reactors.base import Reactor
+from kheish.domain import approvals, questions
+from kheish.domain.state import State
+from kheish.errors import Damaged, NotFound, Unavailable
+
+
+class Expiry(Reactor):
+    """Finds what is overdue in the index, so that sessions that are not loaded are found as well."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def tick(self, now: str) -> None:
+        """Expire what is overdue. While the index is being rebuilt, nothing is: the next tick tries again."""
+        with contextlib.suppress(Unavailable, sqlite3.Error):
+            for noun, cls in (("approval", approvals.Approval), ("question", questions.Question)):
+                for id in await asyncio.to_thread(self._state.index.overdue, noun, now):
+                    with contextlib.suppress(NotFound, Damaged):
+                        await self._state.load_for(cls, id)
+            approvals.expire(self._state, now)
+            questions.expire(self._state, now)

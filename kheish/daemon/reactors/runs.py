@@ -1,0 +1,36 @@
+"""Lets the worker take runs: after each batch, when a pause ends, and every second what had to wait."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kheish.daemon.reactors.base import Reactor
+from kheish.domain import events
+from kheish.domain.encoding import Recorded
+from kheish.runtime.gates import Gates
+from kheish.runtime.worker import Worker
+
+
+class Runs(Reactor):
+    """The last of the reactors: no run continues before the others have found their work."""
+
+    def __init__(self, worker: Worker, gates: Gates) -> None:
+        self._worker = worker
+        self._gates = gates
+        self._is_started = False
+
+    async def start(self) -> None:
+        """Continue open runs."""
+        self._is_started = True
+        self._worker.look()
+
+    def heard(self, batch: Sequence[Recorded]) -> None:
+        """Wake steps that a pause held back, and take runs that were submitted or resumed."""
+        if any(isinstance(item.entry.event, events.DaemonResumed) for item in batch):
+            self._gates.wake()
+        if self._is_started:
+            self._worker.look()
+
+    async def tick(self, now: str) -> None:
+        """Try again the runs whose workspace was missing."""
+        self._worker.retry()
