@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from kheish.domain import completion, encoding, events, messages, routes, scopes
+from kheish.domain import completion, encoding, events, messages, routes, runs, scopes
 from kheish.domain.events import RunError, Usage, changed
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
 from kheish.domain.state import State
 from kheish.domain.turns import Turn
-from kheish.runtime import accepted, compaction, deciding, drafting, endings, learning, model, retrying, targets
+from kheish.runtime import accepted, compaction, deciding, drafting, learning, model, retrying, targets
 from kheish.runtime.agent import Agent
 from kheish.runtime.drivers.base import ModelError, Reply
 from kheish.runtime.targets import Target
@@ -24,7 +24,7 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
     choice = _choose(state, run, turn)
     if choice is None:
         last = f"All routes have failed: {', '.join(sorted(turn.given_up))}."
-        endings.fail(state, run, "model_unavailable", last, retryable=True)
+        runs.fail(state, run.run_id, "model_unavailable", last, retryable=True)
         return
     target = await targets.target(run, agent, *choice)
     route_id, route = choice

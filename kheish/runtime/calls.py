@@ -17,7 +17,7 @@ from kheish.domain.runs import Run, Status
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
 from kheish.domain.turns import Call, Turn
-from kheish.runtime import deciding, endings, recovery
+from kheish.runtime import deciding, recovery
 from kheish.runtime.agent import Agent
 from kheish.runtime.deciding import Prepared, refused
 from kheish.runtime.drivers import bounds
@@ -288,7 +288,7 @@ async def _go_on(state: State, run: Run, prepared: Prepared, agent: Agent) -> bo
                 return await start(state, run, prepared, agent)
             if policy == "fail":
                 text = f"The call of {call.call.name} may or may not have happened, and recovery.ambiguous is fail."
-                endings.fail(state, run, "ambiguous_call", text)
+                runs.fail(state, run.run_id, "ambiguous_call", text)
                 return False
             return await recovery.ambiguous(state, run, call, prepared.tool)
 
@@ -315,7 +315,7 @@ async def _settle(state: State, run: Run, prepared: Prepared, agent: Agent) -> b
             await finish(state, run, call, Result(content=content, detail=detail), agent)
             return True
         case _:
-            endings.fail(
-                state, run, "ambiguous_call", f"{call.answer.by} decided that the run fails here. {text}".strip()
+            runs.fail(
+                state, run.run_id, "ambiguous_call", f"{call.answer.by} decided that the run fails here. {text}".strip()
             )
             return False

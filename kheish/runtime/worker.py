@@ -18,7 +18,7 @@ from kheish.domain.runs import Run, Status
 from kheish.domain.state import State
 from kheish.domain.turns import Turn
 from kheish.errors import KheishError, StoreFailed, WorkspaceSlow
-from kheish.runtime import endings, loop
+from kheish.runtime import loop
 from kheish.runtime.agent import Agent, Stopped
 
 log = logging.getLogger(__name__)
@@ -176,7 +176,7 @@ class Worker:
         run = self._state.get(Run, run_id)
         with contextlib.suppress(StoreFailed):
             if not run.is_final:
-                endings.fail(self._state, run, code, message)
+                runs.fail(self._state, run_id, code, message)
 
     # --- stopping -----------------------------------------------------------------------------------------------------
 
@@ -201,10 +201,10 @@ class Worker:
         if run.is_final:
             return
         if run.stop_requested:
-            endings.stop(self._state, run)
+            runs.stop(self._state, run_id)
         else:
             limit = run.settings.limits.wall_time
-            endings.fail(self._state, run, "limit_exceeded", f"A limit of the run is reached (wall_time: {limit:g} s).")
+            runs.fail(self._state, run_id, "limit_exceeded", f"A limit of the run is reached (wall_time: {limit:g} s).")
 
     async def drain(self, grace: float) -> None:
         """Start no new step; give those under way `grace` seconds; leave the rest to the journal."""
