@@ -214,16 +214,14 @@ async def still_approved(state: State, run: Run, prepared: Prepared) -> bool:
     return bound.digest == prepared.call.approved_digest
 
 
-def refusal(call: Call) -> events.ToolFinished | None:
-    """The result of a call that may not run."""
+def refusal(call: Call) -> events.ToolFinished:
+    """Return the result of a call that was denied."""
     if call.decision is not None and call.decision.decision == "deny":
         return refused(call, "permission_denied", f"Not allowed: {call.decision.why}.")
     if call.approval == "denied":
         reason = f" Reason: {call.reason}" if call.reason else ""
         return refused(call, "approval_denied", f"A person ({call.approved_by}) denied this call.{reason}")
-    if call.approval in ("expired", "cancelled"):
-        return refused(call, f"approval_{call.approval}", f"The approval of this call {call.approval}.")
-    return None
+    return refused(call, f"approval_{call.approval}", f"The approval of this call {call.approval}.")
 
 
 def refused(call: Call, code: str, text: str) -> events.ToolFinished:
