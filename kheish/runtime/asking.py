@@ -21,6 +21,7 @@ from kheish.runtime.tools.base import Tool
 async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
     """One attempt at the turn's answer. A failure is journaled; the loop then finds what is to be done next."""
     await retrying.until_due(state, run, turn, agent)
+    agent.renew_tools(run)
     choice = _choose(state, run, turn)
     if choice is None:
         last = f"All routes have failed: {', '.join(sorted(turn.given_up))}."
@@ -107,7 +108,7 @@ def _responded(state: State, run: Run, turn: Turn, agent: Agent, target: Target,
     return events.ModelResponded(
         turn=turn.turn,
         text=reply.text,
-        calls=model_calls(state, run, turn, reply, agent.tools),
+        calls=model_calls(state, run, turn, reply, agent.tools_for(run)),
         finish_reason=reply.finish_reason,
         usage=usage,
         route=target.route_id,

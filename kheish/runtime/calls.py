@@ -205,8 +205,9 @@ async def answer(state: State, run: Run, turn: Turn, agent: Agent, steps: Mappin
 
 def _leading_reads(single: Sequence[tuple[Call, Single]], run: Run, agent: Agent) -> Iterator[tuple[Call, Single]]:
     """Yield the read-only calls before the first with an effect."""
+    tools = agent.tools_for(run)
     for call, step in single:
-        tool = agent.tools.get(call.call.name)
+        tool = tools.get(call.call.name)
         if tool is None or tool.effect is not Effect.READ:
             return
         yield call, step

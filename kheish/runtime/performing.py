@@ -27,7 +27,7 @@ from kheish.runtime.tools.base import Context, Effect, Result, Suspended, ToolEr
 
 async def prepare(state: State, run: Run, call: Call, agent: Agent) -> Prepared | events.ToolFinished:
     """Return the call with its arguments parsed, or the result that tells the model what is wrong with it."""
-    tool = agent.tools.get(call.call.name)
+    tool = agent.tools_for(run).get(call.call.name)
     if tool is None:
         return refused(call, "unknown_tool", checking.unknown_tool(call.call.name, deciding.offered(run, agent)))
     if call.call.left_out:
@@ -50,7 +50,7 @@ async def prepare(state: State, run: Run, call: Call, agent: Agent) -> Prepared 
         return refused(call, "secret_in_arguments", text)
     raw = await _arguments(state, run, call)
     try:
-        return Prepared(call=call, tool=tool, raw=raw, arguments=checking.parse_arguments(tool, raw))
+        return Prepared(call=call, tool=tool, raw=raw, arguments=await checking.parsed(tool, raw))
     except ToolError as error:
         return refused(call, "invalid_arguments", str(error))
 

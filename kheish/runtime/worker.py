@@ -82,6 +82,7 @@ class Worker:
 
     def _done(self, run: Run) -> None:
         self._driving.pop(run.run_id, None)
+        self._agent.release_tools(run.run_id)
         self._by_route[run.settings.route] -= 1
         if run.session_id not in self._parked:
             self._state.touched[run.session_id] = None
@@ -133,6 +134,7 @@ class Worker:
             if claimed is None or claimed.run_id != run_id:
                 return
             clock = self._wind(run)
+            agent.renew_tools(run)
             self._begin(run)
             await loop.advance(state, run_id, agent)
         except (Stopped, StoreFailed):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from kheish.domain import events, turns
 from kheish.domain.runs import Run
 from kheish.domain.state import State
@@ -9,6 +13,7 @@ from kheish.domain.turns import Call, Stage
 from kheish.runtime import calls, deciding
 from kheish.runtime.agent import Agent
 from kheish.runtime.calls import CALL_STEPS, Single, Together
+from kheish.runtime.tools.base import Context, Effect, Replay, Result, Tool
 from tests.runtime.harness import Live
 
 
@@ -53,3 +58,53 @@ async def test_a_verdict_that_asks_without_a_request_is_decided_and_never_starts
     assert await calls.answer(it.state, run, turns.of(it.state, run.run_id), it.agent)
     kinds = it.kinds(run.run_id)
     assert (kinds.count("permission.decided"), kinds.count("tool.started")) == (2, 0)
+
+
+async def run_tool(arguments: Any, context: Context) -> Result:
+    return Result(content=f"ran with {arguments}")
+
+
+def tool(name: str, *required: str, replay: Replay = Replay.SAFE) -> Tool:
+    """A tool as a server would bring it, which takes some texts."""
+    schema = {"type": "object", "properties": {one: {"type": "string"} for one in required}, "required": required}
+    return Tool(name=name, description=name, arguments=schema, effect=Effect.READ, replay=replay, run=run_tool)
+
+
+async def test_a_turn_is_judged_by_what_its_model_was_offered(it: Live) -> None:
+    """The server changes its tools while the model answers: that turn has the old ones, the next the new ones."""
+    it.tools = {"look": tool("look"), "leave": tool("leave")}
+    driver = it.agent.executor
+
+    class Changing(type(driver)):  # type: ignore[misc]
+        async def complete(self, *given: Any) -> Any:
+            reply = await driver.complete(*given)
+            it.tools = {"look": tool("look", "where"), "come": tool("come")}
+            return reply
+
+    it.agent.executor = Changing()
+    asks = {"tool_calls": [{"name": name, "arguments": {}} for name in ("look", "leave", "come")]}
+    it.script(asks, {"tool_calls": [{"name": "look", "arguments": {}}]}, {"text": "done"})
+    assert (await it.ask()).output == "done"
+    codes = [code for _, code, _ in it.results()]
+    assert codes == ["unknown_tool", None, None, "invalid_arguments"]
+    assert it.results()[0][2] == "There is no tool 'come'. The tools are: leave, look."
+    assert not it.agent._offers, "a run that is driven no longer leaves nothing"
+
+
+@pytest.mark.parametrize(("replay", "status"), [("unsafe", "waiting_for_question"), ("safe", "completed")])
+async def test_a_started_call_whose_tool_is_gone_is_not_reported_as_not_run(it: Live, replay: Any, status: str) -> None:
+    it.agent.stopping.set()
+    run = it.submit_run()
+    asks = events.ModelResponded(turn=0, text="", calls=(events.ModelCall(id="c", name="gone", arguments={}),))
+    decided = events.PermissionDecided(call_id="c", tool="gone", decision="allow", why="a test")
+    fields: Any = {"call_id": "c", "tool": "gone", "arguments": {}, "digest": "", "key": "", "effect": "effect"}
+    it.move(run.run_id, events.RunStarted(), asks, decided, events.ToolStarted(replay=replay, **fields))
+    it.flush()
+    await it.close()
+    again = it.reborn()
+    try:
+        ended = await again.rest(run.run_id)
+        assert ended.status == status
+        assert [code for _, code, _ in again.results()] == ([] if ended.pending_questions else ["unknown_tool"])
+    finally:
+        await again.close()
