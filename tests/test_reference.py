@@ -9,7 +9,7 @@ import pytest
 
 from kheish import config, errors
 from kheish.api.operations import OPERATIONS
-from kheish.daemon import reference
+from kheish.daemon import reference, reference_fields
 from kheish.domain import events
 
 
@@ -39,3 +39,19 @@ def test_that_main_writes_what_changed_and_only_that(tmp_path: Path, capsys: pyt
     capsys.readouterr()
     reference.main(tmp_path)
     assert capsys.readouterr().out == "cli.md is written.\n"
+
+
+def test_that_a_schema_of_others_gives_rows_whatever_it_holds() -> None:
+    """A tool may come with any JSON Schema: one within itself, with true for a type, or with odd references."""
+    node = {"properties": {"child": {"$ref": "#/$defs/Node"}, "many": {"type": "array", "items": True}}}
+    fields = {
+        "node": {"$ref": "#/$defs/Node"},
+        "anything": True,
+        "list": {"type": "array", "items": {"$ref": "#/$defs/Node"}},
+        "either": {"anyOf": [True, {"$ref": "#/definitions/Gone"}]},
+    }
+    rows = list(reference_fields.schema_rows({"properties": fields, "required": ["node"], "$defs": {"Node": node}}))
+    assert [".".join(row.path) for row in rows] == [
+        "node.child", "node.many", "anything", "list", "list[].child", "list[].many", "either",
+    ]  # fmt: skip
+    assert [row.type for row in rows[:3]] == ["mapping", "list", "anything"]

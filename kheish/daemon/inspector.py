@@ -19,7 +19,7 @@ from kheish.errors import Fault, Invalid, NotFound
 from kheish.jobs import plainline, plainrun
 from kheish.runtime import binding, deciding
 from kheish.runtime.agent import Agent
-from kheish.runtime.tools.arguments import parse_arguments, unknown_tool
+from kheish.runtime.tools.arguments import parsed, unknown_tool
 from kheish.runtime.tools.base import Tool, ToolError
 
 
@@ -31,10 +31,11 @@ class Inspector:
         self._agent = agent
         self._workspaces = workspaces
 
-    def _tool(self, name: str) -> Tool:
-        tool = self._agent.tools.get(name)
+    def _tool(self, name: str, run: Run | None = None) -> Tool:
+        tools = self._agent.tools_for(run)
+        tool = tools.get(name)
         if tool is None:
-            raise NotFound(unknown_tool(name, self._agent.tools))
+            raise NotFound(unknown_tool(name, tools))
         return tool
 
     async def check(self, tool: str, arguments: Mapping[str, Any], session_id: str | None) -> Mapping[str, Any]:
@@ -65,11 +66,12 @@ class Inspector:
         the tool."""
         if approval.tool in (BUDGET, PHASE_TOOL):
             raise Invalid(f"A question about a {approval.tool} takes allow or deny, no other arguments.")
+        run = self._state.get(Run, approval.run_id)
+        tool = self._tool(approval.tool, run)
         try:
-            parse_arguments(self._tool(approval.tool), dict(arguments))
+            await parsed(tool, dict(arguments))
         except ToolError as error:
             raise Invalid(str(error), errors=[Fault("/arguments", str(error))]) from error
-        run, tool = self._state.get(Run, approval.run_id), self._tool(approval.tool)
         verdict, _ = await deciding.judge(self._state, run, approval.call_id, tool, arguments, self._agent)
         if verdict.decision == "deny":
             raise Invalid(

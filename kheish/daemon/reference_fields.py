@@ -31,17 +31,19 @@ def rows(model: type[BaseModel]) -> Iterator[Row]:
 
 def schema_rows(schema: Schema) -> Iterator[Row]:
     """Return the same of a model's JSON Schema."""
-    return _rows(schema, schema.get("$defs", {}), ())
+    return _rows(schema, schema.get("$defs", {}), (), (schema,))
 
 
-def _rows(schema: Schema, known: Schema, path: tuple[str, ...]) -> Iterator[Row]:
-    for name, field in schema.get("properties", {}).items():
+def _rows(schema: Schema, known: Schema, path: tuple[str, ...], above: tuple[Schema, ...]) -> Iterator[Row]:
+    """Yield the rows of a schema. A schema that is within itself (one of `above`) has no rows there."""
+    for name, given in schema.get("properties", {}).items():
+        field = given if isinstance(given, Mapping) else {}  # JSON Schema allows true, for anything
         inner, where = _inner(field, known), (*path, name)
-        if inner is not None and inner.get("properties"):
+        if inner is not None and inner.get("properties") and not any(inner is one for one in above):
             is_list = _is_list(field)
             if is_list or len(_members(field)) > 1:
                 yield Row(where, _type(field, known), _default(name, field, schema), field.get("description", ""))
-            yield from _rows(inner, known, (*path, f"{name}[]") if is_list else where)
+            yield from _rows(inner, known, (*path, f"{name}[]") if is_list else where, (*above, inner))
         else:
             about = field.get("description") or (inner or {}).get("description", "")
             yield Row(where, _type(field, known), _default(name, field, schema), about)
@@ -51,7 +53,7 @@ def _members(field: Schema) -> list[Schema]:
     found = field.get("anyOf") or field.get("oneOf")
     if not found:
         return [] if field.get("type") == "null" else [field]
-    return [one for member in found for one in _members(member)]
+    return [one for member in found if isinstance(member, Mapping) for one in _members(member)]
 
 
 def _is_list(field: Schema) -> bool:
@@ -62,9 +64,9 @@ def _inner(field: Schema, known: Schema) -> Schema | None:
     """The model that a field holds, or a list of which it holds. A script has its own table."""
     for one in _members(field):
         for at in (one, one.get("items", {}), *one.get("allOf", ())):
-            if "$ref" in at:
+            if isinstance(at, Mapping) and "$ref" in at:
                 name = at["$ref"].rsplit("/", 1)[-1]
-                return None if name == "Script" else known[name]
+                return None if name == "Script" else known.get(name)
     return None
 
 
@@ -75,13 +77,14 @@ def _type(field: Schema, known: Schema) -> str:
 def _word(field: Schema, known: Schema) -> str:
     if "$ref" in field:
         name = field["$ref"].rsplit("/", 1)[-1]
-        return "mapping" if known[name].get("type", "object") == "object" else _word(known[name], known)
+        target = known.get(name, {})
+        return "mapping" if target.get("type", "object") == "object" else _word(target, known)
     if "enum" in field:
         return " / ".join(f"`{one}`" for one in field["enum"])
     if "const" in field:
         return f"`{field['const']}`"
     if field.get("type") == "array":
-        return f"list of {_word(field['items'], known)}" if "items" in field else "list"
+        return f"list of {_word(field['items'], known)}" if isinstance(field.get("items"), Mapping) else "list"
     if str(field.get("pattern", "")).startswith(r"^\d+(\.\d+)?(ms"):
         return "duration"
     return _NAMES.get(str(field.get("type")), "anything")

@@ -54,7 +54,7 @@ def _view(tool: Tool) -> dict[str, Any]:
                 "default": row.default.strip("`") if row.default not in ("", "required") else None,
                 "description": row.about,
             }
-            for row in reference_fields.schema_rows(tool.schema())
+            for row in reference_fields.schema_rows(tool.schema)
         ],
     }
 

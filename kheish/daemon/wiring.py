@@ -304,13 +304,14 @@ def _agent(
     def confinement() -> SandboxFacts:
         return SandboxFacts(mode=state.definitions.config.sandbox.mode, available=facts.sandbox.available)
 
+    builtin = tool_registry.builtin(
+        lambda: _sandbox(state, facts, hide), lambda: state.definitions.config.network.allow
+    )
     return Agent(
         state=state,
         bus=store.bus,
         executor=executor,
-        tools=tool_registry.builtin(
-            lambda: _sandbox(state, facts, hide), lambda: state.definitions.config.network.allow
-        ),
+        tool_source=lambda run: builtin,
         jobs=Jobs(root / ".git" / "kheish" / "jobs"),
         gates=Gates(),
         broker=broker,

@@ -333,8 +333,40 @@ def next_claim(state: State, session_id: str) -> Run | None:
     return state.get(Run, session.queued[0]) if session.queued else None
 
 
+def end(state: State, run_id: str, event: Event, *, by: str = "daemon") -> Run:
+    """End a run; no other function appends the last event of a run (tests/test_shape.py).
+
+    Its open calls get a result, since a prompt must not have open calls. Its pending approvals and questions become
+    `cancelled`. Raises RunStateConflict where the table does not have the move.
+    """
+    run, last = state.get(Run, run_id), step(state, run_id, event, by=by)
+    withdrawn = [
+        *(events.ApprovalResolved(approval_id=id, outcome="cancelled", by=by) for id in run.pending_approvals),
+        *(events.QuestionAnswered(question_id=id, outcome="cancelled", by=by) for id in run.pending_questions),
+    ]
+    drafts = [one.on(run.session_id, run_id, by=by) for one in withdrawn]
+    state.append(*turns.closing(state, run_id, run.session_id), *drafts, last)
+    return state.get(Run, run_id)
+
+
+def complete(state: State, run_id: str, output: Text) -> Run:
+    """Complete a run with its final text."""
+    return end(state, run_id, events.RunCompleted(output=output))
+
+
+def fail(state: State, run_id: str, code: str, message: str, *, retryable: bool = False) -> Run:
+    """Fail a run with a stable code."""
+    return end(state, run_id, events.RunFailed(error=RunError(code=code, message=message, retryable=retryable)))
+
+
+def stop(state: State, run_id: str) -> Run:
+    """End a run as its stop was requested."""
+    requested = state.get(Run, run_id).stop_requested
+    return end(state, run_id, events.RunInterrupted() if requested == "interrupted" else events.RunCancelled())
+
+
 def cancel(state: State, run_id: str, *, by: str, reason: str | None = None) -> Run:
-    """Stop a run for good: at once where it does not run, else between its steps. A cancelled run stays as it is.
+    """Cancel a run: at once where it does not run, else between its steps. A cancelled run stays as it is.
 
     Raises RunStateConflict where it ended in another way.
     """
@@ -346,31 +378,13 @@ def interrupt(state: State, run_id: str, *, by: str, reason: str | None = None) 
     return _stop(state, run_id, events.RunInterruptRequested(reason=reason), events.RunInterrupted(reason=reason), by)
 
 
-def _stop(state: State, run_id: str, request: Event, end: Event, by: str) -> Run:
+def _stop(state: State, run_id: str, request: Event, last: Event, by: str) -> Run:
     run = state.get(Run, run_id)
-    wanted = Status.CANCELLED if isinstance(end, events.RunCancelled) else Status.INTERRUPTED
+    wanted = Status.CANCELLED if isinstance(last, events.RunCancelled) else Status.INTERRUPTED
     if run.status == wanted:
         return run
-    if (run.status, type(end)) not in TRANSITIONS and run.status != Status.QUEUED:
-        step(state, run_id, end)  # raises
-    if run.status == Status.RUNNING or (run.status, type(end)) not in TRANSITIONS:
-        if run.stop_requested is None or wanted == Status.CANCELLED != run.stop_requested:
-            state.append(request.on(run.session_id, run_id, by=by))
-    else:
-        state.append(*withdraw(state, run, by=by), step(state, run_id, end, by=by))
+    if run.status not in (Status.QUEUED, Status.RUNNING) or (run.status, wanted) == (Status.QUEUED, Status.CANCELLED):
+        return end(state, run_id, last, by=by)
+    if run.stop_requested is None or wanted == Status.CANCELLED != run.stop_requested:
+        state.append(request.on(run.session_id, run_id, by=by))
     return state.get(Run, run_id)
-
-
-def withdraw(state: State, run: Run, *, by: str) -> list[Draft]:
-    """What ends with a run: its calls get a result, and its open approvals and questions become `cancelled`."""
-    return [
-        *turns.closing(state, run.run_id, run.session_id),
-        *(
-            events.ApprovalResolved(approval_id=id, outcome="cancelled", by=by).on(run.session_id, run.run_id, by=by)
-            for id in run.pending_approvals
-        ),
-        *(
-            events.QuestionAnswered(question_id=id, outcome="cancelled", by=by).on(run.session_id, run.run_id, by=by)
-            for id in run.pending_questions
-        ),
-    ]

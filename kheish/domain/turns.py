@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
@@ -12,6 +13,22 @@ from kheish.domain.events import Draft, Entry, ModelCall, changed, frozen
 
 if TYPE_CHECKING:
     from kheish.domain.state import State
+
+
+class Stage(StrEnum):
+    """How far a tool call got, as STAGES derives it from what its journal says."""
+
+    FINISHED = "finished"
+    UNOFFERED = "unoffered"  # its answer was given no tools
+    UNDECIDED = "undecided"
+    AWAITS_APPROVAL = "awaits_approval"
+    AWAITS_ANSWER = "awaits_answer"
+    STARTED = "started"  # and nothing shows its end
+    ANSWERED = "answered"  # the question that it asks has an answer
+    SETTLED = "settled"  # a user has chosen what to do, since nothing shows its end
+    DENIED = "denied"
+    APPROVED = "approved"
+    ALLOWED = "allowed"
 
 
 @frozen
@@ -33,16 +50,41 @@ class Call:
     answer: events.QuestionAnswered | None = None
     finished: bool = False
     outcome: events.ToolFinished | None = None  # of a check only; what a model asked for is in the conversation
+    unoffered: bool = False  # the answer was to mend a final text, and no tools were offered for it
 
     @property
     def id(self) -> str:
         return self.call.id
 
     @property
-    def waits(self) -> bool:
-        """Whether a person still has to decide or answer."""
-        asked = self.approval_id is not None and self.approval is None
-        return asked or (self.question_id is not None and self.answer is None)
+    def stage(self) -> Stage:
+        """Return how far the call got."""
+        return next(stage for stage, is_at in STAGES if is_at(self))
+
+
+#: The stage of a call is the first that holds. `runtime/calls.py` has the step of each.
+STAGES: tuple[tuple[Stage, Callable[[Call], bool]], ...] = (
+    (Stage.FINISHED, lambda call: call.finished),
+    (Stage.UNOFFERED, lambda call: call.unoffered),
+    (Stage.UNDECIDED, lambda call: call.started is None and _is_undecided(call)),
+    (Stage.AWAITS_APPROVAL, lambda call: call.approval_id is not None and call.approval is None),
+    (Stage.AWAITS_ANSWER, lambda call: call.question_id is not None and call.answer is None),
+    (Stage.STARTED, lambda call: call.started is not None and call.answer is None),
+    (Stage.ANSWERED, lambda call: call.started is not None and call.question_purpose == "tool"),
+    (Stage.SETTLED, lambda call: call.started is not None),
+    (Stage.APPROVED, lambda call: call.approval == "allowed" and not _denies(call)),
+    (Stage.ALLOWED, lambda call: call.approval is None and not _denies(call)),
+    (Stage.DENIED, lambda call: True),
+)
+
+
+def _is_undecided(call: Call) -> bool:
+    """Return whether there is no verdict, or one that asks and no approval that was requested."""
+    return call.decision is None or (call.decision.decision == "ask" and call.approval_id is None)
+
+
+def _denies(call: Call) -> bool:
+    return call.decision is not None and call.decision.decision == "deny"
 
 
 @frozen
@@ -136,7 +178,7 @@ def _fold_model(turn: Turn, entry: Entry) -> Turn:
         case events.ModelRequested(purpose="turn", attempt=attempt) as event:
             return changed(turn, requested=event, attempt=attempt)
         case events.ModelResponded() as event:
-            calls = tuple(Call(call=call, turn=event.turn) for call in event.calls)
+            calls = tuple(Call(call=call, turn=event.turn, unoffered=turn.is_mending) for call in event.calls)
             return changed(
                 turn,
                 turn=turn.turn + 1,

@@ -36,7 +36,7 @@ class Agent:
     state: State
     bus: Bus
     executor: Executor
-    tools: Mapping[str, Tool]
+    tool_source: Callable[[Run | None], Mapping[str, Tool]]
     jobs: Jobs
     gates: Gates
     broker: Broker
@@ -45,6 +45,8 @@ class Agent:
     windows: Windows = field(default_factory=Windows)
     #: runs that may be stopped at once: they wait for a model, and nothing of theirs has an effect meanwhile
     interruptible: set[str] = field(default_factory=set)
+    #: by run that is driven: the tools of its newest turn
+    _offers: dict[str, Mapping[str, Tool]] = field(default_factory=dict)
 
     async def may_step(self, run: Run) -> None:
         """Wait while the daemon or the route is paused. Raises Stopped."""
@@ -53,6 +55,24 @@ class Agent:
         await self.gates.unpaused(self.state, run.settings.route, self.stopping)
         if self.stopping.is_set():
             raise Stopped
+
+    def tools_for(self, run: Run | None) -> Mapping[str, Tool]:
+        """Return the tools of a run; without one, those of any run.
+
+        Tools come and go, with the servers that have them. So a turn's calls are judged by what its model was offered.
+        A run that is not driven (it waits, or the daemon was restarted) has no offer: its calls are judged by the
+        tools of now.
+        """
+        offer = self._offers.get(run.run_id) if run else None
+        return self.tool_source(run) if offer is None else offer
+
+    def renew_tools(self, run: Run) -> None:
+        """Take the tools of now as those of the run's next turn."""
+        self._offers[run.run_id] = self.tool_source(run)
+
+    def release_tools(self, run_id: str) -> None:
+        """Forget the offer of a run that is driven no longer."""
+        self._offers.pop(run_id, None)
 
     def live(self, kind: str, run: Run, turn: int, attempt: int) -> Live:
         """What shows text of a step as it comes."""

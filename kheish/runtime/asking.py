@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from kheish.domain import completion, encoding, events, messages, routes, scopes
+from kheish.domain import completion, encoding, events, messages, routes, runs, scopes
 from kheish.domain.events import RunError, Usage, changed
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
 from kheish.domain.state import State
 from kheish.domain.turns import Turn
-from kheish.runtime import accepted, compaction, deciding, drafting, endings, learning, model, retrying, targets
+from kheish.runtime import accepted, compaction, deciding, drafting, learning, model, retrying, targets
 from kheish.runtime.agent import Agent
 from kheish.runtime.drivers.base import ModelError, Reply
 from kheish.runtime.targets import Target
@@ -21,10 +21,11 @@ from kheish.runtime.tools.base import Tool
 async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
     """One attempt at the turn's answer. A failure is journaled; the loop then finds what is to be done next."""
     await retrying.until_due(state, run, turn, agent)
+    agent.renew_tools(run)
     choice = _choose(state, run, turn)
     if choice is None:
         last = f"All routes have failed: {', '.join(sorted(turn.given_up))}."
-        endings.fail(state, run, "model_unavailable", last, retryable=True)
+        runs.fail(state, run.run_id, "model_unavailable", last, retryable=True)
         return
     target = await targets.target(run, agent, *choice)
     route_id, route = choice
@@ -107,7 +108,7 @@ def _responded(state: State, run: Run, turn: Turn, agent: Agent, target: Target,
     return events.ModelResponded(
         turn=turn.turn,
         text=reply.text,
-        calls=model_calls(state, run, turn, reply, agent.tools),
+        calls=model_calls(state, run, turn, reply, agent.tools_for(run)),
         finish_reason=reply.finish_reason,
         usage=usage,
         route=target.route_id,

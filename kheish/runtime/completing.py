@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from kheish.beneath import Door, files, pool
-from kheish.domain import completion, contracts, events, workspaces
+from kheish.domain import completion, contracts, events, runs, workspaces
 from kheish.domain.completion import Finding
 from kheish.domain.events import Requirement
 from kheish.domain.runs import Run
 from kheish.domain.state import State
 from kheish.domain.turns import Turn
 from kheish.errors import NotBeneath, WorkspaceSlow
-from kheish.runtime import endings, judging
+from kheish.runtime import judging
 
 _WORDS = 400  # characters of a requirement in a reminder; the prompt has all of it
 REMINDERS = 2  # how often the model is told what is left; then the run fails
@@ -39,7 +39,7 @@ async def is_complete(state: State, run: Run, turn: Turn, text: str) -> bool:
         return True
     listed = "\n".join(_line(requirements, finding) for finding in unmet)
     if turn.reminders >= REMINDERS or any(finding.is_final for finding in unmet):
-        endings.fail(state, run, "completion_unsatisfied", f"The run is not complete:\n{listed}")
+        runs.fail(state, run.run_id, "completion_unsatisfied", f"The run is not complete:\n{listed}")
         return False
     text = f"The task is not done yet. What is missing:\n{listed}\nSee to it, and then give your final answer again."
     state.append(events.Nudged(text=text, reason="completion").on(run.session_id, run.run_id))

@@ -34,7 +34,7 @@ from kheish.errors import NotBeneath
 from kheish.runtime import binding, places
 from kheish.runtime.agent import Agent
 from kheish.runtime.tools import cut
-from kheish.runtime.tools.base import Arguments, Context, Tool, ToolError
+from kheish.runtime.tools.base import Context, Tool, ToolError
 from kheish.store import textconv
 
 _PREVIEW_BYTES = 12 * 1024  # a journal line has it whole
@@ -47,7 +47,7 @@ class Prepared:
     call: Call
     tool: Tool
     raw: Mapping[str, Any]
-    arguments: Arguments
+    arguments: Any
 
 
 async def judge(
@@ -126,11 +126,10 @@ def _leads(door: Door, paths: Sequence[str]) -> dict[str, str]:
 
 
 def offered(run: Run, agent: Agent) -> Mapping[str, Tool]:
-    """The tools that the model sees: none that policies or scopes take away, and evidence only in Flows."""
+    """Return the tools that the model sees: none that policies or scopes take away, and evidence only in Flows."""
     policies, no_use = _policies(run), ATTACH if run.flow is None else None
-    return {
-        name: tool for name, tool in agent.tools.items() if name != no_use and permission_policy.leaves(policies, name)
-    }
+    tools = agent.tools_for(run)
+    return {name: tool for name, tool in tools.items() if name != no_use and permission_policy.leaves(policies, name)}
 
 
 def _policies(run: Run) -> tuple[Scope, ...]:
@@ -214,16 +213,14 @@ async def still_approved(state: State, run: Run, prepared: Prepared) -> bool:
     return bound.digest == prepared.call.approved_digest
 
 
-def refusal(call: Call) -> events.ToolFinished | None:
-    """The result of a call that may not run."""
+def refusal(call: Call) -> events.ToolFinished:
+    """Return the result of a call that was denied."""
     if call.decision is not None and call.decision.decision == "deny":
         return refused(call, "permission_denied", f"Not allowed: {call.decision.why}.")
     if call.approval == "denied":
         reason = f" Reason: {call.reason}" if call.reason else ""
         return refused(call, "approval_denied", f"A person ({call.approved_by}) denied this call.{reason}")
-    if call.approval in ("expired", "cancelled"):
-        return refused(call, f"approval_{call.approval}", f"The approval of this call {call.approval}.")
-    return None
+    return refused(call, f"approval_{call.approval}", f"The approval of this call {call.approval}.")
 
 
 def refused(call: Call, code: str, text: str) -> events.ToolFinished:

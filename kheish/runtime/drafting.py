@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kheish.domain import routes
+from kheish.domain import routes, runs
 from kheish.domain.runs import Run
 from kheish.domain.state import State
 from kheish.domain.turns import Turn
-from kheish.runtime import accepted, compaction, dialects, endings, fitting, prompt, retrying, windows
+from kheish.runtime import accepted, compaction, dialects, fitting, prompt, retrying, windows
 from kheish.runtime.agent import Agent
 from kheish.runtime.drivers.base import Message, Request
 from kheish.runtime.prompt import Frame, Placed
@@ -53,7 +53,7 @@ async def draft(
         return _draft(run, turn, target, frame, [one.message for one in placed], frame.left_out)
     rest = room.prompt - frame.tokens
     if rest < LEAST_TASK:
-        endings.fail(state, run, "context_length", _too_small(target, frame))
+        runs.fail(state, run.run_id, "context_length", _too_small(target, frame))
         return None
     placed, words = _with_previews(placed, rest)
     messages = [one.message for one in placed]

@@ -88,14 +88,14 @@ class Measured:
 @lru_cache(maxsize=512)
 def full_spec(tool: Tool) -> Measured:
     """Return the tool as the model sees it."""
-    spec = ToolSpec(name=tool.name, description=tool.description, parameters=tool.schema())
+    spec = ToolSpec(name=tool.name, description=tool.description, parameters=dict(tool.schema))
     return Measured(spec, windows.spec_tokens(spec))
 
 
 @lru_cache(maxsize=512)
 def _short_spec(tool: Tool) -> Measured:
     first = tool.description.partition(". ")[0].rstrip(".") + "."
-    spec = ToolSpec(name=tool.name, description=first, parameters=_short_schema(tool.schema()))
+    spec = ToolSpec(name=tool.name, description=first, parameters=_short_schema(tool.schema))
     return Measured(spec, windows.spec_tokens(spec))
 
 

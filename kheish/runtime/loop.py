@@ -13,7 +13,7 @@ from kheish.domain.events import Draft, Spilled, Text
 from kheish.domain.runs import BUDGET, Run, Status
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
-from kheish.runtime import asking, calls, completing, deciding, endings, judging, phases
+from kheish.runtime import asking, calls, completing, deciding, judging, phases
 from kheish.runtime.agent import Agent
 
 REPAIRS = 3  # turns that a run gets to mend an answer that does not fit its output contract
@@ -26,7 +26,7 @@ async def advance(state: State, run_id: str, agent: Agent) -> None:
         if run.status is not Status.RUNNING:
             return
         if run.stop_requested:
-            endings.stop(state, run)
+            runs.stop(state, run_id)
             return
         await agent.may_step(run)
         turn = turns.of(state, run_id)
@@ -58,9 +58,9 @@ async def _finish(state: State, run: Run, turn: turns.Turn) -> None:
     if not faults:
         await _complete(state, run, text)
     elif turn.repairs >= REPAIRS:
-        endings.fail(
+        runs.fail(
             state,
-            run,
+            run.run_id,
             "output_contract_unsatisfied",
             f"After {REPAIRS} repairs the answer still does not fit: {listed}",
         )
@@ -72,7 +72,7 @@ async def _finish(state: State, run: Run, turn: turns.Turn) -> None:
 async def _complete(state: State, run: Run, text: Text) -> None:
     """Complete the run, unless a person has to allow what came out."""
     if await phases.passes(state, run, "after", text):
-        state.append(runs.step(state, run.run_id, events.RunCompleted(output=text)))
+        runs.complete(state, run.run_id, text)
 
 
 def _over_budget(state: State, run: Run) -> bool:
@@ -84,9 +84,9 @@ def _over_budget(state: State, run: Run) -> bool:
     if found.grantable and run.grant_refused is None and run.settings.permission_mode != "dont_ask":
         state.append(*_ask_for_more(state, run, found))
     elif found.grantable:
-        endings.fail(state, run, "budget_exceeded", f"The budget is used up ({spent}).")
+        runs.fail(state, run.run_id, "budget_exceeded", f"The budget is used up ({spent}).")
     else:
-        endings.fail(state, run, "limit_exceeded", f"A limit of the run is reached ({spent}).")
+        runs.fail(state, run.run_id, "limit_exceeded", f"A limit of the run is reached ({spent}).")
     return True
 
 

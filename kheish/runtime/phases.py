@@ -11,7 +11,6 @@ from kheish.domain.flows import PHASE_TOOL, Asked, Flow
 from kheish.domain.runs import Run, Status
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
-from kheish.runtime import endings
 
 When = Literal["before", "after"]
 #: what the person who decides is shown of the output; all of it is in the run
@@ -93,4 +92,4 @@ def _deny(state: State, run: Run, plan: PhasePlan, when: When, asked: Asked) -> 
     code = "phase_denied" if when == "before" else "phase_rejected"
     who = f"{asked.decided_by} denied" if asked.status == "denied" else f"the approval {asked.status} for"
     reason = f": {asked.reason}" if asked.reason else "."
-    endings.fail(state, run, code, f"{who} the phase {plan.phase_id} ({when} it){reason}")
+    runs.fail(state, run.run_id, code, f"{who} the phase {plan.phase_id} ({when} it){reason}")

@@ -29,14 +29,14 @@ async def decide(tool: Tool, arguments: Any, context: Context) -> Result | Liter
     return "again" if tool.replay is Replay.SAFE else "ambiguous"
 
 
-async def ambiguous(state: State, run: Run, call: Call, tool: Tool) -> bool:
-    """Ask a person what became of a call. Always False: the run waits."""
+def ask(state: State, run: Run, call: Call) -> bool:
+    """Ask a user what became of a call. Returns False, since the run waits."""
     item = QuestionItem(
         id=QUESTION,
         header="Did it happen?",
         text=(
-            f"The daemon was stopped while this call of {tool.name} was under way, and nothing shows its end: this may "
-            f"or may not have happened. Look, and say what to do.\n\n{_said(call)}"
+            f"The daemon was stopped while this call of {call.call.name} was under way, and nothing shows its end: "
+            f"this may or may not have happened. Look, and say what to do.\n\n{_said(call)}"
         ),
         options=(
             Option(id="done", label="It was done", description="Go on; write its result as text where it matters."),

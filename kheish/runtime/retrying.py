@@ -10,12 +10,11 @@ import asyncio
 import random
 
 from kheish import ids
-from kheish.domain import turns
+from kheish.domain import runs, turns
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
 from kheish.domain.state import State
 from kheish.domain.turns import Turn
-from kheish.runtime import endings
 from kheish.runtime.agent import Agent
 from kheish.runtime.drivers.base import ErrorKind, Message, ModelError
 
@@ -105,7 +104,7 @@ async def until_due(state: State, run: Run, turn: Turn, agent: Agent) -> None:
 def give_up(state: State, run: Run, route_id: str, error: ModelError) -> None:
     """End the run: nothing is left to try."""
     may_pass = turns.passes(error.kind, error.status) or error.kind in ("server", "empty")
-    endings.fail(state, run, code(error.kind), f"Route {route_id}: {error.message}", retryable=may_pass)
+    runs.fail(state, run.run_id, code(error.kind), f"Route {route_id}: {error.message}", retryable=may_pass)
 
 
 def backoff(failures: int, retry_after: float | None) -> float:

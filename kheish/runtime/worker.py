@@ -18,7 +18,7 @@ from kheish.domain.runs import Run, Status
 from kheish.domain.state import State
 from kheish.domain.turns import Turn
 from kheish.errors import KheishError, StoreFailed, WorkspaceSlow
-from kheish.runtime import endings, loop
+from kheish.runtime import loop
 from kheish.runtime.agent import Agent, Stopped
 
 log = logging.getLogger(__name__)
@@ -82,6 +82,7 @@ class Worker:
 
     def _done(self, run: Run) -> None:
         self._driving.pop(run.run_id, None)
+        self._agent.release_tools(run.run_id)
         self._by_route[run.settings.route] -= 1
         if run.session_id not in self._parked:
             self._state.touched[run.session_id] = None
@@ -133,6 +134,7 @@ class Worker:
             if claimed is None or claimed.run_id != run_id:
                 return
             clock = self._wind(run)
+            agent.renew_tools(run)
             self._begin(run)
             await loop.advance(state, run_id, agent)
         except (Stopped, StoreFailed):
@@ -176,7 +178,7 @@ class Worker:
         run = self._state.get(Run, run_id)
         with contextlib.suppress(StoreFailed):
             if not run.is_final:
-                endings.fail(self._state, run, code, message)
+                runs.fail(self._state, run_id, code, message)
 
     # --- stopping -----------------------------------------------------------------------------------------------------
 
@@ -201,10 +203,10 @@ class Worker:
         if run.is_final:
             return
         if run.stop_requested:
-            endings.stop(self._state, run)
+            runs.stop(self._state, run_id)
         else:
             limit = run.settings.limits.wall_time
-            endings.fail(self._state, run, "limit_exceeded", f"A limit of the run is reached (wall_time: {limit:g} s).")
+            runs.fail(self._state, run_id, "limit_exceeded", f"A limit of the run is reached (wall_time: {limit:g} s).")
 
     async def drain(self, grace: float) -> None:
         """Start no new step; give those under way `grace` seconds; leave the rest to the journal."""

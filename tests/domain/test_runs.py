@@ -15,7 +15,7 @@ from kheish.domain.sessions import Session
 from kheish.domain.spent import Spent
 from kheish.domain.turns import Turn
 from kheish.errors import RunStateConflict
-from tests.support.stateful import Played, approval, question
+from tests.support.stateful import Played, approval, question, responded
 
 ERROR = events.RunError(code="x", message="x")
 APPROVAL = events.RunWaiting(status="waiting_for_approval")
@@ -130,6 +130,30 @@ def test_stopping_a_waiting_run_ends_all_that_is_open(p: Played, asked: Any, ver
     assert (last.role, last.call_id, last.is_error) == ("tool", "call_x", True)
     assert p.state.find(Turn, run.run_id) is None
     assert p.state.get(Session, "s").status == "idle"
+
+
+@pytest.mark.parametrize("asked", [approval("x"), question("x")])
+@pytest.mark.parametrize(
+    ("verb", "status"),
+    [
+        (lambda state, id: runs.complete(state, id, "done"), Status.COMPLETED),
+        (lambda state, id: runs.fail(state, id, "x", "x"), Status.FAILED),
+        (runs.stop, Status.INTERRUPTED),
+    ],
+)
+def test_every_end_of_a_running_run_closes_what_is_open(p: Played, asked: Any, verb: Any, status: Status) -> None:
+    run = p.submit_run()
+    p.move(run.run_id, events.RunStarted(), responded(asked), asked)
+    runs.interrupt(p.state, run.run_id, by="me")
+    ended = verb(p.state, run.run_id)
+    assert (ended.status, ended.pending_approvals, ended.pending_questions) == (status, (), ())
+    kind = Approval if isinstance(asked, events.ApprovalRequested) else Question
+    assert p.state.get(kind, "x").status == "cancelled"
+    assert [data["code"] for data in p.data("tool.finished")] == ["run_ended"]
+    n = p.state.n
+    with pytest.raises(RunStateConflict):
+        verb(p.state, run.run_id)
+    assert p.state.n == n, "nothing is appended to a run that has ended"
 
 
 def test_cancelling_twice_is_a_no_op_and_later_verbs_are_refused(p: Played) -> None:

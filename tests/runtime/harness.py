@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from kheish.runtime.agent import Agent
 from kheish.runtime.executor import Local
 from kheish.runtime.gates import Gates
 from kheish.runtime.tools import registry
+from kheish.runtime.tools.base import Tool
 from kheish.runtime.tools.shell import SandboxSettings
 from kheish.runtime.worker import Worker
 from kheish.store.bus import Bus, Frame
@@ -40,11 +41,12 @@ class Live(Played):
 
     def start(self) -> None:
         sandbox = SandboxSettings(mode="off", available=False, read_only=(), hide=())
+        self.tools: Mapping[str, Tool] = registry.builtin(lambda: sandbox)
         self.agent = Agent(
             state=self.state,
             bus=self.bus,
             executor=Local(),
-            tools=registry.builtin(lambda: sandbox),
+            tool_source=lambda run: self.tools,
             jobs=Jobs(self.root / "jobs"),
             gates=Gates(),
             broker=Broker(self.state, Vault(), {}),

@@ -93,7 +93,7 @@ async def test_the_sections_have_their_order(it: Live) -> None:
     (it.workspace / "AGENTS.md").write_text("Use tabs.")
     it.session("t", workspace=it.workspace, title="A title", persona={"id": "p", "body": "Be brief."})
     run = it.submit_run(session_id="t", output_contract={"type": "object"})
-    names = [part.name for part in await prompt.sections(it.state, run, it.agent.tools)]
+    names = [part.name for part in await prompt.sections(it.state, run, it.tools)]
     assert names == [
         "Instructions",
         "Tools",
@@ -151,7 +151,7 @@ async def test_what_looks_like_a_spilled_payload_comes_back_as_itself(it: Live, 
 
 
 async def test_tools_are_told_in_a_stable_order(it: Live) -> None:
-    specs = fitting.toolbox(it.agent.tools, None).specs
+    specs = fitting.toolbox(it.tools, None).specs
     names = [spec.name for spec in specs]
     assert names == sorted(names) and "bash" in names
     assert all(spec.parameters["type"] == "object" for spec in specs)

@@ -36,7 +36,7 @@ async def call(tool: str, path: str, given: Context) -> str:
     """What the model is told."""
     found = TOOLS[tool]
     try:
-        arguments = found.arguments.model_validate(CALLS[tool](path))
+        arguments = found.parse(CALLS[tool](path))
         note = await found.plan(arguments, given) if found.plan else {}
         del note
         result = await found.run(arguments, given)

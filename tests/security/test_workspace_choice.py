@@ -138,14 +138,14 @@ async def test_what_is_hidden_is_opened_by_no_name(tool: str, path: str, context
     where = path if tool not in ("list_files", "glob_search") or "/" not in path else path.rpartition("/")[0]
     found = TOOLS[tool]
     try:
-        said = str((await found.run(found.arguments.model_validate(CALLS[tool](where)), given)).content)  # type: ignore[union-attr]
+        said = str((await found.run(found.parse(CALLS[tool](where)), given)).content)  # type: ignore[union-attr]
     except ToolError as error:
         said = str(error)
     assert SECRET not in said and "secret" not in said.replace(where, "")
     assert (keys / "id").read_text() == (root / "own" / "deep" / "secret").read_text() == SECRET + "\n"
     for engine in ("grep_search", "glob_search"):
         tried = {"pattern": "AGE" if engine == "grep_search" else "**"}
-        said = str((await TOOLS[engine].run(TOOLS[engine].arguments.model_validate(tried), given)).content)  # type: ignore[union-attr]
+        said = str((await TOOLS[engine].run(TOOLS[engine].parse(tried), given)).content)  # type: ignore[union-attr]
         assert SECRET not in said and "deep" not in said and "hard" not in said
     assert targets.resolve_target(given.door, path).refused in ("hidden", "outside")
 

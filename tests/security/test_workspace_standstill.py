@@ -25,7 +25,7 @@ FIFOS = ("AGENTS.md", ".gitignore", ".ignore", "file", "sub/.gitignore", ".git")
 
 async def call(tool: str, given: Any, **arguments: Any) -> str:
     try:
-        return str((await TOOLS[tool].run(TOOLS[tool].arguments(**arguments), given)).content)  # type: ignore[union-attr]
+        return str((await TOOLS[tool].run(TOOLS[tool].parse(arguments), given)).content)  # type: ignore[union-attr]
     except ToolError as error:
         return str(error)
 

@@ -1,16 +1,16 @@
-"""What a tool is: a name, a typed argument model, an effect class, a replay class, limits, and one async function."""
+"""What a tool is: a name, its arguments, an effect class, a replay class, limits, and one async function."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
-
 from kheish.beneath import NOTHING, Door, Hidden
+from kheish.runtime.tools.parsing import Arguments as Arguments
+from kheish.runtime.tools.parsing import form
 
 if TYPE_CHECKING:
     from kheish.domain.events import Draft
@@ -33,12 +33,6 @@ class Replay(StrEnum):
     SAFE = "safe"  # runs again
     BY_DIGEST = "by_digest"  # the files' digests before and after tell whether it happened
     UNSAFE = "unsafe"  # ambiguous: a person or a policy decides, unless a job tells
-
-
-class Arguments(BaseModel):
-    """Base of all argument models: unknown arguments are refused, and told to the model."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ToolError(Exception):
@@ -88,9 +82,13 @@ class Suspended:
     waiting: str  # the run's status meanwhile: waiting_for_question | waiting_for_agent
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tool:
     """One tool. `run` raises ToolError for what the model should hear of; anything else is a defect.
+
+    `arguments` is a pydantic model (a subclass of Arguments; `run` gets an instance) or a JSON Schema of type object
+    (`run` gets a dict). It becomes `schema`, as the model sees it, and `parse`, which takes what a model sent and
+    raises parsing.InvalidArguments. A JSON Schema that cannot be used raises parsing.InvalidSchema.
 
     `plan` runs before `tool.started` is journaled and returns what the entry should note: `{"job": id}` for a command,
     `{"before": sha256 | None, "after": sha256, "path": …}` for an edit. It has no effect outside the job folder.
@@ -100,7 +98,10 @@ class Tool:
 
     name: str
     description: str
-    arguments: type[Arguments]
+    arguments: InitVar[type[Arguments] | Mapping[str, Any]]
+    schema: Mapping[str, Any] = field(init=False)
+    parse: Callable[[Mapping[str, Any]], Any] = field(init=False)
+    blocks: bool = field(init=False)  # whether `parse` may wait for a confined child
     effect: Effect
     replay: Replay
     run: Callable[[Any, Context], Awaitable[Result | Suspended]]
@@ -111,6 +112,7 @@ class Tool:
     network: bool = False  # it reaches what is outside by itself; a command does where a rule says so
     timeout: float = 120.0  # seconds; `bash` has an argument of its own
 
-    def schema(self) -> dict[str, Any]:
-        """The JSON Schema of the arguments, as the model sees it."""
-        return self.arguments.model_json_schema()
+    def __post_init__(self, arguments: type[Arguments] | Mapping[str, Any]) -> None:
+        made = form(arguments)
+        for name in ("schema", "parse", "blocks"):
+            object.__setattr__(self, name, getattr(made, name))

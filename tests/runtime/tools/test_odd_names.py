@@ -23,7 +23,7 @@ TOOLS = {tool.name: tool for tool in (*files.TOOLS, *edit.TOOLS, *patch.TOOLS)}
 
 async def call(tool: Tool, given: Any, **arguments: Any) -> Any:
     note = {}
-    parsed = tool.arguments(**arguments)
+    parsed = tool.parse(arguments)
     if tool.plan is not None:
         note = await tool.plan(parsed, given())
     return await tool.run(parsed, given(note=note))

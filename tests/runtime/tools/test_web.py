@@ -17,7 +17,7 @@ PAGE = """<html><head><title>Prices</title><style>p {}</style></head><body><h2>T
 
 async def fetch(context: Context, url: str, *, allowed: tuple[str, ...] = ("127.0.0.1",), **more: int) -> Result:
     (tool,) = web.make(lambda: allowed)
-    result = await tool.run(tool.arguments(url=url, **more), context)  # type: ignore[call-arg]
+    result = await tool.run(tool.parse({"url": url, **more}), context)
     assert isinstance(result, Result)
     return result
 

@@ -1,0 +1,177 @@
+"""Performing a tool call: prepare its arguments, start it, run it, journal its result."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from kheish.domain import approvals, events, runs, turns
+from kheish.domain.events import Spilled
+from kheish.domain.permission_rules import FILE_TOOLS
+from kheish.domain.runs import Run
+from kheish.domain.sessions import Session
+from kheish.domain.state import State
+from kheish.domain.turns import Call
+from kheish.runtime import deciding, recovery
+from kheish.runtime.agent import Agent
+from kheish.runtime.deciding import Prepared, refused
+from kheish.runtime.drivers import bounds
+from kheish.runtime.tools import arguments as checking
+from kheish.runtime.tools.base import Context, Effect, Result, Suspended, ToolError
+
+
+async def prepare(state: State, run: Run, call: Call, agent: Agent) -> Prepared | events.ToolFinished:
+    """Return the call with its arguments parsed, or the result that tells the model what is wrong with it."""
+    tool = agent.tools_for(run).get(call.call.name)
+    if tool is None:
+        return refused(call, "unknown_tool", checking.unknown_tool(call.call.name, deciding.offered(run, agent)))
+    if call.call.left_out:
+        text = (
+            f"Not run: your answer had {call.call.left_out + bounds.CALLS} calls, and at most {bounds.CALLS - 1} are "
+            f"taken at once. This one and the {call.call.left_out} behind it are left out; call again what is still "
+            "needed."
+        )
+        return refused(call, "too_many_calls", text)
+    if call.call.malformed is not None:
+        sent = call.call.malformed
+        beginning = (sent.preview if isinstance(sent, Spilled) else sent)[:200]
+        text = f"The arguments are no JSON object: {beginning!r}. Send the call again with valid JSON."
+        return refused(call, "invalid_arguments", text)
+    if call.call.has_secret:
+        text = (
+            "The arguments hold a stored secret, which is never passed on in a call; refer to it by a file or a "
+            "variable that the command reads by itself, or leave it out."
+        )
+        return refused(call, "secret_in_arguments", text)
+    raw = await _arguments(state, run, call)
+    try:
+        return Prepared(call=call, tool=tool, raw=raw, arguments=await checking.parsed(tool, raw))
+    except ToolError as error:
+        return refused(call, "invalid_arguments", str(error))
+
+
+async def _arguments(state: State, run: Run, call: Call) -> dict[str, Any]:
+    given = call.call.arguments
+    if isinstance(given, Spilled):
+        path = state.get(Session, run.session_id).path
+        return dict(orjson.loads(await state.payloads.text(path, given)))
+    return given
+
+
+def context(
+    state: State,
+    run: Run,
+    prepared: Prepared,
+    agent: Agent,
+    note: Mapping[str, Any],
+    resolved: Mapping[str, str] | None = None,
+) -> Context:
+    """Return what a call may use; `resolved`: where its paths lead, for one whose decision is not journaled yet."""
+    decision = prepared.call.decision
+    judged = decision.resolved if decision else resolved
+    return Context(
+        session_id=run.session_id,
+        run_id=run.run_id,
+        call_id=prepared.call.id,
+        agent_id=run.agent_id,
+        workspace=Path(run.settings.workspace),
+        key=_key(run, prepared.call),
+        state=state,
+        jobs=agent.jobs,
+        output=agent.live("tool.output", run, prepared.call.turn, prepared.call.attempts),
+        note=note,
+        network=decision.network if decision else False,
+        hidden=state.hidden,
+        judged=judged if prepared.tool.name in FILE_TOOLS else None,
+        as_read=decision.as_read if decision else False,
+    )
+
+
+def _key(run: Run, call: Call) -> str:
+    return f"{run.run_id}/{call.turn}/{call.id}"
+
+
+async def start(state: State, run: Run, prepared: Prepared, agent: Agent) -> bool:
+    """Plan, journal `tool.started`, run. The barrier stands before anything that has an effect.
+
+    Returns False where the run waits.
+    """
+    call, tool = prepared.call, prepared.tool
+    try:
+        note = await tool.plan(prepared.arguments, context(state, run, prepared, agent, {})) if tool.plan else {}
+    except ToolError as error:
+        state.append(refused(call, "tool_error", str(error)).on(run.session_id, run.run_id))
+        return True
+    started = events.ToolStarted(
+        call_id=call.id,
+        tool=tool.name,
+        arguments=dict(prepared.raw),
+        digest=approvals.digest_of(
+            tool=tool.name, arguments=prepared.raw, folder=run.settings.workspace, executable=None
+        ),
+        key=_key(run, call),
+        effect=tool.effect.value,
+        replay=tool.replay.value,
+        note=dict(note),
+        network=_reaches_out(prepared),
+    )
+    state.append(started.on(run.session_id, run.run_id, by=f"agent:{run.agent_id}"))
+    if tool.effect is not Effect.READ:
+        await state.durable()
+    return await _perform(state, run, prepared, agent, note)
+
+
+async def _perform(state: State, run: Run, prepared: Prepared, agent: Agent, note: Mapping[str, Any]) -> bool:
+    """Run a call that is journaled as started."""
+    live = agent.live("tool.output", run, prepared.call.turn, prepared.call.attempts)
+    given = replace(context(state, run, prepared, agent, note), output=live)
+    try:
+        result = await agent.executor.call(prepared.tool, prepared.arguments, given)
+    except ToolError as error:
+        result = Result(content=str(error), is_error=True)
+    except TimeoutError:
+        result = Result(content=f"The call took longer than {prepared.tool.timeout:g} s and was ended.", is_error=True)
+    live.end()
+    if isinstance(result, Suspended):
+        waiting = runs.step(state, run.run_id, events.RunWaiting(status=result.waiting))
+        state.append(*result.drafts, waiting)
+        return False
+    if result.detail.get("gone"):
+        return recovery.ask(state, run, prepared.call)
+    await finish(state, run, prepared.call, result, agent)
+    return True
+
+
+async def finish(state: State, run: Run, call: Call, result: Result, agent: Agent) -> None:
+    """Journal a result together with what else the call did, and remove its job's folder once that is durable."""
+    finished = events.ToolFinished(
+        call_id=call.id,
+        tool=call.call.name,
+        is_error=result.is_error,
+        content=result.content,
+        detail=dict(result.detail),
+        code="tool_error" if result.is_error else None,
+        network=_reached_out(state, run, call),
+    )
+    state.append(*result.drafts, finished.on(run.session_id, run.run_id))
+    job = result.detail.get("job")
+    if job:
+        await state.durable()
+        await asyncio.to_thread(agent.jobs.remove, job)
+
+
+def _reaches_out(prepared: Prepared) -> bool:
+    """Return whether a call may reach what is outside, so that the audit has it."""
+    decision = prepared.call.decision
+    return prepared.tool.network or bool(decision and decision.network)
+
+
+def _reached_out(state: State, run: Run, call: Call) -> bool:
+    """Return what `tool.started` said of it; `call` may be of before that."""
+    known = next((one for one in turns.of(state, run.run_id).calls if one.id == call.id), call)
+    return known.started is not None and known.started.network

@@ -1,0 +1,173 @@
+"""Parsing: what a model sent becomes a tool's arguments, by a pydantic model or by a JSON Schema.
+
+A JSON Schema may come from others (a server, a package), so it is judged as contracts are: within a number of steps, or
+in a confined child. A null that is wrong where it stands counts as left out, since models send null for that.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kheish.domain import contracts
+from kheish.errors import Fault
+from kheish.store.problems import pointer
+
+
+class Arguments(BaseModel):
+    """Base of all argument models: unknown arguments are refused, and the model is told so."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InvalidArguments(Exception):
+    """The arguments do not fit the tool. Each fault has its place, a JSON pointer into the arguments."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("; ".join(f"{fault.path or '/'}: {fault.message}" for fault in faults))
+        self.faults = tuple(faults)
+
+
+class InvalidSchema(ValueError):
+    """The JSON Schema of a tool cannot be used."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("; ".join(f"{fault.path or '/'}: {fault.message}" for fault in faults))
+        self.faults = tuple(faults)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """What a tool takes. `blocks`: `parse` may wait seconds for a confined child, so that it belongs in a thread."""
+
+    schema: Mapping[str, Any]
+    parse: Callable[[Mapping[str, Any]], Any]
+    blocks: bool
+
+
+def form(arguments: type[Arguments] | Mapping[str, Any]) -> Form:
+    """Return the form of a pydantic model, or of a JSON Schema. Raises InvalidSchema."""
+    return _of_schema(arguments) if isinstance(arguments, Mapping) else _of_model(arguments)
+
+
+# --- a pydantic model -------------------------------------------------------------------------------------------------
+
+
+def _of_model(model: type[Arguments]) -> Form:
+    known = list(model.model_fields)
+
+    def parse(raw: Mapping[str, Any]) -> Arguments:
+        try:
+            return _validated(model, dict(raw))
+        except ValidationError as error:
+            raise InvalidArguments(
+                [
+                    Fault(pointer(item["loc"]), _message(item["type"], item["loc"], item["msg"], known))
+                    for item in error.errors(include_url=False, include_context=False, include_input=False)
+                ]
+            ) from None
+
+    return Form(schema=model.model_json_schema(), parse=parse, blocks=False)
+
+
+def _validated(model: type[Arguments], raw: dict[str, Any]) -> Arguments:
+    """Return the arguments, without nulls that are wrong. Where a value is needed there, the first error says so.
+
+    Raises ValidationError.
+    """
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        places = [item["loc"] for item in error.errors(include_url=False, include_context=False) if _is_null(item)]
+        if not places:
+            raise
+        try:
+            return model.model_validate(_without(raw, places))
+        except ValidationError as other:
+            is_needed = any(item["type"] == "missing" and item["loc"] in places for item in other.errors())
+            raise (error if is_needed else other) from None
+
+
+def _is_null(item: Any) -> bool:
+    return item["input"] is None and item["type"] not in ("missing", "extra_forbidden")
+
+
+def _message(kind: str, where: tuple[int | str, ...], message: str, known: list[str]) -> str:
+    if kind == "missing":
+        return "is missing"
+    if kind != "extra_forbidden":
+        return f"{message[:1].lower()}{message[1:]}"
+    near = get_close_matches(str(where[-1]), known, n=1, cutoff=0.5) if len(where) == 1 else []
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"there is no such argument{hint}"
+
+
+# --- a JSON Schema ----------------------------------------------------------------------------------------------------
+
+
+def _of_schema(schema: Mapping[str, Any]) -> Form:
+    """Return the form of a JSON Schema. It blocks where the schema is large: call it in a thread for one of others."""
+    own = copy.deepcopy(dict(schema))
+    faults = contracts.check_schema(own)
+    if not faults and own.get("type") != "object":
+        faults = [Fault("/type", "must be object: arguments have names")]
+    if faults:
+        raise InvalidSchema(faults)
+
+    def parse(raw: Mapping[str, Any]) -> dict[str, Any]:
+        value = dict(raw)
+        faults = contracts.faults(own, value)
+        nulls = [steps for fault in faults if (steps := _null_at(value, fault.path))]
+        if nulls:
+            shorter = _without(value, nulls)
+            if not contracts.faults(own, shorter):
+                return shorter
+        if faults:
+            raise InvalidArguments(faults)
+        return value
+
+    return Form(schema=own, parse=parse, blocks=True)
+
+
+def _null_at(value: Any, path: str) -> tuple[str, ...]:
+    """Return the steps to a null at a JSON pointer; none where another value is there."""
+    steps = steps_of(path)
+    for step in steps:
+        value = _member(value, step)
+    return steps if value is None else ()
+
+
+def steps_of(path: str) -> tuple[str, ...]:
+    """Return the steps of a JSON pointer."""
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in path.split("/")[1:])
+
+
+# --- both -------------------------------------------------------------------------------------------------------------
+
+_ABSENT = object()
+
+
+def _member(holder: Any, step: int | str) -> Any:
+    if isinstance(holder, dict):
+        return holder.get(step, _ABSENT)
+    if isinstance(holder, list) and str(step).isdigit() and int(step) < len(holder):
+        return holder[int(step)]
+    return _ABSENT
+
+
+def _without(raw: dict[str, Any], places: Iterable[tuple[int | str, ...]]) -> dict[str, Any]:
+    """Return a copy without the nulls at these places. A step that leads nowhere is the label of a union."""
+    made = copy.deepcopy(raw)
+    for *steps, name in places:
+        holder: Any = made
+        for step in steps:
+            inner = _member(holder, step)
+            holder = holder if inner is _ABSENT else inner
+        if isinstance(holder, dict) and holder.get(name, 0) is None:
+            del holder[name]
+    return made
