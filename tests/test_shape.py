@@ -68,3 +68,14 @@ def test_payloads_have_one_door() -> None:
         texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
         built = [text for text in texts if re.fullmatch(r"(.*/)?spill(/.*)?", text)]
         assert name in ("store/spills.py", "cli/rendering.py") or not built, f"{name} names a payload by itself"
+
+
+def test_what_is_loaded_is_pinned_and_keys_are_looked_up() -> None:
+    """A session that is merely loaded may be evicted at the next await; a key that was not looked up runs twice."""
+    only = {"load_owner": "domain/pins.py", "Key": "domain/keys.py"}
+    for path in MODULES:
+        name = path.relative_to(ROOT / "kheish").as_posix()
+        calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        for call in (ast.unparse(func) for func in calls):
+            assert only.get(call.rpartition(".")[2], name) == name, f"{name} calls {call}"
+            assert not call.endswith("state.load") or name == "domain/pins.py", f"{name} calls {call}: use state.using"

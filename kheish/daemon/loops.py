@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kheish import ids
 from kheish.auth import redaction
 from kheish.daemon import boot, presence, remembering, sources
-from kheish.domain import approvals, events, questions, routes
+from kheish.domain import approvals, events, pins, questions, routes
 from kheish.domain.encoding import Recorded
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
@@ -269,12 +269,13 @@ POLLED = (
 
 async def _expire(state: State, now: str) -> None:
     """Close what has waited too long; sessions that are not loaded are found by the index."""
-    for noun, cls in (("approval", approvals.Approval), ("question", questions.Question)):
-        for id in await asyncio.to_thread(state.index.overdue, noun, now):
-            with contextlib.suppress(NotFound, Damaged):
-                await state.load_for(cls, id)
-    approvals.expire(state, now)
-    questions.expire(state, now)
+    async with contextlib.AsyncExitStack() as used:
+        for noun, cls in (("approval", approvals.Approval), ("question", questions.Question)):
+            for id in await asyncio.to_thread(state.index.overdue, noun, now):
+                with contextlib.suppress(NotFound, Damaged):
+                    await used.enter_async_context(pins.thing(state, cls, id))
+        approvals.expire(state, now)
+        questions.expire(state, now)
 
 
 def _watch_space(daemon: Daemon, free: int) -> None:
