@@ -67,7 +67,7 @@ class Playbooks:
         path = KIND.path(playbook_id)
         await self._taking.take(await asyncio.to_thread(playbook_files.on_disk, self._state.root, playbook_id))
         async with self._taking.lock:
-            outcome = await self._taking.check(self._taking.sources)
+            outcome = await self._taking.check({path: self._taking.sources.get(path)})
             if errors := outcome.errors(path):
                 raise reading.refusal(path, errors)
             return self._state.definitions.get(KIND.name, playbook_id)
