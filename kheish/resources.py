@@ -8,7 +8,8 @@ _PACKAGE = Path(__file__).parent
 
 
 def folder(name: str) -> Path:
-    """Return the folder `state-template`, `schemas` or `examples/demo`: inside an installed wheel, or beside the package in a checkout."""
+    """Return the folder `state-template`, `schemas` or `examples/demo`: inside an installed wheel, else beside the
+    package in a checkout."""
     packed = _PACKAGE / "_data" / name
     return packed if packed.is_dir() else _PACKAGE.parent / name
 

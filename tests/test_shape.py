@@ -81,3 +81,14 @@ def test_one_verb_ends_a_run() -> None:
         if isinstance(node, ast.Call) and last.fullmatch(ast.unparse(node.func))
     }
     assert made == {("domain/runs.py", verb) for verb in ("complete", "fail", "stop", "cancel", "interrupt")}
+
+
+def test_what_is_loaded_is_pinned_and_keys_are_looked_up() -> None:
+    """A session that is merely loaded may be evicted at the next await; a key that was not looked up runs twice."""
+    only = {"load_owner": "domain/pins.py", "Key": "domain/keys.py"}
+    for path in MODULES:
+        name = path.relative_to(ROOT / "kheish").as_posix()
+        calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        for call in (ast.unparse(func) for func in calls):
+            assert only.get(call.rpartition(".")[2], name) == name, f"{name} calls {call}"
+            assert not call.endswith("state.load") or name == "domain/pins.py", f"{name} calls {call}: use state.using"

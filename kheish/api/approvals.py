@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 from falcon.asgi import Request, Response
 
 from kheish.api import media, models, paging, past, views
 from kheish.api.parts import Parts
 from kheish.api.views import Doc
-from kheish.domain import approvals, keys
+from kheish.domain import approvals, keys, pins
 from kheish.domain.approvals import Approval, Bound
-from kheish.domain.events import Idempotency
-from kheish.domain.keys import KeyUse, key_id
+from kheish.domain.keys import Key
 from kheish.errors import Fault, Invalid
 
 FIELDS = ("run_id", "tool", "risk")
@@ -43,17 +44,14 @@ class Approvals:
     async def on_post_resolve(self, req: Request, resp: Response, approval_id: str) -> None:
         """Allow or deny. Raises ApprovalResolved, with who decided, where somebody was faster."""
         body = await media.read(req, models.ResolveApproval)
-        key = media.idempotency(req, body, f"approvals/{approval_id}/resolve")
-        if key is not None:
-            await self._state.recall(KeyUse, key_id(key.scope, key.key))
-            if keys.earlier(self._state, key):
-                return media.send(resp, await views.document(self._state, Approval, approval_id))
-        await self._pending(approval_id)
-        bound = await self._bound(approval_id, body)
-        await self._pending(approval_id)  # what took time may have let another answer in, or the session go
-        wanted = _resolution(req, approval_id, body, bound, key)
-        [approval] = approvals.resolve_many(self._state, [wanted])
-        doc, n = views.of(self._state, approval), self._state.n
+        key = await keys.known(self._state, media.idempotency(req, body, f"approvals/{approval_id}/resolve"))
+        if key is not None and key.result is not None:
+            return media.send(resp, await views.document(self._state, Approval, approval_id))
+        async with pins.thing(self._state, Approval, approval_id):
+            bound = await self._bound(approval_id, body)
+            wanted = _resolution(req, approval_id, body, bound, key)
+            [approval] = approvals.resolve_many(self._state, [wanted])
+            doc, n = views.of(self._state, approval), self._state.n
         await self._state.durable()
         return media.send(resp, (await views.expand(self._state, [doc]))[0], n=n)
 
@@ -68,35 +66,37 @@ class Approvals:
                 raise Invalid(
                     "Edited arguments go with allow.", errors=[Fault(f"/items/{number}/arguments", "on deny")]
                 )
-        bounds = []
-        for one in each:
-            await self._pending(one.approval_id)
-            bounds.append(await self._bound(one.approval_id, one))
-        for one in each:
-            await self._pending(one.approval_id)
-        wanted = [_resolution(req, one.approval_id, one, bound, None) for one, bound in zip(each, bounds, strict=True)]
-        done = approvals.resolve_many(self._state, wanted)
-        docs, n = [views.of(self._state, approval) for approval in done], self._state.n
+        async with AsyncExitStack() as used:
+            wanted = []
+            for one in each:
+                await used.enter_async_context(pins.thing(self._state, Approval, one.approval_id))
+                bound = await self._bound(one.approval_id, one)
+                wanted.append(_resolution(req, one.approval_id, one, bound, None))
+            for one in each:
+                await self._check_pending(one.approval_id)
+            done = approvals.resolve_many(self._state, wanted)
+            docs, n = [views.of(self._state, approval) for approval in done], self._state.n
         await self._state.durable()
         media.send(resp, media.page(await views.expand(self._state, docs)), n=n)
 
-    async def _pending(self, approval_id: str) -> None:
-        """Have it in memory, and pending. Raises NotFound, ApprovalResolved."""
-        old: Doc | None = await self._state.load_for(Approval, approval_id)
-        if old is not None:
-            raise approvals.late(old)
-        approval = self._state.get(Approval, approval_id)
-        if approval.status != "pending":
-            raise approvals.late(approvals.view(approval))
+    async def _check_pending(self, approval_id: str) -> None:
+        """Raise ApprovalResolved where it is not pending any more."""
+        doc: Doc | None = await self._state.recall(Approval, approval_id)
+        if doc is not None and doc["status"] != "pending":
+            raise approvals.late(doc)
 
     async def _bound(self, approval_id: str, body: models.ResolveApproval) -> Bound | None:
+        """What edited arguments are bound to, of an approval that is pending before and after."""
+        await self._check_pending(approval_id)
         if body.arguments is None:
             return None
-        return await self._parts.inspector.bound(self._state.get(Approval, approval_id), body.arguments)
+        bound = await self._parts.inspector.bound(self._state.get(Approval, approval_id), body.arguments)
+        await self._check_pending(approval_id)  # what took time may have let another answer in
+        return bound
 
 
 def _resolution(
-    req: Request, approval_id: str, body: models.ResolveApproval, bound: Bound | None, key: Idempotency | None
+    req: Request, approval_id: str, body: models.ResolveApproval, bound: Bound | None, key: Key | None
 ) -> approvals.Resolution:
     """What a caller decided, with the person whom the caller's token proves."""
     return approvals.Resolution(
@@ -109,7 +109,7 @@ def _resolution(
         arguments=body.arguments,
         bound=bound,
         remember=body.remember,
-        idempotency=key,
+        key=key,
     )
 
 

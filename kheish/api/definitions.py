@@ -37,10 +37,8 @@ class Definitions:
         known = self._state.definitions.by_kind[self._kind.name]
         found = [known[id] for id in sorted(known) if after is None or id > after][: limit + 1]
         more = len(found) > limit
-        definitions, users = self._state.definitions, self._state.definitions.users()
-        items = [
-            self._view(one, definitions.status(one, os.environ, self._state.slots, users)) for one in found[:limit]
-        ]
+        definitions = self._state.definitions
+        items = [self._view(one, definitions.status(one, os.environ, self._state.slots)) for one in found[:limit]]
         media.send(resp, media.page(items, paging.cursor_of("d", items[-1]["id"]) if more else None))
 
     async def on_get_one(self, req: Request, resp: Response, id: str) -> None:

@@ -13,7 +13,7 @@ import orjson
 from kheish.api import views
 from kheish.api.feed import OfFlow
 from kheish.api.parts import Parts
-from kheish.domain import playbooks
+from kheish.domain import pins, playbooks
 from kheish.domain.flows import Flow
 from kheish.domain.playbooks import RELEASES, Released, Version
 from kheish.errors import KheishError, NotFound
@@ -131,9 +131,9 @@ async def _version(
 ) -> tuple[Version | None, Released | None, Version | None, str, str | None]:
     """The version as it is now, what it says, the one before, and what changed since that."""
     try:
-        await parts.state.load_owner(RELEASES, playbook_id)
-        known = list(playbooks.versions(parts.state, playbook_id).values())
-        one = playbooks.get(parts.state, playbook_id, version)
+        async with pins.owner(parts.state, RELEASES, playbook_id):
+            known = list(playbooks.versions(parts.state, playbook_id).values())
+            one = playbooks.get(parts.state, playbook_id, version)
     except NotFound as error:
         return None, None, None, "", error.detail
     earlier = [other for other in known if other.made < one.made]

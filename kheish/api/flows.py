@@ -11,15 +11,15 @@ from kheish.api.paging import Param
 from kheish.api.parts import Parts
 from kheish.api.views import Doc
 from kheish.beneath import Door, pool
-from kheish.domain import flow_driving, flow_evidence, flow_inputs, flow_start, playbooks, references, workspaces
+from kheish.domain import flow_driving, flow_evidence, flow_inputs, flow_start, keys, pins, playbooks, references
 from kheish.domain.events import Idempotency
 from kheish.domain.flow_evidence import Attached, Given
 from kheish.domain.flow_start import Source, Start
 from kheish.domain.flow_status import FlowStatus
 from kheish.domain.flows import Flow
-from kheish.domain.keys import KeyUse, key_id
 from kheish.domain.playbooks import RELEASES
 from kheish.domain.sessions import Session
+from kheish.domain.workspaces import door_of
 from kheish.errors import Fault, Invalid
 from kheish.runtime import judging
 
@@ -51,13 +51,14 @@ class Flows:
     async def on_post(self, req: Request, resp: Response) -> None:
         """Start a Flow (202)."""
         body = await media.read(req, flow_models.StartFlow)
-        key = media.idempotency(req, body, "flows")
-        known = await self._known(key)
-        if known is None:
-            given = await self._wanted(body, req.context.principal, key)
-            found = flow_start.start(self._state, given)
+        request = media.idempotency(req, body, "flows")
+        key = await keys.known(self._state, request)
+        if key is None or key.result is None:
+            found = await self._started(body, req.context.principal, request)
         else:
-            found = self._state.find(Flow, known) or known
+            assert key.session_id is not None
+            async with self._state.using(key.session_id):
+                found = self._state.find(Flow, key.result) or key.result
         flow_id = found if isinstance(found, str) else found.flow_id
         doc = None if isinstance(found, str) else views.of(self._state, found)
         await self._state.durable()
@@ -69,46 +70,37 @@ class Flows:
         resp.set_header("Location", f"/v1/flows/{flow_id}")
         media.send(resp, whole, status=202, n=whole["n"])
 
-    async def _known(self, key: Idempotency | None) -> str | None:
-        """What this key has started before; its Flow is in memory then, if its session can be read."""
-        if key is None:
-            return None
-        used = await self._state.recall(KeyUse, key_id(key.scope, key.key))
-        if used is None or used["digest"] != key.digest:
-            return None  # a conflict is told when all else is checked in one go
-        await self._state.load(used["session_id"])
-        return str(used["result"])
-
-    async def _wanted(self, body: flow_models.StartFlow, by: str, key: Idempotency | None) -> Start:
-        """The start as the domain takes it: version chosen, inputs complete, session in memory. Raises as `start`."""
+    async def _started(self, body: flow_models.StartFlow, by: str, request: Idempotency | None) -> Flow | str:
+        """Choose the version, complete the inputs, and start the Flow. Returns the id of the Flow that another request
+        with this key has started meanwhile. Raises as `start` does."""
         playbook, version = _named(body)
         flow_id = ids.new("flow")
         source = await self._source(playbook, version, flow_id)
         inputs = await judging.run(flow_inputs.complete, source.manifest, body.inputs)
         session_id = ids.check_slug(body.session_id, "session_id") if body.session_id else flow_id
-        await sessions.load_or_new(self._state, session_id)
-        there = self._state.find(Session, session_id)
-        workspace = None if there else await self._parts.workspaces.default(session_id)
-        await sessions.load_or_new(self._state, session_id)  # it may have been let go of meanwhile
-        return Start(
-            flow_id=flow_id,
-            source=source,
-            inputs=inputs,
-            by=by,
-            session_id=session_id,
-            workspace=workspace,
-            budget=body.budget.model_dump(mode="json", exclude_none=True) if body.budget else None,
-            reply_targets=tuple(body.reply_targets or ()),
-            idempotency=key,
-        )
+        async with sessions.using_or_new(self._state, session_id):
+            there = self._state.find(Session, session_id)
+            workspace = None if there else await self._parts.workspaces.default(session_id)
+            key = await keys.known(self._state, request)
+            given = Start(
+                flow_id=flow_id,
+                source=source,
+                inputs=inputs,
+                by=by,
+                session_id=session_id,
+                workspace=workspace,
+                budget=body.budget.model_dump(mode="json", exclude_none=True) if body.budget else None,
+                reply_targets=tuple(body.reply_targets or ()),
+                key=key,
+            )
+            return flow_start.start(self._state, given)
 
     async def _source(self, playbook_id: str, version: str | None, flow_id: str) -> Source:
         """The version that is started, as its tag's tree has it. Raises NotFound, VersionTampered, …"""
-        await self._state.load_owner(RELEASES, ids.check_slug(playbook_id, "playbook"))
-        one = playbooks.resolve(self._state, playbook_id, version, flow_id)
-        released = await self._parts.playbooks.read(playbook_id, one.version)
-        await self._state.load_owner(RELEASES, playbook_id)
-        playbooks.resolve(self._state, playbook_id, one.version, flow_id)  # it may have been revoked meanwhile
+        async with pins.owner(self._state, RELEASES, ids.check_slug(playbook_id, "playbook")):
+            one = playbooks.resolve(self._state, playbook_id, version, flow_id)
+            released = await self._parts.playbooks.read(playbook_id, one.version)
+            playbooks.resolve(self._state, playbook_id, one.version, flow_id)  # it may have been revoked meanwhile
         return Source(
             playbook_id=playbook_id,
             version=one.version,
@@ -137,33 +129,35 @@ class Flows:
     async def on_post_cancel(self, req: Request, resp: Response, flow_id: str) -> None:
         """Stop a Flow and its runs for good; a cancelled one stays as it is."""
         body = await media.read(req, flow_models.CancelFlow)
-        ended = await self._state.load_for(Flow, flow_id)
-        if ended is not None:
-            if ended["status"] != FlowStatus.CANCELLED:
-                raise flow_driving.ended(flow_id, ended["status"])
-            return media.send(resp, (await self._whole([ended]))[0])
-        before = self._state.get(Flow, flow_id).n
-        flow = flow_driving.cancel(self._state, flow_id, by=req.context.principal, reason=body.reason)
-        doc, n = views.of(self._state, flow), flow.n
+        async with pins.thing(self._state, Flow, flow_id) as ended:
+            if ended is not None:
+                if ended["status"] != FlowStatus.CANCELLED:
+                    raise flow_driving.ended(flow_id, ended["status"])
+                return media.send(resp, (await self._whole([ended]))[0])
+            before = self._state.get(Flow, flow_id).n
+            flow = flow_driving.cancel(self._state, flow_id, by=req.context.principal, reason=body.reason)
+            doc, n = views.of(self._state, flow), flow.n
         await self._state.durable()
         return media.send(resp, (await self._whole([doc]))[0], n=n if n != before else None)
 
     async def on_post_evidence(self, req: Request, resp: Response, flow_id: str) -> None:
         """Attach evidence (201); what it refers to must be there."""
         body = await media.read(req, flow_models.AttachEvidence)
-        key = media.idempotency(req, body, f"flows/{flow_id}/evidence")
-        ended = await self._state.load_for(Flow, flow_id)
-        known = await self._known(key)
-        if known is not None:
-            return await self._again(resp, flow_id, known)
-        if ended is not None:
-            raise flow_driving.ended(flow_id, ended["status"])
-        given, facts = await self._resolved(flow_id, body, req.context.principal)
-        await self._state.load_for(Flow, flow_id)
-        how = Attached(by=req.context.principal, facts=facts, evidence_id=ids.new("evid"), idempotency=key)
-        flow_evidence.attach(self._state, flow_id, given, how)
-        flow = self._state.get(Flow, flow_id)
-        doc, n = views.of(self._state, flow), flow.n
+        request = media.idempotency(req, body, f"flows/{flow_id}/evidence")
+        async with pins.thing(self._state, Flow, flow_id) as ended:
+            key = await keys.known(self._state, request)
+            if key is not None and key.result is not None:
+                return await self._again(resp, flow_id, key.result)
+            if ended is not None:
+                raise flow_driving.ended(flow_id, ended["status"])
+            given, facts = await self._resolved(flow_id, body, req.context.principal)
+            key = await keys.known(self._state, request)  # what took time may have let the same request in
+            if key is not None and key.result is not None:
+                return await self._again(resp, flow_id, key.result)
+            how = Attached(by=req.context.principal, facts=facts, evidence_id=ids.new("evid"), key=key)
+            flow_evidence.attach(self._state, flow_id, given, how)
+            flow = self._state.get(Flow, flow_id)
+            doc, n = views.of(self._state, flow), flow.n
         await self._state.durable()
         return media.send(resp, (await self._whole([doc]))[0], status=201, n=n)
 
@@ -188,7 +182,7 @@ class Flows:
             index=self._state.index,
             root=self._state.root,
             session_id=flow.session_id,
-            workspace=workspaces.door_of(self._state, workspace) if workspace else None,
+            workspace=door_of(self._state, workspace) if workspace else None,
         )
         await self._state.caught_up()
         door = place.workspace or Door(self._state.root)

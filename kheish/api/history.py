@@ -12,7 +12,7 @@ from kheish import ids
 from kheish.api import filtering, finding, media, models, paging, past, views
 from kheish.api.paging import Given, Param
 from kheish.api.parts import Parts
-from kheish.api.sessions import fresh_id, load_or_new
+from kheish.api.sessions import fresh_id, using_or_new
 from kheish.domain import forks, history
 from kheish.domain.sessions import Session
 from kheish.errors import Forbidden, SessionConflict
@@ -103,23 +103,23 @@ class History:
         if copied.settings["workspace"] != source["workspace"] and req.context.caller.role != "admin":
             # An earlier workspace of the session is one that is chosen anew.
             await self._parts.workspaces.choose(copied.settings["workspace"], req.context.caller, target)
-        await load_or_new(self._state, target)
-        there = self._state.find(Session, target)
-        if there is not None:
-            _compare(there, copied)
-            return media.send(resp, views.of(self._state, there))
-        path = self._state.place_session(target)
-        conversation = await asyncio.to_thread(forks.write, self._state.root, path, copied, target)
-        made = forks.create(
-            self._state,
-            target,
-            path,
-            copied,
-            conversation,
-            title=body.title,
-            commit=await self._parts.past.holding(copied.n),
-            by=req.context.principal,
-        )
+        async with using_or_new(self._state, target):
+            there = self._state.find(Session, target)
+            if there is not None:
+                _compare(there, copied)
+                return media.send(resp, views.of(self._state, there))
+            path = self._state.place_session(target)
+            conversation = await asyncio.to_thread(forks.write, self._state.root, path, copied, target)
+            made = forks.create(
+                self._state,
+                target,
+                path,
+                copied,
+                conversation,
+                title=body.title,
+                commit=await self._parts.past.holding(copied.n),
+                by=req.context.principal,
+            )
         doc = views.of(self._state, made)
         await self._state.durable()
         resp.set_header("Location", f"/v1/sessions/{target}")

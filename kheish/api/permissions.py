@@ -27,5 +27,4 @@ class Permissions:
         session_id = body.session_id or body.session
         if session_id is not None:
             filtering.see(req.context.caller, session_id)
-            await self._parts.state.load(session_id)
         media.send(resp, await self._parts.inspector.check(body.tool, body.arguments, session_id))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from falcon.asgi import Request, Response
 
 from kheish.api import media, models, paging, past, views
 from kheish.api.parts import Parts
-from kheish.domain import keys, questions
-from kheish.domain.events import Idempotency
-from kheish.domain.keys import KeyUse, key_id
+from kheish.domain import keys, pins, questions
 from kheish.domain.questions import Question
 
 FIELDS = ("run_id",)
@@ -41,40 +42,33 @@ class Questions:
     async def on_post_answer(self, req: Request, resp: Response, question_id: str) -> None:
         """Answer all of its items at once."""
         body = await media.read(req, models.AnswerQuestion)
-        key = media.idempotency(req, body, f"questions/{question_id}/answer")
-        if await self._was_answered(key):
+        key = await keys.known(self._state, media.idempotency(req, body, f"questions/{question_id}/answer"))
+        if key is not None and key.result is not None:
             return await self.on_get_one(req, resp, question_id)
-        await self._pending(question_id)
         answers = {id: given.model_dump() for id, given in body.answers.items()}
-        question = questions.answer(
-            self._state, question_id, answers, by=req.context.principal, via="api", idempotency=key
-        )
+        async with self._pending(question_id):
+            question = questions.answer(self._state, question_id, answers, by=req.context.principal, via="api", key=key)
         return await self._answer(resp, question)
 
     async def on_post_decline(self, req: Request, resp: Response, question_id: str) -> None:
         """Say that there will be no answer."""
         body = await media.read(req, models.DeclineQuestion)
-        key = media.idempotency(req, body, f"questions/{question_id}/decline")
-        if await self._was_answered(key):
+        key = await keys.known(self._state, media.idempotency(req, body, f"questions/{question_id}/decline"))
+        if key is not None and key.result is not None:
             return await self.on_get_one(req, resp, question_id)
-        await self._pending(question_id)
-        question = questions.decline(
-            self._state, question_id, by=req.context.principal, via="api", reason=body.reason, idempotency=key
-        )
+        async with self._pending(question_id):
+            question = questions.decline(
+                self._state, question_id, by=req.context.principal, via="api", reason=body.reason, key=key
+            )
         return await self._answer(resp, question)
 
-    async def _was_answered(self, key: Idempotency | None) -> bool:
-        """Whether the same request was taken before. Raises IdempotencyConflict."""
-        if key is None:
-            return False
-        await self._state.recall(KeyUse, key_id(key.scope, key.key))
-        return keys.earlier(self._state, key) is not None
-
-    async def _pending(self, question_id: str) -> None:
-        """Have it in memory. Raises NotFound, QuestionResolved."""
-        old = await self._state.load_for(Question, question_id)
-        if old is not None:
-            raise questions.late(old)
+    @asynccontextmanager
+    async def _pending(self, question_id: str) -> AsyncIterator[None]:
+        """Keep it in memory. Raises NotFound, QuestionResolved."""
+        async with pins.thing(self._state, Question, question_id) as old:
+            if old is not None:
+                raise questions.late(old)
+            yield
 
     async def _answer(self, resp: Response, question: Question) -> None:
         doc, n = views.of(self._state, question), self._state.n

@@ -12,8 +12,7 @@ from kheish.api.feed import Feed
 from kheish.api.parts import Parts
 from kheish.api.views import Doc
 from kheish.api.waiting import Waits
-from kheish.domain import intake, runs
-from kheish.domain.keys import KeyUse, key_id
+from kheish.domain import intake, keys, pins, runs
 from kheish.domain.runs import Run
 from kheish.errors import RunStateConflict
 from kheish.runtime import submission
@@ -58,13 +57,13 @@ class Runs:
     async def on_post_cancel(self, req: Request, resp: Response, run_id: str) -> None:
         """Stop a run for good; one that is cancelled stays as it is."""
         body = await media.read(req, models.Because)
-        ended = await self._state.load_for(Run, run_id)
-        if ended is not None:
-            _refuse_ended(ended)
-            return media.send(resp, (await views.expand(self._state, [ended]))[0])
-        before = self._state.get(Run, run_id).n
-        run = runs.cancel(self._state, run_id, by=req.context.principal, reason=body.reason)
-        doc, n = views.of(self._state, run), run.n
+        async with pins.thing(self._state, Run, run_id) as ended:
+            if ended is not None:
+                _refuse_ended(ended)
+                return media.send(resp, (await views.expand(self._state, [ended]))[0])
+            before = self._state.get(Run, run_id).n
+            run = runs.cancel(self._state, run_id, by=req.context.principal, reason=body.reason)
+            doc, n = views.of(self._state, run), run.n
         await self._state.durable()
         return media.send(resp, (await views.expand(self._state, [doc]))[0], n=n if n != before else None)
 
@@ -73,11 +72,12 @@ class Runs:
         body = await media.read(req, models.CancelRuns)
         done: list[Doc] = []
         for run_id in await self._unfinished(body):
-            if await self._state.load_for(Run, run_id) is not None:
-                continue  # it ended meanwhile
-            with contextlib.suppress(RunStateConflict):
-                run = runs.cancel(self._state, run_id, by=req.context.principal, reason=body.reason)
-                done.append(views.of(self._state, run))
+            async with pins.thing(self._state, Run, run_id) as ended:
+                if ended is not None:
+                    continue  # it ended meanwhile
+                with contextlib.suppress(RunStateConflict):
+                    run = runs.cancel(self._state, run_id, by=req.context.principal, reason=body.reason)
+                    done.append(views.of(self._state, run))
         n = self._state.n
         await self._state.durable()
         media.send(resp, media.page(await views.expand(self._state, done)), n=n if done else None)
@@ -106,13 +106,13 @@ class Runs:
     async def on_post_retry(self, req: Request, resp: Response, run_id: str) -> None:
         """Queue a new run with the task of one that has ended (202)."""
         body = await media.read(req, models.Retry)
-        key = media.idempotency(req, body, f"runs/{run_id}/retry")
+        request = media.idempotency(req, body, f"runs/{run_id}/retry")
         old = await views.document(self._state, Run, run_id)
-        if key is not None:
-            await self._state.recall(KeyUse, key_id(key.scope, key.key))
-        await self._state.load(old["session_id"])
-        given = intake.again(self._state, old, by=req.context.principal, idempotency=key)
-        await accepted(self._parts, self._waits, req, resp, await submission.submit(self._state, given))
+        async with self._state.using(old["session_id"]):
+            key = await keys.known(self._state, request)
+            given = intake.again(self._state, old, by=req.context.principal, key=key)
+            run = await submission.submit(self._state, given)
+        await accepted(self._parts, self._waits, req, resp, run)
 
 
 async def accepted(parts: Parts, waits: Waits, req: Request, resp: Response, run: Run | str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_args
@@ -16,16 +18,16 @@ from kheish.api.paging import Given, Param
 from kheish.api.parts import Parts
 from kheish.api.waiting import Waits
 from kheish.auth.tokens import Principal
-from kheish.domain import closing, contracts, intake, keys, personas, routes, sessions
+from kheish.domain import closing, contracts, intake, keys, personas, pins, routes, sessions
 from kheish.domain import runs as domain_runs
-from kheish.domain.events import Entry, Idempotency, Item
-from kheish.domain.keys import KeyUse, key_id
+from kheish.domain.events import Entry, Item
+from kheish.domain.keys import Key
 from kheish.domain.permission_rules import Mode
 from kheish.domain.scopes import CapabilityScope, CredentialScope
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
 from kheish.domain.tasks import Task
-from kheish.errors import Fault, Forbidden, Invalid, NotFound, SessionConflict, SessionDeleted
+from kheish.errors import Fault, Forbidden, Invalid, SessionConflict, SessionDeleted
 from kheish.runtime import judging, submission
 from kheish.store.files import blob_id
 
@@ -69,14 +71,14 @@ class Sessions:
         """Make a session (201), or get the one that is there with the same settings (200)."""
         body = await media.read(req, models.CreateSession)
         session_id = ids.check_slug(body.session_id, "session_id") if body.session_id else fresh_id(req)
-        await load_or_new(self._state, session_id)
         given = body.model_dump(mode="json", exclude={"session_id"}, exclude_none=True)
-        settings = await checked(self._parts, given, req.context.caller, session_id)
-        workspace = Path(settings["workspace"]) if "workspace" in settings else await self._home(session_id)
-        _bind_persona(self._state, session_id, settings)
-        session, made = sessions.create(
-            self._state, session_id, settings, workspace=workspace, by=req.context.principal
-        )
+        async with using_or_new(self._state, session_id):
+            settings = await checked(self._parts, given, req.context.caller, session_id)
+            workspace = Path(settings["workspace"]) if "workspace" in settings else await self._home(session_id)
+            _bind_persona(self._state, session_id, settings)
+            session, made = sessions.create(
+                self._state, session_id, settings, workspace=workspace, by=req.context.principal
+            )
         doc = views.of(self._state, session)
         await self._state.durable()
         resp.set_header("Location", f"/v1/sessions/{session.session_id}")
@@ -104,45 +106,45 @@ class Sessions:
     async def on_patch_one(self, req: Request, resp: Response, session_id: str) -> None:
         """Change settings; null resets one."""
         body = await media.read(req, models.SessionChanges)
-        await self._state.load(session_id)
         given = body.model_dump(mode="json", exclude_unset=True)
-        if given.get("workspace") == self._state.get(Session, session_id).settings["workspace"]:
-            del given["workspace"]  # it stays as it is
-        wanted = {key: value for key, value in given.items() if value is not None}
-        settings = await checked(self._parts, wanted, req.context.caller, session_id)
-        for name in given.keys() - settings.keys():
-            settings[name] = sessions.SETTINGS[name]
-        if given.get("workspace", "") is None:
-            settings["workspace"] = str(await self._parts.workspaces.choose(None, req.context.caller, session_id))
-        await self._state.load(session_id)
-        _bind_persona(self._state, session_id, settings)
-        before = self._state.get(Session, session_id)
-        session = sessions.update(self._state, session_id, settings, by=req.context.principal)
+        async with self._state.using(session_id):
+            if given.get("workspace") == self._state.get(Session, session_id).settings["workspace"]:
+                del given["workspace"]  # it stays as it is
+            wanted = {key: value for key, value in given.items() if value is not None}
+            settings = await checked(self._parts, wanted, req.context.caller, session_id)
+            for name in given.keys() - settings.keys():
+                settings[name] = sessions.SETTINGS[name]
+            if given.get("workspace", "") is None:
+                settings["workspace"] = str(await self._parts.workspaces.choose(None, req.context.caller, session_id))
+            _bind_persona(self._state, session_id, settings)
+            before = self._state.get(Session, session_id)
+            session = sessions.update(self._state, session_id, settings, by=req.context.principal)
         await self._answer(resp, session, before)
 
     async def on_delete_one(self, req: Request, resp: Response, session_id: str) -> None:
         """Take a session out of the tree and the index; says what stays in git's history."""
-        await self._state.load(session_id)
-        entry = closing.delete(self._state, session_id, by=req.context.principal)
+        async with self._state.using(session_id):
+            entry = closing.delete(self._state, session_id, by=req.context.principal)
         await self._state.durable()
         media.send(resp, {**closing.tombstone(entry), "remains": _remains(entry)}, n=entry.n)
 
     async def on_post_end(self, req: Request, resp: Response, session_id: str) -> None:
         """Take no more input."""
         body = await media.read(req, models.EndSession)
-        await self._state.load(session_id)
-        before = self._state.get(Session, session_id)
-        session = closing.end(self._state, session_id, by=req.context.principal, reason=body.reason, force=body.force)
+        async with self._state.using(session_id):
+            before, by = self._state.get(Session, session_id), req.context.principal
+            session = closing.end(self._state, session_id, by=by, reason=body.reason, force=body.force)
         await self._answer(resp, session, before)
 
     async def on_post_interrupt(self, req: Request, resp: Response, session_id: str) -> None:
         """Stop the active run at its next safe point; where none is active, nothing changes."""
         body = await media.read(req, models.Because)
-        await self._state.load(session_id)
-        before = self._state.get(Session, session_id)
-        if before.active is not None:
-            domain_runs.interrupt(self._state, before.active, by=req.context.principal, reason=body.reason)
-        await self._answer(resp, self._state.get(Session, session_id), before)
+        async with self._state.using(session_id):
+            before = self._state.get(Session, session_id)
+            if before.active is not None:
+                domain_runs.interrupt(self._state, before.active, by=req.context.principal, reason=body.reason)
+            session = self._state.get(Session, session_id)
+        await self._answer(resp, session, before)
 
     async def _answer(self, resp: Response, session: Session, before: Session) -> None:
         n = self._state.n
@@ -182,24 +184,24 @@ class Sessions:
     async def on_post_runs(self, req: Request, resp: Response, session_id: str) -> None:
         """Queue a run (202)."""
         body = await media.read(req, models.Submission)
-        key = media.idempotency(req, body, f"sessions/{session_id}/runs")
-        await self._state.load(session_id)
-        if key is not None:
-            await self._state.recall(KeyUse, key_id(key.scope, key.key))
-            await self._state.load(session_id)
-        given = wanted(session_id, body, actor=req.context.principal, source="api", key=key)
-        run = await submission.submit(self._state, given, by=req.context.principal)
+        request = media.idempotency(req, body, f"sessions/{session_id}/runs")
+        async with self._state.using(session_id):
+            key = await keys.known(self._state, request)
+            given = wanted(session_id, body, actor=req.context.principal, source="api", key=key)
+            run = await submission.submit(self._state, given, by=req.context.principal)
         await runs.accepted(self._parts, self._waits, req, resp, run)
 
 
-async def load_or_new(state: State, session_id: str) -> None:
-    """Bring the session into memory where there is one. Raises SessionConflict for the id of a deleted one."""
-    try:
-        await state.load(session_id)
-    except SessionDeleted as deleted:
-        raise SessionConflict(f"{deleted.detail}. Ids are never used again; choose another.") from None
-    except NotFound:
-        pass
+@asynccontextmanager
+async def using_or_new(state: State, session_id: str) -> AsyncIterator[None]:
+    """Keep the session loaded where there is one, or is made meanwhile. Raises SessionConflict for the id of a deleted
+    one."""
+    async with AsyncExitStack() as used:
+        try:
+            await used.enter_async_context(pins.session_or_new(state, session_id))
+        except SessionDeleted as deleted:
+            raise SessionConflict(f"{deleted.detail}. {sessions.NEVER_AGAIN}") from None
+        yield
 
 
 def _remains(entry: Entry) -> str:
@@ -225,7 +227,7 @@ def wanted(
     *,
     actor: str,
     source: str,
-    key: Idempotency | None,
+    key: Key | None,
     checks_ask: bool = False,
 ) -> intake.Input:
     """What a submission asks for, whichever way it came; `actor` and `source` where it names none itself."""
@@ -241,7 +243,7 @@ def wanted(
         budget=body.budget.model_dump(exclude_none=True) if body.budget else None,
         reply_targets=tuple(body.reply_targets or ()),
         completion=tuple(body.completion or ()),
-        idempotency=key,
+        key=key,
         checks_ask=checks_ask,
     )
 

@@ -40,7 +40,8 @@ async def document(state: State, cls: type, id: str) -> Doc:
     else:
         found = await asyncio.to_thread(state.index.thing, noun.name, id)
         if found is None and cls is Session:
-            await state.load(id)  # says so where it was deleted
+            async with state.using(id):  # raises SessionDeleted where it was deleted
+                pass
         if found is None:
             raise NotFound(f"There is no {noun.name} {id!r}.")
         doc = found

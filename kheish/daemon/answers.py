@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from kheish.daemon import forms
 from kheish.daemon.forms import Answered, Decided, Declined, Form, PendingNoun
 from kheish.daemon.problems import Problems
-from kheish.domain import approvals, questions
+from kheish.domain import approvals, pins, questions
 from kheish.domain.approvals import Approval
 from kheish.domain.questions import Question
 from kheish.domain.state import State
@@ -109,23 +109,26 @@ class Answers:
             message = f"there is no {noun} {id!r}; remove the file"
             return [] if raw is None else [Problem(path, None, None, "error", f"unknown_{noun}", message)]
         if raw is None:
-            document = await self._newest(cls, id, document)
-            if document["status"] == "pending":
-                self._rewrite(noun, id)
+            async with self._newest(cls, id, document) as newest:
+                if newest["status"] == "pending":
+                    self._rewrite(noun, id)
             return []
         form = await parsing.run(forms.read, noun, raw, path, {**document, "status": "pending"})
         if form.filled is None:
             return form.problems if document["status"] == "pending" else []
-        document = await self._newest(cls, id, document)
-        if document["status"] != "pending":
-            return [_late(form, noun, document)]
-        return self._resolve(id, form)
+        async with self._newest(cls, id, document) as newest:
+            if newest["status"] != "pending":
+                return [_late(form, noun, newest)]
+            return self._resolve(id, form)
 
-    async def _newest(self, cls: type[Any], id: str, known: dict[str, Any]) -> dict[str, Any]:
-        """The newest document. What is pending is in memory then; only what is acted on is brought there."""
+    @asynccontextmanager
+    async def _newest(self, cls: type[Any], id: str, known: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """Yield the newest document. What is pending is kept in memory; only what is acted on is brought there."""
         if known["status"] != "pending":
-            return known
-        return await self._state.load_for(cls, id) or self._state.recalled(cls, id) or known
+            yield known
+            return
+        async with pins.thing(self._state, cls, id) as ended:
+            yield ended or self._state.recalled(cls, id) or known
 
     def _resolve(self, id: str, form: Form) -> list[Problem]:
         """Call the domain with what was filled in; it may know better."""

@@ -20,10 +20,11 @@ from kheish import ids
 from kheish.daemon import sources, widening
 from kheish.daemon.checking import Outcome
 from kheish.daemon.problems import Problems
-from kheish.daemon.sources import is_source
+from kheish.daemon.sources import Source, is_source
 from kheish.daemon.status import Facts
 from kheish.daemon.taking import Taking
 from kheish.domain import events, routes
+from kheish.domain.definitions import Definition
 from kheish.domain.routes import Route
 from kheish.domain.state import State
 from kheish.errors import BackupDiverged, BackupFailed, Conflict, KheishError, TakenOver
@@ -197,7 +198,7 @@ class Backup:
                 raise self._diverged(
                     to, f"These routes lead where none leads yet, for a person to look at and pull: {led}."
                 )
-            if is_safe and (wider := widening.widened(self._state.definitions.by_path(), outcome.world)):
+            if is_safe and (wider := widening.widened(self._in_force(outcome), outcome.world)):
                 raise self._diverged(to, WIDER.format(fields="; ".join(wider[:5])))
             done = await self._git.request("join", **asked, expected=changes, remote=to.name)
         if "held" in done:
@@ -211,11 +212,15 @@ class Backup:
 
     async def _outcome_of(self, to: Target, wanted: Mapping[str, str | None]) -> Outcome:
         """What the Definitions would come to."""
-        found = {path: one for path, one in self._taking.sources.items() if path not in wanted}
+        found: dict[str, Source | None] = dict.fromkeys(wanted)
         for path in (path for path, blob in wanted.items() if blob is not None):
             read = await self._git.request("read", rev=to.tracking, path=path)
             found[path] = sources.of(path, read["text"].encode() if "text" in read else unpack(read["content"]))
         return await self._taking.check(found)
+
+    def _in_force(self, outcome: Outcome) -> dict[str, Definition]:
+        """What is in force of the files that an outcome concerns."""
+        return {path: one for path in outcome.concerned if (one := self._state.definitions.at(path)) is not None}
 
     def _diverged(self, to: Target, why: str) -> BackupDiverged:
         branch = to.ref.removeprefix("refs/heads/")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from pydantic import BaseModel
@@ -19,7 +19,7 @@ from kheish import ids
 from kheish.config import Config
 from kheish.daemon import playbook_files
 from kheish.daemon.sources import NOT_YET, Source, id_of, kind_of
-from kheish.domain.definitions import KINDS, TOP, Definition, Kind, Observed
+from kheish.domain.definitions import KINDS, TOP, Definition, InForce, Kind, Observed
 from kheish.domain.personas import Persona
 from kheish.domain.playbook_manifest import Playbook
 from kheish.domain.routes import Route
@@ -38,11 +38,37 @@ WITHOUT_EFFECT: Mapping[type[BaseModel], tuple[str, ...]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What lies around the files that are checked: it does not refer to them, and what it came to stays."""
+
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    in_force: InForce = field(default_factory=InForce)
+    concerned: frozenset[str] = frozenset()
+
+    def has(self, path: str) -> bool:
+        """Return whether a file is there."""
+        return path not in self.concerned and path in self.sources
+
+    def paths(self) -> Iterator[str]:
+        """Yield the files."""
+        return (path for path in self.sources if path not in self.concerned)
+
+    def ids(self, kind: Kind) -> Iterator[str]:
+        """Yield the ids of a kind that are in force."""
+        known = self.in_force.by_kind.get(kind.name, {})
+        return (id for id, one in known.items() if one.path not in self.concerned)
+
+
 @dataclass(slots=True)
 class Outcome:
     """What a set of files comes to. `world` is what would be in force, by path; `parsed` has every readable candidate;
-    `scripts` are the valid script files."""
+    `scripts` are the valid script files, and `read` what was read of all of them. `concerned` are the files that were
+    checked, also those that are gone."""
 
+    concerned: frozenset[str] = frozenset()
+    scrub: Callable[[bytes], bytes] | None = None  # by which secrets were looked for, where all files were checked
+    read: dict[str, Parsed[Any]] = field(default_factory=dict)
     world: dict[str, Definition] = field(default_factory=dict)
     problems: dict[str, list[Problem]] = field(default_factory=dict)
     observed: dict[str, Observed] = field(default_factory=dict)
@@ -55,28 +81,38 @@ class Outcome:
 
 
 def check(
-    sources: Mapping[str, Source], before: Mapping[str, Definition], given: Mapping[str, Parsed[Any]] | None = None
+    sources: Mapping[str, Source],
+    before: Mapping[str, Definition],
+    given: Mapping[str, Parsed[Any]] | None = None,
+    *,
+    last: Outcome | None = None,
+    around: Around | None = None,
 ) -> Outcome:
-    """Check all files together. `before`: what is in force, by path; `given`: parsed already, from another form than
-    the file's own. May take long: call it in a thread."""
-    out = Outcome(parsed={path: _parse(path, source) for path, source in sources.items() if kind_of(path)})
-    out.parsed |= {path: parsed for path, parsed in (given or {}).items() if sources[path].fault is None}
+    """Check files together. `before`: what is in force, by path; `given`: parsed already, from another form than the
+    file's own; `last`: an outcome whose parsed files are not parsed again; `around`: what is not concerned. May take
+    long: call it in a thread."""
+    last, around = last or Outcome(), around or Around()
+    out = Outcome(concerned=frozenset({*sources, *before}))
+    for path, source in sources.items():
+        if kind_of(path) is not None:
+            ready = (given or {}).get(path) if source.fault is None else None
+            out.parsed[path] = ready or _parse(path, source, last.parsed.get(path))
     scripts = _script_files(sources, out.parsed) - (given or {}).keys()
     for path in scripts:
         out.parsed.pop(path, None)
         if sources[path].fault is not None:
             out.problems[path] = [_fault(path, sources[path])]
             continue
-        read = _read(Script, sources[path].raw, path, False)
+        read = out.read[path] = _read(Script, sources[path].raw, path, False, last.read.get(path))
         out.problems[path] = list(read.problems)
         if read.value is not None:
             out.scripts[path] = read.value
     for path in sources.keys() - scripts:
         is_told = path in out.parsed or sources[path].fault is None
-        out.problems[path] = list(_named_wrong(path, sources)) if is_told else [_fault(path, sources[path])]
+        out.problems[path] = list(_named_wrong(path, sources, around)) if is_told else [_fault(path, sources[path])]
     candidates = _candidates(sources, before, out)
-    _settle(sources, before, candidates, out)
-    _look_at_drafts(sources, candidates, out)
+    _settle(sources, before, candidates, out, around)
+    _look_at_drafts(sources, candidates, out, around)
     out.observed = _observed(sources, candidates, out)
     return out
 
@@ -84,8 +120,9 @@ def check(
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=1024)
-def _read(model: type[BaseModel], raw: bytes, path: str, text: bool) -> Parsed[Any]:
+def _read(model: type[BaseModel], raw: bytes, path: str, text: bool, last: Parsed[Any] | None = None) -> Parsed[Any]:
+    if last is not None and last.tree is not None and last.digest == reading.digest(raw):
+        return last
     return playbook_files.judged((reading.parse_markdown if text else reading.parse)(model, raw, path), model)
 
 
@@ -94,11 +131,11 @@ def parse(kind: Kind, raw: bytes, path: str) -> Parsed[Any]:
     return _read(kind.model, raw, path, kind.text)
 
 
-def _parse(path: str, source: Source) -> Parsed[Any]:
+def _parse(path: str, source: Source, last: Parsed[Any] | None) -> Parsed[Any]:
     kind = kind_of(path)
     assert kind is not None
     if source.fault is None:
-        return parse(kind, source.raw, path)
+        return _read(kind.model, source.raw, path, kind.text, last)
     return Parsed(path, None, None, [_fault(path, source)], reading.digest(b""))
 
 
@@ -117,7 +154,7 @@ def _without_effect(parsed: Parsed[Any]) -> Iterator[Problem]:
             yield parsed.at((key,), message, code=NOT_YET, severity="warning", key=True)
 
 
-def _named_wrong(path: str, sources: Mapping[str, Source]) -> Iterator[Problem]:
+def _named_wrong(path: str, sources: Mapping[str, Source], around: Around) -> Iterator[Problem]:
     """A Definition's file is named after its id."""
     folder, _, name = path.partition("/")
     kind = KINDS.get(folder)
@@ -136,7 +173,8 @@ def _named_wrong(path: str, sources: Mapping[str, Source]) -> Iterator[Problem]:
         return
     if ids.is_slug(stem):
         return
-    twin = next((other for other in sources if other != path and other.lower() == path.lower()), None)
+    others = chain(sources, around.paths())
+    twin = next((other for other in others if other != path and other.lower() == path.lower()), None)
     near = stem.lower() if ids.is_slug(stem.lower()) else None
     message = f"{stem!r} is not a legal name: use a-z, 0-9, '.', '_', '-', beginning with a letter or digit"
     if twin is not None:
@@ -251,13 +289,16 @@ def _settle(
     before: Mapping[str, Definition],
     candidates: Mapping[str, Definition],
     out: Outcome,
+    around: Around,
 ) -> None:
     """Take back candidates, and removals, until all that refers finds what it refers to."""
     invalid = out.parsed.keys() - candidates.keys()
     world = {**{path: before[path] for path in invalid & before.keys()}, **candidates}
     while True:
         fresh = {path: one for path, one in world.items() if one is not before.get(path)}
-        refused = {path: found for path, one in fresh.items() if (found := list(_dangling(one, world, sources, out)))}
+        refused = {
+            path: found for path, one in fresh.items() if (found := list(_dangling(one, world, sources, out, around)))
+        }
         for path, found in refused.items():
             out.problems[path] += found
             if path in before:
@@ -281,7 +322,7 @@ def _settle(
 
 
 def _dangling(
-    one: Definition, world: Mapping[str, Definition], sources: Mapping[str, Source], out: Outcome
+    one: Definition, world: Mapping[str, Definition], sources: Mapping[str, Source], out: Outcome, around: Around
 ) -> Iterator[Problem]:
     """References of a candidate to what is not there, or that lead back to it."""
     parsed = out.parsed[one.path]
@@ -289,11 +330,15 @@ def _dangling(
         kind = kind_of(target)
         assert kind is not None
         name = id_of(target, kind)
-        if target not in world or target not in sources:
+        is_there = target in sources or around.has(target)
+        if around.has(target) and around.in_force.at(target) is not None:
+            continue
+        if target not in world or not is_there:
             there = [id_of(path, kind) for path in world if kind_of(path) is kind and path != one.path]
-            near = words.nearest(name, there) if target not in sources else None
+            there += around.ids(kind)
+            near = words.nearest(name, there) if not is_there else None
             message = f"there is no {kind.singular} {name!r}" + (f"; did you mean {near!r}?" if near else "")
-            if target in sources:
+            if is_there:
                 message = f"the {kind.singular} {name!r} has errors, and was never in force"
             yield parsed.at(keys, message, code="dangling_reference", suggestion=near)
         elif keys[0] == "fallbacks" and (way := _way(target, one.path, world)):
@@ -301,7 +346,9 @@ def _dangling(
             yield parsed.at(keys, f"the fallbacks go round: {names}", code="reference_cycle")
 
 
-def _look_at_drafts(sources: Mapping[str, Source], candidates: Mapping[str, Definition], out: Outcome) -> None:
+def _look_at_drafts(
+    sources: Mapping[str, Source], candidates: Mapping[str, Definition], out: Outcome, around: Around
+) -> None:
     """What has errors by itself may also refer to what is not there: all of it is told at once."""
     for path, parsed in out.parsed.items():
         kind = kind_of(path)
@@ -310,7 +357,7 @@ def _look_at_drafts(sources: Mapping[str, Source], candidates: Mapping[str, Defi
         draft = Definition(
             kind=kind.name, id=id_of(path, kind), path=path, value=parsed.draft, data=parsed.data, raw=b"", digest=""
         )
-        found = [*out.problems[path], *_dangling(draft, out.world, sources, out)]
+        found = [*out.problems[path], *_dangling(draft, out.world, sources, out, around)]
         out.problems[path] = sorted(found, key=lambda problem: (problem.line or 0, problem.column or 0))
 
 

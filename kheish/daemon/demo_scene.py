@@ -31,6 +31,4 @@ def write_definitions(root: Path, *, confined: bool) -> None:
 
 def _copy(name: str, target: Path) -> None:
     """Copy a folder of the scene over `target`, without the permissions that an installed package may have."""
-    shutil.copytree(
-        resources.folder("examples/demo") / name, target, dirs_exist_ok=True, copy_function=shutil.copyfile
-    )
+    shutil.copytree(resources.folder("examples/demo") / name, target, dirs_exist_ok=True, copy_function=shutil.copyfile)

@@ -51,20 +51,20 @@ class Editor:
             there = await self._current(path)
             self._match(path, there, if_match)
             parsed, content = await parsing.run(_read, KINDS[kind], path, raw, media)
-            found = {**self._taking.sources, path: Source(path, content)}
-            outcome = await self._taking.check(found, {path: parsed})
+            changed = {path: Source(path, content)}
+            outcome = await self._taking.check(changed, {path: parsed})
             if errors := outcome.errors(path):
                 raise reading.refusal(path, errors)
             if media == _JSON:  # once more, from the file's own form: later problems name its lines
                 again = await parsing.run(checking.parse, KINDS[kind], content, path)
-                outcome = await self._taking.check(found, {path: again})
+                outcome = await self._taking.check(changed, {path: again})
                 if errors := outcome.errors(path):
                     raise reading.refusal(path, errors)
-            is_new = path not in self._state.definitions.by_path()
+            is_new = self._state.definitions.at(path) is None
             if there is None or there.raw != content:
                 self._watcher.expect(path, reading.digest(content))
                 await asyncio.to_thread(_write, self._state.root, path, content)
-            self._taking.adopt(outcome, found, {path}, by=by)
+            self._taking.adopt(outcome, changed, by=by)
         await self._state.durable()
         return is_new
 
@@ -74,12 +74,12 @@ class Editor:
         self._refuse_held()
         async with self._taking.lock:
             there = await self._current(path)
-            if there is None and path not in self._state.definitions.by_path():
+            if there is None and self._state.definitions.at(path) is None:
                 raise NotFound(f"There is no {KINDS[kind].singular} {id!r}.")
             self._match(path, there, if_match)
             gone = {path, *playbook_files.with_it(path, self._taking.sources)}
-            found = {other: one for other, one in self._taking.sources.items() if other not in gone}
-            outcome = await self._taking.check(found)
+            changed = dict.fromkeys(gone)
+            outcome = await self._taking.check(changed)
             if path in outcome.world:
                 users = self._state.definitions.bindings(path)
                 raise DefinitionReferenced(
@@ -88,7 +88,7 @@ class Editor:
             for one in sorted(gone, reverse=True):
                 self._watcher.expect(one, None)
                 await asyncio.to_thread(_remove, self._state.root, one)
-            self._taking.adopt(outcome, found, gone, by=by)
+            self._taking.adopt(outcome, changed, by=by)
         await self._state.durable()
 
     async def validate(self, kind: str, id: str | None, raw: bytes, media: str) -> Sequence[Mapping[str, Any]]:
@@ -96,8 +96,7 @@ class Editor:
         path = KINDS[kind].path(ids.check_slug(id) if id is not None else "new")
         async with self._taking.lock:
             parsed, content = await parsing.run(_read, KINDS[kind], path, raw, media, strict=False)
-            found = {**self._taking.sources, path: Source(path, content)}
-            outcome = await self._taking.check(found, {path: parsed})
+            outcome = await self._taking.check({path: Source(path, content)}, {path: parsed})
         now = ids.now()
         return [{**words.view(problem), "since": now} for problem in outcome.problems[path]]
 

@@ -27,12 +27,11 @@ from kheish.api import models
 from kheish.api.sessions import wanted
 from kheish.auth import redaction
 from kheish.daemon.problems import Problems
-from kheish.domain import conventions, keys, sessions
+from kheish.domain import conventions, keys, pins, sessions
 from kheish.domain.events import Idempotency
-from kheish.domain.keys import KeyUse, key_id
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
-from kheish.errors import FileRefused, InsufficientStorage, Invalid, KheishError, NotFound, SessionDeleted, StoreFailed
+from kheish.errors import FileRefused, InsufficientStorage, Invalid, KheishError, StoreFailed
 from kheish.runtime import submission
 from kheish.store import definitions, door, files, names, parsing
 from kheish.store.settling import passed_over
@@ -191,21 +190,17 @@ class Inbox:
         """Have the run accepted, durably; returns where the file goes. Raises Unusable, KheishError."""
         session_id, name = _parts(taken.path)
         body = await parsing.run(_submission, taken.path, name, raw)
-        key = _key(taken, raw, session_id, body)
-        await self._state.recall(KeyUse, key_id(key.scope, key.key))
-        try:
-            await self._state.load(session_id)
-        except SessionDeleted:  # its id is never used again
-            raise
-        except NotFound:
-            home = await self._workspace(session_id)
-            sessions.create(self._state, session_id, {}, workspace=home, by=_BY)
-        # A file proves nobody, and may have come with a pull: its commands are not allowed by being in it.
-        given = wanted(session_id, body, actor=_BY, source="inbox", key=key, checks_ask=True)
-        run = await submission.submit(self._state, given, by=_BY)
-        run_id = run if isinstance(run, str) else run.run_id
-        path = self._state.get(Session, session_id).path
-        await self._state.durable()
+        async with pins.session_or_new(self._state, session_id):
+            if self._state.find(Session, session_id) is None:
+                home = await self._workspace(session_id)
+                sessions.create(self._state, session_id, {}, workspace=home, by=_BY)
+            key = await keys.known(self._state, _key(taken, raw, session_id, body))
+            # A file proves nobody, and may have come with a pull: its commands are not allowed by being in it.
+            given = wanted(session_id, body, actor=_BY, source="inbox", key=key, checks_ask=True)
+            run = await submission.submit(self._state, given, by=_BY)
+            run_id = run if isinstance(run, str) else run.run_id
+            path = self._state.get(Session, session_id).path
+            await self._state.durable()
         log.info("%s is the input of %s", taken.path, run_id)
         return f"{path}/inbox/{run_id}.{_plain(name)}"
 

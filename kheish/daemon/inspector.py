@@ -40,12 +40,17 @@ class Inspector:
 
     async def check(self, tool: str, arguments: Mapping[str, Any], session_id: str | None) -> Mapping[str, Any]:
         """What a call would meet, and why. Raises NotFound for a tool or session that is not there."""
+        if session_id is not None:
+            async with self._state.using(session_id):
+                return await self._check(tool, arguments, self._state.get(Session, session_id))
+        return await self._check(tool, arguments, None)
+
+    async def _check(self, tool: str, arguments: Mapping[str, Any], session: Session | None) -> Mapping[str, Any]:
         found, file = self._tool(tool), self._state.definitions.permissions
         settings: Mapping[str, Any] = {"permission_mode": file.mode, "permission_rules": []}
         policies: scopes.Scopes = ()
-        if session_id is not None:
-            await self._state.load(session_id)
-            settings = self._state.get(Session, session_id).settings
+        if session is not None:
+            settings = session.settings
             policies = scopes.capability(settings, settings["persona"], in_flow=False)
 
         workspace = Path(settings.get("workspace") or await self._workspaces.presumed())

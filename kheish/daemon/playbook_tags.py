@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from kheish import ids
@@ -17,7 +18,7 @@ from kheish.daemon import playbook_files
 from kheish.daemon.playbook_files import KIND, MANIFEST
 from kheish.daemon.problems import Problems
 from kheish.daemon.refused_tags import RefusedTags
-from kheish.domain import events, playbook_digest, playbooks
+from kheish.domain import events, pins, playbook_digest, playbooks
 from kheish.domain.event_playbooks import RELEASES
 from kheish.domain.playbooks import TAG_PREFIX, Released, Version
 from kheish.domain.state import State
@@ -82,7 +83,11 @@ class PlaybookTags:
         """Compare one tag with the ledger; call it with `turn` held."""
         described = await self._git.request("tag", name=tag)
         id, _, version = tag.removeprefix(TAG_PREFIX).rpartition("/")
-        one = await self._ledger(id, version)
+        async with pins.owner(self._state, RELEASES, id) if ids.is_slug(id) else nullcontext():
+            await self._take_up(tag, id, version, described)
+
+    async def _take_up(self, tag: str, id: str, version: str, described: Mapping[str, Any] | None) -> None:
+        one = self._ledger(id, version)
         if one is not None:
             await self._compare(one, described)
             return
@@ -98,10 +103,9 @@ class PlaybookTags:
         self._reasons.note(tag, tag_id, why)
         self._problems.add("not_a_version", _path(tag), f"The tag {tag} is no version: {why}", severity="warning")
 
-    async def _ledger(self, id: str, version: str) -> Version | None:
+    def _ledger(self, id: str, version: str) -> Version | None:
         if not ids.is_slug(id) or not playbooks.is_version(version):
             return None
-        await self._state.load_owner(RELEASES, id)
         return playbooks.versions(self._state, id).get(version)
 
     async def _adopt(self, id: str, version: str, described: Mapping[str, Any]) -> str | None:
@@ -178,6 +182,10 @@ class PlaybookTags:
 
     async def read(self, one: Version) -> Released:
         """What a version says. Raises VersionTampered."""
+        async with pins.owner(self._state, RELEASES, one.playbook_id):
+            return await self._read_checked(one)
+
+    async def _read_checked(self, one: Version) -> Released:
         current = await self._git.request("tag_object", name=one.tag)
         if current != one.tag_id or one.tampered is not None:
             async with self.turn:

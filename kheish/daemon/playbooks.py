@@ -13,7 +13,7 @@ from kheish.daemon import playbook_files, release_evidence
 from kheish.daemon.playbook_files import KIND, MANIFEST
 from kheish.daemon.playbook_tags import PlaybookTags
 from kheish.daemon.taking import Taking
-from kheish.domain import events, playbook_digest, playbooks
+from kheish.domain import events, pins, playbook_digest, playbooks
 from kheish.domain.definitions import Definition
 from kheish.domain.event_playbooks import RELEASES, EvidenceRef, ReleaseState
 from kheish.domain.playbooks import Released, Version
@@ -49,8 +49,7 @@ class Playbooks:
         """
         ids.check_slug(playbook_id)
         playbooks.check_version(version)
-        async with self._tags.turn:
-            await self._state.load_owner(RELEASES, playbook_id)
+        async with self._tags.turn, pins.owner(self._state, RELEASES, playbook_id):
             draft = await self._draft(playbook_id)
             await self._tags.take_up(playbooks.tag_of(playbook_id, version))  # one made by hand a moment ago
             there = playbooks.versions(self._state, playbook_id).get(version)
@@ -68,7 +67,7 @@ class Playbooks:
         path = KIND.path(playbook_id)
         await self._taking.take(await asyncio.to_thread(playbook_files.on_disk, self._state.root, playbook_id))
         async with self._taking.lock:
-            outcome = await self._taking.check(self._taking.sources)
+            outcome = await self._taking.check({path: self._taking.sources.get(path)})
             if errors := outcome.errors(path):
                 raise reading.refusal(path, errors)
             return self._state.definitions.get(KIND.name, playbook_id)
@@ -114,8 +113,8 @@ class Playbooks:
 
     async def version(self, playbook_id: str, version: str) -> Version:
         """One version. Raises NotFound."""
-        await self._state.load_owner(RELEASES, ids.check_slug(playbook_id))
-        return playbooks.get(self._state, playbook_id, version)
+        async with pins.owner(self._state, RELEASES, ids.check_slug(playbook_id)):
+            return playbooks.get(self._state, playbook_id, version)
 
     async def read(self, playbook_id: str, version: str) -> Released:
         """A version with what it says, from its tag's tree; never from the work tree. What does not fit the ledger is
@@ -164,17 +163,17 @@ class Playbooks:
 
         Raises NotFound, ReleaseStateConflict, VersionTampered, EvidenceRequired, EvidenceUnresolved, Invalid.
         """
-        one = await self.version(playbook_id, version)
-        playbooks.check_release(one, to, percent=percent, evidence=evidence)
-        if to != "revoked" and one.tampered is None:
-            await self._tags.read(one)  # raises: nobody verifies what is not there
-        checked = await release_evidence.resolve(self._state, evidence, by=by)
-        await self._state.load_owner(RELEASES, playbook_id)
-        found = playbooks.release(
-            self._state, playbook_id, version, to, by=by, percent=percent, evidence=checked, reason=reason,
-            cancel_flows=cancel_flows,
-        )  # fmt: skip
-        await self._state.durable()
+        async with pins.owner(self._state, RELEASES, ids.check_slug(playbook_id)):
+            one = playbooks.get(self._state, playbook_id, version)
+            playbooks.check_release(one, to, percent=percent, evidence=evidence)
+            if to != "revoked" and one.tampered is None:
+                await self._tags.read(one)  # raises: nobody verifies what is not there
+            checked = await release_evidence.resolve(self._state, evidence, by=by)
+            found = playbooks.release(
+                self._state, playbook_id, version, to, by=by, percent=percent, evidence=checked, reason=reason,
+                cancel_flows=cancel_flows,
+            )  # fmt: skip
+            await self._state.durable()
         return found
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import orjson
 
 from kheish.config import Config, apply_environment
-from kheish.daemon import checking, playbook_files, sources
-from kheish.daemon.checking import Outcome
+from kheish.daemon import checking, concern, playbook_files, sources
+from kheish.daemon.checking import Around, Outcome
 from kheish.daemon.problems import Problems
 from kheish.daemon.sources import Source, concerns, is_source, kind_of
-from kheish.domain.definitions import KINDS, TOP, Definition
+from kheish.domain.definitions import KINDS, Definition
 from kheish.domain.events import DefinitionChanged, Draft
 from kheish.domain.permissions import PermissionsFile
 from kheish.domain.playbook_manifest import Playbook
@@ -25,6 +25,7 @@ from kheish.store.problems import Problem
 #: settings of kheish.yaml that are read once, when the daemon starts
 AT_START: tuple[tuple[str, ...], ...] = (("bind",), ("durability",), ("commit", "every"))
 
+Changed = Mapping[str, Source | None]  # files by path; None: it is gone
 Edited = Callable[[Sequence[str]], None]
 Committed = Callable[[str], Awaitable[bytes | None]]
 Listed = Callable[[str], Awaitable[Sequence[str]]]
@@ -64,7 +65,9 @@ class Taking:
         self._left_out = left_out
         self._environ = environ
         self._started = state.definitions.config
-        self._with_problems: set[str] = set()
+        self._unsettled: set[str] = set()  # files that may become right, or wrong otherwise, by a change of another
+        self._parsed = Outcome()  # what was parsed of those, and of routes
+        self._scrub: Callable[[bytes], bytes] | None = None  # by which secrets were looked for in all files
         self._scripts: set[str] = set()
         self.sources: dict[str, Source] = {}
         self.lock = asyncio.Lock()
@@ -82,9 +85,11 @@ class Taking:
             found = dict(last) if held else await self._with_left_out(found, last)
             base = await parsing.run(checking.check, last, {})
             while await self._widen(last, found, base):
-                base = await parsing.run(checking.check, last, {})
-            found = await parsing.run(sources.guarded, found, self._state.scrub)
-            outcome = await parsing.run(checking.check, found, base.world)
+                base = await parsing.run(checking.check, last, {}, last=base)
+            scrub = self._state.scrub
+            found = await parsing.run(sources.guarded, found, scrub)
+            outcome = await parsing.run(checking.check, found, base.world, last=base)
+            outcome.scrub = scrub
             self._put(base.world)
             self._scripts = {*base.scripts, *playbook_files.all_beside(last)}
             told = await asyncio.to_thread(self._told)
@@ -101,18 +106,41 @@ class Taking:
         async with self.lock:
             read = await asyncio.to_thread(sources.read, self._state.root, wanted)
             read = await self._with_left_out(read, wanted)
-            found = {**{path: one for path, one in self.sources.items() if path not in wanted}, **read}
-            outcome = await self.check(found)
-            return self._take(outcome, found, wanted, by="person")
+            changed = {path: read.get(path) for path in wanted}
+            return self._take(await self.check(changed), changed, wanted, by="person")
 
-    async def check(self, found: Mapping[str, Source], given: Mapping[str, Any] | None = None) -> Outcome:
-        """What a set of files would come to, against what is in force."""
-        guarded = await parsing.run(sources.guarded, found, self._state.scrub)
-        return await parsing.run(checking.check, guarded, self._state.definitions.by_path(), given)
+    async def check(self, changed: Changed, given: Mapping[str, Any] | None = None) -> Outcome:
+        """Check changed files (None: removed) with all that they concern, against what is in force."""
+        in_force, scrub = self._state.definitions, self._state.scrub
+        concerned = concern.of({*changed, *self._unsettled}, self.sources, in_force)
+        if scrub is not self._scrub:  # a file may hold a secret that was not known when it was read
+            concerned |= {*self.sources, *(one.path for one in in_force.all())}
+        outcome = await self._check(changed, concerned, given)
+        if any(self._comes_or_goes(path, outcome, changed) for path in concerned):
+            wider = concern.with_users(concerned, self.sources, in_force)
+            outcome = outcome if wider == concerned else await self._check(changed, wider, given)
+        outcome.scrub = scrub if outcome.concerned >= self.sources.keys() else None
+        return outcome
 
-    def adopt(self, outcome: Outcome, found: Mapping[str, Source], paths: Iterable[str], *, by: str) -> None:
-        """Take in force what was checked, after `paths` were written or removed for a caller."""
-        self._take(outcome, found, paths, by=by)
+    async def _check(self, changed: Changed, concerned: frozenset[str], given: Mapping[str, Any] | None) -> Outcome:
+        in_force = self._state.definitions
+        files = {path: self.sources[path] for path in concerned if path in self.sources and path not in changed}
+        files |= {path: one for path, one in changed.items() if one is not None}
+        before = {path: one for path in concerned if (one := in_force.at(path)) is not None}
+        around = Around(self.sources, in_force, concerned)
+        guarded = await parsing.run(sources.guarded, files, self._state.scrub)
+        outcome = await parsing.run(checking.check, guarded, before, given, last=self._parsed, around=around)
+        outcome.concerned = concerned
+        return outcome
+
+    def _comes_or_goes(self, path: str, outcome: Outcome, changed: Changed) -> bool:
+        """Return whether a reference to this file leads to something else than before."""
+        was_there, is_there = path in self.sources, changed.get(path, self.sources.get(path)) is not None
+        return was_there != is_there or (path in outcome.world) != (self._state.definitions.at(path) is not None)
+
+    def adopt(self, outcome: Outcome, changed: Changed, *, by: str) -> None:
+        """Take in force what was checked, after the files were written or removed for a caller."""
+        self._take(outcome, changed, changed, by=by)
 
     # --- at start -----------------------------------------------------------------------------------------------------
 
@@ -156,51 +184,61 @@ class Taking:
     def _take(
         self,
         outcome: Outcome,
-        found: Mapping[str, Source],
+        files: Changed,
         changed: Iterable[str],
         *,
         by: str,
         told: Mapping[str, str | None] | None = None,
     ) -> list[str]:
         """Append what changed, replace it in memory, tell the problems; returns the paths to commit, as handed on."""
-        before = self._state.definitions.by_path()
-        moved = sorted(path for path in before | outcome.world if before.get(path) is not outcome.world.get(path))
-        drafts = [_event(path, before.get(path), outcome.world.get(path), by) for path in moved]
+        before = self._state.definitions.at
+        moved = sorted(path for path in outcome.concerned if before(path) is not outcome.world.get(path))
+        drafts = [_event(path, before(path), outcome.world.get(path), by) for path in moved]
         drafts = [draft for draft in drafts if not _is_told(draft, told or {})]
         if drafts:
             self._state.append(*drafts)
-        self._put(outcome.world)
-        self._state.definitions.observed = dict(outcome.observed)
-        self.sources = dict(found)
-        self._tell(outcome)
-        paths = _to_commit({*changed, *moved}, outcome, found, self._scripts)
-        self._scripts = {*outcome.scripts, *playbook_files.all_beside(found)}
+        self._put({path: outcome.world.get(path) for path in moved})
+        self._note(outcome, files)
+        paths = _to_commit({*changed, *moved}, outcome, self.sources, self._scripts)
+        beside = playbook_files.all_beside(path for path in outcome.concerned if path in self.sources)
+        self._scripts = {*(self._scripts - outcome.concerned), *outcome.scripts, *beside}
         if paths and self._state.definitions.config.edits.commit == "auto":
             self._edited(paths)
         return paths
 
-    def _put(self, world: Mapping[str, Definition]) -> None:
+    def _put(self, changes: Mapping[str, Definition | None]) -> None:
         """Replace what is in force, all in one moment."""
         now = self._state.definitions
-        by_kind: dict[str, dict[str, Definition]] = {name: {} for name in KINDS}
-        top: dict[str, Definition] = {}
-        for path, one in sorted(world.items()):
-            if path in TOP:
-                top[path] = one
-            else:
-                by_kind[one.kind][one.id] = one
-        config, permissions = top.get("kheish.yaml"), top.get("permissions.yaml")
-        if config is not now.top.get("kheish.yaml"):
+        old = now.top.get("kheish.yaml")
+        now.replace(changes)
+        config, permissions = now.top.get("kheish.yaml"), now.top.get("permissions.yaml")
+        if config is not old:
             now.config = apply_environment(config.value if config else Config(), self._environ)
-        now.permissions = permissions.value if permissions else PermissionsFile()
-        now.by_kind, now.top = by_kind, top
+        if "permissions.yaml" in changes:
+            now.permissions = permissions.value if permissions else PermissionsFile()
 
-    def _tell(self, outcome: Outcome) -> None:
-        found = {path: [*problems, *self._late(path, outcome)] for path, problems in outcome.problems.items()}
-        wrong = {path for path, problems in found.items() if problems}
-        for path in wrong | self._with_problems:
-            self._problems.replace(path, found.get(path, ()))
-        self._with_problems = wrong
+    def _note(self, outcome: Outcome, files: Changed) -> None:
+        """Keep what the concerned files are and what is wrong with them, and tell the problems."""
+        for path, source in files.items():
+            if source is not None:
+                self.sources[path] = source
+            else:
+                self.sources.pop(path, None)
+        if outcome.scrub is not None:
+            self._scrub = outcome.scrub
+        self._unsettled -= outcome.concerned
+        for path in outcome.concerned:
+            found = [*outcome.problems.get(path, ()), *self._late(path, outcome)]
+            self._problems.replace(path, found)
+            if concern.is_unsettled(path, found):
+                self._unsettled.add(path)
+            is_kept = path.startswith(concern.ROUTES) or path in self._unsettled
+            for kept, now in ((self._parsed.parsed, outcome.parsed), (self._parsed.read, outcome.read)):
+                kept.pop(path, None)
+                if is_kept and path in now:
+                    kept[path] = now[path]
+            self._state.definitions.observed.pop(path, None)
+        self._state.definitions.observed |= outcome.observed
 
     def _late(self, path: str, outcome: Outcome) -> Iterator[Problem]:
         """Settings that were changed, but are only read at start."""

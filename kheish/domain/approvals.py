@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from kheish.domain import encoding, events, permission_remember, runs
-from kheish.domain.events import Draft, Entry, Idempotency, changed, frozen
+from kheish.domain import encoding, events, keys, permission_remember, runs
+from kheish.domain.events import Draft, Entry, changed, frozen
+from kheish.domain.keys import Key
 from kheish.domain.runs import Run
 from kheish.errors import ApprovalResolved, Fault, Invalid, PersonRequired, SamePerson, SecretInArguments
 
@@ -192,7 +193,7 @@ class Resolution:
     arguments: dict[str, Any] | None = None
     bound: Bound | None = None
     remember: permission_remember.How | None = None
-    idempotency: Idempotency | None = None
+    key: Key | None = None
 
 
 def resolve(state: State, approval_id: str, decision: Literal["allow", "deny"], **given: Any) -> Approval:
@@ -234,7 +235,7 @@ def _event(approval: Approval, wanted: Resolution) -> events.ApprovalDecided | e
         "digest": wanted.bound.digest if wanted.bound else None,
         "files": wanted.bound.files if wanted.bound else None,
     }
-    said: dict[str, Any] = {"via": wanted.via, "reason": wanted.reason, "idempotency": wanted.idempotency, **edited}
+    said: dict[str, Any] = {"via": wanted.via, "reason": wanted.reason, "idempotency": keys.sent(wanted.key), **edited}
     if wanted.decision == "allow" and approval.required > 1:
         person = _counted(approval, wanted)
         digest = wanted.bound.digest if wanted.bound else approval.digest

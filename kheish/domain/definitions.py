@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from pydantic import BaseModel
@@ -109,13 +110,14 @@ class Observed:
 
 @dataclass(slots=True)
 class InForce:
-    """The last valid version of everything. Replaced item by item by `daemon/taking`; read by everyone."""
+    """The last valid version of everything. `replace` puts items in force (for `daemon/taking`); read by everyone."""
 
     by_kind: dict[str, dict[str, Definition]] = field(default_factory=lambda: {name: {} for name in KINDS})
     config: Config = field(default_factory=Config)
     permissions: PermissionsFile = field(default_factory=PermissionsFile)
     top: dict[str, Definition] = field(default_factory=dict)  # kheish.yaml and permissions.yaml, where there are such
     observed: dict[str, Observed] = field(default_factory=dict)  # by path
+    _users: dict[str, set[str]] = field(default_factory=dict)  # by path, the files of definitions that refer to it
 
     def get(self, kind: str, id: str) -> Definition:
         """Raises NotFound."""
@@ -129,34 +131,53 @@ class InForce:
         """Routes by id, with their scripts read in."""
         return {id: definition.used or definition.value for id, definition in self.by_kind["routes"].items()}
 
-    def by_path(self) -> dict[str, Definition]:
-        """Every definition in force."""
-        found = {one.path: one for known in self.by_kind.values() for one in known.values()}
-        return {**self.top, **found}
+    def at(self, path: str) -> Definition | None:
+        """Return the definition in force that a file holds."""
+        if path in TOP:
+            return self.top.get(path)
+        folder, _, name = path.partition("/")
+        kind = KINDS.get(folder)
+        return self.by_kind[folder].get(name.removesuffix(kind.suffix)) if kind and name.endswith(kind.suffix) else None
+
+    def replace(self, changes: Mapping[str, Definition | None]) -> None:
+        """Put definitions in force by path, and take out those that are None, all in one moment."""
+        unsorted = set[str]()
+        for path, one in changes.items():
+            old = self.at(path)
+            for _, target in old.references() if old is not None else ():
+                self._users.get(target, set()).discard(path)
+            for _, target in one.references() if one is not None else ():
+                self._users.setdefault(target, set()).add(path)
+            if (either := one or old) is None:
+                continue
+            known, key = (self.top, path) if path in TOP else (self.by_kind[either.kind], either.id)
+            if one is None:
+                del known[key]
+            else:
+                if path not in TOP and key not in known:
+                    unsorted.add(one.kind)
+                known[key] = one
+        for kind in unsorted:
+            self.by_kind[kind] = dict(sorted(self.by_kind[kind].items()))
+
+    def all(self) -> Iterator[Definition]:
+        """Yield every definition in force."""
+        return chain(self.top.values(), *(known.values() for known in self.by_kind.values()))
 
     def bindings(self, path: str) -> list[str]:
         """The files of definitions that refer to this one. Sessions are not counted: that would read them all."""
-        return self.users().get(path, [])
-
-    def users(self) -> dict[str, list[str]]:
-        """By path, the files of definitions that refer to it: for many at once."""
-        found: dict[str, set[str]] = {}
-        for one in self.by_path().values():
-            for _, target in one.references():
-                found.setdefault(target, set()).add(one.path)
-        return {path: sorted(named) for path, named in found.items()}
+        return sorted(self._users.get(path, ()))
 
     def status(
         self,
         definition: Definition,
         environ: Mapping[str, str],
         slots: Mapping[str, str | None],
-        users: Mapping[str, list[str]] | None = None,
     ) -> dict[str, Any]:
         """`{state, last_error, observed_digest, bindings}`; state is ready | not_ready | invalid | deleted.
 
         invalid: the file has errors; deleted: it is gone, though others refer to it. Then the last valid version is in
-        force. not_ready: valid, but a credential is missing. `users`: as `users()` says, where many are asked about.
+        force. not_ready: valid, but a credential is missing.
         """
         seen = self.observed.get(definition.path, Observed(definition.digest))
         route = definition.value
@@ -168,5 +189,5 @@ class InForce:
             "state": state,
             "last_error": seen.error or missing,
             "observed_digest": seen.digest,
-            "bindings": (self.users() if users is None else users).get(definition.path, []),
+            "bindings": self.bindings(definition.path),
         }

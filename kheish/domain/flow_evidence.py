@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from kheish.domain import events, flow_driving, flow_status
+from kheish.domain import events, flow_driving, flow_status, keys
 from kheish.domain.event_flows import WantedEvidence
-from kheish.domain.events import Draft, Idempotency, changed, frozen
+from kheish.domain.events import Draft, changed, frozen
 from kheish.domain.flows import Evidence, Flow
+from kheish.domain.keys import Key
 from kheish.errors import Fault, Invalid
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Attached:
     evidence_id: str
     run_id: str | None = None
     call_id: str | None = None
-    idempotency: Idempotency | None = None
+    key: Key | None = None
 
 
 def placed(flow: Flow, given: Given, *, phase: str | None = None) -> Given:
@@ -103,7 +104,7 @@ def attaching(flow: Flow, given: Given, how: Attached) -> Draft:
         description=given.description,
         facts=how.facts,
         call_id=how.call_id,
-        idempotency=how.idempotency,
+        idempotency=keys.sent(how.key),
     )
     return attached.on(flow.session_id, how.run_id, by=how.by)
 

@@ -11,7 +11,6 @@ from kheish import ids
 from kheish.domain import command_templates, events, flow_inputs, intake, keys, personas, routes, scopes, sessions
 from kheish.domain.events import (
     Draft,
-    Idempotency,
     PhasePlan,
     Plan,
     RolePlan,
@@ -21,6 +20,7 @@ from kheish.domain.events import (
     frozen,
 )
 from kheish.domain.flows import Flow
+from kheish.domain.keys import Key
 from kheish.domain.playbook_manifest import EvidenceItem, Phase, Playbook, Requirement, Role, ToolPolicy
 from kheish.domain.sessions import Session
 from kheish.errors import Fault, InsufficientStorage, Invalid, RouteNotReady
@@ -58,7 +58,7 @@ class Start:
     workspace: Path | None = None
     budget: dict[str, Any] | None = None
     reply_targets: tuple[Any, ...] = ()
-    idempotency: Idempotency | None = None
+    key: Key | None = None
 
 
 def start(state: State, given: Start) -> Flow | str:
@@ -67,7 +67,7 @@ def start(state: State, given: Start) -> Flow | str:
     Raises Invalid (with every fault), RouteRequired, RouteNotReady, OutOfScope, SessionEnded, IdempotencyConflict,
     InsufficientStorage, StoreFailed.
     """
-    earlier = keys.earlier(state, given.idempotency)
+    earlier = keys.earlier(state, given.key)
     if earlier is not None:
         return state.find(Flow, earlier) or earlier
     if state.low_space:
@@ -98,7 +98,7 @@ def start(state: State, given: Start) -> Flow | str:
         inputs=given.inputs,
         plan=plan,
         reply_targets=given.reply_targets,
-        idempotency=given.idempotency,
+        idempotency=keys.sent(given.key),
     )
     state.append(*making, started.on(session_id, by=given.by))
     return state.get(Flow, given.flow_id)
@@ -109,6 +109,7 @@ def _session(state: State, session_id: str, plan: Plan, given: Start) -> list[Dr
     if state.find(Session, session_id) is not None:
         sessions.accepting(state, session_id)
         return []
+    sessions.check_undeleted(state, session_id)
     assert given.workspace is not None
     settings = {"title": plan.title, "labels": {"playbook": given.source.playbook_id}}
     return [sessions.made(state, session_id, settings, workspace=given.workspace, by=given.by)]

@@ -133,6 +133,7 @@ def create(
     """Make the session whose history was written. Raises SessionConflict where the id was taken meanwhile."""
     if state.find(Session, session_id) is not None:
         raise SessionConflict(f"There is a session {session_id!r} already; choose another id.")
+    sessions.check_undeleted(state, session_id)
     settings = {**history.settings, **({"title": title} if title is not None else {})}
     event = events.SessionForked(
         path=path,

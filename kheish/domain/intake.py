@@ -12,7 +12,8 @@ import orjson
 
 from kheish import ids
 from kheish.domain import completion, contracts, events, keys, routes, runs, scopes, sessions
-from kheish.domain.events import Draft, Idempotency, Item, Limits, Request, RunSettings, Scope, ToolPolicy, frozen
+from kheish.domain.events import Draft, Item, Limits, Request, RunSettings, Scope, ToolPolicy, frozen
+from kheish.domain.keys import Key
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
@@ -47,7 +48,7 @@ class Input:
     output_contract: dict[str, Any] | None = None
     reply_targets: tuple[Any, ...] = ()
     completion: tuple[Any, ...] = ()
-    idempotency: Idempotency | None = None
+    key: Key | None = None
     retry_of: str | None = None
     flow: dict[str, Any] | None = None
     tool_policies: tuple[ToolPolicy, ...] = ()
@@ -66,7 +67,7 @@ def submit(state: State, given: Input, *, by: str | None = None, beside: Sequenc
     Raises NotFound, SessionEnded, Invalid (with every fault), InvalidInput, RouteRequired, RouteNotReady,
     OutOfScope, IdempotencyConflict, InsufficientStorage, StoreFailed.
     """
-    earlier = keys.earlier(state, given.idempotency)
+    earlier = keys.earlier(state, given.key)
     if earlier is not None:
         return state.find(Run, earlier) or earlier
     if state.low_space:
@@ -111,7 +112,7 @@ def submit(state: State, given: Input, *, by: str | None = None, beside: Sequenc
         settings=settings,
         retry_of=given.retry_of,
         flow=given.flow,
-        idempotency=given.idempotency,
+        idempotency=keys.sent(given.key),
         phase_text=given.phase_text,
     )
     run_id = ids.new("run")
@@ -119,7 +120,7 @@ def submit(state: State, given: Input, *, by: str | None = None, beside: Sequenc
     return state.get(Run, run_id)
 
 
-def again(state: State, old: Mapping[str, Any], *, by: str, idempotency: Idempotency | None = None) -> Input:
+def again(state: State, old: Mapping[str, Any], *, by: str, key: Key | None = None) -> Input:
     """The input of a retry: what an ended run (as its document shows it) was asked. Raises RunStateConflict."""
     from kheish.errors import RunStateConflict
 
@@ -154,7 +155,7 @@ def again(state: State, old: Mapping[str, Any], *, by: str, idempotency: Idempot
         persona=settings.get("persona"),
         checks_ask=settings.get("checks_ask", False),
         retry_of=old["run_id"],
-        idempotency=idempotency,
+        key=key,
     )
 
 

@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
 
 @frozen
+class Key:
+    """An idempotency key that was looked up, with what it led to before. Only `known` makes it, and verbs take nothing
+    else, so that no caller can forget the look-up."""
+
+    request: Idempotency
+    result: str | None = None
+    session_id: str | None = None  # of the result
+
+
+@frozen
 class KeyUse:
     """A key that was used: for what request, and what it led to."""
 
@@ -87,20 +97,34 @@ def check(key: str) -> None:
         raise Invalid("An idempotency key has 1 to 255 printable characters.")
 
 
-def earlier(state: State, key: Idempotency | None) -> str | None:
-    """What the key led to before, if it was used. Raises IdempotencyConflict where it was for another request.
-
-    The rim awaits `state.recall(KeyUse, …)` first, which brings an old use from the index into memory.
+async def known(state: State, request: Idempotency | None) -> Key | None:
+    """Look a key up in memory and in the index; without a key there is nothing to look up. Look it up once more where
+    much time passes before the verb. Raises IdempotencyConflict where it was used for another request.
     """
-    if key is None:
+    if request is None:
         return None
-    use = state.recalled(KeyUse, key_id(key.scope, key.key))
+    await state.recall(KeyUse, key_id(request.scope, request.key))
+    return _looked_up(state, request)
+
+
+def earlier(state: State, key: Key | None) -> str | None:
+    """Return what the key led to before, also since it was looked up. Raises IdempotencyConflict."""
+    return (key.result or _looked_up(state, key.request).result) if key is not None else None
+
+
+def sent(key: Key | None) -> Idempotency | None:
+    """Return the key as events hold it."""
+    return key.request if key is not None else None
+
+
+def _looked_up(state: State, request: Idempotency) -> Key:
+    use = state.recalled(KeyUse, key_id(request.scope, request.key))
     if use is None:
-        return None
-    if use["digest"] != key.digest:
+        return Key(request=request)
+    if use["digest"] != request.digest:
         raise IdempotencyConflict(
-            f"The idempotency key {key.key!r} was used for another request, which led to {use['result']}; "
+            f"The idempotency key {request.key!r} was used for another request, which led to {use['result']}; "
             "use a new key.",
             result=use["result"],
         )
-    return str(use["result"])
+    return Key(request=request, result=str(use["result"]), session_id=use["session_id"])

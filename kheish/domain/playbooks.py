@@ -1,7 +1,7 @@
 """Versions of Playbooks and their releases: what was published, how far it may be used, and which one a start takes.
 
 The draft is a file (`playbook_manifest`), a version is an annotated tag, and this is the ledger over the tags: a fold
-of `journals/releases`. Verbs need the Playbook's versions in memory: `await state.load_owner(RELEASES, playbook_id)`.
+of `journals/releases`. Verbs need the Playbook's versions in memory (`pins.owner`).
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from kheish.domain import approvals, events, runs
-from kheish.domain.events import Entry, Idempotency, QuestionItem, changed, frozen
+from kheish.domain import approvals, events, keys, runs
+from kheish.domain.events import Entry, QuestionItem, changed, frozen
+from kheish.domain.keys import Key
 from kheish.errors import Fault, Invalid, QuestionResolved
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def answer(
     *,
     by: str,
     via: str,
-    idempotency: Idempotency | None = None,
+    key: Key | None = None,
 ) -> Question:
     """Record the answers: `{item id: {"selected": [option id], "text": … | None}}`, one for each item.
 
@@ -114,19 +115,19 @@ def answer(
         id: {"selected": list(given.get("selected") or []), "text": given.get("text")} for id, given in answers.items()
     }
     event = events.QuestionAnswered(
-        question_id=question_id, outcome="answered", answers=full, by=by, via=via, idempotency=idempotency
+        question_id=question_id, outcome="answered", answers=full, by=by, via=via, idempotency=keys.sent(key)
     )
     _conclude(state, question, event)
     return state.get(Question, question_id)
 
 
 def decline(
-    state: State, question_id: str, *, by: str, via: str, reason: str | None, idempotency: Idempotency | None = None
+    state: State, question_id: str, *, by: str, via: str, reason: str | None, key: Key | None = None
 ) -> Question:
     """Say that there will be no answer. Raises NotFound, QuestionResolved."""
     question = _pending(state, question_id)
     event = events.QuestionAnswered(
-        question_id=question_id, outcome="declined", by=by, via=via, reason=reason, idempotency=idempotency
+        question_id=question_id, outcome="declined", by=by, via=via, reason=reason, idempotency=keys.sent(key)
     )
     _conclude(state, question, event)
     return state.get(Question, question_id)

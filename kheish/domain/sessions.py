@@ -185,6 +185,9 @@ def view(session: Session) -> dict[str, Any]:
     }
 
 
+NEVER_AGAIN = "Ids are never used again; choose another."
+
+
 def create(
     state: State, session_id: str | None, settings: Mapping[str, Any], *, workspace: Path, by: str
 ) -> tuple[Session, bool]:
@@ -202,13 +205,21 @@ def create(
 
 
 def made(state: State, session_id: str, settings: Mapping[str, Any], *, workspace: Path, by: str) -> Draft:
-    """What makes a session, for a group with more in it. The id must be free."""
+    """What makes a session, for a group with more in it. The id must be free. Raises SessionConflict for that of a
+    session that was deleted meanwhile."""
+    check_undeleted(state, session_id)
     created = events.SessionCreated(
         path=state.place_session(session_id),
         agent_id=ids.new("agent"),
         settings={"workspace": str(workspace), "permission_mode": state.definitions.permissions.mode, **settings},
     )
     return created.on(session_id, by=by)
+
+
+def check_undeleted(state: State, session_id: str) -> None:
+    """Raise SessionConflict where the session was deleted since it was looked for (`State.load` finds older ones)."""
+    if session_id in state.deleted:
+        raise SessionConflict(f"The session {session_id!r} was deleted a moment ago. {NEVER_AGAIN}")
 
 
 def _compare(there: Session, settings: Mapping[str, Any]) -> None:

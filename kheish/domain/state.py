@@ -5,8 +5,8 @@ survive a crash. It is synchronous, so domain functions are atomic with respect 
 that is awaited at the rim: before an answer is sent, before an effect or a model call starts; listeners see an event
 only after it.
 
-Not everything is in memory. The rim awaits `load(session_id)` (last checkpoint and what follows), then calls verbs.
-What was dropped is found by the index.
+Not everything is in memory. The rim calls verbs `async with state.using(session_id)`: the session is loaded (last
+checkpoint and what follows), and stays. What was dropped is found by the index.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kheish import beneath, ids
-from kheish.domain import audits, definitions, encoding, loading, owned
+from kheish.domain import audits, definitions, encoding, loading, owned, pins
 from kheish.domain.changes import Change as Change
 from kheish.domain.changes import Waiting
 from kheish.domain.encoding import Recorded
@@ -67,6 +67,7 @@ class State:
         self.links: dict[str, str] = {}  # the sha256 of the last line of each journal that is chained
         self.sessions: OrderedDict[str, Partition] = OrderedDict()  # loaded, the longest unused first
         self.owners: OrderedDict[str, Partition] = OrderedDict()  # the same for what streams fold into
+        self.pins = pins.Pins()
         self.touched: dict[str, None] = {}  # sessions with entries since a worker last looked
         self.waiting = Waiting()
         self.unjournaled: dict[tuple[type, str], Change] = {}  # newer than what the index says
@@ -275,6 +276,10 @@ class State:
             task.add_done_callback(lambda _: self._loading.pop(session_id, None))
         await asyncio.shield(task)
 
+    def using(self, session_id: str) -> pins.Use:
+        """Keep a session loaded while it is used (`pins.session`)."""
+        return pins.session(self, session_id)
+
     async def load_owner(self, stream: str, owner: str) -> None:
         """Bring what a stream's entries of one owner come to into memory; nothing, where there are none. Raises
         Unavailable while the index is made again."""
@@ -335,17 +340,6 @@ class State:
             for id in values:
                 owners[id] = part.session_id
 
-    async def load_for(self, cls: type, id: str) -> dict[str, Any] | None:
-        """Bring the session of a thing into memory. Returns None where the thing is in memory then; else its last
-        document, for it ended long ago. Raises NotFound."""
-        if self.find(cls, id) is not None:
-            return None
-        doc = await self.recall(cls, id)
-        if doc is None:
-            raise NotFound(f"There is no {BY_CLASS[cls].name} {id!r}.")
-        await self.load(doc["session_id"])
-        return None if self.find(cls, id) is not None else doc
-
     async def recall(self, cls: type, id: str) -> dict[str, Any] | None:
         """The document of a thing, from memory or the index."""
         if (found := self._newest(cls, id)) is not None:
@@ -386,7 +380,7 @@ class State:
         runs."""
         before = time.monotonic() - 5.0
         for loaded in (self.sessions, self.owners):
-            for key in loading.evictable(loaded.values(), self.journaled_n, before, len(loaded) - limit):
+            for key in loading.evictable(self.pins.free(loaded), self.journaled_n, before, len(loaded) - limit):
                 part = loaded.pop(key)
                 for cls, values in part.tables.items():
                     owners = self._owners.get(cls, {})

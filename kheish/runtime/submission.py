@@ -13,13 +13,10 @@ from kheish.runtime import judging
 
 
 async def submit(state: State, given: Input, *, by: str | None = None) -> Run | str:
-    """Queue a run of a session (`intake.submit`), which may be let go of meanwhile and is loaded again.
-
-    Raises what `intake.submit` raises.
-    """
+    """Queue a run of a session that is in use (`intake.submit`). Raises what `intake.submit` raises."""
     session = state.get(Session, given.session_id)
-    key = intake.schemas_key(session, given)
-    if key is not None and keys.earlier(state, given.idempotency) is None:
+    schemas = intake.schemas_key(session, given)
+    if schemas is not None and keys.earlier(state, given.key) is None:
         await judging.run(intake.check_schemas, session.settings["input_contract"], given)
-        await state.load(given.session_id)
-    return intake.submit(state, replace(given, checked=key), by=by)
+        given = replace(given, key=await keys.known(state, keys.sent(given.key)))  # it may have come twice
+    return intake.submit(state, replace(given, checked=schemas), by=by)

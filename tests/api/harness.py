@@ -333,8 +333,8 @@ def question(id: str) -> events.QuestionAsked:
 @asynccontextmanager
 async def world(folder: Path, **parts: Any) -> AsyncIterator[World]:
     root, workspace = folder / "state", folder / "work"
-    root.mkdir()
-    workspace.mkdir()
+    root.mkdir(exist_ok=True)
+    workspace.mkdir(exist_ok=True)
     bus = Bus()
     log = Log(root, bus)
     state = log.state = State(root, index=Reader(root / ".kheish" / "index.sqlite"), submit=log.submit)

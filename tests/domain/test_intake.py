@@ -21,7 +21,7 @@ from kheish.errors import (
     RunStateConflict,
     SessionEnded,
 )
-from tests.support.stateful import Played
+from tests.support.stateful import Played, keyed
 
 PRICE = {"input_per_mtok": 1.0, "output_per_mtok": 1.0}
 
@@ -88,17 +88,17 @@ def test_an_unpriced_model_in_a_session_with_a_dollar_budget_is_refused(p: Playe
 
 
 def test_the_same_key_and_request_give_the_same_run(p: Played) -> None:
-    key = keys.of("runs s", "k", {"content": "do it"})
-    run = p.submit_run(idempotency=key)
+    key = keyed("runs s", "k", content="do it")
+    run = p.submit_run(key=key)
     n = p.state.n
-    assert p.submit_run(idempotency=key).run_id == run.run_id
+    assert p.submit_run(key=key).run_id == run.run_id
     assert p.state.n == n
     with pytest.raises(IdempotencyConflict) as conflict:
-        p.submit_run("other", idempotency=keys.of("runs s", "k", {"content": "other"}))
+        p.submit_run("other", key=keyed("runs s", "k", content="other"))
     assert conflict.value.extra == {"result": run.run_id}
-    assert p.submit_run(idempotency=keys.of("runs t", "k", {})).run_id != run.run_id
+    assert p.submit_run(key=keyed("runs t", "k")).run_id != run.run_id
     again = p.restart()
-    assert again.submit_run(idempotency=key).run_id == run.run_id
+    assert again.submit_run(key=key).run_id == run.run_id
     again.index.close()
 
 

@@ -15,15 +15,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kheish.auth import forms, redaction
-from kheish.domain import approvals, events, keys, questions, runs, sessions
+from kheish.domain import approvals, events, keys, pins, questions, runs, sessions
 from kheish.domain import state as state_module
-from kheish.domain.keys import KeyUse
 from kheish.domain.messages import Conversation
 from kheish.domain.runs import Run, Status
 from kheish.domain.sessions import Session
 from kheish.domain.turns import Turn
 from kheish.errors import Damaged, IdempotencyConflict, NotFound, StoreFailed, Unavailable
-from tests.support.stateful import Played, approval, question, table
+from tests.support.stateful import Played, approval, keyed, question, table
 
 SECRET = 'sk-live"\\é/+=a secret?'
 
@@ -198,18 +197,20 @@ def test_a_checkpoint_does_not_hold_the_messages(p: Played) -> None:
     assert str(nouns).count("a very particular sentence") == 1, "as the run's request, and nowhere else"
 
 
-def test_what_a_checkpoint_drops_is_found_by_the_index(p: Played) -> None:
-    run = p.submit_run(idempotency=keys.of("x", "key", {}))
+async def test_what_a_checkpoint_drops_is_found_by_the_index(p: Played) -> None:
+    run = p.submit_run(key=keyed("x", "key"))
     p.move(run.run_id, events.RunStarted(), events.RunCompleted(output="done"))
     p.state.append(events.ContextCompacted(summary="x", covers=1).on("s", run.run_id))
     assert p.state.find(Run, run.run_id) is None
     p.flush()
-    doc = asyncio.run(p.state.load_for(Run, run.run_id))
-    assert doc and doc["status"] == "completed"
-    assert asyncio.run(p.state.recall(KeyUse, "x key")) is not None
-    assert keys.earlier(p.state, keys.of("x", "key", {})) == run.run_id
+    async with pins.thing(p.state, Run, run.run_id) as doc:
+        assert doc and doc["status"] == "completed"
+    used = await keys.known(p.state, keys.of("x", "key", {}))
+    assert used and (used.result, used.session_id) == (run.run_id, "s")
     with pytest.raises(IdempotencyConflict):
-        keys.earlier(p.state, keys.of("x", "key", {"other": 1}))
+        await keys.known(p.state, keys.of("x", "key", {"other": 1}))
+    fresh = await keys.known(p.state, keys.of("x", "another", {}))
+    assert fresh and fresh.result is None and await keys.known(p.state, None) is None
 
 
 # --- durability -------------------------------------------------------------------------------------------------------
@@ -317,8 +318,9 @@ async def test_what_was_recalled_once_is_not_told_when_it_has_changed(p: Played)
 
     evict()
     assert (await p.state.recall(approvals.Approval, "a1") or {})["status"] == "pending"
-    await p.state.load_for(approvals.Approval, "a1")
-    run_id = approvals.resolve(p.state, "a1", "deny", by="me", via="api").run_id
+    async with pins.thing(p.state, approvals.Approval, "a1") as ended:
+        assert ended is None
+        run_id = approvals.resolve(p.state, "a1", "deny", by="me", via="api").run_id
     runs.cancel(p.state, run_id, by="me")
     evict()
     assert (await p.state.recall(approvals.Approval, "a1") or {})["status"] == "denied"
@@ -362,7 +364,7 @@ class Life(RuleBasedStateMachine):
     @rule(text=st.sampled_from(["short", "x" * 20000]), key=st.sampled_from([None, "k1", "k2"]))
     def submit(self, text: str, key: str | None) -> None:
         with contextlib.suppress(AssertionError):  # the key was used
-            self.p.submit_run(text, idempotency=keys.of("e", key, {}) if key else None)
+            self.p.submit_run(text, key=keyed("e", key))
 
     @precondition(lambda self: runs.next_claim(self.p.state, "s") is not None and self.running is None)
     @rule()
@@ -407,9 +409,7 @@ class Life(RuleBasedStateMachine):
     def decide(self, decision: Any, key: str | None) -> None:
         for run in self.live(*runs.WAITING)[:1]:
             for id in run.pending_approvals[:1]:
-                approvals.resolve(
-                    self.p.state, id, decision, by="me", via="api", idempotency=keys.of("e", key, {}) if key else None
-                )
+                approvals.resolve(self.p.state, id, decision, by="me", via="api", key=keyed("e", key))
             for id in run.pending_questions[:1]:
                 questions.decline(self.p.state, id, by="me", via="api", reason=None)
 

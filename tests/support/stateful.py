@@ -9,15 +9,23 @@ from typing import Any
 
 import orjson
 
-from kheish.domain import approvals, encoding, events, intake, loading, runs, sessions
+from kheish.domain import approvals, encoding, events, intake, keys, loading, runs, sessions
 from kheish.domain.definitions import Definition
 from kheish.domain.events import Event, Item
+from kheish.domain.keys import Key
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
 from kheish.domain.state import State
 from kheish.store import journal, wal
 from kheish.store.index import Reader, Writer
 from kheish.store.wal import Group
+
+
+def keyed(scope: str, key: str, **request: Any) -> Key:
+    """A key as it is looked up where it was never used."""
+    made = keys.of(scope, key, request)
+    assert made is not None
+    return Key(request=made)
 
 
 class Played:

@@ -7,7 +7,7 @@ import contextlib
 import sqlite3
 
 from kheish.daemon.reactors.base import Reactor
-from kheish.domain import approvals, questions
+from kheish.domain import approvals, pins, questions
 from kheish.domain.state import State
 from kheish.errors import Damaged, NotFound, Unavailable
 
@@ -21,9 +21,10 @@ class Expiry(Reactor):
     async def tick(self, now: str) -> None:
         """Expire what is overdue. While the index is being rebuilt, nothing is: the next tick tries again."""
         with contextlib.suppress(Unavailable, sqlite3.Error):
-            for noun, cls in (("approval", approvals.Approval), ("question", questions.Question)):
-                for id in await asyncio.to_thread(self._state.index.overdue, noun, now):
-                    with contextlib.suppress(NotFound, Damaged):
-                        await self._state.load_for(cls, id)
-            approvals.expire(self._state, now)
-            questions.expire(self._state, now)
+            async with contextlib.AsyncExitStack() as used:
+                for noun, cls in (("approval", approvals.Approval), ("question", questions.Question)):
+                    for id in await asyncio.to_thread(self._state.index.overdue, noun, now):
+                        with contextlib.suppress(NotFound, Damaged):
+                            await used.enter_async_context(pins.thing(self._state, cls, id))
+                approvals.expire(self._state, now)
+                questions.expire(self._state, now)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from kheish.daemon.reactors.base import Reactor
 from kheish.daemon.spawning import spawn
-from kheish.domain import events, flow_driving, flow_status
+from kheish.domain import events, flow_driving, flow_status, pins
 from kheish.domain.encoding import Recorded
 from kheish.domain.flow_status import LIVE, FlowStatus
 from kheish.domain.flows import Flow
@@ -95,17 +95,17 @@ class Flows(Reactor):
 
     async def _cancel(self, flow_id: str, reason: str) -> None:
         try:
-            ended = await self._state.load_for(Flow, flow_id)
-            flow = None if ended is not None else self._state.get(Flow, flow_id)
-            if flow is not None and not flow.is_final and not flow.cancel_requested:
-                flow_driving.cancel(self._state, flow_id, by="daemon", reason=reason)
+            async with pins.thing(self._state, Flow, flow_id) as ended:
+                flow = None if ended is not None else self._state.get(Flow, flow_id)
+                if flow is not None and not flow.is_final and not flow.cancel_requested:
+                    flow_driving.cancel(self._state, flow_id, by="daemon", reason=reason)
         except (Damaged, NotFound) as error:
             log.warning("the Flow %s cannot be cancelled: %s", flow_id, error.detail)
 
     async def _take_up(self, flow_id: str, session_id: str) -> None:
         try:
-            await self._state.load(session_id)
-            self._advance(flow_id)
+            async with self._state.using(session_id):
+                self._advance(flow_id)
         except Damaged as error:
             self._damaged(session_id, error.detail)
         except NotFound as error:

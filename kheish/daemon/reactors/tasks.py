@@ -101,9 +101,9 @@ class Tasks(Reactor):
         """The one place that may catch what is foreseen of one command: others must not suffer by it."""
         try:
             output, ending = await self._wait(job)
-            await self._state.load(session_id)
-            tasks.end(self._state, task_id, output, ending)
-            await self._state.durable()
+            async with self._state.using(session_id):
+                tasks.end(self._state, task_id, output, ending)
+                await self._state.durable()
             await asyncio.to_thread(self._jobs.remove, job)
         except StoreFailed:
             return  # the daemon ends; the next one finds the job again
