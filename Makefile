@@ -8,6 +8,7 @@ SEED ?= 1
 MINUTES ?= 10
 STATES ?= 600
 EXAMPLES ?= 40
+PROPERTIES ?= 1000
 
 .PHONY: setup demo test lint types audit schemas crash powercut faults api-fuzz shell-fuzz git-table windows bench wheel clean
 
@@ -57,6 +58,11 @@ api-fuzz: setup
 # `make test` tries some hundred lines.
 shell-fuzz: setup
 	$(BIN)/python -m tests.fuzz.shellrules --minutes $(MINUTES) --seed $(SEED)
+
+# `make test` tries 25 examples of each property: any text, any calls, any order of steps (minutes).
+.PHONY: properties
+properties: setup
+	KHEISH_TEST_EXAMPLES=$(PROPERTIES) $(BIN)/python -m pytest -n 2 -m hypothesis tests
 
 # `make test` has the rows with few runs each; this is the table as state-root.md promises it (some ten minutes).
 git-table: setup

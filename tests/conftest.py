@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import signal
+
+from hypothesis import HealthCheck, settings
 
 # Started in the background or by nohup, pytest inherits ignored signals, and would hand that on to every daemon and
 # command line that tests press Ctrl-C on.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# `make test` tries some examples of each property, other ones in each run; `make properties` (PROPERTIES) tries many. A
+# deadline for each example would measure how busy the machine is, and so does the check of how fast examples are made.
+settings.register_profile(
+    "kheish",
+    max_examples=int(os.environ.get("KHEISH_TEST_EXAMPLES", "25")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("kheish")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kheish.api import report_diagram, report_html, report_lines, report_markdown
@@ -15,7 +15,6 @@ EVIL = st.text(alphabet=st.sampled_from("<>&\"'`*_[]()|\\!#-+ \n\tax/:.1{}~$"), 
 NODES = (Node("look", "look: satisfied", "satisfied", ()), Node("mend", 'mend"]: x', "failed", ("look", "gone")))
 
 
-@settings(deadline=None)
 @given(EVIL)
 def test_markdown_means_nothing_but_the_text(text: str) -> None:
     blocks = [Heading(2, text), Paragraph(text), Items([text]), Table(("A",), [(text,)])]
@@ -27,7 +26,6 @@ def test_markdown_means_nothing_but_the_text(text: str) -> None:
     assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) == 2  # one cell
 
 
-@settings(deadline=None)
 @given(EVIL)
 def test_html_means_nothing_but_the_text(text: str) -> None:
     page = report_html.render(text, [Heading(2, text), Paragraph(text), Code(text), Table((text,), [(text,)])])
@@ -36,7 +34,6 @@ def test_html_means_nothing_but_the_text(text: str) -> None:
     assert html.unescape(re.search(r"<pre>(.*?)</pre>", body, re.DOTALL)[1]) == text  # type: ignore[index]
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="`a\n", max_size=30))
 def test_code_cannot_leave_its_fence(text: str) -> None:
     lines = report_markdown.render([Code(text)]).split("\n")

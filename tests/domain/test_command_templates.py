@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kheish.domain import command_templates, flow_inputs, playbook_checks
@@ -43,7 +43,6 @@ def test_what_is_given_is_one_word(tmp_path: Path, template: str, value: str) ->
     assert done.stdout == value and list(tmp_path.iterdir()) == []
 
 
-@settings(deadline=None, max_examples=25)
 @given(st.text(alphabet="a'\"\\\\$`(){};&|<>*?~#!\n -", max_size=12), st.sampled_from(TEMPLATES))
 def test_whatever_is_given(value: str, template: str) -> None:
     command = flow_inputs.filled(template, {"x": value}, {"x": 1}, command=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kheish.domain import flow_inputs
@@ -55,7 +55,6 @@ def test_texts_are_filled_in_and_only_what_the_playbook_knows() -> None:
     assert flow_inputs.filled({"a": ["{{inputs.service}}", 3]}, inputs, INPUTS) == {"a": ["api", 3]}
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["{{inputs.service}}", "{{inputs.note}}", "{{", "}}", "inputs.", "note", " ", "x"])))
 def test_what_an_input_says_is_never_filled_in(parts: list[str]) -> None:
     said = "".join(parts)

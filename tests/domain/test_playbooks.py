@@ -203,4 +203,4 @@ class Releases(RuleBasedStateMachine):
 
 
 TestReleases = Releases.TestCase
-TestReleases.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
+TestReleases.settings = settings(stateful_step_count=15)

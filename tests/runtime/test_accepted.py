@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kheish.runtime import accepted, dialects
@@ -61,7 +61,6 @@ def body(rules: dialects.Rules, conversation: list[Message], has_tools: bool) ->
 
 
 @pytest.mark.parametrize("dialect", MODELS)
-@settings(max_examples=20, deadline=None)
 @example(conversation=CUT_OFF, has_tools=True)
 @given(conversation=st.lists(messages, min_size=1, max_size=8), has_tools=st.booleans())
 def test_each_dialect_takes_any_conversation(dialect: str, conversation: list[Message], has_tools: bool) -> None:
@@ -72,7 +71,6 @@ def test_each_dialect_takes_any_conversation(dialect: str, conversation: list[Me
     assert accepted.accept(once, has_tools=has_tools, rules=rules) == once
 
 
-@settings(max_examples=20, deadline=None)
 @example(conversation=CUT_OFF, has_tools=True)
 @given(conversation=st.lists(messages, min_size=1, max_size=8), has_tools=st.booleans())
 def test_the_strictest_degree_is_taken_by_all(conversation: list[Message], has_tools: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -115,9 +116,10 @@ def test_nothing_else_starts_git() -> None:
     found = []
     for path in MODULES:
         name = path.relative_to(ROOT / "kheish").as_posix()
-        if name == "store/git.py":
+        text = path.read_text()
+        if name == "store/git.py" or not re.search(r"""["']git["']""", text):
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.List | ast.Tuple) and node.elts and isinstance(node.elts[0], ast.Constant):
                 words = [one.value for one in node.elts if isinstance(one, ast.Constant)]
                 if words[0] == "git" and name not in _WORDS_ONLY:

@@ -13,6 +13,9 @@ from kheish.store import pipes
 from kheish.store.gitworker import Worker
 from tests.store import roots
 
+#: six moments; `make crash` has a kill at each write, rename, commit and reference
+KILLS = 6
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
@@ -77,7 +80,7 @@ async def test_what_a_person_staged_stays_staged(root: Path, child: pipes.Child)
 
 
 async def test_a_killed_worker_leaves_what_the_next_goes_on_with(root: Path, child: pipes.Child) -> None:
-    for step in range(1, 13):
+    for step in range(1, 1 + KILLS):
         journals = dict(roots.journal(root, f"s{step}-{number}", step) for number in range(60))
         cut = {"cut": {"n_from": step, "n_to": step}, "message": f"step {step}", "journals": journals}
         await child.request("head")
@@ -94,7 +97,7 @@ async def test_a_killed_worker_leaves_what_the_next_goes_on_with(root: Path, chi
     assert list((root / ".git").rglob("*.lock")) == [root / ".git/kheish/worker.lock"]
     assert roots.git(root, "fsck", "--full", "--no-dangling") == ""
     subjects = roots.git(root, "log", "--format=%s").split("\n")
-    assert subjects == [*(f"step {step}" for step in range(12, 0, -1)), "new state root"]
+    assert subjects == [*(f"step {step}" for step in range(KILLS, 0, -1)), "new state root"]
 
 
 async def test_half_moved_refs_are_finished_at_the_next_start(root: Path, child: pipes.Child) -> None:

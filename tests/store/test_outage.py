@@ -18,7 +18,7 @@ from tests.store.test_scribe import JOURNAL, Fixture
 IMPATIENT = """
 from pathlib import Path; import sys
 from kheish.store import stuck, {0}
-stuck.LIMIT = 1.0
+stuck.LIMIT = 0.4
 {0}.main({1})
 """
 

@@ -12,7 +12,8 @@ from tests.store import roots
 
 
 def test_init_makes_a_clean_repository(tmp_path: Path) -> None:
-    root = roots.make(tmp_path)
+    root = tmp_path / "root"
+    template.init(root)
 
     assert roots.git(root, "status", "--short", "--branch") == "## main"
     assert roots.git(root, "log", "--format=%s") == "new state root"
@@ -98,7 +99,8 @@ def test_journals_are_shown_as_a_conversation_and_raw_where_kheish_is_gone(tmp_p
 def test_conversations_are_shown_where_git_has_no_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """git commits to a cache of conversations, and dies where it may not guess whose commit that is."""
     monkeypatch.setenv("HOME", os.fspath(tmp_path))
-    root = roots.make(tmp_path)
+    root = tmp_path / "root"
+    template.init(root)
     path, _ = roots.journal(root, "s", 1)
     roots.git(root, "add", "-f", path)
     roots.git(root, "commit", "-qm", "x")

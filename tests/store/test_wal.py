@@ -114,7 +114,7 @@ def test_a_torn_last_batch_is_cut_at_every_offset_and_all_before_it_is_kept(tmp_
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damage_is_cut_only_where_nothing_later_was_acknowledged(tmp_path: Path, data: st.DataObject) -> None:
     sizes = data.draw(st.lists(st.integers(1, 3), min_size=1, max_size=4))
     firsts = iter(range(1, 100))

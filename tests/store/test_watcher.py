@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kheish.store.watcher import Watcher
+from kheish.store.watcher import QUIET, Watcher
 from tests.support import saving
 
 FOLDERS = ("personas", "routes", "playbooks")
@@ -170,6 +170,13 @@ async def test_refs_have_their_own_report(root: Path) -> None:
     await watcher.stop()
 
 
+@pytest.fixture
+def quick_polling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the time that a file must be quiet where the watcher polls."""
+    monkeypatch.setitem(QUIET, "polling", QUIET["polling"] / 10)
+
+
+@pytest.mark.usefixtures("quick_polling")
 async def test_polling_finds_the_same(root: Path) -> None:
     told = Reports()
     loop = asyncio.get_running_loop()
@@ -184,6 +191,7 @@ async def test_polling_finds_the_same(root: Path) -> None:
     await watcher.rescan()  # a stopped watcher answers at once
 
 
+@pytest.mark.usefixtures("quick_polling")
 async def test_without_events_it_says_so_and_polls(root: Path) -> None:
     import watchdog.observers  # noqa: F401  (an import needs descriptors too)
 

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kheish.store import yaml12, yaml_writing
@@ -118,7 +118,6 @@ DATA = st.recursive(
 
 
 @given(DATA)
-@settings(max_examples=300, deadline=None)
 def test_what_is_written_is_read_back(data: Any) -> None:
     text, wrong = yaml12.decode(yaml_writing.dump({"key": data}))
     assert wrong is None
@@ -133,7 +132,6 @@ def test_written_yaml_is_for_people() -> None:
 
 
 @given(st.text(alphabet="ab:-[]{}&*!|>'\"#%@`,? \n\t1.~", max_size=60))
-@settings(max_examples=300, deadline=None)
 def test_any_text_gives_a_tree_or_a_flaw(text: str) -> None:
     tree, flaws = yaml12.read(text)
     lines = text.count("\n") + 2

@@ -28,8 +28,8 @@ from kheish.client import Kheish
 T = TypeVar("T")
 Turns = Sequence[Mapping[str, Any]]
 CLI = (sys.executable, "-m", "kheish.cli.main")
-READY = 30.0  # seconds: generous, since machines that run tests are busy
-PATIENCE = 20.0
+READY = 120.0  # seconds: generous, since machines that run tests are busy
+PATIENCE = 60.0
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR")
 
 

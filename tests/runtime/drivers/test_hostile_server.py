@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kheish.runtime.drivers import bounds
@@ -204,7 +204,6 @@ def read(pieces: list[bytes]) -> tuple[Reply, str]:
     return assembly.reply(), shown
 
 
-@settings(max_examples=150)
 @given(st.sets(st.integers(0, len(ANSWER)), max_size=30), st.sampled_from([b"\n", b"\r\n", b"\r"]), st.booleans())
 def test_any_cut_of_the_bytes_gives_the_same_reply(borders: set[int], newline: bytes, has_bom: bool) -> None:
     expected, _ = read([ANSWER])
