@@ -41,10 +41,10 @@ schemas: setup
 	$(BIN)/python -m kheish.daemon.schemas
 
 crash: setup
-	$(BIN)/python -m tests.crash --rounds $(ROUNDS) --seed $(SEED)
+	KHEISH_TEST_FORK=0 $(BIN)/python -m tests.crash --rounds $(ROUNDS) --seed $(SEED)
 
 powercut: setup
-	$(BIN)/python -m tests.powercut --states $(STATES) --seed $(SEED)
+	KHEISH_TEST_FORK=0 $(BIN)/python -m tests.powercut --states $(STATES) --seed $(SEED)
 
 faults: setup
 	$(BIN)/python -m pytest -m "faults or not faults" tests/powercut tests/support/test_faults.py \
@@ -67,7 +67,7 @@ windows: setup
 	WINDOW_TURNS=$(TURNS) $(BIN)/python -m pytest tests/system/test_windows.py
 
 bench: setup
-	$(BIN)/python -m bench
+	KHEISH_TEST_FORK=0 $(BIN)/python -m bench
 
 wheel: setup
 	$(BIN)/python -m build --wheel

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import httpx
 
 from kheish.client import Kheish
+from tests.support import forking
 
 T = TypeVar("T")
 Turns = Sequence[Mapping[str, Any]]
@@ -103,7 +104,7 @@ class Daemon:
     env: dict[str, str] = field(default_factory=dict)
     options: tuple[str, ...] = ()
     url: str = ""
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | forking.Forked | None = None
 
     # --- making -------------------------------------------------------------------------------------------------------
 
@@ -147,6 +148,11 @@ class Daemon:
         passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         return {**passed, "HOME": str(self.root.parent / "home"), **self.env}
 
+    @property
+    def is_forked(self) -> bool:
+        """Return whether its processes are forked: where the environment has no settings of their own."""
+        return not self.env and forking.is_used()
+
     def write(self, path: str, data: Mapping[str, Any] | str) -> None:
         """A person's file: text as it is, anything else as JSON, which YAML contains."""
         target = self.root / path
@@ -166,10 +172,14 @@ class Daemon:
     def spawn(self) -> Daemon:
         """Start the process, without waiting for it."""
         assert self.process is None, "it runs already"
-        words = [*CLI, "--state-root", str(self.root), "serve", "--bind", "127.0.0.1:0"]
+        words = ["--state-root", str(self.root), "serve", "--bind", "127.0.0.1:0"]
+        words += ["--workspace", str(self.workspace), *self.options]
         with self.stderr_path.open("ab") as stderr:
+            if self.is_forked:
+                self.process = forking.start(words, env=self.environment(), cwd=self.workspace, stderr=stderr)
+                return self
             self.process = subprocess.Popen(
-                [*words, "--workspace", str(self.workspace), *self.options],
+                [*CLI, *words],
                 env=self.environment(),
                 cwd=self.workspace,
                 stdin=subprocess.DEVNULL,
@@ -280,8 +290,11 @@ class Daemon:
 
     def cli(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run `kheish WORDS` against this root."""
+        words = ("--state-root", str(self.root), *words)
+        if self.is_forked:
+            return forking.run(words, env=self.environment(), cwd=self.workspace, timeout=timeout)
         return subprocess.run(
-            [*CLI, "--state-root", str(self.root), *words],
+            [*CLI, *words],
             env=self.environment(),
             cwd=self.workspace,
             stdin=subprocess.DEVNULL,
