@@ -9,7 +9,7 @@ MINUTES ?= 10
 STATES ?= 600
 EXAMPLES ?= 40
 
-.PHONY: setup demo test lint types audit schemas crash powercut faults api-fuzz shell-fuzz git-table windows bench wheel clean
+.PHONY: setup demo test lint types audit schemas crash powercut faults api-fuzz shell-fuzz git-table campaign windows bench wheel clean
 
 setup: $(VENV)/.ready
 
@@ -22,7 +22,7 @@ demo: setup
 	$(BIN)/kheish demo
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check .
@@ -61,6 +61,10 @@ shell-fuzz: setup
 # `make test` has the rows with few runs each; this is the table as state-root.md promises it (some ten minutes).
 git-table: setup
 	GIT_TABLE_RUNS=50 GIT_TABLE_EDITING=10 $(BIN)/python -m pytest -m 'git_table or not git_table' tests/system/git
+
+# What `make test` samples, in full: each byte of a name at each place, large payloads, kills of the inbox (minutes).
+campaign: setup
+	$(BIN)/python -m pytest -m campaign tests
 
 # `make test` has few turns of it: conversations on windows of 4k, 8k and 32k, through restarts.
 windows: setup

@@ -31,6 +31,8 @@ Turns = Sequence[Mapping[str, Any]]
 CLI = (sys.executable, "-m", "kheish.cli.main")
 READY = 30.0  # seconds: generous, since machines that run tests are busy
 PATIENCE = 20.0
+#: kheish.yaml of a test's daemon
+QUICK = {"sandbox": {"mode": "off"}, "shutdown_grace": "1s", "commit": {"every": "1s"}}
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR")
 
 
@@ -119,12 +121,16 @@ class Daemon:
         env: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
     ) -> Daemon:
-        """A fresh state root in `folder`, not served yet. Commands run unconfined where `config` does not say else."""
+        """Make a fresh state root in `folder`, not served yet.
+
+        Where `config` does not say else, commands run unconfined, and entries wait for a commit for a second at most:
+        `quiet` would wait five for one that ends nothing.
+        """
         made = cls(folder / "state", folder / "work", dict(env or {}), tuple(options))
         made.workspace.mkdir(parents=True)
         done = made.cli("init", str(made.root))
         assert done.returncode == 0, done.stderr
-        made.write("kheish.yaml", {"sandbox": {"mode": "off"}, "shutdown_grace": "1s", **(config or {})})
+        made.write("kheish.yaml", {**QUICK, **(config or {})})
         if permissions is not None:
             made.write("permissions.yaml", permissions)
         for name, given in (routes or {}).items():
