@@ -10,7 +10,7 @@ STATES ?= 600
 EXAMPLES ?= 40
 PROPERTIES ?= 1000
 
-.PHONY: setup demo test lint types audit schemas crash powercut faults api-fuzz shell-fuzz git-table windows bench wheel clean
+.PHONY: setup demo test lint types audit schemas crash powercut faults api-fuzz shell-fuzz git-table campaign windows bench wheel clean
 
 setup: $(VENV)/.ready
 
@@ -23,7 +23,7 @@ demo: setup
 	$(BIN)/kheish demo
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check .
@@ -42,10 +42,10 @@ schemas: setup
 	$(BIN)/python -m kheish.daemon.schemas
 
 crash: setup
-	$(BIN)/python -m tests.crash --rounds $(ROUNDS) --seed $(SEED)
+	KHEISH_TEST_FORK=0 $(BIN)/python -m tests.crash --rounds $(ROUNDS) --seed $(SEED)
 
 powercut: setup
-	$(BIN)/python -m tests.powercut --states $(STATES) --seed $(SEED)
+	KHEISH_TEST_FORK=0 $(BIN)/python -m tests.powercut --states $(STATES) --seed $(SEED)
 
 faults: setup
 	$(BIN)/python -m pytest -m "faults or not faults" tests/powercut tests/support/test_faults.py \
@@ -68,12 +68,16 @@ properties: setup
 git-table: setup
 	GIT_TABLE_RUNS=50 GIT_TABLE_EDITING=10 $(BIN)/python -m pytest -m 'git_table or not git_table' tests/system/git
 
+# What `make test` samples, in full: each byte of a name at each place, large payloads, kills of the inbox (minutes).
+campaign: setup
+	$(BIN)/python -m pytest -m campaign tests
+
 # `make test` has few turns of it: conversations on windows of 4k, 8k and 32k, through restarts.
 windows: setup
 	WINDOW_TURNS=$(TURNS) $(BIN)/python -m pytest tests/system/test_windows.py
 
 bench: setup
-	$(BIN)/python -m bench
+	KHEISH_TEST_FORK=0 $(BIN)/python -m bench
 
 wheel: setup
 	$(BIN)/python -m build --wheel

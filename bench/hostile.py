@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import tempfile
@@ -15,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from bench import processes
 from bench.report import Report, Row
 from tests.support.daemon import Daemon, allow, call, until
 from tests.support.site import Page, Site, serve
@@ -55,6 +57,7 @@ class Scene:
         session = self.session(name, **settings)
         body = {"content": content, "route": route}
         answer = self.http.post(f"/v1/sessions/{session}/runs", params={"wait": "40s"}, json=body)
+        assert answer.status_code in (200, 201, 202), answer.text
         return dict(answer.json())
 
 
@@ -195,7 +198,7 @@ def _deep(levels: int) -> dict[str, Any]:
     return value
 
 
-def _routes(site: Site) -> dict[str, Any]:
+def _routes(site: Site, model: str) -> dict[str, Any]:
     pages = {
         f"page-{number}": [{"tool_calls": [call("web_fetch", url=f"{site.url}/{number}")]}, {"text": "read"}]
         for number in range(len(_PAGES))
@@ -215,7 +218,8 @@ def _routes(site: Site) -> dict[str, Any]:
         "reads-pipe": [{"tool_calls": [call("read_file", path="pipe")]}, {"text": "read"}],
         "searches": searches,
         "many-calls": [{"tool_calls": [call("list_files")] * 4_000}, {"text": "ok"}],
-        "deep-calls": [{"tool_calls": [call("todo_write", items=_deep(90))]}, {"text": "ok"}],
+        # no route's file may be nested as deep as what a model answers
+        "deep-calls": {"driver": "openai", "model": "deep", "api_base": model},
         "parts": [{"tool_calls": [call("bash", command=_STREAM)]}, {"text": "ok"}],
         "stars": [{"tool_calls": [call("bash", command="cat */*/*/*/*/*/*/*/x")]}, {"text": "ok"}],
     }
@@ -227,10 +231,13 @@ def scene(folder: Path) -> Iterator[Scene]:
     pages = {f"/{number}": Page(page, headers=_HTML) for number, page in enumerate(_PAGES.values())}
     with contextlib.ExitStack() as stack:
         site = stack.enter_context(serve(pages))
+        turns = folder / "deep.json"
+        turns.write_text(json.dumps([{"calls": [call("todo_write", items=_deep(90))]}, {"text": "ok"}]))
+        model, _ = stack.enter_context(processes.standin("--script", str(turns)))
         permissions = allow("ls")
         permissions["rules"].append({"tool": "web_fetch", "decision": "allow"})
         config = {"network": {"allow": ["127.0.0.1"]}, "default_route": "idle"}
-        made = Daemon.fresh(folder, routes=_routes(site), permissions=permissions, config=config)
+        made = Daemon.fresh(folder, routes=_routes(site, model), permissions=permissions, config=config)
         daemon = stack.enter_context(made)
         token = (daemon.root / ".kheish" / "token").read_text().strip()
         headers = {"Authorization": f"Bearer {token}"}

@@ -24,6 +24,8 @@ SETTLE = 90.0  # seconds within which everything that was accepted must have end
 DRAIN = 60.0  # … a stop has ended: its last commit may wait 30 s for a worker that is gone
 CLIENTS = 3
 CHECKED = 25  # rounds after which the checker looks
+#: entries wait for a commit as long as where people serve: more is in the log alone when the daemon is killed
+CONFIG = {"concurrency": {"runs": 16}, "sandbox": {"mode": "off"}, "shutdown_grace": "200ms", "commit": {"every": "5s"}}
 #: parts of the rounds in which …
 DIES_STARTING = 0.15  # … the daemon is killed while it starts, first
 HAS_FAILPOINT = 0.5  # … it is killed at a named place, and not at a random moment
@@ -44,8 +46,7 @@ class Campaign:
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
-        config = {"concurrency": {"runs": 16}, "sandbox": {"mode": "off"}, "shutdown_grace": "200ms"}
-        self.daemon = Daemon.make(self.folder, config=config, permissions=PERMISSIONS, routes=dict(ROUTES))
+        self.daemon = Daemon.make(self.folder, config=CONFIG, permissions=PERMISSIONS, routes=dict(ROUTES))
         self.load = Load(self.daemon)
         self.held = Held(self.daemon, self.load.acks)
         self.copies = Copies(self.daemon, self.folder / "copies")

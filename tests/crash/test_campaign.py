@@ -1,4 +1,4 @@
-"""25 seeded rounds of killing (`make crash` plays more), in two parts; and 64 sessions at once through a kill."""
+"""10 seeded rounds of killing (`make crash` plays more); and 64 sessions at once through a kill."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from tests.crash import checker
 from tests.crash.campaign import Campaign
 from tests.support.daemon import Daemon, allow, bash, until
 
+SEED, ROUNDS = 1, 10
+
 
 @pytest.mark.crash
 @pytest.mark.demand(1)
 @pytest.mark.demand(2)
 @pytest.mark.demand(3)
 @pytest.mark.demand(13)
-@pytest.mark.parametrize(("seed", "rounds"), [(1, 12), (2, 13)])
-def test_rounds_of_killing_lose_nothing_and_double_nothing(tmp_path: Path, seed: int, rounds: int) -> None:
+def test_rounds_of_killing_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     told: list[str] = []
-    campaign = Campaign(tmp_path, seed, tell=told.append)
+    campaign = Campaign(tmp_path, SEED, tell=told.append)
 
-    findings = campaign.run(rounds)
+    findings = campaign.run(ROUNDS)
 
-    assert not findings, "\n".join([*map(str, findings[:20]), *told, f"seed {seed}"])
+    assert not findings, "\n".join([*map(str, findings[:20]), *told, f"seed {SEED}"])
     assert any(kind.startswith("failpoint") for kind in campaign.tally.kills), campaign.tally.kills
     assert campaign.tally.lost == campaign.tally.doubled == 0 < campaign.tally.clones
     assert min(campaign.tally.acknowledged.values()) > 0

@@ -17,7 +17,7 @@ from tests.powercut.disk import Op
 from tests.support.daemon import Daemon, until
 from tests.support.faults import Faults
 
-CONFIG = {"sandbox": {"mode": "off"}, "shutdown_grace": "200ms"}
+CONFIG = {"sandbox": {"mode": "off"}, "shutdown_grace": "200ms", "commit": {"every": "5s"}}
 CLIENTS = 3
 
 

@@ -39,7 +39,9 @@ def test_it_holds_up_nobody_else(played: hostile.Scene, name: str) -> None:
 
 def test_what_is_too_much_in_one_answer_is_told_and_the_run_goes_on(played: hostile.Scene) -> None:
     run = played.run("many", "many-calls")
-    assert run.get("status") == "completed", run
+    assert run["status"] == "completed", run
     assert run["usage"]["tool_calls"] == 127, "the last of the 128 says what was left out"
     deep = played.run("deep", "deep-calls")
-    assert deep["status"] == "completed", deep["error"]
+    assert (deep["status"], deep["output"]) == ("completed", "ok"), deep
+    ended = [one["data"] for one in played.daemon.journal("deep") if one["kind"] == "tool.finished"]
+    assert [one["code"] for one in ended] == ["invalid_arguments"], "it is told to the model"

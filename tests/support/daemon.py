@@ -24,12 +24,15 @@ from typing import Any, TypeVar
 import httpx
 
 from kheish.client import Kheish
+from tests.support import forking
 
 T = TypeVar("T")
 Turns = Sequence[Mapping[str, Any]]
 CLI = (sys.executable, "-m", "kheish.cli.main")
 READY = 120.0  # seconds: generous, since machines that run tests are busy
 PATIENCE = 60.0
+#: kheish.yaml of a test's daemon
+QUICK = {"sandbox": {"mode": "off"}, "shutdown_grace": "1s", "commit": {"every": "1s"}}
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR")
 
 
@@ -103,7 +106,7 @@ class Daemon:
     env: dict[str, str] = field(default_factory=dict)
     options: tuple[str, ...] = ()
     url: str = ""
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | forking.Forked | None = None
 
     # --- making -------------------------------------------------------------------------------------------------------
 
@@ -118,12 +121,16 @@ class Daemon:
         env: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
     ) -> Daemon:
-        """A fresh state root in `folder`, not served yet. Commands run unconfined where `config` does not say else."""
+        """Make a fresh state root in `folder`, not served yet.
+
+        Where `config` does not say else, commands run unconfined, and entries wait for a commit for a second at most:
+        `quiet` would wait five for one that ends nothing.
+        """
         made = cls(folder / "state", folder / "work", dict(env or {}), tuple(options))
         made.workspace.mkdir(parents=True)
         done = made.cli("init", str(made.root))
         assert done.returncode == 0, done.stderr
-        made.write("kheish.yaml", {"sandbox": {"mode": "off"}, "shutdown_grace": "1s", **(config or {})})
+        made.write("kheish.yaml", {**QUICK, **(config or {})})
         if permissions is not None:
             made.write("permissions.yaml", permissions)
         for name, given in (routes or {}).items():
@@ -147,6 +154,11 @@ class Daemon:
         passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         return {**passed, "HOME": str(self.root.parent / "home"), **self.env}
 
+    @property
+    def is_forked(self) -> bool:
+        """Return whether its processes are forked: where the environment has no settings of their own."""
+        return not self.env and forking.is_used()
+
     def write(self, path: str, data: Mapping[str, Any] | str) -> None:
         """A person's file: text as it is, anything else as JSON, which YAML contains."""
         target = self.root / path
@@ -166,10 +178,14 @@ class Daemon:
     def spawn(self) -> Daemon:
         """Start the process, without waiting for it."""
         assert self.process is None, "it runs already"
-        words = [*CLI, "--state-root", str(self.root), "serve", "--bind", "127.0.0.1:0"]
+        words = ["--state-root", str(self.root), "serve", "--bind", "127.0.0.1:0"]
+        words += ["--workspace", str(self.workspace), *self.options]
         with self.stderr_path.open("ab") as stderr:
+            if self.is_forked:
+                self.process = forking.start(words, env=self.environment(), cwd=self.workspace, stderr=stderr)
+                return self
             self.process = subprocess.Popen(
-                [*words, "--workspace", str(self.workspace), *self.options],
+                [*CLI, *words],
                 env=self.environment(),
                 cwd=self.workspace,
                 stdin=subprocess.DEVNULL,
@@ -280,8 +296,11 @@ class Daemon:
 
     def cli(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run `kheish WORDS` against this root."""
+        words = ("--state-root", str(self.root), *words)
+        if self.is_forked:
+            return forking.run(words, env=self.environment(), cwd=self.workspace, timeout=timeout)
         return subprocess.run(
-            [*CLI, "--state-root", str(self.root), *words],
+            [*CLI, *words],
             env=self.environment(),
             cwd=self.workspace,
             stdin=subprocess.DEVNULL,

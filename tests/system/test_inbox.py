@@ -152,10 +152,11 @@ def test_it_waits_while_a_person_uses_git(served: Daemon) -> None:
     until(lambda: runs(served, "held") and empty(served), what="it is caught up")
 
 
-def test_kills_at_any_moment_lose_none_and_run_none_twice(fresh: Fresh) -> None:
+@pytest.mark.parametrize("rounds", [4, pytest.param(30, marks=pytest.mark.campaign)])
+def test_kills_at_any_moment_lose_none_and_run_none_twice(fresh: Fresh, rounds: int) -> None:
     chance = random.Random(7)
     daemon = fresh(routes={"hello": [{"text": "hello {{input}}"}]})
-    for number in range(8):
+    for number in range(rounds):
         for part in range(3):
             drop(daemon, f"s{part}/note-{number}.md", f"{number}.{part}")
         drop(daemon, f"s0/bad-{number}.png", f"{number}")
@@ -166,9 +167,9 @@ def test_kills_at_any_moment_lose_none_and_run_none_twice(fresh: Fresh) -> None:
     daemon.quiet()
     for part in range(3):
         texts = [one["request"]["items"][0]["text"] for one in runs(daemon, f"s{part}")]
-        assert sorted(texts) == [f"{number}.{part}" for number in range(8)]
+        assert sorted(texts) == [f"{number}.{part}" for number in range(rounds)]
         kept = list(daemon.root.glob(f"sessions/*/s{part}/inbox/*.md"))
         assert sorted(path.read_text() for path in kept) == sorted(texts)
     aside = rejected(daemon)
-    assert [aside[f"s0.bad-{number}.png"] for number in range(8)] == [str(number) for number in range(8)]
-    assert len(aside) == 16
+    assert [aside[f"s0.bad-{number}.png"] for number in range(rounds)] == [str(number) for number in range(rounds)]
+    assert len(aside) == 2 * rounds

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,29 +13,42 @@ from tests.crash import checker
 from tests.support.daemon import Daemon, git, until
 from tests.system.conftest import Fresh
 
-
-def history(daemon: Daemon) -> list[str]:
-    """Three sessions with a run each, each in a commit of its own; the daemon is stopped then."""
-    ids = []
-    for name in ("one", "two", "three"):
-        daemon.client.sessions.create(name)
-        ids.append(daemon.client.runs.start(name, "hello", wait="20s").run_id)
-        daemon.quiet()
-    daemon.stop()
-    return ids
+#: a daemon that is stopped, and the ids of its runs
+Stopped = tuple[Daemon, list[str]]
 
 
-def moved_back(fresh: Fresh) -> tuple[Daemon, list[str], str]:
-    daemon = fresh(routes={"hello": [{"text": "hello {{input}}"}]})
-    ids = history(daemon)
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Stopped:
+    """Make three sessions with a run each, each in a commit of its own."""
+    folder, ids = tmp_path_factory.mktemp("history"), []
+    with Daemon.fresh(folder, routes={"hello": [{"text": "hello {{input}}"}]}) as daemon:
+        for name in ("one", "two", "three"):
+            daemon.client.sessions.create(name)
+            ids.append(daemon.client.runs.start(name, "hello", wait="20s").run_id)
+            daemon.quiet()
+        daemon.stop()
+    return daemon, ids
+
+
+@pytest.fixture
+def stopped(history: Stopped, tmp_path: Path) -> Iterator[Stopped]:
+    """A copy of the history, moved to a folder of this test's own."""
+    shutil.copytree(history[0].root.parent, tmp_path / "copy", symlinks=True)
+    daemon = Daemon(tmp_path / "copy" / "state", tmp_path / "copy" / "work")
+    yield daemon, history[1]
+    daemon.end()
+
+
+def moved_back(stopped: Stopped) -> tuple[Daemon, list[str], str]:
+    daemon, ids = stopped
     before = git(daemon.root, "rev-parse", "HEAD").strip()
     old = git(daemon.root, "log", "--format=%H", "--grep=run completed: one", "-1").strip()
     git(daemon.root, "reset", "-q", "--hard", old)
     return daemon.start(), ids, before
 
 
-def test_nothing_acts_until_somebody_decides_and_put_back_brings_all_back(fresh: Fresh) -> None:
-    daemon, ids, before = moved_back(fresh)
+def test_nothing_acts_until_somebody_decides_and_put_back_brings_all_back(stopped: Stopped) -> None:
+    daemon, ids, before = moved_back(stopped)
 
     refused = daemon.http("POST", "/v1/sessions/one/runs", {"content": "more"})
     assert (refused.status_code, refused.json()["code"]) == (409, "state_rewound")
@@ -55,8 +70,8 @@ def test_nothing_acts_until_somebody_decides_and_put_back_brings_all_back(fresh:
     assert daemon.cli("state", "verify").returncode == 0
 
 
-def test_accepted_it_goes_on_from_there_with_numbers_never_used_before(fresh: Fresh) -> None:
-    daemon, ids, before = moved_back(fresh)
+def test_accepted_it_goes_on_from_there_with_numbers_never_used_before(stopped: Stopped) -> None:
+    daemon, ids, before = moved_back(stopped)
     newest = max(json.loads(line)["n"] for line in git(daemon.root, "grep", "-h", "-e", '"n":', before).splitlines()
                  if line.startswith('{"v"'))  # fmt: skip
 
@@ -76,8 +91,8 @@ def test_accepted_it_goes_on_from_there_with_numbers_never_used_before(fresh: Fr
     assert daemon.client.runs.start("one", "and again", wait="20s").data["status"] == "completed"
 
 
-def test_stopped_while_it_waits_for_a_decision_it_asks_again(fresh: Fresh) -> None:
-    daemon, _, _ = moved_back(fresh)
+def test_stopped_while_it_waits_for_a_decision_it_asks_again(stopped: Stopped) -> None:
+    daemon, _, _ = moved_back(stopped)
     note = daemon.root / ".git" / "kheish" / "n"
     before = note.read_text()
 
@@ -89,9 +104,8 @@ def test_stopped_while_it_waits_for_a_decision_it_asks_again(fresh: Fresh) -> No
     assert daemon.cli("state", "gc").returncode == 4
 
 
-def test_what_a_commit_on_top_dropped_is_put_back_at_the_next_start(fresh: Fresh) -> None:
-    daemon = fresh(routes={"hello": [{"text": "hello {{input}}"}]})
-    history(daemon)
+def test_what_a_commit_on_top_dropped_is_put_back_at_the_next_start(stopped: Stopped) -> None:
+    daemon, _ = stopped
     git(daemon.root, "rm", "-rq", "sessions")
     git(daemon.root, "commit", "-q", "-m", "away with it")
 
@@ -102,9 +116,8 @@ def test_what_a_commit_on_top_dropped_is_put_back_at_the_next_start(fresh: Fresh
     assert checker.check(daemon.root) == []
 
 
-def test_verify_finds_what_was_broken_and_gc_and_reindex_mend(fresh: Fresh) -> None:
-    daemon = fresh(routes={"hello": [{"text": "hello {{input}}"}]})
-    ids = history(daemon)
+def test_verify_finds_what_was_broken_and_gc_and_reindex_mend(stopped: Stopped) -> None:
+    daemon, ids = stopped
 
     assert daemon.cli("state", "gc").returncode == 0
     assert git(daemon.root, "count-objects").startswith("0 objects")

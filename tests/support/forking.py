@@ -1,0 +1,260 @@
+"""Start `kheish WORDS` by a fork of a server that has imported the code.
+
+Three quarters of the CPU time of a daemon's start are imports, and the suite starts hundreds of daemons. A forked
+process runs the same code in a session, with descriptors and in a working folder of its own, and executes its children
+as ever. What differs: `/proc/PID/environ` and `/proc/PID/cmdline` are the server's, and the interpreter does not read
+the environment again. Therefore a process with settings in its environment is executed, not forked
+(`tests.support.daemon`), and `KHEISH_TEST_FORK=0` (`make crash`, `make powercut`, `make bench`) executes all of them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import select
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+#: the modules that the server imports; what is lazy in a real process stays lazy in a forked one
+PRELOADED = ("kheish.cli.main", "kheish.daemon.serve", "uvloop")
+#: how many descriptors come with a request: stdin, stdout, stderr, where the exit status is written
+_PASSED = 4
+_LARGEST = 1 << 20
+
+
+def is_used() -> bool:
+    """Return whether processes may be forked."""
+    return os.environ.get("KHEISH_TEST_FORK", "1") != "0"
+
+
+# --- the tester's side ------------------------------------------------------------------------------------------------
+
+
+class Forked:
+    """A forked process, with the part of `subprocess.Popen` that tests use."""
+
+    def __init__(self, pid: int, status: int, stdout: IO[bytes] | None) -> None:
+        self.pid = pid
+        self.stdout = stdout
+        self.returncode: int | None = None
+        self._status = status
+        self._lock = threading.Lock()
+
+    def poll(self) -> int | None:
+        """Return the exit code, negative for a signal; None while it runs."""
+        with self._lock:
+            if self.returncode is None and select.select([self._status], [], [], 0)[0]:
+                self._ended()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code. Raises TimeoutExpired."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self.poll() is None:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if left == 0.0:
+                raise subprocess.TimeoutExpired(f"forked process {self.pid}", timeout or 0)
+            with contextlib.suppress(OSError):  # another thread has seen the end
+                select.select([self._status], [], [], min(left or 1.0, 1.0))
+        assert self.returncode is not None
+        return self.returncode
+
+    def _ended(self) -> None:
+        said = os.read(self._status, 64)
+        os.close(self._status)
+        assert said, "the server of forked processes has ended"
+        self.returncode = int(said)
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to a process that has not ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class Server:
+    """The process that forks, started when the first process is wanted; it ends with the tester's."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._owner = 0
+
+    def fork(
+        self,
+        words: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        stdin: int,
+        stdout: int,
+        stderr: int,
+    ) -> tuple[int, int]:
+        """Start `kheish WORDS`; return its pid and the descriptor from which its exit code can be read."""
+        asked = {"words": list(words), "env": dict(env), "cwd": str(cwd), "umask": _umask()}
+        status, written = os.pipe()
+        try:
+            with self._lock:
+                control = self._started(env)
+                socket.send_fds(control, [json.dumps(asked).encode()], [stdin, stdout, stderr, written])
+                answer = control.recv(64)
+        finally:
+            os.close(written)
+        assert answer, "the server of forked processes has ended"
+        return int(answer), status
+
+    def _started(self, env: Mapping[str, str]) -> socket.socket:
+        if self._socket is None or self._owner != os.getpid():
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "tests.support.forking", str(theirs.fileno()), "kheish"],
+                    cwd=Path(__file__).parents[2],
+                    env=dict(env),
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                )
+            self._socket, self._owner = ours, os.getpid()
+            atexit.register(_end, ours, process, os.getpid())
+        return self._socket
+
+
+def _end(control: socket.socket, process: subprocess.Popen[bytes], owner: int) -> None:
+    if owner == os.getpid():
+        control.close()
+        process.wait(10)
+
+
+def _umask() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("Umask:")), 8)
+
+
+SERVER = Server()
+
+
+def start(words: Sequence[str], *, env: Mapping[str, str], cwd: Path, stderr: IO[bytes]) -> Forked:
+    """Start `kheish WORDS`, with its stdout to be read from."""
+    out, written = os.pipe()
+    with open(os.devnull, "rb") as null:
+        try:
+            pid, status = SERVER.fork(
+                words, env=env, cwd=cwd, stdin=null.fileno(), stdout=written, stderr=stderr.fileno()
+            )
+        finally:
+            os.close(written)
+    return Forked(pid, status, os.fdopen(out, "rb", buffering=0))
+
+
+def run(words: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout: float) -> subprocess.CompletedProcess[str]:
+    """Run `kheish WORDS` to its end. Raises TimeoutExpired."""
+    import tempfile
+
+    with open(os.devnull, "rb") as null, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        pid, status = SERVER.fork(
+            words, env=env, cwd=cwd, stdin=null.fileno(), stdout=out.fileno(), stderr=err.fileno()
+        )
+        process = Forked(pid, status, None)
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+            raise
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode().replace("\r\n", "\n"))
+    return subprocess.CompletedProcess(["kheish", *words], code, *texts)
+
+
+# --- the server's side ------------------------------------------------------------------------------------------------
+
+
+def serve(control: socket.socket) -> list[str]:
+    """Fork a process for each request until the tester is gone, and say how each ended. Returns in the forked processes
+    only, with their words."""
+    running: dict[int, tuple[int, int]] = {}  # by the descriptor that tells the end: pid, where to say it
+    with selectors.DefaultSelector() as selector:
+        selector.register(control, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fd != control.fileno():
+                    selector.unregister(key.fd)
+                    _report(key.fd, *running.pop(key.fd))
+                    continue
+                message, descriptors, _, _ = socket.recv_fds(control, _LARGEST, _PASSED)
+                if not message:
+                    os._exit(0)
+                pid = os.fork()
+                if pid == 0:
+                    return _become(json.loads(message), descriptors)
+                control.send(str(pid).encode())
+                for descriptor in descriptors[:-1]:
+                    os.close(descriptor)
+                ended = os.pidfd_open(pid)
+                running[ended] = (pid, descriptors[-1])
+                selector.register(ended, selectors.EVENT_READ)
+
+
+def _report(ended: int, pid: int, status: int) -> None:
+    _, code = os.waitpid(pid, 0)
+    with contextlib.suppress(BrokenPipeError):
+        os.write(status, str(os.waitstatus_to_exitcode(code)).encode())
+    os.close(status)
+    os.close(ended)
+
+
+def _become(asked: dict[str, Any], descriptors: list[int]) -> list[str]:
+    """Make of this fork the process that was asked for."""
+    os.setsid()
+    for number, descriptor in enumerate(descriptors[:3]):
+        os.dup2(descriptor, number)
+    os.closerange(3, 1024)  # no server has more
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # the server's would ask /dev/null for places
+        stream = getattr(sys, name)
+        made = open(stream.fileno(), mode, encoding=stream.encoding, errors=stream.errors, closefd=False)  # noqa: SIM115
+        setattr(sys, name, made)
+    os.environ.clear()
+    os.environ.update(asked["env"])
+    time.tzset()
+    os.chdir(asked["cwd"])
+    os.umask(asked["umask"])
+    return list(asked["words"])
+
+
+def main() -> int:
+    """Import the code, and be the server; in a forked process, `kheish WORDS`."""
+    import gc
+    from importlib import import_module
+
+    for name in PRELOADED:
+        import_module(name)
+    gc.collect()
+    gc.freeze()
+    words = serve(socket.socket(fileno=int(sys.argv[1])))
+    gc.unfreeze()
+    sys.argv = ["kheish", *words]
+    from kheish.cli import main as command
+
+    return command.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
