@@ -149,14 +149,16 @@ def concerns(path: str) -> bool:
 
 
 def is_for_later(path: str) -> bool:
-    """Return whether a later version would read a file with this path as a Definition: of a skill, its SKILL.md."""
+    """Return whether a later version would read a file with this path as a Definition: of a skill's folder, its SKILL.md."""
     folder, _, rest = path.partition("/")
     if path == LATER_FILE:
         return True
     if folder not in LATER or not rest or passed_over(path) or path.lower().endswith(_READ_ME):
         return False
     name = rest.rpartition("/")[2]
-    return name == "SKILL.md" if folder == "skills" else name.endswith(_SUFFIXES)
+    if folder == "skills" and "/" in rest:
+        return name == "SKILL.md"  # what lies beside it belongs to the skill
+    return name.endswith(_SUFFIXES)
 
 
 def _is_read_me(path: str) -> bool:

@@ -130,8 +130,7 @@ def make(
     logs: Callable[[], Sequence[Mapping[str, Any]]] = tuple,
     sandbox: Probe | None = None,
 ) -> Daemon:
-    """Make the parts. Nothing is started, and nothing but `.kheish/` and `.git/kheish/` is touched. `sandbox`: what is
-    known of it; without, it is tried here, which takes most of a second."""
+    """Make the parts. Nothing is started, and nothing but `.kheish/` and `.git/kheish/` is touched."""
     token, problems = template.ensure_token(root), Problems(root)
     facts = Facts(format=template.open_root(root), sandbox=sandbox or probing.probe(), token=token)
     store = _store(root, config, lambda: daemon)
