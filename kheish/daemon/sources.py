@@ -149,7 +149,7 @@ def concerns(path: str) -> bool:
 
 
 def is_for_later(path: str) -> bool:
-    """Return whether a later version would read a file with this path as a Definition: of a skill's folder, its SKILL.md."""
+    """Return whether a later version would read a file with this path as a Definition: of a skill, its SKILL.md."""
     folder, _, rest = path.partition("/")
     if path == LATER_FILE:
         return True
