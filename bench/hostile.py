@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from bench import processes
+from bench import processes, waiting
 from bench.report import Report, Row
 from tests.support.daemon import Daemon, allow, call, until
 from tests.support.site import Page, Site, serve
@@ -24,7 +24,8 @@ from tests.support.site import Page, Site, serve
 #: milliseconds; no input of any kind may make an answer slower
 LIMIT = 500.0
 _LEAST = 10  # answers of /healthz that are looked at, however fast the input is done with
-_HTML = {"Content-Type": "text/html"}
+_FLOOR = "the slowest answer of an idle process of this machine meanwhile"
+_HTML, _TEXT = {"Content-Type": "text/html"}, {"Content-Type": "text/plain"}
 _PAGES = {
     "open links": b"<a href='" * 400_000,
     "open comments": b"<!--" * 1_000_000,
@@ -33,6 +34,7 @@ _PAGES = {
     "entities": b"&" * 4_000_000,
     "tables": b"<table><tr><td>" * 300_000,
     "open declarations": b"<!DOCTYPE [" + b"<![" * 1_500_000,
+    "text that is no UTF-8": b"\xff" * 4_000_000,
 }
 _REGEX = {"type": "string", "pattern": ".*.*.*x$"}
 _LONG = "a" * 60_000
@@ -45,6 +47,7 @@ class Scene:
     daemon: Daemon
     http: httpx.Client
     site: Site
+    idle: str  # the URL of a server that has nothing to do
 
     def session(self, name: str, **settings: Any) -> str:
         """Make a session."""
@@ -228,7 +231,10 @@ def _routes(site: Site, model: str) -> dict[str, Any]:
 @contextlib.contextmanager
 def scene(folder: Path) -> Iterator[Scene]:
     """Serve a daemon with a route for each kind of hostile answer, and a site of hostile pages."""
-    pages = {f"/{number}": Page(page, headers=_HTML) for number, page in enumerate(_PAGES.values())}
+    pages = {
+        f"/{number}": Page(page, headers=_TEXT if name.startswith("text") else _HTML)
+        for number, (name, page) in enumerate(_PAGES.items())
+    }
     with contextlib.ExitStack() as stack:
         site = stack.enter_context(serve(pages))
         turns = folder / "deep.json"
@@ -242,44 +248,37 @@ def scene(folder: Path) -> Iterator[Scene]:
         token = (daemon.root / ".kheish" / "token").read_text().strip()
         headers = {"Authorization": f"Bearer {token}"}
         http = stack.enter_context(httpx.Client(base_url=daemon.url, headers=headers, timeout=60))
-        yield Scene(daemon, http, site)
+        yield Scene(daemon, http, site, stack.enter_context(waiting.idle()))
 
 
 @dataclass(slots=True)
 class Watch:
-    """Asks for `/healthz` again and again in a thread, while a second thread keeps a session at work."""
+    """Asks for `/healthz` again and again from a process of its own, while a thread keeps a session at work."""
 
-    daemon: Daemon
+    scene: Scene
     slowest: float = 0.0  # milliseconds
-    asked: int = 0
+    idle: float = 0.0  # of a process that has nothing to do, at the same time
     worked: int = 0
     _over: threading.Event = field(default_factory=threading.Event)
-    _threads: list[threading.Thread] = field(default_factory=list)
+    _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _results: list[waiting.Waited] = field(default_factory=list)
 
     def __enter__(self) -> Watch:
-        self._threads = [threading.Thread(target=one) for one in (self._ask, self._work)]
-        for thread in self._threads:
-            thread.start()
+        worker = threading.Thread(target=self._work)
+        worker.start()
+        self._stack.callback(worker.join)
+        self._stack.callback(self._over.set)
+        self._results = self._stack.enter_context(waiting.asking(self.scene.daemon.url, self.scene.idle, _LEAST))
         return self
 
     def __exit__(self, *_: object) -> None:
-        until(lambda: self.asked >= _LEAST, 60, what="answers of /healthz")
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self) -> None:
-        with httpx.Client(base_url=self.daemon.url, timeout=60) as http:
-            while not self._over.is_set():
-                began = time.perf_counter()
-                http.get("/healthz").raise_for_status()
-                self.slowest = max(self.slowest, (time.perf_counter() - began) * 1000)
-                self.asked += 1
-                self._over.wait(0.01)
+        self._stack.close()
+        if self._results:
+            self.slowest, self.idle = self._results[0].slowest, self._results[0].idle
 
     def _work(self) -> None:
-        client = self.daemon.client
-        folder = self.daemon.workspace / "at-work"
+        client = self.scene.daemon.client
+        folder = self.scene.daemon.workspace / "at-work"
         folder.mkdir(exist_ok=True)
         client.sessions.create("at-work", workspace=str(folder))
         while not self._over.is_set():
@@ -292,9 +291,12 @@ def measure() -> Report:
     with tempfile.TemporaryDirectory() as folder, scene(Path(folder)) as played:
         for name, hostile in {"nothing": lambda _: time.sleep(2), **INPUTS}.items():
             began = time.perf_counter()
-            with Watch(played.daemon) as watch:
+            with Watch(played) as watch:
                 hostile(played)
-            report.rows.append(Row(what=f"{name}: slowest /healthz", measured=watch.slowest, unit="ms", limit=LIMIT))
+            what = f"{name}: slowest /healthz"
+            report.rows.append(
+                Row(what=what, measured=watch.slowest, unit="ms", floor=watch.idle, floor_is=_FLOOR, limit=LIMIT)
+            )
             report.details[name] = [time.perf_counter() - began, float(watch.worked)]
     report.notes.append("`details` has the seconds that each input took, and the runs that the other session finished.")
     return report

@@ -30,7 +30,8 @@ def cost(usage: Mapping[str, Any]) -> tuple[str, ...]:
 def spent(usage: Mapping[str, Any]) -> str:
     """A usage in half a sentence."""
     dollars = "" if usage["cost_usd"] is None else f", ${usage['cost_usd']:.4f}"
-    return f"{usage['model_calls']} model calls, {usage['tool_calls']} tool calls{dollars}"
+    calls = ((usage["model_calls"], "model call"), (usage["tool_calls"], "tool call"))
+    return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in calls) + dollars
 
 
 def facts_of(facts: Mapping[str, Any]) -> list[str]:

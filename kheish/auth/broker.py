@@ -74,16 +74,20 @@ class Broker:
     # --- using --------------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def lease(self, subjects: Iterable[str], slot: str, audience: str, *, scope: Scopes) -> AsyncIterator[Lease]:
+    async def lease(
+        self, subjects: Iterable[str], slot: str, audience: str, *, scope: Scopes, is_audited: bool = True
+    ) -> AsyncIterator[Lease]:
         """A lease for the first of `subjects`, where none of them is revoked and their `scope` leaves the audience and
-        the slot; that there is none is audited. Raises CredentialRevoked, OutOfScope, NotFound, SecretUnreadable."""
+        the slot. A refusal is audited, unless the call that follows for the same purpose asks for a lease of its own.
+        Raises CredentialRevoked, OutOfScope, NotFound, SecretUnreadable."""
         asked = list(subjects)
         try:
             scopes.check_use(scope, audience, slot)
             self._refuse_revoked(asked, slot)
             value = self._value(slot)
         except KheishError as error:
-            self._state.append(audit.lease_refused(asked[0], f"{audience}, {slot}: {error.code}").on())
+            if is_audited:
+                self._state.append(audit.lease_refused(asked[0], f"{audience}, {slot}: {error.code}").on())
             raise
         lease = Lease(
             lease_id=f"lease_{secrets.token_hex(13)}",

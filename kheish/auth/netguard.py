@@ -19,7 +19,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from kheish.auth import addresses
+from kheish.auth import addresses, outgoing
 from kheish.auth.addresses import Address
 from kheish.errors import AddressNotAllowed, FetchFailed, Invalid
 
@@ -144,6 +144,7 @@ async def send(
 
     Raises Invalid, AddressNotAllowed, FetchFailed.
     """
+    await outgoing.load()
     import httpx
 
     try:
@@ -176,8 +177,9 @@ async def _ask(
     shown = f"[{target.host}]" if ":" in target.host else target.host
     host = shown if target.port == _PORTS[target.scheme] else f"{shown}:{target.port}"
     sent = {"Accept": "*/*", "User-Agent": "kheish", **headers, "Host": host, "Accept-Encoding": _ACCEPTED}
-    client = await asyncio.to_thread(_client)
-    async with client:  # one for each request: a pooled connection would be shared by all names of an address
+    async with (
+        _client() as client
+    ):  # one for each request: a pooled connection would be shared by all names of an address
         request = client.build_request(method, pinned, headers=sent, content=content)
         request.extensions["sni_hostname"] = target.host
         response = await client.send(request, stream=True)
@@ -188,10 +190,11 @@ async def _ask(
 
 
 def _client() -> httpx.AsyncClient:
-    """Loads certificates, which takes a moment. No proxy of the environment: it would do the resolving."""
+    """Return a client without a proxy of the environment: it would do the resolving."""
     import httpx
 
-    return httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS))
+    timeout = httpx.Timeout(None, connect=_CONNECT_SECONDS)
+    return httpx.AsyncClient(verify=outgoing.tls(), trust_env=False, timeout=timeout)
 
 
 def _onwards(response: httpx.Response, url: str) -> str | None:

@@ -61,11 +61,12 @@ class Scrubber:
             end = min(straddling)
 
     def _scrubbed(self, raw: bytes, *, is_json: bool) -> bytes:
-        present = self._index.present(raw)
+        touched: bool | None = self._index.touches(raw)
+        present = self._index.present(raw, touched)
         found = raw
         if present:
-            found = forms.pattern(present, is_json).sub(self._replaced, raw)
-        found = self._index.pieces(found, is_json=is_json)
+            found, touched = forms.pattern(present, is_json).sub(self._replaced, raw), None
+        found = self._index.pieces(found, is_json=is_json, touched=touched)
         return raw if found == raw else found
 
     def _replaced(self, found: re.Match[bytes]) -> bytes:

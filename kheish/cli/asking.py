@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kheish.cli.output import paint, plain, say
+from kheish.cli.output import counted, paint, plain, say
 from kheish.cli.rendering import Rendering, diff_lines
 from kheish.errors import ApprovalResolved, Invalid, PersonRequired, QuestionResolved, SamePerson
 
@@ -102,7 +102,8 @@ def show_approval(asked: Approval) -> None:
     for name, value in _shown_arguments(asked).items():
         _argument(name, value)
     for file in asked.get("files") or ():
-        say(plain(f"  reads {file['path']}  ({file['bytes']} bytes, sha256 {(file['sha256'] or 'not read')[:12]})"))
+        size = counted(file["bytes"], "byte")
+        say(plain(f"  reads {file['path']}  ({size}, sha256 {(file['sha256'] or 'not read')[:12]})"))
     if tool := asked.get("came_from", {}).get("tainted_by"):
         say(paint(f"  content of the network came into this conversation before ({plain(tool)})", fg="yellow"))
     for how, rule in asked.get("remember", {}).items():

@@ -8,7 +8,7 @@ import click
 
 from kheish.cli.ids import Id
 from kheish.cli.options import Settings, group, pass_settings
-from kheish.cli.output import emit, listing, say, when
+from kheish.cli.output import counted, emit, listing, say, when
 
 _ACTIONS = ("model", "http", "shell", "secret", "token", "access", "approval", "auth")
 _OUTCOMES = ("begun", "done", "failed", "refused")
@@ -61,7 +61,8 @@ def verify(settings: Settings, folder: Path | None, key: str | None, witness: Pa
         if report["ok"] and not report["entries"]:
             say("There is no entry yet: nothing to verify.")
         elif report["ok"]:
-            say(f"{report['entries']} entries, chained; {report['signed']} vouched for by the key {report['key']}.")
+            entries = counted(report["entries"], "entry")
+            say(f"{entries}, chained; {report['signed']} vouched for by the key {report['key']}.")
         else:
             finding = report["finding"]
             say(f"{finding['code']}: {finding['message']}")

@@ -10,7 +10,7 @@ import click
 
 from kheish.cli import asking
 from kheish.cli.following import DETACHED, WAITS, WaitsForPerson
-from kheish.cli.output import emit, paint, plain, say
+from kheish.cli.output import counted, emit, paint, plain, say
 from kheish.cli.rendering import Rendering
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _line(event: Event) -> str | None:
 
 def _ending(flow: Mapping[str, Any]) -> None:
     usage = flow["usage"]
-    counts = [f"{usage['model_calls']} model calls", f"{usage['tool_calls']} tool calls"]
+    counts = [counted(usage[f"{kind}_calls"], f"{kind} call") for kind in ("model", "tool")]
     if usage["cost_usd"]:
         counts.append(f"${usage['cost_usd']:.4f}")
     say(" · ".join([paint(flow["status"], fg=_TONES.get(flow["status"], "yellow"), bold=True), *counts]))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kheish.cli import asking
-from kheish.cli.output import emit, paint, plain, say
+from kheish.cli.output import counted, emit, paint, plain, say
 from kheish.cli.rendering import Rendering
 from kheish.errors import KheishError
 
@@ -111,10 +111,10 @@ def _ending(rendering: Rendering, run: Run) -> None:
 
 def _counts(data: Any) -> list[str]:
     usage = data.get("usage") or {}
-    counts = [f"{usage.get('model_calls', 0)} model calls", f"{usage.get('tool_calls', 0)} tool calls"]
+    counts = [counted(usage.get(f"{kind}_calls", 0), f"{kind} call") for kind in ("model", "tool")]
     tokens = (usage.get("input_tokens") or 0) + (usage.get("output_tokens") or 0)
     if tokens:
-        counts.append(f"{'about ' if usage.get('estimated') else ''}{tokens} tokens")
+        counts.append(f"{'about ' if usage.get('estimated') else ''}{counted(tokens, 'token')}")
     if usage.get("cost_usd"):
         counts.append(f"${usage['cost_usd']:.4f}")
     if data.get("started_at") and data.get("finished_at"):

@@ -25,6 +25,8 @@ _NOUNS: Mapping[str, tuple[Callable[[Kheish], Any], str, str]] = {
     "route": (lambda client: client.definitions("routes"), "id", ""),
     "persona": (lambda client: client.definitions("personas"), "id", ""),
 }
+#: nouns of which commands take only those that are open, as a rule
+_OPEN: Mapping[str, str] = {"approval": "pending", "question": "pending"}
 _COMPLETED = 50
 _GENERATED = "session_"
 _ULID = re.compile(r"[0-9a-z]{26}")
@@ -70,22 +72,31 @@ class Id(click.ParamType[str]):
         return matches[0] if len(matches) == 1 else text  # the daemon says what it thinks of an unknown one
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Return the ids that begin so, newest first; none where no daemon answers."""
+        """Return the ids that begin so, newest first, with `last`; none where no daemon answers."""
         from click.shell_completion import CompletionItem
 
         from kheish.errors import KheishError
 
         try:
-            client = ctx.ensure_object(Settings).client()
-            return [CompletionItem(id) for id in _ids(client, self.name, incomplete, _COMPLETED)]
+            client, filters = ctx.ensure_object(Settings).client(), self._filters(ctx)
+            ids = _ids(client, self.name, incomplete, _COMPLETED, **filters)
+            knows_last = not self._makes and (self.name == "session" or bool(_NOUNS[self.name][2]))
+            if knows_last and "last".startswith(incomplete) and "last" not in ids:
+                ids += ["last"] if ids or _ids(client, self.name, "", 1, **filters) else []
         except KheishError:
             return []
+        return [CompletionItem(id) for id in ids]
+
+    def _filters(self, ctx: click.Context) -> dict[str, str]:
+        """Return the filters of what a command takes: `show` takes every approval, the others take open ones."""
+        is_open = self.name in _OPEN and ctx.info_name != "show"
+        return {"status": _OPEN[self.name]} if is_open else {}
 
 
-def _ids(client: Kheish, noun: str, begins: str, limit: int) -> list[str]:
+def _ids(client: Kheish, noun: str, begins: str, limit: int, **filters: str) -> list[str]:
     resource, field, prefix = _NOUNS[noun]
     if noun in ("route", "persona"):
         return [one[field] for one in resource(client).list(limit=200)["items"] if one[field].startswith(begins)]
     begins = prefix if prefix.startswith(begins) else begins
-    items = resource(client).list(limit=limit, id_prefix=begins if begins != prefix else None)["items"]
+    items = resource(client).list(limit=limit, id_prefix=begins if begins != prefix else None, **filters)["items"]
     return [one[field] for one in items]

@@ -155,6 +155,11 @@ def when(at: object) -> str:
     return f"{local:%Y-%m-%d %H:%M:%S}{'Z' if offset == '+0000' else offset.removesuffix('00')}"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where it is not one."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun.removesuffix('y')}{'ies' if noun[-1] == 'y' else 's'}"
+
+
 def shorten(text: str, room: int) -> str:
     """The first line of `text`, cut to `room` characters."""
     line = plain(text).strip().split("\n", 1)[0]

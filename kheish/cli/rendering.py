@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kheish.cli.output import paint, plain, shorten
+from kheish.cli.output import counted, paint, plain, shorten
 from kheish.cli.words import BROKEN_OFF, Words
 from kheish.client.sse import Event
 
@@ -163,7 +163,7 @@ def short_call(data: Data) -> str:
     elif arguments:
         said = text_of(arguments)
     more = said.strip().count("\n")
-    short = shorten(said, _SHORT) + (f" (+{more} lines)" if more else "")
+    short = shorten(said, _SHORT) + (f" (+{counted(more, 'line')})" if more else "")
     return f"{data.get('tool')}: {short}" if short else str(data.get("tool"))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kheish.cli.options import Settings, command, pass_settings
-from kheish.cli.output import emit, plain, say
+from kheish.cli.output import counted, emit, plain, say
 
 
 @command()
@@ -30,7 +30,9 @@ def restore(settings: Settings, address: str, folder: str, branch: str | None) -
     }
 
     def human() -> None:
-        say(f"{root} is restored: {made.sessions} sessions, branch {made.branch}, commit {made.commit[:12]}.")
+        say(
+            f"{root} is restored: {counted(made.sessions, 'session')}, branch {made.branch}, commit {made.commit[:12]}."
+        )
         say(f"It starts paused: `kheish serve --state-root {root}`, look at it, then `kheish resume` (with --takeover")
         say("where the old daemon may still run, or this one is to push from now on).")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from kheish.cli.options import Settings, group, pass_settings
-from kheish.cli.output import emit, say
+from kheish.cli.output import counted, emit, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +32,9 @@ def verify(settings: Settings) -> int:
         for one in found["findings"]:
             click.echo(f"{one['path']}: {one['message']} ({one['code']})")
         say(
-            f"{found['journals']} journals, {found['entries']} entries, commit {str(found['commit'])[:10]}: "
-            + (f"{len(found['findings'])} findings." if found["findings"] else "nothing is wrong.")
+            f"{counted(found['journals'], 'journal')}, {counted(found['entries'], 'entry')}, "
+            f"commit {str(found['commit'])[:10]}: "
+            + (f"{counted(len(found['findings']), 'finding')}." if found["findings"] else "nothing is wrong.")
         )
 
     emit(settings, found, ids=[one["path"] for one in found["findings"]], human=human)

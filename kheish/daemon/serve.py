@@ -29,6 +29,7 @@ from kheish.daemon.spawning import spawn
 from kheish.daemon.wiring import Daemon
 from kheish.domain import events
 from kheish.errors import Conflict, FileRefused, StoreFailed, Unavailable
+from kheish.jobs import probing
 from kheish.runtime.drivers import registry
 from kheish.store import definitions, door, outage, template
 from kheish.store.lock import RootLock
@@ -101,13 +102,14 @@ async def _serve(
     kept: logs.Kept,
     **options: Any,
 ) -> int:
-    daemon = wiring.make(root, config, secure=serving.secure, logs=kept.lines, **options)
+    tried = asyncio.create_task(probing.probe_async())
+    daemon = wiring.make(root, config, secure=serving.secure, logs=kept.lines, sandbox=probing.UNTRIED, **options)
     kept.formatter.scrub = lambda: daemon.state.scrub
     daemon.facts.url = serving.url(*listening.getsockname()[:2])
     daemon.facts.certificate = str(serving.certificate.resolve()) if serving.certificate else None
     daemon.facts.key = serving.key.resolve() if serving.key else None
-    # Both now: each takes a while to import what it needs, and the second would wait for the first's answer.
-    await asyncio.gather(daemon.store.git.start(), daemon.store.scribe.start())
+    # All now: each takes a while to start, and the second would wait for the first's answer.
+    daemon.facts.sandbox, *_ = await asyncio.gather(tried, daemon.store.git.start(), daemon.store.scribe.start())
     server = _Server(
         uvicorn.Config(
             app.build(daemon.parts),

@@ -156,7 +156,9 @@ def is_for_later(path: str) -> bool:
     if folder not in LATER or not rest or passed_over(path) or path.lower().endswith(_READ_ME):
         return False
     name = rest.rpartition("/")[2]
-    return name == "SKILL.md" if folder == "skills" else name.endswith(_SUFFIXES)
+    if folder == "skills" and "/" in rest:
+        return name == "SKILL.md"  # what lies beside it belongs to the skill
+    return name.endswith(_SUFFIXES)
 
 
 def _is_read_me(path: str) -> bool:

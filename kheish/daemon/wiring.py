@@ -43,6 +43,7 @@ from kheish.domain.permission_rules import SandboxFacts
 from kheish.domain.state import State
 from kheish.errors import StoreFailed
 from kheish.jobs import probing
+from kheish.jobs.probing import Probe
 from kheish.jobs.runner import Jobs, Limits
 from kheish.runtime.agent import Agent
 from kheish.runtime.executor import Executor, Local
@@ -125,10 +126,11 @@ def make(
     environ: Mapping[str, str] = os.environ,
     executor: Executor | None = None,
     logs: Callable[[], Sequence[Mapping[str, Any]]] = tuple,
+    sandbox: Probe | None = None,
 ) -> Daemon:
     """Make the parts. Nothing is started, and nothing but `.kheish/` and `.git/kheish/` is touched."""
     token, problems = template.ensure_token(root), Problems(root)
-    facts = Facts(format=template.open_root(root), sandbox=probing.probe(), token=token)
+    facts = Facts(format=template.open_root(root), sandbox=sandbox or probing.probe(), token=token)
     store = _store(root, config, lambda: daemon)
     state = store.state
     state.scrub = redaction.scrubber({"token": token})

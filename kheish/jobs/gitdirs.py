@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 #: of a repository: what a command only reads
@@ -46,33 +46,33 @@ def repositories(workspace: Path) -> list[Path]:
     return found
 
 
-def mounts(workspace: Path, home: Path) -> dict[Path, tuple[str, ...]]:
-    """Return the mounts that keep the repositories of a workspace as they are, by place.
+def mounts(workspace: Path, home: Path, found: Sequence[Path]) -> dict[Path, tuple[str, ...]]:
+    """Return the mounts that keep the repositories that were found in a workspace as they are, by place.
 
     A repository's own folder is mounted on itself: what is a mount cannot be renamed, and so not be replaced.
     """
-    found: dict[Path, tuple[str, ...]] = {}
-    for path in repositories(workspace):
+    mounted: dict[Path, tuple[str, ...]] = {}
+    for path in found:
         if path.is_symlink():
             path = path.resolve()
             if not path.is_relative_to(workspace):
                 continue  # a command sees nothing there
         if path.is_file():
-            found[path] = _read_only(path)
+            mounted[path] = _read_only(path)
             continue
         for folder in (path, *_modules(path)):
-            found |= _repository(folder)
-        found |= {one: _read_only(one) for one in _named(workspace, path, home)}
-    return found
+            mounted |= _repository(folder)
+        mounted |= {one: _read_only(one) for one in _named(workspace, path, home)}
+    return mounted
 
 
-def guarded(workspace: Path) -> tuple[Path, ...]:
-    """Return files that are missing from the repositories, and that no command may make.
+def guarded(found: Sequence[Path]) -> tuple[Path, ...]:
+    """Return files that are missing from the repositories that were found, and that no command may make.
 
     No mount keeps a name free in a folder that can be written; the runner removes them. Where `commondir` is, git
     reads the configuration from the folder that it names.
     """
-    folders = [path for path in repositories(workspace) if path.is_dir()]
+    folders = [path for path in found if path.is_dir()]
     folders += [module for path in folders for module in _modules(path)]
     places = [folder / name for folder in folders for name in _FIXED if name != "config"]
     places += [tree / "config.worktree" for folder in folders for tree in _folders(folder / "worktrees")]

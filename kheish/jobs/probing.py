@@ -44,6 +44,9 @@ class Probe:
     gaps: tuple[str, ...] = ()
 
 
+UNTRIED = Probe(False, "not tried yet")
+
+
 @functools.cache
 def probe() -> Probe:
     """Run a command in the sandbox once, and remember how it went. Blocks; see `probe_async`."""

@@ -44,13 +44,15 @@ def wrap(
     network: bool = False,
     home: Path | None = None,
     memory: int | None = None,
+    repositories: Sequence[Path] | None = None,
 ) -> tuple[str, ...]:
     """The command line that runs `argv` confined, with `workspace` as its working folder and the only thing to write.
 
     `hide`: paths that must not be seen, wherever they lie (a workspace or toolchain beneath one of them stays).
     `read_only`: more folders to read. `home`: the person's home (default: of this process), replaced by an empty
     folder. `network`: all of it, or none. `memory`: bytes that all it writes outside of the workspace may have, for
-    that is in memory (a bubblewrap before 0.7 cannot limit it). Paths need not exist. Raises Invalid where the
+    that is in memory (a bubblewrap before 0.7 cannot limit it). `repositories`: those of the workspace, where they
+    are known. Paths need not exist. Raises Invalid where the
     workspace itself is to be hidden. Run it with `clean_environment`: bwrap passes its own environment on.
     """
     workspace = workspace.resolve()
@@ -62,7 +64,8 @@ def wrap(
     for path in (*toolchains(), *(path.absolute() for path in read_only)):
         mounts[path] = mounts[path.resolve()] = ("--ro-bind-try", str(path.resolve()), str(path))
         mounts[path.resolve()] = ("--ro-bind-try", str(path.resolve()), str(path.resolve()))
-    for path, words in gitdirs.mounts(workspace, home).items():
+    found = gitdirs.repositories(workspace) if repositories is None else repositories
+    for path, words in gitdirs.mounts(workspace, home, found).items():
         mounts.setdefault(path, words)
     for path in (*hidden, *_closed(int(time.monotonic() / _SETTINGS_SECONDS))):
         if path.exists():

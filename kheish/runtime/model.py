@@ -83,12 +83,19 @@ def credential_scope(state: State, run: Run) -> Scopes:
 
 
 async def window(agent: Agent, run: Run, route: Route, request: Request) -> int | None:
-    """Return what the server says of its window, asked with the route's credential."""
-    return await _lent(agent, run, route, request, agent.executor.window)
+    """Return what the server says of its window, asked with the route's credential. A refused lease is audited by the
+    call that this is for."""
+    return await _lent(agent, run, route, request, agent.executor.window, is_audited=False)
 
 
 async def _lent(
-    agent: Agent, run: Run, route: Route, request: Request, step: Callable[[Request], Coroutine[Any, Any, T]]
+    agent: Agent,
+    run: Run,
+    route: Route,
+    request: Request,
+    step: Callable[[Request], Coroutine[Any, Any, T]],
+    *,
+    is_audited: bool = True,
 ) -> T:
     """Run a step with the route's credential, which is lent for just that long."""
     leaves, audience = credential_scope(agent.state, run), f"route:{request.route_id}"
@@ -96,7 +103,8 @@ async def _lent(
         scopes.check_use(leaves, audience, None)
         return await step(request)
     subjects = (f"session:{run.session_id}", f"agent:{run.agent_id}")
-    async with agent.broker.lease(subjects, route.auth_ref, audience, scope=leaves) as lease:
+    lent = agent.broker.lease(subjects, route.auth_ref, audience, scope=leaves, is_audited=is_audited)
+    async with lent as lease:
         return await broker.using(lease, step(replace(request, credential=lease.value)))
 
 

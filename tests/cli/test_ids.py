@@ -55,3 +55,33 @@ def test_the_shell_completes_ids_and_sessions(at: Standin) -> None:
 
     assert RUN in completed("runs", "show", "run_01") and OTHER in completed("runs", "show", "run_01")
     assert "fix-it" in completed("sessions", "show", "fi")
+
+
+@pytest.mark.parametrize(
+    ("words", "noun", "filters"),
+    [
+        (["approvals", "allow", "appr_"], "approvals", {"id_prefix": None, "status": "pending"}),
+        (["approvals", "show", "appr_"], "approvals", {"id_prefix": None}),
+        (["questions", "answer", "q_"], "questions", {"status": "pending"}),
+    ],
+)
+def test_only_what_is_open_is_completed(
+    at: Standin, words: list[str], noun: str, filters: dict[str, str | None]
+) -> None:
+    id = f"{words[2]}{RUN.removeprefix('run_')}"
+    field = f"{noun.removesuffix('s')}_id"
+    at.answers[f"GET /v1/{noun}"] = 200, {"items": [{field: id}], "next_cursor": None}
+    environment = {**os.environ, "_KHEISH_COMPLETE": "bash_complete", "COMP_CWORD": "3"}
+    environment["COMP_WORDS"] = " ".join(("kheish", *words))
+    out = subprocess.run(KHEISH, env=environment, capture_output=True, text=True, timeout=20).stdout
+    assert id in out
+    assert at.of(f"GET /v1/{noun}")[0].query.get("status") == filters.get("status")
+
+
+def test_last_is_completed_where_there_is_something(at: Standin) -> None:
+    at.answers["GET /v1/runs"] = page(RUN)
+    environment = {**os.environ, "_KHEISH_COMPLETE": "bash_complete", "COMP_CWORD": "3"}
+    for beginning, shown in (("", True), ("la", True), ("run_", False)):
+        environment["COMP_WORDS"] = f"kheish runs show {beginning}"
+        out = subprocess.run(KHEISH, env=environment, capture_output=True, text=True, timeout=20).stdout
+        assert ("last" in out) is shown, (beginning, out)

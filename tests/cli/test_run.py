@@ -56,7 +56,7 @@ def test_a_followed_run_ends_with_its_status(
     assert main(["run", "s", "go", "--follow"]) == code
 
     out = capsys.readouterr().out
-    assert "\nDone.\n" in out and f"\n{status} · 1 model calls · 0 tool calls · 10 tokens" in out
+    assert "\nDone.\n" in out and f"\n{status} · 1 model call · 0 tool calls · 10 tokens" in out
     assert ("budget_exceeded: No money." in out) == (error is not None)
     assert "\x1b" not in out
 

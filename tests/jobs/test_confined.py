@@ -64,3 +64,21 @@ async def test_an_idle_child_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         while children() - before:  # noqa: ASYNC110 - the kernel tells nobody but the parent
             await asyncio.sleep(0.01)
     assert await pool.call(patterns.found, "a", "a", seconds=20)
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this kernel has no groups of sessions")
+async def test_the_session_of_a_child_gives_way_to_the_daemon() -> None:
+    before = children()
+    pool = confined.Pool("test", size=1)
+    assert await pool.call(patterns.found, "a", "a", seconds=20)
+    (child,) = children() - before
+    assert Path(f"/proc/{child}/autogroup").read_text().endswith(f"nice {os.getpriority(os.PRIO_PROCESS, child)}\n")
+    assert os.getpriority(os.PRIO_PROCESS, child) > os.getpriority(os.PRIO_PROCESS, 0)
+
+
+async def test_bytes_reach_the_function_as_they_are() -> None:
+    pool = confined.Pool("test", size=1)
+    for body in (b"", b"\0\xff" * 3_000_000):
+        assert await pool.call(operator.length_hint, body, seconds=20) == len(body)
+    assert await pool.call(operator.eq, b"a\xff", b"a\xff", seconds=20)
+    assert await pool.call(operator.eq, {"$bytes": 1, "x": 1}, b"a", seconds=20) is False

@@ -174,4 +174,6 @@ def test_a_git_file_that_leads_out_of_the_workspace_shows_nothing(tmp_path: Path
     """What a worktree's `.git` names is for the workspace to write: it must not decide what is mounted."""
     (tmp_path / "work").mkdir()
     (tmp_path / "work/.git").write_text(f"gitdir: {tmp_path}/other/.git/worktrees/x\n")
-    assert list(gitdirs.mounts(tmp_path / "work", tmp_path)) == [tmp_path / "work/.git"]
+    assert list(gitdirs.mounts(tmp_path / "work", tmp_path, gitdirs.repositories(tmp_path / "work"))) == [
+        tmp_path / "work/.git"
+    ]

@@ -32,9 +32,9 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[hostile.Scene]:
 
 @pytest.mark.parametrize("name", QUICK)
 def test_it_holds_up_nobody_else(played: hostile.Scene, name: str) -> None:
-    with hostile.Watch(played.daemon) as watch:
+    with hostile.Watch(played) as watch:
         hostile.INPUTS[name](played)
-    assert watch.slowest < LIMIT * 1000
+    assert 0 < watch.slowest < LIMIT * 1000 + watch.idle
 
 
 def test_what_is_too_much_in_one_answer_is_told_and_the_run_goes_on(played: hostile.Scene) -> None:

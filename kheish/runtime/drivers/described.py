@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from kheish.auth import outgoing
 from kheish.runtime.drivers import failures
 from kheish.runtime.drivers.base import ModelError, Request
 
@@ -44,6 +45,7 @@ async def window(request: Request) -> int | None:
 
 
 async def _ask(api_base: str, request: Request) -> int | None:
+    await outgoing.load()
     import httpx
 
     root = api_base.removesuffix("/v1")

@@ -64,7 +64,11 @@ async def _astray(client: AsyncOpenAI, request: Request, base: str) -> list[str]
                     return [f"{other}/models answers: set api_base to {other}"]
     except TimeoutError:
         pass
-    parts = urlsplit(base).path.split("/")
+    path = urlsplit(base).path
+    if path.endswith((_ENDPOINT, "/completions")):
+        whole = base.removesuffix(_ENDPOINT).removesuffix("/completions")
+        return [f"api_base is the address before {_ENDPOINT}: set it to {whole}"]
+    parts = path.split("/")
     return [] if "v1" in parts else [f"Is api_base whole? Most servers need {base}/v1"]
 
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
+from kheish.auth import outgoing
 from kheish.runtime.drivers import chat, failures, hints
 from kheish.runtime.drivers.answer import Assembly
 from kheish.runtime.drivers.base import ModelError, Reply, Request
@@ -28,6 +29,7 @@ class LiteLLMDriver:
     async def complete(self, request: Request, on_delta: Callable[[str], None]) -> Reply:
         """Ask the model. `settings`: api_base, auth_ref; timeout, inactivity_timeout in seconds. Raises ModelError."""
         if self._litellm is None:
+            await outgoing.load()
             self._litellm = await asyncio.to_thread(_load)
         total = request.settings.get("timeout")
         assembly = Assembly(request)

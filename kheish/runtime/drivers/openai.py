@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from kheish.auth import outgoing
 from kheish.runtime.drivers import chat, failures, hints
 from kheish.runtime.drivers.answer import Assembly
 from kheish.runtime.drivers.base import ModelError, Reply, Request
@@ -134,6 +135,7 @@ class OpenAIDriver:
 async def _ensure_sdk() -> None:
     """Import the SDK in a thread: it takes a second."""
     if not _sdk_loaded:
+        await outgoing.load()
         await asyncio.to_thread(_load_sdk)
 
 

@@ -157,6 +157,7 @@ def _spec(arguments: Command, context: Context, settings: SandboxSettings, timeo
     if _confined(settings):
         if folder != root:  # bwrap starts in the workspace
             argv = (*_SHELL, 'cd -- "$1" && exec "${@:2}"', "bash", str(folder), *argv)
+        repositories = gitdirs.repositories(root)
         argv = sandbox.wrap(
             argv,
             workspace=root,
@@ -164,8 +165,9 @@ def _spec(arguments: Command, context: Context, settings: SandboxSettings, timeo
             read_only=settings.read_only,
             network=context.network,
             memory=settings.limits.memory,
+            repositories=repositories,
         )
-        guard = gitdirs.guarded(root)
+        guard = gitdirs.guarded(repositories)
     return JobSpec(
         argv=argv, cwd=str(folder), env=environment, timeout=timeout, owner=context.run_id, limits=settings.limits,
         guard=tuple(map(str, guard)),

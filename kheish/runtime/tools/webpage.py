@@ -6,6 +6,12 @@ from __future__ import annotations
 _SILENT = ["script", "style", "noscript", "template", "svg", "iframe", "head"]
 
 
+def read(body: bytes, charset: str, is_html: bool, offset: int, limit: int) -> tuple[str, int]:
+    """Return a part of the text of a page, and how many characters the whole has."""
+    text = markdown(body, charset) if is_html else decode(body, charset)
+    return text[offset : offset + limit], len(text)
+
+
 def decode(body: bytes, charset: str) -> str:
     """Return the text; an unknown charset counts as UTF-8."""
     try:

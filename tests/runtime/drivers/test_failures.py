@@ -95,6 +95,17 @@ TOO_LONG: dict[str, tuple[int, Any, int | None, int | None]] = {
                         "loaded with context length of only 4096 tokens, which is not enough."}, 4096, 6269),
     "lm studio, older": (400, {"error": "The number of tokens to keep from the initial prompt is greater than the "
                                "context length."}, None, None),
+    "lm studio, older, with numbers": (400, {"error": "The number of tokens to keep from the initial prompt is greater than "
+                                       "the context length (n_keep: 10247 >= n_ctx: 4096). Try to load the model with a "
+                                       "larger context length."}, 4096, 10247),
+    "llama-cpp-python, older": (500, openai("Requested tokens exceed context window of 512"), 512, None),
+    "anthropic, with the answer": (400, openai("input length and `max_tokens` exceed context limit: 178959 + 64000 > "
+                                               "200000, decrease input length or `max_tokens`"), 200000, 178959),
+    "openrouter, in parts": (400, openai("This endpoint's maximum context length is 16384 tokens. However, you requested "
+                                         "about 94307 tokens (94307 of text input). Please reduce the length"),
+                             16384, 94307),
+    "cohere, older": (400, {"message": "too many tokens: total number of tokens (prompt and prediction) cannot exceed "
+                            "2048 - received 6354."}, 2048, 6354),
     "cohere": (400, {"message": "too many tokens: total number of tokens in the prompt cannot exceed 4081 - received "
                      "4292. Try using a shorter prompt"}, 4081, 4292),
     "deepseek": (400, openai("This model's maximum context length is 131072 tokens. However, you requested 140000 tokens "
@@ -126,6 +137,11 @@ OTHERS: dict[str, tuple[int | None, Any, str, str | None]] = {
     "tokens a minute": (429, openai("Rate limit reached: too many tokens per minute"), "rate_limited", None),
     "too long an answer": (400, openai("max_tokens is too large: 99999. This model supports at most 4096"), "bad_request",
                            None),
+    "openrouter, too long an answer": (400, openai("This endpoint's maximum context length is 131072 tokens. However, you "
+                                                   "requested about 138956 tokens (7884 of text input, 131072 in the "
+                                                   "output)."), "bad_request", "max_tokens"),
+    "groq, a field": (400, openai("'messages.2' : for 'role:assistant' the following must be satisfied[('messages.2' : "
+                                  "property 'reasoning_content' is unsupported)]"), "bad_request", "reasoning_content"),
     "vllm, too long an answer": (400, openai("'max_tokens' is too large: 8192. This model's maximum context length is "
                                              "4096 tokens and your request has 30 input tokens"), "bad_request",
                                  "max_tokens"),

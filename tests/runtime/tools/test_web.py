@@ -63,3 +63,11 @@ async def test_private_addresses_are_refused_and_the_way_is_told(context: Callab
 async def test_a_page_that_is_nested_without_end_is_no_defect(context: Callable[..., Context]) -> None:
     with serve({"/": Page(b"<div>" * 50_000, headers=HTML)}) as site, pytest.raises(ToolError, match="nested"):
         await fetch(context(), f"{site.url}/")
+
+
+async def test_a_long_text_that_is_no_utf_8_is_decoded_elsewhere(context: Callable[..., Context]) -> None:
+    page = Page(b"\xff" * 300_000 + b"end", headers={"Content-Type": "text/plain"})
+    with serve({"/": page}) as site:
+        result = await fetch(context(), f"{site.url}/", offset=299_999)
+    assert result.content.endswith("\ufffdend")
+    assert result.detail["characters"] == 300_003

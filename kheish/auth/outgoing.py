@@ -1,0 +1,45 @@
+"""What requests to other machines need, loaded in a thread: httpx, its backend for asyncio, and the authorities that
+sign certificates.
+
+Imported where it is first used, on the event loop, this is 300 ms in which nothing else is answered, and a second on a
+busy machine. The authorities are read once: a context of its own for each request costs 20 ms, and 8 at once hold the
+interpreter's lock for as long as all of them take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ssl
+
+_is_loaded = False
+
+
+async def load() -> None:
+    """Load what is needed to send requests, off the event loop."""
+    if not _is_loaded:
+        await asyncio.to_thread(_load)
+
+
+@functools.lru_cache(maxsize=1)
+def tls() -> ssl.SSLContext:
+    """Return the context of all connections that take nothing from the environment. Blocks the first time."""
+    import httpx
+
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def _load() -> None:
+    global _is_loaded
+    import encodings.idna  # noqa: F401 - for names of hosts
+
+    import anyio._backends._asyncio  # noqa: F401 - httpcore imports it, inside of a request
+    import httpcore  # noqa: F401
+    import httpx  # noqa: F401
+    import sniffio  # noqa: F401 - the same
+
+    tls()
+    _is_loaded = True
