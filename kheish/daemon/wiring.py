@@ -141,6 +141,7 @@ def make(
     taking = _taking(store, problems, git, environ)
     backup = _backup(store, facts, problems, taking)
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
+    tags = PlaybookTags(state, problems, store.git)
     parts = Parts(
         **_given(store, facts, auth, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure, "logs": logs},
         problems=problems.list,
@@ -148,14 +149,14 @@ def make(
         backup=backup,
         editor=Editor(state, taking, watcher, held=lambda: facts.held),
         inspector=Inspector(state, agent, folders),
-        playbooks=_playbooks(store, taking, tags := PlaybookTags(state, problems, store.git)),
+        playbooks=_playbooks(store, taking, tags),
         upkeep=upkeep,
         workspaces=folders,
     )
-    holding = Holding(facts, problems, store.next_cut, git, watcher, lambda paths: loops.take(daemon, paths))
     worker = Worker(agent, lambda run, is_missing: loops.waits_for_workspace(daemon, run, is_missing))
     answers = Answers(state, problems, rewrite=store.next_cut.rewrite)
     inbox = _inbox(store, problems, folders, git)
+    acting = reactors.make(agent, worker, problems, answers, inbox, lambda: loops.learn_secrets(daemon))
     daemon = Daemon(
         environ=environ,
         store=store,
@@ -172,9 +173,9 @@ def make(
         backup=backup,
         inbox=inbox,
         upkeep=upkeep,
-        holding=holding,
+        holding=Holding(facts, problems, store.next_cut, git, watcher, lambda paths: loops.take(daemon, paths)),
         playbook_tags=tags,
-        reactors=reactors.make(agent, worker, problems, answers, inbox, lambda: loops.learn_secrets(daemon)),
+        reactors=acting,
     )
     return daemon
 
