@@ -59,7 +59,9 @@ def learn_secrets(daemon: Daemon) -> None:
         value = routes.from_environment(route.auth_ref or "", daemon.environ)
         if value and route.auth_ref:
             secrets[route.auth_ref] = value
-    daemon.state.scrub = redaction.scrubber(secrets)
+    if secrets != daemon.facts.secrets:  # another scrubber has all Definitions looked through at the next save
+        daemon.facts.secrets = secrets
+        daemon.state.scrub = redaction.scrubber(secrets)
 
 
 def on_scribe(daemon: Daemon, notice: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ class Facts:
     certificate: str | None = None  # the file of the one that is served
     key: Path | None = None  # the file of its private key, which no command may see
     token: str = ""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)  # what is scrubbed, by name
     started_at: str = field(default_factory=ids.now)
     started: float = field(default_factory=time.monotonic)
     starting: str | None = "starting"
