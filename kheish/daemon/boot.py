@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -139,19 +139,19 @@ async def index(
     is_behind = is_cold or known != before["last"]
     gone = await asyncio.to_thread(remembering.deleted, root, found, all_of_them=is_behind)
     named -= {f"{closing.tombstone(entry)['path']}/journal" for entry in gone}
-    logged = {where for group in found.groups for where, _ in group}
+    logged = _by_journal(found.groups)
     after, done, storing = min(n, booted.committed), 0, _nothing()
     for part in batched(sorted(named), BATCH):
         # The scribe stores the documents of a part while the next is folded here.
-        _, _, read, owned_by = await asyncio.gather(
+        folding = _owned(root, part, after, logged, is_cold=is_cold, whole=is_behind)
+        _, _, read, _ = await asyncio.gather(
             storing,
-            scribe.request("reindex", journals=list(part)),
+            scribe.request("reindex", journals=list(part), after=n),
             asyncio.to_thread(_read, root, part, after, logged if is_cold else named),
-            asyncio.to_thread(_owned, root, part, after, found.groups, is_cold=is_cold, whole=is_behind),
+            _store(scribe, booted, folding),
         )
-        booted.damaged += [*read.damaged, *owned_by.damaged]
-        booted.changes += [change for change in (*read.changes, *owned_by.changes) if change.n > booted.committed]
-        storing = scribe.request("things", things=[*read.rows, *owned_by.rows])
+        _note(booted, read)
+        storing = scribe.request("things", things=read.rows)
         done += len(part)
         progress(f"reading journals into the index: {done} of {len(named)}")
     await storing
@@ -160,6 +160,13 @@ async def index(
     await scribe.request("whole")
     if before["last"] and is_behind:
         scribe.send_nowait("committed", commit=before["last"])
+
+
+def _by_journal(groups: Iterable[wal.Entries]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for where, line in (one for group in groups for one in group):
+        found.setdefault(where, []).append(line)
+    return found
 
 
 async def _nothing() -> None:
@@ -219,33 +226,59 @@ def _read(root: Path, journals: Iterable[str], after_n: int, behind: Container[s
 
 
 def _owned(
-    root: Path, journals: Iterable[str], after_n: int, groups: Iterable[wal.Entries], *, is_cold: bool, whole: bool
-) -> _Read:
-    """What changed in streams after an event number. `whole`: not only the log may have what the index lacks."""
+    root: Path,
+    journals: Iterable[str],
+    after_n: int,
+    logged: Mapping[str, list[dict[str, Any]]],
+    *,
+    is_cold: bool,
+    whole: bool,
+) -> Iterator[_Read]:
+    """Yield what changed in streams after an event number, in portions. `whole`: not only the log may have what the
+    index lacks."""
     result = _Read()
     index = None if is_cold else Reader(root / ".kheish" / "index.sqlite")
     for where in journals:
         if not where.startswith(owned.FOLDER):
             continue
-        logged = [line for group in groups for name, line in group if name == where]
         try:
-            result.changes += owned.changes_after(root, where, after_n, logged, index=index, whole=whole)
+            for changes in owned.changes_after(root, where, after_n, logged.get(where, ()), index=index, whole=whole):
+                result.changes += changes
+                result.rows += [row(change) for change in changes if change.value is not None]
+                if len(result.rows) >= owned.PORTION:
+                    yield result
+                    result = _Read()
         except Damaged as error:
             result.damaged.append((where, error.detail))
-    result.rows = [row(change) for change in result.changes if change.value is not None]
-    return result
+    yield result
+
+
+async def _store(scribe: Child, booted: Booted, portions: Iterator[_Read]) -> None:
+    """Put what changed in streams into the index, a portion at a time: a stream may be longer than memory is large."""
+    while (read := await asyncio.to_thread(next, portions, None)) is not None:
+        _note(booted, read)
+        if read.rows or read.damaged:
+            await scribe.request("things", things=read.rows, lacking=[where for where, _ in read.damaged])
+
+
+def _note(booted: Booted, read: _Read) -> None:
+    booted.damaged += read.damaged
+    booted.changes += [change for change in read.changes if change.n > booted.committed]
 
 
 async def streams(state: State) -> None:
-    """Where the journals that belong to no session end, and the last links of those that are chained."""
-    for name in {cls.stream for cls in events.kinds().values() if cls.stream is not None}:
-        classes = {kind: cls for kind, cls in events.kinds().items() if cls.stream == name}
-        end = await asyncio.to_thread(journal.tail, state.root / "journals" / name)
-        line = await asyncio.to_thread(state.index.last_line, f"journals/{name}", tuple(classes))
+    """Find where the journals end that streams have one each of, and the last links of those that are chained.
+
+    Where an owner's own journal ends, the index says when the owner is loaded: no start looks at all of them.
+    """
+    for name, classes in owned.streams(journal_per_owner=False).items():
+        where = owned.FOLDER + name
+        end = await asyncio.to_thread(journal.tail, state.root / where)
+        line = await asyncio.to_thread(state.index.last_line, where, [cls.kind for cls in classes])
         known = orjson.loads(line)["seq"] if line is not None else 0
         state.streams[name] = max(end.seq, known)  # the index is ahead while another git works here
-        if line is not None and any(cls.chained for cls in classes.values()):
-            state.links[f"journals/{name}"] = encoding.link(line.encode())
+        if line is not None and any(cls.chained for cls in classes):
+            state.links[where] = encoding.link(line.encode())
 
 
 async def paused(state: State, booted: Booted) -> None:

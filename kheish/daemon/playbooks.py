@@ -6,14 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from kheish import ids
 from kheish.daemon import playbook_files, release_evidence
 from kheish.daemon.playbook_files import KIND, MANIFEST
 from kheish.daemon.playbook_tags import PlaybookTags
 from kheish.daemon.taking import Taking
-from kheish.domain import events, pins, playbook_digest, playbooks
+from kheish.domain import events, owned, pins, playbook_digest, playbooks
 from kheish.domain.definitions import Definition
 from kheish.domain.event_playbooks import RELEASES, EvidenceRef, ReleaseState
 from kheish.domain.playbooks import Released, Version
@@ -123,10 +121,9 @@ class Playbooks:
 
     async def at(self, playbook_id: str, n: int) -> list[Version]:
         """The versions that there were at event `n`, oldest first."""
-        kinds = [cls.kind for cls in playbooks.FOLDED]
         await self._state.caught_up()
-        lines = await asyncio.to_thread(self._state.index.stream, f"journals/{RELEASES}", kinds)
-        return playbooks.folded((orjson.loads(line) for number, _, line in lines if number <= n), playbook_id)
+        values = await asyncio.to_thread(owned.values_at, self._state.index, RELEASES, playbook_id, n)
+        return sorted(values.get(Version, {}).values(), key=lambda one: one.made)
 
     async def draft(self, playbook_id: str) -> tuple[Definition, Mapping[str, bytes]]:
         """The draft in force, and the files beside it. Raises NotFound."""

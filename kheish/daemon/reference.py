@@ -163,7 +163,8 @@ def _events() -> Iterator[str]:
         "are in the session's `spill/`. Live only, and in no journal: `model.delta`, `tool.output`.",
     )
     for kind, cls in sorted(events.kinds().items()):
-        where = f"Stream `{cls.stream}`. " if cls.stream else ""
+        own = f"/&lt;{cls.owned_by}&gt;" if cls.journal_per_owner else ""
+        where = f"Stream `{cls.stream}{own}`. " if cls.stream else ""
         about = inspect.cleandoc(cls.__doc__ or "") if not (cls.__doc__ or "").startswith(f"{cls.__name__}(") else ""
         yield from ("", f"## {kind}", "")
         if where or about:

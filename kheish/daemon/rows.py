@@ -14,9 +14,9 @@ def row(change: Change) -> list[Any]:
     value = change.value
     status = change.noun.status(value)
     doc = orjson.dumps(change.noun.view(value)).decode() if change.noun.view else "{}"
-    return [change.noun.name, change.id, change.session, status, value.made, change.n, doc]
+    return [change.noun.name, change.id, change.session, status, value.made, change.n, doc, change.noun.kept(value)]
 
 
 def grave(tomb: dict[str, Any]) -> list[Any]:
     """Return a tombstone as a row of the index."""
-    return ["tombstone", tomb["session_id"], None, None, tomb["made"], tomb["n"], orjson.dumps(tomb).decode()]
+    return ["tombstone", tomb["session_id"], None, None, tomb["made"], tomb["n"], orjson.dumps(tomb).decode(), None]

@@ -89,7 +89,8 @@ def _entry(cls: type[Event]) -> Any:
     """The model of one kind of journal line; its keys stand in the order that journals have."""
     place: dict[str, Any] = {"session": (str, ...), "run": (str | None, ...)}
     if cls.stream is not None:
-        place = {"stream": (Literal[cls.stream], ...)}
+        own: Any = Annotated[str, Field(pattern=f"^{cls.stream}/[a-z0-9][a-z0-9._-]*$")]
+        place = {"stream": (own if cls.journal_per_owner else Literal[cls.stream], ...)}
     about = next(iter((cls.__doc__ or "").splitlines()), "")
     fields: dict[str, Any] = {"kind": (Literal[cls.kind], ...), **place, "actor": (str, ...), "data": (cls, ...)}
     doc = None if about.startswith(cls.__name__ + "(") else about  # what a dataclass says of itself is no description

@@ -131,15 +131,13 @@ def make(
     """Make the parts. Nothing is started, and nothing but `.kheish/` and `.git/kheish/` is touched."""
     token, problems = template.ensure_token(root), Problems(root)
     facts = Facts(format=template.open_root(root), sandbox=sandbox or probing.probe(), token=token)
-    store = _store(root, config, lambda: daemon)
-    state = store.state
+    state = (store := _store(root, config, lambda: daemon)).state
     state.scrub = redaction.scrubber({"token": token})
     watcher = _watcher(root, lambda paths: loops.changed(daemon, paths), lambda paths: loops.refs(daemon, paths))
     auth = _auth(token, store, problems, watcher, environ, lambda: daemon)
     agent = _agent(root, store, facts, auth.broker, executor or Local(), environ)
     git, folders = Git(store.git), Workspaces(root, state.hidden, lambda: state.definitions.config, workspace)
-    taking = _taking(store, problems, git, environ)
-    backup = _backup(store, facts, problems, taking)
+    backup = _backup(store, facts, problems, taking := _taking(store, problems, git, environ))
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
     tags = PlaybookTags(state, problems, store.git)
     parts = Parts(

@@ -47,6 +47,9 @@ class Event:
     kind: ClassVar[str] = ""
     stream: ClassVar[str | None] = None  # the journal under journals/ for events that belong to no session
     owned_by: ClassVar[str | None] = None  # of those: the field that names whose entry it is (`domain.owned`)
+    journal_per_owner: ClassVar[bool] = (
+        False  # each owner has its own: journals/<stream>/<owner>; all of a stream agree
+    )
     spillable: ClassVar[tuple[str, ...]] = ()
     written: ClassVar[Mapping[str, str]] = {}
     chained: ClassVar[bool] = False  # its field `prev` gets the sha256 of the line before, in its journal

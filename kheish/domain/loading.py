@@ -19,11 +19,13 @@ from kheish.store import journal
 from kheish.store.index import Reader
 
 _ALL = 2**40
+#: what checkpoints hold: the nouns of sessions that are not folded from entries
+_CHECKPOINTED = tuple((noun, noun.keep) for noun in NOUNS if noun.keep is not None and noun.read is None)
 
 
 @dataclass(slots=True)
 class Partition:
-    """One loaded session: its tables, and where its journal stands."""
+    """One loaded session (or owner in a stream): its tables, and where its journal stands."""
 
     session_id: str
     path: str
@@ -40,20 +42,24 @@ class Partition:
         return session is not None and (session.active is not None or bool(session.queued))
 
 
-def fold(part: Partition, entry: Entry) -> list[tuple[Noun, str]]:
-    """Take an entry in; returns what changed."""
-    return [(noun, id) for noun in tables.folding(entry.event) for id in noun.fold(part.tables, entry)]
+def fold(part: Partition, entry: Entry) -> list[tuple[Noun, str, Any]]:
+    """Take an entry in; returns what changed. An owner's values that have ended are in what is returned only."""
+    nouns = tables.folding(entry.event)
+    changed = [(noun, id, part.tables[noun.cls].get(id)) for noun in nouns for id in noun.fold(part.tables, entry)]
+    for noun, id, value in changed:
+        if noun.kept(value) is False:
+            part.tables[noun.cls].pop(id, None)
+    return changed
 
 
 def checkpoint(part: Partition) -> Checkpoint:
     """The folded state without messages, as an event."""
     nouns: dict[str, Any] = {}
-    for noun in NOUNS:
-        if noun.keep is not None:
-            kept = {id: value for id, value in part.tables[noun.cls].items() if noun.keep(value)}
-            if kept:
-                write = events.adapter(noun.cls)
-                nouns[noun.name] = {id: write.dump_python(value, mode="json") for id, value in kept.items()}
+    for noun, keep in _CHECKPOINTED:
+        kept = {id: value for id, value in part.tables[noun.cls].items() if keep(value)}
+        if kept:
+            write = events.adapter(noun.cls)
+            nouns[noun.name] = {id: write.dump_python(value, mode="json") for id, value in kept.items()}
     conversation = part.tables[Conversation].get(part.session_id)
     needs = conversation.needs_from(part.seq + 1) if conversation else part.seq + 1
     return Checkpoint(nouns=nouns, messages_from=needs)
@@ -62,19 +68,20 @@ def checkpoint(part: Partition) -> Checkpoint:
 def restore(part: Partition, entry: Entry, nouns: dict[str, Any]) -> None:
     """Fold a checkpoint that is read: the tables become what it holds."""
     part.checkpoint = entry.seq
-    for noun in NOUNS:
-        if noun.keep is not None:
-            read, held = events.adapter(noun.cls), nouns.get(noun.name, {})
-            part.tables[noun.cls] = {id: read.validate_python(value) for id, value in held.items()}
+    for noun, _ in _CHECKPOINTED:
+        read, held = events.adapter(noun.cls), nouns.get(noun.name, {})
+        part.tables[noun.cls] = {id: read.validate_python(value) for id, value in held.items()}
 
 
-def trim(part: Partition, entry: Entry) -> None:
-    """Fold a checkpoint that was just written: what it keeps is in memory already, the rest goes."""
+def trim(part: Partition, entry: Entry) -> list[tuple[type, str]]:
+    """Fold a checkpoint that was just written: what it keeps is in memory already. Returns what was dropped."""
     part.checkpoint = entry.seq
-    for noun in NOUNS:
-        if noun.keep is not None:
-            table = part.tables[noun.cls]
-            part.tables[noun.cls] = {id: value for id, value in table.items() if noun.keep(value)}
+    dropped: list[tuple[type, str]] = []
+    for noun, keep in _CHECKPOINTED:
+        table = part.tables[noun.cls]
+        part.tables[noun.cls] = {id: value for id, value in table.items() if keep(value)}
+        dropped += [(noun.cls, id) for id in table.keys() - part.tables[noun.cls].keys()]
+    return dropped
 
 
 def load(root: Path, session_id: str, path: str, *, index: Reader | None = None) -> Partition:
@@ -100,15 +107,15 @@ def changes_after(
     found: dict[tuple[str, str], Any] = {}
     for entry, changed in _replay(root, part, after_n=after_n, index=index):
         if entry.n > after_n:
-            for noun, id in changed:
+            for noun, id, value in changed:
                 if noun.view:
-                    found[noun.name, id] = (entry.n, part.tables[noun.cls].get(id))
+                    found[noun.name, id] = (entry.n, value)
     return part, found
 
 
 def _replay(
     root: Path, part: Partition, after_n: int | None, index: Reader | None
-) -> Iterator[tuple[Entry, list[tuple[Noun, str]]]]:
+) -> Iterator[tuple[Entry, list[tuple[Noun, str, Any]]]]:
     where = f"{part.path}/journal"
     beyond = _beyond(root, where, part.session_id, index) if index is not None else []
     reading = journal.Segments(root, where)

@@ -6,14 +6,16 @@ SessionDeleted, as its loading would have.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from kheish.domain.loading import Partition
 from kheish.domain.tables import BY_CLASS
 from kheish.errors import NotFound, SessionDeleted
+from kheish.store import owners
 
 if TYPE_CHECKING:
     from kheish.domain.state import State
@@ -80,9 +82,19 @@ async def thing(state: State, cls: type, id: str) -> AsyncIterator[dict[str, Any
     document = await state.recall(cls, id) if value is None else None
     if value is None and document is None:
         raise NotFound(f"There is no {BY_CLASS[cls].name} {id!r}.")
-    session_id: str = document["session_id"] if document is not None else value.session_id
-    async with session(state, session_id):
+    async with await _place(state, cls, id, document):
         yield None if state.find(cls, id) is not None else document
+
+
+async def _place(
+    state: State, cls: type, id: str, document: dict[str, Any] | None
+) -> AbstractAsyncContextManager[None]:
+    """Return the use of the session, or of a stream's owner, that a thing belongs to."""
+    noun, key = BY_CLASS[cls], state.home(cls, id)
+    if noun.read is None:
+        return session(state, key or (document or {})["session_id"])
+    key = key or await asyncio.to_thread(owners.holder, state.index, noun.name, id)
+    return owner(state, *key.split("/", 1)) if key is not None else nullcontext()
 
 
 @asynccontextmanager

@@ -201,15 +201,6 @@ def read(doc: Mapping[str, Any]) -> Version:
     return Version(state=doc["released_state"], evidence=tuple(EvidenceRef(**one) for one in doc["evidence"]), **fields)
 
 
-def folded(lines: Iterable[Mapping[str, Any]], playbook_id: str) -> list[Version]:
-    """The versions of a Playbook as some lines of the stream tell them, oldest first."""
-    table: dict[str, Version] = {}
-    for line in lines:
-        if line["data"]["playbook_id"] == playbook_id:
-            fold(table, events.decode(line))
-    return sorted(table.values(), key=lambda one: one.made)
-
-
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 

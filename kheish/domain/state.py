@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,7 +63,7 @@ class State:
         self.n = 0  # the newest entry
         self.durable_n = 0  # the newest that is on disk
         self.journaled_n = 0  # the newest that is in journals and index
-        self.streams: dict[str, int] = {}  # the last seq of each stream without a session
+        self.streams: dict[str, int] = {}  # the last seq of each stream with one journal; `owners` have their own
         self.links: dict[str, str] = {}  # the sha256 of the last line of each journal that is chained
         self.sessions: OrderedDict[str, Partition] = OrderedDict()  # loaded, the longest unused first
         self.owners: OrderedDict[str, Partition] = OrderedDict()  # the same for what streams fold into
@@ -136,10 +136,7 @@ class State:
     def _journal(self, draft: Draft, paths: dict[str, str]) -> tuple[str, int]:
         """Where an event goes, and the last `seq` there. `paths`: of sessions that this group makes."""
         if draft.session is None:
-            stream = draft.event.stream or "daemon"
-            if (key := owned.owner(draft.event)) is not None and key not in self.owners:
-                raise NotFound(f"{key} is not loaded.")
-            return f"journals/{stream}", self.streams.get(stream, 0)
+            return owned.end(draft.event, self.owners, self.streams)
         part = self.sessions.get(draft.session)
         if part is not None:
             return f"{part.path}/journal", part.seq
@@ -153,10 +150,9 @@ class State:
         entry = item.entry
         self.n = entry.n
         if entry.session is None:
-            self.streams[item.journal.removeprefix("journals/")] = entry.seq
             encoding.follow(item, self.links)
-            if (key := owned.owner(entry.event)) is not None:
-                self._fold(self.owners[key], entry)
+            if (part := owned.advance(entry, self.owners, self.streams)) is not None:
+                self._fold(part, entry)
             return
         part = self.sessions.get(entry.session)
         if part is None:
@@ -168,11 +164,14 @@ class State:
     def _fold(self, part: Partition, entry: Entry) -> None:
         part.last_n = entry.n
         if isinstance(entry.event, Checkpoint):
-            loading.trim(part, entry)
+            for cls, id in loading.trim(part, entry):
+                self._owners.get(cls, {}).pop(id, None)
             return
-        for noun, id in loading.fold(part, entry):
-            value = part.tables[noun.cls].get(id)
-            self._owners.setdefault(noun.cls, {})[id] = part.session_id
+        for noun, id, value in loading.fold(part, entry):
+            if noun.kept(value) is not False:
+                self._owners.setdefault(noun.cls, {})[id] = part.session_id
+            else:  # ended: until the index has it, `unjournaled` does
+                self._owners.get(noun.cls, {}).pop(id, None)
             if noun.view:
                 change = Change(entry.n, noun, id, part.session_id, part.path, value)
                 self.waiting.changes.append(change)
@@ -243,10 +242,16 @@ class State:
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def find(self, cls: type[T], id: str) -> T | None:
-        """The value in memory, or None."""
-        session_id = self._owners.get(cls, {}).get(id)
+        """Return the value in memory (an owner's that has ended is there until the index has it), or None."""
+        session_id = self.home(cls, id)
         part = (self.sessions.get(session_id) or self.owners.get(session_id)) if session_id else None
-        return part.tables[cls].get(id) if part else None
+        value: T | None = part.tables[cls].get(id) if part else None
+        change = self.unjournaled.get((cls, id)) if value is None else None
+        return change.value if change is not None and change.noun.read is not None else value
+
+    def home(self, cls: type, id: str) -> str | None:
+        """Return the key of the loaded session or owner that holds a value; None where none does."""
+        return self._owners.get(cls, {}).get(id)
 
     def get(self, cls: type[T], id: str) -> T:
         """The value in memory. Raises NotFound."""
@@ -266,15 +271,7 @@ class State:
 
     async def load(self, session_id: str) -> None:
         """Bring a session into memory. Raises NotFound (SessionDeleted), Damaged (its journal cannot be read)."""
-        if session_id in self.sessions:
-            self.sessions.move_to_end(session_id)
-            self.sessions[session_id].used = time.monotonic()
-            return
-        task = self._loading.get(session_id)
-        if task is None:
-            task = self._loading[session_id] = asyncio.create_task(self._read(session_id))
-            task.add_done_callback(lambda _: self._loading.pop(session_id, None))
-        await asyncio.shield(task)
+        await self._load(self.sessions, session_id, self._read)
 
     def using(self, session_id: str) -> pins.Use:
         """Keep a session loaded while it is used (`pins.session`)."""
@@ -282,16 +279,27 @@ class State:
 
     async def load_owner(self, stream: str, owner: str) -> None:
         """Bring what a stream's entries of one owner come to into memory; nothing, where there are none. Raises
-        Unavailable while the index is made again."""
-        key = f"{stream}/{owner}"
-        if key not in self.owners:
-            part = await asyncio.to_thread(owned.read, self.index, key)
-            if key not in self.owners:  # somebody else may have been faster
-                self.owners[key] = part
-                self._own(part)
-                self.evict()
-        self.owners.move_to_end(key)
-        self.owners[key].used = time.monotonic()
+        Unavailable while the index is rebuilt, Damaged where its journal could not be read."""
+        await self._load(self.owners, f"{stream}/{owner}", self._read_owner)
+
+    async def _load(
+        self, loaded: OrderedDict[str, Partition], key: str, read: Callable[[str], Coroutine[Any, Any, Partition]]
+    ) -> None:
+        if key in loaded:
+            loaded.move_to_end(key)
+            loaded[key].used = time.monotonic()
+            return
+        task = self._loading.get(key)
+        if task is None:
+            task = self._loading[key] = asyncio.create_task(read(key))
+            task.add_done_callback(lambda _: self._loading.pop(key, None))
+        await asyncio.shield(task)
+
+    async def _read_owner(self, key: str) -> Partition:
+        part = self.owners[key] = await asyncio.to_thread(owned.read, self.index, key)
+        self._own(part)
+        self.evict()
+        return part
 
     async def _read(self, session_id: str) -> Partition:
         found = await asyncio.to_thread(self.index.first, ("tombstone", "session"), session_id)
@@ -317,10 +325,7 @@ class State:
     def forget(self, session_id: str, tombstone: dict[str, Any]) -> None:
         """Let go of a session that is deleted."""
         self.deleted[session_id] = tombstone
-        part = self.sessions.pop(session_id)
-        for cls, values in part.tables.items():
-            for id in values:
-                self._owners.get(cls, {}).pop(id, None)
+        self._disown(self.sessions.pop(session_id))
         for key in [key for key, change in self.unjournaled.items() if change.session == session_id]:
             del self.unjournaled[key]
         for one in [one for one, doc in self._recalled.items() if doc and doc.get("session_id") == session_id]:
@@ -340,6 +345,12 @@ class State:
             for id in values:
                 owners[id] = part.session_id
 
+    def _disown(self, part: Partition) -> None:
+        for cls, values in part.tables.items():
+            owners = self._owners.get(cls, {})
+            for id in values:
+                owners.pop(id, None)
+
     async def recall(self, cls: type, id: str) -> dict[str, Any] | None:
         """The document of a thing, from memory or the index."""
         if (found := self._newest(cls, id)) is not None:
@@ -355,8 +366,7 @@ class State:
         return self._newest(cls, id) or self._recalled.get((cls, id))
 
     def _newest(self, cls: type, id: str) -> dict[str, Any] | None:
-        value = self.find(cls, id)
-        change = self.unjournaled.get((cls, id))
+        value, change = self.find(cls, id), self.unjournaled.get((cls, id))
         if value is None and change is not None:
             value = change.value
         return self.document(BY_CLASS[cls], value) if value is not None else None
@@ -381,8 +391,4 @@ class State:
         before = time.monotonic() - 5.0
         for loaded in (self.sessions, self.owners):
             for key in loading.evictable(self.pins.free(loaded), self.journaled_n, before, len(loaded) - limit):
-                part = loaded.pop(key)
-                for cls, values in part.tables.items():
-                    owners = self._owners.get(cls, {})
-                    for id in values:
-                        owners.pop(id, None)
+                self._disown(loaded.pop(key))

@@ -38,8 +38,10 @@ class Noun:
     """One kind of thing. `name` is its key in checkpoints and in the index; `record` its file in the session's folder,
     `filed` its file in the state root where it stands elsewhere.
 
-    `keep` says which values a checkpoint holds; those that it drops are found by the index from then on. A noun without
-    `keep` is made again from entries (the conversation). `view` is what API, index and Record show; None: internal.
+    `keep` says which values stay in memory; the index has all of them. A session's are dropped at its next checkpoint,
+    an owner's (a noun with `read`) at once, and no event changes a value after `keep` dropped it. A session's noun
+    without `keep` is folded from entries (the conversation); an owner's always has one. `view` is what API, index and
+    Record show; None: internal.
     """
 
     name: str
@@ -53,6 +55,10 @@ class Noun:
     filed: Callable[[Any], str] | None = None
     pending: str | None = None  # the folder under pending/ where a person answers it
     read: Callable[[dict[str, Any]], Any] | None = None  # of a stream's noun: the value of a document (`domain.owned`)
+
+    def kept(self, value: Any) -> bool | None:
+        """Return whether an owner's value stays in memory; None for a session's."""
+        return None if self.read is None else value is None or self.keep is None or self.keep(value)
 
 
 def _always(_: Any) -> bool:
@@ -163,7 +169,7 @@ NOUNS: tuple[Noun, ...] = (
         cls=playbooks.Version,
         folded=frozenset(playbooks.FOLDED),
         fold=lambda tables, entry: playbooks.fold(tables[playbooks.Version], entry),
-        keep=None,
+        keep=_always,  # a start may name any version, and some hundred of a Playbook are many
         view=playbooks.view,
         status=lambda version: version.shown_state,
         read=playbooks.read,

@@ -18,9 +18,9 @@ from typing import Any
 import orjson
 
 from kheish.errors import InvalidCursor, Unavailable
-from kheish.store import marks, texts
+from kheish.store import marks, owners, texts
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 _FEW = 500  # things that are looked through one by one
 _CURSOR_BYTES = 19  # a letter and a number that SQLite can hold
 
@@ -32,7 +32,7 @@ CREATE INDEX entries_session ON entries(session, n) WHERE session IS NOT NULL;
 CREATE INDEX entries_run ON entries(run, n) WHERE run IS NOT NULL;
 CREATE INDEX entries_stream ON entries(journal, kind, n) WHERE session IS NULL;
 CREATE TABLE things(noun TEXT NOT NULL, id TEXT NOT NULL, session TEXT, status TEXT, made INTEGER NOT NULL,
-                    n INTEGER NOT NULL, doc TEXT NOT NULL, PRIMARY KEY(noun, id)) WITHOUT ROWID;
+                    n INTEGER NOT NULL, doc TEXT NOT NULL, kept INTEGER, PRIMARY KEY(noun, id)) WITHOUT ROWID;
 CREATE INDEX things_made ON things(noun, made);
 CREATE INDEX things_status ON things(noun, status, made);
 CREATE INDEX things_session ON things(noun, session, made);
@@ -52,20 +52,7 @@ _FILTERS = "".join(
     for noun, keys in FILTERED.items()
     for key in keys
 )
-_ALL = _SCHEMA + _FILTERS + marks.SCHEMA + texts.SCHEMA
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thing:
-    """The newest value of something, as lists show it. `made` is the event number that made it, `n` its newest."""
-
-    noun: str
-    id: str
-    session: str | None
-    status: str | None
-    made: int
-    n: int
-    doc: Mapping[str, Any]
+_ALL = _SCHEMA + _FILTERS + owners.SCHEMA + marks.SCHEMA + texts.SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +123,21 @@ class Writer:
         said: Sequence[texts.Text] = (),
     ) -> None:
         """Take in a batch: entry rows `(n, journal, seq, session, run, kind, line)`, rows of things `(noun, id,
-        session, status, made, n, doc)`, and what entries say; a thing that is older than what is there is passed over.
-        """
+        session, status, made, n, doc, kept)`, and what entries say; a thing that is older than what is there is passed
+        over. `kept`: for those of owners in streams (`store.owners`)."""
         db = self._db
         with _transaction(db):
             if said:
                 texts.add(db, said, db.execute("SELECT coalesce(max(n), 0) FROM entries").fetchone()[0])
             self._apply(db, entries, things, n)
+
+    def last_seq(self, journal: str, upto_n: int) -> int:
+        """Return how far the index has a stream's journal, of its entries up to an event number."""
+        return owners.last_seq(self._db, journal, upto_n)
+
+    def mark_lacking(self, journal: str) -> None:
+        """Note that the index lacks entries of a journal, because they cannot be read."""
+        owners.mark_lacking(self._db, journal)
 
     def mark(self, found: Sequence[Sequence[Any]]) -> None:
         """Note which commits hold which events: `(n, commit, time)`."""
@@ -162,8 +157,8 @@ class Writer:
     ) -> None:
         db.executemany("INSERT OR IGNORE INTO entries VALUES(?,?,?,?,?,?,?)", entries)
         db.executemany(
-            "INSERT INTO things VALUES(?,?,?,?,?,?,?) ON CONFLICT(noun, id) DO UPDATE SET session=excluded.session, "
-            "status=excluded.status, n=excluded.n, doc=excluded.doc WHERE excluded.n >= things.n",
+            "INSERT INTO things VALUES(?,?,?,?,?,?,?,?) ON CONFLICT(noun, id) DO UPDATE SET session=excluded.session, "
+            "status=excluded.status, n=excluded.n, doc=excluded.doc, kept=excluded.kept WHERE excluded.n >= things.n",
             things,
         )
         db.execute(
@@ -371,14 +366,6 @@ def floor(index: Reader, session: str, kinds: Sequence[str], most: int) -> int:
     sql = f"SELECT n FROM entries WHERE session = ? AND kind IN ({marks}) ORDER BY n DESC LIMIT 1 OFFSET ?"  # nosec B608  # question marks only; values are bound
     row = index._db().execute(sql, (session, *kinds, most)).fetchone()
     return row[0] if row else 0
-
-
-def owned(index: Reader, nouns: Sequence[str], owner: str) -> list[tuple[str, str, int, dict[str, Any]]]:
-    """`(noun, id, n, document)` of all that an owner in a stream has, oldest first. Blocks on disk."""
-    marks = ",".join("?" * len(nouns))
-    found = f"FROM things INDEXED BY things_session WHERE noun IN ({marks}) AND session=?"
-    sql = f"SELECT noun, id, n, doc {found} ORDER BY made"
-    return [(noun, id, n, orjson.loads(doc)) for noun, id, n, doc in index._db().execute(sql, (*nouns, owner))]
 
 
 def _cursor(made: int) -> str:

@@ -8,10 +8,11 @@ segments 65 MB).
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,26 @@ def read(root: Path, journal: str, *, from_seq: int = 1) -> Iterator[dict[str, A
     return Segments(root, journal).read(from_seq)
 
 
-def read_lines(root: Path, journal: str) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """All entries, each with its line as it stands there. Raises as `read`."""
-    expect = 1
-    for path in segments(root / journal):
+def read_lines(root: Path, journal: str, *, from_seq: int = 1) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """All entries from `from_seq` on, each with its line as it stands there. Raises as `read`."""
+    files = segments(root / journal)
+    start = _segment_of(files, from_seq)
+    expect = 1 if start == 0 else None
+    for path in files[start:]:
         found = parse_lines(path.read_bytes(), f"{journal}/{path.name}", expect)
-        yield from found
+        yield from (one for one in found if one[0]["seq"] >= from_seq)
         expect = found[-1][0]["seq"] + 1 if found else expect
+
+
+def portions(root: Path, journal: str, *, from_seq: int, size: int) -> Iterator[list[tuple[dict[str, Any], bytes]]]:
+    """Yield what `read_lines` does in lists of `size`. Raises Damaged before the first of them, or not at all."""
+    lines = read_lines(root, journal, from_seq=from_seq)
+    portion = list(islice(lines, size))
+    if len(portion) == size:
+        deque(read_lines(root, journal, from_seq=from_seq), maxlen=0)
+    while portion:
+        yield portion
+        portion = list(islice(lines, size))
 
 
 class Segments:

@@ -17,7 +17,7 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ _LOOK = 0.1
 _LINGER = 0.3
 #: seconds without an entry after which memory is given back
 _REST = 3.0
+#: entries that are read into the index at a time, or a long journal would be in memory as a whole
+_PORTION = 20_000
 
 
 class Scribe:
@@ -326,9 +328,12 @@ class Scribe:
         self._index.forget(session)
         self._apply([], things, 0)
 
-    def things(self, things: Sequence[Sequence[Any]], n: int = 0) -> None:
-        """Documents that were computed anew (an index that was behind); now it has all up to `n`."""
+    def things(self, things: Sequence[Sequence[Any]], n: int = 0, lacking: Sequence[str] = ()) -> None:
+        """Documents that were computed anew (an index that was behind); now it has all up to `n`. `lacking`: streams'
+        journals that could not be read."""
         self._apply([], things, n)
+        for where in lacking:
+            self._index.mark_lacking(where)
         self._lacks = self._lacks and not n
 
     def whole(self) -> None:
@@ -341,23 +346,36 @@ class Scribe:
         if "_index" in self.__dict__:
             self._index.close()
 
-    def reindex(self, journals: Sequence[str]) -> int:
-        """Read whole journals into the index; returns how many entries. What cannot be read is reported."""
+    def reindex(self, journals: Sequence[str], after: int = 0) -> int:
+        """Read journals into the index, those of streams from event `after` on (which it has); returns how many
+        entries. What cannot be read is reported."""
         count = 0
         rows: list[Row] = []
         said: list[texts.Text] = []
         for where in journals:
             try:
-                read = list(journal.read_lines(self._root, where))
+                for portion in self._portions(where, after):
+                    if len(rows) >= _PORTION:
+                        count += self._take_in(rows, said)
+                    rows += [row(where, entry, line) for entry, line in portion]
+                    said += self._said((where, entry) for entry, _ in portion)
             except Damaged as error:
                 self._stopped.add(where)
                 self._parent.notify("damaged", journal=where, detail=error.detail)
-                continue
-            rows += [row(where, entry, line) for entry, line in read]
-            said += self._said((where, entry) for entry, _ in read)
+        return count + self._take_in(rows, said)
+
+    def _portions(self, where: str, after: int) -> Iterator[list[tuple[dict[str, Any], bytes]]]:
+        is_known = after > 0 and where.startswith("journals/")
+        start = self._index.last_seq(where, after) + 1 if is_known else 1
+        return journal.portions(self._root, where, from_seq=start, size=_PORTION)
+
+    def _take_in(self, rows: list[Row], said: list[texts.Text]) -> int:
+        """Put rows into the index, and empty the lists."""
         rows.sort()
-        count += len(rows)
         self._apply(rows, [], 0, said)
+        count = len(rows)
+        rows.clear()
+        said.clear()
         return count
 
 

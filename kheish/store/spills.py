@@ -93,8 +93,8 @@ def sweep(root: Path, named: Collection[str], is_committed: Callable[[str], bool
 
 def _is_in_journal(root: Path, path: str) -> bool:
     """Whether an entry names a payload (a copied segment: whether its session was made)."""
-    session, kind, name = path.rsplit("/", 2)
-    segments = (root / session / "journal").glob("*.jsonl")
+    folder, kind, name = path.rsplit("/", 2)
+    segments = (root / folder).glob("*.jsonl" if folder.startswith("journals/") else "journal/*.jsonl")
     return any(kind == "forked" or name.encode() in segment.read_bytes() for segment in segments)
 
 

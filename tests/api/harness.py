@@ -20,7 +20,7 @@ from kheish.auth.tokens import Tokens
 from kheish.auth.vault import Vault
 from kheish.beneath import Hidden
 from kheish.config import Config
-from kheish.daemon.rows import grave
+from kheish.daemon.rows import grave, row
 from kheish.daemon.workspaces import Workspaces
 from kheish.domain import closing, events, runs
 from kheish.domain.approvals import Approval, Bound
@@ -87,18 +87,13 @@ class Log:
             ]
             entries = [orjson.loads(one.line) for one in recorded]
             said = [text for entry in entries if (text := texts.of(entry, lambda reference: None))]
-            self.writer.apply(rows, [self._thing(change) for change in changes], last, said)
+            self.writer.apply(rows, [row(change) for change in changes], last, said)
             for one in recorded:
                 if isinstance(one.entry.event, events.SessionDeleted):
                     self.writer.forget(one.entry.event.session_id)
                     self.writer.apply([], [grave(closing.tombstone(one.entry))], last)
             self.state.made_journaled(last)
         self.held.clear()
-
-    def _thing(self, change: Change) -> tuple[Any, ...]:
-        value, noun = change.value, change.noun
-        doc = orjson.dumps(self.state.document(noun, value)).decode()
-        return (noun.name, change.id, change.session, noun.status(value), value.made, change.n, doc)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ async def filled(p: Played, owners: int = 3) -> None:
         playbooks.release(p.state, f"p{number}", version, "active", by="ada")
 
 
-def values(changes: list[Any]) -> dict[str, Version]:
-    return {change.id: change.value for change in changes}
+def values(portions: Iterable[list[Any]]) -> dict[str, Version]:
+    return {change.id: change.value for portion in portions for change in portion}
 
 
 async def test_live_index_and_journal_agree(p: Played) -> None:

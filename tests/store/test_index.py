@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from kheish.errors import InvalidCursor, Unavailable
-from kheish.store import index
+from kheish.store import index, owners
 from kheish.store.index import Reader, Writer
 
 
@@ -22,7 +22,7 @@ def row(n: int, session: str | None = "s", run: str | None = None, kind: str = "
 
 
 def thing(id: str, made: int, n: int | None = None, *, session: str = "s", status: str = "open", **doc: Any) -> Any:
-    return ("run", id, session, status, made, n or made, orjson.dumps({"id": id, **doc}).decode())
+    return ("run", id, session, status, made, n or made, orjson.dumps({"id": id, **doc}).decode(), None)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_filters_narrow_a_list(path: Path, writer: Writer) -> None:
 
 
 def test_a_filter_by_playbook_does_not_go_through_all_flows(path: Path, writer: Writer) -> None:
-    flows = [("flow", f"f{n}", "s", "open", n, n, orjson.dumps({"id": f"f{n}", "playbook": f"p{n % 3}"}).decode())
+    flows = [("flow", f"f{n}", "s", "open", n, n, orjson.dumps({"id": f"f{n}", "playbook": f"p{n % 3}"}).decode(), None)
              for n in range(1, 10)]  # fmt: skip
     writer.apply([], flows, 9)
     reader = Reader(path)
@@ -227,11 +227,11 @@ def test_a_start_reads_what_is_open_and_not_what_there_was(path: Path, writer: W
     reader._db().set_trace_callback(asked.append)
 
     reader.sessions_with("run", ["queued", "running"])
-    index.owned(reader, ["run", "flow"], "s7")
+    owners.ended(reader, "releases/triage", 7)
     plans = [" ".join(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {one}")) for one in asked]
 
     assert "USING INDEX things_status (noun=? AND status=?)" in plans[0]
-    assert "USING INDEX things_session (noun=? AND session=?)" in plans[1]
+    assert "USING INDEX things_owned (session=? AND kept=? AND n>?)" in plans[1]
     db.close()
 
 

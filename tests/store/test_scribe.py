@@ -88,7 +88,7 @@ def index_of(at: Fixture) -> Reader:
 
 
 async def test_a_batch_goes_into_journal_and_index(at: Fixture) -> None:
-    await at.apply(3, things=[["run", "r1", "fix-it", "queued", 1, 3, '{"run_id":"r1"}']])
+    await at.apply(3, things=[["run", "r1", "fix-it", "queued", 1, 3, '{"run_id":"r1"}', None]])
     assert at.seqs == [1, 2, 3]
     assert at.notices[-1] == {"notice": "journaled", "n": 3}
     assert [n for n, _, _ in index_of(at).events(0, limit=9)] == [1, 2, 3]
@@ -126,7 +126,7 @@ async def test_a_commit_is_not_known_before_the_documents_of_its_entries_are(at:
     await at.scribe.request("things", things=[])
     assert index_of(at).fact("commit") is None
 
-    await at.scribe.request("things", things=[["run", "r1", "fix-it", "queued", 1, 3, "{}"]], n=3)
+    await at.scribe.request("things", things=[["run", "r1", "fix-it", "queued", 1, 3, "{}", None]], n=3)
     at.scribe.send_nowait("committed", commit="c2", n=3)
     await at.scribe.request("things", things=[])
     assert (index_of(at).fact("commit"), index_of(at).fact("n")) == ("c2", 3)

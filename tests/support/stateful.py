@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from kheish.daemon.rows import row
 from kheish.domain import approvals, encoding, events, intake, keys, loading, runs, sessions
 from kheish.domain.definitions import Definition
 from kheish.domain.events import Event, Item
@@ -16,7 +17,7 @@ from kheish.domain.keys import Key
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
 from kheish.domain.state import State
-from kheish.store import journal, wal
+from kheish.store import journal, segments, wal
 from kheish.store.index import Reader, Writer
 from kheish.store.wal import Group
 
@@ -50,16 +51,12 @@ class Played:
             for path, content in group.spills:
                 (self.root / path).parent.mkdir(parents=True, exist_ok=True)
                 (self.root / path).write_bytes(content)
-            for where, entry in orjson.loads(group.body):
-                self.journals.append(where, [(entry["seq"], orjson.dumps(entry))])
-                self.lines.append(entry)
+            lines, rows = segments.by_journal(orjson.loads(group.body))
+            for where, entries in lines.items():
+                self.journals.append(where, entries)
+            self.lines += [entry for _, entry in orjson.loads(group.body)]
             _, changes = self.state.made_durable(group.last)
-            rows = []
-            for change in changes:
-                doc = orjson.dumps(self.state.document(change.noun, change.value)).decode()
-                status = change.noun.status(change.value)
-                rows.append((change.noun.name, change.id, change.session, status, change.value.made, change.n, doc))
-            self.index.apply([], rows, group.last)
+            self.index.apply(rows, [row(change) for change in changes], group.last)
             self.state.made_journaled(group.last)
 
     def reloaded(self, session_id: str) -> loading.Partition:
