@@ -32,7 +32,7 @@ CREATE INDEX entries_session ON entries(session, n) WHERE session IS NOT NULL;
 CREATE INDEX entries_run ON entries(run, n) WHERE run IS NOT NULL;
 CREATE INDEX entries_stream ON entries(journal, kind, n) WHERE session IS NULL;
 CREATE TABLE things(noun TEXT NOT NULL, id TEXT NOT NULL, session TEXT, status TEXT, made INTEGER NOT NULL,
-                    n INTEGER NOT NULL, doc TEXT NOT NULL, kept INTEGER, PRIMARY KEY(noun, id)) WITHOUT ROWID;
+                    n INTEGER NOT NULL, kept INTEGER, doc TEXT NOT NULL, PRIMARY KEY(noun, id)) WITHOUT ROWID;
 CREATE INDEX things_made ON things(noun, made);
 CREATE INDEX things_status ON things(noun, status, made);
 CREATE INDEX things_session ON things(noun, session, made);
@@ -157,7 +157,8 @@ class Writer:
     ) -> None:
         db.executemany("INSERT OR IGNORE INTO entries VALUES(?,?,?,?,?,?,?)", entries)
         db.executemany(
-            "INSERT INTO things VALUES(?,?,?,?,?,?,?,?) ON CONFLICT(noun, id) DO UPDATE SET session=excluded.session, "
+            "INSERT INTO things(noun, id, session, status, made, n, doc, kept) VALUES(?,?,?,?,?,?,?,?) "
+            "ON CONFLICT(noun, id) DO UPDATE SET session=excluded.session, "
             "status=excluded.status, n=excluded.n, doc=excluded.doc, kept=excluded.kept WHERE excluded.n >= things.n",
             things,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,10 +42,10 @@ def filled(path: Path, ended: int, kept: int = 10) -> Reader:
     """An index in which the owner `boxes/a` has so many ended and so many open letters."""
     Writer(path).set("whole", 1)
     doc = orjson.dumps({"box_id": "a", "id": "", "text": "x", "made": 1, "n": 1, "is_final": True}).decode()
-    values = (("letter", f"l{n}", "boxes/a", "ended", n, n, doc, int(n > ended)) for n in range(1, ended + kept + 1))
+    values = (("letter", f"l{n:08}", "boxes/a", "ended", n, n, doc, int(n > ended)) for n in range(1, ended + kept + 1))
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("BEGIN")
-    db.executemany("INSERT INTO things VALUES(?,?,?,?,?,?,?,?)", values)
+    db.executemany("INSERT INTO things(noun, id, session, status, made, n, doc, kept) VALUES(?,?,?,?,?,?,?,?)", values)
     lines = ((n, "journals/boxes/a", n, None, None, "letter.sent", "{}") for n in range(1, ended + kept + 1))
     db.executemany("INSERT INTO entries VALUES(?,?,?,?,?,?,?)", lines)
     db.execute("COMMIT")
@@ -74,13 +73,6 @@ def test_an_owner_with_many_ended_values_loads_as_one_with_ten(tmp_path: Path, c
     assert steps(many) <= steps(few) + 2
     part = owned.read(many, "boxes/a")
     assert (part.seq, part.last_n) == (count + 10, count + 10)
-    times = []
-    for reader in (few, many):
-        began = time.perf_counter()
-        for _ in range(20):
-            owned.read(reader, "boxes/a")
-        times.append(time.perf_counter() - began)
-    assert times[1] < 5 * times[0]
 
 
 @pytest.mark.parametrize("stream", KINDS)
