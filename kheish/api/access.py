@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from falcon.asgi import Request, Response
 from pydantic import Field
 
-from kheish.api import media
-from kheish.api.answer import Answer
+from kheish.api.http import media
+from kheish.api.http.answer import Answer
 from kheish.api.models import Because, Body, Reason
-from kheish.api.parts import Parts
+from kheish.api.services import Services
 from kheish.auth.broker import What
 
 
@@ -85,7 +85,7 @@ class Subject(Answer):
 class Access:
     """`/v1/auth` and what is below."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._broker = parts.broker
         self._state = parts.state
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from kheish.api.answer import Answer
+from kheish.api.http.answer import Answer
 
 
 class TaskShell(Answer):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from falcon.asgi import Request, Response
 
-from kheish.api import media, models, paging, past, views
-from kheish.api.parts import Parts
+from kheish.api import at_revision, models, views
+from kheish.api.http import media, paging
+from kheish.api.services import Services
 from kheish.api.views import Doc
 from kheish.domain import approvals, keys
 from kheish.domain.approvals import Approval, Bound
@@ -26,7 +27,7 @@ LIST = (
 class Approvals:
     """`/v1/approvals` and what is below."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
         self._state = parts.state
 
@@ -37,7 +38,7 @@ class Approvals:
     async def on_get_one(self, req: Request, resp: Response, approval_id: str) -> None:
         """One approval, now or as a commit has it (`?at=`)."""
         if (rev := req.context.query.get("at")) is not None:
-            return media.send(resp, await past.document(self._parts, resp, Approval, approval_id, rev))
+            return media.send(resp, await at_revision.document(self._parts, resp, Approval, approval_id, rev))
         return media.send(resp, await views.document(self._state, Approval, approval_id))
 
     async def on_post_resolve(self, req: Request, resp: Response, approval_id: str) -> None:

@@ -9,11 +9,11 @@ import orjson
 from falcon.asgi import Request, Response
 from pydantic import Field
 
-from kheish.api import media, paging
-from kheish.api.answer import Answer
+from kheish.api.http import media, paging
+from kheish.api.http.answer import Answer
+from kheish.api.http.paging import Param
 from kheish.api.models import Body
-from kheish.api.paging import Param
-from kheish.api.parts import Parts
+from kheish.api.services import Services
 from kheish.auth import audit
 from kheish.domain.audits import Action, Outcome
 
@@ -68,7 +68,7 @@ class AuditReport(Answer):
 class Audit:
     """`/v1/audit` and what is below."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._state = parts.state
 
     async def on_get(self, req: Request, resp: Response) -> None:

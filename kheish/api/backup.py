@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from falcon.asgi import Request, Response
 
-from kheish.api import media
-from kheish.api.parts import Parts
+from kheish.api.http import media
+from kheish.api.services import Services
 
 
 class Backup:
     """`/v1/state/backup`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
 
     async def on_post(self, req: Request, resp: Response) -> None:

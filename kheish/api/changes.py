@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from falcon.asgi import Request, Response
 
-from kheish.api import media, paging, views
-from kheish.api.parts import Parts
+from kheish.api import views
+from kheish.api.http import media, paging
+from kheish.api.services import Services
 from kheish.beneath import pool
 from kheish.domain import workspaces
 from kheish.domain.sessions import Session
@@ -17,7 +18,7 @@ from kheish.runtime.changed_files import Place
 class Changes:
     """What a session changed in its workspace."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._state = parts.state
 
     async def on_get(self, req: Request, resp: Response, session_id: str) -> None:

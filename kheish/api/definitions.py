@@ -9,10 +9,11 @@ import orjson
 from falcon.asgi import Request, Response
 
 from kheish import ids
-from kheish.api import media, paging, past
+from kheish.api import at_revision
 from kheish.api import state as api_state
-from kheish.api.paging import Param
-from kheish.api.parts import Parts
+from kheish.api.http import media, paging
+from kheish.api.http.paging import Param
+from kheish.api.services import Services
 from kheish.domain.definitions import Definition, Kind
 from kheish.errors import Fault, Invalid, UnsupportedMedia
 from kheish.store.files import blob_id
@@ -25,7 +26,7 @@ VALIDATE = (Param(name="id", about="As which definition; paths beside the file a
 class Definitions:
     """`/v1/{kind}` and what is below, for one kind."""
 
-    def __init__(self, parts: Parts, kind: Kind) -> None:
+    def __init__(self, parts: Services, kind: Kind) -> None:
         self._parts = parts
         self._state = parts.state
         self._kind = kind
@@ -46,7 +47,7 @@ class Definitions:
     async def on_get_one(self, req: Request, resp: Response, id: str) -> None:
         """One definition: JSON, or with `Accept: application/yaml` the file byte for byte."""
         if rev := req.context.query.get("at"):
-            found, status = await past.definition(self._parts, resp, self._kind, ids.check_slug(id, "id"), rev)
+            found, status = await at_revision.definition(self._parts, resp, self._kind, ids.check_slug(id, "id"), rev)
             return self._send(req, resp, found, status)
         return self._send(req, resp, self._state.definitions.get(self._kind.name, id))
 

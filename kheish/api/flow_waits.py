@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from kheish.api.parts import Parts
+from kheish.api.services import Services
 from kheish.domain import flow_status
 from kheish.domain.flow_status import FINAL, FlowStatus
 from kheish.domain.flows import Flow
@@ -15,13 +15,13 @@ from kheish.store.bus import Frame
 STOPS = FINAL | {FlowStatus.WAITING, FlowStatus.BLOCKED}
 
 
-def is_settled(parts: Parts, flow_id: str) -> bool:
+def is_settled(parts: Services, flow_id: str) -> bool:
     """Whether there is nothing to wait for; so of one that is not in memory."""
     flow = parts.state.find(Flow, flow_id)
     return flow is None or flow_status.status(flow) in STOPS
 
 
-async def settled(parts: Parts, flow_id: str, timeout: float) -> None:
+async def settled(parts: Services, flow_id: str, timeout: float) -> None:
     """Return when the Flow has ended, waits or is blocked; after `timeout` seconds; or when the daemon stops."""
     flow = parts.state.find(Flow, flow_id)
     if flow is None or parts.closing.begun or is_settled(parts, flow_id):

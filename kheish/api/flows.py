@@ -5,10 +5,11 @@ from __future__ import annotations
 from falcon.asgi import Request, Response
 
 from kheish import ids
-from kheish.api import flow_models, flow_waits, media, paging, past, sessions, sse, views
-from kheish.api.feed import Feed, OfFlow
-from kheish.api.paging import Param
-from kheish.api.parts import Parts
+from kheish.api import at_revision, flow_models, flow_waits, sessions, views
+from kheish.api.http import media, paging, sse
+from kheish.api.http.feed import Feed, OfFlow
+from kheish.api.http.paging import Param
+from kheish.api.services import Services
 from kheish.api.views import Doc
 from kheish.beneath import Door, pool
 from kheish.domain import flow_driving, flow_evidence, flow_inputs, flow_start, playbooks, references, workspaces
@@ -39,7 +40,7 @@ WAIT = Param(
 class Flows:
     """`/v1/flows` and what is below."""
 
-    def __init__(self, parts: Parts, feed: Feed) -> None:
+    def __init__(self, parts: Services, feed: Feed) -> None:
         self._parts = parts
         self._state = parts.state
         self._feed = feed
@@ -124,7 +125,7 @@ class Flows:
     async def on_get_one(self, req: Request, resp: Response, flow_id: str) -> None:
         """One Flow; with `?wait=`, once it has ended, waits or is blocked; with `?at=`, as it was."""
         if rev := req.context.query.get("at"):
-            return media.send(resp, await past.document(self._parts, resp, Flow, flow_id, rev))
+            return media.send(resp, await at_revision.document(self._parts, resp, Flow, flow_id, rev))
         if wait := req.context.query.get("wait"):
             await flow_waits.settled(self._parts, flow_id, wait)
             sse.check_lasts(self._parts, req)
@@ -195,7 +196,7 @@ class Flows:
         return given, await pool.run(door, references.resolve, place, given.kind, given.ref)
 
 
-async def follow(parts: Parts, feed: Feed, req: Request, resp: Response, flow_id: str) -> None:
+async def follow(parts: Services, feed: Feed, req: Request, resp: Response, flow_id: str) -> None:
     """Answer with a stream of a Flow's events, and those of its runs. Raises NotFound."""
     doc = await views.document(parts.state, Flow, flow_id)
     of = OfFlow(flow_id, {run["run_id"] for run in doc["runs"]})

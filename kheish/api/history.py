@@ -9,9 +9,10 @@ import orjson
 from falcon.asgi import Request, Response
 
 from kheish import ids
-from kheish.api import filtering, finding, media, models, paging, past, views
-from kheish.api.paging import Given, Param
-from kheish.api.parts import Parts
+from kheish.api import at_revision, models, search, views
+from kheish.api.http import filtering, media, paging
+from kheish.api.http.paging import Given, Param
+from kheish.api.services import Services
 from kheish.api.sessions import fresh_id, load_or_new
 from kheish.domain import forks, history
 from kheish.domain.sessions import Session
@@ -28,20 +29,20 @@ DIFF = (
 )
 SEARCH = (
     *paging.PAGE,
-    Param(name="q", about=f"What to look for: {finding.QUERY}. All of it must be said.", required=True),
+    Param(name="q", about=f"What to look for: {search.QUERY}. All of it must be said.", required=True),
 )
 
 
 class History:
     """`/v1/sessions/{id}/history`, `/diff`, `/search` and `/fork`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
         self._state = parts.state
 
     async def on_get_history(self, req: Request, resp: Response, session_id: str) -> None:
         """A page of the commits that changed a session, newest first; also of one that is deleted."""
-        media.send(resp, await past.commits(self._parts, session_id, req.context.query))
+        media.send(resp, await at_revision.commits(self._parts, session_id, req.context.query))
 
     async def on_get_diff(self, req: Request, resp: Response, session_id: str) -> None:
         """What happened in a session between two moments: as a conversation, and the entries themselves."""
@@ -91,7 +92,7 @@ class History:
         """A page of what was said in a session, newest first."""
         given: Given = req.context.query
         doc = await views.document(self._state, Session, session_id)
-        media.send(resp, await finding.entries(self._state, doc, given.get("q", ""), given))
+        media.send(resp, await search.entries(self._state, doc, given.get("q", ""), given))
 
     async def on_post_fork(self, req: Request, resp: Response, session_id: str) -> None:
         """Make a session (201) with the history of this one up to a moment; the same request finds it again (200)."""

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 
 from falcon.asgi import Request, Response
 
-from kheish.api.auth import Gate
-from kheish.api.feed import Feed
-from kheish.api.parts import Parts
+from kheish.api.http.authentication import Authentication
+from kheish.api.http.feed import Feed
+from kheish.api.services import Services
 from kheish.domain import runs
 
 Sample = tuple[dict[str, str], float]
@@ -19,7 +19,7 @@ Sample = tuple[dict[str, str], float]
 class Metrics:
     """What there is, what waits, what was answered."""
 
-    def __init__(self, parts: Parts, gate: Gate, feed: Feed) -> None:
+    def __init__(self, parts: Services, gate: Authentication, feed: Feed) -> None:
         self._state = parts.state
         self._gate = gate
         self._feed = feed

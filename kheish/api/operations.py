@@ -9,6 +9,7 @@ from kheish.api import (
     answers_past,
     answers_tasks,
     approvals,
+    at_revision,
     backup_answers,
     definitions,
     history,
@@ -16,16 +17,14 @@ from kheish.api import (
     operations_auth,
     operations_flows,
     operations_playbooks,
-    paging,
-    past,
     questions,
     runs,
     sessions,
-    sse,
     state,
     status,
 )
-from kheish.api.operation import Operation, get, post
+from kheish.api.http import paging, sse
+from kheish.api.http.operation import Operation, get, post
 from kheish.domain.definitions import KINDS, Kind
 
 
@@ -88,7 +87,7 @@ def _sessions() -> Iterator[Operation]:
     yield get(
         "/v1/sessions", "list_sessions", "Sessions, newest first.", answers_past.FoundSession, *sessions.LIST, page=True
     )
-    yield get(one, "get_session", "One session, now or as it was.", answers.Session, past.AT, problems=(404,))
+    yield get(one, "get_session", "One session, now or as it was.", answers.Session, at_revision.AT, problems=(404,))
     yield Operation(
         method="PATCH",
         path=one,
@@ -215,7 +214,9 @@ def _session_parts() -> Iterator[Operation]:
 def _runs() -> Iterator[Operation]:
     one = "/v1/runs/{run_id}"
     yield get("/v1/runs", "list_runs", "Runs, newest first.", answers.Run, *runs.LIST, page=True)
-    yield get(one, "get_run", "One run, now or as it was.", answers.Run, *sessions.WAIT, past.AT, problems=(404,))
+    yield get(
+        one, "get_run", "One run, now or as it was.", answers.Run, *sessions.WAIT, at_revision.AT, problems=(404,)
+    )
     yield get(
         f"{one}/events",
         "run_events",
@@ -252,7 +253,9 @@ def _people() -> Iterator[Operation]:
     yield get(
         "/v1/approvals", "list_approvals", "Approvals, newest first.", answers.Approval, *approvals.LIST, page=True
     )
-    yield get(approval, "get_approval", "One approval, now or as it was.", answers.Approval, past.AT, problems=(404,))
+    yield get(
+        approval, "get_approval", "One approval, now or as it was.", answers.Approval, at_revision.AT, problems=(404,)
+    )
     yield post(
         f"{approval}/resolve",
         "resolve_approval",
@@ -274,7 +277,9 @@ def _people() -> Iterator[Operation]:
     yield get(
         "/v1/questions", "list_questions", "Questions, newest first.", answers.Question, *questions.LIST, page=True
     )
-    yield get(question, "get_question", "One question, now or as it was.", answers.Question, past.AT, problems=(404,))
+    yield get(
+        question, "get_question", "One question, now or as it was.", answers.Question, at_revision.AT, problems=(404,)
+    )
     yield post(
         f"{question}/answer",
         "answer_question",
@@ -307,7 +312,7 @@ def _people() -> Iterator[Operation]:
 def _definitions(kind: Kind) -> Iterator[Operation]:
     many, one, noun = f"/v1/{kind.name}", f"/v1/{kind.name}/{{id}}", kind.singular
     yield get(many, f"list_{kind.name}", f"{kind.name} in force, by id.", answers.Definition, *paging.PAGE, page=True)
-    yield get(one, f"get_{noun}", f"One {noun}.", answers.Definition, past.AT, problems=(404,), text=True)
+    yield get(one, f"get_{noun}", f"One {noun}.", answers.Definition, at_revision.AT, problems=(404,), text=True)
     yield Operation(
         method="PUT",
         path=one,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kheish.api import access, audit, login, media, models, paging, secrets, tokens
-from kheish.api.operation import Operation, get, post
+from kheish.api import access, audit, models, secrets, tokens
+from kheish.api.http import login, media, paging
+from kheish.api.http.operation import Operation, get, post
 
 
 def operations() -> Iterator[Operation]:

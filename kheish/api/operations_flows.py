@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kheish.api import flow_answers, flow_models, flow_report, flows, past, sse
-from kheish.api.operation import Operation, get, post
+from kheish.api import at_revision, flow_models, flows
+from kheish.api.http import sse
+from kheish.api.http.operation import Operation, get, post
+from kheish.api.report import answers, resource
 
 
 def operations() -> Iterator[Operation]:
@@ -16,14 +18,14 @@ def operations() -> Iterator[Operation]:
         "start_flow",
         "Start a Playbook version: release, inputs, routes and reply targets are checked; then it runs.",
         flow_models.StartFlow,
-        flow_answers.Flow,
+        answers.Flow,
         good=(202,),
         problems=(404, 409),
         query=(flows.WAIT,),
         key=True,
     )
-    yield get(many, "list_flows", "Flows, newest first.", flow_answers.Flow, *flows.LIST, page=True)
-    yield get(one, "get_flow", "One Flow, now or as it was.", flow_answers.Flow, flows.WAIT, past.AT, problems=(404,))
+    yield get(many, "list_flows", "Flows, newest first.", answers.Flow, *flows.LIST, page=True)
+    yield get(one, "get_flow", "One Flow, now or as it was.", answers.Flow, flows.WAIT, at_revision.AT, problems=(404,))
     yield get(
         f"{one}/events",
         "flow_events",
@@ -38,7 +40,7 @@ def operations() -> Iterator[Operation]:
         "flow_report",
         "One page with all of it, for an auditor: Markdown, or HTML that needs nothing else.",
         None,
-        *flow_report.PARAMS,
+        *resource.PARAMS,
         media="text/markdown",
         or_media="text/html",
         problems=(404,),
@@ -48,7 +50,7 @@ def operations() -> Iterator[Operation]:
         "cancel_flow",
         "Stop a Flow and its runs for good.",
         flow_models.CancelFlow,
-        flow_answers.Flow,
+        answers.Flow,
         problems=(404, 409),
     )
     yield post(
@@ -56,7 +58,7 @@ def operations() -> Iterator[Operation]:
         "attach_evidence",
         "Attach evidence (201); what it refers to must be there. The same key finds it again (200).",
         flow_models.AttachEvidence,
-        flow_answers.Flow,
+        answers.Flow,
         good=(201, 200),
         problems=(404, 409),
         key=True,

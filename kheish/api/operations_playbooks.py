@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kheish.api import models, past, playbook_answers, playbooks, trust
-from kheish.api.operation import Operation, get, post
+from kheish.api import at_revision, models, playbook_answers, playbooks, trust
+from kheish.api.http.operation import Operation, get, post
 
 
 def operations() -> Iterator[Operation]:
@@ -31,7 +31,7 @@ def operations() -> Iterator[Operation]:
         problems=(404, 409),
     )
     about = "A version with its manifest, read from its tag's tree."
-    yield get(version, "get_version", about, playbook_answers.Version, past.AT, problems=(404, 409), text=True)
+    yield get(version, "get_version", about, playbook_answers.Version, at_revision.AT, problems=(404, 409), text=True)
     yield post(
         f"{version}/release",
         "release_version",

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from falcon.asgi import Request, Response
 
-from kheish.api import filtering, media, models
-from kheish.api.parts import Parts
+from kheish.api import models
+from kheish.api.http import filtering, media
+from kheish.api.services import Services
 from kheish.errors import Invalid
 
 
 class Permissions:
     """`/v1/permissions`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
 
     async def on_get(self, req: Request, resp: Response) -> None:

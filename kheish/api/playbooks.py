@@ -8,9 +8,10 @@ from typing import Any
 from falcon.asgi import Request, Response
 
 from kheish import ids
-from kheish.api import media, models, paging, past
-from kheish.api.paging import Given, Param
-from kheish.api.parts import Parts
+from kheish.api import at_revision, models
+from kheish.api.http import media, paging
+from kheish.api.http.paging import Given, Param
+from kheish.api.services import Services
 from kheish.domain import playbook_diff, playbooks, trust
 from kheish.domain.event_playbooks import EvidenceRef
 from kheish.domain.flow_status import LIVE
@@ -19,7 +20,7 @@ from kheish.domain.state import State
 from kheish.errors import NotFound, VersionTampered
 from kheish.store.index import Page
 
-LIST = (*paging.PAGE, Param(name="state", about="Only versions in this state."), past.AT)
+LIST = (*paging.PAGE, Param(name="state", about="Only versions in this state."), at_revision.AT)
 DIFF = (
     Param(name="from", about="The version to compare; without it, the newest one."),
     Param(name="to", about="The version to compare it with; without it, the draft."),
@@ -31,7 +32,7 @@ _HIDDEN = ("made", "tag_id", "released_state", "cancel_flows")
 class Playbooks:
     """`/v1/playbooks/{id}/versions`, `…/diff` and `…/blame`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
         self._state = parts.state
 
@@ -42,7 +43,7 @@ class Playbooks:
         if rev := given.get("at"):
             moment = await self._parts.past.resolve(rev)
             found = await self._parts.playbooks.at(id, moment.n)
-            resp.set_header(past.COMMIT, moment.commit)
+            resp.set_header(at_revision.COMMIT, moment.commit)
             items = [_view(one) for one in reversed(found) if given.get("state") in (None, one.shown_state)]
             return media.send(resp, media.page(items, None))
         page = await listed(self._state, given, id)
@@ -58,7 +59,7 @@ class Playbooks:
             then = [one for one in await self._parts.playbooks.at(id, moment.n) if one.version == version]
             if not then:
                 raise NotFound(f"There was no version {id}@{version} at {rev} (commit {moment.commit[:12]}).")
-            resp.set_header(past.COMMIT, moment.commit)
+            resp.set_header(at_revision.COMMIT, moment.commit)
             released = await self._read(id, version)
             return media.send(resp, _whole(then[0], released))
         released = await self._read(id, version)

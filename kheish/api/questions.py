@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from falcon.asgi import Request, Response
 
-from kheish.api import media, models, paging, past, views
-from kheish.api.parts import Parts
+from kheish.api import at_revision, models, views
+from kheish.api.http import media, paging
+from kheish.api.services import Services
 from kheish.domain import keys, questions
 from kheish.domain.events import Idempotency
 from kheish.domain.keys import KeyUse, key_id
@@ -24,7 +25,7 @@ LIST = (
 class Questions:
     """`/v1/questions` and what is below."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
         self._state = parts.state
 
@@ -35,7 +36,7 @@ class Questions:
     async def on_get_one(self, req: Request, resp: Response, question_id: str) -> None:
         """One question, now or as a commit has it (`?at=`)."""
         if (rev := req.context.query.get("at")) is not None:
-            return media.send(resp, await past.document(self._parts, resp, Question, question_id, rev))
+            return media.send(resp, await at_revision.document(self._parts, resp, Question, question_id, rev))
         return media.send(resp, await views.document(self._state, Question, question_id))
 
     async def on_post_answer(self, req: Request, resp: Response, question_id: str) -> None:

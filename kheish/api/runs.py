@@ -7,11 +7,12 @@ import contextlib
 
 from falcon.asgi import Request, Response
 
-from kheish.api import media, models, paging, past, sse, views
-from kheish.api.feed import Feed
-from kheish.api.parts import Parts
+from kheish.api import at_revision, models, views
+from kheish.api.http import media, paging, sse
+from kheish.api.http.feed import Feed
+from kheish.api.http.waiting import Waits
+from kheish.api.services import Services
 from kheish.api.views import Doc
-from kheish.api.waiting import Waits
 from kheish.domain import intake, runs
 from kheish.domain.keys import KeyUse, key_id
 from kheish.domain.runs import Run
@@ -31,7 +32,7 @@ LIST = (
 class Runs:
     """`/v1/runs` and what is below."""
 
-    def __init__(self, parts: Parts, feed: Feed, waits: Waits) -> None:
+    def __init__(self, parts: Services, feed: Feed, waits: Waits) -> None:
         self._parts = parts
         self._state = parts.state
         self._feed = feed
@@ -44,7 +45,7 @@ class Runs:
     async def on_get_one(self, req: Request, resp: Response, run_id: str) -> None:
         """One run; with `?wait=`, once it has ended or waits; with `?at=`, as it was."""
         if rev := req.context.query.get("at"):
-            return media.send(resp, await past.document(self._parts, resp, Run, run_id, rev))
+            return media.send(resp, await at_revision.document(self._parts, resp, Run, run_id, rev))
         if wait := req.context.query.get("wait"):
             await self._waits.settled(run_id, wait)
             sse.check_lasts(self._parts, req)
@@ -115,7 +116,7 @@ class Runs:
         await accepted(self._parts, self._waits, req, resp, await submission.submit(self._state, given))
 
 
-async def accepted(parts: Parts, waits: Waits, req: Request, resp: Response, run: Run | str) -> None:
+async def accepted(parts: Services, waits: Waits, req: Request, resp: Response, run: Run | str) -> None:
     """Answer a submission (202): at once, or with `?wait=` when the run has ended, waits, or the time is over.
 
     `run` is an id where the same idempotency key made it before, and it ended long ago.

@@ -8,10 +8,10 @@ from falcon.asgi import Request, Response
 from pydantic import Field
 
 from kheish import ids
-from kheish.api import media, paging
-from kheish.api.answer import Answer
+from kheish.api.http import media, paging
+from kheish.api.http.answer import Answer
 from kheish.api.models import Body
-from kheish.api.parts import Parts
+from kheish.api.services import Services
 
 
 class PutSecret(Body):
@@ -48,7 +48,7 @@ class Secret(Answer):
 class Secrets:
     """`/v1/secrets` and what is below."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
 
     async def on_get(self, req: Request, resp: Response) -> None:

@@ -10,11 +10,12 @@ from typing import Any, get_args
 from falcon.asgi import Request, Response
 
 from kheish import ids
-from kheish.api import finding, media, models, paging, past, runs, sse, views
-from kheish.api.feed import Feed
-from kheish.api.paging import Given, Param
-from kheish.api.parts import Parts
-from kheish.api.waiting import Waits
+from kheish.api import at_revision, models, runs, search, views
+from kheish.api.http import media, paging, sse
+from kheish.api.http.feed import Feed
+from kheish.api.http.paging import Given, Param
+from kheish.api.http.waiting import Waits
+from kheish.api.services import Services
 from kheish.auth.tokens import Principal
 from kheish.domain import closing, contracts, intake, keys, personas, routes, sessions
 from kheish.domain import runs as domain_runs
@@ -34,7 +35,7 @@ LIST = (
     *paging.SESSION,
     paging.choices("status", ("idle", "busy", "ended")),
     paging.text("route"),
-    Param(name="q", about=f"Only those in which something says this ({finding.QUERY}), with where (`match`)."),
+    Param(name="q", about=f"Only those in which something says this ({search.QUERY}), with where (`match`)."),
     Param(
         name="permission_mode",
         kind="choice",
@@ -59,7 +60,7 @@ WAIT = (Param(name="wait", kind="duration", about="Answer when the run ends, wai
 class Sessions:
     """`/v1/sessions` and what is below."""
 
-    def __init__(self, parts: Parts, feed: Feed, waits: Waits) -> None:
+    def __init__(self, parts: Services, feed: Feed, waits: Waits) -> None:
         self._parts = parts
         self._state = parts.state
         self._feed = feed
@@ -90,7 +91,7 @@ class Sessions:
     async def on_get(self, req: Request, resp: Response) -> None:
         """A page of sessions; with `?q=`, those in which something says this, the last said first."""
         if words := req.context.query.get("q"):
-            return media.send(resp, await finding.sessions(self._state, words, req.context.query))
+            return media.send(resp, await search.sessions(self._state, words, req.context.query))
         return media.send(
             resp, await views.listed(self._state, Session, req.context.query, ("route", "permission_mode"))
         )
@@ -98,7 +99,7 @@ class Sessions:
     async def on_get_one(self, req: Request, resp: Response, session_id: str) -> None:
         """One session; with `?at=`, as it was."""
         if rev := req.context.query.get("at"):
-            return media.send(resp, await past.document(self._parts, resp, Session, session_id, rev))
+            return media.send(resp, await at_revision.document(self._parts, resp, Session, session_id, rev))
         return media.send(resp, await views.document(self._state, Session, session_id))
 
     async def on_patch_one(self, req: Request, resp: Response, session_id: str) -> None:
@@ -257,7 +258,7 @@ def _items(body: models.Submission) -> tuple[Item, ...]:
     )
 
 
-async def checked(parts: Parts, given: dict[str, Any], caller: Principal, session_id: str) -> dict[str, Any]:
+async def checked(parts: Services, given: dict[str, Any], caller: Principal, session_id: str) -> dict[str, Any]:
     """Return settings that a session may have by its caller, as it keeps them; a persona is still an id. Raises
     Invalid, Forbidden."""
     state, settings, faults = parts.state, dict(given), list[Fault]()

@@ -8,9 +8,10 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
-from kheish.api import media, paging, past
-from kheish.api.paging import Given, Param
-from kheish.api.parts import Parts
+from kheish.api import at_revision
+from kheish.api.http import media, paging
+from kheish.api.http.paging import Given, Param
+from kheish.api.services import Services
 from kheish.errors import Invalid, InvalidCursor
 
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
@@ -19,13 +20,13 @@ LOG = (
     *paging.SESSION,
     Param(name="path", about="Only commits that changed this file or folder of the state root."),
 )
-BLAME = (Param(name="path", about="The file, such as routes/local.yaml.", required=True), past.AT)
+BLAME = (Param(name="path", about="The file, such as routes/local.yaml.", required=True), at_revision.AT)
 
 
 class StateRoot:
     """`/v1/state/…`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
 
     async def on_get_log(self, req: Request, resp: Response) -> None:
@@ -35,7 +36,7 @@ class StateRoot:
         if session is not None:
             if path is not None:
                 raise Invalid("Send either path or session.")
-            return media.send(resp, await past.commits(self._parts, session, given))
+            return media.send(resp, await at_revision.commits(self._parts, session, given))
         return media.send(resp, await commits(self._parts, given, path))
 
     async def on_get_blame(self, req: Request, resp: Response) -> None:
@@ -67,7 +68,7 @@ class StateRoot:
         media.send(resp, await self._parts.git.head())
 
 
-async def commits(parts: Parts, given: Given, path: str | None) -> Mapping[str, Any]:
+async def commits(parts: Services, given: Given, path: str | None) -> Mapping[str, Any]:
     """A page of commits; a cursor holds the commit that the next page begins with. Raises InvalidCursor."""
     if path is not None and (path.startswith("/") or ".." in path.split("/")):
         raise Invalid(f"{path!r} is no path in the state root.")

@@ -8,10 +8,11 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
-from kheish.api import flows, media, models, paging, sse
-from kheish.api.feed import Feed
-from kheish.api.paging import Given, Param
-from kheish.api.parts import Parts
+from kheish.api import flows, models
+from kheish.api.http import media, paging, sse
+from kheish.api.http.feed import Feed
+from kheish.api.http.paging import Given, Param
+from kheish.api.services import Services
 from kheish.domain import events
 from kheish.domain.budgets import Spend
 from kheish.domain.tables import BY_CLASS
@@ -35,7 +36,7 @@ _ROWS = 1000
 class Probes:
     """`/healthz`, `/readyz`: for machines, without a token."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
 
     async def on_get_health(self, req: Request, resp: Response) -> None:
@@ -56,7 +57,7 @@ class Probes:
 class Daemon:
     """`/v1/status` and its neighbours."""
 
-    def __init__(self, parts: Parts, feed: Feed) -> None:
+    def __init__(self, parts: Services, feed: Feed) -> None:
         self._parts = parts
         self._state = parts.state
         self._feed = feed

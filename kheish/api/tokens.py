@@ -9,10 +9,10 @@ from falcon.asgi import Request, Response
 from pydantic import Field
 
 from kheish import ids
-from kheish.api import media, paging
-from kheish.api.answer import Answer
+from kheish.api.http import media, paging
+from kheish.api.http.answer import Answer
 from kheish.api.models import Body, Name
-from kheish.api.parts import Parts
+from kheish.api.services import Services
 from kheish.auth import tokens
 from kheish.errors import Fault, Invalid
 
@@ -54,7 +54,7 @@ class NewToken(Token):
 class TokensResource:
     """`/v1/tokens` and what is below."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
         self._saving = asyncio.Lock()
 

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 from falcon.asgi import Request, Response
 from pydantic import Field
 
-from kheish.api import media, models, paging
-from kheish.api.answer import Answer
-from kheish.api.paging import Param
-from kheish.api.parts import Parts
+from kheish.api import models
+from kheish.api.http import media, paging
+from kheish.api.http.answer import Answer
+from kheish.api.http.paging import Param
 from kheish.api.playbooks import listed
+from kheish.api.services import Services
 from kheish.domain import playbooks, trust
 from kheish.domain.event_playbooks import EvidenceRef
 from kheish.errors import DigestConflict, Invalid, VersionTampered
@@ -50,7 +51,7 @@ class Trust(models.Body):
 class Trusting:
     """`/v1/trust`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._playbooks = parts.playbooks
         self._state = parts.state
 

@@ -14,7 +14,7 @@ import click
 
 from kheish import config, errors
 from kheish.api.answers import Free
-from kheish.api.operation import COMMON, WRITES, Operation
+from kheish.api.http.operation import COMMON, WRITES, Operation
 from kheish.api.operations import OPERATIONS
 from kheish.daemon import reference_fields, toolbook
 from kheish.domain import events

@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal, Union
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
 from kheish import resources
-from kheish.api import answers, answers_tasks, flow_answers
-from kheish.api.answer import Answer, model_of
+from kheish.api import answers, answers_tasks
 from kheish.api.answers import Asked
+from kheish.api.http.answer import Answer, model_of
+from kheish.api.report import answers as flow_answers
 from kheish.domain import events
 from kheish.domain.definitions import KINDS, TOP
 from kheish.domain.events import Event, Todo

@@ -18,7 +18,7 @@ from typing import Any
 import uvicorn
 
 from kheish import resources
-from kheish.api import app
+from kheish.api.http import app
 from kheish.auth import audit
 from kheish.config import Config, apply_environment, split_bind
 from kheish.daemon import boot, logs, loops, presence, remembering, stopping, wiring

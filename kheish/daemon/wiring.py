@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kheish.api.parts import Closing, Parts
+from kheish.api.services import Closing, Services
 from kheish.auth import audit, logins, redaction, tokens
 from kheish.auth.broker import Broker
 from kheish.auth.vault import Vault
@@ -98,7 +98,7 @@ class Daemon:
     environ: Mapping[str, str]
     store: Store
     state: State
-    parts: Parts
+    parts: Services
     facts: Facts
     worker: Worker
     agent: Agent
@@ -141,7 +141,7 @@ def make(
     taking = _taking(store, problems, git, environ)
     backup = _backup(store, facts, problems, taking)
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
-    parts = Parts(
+    parts = Services(
         **_given(store, facts, auth, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure, "logs": logs},
         problems=problems.list,
         git=git,

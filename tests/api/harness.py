@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import orjson
 
-from kheish.api.app import App, build
-from kheish.api.parts import Closing, Parts
+from kheish.api.http.app import App, build
+from kheish.api.services import Closing, Services
 from kheish.auth.broker import Broker
 from kheish.auth.logins import Logins
 from kheish.auth.tokens import Tokens
@@ -286,7 +286,7 @@ class World:
     state: State
     bus: Bus
     log: Log
-    parts: Parts
+    parts: Services
     app: App
     http: httpx.AsyncClient
     git: Git
@@ -352,7 +352,7 @@ async def world(folder: Path, **parts: Any) -> AsyncIterator[World]:
     tokens = Tokens(TOKEN, clock=clock)
     state.hidden = Hidden((root, folder / "keys"))
     folders = Workspaces(root, state.hidden, lambda: config, workspace)
-    given = Parts(
+    given = Services(
         state=state, bus=bus, tokens=tokens, logins=Logins(tokens, clock=clock), config=lambda: config,
         status=lambda: {"version": "1"}, problems=lambda: found, git=git, past=past, backup=backup,
         editor=Editor(state), inspector=Inspector(), playbooks=Playbooks(), secrets=Secrets(),

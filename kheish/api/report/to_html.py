@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Iterator, Sequence
 
-from kheish.api import report_diagram
-from kheish.api.report_blocks import Block, Cell, Code, Commit, Commits, Diagram, Heading, Items, Paragraph, Table
+from kheish.api.report import diagram
+from kheish.api.report.blocks import Block, Cell, Code, Commit, Commits, Diagram, Heading, Items, Paragraph, Table
 from kheish.store.textconv import visible
 
 #: what the page may do: nothing but have its own styles
@@ -68,7 +68,7 @@ def _block(block: Block) -> Iterator[str]:
                 yield f'<li id="c-{escape(id[:12])}"><code>{escape(id)}</code> {escape(time)} {escape(message)}</li>'
             yield "</ul>"
         case Diagram(nodes=nodes):
-            yield report_diagram.svg(nodes)
+            yield diagram.svg(nodes)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Iterator[str]:

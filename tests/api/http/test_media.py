@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from kheish.api import media, models
+from kheish.api import models
+from kheish.api.http import media
 from kheish.errors import Invalid
 from tests.api.harness import World
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from kheish.api.answer import Answer, model_of
-from kheish.api.paging import Param
+from kheish.api.http.answer import Answer, model_of
+from kheish.api.http.paging import Param
 
 #: statuses of problems that any endpoint with a token may answer with
 COMMON = (400, 401, 403, 421, 429, 500, 503)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from kheish.api.parts import Parts
+from kheish.api.services import Services
 from kheish.domain import runs
 from kheish.domain.runs import Run
 from kheish.store.bus import Frame
@@ -17,7 +17,7 @@ STOPS = frozenset({"run.completed", "run.failed", "run.cancelled", "run.interrup
 class Waits:
     """Who waits for which run."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._stop: Callable[[], None] | None = None

@@ -15,12 +15,12 @@ from falcon.asgi import Request, Response
 from pydantic import Field
 
 from kheish import ids
-from kheish.api import browsers, media
-from kheish.api.answer import Answer
-from kheish.api.auth import Gate
+from kheish.api.http import browsers, media
+from kheish.api.http.answer import Answer
+from kheish.api.http.authentication import Authentication
+from kheish.api.http.paging import Param
 from kheish.api.models import Body
-from kheish.api.paging import Param
-from kheish.api.parts import Parts
+from kheish.api.services import Services
 from kheish.auth import logins
 from kheish.auth.tokens import Principal
 from kheish.errors import Forbidden, Unauthorized
@@ -91,7 +91,7 @@ class WhoAmI(Answer):
 class Login:
     """`/login`, `/v1/auth/login` and `/v1/auth/login-links`."""
 
-    def __init__(self, parts: Parts, gate: Gate) -> None:
+    def __init__(self, parts: Services, gate: Authentication) -> None:
         self._parts = parts
         self._gate = gate
         self._saving = asyncio.Lock()

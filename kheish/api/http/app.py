@@ -9,35 +9,35 @@ import falcon
 import falcon.asgi
 from falcon.asgi import Request, Response
 
-from kheish.api import errors
 from kheish.api.access import Access
 from kheish.api.approvals import Approvals
 from kheish.api.audit import Audit
-from kheish.api.auth import Gate
 from kheish.api.backup import Backup
 from kheish.api.changes import Changes
 from kheish.api.definitions import Definitions
-from kheish.api.feed import Feed
-from kheish.api.flow_report import FlowReport
 from kheish.api.flows import Flows
 from kheish.api.history import History
-from kheish.api.login import Login
+from kheish.api.http import errors
+from kheish.api.http.authentication import Authentication
+from kheish.api.http.feed import Feed
+from kheish.api.http.login import Login
+from kheish.api.http.openapi import Description
+from kheish.api.http.sse import RECEIVE
+from kheish.api.http.waiting import Waits
 from kheish.api.metrics import Metrics
-from kheish.api.openapi import Description
 from kheish.api.operations import OPERATIONS
-from kheish.api.parts import Parts
 from kheish.api.permissions import Permissions
 from kheish.api.playbooks import Playbooks
 from kheish.api.questions import Questions
+from kheish.api.report.resource import FlowReport
 from kheish.api.runs import Runs
 from kheish.api.secrets import Secrets
+from kheish.api.services import Services
 from kheish.api.sessions import Sessions
-from kheish.api.sse import RECEIVE
 from kheish.api.state import StateRoot
 from kheish.api.status import Daemon, Probes
 from kheish.api.tokens import TokensResource
 from kheish.api.trust import Trusting
-from kheish.api.waiting import Waits
 from kheish.domain.definitions import KINDS
 from kheish.errors import KheishError
 
@@ -53,9 +53,9 @@ class App(falcon.asgi.App[Request, Response]):
         await super().__call__(scope, receive, send)
 
 
-def build(parts: Parts) -> App:
+def build(parts: Services) -> App:
     """The application over `parts`."""
-    gate = Gate(parts, {(operation.method, operation.path): operation.query for operation in OPERATIONS})
+    gate = Authentication(parts, {(operation.method, operation.path): operation.query for operation in OPERATIONS})
     app = App(middleware=[gate])
     app.req_options.strip_url_path_trailing_slash = True
     app.add_error_handler(Exception, errors.on_defect)
@@ -67,7 +67,7 @@ def build(parts: Parts) -> App:
     return app
 
 
-def routes(parts: Parts, gate: Gate) -> list[Route]:
+def routes(parts: Services, gate: Authentication) -> list[Route]:
     """Every path, its resource, and the suffix of the resource's methods for it."""
     feed, waits = Feed(parts.bus), Waits(parts)
     probes, daemon, root = Probes(parts), Daemon(parts, feed), StateRoot(parts)
@@ -148,7 +148,7 @@ def _login(login: Login) -> list[Route]:
     ]
 
 
-def _auth(parts: Parts) -> list[Route]:
+def _auth(parts: Services) -> list[Route]:
     secrets, access, tokens = Secrets(parts), Access(parts), TokensResource(parts)
     audit = Audit(parts)
     return [

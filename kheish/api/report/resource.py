@@ -7,12 +7,12 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
-from kheish.api import flow_facts, report_html, report_markdown
-from kheish.api.flow_facts import Facts, Happened
-from kheish.api.paging import Param
-from kheish.api.parts import Parts
-from kheish.api.report_blocks import Block, Cell, Code, Commit, Commits, Diagram, Heading, Items, Node, Paragraph, Table
-from kheish.api.report_lines import arguments, cost, facts_of, moment, said, spent, text_of, what
+from kheish.api.http.paging import Param
+from kheish.api.report import to_html, to_markdown
+from kheish.api.report.blocks import Block, Cell, Code, Commit, Commits, Diagram, Heading, Items, Node, Paragraph, Table
+from kheish.api.report.facts import CALLS, MOST, Facts, Happened, gather
+from kheish.api.report.phrases import arguments, cost, facts_of, moment, said, spent, text_of, what
+from kheish.api.services import Services
 
 PARAMS = (Param(name="format", kind="choice", choices=("md", "html"), about="`md` (default) or `html`."),)
 _OUTPUT = 6000
@@ -21,20 +21,20 @@ _OUTPUT = 6000
 class FlowReport:
     """`/v1/flows/{flow_id}/report`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
 
     async def on_get(self, req: Request, resp: Response, flow_id: str) -> None:
         """The page, as Markdown or as HTML."""
-        facts = await flow_facts.gather(self._parts, flow_id)
+        facts = await gather(self._parts, flow_id)
         blocks = list(page(facts))
         if req.context.query.get("format") == "html":
             resp.content_type = "text/html; charset=utf-8"
-            resp.set_header("Content-Security-Policy", report_html.POLICY)
-            resp.text = report_html.render(title(facts), blocks)
+            resp.set_header("Content-Security-Policy", to_html.POLICY)
+            resp.text = to_html.render(title(facts), blocks)
         else:
             resp.content_type = "text/markdown; charset=utf-8"
-            resp.text = report_markdown.render(blocks)
+            resp.text = to_markdown.render(blocks)
 
 
 def title(facts: Facts) -> str:
@@ -171,8 +171,8 @@ def _run(facts: Facts, run: Mapping[str, Any]) -> Iterator[Block]:
     calls = facts.calls.get(run["run_id"], ())
     if calls:
         yield Table(("When", "Tool", "Arguments", "Result"), [_call(call) for call in calls])
-    if len(calls) >= flow_facts.CALLS:
-        yield Paragraph(f"Only the first {flow_facts.CALLS} calls are listed; the journal has all.")
+    if len(calls) >= CALLS:
+        yield Paragraph(f"Only the first {CALLS} calls are listed; the journal has all.")
     if run["error"]:
         yield Paragraph(f"{run['error']['code']}: {run['error']['message']}")
     if run["output"]:
@@ -237,7 +237,7 @@ def _timeline(facts: Facts) -> Iterator[Block]:
     ]
     yield Table(("Event", "When", "What", "Who", "Commit"), rows)
     if facts.cut:
-        yield Paragraph(f"Only the first {flow_facts.MOST} entries were read; the journal has all.")
+        yield Paragraph(f"Only the first {MOST} entries were read; the journal has all.")
     if facts.commits:
         yield Heading(2, "Commits of the state root")
         yield Paragraph("Each is a consistent state of all that the daemon knew: git show COMMIT")

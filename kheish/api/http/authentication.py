@@ -12,10 +12,10 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
-from kheish.api import browsers, filtering, paging
-from kheish.api.paging import Param
-from kheish.api.parts import Parts
-from kheish.api.rates import Rates
+from kheish.api.http import browsers, filtering, paging
+from kheish.api.http.paging import Param
+from kheish.api.http.throttle import Rates
+from kheish.api.services import Services
 from kheish.auth import audit, digests, roles
 from kheish.auth.tokens import Principal
 from kheish.config import Config, split_bind
@@ -38,10 +38,10 @@ _ADDRESSES = 10_000
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:@/?#\[\]]+?)\.?(?::[0-9]{0,5})?")
 
 
-class Gate:
+class Authentication:
     """Middleware; it awaits nothing, so that it costs microseconds."""
 
-    def __init__(self, parts: Parts, known: Mapping[tuple[str, str], Sequence[Param]]) -> None:
+    def __init__(self, parts: Services, known: Mapping[tuple[str, str], Sequence[Param]]) -> None:
         self._parts = parts
         self._known = known
         self._rates = Rates()

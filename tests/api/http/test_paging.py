@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kheish.api import paging
-from kheish.api.paging import Param
+from kheish.api.http import paging
+from kheish.api.http.paging import Param
 from kheish.errors import Invalid, InvalidCursor
 
 KNOWN = (

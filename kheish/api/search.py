@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
-from kheish.api import media, paging
-from kheish.api.paging import Given
+from kheish.api.http import media, paging
+from kheish.api.http.paging import Given
 from kheish.domain import history
 from kheish.domain.state import State
 from kheish.errors import Invalid

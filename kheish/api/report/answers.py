@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from kheish.api.answer import Answer
 from kheish.api.answers import Decision, RunFailure, RunUsage
+from kheish.api.http.answer import Answer
 
 Kind = Literal[
     "run", "tool_call", "task", "approval", "question", "output", "asset", "commit", "file", "agent", "attestation"

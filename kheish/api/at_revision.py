@@ -9,9 +9,10 @@ from typing import Any
 import orjson
 from falcon.asgi import Response
 
-from kheish.api import media, paging, views
-from kheish.api.paging import Given, Param
-from kheish.api.parts import Parts
+from kheish.api import views
+from kheish.api.http import media, paging
+from kheish.api.http.paging import Given, Param
+from kheish.api.services import Services
 from kheish.api.views import Doc
 from kheish.domain.approvals import Approval
 from kheish.domain.definitions import Definition, Kind
@@ -35,7 +36,7 @@ _INNER: Mapping[type, tuple[str, str]] = {
 }  # fmt: skip
 
 
-async def document(parts: Parts, resp: Response, cls: type, id: str, rev: str) -> Doc:
+async def document(parts: Services, resp: Response, cls: type, id: str, rev: str) -> Doc:
     """The Record of a session, of what is in one, or of a Flow, as a commit has it. Raises Invalid, NotFound."""
     moment = await parts.past.resolve(rev)
     folder = await _folder(parts, cls, id, moment)
@@ -55,14 +56,14 @@ async def document(parts: Parts, resp: Response, cls: type, id: str, rev: str) -
     return doc
 
 
-async def _record(parts: Parts, cls: type, id: str, folder: str) -> str:
+async def _record(parts: Services, cls: type, id: str, folder: str) -> str:
     """The file of its Record."""
     if cls is Flow:
         return str((await views.document(parts.state, Flow, id))["path"])
     return f"{folder}/{_INNER[cls][1]}/{id}.yaml" if cls in _INNER else f"{folder}/session.yaml"
 
 
-async def _folder(parts: Parts, cls: type, id: str, moment: Moment) -> str:
+async def _folder(parts: Services, cls: type, id: str, moment: Moment) -> str:
     """The session's folder, also of one that was deleted since. Raises NotFound."""
     session_id = id
     if cls is Flow:
@@ -85,7 +86,7 @@ async def _folder(parts: Parts, cls: type, id: str, moment: Moment) -> str:
         return found
 
 
-async def _payload(parts: Parts, moment: Moment, folder: str, value: Doc, whole: str) -> Any:
+async def _payload(parts: Services, moment: Moment, folder: str, value: Doc, whole: str) -> Any:
     """A text that the Record has only by reference."""
     try:
         raw = await parts.past.read(moment.commit, spills.place_of(folder, Spilled(**value).sha256))
@@ -96,7 +97,7 @@ async def _payload(parts: Parts, moment: Moment, folder: str, value: Doc, whole:
     return orjson.loads(raw) if whole == "json" else raw.decode()
 
 
-async def commits(parts: Parts, session_id: str, given: Given) -> Mapping[str, Any]:
+async def commits(parts: Services, session_id: str, given: Given) -> Mapping[str, Any]:
     """A page of the commits that changed a session, newest first. Raises NotFound, InvalidCursor."""
     limit = given.get("limit", paging.LIMIT)
     place = paging.place_of("h", given.get("cursor"))
@@ -118,7 +119,7 @@ async def _grave(state: State, session_id: str) -> str:
     return str((found or state.deleted[session_id])["path"])
 
 
-async def definition(parts: Parts, resp: Response, kind: Kind, id: str, rev: str) -> tuple[Definition, Doc]:
+async def definition(parts: Services, resp: Response, kind: Kind, id: str, rev: str) -> tuple[Definition, Doc]:
     """A definition as a commit has it, and how it was. Raises Invalid, NotFound."""
     moment = await parts.past.resolve(rev)
     try:

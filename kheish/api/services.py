@@ -1,4 +1,4 @@
-"""What the API is made of: everything that it is given, and nothing that it finds by itself."""
+"""What the API is given by those above it; it finds nothing by itself."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ class Closing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Services:
     """Handed to `app.build`.
 
     `ready` says in one sentence why the daemon is not ready, None where it is. `secure`: browsers reach it by HTTPS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from kheish.api.report_blocks import Block, Cell, Code, Commit, Commits, Diagram, Heading, Items, Node, Paragraph, Table
+from kheish.api.report.blocks import Block, Cell, Code, Commit, Commits, Diagram, Heading, Items, Node, Paragraph, Table
 from kheish.store.textconv import visible
 
 #: what means something anywhere in a line, and what does so at its beginning only

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kheish.api import media
-from kheish.api.rates import Rates, Streams
+from kheish.api.http import media
+from kheish.api.http.throttle import Rates, Streams
 from kheish.errors import Invalid, TooMany
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kheish.api import media
+from kheish.api.http import media
 from tests.api.harness import World
 
 LONG = "x" * 3000

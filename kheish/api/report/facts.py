@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 
 from kheish.api import views
-from kheish.api.feed import OfFlow
-from kheish.api.parts import Parts
+from kheish.api.http.feed import OfFlow
+from kheish.api.services import Services
 from kheish.domain import playbooks
 from kheish.domain.flows import Flow
 from kheish.domain.playbooks import RELEASES, Released, Version
@@ -54,7 +54,7 @@ class Facts:
     cut: bool
 
 
-async def gather(parts: Parts, flow_id: str) -> Facts:
+async def gather(parts: Services, flow_id: str) -> Facts:
     """Read it all. Raises NotFound, Unavailable."""
     doc = await views.document(parts.state, Flow, flow_id)
     await parts.state.caught_up()
@@ -75,7 +75,7 @@ async def gather(parts: Parts, flow_id: str) -> Facts:
     )
 
 
-def _entries(parts: Parts, doc: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _entries(parts: Services, doc: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The Flow's entries, and those of its runs, oldest first."""
     of = OfFlow(doc["flow_id"], {run["run_id"] for run in doc["runs"]})
     kinds = sorted(TIMELINE | _CALLS)
@@ -111,11 +111,11 @@ def _calls(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any
     return {run: list(calls.values())[:CALLS] for run, calls in found.items()}
 
 
-async def _holding(parts: Parts, n: int) -> str | None:
+async def _holding(parts: Services, n: int) -> str | None:
     return await parts.past.holding(n)
 
 
-async def _commits(parts: Parts, timeline: Sequence[Happened]) -> list[tuple[str, str, str]]:
+async def _commits(parts: Services, timeline: Sequence[Happened]) -> list[tuple[str, str, str]]:
     """Each commit once, in the order of the timeline, with its time and first line."""
     found: list[tuple[str, str, str]] = []
     for commit in dict.fromkeys(one.commit for one in timeline if one.commit):
@@ -127,7 +127,7 @@ async def _commits(parts: Parts, timeline: Sequence[Happened]) -> list[tuple[str
 
 
 async def _version(
-    parts: Parts, playbook_id: str, version: str
+    parts: Services, playbook_id: str, version: str
 ) -> tuple[Version | None, Released | None, Version | None, str, str | None]:
     """The version as it is now, what it says, the one before, and what changed since that."""
     try:

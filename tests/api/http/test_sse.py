@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from kheish.api import feed as feeding
-from kheish.api.feed import PING, Feed, Filter, Reader
-from kheish.api.sse import Stream
+from kheish.api.http import feed as feeding
+from kheish.api.http.feed import PING, Feed, Filter, Reader
+from kheish.api.http.sse import Stream
 from kheish.domain import events
 from kheish.store.bus import Frame
 from tests.api.harness import HEADERS, World, eventually, world

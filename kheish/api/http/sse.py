@@ -10,10 +10,10 @@ from typing import Any
 import orjson
 from falcon.asgi import Request, Response
 
-from kheish.api import media, paging
-from kheish.api.feed import PING, Feed, Filter, OfFlow, Reader
-from kheish.api.paging import Given, Param
-from kheish.api.parts import Parts
+from kheish.api.http import media, paging
+from kheish.api.http.feed import PING, Feed, Filter, OfFlow, Reader
+from kheish.api.http.paging import Given, Param
+from kheish.api.services import Services
 from kheish.domain import events
 from kheish.errors import Invalid, TooMany, Unauthorized, Unavailable, UnknownEvent
 from kheish.store.problems import nearest
@@ -46,7 +46,13 @@ class Stream:
     """The body of one answer, as Falcon iterates over it."""
 
     def __init__(
-        self, parts: Parts, feed: Feed, reader: Reader, lasts: Lasts, receive: Receive | None = None, caller: str = ""
+        self,
+        parts: Services,
+        feed: Feed,
+        reader: Reader,
+        lasts: Lasts,
+        receive: Receive | None = None,
+        caller: str = "",
     ) -> None:
         self._caller = caller
         self._lasts = lasts
@@ -140,7 +146,7 @@ async def _until_gone(receive: Receive, reader: Reader) -> None:
 def answer(
     req: Request,
     resp: Response,
-    parts: Parts,
+    parts: Services,
     feed: Feed,
     *,
     session: str | None = None,
@@ -169,7 +175,7 @@ def answer(
     resp.stream = Stream(parts, feed, reader, lasts(parts, req), req.scope.get(RECEIVE), caller)
 
 
-def lasts(parts: Parts, req: Request) -> Lasts:
+def lasts(parts: Services, req: Request) -> Lasts:
     """A token that is revoked, or has expired, gets no further event: it is asked before each, and at each ping."""
     login, digest = req.context.login, req.context.digest
     if login is not None:
@@ -177,7 +183,7 @@ def lasts(parts: Parts, req: Request) -> Lasts:
     return lambda: parts.tokens.holder(digest) is not None
 
 
-def check_lasts(parts: Parts, req: Request) -> None:
+def check_lasts(parts: Services, req: Request) -> None:
     """Tell a caller whose token ended while it waited nothing any more. Raises Unauthorized."""
     if not lasts(parts, req)():
         raise Unauthorized("The token (or the login) was revoked, or has expired, since this was asked.")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from kheish.api import app, openapi
-from kheish.api.auth import Gate
+from kheish.api.http import app, openapi
+from kheish.api.http.authentication import Authentication
 from kheish.api.operations import OPERATIONS
 from tests.api.harness import World
 
@@ -24,7 +24,7 @@ def _refs(value: Any) -> Iterator[str]:
 
 async def test_every_route_and_method_is_described_and_nothing_else(w: World) -> None:
     served = set()
-    for path, resource, suffix in app.routes(w.parts, Gate(w.parts, {})):
+    for path, resource, suffix in app.routes(w.parts, Authentication(w.parts, {})):
         for method in ("get", "put", "post", "patch", "delete"):
             if hasattr(resource, f"on_{method}_{suffix}" if suffix else f"on_{method}"):
                 served.add((method.upper(), path))

@@ -14,12 +14,13 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
 from kheish import errors, resources
-from kheish.api import answers, media
-from kheish.api.answer import model_of
-from kheish.api.errors import MEDIA
-from kheish.api.operation import COMMON, WRITES, Operation
+from kheish.api import answers
+from kheish.api.http import media
+from kheish.api.http.answer import model_of
+from kheish.api.http.errors import MEDIA
+from kheish.api.http.operation import COMMON, WRITES, Operation
+from kheish.api.http.paging import Param
 from kheish.api.operations import OPERATIONS
-from kheish.api.paging import Param
 
 Json = dict[str, Any]
 #: references to schemas, by model and mode

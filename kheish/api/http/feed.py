@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from kheish.api.rates import Streams
+from kheish.api.http.throttle import Streams
 from kheish.store.bus import Bus, Frame
 
 PING = b": ping\n\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from kheish.api.report_blocks import Node
+from kheish.api.report.blocks import Node
 
 WIDE, HIGH, GAP, DROP, EDGE = 220, 52, 28, 44, 12
 _COLOURS = {
