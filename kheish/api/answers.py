@@ -354,27 +354,3 @@ class Paused(Answer):
 
     everything: bool
     routes: list[str]
-
-
-class Free(Answer):
-    """An object; its fields are described in docs."""
-
-
-class Fault(Answer):
-    """One place that is wrong."""
-
-    path: str
-    """A JSON pointer into the request; `?name` for a query parameter."""
-    message: str
-
-
-class Problem(Answer):
-    """An error (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    domain: str
-    errors: list[Fault]

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any, Literal
+
 from falcon.asgi import Request, Response
+from pydantic import Field
 
 from kheish import ids
-from kheish.api import at_revision, flow_models, flow_waits, sessions, views
+from kheish.api import at_revision, sessions, views
 from kheish.api.http import media, paging, sse
+from kheish.api.http.bodies import Body, Key, Name, Reason, Targets
 from kheish.api.http.feed import Feed, OfFlow
+from kheish.api.http.operation import bind, get, post
 from kheish.api.http.paging import Param
+from kheish.api.report import answers
+from kheish.api.report import resource as report
 from kheish.api.services import Services
+from kheish.api.submissions import Budget
 from kheish.api.views import Doc
 from kheish.beneath import Door, pool
-from kheish.domain import flow_driving, flow_evidence, flow_inputs, flow_start, playbooks, references, workspaces
+from kheish.domain import (
+    flow_driving,
+    flow_evidence,
+    flow_inputs,
+    flow_start,
+    flow_status,
+    playbooks,
+    references,
+    workspaces,
+)
 from kheish.domain.events import Idempotency
 from kheish.domain.flow_evidence import Attached, Given
 from kheish.domain.flow_start import Source, Start
-from kheish.domain.flow_status import FlowStatus
+from kheish.domain.flow_status import FINAL, FlowStatus
 from kheish.domain.flows import Flow
 from kheish.domain.keys import KeyUse, key_id
 from kheish.domain.playbooks import RELEASES
 from kheish.domain.sessions import Session
 from kheish.errors import Fault, Invalid
 from kheish.runtime import judging
+from kheish.store.bus import Frame
 
 FIELDS = ("playbook", "version")
 LIST = (
@@ -35,23 +53,70 @@ LIST = (
 WAIT = Param(
     name="wait", kind="duration", about="Answer when the Flow ends, waits or is blocked, or this time is over (`30s`)."
 )
+#: where a caller who waits may have something to do
+STOPS = FINAL | {FlowStatus.WAITING, FlowStatus.BLOCKED}
+
+
+class StartFlow(Body):
+    """What to start, and with what."""
+
+    playbook: Name
+    """Which Playbook; also `id@version`."""
+    version: Name | None = None
+    """Which version, verified or above; without it, the active one, or a canary by its percent."""
+    inputs: dict[str, Any] = Field(default_factory=dict)
+    """What the Playbook's `inputs` ask for."""
+    session_id: Name | None = None
+    """The session that it runs in; without it, one is made."""
+    budget: Budget | None = None
+    """What the Flow may use: cost, tokens and model calls over all of its runs, turns and wall time in each."""
+    reply_targets: Targets | None = None
+    """Where outputs are sent."""
+    idempotency_key: Key | None = None
+    """The same key with the same request gives the same Flow; may also be the header Idempotency-Key."""
+
+
+class AttachEvidence(Body):
+    """Something that shows what was done."""
+
+    kind: Literal[
+        "run", "tool_call", "task", "approval", "question", "output", "asset", "commit", "file", "agent", "attestation"
+    ]
+    """What it is. An attestation is your own word."""
+    id: Annotated[str, Field(min_length=1, max_length=500)]
+    """Its name in the Playbook's `evidence`, or the reference itself."""
+    ref: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    """What it refers to; without it, `id` is that."""
+    phase: Name | None = None
+    """The phase that it belongs to; without it, the one that wants it, else the Flow as a whole."""
+    description: Annotated[str, Field(max_length=4000)] = ""
+    """What it shows. An attestation is this text."""
+    idempotency_key: Key | None = None
+    """The same key attaches once; may also be the header Idempotency-Key."""
+
+
+class CancelFlow(Body):
+    """Stop a Flow and its runs."""
+
+    reason: Reason | None = None
+    """Why, for the journal."""
 
 
 class Flows:
     """`/v1/flows` and what is below."""
 
-    def __init__(self, parts: Services, feed: Feed) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
         self._state = parts.state
-        self._feed = feed
+        self._feed = parts.feed
 
-    async def on_get(self, req: Request, resp: Response) -> None:
+    async def list_flows(self, req: Request, resp: Response) -> None:
         """A page of Flows, newest first."""
         media.send(resp, await views.listed(self._state, Flow, req.context.query, FIELDS))
 
-    async def on_post(self, req: Request, resp: Response) -> None:
+    async def start_flow(self, req: Request, resp: Response) -> None:
         """Start a Flow (202)."""
-        body = await media.read(req, flow_models.StartFlow)
+        body = await media.read(req, StartFlow)
         key = media.idempotency(req, body, "flows")
         known = await self._known(key)
         if known is None:
@@ -63,7 +128,7 @@ class Flows:
         doc = None if isinstance(found, str) else views.of(self._state, found)
         await self._state.durable()
         if wait := req.context.query.get("wait"):
-            await flow_waits.settled(self._parts, flow_id, wait)
+            await settled(self._parts, flow_id, wait)
             sse.check_lasts(self._parts, req)
             doc = None
         whole = await views.document(self._state, Flow, flow_id) if doc is None else (await self._whole([doc]))[0]
@@ -80,7 +145,7 @@ class Flows:
         await self._state.load(used["session_id"])
         return str(used["result"])
 
-    async def _wanted(self, body: flow_models.StartFlow, by: str, key: Idempotency | None) -> Start:
+    async def _wanted(self, body: StartFlow, by: str, key: Idempotency | None) -> Start:
         """The start as the domain takes it: version chosen, inputs complete, session in memory. Raises as `start`."""
         playbook, version = _named(body)
         flow_id = ids.new("flow")
@@ -122,22 +187,22 @@ class Flows:
     async def _whole(self, docs: list[Doc]) -> list[Doc]:
         return await views.expand(self._state, docs)
 
-    async def on_get_one(self, req: Request, resp: Response, flow_id: str) -> None:
+    async def get_flow(self, req: Request, resp: Response, flow_id: str) -> None:
         """One Flow; with `?wait=`, once it has ended, waits or is blocked; with `?at=`, as it was."""
         if rev := req.context.query.get("at"):
             return media.send(resp, await at_revision.document(self._parts, resp, Flow, flow_id, rev))
         if wait := req.context.query.get("wait"):
-            await flow_waits.settled(self._parts, flow_id, wait)
+            await settled(self._parts, flow_id, wait)
             sse.check_lasts(self._parts, req)
         return media.send(resp, await views.document(self._state, Flow, flow_id))
 
-    async def on_get_events(self, req: Request, resp: Response, flow_id: str) -> None:
+    async def flow_events(self, req: Request, resp: Response, flow_id: str) -> None:
         """The Flow's events, and those of its runs, as a stream."""
         await follow(self._parts, self._feed, req, resp, flow_id)
 
-    async def on_post_cancel(self, req: Request, resp: Response, flow_id: str) -> None:
+    async def cancel_flow(self, req: Request, resp: Response, flow_id: str) -> None:
         """Stop a Flow and its runs for good; a cancelled one stays as it is."""
-        body = await media.read(req, flow_models.CancelFlow)
+        body = await media.read(req, CancelFlow)
         ended = await self._state.load_for(Flow, flow_id)
         if ended is not None:
             if ended["status"] != FlowStatus.CANCELLED:
@@ -149,9 +214,9 @@ class Flows:
         await self._state.durable()
         return media.send(resp, (await self._whole([doc]))[0], n=n if n != before else None)
 
-    async def on_post_evidence(self, req: Request, resp: Response, flow_id: str) -> None:
+    async def attach_evidence(self, req: Request, resp: Response, flow_id: str) -> None:
         """Attach evidence (201); what it refers to must be there."""
-        body = await media.read(req, flow_models.AttachEvidence)
+        body = await media.read(req, AttachEvidence)
         key = media.idempotency(req, body, f"flows/{flow_id}/evidence")
         ended = await self._state.load_for(Flow, flow_id)
         known = await self._known(key)
@@ -174,7 +239,7 @@ class Flows:
         assert any(one["evidence_id"] == evidence_id for one in doc["evidence"])
         media.send(resp, doc, status=200)
 
-    async def _resolved(self, flow_id: str, body: flow_models.AttachEvidence, by: str) -> tuple[Given, Doc]:
+    async def _resolved(self, flow_id: str, body: AttachEvidence, by: str) -> tuple[Given, Doc]:
         """The evidence with its place in the Flow, and what it refers to. Raises Invalid, EvidenceUnresolved."""
         flow = self._state.get(Flow, flow_id)
         given = flow_evidence.placed(flow, Given(**body.model_dump(exclude={"idempotency_key"})))
@@ -196,6 +261,24 @@ class Flows:
         return given, await pool.run(door, references.resolve, place, given.kind, given.ref)
 
 
+async def settled(parts: Services, flow_id: str, timeout: float) -> None:
+    """Return when the Flow has ended, waits or is blocked; after `timeout` seconds; or when the daemon stops."""
+    flow = parts.state.find(Flow, flow_id)
+    if flow is None or _is_settled(parts, flow_id):
+        return
+
+    def wakes(frame: Frame) -> bool:
+        return bool(frame.n) and _is_settled(parts, flow_id)
+
+    await parts.waits.until(("session", flow.session_id), wakes, timeout)
+
+
+def _is_settled(parts: Services, flow_id: str) -> bool:
+    """Whether there is nothing to wait for; so of one that is not in memory."""
+    flow = parts.state.find(Flow, flow_id)
+    return flow is None or flow_status.status(flow) in STOPS
+
+
 async def follow(parts: Services, feed: Feed, req: Request, resp: Response, flow_id: str) -> None:
     """Answer with a stream of a Flow's events, and those of its runs. Raises NotFound."""
     doc = await views.document(parts.state, Flow, flow_id)
@@ -203,7 +286,7 @@ async def follow(parts: Services, feed: Feed, req: Request, resp: Response, flow
     sse.answer(req, resp, parts, feed, session=doc["session_id"], flow=of)
 
 
-def _named(body: flow_models.StartFlow) -> tuple[str, str | None]:
+def _named(body: StartFlow) -> tuple[str, str | None]:
     """The Playbook and the version, which may stand in one word. Raises Invalid where two are named."""
     playbook, at, version = body.playbook.partition("@")
     if at and body.version is not None and body.version != version:
@@ -212,3 +295,55 @@ def _named(body: flow_models.StartFlow) -> tuple[str, str | None]:
             errors=[Fault("/version", "differs from that in playbook")],
         )
     return playbook, (version if at else body.version)
+
+
+ONE = "/v1/flows/{flow_id}"
+OPERATIONS = (
+    *bind(
+        Flows,
+        post(
+            "/v1/flows",
+            Flows.start_flow,
+            "Start a Playbook version: release, inputs, routes and reply targets are checked; then it runs.",
+            StartFlow,
+            answers.Flow,
+            WAIT,
+            good=(202,),
+            problems=(404, 409),
+            key=True,
+        ),
+        get("/v1/flows", Flows.list_flows, "Flows, newest first.", answers.Flow, *LIST, page=True),
+        get(ONE, Flows.get_flow, "One Flow, now or as it was.", answers.Flow, WAIT, at_revision.AT, problems=(404,)),
+        get(
+            f"{ONE}/events",
+            Flows.flow_events,
+            "The Flow's events, and those of its runs.",
+            None,
+            *sse.PARAMS,
+            media="text/event-stream",
+            problems=(404,),
+        ),
+    ),
+    *report.OPERATIONS,
+    *bind(
+        Flows,
+        post(
+            f"{ONE}/cancel",
+            Flows.cancel_flow,
+            "Stop a Flow and its runs for good.",
+            CancelFlow,
+            answers.Flow,
+            problems=(404, 409),
+        ),
+        post(
+            f"{ONE}/evidence",
+            Flows.attach_evidence,
+            "Attach evidence (201); what it refers to must be there. The same key finds it again (200).",
+            AttachEvidence,
+            answers.Flow,
+            good=(201, 200),
+            problems=(404, 409),
+            key=True,
+        ),
+    ),
+)

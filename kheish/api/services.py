@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from kheish.api.http.feed import Feed
+from kheish.api.http.throttle import Refusals
+from kheish.api.http.waiting import Closing, Waits
 from kheish.auth.broker import Broker
 from kheish.auth.logins import Logins
 from kheish.auth.tokens import Principal, Tokens
@@ -181,31 +185,6 @@ class Playbooks(Protocol):
         EvidenceUnresolved, Invalid."""
 
 
-@dataclass(slots=True)
-class Closing:
-    """Says that the daemon stops: streams and long polls end then."""
-
-    begun: bool = False
-    _callbacks: dict[int, Callable[[], None]] = field(default_factory=dict)
-    _next: int = 0
-
-    def begin(self) -> None:
-        """Tell everyone, once."""
-        self.begun = True
-        for callback in list(self._callbacks.values()):
-            callback()
-
-    def then(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Have `callback` called; returns the function that takes that back."""
-        key, self._next = self._next, self._next + 1
-        self._callbacks[key] = callback
-
-        def forget() -> None:
-            self._callbacks.pop(key, None)
-
-        return forget
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Handed to `app.build`.
@@ -231,8 +210,13 @@ class Services:
     playbooks: Playbooks
     upkeep: Upkeep
     workspaces: Workspaces
+    feed: Feed
+    waits: Waits
+    refusals: Refusals
     ready: Callable[[], str | None] = lambda: None
     logs: Callable[[], Sequence[Mapping[str, Any]]] = tuple
     closing: Closing = field(default_factory=Closing)
+    #: requests that were answered, by method and status
+    answered: Counter[tuple[str, int]] = field(default_factory=Counter)
     allow_bypass: bool = False
     secure: bool = False

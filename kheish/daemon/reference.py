@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from kheish import config, errors
-from kheish.api.answers import Free
+from kheish.api.http.answer import Free
 from kheish.api.http.operation import COMMON, WRITES, Operation
 from kheish.api.operations import OPERATIONS
 from kheish.daemon import reference_fields, toolbook

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
 from kheish import resources
-from kheish.api import answers, answers_tasks
+from kheish.api import answers, tasks
 from kheish.api.answers import Asked
 from kheish.api.http.answer import Answer, model_of
 from kheish.api.report import answers as flow_answers
@@ -110,7 +110,7 @@ _RECORDS: Mapping[str, type[Answer]] = {
     "flow": flow_answers.Flow,
     "approval": answers.Approval,
     "question": answers.Question,
-    "task": answers_tasks.Task,
+    "task": tasks.Task,
 }
 
 

@@ -66,3 +66,27 @@ def _texts(module: str) -> dict[str, dict[str, str]]:
                 and isinstance(after.value.value, str)
             }
     return found
+
+
+class Free(Answer):
+    """An object; its fields are described in docs."""
+
+
+class Fault(Answer):
+    """One place that is wrong."""
+
+    path: str
+    """A JSON pointer into the request; `?name` for a query parameter."""
+    message: str
+
+
+class Problem(Answer):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    domain: str
+    errors: list[Fault]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import time
-from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -13,27 +10,19 @@ from typing import Any
 from falcon.asgi import Request, Response
 
 from kheish.api.http import browsers, filtering, paging
-from kheish.api.http.paging import Param
+from kheish.api.http.openapi import DOCS
+from kheish.api.http.operation import Operation
 from kheish.api.http.throttle import Rates
 from kheish.api.services import Services
-from kheish.auth import audit, digests, roles
+from kheish.auth import digests, roles
 from kheish.auth.tokens import Principal
 from kheish.config import Config, split_bind
 from kheish.domain import encoding
-from kheish.errors import Forbidden, Invalid, Misdirected, StateRewound, StoreFailed, TooMany, Unauthorized, Unavailable
+from kheish.errors import Forbidden, Invalid, Misdirected, StateRewound, Unauthorized, Unavailable
 
-#: answered without a token: probes for machines that have none, a static page without any data, and the page where a
-#: link becomes a login
-OPEN = frozenset({"/healthz", "/readyz", "/docs", "/login"})
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
-#: the ways on where the branch was moved back
-DECIDING = frozenset({"/v1/state/put-back", "/v1/state/accept-rewind"})
-#: answered while the daemon starts, when state is not there yet
-EARLY = (OPEN - {"/login"}) | {"/v1/status", "/openapi.json"}
-FAILURES, WITHIN = 60, 60.0
 #: characters of an id in a path (a subject is the longest that there is)
 MOST_ID = 300
-_ADDRESSES = 10_000
 #: a name (with the dot at its end that it may have) or an address, and a port
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:@/?#\[\]]+?)\.?(?::[0-9]{0,5})?")
 
@@ -41,13 +30,20 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:@/?#\[\]]+?)\.?(?::[0-9]{0,5})?")
 class Authentication:
     """Middleware; it awaits nothing, so that it costs microseconds."""
 
-    def __init__(self, parts: Services, known: Mapping[tuple[str, str], Sequence[Param]]) -> None:
+    def __init__(self, parts: Services, operations: Sequence[Operation]) -> None:
         self._parts = parts
-        self._known = known
+        self._known = {(one.method, one.path): one.query for one in operations}
+        self._ties = {one.path: one.tie for one in operations if one.tie is not None}
+        #: answered without a token: probes for machines that have none, a static page without any data, and the page
+        #: where a link becomes a login
+        self._open = {DOCS, *(one.path for one in operations if one.open)}
+        #: answered while the daemon starts, when state is not there yet
+        self._early = {DOCS, *(one.path for one in operations if one.early)}
+        #: the ways on where the branch was moved back
+        self._deciding = {one.path for one in operations if one.decides}
         self._rates = Rates()
-        self._failures: dict[str, deque[float]] = {}
+        self._refusals = parts.refusals
         self._hosts: tuple[Config, frozenset[str]] | None = None
-        self.answered: Counter[tuple[str, int]] = Counter()
 
     async def process_request(self, req: Request, resp: Response) -> None:
         """Raises Misdirected, Forbidden, Unauthorized, TooMany; Unavailable while the daemon starts; StateRewound."""
@@ -55,15 +51,15 @@ class Authentication:
         host = req.context.host = self._check_host(req)
         _check_origin(req, host)
         req.context.caller = req.context.login = None
-        if req.path not in OPEN:
+        if req.path not in self._open:
             req.context.caller = self._principal(req, host)
             req.context.principal = req.context.caller.name
             self._rates.count(req.context.principal, self._parts.config().api.requests_per_second)
         # Who stops still answers questions; new work would only put off the end.
         asks = self._parts.closing.begun and req.method in ("GET", "HEAD", "OPTIONS")
-        if not asks and req.path not in EARLY and (why := self._parts.ready()) is not None:
+        if not asks and req.path not in self._early and (why := self._parts.ready()) is not None:
             raise Unavailable(why)
-        if req.method not in ("GET", "HEAD", "OPTIONS") and req.path not in DECIDING:
+        if req.method not in ("GET", "HEAD", "OPTIONS") and req.path not in self._deciding:
             rewound = self._parts.upkeep.rewound()
             if rewound is not None:
                 raise StateRewound(rewound)
@@ -75,13 +71,13 @@ class Authentication:
             if len(given) > MOST_ID:
                 raise Invalid(f"The {name} in the path has {len(given)} characters; no id has more than {MOST_ID}.")
         if caller is not None and (why := roles.refusal(caller, req.method, _said(req, params))) is not None:
-            self._audit(req, f"{caller.name} ({caller.role})")
+            self._refusals.audit(req, f"{caller.name} ({caller.role})")
             raise Forbidden(why)
         known = self._known.get((req.method, req.uri_template or ""))
         if req.query_string and known is not None:  # None: the method is not taken, whatever the query
             req.context.query = paging.parse(req.params, known)
         if caller is not None and caller.sessions:
-            await filtering.check(self._parts.state, caller, req, params)
+            await filtering.check(self._parts.state, caller, req, params, self._ties.get(req.uri_template or ""))
 
     async def process_response(self, req: Request, resp: Response, resource: object, succeeded: bool) -> None:
         """Count, and blot known secrets out of what says that something is wrong: it may quote what was sent."""
@@ -91,7 +87,7 @@ class Authentication:
         resp.set_header("Cross-Origin-Resource-Policy", "same-origin")
         if getattr(req.context, "login", None) is not None:
             resp.set_header("Cache-Control", "no-store")
-        self.answered[req.method, resp.status_code] += 1
+        self._parts.answered[req.method, resp.status_code] += 1
 
     def _check_host(self, req: Request) -> str:
         said = [value for name, value in req.scope["headers"] if name == b"host"]
@@ -120,7 +116,7 @@ class Authentication:
         req.context.digest = digests.of(token.strip())
         principal = self._parts.tokens.holder(req.context.digest) if scheme.lower() == "bearer" else None
         if principal is None:
-            self.failed(req, "no valid token")
+            self._refusals.failed(req, "no valid token")
             raise Unauthorized(
                 "This needs the header Authorization: Bearer TOKEN; the local token is in .kheish/token of the state "
                 "root."
@@ -131,39 +127,13 @@ class Authentication:
         login = self._parts.logins.find(cookie)
         principal = self._parts.logins.holder(login) if login is not None else None
         if login is None or principal is None:
-            self.failed(req, "no login that lasts")
+            self._refusals.failed(req, "no login that lasts")
             raise Unauthorized("Nobody is logged in here any more; ask for a new link: kheish login")
         if (why := browsers.foreign(req, host, cookie, is_secure=self._parts.secure)) is not None:
-            self.failed(req, f"{principal.name} ({login.login_id}): {why}")
+            self._refusals.failed(req, f"{principal.name} ({login.login_id}): {why}")
             raise Forbidden(why)
         req.context.login, req.context.digest = login, login.token
         return principal
-
-    def failed(self, req: Request, why: str) -> None:
-        """Note that somebody was not who it should be. Raises TooMany where an address is refused too often."""
-        self._failed(req.remote_addr or "")
-        self._audit(req, why)
-
-    def _audit(self, req: Request, why: str) -> None:
-        """Note a refusal: not durable before the answer, and no more than `FAILURES` of an address in a minute."""
-        if self._parts.ready() is None and self._parts.state.failure is None:
-            with contextlib.suppress(StoreFailed):
-                self._parts.state.append(
-                    audit.auth_failed(req.remote_addr or "", f"{req.method} {req.path[:200]}", why).on()
-                )
-
-    def _failed(self, address: str) -> None:
-        """Note a failure. Raises TooMany where there are many; a valid token is never held up by them."""
-        now = time.monotonic()
-        if len(self._failures) > _ADDRESSES:
-            self._failures.clear()
-        times = self._failures.setdefault(address, deque(maxlen=FAILURES))
-        if len(times) == FAILURES and now - times[0] < WITHIN:
-            wait = int(WITHIN - (now - times[0])) + 1
-            raise TooMany(
-                f"Too many requests without a valid token; wait {wait} s, or send a valid one.", retry_after=wait
-            )
-        times.append(now)
 
 
 def _said(req: Request, params: Mapping[str, Any]) -> str:

@@ -101,4 +101,4 @@ def _answer(resp: Response, status: int, document: dict[str, Any]) -> None:
     resp.content_type = MEDIA
     resp.stream = None
     resp.text = None
-    resp.data = orjson.dumps(redaction.shown(document), default=str)  # known secrets: Gate.process_response
+    resp.data = orjson.dumps(redaction.shown(document), default=str)  # known secrets: Authentication.process_response

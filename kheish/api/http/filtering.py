@@ -8,37 +8,26 @@ from typing import Any
 
 from falcon.asgi import Request
 
+from kheish.api.http.operation import Tie
 from kheish.auth.tokens import Principal
-from kheish.domain.approvals import Approval
-from kheish.domain.questions import Question
-from kheish.domain.runs import Run
 from kheish.domain.state import State
 from kheish.domain.tables import BY_CLASS
 from kheish.errors import Forbidden, NotFound
 
-#: things that belong to a session, by the name of their id in a path
-_THINGS: Mapping[str, type] = {"run_id": Run, "approval_id": Approval, "question_id": Question}
-#: lists that take `?session=`
-_LISTS = frozenset({"/v1/runs", "/v1/approvals", "/v1/questions", "/v1/events"})
-#: what is about no session, and tells nothing of any
-_FREE = frozenset({"/v1/permissions/check", "/openapi.json", "/v1/auth/login", "/v1/auth/login-links"})
 
-
-async def check(state: State, caller: Principal, req: Request, params: Mapping[str, Any]) -> None:
+async def check(state: State, caller: Principal, req: Request, params: Mapping[str, Any], tie: Tie | None) -> None:
     """Raises Forbidden, and NotFound for a thing that is not there (or not for this caller to know of)."""
-    template = req.uri_template or ""
     if "session_id" in params:
         return see(caller, params["session_id"])
-    for name, cls in _THINGS.items():
-        if name in params:
-            return await _thing(state, caller, cls, params[name])
-    if template in _LISTS and req.method == "GET":
+    if isinstance(tie, type):
+        return await _thing(state, caller, tie, params[f"{BY_CLASS[tie].name}_id"])
+    if tie == "query" and req.method == "GET":
         wanted = req.context.query.get("session") or req.context.query.get("session_id")
         if wanted is None:
             raise Forbidden(f"This token sees {', '.join(caller.sessions)} only; ask with ?session=ID.")
         return see(caller, wanted)
-    if template not in _FREE:
-        raise Forbidden(f"This token sees {', '.join(caller.sessions)} only; {template} is about more.")
+    if tie != "none":
+        raise Forbidden(f"This token sees {', '.join(caller.sessions)} only; {req.uri_template or ''} is about more.")
     return None
 
 

@@ -17,9 +17,9 @@ from pydantic import Field
 from kheish import ids
 from kheish.api.http import browsers, media
 from kheish.api.http.answer import Answer
-from kheish.api.http.authentication import Authentication
+from kheish.api.http.bodies import Body
+from kheish.api.http.operation import bind, delete, get, post
 from kheish.api.http.paging import Param
-from kheish.api.models import Body
 from kheish.api.services import Services
 from kheish.auth import logins
 from kheish.auth.tokens import Principal
@@ -91,12 +91,11 @@ class WhoAmI(Answer):
 class Login:
     """`/login`, `/v1/auth/login` and `/v1/auth/login-links`."""
 
-    def __init__(self, parts: Services, gate: Authentication) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
-        self._gate = gate
         self._saving = asyncio.Lock()
 
-    async def on_get_page(self, req: Request, resp: Response) -> None:
+    async def login_page(self, req: Request, resp: Response) -> None:
         """The page of a link. Raises Unauthorized for one that counts no more."""
         code = req.context.query.get("code")
         body = _HOW
@@ -108,7 +107,7 @@ class Login:
         resp.set_headers(_HEADERS)
         resp.data = _HTML.format(body=body).encode()
 
-    async def on_post_page(self, req: Request, resp: Response) -> None:
+    async def log_in(self, req: Request, resp: Response) -> None:
         """Log in (303). Raises Unauthorized for a code that counts no more, Forbidden for a foreign page."""
         if browsers.came_from_elsewhere(req):
             raise Forbidden("A page of another origin sent this; open the link itself.")
@@ -124,14 +123,14 @@ class Login:
         resp.set_headers(_HEADERS)
         resp.location = AFTER
 
-    async def on_post_links(self, req: Request, resp: Response) -> None:
+    async def make_login_link(self, req: Request, resp: Response) -> None:
         """A link for whoever asks (201). Raises Forbidden for a login: it would never end."""
         if req.context.login is not None:
             raise Forbidden("A login makes no links; ask with a token: kheish login")
         code, until = self._parts.logins.link(req.context.digest)
         media.send(resp, {"path": f"/login?code={code}", "expires_at": ids.stamp(until)}, status=201)
 
-    async def on_get(self, req: Request, resp: Response) -> None:
+    async def who_am_i(self, req: Request, resp: Response) -> None:
         """Who asks."""
         caller, login = req.context.caller, req.context.login
         cookie = browsers.cookie(req, req.context.host, is_secure=self._parts.secure) if login else None
@@ -148,7 +147,7 @@ class Login:
             },
         )
 
-    async def on_delete(self, req: Request, resp: Response) -> None:
+    async def log_out(self, req: Request, resp: Response) -> None:
         """Log out (204): this browser; asked with a token, all browsers that are logged in by it."""
         own, known = req.context.login, self._parts.logins
         for login in [own] if own is not None else known.of(req.context.digest):
@@ -163,7 +162,7 @@ class Login:
     def _offered(self, req: Request, code: str) -> Principal:
         offered = self._parts.logins.offered(code)
         if offered is None:
-            self._gate.failed(req, "no link that counts")
+            self._parts.refusals.failed(req, "no link that counts")
             raise Unauthorized(_STALE)
         return offered
 
@@ -171,3 +170,45 @@ class Login:
         async with self._saving:  # the newest state is written last
             await asyncio.to_thread(logins.save, self._parts.state.root, self._parts.logins)
         await self._parts.state.durable()
+
+
+OPERATIONS = bind(
+    Login,
+    get(
+        "/login",
+        Login.login_page,
+        "The page where a link logs a browser in; it uses nothing up.",
+        None,
+        *PAGE,
+        media="text/html",
+        open=True,
+        problems=(400, 401, 429),
+    ),
+    post(
+        "/login",
+        Login.log_in,
+        "Log this browser in: a cookie, and the way on.",
+        Code,
+        None,
+        takes=media.FORM,
+        good=(303,),
+        open=True,
+        problems=(400, 401, 413, 415, 429),
+    ),
+    post(
+        "/v1/auth/login-links",
+        Login.make_login_link,
+        "A link that logs one browser in as whoever asks, once, within a minute.",
+        None,
+        LoginLink,
+        good=(201,),
+        tie="none",
+    ),
+    get("/v1/auth/login", Login.who_am_i, "Who asks, and how; of a login, its CSRF word.", WhoAmI, tie="none"),
+    delete(
+        "/v1/auth/login",
+        Login.log_out,
+        "Log this browser out; with a token, all browsers that it logged in.",
+        tie="none",
+    ),
+)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,14 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
 from kheish import errors, resources
-from kheish.api import answers
 from kheish.api.http import media
-from kheish.api.http.answer import model_of
+from kheish.api.http.answer import Free, Problem, model_of
 from kheish.api.http.errors import MEDIA
-from kheish.api.http.operation import COMMON, WRITES, Operation
+from kheish.api.http.operation import COMMON, WRITES, Operation, bind, get
 from kheish.api.http.paging import Param
-from kheish.api.operations import OPERATIONS
 
 Json = dict[str, Any]
+DOCS = "/docs"
 #: references to schemas, by model and mode
 References = Mapping[tuple[Any, JsonSchemaMode], Json]
 _REF = "#/components/schemas/{model}"
@@ -48,24 +47,37 @@ _HEADERS = {
 
 
 class Description:
-    """The resource of `/openapi.json` and `/docs`."""
+    """The resource of `/openapi.json`. `operations` returns all of them, which are not known yet when one is bound."""
 
-    def __init__(self) -> None:
-        self._page = Path(__file__).with_name("docs.html")
+    def __init__(self, services: object, operations: Callable[[], Sequence[Operation]]) -> None:
+        self._operations = operations
+
+    async def openapi(self, req: Request, resp: Response) -> None:
+        """The description."""
+        media.send(resp, _rendered(self._operations))
+
+
+class Docs:
+    """A page that shows the description; it loads nothing from elsewhere, and is no operation."""
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """The description."""
-        media.send(resp, rendered())
-
-    async def on_get_docs(self, req: Request, resp: Response) -> None:
-        """A page that shows the description; it loads nothing from elsewhere."""
+        """Answer with the page."""
         resp.content_type = "text/html; charset=utf-8"
         resp.set_header(
             "Content-Security-Policy",
             "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
             "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
         )
-        resp.data = _page(self._page)
+        resp.data = _page(Path(__file__).with_name("docs.html"))
+
+
+def operations(all_of_them: Callable[[], Sequence[Operation]]) -> tuple[Operation, ...]:
+    """Return the operation that describes all operations, itself included."""
+    make = partial(Description, operations=all_of_them)
+    return bind(
+        make,
+        get("/openapi.json", Description.openapi, "This description.", Free, early=True, tie="none"),
+    )
 
 
 @cache
@@ -74,16 +86,15 @@ def _page(path: Path) -> bytes:
 
 
 @cache
-def rendered() -> bytes:
-    """The description as JSON."""
-    return orjson.dumps(document())
+def _rendered(operations: Callable[[], Sequence[Operation]]) -> bytes:
+    return orjson.dumps(document(operations()))
 
 
-def document() -> Json:
-    """The description as plain data."""
-    references, schemas = _schemas()
+def document(operations: Sequence[Operation]) -> Json:
+    """Return the description of operations as plain data."""
+    references, schemas = _schemas(operations)
     paths: Json = {}
-    for operation in OPERATIONS:
+    for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, references)
     return {
         "openapi": "3.1.0",
@@ -94,20 +105,20 @@ def document() -> Json:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "security": [{"token": []}, {"login": []}],
-        "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for operation in OPERATIONS)],
+        "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for operation in operations)],
         "paths": paths,
         "components": {
             "schemas": schemas,
             "securitySchemes": _SECURITY,
-            "responses": {str(status): _problem(status) for status in _statuses()},
+            "responses": {str(status): _problem(status) for status in _statuses(operations)},
         },
     }
 
 
-def _schemas() -> tuple[References, Json]:
+def _schemas(operations: Sequence[Operation]) -> tuple[References, Json]:
     """References by model, and the schemas that they lead to."""
-    wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(model_of(answers.Problem), "serialization"): None}
-    for operation in OPERATIONS:
+    wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(model_of(Problem), "serialization"): None}
+    for operation in operations:
         if operation.body is not None:
             wanted[operation.body, "validation"] = None
         if (answer := operation.answer_model) is not None:
@@ -118,8 +129,8 @@ def _schemas() -> tuple[References, Json]:
     return found, definitions.get("$defs", {})
 
 
-def _statuses() -> list[int]:
-    return sorted({*COMMON, *WRITES, 412, 404, 409, *(status for one in OPERATIONS for status in one.problems)})
+def _statuses(operations: Sequence[Operation]) -> list[int]:
+    return sorted({*COMMON, *WRITES, 412, 404, 409, *(status for one in operations for status in one.problems)})
 
 
 def _problem(status: int) -> Json:

@@ -1,12 +1,20 @@
-"""How much one caller may ask for: requests in a second, and streams at a time."""
+"""How much one caller may ask for: requests in a second, streams at a time, and refusals in a minute."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 
-from kheish.errors import TooMany
+from falcon.asgi import Request
+
+from kheish.auth import audit
+from kheish.domain.state import State
+from kheish.errors import StoreFailed, TooMany
+
+FAILURES, WITHIN = 60, 60.0
+_ADDRESSES = 10_000
 
 
 class Rates:
@@ -54,3 +62,36 @@ class Streams:
                 "/v1/events has the events of all sessions.",
                 retry_after=5,
             )
+
+
+class Refusals:
+    """Callers that are not who they should be: each is audited, and an address has `FAILURES` in a minute."""
+
+    def __init__(self, state: State, ready: Callable[[], str | None]) -> None:
+        self._state = state
+        self._ready = ready
+        self._failures: dict[str, deque[float]] = {}
+
+    def failed(self, req: Request, why: str) -> None:
+        """Note that a caller was not who it should be. Raises TooMany where an address is refused too often."""
+        self._count(req.remote_addr or "")
+        self.audit(req, why)
+
+    def audit(self, req: Request, why: str) -> None:
+        """Note a refusal: not durable before the answer, and no more than `FAILURES` of an address in a minute."""
+        if self._ready() is None and self._state.failure is None:
+            with contextlib.suppress(StoreFailed):
+                self._state.append(audit.auth_failed(req.remote_addr or "", f"{req.method} {req.path[:200]}", why).on())
+
+    def _count(self, address: str) -> None:
+        """Note a failure. Raises TooMany where there are many; a valid token is never held up by them."""
+        now = time.monotonic()
+        if len(self._failures) > _ADDRESSES:
+            self._failures.clear()
+        times = self._failures.setdefault(address, deque(maxlen=FAILURES))
+        if len(times) == FAILURES and now - times[0] < WITHIN:
+            wait = int(WITHIN - (now - times[0])) + 1
+            raise TooMany(
+                f"Too many requests without a valid token; wait {wait} s, or send a valid one.", retry_after=wait
+            )
+        times.append(now)

@@ -1,62 +1,95 @@
-"""Long polls: wait until a run ends or waits for somebody, over one listener for all who wait."""
+"""Long polls: wait for an event of a run or a session, over one listener for all that wait; and the end of them all."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
-from kheish.api.services import Services
-from kheish.domain import runs
-from kheish.domain.runs import Run
-from kheish.store.bus import Frame
+from kheish.store.bus import Bus, Frame
 
-#: the events after which a caller who waits may have something to do
-STOPS = frozenset({"run.completed", "run.failed", "run.cancelled", "run.interrupted", "run.waiting"})
+#: what a caller waits for events of, and its id
+Of = tuple[Literal["run", "session"], str]
+Wakes = Callable[[Frame], bool]
+
+
+@dataclass(slots=True)
+class Closing:
+    """Says that the daemon stops: streams and long polls end then."""
+
+    begun: bool = False
+    _callbacks: dict[int, Callable[[], None]] = field(default_factory=dict)
+    _next: int = 0
+
+    def begin(self) -> None:
+        """Tell everyone, once."""
+        self.begun = True
+        for callback in list(self._callbacks.values()):
+            callback()
+
+    def then(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have `callback` called; returns the function that takes that back."""
+        key, self._next = self._next, self._next + 1
+        self._callbacks[key] = callback
+
+        def forget() -> None:
+            self._callbacks.pop(key, None)
+
+        return forget
 
 
 class Waits:
-    """Who waits for which run."""
+    """The long polls that are open, by what they wait for."""
 
-    def __init__(self, parts: Services) -> None:
-        self._parts = parts
-        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+    def __init__(self, bus: Bus, closing: Closing) -> None:
+        self._bus = bus
+        self._closing = closing
+        self._waiting: dict[Of, dict[asyncio.Future[None], Wakes]] = {}
         self._stop: Callable[[], None] | None = None
 
-    async def settled(self, run_id: str, timeout: float) -> None:
-        """Return when the run has ended or waits, after `timeout` seconds, or when the daemon stops."""
-        if self._parts.closing.begun or self._is_settled(run_id):
+    async def until(self, of: Of, wakes: Wakes, timeout: float) -> None:
+        """Return after an event of the run or session that `wakes`, after `timeout` seconds, or when the daemon stops.
+
+        The caller has made sure that what it waits for has not happened yet, and has awaited nothing since.
+        """
+        if self._closing.begun:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(run_id, set()).add(future)
+        self._waiting.setdefault(of, {})[future] = wakes
         if self._stop is None:
-            self._stop = self._parts.bus.listen(self._look)
-        forget = self._parts.closing.then(lambda: _wake({future}))
+            self._stop = self._bus.listen(self._look)
+        forget = self._closing.then(lambda: _wake(future))
         try:
             await asyncio.wait((future,), timeout=timeout)
         finally:
             forget()
-            self._leave(run_id, future)
-
-    def _is_settled(self, run_id: str) -> bool:
-        run = self._parts.state.find(Run, run_id)
-        return run is None or run.is_final or run.status in runs.WAITING
+            self._leave(of, future)
 
     def _look(self, frames: Sequence[Frame]) -> None:
         for frame in frames:
-            if frame.kind in STOPS and frame.run in self._waiting:
-                _wake(self._waiting[frame.run])
+            for of in _subjects(frame):
+                for future, wakes in self._waiting.get(of, {}).items():
+                    if not future.done() and wakes(frame):
+                        _wake(future)
 
-    def _leave(self, run_id: str, future: asyncio.Future[None]) -> None:
-        waiting = self._waiting.get(run_id, set())
-        waiting.discard(future)
+    def _leave(self, of: Of, future: asyncio.Future[None]) -> None:
+        waiting = self._waiting.get(of, {})
+        waiting.pop(future, None)
         if not waiting:
-            self._waiting.pop(run_id, None)
+            self._waiting.pop(of, None)
         if not self._waiting and self._stop is not None:
             self._stop()
             self._stop = None
 
 
-def _wake(futures: set[asyncio.Future[None]]) -> None:
-    for future in futures:
-        if not future.done():
-            future.set_result(None)
+def _subjects(frame: Frame) -> Iterable[Of]:
+    if frame.run is not None:
+        yield "run", frame.run
+    if frame.session is not None:
+        yield "session", frame.session
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

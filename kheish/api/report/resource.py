@@ -7,6 +7,7 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
+from kheish.api.http.operation import bind, get
 from kheish.api.http.paging import Param
 from kheish.api.report import to_html, to_markdown
 from kheish.api.report.blocks import Block, Cell, Code, Commit, Commits, Diagram, Heading, Items, Node, Paragraph, Table
@@ -24,7 +25,7 @@ class FlowReport:
     def __init__(self, parts: Services) -> None:
         self._parts = parts
 
-    async def on_get(self, req: Request, resp: Response, flow_id: str) -> None:
+    async def flow_report(self, req: Request, resp: Response, flow_id: str) -> None:
         """The page, as Markdown or as HTML."""
         facts = await gather(self._parts, flow_id)
         blocks = list(page(facts))
@@ -242,3 +243,18 @@ def _timeline(facts: Facts) -> Iterator[Block]:
         yield Heading(2, "Commits of the state root")
         yield Paragraph("Each is a consistent state of all that the daemon knew: git show COMMIT")
         yield Commits(facts.commits)
+
+
+OPERATIONS = bind(
+    FlowReport,
+    get(
+        "/v1/flows/{flow_id}/report",
+        FlowReport.flow_report,
+        "One page with all of it, for an auditor: Markdown, or HTML that needs nothing else.",
+        None,
+        *PARAMS,
+        media="text/markdown",
+        or_media="text/html",
+        problems=(404,),
+    ),
+)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from kheish.api import models
+from kheish.api import submissions
 from kheish.api.http import media
 from kheish.errors import Invalid
 from tests.api.harness import World
@@ -70,6 +70,6 @@ def test_many_brackets_are_no_depth() -> None:
     raw = b'{"content": "x", "metadata": {"list": [' + b",".join([b"[1]"] * 200) + b"]}}"
 
     assert media.plain_json(raw)
-    assert media.explain(models.Submission, raw).content == "x"
+    assert media.explain(submissions.Submission, raw).content == "x"
     with pytest.raises(Invalid):
-        media.explain(models.Submission, b"{}")
+        media.explain(submissions.Submission, b"{}")
