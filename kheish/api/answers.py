@@ -174,51 +174,6 @@ class Session(Answer):
     last_n: int
 
 
-class Decision(Answer):
-    """One person's word."""
-
-    decision: Literal["allow", "deny"]
-    by: str
-    via: str
-    reason: str | None
-    at: str
-    person: str | None
-    digest: str | None
-
-
-class Preview(Answer):
-    """What a call would change, seen when it was asked for."""
-
-    diff: str
-    """A unified diff; characters that are obeyed or unseen are shown as others."""
-    is_whole: bool
-    """Whether nothing was cut."""
-
-
-class Approval(Answer):
-    """A tool call that waits, or waited, for a person."""
-
-    approval_id: str
-    session_id: str
-    run_id: str
-    tool: str
-    arguments: dict[str, Any]
-    digest: str
-    files: list[dict[str, Any]]
-    preview: Preview | None
-    """Of an edit; null for other calls, for edited arguments, and for an edit that would fail as things are."""
-    why: str
-    risk: Literal["low", "medium", "high"]
-    status: Literal["pending", "allowed", "denied", "expired", "cancelled"]
-    requested_at: str
-    expires_at: str | None
-    required: int
-    decisions: list[Decision]
-    edited_by: str | None
-    came_from: dict[str, Any]
-    remember: dict[str, Any]
-
-
 class Option(Answer):
     """A choice."""
 

@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 from falcon.asgi import Request, Response
 from pydantic import Field, model_validator
 
-from kheish.api import answers, at_revision, views
+from kheish.api import at_revision, views
 from kheish.api.http import media, paging
 from kheish.api.http.bodies import Body, Key, Name, Reason
 from kheish.api.http.operation import bind, get, post
 from kheish.api.services import Services
 from kheish.api.views import Doc
-from kheish.domain import approvals, keys
-from kheish.domain.approvals import Approval, Bound
+from kheish.domain import approvals, encoding, keys
+from kheish.domain.approvals import Approval, ApprovalView, Bound
 from kheish.domain.events import Idempotency
 from kheish.domain.keys import KeyUse, key_id
 from kheish.errors import Fault, Invalid
@@ -145,7 +145,7 @@ class Approvals:
             raise approvals.late(old)
         approval = self._state.get(Approval, approval_id)
         if approval.status != "pending":
-            raise approvals.late(approvals.view(approval))
+            raise approvals.late(encoding.plain(approvals.view(approval)))
 
     async def _bound(self, approval_id: str, body: ResolveApproval) -> Bound | None:
         if body.arguments is None:
@@ -186,7 +186,7 @@ OPERATIONS = bind(
         "/v1/approvals",
         Approvals.list_approvals,
         "Approvals, newest first.",
-        answers.Approval,
+        ApprovalView,
         *LIST,
         page=True,
         tie="query",
@@ -195,7 +195,7 @@ OPERATIONS = bind(
         ONE,
         Approvals.get_approval,
         "One approval, now or as it was.",
-        answers.Approval,
+        ApprovalView,
         at_revision.AT,
         problems=(404,),
         tie=Approval,
@@ -205,7 +205,7 @@ OPERATIONS = bind(
         Approvals.resolve_approval,
         "Allow or deny.",
         ResolveApproval,
-        answers.Approval,
+        ApprovalView,
         problems=(404, 409),
         key=True,
         tie=Approval,
@@ -215,7 +215,7 @@ OPERATIONS = bind(
         Approvals.resolve_approvals,
         "Resolve several: all, or none.",
         ResolveApprovals,
-        answers.Approval,
+        ApprovalView,
         page=True,
         problems=(404, 409),
     ),

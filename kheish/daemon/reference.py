@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from kheish import config, errors
-from kheish.api.http.answer import Free
+from kheish.api.http.answer import Free, name_of
 from kheish.api.http.operation import COMMON, WRITES, Operation
 from kheish.api.operations import OPERATIONS
 from kheish.daemon import reference_fields, toolbook
@@ -230,7 +230,7 @@ def _api() -> Iterator[str]:
 
 
 def _operation(one: Operation) -> tuple[str, ...]:
-    answer = one.media if one.answer in (None, Free) else one.answer.__name__
+    answer = one.media if one.answer in (None, Free) else name_of(one.answer)
     shown = f"list of {answer}" if one.page else answer
     good = "" if one.good == (200,) else f"{_list(one.good)}: "
     return (

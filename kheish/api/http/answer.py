@@ -1,19 +1,25 @@
-"""The base of what callers get. Answers are made by the domain's views and are not validated on their way out, so their
-classes are annotations only; pydantic's model of one is made when it is asked for, since a start of the daemon would
-spend a fifth of its imports on models that serve the description."""
+"""What callers get, as models. A noun's answer is the view that its domain module makes (`domain.shown.View`); other
+answers are classes of annotations (`Answer`). Neither is validated on its way out, so pydantic's model of one is made
+when it is asked for: a start of the daemon would spend a fifth of its imports on models that serve the description."""
 
 from __future__ import annotations
 
 import ast
 import inspect
 import sys
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from functools import cache, reduce
 from itertools import pairwise
-from types import new_class
-from typing import Any
+from operator import or_
+from types import UnionType, new_class
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema
+
+from kheish.domain.event_base import Spilled
+from kheish.domain.shown import View
 
 
 class Answer:
@@ -24,30 +30,55 @@ class Answer:
         return handler.generate_schema(model_of(cls))
 
 
+Shape = Answer | View
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
-def model_of(cls: type[Answer]) -> type[BaseModel]:
-    """The same as a model: OpenAPI describes answers from it, and tests hold answers against it."""
+def model_of(cls: type[Shape]) -> type[BaseModel]:
+    """Return the same as a model: OpenAPI describes answers from it, and tests hold answers against it."""
     return _made(cls)  # type: ignore[arg-type]  # mypy does not see that a class can be hashed
 
 
+def name_of(cls: type) -> str:
+    """Return the name by which callers know the class."""
+    return cls.__name__.removesuffix("View") if issubclass(cls, View) else cls.__name__
+
+
 @cache
-def _made(cls: type[Answer]) -> type[BaseModel]:
-    bases = tuple(model_of(base) for base in cls.__bases__ if base is not Answer) or (_Model,)
-    texts = _texts(cls.__module__).get(cls.__name__, {})
-    names = inspect.get_annotations(cls)
-    fields = {
+def _made(cls: type[Shape]) -> type[BaseModel]:
+    bases = tuple(model_of(base) for base in cls.__bases__ if base not in (Answer, View)) or (_Model,)
+    texts, defaults = _texts(cls.__module__).get(cls.__name__, {}), _defaults(cls)
+    hints = get_type_hints(cls)
+    annotations = {name: _shown(hints[name]) for name in inspect.get_annotations(cls)}
+    members = {
         name: Field(
-            cls.__dict__.get(name, ...),
+            defaults.get(name, ...),
             alias=name.removesuffix("_") if name.endswith("_") else None,
             description=texts.get(name),
         )
-        for name in names
+        for name in annotations
     }
-    body = {"__module__": cls.__module__, "__doc__": cls.__doc__, "__annotations__": names, **fields}
-    return new_class(cls.__name__, bases, exec_body=lambda space: space.update(body))
+    body = {"__module__": cls.__module__, "__doc__": cls.__doc__, "__annotations__": annotations, **members}
+    return new_class(name_of(cls), bases, exec_body=lambda space: space.update(body))
+
+
+def _defaults(cls: type[Shape]) -> Mapping[str, Any]:
+    if issubclass(cls, Answer):
+        return cls.__dict__
+    return {one.name: one.default for one in fields(cls) if one.default is not MISSING}  # type: ignore[arg-type]  # each view is a dataclass
+
+
+def _shown(hint: Any) -> Any:
+    """Return a type as callers see it: views as models, and payloads whole, where the value may hold a reference."""
+    if isinstance(hint, type) and issubclass(hint, View):
+        return model_of(hint)
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return reduce(or_, [_shown(one) for one in args if one is not Spilled])
+    return origin[tuple(_shown(one) for one in args)] if origin in (list, tuple) else hint
 
 
 @cache

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from kheish.api.http.answer import Answer, model_of
 from kheish.api.http.paging import Param
+from kheish.domain.shown import View
 
 #: statuses of problems that any endpoint with a token may answer with
 COMMON = (400, 401, 403, 421, 429, 500, 503)
@@ -23,7 +24,7 @@ WRITES = (413, 415, 507)
 Handler = Callable[..., Awaitable[None]]
 #: makes a resource from what the API is given
 Make = Callable[[Any], object]
-Answers = type[Answer | BaseModel]
+Answers = type[Answer | View | BaseModel]
 #: what ties an endpoint to sessions: the class of the thing that the path names, the query's `session`, or nothing
 Tie = type | Literal["query", "none"]
 
@@ -68,7 +69,9 @@ class Operation:
     def answer_model(self) -> type[BaseModel] | None:
         """The model of a good answer; a Definition's answer is its own model."""
         answer = self.answer
-        return model_of(answer) if answer is not None and issubclass(answer, Answer) else answer
+        if answer is None or issubclass(answer, BaseModel):
+            return answer
+        return model_of(answer)
 
     @property
     def tag(self) -> str:

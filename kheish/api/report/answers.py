@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from kheish.api.answers import Decision, RunFailure, RunUsage
+from kheish.api.answers import RunFailure, RunUsage
 from kheish.api.http.answer import Answer
+from kheish.domain.approvals import DecisionView
 
 Kind = Literal[
     "run", "tool_call", "task", "approval", "question", "output", "asset", "commit", "file", "agent", "attestation"
@@ -84,7 +85,7 @@ class FlowApproval(Answer):
     decided_by: str | None
     via: str | None
     reason: str | None
-    decisions: list[Decision]
+    decisions: list[DecisionView]
     """Every word that was given: it may need two persons."""
 
 
