@@ -8,7 +8,6 @@ from kheish.api import (
     audit,
     backup,
     definitions,
-    flows,
     history,
     manifests,
     metrics,
@@ -26,6 +25,7 @@ from kheish.api import (
     tokens,
     trust,
 )
+from kheish.api.flows import resource as flows
 from kheish.api.http import login, openapi
 from kheish.api.http.operation import Operation
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
-from kheish.api import answers, flows
+from kheish.api import answers
+from kheish.api.flows.events import follow
 from kheish.api.http import media, paging, sse
 from kheish.api.http.answer import Free
 from kheish.api.http.bodies import Body, Name
@@ -30,6 +31,12 @@ USAGE = (
 )
 LEVELS = ("debug", "info", "warning", "error", "critical")
 LOGS = (*paging.PAGE, Param(name="level", kind="choice", choices=LEVELS, about="From this level on."))
+EVENTS = (
+    *sse.PARAMS,
+    *paging.SESSION,
+    Param(name="run", about="Only those of this run."),
+    Param(name="flow", about="Only those of this Flow, and of its runs."),
+)
 _COUNTED = ("model_calls", "input_tokens", "output_tokens", "cached_tokens")
 _UNKNOWN = {"cost_usd": None, "estimated": False}
 _ROWS = 1000
@@ -90,7 +97,7 @@ class Daemon:
     async def events(self, req: Request, resp: Response) -> None:
         """All events as a stream, or with `?flow=` those of a Flow."""
         if flow_id := req.context.query.get("flow"):
-            return await flows.follow(self._parts, self._feed, req, resp, flow_id)
+            return await follow(self._parts, self._feed, req, resp, flow_id)
         return sse.answer(req, resp, self._parts, self._feed)
 
     async def pause(self, req: Request, resp: Response) -> None:
@@ -200,7 +207,7 @@ OPERATIONS = bind(
         Daemon.events,
         "All events.",
         None,
-        *sse.FILTERED,
+        *EVENTS,
         media="text/event-stream",
         problems=(404,),
         tie="query",

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 from kheish import resources
 from kheish.api import answers
 from kheish.api.answers import Asked
+from kheish.api.flows import answers as flow_answers
 from kheish.api.http.answer import Shape, model_of
-from kheish.api.report import answers as flow_answers
 from kheish.domain import events
 from kheish.domain.approvals import ApprovalView
 from kheish.domain.definitions import KINDS, TOP

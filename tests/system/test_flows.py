@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from kheish.api.flows import answers
 from kheish.api.http.answer import model_of
-from kheish.api.report import answers
 from kheish.client import AsyncKheish
 from kheish.errors import EvidenceUnresolved, FlowStateConflict, IdempotencyConflict, Invalid
 from tests.support.daemon import Daemon, ask, bash, call, git, until

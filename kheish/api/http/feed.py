@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-import orjson
-
 from kheish.api.http.throttle import Streams
 from kheish.store.bus import Bus, Frame
 
@@ -27,43 +25,25 @@ def frame_bytes(frame: Frame) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (frame.kind.encode(), frame.line)
 
 
-@dataclass(slots=True)
-class OfFlow:
-    """What of a session's events is a Flow's: those that name it, and those of its runs, which these name."""
-
-    flow_id: str
-    runs: set[str]
-
-    def takes(self, kind: str, run: str | None, line: bytes) -> bool:
-        """Whether it is the Flow's."""
-        if run is not None and run in self.runs:
-            return True
-        if self.flow_id.encode() not in line:
-            return False
-        data = orjson.loads(line)["data"]
-        if kind != "run.submitted":
-            return bool(data.get("flow_id") == self.flow_id)
-        is_its = (data.get("flow") or {}).get("flow_id") == self.flow_id
-        if is_its and run is not None:
-            self.runs.add(run)
-        return is_its
+#: whether an event is taken, by its kind, its run, and its line
+Narrow = Callable[[str, str | None, bytes], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """What a reader wants to see; empty: everything."""
+    """What a reader wants to see; empty: everything. `narrow` decides what the fields cannot say."""
 
     session: str | None = None
     run: str | None = None
     kinds: frozenset[str] = frozenset()
-    flow: OfFlow | None = None
+    narrow: Narrow | None = None
 
     def takes(self, frame: Frame) -> bool:
         """Whether the frame is wanted."""
         return (
             (self.session is None or frame.session == self.session)
             and (self.run is None or frame.run == self.run)
-            and (self.flow is None or self.flow.takes(frame.kind, frame.run, frame.line))
+            and (self.narrow is None or self.narrow(frame.kind, frame.run, frame.line))
             and (not self.kinds or frame.kind in self.kinds)
         )
 

@@ -11,7 +11,7 @@ import orjson
 from falcon.asgi import Request, Response
 
 from kheish.api.http import media, paging
-from kheish.api.http.feed import PING, Feed, Filter, OfFlow, Reader
+from kheish.api.http.feed import PING, Feed, Filter, Narrow, Reader
 from kheish.api.http.paging import Given, Param
 from kheish.api.services import Services
 from kheish.domain import events
@@ -33,12 +33,6 @@ RECEIVE = "kheish.receive"
 PARAMS = (
     Param(name="after", kind="count", about="Everything after this event number, then live (0: everything)."),
     Param(name="kind", many=True, about="Only events of this kind, such as `tool.finished`."),
-)
-FILTERED = (
-    *PARAMS,
-    *paging.SESSION,
-    Param(name="run", about="Only those of this run."),
-    Param(name="flow", about="Only those of this Flow, and of its runs."),
 )
 
 
@@ -111,10 +105,10 @@ class Stream:
             limit=ROWS,
             session=wanted.session,
             run=wanted.run,
-            # of a Flow all kinds: it learns by one kind which runs are its own
-            kinds=sorted(wanted.kinds) if wanted.flow is None else (),
+            # all kinds where more decides: it may learn from one kind which others it takes
+            kinds=sorted(wanted.kinds) if wanted.narrow is None else (),
         )
-        shown = rows if wanted.flow is None else [row for row in rows if _of(wanted.flow, wanted.kinds, *row)]
+        shown = rows if wanted.narrow is None else [row for row in rows if _takes(wanted.narrow, wanted.kinds, *row)]
         text = "".join([f"id: {n}\nevent: {kind}\ndata: {line}\n\n" for n, kind, line in shown])
         more = len(rows) == ROWS
         reached = rows[-1][0] if rows else after
@@ -133,8 +127,8 @@ class Stream:
             self._watch.cancel()
 
 
-def _of(flow: OfFlow, kinds: frozenset[str], n: int, kind: str, line: str) -> bool:
-    return flow.takes(kind, orjson.loads(line)["run"], line.encode()) and (not kinds or kind in kinds)
+def _takes(narrow: Narrow, kinds: frozenset[str], n: int, kind: str, line: str) -> bool:
+    return narrow(kind, orjson.loads(line)["run"], line.encode()) and (not kinds or kind in kinds)
 
 
 async def _until_gone(receive: Receive, reader: Reader) -> None:
@@ -151,7 +145,7 @@ def answer(
     *,
     session: str | None = None,
     run: str | None = None,
-    flow: OfFlow | None = None,
+    narrow: Narrow | None = None,
 ) -> None:
     """Make the answer an event stream, filtered as the query says. Raises UnknownEvent, Invalid, TooMany."""
     if feed.streams >= MOST_STREAMS:
@@ -163,7 +157,7 @@ def answer(
         session=session or paging.session_of(given),
         run=run or given.get("run"),
         kinds=_kinds(given.get("kind", ())),
-        flow=flow,
+        narrow=narrow,
     )
     newest = parts.state.durable_n
     after = _after(req, given, newest)

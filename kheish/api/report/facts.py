@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from kheish.api import views
-from kheish.api.http.feed import OfFlow
+from kheish.api.flows.events import OfFlow
 from kheish.api.services import Services
 from kheish.domain import playbooks
 from kheish.domain.flows import Flow

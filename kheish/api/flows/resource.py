@@ -9,12 +9,11 @@ from pydantic import Field
 
 from kheish import ids
 from kheish.api import at_revision, sessions, views
+from kheish.api.flows import answers, events
 from kheish.api.http import media, paging, sse
 from kheish.api.http.bodies import Body, Key, Name, Reason, Targets
-from kheish.api.http.feed import Feed, OfFlow
 from kheish.api.http.operation import bind, get, post
 from kheish.api.http.paging import Param
-from kheish.api.report import answers
 from kheish.api.report import resource as report
 from kheish.api.services import Services
 from kheish.api.submissions import Budget
@@ -198,7 +197,7 @@ class Flows:
 
     async def flow_events(self, req: Request, resp: Response, flow_id: str) -> None:
         """The Flow's events, and those of its runs, as a stream."""
-        await follow(self._parts, self._feed, req, resp, flow_id)
+        await events.follow(self._parts, self._feed, req, resp, flow_id)
 
     async def cancel_flow(self, req: Request, resp: Response, flow_id: str) -> None:
         """Stop a Flow and its runs for good; a cancelled one stays as it is."""
@@ -277,13 +276,6 @@ def _is_settled(parts: Services, flow_id: str) -> bool:
     """Whether there is nothing to wait for; so of one that is not in memory."""
     flow = parts.state.find(Flow, flow_id)
     return flow is None or flow_status.status(flow) in STOPS
-
-
-async def follow(parts: Services, feed: Feed, req: Request, resp: Response, flow_id: str) -> None:
-    """Answer with a stream of a Flow's events, and those of its runs. Raises NotFound."""
-    doc = await views.document(parts.state, Flow, flow_id)
-    of = OfFlow(flow_id, {run["run_id"] for run in doc["runs"]})
-    sse.answer(req, resp, parts, feed, session=doc["session_id"], flow=of)
 
 
 def _named(body: StartFlow) -> tuple[str, str | None]:
