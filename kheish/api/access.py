@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 from falcon.asgi import Request, Response
 from pydantic import Field
 
-from kheish.api import media
-from kheish.api.answer import Answer
-from kheish.api.models import Because, Body, Reason
-from kheish.api.parts import Parts
+from kheish.api.http import media
+from kheish.api.http.answer import Answer
+from kheish.api.http.bodies import Because, Body, Reason
+from kheish.api.http.operation import bind, get, post
+from kheish.api.services import Services
 from kheish.auth.broker import What
 
 
@@ -85,40 +86,40 @@ class Subject(Answer):
 class Access:
     """`/v1/auth` and what is below."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._broker = parts.broker
         self._state = parts.state
 
-    async def on_get_grants(self, req: Request, resp: Response) -> None:
+    async def list_grants(self, req: Request, resp: Response) -> None:
         """Which slots may be used for what."""
         media.send(resp, media.page(self._broker.grants()))
 
-    async def on_get_accounts(self, req: Request, resp: Response) -> None:
+    async def list_accounts(self, req: Request, resp: Response) -> None:
         """The provider accounts: slots of the vault, and variables that routes name."""
         media.send(resp, media.page(self._broker.accounts()))
 
-    async def on_get_leases(self, req: Request, resp: Response) -> None:
+    async def list_leases(self, req: Request, resp: Response) -> None:
         """What is lent now."""
         media.send(resp, media.page(self._broker.leases()))
 
-    async def on_get_subject(self, req: Request, resp: Response, subject: str) -> None:
+    async def get_subject(self, req: Request, resp: Response, subject: str) -> None:
         """What a subject holds now."""
         media.send(resp, self._broker.subject(subject))
 
-    async def on_post_revoke(self, req: Request, resp: Response) -> None:
+    async def revoke(self, req: Request, resp: Response) -> None:
         """End leases, and what is in flight with them, and lend no more."""
         body = await media.read(req, Revoke)
         await self._revoke(req, resp, body.what, body.id, body.reason)
 
-    async def on_post_revoke_subject(self, req: Request, resp: Response, subject: str) -> None:
+    async def revoke_subject(self, req: Request, resp: Response, subject: str) -> None:
         """The same for one subject."""
         await self._revoke(req, resp, "subject", subject, (await media.read(req, Because)).reason)
 
-    async def on_post_revoke_lease(self, req: Request, resp: Response, lease: str) -> None:
+    async def revoke_lease(self, req: Request, resp: Response, lease: str) -> None:
         """The same for one lease. Raises NotFound."""
         await self._revoke(req, resp, "lease", lease, (await media.read(req, Because)).reason)
 
-    async def on_post_restore(self, req: Request, resp: Response) -> None:
+    async def restore_access(self, req: Request, resp: Response) -> None:
         """Take a revocation back. Raises NotFound."""
         body = await media.read(req, Restore)
         self._broker.restore(body.what, body.id, by=req.context.principal)
@@ -133,3 +134,38 @@ class Access:
         await self._state.durable()
         revoked = (what, id) in self._broker.revoked or what == "lease"
         media.send(resp, {"what": what, "id": id, "revoked": revoked, "leases": leases}, n=n)
+
+
+SUBJECT = "/v1/auth/subjects/{subject}"
+OPERATIONS = bind(
+    Access,
+    get("/v1/auth/accounts", Access.list_accounts, "Provider accounts, and what they are for.", Account, page=True),
+    get("/v1/auth/grants", Access.list_grants, "Which slots may be used for what.", Grant, page=True),
+    get("/v1/auth/leases", Access.list_leases, "What is lent now, oldest first.", Lease, page=True),
+    get(SUBJECT, Access.get_subject, "What a subject holds now.", Subject),
+    post(f"{SUBJECT}/revoke", Access.revoke_subject, "Lend it nothing more.", Because, Revoked),
+    post(
+        "/v1/auth/leases/{lease}/revoke",
+        Access.revoke_lease,
+        "End one lease, and what is in flight with it.",
+        Because,
+        Revoked,
+        problems=(404,),
+    ),
+    post(
+        "/v1/auth/revoke",
+        Access.revoke,
+        "End leases and what is in flight with them, and lend no more.",
+        Revoke,
+        Revoked,
+        problems=(404,),
+    ),
+    post(
+        "/v1/auth/restore",
+        Access.restore_access,
+        "Take a revocation back.",
+        Restore,
+        Revoked,
+        problems=(404,),
+    ),
+)

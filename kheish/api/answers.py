@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from kheish.api.answer import Answer
+from kheish.api.http.answer import Answer
 
 
 class RunItem(Answer):
@@ -174,51 +174,6 @@ class Session(Answer):
     last_n: int
 
 
-class Decision(Answer):
-    """One person's word."""
-
-    decision: Literal["allow", "deny"]
-    by: str
-    via: str
-    reason: str | None
-    at: str
-    person: str | None
-    digest: str | None
-
-
-class Preview(Answer):
-    """What a call would change, seen when it was asked for."""
-
-    diff: str
-    """A unified diff; characters that are obeyed or unseen are shown as others."""
-    is_whole: bool
-    """Whether nothing was cut."""
-
-
-class Approval(Answer):
-    """A tool call that waits, or waited, for a person."""
-
-    approval_id: str
-    session_id: str
-    run_id: str
-    tool: str
-    arguments: dict[str, Any]
-    digest: str
-    files: list[dict[str, Any]]
-    preview: Preview | None
-    """Of an edit; null for other calls, for edited arguments, and for an edit that would fail as things are."""
-    why: str
-    risk: Literal["low", "medium", "high"]
-    status: Literal["pending", "allowed", "denied", "expired", "cancelled"]
-    requested_at: str
-    expires_at: str | None
-    required: int
-    decisions: list[Decision]
-    edited_by: str | None
-    came_from: dict[str, Any]
-    remember: dict[str, Any]
-
-
 class Option(Answer):
     """A choice."""
 
@@ -354,27 +309,3 @@ class Paused(Answer):
 
     everything: bool
     routes: list[str]
-
-
-class Free(Answer):
-    """An object; its fields are described in docs."""
-
-
-class Fault(Answer):
-    """One place that is wrong."""
-
-    path: str
-    """A JSON pointer into the request; `?name` for a query parameter."""
-    message: str
-
-
-class Problem(Answer):
-    """An error (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    domain: str
-    errors: list[Fault]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from kheish.api.answer import Answer
 from kheish.api.answers import Event, Session
+from kheish.api.http.answer import Answer
 
 
 class Found(Answer):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from typing import Annotated, Any, Literal
 
 from falcon.asgi import Request, Response
+from pydantic import Field, model_validator
 
-from kheish.api import media, models, paging, past, views
-from kheish.api.parts import Parts
+from kheish.api import at_revision, views
+from kheish.api.http import media, paging
+from kheish.api.http.bodies import Body, Key, Name, Reason
+from kheish.api.http.operation import bind, get, post
+from kheish.api.services import Services
 from kheish.api.views import Doc
 from kheish.domain import approvals, keys, pins
-from kheish.domain.approvals import Approval, Bound
-from kheish.domain.keys import Key
+from kheish.domain.approvals import Approval, ApprovalView, Bound
 from kheish.errors import Fault, Invalid
 
 FIELDS = ("run_id", "tool", "risk")
@@ -24,26 +28,78 @@ LIST = (
 )
 
 
+class ResolveApproval(Body):
+    """A person's word on an approval."""
+
+    decision: Literal["allow", "deny"]
+    """The word."""
+    reason: Reason | None = None
+    """Why; the model is told it on deny."""
+    arguments: dict[str, Any] | None = None
+    """Other arguments for the call, with allow."""
+    remember: Literal["exact", "pattern"] | None = None
+    """Add a rule for the session, so that it need not ask again."""
+    idempotency_key: Key | None = None
+    """The same key with the same request gives the same answer; may also be the header Idempotency-Key."""
+
+
+class ResolveOne(ResolveApproval):
+    """One of several."""
+
+    approval_id: Name
+    """Which one."""
+
+
+class ResolveApprovals(Body):
+    """Several at once: `items`, or `approval_ids` with one decision for all. All of them are resolved, or none."""
+
+    items: Annotated[list[ResolveOne], Field(min_length=1, max_length=200)] | None = None
+    """Each with its own decision."""
+    approval_ids: Annotated[list[Name], Field(min_length=1, max_length=200)] | None = None
+    """Which ones."""
+    decision: Literal["allow", "deny"] | None = None
+    """The word on all of `approval_ids`."""
+    reason: Reason | None = None
+    """Why."""
+
+    @model_validator(mode="after")
+    def _one_form(self) -> ResolveApprovals:
+        if (self.items is None) == (self.approval_ids is None):
+            raise ValueError("send either items, or approval_ids with a decision")
+        if (self.approval_ids is None) != (self.decision is None):
+            raise ValueError("approval_ids and decision go together; items have decisions of their own")
+        return self
+
+    def each(self) -> list[ResolveOne]:
+        """One for each approval."""
+        if self.items is not None:
+            return self.items
+        assert self.decision is not None
+        return [
+            ResolveOne(approval_id=id, decision=self.decision, reason=self.reason) for id in self.approval_ids or ()
+        ]
+
+
 class Approvals:
     """`/v1/approvals` and what is below."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
         self._state = parts.state
 
-    async def on_get(self, req: Request, resp: Response) -> None:
+    async def list_approvals(self, req: Request, resp: Response) -> None:
         """A page of approvals, newest first."""
         media.send(resp, await views.listed(self._state, Approval, req.context.query, FIELDS))
 
-    async def on_get_one(self, req: Request, resp: Response, approval_id: str) -> None:
+    async def get_approval(self, req: Request, resp: Response, approval_id: str) -> None:
         """One approval, now or as a commit has it (`?at=`)."""
         if (rev := req.context.query.get("at")) is not None:
-            return media.send(resp, await past.document(self._parts, resp, Approval, approval_id, rev))
+            return media.send(resp, await at_revision.document(self._parts, resp, Approval, approval_id, rev))
         return media.send(resp, await views.document(self._state, Approval, approval_id))
 
-    async def on_post_resolve(self, req: Request, resp: Response, approval_id: str) -> None:
+    async def resolve_approval(self, req: Request, resp: Response, approval_id: str) -> None:
         """Allow or deny. Raises ApprovalResolved, with who decided, where somebody was faster."""
-        body = await media.read(req, models.ResolveApproval)
+        body = await media.read(req, ResolveApproval)
         key = await keys.known(self._state, media.idempotency(req, body, f"approvals/{approval_id}/resolve"))
         if key is not None and key.result is not None:
             return media.send(resp, await views.document(self._state, Approval, approval_id))
@@ -55,9 +111,9 @@ class Approvals:
         await self._state.durable()
         return media.send(resp, (await views.expand(self._state, [doc]))[0], n=n)
 
-    async def on_post_resolve_many(self, req: Request, resp: Response) -> None:
+    async def resolve_approvals(self, req: Request, resp: Response) -> None:
         """Resolve several: all of them, or where one is refused, none."""
-        each = (await media.read(req, models.ResolveApprovals)).each()
+        each = (await media.read(req, ResolveApprovals)).each()
         _refuse_twice([one.approval_id for one in each])
         for number, one in enumerate(each):
             if one.idempotency_key is not None:
@@ -85,7 +141,7 @@ class Approvals:
         if doc is not None and doc["status"] != "pending":
             raise approvals.late(doc)
 
-    async def _bound(self, approval_id: str, body: models.ResolveApproval) -> Bound | None:
+    async def _bound(self, approval_id: str, body: ResolveApproval) -> Bound | None:
         """What edited arguments are bound to, of an approval that is pending before and after."""
         await self._check_pending(approval_id)
         if body.arguments is None:
@@ -96,7 +152,7 @@ class Approvals:
 
 
 def _resolution(
-    req: Request, approval_id: str, body: models.ResolveApproval, bound: Bound | None, key: Key | None
+    req: Request, approval_id: str, body: ResolveApproval, bound: Bound | None, key: keys.Key | None
 ) -> approvals.Resolution:
     """What a caller decided, with the person whom the caller's token proves."""
     return approvals.Resolution(
@@ -119,3 +175,46 @@ def _refuse_twice(ids: list[str]) -> None:
         raise Invalid(
             f"Named more than once: {', '.join(twice)}.", errors=[Fault("/items", f"{twice[0]!r} is repeated")]
         )
+
+
+ONE = "/v1/approvals/{approval_id}"
+OPERATIONS = bind(
+    Approvals,
+    get(
+        "/v1/approvals",
+        Approvals.list_approvals,
+        "Approvals, newest first.",
+        ApprovalView,
+        *LIST,
+        page=True,
+        tie="query",
+    ),
+    get(
+        ONE,
+        Approvals.get_approval,
+        "One approval, now or as it was.",
+        ApprovalView,
+        at_revision.AT,
+        problems=(404,),
+        tie=Approval,
+    ),
+    post(
+        f"{ONE}/resolve",
+        Approvals.resolve_approval,
+        "Allow or deny.",
+        ResolveApproval,
+        ApprovalView,
+        problems=(404, 409),
+        key=True,
+        tie=Approval,
+    ),
+    post(
+        "/v1/approvals/resolve",
+        Approvals.resolve_approvals,
+        "Resolve several: all, or none.",
+        ResolveApprovals,
+        ApprovalView,
+        page=True,
+        problems=(404, 409),
+    ),
+)

@@ -9,11 +9,12 @@ import orjson
 from falcon.asgi import Request, Response
 from pydantic import Field
 
-from kheish.api import media, paging
-from kheish.api.answer import Answer
-from kheish.api.models import Body
-from kheish.api.paging import Param
-from kheish.api.parts import Parts
+from kheish.api.http import media, paging
+from kheish.api.http.answer import Answer
+from kheish.api.http.bodies import Body
+from kheish.api.http.operation import bind, get, post
+from kheish.api.http.paging import Param
+from kheish.api.services import Services
 from kheish.auth import audit
 from kheish.domain.audits import Action, Outcome
 
@@ -68,10 +69,10 @@ class AuditReport(Answer):
 class Audit:
     """`/v1/audit` and what is below."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._state = parts.state
 
-    async def on_get(self, req: Request, resp: Response) -> None:
+    async def list_audit(self, req: Request, resp: Response) -> None:
         """A page of entries, oldest first, verbatim."""
         await self._state.durable()
         await self._state.caught_up()
@@ -100,8 +101,21 @@ class Audit:
             after = rows[-1][0]
         return found[:most]
 
-    async def on_post_verify(self, req: Request, resp: Response) -> None:
+    async def verify_audit(self, req: Request, resp: Response) -> None:
         """Follow the whole chain, and check the signature over its head."""
         body = await media.read(req, VerifyAudit)
         report = await asyncio.to_thread(audit.verify, self._state.root, key=body.key)
         media.send(resp, report.view())
+
+
+OPERATIONS = bind(
+    Audit,
+    get("/v1/audit", Audit.list_audit, "Entries of the audit, oldest first.", AuditEntry, *LIST, page=True),
+    post(
+        "/v1/audit/verify",
+        Audit.verify_audit,
+        "Follow the chain, and check the signature over its head.",
+        VerifyAudit,
+        AuditReport,
+    ),
+)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 import orjson
 from falcon.asgi import Request, Response
 
 from kheish import ids
-from kheish.api import media, paging, past
+from kheish.api import answers, at_revision
 from kheish.api import state as api_state
-from kheish.api.paging import Param
-from kheish.api.parts import Parts
-from kheish.domain.definitions import Definition, Kind
+from kheish.api.http import media, paging
+from kheish.api.http.operation import Operation, bind, delete, get, post, put
+from kheish.api.http.paging import Param
+from kheish.api.services import Services
+from kheish.domain.definitions import KINDS, Definition, Kind
 from kheish.errors import Fault, Invalid, UnsupportedMedia
 from kheish.store.files import blob_id
 
@@ -25,12 +28,12 @@ VALIDATE = (Param(name="id", about="As which definition; paths beside the file a
 class Definitions:
     """`/v1/{kind}` and what is below, for one kind."""
 
-    def __init__(self, parts: Parts, kind: Kind) -> None:
+    def __init__(self, parts: Services, kind: Kind) -> None:
         self._parts = parts
         self._state = parts.state
         self._kind = kind
 
-    async def on_get(self, req: Request, resp: Response) -> None:
+    async def list_definitions(self, req: Request, resp: Response) -> None:
         """A page of definitions in force, by id."""
         given = req.context.query
         after, limit = paging.place_of("d", given.get("cursor")), given.get("limit", paging.LIMIT)
@@ -41,14 +44,14 @@ class Definitions:
         items = [self._view(one, definitions.status(one, os.environ, self._state.slots)) for one in found[:limit]]
         media.send(resp, media.page(items, paging.cursor_of("d", items[-1]["id"]) if more else None))
 
-    async def on_get_one(self, req: Request, resp: Response, id: str) -> None:
+    async def get_definition(self, req: Request, resp: Response, id: str) -> None:
         """One definition: JSON, or with `Accept: application/yaml` the file byte for byte."""
         if rev := req.context.query.get("at"):
-            found, status = await past.definition(self._parts, resp, self._kind, ids.check_slug(id, "id"), rev)
+            found, status = await at_revision.definition(self._parts, resp, self._kind, ids.check_slug(id, "id"), rev)
             return self._send(req, resp, found, status)
         return self._send(req, resp, self._state.definitions.get(self._kind.name, id))
 
-    async def on_put_one(self, req: Request, resp: Response, id: str) -> None:
+    async def put_definition(self, req: Request, resp: Response, id: str) -> None:
         """Make (201) or replace (200) one. YAML is kept byte for byte."""
         ids.check_slug(id, "id")
         raw, kind = await self._content(req, id)
@@ -62,7 +65,7 @@ class Definitions:
         resp.set_header(media.EVENT, str(n))
         resp.set_header("Location", f"/v1/{self._kind.name}/{id}")
 
-    async def on_delete_one(self, req: Request, resp: Response, id: str) -> None:
+    async def delete_definition(self, req: Request, resp: Response, id: str) -> None:
         """Remove one (204)."""
         await self._parts.editor.delete(self._kind.name, id, if_match=_etag(req), by=req.context.principal)
         n = self._state.n
@@ -70,7 +73,7 @@ class Definitions:
         resp.status = 204
         resp.set_header(media.EVENT, str(n))
 
-    async def on_post_validate(self, req: Request, resp: Response) -> None:
+    async def validate_definition(self, req: Request, resp: Response) -> None:
         """Say what is wrong with a definition; nothing is changed."""
         id = req.context.query.get("id")
         if id is not None:
@@ -80,7 +83,7 @@ class Definitions:
         valid = not any(problem["severity"] == "error" for problem in problems)
         media.send(resp, {"valid": valid, "problems": problems})
 
-    async def on_get_history(self, req: Request, resp: Response, id: str) -> None:
+    async def definition_history(self, req: Request, resp: Response, id: str) -> None:
         """The commits that changed it, newest first; also of one that is gone."""
         ids.check_slug(id, "id")
         page = await api_state.commits(self._parts, req.context.query, self._kind.path(id))
@@ -146,3 +149,66 @@ def _etag(req: Request) -> str | None:
     if not tag or "," in tag:
         raise Invalid("If-Match takes one ETag, or *.")
     return tag
+
+
+def operations(kind: Kind) -> tuple[Operation, ...]:
+    """Return the operations of one kind; their names say which."""
+    many, one, noun = f"/v1/{kind.name}", f"/v1/{kind.name}/{{id}}", kind.singular
+    return bind(
+        partial(Definitions, kind=kind),
+        get(
+            many,
+            Definitions.list_definitions,
+            f"{kind.name} in force, by id.",
+            answers.Definition,
+            *paging.PAGE,
+            page=True,
+            name=f"list_{kind.name}",
+        ),
+        get(
+            one,
+            Definitions.get_definition,
+            f"One {noun}.",
+            answers.Definition,
+            at_revision.AT,
+            problems=(404,),
+            text=True,
+            name=f"get_{noun}",
+        ),
+        put(
+            one,
+            Definitions.put_definition,
+            f"Make (201) or replace (200) a {noun}.",
+            kind.model,
+            answers.Definition,
+            problems=(404, 409, 412),
+            text=True,
+            name=f"put_{noun}",
+        ),
+        delete(
+            one, Definitions.delete_definition, f"Remove a {noun}.", problems=(404, 409, 412), name=f"delete_{noun}"
+        ),
+        post(
+            f"{many}/validate",
+            Definitions.validate_definition,
+            f"What is wrong with a {noun}; nothing is changed.",
+            kind.model,
+            answers.Validation,
+            *VALIDATE,
+            text=True,
+            name=f"validate_{noun}",
+        ),
+        get(
+            f"{one}/history",
+            Definitions.definition_history,
+            f"Commits that changed a {noun}, newest first.",
+            answers.Commit,
+            *paging.PAGE,
+            page=True,
+            problems=(404,),
+            name=f"{noun}_history",
+        ),
+    )
+
+
+OPERATIONS = tuple(operation for kind in KINDS.values() for operation in operations(kind))

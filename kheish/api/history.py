@@ -1,21 +1,29 @@
-"""A session's past by HTTP: its commits, what happened between two moments, what was said, and forks."""
+"""A session's past by HTTP: commits, journal, events, diffs between two moments, what was said, forks, deletion."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 from falcon.asgi import Request, Response
+from pydantic import Field
 
 from kheish import ids
-from kheish.api import filtering, finding, media, models, paging, past, views
-from kheish.api.paging import Given, Param
-from kheish.api.parts import Parts
+from kheish.api import answers, answers_past, at_revision, search, views
+from kheish.api.http import filtering, media, paging, sse
+from kheish.api.http.bodies import Body, Name
+from kheish.api.http.operation import bind, delete, get, post
+from kheish.api.http.paging import Given, Param
+from kheish.api.services import Services
 from kheish.api.sessions import fresh_id, using_or_new
-from kheish.domain import forks, history
+from kheish.beneath import pool
+from kheish.domain import closing, forks, history, workspaces
+from kheish.domain.events import Entry
 from kheish.domain.sessions import Session
-from kheish.errors import Forbidden, SessionConflict
+from kheish.errors import Forbidden, InvalidCursor, SessionConflict
+from kheish.runtime import net_diffs
+from kheish.runtime.changed_files import Place
 from kheish.store import revisions
 from kheish.store.revisions import FORMS
 
@@ -28,22 +36,41 @@ DIFF = (
 )
 SEARCH = (
     *paging.PAGE,
-    Param(name="q", about=f"What to look for: {finding.QUERY}. All of it must be said.", required=True),
+    Param(name="q", about=f"What to look for: {search.QUERY}. All of it must be said.", required=True),
+)
+JOURNAL = (
+    *paging.PAGE,
+    Param(name="after", kind="count", about="Entries after this event number."),
+    Param(name="run", about="Only those of this run."),
+    Param(name="kind", many=True, about="Only entries of this kind."),
 )
 
 
-class History:
-    """`/v1/sessions/{id}/history`, `/diff`, `/search` and `/fork`."""
+class ForkSession(Body):
+    """A new session with the history of another."""
 
-    def __init__(self, parts: Parts) -> None:
+    at: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """Up to when: a commit, a tag, an event number (`n:90412`), a time (`@{2026-11-22T12:00:00Z}`), or an entry of its
+    journal (`seq:17`); without it, up to now."""
+    session_id: Name | None = None
+    """A name of your choice; without it, one is made."""
+    title: Annotated[str, Field(max_length=500)] | None = None
+    """For people; without it, that of the other."""
+
+
+class History:
+    """`/v1/sessions/{id}/history`, `/diff`, `/changes`, `/search`, `/fork`, `/journal` and `/events`."""
+
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
         self._state = parts.state
+        self._feed = parts.feed
 
-    async def on_get_history(self, req: Request, resp: Response, session_id: str) -> None:
+    async def session_history(self, req: Request, resp: Response, session_id: str) -> None:
         """A page of the commits that changed a session, newest first; also of one that is deleted."""
-        media.send(resp, await past.commits(self._parts, session_id, req.context.query))
+        media.send(resp, await at_revision.commits(self._parts, session_id, req.context.query))
 
-    async def on_get_diff(self, req: Request, resp: Response, session_id: str) -> None:
+    async def session_diff(self, req: Request, resp: Response, session_id: str) -> None:
         """What happened in a session between two moments: as a conversation, and the entries themselves."""
         given: Given = req.context.query
         doc = await views.document(self._state, Session, session_id)
@@ -87,15 +114,27 @@ class History:
         moment = await self._parts.past.resolve(rev)
         return {"rev": rev, "commit": moment.commit, "n": moment.n}, moment.n
 
-    async def on_get_search(self, req: Request, resp: Response, session_id: str) -> None:
+    async def session_changes(self, req: Request, resp: Response, session_id: str) -> None:
+        """A page of files, the last changed first. Raises NotFound, InvalidCursor, WorkspaceSlow."""
+        given = req.context.query
+        session = await views.document(self._state, Session, session_id)
+        below = _place(given.get("cursor"))
+        await self._state.caught_up()
+        door = workspaces.door_of(self._state, session["workspace"] or "/")
+        items, rest = await pool.run(
+            door, net_diffs.listed, self._state, session, below, given.get("limit", paging.LIMIT)
+        )
+        media.send(resp, media.page(items, None if rest is None else paging.cursor_of("c", f"{rest[0]}.{rest[1]}")))
+
+    async def search_session(self, req: Request, resp: Response, session_id: str) -> None:
         """A page of what was said in a session, newest first."""
         given: Given = req.context.query
         doc = await views.document(self._state, Session, session_id)
-        media.send(resp, await finding.entries(self._state, doc, given.get("q", ""), given))
+        media.send(resp, await search.entries(self._state, doc, given.get("q", ""), given))
 
-    async def on_post_fork(self, req: Request, resp: Response, session_id: str) -> None:
+    async def fork_session(self, req: Request, resp: Response, session_id: str) -> None:
         """Make a session (201) with the history of this one up to a moment; the same request finds it again (200)."""
-        body = await media.read(req, models.ForkSession)
+        body = await media.read(req, ForkSession)
         target = ids.check_slug(body.session_id, "session_id") if body.session_id else fresh_id(req)
         filtering.see(req.context.caller, target)
         source = await views.document(self._state, Session, session_id)
@@ -148,6 +187,47 @@ class History:
             raise Forbidden("The permission mode bypass needs a daemon that was started with --allow-bypass.")
         return copied
 
+    async def delete_session(self, req: Request, resp: Response, session_id: str) -> None:
+        """Take a session out of the tree and the index; says what stays in git's history."""
+        async with self._state.using(session_id):
+            entry = closing.delete(self._state, session_id, by=req.context.principal)
+        await self._state.durable()
+        media.send(resp, {**closing.tombstone(entry), "remains": _remains(entry)}, n=entry.n)
+
+    async def session_journal(self, req: Request, resp: Response, session_id: str) -> None:
+        """A page of journal lines, oldest first, verbatim."""
+        await views.document(self._state, Session, session_id)
+        await self._state.caught_up()
+        given: Given = req.context.query
+        limit = given.get("limit", paging.LIMIT)
+        place = paging.number_of("n", given.get("cursor"))
+        rows = await asyncio.to_thread(
+            self._state.index.events,
+            given.get("after", 0) if place is None else place,
+            limit=limit + 1,
+            session=session_id,
+            run=given.get("run"),
+            kinds=given.get("kind", ()),
+        )
+        more = len(rows) > limit
+        cursor = f'"{paging.cursor_of("n", rows[limit - 1][0])}"' if more else "null"
+        lines = ",".join(line for _, _, line in rows[:limit])
+        media.send(resp, f'{{"items":[{lines}],"next_cursor":{cursor}}}'.encode())
+
+    async def session_events(self, req: Request, resp: Response, session_id: str) -> None:
+        """The session's events as a stream."""
+        await views.document(self._state, Session, session_id)
+        sse.answer(req, resp, self._parts, self._feed, session=session_id)
+
+
+def _remains(entry: Entry) -> str:
+    path = closing.tombstone(entry)["path"]
+    return (
+        "The folder goes with the next commit, within seconds. Git never forgets: the commits up to then still have "
+        f"it, and so has every clone and push of them (git log -- {path}). Its workspace is left as it is. Rotate what "
+        "must not be known."
+    )
+
 
 def _compare(there: Session, copied: forks.History) -> None:
     origin = there.forked_from or {}
@@ -155,3 +235,90 @@ def _compare(there: Session, copied: forks.History) -> None:
         raise SessionConflict(
             f"There is a session {there.session_id!r} already, and it is not this fork; choose another id."
         )
+
+
+def _place(cursor: str | None) -> Place | None:
+    given = paging.place_of("c", cursor)
+    if given is None:
+        return None
+    n, _, rank = given.partition(".")
+    if not all(part.isascii() and part.isdecimal() and len(part) < 19 for part in (n, rank)):
+        raise InvalidCursor("The cursor is not one that this list gave; start again without it.")
+    return int(n), int(rank)
+
+
+ONE = "/v1/sessions/{session_id}"
+OPERATIONS = bind(
+    History,
+    get(
+        f"{ONE}/history",
+        History.session_history,
+        "Commits that changed a session, newest first.",
+        answers.Commit,
+        *paging.PAGE,
+        page=True,
+        problems=(404,),
+    ),
+    get(
+        f"{ONE}/diff",
+        History.session_diff,
+        "What happened between two moments.",
+        answers_past.SessionDiff,
+        *DIFF,
+        problems=(404,),
+    ),
+    get(
+        f"{ONE}/changes",
+        History.session_changes,
+        "Files of the workspace that the session's file tools changed, the last changed first. What commands (`bash`) "
+        "changed is not seen.",
+        answers_past.ChangedFile,
+        *paging.PAGE,
+        page=True,
+        problems=(404,),
+    ),
+    get(
+        f"{ONE}/search",
+        History.search_session,
+        "What was said, newest first.",
+        answers_past.Found,
+        *SEARCH,
+        page=True,
+        problems=(404,),
+    ),
+    post(
+        f"{ONE}/fork",
+        History.fork_session,
+        "Make a session with this one's history (201); the same request finds it again (200).",
+        ForkSession,
+        answers.Session,
+        good=(201, 200),
+        problems=(404, 409),
+        key=True,
+    ),
+    delete(
+        ONE,
+        History.delete_session,
+        "Take a session out of the tree and the index; git's history keeps it.",
+        answers_past.DeletedSession,
+        problems=(404, 409),
+    ),
+    get(
+        f"{ONE}/journal",
+        History.session_journal,
+        "Journal lines, oldest first.",
+        answers.Event,
+        *JOURNAL,
+        page=True,
+        problems=(404,),
+    ),
+    get(
+        f"{ONE}/events",
+        History.session_events,
+        "The session's events.",
+        None,
+        *sse.PARAMS,
+        media="text/event-stream",
+        problems=(404,),
+    ),
+)

@@ -8,9 +8,8 @@ from collections.abc import Iterable
 
 from falcon.asgi import Request, Response
 
-from kheish.api.auth import Gate
-from kheish.api.feed import Feed
-from kheish.api.parts import Parts
+from kheish.api.http.operation import bind, get
+from kheish.api.services import Services
 from kheish.domain import runs
 
 Sample = tuple[dict[str, str], float]
@@ -19,12 +18,12 @@ Sample = tuple[dict[str, str], float]
 class Metrics:
     """What there is, what waits, what was answered."""
 
-    def __init__(self, parts: Parts, gate: Gate, feed: Feed) -> None:
+    def __init__(self, parts: Services) -> None:
         self._state = parts.state
-        self._gate = gate
-        self._feed = feed
+        self._answered = parts.answered
+        self._feed = parts.feed
 
-    async def on_get(self, req: Request, resp: Response) -> None:
+    async def metrics(self, req: Request, resp: Response) -> None:
         """All of it."""
         state = self._state
         counts = await asyncio.to_thread(self._counts)
@@ -32,7 +31,7 @@ class Metrics:
         used = resource.getrusage(resource.RUSAGE_SELF)
         requests = [
             ({"method": method, "status": str(status)}, float(count))
-            for (method, status), count in sorted(self._gate.answered.items())
+            for (method, status), count in sorted(self._answered.items())
         ]
         text = "".join(
             (
@@ -67,3 +66,6 @@ def _metric(name: str, kind: str, about: str, samples: Iterable[Sample], suffix:
         shown = f"{value:.0f}" if value == int(value) else f"{value:.6f}"
         lines.append(f"{full}{{{inner}}} {shown}" if inner else f"{full} {shown}")
     return "\n".join(lines) + "\n"
+
+
+OPERATIONS = bind(Metrics, get("/metrics", Metrics.metrics, "Counters for Prometheus.", None, media="text/plain"))

@@ -2,29 +2,64 @@
 
 from __future__ import annotations
 
-from falcon.asgi import Request, Response
+from typing import Any
 
-from kheish.api import filtering, media, models
-from kheish.api.parts import Parts
+from falcon.asgi import Request, Response
+from pydantic import Field
+
+from kheish.api import answers
+from kheish.api.http import filtering, media
+from kheish.api.http.answer import Free
+from kheish.api.http.bodies import Body, Name
+from kheish.api.http.operation import bind, get, post
+from kheish.api.services import Services
 from kheish.errors import Invalid
+
+
+class CheckPermission(Body):
+    """A call that is not made."""
+
+    tool: Name
+    """The tool's name."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Its arguments."""
+    session_id: Name | None = None
+    """With this session's mode, rules and workspace; without it, those of a new session."""
+    session: Name | None = None
+    """The same as `session_id`."""
 
 
 class Permissions:
     """`/v1/permissions`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
 
-    async def on_get(self, req: Request, resp: Response) -> None:
+    async def permissions(self, req: Request, resp: Response) -> None:
         """permissions.yaml as it is in force."""
         media.send(resp, self._parts.state.definitions.permissions.model_dump(mode="json"))
 
-    async def on_post_check(self, req: Request, resp: Response) -> None:
+    async def check_permission(self, req: Request, resp: Response) -> None:
         """Explain what a call would meet; it is not made."""
-        body = await media.read(req, models.CheckPermission)
+        body = await media.read(req, CheckPermission)
         if body.session and body.session_id and body.session != body.session_id:
             raise Invalid("session and session_id differ; send one of them.")
         session_id = body.session_id or body.session
         if session_id is not None:
             filtering.see(req.context.caller, session_id)
         media.send(resp, await self._parts.inspector.check(body.tool, body.arguments, session_id))
+
+
+OPERATIONS = bind(
+    Permissions,
+    get("/v1/permissions", Permissions.permissions, "The rules in force.", Free),
+    post(
+        "/v1/permissions/check",
+        Permissions.check_permission,
+        "What a call would meet, without making it.",
+        CheckPermission,
+        answers.Verdict,
+        problems=(404,),
+        tie="none",
+    ),
+)

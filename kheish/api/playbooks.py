@@ -1,48 +1,132 @@
-"""Versions of Playbooks by HTTP: list, show, publish, release, diff, blame."""
+"""Versions of Playbooks by HTTP: list, show, publish, release."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from falcon.asgi import Request, Response
+from pydantic import Field
 
 from kheish import ids
-from kheish.api import media, models, paging, past
-from kheish.api.paging import Given, Param
-from kheish.api.parts import Parts
-from kheish.domain import playbook_diff, playbooks, trust
+from kheish.api import at_revision
+from kheish.api.http import media, paging
+from kheish.api.http.answer import Answer
+from kheish.api.http.bodies import Body, Reason
+from kheish.api.http.operation import bind, get, post
+from kheish.api.http.paging import Given, Param
+from kheish.api.services import Services
+from kheish.domain import playbooks, trust
 from kheish.domain.event_playbooks import EvidenceRef
 from kheish.domain.flow_status import LIVE
-from kheish.domain.playbooks import Released, Version
+from kheish.domain.playbooks import Released
 from kheish.domain.state import State
 from kheish.errors import NotFound, VersionTampered
 from kheish.store.index import Page
 
-LIST = (*paging.PAGE, Param(name="state", about="Only versions in this state."), past.AT)
-DIFF = (
-    Param(name="from", about="The version to compare; without it, the newest one."),
-    Param(name="to", about="The version to compare it with; without it, the draft."),
-)
-BLAME = (Param(name="version", about="Of this version; without it, of the draft as it is committed."),)
+LIST = (*paging.PAGE, Param(name="state", about="Only versions in this state."), at_revision.AT)
 _HIDDEN = ("made", "tag_id", "released_state", "cancel_flows")
+Shown = Literal["published", "verified", "canary", "active", "revoked", "tampered"]
+
+
+class ReleaseEvidence(Answer):
+    """Something that shows that a version may be used."""
+
+    kind: str
+    id: str
+    description: str | None
+    by: str
+    """Who gave it."""
+    at: str | None
+    facts: dict[str, Any]
+    """What the reference led to then."""
+
+
+class Version(Answer):
+    """A version of a Playbook: an annotated tag, and how far it may be used."""
+
+    playbook_id: str
+    version: str
+    state: Shown
+    digest: str
+    """sha256 over the canonical manifest and the files beside it."""
+    tag: str
+    commit: str
+    """The commit that the tag is on; it holds the manifest."""
+    published_by: str
+    published_at: str
+    percent: float | None
+    """Of a canary: how much of the starts that name no version go to it."""
+    manifest: dict[str, Any] | None
+    """What it says, from the tag's tree; null in lists, and where the tag is tampered with."""
+    title: str
+    notes: str | None
+    evidence: list[ReleaseEvidence]
+    reason: str | None
+    """Why it has its state, where somebody said so."""
+    tampered: str | None
+    """What is wrong with its tag."""
+    via: Literal["api", "git"]
+    """How it was published: through the daemon, or by a tag made with git."""
+    files: dict[str, str] | None = None
+    """The files beside the manifest, with their sha256; only of one version."""
+    commands: list[str] | None = None
+    """What its Flows run without asking, once it is released; only of one version."""
+    live_flows: int | None = None
+    """Where it was revoked just now: its Flows that had not ended."""
+    n: int
+
+
+class PublishPlaybook(Body):
+    """Make the draft a version."""
+
+    version: Annotated[str, Field(min_length=1, max_length=100)]
+    """A semantic version, such as 1.2.0."""
+    notes: Annotated[str, Field(max_length=20_000)] | None = None
+    """What changed and why; it stands in the tag's message."""
+
+
+class GivenEvidence(Body):
+    """A reference to what shows that a version may be used."""
+
+    kind: Annotated[str, Field(min_length=1, max_length=64)]
+    """run, tool_call, task, approval, question, output, asset, commit, file, agent; or attestation."""
+    id: Annotated[str, Field(min_length=1, max_length=500)]
+    """Its id; of an attestation, the person who says so."""
+    description: Annotated[str, Field(max_length=4000)] | None = None
+    """What it shows."""
+
+
+class ReleasePlaybook(Body):
+    """Move a version to another state."""
+
+    state: Literal["published", "verified", "canary", "active", "revoked"]
+    """published → verified → canary → active → revoked; back to verified from canary and active."""
+    evidence: list[GivenEvidence] = Field(default_factory=list, max_length=100)
+    """What shows that it may be used; needed once, to become verified."""
+    percent: float | None = None
+    """Of a canary: how much of the starts that name no version go to it."""
+    reason: Reason | None = None
+    """Why; it is kept."""
+    cancel_flows: bool = False
+    """With revoked: cancel its running Flows, too."""
 
 
 class Playbooks:
-    """`/v1/playbooks/{id}/versions`, `…/diff` and `…/blame`."""
+    """`/v1/playbooks/{id}/versions`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
         self._state = parts.state
 
-    async def on_get(self, req: Request, resp: Response, id: str) -> None:
+    async def list_versions(self, req: Request, resp: Response, id: str) -> None:
         """A page of versions, newest first."""
         ids.check_slug(id, "id")
         given = req.context.query
         if rev := given.get("at"):
             moment = await self._parts.past.resolve(rev)
             found = await self._parts.playbooks.at(id, moment.n)
-            resp.set_header(past.COMMIT, moment.commit)
+            resp.set_header(at_revision.COMMIT, moment.commit)
             items = [_view(one) for one in reversed(found) if given.get("state") in (None, one.shown_state)]
             return media.send(resp, media.page(items, None))
         page = await listed(self._state, given, id)
@@ -50,7 +134,7 @@ class Playbooks:
             self._state.definitions.get("playbooks", id)  # raises: there never was one
         return media.send(resp, media.page([_shown(doc) for doc in page.items], page.next_cursor))
 
-    async def on_get_one(self, req: Request, resp: Response, id: str, version: str) -> None:
+    async def get_version(self, req: Request, resp: Response, id: str, version: str) -> None:
         """One version with its manifest; with `Accept: application/yaml` the manifest byte for byte."""
         ids.check_slug(id, "id")
         if rev := req.context.query.get("at"):
@@ -58,7 +142,7 @@ class Playbooks:
             then = [one for one in await self._parts.playbooks.at(id, moment.n) if one.version == version]
             if not then:
                 raise NotFound(f"There was no version {id}@{version} at {rev} (commit {moment.commit[:12]}).")
-            resp.set_header(past.COMMIT, moment.commit)
+            resp.set_header(at_revision.COMMIT, moment.commit)
             released = await self._read(id, version)
             return media.send(resp, _whole(then[0], released))
         released = await self._read(id, version)
@@ -72,10 +156,10 @@ class Playbooks:
         one = released.version if released else await self._parts.playbooks.version(id, version)
         return media.send(resp, _whole(one, released))
 
-    async def on_post(self, req: Request, resp: Response, id: str) -> None:
+    async def publish_playbook(self, req: Request, resp: Response, id: str) -> None:
         """Publish the draft (201); the same content under the same version changes nothing (200)."""
         ids.check_slug(id, "id")
-        body = await media.read(req, models.PublishPlaybook)
+        body = await media.read(req, PublishPlaybook)
         _, made = await self._parts.playbooks.publish(id, body.version, notes=body.notes, by=req.context.principal)
         n = self._state.n
         released = await self._parts.playbooks.read(id, body.version)
@@ -83,10 +167,10 @@ class Playbooks:
         resp.status = 201 if made else 200
         resp.set_header("Location", f"/v1/playbooks/{id}/versions/{body.version}")
 
-    async def on_post_release(self, req: Request, resp: Response, id: str, version: str) -> None:
+    async def release_version(self, req: Request, resp: Response, id: str, version: str) -> None:
         """Move a version to another state."""
         ids.check_slug(id, "id")
-        body = await media.read(req, models.ReleasePlaybook)
+        body = await media.read(req, ReleasePlaybook)
         live = await self._live(id, version) if body.state == "revoked" else None  # before they are cancelled
         one = await self._parts.playbooks.release(
             id,
@@ -109,51 +193,6 @@ class Playbooks:
         await self._state.caught_up()
         fields = {"playbook": id, "version": version}
         return await asyncio.to_thread(self._state.index.count, "flow", sorted(LIVE), fields=fields)
-
-    async def on_get_diff(self, req: Request, resp: Response, id: str) -> None:
-        """What changed, by field and as text; without versions, from the newest one to the draft."""
-        ids.check_slug(id, "id")
-        before, after = req.context.query.get("from"), req.context.query.get("to")
-        if before is None:
-            before = await self._newest(id)
-        old, new = await self._side(id, before), await self._side(id, after)
-        names = (f"{id}@{before}", f"{id}@{after}" if after else f"{id} (draft)")
-        media.send(
-            resp,
-            {
-                "playbook_id": id,
-                "before": {"version": before, "digest": old[0]},
-                "after": {"version": after, "digest": new[0]},
-                "fields": playbook_diff.fields(old[1], new[1]),
-                "text": await asyncio.to_thread(playbook_diff.text, old[2], new[2], names),
-            },
-        )
-
-    async def on_get_blame(self, req: Request, resp: Response, id: str) -> None:
-        """Each line of the manifest with the commit that it is from."""
-        ids.check_slug(id, "id")
-        found = await self._parts.playbooks.blame(id, req.context.query.get("version"))
-        media.send(resp, media.page([dict(one) for one in found], None))
-
-    async def _newest(self, id: str) -> str:
-        await self._state.caught_up()
-        session = f"{playbooks.RELEASES}/{id}"
-        page = await asyncio.to_thread(self._state.index.things, "version", limit=1, session=session)
-        if not page.items:
-            self._state.definitions.get("playbooks", id)
-            raise NotFound(f"Nothing of the playbook {id!r} is published yet, so there is nothing to compare with.")
-        return str(page.items[0]["version"])
-
-    async def _side(self, id: str, version: str | None) -> tuple[str, Any, dict[str, bytes]]:
-        """Digest, data and files of a version, or of the draft in force."""
-        if version is None:
-            draft, beside = await self._parts.playbooks.draft(id)
-            return draft.digest, draft.data, {"playbook.yaml": draft.raw, **beside}
-        one = await self._parts.playbooks.read(id, version)
-        files = {"playbook.yaml": one.raw}
-        for path in one.files:
-            files[path] = await self._parts.playbooks.file(one.version, path)
-        return one.version.digest, one.data, files
 
     async def _read(self, id: str, version: str) -> Released | None:
         """What a version says; None where its tag is not what was published. Raises NotFound."""
@@ -178,7 +217,7 @@ async def listed(state: State, given: Given, playbook_id: str | None) -> Page:
     )
 
 
-def _view(one: Version) -> dict[str, Any]:
+def _view(one: playbooks.Version) -> dict[str, Any]:
     return _shown(playbooks.view(one))
 
 
@@ -187,7 +226,7 @@ def _shown(doc: dict[str, Any]) -> dict[str, Any]:
     return {**{key: value for key, value in doc.items() if key not in _HIDDEN}, **of_one}
 
 
-def _whole(one: Version, released: Released | None) -> dict[str, Any]:
+def _whole(one: playbooks.Version, released: Released | None) -> dict[str, Any]:
     found = _view(one)
     if released is not None:
         found |= {
@@ -196,3 +235,45 @@ def _whole(one: Version, released: Released | None) -> dict[str, Any]:
             "commands": trust.commands(released.data),
         }
     return found
+
+
+MANY = "/v1/playbooks/{id}/versions"
+ONE = f"{MANY}/{{version}}"
+OPERATIONS = bind(
+    Playbooks,
+    get(
+        MANY,
+        Playbooks.list_versions,
+        "Versions of a playbook, newest first.",
+        Version,
+        *LIST,
+        page=True,
+        problems=(404,),
+    ),
+    post(
+        MANY,
+        Playbooks.publish_playbook,
+        "Publish the draft as an annotated tag (201); the same content under the same version changes nothing (200).",
+        PublishPlaybook,
+        Version,
+        good=(201, 200),
+        problems=(404, 409),
+    ),
+    get(
+        ONE,
+        Playbooks.get_version,
+        "A version with its manifest, read from its tag's tree.",
+        Version,
+        at_revision.AT,
+        problems=(404, 409),
+        text=True,
+    ),
+    post(
+        f"{ONE}/release",
+        Playbooks.release_version,
+        "Move a version to another state.",
+        ReleasePlaybook,
+        Version,
+        problems=(404, 409),
+    ),
+)

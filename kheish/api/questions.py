@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Annotated
 
 from falcon.asgi import Request, Response
+from pydantic import Field
 
-from kheish.api import media, models, paging, past, views
-from kheish.api.parts import Parts
+from kheish.api import answers as responses
+from kheish.api import at_revision, views
+from kheish.api.http import media, paging
+from kheish.api.http.bodies import Because, Body, Key, Name
+from kheish.api.http.operation import bind, get, post
+from kheish.api.services import Services
 from kheish.domain import keys, pins, questions
 from kheish.domain.questions import Question
 
@@ -22,40 +28,65 @@ LIST = (
 )
 
 
+class GivenAnswer(Body):
+    """What was chosen, and free text where it is taken."""
+
+    selected: list[Name] = Field(default_factory=list, max_length=100)
+    """Ids of options."""
+    text: Annotated[str, Field(max_length=20_000)] | None = None
+    """Free text."""
+
+
+class AnswerQuestion(Body):
+    """Answers to all items of a question at once, by their ids."""
+
+    answers: Annotated[dict[Name, GivenAnswer], Field(max_length=100)]
+    """`{"q1": {"selected": ["a"], "text": null}}`"""
+    idempotency_key: Key | None = None
+    """The same key with the same request gives the same answer; may also be the header Idempotency-Key."""
+
+
+class DeclineQuestion(Because):
+    """There will be no answer."""
+
+    idempotency_key: Key | None = None
+    """The same key with the same request gives the same answer; may also be the header Idempotency-Key."""
+
+
 class Questions:
     """`/v1/questions` and what is below."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
         self._state = parts.state
 
-    async def on_get(self, req: Request, resp: Response) -> None:
+    async def list_questions(self, req: Request, resp: Response) -> None:
         """A page of questions, newest first."""
         media.send(resp, await views.listed(self._state, Question, req.context.query, FIELDS))
 
-    async def on_get_one(self, req: Request, resp: Response, question_id: str) -> None:
+    async def get_question(self, req: Request, resp: Response, question_id: str) -> None:
         """One question, now or as a commit has it (`?at=`)."""
         if (rev := req.context.query.get("at")) is not None:
-            return media.send(resp, await past.document(self._parts, resp, Question, question_id, rev))
+            return media.send(resp, await at_revision.document(self._parts, resp, Question, question_id, rev))
         return media.send(resp, await views.document(self._state, Question, question_id))
 
-    async def on_post_answer(self, req: Request, resp: Response, question_id: str) -> None:
+    async def answer_question(self, req: Request, resp: Response, question_id: str) -> None:
         """Answer all of its items at once."""
-        body = await media.read(req, models.AnswerQuestion)
+        body = await media.read(req, AnswerQuestion)
         key = await keys.known(self._state, media.idempotency(req, body, f"questions/{question_id}/answer"))
         if key is not None and key.result is not None:
-            return await self.on_get_one(req, resp, question_id)
+            return await self.get_question(req, resp, question_id)
         answers = {id: given.model_dump() for id, given in body.answers.items()}
         async with self._pending(question_id):
             question = questions.answer(self._state, question_id, answers, by=req.context.principal, via="api", key=key)
         return await self._answer(resp, question)
 
-    async def on_post_decline(self, req: Request, resp: Response, question_id: str) -> None:
+    async def decline_question(self, req: Request, resp: Response, question_id: str) -> None:
         """Say that there will be no answer."""
-        body = await media.read(req, models.DeclineQuestion)
+        body = await media.read(req, DeclineQuestion)
         key = await keys.known(self._state, media.idempotency(req, body, f"questions/{question_id}/decline"))
         if key is not None and key.result is not None:
-            return await self.on_get_one(req, resp, question_id)
+            return await self.get_question(req, resp, question_id)
         async with self._pending(question_id):
             question = questions.decline(
                 self._state, question_id, by=req.context.principal, via="api", reason=body.reason, key=key
@@ -74,3 +105,47 @@ class Questions:
         doc, n = views.of(self._state, question), self._state.n
         await self._state.durable()
         media.send(resp, doc, n=n)
+
+
+ONE = "/v1/questions/{question_id}"
+OPERATIONS = bind(
+    Questions,
+    get(
+        "/v1/questions",
+        Questions.list_questions,
+        "Questions, newest first.",
+        responses.Question,
+        *LIST,
+        page=True,
+        tie="query",
+    ),
+    get(
+        ONE,
+        Questions.get_question,
+        "One question, now or as it was.",
+        responses.Question,
+        at_revision.AT,
+        problems=(404,),
+        tie=Question,
+    ),
+    post(
+        f"{ONE}/answer",
+        Questions.answer_question,
+        "Answer all of its items.",
+        AnswerQuestion,
+        responses.Question,
+        problems=(404, 409),
+        key=True,
+        tie=Question,
+    ),
+    post(
+        f"{ONE}/decline",
+        Questions.decline_question,
+        "There will be no answer.",
+        DeclineQuestion,
+        responses.Question,
+        problems=(404, 409),
+        key=True,
+        tie=Question,
+    ),
+)

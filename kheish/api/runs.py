@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import Literal
 
 from falcon.asgi import Request, Response
+from pydantic import model_validator
 
-from kheish.api import media, models, paging, past, sse, views
-from kheish.api.feed import Feed
-from kheish.api.parts import Parts
+from kheish.api import answers, at_revision, submissions, views
+from kheish.api.http import media, paging, sse
+from kheish.api.http.bodies import Because, Body, Key, Name, Reason
+from kheish.api.http.operation import bind, get, post
+from kheish.api.services import Services
 from kheish.api.views import Doc
-from kheish.api.waiting import Waits
 from kheish.domain import intake, keys, pins, runs
 from kheish.domain.runs import Run
 from kheish.errors import RunStateConflict
@@ -27,36 +30,71 @@ LIST = (
 )
 
 
+class Retry(Body):
+    """A run again."""
+
+    idempotency_key: Key | None = None
+    """The same key retries once; may also be the header Idempotency-Key."""
+
+
+class CancelRuns(Body):
+    """Which unfinished runs to cancel; what is given must all fit."""
+
+    session: Name | None = None
+    """Those of this session."""
+    session_id: Name | None = None
+    """The same as `session`."""
+    status: Literal["queued", "running", "waiting_for_approval", "waiting_for_question", "waiting_for_agent"] | None = (
+        None
+    )
+    """Those with this status."""
+    route: Name | None = None
+    """Those on this route."""
+    kind: Name | None = None
+    """Those of this kind."""
+    all: bool = False
+    """Every unfinished run; must be said where nothing else is."""
+    reason: Reason | None = None
+    """Why, for the journal."""
+
+    @model_validator(mode="after")
+    def _something(self) -> CancelRuns:
+        if not self.all and not any((self.session, self.session_id, self.status, self.route, self.kind)):
+            raise ValueError("say which runs: session, status, route or kind; or all: true")
+        if self.session and self.session_id and self.session != self.session_id:
+            raise ValueError("session and session_id differ; send one of them")
+        return self
+
+
 class Runs:
     """`/v1/runs` and what is below."""
 
-    def __init__(self, parts: Parts, feed: Feed, waits: Waits) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
         self._state = parts.state
-        self._feed = feed
-        self._waits = waits
+        self._feed = parts.feed
 
-    async def on_get(self, req: Request, resp: Response) -> None:
+    async def list_runs(self, req: Request, resp: Response) -> None:
         """A page of runs, newest first."""
         media.send(resp, await views.listed(self._state, Run, req.context.query, FIELDS))
 
-    async def on_get_one(self, req: Request, resp: Response, run_id: str) -> None:
+    async def get_run(self, req: Request, resp: Response, run_id: str) -> None:
         """One run; with `?wait=`, once it has ended or waits; with `?at=`, as it was."""
         if rev := req.context.query.get("at"):
-            return media.send(resp, await past.document(self._parts, resp, Run, run_id, rev))
+            return media.send(resp, await at_revision.document(self._parts, resp, Run, run_id, rev))
         if wait := req.context.query.get("wait"):
-            await self._waits.settled(run_id, wait)
+            await submissions.settled(self._parts, run_id, wait)
             sse.check_lasts(self._parts, req)
         return media.send(resp, await views.document(self._state, Run, run_id))
 
-    async def on_get_events(self, req: Request, resp: Response, run_id: str) -> None:
+    async def run_events(self, req: Request, resp: Response, run_id: str) -> None:
         """The run's events as a stream."""
         await views.document(self._state, Run, run_id)
         sse.answer(req, resp, self._parts, self._feed, run=run_id)
 
-    async def on_post_cancel(self, req: Request, resp: Response, run_id: str) -> None:
+    async def cancel_run(self, req: Request, resp: Response, run_id: str) -> None:
         """Stop a run for good; one that is cancelled stays as it is."""
-        body = await media.read(req, models.Because)
+        body = await media.read(req, Because)
         async with pins.thing(self._state, Run, run_id) as ended:
             if ended is not None:
                 _refuse_ended(ended)
@@ -67,9 +105,9 @@ class Runs:
         await self._state.durable()
         return media.send(resp, (await views.expand(self._state, [doc]))[0], n=n if n != before else None)
 
-    async def on_post_cancel_many(self, req: Request, resp: Response) -> None:
+    async def cancel_runs(self, req: Request, resp: Response) -> None:
         """Cancel every unfinished run that fits; answers with those that were stopped."""
-        body = await media.read(req, models.CancelRuns)
+        body = await media.read(req, CancelRuns)
         done: list[Doc] = []
         for run_id in await self._unfinished(body):
             async with pins.thing(self._state, Run, run_id) as ended:
@@ -82,7 +120,7 @@ class Runs:
         await self._state.durable()
         media.send(resp, media.page(await views.expand(self._state, done)), n=n if done else None)
 
-    async def _unfinished(self, body: models.CancelRuns) -> list[str]:
+    async def _unfinished(self, body: CancelRuns) -> list[str]:
         await self._state.caught_up()
         statuses = (body.status,) if body.status else tuple(str(status) for status in runs.LIVE)
         fields = {name: value for name in ("route", "kind") if (value := getattr(body, name))}
@@ -103,37 +141,16 @@ class Runs:
             if cursor is None:
                 return found
 
-    async def on_post_retry(self, req: Request, resp: Response, run_id: str) -> None:
+    async def retry_run(self, req: Request, resp: Response, run_id: str) -> None:
         """Queue a new run with the task of one that has ended (202)."""
-        body = await media.read(req, models.Retry)
+        body = await media.read(req, Retry)
         request = media.idempotency(req, body, f"runs/{run_id}/retry")
         old = await views.document(self._state, Run, run_id)
         async with self._state.using(old["session_id"]):
             key = await keys.known(self._state, request)
             given = intake.again(self._state, old, by=req.context.principal, key=key)
             run = await submission.submit(self._state, given)
-        await accepted(self._parts, self._waits, req, resp, run)
-
-
-async def accepted(parts: Parts, waits: Waits, req: Request, resp: Response, run: Run | str) -> None:
-    """Answer a submission (202): at once, or with `?wait=` when the run has ended, waits, or the time is over.
-
-    `run` is an id where the same idempotency key made it before, and it ended long ago.
-    """
-    state = parts.state
-    run_id = run if isinstance(run, str) else run.run_id
-    doc = None if isinstance(run, str) else views.of(state, run)
-    await state.durable()
-    if wait := req.context.query.get("wait"):
-        await waits.settled(run_id, wait)
-        sse.check_lasts(parts, req)
-        doc = None
-    if doc is None:
-        doc = await views.document(state, Run, run_id)
-    else:
-        doc = (await views.expand(state, [doc]))[0]
-    resp.set_header("Location", f"/v1/runs/{run_id}")
-    media.send(resp, doc, status=202, n=doc["n"] if isinstance(run, str) else run.made)
+        await submissions.accepted(self._parts, req, resp, run)
 
 
 def _refuse_ended(doc: Doc) -> None:
@@ -143,3 +160,59 @@ def _refuse_ended(doc: Doc) -> None:
             from_status=doc["status"],
             to_status="cancelled",
         )
+
+
+ONE = "/v1/runs/{run_id}"
+OPERATIONS = bind(
+    Runs,
+    get("/v1/runs", Runs.list_runs, "Runs, newest first.", answers.Run, *LIST, page=True, tie="query"),
+    get(
+        ONE,
+        Runs.get_run,
+        "One run, now or as it was.",
+        answers.Run,
+        *submissions.WAIT,
+        at_revision.AT,
+        problems=(404,),
+        tie=Run,
+    ),
+    get(
+        f"{ONE}/events",
+        Runs.run_events,
+        "The run's events.",
+        None,
+        *sse.PARAMS,
+        media="text/event-stream",
+        problems=(404,),
+        tie=Run,
+    ),
+    post(
+        f"{ONE}/cancel",
+        Runs.cancel_run,
+        "Stop a run for good.",
+        Because,
+        answers.Run,
+        problems=(404, 409),
+        tie=Run,
+    ),
+    post(
+        f"{ONE}/retry",
+        Runs.retry_run,
+        "Queue a new run with the same task.",
+        Retry,
+        answers.Run,
+        *submissions.WAIT,
+        good=(202,),
+        problems=(404, 409),
+        key=True,
+        tie=Run,
+    ),
+    post(
+        "/v1/runs/cancel",
+        Runs.cancel_runs,
+        "Cancel every unfinished run that fits.",
+        CancelRuns,
+        answers.Run,
+        page=True,
+    ),
+)

@@ -8,10 +8,11 @@ from falcon.asgi import Request, Response
 from pydantic import Field
 
 from kheish import ids
-from kheish.api import media, paging
-from kheish.api.answer import Answer
-from kheish.api.models import Body
-from kheish.api.parts import Parts
+from kheish.api.http import media, paging
+from kheish.api.http.answer import Answer
+from kheish.api.http.bodies import Body
+from kheish.api.http.operation import bind, delete, get, post, put
+from kheish.api.services import Services
 
 
 class PutSecret(Body):
@@ -48,10 +49,10 @@ class Secret(Answer):
 class Secrets:
     """`/v1/secrets` and what is below."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
 
-    async def on_get(self, req: Request, resp: Response) -> None:
+    async def list_secrets(self, req: Request, resp: Response) -> None:
         """A page of slots, by name."""
         given = req.context.query
         after, limit = paging.place_of("s", given.get("cursor")), given.get("limit", paging.LIMIT)
@@ -59,30 +60,57 @@ class Secrets:
         cursor = paging.cursor_of("s", found[limit - 1]["slot"]) if len(found) > limit else None
         media.send(resp, media.page(found[:limit], cursor))
 
-    async def on_get_one(self, req: Request, resp: Response, slot: str) -> None:
+    async def get_secret(self, req: Request, resp: Response, slot: str) -> None:
         """One slot."""
         media.send(resp, self._parts.secrets.show(ids.check_slug(slot, "slot")))
 
-    async def on_put_one(self, req: Request, resp: Response, slot: str) -> None:
+    async def put_secret(self, req: Request, resp: Response, slot: str) -> None:
         """Set (201) or rotate (200) one."""
         body = await media.read(req, PutSecret)
         made = await self._parts.secrets.put(slot, body.value, body.description, by=req.context.principal)
         await self._parts.broker.renewed(slot, by=req.context.principal)
         media.send(resp, self._parts.secrets.show(slot), status=201 if made else 200, n=self._parts.state.n)
 
-    async def on_delete_one(self, req: Request, resp: Response, slot: str) -> None:
+    async def delete_secret(self, req: Request, resp: Response, slot: str) -> None:
         """Remove one (204). Raises SecretReferenced."""
         await self._parts.secrets.remove(ids.check_slug(slot, "slot"), by=req.context.principal)
         resp.status = 204
         resp.set_header(media.EVENT, str(self._parts.state.n))
 
-    async def on_post_revealed(self, req: Request, resp: Response, slot: str) -> None:
+    async def note_revealed_secret(self, req: Request, resp: Response, slot: str) -> None:
         """Note that a value was shown to a person on this machine; no answer holds it."""
         await media.read(req, Body)
         await self._parts.secrets.revealed(ids.check_slug(slot, "slot"), by=req.context.principal)
         media.send(resp, self._parts.secrets.show(slot), n=self._parts.state.n)
 
-    async def on_post_rekey(self, req: Request, resp: Response) -> None:
+    async def rekey_secrets(self, req: Request, resp: Response) -> None:
         """Encrypt all of them anew for secrets/recipients.txt."""
         await media.read(req, Body)
         media.send(resp, media.page(await self._parts.secrets.rekey(by=req.context.principal)), n=self._parts.state.n)
+
+
+ONE = "/v1/secrets/{slot}"
+OPERATIONS = bind(
+    Secrets,
+    get("/v1/secrets", Secrets.list_secrets, "Slots by name, without values.", Secret, *paging.PAGE, page=True),
+    get(ONE, Secrets.get_secret, "One slot, without its value.", Secret, problems=(404,)),
+    put(ONE, Secrets.put_secret, "Set (201) or rotate (200) a slot.", PutSecret, Secret, problems=(409,)),
+    delete(ONE, Secrets.delete_secret, "Remove a slot.", problems=(404, 409)),
+    post(
+        f"{ONE}/revealed",
+        Secrets.note_revealed_secret,
+        "Note in the audit that a value was shown where the identity is (`kheish secrets reveal`).",
+        None,
+        Secret,
+        problems=(404,),
+    ),
+    post(
+        "/v1/secrets/rekey",
+        Secrets.rekey_secrets,
+        "Encrypt all slots anew for secrets/recipients.txt.",
+        None,
+        Secret,
+        page=True,
+        problems=(409,),
+    ),
+)

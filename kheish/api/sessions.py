@@ -1,34 +1,33 @@
-"""Sessions by HTTP: make, list, show, change, end, interrupt, their journal, events and runs."""
+"""Sessions by HTTP: make, list, show, change, end, interrupt."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from falcon.asgi import Request, Response
+from pydantic import Field
 
 from kheish import ids
-from kheish.api import finding, media, models, paging, past, runs, sse, views
-from kheish.api.feed import Feed
-from kheish.api.paging import Given, Param
-from kheish.api.parts import Parts
-from kheish.api.waiting import Waits
+from kheish.api import answers, answers_past, at_revision, search, views
+from kheish.api.http import media, paging
+from kheish.api.http.bodies import Because, Body, Labels, Name, Reason, Targets
+from kheish.api.http.operation import bind, get, patch, post
+from kheish.api.http.paging import Param
+from kheish.api.services import Services
+from kheish.api.submissions import Budget
 from kheish.auth.tokens import Principal
-from kheish.domain import closing, contracts, intake, keys, personas, pins, routes, sessions
+from kheish.domain import closing, contracts, keys, personas, pins, routes, sessions
 from kheish.domain import runs as domain_runs
-from kheish.domain.events import Entry, Item
-from kheish.domain.keys import Key
-from kheish.domain.permission_rules import Mode
+from kheish.domain.permission_rules import Mode, Rule
 from kheish.domain.scopes import CapabilityScope, CredentialScope
 from kheish.domain.sessions import Session
 from kheish.domain.state import State
-from kheish.domain.tasks import Task
 from kheish.errors import Fault, Forbidden, Invalid, SessionConflict, SessionDeleted
-from kheish.runtime import judging, submission
+from kheish.runtime import judging
 from kheish.store.files import blob_id
 
 LIST = (
@@ -36,7 +35,7 @@ LIST = (
     *paging.SESSION,
     paging.choices("status", ("idle", "busy", "ended")),
     paging.text("route"),
-    Param(name="q", about=f"Only those in which something says this ({finding.QUERY}), with where (`match`)."),
+    Param(name="q", about=f"Only those in which something says this ({search.QUERY}), with where (`match`)."),
     Param(
         name="permission_mode",
         kind="choice",
@@ -45,31 +44,67 @@ LIST = (
     ),
     paging.PREFIX,
 )
-JOURNAL = (
-    *paging.PAGE,
-    Param(name="after", kind="count", about="Entries after this event number."),
-    Param(name="run", about="Only those of this run."),
-    Param(name="kind", many=True, about="Only entries of this kind."),
-)
-TASKS = (
-    *paging.PAGE,
-    paging.choices("status", ("pending", "in_progress", "blocked", "completed", "failed", "cancelled")),
-)
-WAIT = (Param(name="wait", kind="duration", about="Answer when the run ends, waits, or this time is over (`30s`)."),)
+
+
+class SessionChanges(Body):
+    """Settings of a session; they hold for what comes after. null stands for the default."""
+
+    title: Annotated[str, Field(max_length=500)] | None = None
+    """For people."""
+    workspace: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    """The folder where tools act, absolute; without it, the daemon's. It must not overlap the state root."""
+    route: Name | None = None
+    """`route` or `route/model`; without it, the daemon's default."""
+    permission_mode: Mode | None = None
+    """What happens to calls that no rule is about."""
+    permission_rules: Annotated[list[Rule], Field(max_length=500)] | None = None
+    """Rules of this session, beside those of permissions.yaml."""
+    persona: Name | None = None
+    """A persona's id; the session keeps a snapshot of it."""
+    labels: Labels | None = None
+    """The caller's own."""
+    budget: Budget | None = None
+    """What the session's runs may use."""
+    input_contract: dict[str, Any] | None = None
+    """A JSON Schema (2020-12) that each input must fit."""
+    output_contract: dict[str, Any] | None = None
+    """A JSON Schema (2020-12) that each final answer must fit."""
+    reply_targets: Targets | None = None
+    """Where outputs are sent."""
+    while_waiting: Literal["hold", "park"] | None = None
+    """Whether a run that waits for a person keeps the session to itself, or lets later runs go ahead."""
+    capability_scope: CapabilityScope | None = None
+    """What its agent sees, and so may call; a persona's own scope holds beside it. Changes need an idle session."""
+    credential_scope: CredentialScope | None = None
+    """Which routes, connectors and accounts its runs use. Changes need an idle session."""
+
+
+class CreateSession(SessionChanges):
+    """A new session; with an id that is there already, the same settings get that session."""
+
+    session_id: Name | None = None
+    """A name of your choice (a-z, 0-9, `.`, `_`, `-`); without it, one is made."""
+
+
+class EndSession(Body):
+    """How a session ends."""
+
+    force: bool = False
+    """Interrupt what runs and cancel what waits; without it, a busy session is left alone (409)."""
+    reason: Reason | None = None
+    """Why, for the journal."""
 
 
 class Sessions:
     """`/v1/sessions` and what is below."""
 
-    def __init__(self, parts: Parts, feed: Feed, waits: Waits) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
         self._state = parts.state
-        self._feed = feed
-        self._waits = waits
 
-    async def on_post(self, req: Request, resp: Response) -> None:
+    async def create_session(self, req: Request, resp: Response) -> None:
         """Make a session (201), or get the one that is there with the same settings (200)."""
-        body = await media.read(req, models.CreateSession)
+        body = await media.read(req, CreateSession)
         session_id = ids.check_slug(body.session_id, "session_id") if body.session_id else fresh_id(req)
         given = body.model_dump(mode="json", exclude={"session_id"}, exclude_none=True)
         async with using_or_new(self._state, session_id):
@@ -89,23 +124,23 @@ class Sessions:
         there = self._state.find(Session, session_id)
         return Path(there.settings["workspace"] or "") if there else await self._parts.workspaces.default(session_id)
 
-    async def on_get(self, req: Request, resp: Response) -> None:
+    async def list_sessions(self, req: Request, resp: Response) -> None:
         """A page of sessions; with `?q=`, those in which something says this, the last said first."""
         if words := req.context.query.get("q"):
-            return media.send(resp, await finding.sessions(self._state, words, req.context.query))
+            return media.send(resp, await search.sessions(self._state, words, req.context.query))
         return media.send(
             resp, await views.listed(self._state, Session, req.context.query, ("route", "permission_mode"))
         )
 
-    async def on_get_one(self, req: Request, resp: Response, session_id: str) -> None:
+    async def get_session(self, req: Request, resp: Response, session_id: str) -> None:
         """One session; with `?at=`, as it was."""
         if rev := req.context.query.get("at"):
-            return media.send(resp, await past.document(self._parts, resp, Session, session_id, rev))
+            return media.send(resp, await at_revision.document(self._parts, resp, Session, session_id, rev))
         return media.send(resp, await views.document(self._state, Session, session_id))
 
-    async def on_patch_one(self, req: Request, resp: Response, session_id: str) -> None:
+    async def change_session(self, req: Request, resp: Response, session_id: str) -> None:
         """Change settings; null resets one."""
-        body = await media.read(req, models.SessionChanges)
+        body = await media.read(req, SessionChanges)
         given = body.model_dump(mode="json", exclude_unset=True)
         async with self._state.using(session_id):
             if given.get("workspace") == self._state.get(Session, session_id).settings["workspace"]:
@@ -121,24 +156,17 @@ class Sessions:
             session = sessions.update(self._state, session_id, settings, by=req.context.principal)
         await self._answer(resp, session, before)
 
-    async def on_delete_one(self, req: Request, resp: Response, session_id: str) -> None:
-        """Take a session out of the tree and the index; says what stays in git's history."""
-        async with self._state.using(session_id):
-            entry = closing.delete(self._state, session_id, by=req.context.principal)
-        await self._state.durable()
-        media.send(resp, {**closing.tombstone(entry), "remains": _remains(entry)}, n=entry.n)
-
-    async def on_post_end(self, req: Request, resp: Response, session_id: str) -> None:
+    async def end_session(self, req: Request, resp: Response, session_id: str) -> None:
         """Take no more input."""
-        body = await media.read(req, models.EndSession)
+        body = await media.read(req, EndSession)
         async with self._state.using(session_id):
             before, by = self._state.get(Session, session_id), req.context.principal
             session = closing.end(self._state, session_id, by=by, reason=body.reason, force=body.force)
         await self._answer(resp, session, before)
 
-    async def on_post_interrupt(self, req: Request, resp: Response, session_id: str) -> None:
+    async def interrupt_session(self, req: Request, resp: Response, session_id: str) -> None:
         """Stop the active run at its next safe point; where none is active, nothing changes."""
-        body = await media.read(req, models.Because)
+        body = await media.read(req, Because)
         async with self._state.using(session_id):
             before = self._state.get(Session, session_id)
             if before.active is not None:
@@ -150,46 +178,6 @@ class Sessions:
         n = self._state.n
         await self._state.durable()
         media.send(resp, sessions.view(session), n=n if session.n != before.n else None)
-
-    async def on_get_journal(self, req: Request, resp: Response, session_id: str) -> None:
-        """A page of journal lines, oldest first, verbatim."""
-        await views.document(self._state, Session, session_id)
-        await self._state.caught_up()
-        given: Given = req.context.query
-        limit = given.get("limit", paging.LIMIT)
-        place = paging.number_of("n", given.get("cursor"))
-        rows = await asyncio.to_thread(
-            self._state.index.events,
-            given.get("after", 0) if place is None else place,
-            limit=limit + 1,
-            session=session_id,
-            run=given.get("run"),
-            kinds=given.get("kind", ()),
-        )
-        more = len(rows) > limit
-        cursor = f'"{paging.cursor_of("n", rows[limit - 1][0])}"' if more else "null"
-        lines = ",".join(line for _, _, line in rows[:limit])
-        media.send(resp, f'{{"items":[{lines}],"next_cursor":{cursor}}}'.encode())
-
-    async def on_get_tasks(self, req: Request, resp: Response, session_id: str) -> None:
-        """A page of the session's tasks, newest first."""
-        await views.document(self._state, Session, session_id)
-        media.send(resp, await views.listed(self._state, Task, {**req.context.query, "session": session_id}))
-
-    async def on_get_events(self, req: Request, resp: Response, session_id: str) -> None:
-        """The session's events as a stream."""
-        await views.document(self._state, Session, session_id)
-        sse.answer(req, resp, self._parts, self._feed, session=session_id)
-
-    async def on_post_runs(self, req: Request, resp: Response, session_id: str) -> None:
-        """Queue a run (202)."""
-        body = await media.read(req, models.Submission)
-        request = media.idempotency(req, body, f"sessions/{session_id}/runs")
-        async with self._state.using(session_id):
-            key = await keys.known(self._state, request)
-            given = wanted(session_id, body, actor=req.context.principal, source="api", key=key)
-            run = await submission.submit(self._state, given, by=req.context.principal)
-        await runs.accepted(self._parts, self._waits, req, resp, run)
 
 
 @asynccontextmanager
@@ -204,15 +192,6 @@ async def using_or_new(state: State, session_id: str) -> AsyncIterator[None]:
         yield
 
 
-def _remains(entry: Entry) -> str:
-    path = closing.tombstone(entry)["path"]
-    return (
-        "The folder goes with the next commit, within seconds. Git never forgets: the commits up to then still have "
-        f"it, and so has every clone and push of them (git log -- {path}). Its workspace is left as it is. Rotate what "
-        "must not be known."
-    )
-
-
 def fresh_id(req: Request) -> str:
     """An id for a session that got none; the same for the same Idempotency-Key, so that a repeated request finds it."""
     key = req.get_header("Idempotency-Key")
@@ -221,45 +200,7 @@ def fresh_id(req: Request) -> str:
     return f"session_{sha256(key.encode()).hexdigest()[:26]}" if key else ids.new("session")
 
 
-def wanted(
-    session_id: str,
-    body: models.Submission,
-    *,
-    actor: str,
-    source: str,
-    key: Key | None,
-    checks_ask: bool = False,
-) -> intake.Input:
-    """What a submission asks for, whichever way it came; `actor` and `source` where it names none itself."""
-    return intake.Input(
-        session_id=session_id,
-        items=_items(body),
-        actor=body.actor or actor,
-        source=body.source or source,
-        metadata=body.metadata or {},
-        route=body.route,
-        model=body.model,
-        generation=body.generation or {},
-        budget=body.budget.model_dump(exclude_none=True) if body.budget else None,
-        reply_targets=tuple(body.reply_targets or ()),
-        completion=tuple(body.completion or ()),
-        key=key,
-        checks_ask=checks_ask,
-    )
-
-
-def _items(body: models.Submission) -> tuple[Item, ...]:
-    if body.items is None:
-        return (Item(text=body.content),)
-    return tuple(
-        Item(type="text", text=item.text)
-        if isinstance(item, models.TextItem)
-        else Item(type="asset", asset_id=item.asset_id)
-        for item in body.items
-    )
-
-
-async def checked(parts: Parts, given: dict[str, Any], caller: Principal, session_id: str) -> dict[str, Any]:
+async def checked(parts: Services, given: dict[str, Any], caller: Principal, session_id: str) -> dict[str, Any]:
     """Return settings that a session may have by its caller, as it keeps them; a persona is still an id. Raises
     Invalid, Forbidden."""
     state, settings, faults = parts.state, dict(given), list[Fault]()
@@ -300,3 +241,59 @@ def _bind_persona(state: State, session_id: str, settings: dict[str, Any]) -> No
         settings["persona"] = held
     else:
         settings["persona"] = personas.snapshot(id, found.value, found.digest, ids.now(), blob=blob_id(found.raw))
+
+
+ONE = "/v1/sessions/{session_id}"
+OPERATIONS = bind(
+    Sessions,
+    post(
+        "/v1/sessions",
+        Sessions.create_session,
+        "Make a session (201), or get the one that is there with the same settings (200).",
+        CreateSession,
+        answers.Session,
+        good=(201, 200),
+        problems=(409,),
+        key=True,
+    ),
+    get(
+        "/v1/sessions",
+        Sessions.list_sessions,
+        "Sessions, newest first.",
+        answers_past.FoundSession,
+        *LIST,
+        page=True,
+    ),
+    get(
+        ONE,
+        Sessions.get_session,
+        "One session, now or as it was.",
+        answers.Session,
+        at_revision.AT,
+        problems=(404,),
+    ),
+    patch(
+        ONE,
+        Sessions.change_session,
+        "Change settings for what comes after; null resets one.",
+        SessionChanges,
+        answers.Session,
+        problems=(404, 409),
+    ),
+    post(
+        f"{ONE}/end",
+        Sessions.end_session,
+        "Take no more input.",
+        EndSession,
+        answers.Session,
+        problems=(404, 409),
+    ),
+    post(
+        f"{ONE}/interrupt",
+        Sessions.interrupt_session,
+        "Stop the active run at its next safe point.",
+        Because,
+        answers.Session,
+        problems=(404, 409),
+    ),
+)

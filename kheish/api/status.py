@@ -1,4 +1,4 @@
-"""The daemon itself by HTTP: probes, status, problems, config, usage, events, pause and resume."""
+"""The daemon itself by HTTP: status, problems, config, usage, logs, events, pause and resume."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
-from kheish.api import flows, media, models, paging, sse
-from kheish.api.feed import Feed
-from kheish.api.paging import Given, Param
-from kheish.api.parts import Parts
+from kheish.api import answers
+from kheish.api.flows.events import follow
+from kheish.api.http import media, paging, sse
+from kheish.api.http.answer import Free
+from kheish.api.http.bodies import Body, Name
+from kheish.api.http.operation import bind, get, post
+from kheish.api.http.paging import Given, Param
+from kheish.api.services import Services
 from kheish.domain import events
 from kheish.domain.budgets import Spend
 from kheish.domain.tables import BY_CLASS
-from kheish.errors import Fault, Invalid, Unavailable
+from kheish.errors import Fault, Invalid
 
 PROBLEMS = (*paging.PAGE, paging.choices("severity", ("error", "warning")), paging.text("path"), paging.text("code"))
 USAGE = (
@@ -27,45 +31,44 @@ USAGE = (
 )
 LEVELS = ("debug", "info", "warning", "error", "critical")
 LOGS = (*paging.PAGE, Param(name="level", kind="choice", choices=LEVELS, about="From this level on."))
+EVENTS = (
+    *sse.PARAMS,
+    *paging.SESSION,
+    Param(name="run", about="Only those of this run."),
+    Param(name="flow", about="Only those of this Flow, and of its runs."),
+)
 _COUNTED = ("model_calls", "input_tokens", "output_tokens", "cached_tokens")
 _UNKNOWN = {"cost_usd": None, "estimated": False}
 _ROWS = 1000
 
 
-class Probes:
-    """`/healthz`, `/readyz`: for machines, without a token."""
+class WhichRoute(Body):
+    """What to pause or go on with."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    route: Name | None = None
+    """Only what uses this route; null: everything."""
 
-    async def on_get_health(self, req: Request, resp: Response) -> None:
-        """The process answers."""
-        media.send(resp, {"status": "ok"})
 
-    async def on_get_ready(self, req: Request, resp: Response) -> None:
-        """Work is taken. Raises Unavailable (503) where it is not."""
-        why = "The daemon is stopping." if self._parts.closing.begun else self._parts.ready()
-        why = why or self._parts.upkeep.rewound()
-        if why is None and self._parts.state.failure is not None:
-            why = self._parts.state.failure.detail
-        if why is not None:
-            raise Unavailable(why)
-        media.send(resp, {"status": "ready"})
+class Resume(WhichRoute):
+    """What to go on with, and as whom."""
+
+    takeover: bool = False
+    """Write a new incarnation to the backup's remote first, so that the daemon that pushed there so far pauses."""
 
 
 class Daemon:
     """`/v1/status` and its neighbours."""
 
-    def __init__(self, parts: Parts, feed: Feed) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
         self._state = parts.state
-        self._feed = feed
+        self._feed = parts.feed
 
-    async def on_get_status(self, req: Request, resp: Response) -> None:
+    async def status(self, req: Request, resp: Response) -> None:
         """What the daemon does, and how it is."""
         media.send(resp, self._parts.status())
 
-    async def on_get_problems(self, req: Request, resp: Response) -> None:
+    async def problems(self, req: Request, resp: Response) -> None:
         """What is wrong in files."""
         given = req.context.query
         found = [one for one in self._parts.problems() if _matches(one, given)]
@@ -74,7 +77,7 @@ class Daemon:
         cursor = paging.cursor_of("p", end) if end < len(found) else None
         media.send(resp, media.page([dict(one) for one in found[start:end]], cursor))
 
-    async def on_get_logs(self, req: Request, resp: Response) -> None:
+    async def logs(self, req: Request, resp: Response) -> None:
         """The newest lines of the daemon's log, newest first."""
         given = req.context.query
         below, least = paging.number_of("g", given.get("cursor")), LEVELS.index(given.get("level", LEVELS[0]))
@@ -87,28 +90,28 @@ class Daemon:
         cursor = paging.cursor_of("g", page[-1]["number"]) if len(page) < len(found) else None
         media.send(resp, media.page([dict(one) for one in page], cursor))
 
-    async def on_get_config(self, req: Request, resp: Response) -> None:
+    async def config(self, req: Request, resp: Response) -> None:
         """The settings in force."""
         media.send(resp, self._parts.config().model_dump(mode="json"))
 
-    async def on_get_events(self, req: Request, resp: Response) -> None:
+    async def events(self, req: Request, resp: Response) -> None:
         """All events as a stream, or with `?flow=` those of a Flow."""
         if flow_id := req.context.query.get("flow"):
-            return await flows.follow(self._parts, self._feed, req, resp, flow_id)
+            return await follow(self._parts, self._feed, req, resp, flow_id)
         return sse.answer(req, resp, self._parts, self._feed)
 
-    async def on_post_pause(self, req: Request, resp: Response) -> None:
+    async def pause(self, req: Request, resp: Response) -> None:
         """Start no new step, of one route or at all."""
-        route = self._route(await media.read(req, models.WhichRoute))
+        route = self._route(await media.read(req, WhichRoute))
         if route not in self._state.paused:
             self._state.append(events.DaemonPaused(route=route).on(by=req.context.principal))
             self._state.paused.add(route)
             return await self._paused(resp, self._state.n)
         return await self._paused(resp, None)
 
-    async def on_post_resume(self, req: Request, resp: Response) -> None:
+    async def resume(self, req: Request, resp: Response) -> None:
         """Go on; without a route, with everything that is paused. A takeover comes first, or nothing goes on."""
-        given = await media.read(req, models.Resume)
+        given = await media.read(req, Resume)
         route = self._route(given)
         if given.takeover:
             if route is not None:
@@ -123,7 +126,7 @@ class Daemon:
             return await self._paused(resp, self._state.n)
         return await self._paused(resp, None)
 
-    def _route(self, given: models.WhichRoute) -> str | None:
+    def _route(self, given: WhichRoute) -> str | None:
         route = given.route
         if route is not None and route not in self._state.definitions.by_kind["routes"]:
             raise Invalid(f"There is no route {route!r}.", errors=[Fault("/route", "is unknown")])
@@ -135,7 +138,7 @@ class Daemon:
         await self._state.durable()
         media.send(resp, answer, n=n)
 
-    async def on_get_usage(self, req: Request, resp: Response) -> None:
+    async def usage(self, req: Request, resp: Response) -> None:
         """What was spent: by session, route and day, or summed up."""
         given: Given = req.context.query
         await self._state.caught_up()
@@ -190,3 +193,25 @@ def _sums(rows: Iterable[Mapping[str, Any]], by: tuple[str, ...]) -> list[dict[s
         if row["cost_usd"] is not None:
             sum_["cost_usd"] = (sum_["cost_usd"] or 0.0) + row["cost_usd"]
     return [sums[key] for key in sorted(sums)]
+
+
+OPERATIONS = bind(
+    Daemon,
+    get("/v1/status", Daemon.status, "What the daemon does, and how it is.", Free, early=True),
+    get("/v1/problems", Daemon.problems, "What is wrong in files.", answers.FileProblem, *PROBLEMS, page=True),
+    get("/v1/config", Daemon.config, "The settings in force.", Free),
+    get("/v1/usage", Daemon.usage, "What was spent.", answers.UsageRow, *USAGE, page=True),
+    get("/v1/logs", Daemon.logs, "The newest lines of the daemon's log.", answers.LogLine, *LOGS, page=True),
+    get(
+        "/v1/events",
+        Daemon.events,
+        "All events.",
+        None,
+        *EVENTS,
+        media="text/event-stream",
+        problems=(404,),
+        tie="query",
+    ),
+    post("/v1/pause", Daemon.pause, "Start no new step.", WhichRoute, answers.Paused),
+    post("/v1/resume", Daemon.resume, "Go on.", Resume, answers.Paused, problems=(409,)),
+)

@@ -9,10 +9,11 @@ from falcon.asgi import Request, Response
 from pydantic import Field
 
 from kheish import ids
-from kheish.api import media, paging
-from kheish.api.answer import Answer
-from kheish.api.models import Body, Name
-from kheish.api.parts import Parts
+from kheish.api.http import media, paging
+from kheish.api.http.answer import Answer
+from kheish.api.http.bodies import Body, Name
+from kheish.api.http.operation import bind, delete, get, post
+from kheish.api.services import Services
 from kheish.auth import tokens
 from kheish.errors import Fault, Invalid
 
@@ -54,11 +55,11 @@ class NewToken(Token):
 class TokensResource:
     """`/v1/tokens` and what is below."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
         self._saving = asyncio.Lock()
 
-    async def on_get(self, req: Request, resp: Response) -> None:
+    async def list_tokens(self, req: Request, resp: Response) -> None:
         """A page of tokens, by name."""
         given = req.context.query
         after, limit = paging.place_of("t", given.get("cursor")), given.get("limit", paging.LIMIT)
@@ -66,7 +67,7 @@ class TokensResource:
         cursor = paging.cursor_of("t", found[limit - 1]["name"]) if len(found) > limit else None
         media.send(resp, media.page(found[:limit], cursor))
 
-    async def on_post(self, req: Request, resp: Response) -> None:
+    async def create_token(self, req: Request, resp: Response) -> None:
         """Make one (201)."""
         body = await media.read(req, CreateToken)
         state = self._parts.state
@@ -84,7 +85,7 @@ class TokensResource:
         await self._save()
         media.send(resp, {**made.view(), "token": text}, status=201, n=n)
 
-    async def on_delete_one(self, req: Request, resp: Response, name: str) -> None:
+    async def revoke_token(self, req: Request, resp: Response, name: str) -> None:
         """Revoke one (204)."""
         tokens.revoke(self._parts.state, self._parts.tokens, name, by=req.context.principal)
         n = self._parts.state.n
@@ -105,3 +106,26 @@ def _end(now: float, text: str | None) -> str | None:
         return ids.stamp(now + ids.duration(text))
     except (ValueError, OverflowError) as error:
         raise Invalid(f"expires: {error}.", errors=[Fault("/expires", str(error))]) from error
+
+
+OPERATIONS = bind(
+    TokensResource,
+    get(
+        "/v1/tokens",
+        TokensResource.list_tokens,
+        "Tokens by name, without their text.",
+        Token,
+        *paging.PAGE,
+        page=True,
+    ),
+    post(
+        "/v1/tokens",
+        TokensResource.create_token,
+        "Make a token; its text is in this answer only.",
+        CreateToken,
+        NewToken,
+        good=(201,),
+        problems=(409,),
+    ),
+    delete("/v1/tokens/{name}", TokensResource.revoke_token, "Let a token count no more.", problems=(404, 409)),
+)

@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal
 from falcon.asgi import Request, Response
 from pydantic import Field
 
-from kheish.api import media, models, paging
-from kheish.api.answer import Answer
-from kheish.api.paging import Param
-from kheish.api.parts import Parts
+from kheish.api.http import media, paging
+from kheish.api.http.answer import Answer
+from kheish.api.http.bodies import Body
+from kheish.api.http.operation import bind, get, post
+from kheish.api.http.paging import Param
 from kheish.api.playbooks import listed
+from kheish.api.services import Services
 from kheish.domain import playbooks, trust
 from kheish.domain.event_playbooks import EvidenceRef
 from kheish.errors import DigestConflict, Invalid, VersionTampered
@@ -38,7 +40,7 @@ class Trusted(Answer):
     n: int
 
 
-class Trust(models.Body):
+class Trust(Body):
     """What may start its commands from now on."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
@@ -50,22 +52,22 @@ class Trust(models.Body):
 class Trusting:
     """`/v1/trust`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Services) -> None:
         self._playbooks = parts.playbooks
         self._state = parts.state
 
-    async def on_get(self, req: Request, resp: Response) -> None:
+    async def list_trust(self, req: Request, resp: Response) -> None:
         """A page of versions, newest first; those without commands are passed over, so that a page may be short."""
         given = req.context.query
         page = await listed(self._state, given, given.get("playbook"))
         shown = [await self._shown(doc["playbook_id"], doc["version"]) for doc in page.items]
         media.send(resp, media.page([one for one in shown if one["commands"] != []], page.next_cursor))
 
-    async def on_get_one(self, req: Request, resp: Response, name: str) -> None:
+    async def get_trust(self, req: Request, resp: Response, name: str) -> None:
         """One version, whether it has commands or not."""
         media.send(resp, await self._shown(*_split(name)))
 
-    async def on_post(self, req: Request, resp: Response) -> None:
+    async def trust(self, req: Request, resp: Response) -> None:
         """Release a published version on the caller's word; one that is trusted stays as it is."""
         body = await media.read(req, Trust)
         id, version = _split(body.name)
@@ -94,3 +96,31 @@ def _split(name: str) -> tuple[str, str]:
     if not playbooks.is_version(version):
         raise Invalid(f"{name!r} names no version; write ID@VERSION, such as triage@1.0.0.")
     return id, version
+
+
+OPERATIONS = bind(
+    Trusting,
+    get(
+        "/v1/trust",
+        Trusting.list_trust,
+        "Versions of playbooks that start commands by themselves, newest first, and whether they may.",
+        Trusted,
+        *LIST,
+        page=True,
+    ),
+    get(
+        "/v1/trust/{name}",
+        Trusting.get_trust,
+        "One version, and whether it may start its commands.",
+        Trusted,
+        problems=(404,),
+    ),
+    post(
+        "/v1/trust",
+        Trusting.trust,
+        "Let a version start its commands, once they were looked at: it becomes verified on the caller's word.",
+        Trust,
+        Trusted,
+        problems=(404, 409),
+    ),
+)

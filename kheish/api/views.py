@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from kheish.api import media, paging
-from kheish.api.paging import Given
+from kheish.api.http import media, paging
+from kheish.api.http.paging import Given
 from kheish.domain import runs
 from kheish.domain.events import Spilled
 from kheish.domain.runs import Run

@@ -23,8 +23,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from kheish import ids
-from kheish.api import models
-from kheish.api.sessions import wanted
+from kheish.api import submissions
+from kheish.api.submissions import wanted
 from kheish.auth import redaction
 from kheish.daemon.problems import Problems
 from kheish.domain import conventions, keys, pins, sessions
@@ -349,20 +349,20 @@ def _parts(path: str) -> tuple[str, str]:
     return parts[1], parts[2]
 
 
-def _submission(path: str, name: str, raw: bytes) -> models.Submission:
+def _submission(path: str, name: str, raw: bytes) -> submissions.Submission:
     """What the file asks for. Raises Unusable."""
     if not name.endswith(".yaml"):
         try:
-            return models.Submission(content=raw.removeprefix(conventions.BOM).decode())
+            return submissions.Submission(content=raw.removeprefix(conventions.BOM).decode())
         except UnicodeDecodeError as error:
             raise Unusable(f"It is no UTF-8 text: {error}.") from error
-    parsed = definitions.parse(models.Submission, raw, path)
+    parsed = definitions.parse(submissions.Submission, raw, path)
     if parsed.value is not None:
         return parsed.value
     raise Unusable("\n".join(f"{one.line}:{one.column}: {one.message}" for one in parsed.problems))
 
 
-def _key(taken: Taken, raw: bytes, session_id: str, body: models.Submission) -> Idempotency:
+def _key(taken: Taken, raw: bytes, session_id: str, body: submissions.Submission) -> Idempotency:
     """Return the key of a drop; one that a submission brings itself is the same as by HTTP."""
     if body.idempotency_key is not None:
         request = body.model_dump(mode="json", exclude={"idempotency_key"}, exclude_none=True)

@@ -13,8 +13,8 @@ from typing import Any
 import click
 
 from kheish import config, errors
-from kheish.api.answers import Free
-from kheish.api.operation import COMMON, WRITES, Operation
+from kheish.api.http.answer import Free, name_of
+from kheish.api.http.operation import COMMON, WRITES, Operation
 from kheish.api.operations import OPERATIONS
 from kheish.daemon import reference_fields, toolbook
 from kheish.domain import events
@@ -231,7 +231,7 @@ def _api() -> Iterator[str]:
 
 
 def _operation(one: Operation) -> tuple[str, ...]:
-    answer = one.media if one.answer in (None, Free) else one.answer.__name__
+    answer = one.media if one.answer in (None, Free) else name_of(one.answer)
     shown = f"list of {answer}" if one.page else answer
     good = "" if one.good == (200,) else f"{_list(one.good)}: "
     return (

@@ -10,13 +10,16 @@ from typing import Annotated, Any, Literal, Union
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
 from kheish import resources
-from kheish.api import answers, answers_tasks, flow_answers
-from kheish.api.answer import Answer, model_of
+from kheish.api import answers
 from kheish.api.answers import Asked
+from kheish.api.flows import answers as flow_answers
+from kheish.api.http.answer import Shape, model_of
 from kheish.domain import events
+from kheish.domain.approvals import ApprovalView
 from kheish.domain.definitions import KINDS, TOP
 from kheish.domain.events import Event, Todo
 from kheish.domain.scripts import Script
+from kheish.domain.tasks import TaskView
 from kheish.store.schema import SUFFIX, Model, drift, write_schemas
 
 
@@ -104,13 +107,13 @@ def journal_entry() -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-_RECORDS: Mapping[str, type[Answer]] = {
+_RECORDS: Mapping[str, type[Shape]] = {
     "session": answers.Session,
     "run": answers.Run,
     "flow": flow_answers.Flow,
-    "approval": answers.Approval,
+    "approval": ApprovalView,
     "question": answers.Question,
-    "task": answers_tasks.Task,
+    "task": TaskView,
 }
 
 

@@ -18,7 +18,8 @@ from typing import Any
 import uvicorn
 
 from kheish import resources
-from kheish.api import app
+from kheish.api.http import app
+from kheish.api.operations import OPERATIONS
 from kheish.auth import audit
 from kheish.config import Config, apply_environment, split_bind
 from kheish.daemon import boot, logs, loops, presence, remembering, stopping, wiring
@@ -112,7 +113,7 @@ async def _serve(
     daemon.facts.sandbox, *_ = await asyncio.gather(tried, daemon.store.git.start(), daemon.store.scribe.start())
     server = _Server(
         uvicorn.Config(
-            app.build(daemon.parts),
+            app.build(daemon.parts, OPERATIONS),
             http=Connection,
             ws="none",
             lifespan="off",

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kheish.api.parts import Closing, Parts
+from kheish.api.http.feed import Feed
+from kheish.api.http.throttle import Refusals
+from kheish.api.http.waiting import Closing, Waits
+from kheish.api.services import Services
 from kheish.auth import audit, logins, redaction, tokens
 from kheish.auth.broker import Broker
 from kheish.auth.vault import Vault
@@ -99,7 +102,7 @@ class Daemon:
     environ: Mapping[str, str]
     store: Store
     state: State
-    parts: Parts
+    parts: Services
     facts: Facts
     worker: Worker
     agent: Agent
@@ -140,7 +143,7 @@ def make(
     backup = _backup(store, facts, problems, taking := _taking(store, problems, git, environ))
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
     tags = PlaybookTags(state, problems, store.git)
-    parts = Parts(
+    parts = Services(
         **_given(store, facts, auth, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure, "logs": logs},
         problems=problems.list,
         git=git,
@@ -180,10 +183,14 @@ def make(
 
 def _given(store: Store, facts: Facts, auth: Auth, daemon: Callable[[], Daemon]) -> dict[str, Any]:
     """What the API gets as it is."""
-    state = store.state
+    state, bus, closing = store.state, store.bus, Closing()
+
+    def ready() -> str | None:
+        return facts.starting
+
     return {
         "state": state,
-        "bus": store.bus,
+        "bus": bus,
         "tokens": auth.tokens,
         "logins": auth.logins,
         "secrets": auth.secrets,
@@ -191,8 +198,11 @@ def _given(store: Store, facts: Facts, auth: Auth, daemon: Callable[[], Daemon])
         "past": Past(store.git, state),
         "config": lambda: state.definitions.config,
         "status": lambda: _status(daemon()),
-        "ready": lambda: facts.starting,
-        "closing": Closing(),
+        "ready": ready,
+        "closing": closing,
+        "feed": Feed(bus),
+        "waits": Waits(bus, closing),
+        "refusals": Refusals(state, ready),
     }
 
 

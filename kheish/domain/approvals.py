@@ -12,6 +12,7 @@ from kheish.domain import encoding, events, keys, permission_remember, runs
 from kheish.domain.events import Draft, Entry, changed, frozen
 from kheish.domain.keys import Key
 from kheish.domain.runs import Run
+from kheish.domain.shown import View
 from kheish.errors import ApprovalResolved, Fault, Invalid, PersonRequired, SamePerson, SecretInArguments
 
 if TYPE_CHECKING:
@@ -137,28 +138,89 @@ def _decided(
     return changed(new, decisions=(*old.decisions, decision))
 
 
-def view(approval: Approval) -> dict[str, Any]:
-    """The approval as the API and its Record show it (`shapes.md`)."""
-    return {
-        "approval_id": approval.approval_id,
-        "session_id": approval.session_id,
-        "run_id": approval.run_id,
-        "tool": approval.tool,
-        "arguments": approval.arguments,
-        "digest": approval.digest,
-        "files": approval.files,
-        "preview": approval.preview,
-        "why": approval.why,
-        "risk": approval.risk,
-        "status": approval.status,
-        "requested_at": approval.requested_at,
-        "expires_at": approval.expires_at,
-        "required": approval.required,
-        "decisions": approval.decisions,
-        "edited_by": approval.edited_by,
-        "came_from": approval.came_from,
-        "remember": approval.remember,
-    }
+@frozen
+class DecisionView(View):
+    """One person's word."""
+
+    decision: Literal["allow", "deny"]
+    by: str
+    via: str
+    reason: str | None
+    at: str
+    person: str | None
+    digest: str | None
+
+
+@frozen
+class PreviewView(View):
+    """What a call would change, seen when it was asked for."""
+
+    diff: str
+    """A unified diff; characters that are obeyed or unseen are shown as others."""
+    is_whole: bool
+    """Whether nothing was cut."""
+
+
+@frozen
+class ApprovalView(View):
+    """A tool call that waits, or waited, for a person."""
+
+    approval_id: str
+    session_id: str
+    run_id: str
+    tool: str
+    arguments: events.Arguments
+    digest: str
+    files: tuple[dict[str, Any], ...]
+    preview: PreviewView | None
+    """Of an edit; null for other calls, for edited arguments, and for an edit that would fail as things are."""
+    why: str
+    risk: Literal["low", "medium", "high"]
+    status: Status
+    requested_at: str
+    expires_at: str | None
+    required: int
+    decisions: tuple[DecisionView, ...]
+    edited_by: str | None
+    came_from: dict[str, Any]
+    remember: dict[str, Any]
+
+
+def view(approval: Approval) -> ApprovalView:
+    """Return the approval as the API and its Record show it (`shapes.md`)."""
+    preview = approval.preview
+    return ApprovalView(
+        approval_id=approval.approval_id,
+        session_id=approval.session_id,
+        run_id=approval.run_id,
+        tool=approval.tool,
+        arguments=approval.arguments,
+        digest=approval.digest,
+        files=approval.files,
+        preview=PreviewView(diff=preview.diff, is_whole=preview.is_whole) if preview else None,
+        why=approval.why,
+        risk=approval.risk,
+        status=approval.status,
+        requested_at=approval.requested_at,
+        expires_at=approval.expires_at,
+        required=approval.required,
+        decisions=tuple(_shown(one) for one in approval.decisions),
+        edited_by=approval.edited_by,
+        came_from=approval.came_from,
+        remember=approval.remember,
+    )
+
+
+def _shown(word: Decision) -> DecisionView:
+    return DecisionView(
+        decision=word.decision,
+        by=word.by,
+        via=word.via,
+        reason=word.reason,
+        at=word.at,
+        person=word.person,
+        digest=word.digest,
+    )
 
 
 def digest_of(
@@ -218,7 +280,7 @@ def resolve_many(state: State, wanted: Sequence[Resolution]) -> list[Approval]:
 def _pending(state: State, wanted: Resolution) -> Approval:
     approval = state.get(Approval, wanted.approval_id)
     if approval.status != "pending":
-        raise late(view(approval))
+        raise late(encoding.plain(view(approval)))
     if wanted.arguments is not None and wanted.decision == "deny":
         raise Invalid("Edited arguments go with allow; a denied call does not run.")
     if wanted.arguments is not None and encoding.holds_secret(wanted.arguments, state.scrub):
@@ -325,9 +387,8 @@ def expire(state: State, now: str) -> list[str]:
 
 
 def late(view: Mapping[str, Any]) -> ApprovalResolved:
-    """The answer to whoever comes late: what it became, and who decided."""
-    last = view["decisions"][-1] if view["decisions"] else None
-    decided_by = (last["by"] if isinstance(last, dict) else last.by) if last else "daemon"
+    """Return the error for a decision that comes late: what the approval became, and who decided."""
+    decided_by = view["decisions"][-1]["by"] if view["decisions"] else "daemon"
     return ApprovalResolved(
         f"The approval {view['approval_id']} was {view['status']} by {decided_by}; nothing was changed.",
         decided_by=decided_by,

@@ -28,6 +28,7 @@ from kheish.domain import (
     turns,
 )
 from kheish.domain.events import Entry, Event
+from kheish.domain.shown import View
 
 Tables = dict[type, dict[str, Any]]
 Fold = Callable[[Tables, Entry], Iterable[str]]
@@ -49,7 +50,7 @@ class Noun:
     folded: frozenset[type[Event]]
     fold: Fold
     keep: Callable[[Any], bool] | None
-    view: Callable[[Any], dict[str, Any]] | None = None
+    view: Callable[[Any], View | dict[str, Any]] | None = None
     status: Callable[[Any], str | None] = lambda value: str(value.status)
     record: Callable[[Any], str] | None = None
     filed: Callable[[Any], str] | None = None

@@ -7,11 +7,12 @@ and over restarts of the daemon. It ends by itself, by its timeout, by `task_sto
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kheish.domain import events
 from kheish.domain.event_tasks import TaskStatus
 from kheish.domain.events import Entry, ShellEnding, ShellTask, Text, changed, frozen
+from kheish.domain.shown import View
 
 if TYPE_CHECKING:
     from kheish.domain.state import State
@@ -80,42 +81,92 @@ def fold(table: dict[str, Task], entry: Entry) -> Iterable[str]:
             return ()
 
 
-def view(task: Task) -> dict[str, Any]:
-    """The task as the API and its Record show it."""
+@frozen
+class TaskShellView(View):
+    """A background command: its job, and how it ended."""
+
+    job: str
+    timeout: float | None
+    """Seconds after which it is ended."""
+    stop_requested: bool
+    exit_status: int | None
+    signal: int | None
+    timed_out: bool
+    stopped: bool
+    lost: bool
+    """Its runner was killed: nothing shows how it ended."""
+    output_bytes: int
+    """All that it wrote."""
+    truncated: bool
+    """Some of it is not in `output`."""
+    duration: float | None
+    exceeded: str | None = None
+    """The limit for which it was ended: `processes` or `memory`."""
+    ended: int = 0
+    """Its processes that had to be ended."""
+    left: int = 0
+    """Those that could not be ended."""
+
+
+@frozen
+class TaskView(View):
+    """A task of a session."""
+
+    task_id: str
+    session_id: str
+    run_id: str | None
+    """The run that made it."""
+    title: str
+    description: Text
+    """Of a background command: the command line."""
+    status: TaskStatus
+    owner: str | None
+    blocked_by: tuple[str, ...]
+    output: Text | None
+    """What a background command wrote, once it has ended."""
+    created_at: str
+    ended_at: str | None
+    n: int
+    shell: TaskShellView | None
+    """null where it is no background command."""
+
+
+def view(task: Task) -> TaskView:
+    """Return the task as the API and its Record show it."""
     shell = None
     if task.shell is not None:
         ending = task.ending or ShellEnding()
-        shell = {
-            "job": task.shell.job,
-            "timeout": task.shell.timeout,
-            "stop_requested": task.stop_requested,
-            "exit_status": ending.exit_status,
-            "signal": ending.signal,
-            "timed_out": ending.timed_out,
-            "stopped": ending.stopped,
-            "lost": ending.lost,
-            "output_bytes": ending.output_bytes,
-            "truncated": ending.truncated,
-            "duration": ending.duration,
-            "exceeded": ending.exceeded,
-            "ended": ending.ended,
-            "left": ending.left,
-        }
-    return {
-        "task_id": task.task_id,
-        "session_id": task.session_id,
-        "run_id": task.run_id,
-        "title": task.title,
-        "description": task.description,
-        "status": task.status,
-        "owner": task.owner,
-        "blocked_by": task.blocked_by,
-        "output": task.output,
-        "created_at": task.created_at,
-        "ended_at": task.ended_at,
-        "n": task.n,
-        "shell": shell,
-    }
+        shell = TaskShellView(
+            job=task.shell.job,
+            timeout=task.shell.timeout,
+            stop_requested=task.stop_requested,
+            exit_status=ending.exit_status,
+            signal=ending.signal,
+            timed_out=ending.timed_out,
+            stopped=ending.stopped,
+            lost=ending.lost,
+            output_bytes=ending.output_bytes,
+            truncated=ending.truncated,
+            duration=ending.duration,
+            exceeded=ending.exceeded,
+            ended=ending.ended,
+            left=ending.left,
+        )
+    return TaskView(
+        task_id=task.task_id,
+        session_id=task.session_id,
+        run_id=task.run_id,
+        title=task.title,
+        description=task.description,
+        status=task.status,
+        owner=task.owner,
+        blocked_by=task.blocked_by,
+        output=task.output,
+        created_at=task.created_at,
+        ended_at=task.ended_at,
+        n=task.n,
+        shell=shell,
+    )
 
 
 def id_of(job: str) -> str:

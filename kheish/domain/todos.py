@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from kheish.domain import events
 from kheish.domain.events import Entry, Todo, frozen
+from kheish.domain.shown import View
 
 
 @frozen
@@ -32,6 +32,14 @@ def fold(table: dict[str, TodoList], entry: Entry) -> Iterable[str]:
     return (entry.session,)
 
 
-def view(todo: TodoList) -> dict[str, Any]:
-    """The list as its Record shows it."""
-    return {"session_id": todo.session_id, "items": todo.items}
+@frozen
+class TodoView(View):
+    """The to-do list of a session."""
+
+    session_id: str
+    items: tuple[Todo, ...]
+
+
+def view(todo: TodoList) -> TodoView:
+    """Return the list as its Record shows it."""
+    return TodoView(session_id=todo.session_id, items=todo.items)

@@ -12,8 +12,12 @@ from typing import Any
 import httpx
 import orjson
 
-from kheish.api.app import App, build
-from kheish.api.parts import Closing, Parts
+from kheish.api.http.app import App, build
+from kheish.api.http.feed import Feed
+from kheish.api.http.throttle import Refusals
+from kheish.api.http.waiting import Closing, Waits
+from kheish.api.operations import OPERATIONS
+from kheish.api.services import Services
 from kheish.auth.broker import Broker
 from kheish.auth.logins import Logins
 from kheish.auth.tokens import Tokens
@@ -281,7 +285,7 @@ class World:
     state: State
     bus: Bus
     log: Log
-    parts: Parts
+    parts: Services
     app: App
     http: httpx.AsyncClient
     git: Git
@@ -347,13 +351,15 @@ async def world(folder: Path, **parts: Any) -> AsyncIterator[World]:
     tokens = Tokens(TOKEN, clock=clock)
     state.hidden = Hidden((root, folder / "keys"))
     folders = Workspaces(root, state.hidden, lambda: config, workspace)
-    given = Parts(
+    closing = Closing()
+    given = Services(
         state=state, bus=bus, tokens=tokens, logins=Logins(tokens, clock=clock), config=lambda: config,
         status=lambda: {"version": "1"}, problems=lambda: found, git=git, past=past, backup=backup,
         editor=Editor(state), inspector=Inspector(), playbooks=Playbooks(), secrets=Secrets(),
-        broker=Broker(state, Vault(), {}), upkeep=Upkeep(), workspaces=folders, closing=Closing(), **parts,
+        broker=Broker(state, Vault(), {}), upkeep=Upkeep(), workspaces=folders, closing=closing,
+        feed=Feed(bus), waits=Waits(bus, closing), refusals=Refusals(state, parts.get("ready", lambda: None)), **parts,
     )  # fmt: skip
-    app = build(given)
+    app = build(given, OPERATIONS)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:4000", headers=HEADERS) as http:
         yield World(root, state, bus, log, given, app, http, git, past, backup, found)

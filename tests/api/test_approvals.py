@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kheish.api import answers
-from kheish.api.answer import model_of
+from kheish.api.http.answer import model_of
+from kheish.domain.approvals import ApprovalView
 from tests.api.harness import World, approval
 
 
@@ -15,7 +15,7 @@ async def test_resolve_records_who_and_sends_the_run_on(w: World) -> None:
     answer = await w.http.post("/v1/approvals/appr_1/resolve", json={"decision": "allow", "reason": "fine"})
 
     assert [one["approval_id"] for one in pending] == ["appr_1"]
-    shown = model_of(answers.Approval).model_validate(answer.json())
+    shown = model_of(ApprovalView).model_validate(answer.json())
     assert shown.status == "allowed"
     assert [(one.by, one.via, one.reason) for one in shown.decisions] == [("token:local", "api", "fine")]
     assert "x-kheish-event" in answer.headers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kheish.api import answers
-from kheish.api.answer import model_of
+from kheish.api.http.answer import model_of
 from tests.api.harness import World, question
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from kheish.api.operation import Operation
+from kheish.api.http.operation import Operation
 from kheish.api.operations import OPERATIONS
 from tests.api.harness import World, approval, question
 from tests.api.test_tokens import make

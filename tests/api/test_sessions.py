@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kheish.api import answers
-from kheish.api.answer import model_of
+from kheish.api.http.answer import model_of
 from kheish.domain import events
 from tests.api.harness import World
 

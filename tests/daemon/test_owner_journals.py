@@ -11,10 +11,10 @@ from typing import Any
 
 import orjson
 import pytest
+from kheish.daemon.pipeline import Pipeline
 
 from kheish.daemon import boot, verifying
 from kheish.daemon.children import child, on_loop
-from kheish.daemon.pipeline import Pipeline
 from kheish.domain.events import Spilled
 from kheish.domain.state import State
 from kheish.errors import Damaged

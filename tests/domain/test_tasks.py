@@ -39,7 +39,8 @@ def test_how_it_ends_and_only_once(p: Played, ending: ShellEnding, status: str) 
     assert tasks.end(p.state, "task_1", "again", ShellEnding(exit_status=1)) is task
     assert tasks.stop(p.state, "task_1", by="x") is task
     assert p.kinds().count("task.ended") == 1 and "task.stop_requested" not in p.kinds()
-    assert tasks.view(task)["shell"]["lost"] is ending.lost
+    shell = tasks.view(task).shell
+    assert shell and shell.lost is ending.lost
 
 
 def test_a_sessions_end_refuses_or_stops(p: Played) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kheish.api import report_html, report_markdown
-from kheish.api.report_blocks import Code, Heading, Items, Paragraph, Table
+from kheish.api.report import to_html, to_markdown
+from kheish.api.report.blocks import Code, Heading, Items, Paragraph, Table
 from kheish.cli import output
 from kheish.daemon import logs
 from kheish.store import committer, records, textconv
@@ -62,10 +62,10 @@ OUTPUTS = {
     "log": logs.visible,
     "commit": lambda text: committer.message([text], sessions=0, runs=0),
     "record": lambda text: records.render({"title": text, "body": f"a\n{text}", text: "x"}).decode(),
-    "markdown": lambda text: report_markdown.render(
+    "markdown": lambda text: to_markdown.render(
         [Heading(1, text), Paragraph(text), Items((text,)), Code(text), Table((text,), ((text,),))]
     ),
-    "HTML": report_html.escape,
+    "HTML": to_html.escape,
 }
 
 

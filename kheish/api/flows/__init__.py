@@ -1,0 +1,1 @@
+"""Flows by HTTP: the endpoints, which events are a Flow's, and what callers get."""

@@ -1,0 +1,43 @@
+"""Which events are a Flow's, and the stream of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import orjson
+from falcon.asgi import Request, Response
+
+from kheish.api import views
+from kheish.api.http import sse
+from kheish.api.http.feed import Feed
+from kheish.api.services import Services
+from kheish.domain.flows import Flow
+
+
+@dataclass(slots=True)
+class OfFlow:
+    """What of a session's events is a Flow's: those that name it, and those of its runs, which these name."""
+
+    flow_id: str
+    runs: set[str]
+
+    def takes(self, kind: str, run: str | None, line: bytes) -> bool:
+        """Whether it is the Flow's."""
+        if run is not None and run in self.runs:
+            return True
+        if self.flow_id.encode() not in line:
+            return False
+        data = orjson.loads(line)["data"]
+        if kind != "run.submitted":
+            return bool(data.get("flow_id") == self.flow_id)
+        is_its = (data.get("flow") or {}).get("flow_id") == self.flow_id
+        if is_its and run is not None:
+            self.runs.add(run)
+        return is_its
+
+
+async def follow(parts: Services, feed: Feed, req: Request, resp: Response, flow_id: str) -> None:
+    """Answer with a stream of a Flow's events, and those of its runs. Raises NotFound."""
+    doc = await views.document(parts.state, Flow, flow_id)
+    of = OfFlow(flow_id, {run["run_id"] for run in doc["runs"]})
+    sse.answer(req, resp, parts, feed, session=doc["session_id"], narrow=of.takes)

@@ -1,0 +1,104 @@
+"""The one place where an error becomes an answer: `application/problem+json` (RFC 9457)."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from http import HTTPStatus
+from typing import Any
+
+import falcon
+import orjson
+from falcon.asgi import Request, Response
+
+from kheish.auth import redaction
+from kheish.errors import (
+    InsufficientStorage,
+    Internal,
+    KheishError,
+    PreconditionFailed,
+    TooMany,
+    Unauthorized,
+    Unavailable,
+)
+
+MEDIA = "application/problem+json"
+log = logging.getLogger(__name__)
+
+
+def problem(error: KheishError) -> dict[str, Any]:
+    """The problem document of an error."""
+    return {
+        "type": f"urn:kheish:error:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        "domain": error.domain,
+        "errors": [{"path": fault.path, "message": fault.message} for fault in error.errors],
+        **error.extra,
+    }
+
+
+async def on_kheish_error(req: Request, resp: Response, error: KheishError, params: dict[str, Any]) -> None:
+    """Answer with an error that was raised on purpose."""
+    if error.status >= 500 and not isinstance(
+        error, (Unavailable, InsufficientStorage)
+    ):  # these, the daemon tells once
+        log.error("%s %s: %s", req.method, req.path, error.detail, exc_info=error)
+    _answer(resp, error.status, problem(error))
+    match error:
+        case Unauthorized():
+            resp.set_header("WWW-Authenticate", 'Bearer realm="kheish"')
+        case PreconditionFailed() if error.extra.get("etag"):
+            resp.set_header("ETag", f'"{error.extra["etag"]}"')
+        case TooMany() | Unavailable():
+            resp.set_header("Retry-After", str(error.extra.get("retry_after", 1)))
+
+
+async def on_http_error(req: Request, resp: Response, error: falcon.HTTPError, params: dict[str, Any]) -> None:
+    """Answer with what Falcon itself found: no such path, a method that the path has not, a bad header."""
+    status = int(str(error.status)[:3])
+    phrase = HTTPStatus(status).phrase
+    detail = error.description or f"{phrase}: {req.method} {req.path}."
+    if status == 404:
+        detail = f"There is nothing at {req.path}; /openapi.json lists what there is."
+    elif status == 405:
+        allowed = (error.headers or {}).get("Allow", "") if isinstance(error.headers, dict) else ""
+        detail = f"{req.path} does not take {req.method}{f', only {allowed}' if allowed else ''}."
+    code = "invalid_request" if status == 400 else phrase.lower().replace(" ", "_")
+    _answer(
+        resp,
+        status,
+        {
+            "type": f"urn:kheish:error:{code}",
+            "title": phrase,
+            "status": status,
+            "detail": detail,
+            "code": code,
+            "domain": "request",
+            "errors": [],
+        },
+    )
+    if error.headers:
+        resp.set_headers(error.headers)
+
+
+async def on_index_error(req: Request, resp: Response, error: sqlite3.Error, params: dict[str, Any]) -> None:
+    """The index is a cache: what cannot be read is being made again."""
+    log.warning("%s %s: the index cannot be read (%s)", req.method, req.path, error)
+    await on_kheish_error(req, resp, Unavailable("The index is being made again; try again in a moment."), params)
+
+
+async def on_defect(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:
+    """Answer with 500 where something was raised that nobody meant to, and log it whole."""
+    log.error("%s %s failed", req.method, req.path, exc_info=error)
+    _answer(resp, 500, problem(Internal("Something went wrong inside Kheish; its log says what. Please report it.")))
+
+
+def _answer(resp: Response, status: int, document: dict[str, Any]) -> None:
+    resp.status = status
+    resp.content_type = MEDIA
+    resp.stream = None
+    resp.text = None
+    resp.data = orjson.dumps(redaction.shown(document), default=str)  # known secrets: Authentication.process_response

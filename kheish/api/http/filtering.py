@@ -1,0 +1,48 @@
+"""Tokens that may see some sessions only: each request is about one of these, or is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from falcon.asgi import Request
+
+from kheish.api.http.operation import Tie
+from kheish.auth.tokens import Principal
+from kheish.domain.state import State
+from kheish.domain.tables import BY_CLASS
+from kheish.errors import Forbidden, NotFound
+
+
+async def check(state: State, caller: Principal, req: Request, params: Mapping[str, Any], tie: Tie | None) -> None:
+    """Raises Forbidden, and NotFound for a thing that is not there (or not for this caller to know of)."""
+    if "session_id" in params:
+        return see(caller, params["session_id"])
+    if isinstance(tie, type):
+        return await _thing(state, caller, tie, params[f"{BY_CLASS[tie].name}_id"])
+    if tie == "query" and req.method == "GET":
+        wanted = req.context.query.get("session") or req.context.query.get("session_id")
+        if wanted is None:
+            raise Forbidden(f"This token sees {', '.join(caller.sessions)} only; ask with ?session=ID.")
+        return see(caller, wanted)
+    if tie != "none":
+        raise Forbidden(f"This token sees {', '.join(caller.sessions)} only; {req.uri_template or ''} is about more.")
+    return None
+
+
+def see(caller: Principal, session_id: str) -> None:
+    """Raises Forbidden for a session that the token's filter keeps from it, there or not."""
+    if not caller.may_see(session_id):
+        raise Forbidden(f"This token does not see the session {session_id!r}.")
+
+
+async def _thing(state: State, caller: Principal, cls: type, id: str) -> None:
+    noun = BY_CLASS[cls].name
+    value: Any = state.find(cls, id)
+    session_id = value.session_id if value is not None else None
+    if session_id is None:
+        doc = await asyncio.to_thread(state.index.thing, noun, id)
+        session_id = doc["session_id"] if doc else None
+    if session_id is None or not caller.may_see(session_id):
+        raise NotFound(f"There is no {noun} {id!r}.")

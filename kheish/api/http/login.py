@@ -1,0 +1,214 @@
+"""Logging a browser in and out: a link that counts once, the page that it leads to, and who is logged in.
+
+The page takes a press of its button, and its link (GET) uses nothing up: browsers, chats and mail programs fetch links
+ahead of people, and a link that somebody else has sent must not log in without a word as somebody else. The form's
+answer leads on within the site, so that the strict cookie comes along at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from html import escape
+from typing import Annotated
+
+from falcon.asgi import Request, Response
+from pydantic import Field
+
+from kheish import ids
+from kheish.api.http import browsers, media
+from kheish.api.http.answer import Answer
+from kheish.api.http.bodies import Body
+from kheish.api.http.operation import bind, delete, get, post
+from kheish.api.http.paging import Param
+from kheish.api.services import Services
+from kheish.auth import logins
+from kheish.auth.tokens import Principal
+from kheish.errors import Forbidden, Unauthorized
+
+PAGE = (Param(name="code", about="What the link ends with."),)
+#: where a browser goes once it is logged in
+AFTER = "/docs#login"
+_STALE = "This link was used, or is older than a minute; ask for another: kheish login"
+_HEADERS = {
+    # Not `no-referrer`: browsers would send the form with `Origin: null`. This one never sends the code either.
+    "Referrer-Policy": "strict-origin",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'",
+}
+_HTML = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Kheish: log in</title>
+<style>:root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }}
+body {{ max-width: 40rem; margin: 0 auto; padding: 1rem }} button {{ font: inherit; padding: .4rem 1rem }}</style>
+<main>
+<h1>Kheish</h1>
+{body}
+</main>
+</html>
+"""
+_FORM = """<form method="post" action="/login">
+<p>Log this browser in as <strong>{name}</strong> ({role}), for {hours:g} hours?</p>
+<input type="hidden" name="code" value="{code}">
+<button>Log in</button>
+</form>"""
+_HOW = "<p>To log in, run <code>kheish login</code>, and open the link that it prints.</p>"
+
+
+class Code(Body):
+    """The form of the login page."""
+
+    code: Annotated[str, Field(min_length=1, max_length=200)]
+    """What the link ends with."""
+
+
+class LoginLink(Answer):
+    """A link that logs one browser in, once."""
+
+    path: str
+    """The link, without the daemon's address in front."""
+    expires_at: str
+
+
+class WhoAmI(Answer):
+    """Who asks, and how."""
+
+    name: str
+    """To whom changes are attributed."""
+    role: str
+    person: str | None
+    sessions: list[str]
+    login_id: str | None
+    """None with a token."""
+    expires_at: str | None
+    """When the login ends at the latest; None with a token."""
+    csrf: str | None
+    """What a logged-in page sends as the header X-Kheish-CSRF with each change; None with a token."""
+
+
+class Login:
+    """`/login`, `/v1/auth/login` and `/v1/auth/login-links`."""
+
+    def __init__(self, parts: Services) -> None:
+        self._parts = parts
+        self._saving = asyncio.Lock()
+
+    async def login_page(self, req: Request, resp: Response) -> None:
+        """The page of a link. Raises Unauthorized for one that counts no more."""
+        code = req.context.query.get("code")
+        body = _HOW
+        if code is not None:
+            offered = self._offered(req, code)
+            hours = logins.LOGIN_SECONDS / 3600
+            body = _FORM.format(name=escape(offered.name), role=escape(offered.role), hours=hours, code=escape(code))
+        resp.content_type = "text/html; charset=utf-8"
+        resp.set_headers(_HEADERS)
+        resp.data = _HTML.format(body=body).encode()
+
+    async def log_in(self, req: Request, resp: Response) -> None:
+        """Log in (303). Raises Unauthorized for a code that counts no more, Forbidden for a foreign page."""
+        if browsers.came_from_elsewhere(req):
+            raise Forbidden("A page of another origin sent this; open the link itself.")
+        code = (await media.read_form(req, Code)).code
+        self._offered(req, code)
+        state = self._parts.state
+        begun = logins.begin(state, self._parts.logins, code)
+        assert begun is not None, "it was offered, and nothing was awaited since"
+        _, cookie = begun
+        await self._save()
+        browsers.give(resp, req.context.host, cookie, is_secure=self._parts.secure)
+        resp.status = 303
+        resp.set_headers(_HEADERS)
+        resp.location = AFTER
+
+    async def make_login_link(self, req: Request, resp: Response) -> None:
+        """A link for whoever asks (201). Raises Forbidden for a login: it would never end."""
+        if req.context.login is not None:
+            raise Forbidden("A login makes no links; ask with a token: kheish login")
+        code, until = self._parts.logins.link(req.context.digest)
+        media.send(resp, {"path": f"/login?code={code}", "expires_at": ids.stamp(until)}, status=201)
+
+    async def who_am_i(self, req: Request, resp: Response) -> None:
+        """Who asks."""
+        caller, login = req.context.caller, req.context.login
+        cookie = browsers.cookie(req, req.context.host, is_secure=self._parts.secure) if login else None
+        media.send(
+            resp,
+            {
+                "name": caller.name,
+                "role": caller.role,
+                "person": caller.person,
+                "sessions": list(caller.sessions),
+                "login_id": login.login_id if login else None,
+                "expires_at": login.expires_at if login else None,
+                "csrf": browsers.csrf(cookie) if cookie else None,
+            },
+        )
+
+    async def log_out(self, req: Request, resp: Response) -> None:
+        """Log out (204): this browser; asked with a token, all browsers that are logged in by it."""
+        own, known = req.context.login, self._parts.logins
+        for login in [own] if own is not None else known.of(req.context.digest):
+            logins.end(self._parts.state, known, login, by=req.context.principal)
+        n = self._parts.state.n
+        await self._save()
+        if own is not None:
+            browsers.give(resp, req.context.host, "", is_secure=self._parts.secure)
+        resp.status = 204
+        resp.set_header(media.EVENT, str(n))
+
+    def _offered(self, req: Request, code: str) -> Principal:
+        offered = self._parts.logins.offered(code)
+        if offered is None:
+            self._parts.refusals.failed(req, "no link that counts")
+            raise Unauthorized(_STALE)
+        return offered
+
+    async def _save(self) -> None:
+        async with self._saving:  # the newest state is written last
+            await asyncio.to_thread(logins.save, self._parts.state.root, self._parts.logins)
+        await self._parts.state.durable()
+
+
+OPERATIONS = bind(
+    Login,
+    get(
+        "/login",
+        Login.login_page,
+        "The page where a link logs a browser in; it uses nothing up.",
+        None,
+        *PAGE,
+        media="text/html",
+        open=True,
+        problems=(400, 401, 429),
+    ),
+    post(
+        "/login",
+        Login.log_in,
+        "Log this browser in: a cookie, and the way on.",
+        Code,
+        None,
+        takes=media.FORM,
+        good=(303,),
+        open=True,
+        problems=(400, 401, 413, 415, 429),
+    ),
+    post(
+        "/v1/auth/login-links",
+        Login.make_login_link,
+        "A link that logs one browser in as whoever asks, once, within a minute.",
+        None,
+        LoginLink,
+        good=(201,),
+        tie="none",
+    ),
+    get("/v1/auth/login", Login.who_am_i, "Who asks, and how; of a login, its CSRF word.", WhoAmI, tie="none"),
+    delete(
+        "/v1/auth/login",
+        Login.log_out,
+        "Log this browser out; with a token, all browsers that it logged in.",
+        tie="none",
+    ),
+)

@@ -1,0 +1,205 @@
+"""Event streams: first what the journals have, then live, without a gap and without anything twice."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from falcon.asgi import Request, Response
+
+from kheish.api.http import media, paging
+from kheish.api.http.feed import PING, Feed, Filter, Narrow, Reader
+from kheish.api.http.paging import Given, Param
+from kheish.api.services import Services
+from kheish.domain import events
+from kheish.errors import Invalid, TooMany, Unauthorized, Unavailable, UnknownEvent
+from kheish.store.problems import nearest
+
+MOST_STREAMS = 4096
+ROWS = 500
+#: seconds between two looks at an index that is behind
+PAUSE = 0.02
+#: shown once and never replayed; the journal does not have them
+LIVE_KINDS = ("model.delta", "tool.output")
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+#: whether the caller's token and login still count
+Lasts = Callable[[], bool]
+#: where `app.App` leaves the way to hear of a client that is gone; Falcon does not tell it to a stream
+RECEIVE = "kheish.receive"
+
+PARAMS = (
+    Param(name="after", kind="count", about="Everything after this event number, then live (0: everything)."),
+    Param(name="kind", many=True, about="Only events of this kind, such as `tool.finished`."),
+)
+
+
+class Stream:
+    """The body of one answer, as Falcon iterates over it."""
+
+    def __init__(
+        self,
+        parts: Services,
+        feed: Feed,
+        reader: Reader,
+        lasts: Lasts,
+        receive: Receive | None = None,
+        caller: str = "",
+    ) -> None:
+        self._caller = caller
+        self._lasts = lasts
+        self._state = parts.state
+        self._feed = feed
+        self._reader = reader
+        self._receive = receive
+        self._watch: asyncio.Task[None] | None = None
+        self._open = True
+        self._forget = parts.closing.then(reader.close)
+        feed.streams += 1
+        feed.by_caller.opened(caller)
+        if parts.closing.begun:
+            reader.close()
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        reader = self._reader
+        if self._watch is None and self._receive is not None:
+            self._watch = asyncio.create_task(_until_gone(self._receive, reader))
+        while True:
+            if not self._lasts():
+                raise StopAsyncIteration
+            if data := reader.take():
+                return data
+            if reader.closed:
+                raise StopAsyncIteration
+            if not reader.attached:
+                if data := await self._catch_up():
+                    return data
+            elif reader.pinged:
+                reader.pinged = False
+                return PING
+            else:
+                await reader.wait()
+
+    async def _catch_up(self) -> bytes:
+        """One page from the index; at its end, over to the live events."""
+        reader = self._reader
+        data, reached, more = await asyncio.to_thread(self._page, reader.last)
+        reader.last = max(reader.last, reached)
+        if not more and not self._feed.join(reader, self._state.durable_n):
+            with contextlib.suppress(Unavailable):
+                await self._state.caught_up()
+            if not data:
+                await asyncio.sleep(PAUSE)
+        return data
+
+    def _page(self, after: int) -> tuple[bytes, int, bool]:
+        wanted = self._reader.filter
+        newest = self._state.index.newest()  # asked first: whatever is up to here is seen by the query
+        rows = self._state.index.events(
+            after,
+            limit=ROWS,
+            session=wanted.session,
+            run=wanted.run,
+            # all kinds where more decides: it may learn from one kind which others it takes
+            kinds=sorted(wanted.kinds) if wanted.narrow is None else (),
+        )
+        shown = rows if wanted.narrow is None else [row for row in rows if _takes(wanted.narrow, wanted.kinds, *row)]
+        text = "".join([f"id: {n}\nevent: {kind}\ndata: {line}\n\n" for n, kind, line in shown])
+        more = len(rows) == ROWS
+        reached = rows[-1][0] if rows else after
+        return text.encode(), reached if more else max(reached, newest), more
+
+    async def close(self) -> None:
+        """Leave everything; the client is gone, or the daemon stops."""
+        if self._open:
+            self._open = False
+            self._feed.streams -= 1
+            self._feed.by_caller.closed(self._caller)
+        self._forget()
+        self._feed.leave(self._reader)
+        self._reader.close()
+        if self._watch is not None:
+            self._watch.cancel()
+
+
+def _takes(narrow: Narrow, kinds: frozenset[str], n: int, kind: str, line: str) -> bool:
+    return narrow(kind, orjson.loads(line)["run"], line.encode()) and (not kinds or kind in kinds)
+
+
+async def _until_gone(receive: Receive, reader: Reader) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    reader.close()
+
+
+def answer(
+    req: Request,
+    resp: Response,
+    parts: Services,
+    feed: Feed,
+    *,
+    session: str | None = None,
+    run: str | None = None,
+    narrow: Narrow | None = None,
+) -> None:
+    """Make the answer an event stream, filtered as the query says. Raises UnknownEvent, Invalid, TooMany."""
+    if feed.streams >= MOST_STREAMS:
+        raise TooMany(f"There are {MOST_STREAMS} open event streams; close some.")
+    caller: str = req.context.principal
+    feed.by_caller.check(caller, parts.config().api.streams)
+    given: Given = req.context.query
+    wanted = Filter(
+        session=session or paging.session_of(given),
+        run=run or given.get("run"),
+        kinds=_kinds(given.get("kind", ())),
+        narrow=narrow,
+    )
+    newest = parts.state.durable_n
+    after = _after(req, given, newest)
+    reader = Reader(wanted, newest if after is None else after)
+    if after is None:
+        feed.join(reader, newest)
+    resp.content_type = "text/event-stream; charset=utf-8"
+    resp.set_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no", media.EVENT: str(newest)})
+    resp.stream = Stream(parts, feed, reader, lasts(parts, req), req.scope.get(RECEIVE), caller)
+
+
+def lasts(parts: Services, req: Request) -> Lasts:
+    """A token that is revoked, or has expired, gets no further event: it is asked before each, and at each ping."""
+    login, digest = req.context.login, req.context.digest
+    if login is not None:
+        return lambda: parts.logins.holder(login) is not None
+    return lambda: parts.tokens.holder(digest) is not None
+
+
+def check_lasts(parts: Services, req: Request) -> None:
+    """Tell a caller whose token ended while it waited nothing any more. Raises Unauthorized."""
+    if not lasts(parts, req)():
+        raise Unauthorized("The token (or the login) was revoked, or has expired, since this was asked.")
+
+
+def _after(req: Request, given: Given, newest: int) -> int | None:
+    """Where to begin. An EventSource that reconnects repeats its address, so its header has the newer word."""
+    text = req.get_header("Last-Event-ID")
+    after: int | None = given.get("after")
+    if text:
+        if not (text.isascii() and text.isdecimal() and len(text) < 19):
+            raise UnknownEvent(f"Last-Event-ID is {text[:40]!r}, and no event number.")
+        after = int(text)
+    if after is not None and after > newest:
+        raise UnknownEvent(f"There is no event {after} yet; the newest is {newest}.", newest=newest)
+    return after
+
+
+def _kinds(given: tuple[str, ...]) -> frozenset[str]:
+    known = (*events.kinds(), *LIVE_KINDS)
+    for kind in given:
+        if kind not in known:
+            near = nearest(kind, known)
+            raise Invalid(f"There is no kind of event {kind!r}{f'; did you mean {near!r}?' if near else ''}")
+    return frozenset(given)

@@ -1,0 +1,97 @@
+"""How much one caller may ask for: requests in a second, streams at a time, and refusals in a minute."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+
+from falcon.asgi import Request
+
+from kheish.auth import audit
+from kheish.domain.state import State
+from kheish.errors import StoreFailed, TooMany
+
+FAILURES, WITHIN = 60, 60.0
+_ADDRESSES = 10_000
+
+
+class Rates:
+    """For each caller a bucket that fills at the rate that is allowed, and holds a second's worth."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._left: dict[str, tuple[float, float]] = {}
+
+    def count(self, caller: str, rate: int | None) -> None:
+        """Note a request. Raises TooMany where it is one too many; it is not counted then."""
+        if rate is None:
+            return
+        now = self._clock()
+        left, at = self._left.get(caller, (float(rate), now))
+        left = min(float(rate), left + (now - at) * rate)
+        if left < 1:
+            raise TooMany(
+                f"{caller} asks more than {rate} times in a second (api.requests_per_second in kheish.yaml); wait a "
+                "moment, and ask again.",
+                retry_after=1,
+            )
+        self._left[caller] = left - 1, now
+
+
+class Streams:
+    """Open event streams by caller."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+
+    def opened(self, caller: str) -> None:
+        self._open[caller] += 1
+
+    def closed(self, caller: str) -> None:
+        self._open[caller] -= 1
+        if not self._open[caller]:
+            del self._open[caller]
+
+    def check(self, caller: str, most: int | None) -> None:
+        """Raises TooMany where the caller has as many as it may."""
+        if most is not None and self._open[caller] >= most:
+            raise TooMany(
+                f"{caller} has {most} open event streams (api.streams in kheish.yaml); close some. One stream of "
+                "/v1/events has the events of all sessions.",
+                retry_after=5,
+            )
+
+
+class Refusals:
+    """Callers that are not who they should be: each is audited, and an address has `FAILURES` in a minute."""
+
+    def __init__(self, state: State, ready: Callable[[], str | None]) -> None:
+        self._state = state
+        self._ready = ready
+        self._failures: dict[str, deque[float]] = {}
+
+    def failed(self, req: Request, why: str) -> None:
+        """Note that a caller was not who it should be. Raises TooMany where an address is refused too often."""
+        self._count(req.remote_addr or "")
+        self.audit(req, why)
+
+    def audit(self, req: Request, why: str) -> None:
+        """Note a refusal: not durable before the answer, and no more than `FAILURES` of an address in a minute."""
+        if self._ready() is None and self._state.failure is None:
+            with contextlib.suppress(StoreFailed):
+                self._state.append(audit.auth_failed(req.remote_addr or "", f"{req.method} {req.path[:200]}", why).on())
+
+    def _count(self, address: str) -> None:
+        """Note a failure. Raises TooMany where there are many; a valid token is never held up by them."""
+        now = time.monotonic()
+        if len(self._failures) > _ADDRESSES:
+            self._failures.clear()
+        times = self._failures.setdefault(address, deque(maxlen=FAILURES))
+        if len(times) == FAILURES and now - times[0] < WITHIN:
+            wait = int(WITHIN - (now - times[0])) + 1
+            raise TooMany(
+                f"Too many requests without a valid token; wait {wait} s, or send a valid one.", retry_after=wait
+            )
+        times.append(now)

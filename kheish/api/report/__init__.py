@@ -1,0 +1,1 @@
+"""The auditor's page of a Flow: its facts, as blocks, as Markdown or HTML."""

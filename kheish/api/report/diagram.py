@@ -1,0 +1,78 @@
+"""The phases of a Flow as an SVG picture: a row for each depth of `needs`, an arrow from each to what needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from kheish.api.report.blocks import Node
+
+WIDE, HIGH, GAP, DROP, EDGE = 220, 52, 28, 44, 12
+_COLOURS = {
+    "satisfied": "#2a7d46",
+    "running": "#2563a8",
+    "waiting": "#96610a",
+    "blocked": "#96610a",
+    "failed": "#b3261e",
+    "skipped": "#777777",
+    "pending": "#777777",
+}
+
+
+def svg(nodes: Sequence[Node]) -> str:
+    """The picture, to stand in a page."""
+    places = _places(nodes)
+    across = max((column for column, _ in places.values()), default=0) + 1
+    down = max((row for _, row in places.values()), default=0) + 1
+    width, height = across * (WIDE + GAP) - GAP + 2 * EDGE, down * (HIGH + DROP) - DROP + 2 * EDGE
+    arrows = [_arrow(places[need], places[node.id]) for node in nodes for need in node.needs if need in places]
+    boxes = [_box(node, *places[node.id]) for node in nodes]
+    told = escape(", ".join(f"{node.id} {node.status}" for node in nodes))
+    return (
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="Phases: {told}">'
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
+        f'<path d="M0 0 L8 4 L0 8 z" fill="#888"/></marker></defs>{"".join(arrows)}{"".join(boxes)}</svg>'
+    )
+
+
+def _places(nodes: Sequence[Node]) -> dict[str, tuple[int, int]]:
+    """Column and row of each: a row below all that it needs."""
+    known = {node.id: node for node in nodes}
+    rows: dict[str, int] = {}
+    for _ in nodes:  # a published Playbook has no cycle; this ends all the same
+        for node in nodes:
+            rows[node.id] = max((rows.get(need, 0) + 1 for need in node.needs if need in known), default=0)
+    found: dict[str, tuple[int, int]] = {}
+    taken: dict[int, int] = {}
+    for node in nodes:
+        row = rows[node.id]
+        found[node.id] = (taken.get(row, 0), row)
+        taken[row] = taken.get(row, 0) + 1
+    return found
+
+
+def _corner(column: int, row: int) -> tuple[int, int]:
+    return EDGE + column * (WIDE + GAP), EDGE + row * (HIGH + DROP)
+
+
+def _box(node: Node, column: int, row: int) -> str:
+    x, y = _corner(column, row)
+    colour = _COLOURS.get(node.status, "#777777")
+    label = node.id if len(node.id) <= 26 else f"{node.id[:25]}…"
+    return (
+        f'<g><title>{escape(node.label)}</title><rect x="{x}" y="{y}" width="{WIDE}" height="{HIGH}" rx="8" '
+        f'fill="none" stroke="{colour}" stroke-width="2"/>'
+        f'<text x="{x + 12}" y="{y + 22}" font-weight="600">{escape(label)}</text>'
+        f'<text x="{x + 12}" y="{y + 41}" style="fill:{colour}">{escape(node.status)}</text></g>'
+    )
+
+
+def _arrow(start: tuple[int, int], end: tuple[int, int]) -> str:
+    from_x, from_y = _corner(*start)
+    to_x, to_y = _corner(*end)
+    x1, y1, x2, y2 = from_x + WIDE // 2, from_y + HIGH, to_x + WIDE // 2, to_y
+    middle = (y1 + y2) // 2
+    return (
+        f'<path d="M{x1} {y1} C{x1} {middle} {x2} {middle} {x2} {y2 - 2}" fill="none" stroke="#888" '
+        'stroke-width="1.5" marker-end="url(#tip)"/>'
+    )

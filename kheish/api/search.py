@@ -1,0 +1,113 @@
+"""Full text: what was said in a session, and in which sessions something was said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from kheish.api.http import media, paging
+from kheish.api.http.paging import Given
+from kheish.domain import history
+from kheish.domain.state import State
+from kheish.errors import Invalid
+from kheish.store import texts
+
+QUERY = 'words, `"a phrase"`, or a beginning, `deplo*`'
+#: entries that one question for sessions looks at: one that says a common word often must not hide the others for ever
+_MOST = 10_000
+
+
+async def entries(state: State, session: Mapping[str, Any], words: str, given: Given) -> Mapping[str, Any]:
+    """A page of what was said in a session (and in those that it was forked from), newest first.
+
+    Raises Invalid, InvalidCursor.
+    """
+    await state.caught_up()
+    limit = given.get("limit", paging.LIMIT)
+    below = paging.number_of("s", given.get("cursor"))
+    found = await asyncio.to_thread(_in, state, session, words, limit + 1, below)
+    more = len(found) > limit
+    cursor = paging.cursor_of("s", found[limit - 1]["n"]) if more else None
+    return media.page(found[:limit], cursor)
+
+
+def _in(state: State, session: Mapping[str, Any], words: str, limit: int, below: int | None) -> list[dict[str, Any]]:
+    return _find(state, words, limit, below, history.lineage(state, session))
+
+
+def _find(
+    state: State, words: str, limit: int, below: int | None, places: list[tuple[str, int | None]]
+) -> list[dict[str, Any]]:
+    try:
+        rows = state.index.search(words, limit=limit, below=below, places=places)
+    except ValueError as error:
+        raise Invalid(f"{words!r} cannot be looked for: {error}; write {QUERY}.") from error
+    wanted = texts.terms(words)
+    return [_hit(row, wanted) for row in rows]
+
+
+def _hit(row: tuple[int, str, str | None, str, str], wanted: list[str]) -> dict[str, Any]:
+    n, session, run, line, text = row
+    entry = orjson.loads(line)
+    return {
+        "n": n,
+        "seq": entry["seq"],
+        "at": entry["at"],
+        "kind": entry["kind"],
+        "actor": entry["actor"],
+        "session_id": session,
+        "run_id": run,
+        "snippet": texts.snippet(text, wanted),
+    }
+
+
+async def sessions(state: State, words: str, given: Given) -> Mapping[str, Any]:
+    """A page of sessions in which something says this, the last said first, each with `match`: that entry.
+
+    Raises Invalid, InvalidCursor.
+    """
+    await state.caught_up()
+    below = paging.number_of("q", given.get("cursor"))
+    found, cursor = await asyncio.to_thread(_sessions, state, words, given, below)
+    return media.page(found, paging.cursor_of("q", cursor) if cursor is not None else None)
+
+
+def _sessions(state: State, words: str, given: Given, below: int | None) -> tuple[list[dict[str, Any]], int | None]:
+    limit, first = given.get("limit", paging.LIMIT), below
+    found: dict[str, dict[str, Any]] = {}
+    looked = 0
+    while looked < _MOST:
+        hits = _find(state, words, paging.MOST, below, [])
+        for hit in hits:
+            id, below = hit["session_id"], hit["n"]
+            if id in found or not _is_newest(state, words, hit, first):
+                continue
+            doc = state.index.thing("session", id)
+            if doc is not None and _fits(doc, given):
+                found[id] = {**doc, "match": hit}
+                if len(found) == limit:
+                    return list(found.values()), below
+        looked += len(hits)
+        if len(hits) < paging.MOST:
+            return list(found.values()), None
+    return list(found.values()), below
+
+
+def _is_newest(state: State, words: str, hit: Mapping[str, Any], first: int | None) -> bool:
+    """Whether the session was not on a page before: it stands where its newest match does."""
+    if first is None:
+        return True
+    newest = state.index.search(words, limit=1, places=[(hit["session_id"], None)])
+    return bool(newest) and newest[0][0] == hit["n"]
+
+
+def _fits(doc: Mapping[str, Any], given: Given) -> bool:
+    session = paging.session_of(given)
+    if session is not None and doc["session_id"] != session:
+        return False
+    if (statuses := given.get("status")) and doc["status"] not in statuses:
+        return False
+    return all(doc[name] == given[name] for name in ("route", "permission_mode") if name in given)

@@ -1,0 +1,197 @@
+"""Submissions by HTTP: what a caller wants done, how it becomes a run, and how that is answered."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from falcon.asgi import Request, Response
+from pydantic import Field, model_validator
+
+from kheish.api import answers, views
+from kheish.api.http import media, sse
+from kheish.api.http.bodies import Body, Few, Key, Name, Targets
+from kheish.api.http.operation import bind, post
+from kheish.api.http.paging import Param
+from kheish.api.services import Services
+from kheish.domain import intake, keys, runs
+from kheish.domain.events import Item
+from kheish.domain.runs import Run
+from kheish.runtime import submission
+from kheish.store.bus import Frame
+
+WAIT = (Param(name="wait", kind="duration", about="Answer when the run ends, waits, or this time is over (`30s`)."),)
+#: the events after which a caller who waits may have something to do
+STOPS = frozenset({"run.completed", "run.failed", "run.cancelled", "run.interrupted", "run.waiting"})
+
+
+class Budget(Body):
+    """What a run (or for tokens and cost a session) may use; the narrowest of all limits holds."""
+
+    turns: Annotated[int, Field(ge=1)] | None = None
+    """Model turns."""
+    wall_time: Annotated[str, Field(pattern=r"^\d+(\.\d+)?(ms|s|m|h|d|w)$")] | Annotated[float, Field(gt=0)] | None = (
+        None
+    )
+    """How long a run may act, waiting for people not counted: `15m`, or seconds."""
+    model_calls: Annotated[int, Field(ge=1)] | None = None
+    """Model calls."""
+    tokens: Annotated[int, Field(ge=1)] | None = None
+    """Input and output tokens."""
+    cost_usd: Annotated[float, Field(gt=0)] | None = None
+    """US dollars; the route needs a price."""
+
+
+class TextItem(Body):
+    """A part of an input that is text."""
+
+    type: Literal["text"]
+    text: str
+    """The text itself."""
+
+
+class AssetItem(Body):
+    """A part of an input that is a stored file."""
+
+    type: Literal["asset"]
+    asset_id: Name
+    """Which one."""
+
+
+class Submission(Body):
+    """What somebody wants done: `content`, or `items`."""
+
+    content: str | None = None
+    """The task, as one text."""
+    items: (
+        Annotated[list[Annotated[TextItem | AssetItem, Field(discriminator="type")]], Field(max_length=1000)] | None
+    ) = None
+    """The task, in parts."""
+    actor: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """On whose behalf, for people who read it later; without it, the token's name."""
+    source: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """Where it comes from (`api`)."""
+    metadata: dict[str, Any] | None = None
+    """The caller's own; 16 KiB at most."""
+    route: Name | None = None
+    """`route` or `route/model`; without it, the session's, else the daemon's default."""
+    model: Annotated[str, Field(min_length=1, max_length=300)] | None = None
+    """A model, instead of the route's."""
+    generation: Few | None = None
+    """The provider's own settings, such as temperature."""
+    reply_targets: Targets | None = None
+    """Where outputs are sent."""
+    completion: Annotated[list[Annotated[str, Field(max_length=20_000)] | Few], Field(max_length=100)] | None = None
+    """What must be so before the run counts as completed: texts, `{workspace_file: path}`, `{command: line}` (or
+    `{command: {run, exit, timeout}}`), `{output_matches: schema}`."""
+    budget: Budget | None = None
+    """What this run may use."""
+    idempotency_key: Key | None = None
+    """The same key with the same request gives the same run; may also be the header Idempotency-Key."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Submission:
+        if (self.content is None) == (self.items is None):
+            raise ValueError("send either content or items")
+        return self
+
+
+class Submissions:
+    """`/v1/sessions/{session_id}/runs`."""
+
+    def __init__(self, parts: Services) -> None:
+        self._parts = parts
+        self._state = parts.state
+
+    async def start_run(self, req: Request, resp: Response, session_id: str) -> None:
+        """Queue a run (202)."""
+        body = await media.read(req, Submission)
+        request = media.idempotency(req, body, f"sessions/{session_id}/runs")
+        async with self._state.using(session_id):
+            key = await keys.known(self._state, request)
+            given = wanted(session_id, body, actor=req.context.principal, source="api", key=key)
+            run = await submission.submit(self._state, given, by=req.context.principal)
+        await accepted(self._parts, req, resp, run)
+
+
+def wanted(
+    session_id: str,
+    body: Submission,
+    *,
+    actor: str,
+    source: str,
+    key: keys.Key | None,
+    checks_ask: bool = False,
+) -> intake.Input:
+    """What a submission asks for, whichever way it came; `actor` and `source` where it names none itself."""
+    return intake.Input(
+        session_id=session_id,
+        items=_items(body),
+        actor=body.actor or actor,
+        source=body.source or source,
+        metadata=body.metadata or {},
+        route=body.route,
+        model=body.model,
+        generation=body.generation or {},
+        budget=body.budget.model_dump(exclude_none=True) if body.budget else None,
+        reply_targets=tuple(body.reply_targets or ()),
+        completion=tuple(body.completion or ()),
+        key=key,
+        checks_ask=checks_ask,
+    )
+
+
+def _items(body: Submission) -> tuple[Item, ...]:
+    if body.items is None:
+        return (Item(text=body.content),)
+    return tuple(
+        Item(type="text", text=item.text) if isinstance(item, TextItem) else Item(type="asset", asset_id=item.asset_id)
+        for item in body.items
+    )
+
+
+async def accepted(parts: Services, req: Request, resp: Response, run: Run | str) -> None:
+    """Answer a submission (202): at once, or with `?wait=` when the run has ended, waits, or the time is over.
+
+    `run` is an id where the same idempotency key made it before, and it ended long ago.
+    """
+    state = parts.state
+    run_id = run if isinstance(run, str) else run.run_id
+    doc = None if isinstance(run, str) else views.of(state, run)
+    await state.durable()
+    if wait := req.context.query.get("wait"):
+        await settled(parts, run_id, wait)
+        sse.check_lasts(parts, req)
+        doc = None
+    if doc is None:
+        doc = await views.document(state, Run, run_id)
+    else:
+        doc = (await views.expand(state, [doc]))[0]
+    resp.set_header("Location", f"/v1/runs/{run_id}")
+    media.send(resp, doc, status=202, n=doc["n"] if isinstance(run, str) else run.made)
+
+
+async def settled(parts: Services, run_id: str, timeout: float) -> None:
+    """Return when the run has ended or waits, after `timeout` seconds, or when the daemon stops."""
+    run = parts.state.find(Run, run_id)
+    if run is not None and not run.is_final and run.status not in runs.WAITING:
+        await parts.waits.until(("run", run_id), _stops, timeout)
+
+
+def _stops(frame: Frame) -> bool:
+    return frame.kind in STOPS
+
+
+OPERATIONS = bind(
+    Submissions,
+    post(
+        "/v1/sessions/{session_id}/runs",
+        Submissions.start_run,
+        "Queue a run.",
+        Submission,
+        answers.Run,
+        *WAIT,
+        good=(202,),
+        problems=(404, 409),
+        key=True,
+    ),
+)
