@@ -581,7 +581,7 @@ class AsyncRuns(AsyncResource):
         *,
         wait: str | None = None,
         idempotency_key: str | None = None,
-        items: Sequence[TextItem | Json | AssetItem | Json] | None = None,
+        items: Sequence[TextItem | Json | AssetItem] | None = None,
         actor: str | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,

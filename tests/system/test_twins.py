@@ -95,6 +95,8 @@ async def test_both_twins_read_the_same(daemon: Daemon) -> None:
             assert (kinds(found) == kinds(same)) if name in MOVING else (found == same), name
         assert await other.address() == daemon.client.url
         past = [event.raw async for event in other.past_events(session="s")]
+        silent = [event async for event in other.past_events(session="s", kind="flow.sealed", quiet=0.2)]
+    assert silent == [*daemon.client.past_events(session="s", kind="flow.sealed", quiet=0.2)] == []
     assert past and past == [event.raw for event in daemon.client.past_events(session="s")]
 
 

@@ -13,8 +13,8 @@ from kheish.generate.client.table import PAGES, TOGETHER
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An operation with the paths that it stands for, by the names of the API's operations; `choices` are the values
-    of the last path parameter. A `source` is the file's own text of something that is JSON as well."""
+    """An operation with the paths that it stands for, by the names of the API's operations. `choices` are the values of
+    the last path parameter. A source is the file's own text of something that is JSON as well."""
 
     operation: Operation
     stands_for: Mapping[str, str]
@@ -39,14 +39,18 @@ def _together(operations: Iterable[Operation]) -> Iterator[Endpoint]:
     for (name, argument), names in TOGETHER.items():
         members = [by_name[member] for member in names]
         stems = {member.path.rpartition("/")[0] for member in members}
-        shapes = [replace(member, name="", path="", about="", problems=()) for member in members]
-        if len(stems) > 1 or any(shape != shapes[0] for shape in shapes):
+        if len(stems) > 1 or any(_request(member) != _request(members[0]) for member in members):
             raise ValueError(f"{', '.join(names)} differ in more than the last segment of their paths")
         path = f"{stems.pop()}/{{{argument}}}"
         lines = (f"`{member.path.rpartition('/')[2]}`: {member.about}" for member in members)
         choices = tuple(member.path.rpartition("/")[2] for member in members)
         one = replace(members[0], name=name, path=path, about=" ".join(lines))
         yield Endpoint(one, {member.name: member.path for member in members}, choices)
+
+
+def _request(operation: Operation) -> tuple[object, ...]:
+    """Return what a client sends and reads, beside the path."""
+    return operation.method, operation.body, tuple(operation.query), operation.answer, operation.page, operation.media
 
 
 def _kinds(operations: Iterable[Operation]) -> Iterator[Endpoint]:

@@ -33,7 +33,7 @@ class Argument:
 
     @property
     def declared(self) -> str:
-        """The argument in a signature."""
+        """Return the argument as it stands in a signature."""
         return f"{self.name}: {self.type}" + (f" = {self.default}" if self.default is not None else "")
 
 
@@ -51,17 +51,17 @@ class Method:
 
     @property
     def operation(self) -> Operation:
-        """The operation, or one that stands for several."""
+        """Return the operation, or the one that stands for several."""
         return self.endpoint.operation
 
     @property
     def is_stream(self) -> bool:
-        """Whether it is an event stream."""
+        """Return whether it is an event stream."""
         return self.operation.media == STREAM
 
     @property
     def replaces_source(self) -> bool:
-        """Whether the file's own text is sent with a precondition: then the text comes with its ETag."""
+        """Return whether the file's own text comes with its ETag, to be sent back with a change."""
         return self.result == "Text"
 
 
@@ -183,7 +183,7 @@ def _query_type(param: Param) -> str:
 
 
 def _sent(operation: Operation, shapes: Shapes, row: Row) -> Iterator[Argument]:
-    """Yield what is no part of the address."""
+    """Yield the arguments that are no part of the address."""
     if operation.key:
         yield Argument("idempotency_key", "Idempotency-Key", "key", "str | None", "None")
     if operation.body is not None and operation.text:

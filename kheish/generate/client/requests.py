@@ -37,8 +37,8 @@ def body(methods: Iterable[Method]) -> str:
 def shape_names(method: Method) -> set[str]:
     """Return the words of the types that a method names and that begin with a capital letter."""
     types = " ".join([method.result, *(argument.type for argument in method.arguments)])
-    found = set(re.findall(r"(?<!['\w])[A-Z]\w*", types))
-    return found - {"Mapping", "Sequence", "Any", "Literal", "Unpack", "None"}
+    words = set(re.findall(r"(?<!['\w])[A-Z]\w*", types))
+    return words - {"Mapping", "Sequence", "Any", "Literal", "Unpack", "None"}
 
 
 def signature(arguments: Iterable[Argument]) -> str:

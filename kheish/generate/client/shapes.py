@@ -54,8 +54,8 @@ class Shapes:
                 models[operation.body, "validation"] = None
             if (answer := operation.answer_model) is not None:
                 models[answer, "serialization"] = None
-        references, found = models_json_schema(list(models), ref_template="{model}")
-        schemas = found.get("$defs", {})
+        references, document = models_json_schema(list(models), ref_template="{model}")
+        schemas = document.get("$defs", {})
         public = [shape(name) for name in schemas]
         if twice := {name for name in public if public.count(name) > 1}:
             raise ValueError(f"several models are called {', '.join(sorted(twice))}; see table.SHAPES")
@@ -128,34 +128,33 @@ def _class(name: str, schema: Schema) -> Iterator[str]:
 
 def expression(schema: Schema, *, argument: bool = False) -> str:
     """Return a schema as a type. An `argument` takes more: any text for a choice, any mapping for an object."""
-    members = _members(schema)
-    parts = dict.fromkeys(_one(member, argument) for member in members)
+    parts = dict.fromkeys(part for member in _members(schema) for part in _one(member, argument))
     if "None" in parts:  # None stands last
         parts = dict.fromkeys([*(part for part in parts if part != "None"), "None"])
     return "Any" if "Any" in parts else " | ".join(parts)
 
 
 def _members(schema: Schema) -> list[Schema]:
-    found = schema.get("anyOf") or schema.get("oneOf")
-    return [inner for member in found for inner in _members(member)] if found else [schema]
+    members = schema.get("anyOf") or schema.get("oneOf")
+    return [inner for member in members for inner in _members(member)] if members else [schema]
 
 
-def _one(schema: Schema, argument: bool) -> str:
-    if "$ref" in schema:
-        name = reference(str(schema["$ref"]))
-        return f"{name} | Json" if argument and name != "Json" else name
+def _one(schema: Schema, argument: bool) -> Iterator[str]:
+    """Yield the types of a schema that is no union."""
     choices = [schema["const"]] if "const" in schema else schema.get("enum")
-    if choices:
-        return "str" if argument else f"Literal[{', '.join(map(repr, choices))}]"
-    match schema.get("type"):
-        case "array":
-            inner = expression(schema.get("items") or {}, argument=argument)
-            return f"{'Sequence' if argument else 'list'}[{inner}]"
-        case "object":
-            return _mapping(schema.get("additionalProperties"), argument)
-        case str(kind):
-            return _PLAIN[kind]
-    return "Any"
+    if "$ref" in schema:
+        yield reference(str(schema["$ref"]))
+        if argument:
+            yield "Json"
+    elif choices:
+        yield "str" if argument else f"Literal[{', '.join(map(repr, choices))}]"
+    elif schema.get("type") == "array":
+        inner = expression(schema.get("items") or {}, argument=argument)
+        yield f"{'Sequence' if argument else 'list'}[{inner}]"
+    elif schema.get("type") == "object":
+        yield _mapping(schema.get("additionalProperties"), argument)
+    else:
+        yield _PLAIN[schema["type"]] if "type" in schema else "Any"
 
 
 def _mapping(values: object, argument: bool) -> str:

@@ -9,19 +9,23 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What is public of one operation: its namespace ("": the client itself) and method, the optional fields that may
-    go by position, other names of arguments (`{x}` is a path parameter), a function of `connection.py` that the result
-    goes through and its type, the fields of the body whose choices become methods, and whether it may take as long as a
-    git push (`slow`: "always", or the argument that makes it so)."""
+    """The public names of one operation, where they are not the derived ones."""
 
     namespace: str | None = None
+    """An empty one stands for the client itself."""
     method: str | None = None
     positional: tuple[str, ...] = ()
+    """Optional fields that may be passed by position."""
     renamed: Mapping[str, str] = field(default_factory=dict)
+    """Arguments by field; `{x}` is a path parameter."""
     through: str = ""
+    """A function or class of `connection.py` that converts the result."""
     gives: str = ""
+    """The type of the converted result, where `through` is a function."""
     presets: str = ""
+    """A field of the body whose choices become methods of their own."""
     slow: str = ""
+    """Whether it may take as long as a git push: `always`, or the argument that makes it so."""
 
 
 #: namespaces by the noun of the path, where they have another name; "" stands for the client itself

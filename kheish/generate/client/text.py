@@ -39,10 +39,10 @@ def used(names: Iterable[str], body: str) -> list[str]:
 def imports(sources: Mapping[str, Iterable[str]], body: str, indent: str = "") -> Iterator[str]:
     """Yield an import of those names that the body uses from each module."""
     for source, names in sources.items():
-        if found := used(names, body):
-            yield f"{indent}from {source} import ({', '.join(found)})"
+        if needed := used(names, body):
+            yield f"{indent}from {source} import ({', '.join(needed)})"
 
 
 def _rank(name: str) -> tuple[int, str]:
-    """Constants, classes, functions: the sorter's default."""
+    """Return the place of a name in the sorter's order: constants, classes, functions."""
     return (0 if name.isupper() else 1 if name[0].isupper() else 2), name.lower()
