@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kheish.client.sync import Run
+from kheish.client import Run
 from tests.support.daemon import Daemon
 from tests.support.openai_standin import Answer, standin
 

@@ -15,7 +15,7 @@ _WORK = frozenset({
 })  # fmt: skip
 _ANSWERS = frozenset({"approvals", "questions"})
 #: a person's own login; it gives no more than the token that it is asked with
-_LOGIN = frozenset({"/v1/auth/login", "/v1/auth/login-links"})
+_LOGIN = (["v1", "auth", "login"], ["v1", "auth", "login-links"])
 _PERSONS = frozenset({"operator", "approver", "reader"})
 
 
@@ -27,7 +27,7 @@ def refusal(principal: Principal, method: str, template: str) -> str | None:
     noun = words[1] if words[0] == "v1" and len(words) > 1 else words[0]
     reads = method in READS
     role, _, of = principal.role.partition(":")
-    if template in _LOGIN and role in _PERSONS:
+    if words in _LOGIN and role in _PERSONS:
         return None
     match role:
         case "operator" if noun not in _CLOSED and (reads or _is_work(method, noun, words)):

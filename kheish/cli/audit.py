@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -36,7 +37,7 @@ def audit() -> None:
 @click.option("--limit", type=click.IntRange(1, 200), default=50, help="How many at most.")
 @click.option("--cursor", help="Go on from here.")
 @pass_settings
-def show_all(settings: Settings, /, **query: object) -> None:
+def show_all(settings: Settings, /, **query: Any) -> None:
     """List entries, oldest first."""
     page = settings.client().audit.list(**query)
     listing(settings, page, "n", _COLUMNS, "The audit has no such entry.")

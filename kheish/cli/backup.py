@@ -116,6 +116,7 @@ def push(settings: Settings) -> None:
     """Push now, and wait until it is there."""
     done = settings.client().backup()
     pushed = done["pushed"]
+    assert pushed is not None  # a push that fails is an error
     emit(
         settings,
         done,

@@ -13,7 +13,7 @@ from kheish.cli.options import Group, Settings, at_option, group, page_options, 
 from kheish.cli.output import Column, emit, listing, plain, say
 
 if TYPE_CHECKING:
-    from kheish.client.calls import Text
+    from kheish.client.call import Text
     from kheish.client.sync import Definitions
 
 _KEYS = ("id", "name", "path")

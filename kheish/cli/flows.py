@@ -226,12 +226,10 @@ def _typed(kind: Any, value: str) -> Any:
 def _schemas(client: Kheish, playbook: str) -> Mapping[str, Any]:
     """The inputs of the version, or of the draft where none is named. Nothing where they cannot be read: the start
     itself says what is wrong then."""
-    from kheish.client import calls
-
     id, at, version = playbook.partition("@")
     try:
         if at:
-            doc = client.send(calls.get("playbooks", id, "versions", version))["manifest"]
+            doc = client.playbooks.version(id, version)["manifest"]
         else:
             doc = client.definitions("playbooks").get(id)
     except KheishError:

@@ -14,8 +14,7 @@ from kheish.errors import KheishError
 
 if TYPE_CHECKING:
     from kheish.cli.options import Settings
-    from kheish.client import Kheish
-    from kheish.client.sync import Run
+    from kheish.client import Kheish, Run
 
 WAITS = 5
 DETACHED = 130

@@ -31,9 +31,9 @@ class Settings:
 
     def root(self) -> Path:
         """The state root that the options name."""
-        from kheish.client import finding
+        from kheish.client import discovery
 
-        return finding.state_root(self.state_root)
+        return discovery.state_root(self.state_root)
 
 
 #: what people may write for a moment of the past

@@ -145,7 +145,7 @@ def _digest_of_file(file: Path) -> str:
 def edit(settings: Settings, name: str) -> None:
     """Change the draft in your editor (EDITOR); a new one begins with a template. What is wrong is told, and the editor
     can be opened again."""
-    from kheish.client.calls import Text
+    from kheish.client.call import Text
     from kheish.errors import NotFound
 
     client = settings.client().playbooks
@@ -214,7 +214,7 @@ def revoke(settings: Settings, what: str, reason: str | None, cancel_flows: bool
     """Let no more Flows start with a version; that is final."""
     id, version = _split(what)
     client = settings.client().playbooks
-    found: Any = client.release(id, version, "revoked", reason=reason, cancel_flows=cancel_flows or None)
+    found: Any = client.release(id, version, "revoked", reason=reason, cancel_flows=cancel_flows)
 
     def human() -> None:
         _said(found)

@@ -77,7 +77,7 @@ def cancel(
     client = settings.client()
     if not run_ids:
         many = client.runs.cancel_many(session=session, status=status)
-        return emit(settings, many, ids=_ids(many), human=lambda: details(many))
+        return emit(settings, many, ids=[run["run_id"] for run in many["items"]], human=lambda: details(many))
     for run_id in run_ids:
         run = client.runs.cancel(run_id, reason)
         emit(settings, run, ids=[run_id], human=lambda run=run: say(f"{run['run_id']} is {run['status']}."))  # type: ignore[misc]  # a lambda's default has no type
@@ -98,8 +98,3 @@ def retry(settings: Settings, run_id: str, followed: bool, idempotency_key: str 
     if followed:
         return following.follow(settings, client, started)
     return following.accepted(settings, started, waited=False)
-
-
-def _ids(many: dict[str, object]) -> list[str]:
-    items = many.get("items") or many.get("run_ids") or []
-    return [str(one["run_id"] if isinstance(one, dict) else one) for one in items] if isinstance(items, list) else []

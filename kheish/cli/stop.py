@@ -19,7 +19,7 @@ from kheish.cli.output import emit, say
 @pass_settings
 def stop(settings: Settings, timeout: str, end_jobs: bool) -> int:
     """Stop the daemon: it starts no new step, finishes or keeps what runs, commits and ends."""
-    from kheish.client import finding
+    from kheish.client import discovery
     from kheish.ids import duration
 
     try:
@@ -29,10 +29,10 @@ def stop(settings: Settings, timeout: str, end_jobs: bool) -> int:
     if settings.url:
         raise click.UsageError("A daemon on another machine is stopped there; name the state root with --state-root.")
     root = settings.root()
-    noted = finding.daemon_note(root)
+    noted = discovery.daemon_note(root)
     pid = noted.get("pid") if noted else None
     if not isinstance(pid, int) or not is_daemon(pid):
-        raise finding.unreachable(root)
+        raise discovery.unreachable(root)
     if end_jobs:
         from kheish.daemon import stopping
 

@@ -34,8 +34,7 @@ def usage(
 ) -> None:
     """What was spent on models: calls, tokens, and US dollars where the route has a price."""
     kept = [name for name in _BY if name in (by or ("day", "route"))]
-    query = {"by": ",".join(kept), "session": session, "route": route, "day": day, "limit": limit, "cursor": cursor}
-    page = settings.client().usage(**query)
+    page = settings.client().usage(by=kept, session=session, route=route, day=day, limit=limit, cursor=cursor)
     columns: list[Column] = [
         *(_HEADS[name] for name in kept),
         ("CALLS", "model_calls"),

@@ -1,7 +1,8 @@
 """The Python client: `from kheish.client import Kheish, AsyncKheish`. May import errors and ids, nothing else.
 
-`calls.py` has every request as data, `sse.py` reads streams, `finding.py` finds the daemon: all without I/O of their
-own kind. `sync.py` and `aio.py` send.
+`requests.py` (each operation as data), `shapes.py` (types of their JSON), `sync.py` and `aio.py` (the two clients) are
+generated from the API by `python -m kheish.generate.client`. By hand are the transports, the parser of streams
+(`sse.py`), discovery, and how to follow and to wait (`connection.py`, `aio_connection.py`).
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kheish.client.aio import AsyncKheish, AsyncRun
+    from kheish.client.aio import AsyncKheish
+    from kheish.client.aio_connection import AsyncRun
+    from kheish.client.connection import Run
     from kheish.client.sse import Event
-    from kheish.client.sync import Kheish, Run
+    from kheish.client.sync import Kheish
 
 __all__ = ["AsyncKheish", "AsyncRun", "Event", "Kheish", "Run"]
 
-_WHERE = {"Kheish": "sync", "Run": "sync", "AsyncKheish": "aio", "AsyncRun": "aio", "Event": "sse"}
+_WHERE = {"Kheish": "sync", "Run": "connection", "AsyncKheish": "aio", "AsyncRun": "aio_connection", "Event": "sse"}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from kheish.client import faults
-from kheish.client.calls import Call, Reply, answer
-from kheish.client.finding import Address
+from kheish.client.call import Call, Reply, answer
+from kheish.client.discovery import Address
 from kheish.client.sse import SILENCE
-from kheish.client.transport import lost, request_headers
+from kheish.client.transport import OPENING, lost, request_headers
 
 if TYPE_CHECKING:
     import httpx
@@ -80,18 +80,24 @@ class AsyncTransport:
         return Reply(response.status_code, response.headers, response.content)
 
     @contextlib.asynccontextmanager
-    async def stream(self, path: str) -> AsyncIterator[httpx.Response]:
-        """Open an event stream. Raises Unreachable, or the error that the daemon answered with."""
+    async def stream(
+        self, path: str, silence: float = SILENCE
+    ) -> AsyncIterator[tuple[str | None, AsyncIterator[bytes]]]:
+        """Open an event stream: its X-Kheish-Event and its bytes as they come, until it is cut or silent for so long.
+
+        Raises Unreachable where it cannot be opened or is cut unclean, or the error that the daemon answered with.
+        """
         import httpx
 
         address = await self.address()
         headers = request_headers(address) | {"accept": "text/event-stream"}
+        patience = max(silence, OPENING)
         try:
             client = await self._client(address)
-            async with client.stream("GET", address.url + path, headers=headers, timeout=SILENCE) as response:
+            async with client.stream("GET", address.url + path, headers=headers, timeout=patience) as response:
                 if response.status_code >= 400:
                     raise faults.from_reply(response.status_code, await response.aread())
-                yield response
+                yield response.headers.get("x-kheish-event"), _chunks(response, silence)
         except httpx.HTTPError as error:
             raise lost(address, error) from error
 
@@ -99,3 +105,14 @@ class AsyncTransport:
         if self._http is not None:
             await self._http[1].aclose()
         self._http = None
+
+
+async def _chunks(response: httpx.Response, silence: float) -> AsyncIterator[bytes]:
+    chunks = response.aiter_bytes()
+    while True:
+        try:
+            async with asyncio.timeout(silence):
+                chunk = await anext(chunks)
+        except (TimeoutError, StopAsyncIteration):
+            return
+        yield chunk

@@ -1,11 +1,24 @@
-"""What a started run shows of itself; `sync.py` and `aio.py` add how it is followed."""
+"""The facts of a run that was started or looked up, and the time of a wait; `connection.py` and `aio_connection.py` add
+how to follow it."""
 
 from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from kheish.client.shapes import FINAL, RunError, RunView
+from kheish.client import requests
+from kheish.client.call import Call
+
+if TYPE_CHECKING:
+    from kheish.client.shapes import RunError, RunView
+    from kheish.client.sse import Event
+
+FINAL = frozenset({"completed", "failed", "cancelled", "interrupted"})
+RUN_ENDS = frozenset(f"run.{status}" for status in FINAL)
+#: seconds of one long poll, and the time that a slow daemon gets beyond it
+_POLL, _MARGIN = 60.0, 1.0
 
 
 class RunFacts:
@@ -70,8 +83,18 @@ class Deadline:
         """Seconds; infinite where no timeout was given."""
         return math.inf if self._end is None else max(0.0, self._end - time.monotonic())
 
+    def poll(self, run_id: str) -> Call[RunView]:
+        """Return a long poll of a run: its reply comes when the run ends, waits for a user, or the time is over."""
+        wait = max(0.0, min(self.left, _POLL))
+        return replace(requests.get_run(run_id, wait=f"{wait * 1000:.0f}ms"), patience=wait + _MARGIN)
+
     def pause(self) -> float:
         """Return the seconds to wait before the next attempt, doubling up to a second: a daemon that stops answers a
         long poll at once."""
         pause, self._pause = self._pause, min(1.0, 2 * self._pause)
         return min(pause, self.left)
+
+
+def is_seal(event: Event, flow_id: str) -> bool:
+    """Return whether the event is the last of this Flow."""
+    return event.kind == "flow.sealed" and event.data.get("flow_id") == flow_id

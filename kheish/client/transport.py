@@ -14,14 +14,14 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from kheish.client import faults
-from kheish.client.calls import Call, Reply, answer
-from kheish.client.finding import Address
+from kheish.client.call import Call, Reply, answer
+from kheish.client.discovery import Address
 from kheish.client.sse import SILENCE
 from kheish.errors import Unreachable
 
 T = TypeVar("T")
 #: seconds that the beginning of an event stream may take
-_OPENING = 10.0
+OPENING = 10.0
 
 
 def lost(address: Address, why: Exception) -> Unreachable:
@@ -94,7 +94,7 @@ class Transport:
         Raises Unreachable where it cannot be opened or is cut unclean, or the error that the daemon answered with.
         """
         address = self.address
-        with contextlib.closing(_connect(address, max(silence, _OPENING))) as connection:
+        with contextlib.closing(_connect(address, max(silence, OPENING))) as connection:
             response = _open(connection, path, address)
             if response.status >= 400:
                 raise faults.from_reply(response.status, response.read())

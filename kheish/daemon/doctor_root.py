@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from kheish.client import finding
+from kheish.client import discovery
 from kheish.config import Config
 from kheish.daemon import checking, sources, suggesting
 from kheish.daemon.doctor_machine import Finding
@@ -27,7 +27,7 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a prox
 
 def state_root(root: Path) -> Iterator[Finding]:
     """Look at the format of the state root; on a new machine there is none yet."""
-    if not root.exists() and root == finding.default_root():
+    if not root.exists() and root == discovery.default_root():
         yield Finding("warning", f"there is no state root yet at {root}",
                       "Make one with `kheish init DIR`; or name yours with --state-root.")  # fmt: skip
         return

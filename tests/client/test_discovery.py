@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kheish.client import finding
+from kheish.client import discovery
 from kheish.errors import Invalid, Unreachable
 
 
@@ -22,17 +22,17 @@ def test_the_nearest_parent_with_kheish_yaml_is_the_state_root(tmp_path: Path, m
     (root / "routes" / "deep").mkdir(parents=True)
     monkeypatch.chdir(root / "routes" / "deep")
 
-    assert finding.find() == finding.Address("http://127.0.0.1:4000", "local", root)
+    assert discovery.find() == discovery.Address("http://127.0.0.1:4000", "local", root)
 
 
 def test_the_order_is_option_then_environment_then_folder_then_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert finding.state_root() == Path.home() / "kheish-state"
+    assert discovery.state_root() == Path.home() / "kheish-state"
     monkeypatch.setenv("KHEISH_STATE_ROOT", str(tmp_path / "env"))
-    assert finding.state_root() == tmp_path / "env"
-    assert finding.state_root(tmp_path / "option") == tmp_path / "option"
+    assert discovery.state_root() == tmp_path / "env"
+    assert discovery.state_root(tmp_path / "option") == tmp_path / "option"
 
 
 def test_a_state_root_named_outright_beats_a_url_in_the_environment(
@@ -41,26 +41,26 @@ def test_a_state_root_named_outright_beats_a_url_in_the_environment(
     root = noted(tmp_path / "state")
     monkeypatch.setenv("KHEISH_URL", "https://kheish.example")
 
-    assert finding.find().url == "https://kheish.example"
-    assert finding.find(root=root).url == "http://127.0.0.1:4000"
+    assert discovery.find().url == "https://kheish.example"
+    assert discovery.find(root=root).url == "http://127.0.0.1:4000"
 
 
 def test_the_local_token_never_goes_to_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KHEISH_STATE_ROOT", str(noted(tmp_path / "state")))
 
-    assert finding.find("https://kheish.example").token is None
-    assert finding.find("http://localhost.example.org:4000").token is None
-    assert finding.find("http://127.0.0.1:4001").token == "local"
+    assert discovery.find("https://kheish.example").token is None
+    assert discovery.find("http://localhost.example.org:4000").token is None
+    assert discovery.find("http://127.0.0.1:4001").token == "local"
     (tmp_path / "file").write_text("remote\n")
     monkeypatch.setenv("KHEISH_TOKEN_FILE", str(tmp_path / "file"))
-    assert finding.find("https://kheish.example").token == "remote"
+    assert discovery.find("https://kheish.example").token == "remote"
 
 
 def test_where_nothing_is_noted_the_error_says_what_to_type(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match="kheish init"):
-        finding.find(root=tmp_path)
+        discovery.find(root=tmp_path)
     (tmp_path / "kheish.yaml").touch()
     with pytest.raises(Unreachable, match="kheish serve --state-root"):
-        finding.find(root=tmp_path)
+        discovery.find(root=tmp_path)
     with pytest.raises(Invalid, match="http://HOST:PORT"):
-        finding.find("127.0.0.1:4000")
+        discovery.find("127.0.0.1:4000")

@@ -1,0 +1,7 @@
+"""`python -m kheish.generate.client`."""
+
+import sys
+
+from kheish.generate.client import main
+
+sys.exit(main())
