@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kheish.api.operation import Operation
+from kheish.api.http.operation import Operation
 from kheish.domain.definitions import KINDS, Kind
 from kheish.generate.client.table import PAGES, TOGETHER
 

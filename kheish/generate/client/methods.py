@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
-from kheish.api.operation import Operation
-from kheish.api.paging import Param
+from kheish.api.http.operation import Operation
+from kheish.api.http.paging import Param
 from kheish.generate.client.endpoints import Endpoint, folded
 from kheish.generate.client.shapes import Shapes, expression
 from kheish.generate.client.table import NAMESPACES, PATH_NAMES, ROWS, Row

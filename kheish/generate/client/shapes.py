@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from kheish.api.operation import Operation
+from kheish.api.http.operation import Operation
 from kheish.generate.client.table import OPEN, PAGES, SHAPES
 from kheish.generate.client.text import docstring, imports
 
