@@ -39,7 +39,7 @@ audit: setup
 	$(BIN)/python .ci/advisories.py $(BIN)/pip-audit
 
 schemas: setup
-	$(BIN)/python -m kheish.daemon.schemas
+	$(BIN)/python -m kheish.generate.schemas
 
 crash: setup
 	KHEISH_TEST_FORK=0 $(BIN)/python -m tests.crash --rounds $(ROUNDS) --seed $(SEED)

@@ -8,7 +8,7 @@ import pytest
 
 from kheish.config import Config, apply_environment, environment_names, find_state_root, split_bind
 from kheish.errors import Invalid
-from kheish.store.definitions import parse
+from kheish.store.edits.definitions import parse
 
 
 def test_the_defaults_are_those_of_the_specification() -> None:

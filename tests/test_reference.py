@@ -1,4 +1,4 @@
-"""`docs/reference/` says what the code says: `python -m kheish.daemon.reference` writes it."""
+"""`docs/reference/` says what the code says: `python -m kheish.generate.reference` writes it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 
 from kheish import config, errors
 from kheish.api.operations import OPERATIONS
-from kheish.daemon import reference, reference_fields
 from kheish.domain import events
+from kheish.generate import reference
+from kheish.offline import model_fields
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def pages() -> dict[str, str]:
 def test_that_the_pages_are_as_the_code_has_it(pages: dict[str, str]) -> None:
     there = {path.name: path.read_text() for path in reference.FOLDER.glob("*.md")}
     old = [name for name in {*pages, *there} if pages.get(name) != there.get(name)]
-    assert not old, f"run: python -m kheish.daemon.reference ({', '.join(old)})"
+    assert not old, f"run: python -m kheish.generate.reference ({', '.join(old)})"
 
 
 def test_that_nothing_is_left_out(pages: dict[str, str]) -> None:
@@ -50,7 +51,7 @@ def test_that_a_schema_of_others_gives_rows_whatever_it_holds() -> None:
         "list": {"type": "array", "items": {"$ref": "#/$defs/Node"}},
         "either": {"anyOf": [True, {"$ref": "#/definitions/Gone"}]},
     }
-    rows = list(reference_fields.schema_rows({"properties": fields, "required": ["node"], "$defs": {"Node": node}}))
+    rows = list(model_fields.schema_rows({"properties": fields, "required": ["node"], "$defs": {"Node": node}}))
     assert [".".join(row.path) for row in rows] == [
         "node.child", "node.many", "anything", "list", "list[].child", "list[].many", "either",
     ]  # fmt: skip

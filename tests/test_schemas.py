@@ -7,9 +7,10 @@ from pathlib import Path
 import orjson
 from jsonschema import Draft202012Validator
 
-from kheish.daemon import schemas
-from kheish.domain import encoding, events
-from kheish.store.schema import drift
+from kheish.domain import events
+from kheish.generate import schemas
+from kheish.state import encoding
+from kheish.store.log.schema import drift
 
 FOLDER = Path(__file__).parent.parent / "schemas"
 

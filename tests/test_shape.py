@@ -82,9 +82,9 @@ def test_nothing_of_this_machine_is_in_the_tree() -> None:
 
 
 def test_payloads_have_one_door() -> None:
-    """Where a payload lies is said in `store/spills.py` alone, and `domain/payloads.py` reads it, which has what waits
-    for the log in memory. A journal's own readers come after the log: the scribe, and a fork."""
-    readers = {"domain/payloads.py", "domain/forks.py", "store/scribe.py"}
+    """`store/log/spills.py` alone builds the paths of payloads, and `state/payloads.py` reads them, since it holds what
+    waits for the log. Readers of a journal itself come after the log: the scribe, and a fork."""
+    readers = {"state/payloads.py", "domain/forks.py", "store/log/scribe.py"}
     for path in MODULES:
         name, text = path.relative_to(ROOT / "kheish").as_posix(), path.read_text()
         if "spill" not in text:  # whatever is looked for has the word
@@ -94,7 +94,7 @@ def test_payloads_have_one_door() -> None:
         assert name in readers or not reads & {"spills.read", "spills.beginning"}, name
         texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
         built = [text for text in texts if re.fullmatch(r"(.*/)?spill(/.*)?", text)]
-        assert name in ("store/spills.py", "cli/rendering.py") or not built, f"{name} names a payload by itself"
+        assert name in ("store/log/spills.py", "cli/rendering.py") or not built, f"{name} names a payload by itself"
 
 
 def test_one_verb_ends_a_run() -> None:
@@ -112,10 +112,10 @@ def test_one_verb_ends_a_run() -> None:
 
 def test_what_is_loaded_is_pinned_and_keys_are_looked_up() -> None:
     """A session that is merely loaded may be evicted at the next await; a key that was not looked up runs twice."""
-    only = {"load_owner": "domain/pins.py", "Key": "domain/keys.py"}
+    only = {"load_owner": "state/pins.py", "Key": "domain/keys.py"}
     for path in MODULES:
         name = path.relative_to(ROOT / "kheish").as_posix()
         calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
         for call in (ast.unparse(func) for func in calls):
             assert only.get(call.rpartition(".")[2], name) == name, f"{name} calls {call}"
-            assert not call.endswith("state.load") or name == "domain/pins.py", f"{name} calls {call}: use state.using"
+            assert not call.endswith("state.load") or name == "state/pins.py", f"{name} calls {call}: use state.using"

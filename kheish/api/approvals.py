@@ -14,9 +14,10 @@ from kheish.api.http.bodies import Body, Key, Name, Reason
 from kheish.api.http.operation import bind, get, post
 from kheish.api.services import Services
 from kheish.api.views import Doc
-from kheish.domain import approvals, keys, pins
+from kheish.domain import approvals, keys
 from kheish.domain.approvals import Approval, ApprovalView, Bound
 from kheish.errors import Fault, Invalid
+from kheish.state import pins
 
 FIELDS = ("run_id", "tool", "risk")
 LIST = (

@@ -17,16 +17,17 @@ from kheish.api.views import Doc
 from kheish.domain.approvals import Approval
 from kheish.domain.definitions import Definition, Kind
 from kheish.domain.events import Spilled
-from kheish.domain.flows import Flow
+from kheish.domain.flows.flow import Flow
+from kheish.domain.nouns import BY_CLASS
 from kheish.domain.questions import Question
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
-from kheish.domain.state import State
-from kheish.domain.tables import BY_CLASS
 from kheish.errors import NotFound, SessionDeleted
-from kheish.store import definitions as reading
-from kheish.store import parsing, records, spills
-from kheish.store.revisions import FORMS, Moment
+from kheish.state.state import State
+from kheish.store import parsing
+from kheish.store.edits import definitions as reading
+from kheish.store.git.revisions import FORMS, Moment
+from kheish.store.log import records, spills
 
 AT = Param(name="at", about=f"As it was then: {FORMS}.")
 COMMIT = "X-Kheish-Commit"

@@ -18,14 +18,14 @@ from kheish.api.http.paging import Given, Param
 from kheish.api.services import Services
 from kheish.api.sessions import fresh_id, using_or_new
 from kheish.beneath import pool
-from kheish.domain import closing, forks, history, workspaces
+from kheish.domain import forks, history, session_end, workspaces
 from kheish.domain.events import Entry
 from kheish.domain.sessions import Session
 from kheish.errors import Forbidden, InvalidCursor, SessionConflict
 from kheish.runtime import net_diffs
 from kheish.runtime.changed_files import Place
-from kheish.store import revisions
-from kheish.store.revisions import FORMS
+from kheish.store.git import revisions
+from kheish.store.git.revisions import FORMS
 
 MOST = 2000
 DIFF_LIMIT = 500
@@ -190,9 +190,9 @@ class History:
     async def delete_session(self, req: Request, resp: Response, session_id: str) -> None:
         """Take a session out of the tree and the index; says what stays in git's history."""
         async with self._state.using(session_id):
-            entry = closing.delete(self._state, session_id, by=req.context.principal)
+            entry = session_end.delete(self._state, session_id, by=req.context.principal)
         await self._state.durable()
-        media.send(resp, {**closing.tombstone(entry), "remains": _remains(entry)}, n=entry.n)
+        media.send(resp, {**session_end.tombstone(entry), "remains": _remains(entry)}, n=entry.n)
 
     async def session_journal(self, req: Request, resp: Response, session_id: str) -> None:
         """A page of journal lines, oldest first, verbatim."""
@@ -221,7 +221,7 @@ class History:
 
 
 def _remains(entry: Entry) -> str:
-    path = closing.tombstone(entry)["path"]
+    path = session_end.tombstone(entry)["path"]
     return (
         "The folder goes with the next commit, within seconds. Git never forgets: the commits up to then still have "
         f"it, and so has every clone and push of them (git log -- {path}). Its workspace is left as it is. Rotate what "

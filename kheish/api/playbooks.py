@@ -16,13 +16,14 @@ from kheish.api.http.bodies import Body, Reason
 from kheish.api.http.operation import bind, get, post
 from kheish.api.http.paging import Given, Param
 from kheish.api.services import Services
-from kheish.domain import playbooks, trust
-from kheish.domain.event_playbooks import EvidenceRef
-from kheish.domain.flow_status import LIVE
-from kheish.domain.playbooks import Released
-from kheish.domain.state import State
+from kheish.domain.events.playbooks import EvidenceRef
+from kheish.domain.flows.status import LIVE
+from kheish.domain.playbooks import trust
+from kheish.domain.playbooks import versions as playbooks
+from kheish.domain.playbooks.versions import Released
 from kheish.errors import NotFound, VersionTampered
-from kheish.store.index import Page
+from kheish.state.state import State
+from kheish.store.log.index import Page
 
 LIST = (*paging.PAGE, Param(name="state", about="Only versions in this state."), at_revision.AT)
 _HIDDEN = ("made", "tag_id", "released_state", "cancel_flows")

@@ -15,8 +15,9 @@ from kheish.api.http import media, paging
 from kheish.api.http.bodies import Because, Body, Key, Name
 from kheish.api.http.operation import bind, get, post
 from kheish.api.services import Services
-from kheish.domain import keys, pins, questions
+from kheish.domain import keys, questions
 from kheish.domain.questions import Question
+from kheish.state import pins
 
 FIELDS = ("run_id",)
 LIST = (

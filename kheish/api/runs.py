@@ -15,10 +15,11 @@ from kheish.api.http.bodies import Because, Body, Key, Name, Reason
 from kheish.api.http.operation import bind, get, post
 from kheish.api.services import Services
 from kheish.api.views import Doc
-from kheish.domain import intake, keys, pins, runs
+from kheish.domain import intake, keys, runs
 from kheish.domain.runs import Run
 from kheish.errors import RunStateConflict
 from kheish.runtime import submission
+from kheish.state import pins
 
 FIELDS = ("kind", "route", "agent_id", "retry_of")
 LIST = (

@@ -11,9 +11,9 @@ import orjson
 from kheish.api.http import media, paging
 from kheish.api.http.paging import Given
 from kheish.domain import history
-from kheish.domain.state import State
 from kheish.errors import Invalid
-from kheish.store import texts
+from kheish.state.state import State
+from kheish.store.log import texts
 
 QUERY = 'words, `"a phrase"`, or a beginning, `deplo*`'
 #: entries that one question for sessions looks at: one that says a common word often must not hide the others for ever

@@ -17,18 +17,18 @@ from kheish.auth.tokens import Principal, Tokens
 from kheish.config import Config
 from kheish.domain.approvals import Approval, Bound
 from kheish.domain.definitions import Definition
-from kheish.domain.event_playbooks import EvidenceRef, ReleaseState
-from kheish.domain.playbooks import Released, Version
-from kheish.domain.state import State
+from kheish.domain.events.playbooks import EvidenceRef, ReleaseState
+from kheish.domain.playbooks.versions import Released, Version
+from kheish.state.state import State
 from kheish.store.bus import Bus
-from kheish.store.revisions import Moment
+from kheish.store.git.revisions import Moment
 
 
 class Git(Protocol):
     """Reads the repository, off the event loop."""
 
     async def log(self, limit: int, *, path: str | None = None, rev: str | None = None) -> Sequence[Mapping[str, Any]]:
-        """Commits newest first (`store.history.log`), from `rev` on, that changed `path`. Raises NotFound."""
+        """Commits newest first (`store.git.history.log`), from `rev` on, that changed `path`. Raises NotFound."""
 
     async def head(self) -> Mapping[str, Any]:
         """Where the branch and the daemon's last commit are."""

@@ -20,14 +20,15 @@ from kheish.api.http.paging import Param
 from kheish.api.services import Services
 from kheish.api.submissions import Budget
 from kheish.auth.tokens import Principal
-from kheish.domain import closing, contracts, keys, personas, pins, routes, sessions
+from kheish.domain import contracts, keys, personas, routes, session_end, sessions
 from kheish.domain import runs as domain_runs
-from kheish.domain.permission_rules import Mode, Rule
+from kheish.domain.permissions.rules import Mode, Rule
 from kheish.domain.scopes import CapabilityScope, CredentialScope
 from kheish.domain.sessions import Session
-from kheish.domain.state import State
 from kheish.errors import Fault, Forbidden, Invalid, SessionConflict, SessionDeleted
 from kheish.runtime import judging
+from kheish.state import pins
+from kheish.state.state import State
 from kheish.store.files import blob_id
 
 LIST = (
@@ -161,7 +162,7 @@ class Sessions:
         body = await media.read(req, EndSession)
         async with self._state.using(session_id):
             before, by = self._state.get(Session, session_id), req.context.principal
-            session = closing.end(self._state, session_id, by=by, reason=body.reason, force=body.force)
+            session = session_end.end(self._state, session_id, by=by, reason=body.reason, force=body.force)
         await self._answer(resp, session, before)
 
     async def interrupt_session(self, req: Request, resp: Response, session_id: str) -> None:

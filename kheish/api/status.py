@@ -18,7 +18,7 @@ from kheish.api.http.paging import Given, Param
 from kheish.api.services import Services
 from kheish.domain import events
 from kheish.domain.budgets import Spend
-from kheish.domain.tables import BY_CLASS
+from kheish.domain.nouns import BY_CLASS
 from kheish.errors import Fault, Invalid
 
 PROBLEMS = (*paging.PAGE, paging.choices("severity", ("error", "warning")), paging.text("path"), paging.text("code"))

@@ -14,8 +14,9 @@ from kheish.api.http.operation import bind, get, post
 from kheish.api.http.paging import Param
 from kheish.api.playbooks import listed
 from kheish.api.services import Services
-from kheish.domain import playbooks, trust
-from kheish.domain.event_playbooks import EvidenceRef
+from kheish.domain.events.playbooks import EvidenceRef
+from kheish.domain.playbooks import trust
+from kheish.domain.playbooks import versions as playbooks
 from kheish.errors import DigestConflict, Invalid, VersionTampered
 
 LIST = (*paging.PAGE, Param(name="playbook", about="Only versions of this playbook."))

@@ -13,11 +13,11 @@ from kheish.api.http import media, paging
 from kheish.api.http.paging import Given
 from kheish.domain import runs
 from kheish.domain.events import Spilled
+from kheish.domain.nouns import BY_CLASS
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
-from kheish.domain.state import State
-from kheish.domain.tables import BY_CLASS
 from kheish.errors import Damaged, NotFound
+from kheish.state.state import State
 
 Doc = dict[str, Any]
 _REFERENCE = frozenset({"sha256", "bytes", "preview"})

@@ -1,7 +1,7 @@
 """The audit: every external action and every change of who may do what, hash-chained, its head signed.
 
 Entries are events like all others, in the same group as what they tell of: no audit, no action. The chain is made where
-lines are made (`domain.state`); here is what goes into an entry, the signature over the newest link, and the check of
+lines are made (`state.state`); here is what goes into an entry, the signature over the newest link, and the check of
 all of it, which needs nothing but the files (and so works on a clone).
 """
 
@@ -15,10 +15,10 @@ from typing import Any
 
 import orjson
 
-from kheish.domain.encoding import GENESIS, Recorded, link
-from kheish.domain.event_auth import AuditRecorded
-from kheish.domain.event_base import Draft
+from kheish.domain.events.auth import AuditRecorded
 from kheish.errors import FileRefused, KeyUnusable
+from kheish.state.encoding import GENESIS, Recorded, link
+from kheish.state.event import Draft
 from kheish.store import door, files
 from kheish.store.secrets import config_folder
 
@@ -166,8 +166,8 @@ def verify(root: Path, *, key: str | None = None, witness: bytes | None = None) 
 
 def _removed(root: Path) -> Finding | None:
     """Files that are gone altogether leave no chain to follow: whether there was one, git knows."""
-    from kheish.store import history
-    from kheish.store.repo import Repo
+    from kheish.store.git import history
+    from kheish.store.git.repo import Repo
 
     known = history.log(Repo(root), limit=1, paths=(JOURNAL,))
     if not known:

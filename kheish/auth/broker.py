@@ -22,8 +22,8 @@ from kheish.auth.vault import Vault
 from kheish.domain import events, routes, scopes
 from kheish.domain.routes import Route
 from kheish.domain.scopes import Scopes
-from kheish.domain.state import State
 from kheish.errors import CredentialRevoked, KheishError, NotFound
+from kheish.state.state import State
 
 T = TypeVar("T")
 What = Literal["subject", "slot", "lease", "account"]

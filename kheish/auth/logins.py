@@ -17,8 +17,8 @@ from kheish import ids
 from kheish.auth import digests
 from kheish.auth.tokens import Principal, Tokens
 from kheish.domain import events
-from kheish.domain.state import State
 from kheish.errors import FileRefused
+from kheish.state.state import State
 from kheish.store import door, files
 
 FILE = ".git/kheish/logins.json"

@@ -12,8 +12,8 @@ from typing import Any
 from kheish import ids
 from kheish.auth import digests
 from kheish.domain import events
-from kheish.domain.state import State
 from kheish.errors import Conflict, Damaged, Fault, FileRefused, Invalid, NotFound
+from kheish.state.state import State
 from kheish.store import door, files
 
 FILE = ".git/kheish/tokens.json"

@@ -54,7 +54,7 @@ def show_all(settings: Settings, /, **query: Any) -> None:
 @pass_settings
 def verify(settings: Settings, folder: Path | None, key: str | None, witness: Path | None) -> int:
     """Follow the chain and check its signature; needs no daemon. FOLDER: a clone instead of the state root."""
-    from kheish.daemon import verifying
+    from kheish.offline import verifying
 
     report = verifying.audit(folder or settings.root(), key=key, witness=witness)
 

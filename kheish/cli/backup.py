@@ -30,8 +30,8 @@ def backup() -> None:
 def add(settings: Settings, given: str, name: str, every: str) -> None:
     """Push to REMOTE (an address as git takes it) from now on. The daemon need not run."""
     from kheish.ids import duration
-    from kheish.store import template
-    from kheish.store.remote import clean
+    from kheish.store.git import template
+    from kheish.store.git.remote import clean
 
     root = settings.root()
     template.open_root(root)
@@ -81,7 +81,7 @@ def _name(root: Path, name: str, address: str) -> None:
 
 def _git(root: Path, *words: str) -> tuple[int, str, str]:
     """Return git's exit status, output and errors. Raises Invalid."""
-    from kheish.store import git
+    from kheish.store.git import command as git
 
     try:
         done = git.run(root, words)
@@ -92,7 +92,8 @@ def _git(root: Path, *words: str) -> tuple[int, str, str]:
 
 def _write(root: Path, name: str, every: str) -> None:
     """Add `backup` to kheish.yaml, comments untouched. Raises Conflict where it is there with something else."""
-    from kheish.store import files, records
+    from kheish.store import files
+    from kheish.store.log import records
 
     path = root / "kheish.yaml"
     text = path.read_text() if path.exists() else ""

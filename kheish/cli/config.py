@@ -27,9 +27,10 @@ def show(settings: Settings) -> None:
 @pass_settings
 def edit(settings: Settings) -> None:
     """Change kheish.yaml in your editor (EDITOR). Nothing is written until it is valid; needs no daemon."""
-    from kheish.daemon import checking, sources
+    from kheish.authoring import checking, sources
     from kheish.errors import Conflict, Invalid
-    from kheish.store import files, template
+    from kheish.store import files
+    from kheish.store.git import template
 
     if settings.url:
         raise click.UsageError("kheish.yaml is edited where the state root is; name it with --state-root.")

@@ -11,6 +11,6 @@ def demo() -> int:
 
     The model is scripted and the folder is thrown together for it; nothing of yours is touched.
     """
-    from kheish.daemon import demo as show
+    from kheish.offline import demo as show
 
     return show.run()

@@ -12,6 +12,6 @@ from kheish.cli.options import Settings, command, pass_settings
 @pass_settings
 def doctor(settings: Settings, scan_history: bool) -> int:
     """Look for what is wrong with this machine and state root; needs no daemon."""
-    from kheish.daemon import doctor as checks
+    from kheish.offline import doctor as checks
 
     return checks.run(settings.root(), scan=scan_history)

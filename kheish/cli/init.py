@@ -16,7 +16,7 @@ from kheish.cli.output import emit, say
 @pass_settings
 def init(settings: Settings, folder: str | None) -> None:
     """Make a state root in DIR (~/kheish-state)."""
-    from kheish.store import template
+    from kheish.store.git import template
 
     root = wanted(settings, folder)
     template.init(root)

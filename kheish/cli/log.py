@@ -59,7 +59,7 @@ def history(settings: Settings, page: Mapping[str, Any], notes: Mapping[str, str
 def from_git(root: Path, session: str | None, limit: int) -> list[dict[str, str]]:
     """The newest commits by the `git` command. Raises Unreachable where that cannot read them either."""
     chosen = [f"--grep=^Kheish-Session: {re.escape(session)}$"] if session else []
-    from kheish.store import git
+    from kheish.store.git import command as git
 
     try:
         done = git.run(root, ("log", f"--max-count={limit}", f"--format={_FORMAT}", *chosen), timeout=30)

@@ -14,7 +14,7 @@ import click
 
 from kheish.cli.options import Settings
 from kheish.errors import KheishError
-from kheish.store.textconv import HIDDEN, visible
+from kheish.store.git.textconv import HIDDEN, visible
 
 Column = tuple[str, str | Callable[[Any], object]]
 

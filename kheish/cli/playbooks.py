@@ -107,8 +107,8 @@ def validate(settings: Settings, what: str, offline: bool) -> int:
             if text is None:
                 raise
             click.echo("The daemon is not reachable; names of routes and personas are not looked up.", err=True)
-    from kheish.daemon import playbook_files
-    from kheish.store import problems
+    from kheish.authoring import playbook_files
+    from kheish.store.edits import problems
 
     found = [problems.view(one) for one in playbook_files.parse((text or "").encode(), what).problems]
     valid = not any(one["severity"] == "error" for one in found)
@@ -130,7 +130,7 @@ def digest(settings: Settings, what: str) -> None:
 
 
 def _digest_of_file(file: Path) -> str:
-    from kheish.daemon import playbook_files
+    from kheish.authoring import playbook_files
     from kheish.errors import Invalid
 
     try:

@@ -17,7 +17,7 @@ from kheish.cli.output import counted, emit, plain, say
 @pass_settings
 def restore(settings: Settings, address: str, folder: str, branch: str | None) -> int:
     """Make a state root in DIR from the backup at URL. It starts paused, until `kheish resume`."""
-    from kheish.store import restore as making
+    from kheish.store.git import restore as making
 
     root = Path(folder).expanduser().absolute()
     made = making.restore(address, root, branch=branch)

@@ -24,7 +24,7 @@ def state() -> None:
 @pass_settings
 def verify(settings: Settings) -> int:
     """Read all of it and say what is wrong: journals, the last commit, the index. Changes nothing; needs no daemon."""
-    from kheish.daemon import verifying
+    from kheish.offline import verifying
 
     found = verifying.verify(settings.root())
 
@@ -47,7 +47,7 @@ def gc(settings: Settings) -> None:
     """Pack git's objects. The daemon does it by itself where many are loose; nothing younger than two weeks goes."""
 
     def offline() -> dict[str, Any]:
-        from kheish.daemon import verifying
+        from kheish.offline import verifying
 
         return verifying.pack(settings.root())
 
@@ -63,7 +63,7 @@ def reindex(settings: Settings) -> None:
     """Make the index again from journals and the log. Without a daemon: its next start does."""
 
     def offline() -> dict[str, Any]:
-        from kheish.daemon import verifying
+        from kheish.offline import verifying
 
         return verifying.drop_index(settings.root())
 

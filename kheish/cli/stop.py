@@ -34,9 +34,9 @@ def stop(settings: Settings, timeout: str, end_jobs: bool) -> int:
     if not isinstance(pid, int) or not is_daemon(pid):
         raise discovery.unreachable(root)
     if end_jobs:
-        from kheish.daemon import stopping
+        from kheish.daemon import shutdown
 
-        stopping.ask_to_end_jobs(root, pid)
+        shutdown.ask_to_end_jobs(root, pid)
     os.kill(pid, signal.SIGTERM)
     if not _ended(pid, patience):
         click.echo(f"kheish: The daemon (pid {pid}) still drains after {timeout}; it ends by itself.", err=True)

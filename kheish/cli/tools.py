@@ -28,7 +28,7 @@ def _names(arguments: list[dict[str, Any]]) -> str:
 @pass_settings
 def tools(settings: Settings, name: str | None) -> None:
     """List the tools of agents, or show one with its arguments. It needs no running daemon."""
-    from kheish.daemon import toolbook
+    from kheish.offline import toolbook
 
     known = toolbook.tools()
     if name is None:

@@ -18,7 +18,7 @@ from kheish.cli.options import Settings, command, pass_settings
 def up(settings: Settings, folder: str | None, bind: str | None, workspace: Path | None) -> int:
     """Make a state root in DIR (~/kheish-state) where there is none, and serve it in the foreground."""
     from kheish.daemon import serve
-    from kheish.store import template
+    from kheish.store.git import template
 
     root = wanted(settings, folder)
     template.init(root)

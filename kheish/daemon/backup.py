@@ -17,20 +17,21 @@ from typing import Any, Literal
 import orjson
 
 from kheish import ids
-from kheish.daemon import sources, widening
-from kheish.daemon.checking import Outcome
-from kheish.daemon.problems import Problems
-from kheish.daemon.sources import Source, is_source
+from kheish.authoring import sources, widening
+from kheish.authoring.adopting import Taking
+from kheish.authoring.checking import Outcome
+from kheish.authoring.problems import Problems
+from kheish.authoring.sources import Source, is_source
 from kheish.daemon.status import Facts
-from kheish.daemon.taking import Taking
 from kheish.domain import events, routes
 from kheish.domain.definitions import Definition
 from kheish.domain.routes import Route
-from kheish.domain.state import State
 from kheish.errors import BackupDiverged, BackupFailed, Conflict, KheishError, TakenOver
-from kheish.store import files, lock, remote, restored, template
+from kheish.state.state import State
+from kheish.store import files, lock
+from kheish.store.git import remote, restored, template
+from kheish.store.git.remote import Target
 from kheish.store.pipes import Child, unpack
-from kheish.store.remote import Target
 
 log = logging.getLogger(__name__)
 

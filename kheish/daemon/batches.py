@@ -11,14 +11,14 @@ from typing import Any
 
 from kheish.daemon.next_cut import NextCut
 from kheish.daemon.rows import grave, row
-from kheish.domain import closing, events
-from kheish.domain.encoding import Recorded
+from kheish.domain import events, session_end
 from kheish.domain.events import Entry
-from kheish.domain.state import Change, State
-from kheish.store import wal
+from kheish.state.encoding import Recorded
+from kheish.state.state import Change, State
 from kheish.store.bus import Bus, Frame
+from kheish.store.log import wal
+from kheish.store.log.wal import Group, Log
 from kheish.store.pipes import Child, ChildGone
-from kheish.store.wal import Group, Log
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Batches:
 
     def _forget(self, entry: Entry) -> None:
         """A session is deleted: the scribe drops its folder from the index."""
-        tomb = closing.tombstone(entry)
+        tomb = session_end.tombstone(entry)
         self._deleted.append(entry)
         self._send("forget", session=tomb["session_id"], path=tomb["path"], things=[grave(tomb)])
 
@@ -83,7 +83,7 @@ class Batches:
         state = self._state
         durable = state.durable_n
         rows = [row(change) for change in state.unjournaled.values() if change.n <= durable]
-        for tomb in map(closing.tombstone, self._deleted):  # the log has brought their entries back
+        for tomb in map(session_end.tombstone, self._deleted):  # the log has brought their entries back
             await self._scribe.request("forget", session=tomb["session_id"], path=tomb["path"], things=[grave(tomb)])
         await self._scribe.request("things", things=rows, n=durable)
         state.made_journaled(durable)

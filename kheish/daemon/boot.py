@@ -17,14 +17,16 @@ from typing import Any
 
 import orjson
 
-from kheish.daemon import remembering
+from kheish.daemon import index_backfill
 from kheish.daemon.rows import row
-from kheish.domain import closing, encoding, events, forks, loading, owned, runs
-from kheish.domain.state import Change, State
-from kheish.domain.tables import BY_NAME
+from kheish.domain import events, forks, runs, session_end
+from kheish.domain.nouns import BY_NAME
 from kheish.errors import Damaged, KheishError
-from kheish.store import journal, outage, restored, segments, spills, wal
-from kheish.store.index import Reader
+from kheish.state import encoding, loading, streams
+from kheish.state.state import Change, State
+from kheish.store.git import restored
+from kheish.store.log import journal, outage, segments, spills, wal
+from kheish.store.log.index import Reader
 from kheish.store.pipes import Child
 
 log = logging.getLogger(__name__)
@@ -137,8 +139,8 @@ async def index(
         named |= set(await asyncio.to_thread(_all_journals, root))
         n = 0
     is_behind = is_cold or known != before["last"]
-    gone = await asyncio.to_thread(remembering.deleted, root, found, all_of_them=is_behind)
-    named -= {f"{closing.tombstone(entry)['path']}/journal" for entry in gone}
+    gone = await asyncio.to_thread(index_backfill.deleted, root, found, all_of_them=is_behind)
+    named -= {f"{session_end.tombstone(entry)['path']}/journal" for entry in gone}
     logged = _by_journal(found.groups)
     after, done, storing = min(n, booted.committed), 0, _nothing()
     for part in batched(sorted(named), BATCH):
@@ -155,7 +157,7 @@ async def index(
         done += len(part)
         progress(f"reading journals into the index: {done} of {len(named)}")
     await storing
-    await remembering.bury(scribe, gone)
+    await index_backfill.bury(scribe, gone)
     await scribe.request("things", things=[], n=max(n, found.last, booted.committed))
     await scribe.request("whole")
     if before["last"] and is_behind:
@@ -239,13 +241,13 @@ def _owned(
     result = _Read()
     index = None if is_cold else Reader(root / ".kheish" / "index.sqlite")
     for where in journals:
-        if not where.startswith(owned.FOLDER):
+        if not where.startswith(streams.FOLDER):
             continue
         try:
-            for changes in owned.changes_after(root, where, after_n, logged.get(where, ()), index=index, whole=whole):
+            for changes in streams.changes_after(root, where, after_n, logged.get(where, ()), index=index, whole=whole):
                 result.changes += changes
                 result.rows += [row(change) for change in changes if change.value is not None]
-                if len(result.rows) >= owned.PORTION:
+                if len(result.rows) >= streams.PORTION:
                     yield result
                     result = _Read()
         except Damaged as error:
@@ -266,13 +268,13 @@ def _note(booted: Booted, read: _Read) -> None:
     booted.changes += [change for change in read.changes if change.n > booted.committed]
 
 
-async def streams(state: State) -> None:
+async def find_stream_ends(state: State) -> None:
     """Find where the journals end that streams have one each of, and the last links of those that are chained.
 
     Where an owner's own journal ends, the index says when the owner is loaded: no start looks at all of them.
     """
-    for name, classes in owned.streams(journal_per_owner=False).items():
-        where = owned.FOLDER + name
+    for name, classes in streams.streams(journal_per_owner=False).items():
+        where = streams.FOLDER + name
         end = await asyncio.to_thread(journal.tail, state.root / where)
         line = await asyncio.to_thread(state.index.last_line, where, [cls.kind for cls in classes])
         known = orjson.loads(line)["seq"] if line is not None else 0

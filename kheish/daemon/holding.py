@@ -1,7 +1,7 @@
 """Hold: while a person's git works in the state root, what must wait waits; afterwards it is caught up.
 
 The git worker (before each commit), the scribe (before each write) and whoever is about to take up a person's files ask
-`store.hold` at that moment; this is where it comes together: for status, for problems, and for the end of the hold.
+`store.git.hold` at that moment; this is where it comes together: for status, for problems, and for the end of the hold.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from kheish.authoring.problems import Problems
+from kheish.authoring.sources import is_source
 from kheish.daemon.git import Git
 from kheish.daemon.next_cut import NextCut
-from kheish.daemon.problems import Problems
-from kheish.daemon.sources import is_source
 from kheish.daemon.status import Facts
-from kheish.store.watcher import Watcher
+from kheish.store.edits.watcher import Watcher
 
 log = logging.getLogger(__name__)
 

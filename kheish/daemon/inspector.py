@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from kheish.daemon.workspaces import Workspaces
-from kheish.domain import permission_rules, permissions, scopes
+from kheish.domain import scopes
 from kheish.domain.approvals import Approval, Bound
-from kheish.domain.flows import PHASE_TOOL
-from kheish.domain.permission_rules import Verdict
+from kheish.domain.flows.flow import PHASE_TOOL
+from kheish.domain.permissions import decide as permissions
+from kheish.domain.permissions import rules as permission_rules
+from kheish.domain.permissions.rules import Verdict
 from kheish.domain.runs import BUDGET, Run
 from kheish.domain.sessions import Session
-from kheish.domain.state import State
 from kheish.errors import Fault, Invalid, NotFound
 from kheish.jobs import plainline, plainrun
 from kheish.runtime import binding, deciding
 from kheish.runtime.agent import Agent
 from kheish.runtime.tools.arguments import parsed, unknown_tool
 from kheish.runtime.tools.base import Tool, ToolError
+from kheish.state.state import State
 
 
 class Inspector:

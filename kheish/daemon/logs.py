@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -13,27 +12,12 @@ from typing import Any
 from kheish import ids
 from kheish.auth import redaction
 from kheish.errors import Invalid
-from kheish.store.textconv import HIDDEN
+from kheish.store.escaping import visible
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 KEPT = 1000
 #: what others write at INFO is of no use to operators, and may have URLs and headers in it
 _QUIET = ("uvicorn.error", "httpx", "httpcore", "openai", "watchdog")
-
-
-#: what a terminal would obey, and what would begin another line of the log
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
-_CONTROLS |= {0x09: "\t", 0x0A: "\\n", 0x0D: "\\r"}
-
-
-def visible(text: str) -> str:
-    """One line, with every control character as it is written in code: names of files may hold any."""
-    return HIDDEN.sub(_escaped, text.translate(_CONTROLS))
-
-
-def _escaped(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 class Formatter(logging.Formatter):

@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from kheish import ids
 from kheish.auth import redaction
-from kheish.daemon import boot, presence, remembering, sources
+from kheish.authoring import sources
+from kheish.daemon import boot, index_backfill, presence
 from kheish.daemon.spawning import spawn
 from kheish.domain import events, routes
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
 from kheish.errors import KheishError
 from kheish.store import lock
-from kheish.store.files import free_bytes
+from kheish.store.files import LOW_SPACE, free_bytes
+from kheish.store.log.wal import Recovered
 from kheish.store.pipes import ChildGone
-from kheish.store.wal import Recovered
 
 if TYPE_CHECKING:
     from kheish.daemon.wiring import Daemon
 
 log = logging.getLogger(__name__)
 
-LOW_SPACE = 64 * 1024 * 1024  # bytes: below this new work is refused, so that what runs can still be written down
 TICK = 1.0
 PACKED, TAGS = ".git/packed-refs", ".git/refs/tags/playbook/"
 
@@ -164,7 +164,7 @@ async def reindex(daemon: Daemon) -> None:
             raise
     daemon.facts.starting = None
     await look_at_tags(daemon)
-    await remembering.mark_commits(daemon)
+    await index_backfill.mark_commits(daemon)
     for where, reason in booted.damaged:
         daemon.problems.add("damaged_journal", where, reason)
 

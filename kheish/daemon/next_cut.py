@@ -9,18 +9,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kheish.daemon.forms import PendingNoun, pending_fields
+from kheish.authoring.forms import PendingNoun, pending_fields
 from kheish.daemon.headlines import EDITS, HEADLINES, PLAYBOOKS, TRAILERS, URGENT, headline
-from kheish.domain import closing, encoding, events, forks
-from kheish.domain.encoding import Recorded
+from kheish.domain import events, forks, session_end
 from kheish.domain.events import Entry
-from kheish.domain.flows import Flow
+from kheish.domain.flows.flow import Flow
+from kheish.domain.nouns import BY_NAME
 from kheish.domain.runs import Run
-from kheish.domain.state import Change, State
-from kheish.domain.tables import BY_NAME
 from kheish.errors import Unavailable
-from kheish.store import hold, spills, wal
-from kheish.store.committer import Committer, Cut, message
+from kheish.state import encoding
+from kheish.state.encoding import Recorded
+from kheish.state.state import Change, State
+from kheish.store.git import hold
+from kheish.store.git.committer import Committer, Cut, message
+from kheish.store.log import spills, wal
 from kheish.store.pipes import Child, ChildGone
 
 
@@ -122,7 +124,7 @@ class NextCut:
 
     def _remove(self, entry: Entry) -> None:
         """Remove a deleted session's folder with the next cut, and what the cut would have had of it."""
-        tomb = closing.tombstone(entry)
+        tomb = session_end.tombstone(entry)
         dirty, inside = self._dirty, f"{tomb['path']}/"
         for key, change in list(dirty.records.items()):
             if change.session == tomb["session_id"]:

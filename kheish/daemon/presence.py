@@ -12,7 +12,7 @@ from kheish import resources
 from kheish.daemon.status import Facts
 from kheish.errors import Unavailable
 from kheish.store import files
-from kheish.store.index import Reader
+from kheish.store.log.index import Reader
 
 
 def note(root: Path, facts: Facts) -> None:

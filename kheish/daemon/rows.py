@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from kheish.domain.state import Change
+from kheish.state.state import Change
 
 
 def row(change: Change) -> list[Any]:

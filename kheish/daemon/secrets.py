@@ -16,10 +16,9 @@ import orjson
 from kheish import ids
 from kheish.auth import audit
 from kheish.auth.vault import Slot, Vault
-from kheish.daemon.problems import Problems
-from kheish.domain.event_auth import SecretChanged
+from kheish.authoring.problems import Problems
 from kheish.domain.events import Draft
-from kheish.domain.state import State
+from kheish.domain.events.auth import SecretChanged
 from kheish.errors import (
     FileRefused,
     IdentityMissing,
@@ -29,10 +28,12 @@ from kheish.errors import (
     SecretUnreadable,
     Unavailable,
 )
-from kheish.store import door, files, records
+from kheish.state.state import State
+from kheish.store import door, files
 from kheish.store import secrets as store
+from kheish.store.edits.watcher import Watcher
+from kheish.store.log import records
 from kheish.store.secrets import Identity
-from kheish.store.watcher import Watcher
 
 Edited = Callable[[Sequence[str]], None]
 LeftOut = Callable[[Iterable[str]], Awaitable[Mapping[str, bytes]]]

@@ -22,7 +22,7 @@ from kheish.api.http import app
 from kheish.api.operations import OPERATIONS
 from kheish.auth import audit
 from kheish.config import Config, apply_environment, split_bind
-from kheish.daemon import boot, logs, loops, presence, remembering, stopping, wiring
+from kheish.daemon import boot, index_backfill, logs, loops, presence, shutdown, wiring
 from kheish.daemon.connections import Connection
 from kheish.daemon.listening import Serving, allow_many_files, listen
 from kheish.daemon.reactors.tasks import Tasks
@@ -32,8 +32,11 @@ from kheish.domain import events
 from kheish.errors import Conflict, FileRefused, StoreFailed, Unavailable
 from kheish.jobs import probing
 from kheish.runtime.drivers import registry
-from kheish.store import definitions, door, outage, template
+from kheish.store import door
+from kheish.store.edits import definitions
+from kheish.store.git import template
 from kheish.store.lock import RootLock
+from kheish.store.log import outage
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +73,7 @@ def run(
 def _bring_along(root: Path) -> None:
     """Bring a root of an older format to this one, in a child (this process keeps pygit2 out). Raises Conflict."""
     if template.read_format(root).version < template.FORMAT:
-        command = [sys.executable, "-m", "kheish.store.migration", str(root)]
+        command = [sys.executable, "-m", "kheish.store.git.migration", str(root)]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
             raise Conflict(done.stderr.strip() or f"The migration ended with {done.returncode}; start again.")
@@ -164,7 +167,7 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     await boot.sweep(daemon.store.git, found)
     await boot.index(state.root, daemon.store.scribe, daemon.store.git, before, found, booted, progress)
     daemon.store.batches.recovered(found.groups, booted.committed, booted.changes)
-    await boot.streams(state)
+    await boot.find_stream_ends(state)
     await boot.paused(state, booted)
     daemon.store.next_cut.sign = (await asyncio.to_thread(audit.signer, audit.key_path(daemon.environ))).head
     daemon.store.log.open(booted.next_n)
@@ -197,7 +200,7 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     facts.starting = None
     for reactor in daemon.reactors:
         await reactor.start()
-    spawn(remembering.mark_commits(daemon))
+    spawn(index_backfill.mark_commits(daemon))
     loop_tasks = (loops.keep_time(daemon), loops.keep_watch(daemon), daemon.backup.run(), daemon.upkeep.run())
     return [committing, *(asyncio.create_task(one) for one in loop_tasks)]
 
@@ -211,7 +214,7 @@ def _announce(root: Path, daemon: Daemon) -> None:
 async def _suggest(daemon: Daemon) -> None:
     """Where there is no route to a model, say what this machine seems to have."""
     if not daemon.state.definitions.by_kind["routes"]:
-        from kheish.daemon import suggesting
+        from kheish.offline import suggesting
 
         for line in await asyncio.to_thread(suggesting.say):
             log.warning("%s", line)
@@ -246,7 +249,7 @@ async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
     await asyncio.gather(*background, return_exceptions=True)
     await daemon.watcher.stop()
     await _have_scribe(daemon)
-    if await asyncio.to_thread(stopping.is_asked_to_end_jobs, daemon.state.root):
+    if await asyncio.to_thread(shutdown.is_asked_to_end_jobs, daemon.state.root):
         await _end_jobs(daemon)
     for reactor in reversed(daemon.reactors):
         await reactor.close()
@@ -287,7 +290,7 @@ def _leave(daemon: Daemon) -> None:
 async def _end_jobs(daemon: Daemon) -> None:
     """End what runs, and wait until the ends of background commands are journaled; `bash` has its at the next start."""
     grace = daemon.state.definitions.config.shutdown_grace
-    log.info("jobs ended: %d", await stopping.end_jobs(daemon.agent.jobs, grace))
+    log.info("jobs ended: %d", await shutdown.end_jobs(daemon.agent.jobs, grace))
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(5):
             await asyncio.gather(*(each.settled() for each in daemon.reactors if isinstance(each, Tasks)))

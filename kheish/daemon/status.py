@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from kheish import ids, resources
-from kheish.domain.state import State
 from kheish.jobs.probing import Probe
-from kheish.store.template import Format
+from kheish.state.state import State
+from kheish.store.git.template import Format
 
 
 @dataclass(slots=True)

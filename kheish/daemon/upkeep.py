@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import orjson
 
-from kheish.daemon.problems import Problems
+from kheish.authoring.problems import Problems
 from kheish.daemon.status import Facts
 from kheish.errors import Conflict, Unavailable
 from kheish.store.pipes import Child
@@ -95,7 +95,7 @@ class Upkeep:
         words = [str(self._root), *(["whole"] if whole else [])]
         async with self._turn:
             child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "kheish.store.maintenance", *words,
+                sys.executable, "-m", "kheish.store.git.maintenance", *words,
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, start_new_session=True,
             )  # fmt: skip
             said, _ = await child.communicate()
@@ -113,7 +113,7 @@ class Upkeep:
 
     async def run(self) -> None:
         """Look at the size now and then, and pack where much is loose."""
-        from kheish.store import maintenance
+        from kheish.store.git import maintenance
 
         while True:
             self._facts.size = size = await asyncio.to_thread(maintenance.size, self._root)

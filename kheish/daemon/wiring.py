@@ -17,33 +17,32 @@ from kheish.api.services import Services
 from kheish.auth import audit, logins, redaction, tokens
 from kheish.auth.broker import Broker
 from kheish.auth.vault import Vault
+from kheish.authoring.adopting import Taking
+from kheish.authoring.editor import Editor
+from kheish.authoring.inbox import Inbox
+from kheish.authoring.pending import Answers
+from kheish.authoring.playbook_tags import PlaybookTags
+from kheish.authoring.playbooks import Playbooks
+from kheish.authoring.problems import Problems
+from kheish.authoring.sources import LATER, LATER_FILE
 from kheish.beneath import Hidden
 from kheish.config import Config
-from kheish.daemon import loops, reactors, status
-from kheish.daemon.answers import Answers
+from kheish.daemon import dropped, loops, reactors, status
+from kheish.daemon.at_revision import Past
 from kheish.daemon.backup import Backup
 from kheish.daemon.batches import Batches
 from kheish.daemon.children import child, on_loop
-from kheish.daemon.editor import Editor
 from kheish.daemon.git import Git
 from kheish.daemon.holding import Holding
-from kheish.daemon.inbox import Inbox
 from kheish.daemon.inspector import Inspector
 from kheish.daemon.next_cut import NextCut
-from kheish.daemon.past import Past
-from kheish.daemon.playbook_tags import PlaybookTags
-from kheish.daemon.playbooks import Playbooks
-from kheish.daemon.problems import Problems
 from kheish.daemon.reactors.base import Reactor
 from kheish.daemon.secrets import Secrets
-from kheish.daemon.sources import LATER, LATER_FILE
 from kheish.daemon.status import Facts
-from kheish.daemon.taking import Taking
 from kheish.daemon.upkeep import Upkeep
 from kheish.daemon.workspaces import Workspaces
 from kheish.domain.definitions import KINDS
-from kheish.domain.permission_rules import SandboxFacts
-from kheish.domain.state import State
+from kheish.domain.permissions.rules import SandboxFacts
 from kheish.errors import StoreFailed
 from kheish.jobs import probing
 from kheish.jobs.probing import Probe
@@ -54,14 +53,15 @@ from kheish.runtime.gates import Gates
 from kheish.runtime.tools import registry as tool_registry
 from kheish.runtime.tools.shell import SandboxSettings
 from kheish.runtime.worker import Worker
-from kheish.store import template
+from kheish.state.state import State
 from kheish.store.bus import Bus
-from kheish.store.committer import Committer
-from kheish.store.index import Reader
+from kheish.store.edits.watcher import Settled, Watcher
+from kheish.store.git import template
+from kheish.store.git.committer import Committer
+from kheish.store.log.index import Reader
+from kheish.store.log.wal import Group, Log
 from kheish.store.pipes import Child
 from kheish.store.secrets import config_folder, identity_path
-from kheish.store.wal import Group, Log
-from kheish.store.watcher import Settled, Watcher
 
 log = logging.getLogger(__name__)
 
@@ -248,8 +248,8 @@ def _backup(store: Store, facts: Facts, problems: Problems, taking: Taking) -> B
 
 
 def _inbox(store: Store, problems: Problems, folders: Workspaces, git: Git) -> Inbox:
-    file, edited = store.next_cut.file, store.next_cut.edited
-    inbox = Inbox(store.state, problems, file=file, edited=edited, workspace=folders.default, held=git.held)
+    file, edited, submit = store.next_cut.file, store.next_cut.edited, dropped.submitter(store.state, folders.default)
+    inbox = Inbox(store.state, problems, file=file, edited=edited, submit=submit, held=git.held)
     store.next_cut.on_filed = inbox.filed
     return inbox
 
@@ -279,8 +279,8 @@ def _store(root: Path, config: Config, daemon: Callable[[], Daemon]) -> Store:
     wal = Log(root, on_batch=on_loop(loop, take), on_failure=on_loop(loop, fail), durability=config.durability)
     state = State(root, index=Reader(root / ".kheish" / "index.sqlite"), submit=wal.submit)
     state.definitions.config = config
-    scribe = child("kheish.store.scribe", root, on_notice=lambda notice: loops.on_scribe(daemon(), notice))
-    git = child("kheish.store.gitworker", root)
+    scribe = child("kheish.store.log.scribe", root, on_notice=lambda notice: loops.on_scribe(daemon(), notice))
+    git = child("kheish.store.git.gitworker", root)
     bus = Bus()
     next_cut = NextCut(state, scribe)
     batches = Batches(state, bus, wal, scribe, next_cut)

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from kheish.domain import encoding, events, keys, permission_remember, runs
+from kheish.domain import events, keys, runs
 from kheish.domain.events import Draft, Entry, changed, frozen
 from kheish.domain.keys import Key
+from kheish.domain.permissions import remember as permission_remember
 from kheish.domain.runs import Run
 from kheish.domain.shown import View
 from kheish.errors import ApprovalResolved, Fault, Invalid, PersonRequired, SamePerson, SecretInArguments
+from kheish.state import encoding
 
 if TYPE_CHECKING:
-    from kheish.domain.state import State
+    from kheish.state.state import State
 
 Status = Literal["pending", "allowed", "denied", "expired", "cancelled"]
 

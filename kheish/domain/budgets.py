@@ -6,15 +6,16 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
-from kheish.domain import events, flow_view
+from kheish.domain import events
 from kheish.domain.events import Entry, changed, frozen
-from kheish.domain.flows import Flow
+from kheish.domain.flows import view as flow_view
+from kheish.domain.flows.flow import Flow
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
 from kheish.domain.turns import Turn
 
 if TYPE_CHECKING:
-    from kheish.domain.state import State
+    from kheish.state.state import State
 
 
 @frozen

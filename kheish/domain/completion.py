@@ -17,7 +17,7 @@ import orjson
 from kheish import ids
 from kheish.domain import contracts
 from kheish.domain.events import ModelCall, Requirement, ToolFinished, frozen
-from kheish.domain.permission_match import beneath
+from kheish.domain.permissions.match import beneath
 from kheish.errors import Fault
 
 MOST = 50  # requirements of one run

@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from kheish.config import Config
-from kheish.domain.permissions import PermissionsFile
+from kheish.domain.permissions.decide import PermissionsFile
 from kheish.domain.personas import Persona
-from kheish.domain.playbook_manifest import Playbook
+from kheish.domain.playbooks.manifest import Playbook
 from kheish.domain.routes import Route, readiness
 from kheish.errors import NotFound
 
@@ -110,7 +110,7 @@ class Observed:
 
 @dataclass(slots=True)
 class InForce:
-    """The last valid version of everything. `replace` puts items in force (for `daemon/taking`); read by everyone."""
+    """The last valid version of every Definition. `replace` puts items in force (for `authoring/adopting`)."""
 
     by_kind: dict[str, dict[str, Definition]] = field(default_factory=lambda: {name: {} for name in KINDS})
     config: Config = field(default_factory=Config)

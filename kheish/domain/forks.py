@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from kheish import ids
-from kheish.domain import encoding, events, inherited, sessions
+from kheish.domain import events, inherited, sessions
 from kheish.domain.messages import Conversation
 from kheish.domain.sessions import Session
 from kheish.errors import Damaged, Invalid, SessionConflict
-from kheish.store import journal, spills
-from kheish.store.index import Reader
+from kheish.state import encoding
+from kheish.store.log import journal, spills
+from kheish.store.log.index import Reader
 
 if TYPE_CHECKING:
-    from kheish.domain.state import State
+    from kheish.state.state import State
 
 Line = dict[str, Any]
 _ALL = 2**62

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kheish.domain.sessions import Session
-from kheish.store import textconv
+from kheish.store.git import textconv
 
 if TYPE_CHECKING:
-    from kheish.domain.state import State
+    from kheish.state.state import State
 
 Place = tuple[str, int | None]
 _DEEP = 100  # forks of forks that are followed

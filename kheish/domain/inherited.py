@@ -14,7 +14,7 @@ from typing import Any
 from kheish.domain import events, messages
 from kheish.domain.events import ContextCompacted, Entry, changed
 from kheish.domain.messages import Conversation, Message
-from kheish.store import journal
+from kheish.store.log import journal
 
 Line = dict[str, Any]
 _KINDS = {cls.kind for cls in messages.FOLDED}

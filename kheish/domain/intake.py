@@ -21,7 +21,7 @@ from kheish.errors import Fault, InsufficientStorage, Invalid, InvalidInput, Rou
 
 if TYPE_CHECKING:
     from kheish.config import Config
-    from kheish.domain.state import State
+    from kheish.state.state import State
 
 METADATA_BYTES = 16 * 1024
 #: what a session's budget limits over all of its runs (`budgets.check`), not for each

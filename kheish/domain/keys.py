@@ -13,7 +13,7 @@ from kheish.domain.events import Entry, Idempotency, frozen
 from kheish.errors import IdempotencyConflict, Invalid
 
 if TYPE_CHECKING:
-    from kheish.domain.state import State
+    from kheish.state.state import State
 
 
 @frozen

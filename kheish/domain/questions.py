@@ -11,7 +11,7 @@ from kheish.domain.keys import Key
 from kheish.errors import Fault, Invalid, QuestionResolved
 
 if TYPE_CHECKING:
-    from kheish.domain.state import State
+    from kheish.state.state import State
 
 Status = Literal["pending", "answered", "declined", "expired", "cancelled"]
 

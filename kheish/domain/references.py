@@ -15,8 +15,8 @@ from kheish.beneath import Door, files
 from kheish.domain.events import frozen
 from kheish.errors import EvidenceUnresolved, Fault, Invalid, NotBeneath, NotThere
 from kheish.jobs import probing, sandbox
-from kheish.store import commits
-from kheish.store.index import Reader
+from kheish.store.git import commits
+from kheish.store.log.index import Reader
 
 _CALLS = ("tool.finished", "tool.started")
 

@@ -17,7 +17,7 @@ from kheish.domain.waiting import WaitsFor
 from kheish.errors import RunStateConflict
 
 if TYPE_CHECKING:
-    from kheish.domain.state import State
+    from kheish.state.state import State
 
 
 class Status(StrEnum):

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kheish.domain.event_runs import Scope
+from kheish.domain.events.runs import Scope
 from kheish.errors import OutOfScope
 
 Scopes = tuple[Scope, ...]

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from kheish import ids
 from kheish.domain import events
 from kheish.domain.events import Draft, Entry, changed, frozen
-from kheish.domain.permission_rules import SHELL_TOOLS
+from kheish.domain.permissions.rules import SHELL_TOOLS
 from kheish.errors import Fault, SessionConflict, SessionEnded, SessionNotIdle
 
 if TYPE_CHECKING:
-    from kheish.domain.state import State
+    from kheish.state.state import State
 
 #: what a caller may set, with the value of a session that did not
 SETTINGS: Mapping[str, Any] = {

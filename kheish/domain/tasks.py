@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from kheish.domain import events
-from kheish.domain.event_tasks import TaskStatus
 from kheish.domain.events import Entry, ShellEnding, ShellTask, Text, changed, frozen
+from kheish.domain.events.tasks import TaskStatus
 from kheish.domain.shown import View
 
 if TYPE_CHECKING:
-    from kheish.domain.state import State
+    from kheish.state.state import State
 
 #: statuses of a task that is over
 FINAL = frozenset({"completed", "failed", "cancelled"})

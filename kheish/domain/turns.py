@@ -12,7 +12,7 @@ from kheish.domain import events
 from kheish.domain.events import Draft, Entry, ModelCall, changed, frozen
 
 if TYPE_CHECKING:
-    from kheish.domain.state import State
+    from kheish.state.state import State
 
 
 class Stage(StrEnum):
@@ -62,7 +62,7 @@ class Call:
         return next(stage for stage, is_at in STAGES if is_at(self))
 
 
-#: The stage of a call is the first that holds. `runtime/calls.py` has the step of each.
+#: The stage of a call is the first that holds. `runtime/tool_calls.py` has the step of each.
 STAGES: tuple[tuple[Stage, Callable[[Call], bool]], ...] = (
     (Stage.FINISHED, lambda call: call.finished),
     (Stage.UNOFFERED, lambda call: call.unoffered),

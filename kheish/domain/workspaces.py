@@ -17,7 +17,7 @@ from kheish.beneath import Door, Hidden, door, globs
 from kheish.errors import WorkspaceNotAllowed
 
 if TYPE_CHECKING:
-    from kheish.domain.state import State
+    from kheish.state.state import State
 
 #: how far a folder is searched for the state root of another daemon
 _LEVELS, _ENTRIES, _SECONDS = 3, 20_000, 2.0

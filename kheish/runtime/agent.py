@@ -13,16 +13,16 @@ import orjson
 from kheish.auth import redaction
 from kheish.auth.broker import Broker
 from kheish.domain.runs import Run
-from kheish.domain.state import State
 from kheish.jobs.runner import Jobs
 from kheish.runtime.executor import Executor
 from kheish.runtime.gates import Gates
 from kheish.runtime.tools.base import Tool
 from kheish.runtime.windows import Windows
+from kheish.state.state import State
 from kheish.store.bus import Bus, Frame
 
 if TYPE_CHECKING:
-    from kheish.domain.permission_rules import SandboxFacts
+    from kheish.domain.permissions.rules import SandboxFacts
 
 
 class Stopped(Exception):

@@ -12,11 +12,11 @@ from kheish.beneath import Door, expand, files, names, pool
 from kheish.beneath.door import Root, opened
 from kheish.domain import approvals, workspaces
 from kheish.domain.approvals import Bound
-from kheish.domain.permission_rules import SHELL_TOOLS
+from kheish.domain.permissions.rules import SHELL_TOOLS
 from kheish.domain.runs import Run
-from kheish.domain.state import State
 from kheish.errors import NotBeneath
 from kheish.jobs import operands, sandbox
+from kheish.state.state import State
 
 _MORE = "\0"  # no path: says that a pattern means more than is looked at
 _MOST = 500  # files of one call; beyond it the rest is bound by name only

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from kheish.beneath import pool
-from kheish.domain.state import State
-from kheish.store import index
+from kheish.state.state import State
+from kheish.store.log import index
 
 TOOLS = frozenset({"write_file", "edit_file", "apply_patch"})
 _KINDS = ("tool.started", "tool.finished")

@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from kheish.domain import events, routes
 from kheish.domain.events import Usage
 from kheish.domain.runs import Run
-from kheish.domain.state import State
 from kheish.domain.turns import Turn
 from kheish.runtime import accepted, dialects, fitting, model, windows
 from kheish.runtime.agent import Agent
 from kheish.runtime.drivers.base import Message, ModelError, Reply, Request
 from kheish.runtime.prompt import Placed
 from kheish.runtime.targets import Target
+from kheish.state.state import State
 
 KEPT_SHARE = 0.3  # of the conversation's room: what stays as it is at the end
 SUMMARY_SHARE = 0.2  # of the conversation's room: how long a summary may be

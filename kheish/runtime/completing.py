@@ -9,10 +9,10 @@ from kheish.domain import completion, contracts, events, runs, workspaces
 from kheish.domain.completion import Finding
 from kheish.domain.events import Requirement
 from kheish.domain.runs import Run
-from kheish.domain.state import State
 from kheish.domain.turns import Turn
 from kheish.errors import NotBeneath, WorkspaceSlow
 from kheish.runtime import judging
+from kheish.state.state import State
 
 _WORDS = 400  # characters of a requirement in a reminder; the prompt has all of it
 REMINDERS = 2  # how often the model is told what is left; then the run fails

@@ -11,31 +11,27 @@ from typing import Any
 from kheish import ids
 from kheish.beneath import Door, pool, targets, walk
 from kheish.beneath.door import opened
-from kheish.domain import (
-    completion,
-    events,
-    permission_grant,
-    permission_match,
-    permission_policy,
-    permission_remember,
-    permission_rules,
-    permission_shell,
-    permissions,
-    workspaces,
-)
+from kheish.domain import completion, events, workspaces
 from kheish.domain.events import Scope
-from kheish.domain.permission_rules import FILE_TOOLS, SHELL_TOOLS, Rule, ToolCall, Verdict
+from kheish.domain.permissions import decide as permissions
+from kheish.domain.permissions import grant as permission_grant
+from kheish.domain.permissions import match as permission_match
+from kheish.domain.permissions import policy as permission_policy
+from kheish.domain.permissions import remember as permission_remember
+from kheish.domain.permissions import rules as permission_rules
+from kheish.domain.permissions import shell as permission_shell
+from kheish.domain.permissions.rules import FILE_TOOLS, SHELL_TOOLS, Rule, ToolCall, Verdict
 from kheish.domain.runs import Run
 from kheish.domain.scopes import ATTACH
 from kheish.domain.sessions import Session
-from kheish.domain.state import State
 from kheish.domain.turns import Call
 from kheish.errors import NotBeneath
 from kheish.runtime import binding, places
 from kheish.runtime.agent import Agent
-from kheish.runtime.tools import cut
+from kheish.runtime.tools import truncate
 from kheish.runtime.tools.base import Context, Tool, ToolError
-from kheish.store import textconv
+from kheish.state.state import State
+from kheish.store.git import textconv
 
 _PREVIEW_BYTES = 12 * 1024  # a journal line has it whole
 
@@ -189,7 +185,7 @@ async def _preview(prepared: Prepared, context: Context) -> events.Preview | Non
     if diff is None:
         return None
     shown = textconv.visible(diff)
-    short = cut.middle(shown, _PREVIEW_BYTES)
+    short = truncate.middle(shown, _PREVIEW_BYTES)
     return events.Preview(diff=short, is_whole=short == shown)
 
 

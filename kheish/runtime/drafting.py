@@ -8,7 +8,6 @@ from typing import Any
 
 from kheish.domain import routes, runs
 from kheish.domain.runs import Run
-from kheish.domain.state import State
 from kheish.domain.turns import Turn
 from kheish.runtime import accepted, compaction, dialects, fitting, prompt, retrying, windows
 from kheish.runtime.agent import Agent
@@ -16,6 +15,7 @@ from kheish.runtime.drivers.base import Message, Request
 from kheish.runtime.prompt import Frame, Placed
 from kheish.runtime.targets import Target
 from kheish.runtime.tools.base import Tool
+from kheish.state.state import State
 
 LEAST_TASK = 96  # tokens: with less room for the conversation there is no sense in asking
 COMPACTIONS = 60  # in one turn: each stands for a part, so that a long conversation takes several

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from kheish.domain.routes import RouteLimits
-from kheish.domain.state import State
+from kheish.state.state import State
 
 WINDOW = 60.0  # seconds: limits are "a minute"
 

@@ -12,9 +12,9 @@ from kheish.domain import approvals, budgets, contracts, events, runs, turns
 from kheish.domain.events import Draft, Spilled, Text
 from kheish.domain.runs import BUDGET, Run, Status
 from kheish.domain.sessions import Session
-from kheish.domain.state import State
-from kheish.runtime import asking, calls, completing, deciding, judging, phases
+from kheish.runtime import completing, deciding, judging, model_turn, phases, tool_calls
 from kheish.runtime.agent import Agent
+from kheish.state.state import State
 
 REPAIRS = 3  # turns that a run gets to mend an answer that does not fit its output contract
 
@@ -31,12 +31,12 @@ async def advance(state: State, run_id: str, agent: Agent) -> None:
         await agent.may_step(run)
         turn = turns.of(state, run_id)
         if turn.open_calls:
-            if not await calls.answer(state, run, turn, agent):
+            if not await tool_calls.answer(state, run, turn, agent):
                 return  # suspended
         elif turn.has_answered:
             await _finish(state, run, turn)
         elif (turn.turn or await phases.passes(state, run, "before")) and not _over_budget(state, run):
-            await asking.ask(state, run, turn, agent)
+            await model_turn.ask(state, run, turn, agent)
 
 
 async def _finish(state: State, run: Run, turn: turns.Turn) -> None:

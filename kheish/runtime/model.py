@@ -15,11 +15,11 @@ from kheish.domain.routes import Route
 from kheish.domain.runs import Run
 from kheish.domain.scopes import Scopes
 from kheish.domain.sessions import Session
-from kheish.domain.state import State
 from kheish.runtime import gates
 from kheish.runtime.agent import Agent
 from kheish.runtime.drivers import bounds
 from kheish.runtime.drivers.base import ErrorKind, ModelError, Reply, Request
+from kheish.state.state import State
 
 _SHOWN = 200  # characters of a refusal
 

@@ -11,14 +11,15 @@ import orjson
 
 from kheish.beneath import Door, files, pool, walk
 from kheish.beneath.door import Root, opened
-from kheish.domain import diffs, encoding, workspaces
+from kheish.domain import diffs, workspaces
 from kheish.domain.diffs import Piece
 from kheish.domain.events import Spilled
-from kheish.domain.state import State
 from kheish.errors import Damaged, NotBeneath, NotThere
 from kheish.runtime import changed_files
 from kheish.runtime.changed_files import MOST_EDITS, MOST_ENTRIES, Changed, Edit, Place
-from kheish.runtime.tools import cut
+from kheish.runtime.tools import truncate
+from kheish.state import encoding
+from kheish.state.state import State
 
 _DIFF_BYTES = 48 * 1024
 _REFERENCE = frozenset({"sha256", "bytes", "preview"})
@@ -102,14 +103,14 @@ def _diff(one: Changed, pieces: Sequence[Piece | None], now: _Present | None) ->
             return _net(one, before, now.content, None)
     texts = [piece.text for piece in pieces if piece is not None]
     why = why or (MISSING if len(texts) < len(one.edits) else None)
-    return (cut.middle("".join(texts), _DIFF_BYTES) if texts else None), False, why
+    return (truncate.middle("".join(texts), _DIFF_BYTES) if texts else None), False, why
 
 
 def _net(
     one: Changed, before: bytes | None, after: bytes | None, why: str | None
 ) -> tuple[str | None, bool, str | None]:
     net = diffs.unified(one.last.path, before, after)
-    return (None, False, MISSING) if net is None else (cut.middle(net, _DIFF_BYTES), True, why)
+    return (None, False, MISSING) if net is None else (truncate.middle(net, _DIFF_BYTES), True, why)
 
 
 def _undone(edits: Sequence[Edit], pieces: Sequence[Piece | None], now: _Present) -> tuple[bytes | None, str | None]:

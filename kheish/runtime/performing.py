@@ -12,10 +12,9 @@ import orjson
 
 from kheish.domain import approvals, events, runs, turns
 from kheish.domain.events import Spilled
-from kheish.domain.permission_rules import FILE_TOOLS
+from kheish.domain.permissions.rules import FILE_TOOLS
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
-from kheish.domain.state import State
 from kheish.domain.turns import Call
 from kheish.runtime import deciding, recovery
 from kheish.runtime.agent import Agent
@@ -23,6 +22,7 @@ from kheish.runtime.deciding import Prepared, refused
 from kheish.runtime.drivers import bounds
 from kheish.runtime.tools import arguments as checking
 from kheish.runtime.tools.base import Context, Effect, Result, Suspended, ToolError
+from kheish.state.state import State
 
 
 async def prepare(state: State, run: Run, call: Call, agent: Agent) -> Prepared | events.ToolFinished:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from kheish import ids
-from kheish.domain import approvals, events, flow_status, runs
+from kheish.domain import approvals, events, runs
 from kheish.domain.events import PhasePlan, Spilled, Text
-from kheish.domain.flows import PHASE_TOOL, Asked, Flow
+from kheish.domain.flows import status as flow_status
+from kheish.domain.flows.flow import PHASE_TOOL, Asked, Flow
 from kheish.domain.runs import Run, Status
 from kheish.domain.sessions import Session
-from kheish.domain.state import State
+from kheish.state.state import State
 
 When = Literal["before", "after"]
 #: what the person who decides is shown of the output; all of it is in the run

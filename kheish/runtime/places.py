@@ -6,8 +6,8 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from kheish.domain import permission_match
-from kheish.domain.permission_rules import Place
+from kheish.domain.permissions import match as permission_match
+from kheish.domain.permissions.rules import Place
 
 _LINK = "`{}` is a link"
 

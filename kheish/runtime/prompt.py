@@ -10,16 +10,18 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from kheish.beneath import Door, files, pool
-from kheish.domain import completion, conventions, messages, permission_rules, permissions, workspaces
+from kheish.domain import completion, conventions, messages, workspaces
 from kheish.domain.events import Item, ModelCall, Spilled, Text
-from kheish.domain.permission_rules import SandboxFacts, ToolCall
+from kheish.domain.permissions import decide as permissions
+from kheish.domain.permissions import rules as permission_rules
+from kheish.domain.permissions.rules import SandboxFacts, ToolCall
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
-from kheish.domain.state import State
 from kheish.errors import NotBeneath, WorkspaceSlow
 from kheish.runtime import fitting, windows
 from kheish.runtime.drivers.base import Call, Message, ToolSpec
 from kheish.runtime.tools.base import Tool
+from kheish.state.state import State
 
 INSTRUCTIONS_FILE = "AGENTS.md"
 INSTRUCTIONS_BYTES = 64 * 1024

@@ -9,9 +9,9 @@ from kheish import ids
 from kheish.domain import events, runs
 from kheish.domain.events import Option, QuestionItem
 from kheish.domain.runs import Run, Status
-from kheish.domain.state import State
 from kheish.domain.turns import Call
 from kheish.runtime.tools.base import Context, Replay, Result, Tool, ToolError
+from kheish.state.state import State
 
 QUESTION = "outcome"
 _SHOWN = 1000  # characters of the call

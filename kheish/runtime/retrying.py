@@ -13,10 +13,10 @@ from kheish import ids
 from kheish.domain import runs, turns
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
-from kheish.domain.state import State
 from kheish.domain.turns import Turn
 from kheish.runtime.agent import Agent
 from kheish.runtime.drivers.base import ErrorKind, Message, ModelError
+from kheish.state.state import State
 
 BACKOFF = (0.5, 30.0)  # seconds: the first, and the longest
 #: seconds that a server may ask for while a fallback is there

@@ -8,8 +8,8 @@ from kheish.domain import intake, keys
 from kheish.domain.intake import Input
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
-from kheish.domain.state import State
 from kheish.runtime import judging
+from kheish.state.state import State
 
 
 async def submit(state: State, given: Input, *, by: str | None = None) -> Run | str:

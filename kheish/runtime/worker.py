@@ -15,11 +15,11 @@ from collections.abc import Callable
 from kheish.beneath import pool
 from kheish.domain import events, runs, workspaces
 from kheish.domain.runs import Run, Status
-from kheish.domain.state import State
 from kheish.domain.turns import Turn
 from kheish.errors import KheishError, StoreFailed, WorkspaceSlow
 from kheish.runtime import loop
 from kheish.runtime.agent import Agent, Stopped
+from kheish.state.state import State
 
 log = logging.getLogger(__name__)
 

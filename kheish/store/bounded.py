@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator
 
 from kheish.errors import Invalid
-from kheish.store.repo import Repo, size_of
+from kheish.store.git.repo import Repo, size_of
 
 MOST_FILES = 50_000
 #: what a fetch can bring is packed, and may unpack to anything

@@ -15,6 +15,8 @@ from kheish.store import door, names
 
 #: entries that a folder of the daemon holds before it is continued in a numbered sibling
 FOLDER_LIMIT = 4096
+#: bytes: below this new work is refused, so that what runs can still be written down
+LOW_SPACE = 64 * 1024 * 1024
 _REMEMBERED = 20_000
 #: letters of a name that stay where something is added to it: names have 255 bytes at most
 _SHORT = 40

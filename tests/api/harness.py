@@ -26,19 +26,20 @@ from kheish.beneath import Hidden
 from kheish.config import Config
 from kheish.daemon.rows import grave, row
 from kheish.daemon.workspaces import Workspaces
-from kheish.domain import closing, events, runs
+from kheish.domain import events, runs, session_end
 from kheish.domain.approvals import Approval, Bound
 from kheish.domain.definitions import KINDS, Definition
 from kheish.domain.routes import Route
-from kheish.domain.state import Change, State
 from kheish.errors import KheishError, NotFound, PreconditionFailed
-from kheish.store import definitions as reading
-from kheish.store import journal, problems, texts
+from kheish.state.state import Change, State
 from kheish.store.bus import Bus, Frame
+from kheish.store.edits import definitions as reading
+from kheish.store.edits import problems
 from kheish.store.files import blob_id
-from kheish.store.index import Reader, Writer
-from kheish.store.revisions import Moment
-from kheish.store.wal import Group
+from kheish.store.git.revisions import Moment
+from kheish.store.log import journal, texts
+from kheish.store.log.index import Reader, Writer
+from kheish.store.log.wal import Group
 
 TOKEN = "kheish_test"
 HEADERS = {"authorization": f"Bearer {TOKEN}", "host": "127.0.0.1:4000"}
@@ -95,7 +96,7 @@ class Log:
             for one in recorded:
                 if isinstance(one.entry.event, events.SessionDeleted):
                     self.writer.forget(one.entry.event.session_id)
-                    self.writer.apply([], [grave(closing.tombstone(one.entry))], last)
+                    self.writer.apply([], [grave(session_end.tombstone(one.entry))], last)
             self.state.made_journaled(last)
         self.held.clear()
 

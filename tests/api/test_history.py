@@ -7,11 +7,12 @@ from typing import Any
 
 import orjson
 
-from kheish.domain import events, loading
+from kheish.domain import events
 from kheish.domain.messages import Conversation
 from kheish.runtime.tools.base import Context
 from kheish.runtime.tools.memory import TOOLS, MemorySearch
-from kheish.store import records
+from kheish.state import loading
+from kheish.store.log import records
 from tests.api.harness import World
 
 SEARCH = TOOLS[0]

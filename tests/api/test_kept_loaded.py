@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from kheish.domain import closing, events, playbooks
-from kheish.domain.event_playbooks import RELEASES
-from kheish.domain.flows import Flow
-from kheish.domain.playbooks import Released
+from kheish.domain import events, session_end
+from kheish.domain.events.playbooks import RELEASES
+from kheish.domain.flows.flow import Flow
+from kheish.domain.playbooks import versions as playbooks
+from kheish.domain.playbooks.versions import Released
 from kheish.domain.sessions import Session
-from kheish.domain.state import State
+from kheish.state.state import State
 from tests.api.harness import World, approval, question, world
-from tests.domain.test_playbooks import WORD
+from tests.domain.playbooks.test_versions import WORD
 from tests.support.flowing import manifest
 
 CONTRACT = {"type": "object"}
@@ -151,7 +152,7 @@ async def test_a_deletion_at_any_moment_is_told_as_such(w: World, name: str) -> 
             session_id=whose, path=w.state.get(Session, whose).path, made=1, last_n=w.state.get(Session, whose).n
         )
         [entry] = w.state.append(event.on(by="me"))
-        w.state.forget(whose, closing.tombstone(entry))
+        w.state.forget(whose, session_end.tombstone(entry))
     answer = await asking
     assert answer.status_code in (200, 201, 202) or answer.json()["code"] == "session_deleted", answer.text
 

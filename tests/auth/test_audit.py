@@ -9,9 +9,10 @@ import orjson
 import pytest
 
 from kheish.auth import audit
-from kheish.domain import encoding, events
-from kheish.domain.encoding import Recorded
+from kheish.domain import events
 from kheish.errors import KeyUnusable
+from kheish.state import encoding
+from kheish.state.encoding import Recorded
 from kheish.store import files
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from kheish.cli.main import main
-from kheish.store import records, template
+from kheish.store.git import template
+from kheish.store.log import records
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from kheish.authoring import playbook_files
 from kheish.cli.main import main
-from kheish.daemon import playbook_files
 
 TEXT = "title: T\nobjective: o\nphases:\n  - {id: a, acceptance: [x], evidence: [{kind: run, id: r}]}\n"
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from kheish.cli.main import main
-from kheish.daemon import toolbook
+from kheish.offline import toolbook
 
 
 def test_every_tool_is_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kheish.daemon.problems import Problems
-from kheish.daemon.taking import Taking
+from kheish.authoring.adopting import Taking
+from kheish.authoring.problems import Problems
 from kheish.domain import events
 from kheish.domain.events import DefinitionChanged
-from kheish.domain.state import State
+from kheish.state.state import State
 from kheish.store.bus import Bus
-from kheish.store.index import Reader
+from kheish.store.log.index import Reader
 from tests.api.harness import Log
 
 ECHO = "driver: scripted\nscript: {echo: true}\n"

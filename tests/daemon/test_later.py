@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kheish.daemon import sources
+from kheish.authoring import sources
 
 
 @pytest.mark.parametrize(

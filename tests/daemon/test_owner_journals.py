@@ -11,18 +11,20 @@ from typing import Any
 
 import orjson
 import pytest
-from kheish.daemon.pipeline import Pipeline
 
-from kheish.daemon import boot, verifying
+from kheish.daemon import boot
+from kheish.daemon.batches import Batches
 from kheish.daemon.children import child, on_loop
+from kheish.daemon.next_cut import NextCut
 from kheish.domain.events import Spilled
-from kheish.domain.state import State
 from kheish.errors import Damaged
-from kheish.store import journal
+from kheish.offline import verifying
+from kheish.state.state import State
 from kheish.store.bus import Bus
-from kheish.store.committer import Committer
-from kheish.store.index import Reader
-from kheish.store.wal import Group, Log
+from kheish.store.git.committer import Committer
+from kheish.store.log import journal
+from kheish.store.log.index import Reader
+from kheish.store.log.wal import Group, Log
 from tests.store import roots
 from tests.support import trial
 from tests.support.trial import Letter, LetterEnded, LetterMoved, LetterSent
@@ -44,26 +46,27 @@ class Life:
         loop = asyncio.get_running_loop()
         self.root = root
         self.bus = Bus()
-        self.scribe = child("kheish.store.scribe", root, on_notice=self._heard)
-        self.git = child("kheish.store.gitworker", root)
+        self.scribe = child("kheish.store.log.scribe", root, on_notice=self._heard)
+        self.git = child("kheish.store.git.gitworker", root)
         self.log = Log(root, on_batch=on_loop(loop, self._take), on_failure=on_loop(loop, print))
         self.state = State(root, index=Reader(root / ".kheish" / "index.sqlite"), submit=self.log.submit)
-        self.pipeline = Pipeline(self.state, self.bus, self.log, self.scribe)
-        self.committer = self.pipeline.committer = Committer(self.git, self.pipeline.gather, self.pipeline.committed)
+        self.next_cut = NextCut(self.state, self.scribe)
+        self.batches = Batches(self.state, self.bus, self.log, self.scribe, self.next_cut)
+        self.committer = self.next_cut.committer = Committer(self.git, self.next_cut.gather, self.batches.committed)
 
     def _heard(self, notice: dict[str, Any]) -> None:
         if notice["notice"] == "journaled":
             self.state.made_journaled(notice["n"])
 
     def _take(self, groups: list[Group], text: bytes) -> None:
-        self.pipeline.take(groups, text)
+        self.batches.take(groups, text)
 
     async def start(self) -> Life:
         booted, before, log = await boot.recover(self.root, self.scribe, self.git, print)
         self.state.n = self.state.durable_n = self.state.journaled_n = booted.next_n - 1
         await boot.index(self.root, self.scribe, self.git, before, log, booted, print)
-        self.pipeline.recovered(log.groups, booted.committed, booted.changes)
-        await boot.streams(self.state)
+        self.batches.recovered(log.groups, booted.committed, booted.changes)
+        await boot.find_stream_ends(self.state)
         self.log.open(booted.next_n)
         assert not booted.damaged
         return self

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from kheish.domain import approvals, permission_remember
+from kheish.domain import approvals
 from kheish.domain.approvals import Approval, Bound
+from kheish.domain.permissions import remember as permission_remember
 from kheish.domain.runs import Status
 from kheish.domain.sessions import Session
 from kheish.domain.turns import Turn

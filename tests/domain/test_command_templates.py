@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kheish.domain import command_templates, flow_inputs, playbook_checks
+from kheish.domain import command_templates
+from kheish.domain.flows import inputs as flow_inputs
+from kheish.domain.playbooks import checks as playbook_checks
 
 TEMPLATES = (
     "printf %s {{inputs.x}}",

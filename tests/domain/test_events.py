@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kheish.domain import encoding, events
+from kheish.domain import events
 from kheish.errors import Damaged
+from kheish.state import encoding
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 WHOLE = st.integers(-(2**53), 2**53)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kheish.domain.personas import Persona, snapshot
-from kheish.store.definitions import parse_markdown
+from kheish.store.edits.definitions import parse_markdown
 
 FILE = b"""---
 display_name: Reviewer

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from kheish.domain import closing, events, permissions, tasks
+from kheish.domain import events, session_end, tasks
 from kheish.domain.events import ShellEnding, ShellTask, Spilled
-from kheish.domain.permission_rules import Mode, Rule, SandboxFacts, ToolCall
+from kheish.domain.permissions import decide as permissions
+from kheish.domain.permissions.rules import Mode, Rule, SandboxFacts, ToolCall
 from kheish.domain.tasks import Task
 from kheish.errors import SessionNotIdle
 from tests.support.stateful import Played, table
@@ -46,8 +47,8 @@ def test_how_it_ends_and_only_once(p: Played, ending: ShellEnding, status: str) 
 def test_a_sessions_end_refuses_or_stops(p: Played) -> None:
     made(p)
     with pytest.raises(SessionNotIdle, match="task_1"):
-        closing.end(p.state, "s", by="x", reason=None, force=False)
-    closing.end(p.state, "s", by="x", reason=None, force=True)
+        session_end.end(p.state, "s", by="x", reason=None, force=False)
+    session_end.end(p.state, "s", by="x", reason=None, force=True)
     assert p.kinds()[-2:] == ["task.stop_requested", "session.ended"]
     assert tasks.running(p.state, "s") == [p.state.get(Task, "task_1")]  # until it has ended
     tasks.end(p.state, "task_1", "", ShellEnding(stopped=True))

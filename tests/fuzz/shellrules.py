@@ -20,8 +20,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from kheish.domain import permission_match
-from kheish.domain.permissions import Rule, SandboxFacts, ToolCall, Verdict, decide
+from kheish.domain.permissions import match as permission_match
+from kheish.domain.permissions.decide import Rule, SandboxFacts, ToolCall, Verdict, decide
 from kheish.jobs import plainline, plainrun
 from kheish.jobs.plainwords import REPLACED_BUILTINS, Plain, PlainWord, SimplePlain
 from tests.fuzz import shelllines

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kheish.domain import encoding
-from kheish.store import gitworker, history, scribe, spills, wal
+from kheish.state import encoding
+from kheish.store.git import gitworker, history
+from kheish.store.log import scribe, spills, wal
 from tests.crash import checker, journals, repository
 from tests.crash.journals import Finding
 from tests.crash.load import Load

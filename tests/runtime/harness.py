@@ -10,8 +10,8 @@ from typing import Any
 
 from kheish.auth.broker import Broker
 from kheish.auth.vault import Vault
-from kheish.domain import loading, runs
-from kheish.domain.permission_rules import PermissionsFile, SandboxFacts
+from kheish.domain import runs
+from kheish.domain.permissions.rules import PermissionsFile, SandboxFacts
 from kheish.domain.runs import Run
 from kheish.jobs.runner import Jobs
 from kheish.runtime.agent import Agent
@@ -21,8 +21,9 @@ from kheish.runtime.tools import registry
 from kheish.runtime.tools.base import Tool
 from kheish.runtime.tools.shell import SandboxSettings
 from kheish.runtime.worker import Worker
+from kheish.state import loading
 from kheish.store.bus import Bus, Frame
-from kheish.store.wal import Group
+from kheish.store.log.wal import Group
 from tests.support.stateful import Played
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kheish.domain import approvals
 from kheish.domain.approvals import Approval
-from kheish.domain.permission_rules import PermissionsFile
+from kheish.domain.permissions.rules import PermissionsFile
 from kheish.domain.runs import Status
 from tests.runtime.harness import Live
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from kheish.domain import approvals, flow_driving, flow_status
+from kheish.domain import approvals
 from kheish.domain.approvals import Approval
-from kheish.domain.flows import Flow
+from kheish.domain.flows import advance as flow_driving
+from kheish.domain.flows import status as flow_status
+from kheish.domain.flows.flow import Flow
 from kheish.domain.runs import Run
 from kheish.runtime import deciding
 from tests.runtime.harness import Live, call

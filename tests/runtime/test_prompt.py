@@ -10,8 +10,8 @@ from kheish.api import views
 from kheish.domain import events
 from kheish.domain.events import Item, ModelCall
 from kheish.domain.messages import Message
+from kheish.domain.nouns import BY_CLASS
 from kheish.domain.runs import Run
-from kheish.domain.tables import BY_CLASS
 from kheish.runtime import fitting, prompt
 from tests.runtime.harness import Live
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kheish.domain import intake, runs
 from kheish.domain.events import ToolPolicy
-from kheish.domain.permission_rules import PermissionsFile
+from kheish.domain.permissions.rules import PermissionsFile
 from kheish.domain.runs import Run, Status
 from kheish.runtime import deciding, prompt
 from tests.runtime.harness import Live, call

@@ -11,7 +11,7 @@ from kheish.domain.approvals import Approval
 from kheish.domain.runs import Status
 from kheish.domain.turns import Turn
 from kheish.errors import ApprovalResolved
-from kheish.runtime import asking
+from kheish.runtime import model_turn
 from kheish.runtime.drivers.base import Call, Reply
 from tests.runtime.conftest import it  # noqa: F401 - a fixture
 from tests.runtime.harness import Live, call
@@ -93,5 +93,5 @@ async def test_a_call_id_that_pretends_to_be_a_check_of_the_daemon(it: Live) -> 
     """A check of a completion requirement needs no rule; a model must not get that by naming its call so."""
     run = it.submit_run(completion=({"command": "true"},))
     asked = Call(id="check:1:1", name="bash", arguments={"command": "touch pwned"})
-    [found] = asking.model_calls(it.state, run, Turn(run_id=run.run_id), Reply(calls=(asked,)), {})
+    [found] = model_turn.model_calls(it.state, run, Turn(run_id=run.run_id), Reply(calls=(asked,)), {})
     assert not completion.is_check(found.id) and found.arguments == asked.arguments

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from kheish.domain import permission_shell
-from kheish.domain.permissions import Rule, SandboxFacts, ToolCall, decide
+from kheish.domain.permissions import shell as permission_shell
+from kheish.domain.permissions.decide import Rule, SandboxFacts, ToolCall, decide
 
 DENY = Rule(tool="bash", match="git push*", decision="deny")
 ALLOW = Rule(tool="bash", decision="allow")

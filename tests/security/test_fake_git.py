@@ -10,7 +10,7 @@ import pytest
 
 from kheish.jobs.runner import Jobs
 from kheish.jobs.values import JobSpec
-from kheish.store import hold
+from kheish.store.git import hold
 from tests.store import roots
 from tests.support.daemon import until
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kheish.store import cuts, lock, rewind
-from kheish.store.repo import Repo
+from kheish.store import lock
+from kheish.store.git import cuts, rewind
+from kheish.store.git.repo import Repo
 from tests.store.roots import cut, git, make
 
 SESSION = "sessions/2026-11-22/s"

@@ -20,14 +20,14 @@ NO_FILES = frozenset(("dataclasses", "playbooks", "approvals", "references", "re
 ALLOWED = {
     "runtime/places.py": "which kind of name a folder of a command is, for its verdict; nothing is opened",
     "runtime/tools/files.py": "entries of descriptors that the door has opened",
-    "runtime/tools/reopened.py": "names in descriptors that the door has opened",
+    "runtime/tools/by_descriptor.py": "names in descriptors that the door has opened",
     "runtime/tools/scan.py": "an isolated process, which walks by descriptors (os.fwalk) and never follows a link",
     "runtime/tools/search.py": "descriptors, and where ripgrep is installed",
     "runtime/tools/shell.py": "the workspace's own path, for the sandbox",
     "domain/workspaces.py": "whether a folder may be a workspace; nothing in it is opened",
     "domain/forks.py": "journals of the state root",
     "domain/inherited.py": "journals of the state root",
-    "domain/loading.py": "journals of the state root",
+    "state/loading.py": "journals of the state root",
     "domain/audits.py": "the state root",
 }
 

@@ -11,7 +11,7 @@ from kheish.config import Config
 from kheish.daemon.inspector import Inspector
 from kheish.daemon.workspaces import Workspaces
 from kheish.domain.approvals import Approval
-from kheish.domain.permission_rules import PermissionsFile, effective_mode, scopes
+from kheish.domain.permissions.rules import PermissionsFile, effective_mode, scopes
 from kheish.domain.runs import Status
 from tests.runtime.conftest import it  # noqa: F401 - a fixture
 from tests.runtime.harness import Live, call, living

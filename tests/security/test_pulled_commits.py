@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from kheish.store import history, tags
-from kheish.store.repo import Repo
+from kheish.store.git import history, tags
+from kheish.store.git.repo import Repo
+from tests.store.git.test_backup import Clones
 from tests.store.roots import git
-from tests.store.test_backup import Clones
 from tests.support.daemon import until
 from tests.support.pulled import Shared
 

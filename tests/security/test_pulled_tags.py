@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from kheish.errors import Invalid
-from kheish.store import bounded, tags
-from kheish.store.repo import Repo
+from kheish.store import bounded
+from kheish.store.git import tags
+from kheish.store.git.repo import Repo
 from tests.security.test_pulled_trees import FILE, FOLDER, blob, tree
 from tests.store import roots
 from tests.store.roots import git

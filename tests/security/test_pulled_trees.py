@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from kheish.store import backup
-from kheish.store.repo import Repo
+from kheish.store.git import backup
+from kheish.store.git.repo import Repo
+from tests.store.git.test_backup import Clones
 from tests.store.roots import git
-from tests.store.test_backup import Clones
 
 FILE, PROGRAM, LINK, MODULE, FOLDER = "100644", "100755", "120000", "160000", "040000"
 NAMES = (

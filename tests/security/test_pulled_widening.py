@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kheish.daemon import widening
+from kheish.authoring import widening
 from kheish.domain.definitions import KINDS, Definition
 from tests.support.daemon import git
 from tests.support.pulled import Shared

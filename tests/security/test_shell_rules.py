@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kheish.domain.permissions import Rule, SandboxFacts, ToolCall, decide
+from kheish.domain.permissions.decide import Rule, SandboxFacts, ToolCall, decide
 
 #: `EXAMPLES=20000 python -m pytest tests/security/test_shell_rules.py -k pieces` searches longer
 EXAMPLES = int(os.environ.get("EXAMPLES", "100"))

@@ -8,10 +8,10 @@ import logging
 import re
 from pathlib import Path
 
+from kheish.authoring.problems import FILE
 from kheish.cli import output
 from kheish.daemon import logs
-from kheish.daemon.problems import FILE
-from kheish.store import committer
+from kheish.store.git import committer
 from tests.support.daemon import Daemon, until
 
 EVIL = (

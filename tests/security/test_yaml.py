@@ -7,11 +7,11 @@ import time
 import pytest
 
 from kheish.auth import redaction
-from kheish.daemon import sources
-from kheish.daemon.sources import Source
+from kheish.authoring import sources
+from kheish.authoring.sources import Source
 from kheish.domain.routes import Route
-from kheish.store import definitions, yaml12
-from kheish.store.yaml12 import MAX_BYTES
+from kheish.store.edits import definitions, yaml12
+from kheish.store.edits.yaml12 import MAX_BYTES
 
 SECRET = "-----BEGIN KEY-----\nMIIEvQ0123456789abcdef\nABCDEF9876543210zyxw\n-----END KEY-----"
 SCRUB = redaction.scrubber({"deploy": SECRET, "short": "s3cr3t-value-0123"})

@@ -12,8 +12,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from kheish.store import pipes, template
-from kheish.store.journal import Extent, extent
+from kheish.store import pipes
+from kheish.store.git import template
+from kheish.store.log.journal import Extent, extent
 
 PERSON = {
     "GIT_AUTHOR_NAME": "Pat",
@@ -48,7 +49,7 @@ def git(root: Path, *args: str) -> str:
 
 
 def worker(root: Path) -> pipes.Child:
-    return pipes.Child([sys.executable, "-m", "kheish.store.gitworker", os.fspath(root)])
+    return pipes.Child([sys.executable, "-m", "kheish.store.git.gitworker", os.fspath(root)])
 
 
 def journal(root: Path, session: str, entries: int) -> tuple[str, Extent]:

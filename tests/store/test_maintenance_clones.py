@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from kheish.store import maintenance
+from kheish.store.git import maintenance
 from tests.store import roots
 
 

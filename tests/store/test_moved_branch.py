@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kheish.store import cuts
-from kheish.store.repo import Repo
+from kheish.store.git import cuts
+from kheish.store.git.repo import Repo
 from tests.store import roots
-from tests.store.test_cuts import committed
+from tests.store.git.test_cuts import committed
 
 
 def test_a_persons_commit_is_gone_on_top_of(tmp_path: Path) -> None:

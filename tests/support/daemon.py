@@ -257,7 +257,7 @@ class Daemon:
 
     def helpers(self) -> list[int]:
         """The pids of this root's scribes and git workers, whoever started them."""
-        modules = {"kheish.store.scribe", "kheish.store.gitworker"}
+        modules = {"kheish.store.log.scribe", "kheish.store.git.gitworker"}
         return [pid for pid, words in _processes() if modules & set(words) and str(self.root) in words]
 
     def restart(self) -> Daemon:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from kheish.domain import events, flow_driving, flow_inputs, flow_start, flow_status, runs
-from kheish.domain.flow_start import Source, Start
-from kheish.domain.flows import Flow, Part
-from kheish.domain.playbook_manifest import Playbook
+from kheish.domain import events, runs
+from kheish.domain.flows import advance as flow_driving
+from kheish.domain.flows import inputs as flow_inputs
+from kheish.domain.flows import start as flow_start
+from kheish.domain.flows import status as flow_status
+from kheish.domain.flows.flow import Flow, Part
+from kheish.domain.flows.start import Source, Start
+from kheish.domain.playbooks.manifest import Playbook
 from tests.support.stateful import Played
 
 

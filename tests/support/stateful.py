@@ -10,16 +10,17 @@ from typing import Any
 import orjson
 
 from kheish.daemon.rows import row
-from kheish.domain import approvals, encoding, events, intake, keys, loading, runs, sessions
+from kheish.domain import approvals, events, intake, keys, runs, sessions
 from kheish.domain.definitions import Definition
 from kheish.domain.events import Event, Item
 from kheish.domain.keys import Key
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
-from kheish.domain.state import State
-from kheish.store import journal, segments, wal
-from kheish.store.index import Reader, Writer
-from kheish.store.wal import Group
+from kheish.state import encoding, loading
+from kheish.state.state import State
+from kheish.store.log import journal, segments, wal
+from kheish.store.log.index import Reader, Writer
+from kheish.store.log.wal import Group
 
 
 def keyed(scope: str, key: str, **request: Any) -> Key:

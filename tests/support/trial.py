@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kheish.domain import events, tables
-from kheish.domain.event_base import Event, Text, changed, frozen
+from kheish.domain import events, nouns
 from kheish.domain.events import Entry
-from kheish.domain.tables import Noun, Tables
+from kheish.domain.nouns import Noun, Tables
+from kheish.state.event import Event, Text, changed, frozen
 
 
 @frozen
@@ -141,24 +141,24 @@ def _noun(name: str, cls: type[Letter], folded: tuple[type[Event], ...]) -> Noun
 @contextmanager
 def registered() -> Iterator[None]:
     """Have the daemon know both nouns, as a line in each table would."""
-    nouns = (_noun("letter", Letter, LETTERS), _noun("fire", Fire, FIRES))
-    before: Any = tables.NOUNS
+    trial = (_noun("letter", Letter, LETTERS), _noun("fire", Fire, FIRES))
+    before: Any = nouns.NOUNS
     kinds = (*LETTERS, *FIRES)
-    known: list[dict[Any, Any]] = [tables.BY_NAME, tables.BY_CLASS]  # type: ignore[list-item]
-    tables.NOUNS = (*before, *nouns)
-    for noun in nouns:
+    known: list[dict[Any, Any]] = [nouns.BY_NAME, nouns.BY_CLASS]  # type: ignore[list-item]
+    nouns.NOUNS = (*before, *trial)
+    for noun in trial:
         known[0][noun.name] = known[1][noun.cls] = noun
     for cls in kinds:
         setattr(events, cls.__name__, cls)
     events.kinds.cache_clear()
-    tables._folding.cache_clear()
+    nouns._folding.cache_clear()
     try:
         yield
     finally:
-        tables.NOUNS = before
-        for noun in nouns:
+        nouns.NOUNS = before
+        for noun in trial:
             del known[0][noun.name], known[1][noun.cls]
         for cls in kinds:
             delattr(events, cls.__name__)
         events.kinds.cache_clear()
-        tables._folding.cache_clear()
+        nouns._folding.cache_clear()

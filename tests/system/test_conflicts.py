@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kheish.store import gitworker
+from kheish.store.git import gitworker
 from tests.store import roots
 from tests.support.daemon import Daemon, git, until
 

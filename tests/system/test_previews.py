@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kheish.store import records
+from kheish.store.log import records
 from tests.support.daemon import Daemon, bash, call, until
 
 Fresh = Callable[..., Daemon]

@@ -11,7 +11,7 @@ from kheish.api import views
 from kheish.api.http import sse
 from kheish.api.http.feed import Feed
 from kheish.api.services import Services
-from kheish.domain.flows import Flow
+from kheish.domain.flows.flow import Flow
 
 
 @dataclass(slots=True)

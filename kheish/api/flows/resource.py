@@ -19,27 +19,24 @@ from kheish.api.services import Services
 from kheish.api.submissions import Budget
 from kheish.api.views import Doc
 from kheish.beneath import Door, pool
-from kheish.domain import (
-    flow_driving,
-    flow_evidence,
-    flow_inputs,
-    flow_start,
-    flow_status,
-    keys,
-    pins,
-    playbooks,
-    references,
-)
+from kheish.domain import keys, references
 from kheish.domain.events import Idempotency
-from kheish.domain.flow_evidence import Attached, Given
-from kheish.domain.flow_start import Source, Start
-from kheish.domain.flow_status import FINAL, FlowStatus
-from kheish.domain.flows import Flow
-from kheish.domain.playbooks import RELEASES
+from kheish.domain.flows import advance as flow_driving
+from kheish.domain.flows import evidence as flow_evidence
+from kheish.domain.flows import inputs as flow_inputs
+from kheish.domain.flows import start as flow_start
+from kheish.domain.flows import status as flow_status
+from kheish.domain.flows.evidence import Attached, Given
+from kheish.domain.flows.flow import Flow
+from kheish.domain.flows.start import Source, Start
+from kheish.domain.flows.status import FINAL, FlowStatus
+from kheish.domain.playbooks import versions as playbooks
+from kheish.domain.playbooks.versions import RELEASES
 from kheish.domain.sessions import Session
 from kheish.domain.workspaces import door_of
 from kheish.errors import Fault, Invalid
 from kheish.runtime import judging
+from kheish.state import pins
 from kheish.store.bus import Frame
 
 FIELDS = ("playbook", "version")

@@ -18,8 +18,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema
 
-from kheish.domain.event_base import Spilled
 from kheish.domain.shown import View
+from kheish.state.event import Spilled
 
 
 class Answer:

@@ -17,8 +17,8 @@ from kheish.api.services import Services
 from kheish.auth import digests, roles
 from kheish.auth.tokens import Principal
 from kheish.config import Config, split_bind
-from kheish.domain import encoding
 from kheish.errors import Forbidden, Invalid, Misdirected, StateRewound, Unauthorized, Unavailable
+from kheish.state import encoding
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 #: characters of an id in a path (a subject is the longest that there is)

@@ -10,9 +10,9 @@ from falcon.asgi import Request
 
 from kheish.api.http.operation import Tie
 from kheish.auth.tokens import Principal
-from kheish.domain.state import State
-from kheish.domain.tables import BY_CLASS
+from kheish.domain.nouns import BY_CLASS
 from kheish.errors import Forbidden, NotFound
+from kheish.state.state import State
 
 
 async def check(state: State, caller: Principal, req: Request, params: Mapping[str, Any], tie: Tie | None) -> None:

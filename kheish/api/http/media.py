@@ -16,7 +16,8 @@ from pydantic import BaseModel, ValidationError
 from kheish.domain import keys
 from kheish.domain.events import Idempotency
 from kheish.errors import Fault, IdempotencyMismatch, Invalid, TooLarge, UnsupportedMedia
-from kheish.store import definitions, parsing, problems
+from kheish.store import parsing
+from kheish.store.edits import definitions, problems
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from kheish import ids
 from kheish.errors import Fault, Invalid, InvalidCursor
-from kheish.store.problems import nearest
+from kheish.store.edits.problems import nearest
 
 Kind = Literal["text", "count", "flag", "duration", "choice"]
 LIMIT, MOST = 50, 200

@@ -16,7 +16,7 @@ from kheish.api.http.paging import Given, Param
 from kheish.api.services import Services
 from kheish.domain import events
 from kheish.errors import Invalid, TooMany, Unauthorized, Unavailable, UnknownEvent
-from kheish.store.problems import nearest
+from kheish.store.edits.problems import nearest
 
 MOST_STREAMS = 4096
 ROWS = 500

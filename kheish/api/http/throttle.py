@@ -10,8 +10,8 @@ from collections.abc import Callable
 from falcon.asgi import Request
 
 from kheish.auth import audit
-from kheish.domain.state import State
 from kheish.errors import StoreFailed, TooMany
+from kheish.state.state import State
 
 FAILURES, WITHIN = 60, 60.0
 _ADDRESSES = 10_000

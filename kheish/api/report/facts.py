@@ -13,10 +13,11 @@ import orjson
 from kheish.api import views
 from kheish.api.flows.events import OfFlow
 from kheish.api.services import Services
-from kheish.domain import pins, playbooks
-from kheish.domain.flows import Flow
-from kheish.domain.playbooks import RELEASES, Released, Version
+from kheish.domain.flows.flow import Flow
+from kheish.domain.playbooks import versions as playbooks
+from kheish.domain.playbooks.versions import RELEASES, Released, Version
 from kheish.errors import KheishError, NotFound
+from kheish.state import pins
 
 #: entries that a report reads; beyond them it says that there is more
 MOST = 20_000

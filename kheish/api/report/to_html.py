@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from kheish.api.report import diagram
 from kheish.api.report.blocks import Block, Cell, Code, Commit, Commits, Diagram, Heading, Items, Paragraph, Table
-from kheish.store.textconv import visible
+from kheish.store.git.textconv import visible
 
 #: what the page may do: nothing but have its own styles
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

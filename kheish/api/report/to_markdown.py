@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from kheish.api.report.blocks import Block, Cell, Code, Commit, Commits, Diagram, Heading, Items, Node, Paragraph, Table
-from kheish.store.textconv import visible
+from kheish.store.git.textconv import visible
 
 #: what means something anywhere in a line, and what does so at its beginning only
 _SPECIAL = re.compile(r"[\\`*\[\]|~$<>]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")

@@ -14,9 +14,9 @@ from kheish.daemon.reactors.runs import Runs
 from kheish.daemon.reactors.tasks import Tasks
 
 if TYPE_CHECKING:
-    from kheish.daemon.answers import Answers
-    from kheish.daemon.inbox import Inbox
-    from kheish.daemon.problems import Problems
+    from kheish.authoring.inbox import Inbox
+    from kheish.authoring.pending import Answers
+    from kheish.authoring.problems import Problems
     from kheish.daemon.reactors.base import Reactor
     from kheish.runtime.agent import Agent
     from kheish.runtime.worker import Worker

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kheish.domain.encoding import Recorded
+from kheish.state.encoding import Recorded
 
 
 class Reactor:

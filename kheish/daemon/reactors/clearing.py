@@ -14,11 +14,11 @@ from collections.abc import Iterable, Sequence
 
 from kheish.daemon.reactors.base import Reactor
 from kheish.domain import events, runs, tasks
-from kheish.domain.encoding import Recorded
 from kheish.domain.events import Entry
-from kheish.domain.state import State
 from kheish.errors import KheishError
 from kheish.jobs.runner import Jobs, JobState
+from kheish.state.encoding import Recorded
+from kheish.state.state import State
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,10 @@ import contextlib
 import sqlite3
 
 from kheish.daemon.reactors.base import Reactor
-from kheish.domain import approvals, pins, questions
-from kheish.domain.state import State
+from kheish.domain import approvals, questions
 from kheish.errors import Damaged, NotFound, Unavailable
+from kheish.state import pins
+from kheish.state.state import State
 
 
 class Expiry(Reactor):

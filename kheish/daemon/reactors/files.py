@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kheish.daemon.answers import Answers
-from kheish.daemon.inbox import Inbox
+from kheish.authoring.inbox import Inbox
+from kheish.authoring.pending import Answers
 from kheish.daemon.reactors.base import Reactor
 
 

@@ -13,12 +13,15 @@ from collections.abc import Callable, Sequence
 
 from kheish.daemon.reactors.base import Reactor
 from kheish.daemon.spawning import spawn
-from kheish.domain import events, flow_driving, flow_status, pins
-from kheish.domain.encoding import Recorded
-from kheish.domain.flow_status import LIVE, FlowStatus
-from kheish.domain.flows import Flow
-from kheish.domain.state import State
+from kheish.domain import events
+from kheish.domain.flows import advance as flow_driving
+from kheish.domain.flows import status as flow_status
+from kheish.domain.flows.flow import Flow
+from kheish.domain.flows.status import LIVE, FlowStatus
 from kheish.errors import Damaged, InsufficientStorage, NotFound, StoreFailed
+from kheish.state import pins
+from kheish.state.encoding import Recorded
+from kheish.state.state import State
 
 log = logging.getLogger(__name__)
 

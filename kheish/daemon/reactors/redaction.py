@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from kheish.daemon.reactors.base import Reactor
 from kheish.domain import events
-from kheish.domain.encoding import Recorded
+from kheish.state.encoding import Recorded
 
 
 class Redaction(Reactor):

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from kheish.daemon.reactors.base import Reactor
 from kheish.domain import events
-from kheish.domain.encoding import Recorded
 from kheish.runtime.gates import Gates
 from kheish.runtime.worker import Worker
+from kheish.state.encoding import Recorded
 
 
 class Runs(Reactor):

@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 
 from kheish.daemon.reactors.base import Reactor
 from kheish.domain import events, tasks
-from kheish.domain.encoding import Recorded
 from kheish.domain.events import Entry, ShellEnding
-from kheish.domain.state import State
 from kheish.domain.tasks import Task
 from kheish.errors import Damaged, KheishError, NotFound, StoreFailed
 from kheish.jobs.runner import JobEnd, Jobs, JobState
+from kheish.state.encoding import Recorded
+from kheish.state.state import State
 
 log = logging.getLogger(__name__)
 

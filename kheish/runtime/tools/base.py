@@ -14,8 +14,8 @@ from kheish.runtime.tools.parsing import form
 
 if TYPE_CHECKING:
     from kheish.domain.events import Draft
-    from kheish.domain.state import State
     from kheish.jobs.runner import Jobs
+    from kheish.state.state import State
 
 
 class Effect(StrEnum):

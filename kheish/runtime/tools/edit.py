@@ -14,7 +14,7 @@ from kheish.beneath import files, walk
 from kheish.beneath.walk import Intent, Place
 from kheish.domain import conventions, diffs
 from kheish.errors import NotBeneath, NotThere
-from kheish.runtime.tools import cut, workspace
+from kheish.runtime.tools import truncate, workspace
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
 
 _DIFF_BYTES = 48 * 1024
@@ -261,7 +261,7 @@ def _detail(path: str, before: bytes | None, after: bytes) -> dict[str, Any]:
 def diff(path: str, before: bytes | None, after: bytes | None) -> str | None:
     """Return a unified diff for people, cut where it is long; None where there can be none."""
     whole = diffs.unified(path, before, after)
-    return None if whole is None else cut.middle(whole, _DIFF_BYTES)
+    return None if whole is None else truncate.middle(whole, _DIFF_BYTES)
 
 
 WRITE_FILE = Tool(

@@ -7,9 +7,10 @@ from typing import Literal
 from pydantic import Field
 
 from kheish.beneath import pool
-from kheish.domain import flow_evidence, references
-from kheish.domain.flow_evidence import Attached, Given
-from kheish.domain.flows import Flow
+from kheish.domain import references
+from kheish.domain.flows import evidence as flow_evidence
+from kheish.domain.flows.evidence import Attached, Given
+from kheish.domain.flows.flow import Flow
 from kheish.domain.runs import Run
 from kheish.errors import KheishError
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError

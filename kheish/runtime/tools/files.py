@@ -15,7 +15,7 @@ from pydantic import Field
 from kheish.beneath import Door, files, names, pool
 from kheish.beneath.door import Root, opened
 from kheish.errors import NotBeneath
-from kheish.runtime.tools import cut, workspace
+from kheish.runtime.tools import truncate, workspace
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
 
 _BUDGET = 60 * 1024  # bytes of text in one answer, below the tool's limit
@@ -70,7 +70,7 @@ class _Window:
         body = raw.rstrip(b"\r\n")
         text = body.decode("utf-8", "replace")
         self.lossy = self.lossy or (not dropped and "\ufffd" in text)
-        shown = f"{self.total:>6}\t{cut.line(text, _LINE_SHOWN, more=dropped)}"
+        shown = f"{self.total:>6}\t{truncate.line(text, _LINE_SHOWN, more=dropped)}"
         self.size += len(shown.encode()) + 1
         if self.size <= _BUDGET or not self.lines:
             self.lines.append(shown)
@@ -170,7 +170,7 @@ def _list_now(arguments: ListFiles, door: Door) -> Result:
     head = f"{path}:" if lines else f"{path} is empty."
     if cut_off:
         lines.append(f"[cut after {_MAX_ENTRIES} entries; list a folder below, or use glob_search]")
-    text = cut.middle("\n".join([head, *lines]), _BUDGET, advice="list a folder below")
+    text = truncate.middle("\n".join([head, *lines]), _BUDGET, advice="list a folder below")
     return Result(content=text, detail={"path": path, "cut": cut_off})
 
 

@@ -10,8 +10,8 @@ from pydantic import Field
 from kheish.domain import history
 from kheish.domain.sessions import Session
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
-from kheish.store import texts
-from kheish.store.index import Reader
+from kheish.store.log import texts
+from kheish.store.log.index import Reader
 
 _WIDTH = 600
 #: who said it

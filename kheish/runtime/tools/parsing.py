@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kheish.domain import contracts
 from kheish.errors import Fault
-from kheish.store.problems import pointer
+from kheish.store.edits.problems import pointer
 
 
 class Arguments(BaseModel):

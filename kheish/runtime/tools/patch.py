@@ -13,7 +13,7 @@ from kheish.beneath.walk import Intent
 from kheish.domain import diffs, patches
 from kheish.domain.patches import BadPatch, FilePatch
 from kheish.errors import NotBeneath, NotThere
-from kheish.runtime.tools import cut, edit, workspace
+from kheish.runtime.tools import edit, truncate, workspace
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
 
 _DIFF_BYTES = 48 * 1024
@@ -197,7 +197,7 @@ def _result(changes: Sequence[_Change], more: Mapping[str, Any], paths: Sequence
         content="Applied the patch:\n" + "\n".join(lines),
         detail={
             "files": [change.note() for change in changes],
-            "diff": cut.middle("".join(shown), _DIFF_BYTES),
+            "diff": truncate.middle("".join(shown), _DIFF_BYTES),
             **more,
         },
     )

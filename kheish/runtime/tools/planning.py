@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from kheish.domain.events import RunModeChanged
-from kheish.domain.permissions import LEAVE_PLAN
+from kheish.domain.permissions.decide import LEAVE_PLAN
 from kheish.domain.runs import Run
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
 

@@ -19,7 +19,7 @@ from kheish.beneath import Door, Hidden, files, globs, ignores, names
 from kheish.beneath.door import opened
 from kheish.errors import NotAFolder
 from kheish.jobs import sandbox
-from kheish.runtime.tools import cut, processes, reopened, scan, workspace
+from kheish.runtime.tools import by_descriptor, processes, scan, truncate, workspace
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
 from kheish.runtime.tools.files import ESCAPED, HEAPS
 from kheish.runtime.tools.processes import Answer
@@ -169,15 +169,15 @@ async def _glob(arguments: GlobSearch, context: Context, engine: _Engine) -> Res
     if answer.stopped:
         lines.append(f"[the search is not complete: {answer.stopped}; search a folder below]")
     return Result(
-        content=cut.middle("\n".join(lines), _SHOWN_BYTES, advice="use a narrower pattern"),
+        content=truncate.middle("\n".join(lines), _SHOWN_BYTES, advice="use a narrower pattern"),
         detail=_detail(engine.rg, files=total, shown=len(found), complete=answer.stopped is None),
     )
 
 
 def _select(out: bytes, patterns: _Patterns, target: _Target, limit: int, door: Door) -> tuple[list[str], int]:
-    found = [name for name in reopened.names_of(out) if globs.covers(patterns, name.split("/"))]
+    found = [name for name in by_descriptor.names_of(out) if globs.covers(patterns, name.split("/"))]
     # It walked by path, and may have been led out of the workspace meanwhile: names from there are not shown.
-    return reopened.those_there(door, target.path, found, limit), len(found)
+    return by_descriptor.those_there(door, target.path, found, limit), len(found)
 
 
 async def _grep(arguments: GrepSearch, context: Context, engine: _Engine) -> Result:
@@ -202,26 +202,28 @@ async def _twice(
     look = arguments.model_copy(update={"output": "files"})
     first = await _walk(_grep_argv(look, target, engine.rg, context.hidden), target, _LIST_BYTES, engine, context)
     _check(first)
-    found = [name for name in reopened.names_of(first.out) if not patterns or globs.covers(patterns, name.split("/"))]
+    found = [
+        name for name in by_descriptor.names_of(first.out) if not patterns or globs.covers(patterns, name.split("/"))
+    ]
     stopped = first.stopped
-    if len(found) > reopened.MOST:
-        stopped = f"more than {reopened.MOST} files match"
+    if len(found) > by_descriptor.MOST:
+        stopped = f"more than {by_descriptor.MOST} files match"
     argv = [word for word in _grep_argv(arguments, target, engine.rg, context.hidden) if word[:6] != "--sort"][:-1]
     out = bytearray()
-    for at in range(0, min(len(found), reopened.MOST), reopened.AT_ONCE):
-        some = found[at : min(at + reopened.AT_ONCE, reopened.MOST)]
-        opened_files = await workspace.work(context, reopened.by_descriptor, context.door, target.path, some)
+    for at in range(0, min(len(found), by_descriptor.MOST), by_descriptor.AT_ONCE):
+        some = found[at : min(at + by_descriptor.AT_ONCE, by_descriptor.MOST)]
+        opened_files = await workspace.work(context, by_descriptor.by_descriptor, context.door, target.path, some)
         try:
             if opened_files:
-                words = [*argv, *reopened.arguments(opened_files)]
+                words = [*argv, *by_descriptor.arguments(opened_files)]
                 answer = await processes.execute(
                     words, _TEXT_BYTES, stdin=DEVNULL, cwd="/", descriptors=tuple(opened_files)
                 )
                 stopped = answer.stopped or stopped
                 separator = b"\0" if arguments.output == "files" else b"\n"
-                out += reopened.named(answer.out, opened_files, separator=separator)
+                out += by_descriptor.named(answer.out, opened_files, separator=separator)
         finally:
-            reopened.close(opened_files)
+            by_descriptor.close(opened_files)
     return Answer(bytes(out), first.err, first.status, stopped)
 
 
@@ -310,7 +312,7 @@ async def _run(argv: list[str], target: _Target, limit: int, *, ignored: int | N
 
 def _check(answer: Answer) -> None:
     if answer.stopped is None and answer.status not in (0, 1) and not answer.out:
-        raise ToolError(cut.middle(answer.err, 2000) or f"The search failed with status {answer.status}.")
+        raise ToolError(truncate.middle(answer.err, 2000) or f"The search failed with status {answer.status}.")
 
 
 def _open(door: Door, path: str) -> _Target:

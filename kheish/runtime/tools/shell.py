@@ -15,15 +15,15 @@ from typing import Any, Literal
 from pydantic import Field
 
 from kheish.beneath import files, names, pool
-from kheish.domain import permission_match
 from kheish.domain.events import ShellEnding
+from kheish.domain.permissions import match as permission_match
 from kheish.errors import KheishError
 from kheish.jobs import gitdirs, plainline, plainrun, sandbox
 from kheish.jobs.runner import JobEnd, Jobs, JobSpec, JobState, Limits
-from kheish.runtime.tools import cut
+from kheish.runtime.tools import truncate
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
-from kheish.store import git
-from kheish.store.git import EMAIL, NAME
+from kheish.store.git import command as git
+from kheish.store.git.command import EMAIL, NAME
 
 _IDENTITY_SECONDS = 30.0
 _SHELL = ("bash", "--noprofile", "--norc", "-c")
@@ -252,7 +252,7 @@ async def _start_and_wait(job: str, context: Context) -> JobEnd | None:
 
 def _result(job: str, end: JobEnd, arguments: Bash) -> Result:
     ending = told(end, arguments.timeout)
-    output = cut.middle(end.output.rstrip("\n"), _SHOWN_BYTES, advice=_ADVICE)
+    output = truncate.middle(end.output.rstrip("\n"), _SHOWN_BYTES, advice=_ADVICE)
     parts = [part for part in (output, *(f"[{one}]" for one in (ending, accounted(end)) if one)) if part]
     return Result(
         content="\n".join(parts) or "[no output]",

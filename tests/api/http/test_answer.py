@@ -7,9 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from kheish.api.http.answer import model_of, name_of
-from kheish.domain.event_base import Arguments, Spilled, Text
 from kheish.domain.events import frozen
 from kheish.domain.shown import View
+from kheish.state.event import Arguments, Spilled, Text
 
 
 @frozen

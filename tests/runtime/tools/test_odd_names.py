@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from kheish.beneath import names
-from kheish.domain import permission_match
-from kheish.domain.permission_rules import Rule, ToolCall
+from kheish.domain.permissions import match as permission_match
+from kheish.domain.permissions.rules import Rule, ToolCall
 from kheish.runtime.tools import edit, files, patch, search
 from kheish.runtime.tools.base import Tool
 

@@ -1,0 +1,1 @@
+"""Everything about files that users write: found, checked, adopted, edited, reported on."""

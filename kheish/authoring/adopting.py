@@ -1,0 +1,311 @@
+"""Takes what people wrote in force: what changed together is checked as one set; what is wrong changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from kheish.authoring import checking, concern, playbook_files, sources
+from kheish.authoring.checking import Around, Outcome
+from kheish.authoring.problems import Problems
+from kheish.authoring.sources import Source, concerns, is_source, kind_of
+from kheish.config import Config, apply_environment
+from kheish.domain.definitions import KINDS, Definition
+from kheish.domain.events import DefinitionChanged, Draft
+from kheish.domain.permissions.decide import PermissionsFile
+from kheish.domain.playbooks.manifest import Playbook
+from kheish.state.state import State
+from kheish.store import parsing
+from kheish.store.edits.problems import Problem
+
+#: settings of kheish.yaml that are read once, when the daemon starts
+AT_START: tuple[tuple[str, ...], ...] = (("bind",), ("durability",), ("commit", "every"))
+
+Changed = Mapping[str, Source | None]  # files by path; None: it is gone
+Edited = Callable[[Sequence[str]], None]
+Committed = Callable[[str], Awaitable[bytes | None]]
+Listed = Callable[[str], Awaitable[Sequence[str]]]
+LeftOut = Callable[[Iterable[str]], Awaitable[Mapping[str, bytes]]]
+
+
+async def _none(paths: Iterable[str]) -> Mapping[str, bytes]:
+    """Of these nothing is left out of the work tree."""
+    return {}
+
+
+class Taking:
+    """Keeps the files as last read, and what is in force (`state.definitions`).
+
+    `edited(paths)` gets what to commit, where `edits.commit` is auto; `committed(path)` reads the last commit, and
+    `listed(folder)` says what it holds there (without it, a file that was removed while no daemon ran is not noticed,
+    unless something refers to it), `left_out(paths)` which files git keeps out of the work tree: they were removed by
+    nobody. `lock` is held by whoever checks and then changes.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        problems: Problems,
+        *,
+        edited: Edited,
+        committed: Committed,
+        listed: Listed | None = None,
+        left_out: LeftOut = _none,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._state = state
+        self._problems = problems
+        self._edited = edited
+        self._committed = committed
+        self._listed = listed
+        self._left_out = left_out
+        self._environ = environ
+        self._started = state.definitions.config
+        self._unsettled: set[str] = set()  # files that may become right, or wrong otherwise, by a change of another
+        self._parsed = Outcome()  # what was parsed of those, and of routes
+        self._scrub: Callable[[bytes], bytes] | None = None  # by which secrets were looked for in all files
+        self._scripts: set[str] = set()
+        self.sources: dict[str, Source] = {}
+        self.lock = asyncio.Lock()
+
+    async def start(self, *, held: bool = False) -> list[str]:
+        """Read everything. Where a file has errors, its version of the last commit is in force; what was edited while
+        no daemon ran is taken as an edit now. Returns what is to be committed.
+
+        `held`: another git is at work in the work tree, so the last commit is taken as it is.
+        """
+        async with self.lock:
+            self._started = self._state.definitions.config
+            found = {} if held else await asyncio.to_thread(sources.read_all, self._state.root)
+            last = await self._last(found)
+            found = dict(last) if held else await self._with_left_out(found, last)
+            base = await parsing.run(checking.check, last, {})
+            while await self._widen(last, found, base):
+                base = await parsing.run(checking.check, last, {}, last=base)
+            scrub = self._state.scrub
+            found = await parsing.run(sources.guarded, found, scrub)
+            outcome = await parsing.run(checking.check, found, base.world, last=base)
+            outcome.scrub = scrub
+            self._put(base.world)
+            self._scripts = {*base.scripts, *playbook_files.all_beside(last)}
+            told = await asyncio.to_thread(self._told)
+            changed = {path for path in found.keys() | last.keys() if last.get(path) != found.get(path)}
+            paths = self._take(outcome, found, changed, by="person", told=told)
+            await self._problems.write()
+            return paths
+
+    async def take(self, paths: frozenset[str]) -> list[str]:
+        """Take up files that a person changed, made or removed. Returns what is to be committed. Raises StoreFailed."""
+        wanted = frozenset(path for path in paths if concerns(path))
+        if not wanted:
+            return []
+        async with self.lock:
+            read = await asyncio.to_thread(sources.read, self._state.root, wanted)
+            read = await self._with_left_out(read, wanted)
+            changed = {path: read.get(path) for path in wanted}
+            return self._take(await self.check(changed), changed, wanted, by="person")
+
+    async def check(self, changed: Changed, given: Mapping[str, Any] | None = None) -> Outcome:
+        """Check changed files (None: removed) with all that they concern, against what is in force."""
+        in_force, scrub = self._state.definitions, self._state.scrub
+        concerned = concern.of({*changed, *self._unsettled}, self.sources, in_force)
+        if scrub is not self._scrub:  # a file may hold a secret that was not known when it was read
+            concerned |= {*self.sources, *(one.path for one in in_force.all())}
+        outcome = await self._check(changed, concerned, given)
+        if any(self._comes_or_goes(path, outcome, changed) for path in concerned):
+            wider = concern.with_users(concerned, self.sources, in_force)
+            outcome = outcome if wider == concerned else await self._check(changed, wider, given)
+        outcome.scrub = scrub if outcome.concerned >= self.sources.keys() else None
+        return outcome
+
+    async def _check(self, changed: Changed, concerned: frozenset[str], given: Mapping[str, Any] | None) -> Outcome:
+        in_force = self._state.definitions
+        files = {path: self.sources[path] for path in concerned if path in self.sources and path not in changed}
+        files |= {path: one for path, one in changed.items() if one is not None}
+        before = {path: one for path in concerned if (one := in_force.at(path)) is not None}
+        around = Around(self.sources, in_force, concerned)
+        guarded = await parsing.run(sources.guarded, files, self._state.scrub)
+        outcome = await parsing.run(checking.check, guarded, before, given, last=self._parsed, around=around)
+        outcome.concerned = concerned
+        return outcome
+
+    def _comes_or_goes(self, path: str, outcome: Outcome, changed: Changed) -> bool:
+        """Return whether a reference to this file leads to something else than before."""
+        was_there, is_there = path in self.sources, changed.get(path, self.sources.get(path)) is not None
+        return was_there != is_there or (path in outcome.world) != (self._state.definitions.at(path) is not None)
+
+    def adopt(self, outcome: Outcome, changed: Changed, *, by: str) -> None:
+        """Take in force what was checked, after the files were written or removed for a caller."""
+        self._take(outcome, changed, changed, by=by)
+
+    # --- at start -----------------------------------------------------------------------------------------------------
+
+    async def _last(self, found: Mapping[str, Source]) -> dict[str, Source]:
+        """The files of the last commit: those that are there now, and those that it lists."""
+        paths = dict.fromkeys(path for path in found)
+        if self._listed is not None:
+            for folder in ("", *KINDS):
+                names = await self._listed(folder)
+                paths |= dict.fromkeys(f"{folder}/{name}" if folder else name for name in names)
+        return await self._read_committed(path for path in paths if is_source(path))
+
+    async def _with_left_out(self, found: Mapping[str, Source], wanted: Iterable[str]) -> dict[str, Source]:
+        """Add the files that are not there because git leaves them out of the work tree."""
+        left_out = await self._left_out(path for path in wanted if path not in found)
+        return {**found, **{path: sources.of(path, raw) for path, raw in left_out.items()}}
+
+    async def _read_committed(self, paths: Iterable[str]) -> dict[str, Source]:
+        return {path: sources.of(path, raw) for path in paths if (raw := await self._committed(path)) is not None}
+
+    async def _widen(self, last: dict[str, Source], found: Mapping[str, Source], base: Outcome) -> bool:
+        """Add to the last commit's files what they refer to and what is gone now. Says whether there was any."""
+        targets = {
+            target
+            for parsed in base.parsed.values()
+            for target in checking.targets(parsed)
+            if target not in last and target not in found
+        }
+        more = await self._read_committed(sorted(targets))
+        last |= more
+        return bool(more)
+
+    def _told(self) -> dict[str, str | None]:
+        """The digest of each definition as the newest event says, so that a start tells nothing twice."""
+        rows = self._state.index.stream("journals/daemon", (DefinitionChanged.kind,))
+        events = (orjson.loads(line)["data"] for _, _, line in rows)
+        return {event["path"]: event["digest"] for event in events}
+
+    # --- taking in force ----------------------------------------------------------------------------------------------
+
+    def _take(
+        self,
+        outcome: Outcome,
+        files: Changed,
+        changed: Iterable[str],
+        *,
+        by: str,
+        told: Mapping[str, str | None] | None = None,
+    ) -> list[str]:
+        """Append what changed, replace it in memory, tell the problems; returns the paths to commit, as handed on."""
+        before = self._state.definitions.at
+        moved = sorted(path for path in outcome.concerned if before(path) is not outcome.world.get(path))
+        drafts = [_event(path, before(path), outcome.world.get(path), by) for path in moved]
+        drafts = [draft for draft in drafts if not _is_told(draft, told or {})]
+        if drafts:
+            self._state.append(*drafts)
+        self._put({path: outcome.world.get(path) for path in moved})
+        self._note(outcome, files)
+        paths = _to_commit({*changed, *moved}, outcome, self.sources, self._scripts)
+        beside = playbook_files.all_beside(path for path in outcome.concerned if path in self.sources)
+        self._scripts = {*(self._scripts - outcome.concerned), *outcome.scripts, *beside}
+        if paths and self._state.definitions.config.edits.commit == "auto":
+            self._edited(paths)
+        return paths
+
+    def _put(self, changes: Mapping[str, Definition | None]) -> None:
+        """Replace what is in force, all in one moment."""
+        now = self._state.definitions
+        old = now.top.get("kheish.yaml")
+        now.replace(changes)
+        config, permissions = now.top.get("kheish.yaml"), now.top.get("permissions.yaml")
+        if config is not old:
+            now.config = apply_environment(config.value if config else Config(), self._environ)
+        if "permissions.yaml" in changes:
+            now.permissions = permissions.value if permissions else PermissionsFile()
+
+    def _note(self, outcome: Outcome, files: Changed) -> None:
+        """Keep what the concerned files are and what is wrong with them, and tell the problems."""
+        for path, source in files.items():
+            if source is not None:
+                self.sources[path] = source
+            else:
+                self.sources.pop(path, None)
+        if outcome.scrub is not None:
+            self._scrub = outcome.scrub
+        self._unsettled -= outcome.concerned
+        for path in outcome.concerned:
+            found = [*outcome.problems.get(path, ()), *self._late(path, outcome)]
+            self._problems.replace(path, found)
+            if concern.is_unsettled(path, found):
+                self._unsettled.add(path)
+            is_kept = path.startswith(concern.ROUTES) or path in self._unsettled
+            for kept, now in ((self._parsed.parsed, outcome.parsed), (self._parsed.read, outcome.read)):
+                kept.pop(path, None)
+                if is_kept and path in now:
+                    kept[path] = now[path]
+            self._state.definitions.observed.pop(path, None)
+        self._state.definitions.observed |= outcome.observed
+
+    def _late(self, path: str, outcome: Outcome) -> Iterator[Problem]:
+        """Settings that were changed, but are only read at start."""
+        parsed = outcome.parsed.get(path)
+        if path != "kheish.yaml" or parsed is None or parsed.value is None or outcome.errors(path):
+            return
+        config = self._state.definitions.config
+        for keys in AT_START:
+            if _setting(config, keys) != _setting(self._started, keys):
+                message = f"{'.'.join(keys)} takes effect at the next start of the daemon"
+                yield parsed.at(keys, message, code="takes_effect_at_start", severity="warning")
+
+
+def _setting(config: Config, keys: Sequence[str]) -> Any:
+    value: Any = config
+    for key in keys:
+        value = getattr(value, key)
+    return value
+
+
+def _event(path: str, old: Definition | None, new: Definition | None, by: str) -> Draft:
+    one = new or old
+    assert one is not None
+    return DefinitionChanged(
+        path=path,
+        definition=one.kind,
+        id=one.id,
+        change="removed" if new is None else "added" if old is None else "changed",
+        fields=_fields(old, new),
+        digest=new.digest if new else None,
+    ).on(by=by)
+
+
+def _fields(old: Definition | None, new: Definition | None) -> tuple[str, ...]:
+    """The top-level fields that differ; a script in a file of its own counts as the field that names it."""
+    before, after = (one.data if one else {} for one in (old, new))
+    differ = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    if old and new and not differ and old.digest != new.digest and isinstance(new.value, Playbook):
+        differ.add("files")
+    if old and new and old.used != new.used:
+        differ.add("script")
+    return tuple(sorted(differ))
+
+
+def _is_told(draft: Draft, told: Mapping[str, str | None]) -> bool:
+    event = draft.event
+    return isinstance(event, DefinitionChanged) and event.path in told and told[event.path] == event.digest
+
+
+def _to_commit(changed: Iterable[str], outcome: Outcome, found: Mapping[str, Source], scripts: set[str]) -> list[str]:
+    """Of the paths, those whose file (or whose absence) is in force now, with the scripts that they name, and the files
+    beside a Playbook's manifest.
+
+    `scripts`: the script files and those beside that were there before; of what else was removed, nothing is known.
+    """
+    named = {checking.script_of(one) for one in outcome.world.values()}
+    paths = set[str]()
+    for path in changed:
+        there, in_force = found.get(path), outcome.world.get(path)
+        if there is None:
+            is_valid = in_force is None and path not in named and (kind_of(path) is not None or path in scripts)
+        elif in_force is None:
+            is_valid = path in outcome.scripts or playbook_files.is_whole(path, outcome, found)
+        else:
+            is_valid = in_force.raw == there.raw and not outcome.errors(path)
+        if is_valid:
+            script = checking.script_of(in_force) if in_force else None
+            paths |= {path, script} if script else {path}
+            paths |= set(playbook_files.with_it(path, found)) if there is not None else set()
+    return sorted(paths)

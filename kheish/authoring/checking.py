@@ -1,0 +1,392 @@
+"""Checks people's files as one set: what would be in force, and everything that is wrong. Nothing is changed.
+
+A file that is new or changed is a candidate. It is refused where it has errors, refers to what is not there, or makes
+fallbacks go round; then what was in force before stays. What others in force still refer to is not removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+from pydantic import BaseModel
+
+from kheish import ids
+from kheish.authoring import playbook_files
+from kheish.authoring.sources import NOT_YET, Source, id_of, kind_of
+from kheish.config import Config
+from kheish.domain.definitions import KINDS, TOP, Definition, InForce, Kind, Observed
+from kheish.domain.personas import Persona
+from kheish.domain.playbooks.manifest import Playbook
+from kheish.domain.routes import Route
+from kheish.domain.scripts import Script
+from kheish.store.edits import definitions as reading
+from kheish.store.edits import problems as words
+from kheish.store.edits.definitions import Parsed
+from kheish.store.edits.problems import Problem, Severity
+from kheish.store.edits.yaml12 import MapNode
+
+_SCRIPT_FOLDER = "routes"
+#: keys that are taken, and that nothing reads yet
+WITHOUT_EFFECT: Mapping[type[BaseModel], tuple[str, ...]] = {
+    Config: ("memory", "debug", "retention"),
+    Persona: ("default_skills",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What lies around the files that are checked: it does not refer to them, and what it came to stays."""
+
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    in_force: InForce = field(default_factory=InForce)
+    concerned: frozenset[str] = frozenset()
+
+    def has(self, path: str) -> bool:
+        """Return whether a file is there."""
+        return path not in self.concerned and path in self.sources
+
+    def paths(self) -> Iterator[str]:
+        """Yield the files."""
+        return (path for path in self.sources if path not in self.concerned)
+
+    def ids(self, kind: Kind) -> Iterator[str]:
+        """Yield the ids of a kind that are in force."""
+        known = self.in_force.by_kind.get(kind.name, {})
+        return (id for id, one in known.items() if one.path not in self.concerned)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a set of files comes to. `world` is what would be in force, by path; `parsed` has every readable candidate;
+    `scripts` are the valid script files, and `read` what was read of all of them. `concerned` are the files that were
+    checked, also those that are gone."""
+
+    concerned: frozenset[str] = frozenset()
+    scrub: Callable[[bytes], bytes] | None = None  # by which secrets were looked for, where all files were checked
+    read: dict[str, Parsed[Any]] = field(default_factory=dict)
+    world: dict[str, Definition] = field(default_factory=dict)
+    problems: dict[str, list[Problem]] = field(default_factory=dict)
+    observed: dict[str, Observed] = field(default_factory=dict)
+    parsed: dict[str, Parsed[Any]] = field(default_factory=dict)
+    scripts: dict[str, Script] = field(default_factory=dict)
+
+    def errors(self, path: str) -> list[Problem]:
+        """The errors of one file, without warnings."""
+        return [problem for problem in self.problems.get(path, ()) if problem.severity == "error"]
+
+
+def check(
+    sources: Mapping[str, Source],
+    before: Mapping[str, Definition],
+    given: Mapping[str, Parsed[Any]] | None = None,
+    *,
+    last: Outcome | None = None,
+    around: Around | None = None,
+) -> Outcome:
+    """Check files together. `before`: what is in force, by path; `given`: parsed already, from another form than the
+    file's own; `last`: an outcome whose parsed files are not parsed again; `around`: what is not concerned. May take
+    long: call it in a thread."""
+    last, around = last or Outcome(), around or Around()
+    out = Outcome(concerned=frozenset({*sources, *before}))
+    for path, source in sources.items():
+        if kind_of(path) is not None:
+            ready = (given or {}).get(path) if source.fault is None else None
+            out.parsed[path] = ready or _parse(path, source, last.parsed.get(path))
+    scripts = _script_files(sources, out.parsed) - (given or {}).keys()
+    for path in scripts:
+        out.parsed.pop(path, None)
+        if sources[path].fault is not None:
+            out.problems[path] = [_fault(path, sources[path])]
+            continue
+        read = out.read[path] = _read(Script, sources[path].raw, path, False, last.read.get(path))
+        out.problems[path] = list(read.problems)
+        if read.value is not None:
+            out.scripts[path] = read.value
+    for path in sources.keys() - scripts:
+        is_told = path in out.parsed or sources[path].fault is None
+        out.problems[path] = list(_named_wrong(path, sources, around)) if is_told else [_fault(path, sources[path])]
+    candidates = _candidates(sources, before, out)
+    _settle(sources, before, candidates, out, around)
+    _look_at_drafts(sources, candidates, out, around)
+    out.observed = _observed(sources, candidates, out)
+    return out
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _read(model: type[BaseModel], raw: bytes, path: str, text: bool, last: Parsed[Any] | None = None) -> Parsed[Any]:
+    if last is not None and last.tree is not None and last.digest == reading.digest(raw):
+        return last
+    return playbook_files.judged((reading.parse_markdown if text else reading.parse)(model, raw, path), model)
+
+
+def parse(kind: Kind, raw: bytes, path: str) -> Parsed[Any]:
+    """A file of one kind."""
+    return _read(kind.model, raw, path, kind.text)
+
+
+def _parse(path: str, source: Source, last: Parsed[Any] | None) -> Parsed[Any]:
+    kind = kind_of(path)
+    assert kind is not None
+    if source.fault is None:
+        return _read(kind.model, source.raw, path, kind.text, last)
+    return Parsed(path, None, None, [_fault(path, source)], reading.digest(b""))
+
+
+def _fault(path: str, source: Source) -> Problem:
+    line, column = source.place or (None, None)
+    severity: Severity = "warning" if source.code == NOT_YET else "error"
+    return Problem(path, line, column, severity, source.code, f"the file {source.fault}")
+
+
+def _without_effect(parsed: Parsed[Any]) -> Iterator[Problem]:
+    """Return settings that a file has, and that this version does not act on."""
+    keys = next((keys for model, keys in WITHOUT_EFFECT.items() if isinstance(parsed.value, model)), ())
+    for key in keys:
+        if parsed.data and parsed.data.get(key) not in (None, [], {}):
+            message = f"{key} is accepted, and has no effect in this version of Kheish yet"
+            yield parsed.at((key,), message, code=NOT_YET, severity="warning", key=True)
+
+
+def _named_wrong(path: str, sources: Mapping[str, Source], around: Around) -> Iterator[Problem]:
+    """A Definition's file is named after its id."""
+    folder, _, name = path.partition("/")
+    kind = KINDS.get(folder)
+    if path in TOP or kind is None:
+        return
+    if kind.in_folder:
+        yield from playbook_files.named_wrong(path, sources)
+        return
+    if "/" in name:
+        return
+    stem = name.rpartition(".")[0]
+    if kind_of(path) is None:
+        if kind.suffix == ".yaml" and name.endswith(".yml"):
+            message = f"the ending .yml is not read here; name the file {stem}.yaml"
+            yield Problem(path, None, None, "error", "bad_name", message, f"{stem}.yaml")
+        return
+    if ids.is_slug(stem):
+        return
+    others = chain(sources, around.paths())
+    twin = next((other for other in others if other != path and other.lower() == path.lower()), None)
+    near = stem.lower() if ids.is_slug(stem.lower()) else None
+    message = f"{stem!r} is not a legal name: use a-z, 0-9, '.', '_', '-', beginning with a letter or digit"
+    if twin is not None:
+        message = f"{path} differs from {twin} only by case; choose another name"
+    yield Problem(path, None, None, "error", "bad_name", message, near and near + kind.suffix)
+
+
+def targets(parsed: Parsed[Any]) -> Iterator[str]:
+    """The files that a parsed definition refers to, scripts included."""
+    kind = kind_of(parsed.path)
+    if kind is None or parsed.value is None or parsed.data is None:
+        return
+    one = Definition(
+        kind=kind.name, id=id_of(parsed.path, kind), path=parsed.path, value=parsed.value, data=parsed.data, raw=b"",
+        digest="",
+    )  # fmt: skip
+    yield from (target for _, target in one.references())
+    if script := script_of(one):
+        yield script
+
+
+def script_of(one: Definition) -> str | None:
+    """The script file that a route names."""
+    script = one.value.script if isinstance(one.value, Route) else None
+    return _script_path(script) if isinstance(script, str) else None
+
+
+# --- scripts ----------------------------------------------------------------------------------------------------------
+
+
+def _script_path(script: str) -> str | None:
+    """The file that a route's `script:` names, from the state root; None where it lies outside of routes/."""
+    path = posixpath.normpath(f"{_SCRIPT_FOLDER}/{script}")
+    return path if path.startswith(_SCRIPT_FOLDER + "/") and not script.startswith("/") else None
+
+
+def _script_files(sources: Mapping[str, Source], parsed: Mapping[str, Parsed[Any]]) -> set[str]:
+    """Files that are scripts: named by a route, or looking like one; what says `driver` is a route all the same."""
+    texts = [(one.data or {}).get("script") for path, one in parsed.items() if path.startswith(_SCRIPT_FOLDER + "/")]
+    named = {_script_path(text) for text in texts if isinstance(text, str)}
+    found = {path for path in sources.keys() & named if path not in parsed or "driver" not in _keys(parsed[path])}
+    looks = {path for path, one in parsed.items() if path.startswith(_SCRIPT_FOLDER + "/") and _looks(_keys(one))}
+    return found | looks
+
+
+def _keys(parsed: Parsed[Any]) -> set[str]:
+    return set(parsed.tree.items) if isinstance(parsed.tree, MapNode) else set()
+
+
+def _looks(keys: set[str]) -> bool:
+    return bool(keys & {"turns", "echo"}) and "driver" not in keys
+
+
+def _with_script(parsed: Parsed[Any], sources: Mapping[str, Source], out: Outcome) -> tuple[Any, str] | list[Problem]:
+    """The route with its script read in, and the digest of both; or what is wrong with what it names."""
+    route = parsed.value
+    assert isinstance(route, Route) and isinstance(route.script, str)
+    path = _script_path(route.script)
+    if path is None:
+        return [parsed.at(("script",), f"{route.script!r} leaves the folder routes/", code="dangling_reference")]
+    if path not in sources:
+        rest = path.removeprefix(_SCRIPT_FOLDER + "/")
+        inside = [other.removeprefix(_SCRIPT_FOLDER + "/") for other in out.scripts]
+        near = words.nearest(rest, inside)
+        hint = f"; did you mean {near!r}?" if near else ""
+        return [parsed.at(("script",), f"there is no file {path}{hint}", code="dangling_reference", suggestion=near)]
+    if path not in out.scripts:
+        what = "is a route, not a script" if path in out.parsed else "has errors"
+        return [parsed.at(("script",), f"the script {path} {what}", code="dangling_reference")]
+    both = hashlib.sha256(parsed.digest.encode() + b"\0" + sources[path].raw).hexdigest()
+    return route.model_copy(update={"script": out.scripts[path]}), both
+
+
+# --- candidates -------------------------------------------------------------------------------------------------------
+
+
+def _candidates(sources: Mapping[str, Source], before: Mapping[str, Definition], out: Outcome) -> dict[str, Definition]:
+    """The definitions that are right by themselves; what is unchanged is the very object that is in force."""
+    found: dict[str, Definition] = {}
+    for path, parsed in out.parsed.items():
+        kind = kind_of(path)
+        if kind is None or out.errors(path):
+            continue
+        out.problems[path] = [*parsed.problems, *_without_effect(parsed)]
+        if parsed.value is None or parsed.data is None:
+            continue
+        used, digest = None, parsed.digest
+        if isinstance(parsed.value, Route) and isinstance(parsed.value.script, str):
+            script = _with_script(parsed, sources, out)
+            if isinstance(script, list):
+                out.problems[path] += script
+                continue
+            used, digest = script
+        elif isinstance(parsed.value, Playbook):
+            if faults := playbook_files.unreadable(path, sources):
+                out.problems[path] += [parsed.at((), fault, code="unreadable") for fault in faults]
+                continue
+            digest = playbook_files.digest(parsed.data, path, sources)
+        old = before.get(path)
+        if old is not None and (old.digest, old.raw) == (digest, sources[path].raw):
+            found[path] = old
+            continue
+        found[path] = Definition(
+            kind=kind.name, id=id_of(path, kind), path=path, value=parsed.value, data=parsed.data,
+            raw=sources[path].raw, digest=digest, used=used,
+        )  # fmt: skip
+    return found
+
+
+def _settle(
+    sources: Mapping[str, Source],
+    before: Mapping[str, Definition],
+    candidates: Mapping[str, Definition],
+    out: Outcome,
+    around: Around,
+) -> None:
+    """Take back candidates, and removals, until all that refers finds what it refers to."""
+    invalid = out.parsed.keys() - candidates.keys()
+    world = {**{path: before[path] for path in invalid & before.keys()}, **candidates}
+    while True:
+        fresh = {path: one for path, one in world.items() if one is not before.get(path)}
+        refused = {
+            path: found for path, one in fresh.items() if (found := list(_dangling(one, world, sources, out, around)))
+        }
+        for path, found in refused.items():
+            out.problems[path] += found
+            if path in before:
+                world[path] = before[path]
+            else:
+                del world[path]
+        standing = [one for path, one in world.items() if one is before.get(path)]
+        missing = {target for one in standing for _, target in one.references() if target not in world}
+        kept = {path: before[path] for path in missing & before.keys()}
+        world |= kept
+        if not refused and not kept:
+            break
+    for path in world.keys() - sources.keys():
+        users = sorted(one.path for one in world.values() if any(target == path for _, target in one.references()))
+        message = (
+            f"the file is gone, but {', '.join(users)} refers to it; its last valid version stays in force: "
+            f"put it back, or change {', '.join(users)}"
+        )
+        out.problems[path] = [Problem(path, None, None, "error", "definition_referenced", message)]
+    out.world = world
+
+
+def _dangling(
+    one: Definition, world: Mapping[str, Definition], sources: Mapping[str, Source], out: Outcome, around: Around
+) -> Iterator[Problem]:
+    """References of a candidate to what is not there, or that lead back to it."""
+    parsed = out.parsed[one.path]
+    for keys, target in one.references():
+        kind = kind_of(target)
+        assert kind is not None
+        name = id_of(target, kind)
+        is_there = target in sources or around.has(target)
+        if around.has(target) and around.in_force.at(target) is not None:
+            continue
+        if target not in world or not is_there:
+            there = [id_of(path, kind) for path in world if kind_of(path) is kind and path != one.path]
+            there += around.ids(kind)
+            near = words.nearest(name, there) if not is_there else None
+            message = f"there is no {kind.singular} {name!r}" + (f"; did you mean {near!r}?" if near else "")
+            if is_there:
+                message = f"the {kind.singular} {name!r} has errors, and was never in force"
+            yield parsed.at(keys, message, code="dangling_reference", suggestion=near)
+        elif keys[0] == "fallbacks" and (way := _way(target, one.path, world)):
+            names = " → ".join(id_of(path, kind) for path in (one.path, *way))
+            yield parsed.at(keys, f"the fallbacks go round: {names}", code="reference_cycle")
+
+
+def _look_at_drafts(
+    sources: Mapping[str, Source], candidates: Mapping[str, Definition], out: Outcome, around: Around
+) -> None:
+    """What has errors by itself may also refer to what is not there: all of it is told at once."""
+    for path, parsed in out.parsed.items():
+        kind = kind_of(path)
+        if path in candidates or kind is None or parsed.data is None:
+            continue
+        draft = Definition(
+            kind=kind.name, id=id_of(path, kind), path=path, value=parsed.draft, data=parsed.data, raw=b"", digest=""
+        )
+        found = [*out.problems[path], *_dangling(draft, out.world, sources, out, around)]
+        out.problems[path] = sorted(found, key=lambda problem: (problem.line or 0, problem.column or 0))
+
+
+def _way(start: str, end: str, world: Mapping[str, Definition]) -> list[str] | None:
+    """The definitions on the way from one to another by references."""
+    ways = [[start]]
+    seen = {start}
+    while ways:
+        way = ways.pop(0)
+        if way[-1] == end:
+            return way
+        for _, target in world[way[-1]].references():
+            if target in world and target not in seen:
+                seen.add(target)
+                ways.append([*way, target])
+    return None
+
+
+def _observed(sources: Mapping[str, Source], candidates: Mapping[str, Definition], out: Outcome) -> dict[str, Observed]:
+    found: dict[str, Observed] = {}
+    for path in out.world.keys() | out.parsed.keys():
+        errors = out.errors(path)
+        digest = None
+        if path in sources:
+            digest = candidates[path].digest if path in candidates else reading.digest(sources[path].raw)
+        found[path] = Observed(digest, _words(errors[0]) if errors else None)
+    return found
+
+
+def _words(problem: Problem) -> str:
+    place = f"{problem.path}:{problem.line}:{problem.column}" if problem.line else problem.path
+    return f"{place}: {problem.message}"

@@ -1,0 +1,325 @@
+"""Takes what people drop into `inbox/<session>/`: each file becomes one run of that session, once.
+
+A file is first moved out of the way, to `.git/kheish/inbox/<ticket>/<session>/<name>`: what is submitted is exactly
+what was moved, and whoever saves the same name again drops a new file. There it stays until a commit holds it in the
+session's folder (or in `inbox/rejected/`), so a kill at any moment leaves it in one of the two places.
+
+The ticket is the idempotency key: submitted again after a kill, the same drop finds the same run, and another drop is
+another request, whatever it says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from kheish import ids
+from kheish.auth import redaction
+from kheish.authoring.problems import Problems
+from kheish.errors import FileRefused, InsufficientStorage, Invalid, KheishError, StoreFailed
+from kheish.state.state import State
+from kheish.store import door, files, names
+from kheish.store.edits.debounce import passed_over
+
+log = logging.getLogger(__name__)
+
+FOLDER = "inbox"
+REJECTED = "inbox/rejected"
+MAX_BYTES = 4 * 1024 * 1024  # as a request by HTTP
+SUFFIXES = (".md", ".txt", ".yaml")
+_QUIET = 0.3  # seconds without a change, for what was dropped while no daemon ran
+_SCAN_EVERY, _OLD = 10.0, 15.0  # seconds: a file that has been there for so long is nobody's work in progress
+#: seconds: how long a path is looked at after it was taken, and how old a new file there must be
+_RECENT, _SETTLED = 5.0, 1.0
+BY = "file"  # a file does not say who saved it
+_ODD = re.compile(r"[^A-Za-z0-9._-]")
+_NAME = 150
+_PROBLEM = "inbox_waiting"
+_REFUSED = "inbox_refused"
+
+
+class Unusable(Exception):
+    """The file can't become a run; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A file that was moved out of the way. `path` is where it was dropped, relative to the root."""
+
+    ticket: Path
+    path: str
+
+    @property
+    def file(self) -> Path:
+        return names.within(self.ticket, self.inner)
+
+    @property
+    def inner(self) -> str:
+        """Return the path of the file in the inbox."""
+        return self.path.removeprefix(f"{FOLDER}/")
+
+
+class Inbox:
+    """`submit(taken, content)` makes a run of a file and returns where the file goes, or raises Unusable. `held()`
+    returns why the daemon must leave the work tree alone now, or None."""
+
+    def __init__(
+        self,
+        state: State,
+        problems: Problems,
+        *,
+        file: Callable[[str, bytes, str | None], None],
+        edited: Callable[[Sequence[str]], None],
+        submit: Callable[[Taken, bytes], Awaitable[str]],
+        held: Callable[[], Awaitable[str | None]],
+    ) -> None:
+        self._state = state
+        self._problems = problems
+        self._file_next = file
+        self._edited = edited
+        self._submit = submit
+        self._held = held
+        self._lock = asyncio.Lock()
+        self._away = state.root / ".git" / "kheish" / FOLDER
+        self._later: set[str] = set()  # dropped, and not moved yet: a person's git is at work, or the disk is full
+        self._waiting: list[Taken] = []  # moved, and not submitted yet
+        self._filing: dict[str, tuple[Taken, bytes]] = {}  # what the next commits are to hold, by its new path
+        self._refused: frozenset[str] = frozenset()  # what was dropped, and is no plain file
+        self._scanned = 0.0
+        self._recent: dict[str, float] = {}  # when a path was taken: the watcher may not tell of the same content again
+
+    async def start(self) -> None:
+        """Go on with what an earlier daemon had taken, and take what was dropped while none ran."""
+        self._waiting = await asyncio.to_thread(_left, self._away)
+        there = await self._look()
+        if there:  # one that is young may still be written
+            await asyncio.sleep(min(_QUIET, max(0.0, _QUIET - min(there.values()))))
+        await self.take(frozenset(there))
+
+    async def take(self, paths: frozenset[str]) -> None:
+        """Take files that have settled. Raises StoreFailed."""
+        self._later |= {path for path in paths if _is_dropped(path)}
+        if self._later:
+            await self._look()
+        await self._again()
+
+    async def look(self) -> None:
+        """Every second: take what could not be taken before, and now and then what no event told of."""
+        if time.monotonic() - self._scanned > _SCAN_EVERY:
+            self._scanned = time.monotonic()
+            self._later |= {path for path, age in (await self._look()).items() if age > _OLD}
+        if self._recent:
+            again = await asyncio.to_thread(_ages, self._state.root, tuple(self._recent))
+            self._later |= {path for path, age in again.items() if age > _SETTLED}
+            before = time.monotonic() - _RECENT
+            self._recent = {path: at for path, at in self._recent.items() if at > before}
+        await self._again()
+
+    async def _look(self) -> dict[str, float]:
+        """Return the files in the inbox with their age, and report what is no plain file, and so is never taken."""
+        there, refused = await asyncio.to_thread(_there, self._state.root)
+        for path in self._refused - refused.keys():
+            self._problems.clear(_REFUSED, path)
+        for path, reason in refused.items():
+            self._problems.add(_REFUSED, path, f"it {reason}; it is not taken")
+        self._refused = frozenset(refused)
+        return there
+
+    async def _again(self) -> None:
+        if not (self._later or self._waiting) or self._state.low_space:
+            return
+        async with self._lock:
+            if (reason := await self._held()) is not None:
+                log.info("the inbox waits: %s", reason)
+                return
+            paths, self._later = sorted(self._later), set()
+            for path in paths:
+                taken = await asyncio.to_thread(_move_away, self._state.root, self._away, path)
+                if taken is not None:
+                    self._waiting.append(taken)
+                    self._recent[path] = time.monotonic()
+            waiting, self._waiting = self._waiting, []
+            for taken in waiting:
+                await self._settle(taken)
+
+    # --- one file -----------------------------------------------------------------------------------------------------
+
+    async def _settle(self, taken: Taken) -> None:
+        """Submit it, or reject it with the reason; what is wrong with the daemon and not with the file: later."""
+        try:
+            raw = await asyncio.to_thread(_read, taken)
+            destination = await self._submit(taken, raw)
+            self._file(taken, destination, raw, None)
+        except Unusable as error:
+            await self._reject(taken, str(error))
+        except FileNotFoundError:
+            log.warning("%s was taken, and is gone", taken.path)
+        except StoreFailed:
+            self._waiting.append(taken)
+            raise
+        except (InsufficientStorage, OSError) as error:
+            self._wait(taken, str(error))
+        except KheishError as error:
+            if error.status >= 500:
+                self._wait(taken, error.detail)
+            else:
+                lines = [error.detail, *(f"{fault.path}: {fault.message}" for fault in error.errors)]
+                await self._reject(taken, "\n".join(lines))
+        else:
+            self._problems.clear(_PROBLEM, taken.path)
+
+    def _wait(self, taken: Taken, reason: str) -> None:
+        self._waiting.append(taken)
+        self._problems.add(_PROBLEM, taken.path, f"it is not submitted yet: {reason}", severity="warning")
+
+    async def _reject(self, taken: Taken, reason: str) -> None:
+        log.warning("%s cannot be used: %s", taken.path, reason)
+        raw = await asyncio.to_thread(_small, taken)
+        if raw is not None:
+            raw = redaction.scrub_file(raw, self._state.scrub)
+        inner = plain_name(taken.path.removeprefix(f"{FOLDER}/").replace("/", "."))
+        pending = {path: raw for path, (_, raw) in self._filing.items()}
+        destination = await asyncio.to_thread(_free, self._state.root, pending, inner, raw)
+        if raw is None:  # too large for a commit, or no plain file: it is moved as it is
+            await asyncio.to_thread(_rename, taken.file, self._state.root / destination)
+        else:
+            self._file(taken, destination, raw, f"rejected: {taken.path}")
+        self._file(taken, f"{destination}.problem.txt", f"{taken.path} was not used.\n\n{reason}\n".encode(), None)
+
+    def _file(self, taken: Taken, path: str, raw: bytes, headline: str | None) -> None:
+        raw = redaction.scrub_file(raw, self._state.scrub)  # it goes into git
+        before = self._filing.get(path)
+        self._filing[path] = taken, raw
+        if before is not None and before[0] != taken:  # the same file once more
+            shutil.rmtree(before[0].ticket, ignore_errors=True)
+        self._file_next(path, raw, headline)
+        self._edited([taken.path])  # where somebody had committed it, it goes
+
+    def filed(self, paths: list[str]) -> None:
+        """A commit holds these: what was kept of them may go, once nothing else of the same file is to come."""
+        for path in paths:
+            taken, _ = self._filing.pop(path, (None, b""))
+            if taken is not None and not any(other == taken for other, _ in self._filing.values()):
+                shutil.rmtree(taken.ticket, ignore_errors=True)
+
+
+# --- what is there ----------------------------------------------------------------------------------------------------
+
+
+def _is_dropped(path: str) -> bool:
+    return path.startswith(f"{FOLDER}/") and not path.startswith(f"{REJECTED}/") and not passed_over(path)
+
+
+def _there(root: Path) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the files in the inbox with the seconds since each was written, and what is no plain file with why."""
+    ages, refused, now = dict[str, float](), dict[str, str](), time.time()
+    for path, found in door.walk(root, FOLDER, skip=lambda path: path == REJECTED or not _is_dropped(path)):
+        if (reason := door.kind(found.st_mode)) is not None:
+            refused[path] = reason
+        else:
+            ages[path] = now - found.st_mtime
+    return ages, refused
+
+
+def _ages(root: Path, paths: Iterable[str]) -> dict[str, float]:
+    """How many seconds ago each of the files was written, of those that are there."""
+    found, now = dict[str, float](), time.time()
+    for path in paths:
+        with suppress(OSError):
+            found[path] = now - names.within(root, path).lstat().st_mtime
+    return found
+
+
+def _left(away: Path) -> list[Taken]:
+    """What an earlier daemon had moved and not seen in a commit."""
+    found = []
+    for ticket in sorted(away.iterdir()) if away.is_dir() else ():
+        inside = [path for path, _ in door.walk(away, ticket.name)]
+        if not inside:
+            shutil.rmtree(ticket, ignore_errors=True)
+        found += [Taken(ticket, f"{FOLDER}/{path.partition('/')[2]}") for path in inside]
+    return found
+
+
+def _move_away(root: Path, away: Path, path: str) -> Taken | None:
+    """Move a dropped file; None where it is gone, no plain file, or empty (somebody begins to write)."""
+    source = names.within(root, path)
+    try:
+        if source.is_symlink() or not source.is_file() or source.stat().st_size == 0:
+            return None
+        taken = Taken(away / ids.new("drop"), path)
+        _rename(source, taken.file)
+        # A power cut after its run was accepted must not bring it back as another drop.
+        files.durable_folder(taken.file.parent, upto=away.parent)
+        with suppress(FileNotFoundError):  # the folder went after its last file
+            files.fsync_folder(source.parent)
+        return taken
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _rename(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.rename(target)
+
+
+def _read(taken: Taken) -> bytes:
+    try:
+        return door.read(taken.ticket, taken.inner, most=MAX_BYTES)
+    except FileRefused as refused:
+        raise Unusable(f"It {refused.reason}.") from refused
+
+
+def _small(taken: Taken) -> bytes | None:
+    try:
+        return door.read(taken.ticket, taken.inner, most=MAX_BYTES)
+    except FileRefused:
+        return None
+
+
+def _free(root: Path, pending: Mapping[str, bytes], name: str, raw: bytes | None) -> str:
+    """Where a rejected file goes: beside others of the same name, but one that was rejected before is the same."""
+    stem, dot, suffix = name.rpartition(".")
+    number = 1
+    while True:
+        middle = "" if number == 1 else f".{number}"
+        path = f"{REJECTED}/{stem}{middle}{dot}{suffix}"
+        there = pending.get(path)
+        if there is None and not os.path.lexists(root / path):
+            return path
+        with suppress(FileRefused):
+            if raw is not None and raw == (there if there is not None else door.read(root, path, most=MAX_BYTES)):
+                return path
+        number += 1
+
+
+def plain_name(name: str) -> str:
+    """A name that every file system takes; its end is kept, for the suffix."""
+    return _ODD.sub("_", name)[-_NAME:].lstrip(".")
+
+
+# --- what it says -----------------------------------------------------------------------------------------------------
+
+
+def place_of(path: str) -> tuple[str, str]:
+    """Return the session and the name of a dropped file. Raises Unusable."""
+    parts = path.split("/")
+    if not names.is_text(path):
+        raise Unusable(f"Its name is not UTF-8: {path}. Each \\x stands for such a byte; rename it, and drop it again.")
+    if len(parts) != 3:
+        raise Unusable(f"Put it into {FOLDER}/<session>/, and not elsewhere: the folder names the session.")
+    try:
+        ids.check_slug(parts[1], "the session")
+    except Invalid as error:
+        raise Unusable(error.detail) from error
+    if not parts[2].endswith(SUFFIXES):
+        raise Unusable(f"Only {', '.join(SUFFIXES)} are taken: text as .md or .txt, a whole submission as .yaml.")
+    return parts[1], parts[2]

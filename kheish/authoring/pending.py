@@ -1,0 +1,171 @@
+"""Takes what people wrote into `pending/`: an approval is resolved, a question answered; nonsense becomes a problem."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from kheish.authoring import forms
+from kheish.authoring.forms import Answered, Decided, Declined, Form, PendingNoun
+from kheish.authoring.problems import Problems
+from kheish.domain import approvals, questions
+from kheish.domain.approvals import Approval
+from kheish.domain.questions import Question
+from kheish.errors import FileRefused, Invalid, PersonRequired
+from kheish.state import pins
+from kheish.state.state import State
+from kheish.store import door, names, parsing
+from kheish.store.edits.problems import Problem
+
+_FOLDERS: dict[str, tuple[PendingNoun, type[Any]]] = {
+    "approvals": ("approval", Approval),
+    "questions": ("question", Question),
+}
+#: as which person, and by which way, an answer in a file counts: a file does not say who saved it
+_BY = "file"
+_PAGE = 200
+
+
+class Answers:
+    """`rewrite(noun, id)` has the file of a pending thing written again."""
+
+    def __init__(self, state: State, problems: Problems, *, rewrite: Callable[[str, str], None]) -> None:
+        self._state = state
+        self._problems = problems
+        self._rewrite = rewrite
+        self._lock = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Take up what was written, or removed, while no daemon ran."""
+        there = await asyncio.to_thread(_there, self._state.root)
+        asked = {f"pending/{folder}/{id}.yaml" for folder in _FOLDERS for id in await self._pending(folder)}
+        touched = await asyncio.to_thread(self._touched, there)
+        for path in touched:
+            await self._drop_part(path)
+        await self.take(frozenset(touched) | asked.difference(there))
+
+    def _touched(self, paths: Iterable[str]) -> list[str]:
+        """Those that are not as the daemon wrote them: of what waits for people, few. Blocks on disk."""
+        found: list[str] = []
+        for path in paths:
+            folder, _, name = path.removeprefix("pending/").partition("/")
+            noun, _ = _FOLDERS[folder]
+            document = self._state.index.thing(noun, name.removesuffix(".yaml"))
+            with suppress(OSError, FileRefused):
+                raw = _read(self._state.root, path)
+                if raw is not None and document is not None and forms.is_untouched(noun, raw, document):
+                    continue
+            found.append(path)
+        return found
+
+    async def _drop_part(self, path: str) -> None:
+        """Remove what a power cut left of a file, torn or with holes: it is no answer of a person. A thing that is
+        still asked has its file written again, and one that is not needs none."""
+        folder, _, name = path.removeprefix("pending/").partition("/")
+        noun, cls = _FOLDERS[folder]
+        id = name.removesuffix(".yaml")
+        try:
+            raw = await asyncio.to_thread(_read, self._state.root, path)
+        except (OSError, FileRefused):  # `take` says so
+            return
+        document = self._state.recalled(cls, id) or await self._state.recall(cls, id)
+        if raw is not None and document is not None and forms.is_part(noun, raw, document):
+            await asyncio.to_thread(names.within(self._state.root, path).unlink, missing_ok=True)
+
+    async def take(self, paths: frozenset[str]) -> None:
+        """Take up files that were made, changed or removed. Raises StoreFailed, Damaged."""
+        async with self._lock:
+            for path in sorted(paths):
+                folder, _, name = path.removeprefix("pending/").partition("/")
+                if path.startswith("pending/") and folder in _FOLDERS and name.endswith(".yaml") and "/" not in name:
+                    noun, cls = _FOLDERS[folder]
+                    self._problems.replace(path, await self._one(noun, cls, name.removesuffix(".yaml"), path))
+
+    async def _pending(self, folder: str) -> list[str]:
+        noun, _ = _FOLDERS[folder]
+        found: list[str] = []
+        cursor: str | None = None
+        while True:
+            page = await asyncio.to_thread(
+                self._state.index.things, noun, limit=_PAGE, cursor=cursor, statuses=("pending",)
+            )
+            found += [document[f"{noun}_id"] for document in page.items]
+            cursor = page.next_cursor
+            if cursor is None:
+                return found
+
+    async def _one(self, noun: PendingNoun, cls: type[Any], id: str, path: str) -> list[Problem]:
+        """Take up one file; what is wrong with it."""
+        try:
+            raw = await asyncio.to_thread(_read, self._state.root, path)
+        except FileRefused as refused:
+            return [Problem(path, None, None, "error", "unreadable", f"the file {refused.reason}")]
+        except OSError as error:
+            return [Problem(path, None, None, "error", "unreadable", f"the file cannot be read: {error.strerror}")]
+        document = self._state.recalled(cls, id) or await self._state.recall(cls, id)
+        if document is None:
+            message = f"there is no {noun} {id!r}; remove the file"
+            return [] if raw is None else [Problem(path, None, None, "error", f"unknown_{noun}", message)]
+        if raw is None:
+            async with self._newest(cls, id, document) as newest:
+                if newest["status"] == "pending":
+                    self._rewrite(noun, id)
+            return []
+        form = await parsing.run(forms.read, noun, raw, path, {**document, "status": "pending"})
+        if form.filled is None:
+            return form.problems if document["status"] == "pending" else []
+        async with self._newest(cls, id, document) as newest:
+            if newest["status"] != "pending":
+                return [_late(form, noun, newest)]
+            return self._resolve(id, form)
+
+    @asynccontextmanager
+    async def _newest(self, cls: type[Any], id: str, known: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """Yield the newest document. What is pending is kept in memory; only what is acted on is brought there."""
+        if known["status"] != "pending":
+            yield known
+            return
+        async with pins.thing(self._state, cls, id) as ended:
+            yield ended or self._state.recalled(cls, id) or known
+
+    def _resolve(self, id: str, form: Form) -> list[Problem]:
+        """Call the domain with what was filled in; it may know better."""
+        try:
+            match form.filled:
+                case Decided(decision, reason):
+                    approvals.resolve(self._state, id, decision, by=_BY, via="file", reason=reason)
+                case Answered(answers):
+                    questions.answer(self._state, id, answers, by=_BY, via="file")
+                case Declined(reason):
+                    questions.decline(self._state, id, by=_BY, via="file", reason=reason)
+        except PersonRequired as error:
+            return [form.at(("decision",), error.detail, code=error.code)]
+        except Invalid as error:
+            faults = [(tuple(fault.path.strip("/").split("/")), fault.message) for fault in error.errors]
+            return [form.at(keys, f"{keys[-1]}: {message}") for keys, message in faults] or [
+                Problem(form.path, None, None, "error", error.code, error.detail)
+            ]
+        return []
+
+
+def _late(form: Form, noun: PendingNoun, document: dict[str, Any]) -> Problem:
+    """Somebody else was first. The daemon removes the file with its next commit; whoever filled it in must be told."""
+    keys = ("decision",) if noun == "approval" else ("answers",)
+    error = approvals.late(document) if noun == "approval" else questions.late(document)
+    return form.at(keys, error.detail, code=error.code, key=True)
+
+
+def _read(root: Path, path: str) -> bytes | None:
+    """Return the file's bytes; None where it is gone. Raises FileRefused, OSError."""
+    try:
+        return door.read(root, path)
+    except FileNotFoundError:
+        return None
+
+
+def _there(root: Path) -> list[str]:
+    below = (path for folder in _FOLDERS for path, _ in door.walk(root, f"pending/{folder}"))
+    return [path for path in below if path.endswith(".yaml") and path.count("/") == 2]

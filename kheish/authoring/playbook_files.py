@@ -1,0 +1,158 @@
+"""A Playbook's folder: what is wrong with its manifest beyond types, which files belong to it, and its digest."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from kheish import ids
+from kheish.authoring.sources import Source
+from kheish.domain.definitions import KINDS
+from kheish.domain.playbooks import checks as playbook_checks
+from kheish.domain.playbooks import digest as playbook_digest
+from kheish.domain.playbooks.manifest import Playbook
+from kheish.store import door, names
+from kheish.store.edits import definitions as reading
+from kheish.store.edits.definitions import Parsed
+from kheish.store.edits.problems import Problem
+from kheish.store.edits.yaml12 import MAX_BYTES
+from kheish.store.pipes import unpack
+
+if TYPE_CHECKING:
+    from kheish.authoring.checking import Outcome
+
+KIND = KINDS["playbooks"]
+FOLDER = f"{KIND.name}/"
+MANIFEST = KIND.suffix.removeprefix("/")
+
+
+@cache
+def tool_names() -> frozenset[str]:
+    """The tools that come with Kheish."""
+    from kheish.runtime.tools import registry
+    from kheish.runtime.tools.shell import SandboxSettings
+
+    return frozenset(registry.builtin(lambda: SandboxSettings(mode="off", available=False)))
+
+
+def judged(parsed: Parsed[Any], model: type[BaseModel]) -> Parsed[Any]:
+    """What was read, with everything else that is wrong where it is a manifest of a Playbook."""
+    if model is not Playbook or parsed.data is None:
+        return parsed
+    known = {(problem.pointer, problem.code) for problem in parsed.problems}
+    found = [
+        parsed.at(
+            one.keys, one.message, code=one.code, severity=one.severity, suggestion=one.suggestion, key=one.at_key
+        )
+        for one in playbook_checks.check(parsed.data, tools=tool_names())
+    ]
+    problems = [*parsed.problems, *(one for one in found if (one.pointer, one.code) not in known)]
+    problems.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
+    has_errors = any(problem.severity == "error" for problem in problems)
+    return dataclasses.replace(parsed, value=None if has_errors else parsed.value, problems=problems)
+
+
+def parse(raw: bytes, path: str) -> Parsed[Any]:
+    """A manifest in YAML."""
+    return judged(reading.parse(Playbook, raw, path), Playbook)
+
+
+def text_of(folder: Mapping[str, Any]) -> bytes:
+    """The manifest of a folder as the git worker answers it."""
+    return unpack(folder["raw"])
+
+
+def on_disk(root: Path, playbook_id: str) -> frozenset[str]:
+    """The paths of all files of a draft that are on disk, and of its manifest in any case. Blocks on disk."""
+    there = (path for path, _ in door.walk(root, f"{KIND.name}/{playbook_id}"))
+    return frozenset({KIND.path(playbook_id), *there})
+
+
+def folder_of(path: str) -> str | None:
+    """The folder of the Playbook that a file belongs to: `playbooks/triage/`."""
+    parts = path.split("/")
+    return f"{FOLDER}{parts[1]}/" if len(parts) > 2 and parts[0] == KIND.name else None
+
+
+def beside(manifest: str, paths: Iterable[str]) -> list[str]:
+    """Of some paths, those of files beside a manifest."""
+    folder = manifest.removesuffix(MANIFEST)
+    return [path for path in paths if path.startswith(folder) and path != manifest]
+
+
+def named_wrong(path: str, sources: Mapping[str, Source]) -> Iterator[Problem]:
+    """What is wrong with the place of a file under `playbooks/`: each Playbook is a folder, named after its id."""
+    rest = path.removeprefix(FOLDER)
+    id, slash, name = rest.partition("/")
+    if not slash:
+        stem = id.rpartition(".")[0]
+        near = f"{stem}/{MANIFEST}" if id.endswith((".yaml", ".yml")) and ids.is_slug(stem) else None
+        message = f"a Playbook is a folder: {FOLDER}<id>/{MANIFEST}"
+        yield Problem(path, None, None, "error", "bad_name", message, near)
+    elif name in (MANIFEST.removesuffix("yaml") + "yml", "playbook.json") and f"{FOLDER}{id}/{MANIFEST}" not in sources:
+        message = f"this name is not read here; name the file {MANIFEST}"
+        yield Problem(path, None, None, "error", "bad_name", message, MANIFEST)
+    elif name == MANIFEST and not ids.is_slug(id):
+        near = id.lower() if ids.is_slug(id.lower()) else None
+        message = f"{id!r} is not a legal name: use a-z, 0-9, '.', '_', '-', beginning with a letter or digit"
+        yield Problem(path, None, None, "error", "bad_name", message, near)
+
+
+def unreadable(manifest: str, sources: Mapping[str, Source]) -> list[str]:
+    """What is wrong with the files beside a manifest: without them the Playbook is not whole."""
+    found = []
+    for path in beside(manifest, sources):
+        one = sources[path]
+        if one.fault is not None:
+            found.append(f"{path} {one.fault}")
+        elif len(one.raw) > MAX_BYTES:
+            found.append(f"{path} is larger than {MAX_BYTES // 1024**2} MiB; put it elsewhere, and name it")
+    return found
+
+
+def all_beside(sources: Iterable[str]) -> list[str]:
+    """Of some paths, those of files beside any manifest."""
+    return [path for path in sources if (folder := folder_of(path)) is not None and path != folder + MANIFEST]
+
+
+def with_it(path: str, sources: Mapping[str, Source]) -> list[str]:
+    """The files that are committed with a manifest: all beside it."""
+    return beside(path, sources) if folder_of(path) == path.removesuffix(MANIFEST) else []
+
+
+def is_whole(path: str, outcome: Outcome, sources: Mapping[str, Source]) -> bool:
+    """Whether a file is beside a manifest that is in force as it lies there."""
+    folder = folder_of(path)
+    manifest = f"{folder}{MANIFEST}"
+    if folder is None or path == manifest or manifest not in outcome.world or manifest not in sources:
+        return False
+    return outcome.world[manifest].raw == sources[manifest].raw and not outcome.errors(manifest)
+
+
+def digest(parsed_data: Mapping[str, Any], manifest: str, sources: Mapping[str, Source]) -> str:
+    """The digest of a draft as it was read. Raises ValueError."""
+    folder = manifest.removesuffix(MANIFEST)
+    files = {path.removeprefix(folder): _sha256(sources[path].raw) for path in beside(manifest, sources)}
+    return playbook_digest.digest(parsed_data, files)
+
+
+def digest_of_file(file: Path) -> str:
+    """The digest of any manifest on disk, with the files beside it. Raises InvalidDefinition, OSError, ValueError."""
+    parsed = reading.parse(Playbook, door.read_own(file)[0], names.text(os.fspath(file)))
+    parsed.require()
+    assert parsed.data is not None
+    there = (path.removeprefix("./") for path, found in door.walk(file.parent, ".") if stat.S_ISREG(found.st_mode))
+    files = {path: _sha256(door.read(file.parent, path)) for path in there if path != file.name}
+    return playbook_digest.digest(parsed.data, files)
+
+
+def _sha256(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()

@@ -1,0 +1,254 @@
+"""Tags of Playbook versions against the ledger: taken up where people made or pulled them, noticed where they changed.
+
+A tag object's id covers everything: the commit, its tree, the message. So a look compares ids only, and reads those
+that are new; what a version says is checked against the ledger's digest whenever it is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
+
+from kheish import ids
+from kheish.authoring import playbook_files
+from kheish.authoring.playbook_files import KIND, MANIFEST
+from kheish.authoring.problems import Problems
+from kheish.authoring.refused_tags import RefusedTags
+from kheish.domain import events
+from kheish.domain.events.playbooks import RELEASES
+from kheish.domain.playbooks import digest as playbook_digest
+from kheish.domain.playbooks import versions as playbooks
+from kheish.domain.playbooks.versions import TAG_PREFIX, Released, Version
+from kheish.errors import Invalid, KheishError, NotFound, VersionTampered
+from kheish.state import pins
+from kheish.state.state import State
+from kheish.store import parsing
+from kheish.store.pipes import Child, unpack
+
+log = logging.getLogger(__name__)
+
+_READ = 128  # versions whose manifest is kept in memory
+_ALL = 1_000_000
+_MOST_NEW = 2000  # tags that one look takes up: anybody who may push makes any number of them
+_OURS = frozenset({"daemon", "file", "person"})
+
+
+class PlaybookTags:
+    """`turn` is held by whoever makes a tag or compares them with the ledger."""
+
+    def __init__(self, state: State, problems: Problems, git: Child) -> None:
+        self._state = state
+        self._problems = problems
+        self._git = git
+        self._known: dict[str, str] = {}  # tag → object, as the ledger has it and git had it at the last look
+        self._refused: dict[str, str] = {}  # tags that are no versions, so that each is told once
+        self._reasons = RefusedTags(state.root)  # the same with the reasons, over restarts: none is read twice
+        self._read: OrderedDict[str, Released] = OrderedDict()
+        self.turn = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Compare everything with the ledger, once, before Flows can start."""
+        page = await asyncio.to_thread(self._state.index.things, "version", limit=_ALL)
+        for doc in page.items:
+            if doc["tampered"] is None:
+                self._known[doc["tag"]] = doc["tag_id"]
+            else:
+                self._known[doc["tag"]] = ""  # looked at again
+                self._tell(doc["tag"], doc["tampered"])
+        for tag, (tag_id, why) in (await asyncio.to_thread(self._reasons.read)).items():
+            if tag not in self._known:
+                self._refuse(tag, tag_id, why)
+        await self.look()
+
+    def know(self, tag: str, tag_id: str) -> None:
+        """The daemon has made a tag."""
+        self._known[tag] = tag_id
+
+    async def look(self) -> None:
+        """Take up what changed since the last look. Raises StoreFailed, ChildGone."""
+        async with self.turn:
+            found = await self._git.request("tags", prefix=TAG_PREFIX, known={**self._known, **self._refused})
+            new = list(found["new"])
+            for tag in (*new[:_MOST_NEW], *found["gone"]):
+                await self.take_up(tag)
+            self._problems.clear("too_many_tags")
+            if len(new) > _MOST_NEW:
+                text = f"There are {len(new)} tags below {TAG_PREFIX} not read yet; remove those that are not versions."
+                self._problems.add("too_many_tags", "", text, severity="warning")
+            await asyncio.to_thread(self._reasons.write)
+            await self._state.durable()
+
+    async def take_up(self, tag: str) -> None:
+        """Compare one tag with the ledger; call it with `turn` held."""
+        described = await self._git.request("tag", name=tag)
+        id, _, version = tag.removeprefix(TAG_PREFIX).rpartition("/")
+        async with pins.owner(self._state, RELEASES, id) if ids.is_slug(id) else nullcontext():
+            await self._take_up(tag, id, version, described)
+
+    async def _take_up(self, tag: str, id: str, version: str, described: Mapping[str, Any] | None) -> None:
+        one = self._ledger(id, version)
+        if one is not None:
+            await self._compare(one, described)
+            return
+        self._problems.clear("not_a_version", _path(tag))
+        self._refused.pop(tag, None)
+        self._reasons.forget(tag)
+        why = await self._adopt(id, version, described) if described is not None else None
+        if described is not None and why is not None:
+            self._refuse(tag, described["tag_id"], why)
+
+    def _refuse(self, tag: str, tag_id: str, why: str) -> None:
+        self._refused[tag] = tag_id
+        self._reasons.note(tag, tag_id, why)
+        self._problems.add("not_a_version", _path(tag), f"The tag {tag} is no version: {why}", severity="warning")
+
+    def _ledger(self, id: str, version: str) -> Version | None:
+        if not ids.is_slug(id) or not playbooks.is_version(version):
+            return None
+        return playbooks.versions(self._state, id).get(version)
+
+    async def _adopt(self, id: str, version: str, described: Mapping[str, Any]) -> str | None:
+        """Take a tag up as a version; or why it is none."""
+        if not ids.is_slug(id) or not playbooks.is_version(version):
+            return f"its name is not {TAG_PREFIX}<playbook>/<semantic version>. Remove it, or name it so."
+        if described["commit"] is None:
+            return f"it is not annotated. Make it again: git tag -f -a {TAG_PREFIX}{id}/{version} COMMIT"
+        try:
+            folder = await self._folder(described["commit"], id)
+            parsed = await parsing.run(playbook_files.parse, playbook_files.text_of(folder), KIND.path(id))
+        except NotFound:
+            return f"its commit has no {KIND.path(id)}."
+        except Invalid as error:
+            return f"what it holds is too large. {error.detail}"
+        if errors := [one for one in parsed.problems if one.severity == "error"]:
+            first = errors[0]
+            return f"its {KIND.path(id)}:{first.line}:{first.column} is not valid: {first.message}"
+        assert parsed.data is not None and parsed.value is not None
+        tag = playbooks.tag_of(id, version)
+        made = events.PlaybookPublished(
+            playbook_id=id, version=version, title=parsed.value.title,
+            digest=playbook_digest.digest(parsed.data, folder["files"]), tag=tag, tag_id=described["tag_id"],
+            commit=described["commit"], notes=_notes(described["message"]), via="git",
+        )  # fmt: skip
+        playbooks.publish(self._state, made, by=_tagger(described["by"]))
+        self._known[tag] = described["tag_id"]
+        log.info("taken up: %s@%s, tagged by %s", id, version, described["by"])
+        return None
+
+    async def _compare(self, one: Version, described: Mapping[str, Any] | None) -> None:
+        """A version of the ledger against its tag."""
+        reason = None
+        if described is None:
+            reason = (
+                f"its tag was removed. Put it back: git update-ref refs/tags/{one.tag} {one.tag_id} "
+                f"(or fetch it from a backup)."
+            )
+        elif described["tag_id"] != one.tag_id:
+            where = f"at commit {described['commit'][:12]}" if described["commit"] else "not annotated"
+            reason = (
+                f"its tag was moved: it is {where} now, and was published at {one.commit[:12]}. Put it back: "
+                f"git update-ref refs/tags/{one.tag} {one.tag_id}"
+            )
+        else:
+            try:
+                self._read[one.tag_id] = await self._content(one)
+            except (NotFound, Invalid, ValueError) as error:
+                reason = _unreadable(error)
+        self._known[one.tag] = described["tag_id"] if described else ""
+        if described is None:
+            del self._known[one.tag]
+        self._mark(one, reason)
+
+    def _mark(self, one: Version, reason: str | None) -> None:
+        """Note in the ledger what is wrong with a version's tag, where that is news."""
+        name = {"playbook_id": one.playbook_id, "version": one.version}
+        if reason is not None:
+            self._read.pop(one.tag_id, None)
+            self._tell(one.tag, reason)
+            if one.tampered != reason:
+                log.warning("%s@%s is tampered: %s", one.playbook_id, one.version, reason)
+                self._state.append(events.PlaybookTampered(**name, reason=reason).on())
+        elif one.tampered is not None:
+            self._state.append(events.PlaybookIntact(**name).on())
+            self._problems.clear("version_tampered", _path(one.tag))
+
+    def _tell(self, tag: str, reason: str) -> None:
+        version = tag.removeprefix(TAG_PREFIX).replace("/", "@")
+        message = f"{version} is tampered, and cannot be started: {reason}"
+        self._problems.add("version_tampered", _path(tag), message)
+
+    # --- content ------------------------------------------------------------------------------------------------------
+
+    async def read(self, one: Version) -> Released:
+        """What a version says. Raises VersionTampered."""
+        async with pins.owner(self._state, RELEASES, one.playbook_id):
+            return await self._read_checked(one)
+
+    async def _read_checked(self, one: Version) -> Released:
+        current = await self._git.request("tag_object", name=one.tag)
+        if current != one.tag_id or one.tampered is not None:
+            async with self.turn:
+                await self.take_up(one.tag)
+                await self._state.durable()
+            one = playbooks.get(self._state, one.playbook_id, one.version)
+            if one.tampered is not None:
+                raise VersionTampered(f"{one.playbook_id}@{one.version} is tampered: {one.tampered}")
+        if (found := self._read.get(one.tag_id)) is None:
+            try:
+                found = await self._content(one)
+            except (NotFound, Invalid, ValueError) as error:
+                self._mark(one, _unreadable(error))
+                await self._state.durable()
+                raise VersionTampered(f"{one.playbook_id}@{one.version}: {_unreadable(error)}") from error
+        self._read[one.tag_id] = found
+        self._read.move_to_end(one.tag_id)
+        while len(self._read) > _READ:
+            self._read.popitem(last=False)
+        return Released(version=one, manifest=found.manifest, data=found.data, raw=found.raw, files=found.files)
+
+    async def file(self, one: Version, path: str) -> bytes:
+        """A file beside the manifest, as the version has it. Raises NotFound."""
+        found = await self._git.request("read", rev=one.commit, path=f"{KIND.name}/{one.playbook_id}/{path}")
+        return found["text"].encode() if "text" in found else unpack(found["content"])
+
+    async def _folder(self, commit: str, id: str) -> dict[str, Any]:
+        found: dict[str, Any] = await self._git.request("folder", rev=commit, path=f"{KIND.name}/{id}", file=MANIFEST)
+        return found
+
+    async def _content(self, one: Version) -> Released:
+        """The manifest from the tag's tree, where it is what was published. Raises NotFound, ValueError."""
+        folder = await self._folder(one.commit, one.playbook_id)
+        raw = playbook_files.text_of(folder)
+        parsed = await parsing.run(playbook_files.parse, raw, KIND.path(one.playbook_id))
+        if parsed.data is None:
+            raise ValueError("its manifest cannot be read")
+        if (digest := playbook_digest.digest(parsed.data, folder["files"])) != one.digest:
+            raise ValueError(f"its content has the digest {digest[:12]}, and {one.digest[:12]} was published")
+        if parsed.value is None:
+            first = next(problem for problem in parsed.problems if problem.severity == "error")
+            raise ValueError(f"its manifest is not valid for this Kheish: line {first.line}: {first.message}")
+        return Released(version=one, manifest=parsed.value, data=parsed.data, raw=raw, files=folder["files"])
+
+
+def _unreadable(error: KheishError | ValueError) -> str:
+    return f"what its tag holds is not what was published: {error}"
+
+
+def _tagger(name: str) -> str:
+    """Who a tag says that made it: a name that anybody can write, so not one by which callers or the daemon go."""
+    return name if name and name.isprintable() and ":" not in name and name not in _OURS else "git"
+
+
+def _path(tag: str) -> str:
+    """Where a problem of a tag is shown."""
+    return f".git/refs/tags/{tag}"
+
+
+def _notes(message: str) -> str | None:
+    """What a tag's message says below its first line (all of it, where it has only one)."""
+    title, _, rest = message.strip().partition("\n")
+    return rest.strip() or title or None

@@ -1,0 +1,195 @@
+"""Versions of Playbooks: publishing a draft as a tag, reading one from its tag's tree, and moving its release."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from kheish import ids
+from kheish.authoring import playbook_files, release_evidence
+from kheish.authoring.adopting import Taking
+from kheish.authoring.playbook_files import KIND, MANIFEST
+from kheish.authoring.playbook_tags import PlaybookTags
+from kheish.domain import events
+from kheish.domain.definitions import Definition
+from kheish.domain.events.playbooks import RELEASES, EvidenceRef, ReleaseState
+from kheish.domain.playbooks import digest as playbook_digest
+from kheish.domain.playbooks import versions as playbooks
+from kheish.domain.playbooks.versions import Released, Version
+from kheish.errors import DraftNotCommitted, Unavailable, VersionExists
+from kheish.state import pins, streams
+from kheish.state.state import State
+from kheish.store.edits import definitions as reading
+from kheish.store.pipes import Child
+
+DAEMON_ADDRESS = "daemon@kheish.invalid"
+_TRIES = 5
+_COMMIT_TIMEOUT = 20.0
+
+Flush = Callable[[float], Awaitable[bool]]
+
+
+class Playbooks:
+    """`flush(timeout)` commits what is dirty; False where that did not come about (another git is at work)."""
+
+    def __init__(self, state: State, taking: Taking, git: Child, tags: PlaybookTags, *, flush: Flush) -> None:
+        self._state = state
+        self._taking = taking
+        self._git = git
+        self._tags = tags
+        self._flush = flush
+
+    # --- publishing ---------------------------------------------------------------------------------------------------
+
+    async def publish(self, playbook_id: str, version: str, *, notes: str | None, by: str) -> tuple[Version, bool]:
+        """Make the draft a version; True where it is new. The same content under the same version changes nothing.
+
+        Raises NotFound, Invalid, InvalidDefinition (every error of the draft), VersionExists, DraftNotCommitted,
+        Unavailable, StoreFailed.
+        """
+        ids.check_slug(playbook_id)
+        playbooks.check_version(version)
+        async with self._tags.turn, pins.owner(self._state, RELEASES, playbook_id):
+            draft = await self._draft(playbook_id)
+            await self._tags.take_up(playbooks.tag_of(playbook_id, version))  # one made by hand a moment ago
+            there = playbooks.versions(self._state, playbook_id).get(version)
+            if there is not None:
+                if there.digest == draft.digest and there.tampered is None:
+                    return there, False
+                raise VersionExists(
+                    f"{playbook_id}@{version} was published {there.published_at} with other content (digest "
+                    f"{there.digest[:12]}, the draft's is {draft.digest[:12]}): choose the next version."
+                )
+            return await self._publish(draft, version, notes, by), True
+
+    async def _draft(self, playbook_id: str) -> Definition:
+        """The draft as it lies in the work tree now. Raises NotFound, InvalidDefinition."""
+        path = KIND.path(playbook_id)
+        await self._taking.take(await asyncio.to_thread(playbook_files.on_disk, self._state.root, playbook_id))
+        async with self._taking.lock:
+            outcome = await self._taking.check({path: self._taking.sources.get(path)})
+            if errors := outcome.errors(path):
+                raise reading.refusal(path, errors)
+            return self._state.definitions.get(KIND.name, playbook_id)
+
+    async def _publish(self, draft: Definition, version: str, notes: str | None, by: str) -> Version:
+        commit = await self._committed(draft)
+        tag = playbooks.tag_of(draft.id, version)
+        title = draft.value.title
+        message = _message(draft.id, version, title, draft.digest, notes, by)
+        tag_id = await self._git.request(
+            "make_tag", name=tag, commit=commit, message=message, by=_name(by), email=DAEMON_ADDRESS
+        )
+        made = events.PlaybookPublished(
+            playbook_id=draft.id, version=version, title=title, digest=draft.digest, tag=tag, tag_id=tag_id,
+            commit=commit, notes=notes,
+        )  # fmt: skip
+        found = playbooks.publish(self._state, made, by=by)
+        self._tags.know(tag, tag_id)
+        await self._state.durable()
+        return found
+
+    async def _committed(self, draft: Definition) -> str:
+        """The commit that holds the draft as it is. Raises DraftNotCommitted, Unavailable."""
+        for _ in range(_TRIES):
+            if not await self._flush(_COMMIT_TIMEOUT):
+                raise Unavailable(
+                    "The draft cannot be committed now: another git is at work in the state root. Try again."
+                )
+            head: str = (await self._git.request("head"))["commit"]
+            found = await self._git.request(
+                "folder", rev=head, path=f"{KIND.name}/{draft.id}", file=MANIFEST, missing=True
+            )
+            if found is not None and await asyncio.to_thread(_digest, found, draft.path) == draft.digest:
+                return head
+            await asyncio.sleep(0.1)
+        manual = self._state.definitions.config.edits.commit == "manual"
+        what = "edits.commit is manual, so commit it: " if manual else "commit it by hand: "
+        raise DraftNotCommitted(
+            f"{draft.path} is not committed as it is; {what}git add {KIND.name}/{draft.id} && git commit"
+        )
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    async def version(self, playbook_id: str, version: str) -> Version:
+        """One version. Raises NotFound."""
+        async with pins.owner(self._state, RELEASES, ids.check_slug(playbook_id)):
+            return playbooks.get(self._state, playbook_id, version)
+
+    async def read(self, playbook_id: str, version: str) -> Released:
+        """A version with what it says, from its tag's tree; never from the work tree. What does not fit the ledger is
+        marked as tampered at once. Raises NotFound, VersionTampered."""
+        return await self._tags.read(await self.version(playbook_id, version))
+
+    async def at(self, playbook_id: str, n: int) -> list[Version]:
+        """The versions that there were at event `n`, oldest first."""
+        await self._state.caught_up()
+        values = await asyncio.to_thread(streams.values_at, self._state.index, RELEASES, playbook_id, n)
+        return sorted(values.get(Version, {}).values(), key=lambda one: one.made)
+
+    async def draft(self, playbook_id: str) -> tuple[Definition, Mapping[str, bytes]]:
+        """The draft in force, and the files beside it. Raises NotFound."""
+        found = self._state.definitions.get(KIND.name, playbook_id)
+        sources = self._taking.sources
+        paths = playbook_files.beside(found.path, sources)
+        return found, {path.removeprefix(f"{KIND.name}/{playbook_id}/"): sources[path].raw for path in paths}
+
+    async def file(self, version: Version, path: str) -> bytes:
+        """A file beside the manifest of a version. Raises NotFound."""
+        return await self._tags.file(version, path)
+
+    async def blame(self, playbook_id: str, version: str | None) -> Sequence[Mapping[str, Any]]:
+        """Each line of the manifest with the commit that it is from. Raises NotFound."""
+        rev = "HEAD" if version is None else (await self.version(playbook_id, version)).commit
+        found: list[dict[str, Any]] = await self._git.request("blame", rev=rev, path=KIND.path(playbook_id))
+        return found
+
+    # --- releases -----------------------------------------------------------------------------------------------------
+
+    async def release(
+        self,
+        playbook_id: str,
+        version: str,
+        to: ReleaseState,
+        *,
+        by: str,
+        percent: float | None = None,
+        evidence: Sequence[EvidenceRef] = (),
+        reason: str | None = None,
+        cancel_flows: bool = False,
+    ) -> Version:
+        """Move a version to another state, once its evidence resolves.
+
+        Raises NotFound, ReleaseStateConflict, VersionTampered, EvidenceRequired, EvidenceUnresolved, Invalid.
+        """
+        async with pins.owner(self._state, RELEASES, ids.check_slug(playbook_id)):
+            one = playbooks.get(self._state, playbook_id, version)
+            playbooks.check_release(one, to, percent=percent, evidence=evidence)
+            if to != "revoked" and one.tampered is None:
+                await self._tags.read(one)  # raises: nobody verifies what is not there
+            checked = await release_evidence.resolve(self._state, evidence, by=by)
+            found = playbooks.release(
+                self._state, playbook_id, version, to, by=by, percent=percent, evidence=checked, reason=reason,
+                cancel_flows=cancel_flows,
+            )  # fmt: skip
+            await self._state.durable()
+        return found
+
+
+def _digest(found: Mapping[str, Any], path: str) -> str | None:
+    data = playbook_files.parse(playbook_files.text_of(found), path).data
+    return playbook_digest.digest(data, found["files"]) if data is not None else None
+
+
+def _message(id: str, version: str, title: str, digest: str, notes: str | None, by: str) -> str:
+    """The message of a tag: for people, and below it for machines."""
+    said = f"{notes.strip()}\n\n" if notes and notes.strip() else ""
+    trailers = {"Kheish-Playbook": f"{id}@{version}", "Kheish-Digest": digest, "Kheish-Actor": _name(by)}
+    lines = "\n".join(f"{name}: {value}" for name, value in trailers.items())
+    return f"{' '.join(title.split())} {version}\n\n{said}{lines}\n"
+
+
+def _name(by: str) -> str:
+    """A principal as git can write it."""
+    return " ".join(by.translate(dict.fromkeys(map(ord, "<>\n"), " ")).split()) or "kheish"

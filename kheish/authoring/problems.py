@@ -1,0 +1,140 @@
+"""What is wrong now: kept for the API, and written to PROBLEMS.md for people."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kheish import ids
+from kheish.store.edits import problems as words
+from kheish.store.edits.problems import Problem, Severity
+from kheish.store.escaping import visible
+from kheish.store.files import atomic_write
+
+log = logging.getLogger(__name__)
+
+FILE = "PROBLEMS.md"
+_HEAD = """# Problems
+
+What is wrong now. Where a file has errors, its last valid version stays in force. This file is the daemon's: it is
+written anew at each change, and removed when nothing is wrong.
+"""
+
+_Key = tuple[str, str]
+
+
+class Problems:
+    """Two kinds: what a file's content is (`replace`, by path), and what somebody reports (`add`, `clear`, by code).
+
+    To be used on the event loop; the file is written in a thread, many changes at once.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / FILE
+        self._files: dict[str, dict[_Key, Problem]] = {}
+        self._reported: dict[_Key, Problem] = {}
+        self._since: dict[_Key, str] = {}
+        self._dirty = False
+        self._writing: asyncio.Task[None] | None = None
+
+    def replace(self, path: str, problems: Iterable[Problem]) -> None:
+        """All that is wrong with the content of one file; nothing: it is in order."""
+        found = {("", problem.problem_id): problem for problem in problems}
+        before = self._files.get(path, {})
+        if found == before:
+            return
+        if found:
+            self._files[path] = found
+        else:
+            del self._files[path]
+        self._changed(found.keys(), before.keys() - found.keys())
+
+    def add(
+        self, code: str, path: str, message: str, *, severity: Severity = "error", suggestion: str | None = None
+    ) -> None:
+        """Report what is no mistake in a file's content (`path` may be empty); once more: only its words change."""
+        problem = Problem(path, None, None, severity, code, message, suggestion)
+        if self._reported.get((code, path)) != problem:
+            self._reported[code, path] = problem
+            self._changed([(code, path)])
+
+    def damaged(self, path: str, reason: str) -> None:
+        """A journal cannot be read."""
+        self.add("damaged_journal", path, reason)
+
+    def clear(self, code: str, path: str | None = None) -> None:
+        """What was reported is over (without a path: all with this code)."""
+        over = [key for key in self._reported if key[0] == code and path in (None, key[1])]
+        for key in over:
+            del self._reported[key]
+        if over:
+            self._changed(gone=over)
+
+    def list(self) -> Sequence[Mapping[str, Any]]:
+        """All of them as `GET /v1/problems` shows them, by file and line; `since` stays while a problem persists."""
+        return [{**words.view(problem), "since": self._since[key]} for key, problem in self._sorted()]
+
+    async def write(self) -> None:
+        """Bring PROBLEMS.md up to date, and wait for it."""
+        self._dirty = True
+        self._begin()
+        if self._writing is not None:
+            await self._writing
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _all(self) -> Iterator[tuple[_Key, Problem]]:
+        for problems in self._files.values():
+            yield from problems.items()
+        yield from self._reported.items()
+
+    def _sorted(self) -> Sequence[tuple[_Key, Problem]]:
+        return sorted(self._all(), key=lambda item: (item[1].path, item[1].line or 0, item[1].column or 0, item[0]))
+
+    def _changed(self, there: Iterable[_Key] = (), gone: Iterable[_Key] = ()) -> None:
+        """Note since when each is there. Costs what has changed: a pull may bring thousands, one after another."""
+        now = ids.now()
+        for key in there:
+            self._since.setdefault(key, now)
+        for key in gone:
+            self._since.pop(key, None)
+        self._dirty = True
+        self._begin()
+
+    def _begin(self) -> None:
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.get_running_loop().create_task(self._write())
+
+    async def _write(self) -> None:
+        while self._dirty:
+            self._dirty = False
+            problems = [(problem, self._since[key]) for key, problem in self._sorted()]
+            try:
+                await asyncio.to_thread(self._store, problems)
+            except OSError as error:  # it is for people only; the API still says all of it
+                log.warning("%s cannot be written: %s", FILE, error)
+
+    def _store(self, problems: Sequence[tuple[Problem, str]]) -> None:
+        if text := _render(problems):
+            atomic_write(self._path, text.encode(), fsync=False)
+        else:
+            self._path.unlink(missing_ok=True)
+
+
+def _render(problems: Sequence[tuple[Problem, str]]) -> str:
+    """The text of PROBLEMS.md; empty where nothing is wrong."""
+    if not problems:
+        return ""
+    lines = [_HEAD]
+    path: str | None = None
+    for problem, since in problems:
+        if problem.path != path:
+            path = problem.path
+            lines.append(f"## {visible(path) or 'The daemon'}\n")
+        place = ":".join(str(part) for part in (problem.path, problem.line, problem.column) if part)
+        where = f"`{place}` " if place else ""
+        lines.append(visible(f"- {where}{problem.severity}: {problem.message} ({problem.code}, since {since})"))
+    return "\n".join(lines).replace("\n## ", "\n\n## ").replace("\n\n\n", "\n\n") + "\n"

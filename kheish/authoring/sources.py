@@ -1,0 +1,218 @@
+"""The files of people as they lie there: which are Definitions, and their bytes."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import orjson
+
+from kheish.domain.definitions import KINDS, TOP, Kind
+from kheish.errors import FileRefused
+from kheish.store import door, names
+from kheish.store.edits import yaml12
+from kheish.store.edits.debounce import passed_over
+from kheish.store.edits.yaml12 import MAX_BYTES, ListNode, MapNode, Mark, Node, ScalarNode
+
+#: what may be a Definition, or a script that one names; in a folder of its own (a Playbook) anything may lie beside it
+_SUFFIXES = (".yaml", ".yml", ".json", ".md")
+_READ_ME = "readme.md"
+#: where people put files; what stands there and is no folder is told
+FOLDERS = frozenset((*KINDS, "inbox", "pending", "secrets"))
+#: folders whose files later versions read, and this one does not; what else lies at the top is its owner's
+LATER = frozenset((
+    "channels", "connectors", "hooks", "mcp", "memory", "outputs", "projects", "schedules", "skills", "sources",
+    "workers",
+))  # fmt: skip
+LATER_FILE = "instructions.md"
+NOT_YET = "not_in_this_version"
+_NO_FOLDER = "is no folder, or a link to one; make it a folder, for what is in it is read by the daemon"
+_NOT_UTF8 = "has a name that is not UTF-8 (shown with \\x for such bytes); rename it"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file as it was read; `fault` says why it cannot be, or may not be used, and `place` where in it."""
+
+    path: str
+    raw: bytes
+    fault: str | None = None
+    code: str = "unreadable"
+    place: tuple[int, int] | None = None  # line and column, from 1
+
+
+def of(path: str, raw: bytes) -> Source:
+    """Return a source whose content is at hand, from git or a caller."""
+    return Source(path, raw) if names.is_text(path) else Source(path, b"", _NOT_UTF8, "bad_name")
+
+
+def guarded(found: Mapping[str, Source], scrub: Callable[[bytes], bytes]) -> dict[str, Source]:
+    """The files, where those that hold a known secret may not be used: they would be committed, and pushed."""
+    return {path: _guarded(source, scrub) for path, source in found.items()}
+
+
+def _guarded(source: Source, scrub: Callable[[bytes], bytes]) -> Source:
+    if source.fault is not None:
+        return source
+    place = _as_written(source.raw, scrub) or _as_meant(source.raw, scrub)
+    if place is None:
+        return source
+    text = "holds a stored secret; name its slot (auth_ref), and put a new value there if this file was passed on"
+    return replace(source, fault=text, code="secret_in_file", place=place)
+
+
+def _as_written(raw: bytes, scrub: Callable[[bytes], bytes]) -> tuple[int, int] | None:
+    """Line and column of a secret in the bytes, comments too. A backslash before it is no escape here, as in JSON."""
+    plain = raw.replace(b"\\", b" ")
+    for text in (raw, plain):
+        clean = scrub(text)
+        if clean != text:
+            same = next((i for i, (a, b) in enumerate(zip(text, clean, strict=False)) if a != b), len(clean))
+            before = raw[:same]
+            line = before.rpartition(b"\n")[2].decode(errors="replace")
+            return before.count(b"\n") + 1, len(line) + 1
+    return None
+
+
+def _as_meant(raw: bytes, scrub: Callable[[bytes], bytes]) -> tuple[int, int] | None:
+    """The same for what YAML makes of it: a value that is indented line by line, folded, or written with escapes."""
+    found = (mark for word, mark in _hidden(raw) if scrub(word) != word)
+    return next(((mark.line, mark.column) for mark in found), None)
+
+
+@lru_cache(maxsize=4096)
+def _hidden(raw: bytes) -> tuple[tuple[bytes, Mark], ...]:
+    """Texts that do not stand in a file as they are meant, as JSON: few, and the same until somebody edits it."""
+    text, flaw = yaml12.decode(raw)
+    if flaw is not None:
+        return ()
+    if text.startswith("---"):  # front matter; the text below stands as it is
+        text = text[3:].partition("\n---")[0]
+    tree, _ = yaml12.read(text)
+    words = _words(tree) if tree is not None else ()
+    return tuple((orjson.dumps(word), mark) for word, mark in words if mark and word.encode() not in raw)
+
+
+def _words(node: Node) -> Iterator[tuple[str, Mark | None]]:
+    match node:
+        case ScalarNode():
+            yield node.text, node.mark
+        case ListNode():
+            for item in node.items:
+                yield from _words(item)
+        case MapNode():
+            for key, item in node.items.items():
+                yield key, node.key_marks.get(key)
+                yield from _words(item)
+
+
+def kind_of(path: str) -> Kind | None:
+    """The kind of Definition that a file with this path is, by its place; None: it may be a script, or is nothing."""
+    if path in TOP:
+        return TOP[path]
+    folder, slash, name = path.partition("/")
+    kind = KINDS.get(folder)
+    if kind is None or not slash or not name.endswith(kind.suffix):
+        return None
+    return kind if "/" not in name.removesuffix(kind.suffix) else None
+
+
+def id_of(path: str, kind: Kind) -> str:
+    """The id of the Definition in a file: its name without the ending; that of a file at the top is its kind's name."""
+    return kind.name if path in TOP else path.partition("/")[2].removesuffix(kind.suffix)
+
+
+def is_source(path: str) -> bool:
+    """Whether the path is one that people's Definitions (or their scripts) may have."""
+    if path in TOP:
+        return True
+    folder, _, rest = path.partition("/")
+    if folder not in KINDS or not rest or passed_over(path):
+        return False
+    if KINDS[folder].in_folder and "/" in rest:
+        return True
+    name = path.rpartition("/")[2].lower()
+    return name.endswith(_SUFFIXES) and name != _READ_ME
+
+
+def concerns(path: str) -> bool:
+    """Return whether a file with this path could be wrong where Definitions are: those that are no sources by their
+    name as well, for what stands there may be a link or a pipe."""
+    folder, slash, rest = path.partition("/")
+    if path in TOP or path in FOLDERS:
+        return True
+    if folder in LATER or path == LATER_FILE:
+        return is_for_later(path)
+    return folder in KINDS and bool(slash) and bool(rest) and not passed_over(path) and not _is_read_me(path)
+
+
+def is_for_later(path: str) -> bool:
+    """Return whether a later version would read a file with this path as a Definition: of a skill, its SKILL.md."""
+    folder, _, rest = path.partition("/")
+    if path == LATER_FILE:
+        return True
+    if folder not in LATER or not rest or passed_over(path) or path.lower().endswith(_READ_ME):
+        return False
+    name = rest.rpartition("/")[2]
+    if folder == "skills" and "/" in rest:
+        return name == "SKILL.md"  # what lies beside it belongs to the skill
+    return name.endswith(_SUFFIXES)
+
+
+def _is_read_me(path: str) -> bool:
+    return path.count("/") == 1 and path.lower().endswith(f"/{_READ_ME}")
+
+
+def read_all(root: Path) -> dict[str, Source]:
+    """Read every file that may be a Definition. Blocks on disk."""
+    below = (path for folder in (*KINDS, *LATER) for path, _ in door.walk(root, folder, skip=passed_over))
+    return read(root, [*TOP, *FOLDERS, LATER_FILE, *below])
+
+
+def read(root: Path, paths: Iterable[str]) -> dict[str, Source]:
+    """Read the files among `paths` that are there. Blocks on disk."""
+    found = (_read(root, path) for path in paths if concerns(path))
+    return {source.path: source for source in found if source is not None}
+
+
+def _read(root: Path, path: str) -> Source | None:
+    """Read a source, or what stands where no other file is read, and is no plain one."""
+    if is_for_later(path):
+        later = f"is ignored: this version of Kheish has no {path.partition('/')[0]} yet"
+        return Source(path, b"", later, NOT_YET) if _is_there(root, path) else None
+    if not is_source(path):
+        return _misplaced(root, path)
+    if not names.is_text(path):
+        return Source(path, b"", _NOT_UTF8, "bad_name") if _is_there(root, path) else None
+    try:
+        return Source(path, door.begin(root, path, most=MAX_BYTES))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except FileRefused as refused:
+        return Source(path, b"", refused.reason)
+    except OSError as error:
+        return Source(path, b"", f"cannot be read: {error.strerror}")
+
+
+def _misplaced(root: Path, path: str) -> Source | None:
+    """Return what is wrong with a file that has no name of a source; None for a plain one, which is its owner's."""
+    try:
+        mode = names.within(root, path).lstat().st_mode
+    except OSError:
+        return None
+    if path in FOLDERS:
+        return None if stat.S_ISDIR(mode) else Source(path, b"", _NO_FOLDER)
+    if not names.is_text(path):
+        return Source(path, b"", _NOT_UTF8, "bad_name")
+    reason = None if stat.S_ISDIR(mode) else door.kind(mode)
+    return Source(path, b"", reason) if reason is not None else None
+
+
+def _is_there(root: Path, path: str) -> bool:
+    try:
+        return bool(names.within(root, path).lstat())
+    except OSError:
+        return False

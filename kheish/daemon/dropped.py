@@ -1,0 +1,70 @@
+"""Submits dropped files: what a file of the inbox asks for, as a run of the session that its folder names."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from pathlib import Path
+
+from kheish.api import submissions
+from kheish.authoring.inbox import BY, FOLDER, Taken, Unusable, place_of, plain_name
+from kheish.domain import conventions, keys, sessions
+from kheish.domain.events import Idempotency
+from kheish.domain.sessions import Session
+from kheish.runtime import submission
+from kheish.state import pins
+from kheish.state.state import State
+from kheish.store import parsing
+from kheish.store.edits import definitions
+
+log = logging.getLogger(__name__)
+
+
+def submitter(state: State, workspace: Callable[[str], Awaitable[Path]]) -> Callable[[Taken, bytes], Awaitable[str]]:
+    """Return what submits a file that was taken; `workspace(session_id)` chooses the folder of a new session."""
+
+    async def submit(taken: Taken, raw: bytes) -> str:
+        """Have the run accepted, durably; return where the file goes. Raises Unusable, KheishError."""
+        session_id, name = place_of(taken.path)
+        body = await parsing.run(read, taken.path, name, raw)
+        async with pins.session_or_new(state, session_id):
+            if state.find(Session, session_id) is None:
+                home = await workspace(session_id)
+                sessions.create(state, session_id, {}, workspace=home, by=BY)
+            key = await keys.known(state, _key(taken, raw, session_id, body))
+            # A file proves nobody, and may have come with a pull: its commands are not allowed by being in it.
+            given = submissions.wanted(session_id, body, actor=BY, source="inbox", key=key, checks_ask=True)
+            run = await submission.submit(state, given, by=BY)
+            run_id = run if isinstance(run, str) else run.run_id
+            path = state.get(Session, session_id).path
+            await state.durable()
+        log.info("%s is the input of %s", taken.path, run_id)
+        return f"{path}/inbox/{run_id}.{plain_name(name)}"
+
+    return submit
+
+
+def read(path: str, name: str, raw: bytes) -> submissions.Submission:
+    """Return what the file asks for. Raises Unusable."""
+    if not name.endswith(".yaml"):
+        try:
+            return submissions.Submission(content=raw.removeprefix(conventions.BOM).decode())
+        except UnicodeDecodeError as error:
+            raise Unusable(f"It is no UTF-8 text: {error}.") from error
+    parsed = definitions.parse(submissions.Submission, raw, path)
+    if parsed.value is not None:
+        return parsed.value
+    raise Unusable("\n".join(f"{one.line}:{one.column}: {one.message}" for one in parsed.problems))
+
+
+def _key(taken: Taken, raw: bytes, session_id: str, body: submissions.Submission) -> Idempotency:
+    """Return the key of a drop; one that a submission brings itself is the same as by HTTP."""
+    if body.idempotency_key is not None:
+        request = body.model_dump(mode="json", exclude={"idempotency_key"}, exclude_none=True)
+        found = keys.of(f"sessions/{session_id}/runs", body.idempotency_key, request)
+    else:
+        request = {"path": taken.path, "sha256": sha256(raw).hexdigest()}
+        found = keys.of(f"{FOLDER}/{session_id}", taken.ticket.name, request)
+    assert found is not None
+    return found

@@ -1,0 +1,1 @@
+"""Flows: one start of one Playbook version, and what it led to."""

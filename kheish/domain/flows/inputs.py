@@ -1,0 +1,85 @@
+"""Inputs of a Flow: checked against the Playbook's schemas with every error at once, and filled into its texts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from kheish.domain import command_templates, contracts
+from kheish.domain.playbooks.manifest import Playbook
+from kheish.errors import Fault, Invalid
+from kheish.store.edits.problems import nearest
+
+MOST_BYTES = 64 * 1024
+_PLACE = re.compile(r"\{\{\s*inputs\.([A-Za-z_][A-Za-z0-9_-]*)\s*\}\}")
+
+
+def complete(manifest: Playbook, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs with defaults. The first use reads a library of schemas: call it in a thread. Raises Invalid."""
+    faults = [*_unknown(manifest, given), *_too_large(given)]
+    found: dict[str, Any] = {}
+    for name, wanted in manifest.inputs.items():
+        if name in given:
+            found[name] = given[name]
+            faults += _misfits(name, wanted.json_schema, given[name])
+        elif wanted.has_default:
+            found[name] = wanted.default
+        elif wanted.is_required:
+            about = f" ({wanted.description})" if wanted.description else ""
+            faults.append(Fault(f"/inputs/{name}", f"is required{about}"))
+    if faults:
+        told = "; ".join(f"{fault.path}: {fault.message}" for fault in faults)
+        raise Invalid(f"The inputs do not fit the Playbook: {told}.", errors=faults)
+    return found
+
+
+def _unknown(manifest: Playbook, given: Mapping[str, Any]) -> list[Fault]:
+    found = []
+    for name in given:
+        if name not in manifest.inputs:
+            near = nearest(name, manifest.inputs)
+            known = f"did you mean {near!r}?" if near else f"known: {', '.join(manifest.inputs) or 'none'}"
+            found.append(Fault(f"/inputs/{name}", f"is no input of this Playbook; {known}"))
+    return found
+
+
+def _too_large(given: Mapping[str, Any]) -> list[Fault]:
+    size = len(orjson.dumps(given))
+    return [Fault("/inputs", f"have {size} bytes; at most {MOST_BYTES}")] if size > MOST_BYTES else []
+
+
+def _misfits(name: str, schema: Mapping[str, Any], value: Any) -> list[Fault]:
+    return [Fault(f"/inputs/{name}{fault.path}", fault.message) for fault in contracts.faults(dict(schema), value)]
+
+
+def filled(value: Any, inputs: Mapping[str, Any], known: Mapping[str, Any], *, command: bool = False) -> Any:
+    """A text (or all texts in lists and mappings) with each `{{inputs.name}}` filled in.
+
+    One pass: what an input's text holds is never looked at again, so that nobody who gives an input writes
+    instructions with placeholders of their own. In a `command` each is quoted, as one word. A known input that was not
+    given is nothing; an unknown name stays.
+    """
+
+    def put(match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in known:
+            return match[0]
+        given = inputs.get(name)
+        if given is None:
+            return ""
+        return given if isinstance(given, str) else orjson.dumps(given).decode()
+
+    match value:
+        case str() if command:
+            return command_templates.filled(value, lambda match: put(match) if match[1] in known else None)
+        case str():
+            return _PLACE.sub(put, value)
+        case Mapping():
+            return {key: filled(one, inputs, known, command=command) for key, one in value.items()}
+        case list() | tuple():
+            return [filled(one, inputs, known, command=command) for one in value]
+        case _:
+            return value

@@ -1,0 +1,193 @@
+"""The nouns: for each, how entries fold into it, what a checkpoint keeps of it, and how others see it.
+
+A new noun is a module with a value, a fold and a view, and a line in NOUNS. The order matters: a noun may read those
+above it while it folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from kheish.domain import approvals, budgets, keys, messages, questions, runs, sessions, tasks, todos, turns
+from kheish.domain.events import Entry, Event
+from kheish.domain.flows import flow as flows
+from kheish.domain.flows import status as flow_status
+from kheish.domain.flows import view as flow_view
+from kheish.domain.playbooks import versions as playbooks
+from kheish.domain.shown import View
+
+Tables = dict[type, dict[str, Any]]
+Fold = Callable[[Tables, Entry], Iterable[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noun:
+    """One kind of thing. `name` is its key in checkpoints and in the index; `record` its file in the session's folder,
+    `filed` its file in the state root where it stands elsewhere.
+
+    `keep` says which values stay in memory; the index has all of them. A session's are dropped at its next checkpoint,
+    an owner's (a noun with `read`) at once, and no event changes a value after `keep` dropped it. A session's noun
+    without `keep` is folded from entries (the conversation); an owner's always has one. `view` is what API, index and
+    Record show; None: internal.
+    """
+
+    name: str
+    cls: type
+    folded: frozenset[type[Event]]
+    fold: Fold
+    keep: Callable[[Any], bool] | None
+    view: Callable[[Any], View | dict[str, Any]] | None = None
+    status: Callable[[Any], str | None] = lambda value: str(value.status)
+    record: Callable[[Any], str] | None = None
+    filed: Callable[[Any], str] | None = None
+    pending: str | None = None  # the folder under pending/ where a person answers it
+    read: Callable[[dict[str, Any]], Any] | None = None  # of a stream's noun: the value of a document (`state.streams`)
+
+    def kept(self, value: Any) -> bool | None:
+        """Return whether an owner's value stays in memory; None for a session's."""
+        return None if self.read is None else value is None or self.keep is None or self.keep(value)
+
+
+def _always(_: Any) -> bool:
+    return True
+
+
+def _fold_flow(tables: Tables, entry: Entry) -> Iterable[str]:
+    session = tables[sessions.Session].get(entry.session or "")
+    agent_id = session.agent_id if session else ""
+    return flows.fold(tables[flows.Flow], entry, tables[runs.Run], tables[approvals.Approval], agent_id)
+
+
+NOUNS: tuple[Noun, ...] = (
+    Noun(
+        name="session",
+        cls=sessions.Session,
+        folded=frozenset(sessions.CREATED + sessions.CHANGED),
+        fold=lambda tables, entry: sessions.fold(tables[sessions.Session], entry),
+        keep=_always,
+        view=sessions.view,
+        record=lambda value: "session.yaml",
+    ),
+    Noun(
+        name="run",
+        cls=runs.Run,
+        folded=frozenset(runs.FOLDED),
+        fold=lambda tables, entry: runs.fold(tables[runs.Run], entry, tables[sessions.Session]),
+        keep=lambda run: not run.is_final,
+        view=runs.view,
+        record=lambda value: f"runs/{value.run_id}.yaml",
+    ),
+    Noun(
+        name="turn",
+        cls=turns.Turn,
+        folded=frozenset(turns.FOLDED),
+        fold=lambda tables, entry: turns.fold(tables[turns.Turn], entry),
+        keep=_always,
+    ),
+    Noun(
+        name="approval",
+        cls=approvals.Approval,
+        folded=frozenset(approvals.FOLDED),
+        fold=lambda tables, entry: approvals.fold(tables[approvals.Approval], entry),
+        keep=lambda approval: approval.status == "pending",
+        view=approvals.view,
+        record=lambda value: f"approvals/{value.approval_id}.yaml",
+        pending="approvals",
+    ),
+    Noun(
+        name="question",
+        cls=questions.Question,
+        folded=frozenset(questions.FOLDED),
+        fold=lambda tables, entry: questions.fold(tables[questions.Question], entry),
+        keep=lambda question: question.status == "pending",
+        view=questions.view,
+        record=lambda value: f"questions/{value.question_id}.yaml",
+        pending="questions",
+    ),
+    Noun(
+        name="todo",
+        cls=todos.TodoList,
+        folded=frozenset(todos.FOLDED),
+        fold=lambda tables, entry: todos.fold(tables[todos.TodoList], entry),
+        keep=_always,
+        view=todos.view,
+        status=lambda value: None,
+        record=lambda value: "tasks/todo.yaml",
+    ),
+    Noun(
+        name="task",
+        cls=tasks.Task,
+        folded=frozenset(tasks.FOLDED),
+        fold=lambda tables, entry: tasks.fold(tables[tasks.Task], entry),
+        keep=lambda task: not task.is_final,
+        view=tasks.view,
+        record=lambda value: f"tasks/{value.task_id}.yaml",
+    ),
+    Noun(
+        name="flow",
+        cls=flows.Flow,
+        folded=frozenset(flows.FOLDED),
+        fold=_fold_flow,
+        keep=lambda flow: not flow.is_final,
+        view=flow_view.view,
+        status=lambda flow: str(flow_status.status(flow)),
+        filed=lambda flow: flow.path,
+    ),
+    Noun(
+        name="spend",
+        cls=budgets.Spend,
+        folded=frozenset(budgets.FOLDED),
+        fold=lambda tables, entry: budgets.fold(tables[budgets.Spend], entry),
+        keep=_always,
+        view=budgets.view,
+        status=lambda value: value.day,
+    ),
+    Noun(
+        name="key",
+        cls=keys.KeyUse,
+        folded=frozenset(keys.FOLDED),
+        fold=lambda tables, entry: keys.fold(tables[keys.KeyUse], entry),
+        keep=lambda _: False,
+        view=keys.view,
+        status=lambda value: None,
+    ),
+    Noun(
+        name="version",
+        cls=playbooks.Version,
+        folded=frozenset(playbooks.FOLDED),
+        fold=lambda tables, entry: playbooks.fold(tables[playbooks.Version], entry),
+        keep=_always,  # a start may name any version, and some hundred of a Playbook are many
+        view=playbooks.view,
+        status=lambda version: version.shown_state,
+        read=playbooks.read,
+    ),
+    Noun(
+        name="conversation",
+        cls=messages.Conversation,
+        folded=frozenset(messages.FOLDED),
+        fold=lambda tables, entry: messages.fold(tables[messages.Conversation], entry),
+        keep=None,
+    ),
+)
+
+BY_CLASS: Mapping[type, Noun] = {noun.cls: noun for noun in NOUNS}
+BY_NAME: Mapping[str, Noun] = {noun.name: noun for noun in NOUNS}
+
+
+@cache
+def _folding(event: Any) -> tuple[Noun, ...]:
+    return tuple(noun for noun in NOUNS if event in noun.folded)
+
+
+def folding(event: Event) -> tuple[Noun, ...]:
+    """The nouns that take in an event, in order."""
+    kind: Any = type(event)
+    return _folding(kind)
+
+
+def empty() -> Tables:
+    """Tables of a session that has no entries yet."""
+    return {noun.cls: {} for noun in NOUNS}

@@ -1,0 +1,1 @@
+"""Rules about tool calls: what is allowed, asked for, or denied."""

@@ -1,0 +1,1 @@
+"""Playbooks: manifests, their checks, and published versions."""

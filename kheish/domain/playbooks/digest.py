@@ -1,0 +1,29 @@
+"""The digest of a Playbook: over what its manifest says, and over the files beside it; not over how it is written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import rfc8785
+
+from kheish.store.edits.debounce import passed_over
+
+
+def counts(path: str) -> bool:
+    """Whether a file beside the manifest (its path from there) belongs to the Playbook: not what editors leave."""
+    return not passed_over(path)
+
+
+def digest(data: Mapping[str, Any], files: Mapping[str, str]) -> str:
+    """sha256 in hex over the canonical form (RFC 8785) of the parsed manifest, then for each file beside it, sorted by
+    path: the path from there, a NUL, its sha256 in hex, a newline. Raises ValueError for a number that has no canonical
+    form."""
+    try:
+        found = hashlib.sha256(rfc8785.dumps(dict(data)))
+    except rfc8785.CanonicalizationError as error:
+        raise ValueError(f"it has no canonical form: {error}") from error
+    for path in sorted(path for path in files if counts(path)):
+        found.update(f"{path}\0{files[path]}\n".encode())
+    return found.hexdigest()

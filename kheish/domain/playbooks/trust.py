@@ -1,0 +1,54 @@
+"""Which Definitions start commands that nobody is asked about, and whether an admin has said that they may.
+
+Of what people write, Playbooks alone do: the commands of their `acceptance`. A version is trusted by being released,
+and the ledger of releases binds that to the digest of its content; so this is a view of that ledger, and keeps nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from kheish.domain import command_templates
+from kheish.domain.playbooks.versions import NEED_EVIDENCE, Version
+
+Trust = Literal["waiting", "trusted", "revoked", "tampered"]
+
+
+def commands(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the command lines of a Playbook's acceptance that run without asking, each once, as they are written.
+
+    None do where an input is one of the commands that run: then all of them meet the permission rules.
+    """
+    wanted = [one for part in (manifest, *manifest.get("phases", ())) for one in part.get("acceptance", ())]
+    found = [one["command"] for one in wanted if isinstance(one, dict) and "command" in one]
+    lines = dict.fromkeys(str(one["run"] if isinstance(one, dict) else one) for one in found)
+    return [] if any(map(command_templates.runs_input, lines)) else list(lines)
+
+
+def of(version: Version) -> Trust:
+    """Whether its commands may start: tampered and revoked ones never do."""
+    if version.tampered is not None:
+        return "tampered"
+    if version.state == "revoked":
+        return "revoked"
+    return "trusted" if version.state in NEED_EVIDENCE else "waiting"
+
+
+def view(version: Version, manifest: Mapping[str, Any] | None) -> dict[str, Any]:
+    """As the API shows it. `manifest`: None where the tag is not what was published, so that nobody knows."""
+    state = of(version)
+    first = version.evidence[0] if version.evidence and state == "trusted" else None
+    return {
+        "name": version.id,
+        "kind": "playbook",
+        "state": state,
+        "digest": version.digest,
+        "commands": commands(manifest) if manifest is not None else None,
+        "published_by": version.published_by,
+        "via": version.via,
+        "trusted_by": first.by if first else None,
+        "trusted_at": first.at if first else None,
+        "reason": version.tampered or version.reason,
+        "n": version.n,
+    }

@@ -1,0 +1,346 @@
+"""Versions of Playbooks and their releases: what was published, how far it may be used, and which one a start takes.
+
+The draft is a file (`playbook_manifest`), a version is an annotated tag, and this is the ledger over the tags: a fold
+of `journals/releases`. Verbs need the Playbook's versions in memory (`pins.owner`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kheish.domain import events
+from kheish.domain.events import Draft, Entry, EvidenceRef, changed, frozen
+from kheish.domain.events.playbooks import RELEASES as RELEASES
+from kheish.domain.events.playbooks import ReleaseState
+from kheish.domain.playbooks.manifest import Playbook
+from kheish.errors import (
+    EvidenceRequired,
+    Fault,
+    Invalid,
+    NoActiveVersion,
+    NotFound,
+    ReleaseStateConflict,
+    VersionNotStartable,
+    VersionTampered,
+)
+
+if TYPE_CHECKING:
+    from kheish.state.state import State
+
+#: the only legal moves
+MOVES: Mapping[str, frozenset[ReleaseState]] = {
+    "published": frozenset({"verified", "revoked"}),
+    "verified": frozenset({"canary", "active", "revoked"}),
+    "canary": frozenset({"active", "verified", "revoked"}),
+    "active": frozenset({"verified", "revoked"}),
+    "revoked": frozenset(),
+}
+#: the states for which somebody must have shown something
+NEED_EVIDENCE = frozenset({"verified", "canary", "active"})
+TAG_PREFIX = "playbook/"
+_SEMVER = re.compile(
+    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)"
+    r"(?:\.(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*))*)?(\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?\Z",
+    re.ASCII,
+)
+_LONGEST_VERSION = 100
+_BUCKETS = 10_000
+
+
+@frozen
+class Version:
+    """One version, as the journal tells it. `tampered` says what is wrong with its tag; None: nothing is."""
+
+    playbook_id: str
+    version: str
+    state: ReleaseState
+    title: str
+    digest: str
+    tag: str
+    tag_id: str
+    commit: str
+    published_by: str
+    published_at: str
+    made: int
+    n: int
+    notes: str | None = None
+    via: str = "api"
+    percent: float | None = None
+    evidence: tuple[EvidenceRef, ...] = ()
+    reason: str | None = None
+    cancel_flows: bool = False
+    tampered: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Its name in the index: `triage@1.0.0`."""
+        return version_id(self.playbook_id, self.version)
+
+    @property
+    def shown_state(self) -> str:
+        """The state, or `tampered`."""
+        return self.state if self.tampered is None else "tampered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """What a version says, read from its tag's tree: `data` as written, `raw` the bytes, `files` beside it with their
+    sha256."""
+
+    version: Version
+    manifest: Playbook
+    data: Mapping[str, Any]
+    raw: bytes
+    files: Mapping[str, str]
+
+
+def version_id(playbook_id: str, version: str) -> str:
+    """A version's name in the index: no slug and no version holds an `@`."""
+    return f"{playbook_id}@{version}"
+
+
+def tag_of(playbook_id: str, version: str) -> str:
+    """The name of a version's tag."""
+    return f"{TAG_PREFIX}{playbook_id}/{version}"
+
+
+def is_version(text: str) -> bool:
+    """Whether a text is a semantic version that can be the end of a tag's name."""
+    return bool(_SEMVER.match(text)) and len(text) <= _LONGEST_VERSION and not text.endswith(".lock")
+
+
+def check_version(text: str) -> str:
+    """The text. Raises Invalid where it is no semantic version."""
+    if not is_version(text):
+        raise Invalid(
+            f"{text[:_LONGEST_VERSION]!r} is no version; write three numbers, such as 1.2.0 or 2.0.0-rc.1 "
+            "(semver.org).",
+            errors=[Fault("/version", "is no semantic version")],
+        )
+    return text
+
+
+# --- fold -------------------------------------------------------------------------------------------------------------
+
+FOLDED = (events.PlaybookPublished, events.PlaybookReleased, events.PlaybookTampered, events.PlaybookIntact)
+
+
+def fold(table: dict[str, Version], entry: Entry) -> Iterable[str]:
+    """Take one entry in; returns the ids that changed."""
+    event: Any = entry.event
+    id = version_id(event.playbook_id, event.version)
+    match event:
+        case events.PlaybookPublished():
+            table[id] = Version(
+                playbook_id=event.playbook_id, version=event.version, state="published", title=event.title,
+                digest=event.digest, tag=event.tag, tag_id=event.tag_id, commit=event.commit, notes=event.notes,
+                via=event.via, published_by=entry.actor, published_at=entry.at, made=entry.n, n=entry.n,
+            )  # fmt: skip
+            return (id,)
+        case _ if id not in table:
+            return ()
+        case events.PlaybookReleased():
+            before = table[id]
+            evidence = (*before.evidence, *(changed(one, at=entry.at) for one in event.evidence))
+            table[id] = changed(
+                before, state=event.state, percent=event.percent, evidence=evidence, reason=event.reason,
+                cancel_flows=event.cancel_flows, n=entry.n,
+            )  # fmt: skip
+        case events.PlaybookTampered(reason=reason):
+            table[id] = changed(table[id], tampered=reason, n=entry.n)
+        case events.PlaybookIntact():
+            table[id] = changed(table[id], tampered=None, n=entry.n)
+    return (id,)
+
+
+def view(version: Version) -> dict[str, Any]:
+    """A version as the index keeps it and lists show it: all but what it says, which is in the tag's tree."""
+    return {
+        "playbook_id": version.playbook_id,
+        "version": version.version,
+        "state": version.shown_state,
+        "digest": version.digest,
+        "tag": version.tag,
+        "commit": version.commit,
+        "published_by": version.published_by,
+        "published_at": version.published_at,
+        "percent": version.percent,
+        "manifest": None,
+        "title": version.title,
+        "notes": version.notes,
+        "evidence": [_reference(one) for one in version.evidence],
+        "reason": version.reason,
+        "tampered": version.tampered,
+        "released_state": version.state,
+        "cancel_flows": version.cancel_flows,
+        "tag_id": version.tag_id,
+        "via": version.via,
+        "made": version.made,
+        "n": version.n,
+    }
+
+
+def _reference(one: EvidenceRef) -> dict[str, Any]:
+    return {
+        "kind": one.kind,
+        "id": one.id,
+        "description": one.description,
+        "by": one.by,
+        "at": one.at,
+        "facts": one.facts,
+    }
+
+
+def read(doc: Mapping[str, Any]) -> Version:
+    """The version that a document of the index shows."""
+    fields = {name: doc[name] for name in Version.__slots__ if name not in ("state", "evidence")}  # type: ignore[attr-defined]
+    return Version(state=doc["released_state"], evidence=tuple(EvidenceRef(**one) for one in doc["evidence"]), **fields)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def versions(state: State, playbook_id: str) -> dict[str, Version]:
+    """The versions of a Playbook by version, oldest first; the owner must be loaded."""
+    table = state.table(Version, f"{RELEASES}/{playbook_id}")
+    return {one.version: one for one in sorted(table.values(), key=lambda one: one.made)}
+
+
+def get(state: State, playbook_id: str, version: str) -> Version:
+    """One version. Raises NotFound, which names those that there are."""
+    known = versions(state, playbook_id)
+    if version not in known:
+        newest = ", ".join(list(known)[-5:])
+        there = f"there are {newest}" if known else "nothing of it is published yet"
+        raise NotFound(f"The playbook {playbook_id!r} has no version {version!r}: {there}.")
+    return known[version]
+
+
+def resolve(state: State, playbook_id: str, version: str | None, flow_id: str) -> Version:
+    """The version that a start takes: the one that it names, else by the canary's percent or the active one.
+
+    Raises NotFound, VersionTampered, VersionNotStartable, NoActiveVersion.
+    """
+    if version is not None:
+        return _startable(get(state, playbook_id, version))
+    known = versions(state, playbook_id)
+    if not known:
+        raise NotFound(f"Nothing of a playbook {playbook_id!r} is published: kheish playbooks publish {playbook_id} …")
+    active = next((one for one in known.values() if one.state == "active"), None)
+    canaries = [one for one in known.values() if one.state == "canary" and one.tampered is None]
+    place, upto = bucket(flow_id), 0.0
+    for canary in canaries:
+        upto += canary.percent or 0.0
+        if place < upto:
+            return canary
+    if active is not None:
+        return _startable(active)
+    if canaries:  # with nothing active there is nothing else that a start could mean
+        return canaries[-1]
+    states = ", ".join(f"{one.version} is {one.shown_state}" for one in list(known.values())[-5:])
+    raise NoActiveVersion(
+        f"The playbook {playbook_id!r} has no active version ({states}). Activate one, or name one that is verified: "
+        f"{playbook_id}@VERSION."
+    )
+
+
+def bucket(flow_id: str) -> float:
+    """Where a flow stands among all, from 0 to below 100: always the same for the same id."""
+    digest = hashlib.sha256(flow_id.encode()).digest()
+    return int.from_bytes(digest[:8], "big") % _BUCKETS * 100.0 / _BUCKETS
+
+
+def _startable(version: Version) -> Version:
+    name = f"{version.playbook_id}@{version.version}"
+    if version.tampered is not None:
+        raise VersionTampered(f"{name} cannot be started: {version.tampered}")
+    if version.state not in NEED_EVIDENCE:
+        if version.state == "revoked":
+            raise VersionNotStartable(f"{name} is revoked: no start uses it any more. Name another version.")
+        more = f"kheish playbooks release {name} verified --attest …"
+        raise VersionNotStartable(f"{name} is published, but not verified: {more}.")
+    return version
+
+
+# --- verbs ------------------------------------------------------------------------------------------------------------
+
+
+def publish(state: State, event: events.PlaybookPublished, *, by: str) -> Version:
+    """Note a version whose tag is there."""
+    state.append(event.on(by=by))
+    return get(state, event.playbook_id, event.version)
+
+
+def check_release(version: Version, to: str, *, percent: float | None, evidence: Sequence[EvidenceRef]) -> None:
+    """Whether a version may make a move, before anything is looked up. Raises ReleaseStateConflict, VersionTampered,
+    Invalid, EvidenceRequired."""
+    name = f"{version.playbook_id}@{version.version}"
+    is_new_percent = version.state == to == "canary" and percent != version.percent
+    if to not in MOVES[version.state] and not is_new_percent:
+        ways = " or ".join(sorted(MOVES[version.state]))
+        more = f"it can become {ways}" if ways else "that is final: publish its content as another version"
+        raise ReleaseStateConflict(
+            f"{name} is {version.state} and cannot become {to}; {more}.", state=version.state, wanted=to
+        )
+    if version.tampered is not None and to != "revoked":
+        raise VersionTampered(f"{name} can only be revoked: {version.tampered}")
+    if to == "canary" and (percent is None or not 0 < percent <= 100):
+        raise Invalid(
+            "A canary needs a percent above 0 and up to 100.", errors=[Fault("/percent", "0 < percent <= 100")]
+        )
+    if to != "canary" and percent is not None:
+        raise Invalid("Only a canary has a percent.", errors=[Fault("/percent", f"on {to}")])
+    if to in NEED_EVIDENCE and not evidence and not version.evidence:
+        raise EvidenceRequired(
+            f"{name} needs evidence to become {to}: a run, an approval, a commit … (--evidence run:ID), or a person's "
+            "word (--attest TEXT).",
+            errors=[Fault("/evidence", "is empty")],
+        )
+
+
+def release(
+    state: State,
+    playbook_id: str,
+    version: str,
+    to: ReleaseState,
+    *,
+    by: str,
+    percent: float | None = None,
+    evidence: Sequence[EvidenceRef] = (),
+    reason: str | None = None,
+    cancel_flows: bool = False,
+) -> Version:
+    """Move a version to another state; one that was active gives way. Raises as `check_release`, and NotFound."""
+    known = versions(state, playbook_id)
+    one = get(state, playbook_id, version)
+    check_release(one, to, percent=percent, evidence=evidence)
+    if to == "canary":
+        _check_share(known.values(), one, percent or 0.0)
+    former = [other for other in known.values() if to == "active" and other.state == "active" and other is not one]
+    drafts: list[Draft] = [_move(other, "verified", reason=f"{version} was activated").on(by=by) for other in former]
+    move = _move(
+        one, to, percent=percent, evidence=tuple(evidence), reason=reason,
+        cancel_flows=cancel_flows and to == "revoked",
+    )  # fmt: skip
+    state.append(*drafts, move.on(by=by))
+    return get(state, playbook_id, version)
+
+
+def _move(version: Version, to: ReleaseState, **more: Any) -> events.PlaybookReleased:
+    return events.PlaybookReleased(
+        playbook_id=version.playbook_id, version=version.version, before=version.state, state=to, **more
+    )
+
+
+def _check_share(known: Iterable[Version], one: Version, percent: float) -> None:
+    """Canaries together have at most all starts."""
+    others = sum(other.percent or 0.0 for other in known if other.state == "canary" and other.id != one.id)
+    if others + percent > 100:
+        raise Invalid(
+            f"Other canaries have {others:g} % of the starts already; {percent:g} % more is too much.",
+            errors=[Fault("/percent", f"at most {100 - others:g}")],
+        )

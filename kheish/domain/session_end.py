@@ -1,0 +1,90 @@
+"""Ending a session: no more input, and what runs in it (background commands too) is stopped or stands in the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kheish.domain import runs, tasks
+from kheish.domain.events import Entry, SessionDeleted, SessionEnded
+from kheish.domain.flows import advance as flow_driving
+from kheish.domain.flows.flow import Flow
+from kheish.domain.runs import Run, Status
+from kheish.domain.sessions import Session
+from kheish.errors import SessionNotIdle
+
+if TYPE_CHECKING:
+    from kheish.state.state import State
+
+
+def end(state: State, session_id: str, *, by: str, reason: str | None, force: bool) -> Session:
+    """End a loaded session; one that has ended stays as it is. Raises SessionNotIdle where work is in the way."""
+    session = state.get(Session, session_id)
+    if session.ended_at:
+        return session
+    live = [run for run in state.table(Run, session_id).values() if not run.is_final]
+    if live and not force:
+        raise SessionNotIdle(
+            f"The session {session_id!r} has unfinished runs ({', '.join(run.run_id for run in live[:3])}); wait for "
+            "them, or end it with force (--force; by HTTP force: true) to stop them.",
+            run_id=live[0].run_id,
+        )
+    background = tasks.running(state, session_id)
+    if background and not force:
+        raise SessionNotIdle(
+            f"The session {session_id!r} has background commands ({', '.join(one.task_id for one in background[:3])}); "
+            "wait for them, or end it with force (--force; by HTTP force: true) to stop them.",
+            task_id=background[0].task_id,
+        )
+    flows_ = [flow for flow in state.table(Flow, session_id).values() if not flow.is_final]
+    if flows_ and not force:
+        raise SessionNotIdle(
+            f"The session {session_id!r} has unfinished Flows ({', '.join(one.flow_id for one in flows_[:3])}); wait "
+            "for them, cancel them, or end it with force (--force; by HTTP force: true) to stop them.",
+            flow_id=flows_[0].flow_id,
+        )
+    for flow in flows_:
+        flow_driving.cancel(state, flow.flow_id, by=by, reason=reason or "the session ends")
+    live = [run for run in state.table(Run, session_id).values() if not run.is_final]
+    for task in background:
+        tasks.stop(state, task.task_id, by=by, reason=reason or "the session ends")
+    for run in live:
+        stop = runs.cancel if run.status == Status.QUEUED else runs.interrupt
+        stop(state, run.run_id, by=by, reason=reason or "the session ends")
+    state.append(SessionEnded(reason=reason).on(session_id, by=by))
+    return state.get(Session, session_id)
+
+
+def delete(state: State, session_id: str, *, by: str) -> Entry:
+    """Take a loaded session out of the tree and the index; returns its tombstone. Its id is never used again.
+
+    Raises SessionNotIdle where it has unfinished runs or background commands.
+    """
+    session = state.get(Session, session_id)
+    live = [run.run_id for run in state.table(Run, session_id).values() if not run.is_final]
+    live += [task.task_id for task in tasks.running(state, session_id)]
+    live += [flow.flow_id for flow in state.table(Flow, session_id).values() if not flow.is_final]
+    if live:
+        raise SessionNotIdle(
+            f"The session {session_id!r} has unfinished runs, Flows or background commands ({', '.join(live[:3])}); "
+            "end it (`kheish sessions end --force`), and delete it when they have stopped.",
+            run_id=live[0],
+        )
+    event = SessionDeleted(session_id=session_id, path=session.path, made=session.made, last_n=session.n)
+    entry = state.append(event.on(by=by))[0]
+    state.forget(session_id, tombstone(entry))
+    return entry
+
+
+def tombstone(entry: Entry) -> dict[str, Any]:
+    """What is kept of a deleted session, in the index and in the answer."""
+    event = entry.event
+    assert isinstance(event, SessionDeleted)
+    return {
+        "session_id": event.session_id,
+        "path": event.path,
+        "deleted_at": entry.at,
+        "deleted_by": entry.actor,
+        "made": event.made,
+        "last_n": event.last_n,
+        "n": entry.n,
+    }

@@ -1,0 +1,149 @@
+"""Writes the JSON Schemas of all files from the models: `python -m kheish.generate.schemas [--check]`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
+
+from kheish import resources
+from kheish.api import answers
+from kheish.api.answers import Asked
+from kheish.api.flows import answers as flow_answers
+from kheish.api.http.answer import Shape, model_of
+from kheish.domain import events
+from kheish.domain.approvals import ApprovalView
+from kheish.domain.definitions import KINDS, TOP
+from kheish.domain.events import Event, Todo
+from kheish.domain.scripts import Script
+from kheish.domain.tasks import TaskView
+from kheish.store.log.schema import SUFFIX, Model, drift, write_schemas
+
+
+class _Line(BaseModel):
+    """What every journal line has."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    v: Literal[1]
+    """The version of this form."""
+    n: Annotated[int, Field(ge=1)]
+    """The event number, over the whole state root."""
+    seq: Annotated[int, Field(ge=1)]
+    """The position in this journal."""
+    at: str
+    """When, RFC 3339 in UTC."""
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class TodoRecord(_File):
+    """The to-do list of a session."""
+
+    session_id: str
+    items: list[Todo]
+
+
+class PendingApproval(_File):
+    """An approval that waits for a person; only `decision` and `reason` are to be filled in."""
+
+    approval_id: str
+    session_id: str
+    run_id: str
+    tool: str
+    arguments: dict[str, Any]
+    why: str
+    requested_at: str
+    decision: Literal["allow", "deny"] | None = None
+    """Whether the call may run."""
+    reason: str | None = None
+    """Why; the agent is told it."""
+
+
+class TextAnswer(_File):
+    """An answer in words of one's own."""
+
+    text: str
+    selected: list[str] | str | None = None
+
+
+class PendingQuestion(_File):
+    """Questions that wait for a person; only `answers` and `decline` are to be filled in."""
+
+    question_id: str
+    session_id: str
+    run_id: str
+    status: Literal["pending"]
+    questions: list[Asked]
+    asked_at: str
+    expires_at: str | None
+    answers: dict[str, str | list[str] | TextAnswer | None] | None = None
+    """By the question's id: an option's id, a list of them, or `{text: …}`."""
+    decline: str | None = None
+    """A reason for not answering."""
+
+
+def _entry(cls: type[Event]) -> Any:
+    """The model of one kind of journal line; its keys stand in the order that journals have."""
+    place: dict[str, Any] = {"session": (str, ...), "run": (str | None, ...)}
+    if cls.stream is not None:
+        own: Any = Annotated[str, Field(pattern=f"^{cls.stream}/[a-z0-9][a-z0-9._-]*$")]
+        place = {"stream": (own if cls.journal_per_owner else Literal[cls.stream], ...)}
+    about = next(iter((cls.__doc__ or "").splitlines()), "")
+    fields: dict[str, Any] = {"kind": (Literal[cls.kind], ...), **place, "actor": (str, ...), "data": (cls, ...)}
+    doc = None if about.startswith(cls.__name__ + "(") else about  # what a dataclass says of itself is no description
+    return create_model(f"{cls.__name__}Line", __base__=_Line, __doc__=doc or f"{cls.kind}.", **fields)
+
+
+def journal_entry() -> TypeAdapter[Any]:
+    """A journal line of any kind."""
+    lines = tuple(_entry(cls) for _, cls in sorted(events.kinds().items()))
+    kind: Any = Annotated[Union[lines], Field(discriminator="kind")]  # noqa: UP007 - made from a tuple
+    return TypeAdapter(kind)
+
+
+_RECORDS: Mapping[str, type[Shape]] = {
+    "session": answers.Session,
+    "run": answers.Run,
+    "flow": flow_answers.Flow,
+    "approval": ApprovalView,
+    "question": answers.Question,
+    "task": TaskView,
+}
+
+
+def models() -> Mapping[str, Model]:
+    """Every model that has a schema file, by its name."""
+    kinds = (*TOP.values(), *KINDS.values())
+    return {
+        **{kind.singular: kind.model for kind in kinds},
+        "script": Script,
+        **{f"{name}-record": model_of(answer) for name, answer in _RECORDS.items()},
+        "todo-record": TodoRecord,
+        "pending-approval": PendingApproval,
+        "pending-question": PendingQuestion,
+        "journal-entry": journal_entry(),
+    }
+
+
+def main(arguments: Sequence[str], folder: Path | None = None) -> int:
+    """Write the files, or with `--check` say which differ (exit code 1)."""
+    folder = folder or resources.folder("schemas")
+    if "--check" in arguments:
+        for name in (found := drift(models(), folder)):
+            sys.stdout.write(f"{name}{SUFFIX} is not what the models say: python -m kheish.generate.schemas\n")
+        return 1 if found else 0
+    folder.mkdir(parents=True, exist_ok=True)
+    known = models()
+    for name in write_schemas(known, folder):
+        sys.stdout.write(f"{'written' if name in known else 'removed'}: {name}{SUFFIX}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

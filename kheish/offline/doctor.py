@@ -1,0 +1,70 @@
+"""`kheish doctor`: looks for what is wrong with this machine and a state root, one line each, and says what to do."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+
+from kheish.jobs import probing
+from kheish.offline import doctor_machine, doctor_root, scanning
+from kheish.offline.doctor_machine import Finding
+
+_TONES = {"ok": "green", "warning": "yellow", "error": "red"}
+_WIDTH = 100
+
+
+def run(root: Path, *, scan: bool = False) -> int:
+    """Print what was found; 1 where there are errors (warnings are for people to weigh). `scan`: look for secrets in
+    all files and the whole history, and for nothing else."""
+    findings = list(scanning.scan(root, os.environ) if scan else examine(root))
+    for finding in findings:
+        for line in _lines(finding):
+            click.echo(line)
+    errors = sum(finding.level == "error" for finding in findings)
+    warnings = sum(finding.level == "warning" for finding in findings)
+    click.echo(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}.")
+    return 1 if errors else 0
+
+
+def examine(root: Path) -> Iterator[Finding]:
+    """Everything that can be looked at without a daemon. What needs a state root is left out where there is none."""
+    yield from doctor_machine.python()
+    yield from doctor_machine.git()
+    yield from doctor_machine.ripgrep()
+    opened = list(doctor_root.state_root(root))
+    yield from opened
+    usable = all(finding.level == "ok" for finding in opened)
+    config = doctor_root.config(root) if usable else None
+    yield from doctor_machine.confinement(config.sandbox.mode if config else "ask", probing.probe())
+    yield from doctor_machine.user()
+    workspace = Path(config.workspace).expanduser() if config and config.workspace else None
+    yield from doctor_machine.identity(*((config.git.name, config.git.email) if config else (None, None)), workspace)
+    yield from doctor_machine.space(root if usable else Path.home())
+    yield from doctor_machine.watches()
+    if usable:
+        for check in _OF_ROOT:
+            yield from check(root)
+        yield from doctor_root.definitions(root, os.environ)
+
+
+_OF_ROOT: tuple[Callable[[Path], Iterator[Finding]], ...] = (
+    doctor_root.daemon,
+    doctor_root.token,
+    doctor_root.repository,
+)
+
+
+def _lines(finding: Finding) -> Iterator[str]:
+    level = click.style(finding.level.ljust(8), fg=_TONES[finding.level], bold=finding.level != "ok")
+    head, *rest = textwrap.wrap(finding.what, _WIDTH - 9, break_on_hyphens=False) or [""]
+    yield f"{level} {head}"
+    for line in (*rest, *textwrap.wrap(finding.do, _WIDTH - 12, initial_indent="→ ", subsequent_indent="  ")):
+        yield f"{' ' * 9}{line}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,209 @@
+"""Asking the model: one attempt, journaled before and after; what follows is read from the journal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from kheish.domain import completion, events, messages, routes, runs, scopes
+from kheish.domain.events import RunError, Usage, changed
+from kheish.domain.routes import Route
+from kheish.domain.runs import Run
+from kheish.domain.turns import Turn
+from kheish.runtime import accepted, compaction, deciding, drafting, learning, model, retrying, targets
+from kheish.runtime.agent import Agent
+from kheish.runtime.drivers.base import ModelError, Reply
+from kheish.runtime.targets import Target
+from kheish.runtime.tools.base import Tool
+from kheish.state import encoding
+from kheish.state.state import State
+
+
+async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
+    """One attempt at the turn's answer. A failure is journaled; the loop then finds what is to be done next."""
+    await retrying.until_due(state, run, turn, agent)
+    agent.renew_tools(run)
+    choice = _choose(state, run, turn)
+    if choice is None:
+        last = f"All routes have failed: {', '.join(sorted(turn.given_up))}."
+        runs.fail(state, run.run_id, "model_unavailable", last, retryable=True)
+        return
+    target = await targets.target(run, agent, *choice)
+    route_id, route = choice
+    try:
+        draft = await drafting.draft(state, run, turn, agent, target, _tools(run, turn, route, agent))
+    except ModelError as error:
+        await _not_summarised(state, run, turn, agent, target, error)
+        return
+    if draft is None:
+        return
+    request, attempt = draft.request, turn.attempt + 1
+    requested = events.ModelRequested(
+        turn=turn.turn,
+        attempt=attempt,
+        route=route_id,
+        model=request.model,
+        digest=model.digest(request),
+        omitted=draft.omitted,
+    )
+    state.append(requested.on(run.session_id, run.run_id, by=_by(run)))
+    await state.durable()
+    live = agent.live("model.delta", run, turn.turn, attempt)
+    try:
+        reply = await model.call(agent, run, route, request, live)
+    except ModelError as error:
+        if learning.adapt(target, turn, draft, error):
+            failed = _model_failed(turn, attempt, route_id, error, 0.0, "turn")
+            state.append(failed.on(run.session_id, run.run_id))
+        else:
+            await _failed(state, run, turn, agent, route_id, route, attempt, error)
+        return
+    live.end()
+    learning.answered(target, draft, reply)
+    responded = _responded(state, run, turn, agent, target, reply)
+    state.append(responded.on(run.session_id, run.run_id, by=_by(run)))
+
+
+async def _not_summarised(state: State, run: Run, turn: Turn, agent: Agent, target: Target, error: ModelError) -> None:
+    """Journal that no summary could be had. History stays; the next step tries again, or another way."""
+    attempt = turn.failed_compactions + 1
+    if error.kind in compaction.OF_SUMMARY:
+        failed = _model_failed(turn, attempt, target.route_id, error, 0.0, "compaction")
+        state.append(failed.on(run.session_id, run.run_id))
+    else:
+        await _failed(state, run, turn, agent, target.route_id, target.route, attempt, error, purpose="compaction")
+
+
+def _tools(run: Run, turn: Turn, route: Route, agent: Agent) -> Mapping[str, Tool]:
+    if not route.capabilities.tools or turn.is_mending:
+        return {}
+    return deciding.offered(run, agent)
+
+
+def _choose(state: State, run: Run, turn: Turn) -> tuple[str, Route] | None:
+    """The run's route, or the first of its fallbacks that has not failed for good in this turn. One that is out of
+    scope is passed over as a fallback. Raises OutOfScope where the run's own route is."""
+    known, leaves = state.definitions.routes, model.credential_scope(state, run)
+    first = known.get(run.settings.route)
+    candidates = [run.settings.route, *(first.fallbacks if first else ())]
+    for route_id in candidates:
+        route = known.get(route_id)
+        if route is None or route_id in turn.given_up or routes.readiness(route_id, route, os.environ, state.slots):
+            continue
+        if route is first:
+            scopes.check_use(leaves, f"route:{route_id}", route.auth_ref)
+        if scopes.leaves_use(leaves, f"route:{route_id}", route.auth_ref):
+            return route_id, route
+    return None
+
+
+def _responded(state: State, run: Run, turn: Turn, agent: Agent, target: Target, reply: Reply) -> events.ModelResponded:
+    cost = routes.cost_usd(target.route, reply.usage)
+    usage = Usage(
+        input_tokens=reply.usage.input_tokens,
+        output_tokens=reply.usage.output_tokens,
+        cached_tokens=reply.usage.cached_tokens,
+        cost_usd=cost if cost is not None else reply.cost_usd,
+        estimated=reply.usage.estimated,
+    )
+    return events.ModelResponded(
+        turn=turn.turn,
+        text=reply.text,
+        calls=model_calls(state, run, turn, reply, agent.tools_for(run)),
+        finish_reason=reply.finish_reason,
+        usage=usage,
+        route=target.route_id,
+        model=reply.model,
+        opaque={**reply.opaque, "server": target.server} if isinstance(reply.opaque, Mapping) else reply.opaque,
+    )
+
+
+def model_calls(
+    state: State, run: Run, turn: Turn, reply: Reply, known_tools: Mapping[str, Tool]
+) -> tuple[events.ModelCall, ...]:
+    """The calls with ids that no earlier call of the session has (some servers count from 0 in each answer), and that
+    no check of the daemon has. A tool's name in a namespace, or with marks of a template behind it, is the tool's."""
+    conversation = state.table(messages.Conversation, run.session_id).get(run.session_id)
+    used = {call.id for message in conversation.messages for call in message.calls} if conversation else set()
+    found = []
+    for number, asked in enumerate(reply.calls):
+        id = asked.id
+        if not id or id in used or completion.is_check(id):
+            known = asked.id if asked.id and not completion.is_check(asked.id) else "call"
+            id = f"{known}-{run.run_id[-8:]}-{turn.turn}-{number}"
+        used.add(id)
+        found.append(
+            events.ModelCall(
+                id=id,
+                name=_known_name(asked.name, known_tools),
+                arguments=asked.arguments,
+                malformed=asked.malformed,
+                has_secret=encoding.holds_secret(asked.arguments, state.scrub),
+                left_out=reply.left_out if number == len(reply.calls) - 1 else 0,
+            )
+        )
+    return tuple(found)
+
+
+def _known_name(name: str, known_tools: Mapping[str, Tool]) -> str:
+    plain = accepted.tool_name(name)
+    return plain if plain in known_tools else name
+
+
+def _by(run: Run) -> str:
+    return f"agent:{run.agent_id}"
+
+
+async def _failed(
+    state: State,
+    run: Run,
+    turn: Turn,
+    agent: Agent,
+    route_id: str,
+    route: Route,
+    attempt: int,
+    error: ModelError,
+    purpose: str = "turn",
+) -> None:
+    """Journal a failed attempt, and do what can be done: wait and try again, go on with a fallback, or end."""
+    others = _choose(state, run, changed(turn, given_up=turn.given_up | {route_id})) is not None
+    retry_in, patient = retrying.next_attempt(state, run, turn, route_id, route, error, others=others)
+    failed = _model_failed(turn, attempt, route_id, error, retry_in, purpose, route=route, patient=patient)
+    state.append(failed.on(run.session_id, run.run_id))
+    if retry_in is None and (error.kind in retrying.NOT_ELSEWHERE or not others):
+        retrying.give_up(state, run, route_id, error)
+
+
+def _model_failed(
+    turn: Turn,
+    attempt: int,
+    route_id: str,
+    error: ModelError,
+    retry_in: float | None,
+    purpose: str,
+    *,
+    route: Route | None = None,
+    patient: bool = False,
+) -> events.ModelFailed:
+    reply = error.reply or Reply(finish_reason="")
+    cost = routes.cost_usd(route, reply.usage) if route is not None else None
+    return events.ModelFailed(
+        turn=turn.turn,
+        attempt=attempt,
+        route=route_id,
+        error=RunError(code=retrying.code(error.kind), message=error.message, retryable=error.retryable),
+        error_kind=error.kind,
+        status=error.status,
+        retry_in=retry_in,
+        patient=patient,
+        purpose=purpose,
+        finish_reason=reply.finish_reason or None,
+        text=reply.text,
+        usage=Usage(
+            input_tokens=reply.usage.input_tokens,
+            output_tokens=reply.usage.output_tokens,
+            cached_tokens=reply.usage.cached_tokens,
+            cost_usd=cost,
+            estimated=reply.usage.estimated,
+        ),
+    )

@@ -1,0 +1,213 @@
+"""Tool calls: CALL_STEPS has the step from each stage to the next, and the journal says at which stage a call is.
+
+A hook before or after a tool is a row: a stage in `turns.STAGES`, and its step here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from kheish.domain import events, questions, runs
+from kheish.domain.events import Draft
+from kheish.domain.runs import Run, Status
+from kheish.domain.turns import Call, Stage, Turn
+from kheish.runtime import deciding, performing, recovery
+from kheish.runtime.agent import Agent
+from kheish.runtime.deciding import refused
+from kheish.runtime.tools.base import Effect, Replay, Result
+from kheish.state.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """A step that all calls of a stage take at once, before the turn does anything else."""
+
+    take: Callable[[State, Run, Sequence[Call], Agent], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """A step of one call, in the order of the turn; `side_by_side` with its neighbours where all of them only read."""
+
+    take: Callable[[State, Run, Call, Agent], Awaitable[bool]]
+    side_by_side: bool = False
+
+
+#: Takes calls one step on. Returns False where the run waits for a user, or has ended.
+Step = Together | Single
+
+
+# --- before a call may start ------------------------------------------------------------------------------------------
+
+
+async def _refuse_unoffered(state: State, run: Run, calls: Sequence[Call], agent: Agent) -> bool:
+    """Refuse the calls of an answer that was to mend a final text."""
+    text = "No tools now: answer with nothing but the JSON that the output contract asks for."
+    state.append(*(refused(call, "no_tools", text).on(run.session_id, run.run_id) for call in calls))
+    return True
+
+
+async def _decide(state: State, run: Run, calls: Sequence[Call], agent: Agent) -> bool:
+    """Decide the calls of the turn; request the approvals of all that ask in one group."""
+    drafts: list[Draft] = []
+    asking = False
+    for call in calls:
+        prepared = await performing.prepare(state, run, call, agent)
+        if isinstance(prepared, events.ToolFinished):
+            drafts.append(prepared.on(run.session_id, run.run_id))
+            continue
+        verdict, resolved = await deciding.judge(state, run, call.id, prepared.tool, prepared.raw, agent)
+        drafts.append(deciding.decided(call, verdict, resolved).on(run.session_id, run.run_id))
+        if verdict.decision == "ask":
+            context = performing.context(state, run, prepared, agent, {}, resolved)
+            requested = await deciding.request(state, run, prepared, verdict.why, verdict.origin, context)
+            drafts.append(requested.on(run.session_id, run.run_id))
+            asking = True
+    if asking:
+        drafts.append(_waiting(state, run, Status.WAITING_FOR_APPROVAL))
+    state.append(*drafts)
+    return not asking
+
+
+async def _await_approval(state: State, run: Run, calls: Sequence[Call], agent: Agent) -> bool:
+    state.append(_waiting(state, run, Status.WAITING_FOR_APPROVAL))
+    return False
+
+
+async def _await_answer(state: State, run: Run, calls: Sequence[Call], agent: Agent) -> bool:
+    state.append(_waiting(state, run, Status.WAITING_FOR_QUESTION))
+    return False
+
+
+def _waiting(state: State, run: Run, status: Status) -> Draft:
+    return runs.step(state, run.run_id, events.RunWaiting(status=status))
+
+
+async def _refuse(state: State, run: Run, call: Call, agent: Agent) -> bool:
+    """Tell the model that the call was denied."""
+    state.append(deciding.refusal(call).on(run.session_id, run.run_id))
+    return True
+
+
+async def _recheck(state: State, run: Run, call: Call, agent: Agent) -> bool:
+    """Start an approved call; request another approval where what was approved has changed since."""
+    prepared = await performing.prepare(state, run, call, agent)
+    if isinstance(prepared, events.ToolFinished):
+        state.append(prepared.on(run.session_id, run.run_id))
+        return True
+    if await deciding.still_approved(state, run, prepared):
+        return await performing.start(state, run, prepared, agent)
+    why = "what was approved has changed since: the arguments, a program or a file that the call names"
+    origin = call.decision.origin if call.decision else None
+    context = performing.context(state, run, prepared, agent, {})
+    requested = await deciding.request(state, run, prepared, why, origin, context)
+    state.append(requested.on(run.session_id, run.run_id), _waiting(state, run, Status.WAITING_FOR_APPROVAL))
+    return False
+
+
+async def _start(state: State, run: Run, call: Call, agent: Agent) -> bool:
+    prepared = await performing.prepare(state, run, call, agent)
+    if isinstance(prepared, events.ToolFinished):
+        state.append(prepared.on(run.session_id, run.run_id))
+        return True
+    return await performing.start(state, run, prepared, agent)
+
+
+# --- after a call has started -----------------------------------------------------------------------------------------
+
+
+async def _recover(state: State, run: Run, call: Call, agent: Agent) -> bool:
+    """Decide about a call that shows no end, since the daemon was killed meanwhile."""
+    match await _outcome(state, run, call, agent):
+        case Result() as result:
+            await performing.finish(state, run, call, result, agent)
+            return True
+        case "again" | "retry":
+            return await _start(state, run, call, agent)
+        case "fail":
+            text = f"The call of {call.call.name} may or may not have happened, and recovery.ambiguous is fail."
+            runs.fail(state, run.run_id, "ambiguous_call", text)
+            return False
+        case _:
+            return recovery.ask(state, run, call)
+
+
+async def _outcome(state: State, run: Run, call: Call, agent: Agent) -> Result | str:
+    """Return the result where it can be found out, `again` where the call is safe to repeat, else the policy."""
+    assert call.started is not None
+    prepared = await performing.prepare(state, run, call, agent)
+    policy = state.definitions.config.recovery.ambiguous
+    if isinstance(prepared, events.ToolFinished):  # the tool is gone, so that it cannot find out
+        return "again" if call.started.replay == Replay.SAFE else policy
+    context = performing.context(state, run, prepared, agent, call.started.note)
+    outcome = await recovery.decide(prepared.tool, prepared.arguments, context)
+    return policy if outcome == "ambiguous" else outcome
+
+
+async def _finish_answered(state: State, run: Run, call: Call, agent: Agent) -> bool:
+    """Finish a call with the answers to its question."""
+    assert call.answer is not None and call.question_id is not None
+    content, is_error = questions.told(call.answer, state.find(questions.Question, call.question_id))
+    await performing.finish(state, run, call, Result(content=content, is_error=is_error), agent)
+    return True
+
+
+async def _settle(state: State, run: Run, call: Call, agent: Agent) -> bool:
+    """Do what a user chose for an ambiguous call."""
+    assert call.answer is not None
+    choice, text = recovery.choice(call.answer)
+    match choice:
+        case "run_again":
+            return await _start(state, run, call, agent)
+        case "done":
+            content = text or "A person says that the call was done; its output is not known."
+            result = Result(content=content, detail={"settled_by": call.answer.by})
+            await performing.finish(state, run, call, result, agent)
+            return True
+        case _:
+            why = f"{call.answer.by} decided that the run fails here. {text}".strip()
+            runs.fail(state, run.run_id, "ambiguous_call", why)
+            return False
+
+
+#: stage → step. A missing key is the error; steps that are taken together come first, in this order.
+CALL_STEPS: Mapping[Stage, Step] = {
+    Stage.UNOFFERED: Together(_refuse_unoffered),
+    Stage.UNDECIDED: Together(_decide),
+    Stage.AWAITS_APPROVAL: Together(_await_approval),
+    Stage.AWAITS_ANSWER: Together(_await_answer),
+    Stage.DENIED: Single(_refuse, side_by_side=True),
+    Stage.APPROVED: Single(_recheck, side_by_side=True),
+    Stage.ALLOWED: Single(_start, side_by_side=True),
+    Stage.STARTED: Single(_recover),
+    Stage.ANSWERED: Single(_finish_answered),
+    Stage.SETTLED: Single(_settle),
+}
+
+
+async def answer(state: State, run: Run, turn: Turn, agent: Agent, steps: Mapping[Stage, Step] = CALL_STEPS) -> bool:
+    """Take the open calls one step on. Returns False where the run waits for a user, or has ended."""
+    staged = [(call, call.stage) for call in turn.open_calls]
+    for stage, step in steps.items():
+        calls = [call for call, at in staged if at is stage]
+        if calls and isinstance(step, Together):
+            return await step.take(state, run, calls, agent)
+    single = [(call, step) for call, at in staged if isinstance(step := steps[at], Single)]
+    reads = [pair for pair in _leading_reads(single, run, agent) if pair[1].side_by_side]
+    if len(reads) > 1:
+        await asyncio.gather(*(step.take(state, run, call, agent) for call, step in reads))
+        return True
+    call, first = single[0]
+    return await first.take(state, run, call, agent)
+
+
+def _leading_reads(single: Sequence[tuple[Call, Single]], run: Run, agent: Agent) -> Iterator[tuple[Call, Single]]:
+    """Yield the read-only calls before the first with an effect."""
+    tools = agent.tools_for(run)
+    for call, step in single:
+        tool = tools.get(call.call.name)
+        if tool is None or tool.effect is not Effect.READ:
+            return
+        yield call, step

@@ -1,0 +1,1 @@
+"""The state in memory and its one write. It knows no noun: the nouns are handed in."""

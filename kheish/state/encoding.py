@@ -1,0 +1,175 @@
+"""From an event to its journal line: numbers, spill, scrub; and from values to plain data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from kheish.domain import events
+from kheish.domain.events import Draft, Entry, Event, Spilled, changed
+from kheish.store.log import spills
+
+SPILL_BYTES = 16 * 1024  # a payload over this goes to a file of its own
+PREVIEW_CHARS = 400
+_REFERENCE = {"sha256", "bytes", "preview"}
+_SIGN = b'"preview":'  # every reference has it as a key; in a text the quotes would be escaped
+WHOLE = frozenset({"arguments", "nouns", "opaque"})  # mappings that are spilled as one JSON text, not text by text
+KEPT = frozenset({"metadata"})  # the caller's own, bounded where it comes in: never spilled
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An entry with its line (no newline), the journal it goes to, and the files that its line names."""
+
+    entry: Entry
+    journal: str
+    line: bytes
+    spills: tuple[tuple[str, bytes], ...] = ()
+
+
+def encode(draft: Draft, n: int, seq: int, at: str, journal: str, scrub: Callable[[bytes], bytes]) -> Recorded:
+    """The line of an event. Its entry is what a reader of the journal will see, scrubbed and spilled."""
+    head: dict[str, Any] = {"v": 1, "n": n, "seq": seq, "at": at, "kind": draft.event.kind}
+    if draft.session is None:
+        head |= {"stream": journal.removeprefix("journals/"), "actor": draft.actor}
+    else:
+        head |= {"session": draft.session, "run": draft.run, "actor": draft.actor}
+    raw = orjson.dumps({**head, "data": _renamed(draft.event) if draft.event.written else draft.event})
+    line = scrubbed(raw, scrub)
+    named: tuple[tuple[str, bytes], ...] = ()
+    if draft.event.spillable and (len(line) > SPILL_BYTES or _SIGN in line):
+        whole = orjson.loads(line)
+        data = whole["data"]
+        folder = journal.removesuffix("/journal")
+        found: list[tuple[str, bytes]] = []
+        told = frozenset(_told(draft.event))
+        for name in draft.event.spillable:
+            data[name] = _member(name, data[name], folder, found, told)
+        named = tuple(found)
+        line = orjson.dumps(whole) if named else line
+    if line is raw:
+        entry = Entry(n=n, seq=seq, at=at, session=draft.session, run=draft.run, actor=draft.actor, event=draft.event)
+    else:
+        entry = events.decode(orjson.loads(line))
+    return Recorded(entry, journal, line, named)
+
+
+#: what the first line of a chain has before it
+GENESIS = "0" * 64
+
+
+def linked(draft: Draft, link: str | None) -> Draft:
+    """The draft, where its event is chained with the link to the line before it."""
+    event: Any = draft.event
+    return changed(draft, event=changed(event, prev=link or GENESIS)) if event.chained else draft
+
+
+def follow(item: Recorded, links: dict[str, str]) -> None:
+    """Note the newest link of a journal that is chained."""
+    if item.entry.event.chained:
+        links[item.journal] = link(item.line)
+
+
+def link(line: bytes) -> str:
+    """What the next line of a chain says of this one."""
+    return sha256(line).hexdigest()
+
+
+def _renamed(event: Event) -> dict[str, Any]:
+    named = ((one.name, getattr(event, one.name)) for one in dataclasses.fields(event))
+    return {event.written.get(name, name): value for name, value in named}
+
+
+def scrubbed(raw: bytes, scrub: Callable[[bytes], bytes]) -> bytes:
+    """JSON without secrets, and JSON still; the same object where nothing was to be scrubbed."""
+    line = scrub(raw)
+    if line is raw:
+        return raw
+    try:
+        orjson.loads(line)
+    except ValueError:
+        # A secret of digits stands in a number too: then each text is scrubbed for itself.
+        return orjson.dumps(_texts(orjson.loads(raw), scrub))
+    return line
+
+
+def holds_secret(value: Any, scrub: Callable[[bytes], bytes]) -> bool:
+    """Whether a value would be another one in the journal."""
+    raw = orjson.dumps(value)
+    return scrub(raw) != raw
+
+
+def _texts(value: Any, scrub: Callable[[bytes], bytes]) -> Any:
+    match value:
+        case str():
+            return orjson.loads(scrub(orjson.dumps(value)))
+        case list():
+            return [_texts(item, scrub) for item in value]
+        case dict():
+            return {_texts(key, scrub): _texts(item, scrub) for key, item in value.items()}
+    return value
+
+
+def _told(value: Any) -> Iterator[str]:
+    """The digests of what an event names as spilled already."""
+    if isinstance(value, Spilled):
+        yield value.sha256
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _told(item)
+    elif dataclasses.is_dataclass(value):
+        for one in dataclasses.fields(value):
+            yield from _told(getattr(value, one.name))
+
+
+def _spill(value: Any, folder: str, found: list[tuple[str, bytes]], told: frozenset[str]) -> Any:
+    """The value with each text over the limit replaced by a reference."""
+    if isinstance(value, str):
+        raw = value.encode()
+        return _reference(raw, value, folder, found) if len(raw) > SPILL_BYTES else value
+    if isinstance(value, list):
+        return [_spill(item, folder, found, told) for item in value]
+    if isinstance(value, dict):
+        return {key: _member(key, item, folder, found, told) for key, item in value.items()}
+    return value
+
+
+def _member(key: str, value: Any, folder: str, found: list[tuple[str, bytes]], told: frozenset[str]) -> Any:
+    """What a caller or a model sent may look like a reference: then it is spilled itself, however small, so that what
+    looks like one where a payload may be spilled always is one, and is read back as what was sent."""
+    if key in KEPT:
+        return value
+    if key not in WHOLE or not (isinstance(value, dict | list) or key == "opaque"):
+        return _spill(value, folder, found, told)
+    raw = orjson.dumps(value)
+    looks_alike = isinstance(value, dict) and value.keys() == _REFERENCE and str(value["sha256"]) not in told
+    return _reference(raw, raw.decode(), folder, found) if len(raw) > SPILL_BYTES or looks_alike else value
+
+
+def _reference(raw: bytes, text: str, folder: str, found: list[tuple[str, bytes]]) -> dict[str, Any]:
+    digest = sha256(raw).hexdigest()
+    found.append((spills.place_of(folder, digest), raw))
+    return {"sha256": digest, "bytes": len(raw), "preview": text[:PREVIEW_CHARS]}
+
+
+def spilled(value: Any) -> Iterator[str]:
+    """The digests of the files that the data of a line names."""
+    if isinstance(value, dict):
+        if value.keys() == _REFERENCE:
+            yield value["sha256"]
+            return
+        value = value.values()
+    elif not isinstance(value, list):
+        return
+    for item in value:
+        yield from spilled(item)
+
+
+def plain(value: Any) -> Any:
+    """Values as plain JSON data."""
+    return orjson.loads(orjson.dumps(value))

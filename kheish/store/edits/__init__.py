@@ -1,0 +1,1 @@
+"""Files that users edit: watched, parsed, reported on line and column."""

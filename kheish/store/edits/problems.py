@@ -1,0 +1,352 @@
+"""What is wrong in a file that people write: one Problem for each place, in plain words, from pydantic's errors."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from kheish.store.edits.yaml12 import MAX_FLAWS, Flaw, Keys, ListNode, MapNode, Mark, Node, ScalarNode, walk
+
+Severity = Literal["error", "warning"]
+
+_EXPECTED = {
+    "string_type": "text",
+    "string_sub_type": "text",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "decimal_type": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "set_type": "a list",
+    "frozen_set_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "none_required": "empty",
+}
+_TRUTH = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
+_QUOTED = re.compile(r"'([^']*)'")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a file.
+
+    `path` is relative to the state root; `line` and `column` count from 1 and are None where the text has none (JSON).
+    `pointer` is the JSON pointer into the document.
+    """
+
+    path: str
+    line: int | None
+    column: int | None
+    severity: Severity
+    code: str
+    message: str
+    suggestion: str | None = None
+    pointer: str = ""
+
+    @property
+    def problem_id(self) -> str:
+        """The same for the same mistake in the same place of the document, also when lines above it come or go."""
+        text = "\0".join((self.path, self.pointer, self.code, self.message))
+        return "prob_" + hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def view(problem: Problem) -> dict[str, Any]:
+    """A problem as people's tools get it, without `since`, which only the daemon knows."""
+    return {
+        "problem_id": problem.problem_id,
+        "path": problem.path,
+        "line": problem.line,
+        "column": problem.column,
+        "severity": problem.severity,
+        "code": problem.code,
+        "message": problem.message,
+        "suggestion": problem.suggestion,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a validator found at `keys`, counted from the model that it validates."""
+
+    keys: Keys
+    message: str
+    code: str = "bad_value"
+    suggestion: str | None = None
+
+
+class Rejected(ValueError):
+    """Raised by a model's own validator, to place each of several errors exactly."""
+
+    def __init__(self, *findings: Finding) -> None:
+        super().__init__("; ".join(finding.message for finding in findings))
+        self.findings = findings
+
+
+def pointer(keys: Sequence[str | int]) -> str:
+    """A JSON pointer (RFC 6901)."""
+    return "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in keys)
+
+
+def nearest(word: str, words: Iterable[str]) -> str | None:
+    """The one of `words` that `word` was most likely meant to be, or None."""
+    from rapidfuzz import fuzz, process
+
+    def fold(text: str) -> str:
+        return text.lower().replace("-", "_")
+
+    found = process.extractOne(word, list(words), scorer=fuzz.ratio, processor=fold, score_cutoff=70)
+    return found[0] if found else None
+
+
+def locate(root: Node | None, keys: Keys, *, key: bool = False) -> Mark | None:
+    """Where the value at `keys` is (its key with `key`); where it is not, the nearest parent that is."""
+    if root is None:
+        return Mark(1, 1)
+    while walk(root, keys) is None:
+        keys, key = keys[:-1], False
+    parent = walk(root, keys[:-1]) if keys else None
+    node = walk(root, keys)
+    empty = isinstance(node, ScalarNode) and node.value is None and not node.text
+    if isinstance(parent, MapNode) and (key or empty):
+        return parent.key_marks[str(keys[-1])]
+    return node.mark if node else None
+
+
+def from_flaws(path: str, flaws: Iterable[Flaw]) -> list[Problem]:
+    """The problems of a document that is wrong by itself."""
+    return [
+        Problem(path, *place(flaw.mark), "error", flaw.code, flaw.message, pointer=pointer(flaw.keys)) for flaw in flaws
+    ]
+
+
+def place(mark: Mark | None) -> tuple[int | None, int | None]:
+    return (mark.line, mark.column) if mark else (None, None)
+
+
+def explain(error: ValidationError, model: type[BaseModel], root: Node, path: str) -> list[Problem]:
+    """One Problem for each mistake, in the order of the file; of a union only what fits best what was written."""
+    details = error.errors(include_url=False, include_input=False)
+    slips = [_slip(root, detail) for detail in details[:MAX_FLAWS]]
+    problems = [_problem(finding, root, path) for slip in _settle(slips, root) for finding in _words(slip, model, root)]
+    if len(details) > MAX_FLAWS:
+        more = f"there are {len(details) - MAX_FLAWS} more mistakes; mend these first"
+        problems.append(_problem(Finding((), more, "too_large"), root, path))
+    return sorted(dict.fromkeys(problems), key=lambda problem: (problem.line or 0, problem.column or 0))
+
+
+def _problem(finding: Finding, root: Node, path: str) -> Problem:
+    mark = locate(root, finding.keys, key=finding.code == "unknown_key")
+    where = pointer(finding.keys)
+    return Problem(path, *place(mark), "error", finding.code, finding.message, finding.suggestion, where)
+
+
+# --- where: pydantic's `loc` mixes keys with labels of union members ----------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Slip:
+    """One error of pydantic: `keys` into the document, and the labels of union members met on the way (depth, text)."""
+
+    kind: str
+    keys: Keys
+    labels: tuple[tuple[int, str], ...]
+    missing: str | None = None
+    of_key: bool = False
+    text: str = ""
+    context: dict[str, Any] = field(default_factory=dict)
+
+
+def keys_of(root: Node, detail: Any) -> Keys:
+    """Where in the document an error of pydantic is."""
+    return _slip(root, detail).keys
+
+
+def _slip(root: Node, detail: Any) -> _Slip:
+    loc, kind = tuple(detail["loc"]), detail["type"]
+    missing = str(loc[-1]) if kind in ("missing", "missing_argument") and loc else None
+    of_key = bool(loc) and loc[-1] == "[key]"
+    if missing is not None or of_key:
+        loc = loc[:-1]
+    walks = list(_walks(root, loc, (), ()))
+    if missing is not None:
+        walks = [(keys, labels) for keys, labels in walks if _lacks(walk(root, keys), missing)] or walks
+    # the fewest labels; and a label stands before the key in its member, unless it is the whole rest
+    keys, labels = min(walks, key=lambda found: (len(found[1]), any(at == len(found[0]) for at, _ in found[1])))
+    return _Slip(kind, keys, labels, missing, of_key, detail["msg"], detail.get("ctx", {}))
+
+
+def _lacks(node: Node | None, key: str) -> bool:
+    return isinstance(node, MapNode) and key not in node.items
+
+
+def _walks(
+    node: Node, loc: tuple[Any, ...], keys: Keys, labels: tuple[tuple[int, str], ...]
+) -> Iterator[tuple[Keys, tuple[tuple[int, str], ...]]]:
+    if not loc:
+        yield keys, labels
+        return
+    head, rest = loc[0], loc[1:]
+    child = walk(node, (head if isinstance(node, ListNode) else str(head),))
+    if child is not None:
+        yield from _walks(child, rest, (*keys, head if isinstance(node, ListNode) else str(head)), labels)
+    yield from _walks(node, rest, keys, (*labels, (len(keys), str(head))))
+
+
+# --- unions: one mistake, not one error for each member -----------------------------------------------------
+
+
+def _settle(slips: Sequence[_Slip], root: Node) -> list[_Slip]:
+    """Keep, at each union, the errors of the member that fits best; merge them where no member fits at all."""
+    settled = [slip for slip in slips if not slip.labels]
+    unions: dict[Keys, dict[str, list[_Slip]]] = {}
+    for slip in slips:
+        if slip.labels:
+            depth, label = slip.labels[0]
+            inner = _Slip(slip.kind, slip.keys, slip.labels[1:], slip.missing, slip.of_key, slip.text, slip.context)
+            unions.setdefault(slip.keys[:depth], {}).setdefault(label, []).append(inner)
+    for keys, members in unions.items():
+        fitting = [found for found in members.values() if not any(_misfit(slip, keys) for slip in found)]
+        if fitting:
+            settled += _settle(min(fitting, key=_distance), root)
+        else:
+            settled.append(_merge(keys, [slip for found in members.values() for slip in found]))
+    return settled
+
+
+def _misfit(slip: _Slip, keys: Keys) -> bool:
+    """The member is of another kind than what was written."""
+    return slip.keys == keys and slip.missing is None and slip.kind in _EXPECTED
+
+
+def _merge(keys: Keys, slips: Sequence[_Slip]) -> _Slip:
+    words = [_EXPECTED[slip.kind] for slip in slips if slip.keys == keys and slip.kind in _EXPECTED]
+    return _Slip("union", keys, (), text=" or ".join(dict.fromkeys(words)))
+
+
+def _distance(slips: Sequence[_Slip]) -> tuple[int, float]:
+    """How far what was written is from one member: the errors, then how unlike its unknown and missing keys are."""
+    from rapidfuzz import fuzz
+
+    missing = [slip.missing for slip in slips if slip.missing]
+    unknown = [str(slip.keys[-1]) for slip in slips if slip.kind == "extra_forbidden"]
+    return len(slips), -max((fuzz.ratio(a, b) for a in missing for b in unknown), default=0.0)
+
+
+# --- words --------------------------------------------------------------------------------------------------
+
+
+def _words(slip: _Slip, model: type[BaseModel], root: Node) -> list[Finding]:
+    node, keys = walk(root, slip.keys), slip.keys
+    if slip.missing is not None:
+        return [Finding((*keys, slip.missing), f"missing key {slip.missing!r}", "missing_key")]
+    if slip.kind == "extra_forbidden":
+        return [_unknown(keys, known_keys(model, keys[:-1]))]
+    if slip.kind == "union":
+        return [Finding(keys, f"must be {slip.text}, not {_found(node)}", "wrong_type")]
+    if slip.kind in _EXPECTED:
+        hint = _TRUTH.get(node.text.lower()) if slip.kind == "bool_type" and isinstance(node, ScalarNode) else None
+        return [Finding(keys, f"must be {_EXPECTED[slip.kind]}, not {_found(node)}{_mean(hint)}", "wrong_type", hint)]
+    if slip.kind in ("literal_error", "enum"):
+        return [_choice(keys, node, str(slip.context.get("expected", "")))]
+    if slip.kind in ("union_tag_invalid", "union_tag_not_found"):
+        return [_tag(slip, node)]
+    cause = slip.context.get("error")
+    if isinstance(cause, Rejected):
+        return [Finding((*keys, *at.keys), at.message, at.code, at.suggestion) for at in cause.findings]
+    if isinstance(cause, Exception):
+        return [Finding(keys, str(cause))]
+    text = slip.text.removeprefix("Input should ").removeprefix("Value should ")
+    return [Finding(keys, f"{'key ' if slip.of_key else ''}should {text}" if text != slip.text else text)]
+
+
+def _unknown(keys: Keys, known: Sequence[str]) -> Finding:
+    near = nearest(str(keys[-1]), known)
+    rest = f"; did you mean {near!r}?" if near else f"; known here: {', '.join(sorted(known)[:20])}" if known else ""
+    return Finding(keys, f"unknown key {keys[-1]!r}{rest}", "unknown_key", near)
+
+
+def _choice(keys: Keys, node: Node | None, expected: str) -> Finding:
+    typed = node.text if isinstance(node, ScalarNode) else ""
+    near = nearest(typed, _QUOTED.findall(expected)) if typed else None
+    return Finding(keys, f"must be {expected}, not {_found(node)}{_mean(near)}", "bad_value", near)
+
+
+def _tag(slip: _Slip, node: Node | None) -> Finding:
+    name = str(slip.context.get("discriminator", "")).strip("'")
+    if not isinstance(node, MapNode):
+        return Finding(slip.keys, f"must be a mapping, not {_found(node)}", "wrong_type")
+    if name not in node.items:
+        return Finding((*slip.keys, name), f"missing key {name!r}", "missing_key")
+    return _choice((*slip.keys, name), node.items[name], str(slip.context.get("expected_tags", "another")))
+
+
+def _mean(near: str | None) -> str:
+    return f"; did you mean {near!r}?" if near else ""
+
+
+def _found(node: Node | None) -> str:
+    match node:
+        case MapNode():
+            return "a mapping"
+        case ListNode():
+            return "a list"
+        case ScalarNode(value=None):
+            return "empty"
+        case ScalarNode(value=str()):
+            return f"the text {_short(node.text)!r}"
+        case ScalarNode():
+            return _short(node.text)
+        case None:
+            return "this"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+# --- which keys are known where -----------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
+
+
+def known_keys(model: type[BaseModel], keys: Keys) -> list[str]:
+    """The keys that the model knows in the mapping at `keys`, over all members of a union."""
+    schema = _schema(model)
+    here = list(_members(schema, schema))
+    for key in keys:
+        here = [member for at in here for child in _children(at, key) for member in _members(child, schema)]
+    return list(dict.fromkeys(name for at in here for name in at.get("properties", {})))
+
+
+def _members(schema: Any, root: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if not isinstance(schema, dict):
+        return
+    if "$ref" in schema:
+        yield from _members(root["$defs"][schema["$ref"].rsplit("/", 1)[-1]], root)
+    for part in ("anyOf", "oneOf", "allOf"):
+        for member in schema.get(part, ()):
+            yield from _members(member, root)
+    yield schema
+
+
+def _children(schema: dict[str, Any], key: str | int) -> list[Any]:
+    if isinstance(key, int):
+        return [schema.get("items"), *schema.get("prefixItems", [])[key : key + 1]]
+    properties = schema.get("properties", {})
+    return [properties[key]] if key in properties else [schema.get("additionalProperties")]

@@ -1,0 +1,323 @@
+"""Watches what people own: tells the event loop which files changed, once, when they have come to rest.
+
+Events are a hint, files are the truth: watchdog's threads only put hints into a queue; one thread of our own rescans,
+waits for quiet, reads, and reports. Where events are not to be had it polls, and `mode` says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from kheish.store import names
+from kheish.store.edits.debounce import Settling, passed_over
+
+Mode = Literal["events", "polling"]
+Settled = Callable[[frozenset[str]], None]
+
+#: in seconds
+SCAN_EVERY: dict[Mode, float] = {"events": 10.0, "polling": 1.0}
+QUIET: dict[Mode, float] = {"events": 0.3, "polling": 2.0}
+#: a new folder may be filled before its watch is in place: it is looked at again after these many seconds
+_LOOK_AGAIN = (0.05, 0.5, 1.5)
+#: seconds for which hints are handled until what is due is done: a scan, and what has settled
+_AT_ONCE = 2.0
+
+_REF_FILES = (".git/HEAD", ".git/packed-refs")
+_REF_FOLDERS = (".git/refs/heads", ".git/refs/tags")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Hint:
+    path: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Expect:
+    path: str
+    digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    done: Future[None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder came or went."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    pass
+
+
+_Message = _Hint | _Expect | _Scan | _Folder | _Stop
+
+
+@dataclass(frozen=True, slots=True)
+class _Area:
+    """What is watched; paths are relative to `root`, with `/`."""
+
+    root: Path
+    folders: tuple[str, ...]
+    files: tuple[str, ...]
+    refs: bool
+
+    def places(self) -> tuple[str, ...]:
+        return (*self.folders, *self.files, *(_REF_FILES + _REF_FOLDERS if self.refs else ()))
+
+    def targets(self) -> list[tuple[str, bool]]:
+        """The folders to watch, and whether with all below."""
+        targets = [("", False), *((folder, True) for folder in self.folders)]
+        if self.refs:
+            targets += [(".git", False), (".git/refs", False), *((folder, True) for folder in _REF_FOLDERS)]
+        return targets
+
+    def covers(self, path: str) -> bool:
+        if path.startswith(".git/"):
+            known = path in _REF_FILES or path.startswith(tuple(folder + "/" for folder in _REF_FOLDERS))
+            return self.refs and known and not path.endswith(".lock")
+        under = any(path.startswith(folder + "/") for folder in self.folders)
+        return (path in self.files or path in self.folders or under) and not passed_over(path)
+
+    def messages(self, event: Any) -> Iterator[_Message]:
+        """What an event of watchdog means. An atomic replace comes as `moved`, the file's name in `dest_path`."""
+        kind = event.event_type
+        if event.is_directory:
+            if kind in ("created", "moved", "deleted"):
+                yield _Folder()
+            return
+        prefix = f"{self.root}/"
+        for name, what in ((event.src_path, "deleted" if kind == "moved" else kind), (event.dest_path, kind)):
+            path = names.text(name).removeprefix(names.text(prefix))
+            if kind != "attrib" and self.covers(path):
+                # git replaces its files whole, and who had the old one open is never seen to close it
+                yield _Hint(path, "scan" if path.startswith(".git/") else what)
+
+
+class Watcher:
+    """Watches `folders` (with all below) and `files` of `root`; start it before the files are read for the first time.
+
+    `on_settled` (and `on_refs`, for branches, tags and HEAD) is called on the loop with paths relative to `root`. Files
+    that are gone are reported like changed ones. `mode="polling"` does without events.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        folders: Sequence[str],
+        files: Sequence[str],
+        on_settled: Settled,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        on_refs: Settled | None = None,
+        mode: Mode = "events",
+    ) -> None:
+        self._area = _Area(root.absolute(), tuple(folders), tuple(files), on_refs is not None)
+        self._on_settled, self._on_refs, self._loop = on_settled, on_refs, loop
+        self._mode: Mode = mode
+        self._reason: str | None = None
+        self._settling = Settling(self._area.root, self._area.places(), self._area.covers, QUIET[mode])
+        self._messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+        self._look_at: list[float] = []
+        self._watching: _Watching | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def mode(self) -> Mode:
+        """How changes are found at the moment."""
+        return self._mode
+
+    @property
+    def reason(self) -> str | None:
+        """Why it polls although events were asked for."""
+        return self._reason
+
+    async def start(self) -> None:
+        """Begin; when this returns, later changes are noticed."""
+        ready: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, args=(ready,), name="kheish-watcher", daemon=True)
+        self._thread.start()
+        await asyncio.wrap_future(ready)
+
+    async def stop(self) -> None:
+        """End all threads; nothing is reported afterwards."""
+        if self._thread is not None:
+            self._messages.put(_Stop())
+            await asyncio.to_thread(self._thread.join)
+            self._thread = None
+            _release(self._messages)
+
+    async def rescan(self) -> None:
+        """Look at every file now; what changed is reported when it has settled."""
+        if self._thread is not None and self._thread.is_alive():
+            done: Future[None] = Future()
+            self._messages.put(_Scan(done))
+            await asyncio.wrap_future(done)
+
+    def expect(self, path: str, digest: str | None) -> None:
+        """Announce, before it is made, a write of the daemon's own (`digest`: sha256 in hex; None: a removal)."""
+        self._messages.put(_Expect(path, digest))
+
+    # --- the thread ----------------------------------------------------------------------------------------------
+
+    def _run(self, ready: Future[None]) -> None:
+        try:
+            self._cover()
+            self._settling.baseline()
+            ready.set_result(None)
+            self._serve()
+        finally:
+            if self._watching is not None:
+                self._watching.stop()
+            if not ready.done():
+                ready.set_exception(RuntimeError("the watcher could not start"))
+            _release(self._messages)
+
+    def _serve(self) -> None:
+        scan_at = time.monotonic() + SCAN_EVERY[self._mode]
+        while True:
+            now = time.monotonic()
+            waits = [at - now for at in (scan_at, *self._look_at)]
+            settle = self._settling.wait(now)
+            try:
+                wait = min(waits if settle is None else [*waits, settle])
+                message = self._messages.get(timeout=max(0.0, wait))
+            except queue.Empty:
+                message = None
+            if self._handle_waiting(message):
+                return
+            now = time.monotonic()
+            if now >= min((scan_at, *self._look_at)):
+                self._scan()
+                self._look_at = [at for at in self._look_at if at > now]
+                scan_at = time.monotonic() + SCAN_EVERY[self._mode]
+            if self._messages.empty():  # hints that wait may say that a file is still open
+                self._report(self._settling.take(now))
+
+    def _handle_waiting(self, message: _Message | None) -> bool:
+        """Handle a message and those that wait behind it, before the next scan: a thousand new folders are one reason
+        to scan, not a thousand. Returns whether to stop."""
+        until = time.monotonic() + _AT_ONCE
+        while message is not None and not isinstance(message, _Stop):
+            self._handle(message)
+            if time.monotonic() > until:
+                return False
+            try:
+                message = self._messages.get_nowait()
+            except queue.Empty:
+                return False
+        return message is not None
+
+    def _handle(self, message: _Message) -> None:
+        now = time.monotonic()
+        match message:
+            case _Hint(path, kind):
+                self._settling.hint(path, kind, now)
+            case _Expect(path, digest):
+                self._settling.expect(path, digest, now)
+            case _Folder():
+                self._look_at = [*self._look_at[:1], *(now + after for after in _LOOK_AGAIN)]
+            case _Scan(done):
+                self._scan()
+                done.set_result(None)
+
+    def _scan(self) -> None:
+        self._cover()
+        self._settling.scan(time.monotonic())
+
+    def _cover(self) -> None:
+        """Watch each folder that is there; where the system gives no more watches, poll from now on."""
+        if self._mode == "polling":
+            return
+        try:
+            self._watching = self._watching or _Watching(self._dispatch)
+            for place, recursive in self._area.targets():
+                self._watching.cover(self._area.root / place, recursive)
+            if self._look_at:  # a new folder: watchdog does not say that it had no watch for it
+                self._watching.probe()
+        except (OSError, ImportError) as error:
+            self._mode, self._reason = "polling", str(error)
+            self._settling.quiet = QUIET["polling"]
+            _log.warning("files are polled, since events are not to be had: %s", error)
+            if self._watching is not None:
+                self._watching.stop()
+                self._watching = None
+
+    def _dispatch(self, event: Any) -> None:
+        for message in self._area.messages(event):
+            self._messages.put(message)
+
+    def _report(self, paths: frozenset[str]) -> None:
+        refs = frozenset(path for path in paths if path.startswith(".git/"))
+        with contextlib.suppress(RuntimeError):  # the loop was closed without stop(): nobody is there to be told
+            if paths - refs:
+                self._loop.call_soon_threadsafe(self._on_settled, paths - refs)
+            if refs and self._on_refs is not None:
+                self._loop.call_soon_threadsafe(self._on_refs, refs)
+
+
+def _release(messages: queue.SimpleQueue[_Message]) -> None:
+    """Nobody will answer any more: let go of those who wait."""
+    while not messages.empty():
+        message = messages.get()
+        if isinstance(message, _Scan):
+            message.done.set_result(None)
+
+
+class _Watching:
+    """watchdog's observer, and which folder (by inode: it may be replaced) each of its watches is on."""
+
+    def __init__(self, dispatch: Callable[[Any], None]) -> None:
+        from watchdog.observers import Observer
+
+        self._handler: Any = _Handler(dispatch)
+        self._observer = Observer()
+        self._observer.start()
+        self._watches: dict[Path, tuple[Any, int]] = {}
+
+    def cover(self, folder: Path, recursive: bool) -> None:
+        """Watch the folder if it is there. Raises OSError where the system gives no watch."""
+        try:
+            inode = folder.lstat().st_ino if folder.is_dir() and not folder.is_symlink() else None
+        except FileNotFoundError:
+            inode = None
+        watch, watched = self._watches.get(folder, (None, None))
+        if inode == watched:
+            return
+        if watch is not None:
+            del self._watches[folder]
+            with contextlib.suppress(KeyError):
+                self._observer.unschedule(watch)
+        if inode is not None:
+            with contextlib.suppress(FileNotFoundError):
+                made = self._observer.schedule(self._handler, str(folder), recursive=recursive)
+                self._watches[folder] = (made, inode)
+
+    def probe(self) -> None:
+        """See that one more watch is to be had. Raises OSError."""
+        self._observer.unschedule(self._observer.schedule(self._handler, os.sep))
+
+    def stop(self) -> None:
+        self._observer.stop()
+        self._observer.join()
+
+
+class _Handler:
+    def __init__(self, dispatch: Callable[[Any], None]) -> None:
+        self.dispatch = dispatch

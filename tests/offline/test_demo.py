@@ -1,0 +1,78 @@
+"""`kheish demo` tells a story; here it has to be true, and where it is not, the demo has to say so."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from kheish.domain.routes import Route
+from kheish.offline import demo_conversation, demo_scene
+from kheish.offline.demo_stage import Failed, Stage, check, eventually, git, kheish
+from kheish.store.edits import definitions
+
+
+def test_that_the_demo_happens_as_it_is_told(tmp_path: Path) -> None:
+    env = {**os.environ, "TMPDIR": str(tmp_path), "KHEISH_URL": "http://127.0.0.1:1"}  # leads nowhere; must not matter
+    words = [sys.executable, "-m", "kheish.cli.main", "demo"]
+    done = subprocess.run(words, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = done.stdout
+    parts = ["model is scripted", "is published (tag playbook/dependency-upgrade/1.0.0", "You start it", "$ kill -9",
+             "the daemon was restarted", "decision: allow", "── commit satisfied", "succeeded",
+             "Written: report.html", "What git has of it", "flow succeeded: dependency-upgrade@1.0.0",
+             "goes on where it was", "All of it is in", "with a real model"]  # fmt: skip
+    places = [told.find(part) for part in parts]
+    assert -1 not in places and places == sorted(places), dict(zip(parts, places, strict=True))
+    assert "\033[" not in told  # no terminal, no colour
+    (base,) = tmp_path.glob("kheish-demo-*")
+    assert "shares(cents, people)" in (base / "shop/shop/bill.py").read_text()
+    assert git(base / "shop", "log", "-1", "--format=%s").strip() == "Upgrade fairsplit to 2.0"
+    assert git(base / "state", "status", "--porcelain") == ""
+    assert (base / "daemon.log").read_text() == ""
+
+
+def test_that_the_scripted_route_is_valid_and_its_edits_fit_the_repository(tmp_path: Path) -> None:
+    demo_scene.write_repository(tmp_path)
+    demo_scene.write_definitions(tmp_path / "state", confined=False)
+    parsed = definitions.parse(Route, (tmp_path / "state/routes/demo.yaml").read_bytes(), "demo.yaml")
+    script = parsed.require().model_dump(mode="json")["script"]
+    calls = [call for part in script["parts"] for turn in part["turns"] for call in turn["tool_calls"]]
+    edits = [call["arguments"] for call in calls if call["name"] == "edit_file"]
+    assert len(edits) == 3
+    for edit in edits:
+        assert (tmp_path / edit["path"]).read_text().count(edit["old_string"]) == 1
+    assert "mode: off" in (tmp_path / "state/kheish.yaml").read_text()
+
+
+def test_that_what_does_not_happen_is_said(tmp_path: Path) -> None:
+    with pytest.raises(Failed, match="two and two are five"):
+        check(False, "two and two are five")
+    with pytest.raises(Failed, match="nothing came"):
+        eventually(lambda: None, "nothing came", seconds=0.1)
+    with pytest.raises(Failed, match="ended with exit code 6, not 0"):
+        kheish(Stage(tmp_path), "status")
+
+
+def test_that_a_conversation_keeps_to_80_columns_and_leaves_other_runs_out() -> None:
+    def entry(n: int, kind: str, run: str = "run_1", **data: object) -> dict[str, object]:
+        return {"n": n, "at": "2026-11-22T12:00:00.123456Z", "kind": kind, "run": run, "data": data}
+
+    option = {"id": "a", "label": "The first ones"}
+    told = demo_conversation.lines(
+        [
+            entry(1, "run.submitted", request={"items": [{"text": "word " * 40}]}),
+            entry(2, "question.asked", questions=[{"text": "Who?", "options": [option]}]),
+            entry(3, "question.answered", answers={"q1": {"selected": ["a"]}}, via="api"),
+            entry(4, "run.submitted", run="run_2", request={"items": [{"text": "another"}]}),
+            entry(5, "run.resumed", reason="restart"),
+        ],
+        "run_1",
+    )
+    lines = [click.unstyle(line) for line in told]
+    assert 60 < max(len(line) for line in lines) <= 80 and "another" not in "".join(lines)
+    assert lines[-2].endswith("The first ones") and lines[-1].endswith("the run goes on where it was")
