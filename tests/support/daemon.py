@@ -105,6 +105,7 @@ class Daemon:
     workspace: Path
     env: dict[str, str] = field(default_factory=dict)
     options: tuple[str, ...] = ()
+    command: tuple[str, ...] = CLI
     url: str = ""
     process: subprocess.Popen[bytes] | forking.Forked | None = None
 
@@ -156,8 +157,8 @@ class Daemon:
 
     @property
     def is_forked(self) -> bool:
-        """Return whether its processes are forked: where the environment has no settings of their own."""
-        return not self.env and forking.is_used()
+        """Return whether its processes are forked: with no other command, and no settings in the environment."""
+        return not self.env and self.command == CLI and forking.is_used()
 
     def write(self, path: str, data: Mapping[str, Any] | str) -> None:
         """A person's file: text as it is, anything else as JSON, which YAML contains."""
@@ -185,7 +186,7 @@ class Daemon:
                 self.process = forking.start(words, env=self.environment(), cwd=self.workspace, stderr=stderr)
                 return self
             self.process = subprocess.Popen(
-                [*CLI, *words],
+                [*self.command, *words],
                 env=self.environment(),
                 cwd=self.workspace,
                 stdin=subprocess.DEVNULL,
@@ -300,7 +301,7 @@ class Daemon:
         if self.is_forked:
             return forking.run(words, env=self.environment(), cwd=self.workspace, timeout=timeout)
         return subprocess.run(
-            [*CLI, *words],
+            [*self.command, *words],
             env=self.environment(),
             cwd=self.workspace,
             stdin=subprocess.DEVNULL,

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from kheish.daemon.wiring import WATCHED_FOLDERS
-from tests.support import daemon as support
 from tests.support import saving
 from tests.support.daemon import CLI, Daemon, git, scripted, until
 from tests.system.conftest import Fresh
@@ -141,18 +140,15 @@ def _limited(limits: str) -> tuple[str, ...]:
     return words if done.returncode == 0 else ()
 
 
-def test_where_the_system_gives_no_watches_it_polls_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_the_system_gives_no_watches_it_polls_and_says_so(tmp_path: Path) -> None:
     daemon = Daemon.make(tmp_path, routes={"hello": [{"text": "hello"}]})
     below = [path for name in WATCHED_FOLDERS for path in (daemon.root / name, *(daemon.root / name).rglob("*"))]
     needed = sum(path.is_dir() for path in below) + 5  # the root, and four of git's folders
     if not (words := _limited(f"echo {needed} > /proc/sys/user/max_inotify_watches")):
         pytest.skip("no user namespaces here")
-    monkeypatch.setattr(support, "CLI", (*words, *CLI))
+    daemon.command = (*words, *CLI)
     try:
         daemon.start()
-        monkeypatch.setattr(support, "CLI", CLI)
         assert daemon.client.status()["watching"] == "events", "enough at first"
         for folder in ("one", "two", "three"):  # each would need a watch
             (daemon.root / "inbox" / folder).mkdir(parents=True)
