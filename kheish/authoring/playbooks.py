@@ -125,7 +125,9 @@ class Playbooks:
     async def at(self, playbook_id: str, n: int) -> list[Version]:
         """The versions that there were at event `n`, oldest first."""
         await self._state.caught_up()
-        values = await asyncio.to_thread(streams.values_at, self._state.index, RELEASES, playbook_id, n)
+        values = await asyncio.to_thread(
+            streams.values_at, self._state.index, self._state.nouns, RELEASES, playbook_id, n
+        )
         return sorted(values.get(Version, {}).values(), key=lambda one: one.made)
 
     async def draft(self, playbook_id: str) -> tuple[Definition, Mapping[str, bytes]]:

@@ -19,8 +19,7 @@ import orjson
 
 from kheish.daemon import index_backfill
 from kheish.daemon.rows import row
-from kheish.domain import events, forks, runs, session_end
-from kheish.domain.nouns import BY_NAME
+from kheish.domain import events, forks, nouns, runs, session_end
 from kheish.errors import Damaged, KheishError
 from kheish.state import encoding, loading, streams
 from kheish.state.state import Change, State
@@ -216,12 +215,13 @@ def _read(root: Path, journals: Iterable[str], after_n: int, behind: Container[s
         session_id = path.rsplit("/", 1)[1]
         try:
             beyond = index if where in behind else None
-            _, found = loading.changes_after(root, session_id, path, after_n, index=beyond)
+            _, found = loading.changes_after(root, nouns.NOUNS, session_id, path, after_n, index=beyond)
         except Damaged as error:
             result.damaged.append((where, error.detail))
             continue
         result.changes += [
-            Change(n, BY_NAME[name], id, session_id, path, value) for (name, id), (n, value) in found.items()
+            Change(n, nouns.NOUNS.by_name[name], id, session_id, path, value)
+            for (name, id), (n, value) in found.items()
         ]
     result.rows = [row(change) for change in result.changes if change.value is not None]
     return result
@@ -244,7 +244,9 @@ def _owned(
         if not where.startswith(streams.FOLDER):
             continue
         try:
-            for changes in streams.changes_after(root, where, after_n, logged.get(where, ()), index=index, whole=whole):
+            for changes in streams.changes_after(
+                root, nouns.NOUNS, where, after_n, logged.get(where, ()), index=index, whole=whole
+            ):
                 result.changes += changes
                 result.rows += [row(change) for change in changes if change.value is not None]
                 if len(result.rows) >= streams.PORTION:
@@ -273,7 +275,7 @@ async def find_stream_ends(state: State) -> None:
 
     Where an owner's own journal ends, the index says when the owner is loaded: no start looks at all of them.
     """
-    for name, classes in streams.streams(journal_per_owner=False).items():
+    for name, classes in state.nouns.streams(journal_per_owner=False).items():
         where = streams.FOLDER + name
         end = await asyncio.to_thread(journal.tail, state.root / where)
         line = await asyncio.to_thread(state.index.last_line, where, [cls.kind for cls in classes])
@@ -325,7 +327,7 @@ def _load_all(state: State, session_ids: Iterable[str]) -> list[loading.Partitio
         if doc is None:
             continue
         try:
-            found.append(loading.load(state.root, session_id, doc["path"], index=state.index))
+            found.append(loading.load(state.root, state.nouns, session_id, doc["path"], index=state.index))
         except Damaged as error:
             found.append((f"{doc['path']}/journal", error.detail))
     return found

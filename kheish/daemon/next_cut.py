@@ -14,7 +14,6 @@ from kheish.daemon.headlines import EDITS, HEADLINES, PLAYBOOKS, TRAILERS, URGEN
 from kheish.domain import events, forks, session_end
 from kheish.domain.events import Entry
 from kheish.domain.flows.flow import Flow
-from kheish.domain.nouns import BY_NAME
 from kheish.domain.runs import Run
 from kheish.errors import Unavailable
 from kheish.state import encoding
@@ -179,7 +178,7 @@ class NextCut:
 
     def rewrite(self, noun: str, id: str) -> None:
         """A pending file that somebody removed is written again with the next cut."""
-        kind = BY_NAME[noun]
+        kind = self._state.nouns.by_name[noun]
         value: Any = self._state.find(kind.cls, id)
         if value is not None:
             part = self._state.sessions[value.session_id]

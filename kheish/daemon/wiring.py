@@ -41,6 +41,7 @@ from kheish.daemon.secrets import Secrets
 from kheish.daemon.status import Facts
 from kheish.daemon.upkeep import Upkeep
 from kheish.daemon.workspaces import Workspaces
+from kheish.domain import nouns
 from kheish.domain.definitions import KINDS
 from kheish.domain.permissions.rules import SandboxFacts
 from kheish.errors import StoreFailed
@@ -277,7 +278,7 @@ def _store(root: Path, config: Config, daemon: Callable[[], Daemon]) -> Store:
         failed.set()
 
     wal = Log(root, on_batch=on_loop(loop, take), on_failure=on_loop(loop, fail), durability=config.durability)
-    state = State(root, index=Reader(root / ".kheish" / "index.sqlite"), submit=wal.submit)
+    state = nouns.state(root, index=Reader(root / ".kheish" / "index.sqlite"), submit=wal.submit)
     state.definitions.config = config
     scribe = child("kheish.store.log.scribe", root, on_notice=lambda notice: loops.on_scribe(daemon(), notice))
     git = child("kheish.store.git.gitworker", root)

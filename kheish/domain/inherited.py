@@ -20,11 +20,15 @@ Line = dict[str, Any]
 _KINDS = {cls.kind for cls in messages.FOLDED}
 
 
-def read(root: Path, path: str, session_id: str) -> Conversation | None:
-    """The conversation that the session in folder `path` began with. Blocks on disk. Raises Damaged."""
+def read(root: Path, path: str, session_id: str, needs_from: int | None = None) -> Conversation | None:
+    """Return the conversation that the session in folder `path` began with; with `needs_from`, what a summary did not
+    replace meanwhile. Blocks on disk. Raises Damaged."""
     parts = journal.segments(root / path / "forked")
     lines = [line for part in parts for line in journal.parse(part.read_bytes(), f"{path}/forked/{part.name}")]
-    return conversation(lines, session_id) if lines else None
+    found = conversation(lines, session_id) if lines else None
+    if found is not None and needs_from is not None:
+        found.messages = [one for one in found.messages if one.source >= needs_from]
+    return found
 
 
 def conversation(lines: Sequence[Line], session_id: str) -> Conversation:

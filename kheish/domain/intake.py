@@ -18,10 +18,11 @@ from kheish.domain.routes import Route
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
 from kheish.errors import Fault, InsufficientStorage, Invalid, InvalidInput, RouteNotReady, SessionNotIdle
+from kheish.state.event import adapter
 
 if TYPE_CHECKING:
     from kheish.config import Config
-    from kheish.state.state import State
+from kheish.state.state import State
 
 METADATA_BYTES = 16 * 1024
 #: what a session's budget limits over all of its runs (`budgets.check`), not for each
@@ -131,7 +132,7 @@ def again(state: State, old: Mapping[str, Any], *, by: str, key: Key | None = No
             to_status="queued",
         )
     request, settings = old["request"], old["settings"]
-    items = tuple(events.adapter(Item).validate_python(item) for item in request["items"])
+    items = tuple(adapter(Item).validate_python(item) for item in request["items"])
     return Input(
         session_id=old["session_id"],
         items=items,
@@ -144,11 +145,9 @@ def again(state: State, old: Mapping[str, Any], *, by: str, key: Key | None = No
         generation=settings["generation"],
         budget=settings["limits"],
         output_contract=settings["output_contract"],
-        tool_policies=tuple(
-            events.adapter(ToolPolicy).validate_python(one) for one in settings.get("tool_policies", ())
-        ),
+        tool_policies=tuple(adapter(ToolPolicy).validate_python(one) for one in settings.get("tool_policies", ())),
         credential_scope=scopes.given(
-            events.adapter(Scope).validate_python(one) for one in settings.get("credential_scope", ())
+            adapter(Scope).validate_python(one) for one in settings.get("credential_scope", ())
         ),
         completion=tuple(settings.get("completion", ())),
         phase_text=settings.get("phase_text"),

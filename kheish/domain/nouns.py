@@ -6,49 +6,36 @@ above it while it folds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import cache
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
-from kheish.domain import approvals, budgets, keys, messages, questions, runs, sessions, tasks, todos, turns
-from kheish.domain.events import Entry, Event
+from kheish.domain import (
+    approvals,
+    audits,
+    budgets,
+    events,
+    inherited,
+    keys,
+    messages,
+    questions,
+    runs,
+    sessions,
+    tasks,
+    todos,
+    turns,
+)
+from kheish.domain.definitions import InForce
+from kheish.domain.events import Entry
 from kheish.domain.flows import flow as flows
 from kheish.domain.flows import status as flow_status
 from kheish.domain.flows import view as flow_view
 from kheish.domain.playbooks import versions as playbooks
-from kheish.domain.shown import View
-
-Tables = dict[type, dict[str, Any]]
-Fold = Callable[[Tables, Entry], Iterable[str]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Noun:
-    """One kind of thing. `name` is its key in checkpoints and in the index; `record` its file in the session's folder,
-    `filed` its file in the state root where it stands elsewhere.
-
-    `keep` says which values stay in memory; the index has all of them. A session's are dropped at its next checkpoint,
-    an owner's (a noun with `read`) at once, and no event changes a value after `keep` dropped it. A session's noun
-    without `keep` is folded from entries (the conversation); an owner's always has one. `view` is what API, index and
-    Record show; None: internal.
-    """
-
-    name: str
-    cls: type
-    folded: frozenset[type[Event]]
-    fold: Fold
-    keep: Callable[[Any], bool] | None
-    view: Callable[[Any], View | dict[str, Any]] | None = None
-    status: Callable[[Any], str | None] = lambda value: str(value.status)
-    record: Callable[[Any], str] | None = None
-    filed: Callable[[Any], str] | None = None
-    pending: str | None = None  # the folder under pending/ where a person answers it
-    read: Callable[[dict[str, Any]], Any] | None = None  # of a stream's noun: the value of a document (`state.streams`)
-
-    def kept(self, value: Any) -> bool | None:
-        """Return whether an owner's value stays in memory; None for a session's."""
-        return None if self.read is None else value is None or self.keep is None or self.keep(value)
+from kheish.state.noun import Noun, Nouns, Tables
+from kheish.state.state import State
+from kheish.store.log.index import Reader
+from kheish.store.log.wal import Group
 
 
 def _always(_: Any) -> bool:
@@ -61,13 +48,14 @@ def _fold_flow(tables: Tables, entry: Entry) -> Iterable[str]:
     return flows.fold(tables[flows.Flow], entry, tables[runs.Run], tables[approvals.Approval], agent_id)
 
 
-NOUNS: tuple[Noun, ...] = (
+_NOUNS = (
     Noun(
         name="session",
         cls=sessions.Session,
         folded=frozenset(sessions.CREATED + sessions.CHANGED),
         fold=lambda tables, entry: sessions.fold(tables[sessions.Session], entry),
         keep=_always,
+        is_busy=lambda session: session.active is not None or bool(session.queued),
         view=sessions.view,
         record=lambda value: "session.yaml",
     ),
@@ -170,24 +158,31 @@ NOUNS: tuple[Noun, ...] = (
         folded=frozenset(messages.FOLDED),
         fold=lambda tables, entry: messages.fold(tables[messages.Conversation], entry),
         keep=None,
+        needs_from=messages.Conversation.needs_from,
+        inherit=inherited.read,
     ),
 )
 
-BY_CLASS: Mapping[type, Noun] = {noun.cls: noun for noun in NOUNS}
-BY_NAME: Mapping[str, Noun] = {noun.name: noun for noun in NOUNS}
+NOUNS = Nouns(_NOUNS, events.kinds)
+BY_CLASS = NOUNS.by_class
 
 
-@cache
-def _folding(event: Any) -> tuple[Noun, ...]:
-    return tuple(noun for noun in NOUNS if event in noun.folded)
-
-
-def folding(event: Event) -> tuple[Noun, ...]:
-    """The nouns that take in an event, in order."""
-    kind: Any = type(event)
-    return _folding(kind)
-
-
-def empty() -> Tables:
-    """Tables of a session that has no entries yet."""
-    return {noun.cls: {} for noun in NOUNS}
+def state(
+    root: Path,
+    *,
+    index: Reader,
+    submit: Callable[[Group], None],
+    scrub: Callable[[bytes], bytes] = lambda line: line,
+    clock: Callable[[], float] = time.time,
+) -> State:
+    """Return a state with these nouns, without Definitions, and with the audit beside what it is about."""
+    return State(
+        root,
+        NOUNS,
+        InForce(),
+        companions=audits.companions,
+        index=index,
+        submit=submit,
+        scrub=scrub,
+        clock=clock,
+    )

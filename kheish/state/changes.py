@@ -7,8 +7,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from kheish.domain.nouns import Noun
 from kheish.state.encoding import Recorded
+from kheish.state.noun import Noun
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,29 @@ class Waiting:
     changes: deque[Change] = field(default_factory=deque)
     barriers: deque[tuple[int, asyncio.Future[None]]] = field(default_factory=deque)
     readers: list[tuple[int, asyncio.Future[None]]] = field(default_factory=list)
+
+    def release(self, last: int) -> tuple[list[Recorded], list[Change]]:
+        """Open the barriers up to entry `last`, which is durable; return what listeners may see now: the entries, and
+        the newest change of each thing."""
+        entries: list[Recorded] = []
+        changes: dict[tuple[type, str], Change] = {}
+        while self.entries and self.entries[0].entry.n <= last:
+            entries.append(self.entries.popleft())
+        while self.changes and self.changes[0].n <= last:
+            change = self.changes.popleft()
+            changes[change.noun.cls, change.id] = change
+        while self.barriers and self.barriers[0][0] <= last:
+            future = self.barriers.popleft()[1]
+            if not future.done():
+                future.set_result(None)
+        return entries, list(changes.values())
+
+    def let_readers_in(self, last: int) -> None:
+        """The index has everything up to `last`: wake the readers that waited for it."""
+        for _, future in [reader for reader in self.readers if reader[0] <= last]:
+            if not future.done():
+                future.set_result(None)
+        self.readers = [reader for reader in self.readers if reader[0] > last]
 
     def let_readers_go(self, error: Exception) -> None:
         """Who waits for the index hears this instead."""

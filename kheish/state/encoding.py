@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from kheish.domain import events
-from kheish.domain.events import Draft, Entry, Event, Spilled, changed
+from kheish.state import event as reading
+from kheish.state.event import Draft, Entry, Event, Spilled, changed
 from kheish.store.log import spills
 
 SPILL_BYTES = 16 * 1024  # a payload over this goes to a file of its own
@@ -55,7 +55,7 @@ def encode(draft: Draft, n: int, seq: int, at: str, journal: str, scrub: Callabl
     if line is raw:
         entry = Entry(n=n, seq=seq, at=at, session=draft.session, run=draft.run, actor=draft.actor, event=draft.event)
     else:
-        entry = events.decode(orjson.loads(line))
+        entry = reading.read(orjson.loads(line), {draft.event.kind: type(draft.event)})
     return Recorded(entry, journal, line, named)
 
 

@@ -11,7 +11,9 @@ from itertools import repeat
 from operator import attrgetter, call
 from typing import Annotated, Any, ClassVar, TypeVar, dataclass_transform
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, TypeAdapter
+
+from kheish.errors import Damaged
 
 T = TypeVar("T")
 _Put = Callable[[Any, Any], None]
@@ -52,6 +54,9 @@ class Event:
     )
     spillable: ClassVar[tuple[str, ...]] = ()
     written: ClassVar[Mapping[str, str]] = {}
+    opens: ClassVar[bool] = False  # a session begins with it; its `path` is the folder
+    inherits: ClassVar[bool] = False  # and what it begins with is not in its own journal (`Noun.inherit`)
+    checkpointed: ClassVar[bool] = False  # a checkpoint follows in the same group
     chained: ClassVar[bool] = False  # its field `prev` gets the sha256 of the line before, in its journal
 
     def on(self, session: str | None = None, run: str | None = None, *, by: str = "daemon") -> Draft:
@@ -80,6 +85,37 @@ class Entry:
     run: str | None
     actor: str
     event: Event
+
+
+@frozen
+class Checkpoint(Event):
+    """The folded state of the session without its messages, by noun; replaces what came before it."""
+
+    kind = "checkpoint"
+    spillable = ("nouns",)
+    nouns: Arguments
+    messages_from: int  # the seq from which messages must be read
+
+
+@cache
+def adapter(cls: Any) -> TypeAdapter[Any]:
+    """Return the validator of a value class, made at first use."""
+    return TypeAdapter(cls)
+
+
+def read(line: Mapping[str, Any], kinds: Mapping[str, type[Event]]) -> Entry:
+    """Return a journal line as an Entry. Raises Damaged where its kind is unknown or its data doesn't fit."""
+    cls = kinds.get(line["kind"])
+    if cls is None:
+        raise Damaged(f"Entry {line['n']} has the unknown kind {line['kind']!r}; was it written by a newer Kheish?")
+    try:
+        event = adapter(cls).validate_python(line["data"])  # type: ignore[arg-type]  # a class is hashable
+    except ValueError as error:
+        raise Damaged(f"Entry {line['n']} ({line['kind']}) cannot be read: {error}") from error
+    return Entry(
+        n=line["n"], seq=line["seq"], at=line["at"], session=line.get("session"), run=line.get("run"),
+        actor=line["actor"], event=event,
+    )  # fmt: skip
 
 
 def changed(value: T, **fields: Any) -> T:

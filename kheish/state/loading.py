@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -11,17 +11,14 @@ from typing import Any
 
 import orjson
 
-from kheish.domain import events, inherited, messages, nouns, sessions
-from kheish.domain.events import Checkpoint, Entry, SessionForked, Spilled
-from kheish.domain.messages import Conversation
-from kheish.domain.nouns import NOUNS, Noun, Tables
+from kheish.state import event as reading
 from kheish.state import payloads
+from kheish.state.event import Checkpoint, Entry, Spilled
+from kheish.state.noun import Noun, Nouns, Tables
 from kheish.store.log import journal
 from kheish.store.log.index import Reader
 
 _ALL = 2**40
-#: what checkpoints hold: the nouns of sessions that are not folded from entries
-_CHECKPOINTED = tuple((noun, noun.keep) for noun in NOUNS if noun.keep is not None and noun.read is None)
 
 
 @dataclass(slots=True)
@@ -30,22 +27,25 @@ class Partition:
 
     session_id: str
     path: str
+    nouns: Nouns
     seq: int = 0
     last_n: int = 0
     checkpoint: int = 0  # the seq of the last checkpoint
-    tables: Tables = field(default_factory=nouns.empty)
+    tables: Tables = field(init=False)
     used: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.tables = self.nouns.empty()
 
     @property
     def busy(self) -> bool:
         """Whether a run may be at work."""
-        session = self.tables[sessions.Session].get(self.session_id)
-        return session is not None and (session.active is not None or bool(session.queued))
+        return self.nouns.is_busy(self.tables, self.session_id)
 
 
 def fold(part: Partition, entry: Entry) -> list[tuple[Noun, str, Any]]:
     """Take an entry in; returns what changed. An owner's values that have ended are in what is returned only."""
-    folding = nouns.folding(entry.event)
+    folding = part.nouns.folding(entry.event)
     changed = [(noun, id, part.tables[noun.cls].get(id)) for noun in folding for id in noun.fold(part.tables, entry)]
     for noun, id, value in changed:
         if noun.kept(value) is False:
@@ -56,21 +56,27 @@ def fold(part: Partition, entry: Entry) -> list[tuple[Noun, str, Any]]:
 def checkpoint(part: Partition) -> Checkpoint:
     """The folded state without messages, as an event."""
     nouns: dict[str, Any] = {}
-    for noun, keep in _CHECKPOINTED:
+    for noun, keep in part.nouns.checkpointed:
         kept = {id: value for id, value in part.tables[noun.cls].items() if keep(value)}
         if kept:
-            write = events.adapter(noun.cls)
+            write = reading.adapter(noun.cls)
             nouns[noun.name] = {id: write.dump_python(value, mode="json") for id, value in kept.items()}
-    conversation = part.tables[Conversation].get(part.session_id)
-    needs = conversation.needs_from(part.seq + 1) if conversation else part.seq + 1
-    return Checkpoint(nouns=nouns, messages_from=needs)
+    return Checkpoint(nouns=nouns, messages_from=_needs_from(part))
+
+
+def _needs_from(part: Partition) -> int:
+    """Return the first entry that a reader needs for what no checkpoint holds."""
+    after = part.seq + 1
+    values = ((noun.needs_from, part.tables[noun.cls].get(part.session_id)) for noun in part.nouns.replayed)
+    needs = [needs_from(value, after) for needs_from, value in values if needs_from is not None and value is not None]
+    return min(needs, default=after)
 
 
 def restore(part: Partition, entry: Entry, nouns: dict[str, Any]) -> None:
     """Fold a checkpoint that is read: the tables become what it holds."""
     part.checkpoint = entry.seq
-    for noun, _ in _CHECKPOINTED:
-        read, held = events.adapter(noun.cls), nouns.get(noun.name, {})
+    for noun, _ in part.nouns.checkpointed:
+        read, held = reading.adapter(noun.cls), nouns.get(noun.name, {})
         part.tables[noun.cls] = {id: read.validate_python(value) for id, value in held.items()}
 
 
@@ -78,33 +84,33 @@ def trim(part: Partition, entry: Entry) -> list[tuple[type, str]]:
     """Fold a checkpoint that was just written: what it keeps is in memory already. Returns what was dropped."""
     part.checkpoint = entry.seq
     dropped: list[tuple[type, str]] = []
-    for noun, keep in _CHECKPOINTED:
+    for noun, keep in part.nouns.checkpointed:
         table = part.tables[noun.cls]
         part.tables[noun.cls] = {id: value for id, value in table.items() if keep(value)}
         dropped += [(noun.cls, id) for id in table.keys() - part.tables[noun.cls].keys()]
     return dropped
 
 
-def load(root: Path, session_id: str, path: str, *, index: Reader | None = None) -> Partition:
+def load(root: Path, nouns: Nouns, session_id: str, path: str, *, index: Reader | None = None) -> Partition:
     """Read a session: the last checkpoint, what follows, and messages from the last compaction on.
 
     `index` has what files lack while another git works in the root (`store.git.hold`), or took away.
     Blocks on disk. Raises Damaged.
     """
-    part = Partition(session_id, path)
+    part = Partition(session_id, path, nouns)
     for _ in _replay(root, part, after_n=None, index=index):
         pass
     return part
 
 
 def changes_after(
-    root: Path, session_id: str, path: str, after_n: int, *, index: Reader | None = None
+    root: Path, nouns: Nouns, session_id: str, path: str, after_n: int, *, index: Reader | None = None
 ) -> tuple[Partition, dict[tuple[str, str], Any]]:
     """Read a session, and collect what changed after an event number: `{(noun name, id): (n, value)}`.
 
     For an index that is behind. Blocks on disk. Raises Damaged.
     """
-    part = Partition(session_id, path)
+    part = Partition(session_id, path, nouns)
     found: dict[tuple[str, str], Any] = {}
     for entry, changed in _replay(root, part, after_n=after_n, index=index):
         if entry.n > after_n:
@@ -128,13 +134,14 @@ def _replay(
     for line in chain(reading.read(min(first, messages_from)), beyond):
         if line["seq"] < min(first, messages_from):
             continue
-        if start is None and line["kind"] == SessionForked.kind:  # the first; no other session has a folder to look at
+        if start is None and _inherits(part, line):  # the first; no other session has a folder to look at
             _inherit(root, part, None)
-        entry = events.decode(line)
+        entry = part.nouns.decode(line)
         part.seq, part.last_n = entry.seq, entry.n
         if entry.seq < first:
-            if type(entry.event) in messages.FOLDED:
-                messages.fold(part.tables[Conversation], entry)
+            for noun in part.nouns.replayed:
+                if type(entry.event) in noun.folded:
+                    noun.fold(part.tables, entry)
             continue
         if isinstance(entry.event, Checkpoint):
             restore(part, entry, _nouns(root, part, entry.event))
@@ -142,12 +149,17 @@ def _replay(
         yield entry, fold(part, entry)
 
 
-def _inherit(root: Path, part: Partition, messages_from: int | None) -> None:
-    """What a fork began with; of that, what a summary did not replace meanwhile."""
-    found = inherited.read(root, part.path, part.session_id)
-    if found is not None:
-        found.messages = [one for one in found.messages if messages_from is None or one.source >= messages_from]
-        part.tables[Conversation][part.session_id] = found
+def _inherit(root: Path, part: Partition, needs_from: int | None) -> None:
+    """Take up what a fork began with; of that, what a summary did not replace meanwhile."""
+    for noun in part.nouns.replayed:
+        found = noun.inherit(root, part.path, part.session_id, needs_from) if noun.inherit is not None else None
+        if found is not None:
+            part.tables[noun.cls][part.session_id] = found
+
+
+def _inherits(part: Partition, line: Mapping[str, Any]) -> bool:
+    cls = part.nouns.kinds().get(line["kind"])
+    return cls is not None and cls.inherits
 
 
 def _beyond(root: Path, where: str, session_id: str, index: Reader) -> list[dict[str, Any]]:

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from kheish.domain.nouns import BY_CLASS
 from kheish.errors import NotFound, SessionDeleted
 from kheish.state.loading import Partition
 from kheish.store.log import owners
@@ -81,7 +80,7 @@ async def thing(state: State, cls: type, id: str) -> AsyncIterator[dict[str, Any
     value = state.find(cls, id)
     document = await state.recall(cls, id) if value is None else None
     if value is None and document is None:
-        raise NotFound(f"There is no {BY_CLASS[cls].name} {id!r}.")
+        raise NotFound(f"There is no {state.nouns.by_class[cls].name} {id!r}.")
     async with await _place(state, cls, id, document):
         yield None if state.find(cls, id) is not None else document
 
@@ -90,7 +89,7 @@ async def _place(
     state: State, cls: type, id: str, document: dict[str, Any] | None
 ) -> AbstractAsyncContextManager[None]:
     """Return the use of the session, or of a stream's owner, that a thing belongs to."""
-    noun, key = BY_CLASS[cls], state.home(cls, id)
+    noun, key = state.nouns.by_class[cls], state.home(cls, id)
     if noun.read is None:
         return session(state, key or (document or {})["session_id"])
     key = key or await asyncio.to_thread(owners.holder, state.index, noun.name, id)

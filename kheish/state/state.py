@@ -16,23 +16,25 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kheish import beneath, ids
-from kheish.domain import audits, definitions
-from kheish.domain.events import Checkpoint, ContextCompacted, Draft, Entry, SessionCreated
-from kheish.domain.nouns import BY_CLASS, Noun
 from kheish.errors import NotFound, SessionDeleted, StoreFailed, Unavailable
 from kheish.state import encoding, loading, pins, streams
 from kheish.state.changes import Change as Change
 from kheish.state.changes import Waiting
 from kheish.state.encoding import Recorded
+from kheish.state.event import Checkpoint, Draft, Entry
 from kheish.state.loading import Partition
+from kheish.state.noun import Noun, Nouns
 from kheish.state.payloads import Payloads
 from kheish.store.files import Folders
 from kheish.store.log import wal
 from kheish.store.log.index import Reader
 from kheish.store.log.wal import Group
+
+if TYPE_CHECKING:
+    from kheish.domain.definitions import InForce
 
 T = TypeVar("T")
 
@@ -42,12 +44,19 @@ RECALLED = 4096
 
 
 class State:
-    """The loaded sessions, the numbers, and the way into the log."""
+    """The loaded sessions, the numbers, and the way into the log.
+
+    `nouns` fold what is appended; `companions(drafts, definitions)` returns what is appended before drafts, in the same
+    group (the audit). `domain.nouns.state` makes the one of this product.
+    """
 
     def __init__(
         self,
         root: Path,
+        nouns: Nouns,
+        definitions: InForce,
         *,
+        companions: Callable[[Sequence[Draft], InForce], list[Draft]],
         index: Reader,
         submit: Callable[[Group], None],
         scrub: Callable[[bytes], bytes] = lambda line: line,
@@ -58,7 +67,8 @@ class State:
         self.payloads = Payloads(root)
         self.scrub = scrub
         self.clock = clock
-        self.definitions = definitions.InForce()
+        self.nouns = nouns
+        self.definitions = definitions
         self.slots: Mapping[str, str | None] = {}  # of the vault, each with why it cannot be used
         self.paused: set[str | None] = set()  # routes; None stands for everything
         self.n = 0  # the newest entry
@@ -77,6 +87,7 @@ class State:
         self.low_space: str | None = None
         self.hidden = beneath.Hidden()  # what no tool may open, wherever a workspace lies
         self._submit = submit
+        self._companions = companions
         self._folders = Folders(root)
         self._owners: dict[type, dict[str, str]] = {}
         self._recalled: OrderedDict[tuple[type, str], dict[str, Any] | None] = OrderedDict()
@@ -89,11 +100,11 @@ class State:
         if self.failure:
             raise self.failure
         at = ids.stamp(self.clock())
-        companions = audits.companions(drafts, self.definitions)
+        companions = self._companions(drafts, self.definitions)
         recorded = self._encode([*self._due(drafts), *companions, *drafts], at)  # may raise; nothing has changed then
         for item in recorded:
             self._take(item)
-        compacted = [item.entry.session for item in recorded if type(item.entry.event) is ContextCompacted]
+        compacted = [item.entry.session for item in recorded if item.entry.event.checkpointed]
         for session_id in dict.fromkeys(id for id in compacted if id) if compacted else ():
             checkpoint = self._encode([loading.checkpoint(self.sessions[session_id]).on(session_id)], at)
             self._take(checkpoint[0])
@@ -141,8 +152,9 @@ class State:
         part = self.sessions.get(draft.session)
         if part is not None:
             return f"{part.path}/journal", part.seq
-        if isinstance(draft.event, SessionCreated):
-            paths[draft.session] = draft.event.path
+        if draft.event.opens:
+            event: Any = draft.event
+            paths[draft.session] = event.path
         if draft.session not in paths:
             raise NotFound(f"The session {draft.session!r} is not loaded.")
         return f"{paths[draft.session]}/journal", 0
@@ -158,7 +170,7 @@ class State:
         part = self.sessions.get(entry.session)
         if part is None:
             path = item.journal.removesuffix("/journal")
-            part = self.sessions[entry.session] = Partition(entry.session, path)
+            part = self.sessions[entry.session] = Partition(entry.session, path, self.nouns)
         part.seq = entry.seq
         self._fold(part, entry)
 
@@ -196,29 +208,14 @@ class State:
         """The log has everything up to `last`: open the barriers; returns what listeners may see now."""
         self.durable_n = max(self.durable_n, last)
         self.payloads.release(last)
-        entries: list[Recorded] = []
-        changes: dict[tuple[type, str], Change] = {}
-        waiting = self.waiting
-        while waiting.entries and waiting.entries[0].entry.n <= last:
-            entries.append(waiting.entries.popleft())
-        while waiting.changes and waiting.changes[0].n <= last:
-            change = waiting.changes.popleft()
-            changes[change.noun.cls, change.id] = change
-        while waiting.barriers and waiting.barriers[0][0] <= last:
-            future = waiting.barriers.popleft()[1]
-            if not future.done():
-                future.set_result(None)
-        return entries, list(changes.values())
+        return self.waiting.release(last)
 
     def made_journaled(self, last: int) -> None:
         """Journals and index have everything up to `last`."""
         self.journaled_n = max(self.journaled_n, last)
         for key in [key for key, change in self.unjournaled.items() if change.n <= last]:
             del self.unjournaled[key]
-        for _, future in [reader for reader in self.waiting.readers if reader[0] <= last]:
-            if not future.done():
-                future.set_result(None)
-        self.waiting.readers = [reader for reader in self.waiting.readers if reader[0] > last]
+        self.waiting.let_readers_in(last)
 
     async def caught_up(self, timeout: float = 5.0) -> None:
         """Wait until the index has all that is durable now. Raises Unavailable after `timeout` seconds."""
@@ -258,7 +255,7 @@ class State:
         """The value in memory. Raises NotFound."""
         value = self.find(cls, id)
         if value is None:
-            raise NotFound(f"There is no {BY_CLASS[cls].name} {id!r}.")
+            raise NotFound(f"There is no {self.nouns.by_class[cls].name} {id!r}.")
         return value
 
     def table(self, cls: type[T], session_id: str) -> dict[str, T]:
@@ -297,7 +294,7 @@ class State:
         await asyncio.shield(task)
 
     async def _read_owner(self, key: str) -> Partition:
-        part = self.owners[key] = await asyncio.to_thread(streams.read, self.index, key)
+        part = self.owners[key] = await asyncio.to_thread(streams.read, self.index, self.nouns, key)
         self._own(part)
         self.evict()
         return part
@@ -309,7 +306,9 @@ class State:
         self._refuse_deleted(session_id, found)
         if found is None:
             raise NotFound(f"There is no session {session_id!r}.")
-        part = await asyncio.to_thread(loading.load, self.root, session_id, found[1]["path"], index=self.index)
+        part = await asyncio.to_thread(
+            loading.load, self.root, self.nouns, session_id, found[1]["path"], index=self.index
+        )
         self._refuse_deleted(session_id, None)
         if session_id not in self.sessions:
             self.adopt(part)
@@ -356,7 +355,7 @@ class State:
         """The document of a thing, from memory or the index."""
         if (found := self._newest(cls, id)) is not None:
             return found
-        doc = await asyncio.to_thread(self.index.thing, BY_CLASS[cls].name, id)
+        doc = await asyncio.to_thread(self.index.thing, self.nouns.by_class[cls].name, id)
         self._recalled[cls, id] = doc
         while len(self._recalled) > RECALLED:
             self._recalled.popitem(last=False)
@@ -370,7 +369,7 @@ class State:
         value, change = self.find(cls, id), self.unjournaled.get((cls, id))
         if value is None and change is not None:
             value = change.value
-        return self.document(BY_CLASS[cls], value) if value is not None else None
+        return self.document(self.nouns.by_class[cls], value) if value is not None else None
 
     def document(self, noun: Noun, value: Any) -> dict[str, Any]:
         """A value as the API shows it, as plain data."""

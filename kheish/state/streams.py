@@ -19,13 +19,12 @@ from typing import Any
 import orjson
 
 from kheish import ids
-from kheish.domain import events
-from kheish.domain.events import Entry, Event
-from kheish.domain.nouns import BY_NAME, Noun
 from kheish.errors import Damaged, NotFound, Unavailable
 from kheish.state import loading
 from kheish.state.changes import Change
+from kheish.state.event import Entry, Event
 from kheish.state.loading import Partition
+from kheish.state.noun import Noun, Nouns
 from kheish.store.log import journal, owners
 from kheish.store.log.index import Reader
 
@@ -64,36 +63,35 @@ def advance(entry: Entry, loaded: Mapping[str, Partition], seqs: dict[str, int])
     return loaded[key] if key is not None else None
 
 
-def streams(*, journal_per_owner: bool) -> Mapping[str, list[type[Event]]]:
-    """Return the streams that have a journal for each owner, or one for all, with the classes of their entries."""
-    found: dict[str, list[type[Event]]] = {}
-    for cls in events.kinds().values():
-        if cls.stream is not None and cls.journal_per_owner == journal_per_owner:
-            found.setdefault(cls.stream, []).append(cls)
-    return found
-
-
-def read(index: Reader, key: str) -> Partition:
+def read(index: Reader, nouns: Nouns, key: str) -> Partition:
     """Return the values of an owner that it keeps; none where nothing of it was ever written. Blocks on disk.
 
     Raises Unavailable while the index is rebuilt: what it lacks then is no proof that there is nothing; Damaged where
     the owner's journal could not be read into the index.
     """
-    has_journal = key.partition("/")[0] in streams(journal_per_owner=True)
+    has_journal = key.partition("/")[0] in nouns.streams(journal_per_owner=True)
     where = FOLDER + key if has_journal else None
     held = owners.read(index, key, where)
     if held is None:
         raise Unavailable("The index is being made again; try again in a moment.")
     if held.is_lacking:
         raise Damaged(f"{where}: the index lacks what could not be read of it: kheish state reindex", path=where)
-    part = Partition(key, "", seq=held.seq, last_n=held.newest)
-    for noun, id, _, doc in held.kept:
-        part.tables[BY_NAME[noun].cls][id] = _value(BY_NAME[noun], doc)
+    part = Partition(key, "", nouns, seq=held.seq, last_n=held.newest)
+    for name, id, _, doc in held.kept:
+        noun = nouns.by_name[name]
+        part.tables[noun.cls][id] = _value(noun, doc)
     return part
 
 
 def changes_after(
-    root: Path, where: str, after_n: int, logged: Iterable[dict[str, Any]], *, index: Reader | None, whole: bool
+    root: Path,
+    nouns: Nouns,
+    where: str,
+    after_n: int,
+    logged: Iterable[dict[str, Any]],
+    *,
+    index: Reader | None,
+    whole: bool,
 ) -> Iterator[list[Change]]:
     """Yield what a stream's entries come to, where that is newer than `after_n`, in portions: for an index that may be
     behind.
@@ -102,20 +100,20 @@ def changes_after(
     all of it is folded. What an owner's values have already is passed over. Blocks on disk. Raises Damaged, before the
     first portion where the journal cannot be read: half of it would be worse than nothing.
     """
-    if not any(cls.owned_by for cls in _classes(where)):
+    if not any(cls.owned_by for cls in _classes(nouns, where)):
         return
     start = owners.reach(index, where, after_n) + 1 if index is not None and whole else 1
     logged = list(logged)
     parts: dict[str, Partition] = {}
     changes: dict[tuple[type, str], Change] = {}
     is_checked = False
-    for entry in _entries(root, where, logged, start, whole=whole):
+    for entry in _entries(root, nouns, where, logged, start, whole=whole):
         key = owner(entry.event)
         if key is None:
             continue
         part = parts.get(key)
         if part is None:
-            part = parts[key] = read(index, key) if index is not None else Partition(key, "")
+            part = parts[key] = read(index, nouns, key) if index is not None else Partition(key, "", nouns)
             changes |= _known(index, part, after_n) if index is not None else {}
         if entry.n <= part.last_n:
             continue
@@ -125,30 +123,30 @@ def changes_after(
         if len(changes) >= PORTION:
             if not is_checked:
                 is_checked = True
-                deque(_entries(root, where, logged, start, whole=whole), maxlen=0)
+                deque(_entries(root, nouns, where, logged, start, whole=whole), maxlen=0)
             yield list(changes.values())
             changes.clear()
     yield list(changes.values())
 
 
-def values_at(index: Reader, stream: str, owner_id: str, n: int) -> Mapping[type, Mapping[str, Any]]:
+def values_at(index: Reader, nouns: Nouns, stream: str, owner_id: str, n: int) -> Mapping[type, Mapping[str, Any]]:
     """Return an owner's values as they were at event `n`, those that had ended among them, by class and id. Blocks."""
-    classes = [cls for cls in events.kinds().values() if cls.stream == stream and cls.owned_by is not None]
+    classes = [cls for cls in nouns.kinds().values() if cls.stream == stream and cls.owned_by is not None]
     fields = {cls.kind: cls.written.get(str(cls.owned_by), cls.owned_by) for cls in classes}
-    is_apart = stream in streams(journal_per_owner=True)
-    part, values = Partition(f"{stream}/{owner_id}", ""), dict[type, dict[str, Any]]()
+    is_apart = stream in nouns.streams(journal_per_owner=True)
+    part, values = Partition(f"{stream}/{owner_id}", "", nouns), dict[type, dict[str, Any]]()
     for number, kind, raw in index.stream(FOLDER + (part.session_id if is_apart else stream), list(fields)):
         line = orjson.loads(raw)
         if number <= n and line["data"].get(fields[kind]) == owner_id:
-            for noun, id, value in loading.fold(part, events.decode(line)):
+            for noun, id, value in loading.fold(part, nouns.decode(line)):
                 values.setdefault(noun.cls, {})[id] = value
     return values
 
 
-def _classes(where: str) -> Iterable[type[Event]]:
+def _classes(nouns: Nouns, where: str) -> Iterable[type[Event]]:
     """Return the classes of the entries in a stream's journal."""
     stream, _, owner_id = where.removeprefix(FOLDER).partition("/")
-    return streams(journal_per_owner=bool(owner_id)).get(stream, ())
+    return nouns.streams(journal_per_owner=bool(owner_id)).get(stream, ())
 
 
 def _value(noun: Noun, doc: dict[str, Any]) -> Any:
@@ -161,16 +159,20 @@ def _known(index: Reader, part: Partition, after_n: int) -> dict[tuple[type, str
     held = owners.read(index, part.session_id, None)
     rows = [row for row in held.kept if row[2] > after_n] if held is not None else []
     return {
-        (BY_NAME[name].cls, id): Change(n, BY_NAME[name], id, part.session_id, part.path, _value(BY_NAME[name], doc))
-        for name, id, n, doc in (*rows, *owners.ended(index, part.session_id, after_n))
+        (noun.cls, id): Change(n, noun, id, part.session_id, part.path, _value(noun, doc))
+        for noun, id, n, doc in (
+            (part.nouns.by_name[row[0]], *row[1:]) for row in (*rows, *owners.ended(index, part.session_id, after_n))
+        )
     }
 
 
-def _entries(root: Path, where: str, logged: Iterable[dict[str, Any]], start: int, *, whole: bool) -> Iterator[Entry]:
+def _entries(
+    root: Path, nouns: Nouns, where: str, logged: Iterable[dict[str, Any]], start: int, *, whole: bool
+) -> Iterator[Entry]:
     """Yield the entries from `start` on in order, each once: the log has what the journal lacks while another git works
     in the root."""
     last = start - 1
     for line in chain(journal.read(root, where, from_seq=start) if whole else (), logged):
         if line["seq"] > last:
             last = line["seq"]
-            yield events.decode(line)
+            yield nouns.decode(line)

@@ -26,7 +26,7 @@ from kheish.beneath import Hidden
 from kheish.config import Config
 from kheish.daemon.rows import grave, row
 from kheish.daemon.workspaces import Workspaces
-from kheish.domain import events, runs, session_end
+from kheish.domain import events, nouns, runs, session_end
 from kheish.domain.approvals import Approval, Bound
 from kheish.domain.definitions import KINDS, Definition
 from kheish.domain.routes import Route
@@ -337,7 +337,7 @@ async def world(folder: Path, **parts: Any) -> AsyncIterator[World]:
     workspace.mkdir(exist_ok=True)
     bus = Bus()
     log = Log(root, bus)
-    state = log.state = State(root, index=Reader(root / ".kheish" / "index.sqlite"), submit=log.submit)
+    state = log.state = nouns.state(root, index=Reader(root / ".kheish" / "index.sqlite"), submit=log.submit)
     value = Route.model_validate({"driver": "scripted", "script": {"echo": True}})
     raw = b"driver: scripted  # offline\nscript: {echo: true}\n"
     state.definitions.by_kind["routes"]["local"] = Definition(

@@ -9,6 +9,7 @@ import orjson
 
 from kheish.domain import events
 from kheish.domain.messages import Conversation
+from kheish.domain.nouns import NOUNS
 from kheish.runtime.tools.base import Context
 from kheish.runtime.tools.memory import TOOLS, MemorySearch
 from kheish.state import loading
@@ -43,7 +44,7 @@ def said(w: World, session_id: str) -> list[tuple[str, str]]:
         return [(one.role, str(one.text or "".join(str(item.text) for item in one.items))) for one in found]
 
     part = w.state.sessions[session_id]
-    again = loading.load(w.root, session_id, part.path)
+    again = loading.load(w.root, NOUNS, session_id, part.path)
     live = shown(part.tables[Conversation])
     assert shown(again.tables[Conversation]) == live
     return live

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kheish.authoring.adopting import Taking
 from kheish.authoring.problems import Problems
-from kheish.domain import events
+from kheish.domain import events, nouns
 from kheish.domain.events import DefinitionChanged
 from kheish.state.state import State
 from kheish.store.bus import Bus
@@ -70,7 +70,7 @@ async def opened(
 ) -> AsyncIterator[Desk]:
     """As `desk`, with a last commit that may differ from the work tree."""
     log = Log(root, Bus())
-    state = log.state = State(root, index=Reader(root / ".kheish" / "index.sqlite"), submit=log.submit)
+    state = log.state = nouns.state(root, index=Reader(root / ".kheish" / "index.sqlite"), submit=log.submit)
     problems = Problems(root)
     handed_on: list[str] = []
 

@@ -16,10 +16,10 @@ from kheish.daemon import boot
 from kheish.daemon.batches import Batches
 from kheish.daemon.children import child, on_loop
 from kheish.daemon.next_cut import NextCut
+from kheish.domain import nouns as domain_nouns
 from kheish.domain.events import Spilled
 from kheish.errors import Damaged
 from kheish.offline import verifying
-from kheish.state.state import State
 from kheish.store.bus import Bus
 from kheish.store.git.committer import Committer
 from kheish.store.log import journal
@@ -34,7 +34,7 @@ LONG = "long " * 8000
 
 
 @pytest.fixture(autouse=True)
-def nouns() -> Iterator[None]:
+def trial_nouns() -> Iterator[None]:
     with trial.registered():
         yield
 
@@ -49,7 +49,7 @@ class Life:
         self.scribe = child("kheish.store.log.scribe", root, on_notice=self._heard)
         self.git = child("kheish.store.git.gitworker", root)
         self.log = Log(root, on_batch=on_loop(loop, self._take), on_failure=on_loop(loop, print))
-        self.state = State(root, index=Reader(root / ".kheish" / "index.sqlite"), submit=self.log.submit)
+        self.state = domain_nouns.state(root, index=Reader(root / ".kheish" / "index.sqlite"), submit=self.log.submit)
         self.next_cut = NextCut(self.state, self.scribe)
         self.batches = Batches(self.state, self.bus, self.log, self.scribe, self.next_cut)
         self.committer = self.next_cut.committer = Committer(self.git, self.next_cut.gather, self.batches.committed)

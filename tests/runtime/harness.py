@@ -11,6 +11,7 @@ from typing import Any
 from kheish.auth.broker import Broker
 from kheish.auth.vault import Vault
 from kheish.domain import runs
+from kheish.domain.nouns import NOUNS
 from kheish.domain.permissions.rules import PermissionsFile, SandboxFacts
 from kheish.domain.runs import Run
 from kheish.jobs.runner import Jobs
@@ -79,7 +80,7 @@ class Live(Played):
         again.state.definitions = self.state.definitions
         again.lines = self.lines
         for part in self.state.sessions.values():
-            again.state.adopt(loading.load(self.root, part.session_id, part.path))
+            again.state.adopt(loading.load(self.root, NOUNS, part.session_id, part.path))
         return again
 
     def allow(self, *tools: str, **more: Any) -> None:

@@ -61,7 +61,7 @@ def steps(reader: Reader) -> int:
         count[0] += 1
 
     reader._db().set_progress_handler(step, 100)
-    part = streams.read(reader, "boxes/a")
+    part = streams.read(reader, nouns.NOUNS, "boxes/a")
     reader._db().set_progress_handler(None, 100)
     assert len(part.tables[Letter]) == 10
     return count[0]
@@ -71,7 +71,7 @@ def steps(reader: Reader) -> int:
 def test_an_owner_with_many_ended_values_loads_as_one_with_ten(tmp_path: Path, count: int) -> None:
     few, many = filled(tmp_path / "few.sqlite", 10), filled(tmp_path / "many.sqlite", count)
     assert steps(many) <= steps(few) + 2
-    part = streams.read(many, "boxes/a")
+    part = streams.read(many, nouns.NOUNS, "boxes/a")
     assert (part.seq, part.last_n) == (count + 10, count + 10)
 
 
@@ -156,7 +156,7 @@ async def test_a_long_journal_is_folded_in_portions_or_not_at_all(p: Played, mon
         append(p, "fires", 0, "a", f"l{number}", "x" * 300)
         append(p, "fires", 2, "a", f"l{number}")
     p.flush()
-    portions = list(streams.changes_after(p.root, "journals/fires", 0, [], index=None, whole=True))
+    portions = list(streams.changes_after(p.root, nouns.NOUNS, "journals/fires", 0, [], index=None, whole=True))
     assert max(map(len, portions)) == 50
     assert {change.id: change.value.is_final for portion in portions for change in portion} == {
         f"l{number}": True for number in range(400)
@@ -164,7 +164,7 @@ async def test_a_long_journal_is_folded_in_portions_or_not_at_all(p: Played, mon
     [*_, last] = journal.segments(p.root / "journals" / "fires")
     last.write_bytes(last.read_bytes() + b"not a line\n")
     with pytest.raises(Damaged):
-        next(streams.changes_after(p.root, "journals/fires", 0, [], index=None, whole=True))
+        next(streams.changes_after(p.root, nouns.NOUNS, "journals/fires", 0, [], index=None, whole=True))
 
 
 async def test_an_index_that_is_behind_reads_the_end_of_the_journal_only(p: Played) -> None:
@@ -183,7 +183,7 @@ async def test_an_index_that_is_behind_reads_the_end_of_the_journal_only(p: Play
         head, _, _ = path.read_bytes().partition(b"\n")
         path.write_bytes(head + b"\nnot a journal line\n")  # whoever read this would say so
     assert len(parts) > 4 and group.first == n + 1
-    portions = list(streams.changes_after(p.root, "journals/fires", n, [], index=reader_of(p), whole=True))
+    portions = list(streams.changes_after(p.root, nouns.NOUNS, "journals/fires", n, [], index=reader_of(p), whole=True))
     assert [(one.id, one.n, one.value.is_final) for portion in portions for one in portion] == [("new", n + 2, True)]
 
 
@@ -260,18 +260,18 @@ class Lives:
             anew = [
                 change
                 for where in wheres
-                for portion in streams.changes_after(self.p.root, where, 0, [], index=None, whole=True)
+                for portion in streams.changes_after(self.p.root, nouns.NOUNS, where, 0, [], index=None, whole=True)
                 for change in portion
             ]
             assert {one.id: shown(one.value) for one in anew} == values
             for box in BOXES:
-                part = streams.read(reader, f"{stream}/{box}")
+                part = streams.read(reader, nouns.NOUNS, f"{stream}/{box}")
                 mine = {id: one for id, one in values.items() if one["box_id"] == box}
                 assert {id: shown(one) for id, one in part.tables[cls].items()} == {
                     id: one for id, one in mine.items() if not one["is_final"]
                 }
                 assert part.last_n == max([one["n"] for one in mine.values()], default=0)
-                at = streams.values_at(reader, stream, box, self.p.state.n).get(cls, {})
+                at = streams.values_at(reader, nouns.NOUNS, stream, box, self.p.state.n).get(cls, {})
                 assert {id: shown(one) for id, one in at.items()} == mine
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kheish.domain import nouns
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
 from kheish.errors import Damaged
@@ -31,4 +32,4 @@ def test_a_long_session_is_read_from_its_last_checkpoint_on(p: Played) -> None:
     assert part.tables[Session]["s"].settings["title"].startswith("number 2199 ")
     assert run.run_id in part.tables[Run]
     with pytest.raises(Damaged):
-        loading.changes_after(p.root, "s", part.path, after_n=1)
+        loading.changes_after(p.root, nouns.NOUNS, "s", part.path, after_n=1)

@@ -410,7 +410,7 @@ class Life(RuleBasedStateMachine):
     def decide(self, decision: Any, key: str | None) -> None:
         for run in self.live(*runs.WAITING)[:1]:
             for id in run.pending_approvals[:1]:
-                approvals.resolve(self.p.state, id, decision, by="me", via="api", key=keyed("e", key))
+                approvals.resolve(self.p.state, id, decision, by="me", via="api", key=keyed("e", key) if key else None)
             for id in run.pending_questions[:1]:
                 questions.decline(self.p.state, id, by="me", via="api", reason=None)
 

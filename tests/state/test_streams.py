@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kheish.domain import events
+from kheish.domain import events, nouns
 from kheish.domain.events.playbooks import RELEASES
 from kheish.domain.playbooks import versions as playbooks
 from kheish.domain.playbooks.versions import Version
@@ -43,10 +43,12 @@ async def test_live_index_and_journal_agree(p: Played) -> None:
     p.flush()
     reader = Reader(p.root / ".kheish" / "index.sqlite")
     from_index = [
-        one for number in range(3) for one in streams.read(reader, f"{RELEASES}/p{number}").tables[Version].values()
+        one
+        for number in range(3)
+        for one in streams.read(reader, nouns.NOUNS, f"{RELEASES}/p{number}").tables[Version].values()
     ]
     assert {one.id: one for one in from_index} == live and len(live) == 6
-    assert values(streams.changes_after(p.root, WHERE, 0, [], index=None, whole=True)) == live
+    assert values(streams.changes_after(p.root, nouns.NOUNS, WHERE, 0, [], index=None, whole=True)) == live
 
 
 async def test_an_index_that_is_behind_takes_only_what_it_lacks(p: Played) -> None:
@@ -63,7 +65,7 @@ async def test_an_index_that_is_behind_takes_only_what_it_lacks(p: Played) -> No
     lines = [*(line for line in p.lines if line.get("stream") == RELEASES), *map(orjson.loads, logged)]
     assert group.last == n + 1 and len(lines) == known - 1 + 1  # the session's own entry is in no stream
     for whole in (False, True):
-        found = streams.changes_after(p.root, WHERE, n, lines, index=reader, whole=whole)
+        found = streams.changes_after(p.root, nouns.NOUNS, WHERE, n, lines, index=reader, whole=whole)
         assert values(found) == {"p1@1.0.0": live}
 
 
@@ -92,7 +94,7 @@ async def test_an_owner_with_a_session_s_name_is_no_session(p: Played) -> None:
     playbooks.publish(p.state, made, by="ada")
     p.flush()
     p.index.forget("s")
-    assert streams.read(Reader(p.root / ".kheish" / "index.sqlite"), f"{RELEASES}/s").tables[Version]
+    assert streams.read(Reader(p.root / ".kheish" / "index.sqlite"), nouns.NOUNS, f"{RELEASES}/s").tables[Version]
     assert "releases/s" not in p.state.sessions and "releases/s" not in p.state.touched
 
 

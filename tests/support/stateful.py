@@ -10,14 +10,13 @@ from typing import Any
 import orjson
 
 from kheish.daemon.rows import row
-from kheish.domain import approvals, events, intake, keys, runs, sessions
+from kheish.domain import approvals, events, intake, keys, nouns, runs, sessions
 from kheish.domain.definitions import Definition
 from kheish.domain.events import Event, Item
 from kheish.domain.keys import Key
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
 from kheish.state import encoding, loading
-from kheish.state.state import State
 from kheish.store.log import journal, segments, wal
 from kheish.store.log.index import Reader, Writer
 from kheish.store.log.wal import Group
@@ -40,7 +39,7 @@ class Played:
         self.index.set("whole", 1)
         self.groups: list[Group] = []  # handed over, and not durable yet
         self.lines: list[dict[str, Any]] = []  # what is durable, as read back
-        self.state = State(root, index=Reader(root / ".kheish" / "index.sqlite"), submit=self.submit, **options)
+        self.state = nouns.state(root, index=Reader(root / ".kheish" / "index.sqlite"), submit=self.submit, **options)
 
     def submit(self, group: Group) -> None:
         self.groups.append(group)
@@ -63,7 +62,7 @@ class Played:
     def reloaded(self, session_id: str) -> loading.Partition:
         """The session as a restarted daemon would read it."""
         self.flush()
-        return loading.load(self.root, session_id, self.state.sessions[session_id].path)
+        return loading.load(self.root, nouns.NOUNS, session_id, self.state.sessions[session_id].path)
 
     def restart(self, **options: Any) -> Played:
         """Another State over the same folder, with all sessions read from their journals."""
@@ -73,7 +72,7 @@ class Played:
         again.state.streams = dict(self.state.streams)
         again.state.definitions = self.state.definitions
         for part in self.state.sessions.values():
-            again.state.adopt(loading.load(self.root, part.session_id, part.path))
+            again.state.adopt(loading.load(self.root, nouns.NOUNS, part.session_id, part.path))
         return again
 
     def kinds(self, run_id: str | None = None) -> list[str]:

@@ -11,6 +11,7 @@ from kheish.domain import events, nouns
 from kheish.domain.events import Entry
 from kheish.domain.nouns import Noun, Tables
 from kheish.state.event import Event, Text, changed, frozen
+from kheish.state.noun import Nouns
 
 
 @frozen
@@ -144,21 +145,14 @@ def registered() -> Iterator[None]:
     trial = (_noun("letter", Letter, LETTERS), _noun("fire", Fire, FIRES))
     before: Any = nouns.NOUNS
     kinds = (*LETTERS, *FIRES)
-    known: list[dict[Any, Any]] = [nouns.BY_NAME, nouns.BY_CLASS]  # type: ignore[list-item]
-    nouns.NOUNS = (*before, *trial)
-    for noun in trial:
-        known[0][noun.name] = known[1][noun.cls] = noun
+    nouns.NOUNS = Nouns((*before, *trial), events.kinds)
     for cls in kinds:
         setattr(events, cls.__name__, cls)
     events.kinds.cache_clear()
-    nouns._folding.cache_clear()
     try:
         yield
     finally:
         nouns.NOUNS = before
-        for noun in trial:
-            del known[0][noun.name], known[1][noun.cls]
         for cls in kinds:
             delattr(events, cls.__name__)
         events.kinds.cache_clear()
-        nouns._folding.cache_clear()

@@ -13,8 +13,6 @@ from dataclasses import field
 from functools import cache
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
-
 from kheish.domain.events.auth import AccessRestored as AccessRestored
 from kheish.domain.events.auth import AccessRevoked as AccessRevoked
 from kheish.domain.events.auth import AuditRecorded as AuditRecorded
@@ -80,8 +78,9 @@ from kheish.domain.events.tasks import ShellTask as ShellTask
 from kheish.domain.events.tasks import TaskCreated as TaskCreated
 from kheish.domain.events.tasks import TaskEnded as TaskEnded
 from kheish.domain.events.tasks import TaskStopRequested as TaskStopRequested
-from kheish.errors import Damaged
+from kheish.state import event
 from kheish.state.event import Arguments as Arguments
+from kheish.state.event import Checkpoint as Checkpoint
 from kheish.state.event import Draft as Draft
 from kheish.state.event import Entry as Entry
 from kheish.state.event import Event as Event
@@ -268,16 +267,6 @@ class QuestionAnswered(Event):
 
 
 @frozen
-class Checkpoint(Event):
-    """The folded state of the session without its messages, by noun; replaces what came before it."""
-
-    kind = "checkpoint"
-    spillable = ("nouns",)
-    nouns: Arguments
-    messages_from: int  # the seq from which messages must be read
-
-
-@frozen
 class DefinitionChanged(Event):
     kind = "definition.changed"
     stream = "daemon"
@@ -339,22 +328,6 @@ def kinds() -> Mapping[str, type[Event]]:
     return {cls.kind: cls for cls in _subclasses(Event) if globals().get(cls.__name__) is cls}
 
 
-@cache
-def adapter(cls: Any) -> TypeAdapter[Any]:
-    """The validator of a value class, made at first use."""
-    return TypeAdapter(cls)
-
-
 def decode(line: Mapping[str, Any]) -> Entry:
-    """A journal line as an Entry. Raises Damaged where its kind is unknown or its data doesn't fit."""
-    cls = kinds().get(line["kind"])
-    if cls is None:
-        raise Damaged(f"Entry {line['n']} has the unknown kind {line['kind']!r}; was it written by a newer Kheish?")
-    try:
-        event = adapter(cls).validate_python(line["data"])  # type: ignore[arg-type]  # a class is hashable
-    except ValueError as error:
-        raise Damaged(f"Entry {line['n']} ({line['kind']}) cannot be read: {error}") from error
-    return Entry(
-        n=line["n"], seq=line["seq"], at=line["at"], session=line.get("session"), run=line.get("run"),
-        actor=line["actor"], event=event,
-    )  # fmt: skip
+    """Return a journal line as an Entry. Raises Damaged where its kind is unknown or its data doesn't fit."""
+    return event.read(line, kinds())

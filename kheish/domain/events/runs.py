@@ -16,6 +16,7 @@ from kheish.state.event import Arguments, Event, Text, frozen
 @frozen
 class SessionCreated(Event):
     kind = "session.created"
+    opens = True
     path: str  # the session's folder in the state root
     agent_id: str
     settings: dict[str, Any]
@@ -29,6 +30,7 @@ class SessionForked(SessionCreated):
     """
 
     kind = "session.forked"
+    inherits = True
     written: ClassVar[Mapping[str, str]] = {"origin": "from"}
     origin: Annotated[str, Field(alias="from")]
     seq: int
@@ -332,6 +334,7 @@ class ModelFailed(Event):
 @frozen
 class ContextCompacted(Event):
     kind = "context.compacted"
+    checkpointed = True
     spillable = ("summary",)
     summary: Text
     covers: int  # the last `seq` that the summary stands for
