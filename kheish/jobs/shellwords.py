@@ -27,6 +27,7 @@ from kheish.jobs.syntax import (
     has_braces,
     has_live,
     inert,
+    is_on_one_line,
     refuse_evaluation,
     short,
     sound,
@@ -96,6 +97,7 @@ class _Reader:
             case "test_command":
                 self._test(node, depth)
             case "variable_assignment" | "variable_assignments":
+                is_on_one_line(node)
                 nodes = [node] if node.type == "variable_assignment" else node.named_children
                 assignments = tuple(self._assignment(child, depth + 1) for child in nodes)
                 self.simple.append(SimpleCommand(" ".join(assignments), (), assignments))
@@ -110,6 +112,7 @@ class _Reader:
 
     def _command(self, node: Node, depth: int) -> None:
         gaps_are_blank(node)
+        is_on_one_line(node)
         words_are_apart(node)
         if len(self.simple) == _MAX_COMMANDS:
             raise Unreadable(f"more than {_MAX_COMMANDS} commands")
@@ -167,6 +170,7 @@ class _Reader:
             raise Unreadable(f"more than {_MAX_REDIRECTIONS} redirections")
         if node.type == "heredoc_redirect":
             return self._heredoc(node, depth)
+        is_on_one_line(node)
         operator = next(child.type for child in node.children if child.type != "file_descriptor")
         targets = [child for child in node.named_children if child.type != "file_descriptor"]
         if len(targets) > 1:
@@ -225,6 +229,8 @@ class _Reader:
             case "word" | "number" | "variable_name" | "special_variable_name":
                 inert(text, node)
                 bare = re.sub(r"\\.", "", text, flags=re.DOTALL)
+                if "\n" in bare:
+                    raise Unreadable(f"a line break inside a word: {short(node)}")
                 unknown = bare.startswith("~") or bool(re.search(r"[=:]~", bare)) or has_braces(bare)
                 plain = re.sub(r"\\(.)", lambda found: found[1].replace("\n", ""), text, flags=re.DOTALL)
                 return Word(plain, dynamic=unknown, glob=bool(re.search(r"[*?\[]", bare)))

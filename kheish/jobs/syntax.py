@@ -64,6 +64,16 @@ def gaps_are_blank(node: Node) -> None:
             raise Unreadable(f"something unnamed in: {short(node)}")
 
 
+def is_on_one_line(node: Node) -> None:
+    """Raise Unreadable where a line break stands between the parts of a command or of a redirection.
+
+    bash ends the command there; the parser reads on after some words (`=~`).
+    """
+    for gap in between(node, node.children):
+        if "\n" in gap.replace("\\\n", ""):
+            raise Unreadable(f"a line break inside a command: {short(node)}")
+
+
 def words_are_apart(node: Node) -> None:
     """Raise Unreadable where a word begins at the end of a redirection, an assignment or a word.
 

@@ -31,10 +31,12 @@ DENIED = {
     "quotes": "g\\it p''ush",
     "python's module in a wrapper": "env nice git-push",
     "a path": "../../usr/bin/git push",
+    "a line that the parser joins to the one before": "git status =~\ngit push",
 }
 #: only running it would tell: asks, and is denied in bypass
 UNSURE = {
     "a variable": "x=push; git $x",
+    "a part of the name, on a line that the parser joins": "git status =~\ng$1it push",
     "the program by a variable": "g=git; $g push",
     "braces": "git {push,origin}",
     "braces all over": "{git,push}",
