@@ -33,7 +33,6 @@ from kheish.store import door, files
 from kheish.store import secrets as store
 from kheish.store.edits.watcher import Watcher
 from kheish.store.log import records
-from kheish.store.secrets import Identity
 
 Edited = Callable[[Sequence[str]], None]
 LeftOut = Callable[[Iterable[str]], Awaitable[Mapping[str, bytes]]]
@@ -66,7 +65,7 @@ class Secrets:
         self._held = held
         self._left_out = left_out
         self._identity_path = store.identity_path(environ)
-        self._identity: Identity | str = "it was not read yet"
+        self._identity: store.Identity | str = "it was not read yet"
         self._lock = asyncio.Lock()
 
     # --- reading ------------------------------------------------------------------------------------------------------

@@ -269,7 +269,14 @@ class Daemon:
     def child(self, module: str) -> int | None:
         """The pid of a child of the daemon (`scribe`, `gitworker`), or None."""
         assert self.process is not None
-        return next((pid for pid, words in _children(self.process.pid) if f"kheish.store.{module}" in words), None)
+        return next(
+            (
+                pid
+                for pid, words in _children(self.process.pid)
+                if any(word.startswith("kheish.store.") and word.endswith(f".{module}") for word in words)
+            ),
+            None,
+        )
 
     def jobs(self) -> list[int]:
         """The pids of the runners of this root's jobs, whoever started them."""

@@ -31,12 +31,10 @@ from kheish.store.log import index, journal, outage, spills, texts, wal
 from kheish.store.log.segments import Lines, Row, by_journal, row
 
 #: seconds: how often it looks whether a hold is over, and how long it must be (commands come one after another)
-_LOOK = 0.1
-_LINGER = 0.3
+_LOOK, _LINGER = 0.1, 0.3
 #: seconds without an entry after which memory is given back
 _REST = 3.0
-#: entries that are read into the index at a time, or a long journal would be in memory as a whole
-_PORTION = 20_000
+_PORTION = 20_000  # entries that are read into the index at a time, or a long journal would be in memory as a whole
 
 
 class Scribe:

@@ -163,7 +163,7 @@ def die() -> None:
 def _process() -> str:
     words = sys.orig_argv
     for module, process in _STORE.items():
-        if f"kheish.store.{module}" in words:
+        if any(word.startswith("kheish.store.") and word.endswith(f".{module}") for word in words):
             return process
     if "-I" in words and any("kheish.jobs" in word for word in words):
         return "runner"
