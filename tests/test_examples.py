@@ -100,7 +100,7 @@ def test_that_every_example_is_valid_and_listed(tmp_path: Path) -> None:
         for folder in ("route.yaml", "permissions.yaml", "workspace/**/*.*")
         for path in EXAMPLES.glob(f"playbooks/*/{folder}")
     }
-    tried |= {path for path in (EXAMPLES / "demo").glob("*/**/*")}  # copied by `kheish demo`
+    tried |= set((EXAMPLES / "demo").glob("*/**/*"))  # copied by `kheish demo`
     paths = {path for path in EXAMPLES.rglob("*.*") if "__pycache__" not in path.parts} - tried
     found = {path.relative_to(EXAMPLES).as_posix() for path in paths}
     assert found == {"README.md", *(name for name in found if f"({name})" in example("README.md"))}

@@ -173,6 +173,8 @@ class _Reader:
         is_on_one_line(node)
         operator = next(child.type for child in node.children if child.type != "file_descriptor")
         targets = [child for child in node.named_children if child.type != "file_descriptor"]
+        if targets and operator in (">&-", "<&-"):  # for bash the word after it is one of the command's
+            raise Unreadable(f"a word after a closed descriptor: {short(node)}")
         if len(targets) > 1:
             raise Unreadable(f"words after the target of a redirection: {short(node)}")
         words = [self._word(target, depth + 1) for target in targets]
