@@ -31,13 +31,13 @@ DENIED = {
     "quotes": "g\\it p''ush",
     "python's module in a wrapper": "env nice git-push",
     "a path": "../../usr/bin/git push",
-    "a descriptor closed in between": "git >&- push",
-    "another one": "git 2<&- push 2>/dev/null",
     "a line that the parser joins to the one before": "git status =~\ngit push",
 }
 #: only running it would tell: asks, and is denied in bypass
 UNSURE = {
     "a variable": "x=push; git $x",
+    "a descriptor closed in between": "git >&- push",
+    "another one": "git 2<&- push 2>/dev/null",
     "a part of the name, on a line that the parser joins": "git status =~\ng$1it push",
     "the program by a variable": "g=git; $g push",
     "braces": "git {push,origin}",
