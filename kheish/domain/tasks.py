@@ -165,7 +165,7 @@ def view(task: Task) -> TaskView:
         created_at=task.created_at,
         ended_at=task.ended_at,
         n=task.n,
-        shell=shell,
+        shell=shell,  # nosec B604 - a field of the view; nothing is started
     )
 
 
