@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kheish.domain import nouns
 from kheish.errors import Damaged, Invalid, Unavailable
 from kheish.state import pins, streams
 from kheish.store.log import journal
@@ -25,7 +26,7 @@ MANY = 30_000
 
 
 @pytest.fixture(autouse=True)
-def nouns() -> Iterator[None]:
+def trial_nouns() -> Iterator[None]:
     with trial.registered():
         yield
 
