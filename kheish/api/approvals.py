@@ -19,12 +19,11 @@ from kheish.domain.approvals import Approval, ApprovalView, Bound
 from kheish.errors import Fault, Invalid
 from kheish.state import pins
 
-FIELDS = ("run_id", "tool", "risk")
 LIST = (
     *paging.PAGE,
     *paging.SESSION,
     paging.choices("status", ("pending", "allowed", "denied", "expired", "cancelled")),
-    *(paging.text(name) for name in FIELDS),
+    *(paging.text(name) for name in approvals.NOUN.filters),
     paging.PREFIX,
 )
 
@@ -90,7 +89,7 @@ class Approvals:
 
     async def list_approvals(self, req: Request, resp: Response) -> None:
         """A page of approvals, newest first."""
-        media.send(resp, await views.listed(self._state, Approval, req.context.query, FIELDS))
+        media.send(resp, await views.listed(self._state, Approval, req.context.query))
 
     async def get_approval(self, req: Request, resp: Response, approval_id: str) -> None:
         """One approval, now or as a commit has it (`?at=`)."""

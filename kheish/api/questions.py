@@ -19,12 +19,11 @@ from kheish.domain import keys, questions
 from kheish.domain.questions import Question
 from kheish.state import pins
 
-FIELDS = ("run_id",)
 LIST = (
     *paging.PAGE,
     *paging.SESSION,
     paging.choices("status", ("pending", "answered", "declined", "expired", "cancelled")),
-    *(paging.text(name) for name in FIELDS),
+    *(paging.text(name) for name in questions.NOUN.filters),
     paging.PREFIX,
 )
 
@@ -63,7 +62,7 @@ class Questions:
 
     async def list_questions(self, req: Request, resp: Response) -> None:
         """A page of questions, newest first."""
-        media.send(resp, await views.listed(self._state, Question, req.context.query, FIELDS))
+        media.send(resp, await views.listed(self._state, Question, req.context.query))
 
     async def get_question(self, req: Request, resp: Response, question_id: str) -> None:
         """One question, now or as a commit has it (`?at=`)."""

@@ -21,12 +21,11 @@ from kheish.errors import RunStateConflict
 from kheish.runtime import submission
 from kheish.state import pins
 
-FIELDS = ("kind", "route", "agent_id", "retry_of")
 LIST = (
     *paging.PAGE,
     *paging.SESSION,
     paging.choices("status", runs.Status),
-    *(paging.text(name) for name in FIELDS),
+    *(paging.text(name) for name in runs.NOUN.filters),
     paging.PREFIX,
 )
 
@@ -77,7 +76,7 @@ class Runs:
 
     async def list_runs(self, req: Request, resp: Response) -> None:
         """A page of runs, newest first."""
-        media.send(resp, await views.listed(self._state, Run, req.context.query, FIELDS))
+        media.send(resp, await views.listed(self._state, Run, req.context.query))
 
     async def get_run(self, req: Request, resp: Response, run_id: str) -> None:
         """One run; with `?wait=`, once it has ended or waits; with `?at=`, as it was."""

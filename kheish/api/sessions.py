@@ -129,9 +129,7 @@ class Sessions:
         """A page of sessions; with `?q=`, those in which something says this, the last said first."""
         if words := req.context.query.get("q"):
             return media.send(resp, await search.sessions(self._state, words, req.context.query))
-        return media.send(
-            resp, await views.listed(self._state, Session, req.context.query, ("route", "permission_mode"))
-        )
+        return media.send(resp, await views.listed(self._state, Session, req.context.query))
 
     async def get_session(self, req: Request, resp: Response, session_id: str) -> None:
         """One session; with `?at=`, as it was."""

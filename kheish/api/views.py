@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -56,20 +56,21 @@ def of(state: State, value: Any) -> Doc:
     return doc
 
 
-async def listed(state: State, cls: type, given: Given, fields: Sequence[str] = ()) -> Mapping[str, Any]:
-    """A page of things, newest first, with all that was durable when the request came. `fields` may be filtered by.
+async def listed(state: State, cls: type, given: Given) -> Mapping[str, Any]:
+    """Return a page of things, newest first, with all that was durable when the request came.
 
     Raises InvalidCursor, Unavailable.
     """
+    noun = BY_CLASS[cls]
     await state.caught_up()
     page = await asyncio.to_thread(
         state.index.things,
-        BY_CLASS[cls].name,
+        noun.name,
         limit=given.get("limit", paging.LIMIT),
         cursor=given.get("cursor"),
         session=paging.session_of(given),
         statuses=given.get("status", ()),
-        fields={field: given[field] for field in fields if field in given},
+        fields={field: given[field] for field in noun.filters if field in given},
         id_prefix=given.get("id_prefix"),
     )
     if cls is Run:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kheish.store.pipes import Child
 
 
-def child(module: str, root: Path, **options: Any) -> Child:
-    """A child process that runs a module of ours on the state root."""
-    return Child([sys.executable, "-m", module, str(root)], **options)
+def child(module: str, root: Path, *words: str, **options: Any) -> Child:
+    """Start a child process that runs a module of ours on the state root."""
+    return Child([sys.executable, "-m", module, str(root), *words], **options)
+
+
+def scribe(root: Path, filters: Mapping[str, Sequence[str]], **options: Any) -> Child:
+    """Start a scribe, whose index has these filters."""
+    return child("kheish.store.log.scribe", root, json.dumps(filters), **options)
 
 
 def on_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., None]) -> Callable[..., None]:

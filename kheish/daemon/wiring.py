@@ -27,7 +27,7 @@ from kheish.authoring.problems import Problems
 from kheish.authoring.sources import LATER, LATER_FILE
 from kheish.beneath import Hidden
 from kheish.config import Config
-from kheish.daemon import dropped, loops, reactors, status
+from kheish.daemon import children, dropped, loops, reactors, status
 from kheish.daemon.at_revision import Past
 from kheish.daemon.backup import Backup
 from kheish.daemon.batches import Batches
@@ -280,7 +280,8 @@ def _store(root: Path, config: Config, daemon: Callable[[], Daemon]) -> Store:
     wal = Log(root, on_batch=on_loop(loop, take), on_failure=on_loop(loop, fail), durability=config.durability)
     state = nouns.state(root, index=Reader(root / ".kheish" / "index.sqlite"), submit=wal.submit)
     state.definitions.config = config
-    scribe = child("kheish.store.log.scribe", root, on_notice=lambda notice: loops.on_scribe(daemon(), notice))
+    filters = nouns.NOUNS.filters
+    scribe = children.scribe(root, filters, on_notice=lambda notice: loops.on_scribe(daemon(), notice))
     git = child("kheish.store.git.gitworker", root)
     bus = Bus()
     next_cut = NextCut(state, scribe)

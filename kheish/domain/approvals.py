@@ -16,6 +16,7 @@ from kheish.domain.runs import Run
 from kheish.domain.shown import View
 from kheish.errors import ApprovalResolved, Fault, Invalid, PersonRequired, SamePerson, SecretInArguments
 from kheish.state import encoding
+from kheish.state.noun import Noun
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -74,9 +75,6 @@ class Approval:
     came_from: dict[str, Any] = field(default_factory=dict)
     remember: dict[str, Any] = field(default_factory=dict)
     preview: events.Preview | None = None
-
-
-FOLDED = (events.ApprovalRequested, events.ApprovalDecided, events.ApprovalResolved)
 
 
 def fold(table: dict[str, Approval], entry: Entry) -> Iterable[str]:
@@ -215,14 +213,17 @@ def view(approval: Approval) -> ApprovalView:
 
 def _shown(word: Decision) -> DecisionView:
     return DecisionView(
-        decision=word.decision,
-        by=word.by,
-        via=word.via,
-        reason=word.reason,
-        at=word.at,
-        person=word.person,
+        decision=word.decision, by=word.by, via=word.via, reason=word.reason, at=word.at, person=word.person,
         digest=word.digest,
-    )
+    )  # fmt: skip
+
+
+NOUN = Noun(
+    name="approval", cls=Approval, fold=lambda tables, entry: fold(tables[Approval], entry),
+    folded=frozenset({events.ApprovalRequested, events.ApprovalDecided, events.ApprovalResolved}),
+    keep=lambda one: one.status == "pending", view=view, record=lambda one: f"approvals/{one.approval_id}.yaml",
+    filters=("run_id", "tool", "risk"), pending="approvals",
+)  # fmt: skip
 
 
 def digest_of(

@@ -13,6 +13,7 @@ from kheish.domain.flows.flow import Flow
 from kheish.domain.runs import Run
 from kheish.domain.sessions import Session
 from kheish.domain.turns import Turn
+from kheish.state.noun import Noun, always
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -76,6 +77,18 @@ def view(spend: Spend) -> dict[str, Any]:
         "cost_usd": spend.cost_usd,
         "estimated": spend.estimated,
     }
+
+
+NOUN = Noun(
+    name="spend",
+    cls=Spend,
+    folded=frozenset(FOLDED),
+    fold=lambda tables, entry: fold(tables[Spend], entry),
+    keep=always,
+    view=view,
+    status=lambda spend: spend.day,
+    filters=("route",),
+)
 
 
 @frozen

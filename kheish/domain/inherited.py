@@ -14,6 +14,7 @@ from typing import Any
 from kheish.domain import events, messages
 from kheish.domain.events import ContextCompacted, Entry, changed
 from kheish.domain.messages import Conversation, Message
+from kheish.state.noun import Noun
 from kheish.store.log import journal
 
 Line = dict[str, Any]
@@ -83,3 +84,14 @@ def _closed(history: Sequence[Message]) -> list[Message]:
             # A provider's own block tells of the calls too.
             found.append(changed(message, calls=calls, opaque=None))
     return found
+
+
+NOUN = Noun(
+    name="conversation",
+    cls=Conversation,
+    folded=frozenset(messages.FOLDED),
+    fold=lambda tables, entry: messages.fold(tables[Conversation], entry),
+    keep=None,
+    needs_from=Conversation.needs_from,
+    inherit=read,
+)

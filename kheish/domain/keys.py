@@ -11,6 +11,7 @@ import orjson
 from kheish.domain import events
 from kheish.domain.events import Entry, Idempotency, frozen
 from kheish.errors import IdempotencyConflict, Invalid
+from kheish.state.noun import Noun
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -75,6 +76,17 @@ def fold(table: dict[str, KeyUse], entry: Entry) -> Iterable[str]:
 def view(use: KeyUse) -> dict[str, Any]:
     """What the index keeps."""
     return {"session_id": use.session_id, "digest": use.digest, "result": use.result}
+
+
+NOUN = Noun(
+    name="key",
+    cls=KeyUse,
+    folded=frozenset(FOLDED),
+    fold=lambda tables, entry: fold(tables[KeyUse], entry),
+    keep=lambda _: False,
+    view=view,
+    status=lambda use: None,
+)
 
 
 def key_id(scope: str, key: str) -> str:

@@ -9,6 +9,7 @@ from kheish.domain import approvals, events, keys, runs
 from kheish.domain.events import Entry, QuestionItem, changed, frozen
 from kheish.domain.keys import Key
 from kheish.errors import Fault, Invalid, QuestionResolved
+from kheish.state.noun import Noun
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -89,6 +90,19 @@ def view(question: Question) -> dict[str, Any]:
         "answered_at": question.answered_at,
         "reason": question.reason,
     }
+
+
+NOUN = Noun(
+    name="question",
+    cls=Question,
+    folded=frozenset(FOLDED),
+    fold=lambda tables, entry: fold(tables[Question], entry),
+    keep=lambda question: question.status == "pending",
+    view=view,
+    record=lambda question: f"questions/{question.question_id}.yaml",
+    filters=("run_id",),
+    pending="questions",
+)
 
 
 def answer(

@@ -15,6 +15,7 @@ from kheish.domain.sessions import Session
 from kheish.domain.spent import Spent
 from kheish.domain.waiting import WaitsFor
 from kheish.errors import RunStateConflict
+from kheish.state.noun import Noun
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -313,6 +314,13 @@ def view(run: Run, queue_position: int | None = None) -> dict[str, Any]:
         "error": run.error,
         "flow": run.flow,
     }
+
+
+NOUN = Noun(
+    name="run", cls=Run, folded=frozenset(FOLDED), fold=lambda tables, entry: fold(tables[Run], entry, tables[Session]),
+    keep=lambda run: not run.is_final, view=view, record=lambda run: f"runs/{run.run_id}.yaml",
+    filters=("kind", "route", "agent_id", "retry_of"),
+)  # fmt: skip
 
 
 def queue_position(state: State, run: Run) -> int | None:

@@ -12,6 +12,7 @@ from kheish.domain import events
 from kheish.domain.events import Draft, Entry, changed, frozen
 from kheish.domain.permissions.rules import SHELL_TOOLS
 from kheish.errors import Fault, SessionConflict, SessionEnded, SessionNotIdle
+from kheish.state.noun import Noun, always
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -183,6 +184,19 @@ def view(session: Session) -> dict[str, Any]:
         "path": session.path,
         "last_n": session.n,
     }
+
+
+NOUN = Noun(
+    name="session",
+    cls=Session,
+    folded=frozenset(CREATED + CHANGED),
+    fold=lambda tables, entry: fold(tables[Session], entry),
+    keep=always,
+    is_busy=lambda session: session.active is not None or bool(session.queued),
+    view=view,
+    record=lambda session: "session.yaml",
+    filters=("route", "permission_mode", "agent_id"),
+)
 
 
 NEVER_AGAIN = "Ids are never used again; choose another."

@@ -13,6 +13,7 @@ from kheish.domain import events
 from kheish.domain.events import Entry, ShellEnding, ShellTask, Text, changed, frozen
 from kheish.domain.events.tasks import TaskStatus
 from kheish.domain.shown import View
+from kheish.state.noun import Noun
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -167,6 +168,17 @@ def view(task: Task) -> TaskView:
         n=task.n,
         shell=shell,  # nosec B604 - a field of the view; nothing is started
     )
+
+
+NOUN = Noun(
+    name="task",
+    cls=Task,
+    folded=frozenset(FOLDED),
+    fold=lambda tables, entry: fold(tables[Task], entry),
+    keep=lambda task: not task.is_final,
+    view=view,
+    record=lambda task: f"tasks/{task.task_id}.yaml",
+)
 
 
 def id_of(job: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from kheish.domain import events
 from kheish.domain.events import Entry, Todo, frozen
 from kheish.domain.shown import View
+from kheish.state.noun import Noun, always
 
 
 @frozen
@@ -43,3 +44,15 @@ class TodoView(View):
 def view(todo: TodoList) -> TodoView:
     """Return the list as its Record shows it."""
     return TodoView(session_id=todo.session_id, items=todo.items)
+
+
+NOUN = Noun(
+    name="todo",
+    cls=TodoList,
+    folded=frozenset(FOLDED),
+    fold=lambda tables, entry: fold(tables[TodoList], entry),
+    keep=always,
+    view=view,
+    status=lambda todo: None,
+    record=lambda todo: "tasks/todo.yaml",
+)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kheish import ids
 from kheish.domain import events
 from kheish.domain.events import Draft, Entry, ModelCall, changed, frozen
+from kheish.state.noun import Noun, always
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -329,3 +330,12 @@ def _closed(call: Call) -> events.ToolFinished:
 def of(state: State, run_id: str) -> Turn:
     """Where the run stands. Raises NotFound."""
     return state.get(Turn, run_id)
+
+
+NOUN = Noun(
+    name="turn",
+    cls=Turn,
+    folded=frozenset(FOLDED),
+    fold=lambda tables, entry: fold(tables[Turn], entry),
+    keep=always,
+)

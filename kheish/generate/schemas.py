@@ -10,16 +10,13 @@ from typing import Annotated, Any, Literal, Union
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
 from kheish import resources
-from kheish.api import answers
 from kheish.api.answers import Asked
-from kheish.api.flows import answers as flow_answers
-from kheish.api.http.answer import Shape, model_of
+from kheish.api.operations import OPERATIONS
 from kheish.domain import events
-from kheish.domain.approvals import ApprovalView
 from kheish.domain.definitions import KINDS, TOP
 from kheish.domain.events import Event, Todo
+from kheish.domain.nouns import NOUNS
 from kheish.domain.scripts import Script
-from kheish.domain.tasks import TaskView
 from kheish.store.log.schema import SUFFIX, Model, drift, write_schemas
 
 
@@ -107,14 +104,16 @@ def journal_entry() -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-_RECORDS: Mapping[str, type[Shape]] = {
-    "session": answers.Session,
-    "run": answers.Run,
-    "flow": flow_answers.Flow,
-    "approval": ApprovalView,
-    "question": answers.Question,
-    "task": TaskView,
-}
+def _records() -> Mapping[str, Model]:
+    """Return the model of each noun's Record that is what the API shows of it."""
+    answers = {operation.path: operation.answer_model for operation in OPERATIONS if operation.method == "GET"}
+    models = {}
+    for noun in NOUNS:
+        ends = (f"/{noun.name}s", f"/{noun.name}s/{{{noun.name}_id}}")
+        shown = [model for path, model in answers.items() if path.endswith(ends) and model is not None]
+        if shown and (noun.record or noun.filed):
+            models[f"{noun.name}-record"] = shown[-1]
+    return models
 
 
 def models() -> Mapping[str, Model]:
@@ -123,7 +122,7 @@ def models() -> Mapping[str, Model]:
     return {
         **{kind.singular: kind.model for kind in kinds},
         "script": Script,
-        **{f"{name}-record": model_of(answer) for name, answer in _RECORDS.items()},
+        **_records(),
         "todo-record": TodoRecord,
         "pending-approval": PendingApproval,
         "pending-question": PendingQuestion,

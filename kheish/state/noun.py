@@ -14,6 +14,11 @@ Tables = dict[type, dict[str, Any]]
 Fold = Callable[[Tables, Entry], Iterable[str]]
 
 
+def always(_: Any) -> bool:
+    """Return that a value stays in memory (`Noun.keep`)."""
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noun:
     """One kind of thing. `name` is its key in checkpoints and in the index; `record` its file in the session's folder,
@@ -37,6 +42,7 @@ class Noun:
     view: Callable[[Any], Any] | None = None
     status: Callable[[Any], str | None] = lambda value: str(value.status)
     record: Callable[[Any], str] | None = None
+    filters: tuple[str, ...] = ()  # fields of `view` that lists are filtered by: the index has an index for each
     filed: Callable[[Any], str] | None = None
     pending: str | None = None  # the folder under pending/ where a person answers it
     needs_from: Callable[[Any, int], int] | None = None
@@ -65,6 +71,11 @@ class Nouns:
 
     def __iter__(self) -> Iterator[Noun]:
         return iter(self._nouns)
+
+    @property
+    def filters(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the fields that lists are filtered by, for each noun that has any."""
+        return {noun.name: noun.filters for noun in self._nouns if noun.filters}
 
     def folding(self, event: Event) -> tuple[Noun, ...]:
         """Return the nouns that take in an event, in order."""

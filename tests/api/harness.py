@@ -58,7 +58,7 @@ class Log:
     def __init__(self, root: Path, bus: Bus) -> None:
         self.root = root
         self.bus = bus
-        self.writer = Writer(root / ".kheish" / "index.sqlite")
+        self.writer = Writer(root / ".kheish" / "index.sqlite", nouns.NOUNS.filters)
         self.writer.set("whole", 1)
         self.journals = journal.Writer(root)
         self.state: State

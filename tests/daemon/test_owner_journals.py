@@ -14,7 +14,7 @@ import pytest
 
 from kheish.daemon import boot
 from kheish.daemon.batches import Batches
-from kheish.daemon.children import child, on_loop
+from kheish.daemon.children import child, on_loop, scribe
 from kheish.daemon.next_cut import NextCut
 from kheish.domain import nouns as domain_nouns
 from kheish.domain.events import Spilled
@@ -46,7 +46,7 @@ class Life:
         loop = asyncio.get_running_loop()
         self.root = root
         self.bus = Bus()
-        self.scribe = child("kheish.store.log.scribe", root, on_notice=self._heard)
+        self.scribe = scribe(root, domain_nouns.NOUNS.filters, on_notice=self._heard)
         self.git = child("kheish.store.git.gitworker", root)
         self.log = Log(root, on_batch=on_loop(loop, self._take), on_failure=on_loop(loop, print))
         self.state = domain_nouns.state(root, index=Reader(root / ".kheish" / "index.sqlite"), submit=self.log.submit)

@@ -35,7 +35,7 @@ class Played:
     def __init__(self, root: Path, state: dict[str, Any] | None = None, **options: Any) -> None:
         self.root = root
         self.journals = journal.Writer(root)
-        self.index = Writer(root / ".kheish" / "index.sqlite")
+        self.index = Writer(root / ".kheish" / "index.sqlite", nouns.NOUNS.filters)
         self.index.set("whole", 1)
         self.groups: list[Group] = []  # handed over, and not durable yet
         self.lines: list[dict[str, Any]] = []  # what is durable, as read back

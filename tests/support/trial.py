@@ -9,9 +9,8 @@ from typing import Any
 
 from kheish.domain import events, nouns
 from kheish.domain.events import Entry
-from kheish.domain.nouns import Noun, Tables
 from kheish.state.event import Event, Text, changed, frozen
-from kheish.state.noun import Nouns
+from kheish.state.noun import Noun, Nouns, Tables
 
 
 @frozen

@@ -26,6 +26,7 @@ from kheish.domain.flows import evidence as flow_evidence
 from kheish.domain.flows import inputs as flow_inputs
 from kheish.domain.flows import start as flow_start
 from kheish.domain.flows import status as flow_status
+from kheish.domain.flows import view as flow_view
 from kheish.domain.flows.evidence import Attached, Given
 from kheish.domain.flows.flow import Flow
 from kheish.domain.flows.start import Source, Start
@@ -39,12 +40,11 @@ from kheish.runtime import judging
 from kheish.state import pins
 from kheish.store.bus import Frame
 
-FIELDS = ("playbook", "version")
 LIST = (
     *paging.PAGE,
     *paging.SESSION,
     paging.choices("status", FlowStatus),
-    *(paging.text(name) for name in FIELDS),
+    *(paging.text(name) for name in flow_view.NOUN.filters),
     paging.PREFIX,
 )
 WAIT = Param(
@@ -109,7 +109,7 @@ class Flows:
 
     async def list_flows(self, req: Request, resp: Response) -> None:
         """A page of Flows, newest first."""
-        media.send(resp, await views.listed(self._state, Flow, req.context.query, FIELDS))
+        media.send(resp, await views.listed(self._state, Flow, req.context.query))
 
     async def start_flow(self, req: Request, resp: Response) -> None:
         """Start a Flow (202)."""

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from kheish.domain.events import PhasePlan, changed
+from kheish.domain.approvals import Approval
+from kheish.domain.events import Entry, PhasePlan, changed
+from kheish.domain.flows import flow as flows
 from kheish.domain.flows import status as flow_status
 from kheish.domain.flows.flow import Evidence, Flow, Part, Refused
 from kheish.domain.flows.status import PhaseStatus
+from kheish.domain.runs import Run
+from kheish.domain.sessions import Session
 from kheish.domain.spent import Spent
+from kheish.state.noun import Noun, Tables
 
 
 def view(flow: Flow) -> dict[str, Any]:
@@ -136,3 +141,21 @@ def spent(parts: Iterable[Part]) -> Spent:
             estimated=found.estimated or usage.estimated,
         )
     return found
+
+
+def _fold(tables: Tables, entry: Entry) -> Iterable[str]:
+    session = tables[Session].get(entry.session or "")
+    return flows.fold(tables[Flow], entry, tables[Run], tables[Approval], session.agent_id if session else "")
+
+
+NOUN = Noun(
+    name="flow",
+    cls=Flow,
+    folded=frozenset(flows.FOLDED),
+    fold=_fold,
+    keep=lambda flow: not flow.is_final,
+    view=view,
+    status=lambda flow: str(flow_status.status(flow)),
+    filed=lambda flow: flow.path,
+    filters=("playbook", "version"),
+)

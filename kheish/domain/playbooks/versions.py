@@ -27,6 +27,7 @@ from kheish.errors import (
     VersionNotStartable,
     VersionTampered,
 )
+from kheish.state.noun import Noun, always
 
 if TYPE_CHECKING:
     from kheish.state.state import State
@@ -199,6 +200,18 @@ def read(doc: Mapping[str, Any]) -> Version:
     """The version that a document of the index shows."""
     fields = {name: doc[name] for name in Version.__slots__ if name not in ("state", "evidence")}  # type: ignore[attr-defined]
     return Version(state=doc["released_state"], evidence=tuple(EvidenceRef(**one) for one in doc["evidence"]), **fields)
+
+
+NOUN = Noun(
+    name="version",
+    cls=Version,
+    folded=frozenset(FOLDED),
+    fold=lambda tables, entry: fold(tables[Version], entry),
+    keep=always,  # a start may name any version, and some hundred of a Playbook are many
+    view=view,
+    status=lambda version: version.shown_state,
+    read=read,
+)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

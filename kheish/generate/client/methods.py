@@ -82,12 +82,15 @@ def derived(operations: Sequence[Operation], shapes: Shapes) -> list[Method]:
 
 
 def _namespaces(operations: Iterable[Operation]) -> dict[str, str]:
-    """Return the namespace of each noun: a noun with several paths has one."""
+    """Return the namespace of each noun: a noun with several paths has one, and a noun that is listed by its name."""
+    names: dict[str, set[str]] = {}
     paths: dict[str, set[str]] = {}
     for operation in operations:
         if operation.tag != "daemon":
+            names.setdefault(operation.tag, set()).add(operation.name)
             paths.setdefault(operation.tag, set()).add(operation.path)
-    return {noun: NAMESPACES.get(noun, noun if len(of) > 1 else "") for noun, of in paths.items()} | {
+    has_own = {noun: len(paths[noun]) > 1 or f"list_{noun}" in names[noun] for noun in paths}
+    return {noun: NAMESPACES.get(noun, noun if own else "") for noun, own in has_own.items()} | {
         DEFINITIONS: DEFINITIONS
     }
 

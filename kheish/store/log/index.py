@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -37,22 +38,11 @@ CREATE INDEX things_made ON things(noun, made);
 CREATE INDEX things_status ON things(noun, status, made);
 CREATE INDEX things_session ON things(noun, session, made);
 """
-#: members of documents that lists are filtered by: with an index each, a rare value is found as fast as a common one
-FILTERED = {
-    "session": ("route", "permission_mode", "agent_id"),
-    "run": ("kind", "route", "agent_id", "retry_of"),
-    "approval": ("run_id", "tool", "risk"),
-    "question": ("run_id",),
-    "spend": ("route",),
-    "flow": ("playbook", "version"),
-}
+#: by noun, the members of its documents that lists are filtered by
+Filters = Mapping[str, Sequence[str]]
+NO_FILTERS: Filters = MappingProxyType({})
 _LAST = "\U0010ffff"  # sorts after everything that an id may go on with
-_FILTERS = "".join(
-    f"CREATE INDEX things_{noun}_{key} ON things(json_extract(doc, '$.{key}'), made) WHERE noun='{noun}';\n"
-    for noun, keys in FILTERED.items()
-    for key in keys
-)
-_ALL = _SCHEMA + _FILTERS + owners.SCHEMA + marks.SCHEMA + texts.SCHEMA
+_ALL = _SCHEMA + owners.SCHEMA + marks.SCHEMA + texts.SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +54,20 @@ class Page:
 
 
 class Writer:
-    """Writes the index. Raises sqlite3.DatabaseError where the file is damaged: `create` then makes it afresh."""
+    """Writes the index. Raises sqlite3.DatabaseError where the file is damaged: `create` then makes it afresh.
 
-    def __init__(self, path: Path) -> None:
+    Each of the filters has an index, so that a rare value is found as fast as a common one.
+    """
+
+    def __init__(self, path: Path, filters: Filters = NO_FILTERS) -> None:
         self.path = path
+        self._filters = filters
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = self._connect()
         if self._version() != SCHEMA_VERSION:
             self.create()
+        else:
+            self._add_filters()
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, isolation_level=None)
@@ -99,7 +95,14 @@ class Writer:
         self._db = self._connect()
         self._set_up()
         self._db.executescript(_ALL)
+        self._add_filters()
         self.set("schema", SCHEMA_VERSION)
+
+    def _add_filters(self) -> None:
+        for noun, keys in self._filters.items():
+            for key in keys:
+                on = f"things(json_extract(doc, '$.{key}'), made) WHERE noun='{noun}'"
+                self._db.execute(f"CREATE INDEX IF NOT EXISTS things_{noun}_{key} ON {on}")
 
     def check(self) -> None:
         """Raises sqlite3.DatabaseError where somebody deleted the file: what is written then is seen by nobody."""
@@ -191,6 +194,7 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._filters: set[str] = set()  # names of indexes that are known to be there
         self._local = threading.local()
 
     def _db(self) -> sqlite3.Connection:
@@ -266,7 +270,7 @@ class Reader:
 
         With `id_prefix` the order is that of the ids, which is the same for generated ones: the primary key finds them.
         """
-        # The plus keeps SQLite from the index of all things of a noun, where one of FILTERED finds far less.
+        # The plus keeps SQLite from the index of all things of a noun, where that of a filter finds far less.
         where, values = ["+noun = ?" if fields and session is None else "noun = ?"], [noun]
         if cursor is not None:
             where.append("made < ?")
@@ -278,7 +282,7 @@ class Reader:
             where.append(f"status IN ({','.join('?' * len(statuses))})")
             values += statuses
         for key, value in (fields or {}).items():
-            where.append(_member(noun, key))
+            where.append(self._member(noun, key))
             values.append(value)
         by = self._by(noun, next(iter(fields)), statuses) if fields and session is None else ""
         order = "made"
@@ -317,7 +321,7 @@ class Reader:
             sql += f" AND status IN ({','.join('?' * len(statuses))})"
             values += statuses
         for key, value in (fields or {}).items():
-            sql += f" AND {_member(noun, key)}"
+            sql += f" AND {self._member(noun, key)}"
             values.append(value)
         return int(self._db().execute(f"SELECT count(*) FROM ({sql} LIMIT {at_most})", values).fetchone()[0])  # nosec B608  # columns of ours and question marks; values are bound
 
@@ -338,6 +342,17 @@ class Reader:
         """The commits that hold something new of a session, newest first."""
         return marks.of_session(self._db(), session, below, limit)
 
+    def _member(self, noun: str, key: str) -> str:
+        """Return a condition on a member of the documents of a noun. SQLite takes the index of a filter only where the
+        condition is the index's own, letter by letter; so both are constants of ours, never what a caller sent."""
+        index = f"things_{noun}_{key}"
+        if index not in self._filters:
+            known = "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?"
+            if self._db().execute(known, (index,)).fetchone() is None:
+                raise ValueError(f"{noun} is not filtered by {key}")
+            self._filters.add(index)
+        return f"noun = '{noun}' AND json_extract(doc, '$.{key}') = ?"
+
     def search(
         self, words: str, *, limit: int, below: int | None = None, places: Sequence[tuple[str, int | None]] = ()
     ) -> list[tuple[int, str, str | None, str, str]]:
@@ -351,14 +366,6 @@ class Reader:
         found = f"FROM things INDEXED BY things_status WHERE noun=? AND status IN ({marks})"
         sql = f"SELECT session, min(made) {found} GROUP BY session ORDER BY 2"
         return [row[0] for row in self._db().execute(sql, (noun, *statuses))]
-
-
-def _member(noun: str, key: str) -> str:
-    """A condition on a member of the documents of a noun. SQLite takes an index of FILTERED only where the condition
-    is the index's own, letter by letter; so both are constants of ours, never what a caller sent."""
-    if key not in FILTERED.get(noun, ()):
-        raise ValueError(f"{noun} is not filtered by {key}")
-    return f"noun = '{noun}' AND json_extract(doc, '$.{key}') = ?"
 
 
 def floor(index: Reader, session: str, kinds: Sequence[str], most: int) -> int:

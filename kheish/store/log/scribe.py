@@ -4,7 +4,7 @@ It is a process, not a thread, because each small write would hand the interpret
 loop (a batch over 64 journals: 200 times). It is told what the log has, in order; what it has not done when it is
 killed, it finds in the log when it starts again, so it needs no acknowledgement and no memory of its own.
 
-    python -m kheish.store.log.scribe ROOT
+    python -m kheish.store.log.scribe ROOT [FILTERS of the index, as JSON]
 
 While another git works in the root it *holds*: nothing is appended or mended, the log has it all; the index goes on.
 
@@ -40,8 +40,9 @@ _PORTION = 20_000  # entries that are read into the index at a time, or a long j
 class Scribe:
     """The handlers of the process. `notify` sends a notice to the daemon."""
 
-    def __init__(self, root: Path, parent: pipes.Parent) -> None:
+    def __init__(self, root: Path, parent: pipes.Parent, filters: index.Filters = index.NO_FILTERS) -> None:
         self._root = root
+        self._filters = filters
         self._parent = parent
         self._journals = journal.Writer(root)
         self._stopped: set[str] = set()  # damaged journals: nothing is appended to them until they are mended
@@ -63,7 +64,7 @@ class Scribe:
     @cached_property
     def _index(self) -> index.Writer:
         """Opened when it is needed first: until the daemon says `start`, the file may be taken away."""
-        return index.Writer(self._root / ".kheish" / "index.sqlite")
+        return index.Writer(self._root / ".kheish" / "index.sqlite", self._filters)
 
     def start(self) -> dict[str, Any]:
         """Bring journals up to the log, once. Returns what the index had before: its newest entry and commit, and
@@ -379,7 +380,7 @@ class Scribe:
         return count
 
 
-def main(root: Path) -> None:
+def main(root: Path, filters: str = "{}") -> None:
     """Serve the daemon until its end of the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = pipes.Parent()
@@ -391,10 +392,10 @@ def main(root: Path) -> None:
 
             sys.stderr.write(f"the scribe was stuck, and looks for damaged objects:\n{watch.said}\n")
             mending.repair(root)
-        scribe = Scribe(root, parent)
+        scribe = Scribe(root, parent, orjson.loads(filters))
         pipes.serve({name: getattr(scribe, name) for name in names}, parent=parent, idle=scribe.idle, wind=watch.wind)
         scribe.close()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

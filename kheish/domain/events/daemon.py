@@ -1,0 +1,58 @@
+"""Events of the state root and its daemon."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from kheish.state.event import Event, frozen
+
+
+@frozen
+class DefinitionChanged(Event):
+    kind = "definition.changed"
+    stream = "daemon"
+    path: str
+    definition: str  # routes | personas | …; `config` and `permissions` for the two files at the top
+    id: str
+    change: Literal["added", "changed", "removed"]
+    fields: tuple[str, ...] = ()
+    digest: str | None = None
+
+
+@frozen
+class DaemonStarted(Event):
+    kind = "daemon.started"
+    stream = "daemon"
+    version: str
+    recovered: int = 0  # log groups found that were not committed yet
+    repaired_bytes: int = 0  # torn last line of the log, cut
+
+
+@frozen
+class DaemonStopped(Event):
+    kind = "daemon.stopped"
+    stream = "daemon"
+    reason: str
+
+
+@frozen
+class DaemonPaused(Event):
+    kind = "daemon.paused"
+    stream = "daemon"
+    route: str | None = None  # None: everything
+
+
+@frozen
+class DaemonResumed(Event):
+    kind = "daemon.resumed"
+    stream = "daemon"
+    route: str | None = None
+
+
+@frozen
+class FilesPutBack(Event):
+    """Files of the daemon that somebody changed or removed, restored from the last commit and the log."""
+
+    kind = "files.put_back"
+    stream = "daemon"
+    paths: tuple[str, ...]

@@ -1,0 +1,111 @@
+"""Events of what waits for a person: approvals and questions."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Any, Literal
+
+from kheish.domain.events.runs import Idempotency
+from kheish.state.event import Arguments, Event, frozen
+
+
+@frozen
+class Preview:
+    """What a call would change, as a user reads it: with what is obeyed or unseen made visible, and cut where long."""
+
+    diff: str
+    is_whole: bool
+
+
+@frozen
+class ApprovalRequested(Event):
+    kind = "approval.requested"
+    spillable = ("arguments",)
+    approval_id: str
+    call_id: str
+    tool: str
+    arguments: Arguments
+    digest: str
+    why: str
+    risk: Literal["low", "medium", "high"]
+    files: tuple[dict[str, Any], ...] = ()
+    expires_at: str | None = None
+    required: int = 1
+    came_from: dict[str, Any] = field(default_factory=dict)  # who made the arguments: {by, turn, tainted_by}
+    remember: dict[str, Any] = field(default_factory=dict)  # {exact, pattern}: the rule that each would add, or null
+    preview: Preview | None = None  # of an edit, when it was asked for
+
+
+@frozen
+class ApprovalDecided(Event):
+    """One person's allow, where another person has to allow the call too."""
+
+    kind = "approval.decided"
+    spillable = ("arguments",)
+    approval_id: str
+    by: str
+    person: str
+    via: str = "api"
+    reason: str | None = None
+    arguments: Arguments | None = None  # as edited by this person; the next one decides about these
+    digest: str | None = None
+    files: tuple[dict[str, Any], ...] | None = None
+    idempotency: Idempotency | None = None
+
+
+@frozen
+class ApprovalResolved(Event):
+    """`outcome` is what the approval became; `decision` is null where nobody decided (expired, cancelled)."""
+
+    kind = "approval.resolved"
+    spillable = ("arguments",)
+    approval_id: str
+    outcome: Literal["allowed", "denied", "expired", "cancelled"]
+    decision: Literal["allow", "deny"] | None = None
+    by: str = "daemon"
+    via: str = "api"
+    reason: str | None = None
+    arguments: Arguments | None = None  # as edited by the person who decided
+    digest: str | None = None
+    files: tuple[dict[str, Any], ...] | None = None  # of the edited call
+    person: str | None = None  # whom the answer proves: the person of a token
+    idempotency: Idempotency | None = None
+
+
+@frozen
+class Option:
+    id: str
+    label: str
+    description: str | None = None
+
+
+@frozen
+class QuestionItem:
+    id: str
+    header: str
+    text: str
+    options: tuple[Option, ...] = ()
+    multi_select: bool = False
+    free_text: bool = False
+
+
+@frozen
+class QuestionAsked(Event):
+    kind = "question.asked"
+    question_id: str
+    call_id: str
+    questions: tuple[QuestionItem, ...]
+    purpose: str = "tool"  # tool | ambiguous: "this may or may not have happened"
+    expires_at: str | None = None
+
+
+@frozen
+class QuestionAnswered(Event):
+    kind = "question.answered"
+    question_id: str
+    outcome: Literal["answered", "declined", "expired", "cancelled"]
+    answers: dict[str, Any] | None = None
+    by: str = "daemon"
+    via: str = "api"
+    reason: str | None = None
+    idempotency: Idempotency | None = None

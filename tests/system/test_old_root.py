@@ -1,0 +1,117 @@
+"""A state root of an older version (`old_root/make.py`) opens, answers as it did, continues, and verifies."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import tarfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from kheish.api.operations import OPERATIONS
+from tests.support.daemon import Daemon, git
+from tests.system.old_root.make import ABOUT_THE_PROCESS, HERE, PLACE
+from tests.system.old_root.reads import read
+
+RECORDED: dict[str, Any] = json.loads(gzip.decompress((HERE / "answers.json.gz").read_bytes()))
+ANSWERS: Mapping[str, Any] = RECORDED["answers"]
+#: read operations of later versions, which the old one has no answer for, and the one that a code opens
+NOT_RECORDED = ("/login",)
+#: `since`: when this daemon first saw a problem
+VARYING = frozenset({"since"})
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    folder = tmp_path_factory.mktemp("old")
+    with tarfile.open(HERE / "state.tar.xz") as made:
+        made.extractall(folder, filter="data")
+    (PLACE / "work").mkdir(parents=True, exist_ok=True)  # the workspace that its sessions name
+    daemon = Daemon(folder / "state", PLACE / "work")
+    assert verified(daemon)
+    try:
+        yield daemon.start()
+    finally:
+        daemon.end()
+
+
+def verified(daemon: Daemon) -> bool:
+    """Return whether `state verify` and `doctor` find nothing wrong."""
+    checks = [daemon.cli("state", "verify"), daemon.cli("doctor")]
+    assert [one.returncode for one in checks] == [0, 0], [one.stdout + one.stderr for one in checks]
+    return True
+
+
+def as_before(path: str, before: Any, now: Any) -> tuple[Any, Any]:
+    """Return both answers without added fields, and without what later starts of a daemon added to the end."""
+    if path == "/v1/state/log?limit=200":
+        before, now = _from_head(before), _from_head(now)
+    if isinstance(before, list):
+        return _upto_newest(before), _upto_newest(now)
+    return _without(before), _without(_common(before, now))
+
+
+def _common(before: Any, now: Any) -> Any:
+    """Return an answer without the fields that the old one lacks."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return {key: _common(before[key], value) for key, value in now.items() if key in before}
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        return [_common(*pair) for pair in zip(before, now, strict=True)]
+    return now
+
+
+def _without(answer: Any) -> Any:
+    """Return an answer without the fields that vary."""
+    if isinstance(answer, dict):
+        return {key: _without(value) for key, value in answer.items() if key not in VARYING}
+    return [_without(one) for one in answer] if isinstance(answer, list) else answer
+
+
+def _from_head(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the page of commits from the newest that was archived on."""
+    ids = [one["commit"] for one in answer["items"]]
+    return {**answer, "items": answer["items"][ids.index(RECORDED["head"]) :]}
+
+
+def _upto_newest(lines: list[str]) -> list[str]:
+    """Return the lines of a stream up to the newest entry that was archived."""
+    numbers = [int(line.removeprefix("id: ")) if line.startswith("id: ") else 0 for line in lines]
+    return lines[: next((at for at, n in enumerate(numbers) if n > RECORDED["newest"]), len(lines))]
+
+
+def test_every_read_operation_is_recorded() -> None:
+    forms = [re.compile(re.sub(r"\{\w+\}", "[^/]+", one.path)) for one in OPERATIONS if one.method == "GET"]
+    paths = [path.partition("?")[0] for path in ANSWERS]
+    missing = [form.pattern for form in forms if not any(form.fullmatch(path) for path in (*paths, *NOT_RECORDED))]
+    assert not missing, "add them to NOT_RECORDED where the old version did not have them"
+
+
+def test_reads_answer_as_the_old_version_did(old: Daemon) -> None:
+    differences = {}
+    for path, before in ANSWERS.items():
+        now = read(old, path, lines=len(before["body"]) if isinstance(before["body"], list) else 0)
+        assert (now["status"], now["media"]) == (before["status"], before["media"]), path
+        if path in ABOUT_THE_PROCESS:
+            continue
+        pair = as_before(path, before["body"], now["body"])
+        if json.dumps(pair[0]) != json.dumps(pair[1]):
+            differences[path] = pair
+    assert not differences
+
+
+def test_what_waited_continues_and_the_root_verifies(old: Daemon) -> None:
+    (waiting,) = old.client.approvals.list(status="pending")["items"]
+    old.client.approvals.allow(waiting["approval_id"])
+    assert old.run(waiting["run_id"])["output"].startswith("it said ")
+    (asked,) = old.client.questions.list(status="pending")["items"]
+    old.client.questions.answer(asked["question_id"], {"q1": {"selected": ["b"]}})
+    assert old.run(asked["run_id"])["status"] == "completed"
+    assert old.client.runs.start("hello", "again", wait="20s").data["output"] == "hello again"
+    repeated = old.client.runs.start("hello", "world", idempotency_key="once")
+    assert repeated.run_id in {one["run_id"] for one in ANSWERS["/v1/runs?limit=200"]["body"]["items"]}
+    old.quiet()
+    assert old.stop() == 0
+    assert verified(old) and not git(old.root, "status", "--porcelain")
