@@ -1,4 +1,4 @@
-"""Turn a problem document (RFC 9457) into the error class that it stands for, and an error into such a document."""
+"""Conversions between problem documents (RFC 9457) and the error classes that they stand for."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _KNOWN = ("type", "title", "status", "detail", "code", "domain", "errors")
 
 
 def from_reply(status: int, body: bytes) -> KheishError:
-    """The error that an HTTP answer of `status` stands for; `extra["problem"]` is the document as it came."""
+    """Return the error for an HTTP response of `status`; `extra["problem"]` is the document as received."""
     problem = _document(status, body)
     found = _by_code().get(str(problem.get("code"))) or _BY_STATUS.get(status, KheishError)
     faults = [
@@ -42,7 +42,7 @@ def from_reply(status: int, body: bytes) -> KheishError:
 
 
 def as_problem(error: KheishError) -> dict[str, Any]:
-    """The problem document of an error: the daemon's own where it sent one."""
+    """Return the problem document of an error: the daemon's own, if it sent one."""
     sent = error.extra.get("problem")
     if isinstance(sent, dict):
         return sent
@@ -58,7 +58,7 @@ def as_problem(error: KheishError) -> dict[str, Any]:
 
 
 def _document(status: int, body: bytes) -> dict[str, Any]:
-    """The problem document in `body`; a made one where something other than a daemon answered."""
+    """Return the problem document in `body`; a substitute if the response is not from a daemon."""
     try:
         found = json.loads(body)
     except ValueError:
@@ -70,9 +70,9 @@ def _document(status: int, body: bytes) -> dict[str, Any]:
         "type": "about:blank",
         "title": f"HTTP {status}",
         "status": status,
-        "detail": f"The answer was HTTP {status} without a problem document"
+        "detail": f"The response was HTTP {status} without a problem document"
         + (f": {said}" if said else "")
-        + ". Is it a Kheish daemon that answers there?",
+        + ". Is it a Kheish daemon?",
         "code": f"http_{status}",
         "domain": "client",
         "errors": [],
@@ -80,7 +80,7 @@ def _document(status: int, body: bytes) -> dict[str, Any]:
 
 
 def _by_code() -> dict[str, type[KheishError]]:
-    # A class without a code of its own is only a finer name of its parent.
+    # A class without a code of its own is only a more specific name of its parent.
     return {kind.code: kind for kind in _tree(KheishError) if "code" in vars(kind)}
 
 

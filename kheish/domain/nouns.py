@@ -1,7 +1,7 @@
-"""The nouns: for each, how entries fold into it, what a checkpoint keeps of it, and how others see it.
+"""The nouns: for each, its fold, the part that a checkpoint keeps, and its view.
 
-A new noun is a module with a value, a fold and a view, and a line in NOUNS. The order matters: a noun may read those
-above it while it folds.
+A new noun is a module with a value, a fold and a view, and a line in NOUNS. The order matters: while a noun folds, it
+may read those above it.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ _NOUNS = (
         cls=playbooks.Version,
         folded=frozenset(playbooks.FOLDED),
         fold=lambda tables, entry: playbooks.fold(tables[playbooks.Version], entry),
-        keep=_always,  # a start may name any version, and some hundred of a Playbook are many
+        keep=_always,  # a start may name any version, and a Playbook has some hundred at most
         view=playbooks.view,
         status=lambda version: version.shown_state,
         read=playbooks.read,
@@ -175,7 +175,8 @@ def state(
     scrub: Callable[[bytes], bytes] = lambda line: line,
     clock: Callable[[], float] = time.time,
 ) -> State:
-    """Return a state with these nouns, without Definitions, and with the audit beside what it is about."""
+    """Return a state with these nouns, without Definitions. Audit entries are appended with the events they
+    describe."""
     return State(
         root,
         NOUNS,

@@ -1,9 +1,9 @@
-"""What can happen: one frozen class for each kind of journal entry.
+"""The events: one frozen class for each kind of journal entry.
 
 A class is the `data` of a line; `on(...)` puts it on a session (or a stream) as a Draft, and `state.append` turns
-Drafts into Entries. Journals are read back through `decode`. Fields are only ever added, with a default: old segments
-stay readable. Those of sessions, runs and the model are in `event_runs` (tasks: `event_tasks`, Flows: `event_flows`,
-versions of Playbooks: `event_playbooks`); all import from here.
+Drafts into Entries. `decode` reads lines back. Fields are only ever added, with a default, so that old segments stay
+readable. Each family of events has its own module (`runs`, `tasks`, `flows`, `playbooks`, `auth`); import all of them
+from here.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ class PermissionDecided(Event):
     rule: dict[str, Any] | None = None
     origin: str | None = None  # permissions.yaml:12 | session | mode default | …
     network: bool = False
-    resolved: dict[str, str] = field(default_factory=dict)  # paths of the call that lead elsewhere than written: where
-    as_read: bool = False  # of a command line, the re-emission runs that the rules judged
+    resolved: dict[str, str] = field(default_factory=dict)  # real paths of those that resolve elsewhere
+    as_read: bool = False  # for a command line: runs the re-emission that the rules judged
 
 
 @frozen
@@ -118,7 +118,7 @@ class ToolStarted(Event):
     effect: str
     replay: str
     note: dict[str, Any] = field(default_factory=dict)
-    network: bool = False  # it may reach what is outside
+    network: bool = False  # whether it may use the network
 
 
 @frozen
@@ -131,7 +131,7 @@ class ToolFinished(Event):
     content: Text
     detail: dict[str, Any] = field(default_factory=dict)
     code: str | None = None  # permission_denied | approval_expired | unknown_tool | invalid_arguments | …
-    network: bool = False  # as `tool.started` said
+    network: bool = False  # as in `tool.started`
 
 
 @frozen
@@ -146,7 +146,7 @@ class OutputEmitted(Event):
 
 @frozen
 class Todo:
-    """One line of the session's to-do list."""
+    """An item of the session's to-do list."""
 
     content: str
     status: Literal["pending", "in_progress", "completed"] = "pending"
@@ -163,7 +163,8 @@ class TodoWritten(Event):
 
 @frozen
 class Preview:
-    """What a call would change, as a user reads it: with what is obeyed or unseen made visible, and cut where long."""
+    """The change that a call would make, as shown to users: control and invisible characters are visible, long text is
+    cut."""
 
     diff: str
     is_whole: bool
@@ -183,14 +184,14 @@ class ApprovalRequested(Event):
     files: tuple[dict[str, Any], ...] = ()
     expires_at: str | None = None
     required: int = 1
-    came_from: dict[str, Any] = field(default_factory=dict)  # who made the arguments: {by, turn, tainted_by}
-    remember: dict[str, Any] = field(default_factory=dict)  # {exact, pattern}: the rule that each would add, or null
-    preview: Preview | None = None  # of an edit, when it was asked for
+    came_from: dict[str, Any] = field(default_factory=dict)  # the origin of the arguments: {by, turn, tainted_by}
+    remember: dict[str, Any] = field(default_factory=dict)  # {exact, pattern}: the rule that each adds, or null
+    preview: Preview | None = None  # for an edit, at the time of the request
 
 
 @frozen
 class ApprovalDecided(Event):
-    """One person's allow, where another person has to allow the call too."""
+    """The allow of one person, for a call that another person must allow as well."""
 
     kind = "approval.decided"
     spillable = ("arguments",)
@@ -199,7 +200,7 @@ class ApprovalDecided(Event):
     person: str
     via: str = "api"
     reason: str | None = None
-    arguments: Arguments | None = None  # as edited by this person; the next one decides about these
+    arguments: Arguments | None = None  # as edited by this person; the next person decides about these
     digest: str | None = None
     files: tuple[dict[str, Any], ...] | None = None
     idempotency: Idempotency | None = None
@@ -207,7 +208,7 @@ class ApprovalDecided(Event):
 
 @frozen
 class ApprovalResolved(Event):
-    """`outcome` is what the approval became; `decision` is null where nobody decided (expired, cancelled)."""
+    """The end of an approval. `decision` is null if no person decided (expired, cancelled)."""
 
     kind = "approval.resolved"
     spillable = ("arguments",)
@@ -220,7 +221,7 @@ class ApprovalResolved(Event):
     arguments: Arguments | None = None  # as edited by the person who decided
     digest: str | None = None
     files: tuple[dict[str, Any], ...] | None = None  # of the edited call
-    person: str | None = None  # whom the answer proves: the person of a token
+    person: str | None = None  # the person that the answer proves: the person of a token
     idempotency: Idempotency | None = None
 
 
@@ -247,7 +248,7 @@ class QuestionAsked(Event):
     question_id: str
     call_id: str
     questions: tuple[QuestionItem, ...]
-    purpose: str = "tool"  # tool | ambiguous: "this may or may not have happened"
+    purpose: str = "tool"  # tool | ambiguous: a call that may or may not have happened
     expires_at: str | None = None
 
 
@@ -283,8 +284,8 @@ class DaemonStarted(Event):
     kind = "daemon.started"
     stream = "daemon"
     version: str
-    recovered: int = 0  # log groups found that were not committed yet
-    repaired_bytes: int = 0  # torn last line of the log, cut
+    recovered: int = 0  # log groups that were not committed yet
+    repaired_bytes: int = 0  # torn last line of the log, removed
 
 
 @frozen
@@ -310,7 +311,7 @@ class DaemonResumed(Event):
 
 @frozen
 class FilesPutBack(Event):
-    """Files of the daemon that somebody changed or removed, restored from the last commit and the log."""
+    """A restore of daemon files that were changed or removed from outside, from the last commit and the log."""
 
     kind = "files.put_back"
     stream = "daemon"
@@ -323,11 +324,11 @@ def _subclasses(base: type[Event]) -> list[type[Event]]:
 
 @cache
 def kinds() -> Mapping[str, type[Event]]:
-    """Every kind of event and its class."""
-    # slots=True makes each class twice; the registry takes the one that the module exports
+    """Return every kind of event with its class."""
+    # slots=True creates each class twice; the registry takes the class that the module exports
     return {cls.kind: cls for cls in _subclasses(Event) if globals().get(cls.__name__) is cls}
 
 
 def decode(line: Mapping[str, Any]) -> Entry:
-    """Return a journal line as an Entry. Raises Damaged where its kind is unknown or its data doesn't fit."""
+    """Return a journal line as an Entry. Raises Damaged for an unknown kind or data that does not fit."""
     return event.read(line, kinds())

@@ -1,4 +1,4 @@
-"""How a Flow is shown: the API's answer and its Record (`shapes.md`)."""
+"""The API's view of a Flow, and its Record (`shapes.md`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kheish.domain.spent import Spent
 
 
 def view(flow: Flow) -> dict[str, Any]:
-    """The Flow as the API and its Record show it."""
+    """Return the Flow as the API and its Record show it."""
     statuses = flow_status.phase_statuses(flow)
     return {
         "flow_id": flow.flow_id,
@@ -79,7 +79,7 @@ def _phase(flow: Flow, plan: PhasePlan, status: PhaseStatus) -> dict[str, Any]:
 
 
 def evidence(one: Evidence) -> dict[str, Any]:
-    """A piece of evidence as the API shows it."""
+    """Return a piece of evidence as the API shows it."""
     return {
         "evidence_id": one.evidence_id,
         "kind": one.kind,
@@ -120,7 +120,7 @@ def _refused(one: Refused) -> dict[str, Any]:
 
 
 def spent(parts: Iterable[Part]) -> Spent:
-    """What some runs used together."""
+    """Return the sum of what some runs used."""
     found = Spent()
     for part in parts:
         usage = part.usage

@@ -98,9 +98,9 @@ def test_what_a_file_becomes(content: str, patch: str, result: str) -> None:
 @pytest.mark.parametrize(
     ("patch", "why"),
     [
-        ("hello", "there is no file in it"),
+        ("hello", "it names no file"),
         ("--- a/f\n", "must follow"),
-        ("--- a/f\n+++ b/f\n", "there is no hunk"),
+        ("--- a/f\n+++ b/f\n", "no hunk"),
         ("--- a/f\n+++ b/g\n@@ -1 +1 @@\n-a\n+b\n", "cannot change its name"),
         ("--- a/f\n+++ b/f\n@@ -1,2 +1 @@\n-a\n+b\n", "ends in the middle"),
         ("--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n+c\n", "where a file's header was expected"),
