@@ -45,8 +45,8 @@ class AsyncTransport:
             await self.close()
             trust = address.trust()
             # Proxies of the environment are for other hosts, not for a local daemon.
-            made = httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(60.0), verify=trust or True)
-            self._http = address.certificate, made
+            client = httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(60.0), verify=trust or True)
+            self._http = address.certificate, client
         return self._http[1]
 
     async def send(self, call: Call[T]) -> T:

@@ -31,14 +31,14 @@ _KNOWN = ("type", "title", "status", "detail", "code", "domain", "errors")
 def from_reply(status: int, body: bytes) -> KheishError:
     """Return the error for an HTTP response of `status`; `extra["problem"]` is the document as received."""
     problem = _document(status, body)
-    found = _by_code().get(str(problem.get("code"))) or _BY_STATUS.get(status, KheishError)
+    error_class = _by_code().get(str(problem.get("code"))) or _BY_STATUS.get(status, KheishError)
     faults = [
         Fault(str(one.get("path", "")), str(one.get("message", "")))
         for one in problem.get("errors") or []
         if isinstance(one, dict)
     ]
     more = {key: value for key, value in problem.items() if key not in _KNOWN}
-    return found(str(problem.get("detail") or found.title), errors=faults, **(more | {"problem": problem}))
+    return error_class(str(problem.get("detail") or error_class.title), errors=faults, **(more | {"problem": problem}))
 
 
 def as_problem(error: KheishError) -> dict[str, Any]:
@@ -60,18 +60,18 @@ def as_problem(error: KheishError) -> dict[str, Any]:
 def _document(status: int, body: bytes) -> dict[str, Any]:
     """Return the problem document in `body`; a substitute if the response is not from a daemon."""
     try:
-        found = json.loads(body)
+        document = json.loads(body)
     except ValueError:
-        found = None
-    if isinstance(found, dict) and "code" in found:
-        return found
-    said = body[:200].decode(errors="replace").strip()
+        document = None
+    if isinstance(document, dict) and "code" in document:
+        return document
+    excerpt = body[:200].decode(errors="replace").strip()
     return {
         "type": "about:blank",
         "title": f"HTTP {status}",
         "status": status,
         "detail": f"The response was HTTP {status} without a problem document"
-        + (f": {said}" if said else "")
+        + (f": {excerpt}" if excerpt else "")
         + ". Is it a Kheish daemon?",
         "code": f"http_{status}",
         "domain": "client",

@@ -39,8 +39,8 @@ def lost(address: Address, why: Exception) -> Unreachable:
 
 def request_headers(address: Address) -> dict[str, str]:
     """Return the headers of every request."""
-    said = {"accept": "application/json", "user-agent": "kheish-client"}
-    return said | ({"authorization": f"Bearer {address.token}"} if address.token else {})
+    headers = {"accept": "application/json", "user-agent": "kheish-client"}
+    return headers | ({"authorization": f"Bearer {address.token}"} if address.token else {})
 
 
 class Transport:

@@ -294,25 +294,25 @@ def _pending(state: State, wanted: Resolution) -> Approval:
 
 
 def _event(approval: Approval, wanted: Resolution) -> events.ApprovalDecided | events.ApprovalResolved:
-    edited: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "arguments": wanted.arguments,
         "digest": wanted.bound.digest if wanted.bound else None,
         "files": wanted.bound.files if wanted.bound else None,
     }
-    said: dict[str, Any] = {"via": wanted.via, "reason": wanted.reason, "idempotency": keys.sent(wanted.key), **edited}
+    fields |= {"via": wanted.via, "reason": wanted.reason, "idempotency": keys.sent(wanted.key)}
     if wanted.decision == "allow" and approval.required > 1:
         person = _counted(approval, wanted)
         digest = wanted.bound.digest if wanted.bound else approval.digest
         agreed = {one.person for one in approval.decisions if one.digest == digest} | {person}
         if len(agreed) < approval.required:
-            return events.ApprovalDecided(approval_id=approval.approval_id, by=wanted.by, person=person, **said)
+            return events.ApprovalDecided(approval_id=approval.approval_id, by=wanted.by, person=person, **fields)
     return events.ApprovalResolved(
         approval_id=approval.approval_id,
         outcome="allowed" if wanted.decision == "allow" else "denied",
         decision=wanted.decision,
         by=wanted.by,
         person=wanted.person,
-        **said,
+        **fields,
     )
 
 
@@ -344,8 +344,8 @@ def _rule(approval: Approval, wanted: Resolution) -> Draft:
         raise _not_remembered("the call is too long for a rule")
     rule = permission_remember.rule(wanted.remember, approval.tool, arguments, wanted.decision)
     reason = f"remembered by {wanted.by} ({approval.approval_id}): {rule.reason}"
-    found = rule.model_copy(update={"reason": reason}).model_dump()
-    return events.RuleAdded(rule=found).on(approval.session_id, approval.run_id, by=wanted.by)
+    fields = rule.model_copy(update={"reason": reason}).model_dump()
+    return events.RuleAdded(rule=fields).on(approval.session_id, approval.run_id, by=wanted.by)
 
 
 def _not_remembered(why: str) -> Invalid:

@@ -36,17 +36,17 @@ def companions(drafts: Iterable[Draft], known: InForce) -> list[Draft]:
         route = known.by_kind["routes"].get(route_id)
         return route.value.driver if route else None
 
-    found = (companion(draft, driver_of) for draft in concerned)
-    return [draft for draft in found if draft is not None]
+    entries = (companion(draft, driver_of) for draft in concerned)
+    return [draft for draft in entries if draft is not None]
 
 
 def companion(draft: Draft, driver_of: DriverOf) -> Draft | None:
     """Return the audit's entry for an event; None for an event that is not audited."""
     about = _TABLE.get(type(draft.event))
-    said = about(draft.event, driver_of) if about is not None else None
-    if said is None:
+    summary = about(draft.event, driver_of) if about is not None else None
+    if summary is None:
         return None
-    action, outcome, target, request, response = said
+    action, outcome, target, request, response = summary
     recorded = AuditRecorded(
         action=action,
         outcome=outcome,

@@ -27,15 +27,15 @@ def filled(template: str, value: Callable[[re.Match[str]], str | None]) -> str:
     Raises ValueError for a placeholder that cannot be quoted.
     """
     at = 0
-    found: list[str] = []
+    pieces: list[str] = []
     if PLACE.search(template) and (wrong := _unsafe(template)):
         raise ValueError(wrong)
     for match, context in _places(template):
         text = value(match)
         if text is not None:
-            found += template[at : match.start()], _QUOTE[context](text.replace("\0", ""))
+            pieces += template[at : match.start()], _QUOTE[context](text.replace("\0", ""))
             at = match.end()
-    return "".join((*found, template[at:]))
+    return "".join((*pieces, template[at:]))
 
 
 def fault(template: str) -> str | None:
@@ -71,10 +71,10 @@ def _may_run(command: SimplePlain, is_piped: bool) -> bool:
 
 def _unsafe(template: str) -> str | None:
     if PLACE.fullmatch(template.strip()) or PLACE.match(template.lstrip()):
-        return 'what is given cannot be the command itself; where that is meant: sh -c "{{inputs.…}}", which asks'
+        return 'the given value cannot be the command itself; if that is intended: sh -c "{{inputs.…}}", which asks'
     outside = PLACE.sub("", template)
     if _READ_AGAIN.search(outside):
-        return "what is given cannot be quoted where a shell reads it again ($(…), `…`, ${…}, <<, #, eval)"
+        return "the given value cannot be quoted where a shell parses it again ($(…), `…`, ${…}, <<, #, eval)"
     try:
         shlex.split(outside)
     except ValueError:

@@ -44,16 +44,16 @@ class Finding:
 
 def read(given: Iterable[Any], where: str = "/completion") -> tuple[tuple[Requirement, ...], list[Fault]]:
     """Return the requirements of a submission (or a Playbook's acceptance), and every fault with its path."""
-    found: list[Requirement] = []
+    requirements: list[Requirement] = []
     faults: list[Fault] = []
     for number, item in enumerate(given):
         one, wrong = _requirement(item, f"{where}/{number}")
         faults += wrong
         if one is not None and not wrong:
-            found.append(one)
-    if len(found) > MOST:
-        faults.append(Fault(where, f"has {len(found)} requirements; at most {MOST}"))
-    return tuple(found), faults
+            requirements.append(one)
+    if len(requirements) > MOST:
+        faults.append(Fault(where, f"has {len(requirements)} requirements; at most {MOST}"))
+    return tuple(requirements), faults
 
 
 def schemas(given: Iterable[Any]) -> Iterator[Any]:
@@ -134,7 +134,7 @@ def number_of(call_id: str) -> int:
 
 
 def judged(number: int, requirement: Requirement, outcome: ToolFinished) -> Finding:
-    """Return whether a check's result meets its requirement."""
+    """Return the finding that follows from the result of a check."""
     status = outcome.detail.get("exit_status")
     if status == requirement.exit or (outcome.detail.get("settled_by") and not outcome.is_error):
         return Finding(number=number, met=True)
@@ -183,18 +183,18 @@ def _workspace_file(value: Any, path: str) -> tuple[Requirement | None, list[Fau
 
 
 def _command(value: Any, path: str) -> tuple[Requirement | None, list[Fault]]:
-    given = dict(value) if isinstance(value, Mapping) else {"run": value}
-    faults = list(_command_faults(given, path))
+    fields = dict(value) if isinstance(value, Mapping) else {"run": value}
+    faults = list(_command_faults(fields, path))
     if faults:
         return None, faults
-    seconds = given.get("timeout", SECONDS)
+    seconds = fields.get("timeout", SECONDS)
     seconds = ids.duration(seconds) if isinstance(seconds, str) else float(seconds)
-    return Requirement(command=given["run"], exit=given.get("exit", 0), timeout=seconds), []
+    return Requirement(command=fields["run"], exit=fields.get("exit", 0), timeout=seconds), []
 
 
 def _command_faults(given: Mapping[str, Any], path: str) -> Iterator[Fault]:
     for name in given.keys() - {"run", "exit", "timeout"}:
-        yield Fault(f"{path}/{name}", "is not known; a command has run, exit and timeout")
+        yield Fault(f"{path}/{name}", "is unknown; a command has run, exit and timeout")
     run = given.get("run")
     if not isinstance(run, str) or not run.strip() or "\0" in run or len(run) > 100_000:
         yield Fault(path, "must be a command line, or {run: command line, exit: 0, timeout: 10m}")

@@ -51,7 +51,7 @@ def check_schema(schema: Any) -> list[Fault]:
     try:
         text = json.dumps(schema)
     except (TypeError, ValueError, RecursionError) as error:
-        return [Fault("", f"is no JSON: {error}")]
+        return [Fault("", f"is not JSON: {error}")]
     if len(text) > MAX_SCHEMA_BYTES:
         return [Fault("", f"is larger than {MAX_SCHEMA_BYTES // 1024} KiB")]
     if _depth(json.loads(text)) > _MAX_DEPTH:
@@ -67,23 +67,23 @@ def judge_schema(text: str) -> list[tuple[str, str]]:
 
     schema = json.loads(text)
     # Check the dialect first: the keywords of another dialect would produce misleading errors.
-    found = list(_dialect(schema))
-    found += _listed(Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(schema))
-    found = found or list(islice(_unusable(schema), MAX_FAULTS))
-    return [(fault.path, fault.message) for fault in found]
+    problems = list(_dialect(schema))
+    problems += _listed(Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(schema))
+    problems = problems or list(islice(_unusable(schema), MAX_FAULTS))
+    return [(fault.path, fault.message) for fault in problems]
 
 
 def faults(schema: Schema, value: Any) -> list[Fault]:
     """Return the first 100 places where the value does not fit the schema; paths are JSON pointers into the value."""
     text = json.dumps(schema)
     try:
-        given = json.dumps(value)
+        document = json.dumps(value)
     except RecursionError:
         return [Fault("", "the value is nested too deep")]
-    if '"pattern' not in text and len(text) <= _SMALL_SCHEMA and len(given) <= _SMALL_VALUE:
+    if '"pattern' not in text and len(text) <= _SMALL_SCHEMA and len(document) <= _SMALL_VALUE:
         with contextlib.suppress(schema_steps.TooManySteps):
-            return [Fault(*one) for one in judge(text, given, _SMALL_STEPS)]
-    return _confined(judge, text, given, schema_steps.MOST)
+            return [Fault(*one) for one in judge(text, document, _SMALL_STEPS)]
+    return _confined(judge, text, document, schema_steps.MOST)
 
 
 def _confined(function: Callable[..., list[tuple[str, str]]], *args: Any) -> list[Fault]:
@@ -148,8 +148,8 @@ def _text_faults(schema: Schema, text: str) -> list[Fault]:
 
 @lru_cache(maxsize=64)
 def _validator(schema: str) -> Draft202012Validator:
-    found: Draft202012Validator = schema_steps.validator_class()(json.loads(schema), registry=_registry())
-    return found
+    validator: Draft202012Validator = schema_steps.validator_class()(json.loads(schema), registry=_registry())
+    return validator
 
 
 def _registry() -> Registry[Any]:
@@ -161,8 +161,8 @@ def _registry() -> Registry[Any]:
 
 
 def _listed(errors: Iterable[ValidationError]) -> list[Fault]:
-    found = [Fault(_pointer(error.absolute_path), _short(error.message)) for error in islice(errors, MAX_FAULTS)]
-    return sorted(found, key=lambda fault: fault.path)
+    places = [Fault(_pointer(error.absolute_path), _short(error.message)) for error in islice(errors, MAX_FAULTS)]
+    return sorted(places, key=lambda fault: fault.path)
 
 
 def _pointer(path: Iterable[str | int]) -> str:
@@ -210,18 +210,18 @@ def _references(schema: Mapping[str, Any], resolver: Any) -> Iterator[Fault]:
 
 
 def _patterns(schema: Mapping[str, Any]) -> Iterator[Fault]:
-    given = schema.get("patternProperties", {})
-    for pattern in [*([schema["pattern"]] if "pattern" in schema else []), *given]:
+    properties = schema.get("patternProperties", {})
+    for pattern in [*([schema["pattern"]] if "pattern" in schema else []), *properties]:
         try:
             re.compile(pattern)
         except re.error as error:
-            yield Fault("", f"pattern {pattern!r} is no regular expression: {error}")
+            yield Fault("", f"pattern {pattern!r} is not a regular expression: {error}")
             continue
         if len(pattern) > _MAX_PATTERN:
             yield Fault("", f"pattern {pattern[:60]!r}… is longer than {_MAX_PATTERN} characters")
         elif _explodes(parser.parse(pattern)):
-            told = "repeats a repetition (or a choice), which may take for ever; write it without"
-            yield Fault("", f"pattern {pattern!r} {told}")
+            message = "repeats a repetition (or a choice), which may take forever; write it without"
+            yield Fault("", f"pattern {pattern!r} {message}")
 
 
 def _explodes(tree: Any, *, repeated: bool = False) -> bool:
@@ -229,25 +229,25 @@ def _explodes(tree: Any, *, repeated: bool = False) -> bool:
 
     Works on the parse tree of `re` itself, because a pattern can be spelled in too many ways.
     """
-    for kind, said in tree:
+    for kind, argument in tree:
         match str(kind):
             case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
-                least, most, inner = said
+                least, most, inner = argument
                 if (repeated and least != most) or _explodes(inner, repeated=repeated or most > _FEW):
                     return True
             case "BRANCH":
-                if repeated and not _differ(said[1]):
+                if repeated and not _differ(argument[1]):
                     return True
-                if any(_explodes(one, repeated=repeated) for one in said[1]):
+                if any(_explodes(one, repeated=repeated) for one in argument[1]):
                     return True
             case "GROUPREF" | "GROUPREF_EXISTS" | "GROUPREF_IGNORE":
                 if repeated:
                     return True
             case "SUBPATTERN" | "ASSERT" | "ASSERT_NOT":
-                if _explodes(said[-1], repeated=repeated):
+                if _explodes(argument[-1], repeated=repeated):
                     return True
             case "ATOMIC_GROUP":
-                if _explodes(said, repeated=repeated):
+                if _explodes(argument, repeated=repeated):
                     return True
     return False
 
@@ -255,7 +255,7 @@ def _explodes(tree: Any, *, repeated: bool = False) -> bool:
 def _differ(branches: Any) -> bool:
     """Return whether all branches begin with different characters, so that at most one of them fits."""
     first = [one[0] if len(one) else (None, None) for one in branches]
-    return all(str(kind) == "LITERAL" for kind, _ in first) and len({said for _, said in first}) == len(first)
+    return all(str(kind) == "LITERAL" for kind, _ in first) and len({argument for _, argument in first}) == len(first)
 
 
 def _depth(value: Any) -> int:
@@ -273,4 +273,4 @@ def _children(item: Any) -> Iterable[Any]:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"is not JSON: {name} is no JSON number")
+    raise ValueError(f"is not JSON: {name} is not a JSON number")

@@ -51,11 +51,11 @@ def replaced(content: bytes, old: bytes, new: bytes) -> Replaced:
 def _spans(content: bytes, old: bytes) -> list[tuple[int, int]]:
     """Return the places of the text: exact matches if there are any, else matches with other line ends."""
     exact = re.compile((rb"(?<!\r)" if old.startswith(LF) else b"") + re.escape(old))  # does not split a CRLF
-    spans = [found.span() for found in exact.finditer(content)]
+    spans = [match.span() for match in exact.finditer(content)]
     if spans or b"\n" not in old:
         return spans
     pattern = re.compile(rb"\r?\n".join(map(re.escape, _BREAK.split(old))))
-    return [found.span() for found in pattern.finditer(content)]
+    return [match.span() for match in pattern.finditer(content)]
 
 
 def _ends(content: bytes, start: int, end: int) -> list[bytes]:

@@ -123,10 +123,10 @@ class InForce:
 
     def get(self, kind: str, id: str) -> Definition:
         """Return a definition. Raises NotFound."""
-        found = self.by_kind[kind].get(id)
-        if found is None:
+        definition = self.by_kind[kind].get(id)
+        if definition is None:
             raise NotFound(f"There is no {KINDS[kind].singular} {id!r}.")
-        return found
+        return definition
 
     @property
     def routes(self) -> Mapping[str, Route]:

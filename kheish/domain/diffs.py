@@ -56,7 +56,7 @@ def undone(patch: FilePatch, after: bytes) -> bytes | None:
     """
     lines = after.split(b"\n")
     there = [line + b"\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]
-    found: list[bytes] = []
+    pieces_before: list[bytes] = []
     at = shift = 0
     for hunk in patch.hunks:
         old, new = [_raw(line) for line in hunk.before], [_raw(line) for line in hunk.after]
@@ -64,9 +64,9 @@ def undone(patch: FilePatch, after: bytes) -> bytes | None:
         start = hunk.start + shift + (not old) - 1
         if start < at or there[start : start + len(new)] != new:
             return None
-        found += [*there[at:start], *old]
+        pieces_before += [*there[at:start], *old]
         at, shift = start + len(new), shift + len(new) - len(old)
-    return b"".join([*found, *there[at:]])
+    return b"".join([*pieces_before, *there[at:]])
 
 
 def _raw(line: Change) -> bytes:

@@ -114,10 +114,10 @@ def write(root: Path, path: str, history: History, session_id: str) -> Conversat
     for digest in history.spills:
         raw = spills.read(root, spills.place_of(history.path, digest))
         spills.place(root, spills.place_of(path, digest), raw, fsync=True)
-    found = inherited.read(root, path, session_id)
-    if found is None:
+    conversation = inherited.read(root, path, session_id)
+    if conversation is None:
         raise Damaged(f"The history copied to {path}/forked is missing.", path=path)
-    return found
+    return conversation
 
 
 def create(

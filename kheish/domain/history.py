@@ -21,12 +21,12 @@ def lineage(state: State, session: Mapping[str, Any] | Session) -> list[Place]:
     Reads the index for sessions that are not in memory: call it in a thread, or for a loaded session.
     """
     id, origin = _of(session)
-    found: list[Place] = [(id, None)]
-    while origin is not None and len(found) < _DEEP:
-        found.append((origin["session_id"], origin["n"]))
+    places: list[Place] = [(id, None)]
+    while origin is not None and len(places) < _DEEP:
+        places.append((origin["session_id"], origin["n"]))
         before = state.find(Session, origin["session_id"]) or state.index.thing("session", origin["session_id"])
         origin = _of(before)[1] if before is not None else None
-    return found
+    return places
 
 
 def _of(session: Mapping[str, Any] | Session) -> tuple[str, dict[str, Any] | None]:

@@ -27,10 +27,10 @@ def read(root: Path, path: str, session_id: str, needs_from: int | None = None) 
     """
     parts = journal.segments(root / path / "forked")
     lines = [line for part in parts for line in journal.parse(part.read_bytes(), f"{path}/forked/{part.name}")]
-    found = conversation(lines, session_id) if lines else None
-    if found is not None and needs_from is not None:
-        found.messages = [one for one in found.messages if one.source >= needs_from]
-    return found
+    history = conversation(lines, session_id) if lines else None
+    if history is not None and needs_from is not None:
+        history.messages = [one for one in history.messages if one.source >= needs_from]
+    return history
 
 
 def conversation(lines: Sequence[Line], session_id: str) -> Conversation:
@@ -40,21 +40,21 @@ def conversation(lines: Sequence[Line], session_id: str) -> Conversation:
     for at in range(_start(lines, shifts), len(lines)):
         if lines[at]["kind"] in _KINDS:
             messages.fold(table, _shifted(events.decode(lines[at]), shifts[at], session_id))
-    found = table[session_id]
-    found.inputs.clear()
-    found.messages = _closed(found.messages)
-    return found
+    result = table[session_id]
+    result.inputs.clear()
+    result.messages = _closed(result.messages)
+    return result
 
 
 def _shifts(lines: Sequence[Line]) -> list[int]:
     """Return the number to subtract from the `seq` of each line: the count of lines since its generation began."""
-    found: list[int] = []
+    shifts: list[int] = []
     shift = len(lines)
     for at, line in enumerate(lines):
         if line["seq"] == 1:
             shift = len(lines) - at
-        found.append(shift)
-    return found
+        shifts.append(shift)
+    return shifts
 
 
 def _start(lines: Sequence[Line], shifts: Sequence[int]) -> int:
@@ -77,12 +77,12 @@ def _closed(history: Sequence[Message]) -> list[Message]:
     """Return the messages without open calls: a call that waits for a user in one session does not wait in the
     other."""
     ended = {(message.run_id, message.call_id) for message in history if message.role == "tool"}
-    found: list[Message] = []
+    closed: list[Message] = []
     for message in history:
         calls = tuple(call for call in message.calls if (message.run_id, call.id) in ended)
         if len(calls) == len(message.calls):
-            found.append(message)
+            closed.append(message)
         elif calls or message.text:
             # A provider's own block refers to the calls, too.
-            found.append(changed(message, calls=calls, opaque=None))
-    return found
+            closed.append(changed(message, calls=calls, opaque=None))
+    return closed

@@ -209,11 +209,11 @@ def narrowest(config: Config, session: Session, route: Route, asked: Mapping[str
         {key: value for key, value in (session.settings["budget"] or {}).items() if key not in SHARED},
         asked or {},
     ]
-    found: dict[str, Any] = {}
+    limits: dict[str, Any] = {}
     for name in ("turns", "wall_time", "model_calls", "tokens", "cost_usd"):
         values = [seconds(level.get(name)) for level in levels if level.get(name) is not None]
-        found[name] = min(values) if values else None
-    return Limits(**{**found, "turns": int(found["turns"] or 500)})
+        limits[name] = min(values) if values else None
+    return Limits(**{**limits, "turns": int(limits["turns"] or 500)})
 
 
 def seconds(value: Any) -> Any:
@@ -248,7 +248,7 @@ def check_schemas(contract: Any, given: Input) -> None:
     Raises Invalid, InvalidInput.
     """
     if given.output_contract is not None and (bad := contracts.check_schema(given.output_contract)):
-        raise Invalid("The output contract is no valid JSON Schema.", errors=bad)
+        raise Invalid("The output contract is not a valid JSON Schema.", errors=bad)
     if bad := list(completion.schema_faults(given.completion)):
         raise Invalid("; ".join(f"{fault.path}: {fault.message}" for fault in bad) + ".", errors=bad)
     if contract is None:

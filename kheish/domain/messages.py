@@ -90,5 +90,5 @@ def _fold(conversation: Conversation, entry: Entry) -> None:
         case events.ContextCompacted(summary=summary, covers=covers, made_by=made_by):
             # An earlier summary precedes the messages that it kept, and the new summary always includes it.
             kept = [message for message in conversation.messages if message.seq > covers and message.role != "summary"]
-            made = Message(role="summary", text=summary, is_error=made_by == "daemon", **at)
-            conversation.messages = [made, *kept]
+            replacement = Message(role="summary", text=summary, is_error=made_by == "daemon", **at)
+            conversation.messages = [replacement, *kept]

@@ -67,16 +67,16 @@ class FilePatch:
 def read(text: str) -> tuple[FilePatch, ...]:
     """Return the files of a patch, in its order. Raises BadPatch."""
     lines = _Lines(text)
-    found: dict[str, FilePatch] = {}
+    patches: dict[str, FilePatch] = {}
     for one in _files(lines):
-        if one.path in found:
+        if one.path in patches:
             raise BadPatch(f"{one.path} occurs twice in the patch; put all its hunks under one header")
-        found[one.path] = one
-    if not found:
+        patches[one.path] = one
+    if not patches:
         raise BadPatch("it names no file: a unified diff has lines `--- a/path`, `+++ b/path` and `@@ … @@`")
-    if len(found) > MOST_FILES:
-        raise BadPatch(f"it changes {len(found)} files; at most {MOST_FILES} at once")
-    return tuple(found.values())
+    if len(patches) > MOST_FILES:
+        raise BadPatch(f"it changes {len(patches)} files; at most {MOST_FILES} at once")
+    return tuple(patches.values())
 
 
 def read_with_text(text: str) -> Iterator[tuple[FilePatch, str]]:
@@ -109,7 +109,7 @@ def apply(patch: FilePatch, content: bytes | None) -> bytes | None:
             result = _with_final_newline(result, hunk, lines)
     result += lines[at:]
     if patch.is_gone and result:
-        raise BadPatch(f"{patch.path}: the patch removes it, but it holds more than the patch says")
+        raise BadPatch(f"{patch.path}: the patch removes it, but it has more content than the patch")
     return None if patch.is_gone else (BOM if has_mark and result else b"") + conventions.joined(result)
 
 
@@ -204,9 +204,9 @@ class _Lines:
 
     def hunk(self) -> re.Match[str] | None:
         """Consume and return the header of the next hunk; None if there is none."""
-        found = _HUNK.match(self.lines[self.at]) if self.at < len(self.lines) else None
-        self.at += found is not None
-        return found
+        header = _HUNK.match(self.lines[self.at]) if self.at < len(self.lines) else None
+        self.at += header is not None
+        return header
 
     def next(self, what: str) -> str:
         if self.at >= len(self.lines):
@@ -216,9 +216,9 @@ class _Lines:
 
     def no_newline(self) -> bool:
         r"""Consume a marker `\ No newline at end of file`, and return whether it was there."""
-        there = self.at < len(self.lines) and self.lines[self.at].startswith("\\")
-        self.at += there
-        return there
+        is_marker = self.at < len(self.lines) and self.lines[self.at].startswith("\\")
+        self.at += is_marker
+        return is_marker
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,8 +242,8 @@ def _files(lines: _Lines) -> Iterator[FilePatch]:
         if line.startswith("diff --git "):
             yield from head.alone()
             head = _Head(names=line.removeprefix("diff --git ").strip())
-        elif (found := _MODE.match(line)) is not None:
-            head = _with_mode(head, found[1], found[2], lines.at)
+        elif (match := _MODE.match(line)) is not None:
+            head = _with_mode(head, match[1], match[2], lines.at)
         elif line.startswith("--- "):
             new = lines.peek()
             if new is None or not new.startswith("+++ "):
@@ -315,10 +315,10 @@ def _path(old: str, new: str) -> str:
     if old == new == _NOTHING:
         raise BadPatch("a file that exists neither before nor after the patch")
     has_prefixes = (old == _NOTHING or old.startswith("a/")) and (new == _NOTHING or new.startswith("b/"))
-    found = {name[2:] if has_prefixes else name for name in (old, new) if name != _NOTHING}
-    if len(found) > 1:
+    paths = {name[2:] if has_prefixes else name for name in (old, new) if name != _NOTHING}
+    if len(paths) > 1:
         raise BadPatch(f"{old} and {new}: a file cannot change its name; remove the first and create the second")
-    path = found.pop()
+    path = paths.pop()
     if not path:
         raise BadPatch("a header without a name")
     return path
@@ -329,17 +329,17 @@ def _hunks(lines: _Lines, path: str) -> Iterator[Hunk]:
     while (head := lines.hunk()) is not None:
         number += 1
         what = f"hunk {number} of {path}"
-        left = {"-": int(head[2] or 1), "+": int(head[4] or 1)}
+        remaining = {"-": int(head[2] or 1), "+": int(head[4] or 1)}
         changes: list[Change] = []
-        while left["-"] > 0 or left["+"] > 0:
+        while remaining["-"] > 0 or remaining["+"] > 0:
             line = lines.next(what)
             if line == "\r":  # an empty context line may have lost its leading blank
                 line = " \r"
             tag, text = (line[:1] or " "), line[1:]
-            if tag not in " +-" or (tag != "+" and not left["-"]) or (tag != "-" and not left["+"]):
-                said = f"by the numbers of its head `{head[0]}`"
-                raise BadPatch(f"line {lines.at}: {line[:60]!r} does not belong to {what}, {said}")
+            if tag not in " +-" or (tag != "+" and not remaining["-"]) or (tag != "-" and not remaining["+"]):
+                reason = f"by the numbers of its head `{head[0]}`"
+                raise BadPatch(f"line {lines.at}: {line[:60]!r} does not belong to {what}, {reason}")
             changes.append(Change(tag, text.encode(), lines.no_newline()))
-            left["-"] -= tag != "+"
-            left["+"] -= tag != "-"
+            remaining["-"] -= tag != "+"
+            remaining["+"] -= tag != "-"
         yield Hunk(start=int(head[1]), lines=tuple(changes))

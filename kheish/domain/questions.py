@@ -198,6 +198,6 @@ def told(answer: events.QuestionAnswered, question: Question | None) -> tuple[st
         item = items.get(id)
         labels = {option.id: option.label for option in item.options} if item else {}
         chosen = [labels.get(choice, choice) for choice in given.get("selected") or []]
-        said = ", ".join(chosen) + (f" ({given['text']})" if chosen and given.get("text") else given.get("text") or "")
-        lines.append(f"{item.header if item else id}: {said}")
+        text = ", ".join(chosen) + (f" ({given['text']})" if chosen and given.get("text") else given.get("text") or "")
+        lines.append(f"{item.header if item else id}: {text}")
     return "\n".join(lines), False

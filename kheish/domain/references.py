@@ -61,17 +61,17 @@ def _tool_call(place: Place, ref: str) -> dict[str, Any]:
     run_id, _, call_id = ref.rpartition("/")
     if place.session_id is None:
         raise unresolved(f"The tool call {ref!r} can only be looked up in a session.")
-    found: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     for _, kind, line in place.index.events(0, limit=2**31, session=place.session_id, run=run_id or None, kinds=_CALLS):
         entry = orjson.loads(line)
         if entry["data"]["call_id"] != call_id:
             continue
-        found |= {"session_id": place.session_id, "run_id": entry["run"], "tool": entry["data"]["tool"]}
+        facts |= {"session_id": place.session_id, "run_id": entry["run"], "tool": entry["data"]["tool"]}
         if kind == "tool.finished":
-            found |= {"is_error": entry["data"]["is_error"], "at": entry["at"]}
-    if not found:
+            facts |= {"is_error": entry["data"]["is_error"], "at": entry["at"]}
+    if not facts:
         raise unresolved(f"There is no tool call {ref!r} in the session {place.session_id}.")
-    return found
+    return facts
 
 
 def _output(place: Place, ref: str) -> dict[str, Any]:
@@ -84,8 +84,8 @@ def _output(place: Place, ref: str) -> dict[str, Any]:
             kinds = {one["output_id"]: one["kind"] for one in run["outputs"]}
             named = [ref] if ref in kinds else [id for id, kind in reversed(kinds.items()) if kind == ref]
             if named:
-                found = {"session_id": place.session_id, "run_id": run["run_id"]}
-                return {**found, "output_id": named[0], "output_kind": kinds[named[0]]}
+                facts = {"session_id": place.session_id, "run_id": run["run_id"]}
+                return {**facts, "output_id": named[0], "output_kind": kinds[named[0]]}
             if ref == run["run_id"] and run["output"] is not None:
                 return {"session_id": place.session_id, "run_id": run["run_id"], "output_kind": "final"}
         cursor = page.next_cursor
@@ -112,23 +112,23 @@ def _file(place: Place, ref: str) -> dict[str, Any]:
         raise unresolved(f"The file {ref!r} can only be looked up in a workspace.")
     try:
         with files.open_file(place.workspace, ref) as (file, path):
-            found = files.digest_of(file, path)
+            facts = files.digest_of(file, path)
     except NotThere as error:
         raise unresolved(f"There is no file {ref!r} in the workspace.") from error
     except NotBeneath as error:
         raise unresolved(error.detail) from error
-    return {"path": found.path, "bytes": found.bytes, "sha256": found.sha256}
+    return {"path": facts.path, "bytes": facts.bytes, "sha256": facts.sha256}
 
 
 def _commit(place: Place, ref: str) -> dict[str, Any]:
     """Return a commit of the workspace's repository, else of the state root."""
     for name, door in (("workspace", place.workspace), ("state root", Door(place.root))):
         try:
-            found = commits.read(door.path, ref, _confined(door) if name == "workspace" else None) if door else None
+            commit = commits.read(door.path, ref, _confined(door) if name == "workspace" else None) if door else None
         except (OSError, Invalid) as error:
             raise unresolved(f"Git could not look up the commit {ref!r}: {error}.") from error
-        if found is not None:
-            return {"repository": name, **found}
+        if commit is not None:
+            return {"repository": name, **commit}
     raise unresolved(f"There is no commit {ref!r} in the workspace or in the state root.")
 
 

@@ -273,12 +273,12 @@ def destination(route: Route) -> tuple[str, ...] | None:
     """Return everything that determines where prompts go, and with which credential; None if they go nowhere."""
     if route.driver in ("scripted", "replay"):
         return None
-    found = route.driver, route.api_base or "", route.auth_ref or ""
+    parts = route.driver, route.api_base or "", route.auth_ref or ""
     if route.driver != "litellm":
-        return found
+        return parts
     model = route.model or ""
     more = {name: value for name, value in route.generation.items() if name not in _OF_CALLERS}
-    return *found, model if "://" in model else _provider(model), json.dumps(more, sort_keys=True)
+    return *parts, model if "://" in model else _provider(model), json.dumps(more, sort_keys=True)
 
 
 def _provider(model: str) -> str:

@@ -380,11 +380,11 @@ def interrupt(state: State, run_id: str, *, by: str, reason: str | None = None) 
 
 def _stop(state: State, run_id: str, request: Event, last: Event, by: str) -> Run:
     run = state.get(Run, run_id)
-    wanted = Status.CANCELLED if isinstance(last, events.RunCancelled) else Status.INTERRUPTED
-    if run.status == wanted:
+    target = Status.CANCELLED if isinstance(last, events.RunCancelled) else Status.INTERRUPTED
+    if run.status == target:
         return run
-    if run.status not in (Status.QUEUED, Status.RUNNING) or (run.status, wanted) == (Status.QUEUED, Status.CANCELLED):
+    if run.status not in (Status.QUEUED, Status.RUNNING) or (run.status, target) == (Status.QUEUED, Status.CANCELLED):
         return end(state, run_id, last, by=by)
-    if run.stop_requested is None or wanted == Status.CANCELLED != run.stop_requested:
+    if run.stop_requested is None or target == Status.CANCELLED != run.stop_requested:
         state.append(request.on(run.session_id, run_id, by=by))
     return state.get(Run, run_id)

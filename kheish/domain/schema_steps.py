@@ -33,18 +33,18 @@ def validator_class() -> Any:
     """Return a validator of draft 2020-12 that counts each keyword (call `counting` first). It raises TooManySteps."""
     from jsonschema import Draft202012Validator, validators
 
-    known = {**Draft202012Validator.VALIDATORS, "uniqueItems": _unique}
+    keywords = {**Draft202012Validator.VALIDATORS, "uniqueItems": _unique}
     extend: Any = validators.extend
-    return extend(Draft202012Validator, {name: _counted(name, check) for name, check in known.items()})
+    return extend(Draft202012Validator, {name: _counted(name, check) for name, check in keywords.items()})
 
 
 def _counted(name: str, check: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
     cost = _REFERENCE if name in ("$ref", "$dynamicRef") else 1
 
     def counted(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
-        left = _left.get()
-        left[0] -= cost
-        if left[0] < 0:
+        remaining = _left.get()
+        remaining[0] -= cost
+        if remaining[0] < 0:
             raise TooManySteps
         yield from check(validator, value, instance, schema) or ()
 

@@ -41,7 +41,7 @@ class CredentialScope(_Lists):
     names or by the slots that they use (`openai.*`, `env:*`); deny wins. Null allows all."""
 
 
-# --- what a run has ---------------------------------------------------------------------------------------------------
+# --- scopes of a run --------------------------------------------------------------------------------------------------
 
 
 def intersection(*scopes: Iterable[Scope]) -> Scopes:
@@ -77,7 +77,7 @@ def _of(origin: str, lists: Mapping[str, Any] | None, besides: tuple[str, ...] =
     return (Scope(origin=origin, allow=allow, deny=tuple(lists["deny"])),)
 
 
-# --- what they leave --------------------------------------------------------------------------------------------------
+# --- checks -----------------------------------------------------------------------------------------------------------
 
 
 def fault(scope: Scope, name: str, *, aliases: Iterable[str] = (), denied_as: Iterable[str] = ()) -> str | None:
@@ -101,9 +101,9 @@ def leaves_use(scopes: Iterable[Scope], audience: str, slot: str | None) -> bool
 
 def check_use(scopes: Iterable[Scope], audience: str, slot: str | None) -> None:
     """Raise OutOfScope if a scope does not leave the use."""
-    found = _in_the_way(scopes, audience, slot)
-    if found is not None:
-        (origin, why), (kind, _, name) = found, audience.partition(":")
+    obstacle = _in_the_way(scopes, audience, slot)
+    if obstacle is not None:
+        (origin, why), (kind, _, name) = obstacle, audience.partition(":")
         uses = f" (it uses {slot})" if slot else ""
         raise OutOfScope(
             f"The {kind} {name!r}{uses} may not be used here: {origin}, {why}. Choose another {kind}, or widen that "

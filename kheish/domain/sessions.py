@@ -198,10 +198,10 @@ def create(
     Only the given settings are compared. Raises SessionConflict naming those that differ.
     """
     session_id = ids.check_slug(session_id, "session_id") if session_id else ids.new("session")
-    there = state.find(Session, session_id)
-    if there:
-        _compare(there, settings)
-        return there, False
+    existing = state.find(Session, session_id)
+    if existing:
+        _compare(existing, settings)
+        return existing, False
     state.append(made(state, session_id, settings, workspace=workspace, by=by))
     return state.get(Session, session_id), True
 

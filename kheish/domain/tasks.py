@@ -183,8 +183,8 @@ def stop(state: State, task_id: str, *, by: str, reason: str | None = None) -> T
     """Request the end of a background command; an ended one stays as it is. Raises NotFound."""
     task = state.get(Task, task_id)
     if not task.is_final and not task.stop_requested:
-        wanted = events.TaskStopRequested(task_id=task_id, reason=reason)
-        state.append(wanted.on(task.session_id, task.run_id, by=by))
+        request = events.TaskStopRequested(task_id=task_id, reason=reason)
+        state.append(request.on(task.session_id, task.run_id, by=by))
     return state.get(Task, task_id)
 
 

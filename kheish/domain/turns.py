@@ -279,11 +279,11 @@ def _fold_call(turn: Turn, event: events.Event) -> Turn:
         case events.QuestionAsked(call_id=id, question_id=question_id, purpose=purpose):
             return _change_call(turn, id, question_id=question_id, question_purpose=purpose, answer=None)
         case events.QuestionAnswered(question_id=question_id):
-            found = next((call for call in turn.calls if call.question_id == question_id), None)
-            return _change_call(turn, found.id, answer=event) if found else turn
+            asking = next((call for call in turn.calls if call.question_id == question_id), None)
+            return _change_call(turn, asking.id, answer=event) if asking else turn
         case events.ToolStarted(call_id=id):
-            found = next((call for call in turn.calls if call.id == id), None)
-            attempts = found.attempts + 1 if found else 1
+            asking = next((call for call in turn.calls if call.id == id), None)
+            attempts = asking.attempts + 1 if asking else 1
             # A user's answer about an earlier start does not apply to this one.
             asked = {"question_id": None, "question_purpose": None, "answer": None}
             return _change_call(turn, id, started=event, attempts=attempts, **asked)
@@ -294,16 +294,16 @@ def _fold_call(turn: Turn, event: events.Event) -> Turn:
 
 
 def _resolve(turn: Turn, event: events.ApprovalDecided | events.ApprovalResolved) -> Turn:
-    found = next((call for call in turn.calls if call.approval_id == event.approval_id), None)
-    if found is None:
+    held = next((call for call in turn.calls if call.approval_id == event.approval_id), None)
+    if held is None:
         return turn
     fields: dict[str, Any] = {}
     if isinstance(event, events.ApprovalResolved):
         fields = {"approval": event.outcome, "approved_by": event.by, "reason": event.reason}
     if event.arguments is not None:
-        fields["call"] = changed(found.call, arguments=event.arguments, malformed=None)
+        fields["call"] = changed(held.call, arguments=event.arguments, malformed=None)
         fields["approved_digest"] = event.digest
-    return _change_call(turn, found.id, **fields)
+    return _change_call(turn, held.id, **fields)
 
 
 def _change_call(turn: Turn, call_id: str, **fields: Any) -> Turn:

@@ -50,9 +50,9 @@ def check(hidden: Hidden, workspace: Path) -> Path:
         if _overlap(real, path):
             raise _overlapping(workspace, path)
     around = next((folder for folder in (real, *real.parents) if door.is_state_root(folder)), None)
-    found = around or next(_state_roots(real), None)
-    if found is not None:
-        raise _overlapping(workspace, found)
+    other_root = around or next(_state_roots(real), None)
+    if other_root is not None:
+        raise _overlapping(workspace, other_root)
     return real
 
 
@@ -113,14 +113,14 @@ def _id(path: Path) -> door.Id | None:
 
 def _state_roots(top: Path) -> Iterator[Path]:
     """Yield the state roots in a folder, down to the search depth; tools open no deeper ones."""
-    deadline, left = time.monotonic() + _SECONDS, _ENTRIES
+    deadline, entries_left = time.monotonic() + _SECONDS, _ENTRIES
     todo = deque([(top, 0)])
-    while todo and left > 0 and time.monotonic() < deadline:
+    while todo and entries_left > 0 and time.monotonic() < deadline:
         folder, level = todo.popleft()
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
-                left -= 1
-                if left < 0 or time.monotonic() > deadline:
+                entries_left -= 1
+                if entries_left < 0 or time.monotonic() > deadline:
                     return
                 if entry.is_dir(follow_symlinks=False) and entry.name != ".git":
                     below = Path(entry.path)

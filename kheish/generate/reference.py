@@ -30,7 +30,7 @@ _HEAD = "<!-- Generated from the code by `python -m kheish.generate.reference`; 
 
 def pages() -> dict[str, str]:
     """Return every page of the reference by the name of its file."""
-    made: Mapping[str, Callable[[], Iterator[str]]] = {
+    writers: Mapping[str, Callable[[], Iterator[str]]] = {
         "cli.md": _cli,
         "configuration.md": _configuration,
         "events.md": _events,
@@ -38,7 +38,7 @@ def pages() -> dict[str, str]:
         "api.md": _api,
         "tools.md": toolbook.page,
     }
-    return {name: _HEAD + "\n" + "\n".join(page()).rstrip() + "\n" for name, page in made.items()}
+    return {name: _HEAD + "\n" + "\n".join(page()).rstrip() + "\n" for name, page in writers.items()}
 
 
 def main(folder: Path = FOLDER) -> int:
@@ -104,14 +104,14 @@ def _commands(group: click.Group, context: click.Context, common: Sequence[str])
 
 def _options(command: click.Command | None, context: click.Context) -> list[tuple[str, str]]:
     assert command is not None
-    found = []
+    rows = []
     for option in command.params:
         if isinstance(option, click.Option):
             names = ", ".join(f"`{name}`" for name in option.opts)
             value = "" if option.is_flag else f" {option.make_metavar(context)}"
             default = f" ({option.default})" if option.show_default and option.default is not None else ""
-            found.append((f"{names}{value}", f"{option.help or ''}{default}"))
-    return found
+            rows.append((f"{names}{value}", f"{option.help or ''}{default}"))
+    return rows
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

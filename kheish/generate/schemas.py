@@ -136,9 +136,9 @@ def main(arguments: Sequence[str], folder: Path | None = None) -> int:
     """Write the files, or with `--check` report those that differ (exit code 1)."""
     folder = folder or resources.folder("schemas")
     if "--check" in arguments:
-        for name in (found := drift(models(), folder)):
+        for name in (changed := drift(models(), folder)):
             sys.stdout.write(f"{name}{SUFFIX} differs from the models: python -m kheish.generate.schemas\n")
-        return 1 if found else 0
+        return 1 if changed else 0
     folder.mkdir(parents=True, exist_ok=True)
     known = models()
     for name in write_schemas(known, folder):

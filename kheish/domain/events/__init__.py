@@ -158,7 +158,7 @@ class TodoWritten(Event):
     items: tuple[Todo, ...]
 
 
-# --- people -----------------------------------------------------------------------------------------------------------
+# --- users ------------------------------------------------------------------------------------------------------------
 
 
 @frozen
@@ -208,7 +208,7 @@ class ApprovalDecided(Event):
 
 @frozen
 class ApprovalResolved(Event):
-    """The end of an approval. `decision` is null if no person decided (expired, cancelled)."""
+    """The end of an approval, with its `outcome`. `decision` is null if no person decided (expired, cancelled)."""
 
     kind = "approval.resolved"
     spillable = ("arguments",)

@@ -64,11 +64,11 @@ def _step(state: State, flow: Flow) -> bool:
     if news:
         _append(state, flow, *news)
         return True
-    found, going = flow_status.derived(flow), flow_status.live(flow)
+    status, going = flow_status.derived(flow), flow_status.live(flow)
     if going:
         return _stop_others(state, flow, going)
-    if found in FINAL:
-        _append(state, flow, *_skipped(flow), _seal(flow, found))
+    if status in FINAL:
+        _append(state, flow, *_skipped(flow), _seal(flow, status))
         return True
     if flow.plan.drive == "agent":
         return not flow.runs and _start(state, flow, None)

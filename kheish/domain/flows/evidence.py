@@ -54,9 +54,9 @@ def placed(flow: Flow, given: Given, *, phase: str | None = None) -> Given:
     _check_phase(flow, given.phase)
     if not given.id and not given.ref:
         raise Invalid("Evidence needs an id.", errors=[Fault("/id", "is empty")])
-    wanted = [one for one in _wanted(flow) if one[1].kind == given.kind and given.phase in (None, one[0])]
-    named = [one for one in wanted if one[1].id in (given.id, given.ref)]
-    here = [one for one in named or _lacking(flow, wanted) if phase is None or one[0] == phase] or named
+    candidates = [one for one in _wanted(flow) if one[1].kind == given.kind and given.phase in (None, one[0])]
+    named = [one for one in candidates if one[1].id in (given.id, given.ref)]
+    here = [one for one in named or _lacking(flow, candidates) if phase is None or one[0] == phase] or named
     if len(here) != 1 and not named:
         return changed(given, phase=given.phase or phase, ref=given.ref or _reference(given))
     at, want = here[0]

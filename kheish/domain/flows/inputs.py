@@ -23,30 +23,30 @@ def complete(manifest: Playbook, given: Mapping[str, Any]) -> dict[str, Any]:
     The first call imports a library of schemas: call it in a thread. Raises Invalid.
     """
     faults = [*_unknown(manifest, given), *_too_large(given)]
-    found: dict[str, Any] = {}
-    for name, wanted in manifest.inputs.items():
+    values: dict[str, Any] = {}
+    for name, declared in manifest.inputs.items():
         if name in given:
-            found[name] = given[name]
-            faults += _misfits(name, wanted.json_schema, given[name])
-        elif wanted.has_default:
-            found[name] = wanted.default
-        elif wanted.is_required:
-            about = f" ({wanted.description})" if wanted.description else ""
+            values[name] = given[name]
+            faults += _misfits(name, declared.json_schema, given[name])
+        elif declared.has_default:
+            values[name] = declared.default
+        elif declared.is_required:
+            about = f" ({declared.description})" if declared.description else ""
             faults.append(Fault(f"/inputs/{name}", f"is required{about}"))
     if faults:
-        told = "; ".join(f"{fault.path}: {fault.message}" for fault in faults)
-        raise Invalid(f"The inputs do not fit the Playbook: {told}.", errors=faults)
-    return found
+        listed = "; ".join(f"{fault.path}: {fault.message}" for fault in faults)
+        raise Invalid(f"The inputs do not fit the Playbook: {listed}.", errors=faults)
+    return values
 
 
 def _unknown(manifest: Playbook, given: Mapping[str, Any]) -> list[Fault]:
-    found = []
+    faults = []
     for name in given:
         if name not in manifest.inputs:
             near = nearest(name, manifest.inputs)
-            known = f"did you mean {near!r}?" if near else f"known: {', '.join(manifest.inputs) or 'none'}"
-            found.append(Fault(f"/inputs/{name}", f"is no input of this Playbook; {known}"))
-    return found
+            hint = f"did you mean {near!r}?" if near else f"known: {', '.join(manifest.inputs) or 'none'}"
+            faults.append(Fault(f"/inputs/{name}", f"is not an input of this Playbook; {hint}"))
+    return faults
 
 
 def _too_large(given: Mapping[str, Any]) -> list[Fault]:

@@ -22,8 +22,10 @@ def task(flow: Flow, plan: PhasePlan | None, earlier: Sequence[str] = ()) -> str
         return f"{flow.plan.title}\n\n{flow.plan.objective}"
     text = plan.instructions or plan.objective or f"Do the phase {plan.phase_id}."
     if earlier:
-        told = "\n".join(f"- {reason}" for reason in earlier)
-        text += f"\n\nThis is attempt {len(earlier) + 1}. Before it:\n{told}\nWhat was done until then is still there."
+        reasons = "\n".join(f"- {reason}" for reason in earlier)
+        text += (
+            f"\n\nThis is attempt {len(earlier) + 1}. Before it:\n{reasons}\nWhat was done until then is still there."
+        )
     return text
 
 

@@ -157,13 +157,13 @@ def _command_templates(manifest: Playbook) -> Iterator[str]:
 
 def narrowest(*budgets: Mapping[str, Any]) -> dict[str, Any]:
     """Return the narrowest of several budgets, limit by limit; durations in seconds."""
-    found: dict[str, Any] = {}
+    limits: dict[str, Any] = {}
     for one in budgets:
         for name, value in one.items():
             if value is not None:
                 value = intake.seconds(value)
-                found[name] = min(found.get(name, value), value)
-    return found
+                limits[name] = min(limits.get(name, value), value)
+    return limits
 
 
 def _phase(phase: Phase, fill: Any) -> PhasePlan:
@@ -186,8 +186,8 @@ def _phase(phase: Phase, fill: Any) -> PhasePlan:
 def _role(state: State, role: Role, fill: Any) -> RolePlan:
     if role.persona is None:
         return RolePlan(purpose=fill(role.purpose), route=role.route)
-    found = state.definitions.get("personas", role.persona)
-    kept = personas.snapshot(role.persona, found.value, found.digest, ids.now(), blob=blob_id(found.raw))
+    persona = state.definitions.get("personas", role.persona)
+    kept = personas.snapshot(role.persona, persona.value, persona.digest, ids.now(), blob=blob_id(persona.raw))
     return RolePlan(purpose=fill(role.purpose), route=role.route, persona=kept)
 
 
@@ -196,14 +196,14 @@ def _requirements(given: Iterable[Requirement], fill: Any) -> tuple[Any, ...]:
 
     In a command each given value is quoted; in a schema and a path nothing is filled in.
     """
-    found: list[Any] = []
+    requirements: list[Any] = []
     for one in given:
         data = one if isinstance(one, str) else one.model_dump(mode="json", exclude_unset=True)
         if isinstance(data, dict) and "command" in data:
-            found.append(_command(data, fill))
+            requirements.append(_command(data, fill))
         else:
-            found.append(fill(data) if isinstance(data, str) else data)
-    return tuple(found)
+            requirements.append(fill(data) if isinstance(data, str) else data)
+    return tuple(requirements)
 
 
 def _command(data: dict[str, Any], fill: Any) -> dict[str, Any]:

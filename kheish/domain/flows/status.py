@@ -75,12 +75,12 @@ def work_of(run: RunStatus | None, *, has_started: bool, may_retry: bool) -> Wor
     allowed."""
     if run is None:
         return Work.NONE
-    found = _WORK[run]
-    if found is Work.QUEUED and has_started:
+    work = _WORK[run]
+    if work is Work.QUEUED and has_started:
         return Work.RUNNING
     if run is RunStatus.FAILED and may_retry:
         return Work.TO_RETRY
-    return found
+    return work
 
 
 P, R, W, S, B, F, X = PhaseStatus
@@ -185,16 +185,16 @@ def shows(wanted: WantedEvidence, given: Evidence) -> bool:
 
 def missing(flow: Flow, phase: PhasePlan | None) -> tuple[str, ...]:
     """Return the ids of missing required evidence: of a phase, or (None) of the Flow itself."""
-    wanted = phase.evidence if phase is not None else flow.plan.evidence
-    given = [one for one in flow.evidence if phase is None or one.phase == phase.phase_id]
-    return tuple(want.id for want in wanted if want.required and not any(shows(want, one) for one in given))
+    items = phase.evidence if phase is not None else flow.plan.evidence
+    attached = [one for one in flow.evidence if phase is None or one.phase == phase.phase_id]
+    return tuple(want.id for want in items if want.required and not any(shows(want, one) for one in attached))
 
 
 def _work(flow: Flow, plan: PhasePlan | None) -> Work:
-    found = parts(flow, plan.phase_id if plan else None)
-    if not found:
+    attempts = parts(flow, plan.phase_id if plan else None)
+    if not attempts:
         return Work.NONE
-    last = found[-1]
+    last = attempts[-1]
     is_refused = last.error is not None and last.error.code in NOT_RETRIED
     may_retry = plan is not None and last.attempt <= plan.retries and not is_refused and not flow.cancel_requested
     return work_of(last.status, has_started=last.started_at is not None, may_retry=may_retry)
@@ -222,35 +222,35 @@ def phase_statuses(flow: Flow) -> dict[str, PhaseStatus]:
 
 
 def _of_agent(flow: Flow) -> dict[str, PhaseStatus]:
-    found: dict[str, PhaseStatus] = {}
+    statuses: dict[str, PhaseStatus] = {}
     done, is_reached = _work(flow, None), False
     for plan in ordered(flow.plan.phases):
         if plan.phase_id in flow.ends:
-            found[plan.phase_id] = PhaseStatus(flow.ends[plan.phase_id].status)
+            statuses[plan.phase_id] = PhaseStatus(flow.ends[plan.phase_id].status)
             continue
         lacks = bool(missing(flow, plan))
         wants = any(want.required for want in plan.evidence)
         is_open = plan.approval == "after" and not allowed(flow, plan.phase_id, "after")
-        in_turn = all(found.get(need) in (PhaseStatus.SATISFIED, PhaseStatus.SKIPPED) for need in plan.needs)
+        in_turn = all(statuses.get(need) in (PhaseStatus.SATISFIED, PhaseStatus.SKIPPED) for need in plan.needs)
         if wants and not lacks and not is_open and in_turn:
             place = Place.SHOWN
         elif in_turn and not is_reached:
             place, is_reached = Place.REACHED, True
         else:
             place = Place.LATER
-        found[plan.phase_id] = AGENT[done, place, lacks]
-    return {plan.phase_id: found[plan.phase_id] for plan in flow.plan.phases}
+        statuses[plan.phase_id] = AGENT[done, place, lacks]
+    return {plan.phase_id: statuses[plan.phase_id] for plan in flow.plan.phases}
 
 
 def ordered(phases: Iterable[PhasePlan]) -> list[PhasePlan]:
     """Return phases sorted after those that they need, otherwise as written. A published Playbook has no cycle."""
-    left, found, known = list(phases), [], set[str]()
-    while left:
-        ready = next((one for one in left if known.issuperset(one.needs)), left[0])
-        left.remove(ready)
-        found.append(ready)
-        known.add(ready.phase_id)
-    return found
+    remaining, result, placed = list(phases), [], set[str]()
+    while remaining:
+        ready = next((one for one in remaining if placed.issuperset(one.needs)), remaining[0])
+        remaining.remove(ready)
+        result.append(ready)
+        placed.add(ready.phase_id)
+    return result
 
 
 def allowed(flow: Flow, phase: str, when: str, run_id: str | None = None) -> bool:
@@ -308,5 +308,5 @@ def status(flow: Flow) -> FlowStatus:
     """Return the Flow's sealed status; before the seal, a status that is not final."""
     if flow.sealed is not None:
         return FlowStatus(flow.sealed)
-    found = derived(flow)
-    return FlowStatus.RUNNING if found in FINAL else found
+    current = derived(flow)
+    return FlowStatus.RUNNING if current in FINAL else current

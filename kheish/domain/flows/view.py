@@ -121,18 +121,18 @@ def _refused(one: Refused) -> dict[str, Any]:
 
 def spent(parts: Iterable[Part]) -> Spent:
     """Return the sum of what some runs used."""
-    found = Spent()
+    total = Spent()
     for part in parts:
         usage = part.usage
-        cost = found.cost_usd if usage.cost_usd is None else (found.cost_usd or 0.0) + usage.cost_usd
-        found = changed(
-            found,
-            input_tokens=found.input_tokens + usage.input_tokens,
-            output_tokens=found.output_tokens + usage.output_tokens,
-            cached_tokens=found.cached_tokens + usage.cached_tokens,
-            model_calls=found.model_calls + usage.model_calls,
-            tool_calls=found.tool_calls + usage.tool_calls,
+        cost = total.cost_usd if usage.cost_usd is None else (total.cost_usd or 0.0) + usage.cost_usd
+        total = changed(
+            total,
+            input_tokens=total.input_tokens + usage.input_tokens,
+            output_tokens=total.output_tokens + usage.output_tokens,
+            cached_tokens=total.cached_tokens + usage.cached_tokens,
+            model_calls=total.model_calls + usage.model_calls,
+            tool_calls=total.tool_calls + usage.tool_calls,
             cost_usd=cost,
-            estimated=found.estimated or usage.estimated,
+            estimated=total.estimated or usage.estimated,
         )
-    return found
+    return total

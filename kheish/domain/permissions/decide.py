@@ -223,10 +223,10 @@ def _allowed_command(
         return f"no pattern allows a command line that is not plain: {reading.refusal}"
     used: dict[Placed, None] = {}
     for part in reading.allowed:
-        found = next((item for item in patterns if permission_grant.covers(item.rule, part, call, workspace)), None)
-        if found is None:
+        rule = next((item for item in patterns if permission_grant.covers(item.rule, part, call, workspace)), None)
+        if rule is None:
             return f"no rule allows `{part.text}`{_shortfall(patterns, part, call, workspace)}"
-        used[found] = None
+        used[rule] = None
     for redirect, leads in _redirections(reading, call):
         fault = _redirect_fault(redirect, leads, call, reading.moves, mode, scopes, workspace)
         if fault:

@@ -101,10 +101,10 @@ def _after_options(pieces: tuple[str, ...], texts: tuple[str, ...]) -> Fit:
 def _is_within(pieces: tuple[str, ...], text: str) -> bool:
     """Return whether the pieces occur in this order anywhere in the text, the first at the beginning of a word."""
     first = pieces[0].strip()
-    found = re.search(rf"(?<![\w-]){re.escape(first)}", text)
-    if found is None:
+    match = re.search(rf"(?<![\w-]){re.escape(first)}", text)
+    if match is None:
         return False
-    at = found.end()
+    at = match.end()
     for piece in pieces[1:]:
         at = text.find(piece.strip(), at)
         if at < 0:

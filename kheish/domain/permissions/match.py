@@ -39,8 +39,8 @@ def essential(tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_same(rule: Rule, call: ToolCall) -> bool:
     """Return whether an exact rule matches this very call."""
-    wanted = _object(rule.match or "")
-    return wanted is not None and _same(dict(wanted), essential(call.tool, call.arguments))
+    expected = _object(rule.match or "")
+    return expected is not None and _same(dict(expected), essential(call.tool, call.arguments))
 
 
 def grants(rule: Rule, call: ToolCall, workspace: Path) -> bool:
@@ -56,8 +56,8 @@ def grants(rule: Rule, call: ToolCall, workspace: Path) -> bool:
     if call.tool == "web_fetch":
         host = _host(call.arguments.get("url"))
         return host is not None and wild(tuple(rule.match.lower().split("*")), host)
-    wanted = _object(rule.match)
-    return wanted is not None and _same(wanted, dict(call.arguments))
+    expected = _object(rule.match)
+    return expected is not None and _same(expected, dict(call.arguments))
 
 
 def restricts(rule: Rule, call: ToolCall, workspace: Path) -> Fit:
@@ -84,10 +84,10 @@ def restricts(rule: Rule, call: ToolCall, workspace: Path) -> Fit:
         parts = tuple(pattern.split("*"))
         fits = host is None or wild(parts, host) or (pattern.startswith("*.") and wild(parts, "." + host))
         return Fit.YES if fits else Fit.NO
-    wanted = _object(rule.match)
-    if wanted is None:
+    expected = _object(rule.match)
+    if expected is None:
         return Fit.NO
-    named = all(name in call.arguments and _same(value, call.arguments[name]) for name, value in wanted.items())
+    named = all(name in call.arguments and _same(value, call.arguments[name]) for name, value in expected.items())
     return Fit.YES if named else Fit.NO
 
 
@@ -101,10 +101,10 @@ def wild(pieces: Sequence[str], text: str) -> bool:
         return False
     at, end = len(first), len(text) - len(last)
     for piece in pieces[1:-1]:
-        found = text.find(piece, at, end)
-        if found < 0:
+        position = text.find(piece, at, end)
+        if position < 0:
             return False
-        at = found + len(piece)
+        at = position + len(piece)
     return True
 
 

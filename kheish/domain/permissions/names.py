@@ -48,9 +48,9 @@ class Known:
 
 def known(simple: SimpleCommand) -> Known:
     """Return the readings of a command."""
-    found: list[Alternative] = []
-    unsure = _read(simple.words, found, 0)
-    return Known(tuple(dict.fromkeys(found)), unsure or len(found) > _MAX_INNER, _codes(simple.words))
+    alternatives: list[Alternative] = []
+    unsure = _read(simple.words, alternatives, 0)
+    return Known(tuple(dict.fromkeys(alternatives)), unsure or len(alternatives) > _MAX_INNER, _codes(simple.words))
 
 
 def _read(words: tuple[Word, ...], found: list[Alternative], nesting: int) -> bool:

@@ -42,9 +42,10 @@ def risk(call: ToolCall) -> Risk:
         return "high"
     line = shellwords.parse(command)
     outside = any(
-        found.writes and (found.target is None or found.target.startswith("/") or ".." in found.target)
-        for found in line.redirections
-        if found.target not in permission_shell.ALWAYS_OPEN
+        redirection.writes
+        and (redirection.target is None or redirection.target.startswith("/") or ".." in redirection.target)
+        for redirection in line.redirections
+        if redirection.target not in permission_shell.ALWAYS_OPEN
     )
     grave = line.unreadable is not None or outside or any(is_grave(simple) for simple in line.simple)
     return "high" if grave else "medium"

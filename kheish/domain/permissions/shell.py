@@ -147,8 +147,8 @@ def pieces_of(match: str, *, loose: bool) -> tuple[str, ...]:
 
 
 def _tokens(match: str) -> Iterable[tuple[str, bool]]:
-    for found in re.finditer(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|(\s+)|(\*)|(.)""", match, re.DOTALL):
-        single, double, escaped, blank, star, plain = found.groups()
+    for token in re.finditer(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|(\s+)|(\*)|(.)""", match, re.DOTALL):
+        single, double, escaped, blank, star, plain = token.groups()
         if blank or star or plain:
             yield blank or star or plain, False
         elif escaped is not None:

@@ -126,18 +126,18 @@ def _schema(keys: Keys, schema: Any) -> Iterator[Finding]:
 
 def _keys_of(fault: Fault, value: Any) -> Keys:
     """Return a JSON pointer as keys into the value, as far as the value contains them."""
-    found: list[str | int] = []
+    keys: list[str | int] = []
     for part in fault.path.split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
         if isinstance(value, Mapping) and key in value:
-            found.append(key)
+            keys.append(key)
             value = value[key]
         elif isinstance(value, list) and key.isdecimal() and int(key) < len(value):
-            found.append(int(key))
+            keys.append(int(key))
             value = value[int(key)]
         else:
             break
-    return tuple(found)
+    return tuple(keys)
 
 
 def _placeholders(data: Mapping[str, Any], phases: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[Finding]:
@@ -146,9 +146,9 @@ def _placeholders(data: Mapping[str, Any], phases: Sequence[tuple[int, Mapping[s
     places: list[tuple[Keys, Any]] = [((key,), data.get(key)) for key in ("title", "objective")]
     places += [((("phases", at, key)), one.get(key)) for at, one in phases for key in ("objective", "instructions")]
     for keys, text in places:
-        for found in _PLACEHOLDER.finditer(text) if isinstance(text, str) else ():
-            if found[1] not in inputs:
-                yield _unknown(keys, "input", found[1], inputs, "unknown_input")
+        for placeholder in _PLACEHOLDER.finditer(text) if isinstance(text, str) else ():
+            if placeholder[1] not in inputs:
+                yield _unknown(keys, "input", placeholder[1], inputs, "unknown_input")
 
 
 # --- phases -----------------------------------------------------------------------------------------------------------
@@ -187,12 +187,12 @@ def _needs(phases: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[Finding]
 
 def _cycles(phases: Sequence[tuple[int, Mapping[str, Any]]], needs: Mapping[str, list[str]]) -> Iterator[Finding]:
     """Yield each cycle once, at the first of its phases."""
-    told: set[frozenset[str]] = set()
+    reported: set[frozenset[str]] = set()
     for at, phase in phases:
         id = phase.get("id")
         way = _shortest_cycle(id, needs) if isinstance(id, str) else None
-        if way is not None and frozenset(way) not in told:
-            told.add(frozenset(way))
+        if way is not None and frozenset(way) not in reported:
+            reported.add(frozenset(way))
             yield Finding(("phases", at, "needs"), f"the needs form a cycle: {' → '.join([*way, way[0]])}", "cycle")
 
 

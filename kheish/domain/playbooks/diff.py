@@ -47,8 +47,8 @@ def _by_id(value: Any) -> dict[str, Any] | None:
     """Return the items of a list by id; None unless each has its own."""
     if not isinstance(value, list) or not value or not all(isinstance(one, Mapping) and "id" in one for one in value):
         return None
-    found = {str(one["id"]): one for one in value}
-    return found if len(found) == len(value) else None
+    items = {str(one["id"]): one for one in value}
+    return items if len(items) == len(value) else None
 
 
 def text(before: Mapping[str, bytes], after: Mapping[str, bytes], names: tuple[str, str]) -> str:

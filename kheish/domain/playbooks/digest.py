@@ -25,9 +25,9 @@ def digest(data: Mapping[str, Any], files: Mapping[str, str]) -> str:
     path, a NUL, its sha256 in hex, a newline. Raises ValueError for a number that has no canonical form.
     """
     try:
-        found = hashlib.sha256(rfc8785.dumps(dict(data)))
+        total = hashlib.sha256(rfc8785.dumps(dict(data)))
     except rfc8785.CanonicalizationError as error:
         raise ValueError(f"it has no canonical form: {error}") from error
     for path in sorted(path for path in files if counts(path)):
-        found.update(f"{path}\0{files[path]}\n".encode())
-    return found.hexdigest()
+        total.update(f"{path}\0{files[path]}\n".encode())
+    return total.hexdigest()

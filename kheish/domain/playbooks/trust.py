@@ -20,9 +20,9 @@ def commands(manifest: Mapping[str, Any]) -> list[str]:
 
     There are none if an input is itself a command: then the permission rules apply to all of them.
     """
-    wanted = [one for part in (manifest, *manifest.get("phases", ())) for one in part.get("acceptance", ())]
-    found = [one["command"] for one in wanted if isinstance(one, dict) and "command" in one]
-    lines = dict.fromkeys(str(one["run"] if isinstance(one, dict) else one) for one in found)
+    requirements = [one for part in (manifest, *manifest.get("phases", ())) for one in part.get("acceptance", ())]
+    written = [one["command"] for one in requirements if isinstance(one, dict) and "command" in one]
+    lines = dict.fromkeys(str(one["run"] if isinstance(one, dict) else one) for one in written)
     return [] if any(map(command_templates.runs_input, lines)) else list(lines)
 
 

@@ -215,8 +215,8 @@ def get(state: State, playbook_id: str, version: str) -> Version:
     known = versions(state, playbook_id)
     if version not in known:
         newest = ", ".join(list(known)[-5:])
-        there = f"published: {newest}" if known else "nothing is published yet"
-        raise NotFound(f"The playbook {playbook_id!r} has no version {version!r}: {there}.")
+        available = f"published: {newest}" if known else "nothing is published yet"
+        raise NotFound(f"The playbook {playbook_id!r} has no version {version!r}: {available}.")
     return known[version]
 
 

@@ -88,17 +88,17 @@ def _client(root: Iterable[Method], names: Iterable[str], twin: Twin) -> Iterato
     yield f"class {twin.named('Kheish')}({base}):"
     yield f"    __doc__ = {base}.__doc__\n"
     for name in names:
-        made = twin.named(name.capitalize())
+        name_of_class = twin.named(name.capitalize())
         if name == DEFINITIONS:
-            yield f"    def {name}(self, {KIND}: str) -> {made}:"
+            yield f"    def {name}(self, {KIND}: str) -> {name_of_class}:"
             kinds = ", ".join(f"`{kind}`" for kind in KINDS)
             yield docstring(f"Return the Definitions of one kind: {kinds}.", "    " * 2)
-            yield f"        return {made}(self, {KIND})\n"
+            yield f"        return {name_of_class}(self, {KIND})\n"
         else:
             yield "    @cached_property"
-            yield f"    def {name}(self) -> {made}:"
+            yield f"    def {name}(self) -> {name_of_class}:"
             yield docstring(f"The operations of `{name}`.", "    " * 2)
-            yield f"        return {made}(self)\n"
+            yield f"        return {name_of_class}(self)\n"
     for method in root:
         yield from _method(method, twin, "self", "self.send")
 
