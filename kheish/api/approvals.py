@@ -120,7 +120,7 @@ class Approvals:
                 raise Invalid("Several at once take no idempotency keys of their own.")
             if one.arguments is not None and one.decision == "deny":
                 raise Invalid(
-                    "Edited arguments go with allow.", errors=[Fault(f"/items/{number}/arguments", "on deny")]
+                    "Edited arguments require allow.", errors=[Fault(f"/items/{number}/arguments", "on deny")]
                 )
         async with AsyncExitStack() as used:
             wanted = []

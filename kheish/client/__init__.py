@@ -1,8 +1,8 @@
 """The Python client: `from kheish.client import Kheish, AsyncKheish`. May import errors and ids, nothing else.
 
 `requests.py` (each operation as data), `shapes.py` (types of their JSON), `sync.py` and `aio.py` (the two clients) are
-generated from the API by `python -m kheish.generate.client`. By hand are the transports, the parser of streams
-(`sse.py`), discovery, and how to follow and to wait (`connection.py`, `aio_connection.py`).
+generated from the API by `python -m kheish.generate.client`. Written by hand are the transports, the parser of streams
+(`sse.py`), discovery, and the functions that follow and wait (`connection.py`, `aio_connection.py`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WHERE = {"Kheish": "sync", "Run": "connection", "AsyncKheish": "aio", "AsyncRun
 
 
 def __getattr__(name: str) -> Any:
-    # The blocking client needs no httpx, and `kheish --help` needs neither.
+    # The blocking client does not need httpx, and `kheish --help` needs neither.
     if name not in _WHERE:
         raise AttributeError(f"module 'kheish.client' has no attribute {name!r}")
     from importlib import import_module

@@ -401,7 +401,7 @@ class AsyncPermissions(AsyncResource):
 
 
 class AsyncPlaybooks(AsyncDefinitions):
-    """Drafts as any Definition, and what else there is of playbooks."""
+    """The operations of `playbooks`, including those of any Definition."""
 
     def __init__(self, client: AsyncConnection) -> None:
         super().__init__(client, "playbooks")

@@ -68,7 +68,7 @@ class AsyncConnection:
             async for chunk in chunks:
                 for event in place.feed(chunk):
                     if event.n is None or (event.at or "") > asked_at:
-                        return  # the present begins here
+                        return  # the first event that is not in the past
                     yield event
                     if newest == str(event.n):
                         return
@@ -91,13 +91,13 @@ class AsyncConnection:
             except (Unreachable, Unavailable) as error:
                 why = error
             await asyncio.sleep(place.cut(why))
-            # Between two daemons there is no note of an address; the next attempt raises.
+            # Between two daemons no address is recorded; the next attempt raises.
             with contextlib.suppress(Unreachable):
                 await self._transport.moved()
 
 
 class AsyncResource:
-    """One noun of the API, bound to a client."""
+    """A noun of the API, bound to a client."""
 
     def __init__(self, client: AsyncConnection) -> None:
         self._client = client
@@ -105,7 +105,7 @@ class AsyncResource:
 
 
 class AsyncFlowFollowing(AsyncResource):
-    """Flows to be followed up to their end."""
+    """The operations of Flows that follow a Flow to its end."""
 
     async def follow(self, flow_id: str, after: int = 0) -> AsyncIterator[Event]:
         """Yield the Flow's events after number `after`, then live ones, up to its seal."""
@@ -131,7 +131,7 @@ class AsyncRun(RunFacts):
 
     async def follow(self, after: int = 0) -> AsyncIterator[Event]:
         """Yield the run's events after number `after`, then live ones, up to its end; then set `output` and `error`."""
-        # Closed here and now: an abandoned asynchronous generator holds its connection until it is collected.
+        # Close it immediately: an abandoned asynchronous generator holds its connection until it is collected.
         stream = self._client.follow(requests.run_events(self.run_id), after=after)
         async with contextlib.aclosing(stream) as events:
             async for event in events:

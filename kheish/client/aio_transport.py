@@ -20,21 +20,21 @@ T = TypeVar("T")
 
 
 class AsyncTransport:
-    """Sends calls to the daemon that `find` finds; looks again when it is not where it was."""
+    """A sender of calls to the daemon that `find` returns; it searches again if the daemon has moved."""
 
     def __init__(self, find: Callable[[], Address]) -> None:
         self._find = find
         self._found: Address | None = None
-        self._http: tuple[str | None, httpx.AsyncClient] | None = None  # with the certificate that it expects
+        self._http: tuple[str | None, httpx.AsyncClient] | None = None  # with the expected certificate
 
     async def address(self) -> Address:
-        """Where the daemon is. Raises Unreachable."""
+        """Return the daemon's address. Raises Unreachable."""
         if self._found is None:
             self._found = await asyncio.to_thread(self._find)
         return self._found
 
     async def moved(self) -> bool:
-        """Look for the daemon again; True if it answers somewhere else now."""
+        """Search for the daemon again; return whether it has another address now."""
         before, self._found = self._found, None
         return await self.address() != before
 
@@ -44,19 +44,19 @@ class AsyncTransport:
         if self._http is None or self._http[0] != address.certificate:
             await self.close()
             trust = address.trust()
-            # Proxies of the environment are for the world outside, not for a daemon next door.
-            made = httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(60.0), verify=trust or True)
-            self._http = address.certificate, made
+            # Proxies of the environment are for other hosts, not for a local daemon.
+            client = httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(60.0), verify=trust or True)
+            self._http = address.certificate, client
         return self._http[1]
 
     async def send(self, call: Call[T]) -> T:
-        """Send one call and read its answer. Raises the KheishError that the daemon answered with, or Unreachable."""
+        """Send a call and read its response. Raises the KheishError of the daemon's response, or Unreachable."""
         import httpx
 
         try:
             return answer(call, await self._exchange(call))
         except httpx.ConnectError as error:
-            # Nothing was sent, so asking at the new address cannot do anything twice.
+            # Nothing was sent, so a retry at the new address cannot repeat anything.
             if not await self.moved():
                 raise lost(await self.address(), error) from error
         try:
@@ -83,9 +83,10 @@ class AsyncTransport:
     async def stream(
         self, path: str, silence: float = SILENCE
     ) -> AsyncIterator[tuple[str | None, AsyncIterator[bytes]]]:
-        """Open an event stream: its X-Kheish-Event and its bytes as they come, until it is cut or silent for so long.
+        """Open an event stream: its X-Kheish-Event and its bytes as they arrive, until it is cut or silent for too
+        long.
 
-        Raises Unreachable where it cannot be opened or is cut unclean, or the error that the daemon answered with.
+        Raises Unreachable if it cannot be opened or breaks off, or the error of the daemon's response.
         """
         import httpx
 

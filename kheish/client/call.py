@@ -14,7 +14,7 @@ from kheish.errors import Unreachable
 T = TypeVar("T")
 Fields = Mapping[str, object]
 JSON, YAML = "application/json", "application/yaml"
-#: seconds that a reply may take; a git push takes as long as the network needs, and the daemon bounds it
+#: seconds that a response may take; a git push takes as long as the network needs, and the daemon limits it
 PATIENCE, PUSHING = 60.0, 3600.0
 
 
@@ -67,7 +67,7 @@ def read_json(reply: Reply) -> Any:
     try:
         return json.loads(reply.body) if reply.body else None
     except ValueError as error:
-        raise Unreachable("What answered sent no JSON; is it a Kheish daemon? See the address in --url.") from error
+        raise Unreachable("The response is not JSON; is it a Kheish daemon? See the address in --url.") from error
 
 
 def read_nothing(_: Reply) -> None:
@@ -105,7 +105,7 @@ def _word(value: object) -> str:
 
 
 def given(fields: Fields) -> Fields:
-    """Return the fields that are not None; None stands for an absent one."""
+    """Return the fields that are not None; None stands for an absent field."""
     return {name: value for name, value in fields.items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""The hand-written half of the blocking client: how to send, to follow and to wait. `sync.py` has the operations."""
+"""The hand-written half of the blocking client: sending, following and waiting. `sync.py` has the operations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 class Connection:
     """A daemon: the one at `url`, else the one that serves `state_root` (found as `kheish` finds it).
 
-    Every method raises the class of `kheish.errors` that the daemon's answer names, or Unreachable.
+    Every method raises the class of `kheish.errors` that the daemon's response names, or Unreachable.
     """
 
     def __init__(self, url: str | None = None, token: str | None = None, state_root: str | Path | None = None) -> None:
@@ -33,7 +33,7 @@ class Connection:
 
     @property
     def url(self) -> str:
-        """The daemon's address. Raises Unreachable where none is known."""
+        """The daemon's address. Raises Unreachable if none is known."""
         return self._transport.address.url
 
     def send(self, call: Call[T]) -> T:
@@ -58,7 +58,7 @@ class Connection:
             for chunk in chunks:
                 for event in place.feed(chunk):
                     if event.n is None or (event.at or "") > asked_at:
-                        return  # the present begins here
+                        return  # the first event that is not in the past
                     yield event
                     if newest == str(event.n):
                         return
@@ -80,13 +80,13 @@ class Connection:
             except (Unreachable, Unavailable) as error:
                 why = error
             time.sleep(place.cut(why))
-            # Between two daemons there is no note of an address; the next attempt raises.
+            # Between two daemons no address is recorded; the next attempt raises.
             with contextlib.suppress(Unreachable):
                 self._transport.moved()
 
 
 class Resource:
-    """One noun of the API, bound to a client."""
+    """A noun of the API, bound to a client."""
 
     def __init__(self, client: Connection) -> None:
         self._client = client
@@ -94,7 +94,7 @@ class Resource:
 
 
 class FlowFollowing(Resource):
-    """Flows to be followed up to their end."""
+    """The operations of Flows that follow a Flow to its end."""
 
     def follow(self, flow_id: str, after: int = 0) -> Iterator[Event]:
         """Yield the Flow's events after number `after`, then live ones, up to its seal."""

@@ -1,4 +1,4 @@
-"""Find a daemon: the state root, its address and its token (`--url`, the environment, `.kheish/`)."""
+"""Discovery of a daemon: the state root, its address and its token (`--url`, the environment, `.kheish/`)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _LOOPBACK = re.compile(r"localhost|::1|127(\.\d{1,3}){3}")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a daemon answers, and with which token one asks it; `root` is None for one on another machine.
+    """The address of a daemon, with the token for requests; `root` is None for a daemon on another machine.
 
-    `certificate`: the file of the one that the daemon of this machine serves; it is what to expect, whoever signed it
-    and whatever names are in it.
+    `certificate` is the file of the certificate that this machine's daemon serves. The client accepts exactly this
+    certificate, regardless of its issuer and names.
     """
 
     url: str
@@ -32,8 +32,10 @@ class Address:
     certificate: str | None = None
 
     def trust(self) -> ssl.SSLContext | None:
-        """What HTTPS is checked against: the certificate, else KHEISH_CA_FILE, else what the system trusts; None for
-        plain HTTP. Raises Invalid."""
+        """Return the TLS context for HTTPS: it trusts the certificate, else KHEISH_CA_FILE, else the system's CAs.
+
+        None for plain HTTP. Raises Invalid.
+        """
         if not self.url.startswith("https://"):
             return None
         import ssl
@@ -41,7 +43,7 @@ class Address:
         file = self.certificate or os.environ.get("KHEISH_CA_FILE") or None
         try:
             context = ssl.create_default_context(cafile=file)
-        except OSError as error:  # ssl.SSLError is one
+        except OSError as error:  # includes ssl.SSLError
             what = "The daemon's certificate" if self.certificate else "KHEISH_CA_FILE"
             raise Invalid(f"{what} {file} cannot be read: {error.strerror or error}.") from error
         if self.certificate:
@@ -51,12 +53,12 @@ class Address:
 
 
 def default_root() -> Path:
-    """Return the state root that is meant where nothing names another."""
+    """Return the state root to use if nothing names another."""
     return Path.home() / "kheish-state"
 
 
 def state_root(chosen: str | Path | None = None) -> Path:
-    """`chosen`, else KHEISH_STATE_ROOT, else the nearest parent folder with kheish.yaml, else ~/kheish-state."""
+    """Return `chosen`, else KHEISH_STATE_ROOT, else the nearest parent folder with kheish.yaml, else ~/kheish-state."""
     named = chosen or os.environ.get("KHEISH_STATE_ROOT")
     if named:
         return Path(named).expanduser().absolute()
@@ -68,16 +70,16 @@ def state_root(chosen: str | Path | None = None) -> Path:
 
 
 def find(url: str | None = None, token: str | None = None, root: str | Path | None = None) -> Address:
-    """Where the daemon is, by what was said, then by the environment, then by the state root's `.kheish/`.
+    """Return the daemon's address: from the arguments, else the environment, else the state root's `.kheish/`.
 
-    Raises Unreachable where no daemon has noted its address.
+    Raises Unreachable if no daemon has recorded its address.
     """
-    # A state root that was named outright beats a KHEISH_URL that is set for everything else.
+    # A state root that was named explicitly beats a general KHEISH_URL.
     named = url or (None if root else os.environ.get("KHEISH_URL"))
     if named:
         named = _checked(named)
         local = state_root(root) if _is_loopback(named) else None
-        # The local admin token never goes to another machine.
+        # The local admin token is never sent to another machine.
         return Address(named, token or _environment_token() or _local_token(local), None)
     where = state_root(root)
     noted = daemon_note(where)
@@ -94,7 +96,7 @@ def find(url: str | None = None, token: str | None = None, root: str | Path | No
 
 
 def daemon_note(root: Path) -> dict[str, object] | None:
-    """`.kheish/daemon.json` (`pid`, `url`, `started_at`, `version`), or None where there is none to be read."""
+    """Return `.kheish/daemon.json` (`pid`, `url`, `started_at`, `version`), or None if it is missing or unreadable."""
     try:
         noted = json.loads((root / ".kheish" / "daemon.json").read_bytes())
     except (OSError, ValueError):
@@ -103,7 +105,7 @@ def daemon_note(root: Path) -> dict[str, object] | None:
 
 
 def unreachable(root: Path) -> Unreachable:
-    """The error of a state root that nobody serves, with the command that would help."""
+    """Return the error for a state root without a daemon, with the command that would help."""
     if not (root / "kheish.yaml").is_file() and not (root / "format.yaml").is_file():
         return Unreachable(
             f"{root} is not a state root; make one with `kheish init {root}`, or name it by --state-root."

@@ -1,4 +1,4 @@
-"""Turn a problem document (RFC 9457) into the error class that it stands for, and an error into such a document."""
+"""Conversions between problem documents (RFC 9457) and the error classes that they stand for."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _KNOWN = ("type", "title", "status", "detail", "code", "domain", "errors")
 
 
 def from_reply(status: int, body: bytes) -> KheishError:
-    """The error that an HTTP answer of `status` stands for; `extra["problem"]` is the document as it came."""
+    """Return the error for an HTTP response of `status`; `extra["problem"]` is the document as received."""
     problem = _document(status, body)
-    found = _by_code().get(str(problem.get("code"))) or _BY_STATUS.get(status, KheishError)
+    error_class = _by_code().get(str(problem.get("code"))) or _BY_STATUS.get(status, KheishError)
     faults = [
         Fault(str(one.get("path", "")), str(one.get("message", "")))
         for one in problem.get("errors") or []
         if isinstance(one, dict)
     ]
     more = {key: value for key, value in problem.items() if key not in _KNOWN}
-    return found(str(problem.get("detail") or found.title), errors=faults, **(more | {"problem": problem}))
+    return error_class(str(problem.get("detail") or error_class.title), errors=faults, **(more | {"problem": problem}))
 
 
 def as_problem(error: KheishError) -> dict[str, Any]:
-    """The problem document of an error: the daemon's own where it sent one."""
+    """Return the problem document of an error: the daemon's own, if it sent one."""
     sent = error.extra.get("problem")
     if isinstance(sent, dict):
         return sent
@@ -58,21 +58,21 @@ def as_problem(error: KheishError) -> dict[str, Any]:
 
 
 def _document(status: int, body: bytes) -> dict[str, Any]:
-    """The problem document in `body`; a made one where something other than a daemon answered."""
+    """Return the problem document in `body`; a substitute if the response is not from a daemon."""
     try:
-        found = json.loads(body)
+        document = json.loads(body)
     except ValueError:
-        found = None
-    if isinstance(found, dict) and "code" in found:
-        return found
-    said = body[:200].decode(errors="replace").strip()
+        document = None
+    if isinstance(document, dict) and "code" in document:
+        return document
+    excerpt = body[:200].decode(errors="replace").strip()
     return {
         "type": "about:blank",
         "title": f"HTTP {status}",
         "status": status,
-        "detail": f"The answer was HTTP {status} without a problem document"
-        + (f": {said}" if said else "")
-        + ". Is it a Kheish daemon that answers there?",
+        "detail": f"The response was HTTP {status} without a problem document"
+        + (f": {excerpt}" if excerpt else "")
+        + ". Is it a Kheish daemon?",
         "code": f"http_{status}",
         "domain": "client",
         "errors": [],
@@ -80,7 +80,7 @@ def _document(status: int, body: bytes) -> dict[str, Any]:
 
 
 def _by_code() -> dict[str, type[KheishError]]:
-    # A class without a code of its own is only a finer name of its parent.
+    # A class without a code of its own is only a more specific name of its parent.
     return {kind.code: kind for kind in _tree(KheishError) if "code" in vars(kind)}
 
 

@@ -56,7 +56,7 @@ class AppliedToolPolicy(TypedDict):
 
 
 class Approval(TypedDict):
-    """A tool call that waits, or waited, for a person."""
+    """A tool call that waits, or waited, for a user."""
 
     approval_id: str
     session_id: str
@@ -66,7 +66,7 @@ class Approval(TypedDict):
     digest: str
     files: list[Json]
     preview: Preview | None
-    """Of an edit; null for other calls, for edited arguments, and for an edit that would fail as things are."""
+    """The preview of an edit; null for other calls, for edited arguments, and for an edit that would currently fail."""
     why: str
     risk: Literal["low", "medium", "high"]
     status: Literal["pending", "allowed", "denied", "expired", "cancelled"]
@@ -234,20 +234,20 @@ class CancelRuns(TypedDict):
 
 
 class Capabilities(TypedDict):
-    """What the model can do."""
+    """The capabilities of the model."""
 
     context_window: NotRequired[int | None]
-    """Tokens that prompt and answer may have together; prompts are made to fit."""
+    """The context window: tokens of prompt and answer together; prompts are cut to fit."""
     streaming: NotRequired[bool]
     """Whether answers are streamed."""
     tools: NotRequired[bool]
-    """Whether the model gets tools."""
+    """Whether the model is given tools."""
     vision: NotRequired[bool]
-    """Whether the model takes images."""
+    """Whether the model accepts images."""
 
 
 class CapabilityScope(TypedDict):
-    """What is visible to the agent: globs over tools (`read_*`, `mcp__github__*`), skills and MCP servers; deny
+    """The names visible to the agent: globs over tools (`read_*`, `mcp__github__*`), skills and MCP servers; deny
     wins. Null allows all."""
 
     allow: NotRequired[list[str] | None]
@@ -300,16 +300,16 @@ class CheckPermission(TypedDict):
 
 
 class CommandCheck(TypedDict):
-    """A command and the exit status that it must have."""
+    """A command and its required exit status."""
 
     run: str
     """The command line."""
     exit: NotRequired[int]
-    """The exit status."""
+    """The required exit status."""
 
 
 class CommandRequired(TypedDict):
-    """Met where the command ends as it should."""
+    """A requirement that is met if the command ends with the exit status."""
 
     command: str | CommandCheck
     """The command line, or `{run, exit}`."""
@@ -378,7 +378,7 @@ class CreateToken(TypedDict):
 
 
 class CredentialScope(TypedDict):
-    """What may be used for the agent: globs over routes (`main`, or `route:main`), connectors and accounts, by their
+    """The names usable for the agent: globs over routes (`main`, or `route:main`), connectors and accounts, by their
     names or by the slots that they use (`openai.*`, `env:*`); deny wins. Null allows all."""
 
     allow: NotRequired[list[str] | None]
@@ -388,7 +388,7 @@ class CredentialScope(TypedDict):
 
 
 class Decision(TypedDict):
-    """One person's word."""
+    """The decision of a single person."""
 
     decision: Literal["allow", "deny"]
     by: str
@@ -454,16 +454,16 @@ class Evidence(TypedDict):
 
 
 class EvidenceItem(TypedDict):
-    """Something that must (or may) be shown."""
+    """A piece of evidence that is required or optional."""
 
     kind: Literal[
         "run", "tool_call", "task", "approval", "question", "output", "asset", "commit", "file", "agent", "attestation"
     ]
-    """What a reference must point at."""
+    """The kind of the reference's target."""
     id: str
-    """Its name in this Playbook."""
+    """The name of the evidence in this Playbook."""
     description: NotRequired[str | None]
-    """What it shows."""
+    """What the evidence shows."""
     required: NotRequired[bool]
     """Whether the phase (or the Flow) is blocked without it."""
 
@@ -492,7 +492,7 @@ class FileProblem(TypedDict):
 
 
 class FileRequired(TypedDict):
-    """Met where the file is in the workspace."""
+    """A requirement that is met if the workspace contains the file."""
 
     workspace_file: str
     """The path, from the workspace."""
@@ -527,7 +527,7 @@ class FlowApproval(TypedDict):
 
 
 class FlowBudget(TypedDict):
-    """What one Flow may spend; the narrowest of all budgets holds."""
+    """The budget of one Flow; the narrowest of all budgets applies."""
 
     cost_usd: NotRequired[float | None]
     """US dollars."""
@@ -718,16 +718,16 @@ class Grant(TypedDict):
 
 
 class Input(TypedDict):
-    """One input: a JSON Schema (2020-12), with `required` and `default` beside its keywords."""
+    """An input: a JSON Schema (2020-12), with `required` and `default` beside its keywords."""
 
     type: NotRequired[str | list[str] | None]
     """The JSON type of the value."""
     description: NotRequired[str | None]
-    """What it is for."""
+    """The purpose of the input."""
     required: NotRequired[bool | list[str]]
-    """Whether a start must give it. (A list is the JSON Schema keyword, for an object's members.)"""
+    """Whether a start must give the input. (A list is the JSON Schema keyword, for an object's members.)"""
     default: NotRequired[Any]
-    """What it is where a start does not give it."""
+    """The value if a start does not give the input."""
 
 
 class JournalLine(TypedDict):
@@ -816,7 +816,7 @@ class Option(TypedDict):
 
 
 class OutputRequired(TypedDict):
-    """Met where the final output fits the JSON Schema."""
+    """A requirement that is met if the final output fits the JSON Schema."""
 
     output_matches: Json | bool
     """A JSON Schema (2020-12)."""
@@ -830,79 +830,79 @@ class Paused(TypedDict):
 
 
 class Persona(TypedDict):
-    """`personas/<id>.md`: front matter, and below it the instruction text."""
+    """`personas/<id>.md`: front matter, followed by the instruction text."""
 
     display_name: NotRequired[str | None]
-    """How people see it; without it, its id."""
+    """The name shown to users; the default is its id."""
     capability_scope: NotRequired[CapabilityScope | None]
-    """What the agent may see."""
+    """The names visible to the agent."""
     default_skills: NotRequired[list[str]]
     """Skills that are loaded from the start."""
     metadata: NotRequired[Json]
-    """Anything; it is kept and not read."""
+    """Free-form data; stored, not interpreted."""
     body: str
     """The instruction text (the part below the front matter)."""
 
 
 class Phase(TypedDict):
-    """One step of the procedure."""
+    """A step of the procedure."""
 
     id: str
-    """Its name."""
+    """The name of the phase."""
     objective: NotRequired[str | None]
-    """What it is to reach."""
+    """The objective of the phase."""
     instructions: NotRequired[str]
-    """Text given to the agent; `{{inputs.name}}` is filled in."""
+    """Instructions for the agent; `{{inputs.name}}` is filled in."""
     role: NotRequired[str | None]
-    """The role that works in it, one of `roles`."""
+    """The role that works in the phase, one of `roles`."""
     needs: NotRequired[list[str]]
-    """Phases that come first."""
+    """Phases that must be done first."""
     acceptance: NotRequired[list[str | FileRequired | CommandRequired | OutputRequired]]
-    """What must be so at its end."""
+    """The conditions at the end of the phase."""
     evidence: NotRequired[list[EvidenceItem]]
-    """What it must show."""
+    """The evidence that the phase must show."""
     tools: NotRequired[ToolPolicy]
-    """Tools of this phase; the Playbook's own policy holds as well."""
+    """Tools of this phase; the Playbook's own policy applies as well."""
     approval: NotRequired[Literal["none", "before", "after"]]
-    """When a person must agree."""
+    """The points at which a user must approve."""
     retries: NotRequired[int]
-    """How often it is tried again after a failure."""
+    """The number of retries after a failure."""
     on_failure: NotRequired[Literal["fail", "continue"]]
-    """Whether the Flow fails with it."""
+    """Whether the Flow fails with the phase."""
     timeout: NotRequired[str | None]
-    """How long one try may take, such as `30m`."""
+    """The time limit of one attempt, such as `30m`."""
 
 
 class Playbook(TypedDict):
     """A procedure that agents follow and people can check."""
 
     title: str
-    """Its name for people."""
+    """The name shown to users."""
     objective: str
-    """What it is to reach."""
+    """The objective of the procedure."""
     inputs: NotRequired[dict[str, Input]]
-    """What a start must or may give, each a JSON Schema."""
+    """The inputs that a start must or may give, each a JSON Schema."""
     preconditions: NotRequired[list[str]]
-    """What must be so before it begins; the agent is told it."""
+    """The conditions for a start; they are part of the agent's prompt."""
     roles: NotRequired[dict[str, Role]]
-    """Who works in the phases."""
+    """The roles of the phases."""
     phases: NotRequired[list[Phase]]
     """The steps."""
     acceptance: NotRequired[list[str | FileRequired | CommandRequired | OutputRequired]]
-    """What must be so at the end of the whole."""
+    """The conditions at the end of the whole procedure."""
     evidence: NotRequired[list[EvidenceItem]]
-    """What the whole must show."""
+    """The evidence that the whole procedure must show."""
     tools: NotRequired[ToolPolicy]
     """Tools of all phases."""
     runtime: NotRequired[Runtime]
     scopes: NotRequired[Scopes]
-    """What its Flows may see and use."""
+    """The scopes of its Flows."""
     budget: NotRequired[FlowBudget]
-    """What one Flow may spend."""
+    """The budget of one Flow."""
     drive: NotRequired[Literal["phases", "agent"]]
-    """`phases`: the daemon starts a run for each phase; `agent`: one run has the whole Playbook in its prompt."""
+    """`phases`: the daemon starts a run for each phase; `agent`: a single run has the whole Playbook in its prompt."""
     metadata: NotRequired[Json]
-    """Anything; it is kept and not read."""
+    """Free-form data; stored, not interpreted."""
 
 
 class PlaybookDiff(TypedDict):
@@ -917,23 +917,23 @@ class PlaybookDiff(TypedDict):
 
 
 class Preview(TypedDict):
-    """What a call would change, seen when it was asked for."""
+    """The change that a call would make, captured when the approval was requested."""
 
     diff: str
-    """A unified diff; characters that are obeyed or unseen are shown as others."""
+    """A unified diff. Control characters and invisible characters are replaced by visible ones."""
     is_whole: bool
-    """Whether nothing was cut."""
+    """Whether the diff is complete."""
 
 
 class Price(TypedDict):
-    """US dollars for a million tokens."""
+    """US dollars per million tokens."""
 
     input_per_mtok: float
-    """For a million tokens of the prompt."""
+    """Per million tokens of the prompt."""
     output_per_mtok: float
-    """For a million tokens of the answer."""
+    """Per million tokens of the answer."""
     cached_input_per_mtok: NotRequired[float | None]
-    """For a million tokens of the prompt that came from the provider's cache; without it, as the others."""
+    """Per million prompt tokens from the provider's cache; the default is the price of other prompt tokens."""
 
 
 class PublishPlaybook(TypedDict):
@@ -1106,14 +1106,14 @@ class Revoked(TypedDict):
 
 
 class Role(TypedDict):
-    """Who works in a phase."""
+    """A role in the procedure."""
 
     purpose: str
-    """What this role is for; the agent is told it."""
+    """The purpose of this role; it is part of the agent's prompt."""
     persona: NotRequired[str | None]
-    """The persona whose instructions it has."""
+    """The persona that provides the role's instructions."""
     route: NotRequired[str | None]
-    """The route that it uses, as `route` or `route/model`."""
+    """The route of the role, as `route` or `route/model`."""
 
 
 class Route(TypedDict):
@@ -1124,28 +1124,28 @@ class Route(TypedDict):
     model: NotRequired[str | None]
     """The model's name, as the provider (or litellm) spells it."""
     api_base: NotRequired[str | None]
-    """The server's address, such as `http://127.0.0.1:8080/v1`; without it, the provider's own."""
+    """The server's address, such as `http://127.0.0.1:8080/v1`; the default is the provider's own."""
     auth_ref: NotRequired[str | None]
-    """A slot of the vault, or `env:NAME`; leave it out where no credential is needed."""
+    """A slot of the vault, or `env:NAME`; omit it if no credential is needed."""
     timeout: NotRequired[str]
-    """The longest time for one model call, such as `240s`."""
+    """The time limit of one model call, such as `240s`."""
     inactivity_timeout: NotRequired[str]
-    """The longest silence within a streamed answer."""
+    """The longest pause within a streamed answer."""
     max_retries: NotRequired[int]
-    """How often a failed call is tried again before the fallbacks."""
+    """The number of retries of a failed call before the fallbacks."""
     patience: NotRequired[str]
-    """How long a server is waited for that cannot be reached, loads its model or has too much to do, when no other
-    route is left; `0s`: not at all."""
+    """How long to wait for a server that is unreachable, loading its model or overloaded, when no other route is
+    left; `0s`: not at all."""
     capabilities: NotRequired[Capabilities]
-    """What this model can do: context window, streaming, tools, vision."""
+    """The capabilities of the model: context window, streaming, tools, vision."""
     budget: NotRequired[RouteBudget | None]
-    """What one run may spend on this route."""
+    """The budget of one run on this route."""
     limits: NotRequired[RouteLimits]
-    """What the provider allows, over all runs."""
+    """The provider's limits, over all runs."""
     price: NotRequired[Price | None]
-    """What it costs; needed for limits in US dollars."""
+    """The price of tokens; needed for limits in US dollars."""
     fallbacks: NotRequired[list[str]]
-    """Routes to try, in this order, when this one has failed."""
+    """Routes to try, in this order, if this route fails."""
     generation: NotRequired[Json]
     """Defaults for the provider's own settings, such as `temperature` and `max_tokens`."""
     script: NotRequired[str | Script | None]
@@ -1153,7 +1153,7 @@ class Route(TypedDict):
 
 
 class RouteBudget(TypedDict):
-    """What one run may spend on this route; the narrowest of all budgets holds."""
+    """The budget of one run on this route; the narrowest of all budgets applies."""
 
     model_calls: NotRequired[int | None]
     """Model calls."""
@@ -1164,38 +1164,38 @@ class RouteBudget(TypedDict):
 
 
 class RouteLimits(TypedDict):
-    """What the provider allows, over all runs of this daemon."""
+    """The provider's limits, over all runs of this daemon."""
 
     requests_per_minute: NotRequired[int | None]
-    """Model calls a minute."""
+    """Model calls per minute."""
     tokens_per_minute: NotRequired[int | None]
-    """Tokens a minute, input and output together."""
+    """Tokens per minute, input and output together."""
     concurrency: NotRequired[int | None]
-    """Model calls at once."""
+    """Concurrent model calls."""
 
 
 class Rule(TypedDict):
-    """One rule; it concerns a call if `tool` and `match` both fit."""
+    """A rule; it applies to a call if both `tool` and `match` fit."""
 
     tool: str
-    """The tool's name; it may end in `*`, which stands for anything."""
+    """The tool's name; a `*` at its end matches anything."""
     match: NotRequired[str | None]
-    """Which calls of the tool; left out: all of them. For bash a command with `*` for any text (each simple command
-    of a command line must match), for file tools a glob from the workspace (a backslash stands before what is
-    meant as it is; a rule that asks or denies is also about brackets and braces as they are), for web_fetch a
-    host with `*`, for other tools the arguments as a JSON object."""
+    """The calls of the tool that the rule applies to; without it, all of them. For bash: a command with `*` for any
+    text (each simple command of a command line must match). For file tools: a glob from the workspace (a
+    backslash makes the next character literal; a rule that asks or denies also matches brackets and braces
+    literally). For web_fetch: a host with `*`. For other tools: the arguments as a JSON object."""
     exact: NotRequired[bool]
-    """Whether `match` is the call itself: a JSON object of its arguments (without a command's description and
-    timeout), which must all be the same. Answers that are remembered leave such rules."""
+    """Whether `match` is the call itself: a JSON object with all of its arguments (without a command's description
+    and timeout), which must be equal. Remembered answers create such rules."""
     decision: Literal["allow", "ask", "deny"]
-    """deny beats ask, and ask beats allow, wherever the rules stand."""
+    """The decision. deny beats ask, and ask beats allow, regardless of the rules' order and place."""
     workdir: NotRequired[str]
-    """For bash: the folders that the rule holds in, as a glob from the workspace; `.` is the workspace itself, `**`
-    all of it. Programs that take nothing from the folder they run in (`ls`, `grep`) may run in any."""
+    """For bash: the folders that the rule applies to, as a glob from the workspace; `.` is the workspace itself,
+    `**` all of it. Programs that use nothing of the folder they run in (`ls`, `grep`) may run in any."""
     network: NotRequired[bool]
-    """Whether a confined command has the network; every command of a command line needs a rule that says so."""
+    """Whether a confined command has network access; every command of a command line needs a rule that grants it."""
     reason: NotRequired[str | None]
-    """Why, for people and for the model."""
+    """The reason, for users and for the model."""
 
 
 class RunError(TypedDict):
@@ -1306,7 +1306,7 @@ class RunWait(TypedDict):
 
 
 class Runtime(TypedDict):
-    """How runs are made."""
+    """The settings of runs."""
 
     route: NotRequired[str | None]
     """The route, as `route` or `route/model`; roles may have their own."""
@@ -1324,29 +1324,29 @@ class Scope(TypedDict):
 
 
 class Scopes(TypedDict):
-    """What the Flow's session may see and use; it can only narrow."""
+    """The scopes of the Flow's session; they can only narrow."""
 
     capability: NotRequired[CapabilityScope | None]
-    """Tools, skills and MCP servers that are visible."""
+    """The tools, skills and MCP servers that are visible."""
     credential: NotRequired[CredentialScope | None]
-    """Routes, connectors and accounts that may be used."""
+    """The routes, connectors and accounts that may be used."""
 
 
 class Script(TypedDict):
     """The turns of a scripted model, in parts or not; or `echo: true`, which answers with the input."""
 
     turns: NotRequired[list[Turn]]
-    """The answers, in order: the first for a run's first model call."""
+    """The answers, in order: the first is for a run's first model call."""
     parts: NotRequired[list[ScriptPart]]
-    """Instead of `turns`: for each run the first part that fits its instructions."""
+    """Instead of `turns`: each run uses the first part that matches its instructions."""
     after_last: NotRequired[Literal["repeat", "fail"]]
-    """What comes after the last turn: its last text again, or the run fails."""
+    """The behaviour after the last turn: repeat its text, or fail the run."""
     echo: NotRequired[bool]
-    """Answer every message with itself."""
+    """Whether every message is answered with itself."""
 
 
 class ScriptPart(TypedDict):
-    """Turns for the runs whose instructions say something, such as `Phase: investigate` for a phase of a Playbook."""
+    """Turns for runs whose instructions match, such as `Phase: investigate` for a phase of a Playbook."""
 
     prompt: str
     """A regular expression on the instructions (the system message) of a run."""
@@ -1360,16 +1360,16 @@ class ScriptedCall(TypedDict):
     name: str
     """The tool's name."""
     arguments: NotRequired[Json]
-    """The arguments, as the tool's schema wants them."""
+    """The arguments, in the form of the tool's schema."""
 
 
 class ScriptedError(TypedDict):
-    """The call fails as it would with this HTTP status."""
+    """A simulated failure of the call with this HTTP status."""
 
     status: int
     """The HTTP status, such as 429 or 503."""
     retry_after: NotRequired[float | None]
-    """Seconds that the provider asks to wait."""
+    """The seconds that the provider asks callers to wait."""
     code: NotRequired[str | None]
     """The provider's error code, such as `context_length_exceeded`."""
     message: NotRequired[str | None]
@@ -1377,7 +1377,7 @@ class ScriptedError(TypedDict):
 
 
 class ScriptedUsage(TypedDict):
-    """Tokens that the turn says that it used. Without it, one token is counted for four characters."""
+    """The reported token usage of the turn. Without it, one token is counted per four characters."""
 
     input_tokens: NotRequired[int]
     """Tokens of the prompt."""
@@ -1561,46 +1561,46 @@ class Task(TypedDict):
     task_id: str
     session_id: str
     run_id: str | None
-    """The run that made it."""
+    """The run that created it."""
     title: str
     description: str
-    """Of a background command: the command line."""
+    """For a background command: the command line."""
     status: Literal["pending", "in_progress", "blocked", "completed", "failed", "cancelled"]
     owner: str | None
     blocked_by: list[str]
     output: str | None
-    """What a background command wrote, once it has ended."""
+    """The output of a background command, once it has ended."""
     created_at: str
     ended_at: str | None
     n: int
     shell: TaskShell | None
-    """null where it is no background command."""
+    """The background command; null for other tasks."""
 
 
 class TaskShell(TypedDict):
-    """A background command: its job, and how it ended."""
+    """A background command: its job, and its end."""
 
     job: str
     timeout: float | None
-    """Seconds after which it is ended."""
+    """Seconds after which it is killed."""
     stop_requested: bool
     exit_status: int | None
     signal: int | None
     timed_out: bool
     stopped: bool
     lost: bool
-    """Its runner was killed: nothing shows how it ended."""
+    """Whether its runner was killed, so that its end is unknown."""
     output_bytes: int
-    """All that it wrote."""
+    """The size of its full output in bytes."""
     truncated: bool
-    """Some of it is not in `output`."""
+    """Whether `output` omits part of it."""
     duration: float | None
     exceeded: NotRequired[str | None]
-    """The limit for which it was ended: `processes` or `memory`."""
+    """The limit that caused its kill: `processes` or `memory`."""
     ended: NotRequired[int]
-    """Its processes that had to be ended."""
+    """The number of its processes that had to be killed."""
     left: NotRequired[int]
-    """Those that could not be ended."""
+    """The number of its processes that could not be killed."""
 
 
 class TextItem(TypedDict):
@@ -1624,12 +1624,12 @@ class Token(TypedDict):
 
 
 class ToolPolicy(TypedDict):
-    """Which tools may be called: names, which may end in `*`. It can only narrow what permissions allow."""
+    """The tools that may be called: names, which may end in `*`. A policy can only narrow the permissions."""
 
     allow: NotRequired[list[str] | None]
-    """Only these; without it, all."""
+    """Only these tools; without it, all."""
     deny: NotRequired[list[str]]
-    """Never these."""
+    """Tools that may never be called."""
 
 
 class Trust(TypedDict):
@@ -1661,20 +1661,20 @@ class Trusted(TypedDict):
 
 
 class Turn(TypedDict):
-    """One answer of the model, or one failed attempt."""
+    """An answer of the model, or a failed attempt."""
 
     text: NotRequired[str | None]
-    """What the model says; `{{input}}` and `{{last_result}}` are filled in."""
+    """The text of the answer; `{{input}}` and `{{last_result}}` are filled in."""
     tool_calls: NotRequired[list[ScriptedCall]]
-    """The tool calls that it makes."""
+    """The tool calls of the answer."""
     expect: NotRequired[str | None]
-    """A regular expression on the last tool result or message; no match fails the run."""
+    """A regular expression on the last tool result or message; without a match the run fails."""
     delay: NotRequired[str | None]
     """The time before each chunk of the answer, such as `50ms`."""
     chunks: NotRequired[int]
-    """In how many pieces the text is streamed."""
+    """The number of chunks in which the text is streamed."""
     usage: NotRequired[ScriptedUsage | None]
-    """Tokens that the turn says that it used."""
+    """The reported token usage of the turn."""
     error: NotRequired[ScriptedError | None]
     """Fail instead of answering."""
 

@@ -1,4 +1,4 @@
-"""Read server-sent events: bytes in, events out, and where to go on after a cut. No I/O here."""
+"""Server-sent events: bytes in, events out, and the position at which to continue after a cut. No I/O here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONGEST_DELAY = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One journal line, or one live frame (`n` is None). `raw` is the line as it was sent."""
+    """A journal line, or a live frame (`n` is None). `raw` is the line as it was sent."""
 
     kind: str
     n: int | None
@@ -31,13 +31,13 @@ class Event:
 
     @property
     def live(self) -> bool:
-        """True for frames that are shown once and never replayed (`model.delta`, `tool.output`)."""
+        """Whether the frame is shown once and never replayed (`model.delta`, `tool.output`)."""
         return self.n is None
 
 
 @dataclass(slots=True)
 class Parser:
-    """Cuts a stream of bytes, wherever it was split, into `(id, event, data)` frames."""
+    """A parser of a stream of bytes, however it was split, into `(id, event, data)` frames."""
 
     _rest: bytes = b""
     _id: str | None = None
@@ -46,7 +46,7 @@ class Parser:
     _begun: bool = False
 
     def feed(self, chunk: bytes) -> Iterator[tuple[str | None, str, str]]:
-        """Yield the frames that `chunk` completes; the id is None for a frame that carries none."""
+        """Yield the frames that `chunk` completes; the id is None for a frame without one."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         for line in lines:
             text = line.removesuffix(b"\r").decode(errors="replace")
@@ -78,7 +78,7 @@ class Parser:
 
 
 def event_of(frame: tuple[str | None, str, str]) -> Event | None:
-    """The event of one frame; None where its data is no JSON object (a frame of some later version)."""
+    """Return the event of a frame; None for data that is not a JSON object (a frame of a later version)."""
     number, kind, raw = frame
     try:
         line = json.loads(raw)
@@ -101,9 +101,10 @@ def event_of(frame: tuple[str | None, str, str]) -> Event | None:
 
 
 class Following:
-    """Where a follower stands: which event it saw last, and how long it has been without a daemon.
+    """The position of a follower: the last event received, and the time without a daemon.
 
-    The loops that do the I/O (`sync.py`, `aio.py`) ask it what to request, give it bytes, and tell it of cuts.
+    The loops that do the I/O (`connection.py`, `aio_connection.py`) get their requests from it, pass it bytes, and
+    report cuts to it.
     """
 
     def __init__(self, after: int | None, patience: float = 60.0) -> None:
@@ -115,17 +116,17 @@ class Following:
         self._opened = False
 
     def query(self) -> dict[str, str]:
-        """`after`, so that the next stream begins where the last one was cut."""
+        """Return `after`, so that the next stream continues after the last event received."""
         return {} if self.after is None else {"after": str(self.after)}
 
     def opened(self, newest: str | None) -> None:
-        """A stream was opened; `newest` is its X-Kheish-Event, from where a live-only one can go on."""
+        """Record that a stream was opened; `newest` is its X-Kheish-Event, the position for a live-only stream."""
         self._opened, self._parser = True, Parser()
         if self.after is None and newest is not None and newest.isdecimal():
             self.after = int(newest)
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
-        """The events that `chunk` completes, none of them twice."""
+        """Yield the events that `chunk` completes, without repetitions."""
         self._delay, self._waited = _FIRST_DELAY, 0.0
         for frame in self._parser.feed(chunk):
             event = event_of(frame)
@@ -136,15 +137,16 @@ class Following:
             yield event
 
     def cut(self, why: Exception | None) -> float:
-        """Seconds to wait before the next attempt. Raises Unreachable after `patience` seconds in vain.
+        """Return the seconds to wait before the next attempt. Raises Unreachable after `patience` seconds without
+        success.
 
-        A first attempt that fails raises at once: nothing was begun that would be worth waiting for.
+        If the first attempt fails, it raises at once: there is no earlier stream to continue.
         """
         if why is not None and (not self._opened or self._waited >= self._patience):
             raise why if isinstance(why, Unreachable) else Unreachable(str(why)) from why
         if self._waited >= self._patience:
-            raise Unreachable("The daemon closes the stream at once, again and again; see its log.")
-        delay = self._delay * random.uniform(0.75, 1.25)  # nosec B311  # spreads reconnects; nobody gains by guessing
+            raise Unreachable("The daemon repeatedly closes the stream at once; see its log.")
+        delay = self._delay * random.uniform(0.75, 1.25)  # nosec B311  # spreads reconnects; not security-relevant
         self._waited += delay
         self._delay = min(self._delay * 2, _LONGEST_DELAY)
         return delay

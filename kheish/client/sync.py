@@ -401,7 +401,7 @@ class Permissions(Resource):
 
 
 class Playbooks(Definitions):
-    """Drafts as any Definition, and what else there is of playbooks."""
+    """The operations of `playbooks`, including those of any Definition."""
 
     def __init__(self, client: Connection) -> None:
         super().__init__(client, "playbooks")

@@ -1,4 +1,4 @@
-"""Knows what things mean: values, events, folds, verbs. Synchronous; no network, no model, no HTTP.
+"""The meaning of the state: values, events, folds and verbs. Synchronous; no network, no model, no HTTP.
 
 May import: store (never the lock, the committer or the watcher), jobs, errors, ids, resources.
 """

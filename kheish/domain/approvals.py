@@ -1,4 +1,4 @@
-"""Approvals: a tool call that waits for a person's allow or deny, bound to the digest of exactly that call."""
+"""Approvals: a tool call that waits for a user's allow or deny, bound to the digest of exactly that call."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Status = Literal["pending", "allowed", "denied", "expired", "cancelled"]
 
 @frozen
 class Decision:
-    """One person's word."""
+    """The decision of a single person."""
 
     decision: Literal["allow", "deny"]
     by: str
@@ -34,15 +34,15 @@ class Decision:
     reason: str | None
     at: str
     person: str | None = None
-    digest: str | None = None  # of the call that was decided about
+    digest: str | None = None  # of the decided call
 
 
 @frozen
 class Bound:
-    """What an approval allows: the digest of a call, and the files whose content is part of it. `unbound`: what the
-    call may use that is not.
+    """The scope of an approval: the digest of a call, and the files whose content is part of it.
 
-    A file is `{path, sha256, bytes}`; of one that is too large to be read, `sha256` is null and `mtime_ns` is there.
+    `unbound` lists what the call may use beyond that. A file is `{path, sha256, bytes}`. For a file that is too large
+    to read, `sha256` is null and `mtime_ns` is set.
     """
 
     digest: str
@@ -52,7 +52,7 @@ class Bound:
 
 @frozen
 class Approval:
-    """An approval as the journal tells it."""
+    """An approval as recorded in the journal."""
 
     approval_id: str
     session_id: str
@@ -78,7 +78,7 @@ class Approval:
 
 
 def fold(table: dict[str, Approval], entry: Entry) -> Iterable[str]:
-    """Take one entry in; returns the ids that changed."""
+    """Fold an entry into the table and return the ids that changed."""
     match entry.event:
         case events.ApprovalRequested() as event:
             assert entry.session and entry.run
@@ -140,7 +140,7 @@ def _decided(
 
 @frozen
 class DecisionView(View):
-    """One person's word."""
+    """The decision of a single person."""
 
     decision: Literal["allow", "deny"]
     by: str
@@ -153,17 +153,17 @@ class DecisionView(View):
 
 @frozen
 class PreviewView(View):
-    """What a call would change, seen when it was asked for."""
+    """The change that a call would make, captured when the approval was requested."""
 
     diff: str
-    """A unified diff; characters that are obeyed or unseen are shown as others."""
+    """A unified diff. Control characters and invisible characters are replaced by visible ones."""
     is_whole: bool
-    """Whether nothing was cut."""
+    """Whether the diff is complete."""
 
 
 @frozen
 class ApprovalView(View):
-    """A tool call that waits, or waited, for a person."""
+    """A tool call that waits, or waited, for a user."""
 
     approval_id: str
     session_id: str
@@ -173,7 +173,7 @@ class ApprovalView(View):
     digest: str
     files: tuple[dict[str, Any], ...]
     preview: PreviewView | None
-    """Of an edit; null for other calls, for edited arguments, and for an edit that would fail as things are."""
+    """The preview of an edit; null for other calls, for edited arguments, and for an edit that would currently fail."""
     why: str
     risk: Literal["low", "medium", "high"]
     status: Status
@@ -234,8 +234,8 @@ def digest_of(
     executable: str | None,
     files: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """sha256 over what an approval allows: tool, final arguments in canonical form, working folder, executable, and
-    the content of files that the call names."""
+    """Return the sha256 of what an approval allows: tool, final arguments in canonical form, working folder,
+    executable, and the content of the files that the call names."""
     from hashlib import sha256
 
     call = {"tool": tool, "arguments": arguments, "folder": folder, "executable": executable, "files": files}
@@ -244,9 +244,9 @@ def digest_of(
 
 @frozen
 class Resolution:
-    """What is decided of one approval: by which caller, and which `person` that proves (None: nobody in particular).
+    """A decision about one approval: the caller, and the `person` that the caller proves (None: no specific person).
 
-    `arguments` replace those of the call, and are `bound` on their own. `remember` leaves a rule in the session.
+    `arguments` replace those of the call and have their own `bound`. `remember` adds a rule to the session.
     """
 
     approval_id: str
@@ -262,17 +262,17 @@ class Resolution:
 
 
 def resolve(state: State, approval_id: str, decision: Literal["allow", "deny"], **given: Any) -> Approval:
-    """Record a decision (the fields of Resolution); when nothing else is open, the run is queued again.
+    """Record a decision (the fields of Resolution); when nothing else is open, queue the run again.
 
-    Where two persons have to allow a call, the first allow leaves it pending; one deny is enough. Raises NotFound,
-    ApprovalResolved (who decided), PersonRequired, SamePerson, Invalid for arguments on a denial and for what cannot
-    be remembered.
+    Where two persons must allow a call, the first allow leaves it pending; a single deny is enough. Raises NotFound,
+    ApprovalResolved (with the earlier decider), PersonRequired, SamePerson, Invalid for arguments on a denial and for a
+    decision that cannot be remembered.
     """
     return resolve_many(state, [Resolution(approval_id=approval_id, decision=decision, **given)])[0]
 
 
 def resolve_many(state: State, wanted: Sequence[Resolution]) -> list[Approval]:
-    """Record several decisions, all or none, also in a crash. Raises as `resolve` does."""
+    """Record several decisions: all or none, even in a crash. Raises the errors of `resolve`."""
     pending = [(_pending(state, one), one) for one in wanted]
     decided = [(approval, _event(approval, one)) for approval, one in pending]
     rules = [_rule(approval, one) for approval, one in pending if one.remember is not None]
@@ -285,7 +285,7 @@ def _pending(state: State, wanted: Resolution) -> Approval:
     if approval.status != "pending":
         raise late(encoding.plain(view(approval)))
     if wanted.arguments is not None and wanted.decision == "deny":
-        raise Invalid("Edited arguments go with allow; a denied call does not run.")
+        raise Invalid("Edited arguments require allow; a denied call does not run.")
     if wanted.arguments is not None and encoding.holds_secret(wanted.arguments, state.scrub):
         raise SecretInArguments(
             "The arguments hold a stored secret, which the journal would not have: leave it out.",
@@ -295,30 +295,30 @@ def _pending(state: State, wanted: Resolution) -> Approval:
 
 
 def _event(approval: Approval, wanted: Resolution) -> events.ApprovalDecided | events.ApprovalResolved:
-    edited: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "arguments": wanted.arguments,
         "digest": wanted.bound.digest if wanted.bound else None,
         "files": wanted.bound.files if wanted.bound else None,
     }
-    said: dict[str, Any] = {"via": wanted.via, "reason": wanted.reason, "idempotency": keys.sent(wanted.key), **edited}
+    fields |= {"via": wanted.via, "reason": wanted.reason, "idempotency": keys.sent(wanted.key)}
     if wanted.decision == "allow" and approval.required > 1:
         person = _counted(approval, wanted)
         digest = wanted.bound.digest if wanted.bound else approval.digest
         agreed = {one.person for one in approval.decisions if one.digest == digest} | {person}
         if len(agreed) < approval.required:
-            return events.ApprovalDecided(approval_id=approval.approval_id, by=wanted.by, person=person, **said)
+            return events.ApprovalDecided(approval_id=approval.approval_id, by=wanted.by, person=person, **fields)
     return events.ApprovalResolved(
         approval_id=approval.approval_id,
         outcome="allowed" if wanted.decision == "allow" else "denied",
         decision=wanted.decision,
         by=wanted.by,
         person=wanted.person,
-        **said,
+        **fields,
     )
 
 
 def _counted(approval: Approval, wanted: Resolution) -> str:
-    """The person whose allow counts as one of several."""
+    """Return the person whose allow counts towards the required number."""
     if wanted.person is None:
         raise PersonRequired(
             f"The approval {approval.approval_id} takes {approval.required} different persons, and this answer "
@@ -334,19 +334,19 @@ def _counted(approval: Approval, wanted: Resolution) -> str:
 
 
 def _rule(approval: Approval, wanted: Resolution) -> Draft:
-    """The rule that the session remembers. Raises Invalid where it would be without effect, or cannot be made."""
+    """Return the rule that the session remembers. Raises Invalid for an impossible rule or one without effect."""
     assert wanted.remember is not None
     if approval.required > 1 and wanted.decision == "allow":
         raise _not_remembered("two persons have to allow such calls each time")
     if not approval.remember and wanted.decision == "allow":
-        raise _not_remembered(f"it would ask again all the same ({approval.why})")
+        raise _not_remembered(f"the call would still ask ({approval.why})")
     arguments = wanted.arguments if wanted.arguments is not None else approval.arguments
     if isinstance(arguments, events.Spilled):
         raise _not_remembered("the call is too long for a rule")
     rule = permission_remember.rule(wanted.remember, approval.tool, arguments, wanted.decision)
     reason = f"remembered by {wanted.by} ({approval.approval_id}): {rule.reason}"
-    found = rule.model_copy(update={"reason": reason}).model_dump()
-    return events.RuleAdded(rule=found).on(approval.session_id, approval.run_id, by=wanted.by)
+    fields = rule.model_copy(update={"reason": reason}).model_dump()
+    return events.RuleAdded(rule=fields).on(approval.session_id, approval.run_id, by=wanted.by)
 
 
 def _not_remembered(why: str) -> Invalid:
@@ -358,7 +358,7 @@ def _conclude(
     concluded: Sequence[tuple[Approval, events.ApprovalDecided | events.ApprovalResolved]],
     more: Sequence[Draft] = (),
 ) -> None:
-    """Append the outcomes, and with them the way back to the queue of each run for which nothing else is open."""
+    """Append the outcomes, and queue again each run for which nothing else is open, in the same group."""
     drafts = [event.on(approval.session_id, approval.run_id, by=event.by) for approval, event in concluded]
     drafts += more
     closed: dict[str, set[str]] = {}
@@ -372,13 +372,13 @@ def _conclude(
 
 
 def settles(state: State, run_id: str, closed: set[str]) -> bool:
-    """Whether the run waits for nothing but these approvals and questions."""
+    """Return whether the run waits for nothing but these approvals and questions."""
     run = state.get(Run, run_id)
     return run.status in runs.WAITING and {*run.pending_approvals, *run.pending_questions} <= closed
 
 
 def expire(state: State, now: str) -> list[str]:
-    """Deny what has waited too long; returns the ids. Times are RFC 3339 in UTC, so text order is time order."""
+    """Deny approvals that waited too long, and return their ids. RFC 3339 times in UTC sort by time."""
     due = [
         approval
         for approval in state.loaded(Approval)
@@ -390,7 +390,7 @@ def expire(state: State, now: str) -> list[str]:
 
 
 def late(view: Mapping[str, Any]) -> ApprovalResolved:
-    """Return the error for a decision that comes late: what the approval became, and who decided."""
+    """Return the error for a late decision: the approval's outcome and its decider."""
     decided_by = view["decisions"][-1]["by"] if view["decisions"] else "daemon"
     return ApprovalResolved(
         f"The approval {view['approval_id']} was {view['status']} by {decided_by}; nothing was changed.",

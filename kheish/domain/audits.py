@@ -1,7 +1,7 @@
-"""What the audit says of an event: a table. The entry goes into the same group, so there is no action without it.
+"""The audit's entry for each kind of event, as a table. It is in the event's own group, so no action lacks its entry.
 
-External actions are model calls (a script is none), web pages, and commands with network; besides them the audit has
-every change of secrets, tokens, logins and access, and every approval.
+External actions are model calls (except scripted ones), web pages, and commands with network. The audit also has every
+change of secrets, tokens, logins and access, and every approval.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from kheish.domain import events
 from kheish.domain.definitions import InForce
 from kheish.domain.events import AuditRecorded, Draft, Event
 
-#: a route's id → the name of its driver; None where there is no such route (any more)
+#: a route's id → the name of its driver; None for a route that does not exist (any more)
 DriverOf = Callable[[str], str | None]
-#: drivers that reach nothing outside
+#: drivers that contact nothing outside
 INSIDE = frozenset({"scripted", "replay"})
 _WEB = frozenset({"web_fetch"})
 
@@ -27,26 +27,26 @@ Outcome = Literal["begun", "done", "failed", "refused"]
 
 
 def companions(drafts: Iterable[Draft], known: InForce) -> list[Draft]:
-    """The audit's entries about events that are about to be appended."""
+    """Return the audit's entries for events that are about to be appended."""
     concerned = [draft for draft in drafts if type(draft.event) in _TABLE]
-    if not concerned:  # of nearly all
+    if not concerned:  # true for almost every group
         return []
 
     def driver_of(route_id: str) -> str | None:
         route = known.by_kind["routes"].get(route_id)
         return route.value.driver if route else None
 
-    found = (companion(draft, driver_of) for draft in concerned)
-    return [draft for draft in found if draft is not None]
+    entries = (companion(draft, driver_of) for draft in concerned)
+    return [draft for draft in entries if draft is not None]
 
 
 def companion(draft: Draft, driver_of: DriverOf) -> Draft | None:
-    """The audit's entry about an event; None where it is no concern of the audit."""
+    """Return the audit's entry for an event; None for an event that is not audited."""
     about = _TABLE.get(type(draft.event))
-    said = about(draft.event, driver_of) if about is not None else None
-    if said is None:
+    summary = about(draft.event, driver_of) if about is not None else None
+    if summary is None:
         return None
-    action, outcome, target, request, response = said
+    action, outcome, target, request, response = summary
     recorded = AuditRecorded(
         action=action,
         outcome=outcome,
@@ -103,7 +103,7 @@ def _resolved(event: Any, _: DriverOf) -> _Said:
 
 
 def _decided(event: Any, _: DriverOf) -> _Said:
-    """One person's allow, where another has to allow it too: not done yet."""
+    """Return the entry for a first allow: the call still needs the allow of another person."""
     return "approval", "begun", event.approval_id, event.digest, None
 
 

@@ -1,4 +1,4 @@
-"""Budgets: what was spent, by session, route and day; and whether one more model call fits the limits."""
+"""Budgets: spending by session, route and day, and the check that one more model call fits the limits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Spend:
-    """What one session spent on one route on one UTC day."""
+    """The spending of one session on one route on one UTC day."""
 
     spend_id: str
     session_id: str
@@ -41,7 +41,7 @@ FOLDED = (events.ModelResponded, events.ModelFailed, events.ContextCompacted)
 
 
 def fold(table: dict[str, Spend], entry: Entry) -> Iterable[str]:
-    """Take one entry in; returns the ids that changed."""
+    """Fold an entry into the table and return the ids that changed."""
     assert entry.session is not None
     event = entry.event
     if not isinstance(event, FOLDED) or (isinstance(event, events.ModelFailed) and event.usage == events.Usage()):
@@ -65,7 +65,7 @@ def fold(table: dict[str, Spend], entry: Entry) -> Iterable[str]:
 
 
 def view(spend: Spend) -> dict[str, Any]:
-    """A row of `GET /v1/usage`."""
+    """Return a row of `GET /v1/usage`."""
     return {
         "session_id": spend.session_id,
         "route": spend.route,
@@ -93,7 +93,7 @@ NOUN = Noun(
 
 @frozen
 class Exceeded:
-    """A limit that is reached: which, how far, and whether a person may grant more."""
+    """A limit that was reached: its name, the amounts, and whether a user may grant more."""
 
     limit: str
     allowed: float
@@ -105,9 +105,9 @@ class Exceeded:
 
 
 def check(state: State, run: Run, *, now: str) -> Exceeded | None:
-    """The first limit that one more model call would find reached.
+    """Return the first limit that leaves no room for one more model call.
 
-    The calls of one run follow each other, so runs side by side exceed a shared limit by one call each at most.
+    The calls of one run are sequential, so concurrent runs exceed a shared limit by at most one call each.
     """
     used, limits, granted = run.usage, run.settings.limits, run.granted
     turn = state.find(Turn, run.run_id)
@@ -133,7 +133,7 @@ def check(state: State, run: Run, *, now: str) -> Exceeded | None:
 
 
 def _of_flow(flow: Flow) -> Exceeded | None:
-    """The limits of a Flow hold over all of its runs, and what people granted to one is granted to all."""
+    """Return the first exceeded limit of a Flow: limits and grants of a Flow apply to the sum over its runs."""
     used = flow_view.spent(flow.runs.values())
     for name, spent in (
         ("cost_usd", used.cost_usd or 0.0),

@@ -1,8 +1,8 @@
-"""Inputs of a Flow in the command lines of its acceptance: what is given is one word, whatever stands in it.
+"""Inputs of a Flow in the command lines of its acceptance: each given value becomes one word, whatever it contains.
 
-A placeholder stands in double or in single quotes, and what is given is escaped for them. A bare one is a fault, though
-versions that were published before are filled in safely. Where a shell would read what stands there once more (in a
-substitution, a here-document, a comment), no quoting is sure, and it is a fault, too.
+A placeholder must stand in double or single quotes, and the value is escaped for them. A bare placeholder is a fault,
+but in versions that were published earlier it is filled in safely. Where a shell would parse the value a second time
+(in a substitution, a here-document, a comment), no quoting is safe, so that is a fault, too.
 """
 
 from __future__ import annotations
@@ -14,30 +14,32 @@ from collections.abc import Callable, Iterator
 from kheish.jobs import plainline, programs
 from kheish.jobs.plainwords import UNKNOWN, SimplePlain
 
-_MARK = "KHEISH0INPUT0GIVEN"  # stands for what is given while a command line is read
+_MARK = "KHEISH0INPUT0GIVEN"  # stands for the given value while a command line is parsed
 
 PLACE = re.compile(r"\{\{\s*inputs\.([^}\s]+)\s*\}\}")
-#: what makes a shell read a word again or otherwise
+#: constructs in which a shell parses a word again or in another way
 _READ_AGAIN = re.compile(r"\$\(|`|<<|\$'|\$\{|\$\"|(?:^|\s)#|\b(?:eval|source|trap)\b")
 
 
 def filled(template: str, value: Callable[[re.Match[str]], str | None]) -> str:
-    """Return the command line with each placeholder quoted; `value` returns None for one that stays. Raises ValueError
-    where a placeholder cannot be quoted."""
+    """Return the command line with each placeholder quoted; `value` returns None for a placeholder that stays.
+
+    Raises ValueError for a placeholder that cannot be quoted.
+    """
     at = 0
-    found: list[str] = []
+    pieces: list[str] = []
     if PLACE.search(template) and (wrong := _unsafe(template)):
         raise ValueError(wrong)
     for match, context in _places(template):
         text = value(match)
         if text is not None:
-            found += template[at : match.start()], _QUOTE[context](text.replace("\0", ""))
+            pieces += template[at : match.start()], _QUOTE[context](text.replace("\0", ""))
             at = match.end()
-    return "".join((*found, template[at:]))
+    return "".join((*pieces, template[at:]))
 
 
 def fault(template: str) -> str | None:
-    """Return what is wrong with the placeholders of a command line; None where each is quoted and can be filled in."""
+    """Return the fault of a command line's placeholders; None if each is quoted and can be filled in."""
     if not PLACE.search(template):
         return None
     if (wrong := _unsafe(template)) is not None:
@@ -47,9 +49,9 @@ def fault(template: str) -> str | None:
 
 
 def runs_input(template: str) -> bool:
-    """Return whether the command line may run what is given, as `sh -c "{{inputs.x}}"` and `echo "…" | sh` do.
+    """Return whether the command line may execute the given value, as `sh -c "{{inputs.x}}"` and `echo "…" | sh` do.
 
-    Only a plain line is known not to: elsewhere a variable, a function or a loop may hand it on.
+    Only a plain line certainly does not: elsewhere a variable, a function or a loop may pass the value on.
     """
     if not PLACE.search(template):
         return False
@@ -69,10 +71,10 @@ def _may_run(command: SimplePlain, is_piped: bool) -> bool:
 
 def _unsafe(template: str) -> str | None:
     if PLACE.fullmatch(template.strip()) or PLACE.match(template.lstrip()):
-        return 'what is given cannot be the command itself; where that is meant: sh -c "{{inputs.…}}", which asks'
+        return 'the given value cannot be the command itself; if that is intended: sh -c "{{inputs.…}}", which asks'
     outside = PLACE.sub("", template)
     if _READ_AGAIN.search(outside):
-        return "what is given cannot be quoted where a shell reads it again ($(…), `…`, ${…}, <<, #, eval)"
+        return "the given value cannot be quoted where a shell parses it again ($(…), `…`, ${…}, <<, #, eval)"
     try:
         shlex.split(outside)
     except ValueError:
@@ -81,7 +83,7 @@ def _unsafe(template: str) -> str | None:
 
 
 def _places(template: str) -> Iterator[tuple[re.Match[str], str]]:
-    """Each placeholder, with the quote that it stands in."""
+    """Yield each placeholder with the quote that encloses it."""
     context, at = "", 0
     while at < len(template):
         match = PLACE.match(template, at)

@@ -1,8 +1,9 @@
-"""Completion requirements: what must be so before a run counts as completed, as callers write it and as it is checked.
+"""Completion requirements: the conditions under which a run counts as completed, as callers write and the daemon checks
+them.
 
-A command is checked by a call of `bash` that the daemon makes after the model's final answer. Such a *check* takes the
-way of every call (permissions, approval, job, recovery); its id tells it from the model's own, and the conversation
-does not show it.
+A command is checked by a call of `bash` that the daemon makes after the model's final answer. Such a *check* passes
+through the same steps as every call (permissions, approval, job, recovery). Its id distinguishes it from the model's
+own calls, and the conversation does not show it.
 """
 
 from __future__ import annotations
@@ -20,50 +21,50 @@ from kheish.domain.events import ModelCall, Requirement, ToolFinished, frozen
 from kheish.domain.permissions.match import beneath
 from kheish.errors import Fault
 
-MOST = 50  # requirements of one run
+MOST = 50  # requirements per run
 TEXT_CHARS = 4000
-#: seconds that a command may take, where nothing is said and at most (the same as of `bash`)
+#: seconds that a command may take: the default, and the maximum (the same as for `bash`)
 SECONDS = 600.0
 _PREFIX = "check:"
 _KINDS = ("workspace_file", "command", "output_matches")
 _FORMS = "a text, {workspace_file: path}, {command: command line}, or {output_matches: schema}"
-_SHOWN = 2000  # characters of a command's output that are told
+_SHOWN = 2000  # characters of a command's output that are reported
 
 
 @frozen
 class Finding:
-    """Whether one requirement is met; `met` None: nothing can tell (a text). `told`: what is wrong."""
+    """The result of checking one requirement; `met` is None for a text, which cannot be checked. `told`: the fault."""
 
     number: int  # from 1
     met: bool | None
     told: str = ""
-    #: nothing that the model does would change it
+    #: no action of the model would change the result
     is_final: bool = field(default=False)
 
 
 def read(given: Iterable[Any], where: str = "/completion") -> tuple[tuple[Requirement, ...], list[Fault]]:
-    """The requirements of a submission (or a Playbook's acceptance), with every fault by its path."""
-    found: list[Requirement] = []
+    """Return the requirements of a submission (or a Playbook's acceptance), and every fault with its path."""
+    requirements: list[Requirement] = []
     faults: list[Fault] = []
     for number, item in enumerate(given):
         one, wrong = _requirement(item, f"{where}/{number}")
         faults += wrong
         if one is not None and not wrong:
-            found.append(one)
-    if len(found) > MOST:
-        faults.append(Fault(where, f"has {len(found)} requirements; at most {MOST}"))
-    return tuple(found), faults
+            requirements.append(one)
+    if len(requirements) > MOST:
+        faults.append(Fault(where, f"has {len(requirements)} requirements; at most {MOST}"))
+    return tuple(requirements), faults
 
 
 def schemas(given: Iterable[Any]) -> Iterator[Any]:
-    """Yield the JSON Schemas among the requirements of a submission, whatever they are."""
+    """Yield the JSON Schemas among the requirements of a submission, valid or not."""
     for item in given:
         if isinstance(item, Mapping) and item.keys() == {"output_matches"}:
             yield _schema(item["output_matches"])
 
 
 def schema_faults(given: Sequence[Any], where: str = "/completion") -> Iterator[Fault]:
-    """Yield what is wrong with the schemas, by path. It blocks: call it in a thread."""
+    """Yield the faults of the schemas, by path. Blocks: call it in a thread."""
     if sum(len(orjson.dumps(schema)) for schema in schemas(given)) > contracts.MAX_SCHEMA_BYTES:
         yield Fault(where, f"has schemas of more than {contracts.MAX_SCHEMA_BYTES // 1024} KiB")
         return
@@ -78,7 +79,7 @@ def _schema(value: Any) -> Any:
 
 
 def written(requirement: Requirement) -> Any:
-    """The requirement as people write it (`shapes.md`)."""
+    """Return the requirement as users write it (`shapes.md`)."""
     if requirement.text is not None:
         return requirement.text
     if requirement.workspace_file is not None:
@@ -90,7 +91,7 @@ def written(requirement: Requirement) -> Any:
 
 
 def words(requirement: Requirement) -> str:
-    """The requirement in a sentence, for the model and for people."""
+    """Return the requirement as a sentence, for the model and for users."""
     if requirement.text is not None:
         return requirement.text
     if requirement.workspace_file is not None:
@@ -106,12 +107,12 @@ def words(requirement: Requirement) -> str:
 
 
 def is_check(call_id: str) -> bool:
-    """Whether the call is the daemon's own, made to check a requirement."""
+    """Return whether the daemon made the call to check a requirement."""
     return call_id.startswith(_PREFIX)
 
 
 def checks(requirements: Iterable[Requirement], turn: int) -> tuple[ModelCall, ...]:
-    """The calls that check the commands among the requirements, after the answer of a turn."""
+    """Return the calls that check the commands among the requirements, after the answer of a turn."""
     return tuple(
         ModelCall(
             id=f"{_PREFIX}{turn}:{number}",
@@ -128,12 +129,12 @@ def checks(requirements: Iterable[Requirement], turn: int) -> tuple[ModelCall, .
 
 
 def number_of(call_id: str) -> int:
-    """Which requirement a check is about."""
+    """Return the number of the requirement that a check is for."""
     return int(call_id.rpartition(":")[2])
 
 
 def judged(number: int, requirement: Requirement, outcome: ToolFinished) -> Finding:
-    """What the result of a check says of its requirement."""
+    """Return the finding that follows from the result of a check."""
     status = outcome.detail.get("exit_status")
     if status == requirement.exit or (outcome.detail.get("settled_by") and not outcome.is_error):
         return Finding(number=number, met=True)
@@ -182,18 +183,18 @@ def _workspace_file(value: Any, path: str) -> tuple[Requirement | None, list[Fau
 
 
 def _command(value: Any, path: str) -> tuple[Requirement | None, list[Fault]]:
-    given = dict(value) if isinstance(value, Mapping) else {"run": value}
-    faults = list(_command_faults(given, path))
+    fields = dict(value) if isinstance(value, Mapping) else {"run": value}
+    faults = list(_command_faults(fields, path))
     if faults:
         return None, faults
-    seconds = given.get("timeout", SECONDS)
+    seconds = fields.get("timeout", SECONDS)
     seconds = ids.duration(seconds) if isinstance(seconds, str) else float(seconds)
-    return Requirement(command=given["run"], exit=given.get("exit", 0), timeout=seconds), []
+    return Requirement(command=fields["run"], exit=fields.get("exit", 0), timeout=seconds), []
 
 
 def _command_faults(given: Mapping[str, Any], path: str) -> Iterator[Fault]:
     for name in given.keys() - {"run", "exit", "timeout"}:
-        yield Fault(f"{path}/{name}", "is not known; a command has run, exit and timeout")
+        yield Fault(f"{path}/{name}", "is unknown; a command has run, exit and timeout")
     run = given.get("run")
     if not isinstance(run, str) or not run.strip() or "\0" in run or len(run) > 100_000:
         yield Fault(path, "must be a command line, or {run: command line, exit: 0, timeout: 10m}")

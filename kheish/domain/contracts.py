@@ -1,9 +1,9 @@
-"""Contracts: JSON Schema 2020-12 over what goes into a run and what comes out, with every error and its path.
+"""Contracts: JSON Schema 2020-12 for the input and output of runs; every error has its path.
 
 Schemas come from callers, texts from models. Nothing is fetched: a `$ref` must stay inside the schema. A pattern with a
-repetition inside a repetition, which can take Python's `re` for ever, is refused. What is small and has no patterns is
-checked in place, within a number of steps; all else in a child process with a deadline, since even `.*.*.*x$` takes
-hours over a long text. So the functions here block: call them in a thread.
+nested repetition is refused, because Python's `re` can take exponential time on it. Small schemas without patterns are
+checked in process, within a number of steps. All others run in a child process with a deadline, since even `.*.*.*x$`
+takes hours over a long text. So the functions here block: call them in a thread.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
-from re import _parser as parser  # type: ignore[attr-defined]  # what re.compile goes by; there is no public name
+from re import _parser as parser  # type: ignore[attr-defined]  # the parser of re.compile; it has no public name
 from typing import TYPE_CHECKING, Any
 
 from kheish.domain import schema_steps
@@ -34,24 +34,24 @@ MAX_FAULTS = 100
 _MAX_DEPTH = 100
 _MAX_PATTERN = 1000
 _MAX_MESSAGE = 300
-#: bytes of a schema, and characters of a value as JSON, that are checked in place
+#: bytes of a schema, and characters of a value as JSON, up to which they are checked in process
 _SMALL_SCHEMA, _SMALL_VALUE = 2048, 16 * 1024
 _SMALL_STEPS = 4000
 _SECONDS = 10.0
 _POOL = confined.Pool("contracts")
 _FENCE = re.compile(r"\s*```(?:json)?[ \t]*\n(.*)\n[ \t]*```\s*", re.DOTALL)
-#: times that something of no fixed length may be repeated: few enough to try all ways to part a text among them
+#: repetitions of variable length in a pattern: few enough to try all ways of splitting a text among them
 _FEW = 4
 
 
 def check_schema(schema: Any) -> list[Fault]:
-    """What is wrong with a schema that a caller gave; empty where it can be used. Paths are JSON pointers into it."""
+    """Return the faults of a caller's schema; empty for a usable one. Paths are JSON pointers into it."""
     if not isinstance(schema, dict | bool):
         return [Fault("", "must be an object, or true or false")]
     try:
         text = json.dumps(schema)
     except (TypeError, ValueError, RecursionError) as error:
-        return [Fault("", f"is no JSON: {error}")]
+        return [Fault("", f"is not JSON: {error}")]
     if len(text) > MAX_SCHEMA_BYTES:
         return [Fault("", f"is larger than {MAX_SCHEMA_BYTES // 1024} KiB")]
     if _depth(json.loads(text)) > _MAX_DEPTH:
@@ -62,28 +62,28 @@ def check_schema(schema: Any) -> list[Fault]:
 
 
 def judge_schema(text: str) -> list[tuple[str, str]]:
-    """Return path and message of each fault of a schema, given as JSON of a bounded size."""
+    """Return the path and message of each fault of a schema, given as JSON of a bounded size."""
     from jsonschema import Draft202012Validator
 
     schema = json.loads(text)
-    # The dialect first: another one's keywords would only give errors that mislead.
-    found = list(_dialect(schema))
-    found += _listed(Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(schema))
-    found = found or list(islice(_unusable(schema), MAX_FAULTS))
-    return [(fault.path, fault.message) for fault in found]
+    # Check the dialect first: the keywords of another dialect would produce misleading errors.
+    problems = list(_dialect(schema))
+    problems += _listed(Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(schema))
+    problems = problems or list(islice(_unusable(schema), MAX_FAULTS))
+    return [(fault.path, fault.message) for fault in problems]
 
 
 def faults(schema: Schema, value: Any) -> list[Fault]:
-    """Return where the value does not fit the schema: the first 100 places, paths as JSON pointers into the value."""
+    """Return the first 100 places where the value does not fit the schema; paths are JSON pointers into the value."""
     text = json.dumps(schema)
     try:
-        given = json.dumps(value)
+        document = json.dumps(value)
     except RecursionError:
         return [Fault("", "the value is nested too deep")]
-    if '"pattern' not in text and len(text) <= _SMALL_SCHEMA and len(given) <= _SMALL_VALUE:
+    if '"pattern' not in text and len(text) <= _SMALL_SCHEMA and len(document) <= _SMALL_VALUE:
         with contextlib.suppress(schema_steps.TooManySteps):
-            return [Fault(*one) for one in judge(text, given, _SMALL_STEPS)]
-    return _confined(judge, text, given, schema_steps.MOST)
+            return [Fault(*one) for one in judge(text, document, _SMALL_STEPS)]
+    return _confined(judge, text, document, schema_steps.MOST)
 
 
 def _confined(function: Callable[..., list[tuple[str, str]]], *args: Any) -> list[Fault]:
@@ -94,7 +94,7 @@ def _confined(function: Callable[..., list[tuple[str, str]]], *args: Any) -> lis
 
 
 def judge(schema: str, given: str, steps: int) -> list[tuple[str, str]]:
-    """Return path and message of each fault of a value; both are JSON. Raises TooManySteps."""
+    """Return the path and message of each fault of a value; schema and value are JSON. Raises TooManySteps."""
     from referencing.exceptions import Unresolvable
 
     try:
@@ -107,7 +107,8 @@ def judge(schema: str, given: str, steps: int) -> list[tuple[str, str]]:
 
 
 def parse_output(text: str) -> Any:
-    """The value of a final text: JSON as it is, or in one fenced block that is all of the text. Raises ValueError."""
+    """Return the value of a final text: plain JSON, or a single fenced block that is the whole text. Raises
+    ValueError."""
     if len(text) > MAX_TEXT_CHARS:
         raise ValueError(f"is longer than {MAX_TEXT_CHARS} characters")
     fenced = _FENCE.fullmatch(text)
@@ -121,12 +122,15 @@ def parse_output(text: str) -> Any:
 
 
 def output_faults(schema: Schema, text: str) -> list[Fault]:
-    """Where a run's final text breaks its output contract. Of a schema of type string, the text itself is the value."""
+    """Return the places where a run's final text breaks its output contract.
+
+    For a schema of type string, the text itself is the value.
+    """
     return _text_faults(schema, text)
 
 
 def input_faults(schema: Schema, text: str) -> list[Fault]:
-    """Where a submission's text breaks the input contract; read as an output is."""
+    """Return the places where a submission's text breaks the input contract; it is read like an output."""
     return _text_faults(schema, text)
 
 
@@ -144,12 +148,12 @@ def _text_faults(schema: Schema, text: str) -> list[Fault]:
 
 @lru_cache(maxsize=64)
 def _validator(schema: str) -> Draft202012Validator:
-    found: Draft202012Validator = schema_steps.validator_class()(json.loads(schema), registry=_registry())
-    return found
+    validator: Draft202012Validator = schema_steps.validator_class()(json.loads(schema), registry=_registry())
+    return validator
 
 
 def _registry() -> Registry[Any]:
-    """The published dialects, and no way to fetch anything else."""
+    """Return a registry of the published dialects that cannot fetch anything else."""
     from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 
     registry: Registry[Any] = REGISTRY
@@ -157,8 +161,8 @@ def _registry() -> Registry[Any]:
 
 
 def _listed(errors: Iterable[ValidationError]) -> list[Fault]:
-    found = [Fault(_pointer(error.absolute_path), _short(error.message)) for error in islice(errors, MAX_FAULTS)]
-    return sorted(found, key=lambda fault: fault.path)
+    places = [Fault(_pointer(error.absolute_path), _short(error.message)) for error in islice(errors, MAX_FAULTS)]
+    return sorted(places, key=lambda fault: fault.path)
 
 
 def _pointer(path: Iterable[str | int]) -> str:
@@ -166,7 +170,7 @@ def _pointer(path: Iterable[str | int]) -> str:
 
 
 def _short(message: str) -> str:
-    """The end of a message says what is wrong; its beginning quotes the value."""
+    """Shorten a message in the middle: its end states the fault, its beginning quotes the value."""
     if len(message) <= _MAX_MESSAGE:
         return message
     return f"{message[: _MAX_MESSAGE // 2]} … {message[-_MAX_MESSAGE // 2 :]}"
@@ -179,12 +183,12 @@ def _dialect(schema: Schema) -> Iterator[Fault]:
 
 
 def _unusable(schema: Schema) -> Iterator[Fault]:
-    """References that lead nowhere, and patterns that cannot be tried, in a schema that is valid as such."""
+    """Yield unresolvable references, and unusable patterns, of a schema that is otherwise valid."""
     from referencing.jsonschema import DRAFT202012
 
     root: Resource[Any] = DRAFT202012.create_resource(schema)
     resolver = _registry().resolver_with_root(root)
-    # The specification's walk over subschemas gives no paths, so a fault names what is wrong by its text.
+    # The specification's walk over subschemas yields no paths, so a fault quotes the text at fault.
     pending = [(root, resolver)]
     while pending:
         resource, at = pending.pop()
@@ -206,56 +210,56 @@ def _references(schema: Mapping[str, Any], resolver: Any) -> Iterator[Fault]:
 
 
 def _patterns(schema: Mapping[str, Any]) -> Iterator[Fault]:
-    given = schema.get("patternProperties", {})
-    for pattern in [*([schema["pattern"]] if "pattern" in schema else []), *given]:
+    properties = schema.get("patternProperties", {})
+    for pattern in [*([schema["pattern"]] if "pattern" in schema else []), *properties]:
         try:
             re.compile(pattern)
         except re.error as error:
-            yield Fault("", f"pattern {pattern!r} is no regular expression: {error}")
+            yield Fault("", f"pattern {pattern!r} is not a regular expression: {error}")
             continue
         if len(pattern) > _MAX_PATTERN:
             yield Fault("", f"pattern {pattern[:60]!r}… is longer than {_MAX_PATTERN} characters")
         elif _explodes(parser.parse(pattern)):
-            told = "repeats a repetition (or a choice), which may take for ever; write it without"
-            yield Fault("", f"pattern {pattern!r} {told}")
+            message = "repeats a repetition (or a choice), which may take forever; write it without"
+            yield Fault("", f"pattern {pattern!r} {message}")
 
 
 def _explodes(tree: Any, *, repeated: bool = False) -> bool:
-    """Whether a text may be parted among repetitions in ever so many ways, all of which Python's `re` would try.
+    """Return whether a text can be split among repetitions in exponentially many ways, all of which `re` would try.
 
-    By what `re` itself makes of the pattern: its text has too many ways to write the same.
+    Works on the parse tree of `re` itself, because a pattern can be spelled in too many ways.
     """
-    for kind, said in tree:
+    for kind, argument in tree:
         match str(kind):
             case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
-                least, most, inner = said
+                least, most, inner = argument
                 if (repeated and least != most) or _explodes(inner, repeated=repeated or most > _FEW):
                     return True
             case "BRANCH":
-                if repeated and not _differ(said[1]):
+                if repeated and not _differ(argument[1]):
                     return True
-                if any(_explodes(one, repeated=repeated) for one in said[1]):
+                if any(_explodes(one, repeated=repeated) for one in argument[1]):
                     return True
             case "GROUPREF" | "GROUPREF_EXISTS" | "GROUPREF_IGNORE":
                 if repeated:
                     return True
             case "SUBPATTERN" | "ASSERT" | "ASSERT_NOT":
-                if _explodes(said[-1], repeated=repeated):
+                if _explodes(argument[-1], repeated=repeated):
                     return True
             case "ATOMIC_GROUP":
-                if _explodes(said, repeated=repeated):
+                if _explodes(argument, repeated=repeated):
                     return True
     return False
 
 
 def _differ(branches: Any) -> bool:
-    """Whether each of several ways begins with a character of its own, so that at most one of them fits."""
+    """Return whether all branches begin with different characters, so that at most one of them fits."""
     first = [one[0] if len(one) else (None, None) for one in branches]
-    return all(str(kind) == "LITERAL" for kind, _ in first) and len({said for _, said in first}) == len(first)
+    return all(str(kind) == "LITERAL" for kind, _ in first) and len({argument for _, argument in first}) == len(first)
 
 
 def _depth(value: Any) -> int:
-    """How deep a JSON value is nested."""
+    """Return the nesting depth of a JSON value."""
     level, depth = [value], 0
     while level := [child for item in level for child in _children(item)]:
         depth += 1
@@ -269,4 +273,4 @@ def _children(item: Any) -> Iterable[Any]:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"is not JSON: {name} is no JSON number")
+    raise ValueError(f"is not JSON: {name} is not a JSON number")

@@ -1,4 +1,4 @@
-"""A file's own conventions, kept when a part of it changes: the ends of its lines, and the mark before its first."""
+"""A file's own conventions, kept when part of it changes: its line ends, and its byte order mark."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-#: what some editors put before the first line of a UTF-8 file
+#: the byte order mark that some editors write at the start of a UTF-8 file
 BOM = b"\xef\xbb\xbf"
 LF, CRLF = b"\n", b"\r\n"
-#: a line without its end, and its end (nothing at the end of a file)
+#: a line without its end, and the end (empty at the end of a file)
 Line = tuple[bytes, bytes]
 _BREAK = re.compile(rb"\r?\n")
 
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """The content with a text in the place of another, and in how many places; `lines` are where it stands."""
+    """The content after a replacement, the number of replacements, and their `lines`."""
 
     content: bytes
     count: int
@@ -24,19 +24,19 @@ class Replaced:
 
 
 def split(content: bytes) -> list[Line]:
-    """Return the lines of a file with their ends: a lone `\\r` stays in its line."""
+    r"""Return the lines of a file with their ends; a lone `\r` does not end a line."""
     pieces = content.split(LF)
     lines = [(piece[:-1], CRLF) if piece.endswith(b"\r") else (piece, LF) for piece in pieces[:-1]]
     return [*lines, (pieces[-1], b"")] if pieces[-1] else lines
 
 
 def joined(lines: list[Line]) -> bytes:
-    """Return the content that the lines are."""
+    """Return the content that consists of the lines."""
     return b"".join(text + end for text, end in lines)
 
 
 def replaced(content: bytes, old: bytes, new: bytes) -> Replaced:
-    """Put one text in the place of another. `\\n` stands for the end that a line has there, unless `new` says CRLF."""
+    r"""Replace one text by another. `\n` stands for the line end at that place, unless `new` contains CRLF."""
     spans = _spans(content, old)
     keeps = CRLF in new and (b"\r" not in old or old in content)
     parts: list[bytes] = []
@@ -49,17 +49,17 @@ def replaced(content: bytes, old: bytes, new: bytes) -> Replaced:
 
 
 def _spans(content: bytes, old: bytes) -> list[tuple[int, int]]:
-    """Return where the text stands, exactly so if it does anywhere, else with other ends of lines."""
-    exact = re.compile((rb"(?<!\r)" if old.startswith(LF) else b"") + re.escape(old))  # no CRLF is cut in two
-    spans = [found.span() for found in exact.finditer(content)]
+    """Return the places of the text: exact matches if there are any, else matches with other line ends."""
+    exact = re.compile((rb"(?<!\r)" if old.startswith(LF) else b"") + re.escape(old))  # does not split a CRLF
+    spans = [match.span() for match in exact.finditer(content)]
     if spans or b"\n" not in old:
         return spans
     pattern = re.compile(rb"\r?\n".join(map(re.escape, _BREAK.split(old))))
-    return [found.span() for found in pattern.finditer(content)]
+    return [match.span() for match in pattern.finditer(content)]
 
 
 def _ends(content: bytes, start: int, end: int) -> list[bytes]:
-    """Return the ends of the lines in a piece of the content; where it has none, that of its line or the one before."""
+    """Return the line ends within a piece of the content; if it has none, the end of its own or the previous line."""
     inside = _BREAK.findall(content, start, end)
     if inside:
         return inside

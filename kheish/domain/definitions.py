@@ -1,4 +1,4 @@
-"""Definitions in force: what people wrote, as last found valid. Which kinds there are, and where they live."""
+"""Definitions in force: users' files in their last valid version. Lists the kinds and their folders."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from kheish.errors import NotFound
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind of Definition: its folder, the file's ending, and its model. `text` marks Markdown with front matter.
+    """A kind of Definition: its folder, file ending, and model. `text` marks Markdown with front matter.
 
-    One whose ending begins with a slash has a folder of its own, and everything in that belongs to it.
+    A kind whose ending begins with a slash has one folder per definition, and every file in it belongs to the
+    definition.
     """
 
     name: str
@@ -31,12 +32,12 @@ class Kind:
     text: bool = False
 
     def path(self, id: str) -> str:
-        """Where a definition's file is, from the state root."""
+        """Return the path of a definition's file, relative to the state root."""
         return f"{self.name}/{id}{self.suffix}"
 
     @property
     def in_folder(self) -> bool:
-        """Whether each has a folder of its own."""
+        """Whether each definition has its own folder."""
         return self.suffix.startswith("/")
 
 
@@ -56,10 +57,10 @@ TOP: Mapping[str, Kind] = {"kheish.yaml": CONFIG, "permissions.yaml": PERMISSION
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """One valid definition: the parsed value, its plain data, and the bytes of the file.
+    """A valid definition: the parsed value, its plain data, and the bytes of the file.
 
-    `used` is the value with what it names by path read in (a route's script), where that differs; `digest` (sha256 in
-    hex) then covers both files.
+    `used` is the value with the files that it names by path read in (a route's script), where that differs; `digest`
+    (sha256 in hex) then covers both files.
     """
 
     kind: str
@@ -72,7 +73,7 @@ class Definition:
     used: Any = None
 
     def references(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
-        """What it refers to: where in the document, and the path of the other definition."""
+        """Yield the references to other definitions: the place in the document, and the other's path."""
         if self.kind == "playbooks":
             yield from playbook_references(self.data)
         match self.value:
@@ -84,7 +85,8 @@ class Definition:
 
 
 def playbook_references(data: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """The routes and personas that a manifest names; from its plain data, since one with errors has no value."""
+    """Yield the routes and personas that a manifest names; from its plain data, since an invalid manifest has no
+    value."""
     roles = data.get("roles")
     places: list[tuple[tuple[str, ...], Any]] = [(("runtime", "route"), data.get("runtime"))]
     for name, role in roles.items() if isinstance(roles, Mapping) else ():
@@ -96,13 +98,13 @@ def playbook_references(data: Mapping[str, Any]) -> Iterator[tuple[tuple[str | i
 
 
 def _route(selector: str) -> str:
-    """The file of the route in `route` or `route/model`."""
+    """Return the path of the route in `route` or `route/model`."""
     return KINDS["routes"].path(selector.partition("/")[0])
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A file as it was last seen: its digest (None: it is gone), and the first thing that is wrong with it."""
+    """A file as last observed: its digest (None: deleted), and its first fault."""
 
     digest: str | None
     error: str | None = None
@@ -110,29 +112,29 @@ class Observed:
 
 @dataclass(slots=True)
 class InForce:
-    """The last valid version of every Definition. `replace` puts items in force (for `authoring/adopting`)."""
+    """The last valid version of every Definition. `replace` puts versions in force (for `authoring/adopting`)."""
 
     by_kind: dict[str, dict[str, Definition]] = field(default_factory=lambda: {name: {} for name in KINDS})
     config: Config = field(default_factory=Config)
     permissions: PermissionsFile = field(default_factory=PermissionsFile)
-    top: dict[str, Definition] = field(default_factory=dict)  # kheish.yaml and permissions.yaml, where there are such
+    top: dict[str, Definition] = field(default_factory=dict)  # kheish.yaml and permissions.yaml, if they exist
     observed: dict[str, Observed] = field(default_factory=dict)  # by path
     _users: dict[str, set[str]] = field(default_factory=dict)  # by path, the files of definitions that refer to it
 
     def get(self, kind: str, id: str) -> Definition:
-        """Raises NotFound."""
-        found = self.by_kind[kind].get(id)
-        if found is None:
+        """Return a definition. Raises NotFound."""
+        definition = self.by_kind[kind].get(id)
+        if definition is None:
             raise NotFound(f"There is no {KINDS[kind].singular} {id!r}.")
-        return found
+        return definition
 
     @property
     def routes(self) -> Mapping[str, Route]:
-        """Routes by id, with their scripts read in."""
+        """The routes by id, with their scripts read in."""
         return {id: definition.used or definition.value for id, definition in self.by_kind["routes"].items()}
 
     def at(self, path: str) -> Definition | None:
-        """Return the definition in force that a file holds."""
+        """Return the definition in force whose file is at the path."""
         if path in TOP:
             return self.top.get(path)
         folder, _, name = path.partition("/")
@@ -140,7 +142,7 @@ class InForce:
         return self.by_kind[folder].get(name.removesuffix(kind.suffix)) if kind and name.endswith(kind.suffix) else None
 
     def replace(self, changes: Mapping[str, Definition | None]) -> None:
-        """Put definitions in force by path, and take out those that are None, all in one moment."""
+        """Put definitions in force by path, and remove those that are None, in a single step."""
         unsorted = set[str]()
         for path, one in changes.items():
             old = self.at(path)
@@ -165,7 +167,8 @@ class InForce:
         return chain(self.top.values(), *(known.values() for known in self.by_kind.values()))
 
     def bindings(self, path: str) -> list[str]:
-        """The files of definitions that refer to this one. Sessions are not counted: that would read them all."""
+        """Return the files of definitions that refer to this path. Sessions do not count: that would need reading them
+        all."""
         return sorted(self._users.get(path, ()))
 
     def status(
@@ -174,10 +177,10 @@ class InForce:
         environ: Mapping[str, str],
         slots: Mapping[str, str | None],
     ) -> dict[str, Any]:
-        """`{state, last_error, observed_digest, bindings}`; state is ready | not_ready | invalid | deleted.
+        """Return `{state, last_error, observed_digest, bindings}`; state is ready | not_ready | invalid | deleted.
 
-        invalid: the file has errors; deleted: it is gone, though others refer to it. Then the last valid version is in
-        force. not_ready: valid, but a credential is missing.
+        invalid: the file has errors. deleted: the file is gone, but others refer to it. In both states the last valid
+        version is in force. not_ready: the file is valid, but a credential is missing.
         """
         seen = self.observed.get(definition.path, Observed(definition.digest))
         route = definition.value

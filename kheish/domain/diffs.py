@@ -1,4 +1,4 @@
-"""Unified diffs as the daemon writes them: made from two contents, taken apart by file, undone byte by byte."""
+"""Unified diffs written by the daemon: made from two contents, split by file, and reversed byte by byte."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from kheish.domain import patches
 from kheish.domain.patches import BadPatch, Change, FilePatch
 
-#: difflib takes seconds above
+#: above this, difflib takes seconds
 MOST_LINES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The part of a diff that is about one file: its text, and what it says."""
+    """The part of a diff for one file: its text, and its content."""
 
     text: str
     patch: FilePatch
 
 
 def unified(path: str, before: bytes | None, after: bytes | None) -> str | None:
-    """Return a unified diff; None where a content is binary or too long to compare. `None`: there is no file."""
+    """Return a unified diff, or None if a content is binary or too long to compare. A content of None is an absent
+    file."""
     old, new = _lines(before or b""), _lines(after or b"")
     if b"\0" in (before or b"") or b"\0" in (after or b"") or len(old) + len(new) > MOST_LINES:
         return None
@@ -34,13 +35,14 @@ def unified(path: str, before: bytes | None, after: bytes | None) -> str | None:
 
 
 def _lines(content: bytes) -> list[str]:
-    """The lines with their ends. Only a line feed ends one: what else Python takes for an end stands within lines."""
+    """Return the lines with their ends. Only a line feed ends a line, not the other characters that Python splits
+    at."""
     lines = content.decode("utf-8", "replace").split("\n")
     return [f"{line}\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]
 
 
 def pieces(diff: str) -> dict[str, Piece]:
-    """Return what a diff says of each file, by path; empty where it cannot be read, because a part was left out."""
+    """Return the parts of a diff by path; empty for a diff that cannot be read because it was cut."""
     try:
         return {patch.path: Piece(text, patch) for patch, text in patches.read_with_text(diff)}
     except BadPatch:
@@ -48,23 +50,23 @@ def pieces(diff: str) -> dict[str, Piece]:
 
 
 def undone(patch: FilePatch, after: bytes) -> bytes | None:
-    """Return the content before a patch, from the one after it; None where the patch was not applied to it.
+    """Return the content before a patch from the content after it; None if the patch was not applied to that content.
 
-    Exact to the byte, unlike `patches.apply`, which is lenient with what a model wrote.
+    Exact to the byte, unlike `patches.apply`, which tolerates a model's inaccuracies.
     """
     lines = after.split(b"\n")
     there = [line + b"\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]
-    found: list[bytes] = []
+    pieces_before: list[bytes] = []
     at = shift = 0
     for hunk in patch.hunks:
         old, new = [_raw(line) for line in hunk.before], [_raw(line) for line in hunk.after]
-        # A head counts from 1, but names the line before where it has no lines of its own.
+        # A hunk header counts from 1, but an empty range is given by the line before it.
         start = hunk.start + shift + (not old) - 1
         if start < at or there[start : start + len(new)] != new:
             return None
-        found += [*there[at:start], *old]
+        pieces_before += [*there[at:start], *old]
         at, shift = start + len(new), shift + len(new) - len(old)
-    return b"".join([*found, *there[at:]])
+    return b"".join([*pieces_before, *there[at:]])
 
 
 def _raw(line: Change) -> bytes:

@@ -1,4 +1,4 @@
-"""Forking: a new session with the history of another, up to a point, as read-only segments."""
+"""Forks: a new session with the history of another, up to a point, as read-only segments."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _ALL = 2**62
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """What is copied: segments as bytes, the digests of the payloads that they name, the settings as of then, and the
-    last entry's `seq` and `n`."""
+    """The copied history: segments as bytes, the digests of the payloads that they name, the settings at that point,
+    and the last entry's `seq` and `n`."""
 
     origin: str
     path: str
@@ -41,10 +41,10 @@ class History:
 
 
 def read(root: Path, origin: str, path: str, index: Reader, *, seq: int | None = None, n: int | None = None) -> History:
-    """The history of a session up to entry `seq` or event `n` (neither: all). Blocks on disk. Raises Invalid.
+    """Return the history of a session up to entry `seq` or event `n` (neither: all). Blocks on disk. Raises Invalid.
 
-    Its own lines are the index's: a person's git may have its files in its hands. They come out in the segments that
-    the journal has, so git keeps none of the closed ones twice.
+    The session's own lines come from the index, because a user's git may be changing the files. They are written in the
+    segments of the journal, so that git stores no closed segment twice.
     """
     inherited_segments = [part.read_bytes() for part in journal.segments(root / path / "forked")]
     named = dict.fromkeys(
@@ -81,7 +81,7 @@ def read(root: Path, origin: str, path: str, index: Reader, *, seq: int | None =
 
 
 def _named(line: Line) -> Iterator[str]:
-    # A checkpoint's payload is its session's own; nobody reads it here.
+    # A checkpoint's payload belongs to its session; a fork has no reader for it.
     return encoding.spilled(line["data"]) if line["kind"] != events.Checkpoint.kind else iter(())
 
 
@@ -105,19 +105,19 @@ def _tainted(line: Line) -> str | None:
 
 
 def write(root: Path, path: str, history: History, session_id: str) -> Conversation:
-    """Put the history into the folder of a session that is about to be made; returns the conversation in it.
+    """Write the history into the folder of a session that is about to be created; returns its conversation.
 
-    Durable when this returns, for the entry that names it comes after. Blocks on disk. Raises Damaged.
+    The files are durable on return, because the entry that names them follows. Blocks on disk. Raises Damaged.
     """
     for number, raw in enumerate(history.segments, 1):
         spills.place(root, f"{path}/forked/{journal.name(number)}", raw, fsync=True)
     for digest in history.spills:
         raw = spills.read(root, spills.place_of(history.path, digest))
         spills.place(root, spills.place_of(path, digest), raw, fsync=True)
-    found = inherited.read(root, path, session_id)
-    if found is None:
-        raise Damaged(f"The history that was copied to {path}/forked is gone.", path=path)
-    return found
+    conversation = inherited.read(root, path, session_id)
+    if conversation is None:
+        raise Damaged(f"The history copied to {path}/forked is missing.", path=path)
+    return conversation
 
 
 def create(
@@ -131,9 +131,9 @@ def create(
     commit: str | None,
     by: str,
 ) -> Session:
-    """Make the session whose history was written. Raises SessionConflict where the id was taken meanwhile."""
+    """Create the session whose history was written. Raises SessionConflict if the id was taken meanwhile."""
     if state.find(Session, session_id) is not None:
-        raise SessionConflict(f"There is a session {session_id!r} already; choose another id.")
+        raise SessionConflict(f"The session {session_id!r} already exists; choose another id.")
     sessions.check_undeleted(state, session_id)
     settings = {**history.settings, **({"title": title} if title is not None else {})}
     event = events.SessionForked(
@@ -154,6 +154,6 @@ def create(
 
 
 def paths(path: str, event: events.SessionForked) -> list[str]:
-    """The files that a fork brought, for the commit that tells of it."""
+    """Return the files of a fork, for the commit that records it."""
     segments = [f"{path}/forked/{journal.name(number)}" for number in range(1, event.segments + 1)]
     return [*segments, *(spills.place_of(path, digest) for digest in event.spills)]

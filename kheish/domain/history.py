@@ -1,4 +1,4 @@
-"""A session's past: which sessions its history goes through, and what happened between two moments, in words."""
+"""A session's past: the sessions that its history passes through, and the events of an interval, in words."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from kheish.state.state import State
 
 Place = tuple[str, int | None]
-_DEEP = 100  # forks of forks that are followed
+_DEEP = 100  # levels of forks that are followed
 
 
 def lineage(state: State, session: Mapping[str, Any] | Session) -> list[Place]:
-    """The session and those that it was forked from, each with the highest event that is part of its history.
+    """Return the session and its fork ancestors, each with the highest event that belongs to its history.
 
-    Looks up what is not in memory by the index: call it in a thread, or for a session that is loaded.
+    Reads the index for sessions that are not in memory: call it in a thread, or for a loaded session.
     """
     id, origin = _of(session)
-    found: list[Place] = [(id, None)]
-    while origin is not None and len(found) < _DEEP:
-        found.append((origin["session_id"], origin["n"]))
+    places: list[Place] = [(id, None)]
+    while origin is not None and len(places) < _DEEP:
+        places.append((origin["session_id"], origin["n"]))
         before = state.find(Session, origin["session_id"]) or state.index.thing("session", origin["session_id"])
         origin = _of(before)[1] if before is not None else None
-    return found
+    return places
 
 
 def _of(session: Mapping[str, Any] | Session) -> tuple[str, dict[str, Any] | None]:
@@ -36,5 +36,5 @@ def _of(session: Mapping[str, Any] | Session) -> tuple[str, dict[str, Any] | Non
 
 
 def told(entries: Iterable[Mapping[str, Any]]) -> str:
-    """Entries as people read them, as `git log -p` shows a journal."""
+    """Return entries as readable text, as `git log -p` shows a journal."""
     return "\n".join(line for entry in entries for line in textconv.told(dict(entry)))

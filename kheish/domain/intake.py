@@ -1,4 +1,4 @@
-"""Intake: the one door for work. Whatever starts a run calls `submit`; all is checked here, once."""
+"""Intake: the single entry point for work. Every start of a run calls `submit`, which makes all checks."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 from kheish.state.state import State
 
 METADATA_BYTES = 16 * 1024
-#: what a session's budget limits over all of its runs (`budgets.check`), not for each
+#: a session's budget limits these over all of its runs (`budgets.check`), not each run
 SHARED = frozenset({"tokens", "cost_usd"})
 
 
 @frozen
 class Input:
-    """What somebody wants done. `route` is a selector (`route` or `route/model`); `budget` has the keys of Limits.
+    """A request for work. `route` is a selector (`route` or `route/model`); `budget` has the keys of Limits.
 
-    The last ones are for what runs work on somebody's behalf (Flows); no request of a caller can set them.
+    The last fields are for internal callers that run work on a user's behalf (Flows); no API request can set them.
     """
 
     session_id: str
@@ -56,17 +56,17 @@ class Input:
     credential_scope: tuple[Scope, ...] = ()
     phase_text: str | None = None
     persona: dict[str, Any] | None = None  # a snapshot (`personas.snapshot`) instead of the session's
-    checks_ask: bool = False  # nobody who may start commands has asked for those of `completion`
-    checked: str | None = None  # `schemas_key` of the schemas that the input was checked against (`check_schemas`)
+    checks_ask: bool = False  # no caller with the right to start commands asked for those of `completion`
+    checked: str | None = None  # `schemas_key` of the schemas that checked the input (`check_schemas`)
 
 
 def submit(state: State, given: Input, *, by: str | None = None, beside: Sequence[Draft] = ()) -> Run | str:
-    """Queue a run of a loaded session, in one group with what is said `beside`.
+    """Queue a run of a loaded session, in one group with the drafts in `beside`.
 
-    Returns the run, or the id of the one that the same key made before.
+    Returns the run, or the id of the run that the same key created before.
 
-    Raises NotFound, SessionEnded, Invalid (with every fault), InvalidInput, RouteRequired, RouteNotReady,
-    OutOfScope, IdempotencyConflict, InsufficientStorage, StoreFailed.
+    Raises NotFound, SessionEnded, Invalid (with every fault), InvalidInput, RouteRequired, RouteNotReady, OutOfScope,
+    IdempotencyConflict, InsufficientStorage, StoreFailed.
     """
     earlier = keys.earlier(state, given.key)
     if earlier is not None:
@@ -122,7 +122,7 @@ def submit(state: State, given: Input, *, by: str | None = None, beside: Sequenc
 
 
 def again(state: State, old: Mapping[str, Any], *, by: str, key: Key | None = None) -> Input:
-    """The input of a retry: what an ended run (as its document shows it) was asked. Raises RunStateConflict."""
+    """Return the input for retrying an ended run, from the run's document. Raises RunStateConflict."""
     from kheish.errors import RunStateConflict
 
     if old["status"] not in runs.FINAL:
@@ -171,7 +171,7 @@ def _item_faults(items: tuple[Item, ...]) -> list[Fault]:
 
 
 def _unavailable(session: Session, given: Input) -> list[Fault]:
-    """What names something that this daemon doesn't have."""
+    """Return a fault for each reply target: this daemon has no connectors yet."""
     targets = given.reply_targets or tuple(session.settings["reply_targets"])
     return [Fault(f"/reply_targets/{number}", "there is no such connector") for number in range(len(targets))]
 
@@ -198,9 +198,9 @@ def _route(state: State, session: Session, given: Input) -> tuple[str, str | Non
 
 
 def narrowest(config: Config, session: Session, route: Route, asked: Mapping[str, Any] | None) -> Limits:
-    """The narrowest of all limits that bind a run: kheish.yaml's, the route's, the request's.
+    """Return the narrowest of all limits of a run: those of kheish.yaml, the route, and the request.
 
-    What a session may spend in all is checked before each call, since other runs spend from it too.
+    A session's total budget is checked before each call, since other runs spend from it, too.
     """
     base = config.limits
     levels: list[Mapping[str, Any]] = [
@@ -209,15 +209,15 @@ def narrowest(config: Config, session: Session, route: Route, asked: Mapping[str
         {key: value for key, value in (session.settings["budget"] or {}).items() if key not in SHARED},
         asked or {},
     ]
-    found: dict[str, Any] = {}
+    limits: dict[str, Any] = {}
     for name in ("turns", "wall_time", "model_calls", "tokens", "cost_usd"):
         values = [seconds(level.get(name)) for level in levels if level.get(name) is not None]
-        found[name] = min(values) if values else None
-    return Limits(**{**found, "turns": int(found["turns"] or 500)})
+        limits[name] = min(values) if values else None
+    return Limits(**{**limits, "turns": int(limits["turns"] or 500)})
 
 
 def seconds(value: Any) -> Any:
-    """A duration as people write it in seconds; numbers as they are. Raises Invalid."""
+    """Return a written duration in seconds; numbers are unchanged. Raises Invalid."""
     if not isinstance(value, str):
         return value
     try:
@@ -230,10 +230,10 @@ def seconds(value: Any) -> Any:
 
 
 def schemas_key(session: Session, given: Input) -> str | None:
-    """Return a digest of the schemas that bear on an input; None where there are none.
+    """Return a digest of the schemas that apply to an input; None if there are none.
 
-    A phase of a Flow is not held against the session's input contract, which is for what callers send; the schemas in
-    its acceptance were checked with its Playbook.
+    The session's input contract is for callers, so it does not apply to a phase of a Flow; the schemas in the phase's
+    acceptance were checked with its Playbook.
     """
     schemas = [] if given.flow else [*completion.schemas(given.completion)]
     contract = None if given.flow else session.settings["input_contract"]
@@ -243,12 +243,12 @@ def schemas_key(session: Session, given: Input) -> str | None:
 
 
 def check_schemas(contract: Any, given: Input) -> None:
-    """Check an input against the session's input contract, and its own schemas. It blocks: call it in a thread.
+    """Check an input against the session's input contract, and its own schemas. Blocks: call it in a thread.
 
     Raises Invalid, InvalidInput.
     """
     if given.output_contract is not None and (bad := contracts.check_schema(given.output_contract)):
-        raise Invalid("The output contract is no valid JSON Schema.", errors=bad)
+        raise Invalid("The output contract is not a valid JSON Schema.", errors=bad)
     if bad := list(completion.schema_faults(given.completion)):
         raise Invalid("; ".join(f"{fault.path}: {fault.message}" for fault in bad) + ".", errors=bad)
     if contract is None:

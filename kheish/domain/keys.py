@@ -1,4 +1,4 @@
-"""Idempotency keys: the same key and the same request give the same answer, also after a restart."""
+"""Idempotency keys: the same key with the same request returns the same result, even after a restart."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 @frozen
 class Key:
-    """An idempotency key that was looked up, with what it led to before. Only `known` makes it, and verbs take nothing
-    else, so that no caller can forget the look-up."""
+    """An idempotency key after its lookup, with its earlier result. Only `known` creates it, and verbs accept nothing
+    else, so no caller can forget the lookup."""
 
     request: Idempotency
     result: str | None = None
@@ -29,7 +29,7 @@ class Key:
 
 @frozen
 class KeyUse:
-    """A key that was used: for what request, and what it led to."""
+    """A use of a key: the request, and its result."""
 
     key_id: str
     session_id: str
@@ -50,7 +50,7 @@ FOLDED = (
 
 
 def fold(table: dict[str, KeyUse], entry: Entry) -> Iterable[str]:
-    """Take one entry in; returns the ids that changed."""
+    """Fold an entry into the table and return the ids that changed."""
     match entry.event:
         case events.RunSubmitted(idempotency=Idempotency() as used):
             result = entry.run
@@ -74,7 +74,7 @@ def fold(table: dict[str, KeyUse], entry: Entry) -> Iterable[str]:
 
 
 def view(use: KeyUse) -> dict[str, Any]:
-    """What the index keeps."""
+    """Return the document that the index keeps."""
     return {"session_id": use.session_id, "digest": use.digest, "result": use.result}
 
 
@@ -90,12 +90,12 @@ NOUN = Noun(
 
 
 def key_id(scope: str, key: str) -> str:
-    """The id under which a use is found; `scope` is the endpoint and the session."""
+    """Return the id of a key's use; `scope` is the endpoint and the session."""
     return f"{scope} {key}"
 
 
 def of(scope: str, key: str | None, request: Any) -> Idempotency | None:
-    """The key with a digest of the (JSON) request that came with it. Raises Invalid for a key that is too long."""
+    """Return the key with a digest of its (JSON) request. Raises Invalid for a key that is too long."""
     if key is None:
         return None
     check(key)
@@ -104,14 +104,15 @@ def of(scope: str, key: str | None, request: Any) -> Idempotency | None:
 
 
 def check(key: str) -> None:
-    """Raises Invalid for a key that is too long."""
+    """Raise Invalid for a key that is too long."""
     if not 1 <= len(key) <= 255 or not key.isprintable():
         raise Invalid("An idempotency key has 1 to 255 printable characters.")
 
 
 async def known(state: State, request: Idempotency | None) -> Key | None:
-    """Look a key up in memory and in the index; without a key there is nothing to look up. Look it up once more where
-    much time passes before the verb. Raises IdempotencyConflict where it was used for another request.
+    """Look up a key in memory and in the index; None without a key.
+
+    Repeat the lookup if much time passes before the verb. Raises IdempotencyConflict for a key of another request.
     """
     if request is None:
         return None
@@ -120,7 +121,7 @@ async def known(state: State, request: Idempotency | None) -> Key | None:
 
 
 def earlier(state: State, key: Key | None) -> str | None:
-    """Return what the key led to before, also since it was looked up. Raises IdempotencyConflict."""
+    """Return the earlier result of the key, including one since the lookup. Raises IdempotencyConflict."""
     return (key.result or _looked_up(state, key.request).result) if key is not None else None
 
 

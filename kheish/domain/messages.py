@@ -1,4 +1,4 @@
-"""The conversation of a session: what a prompt is projected from. Kept in memory only; the journal has it all."""
+"""The conversation of a session: the source of prompts. Kept in memory only; the journal is complete."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from kheish.domain.events import Entry, Item, ModelCall, Text, frozen
 
 @frozen
 class Message:
-    """One message. `seq` is where it stands; `source` is the entry that its content comes from.
+    """A message. `seq` is its position; `source` is the entry that its content comes from.
 
-    `ended` says that the run did not reach its end; its text is how: failed, cancelled, interrupted. Of a summary,
-    `is_error` says that no model could write it.
+    `ended` marks a run that did not complete; its text is the way it ended: failed, cancelled, interrupted. For a
+    summary, `is_error` means that no model could write it.
     """
 
     role: Literal["user", "assistant", "tool", "note", "summary", "ended"]
@@ -35,10 +35,10 @@ class Conversation:
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
-        self.inputs: dict[str, tuple[int, tuple[Item, ...]]] = {}  # of runs that have not started
+        self.inputs: dict[str, tuple[int, tuple[Item, ...]]] = {}  # for runs that have not started
 
     def needs_from(self, seq: int) -> int:
-        """The first entry that a reader needs to make this conversation again; `seq` where it is empty."""
+        """Return the first entry that a reader needs to rebuild this conversation; `seq` if it is empty."""
         sources = [message.source for message in self.messages] + [source for source, _ in self.inputs.values()]
         return min(sources, default=seq)
 
@@ -57,7 +57,7 @@ FOLDED = (
 
 
 def fold(table: dict[str, Conversation], entry: Entry) -> Iterable[str]:
-    """Take one entry in. The conversation is not a thing that lists show, so nothing is reported as changed."""
+    """Fold an entry. The conversation appears in no list, so no change is reported."""
     assert entry.session is not None
     conversation = table.get(entry.session)
     if conversation is None:
@@ -88,7 +88,7 @@ def _fold(conversation: Conversation, entry: Entry) -> None:
         case events.Nudged(text=text):
             add(Message(role="note", text=text, **at))
         case events.ContextCompacted(summary=summary, covers=covers, made_by=made_by):
-            # An earlier summary stands behind what it left, and is always a part of the new one.
+            # An earlier summary precedes the messages that it kept, and the new summary always includes it.
             kept = [message for message in conversation.messages if message.seq > covers and message.role != "summary"]
-            made = Message(role="summary", text=summary, is_error=made_by == "daemon", **at)
-            conversation.messages = [made, *kept]
+            replacement = Message(role="summary", text=summary, is_error=made_by == "daemon", **at)
+            conversation.messages = [replacement, *kept]

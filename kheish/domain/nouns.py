@@ -1,7 +1,7 @@
-"""The nouns: for each, how entries fold into it, what a checkpoint keeps of it, and how others see it.
+"""The nouns: for each, its fold, the part that a checkpoint keeps, and its view.
 
-A new noun is a module with a value, a fold, a view and its `NOUN`, and a line here. The order matters: a noun may read
-those above it while it folds.
+A new noun is a module with a value, a fold, a view and its `NOUN`, and a line here. The order matters: while a noun
+folds, it may read those above it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def state(
     scrub: Callable[[bytes], bytes] = lambda line: line,
     clock: Callable[[], float] = time.time,
 ) -> State:
-    """Return a state with these nouns, without Definitions, and with the audit beside what it is about."""
+    """Return a state with these nouns, without Definitions. Audit entries are appended with the events they
+    describe."""
     return State(
         root,
         NOUNS,

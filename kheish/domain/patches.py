@@ -1,4 +1,4 @@
-"""Unified diffs: what a patch says of each file, and what a file's content becomes by it. Pure text work."""
+"""Unified diffs: the changes of a patch to each file, and the resulting content. Works on text only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_FILES = 100
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _NOTHING = "/dev/null"
 _MODE = re.compile(r"(old mode|new mode|new file mode|deleted file mode) (\d{6})\s*$")
-#: modes that git gives to regular files; those of links and submodules are no text
+#: git's modes of regular files; links and submodules have others, and are no text
 _MODES = {"100644": 0o644, "100755": 0o755}
 _CANNOT = ("rename ", "copy ", "Binary files", "GIT binary patch")
 _QUOTED = re.compile(rb"\\([0-7]{3}|.)", re.DOTALL)
@@ -22,12 +22,12 @@ _LETTERS = {b"a": b"\a", b"b": b"\b", b"t": b"\t", b"n": b"\n", b"v": b"\v", b"f
 
 
 class BadPatch(Exception):
-    """The patch cannot be read, or does not fit; the text says where, for who wrote it."""
+    """A patch that cannot be read or does not fit; the message gives the place, for the author of the patch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A line of a hunk: ` ` stays, `-` goes, `+` comes. `is_open`: it has no newline at its end."""
+    """A line of a hunk: ` ` is kept, `-` removed, `+` added. `is_open`: it has no newline at its end."""
 
     tag: str
     text: bytes
@@ -36,26 +36,26 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Hunk:
-    """Lines that are to be found from line `start` (from 1) on, and what becomes of them."""
+    """A run of lines to find from line `start` (from 1) on, and their changes."""
 
     start: int
     lines: tuple[Change, ...]
 
     @property
     def before(self) -> list[Change]:
-        """The lines that must be there."""
+        """The lines that must be in the file."""
         return [line for line in self.lines if line.tag != "+"]
 
     @property
     def after(self) -> list[Change]:
-        """The lines that are there afterwards."""
+        """The lines after the change."""
         return [line for line in self.lines if line.tag != "-"]
 
 
 @dataclass(frozen=True, slots=True)
 class FilePatch:
-    """What happens to one file. `is_new`: it must not be there; `is_gone`: it is removed, with all that it holds;
-    `mode`: the permissions that it gets, None where it keeps them."""
+    """The change of one file. `is_new`: it must not exist; `is_gone`: it is removed, with all of its content; `mode`:
+    its new permissions, None to keep them."""
 
     path: str
     hunks: tuple[Hunk, ...] = ()
@@ -67,16 +67,16 @@ class FilePatch:
 def read(text: str) -> tuple[FilePatch, ...]:
     """Return the files of a patch, in its order. Raises BadPatch."""
     lines = _Lines(text)
-    found: dict[str, FilePatch] = {}
+    patches: dict[str, FilePatch] = {}
     for one in _files(lines):
-        if one.path in found:
-            raise BadPatch(f"{one.path} stands in the patch twice; put all its hunks under one header")
-        found[one.path] = one
-    if not found:
-        raise BadPatch("there is no file in it: a unified diff has lines `--- a/path`, `+++ b/path` and `@@ … @@`")
-    if len(found) > MOST_FILES:
-        raise BadPatch(f"it changes {len(found)} files; at most {MOST_FILES} at once")
-    return tuple(found.values())
+        if one.path in patches:
+            raise BadPatch(f"{one.path} occurs twice in the patch; put all its hunks under one header")
+        patches[one.path] = one
+    if not patches:
+        raise BadPatch("it names no file: a unified diff has lines `--- a/path`, `+++ b/path` and `@@ … @@`")
+    if len(patches) > MOST_FILES:
+        raise BadPatch(f"it changes {len(patches)} files; at most {MOST_FILES} at once")
+    return tuple(patches.values())
 
 
 def read_with_text(text: str) -> Iterator[tuple[FilePatch, str]]:
@@ -89,9 +89,9 @@ def read_with_text(text: str) -> Iterator[tuple[FilePatch, str]]:
 
 
 def apply(patch: FilePatch, content: bytes | None) -> bytes | None:
-    """Return the file's new content; None where it is removed. Raises BadPatch where the patch does not fit."""
+    """Return the file's new content, or None if it is removed. Raises BadPatch for a patch that does not fit."""
     if patch.is_new and content is not None:
-        raise BadPatch(f"{patch.path}: the patch makes it, but it is there already")
+        raise BadPatch(f"{patch.path}: the patch creates it, but it exists already")
     if content is None and not patch.is_new:
         raise BadPatch(f"{patch.path}: does not exist")
     has_mark = (content or b"").startswith(BOM)
@@ -99,17 +99,17 @@ def apply(patch: FilePatch, content: bytes | None) -> bytes | None:
     result: list[Line] = []
     at = 0
     for number, hunk in enumerate(patch.hunks, 1):
-        hunk = _bare(hunk, has_mark)
+        hunk = _without_mark(hunk, has_mark)
         wanted = [_plain(line.text) for line in hunk.before]
         place = _find([text for text, _ in lines], wanted, hunk.start, at, f"{patch.path}: hunk {number}")
         result += lines[at:place]
         at = place + len(wanted)
-        _put(result, hunk, lines[place:at], lines[at:])
+        _append_hunk(result, hunk, lines[place:at], lines[at:])
         if at == len(lines):
-            result = _closed(result, hunk, lines)
+            result = _with_final_newline(result, hunk, lines)
     result += lines[at:]
     if patch.is_gone and result:
-        raise BadPatch(f"{patch.path}: the patch removes it, but it holds more than the patch says")
+        raise BadPatch(f"{patch.path}: the patch removes it, but it has more content than the patch")
     return None if patch.is_gone else (BOM if has_mark and result else b"") + conventions.joined(result)
 
 
@@ -117,16 +117,17 @@ def _plain(text: bytes) -> bytes:
     return text.removesuffix(b"\r")
 
 
-def _bare(hunk: Hunk, has_mark: bool) -> Hunk:
-    """The hunk without the mark before the first line, where the file has it."""
+def _without_mark(hunk: Hunk, has_mark: bool) -> Hunk:
+    """Return the hunk without the byte order mark before its first line, if the file has the mark."""
     if not has_mark or hunk.start > 1:
         return hunk
     return replace(hunk, lines=tuple(replace(line, text=line.text.removeprefix(BOM)) for line in hunk.lines))
 
 
-def _put(result: list[Line], hunk: Hunk, there: list[Line], rest: list[Line]) -> None:
-    """Add what a hunk leaves of the lines that are there. New lines end as those do whose place they take."""
-    # A patch whose every line ends in CRLF was only written so; one that has both kinds says what it wants.
+def _append_hunk(result: list[Line], hunk: Hunk, there: list[Line], rest: list[Line]) -> None:
+    """Append the result of a hunk to the lines. A new line gets the line end of the line that it replaces."""
+    # If every line of a patch ends in CRLF, only its transport is CRLF; if the patch mixes both, its line ends are
+    # meant.
     kinds = {line.text.endswith(b"\r") for line in hunk.before}
     says = not hunk.before or False in kinds
     at = 0
@@ -134,7 +135,7 @@ def _put(result: list[Line], hunk: Hunk, there: list[Line], rest: list[Line]) ->
     for line in hunk.lines:
         if line.tag == "+":
             explicit = CRLF if says and line.text.endswith(b"\r") else b""
-            end = explicit or (removed.pop(0) if removed else b"") or _near(result, [*there[at:], *rest])
+            end = explicit or (removed.pop(0) if removed else b"") or _nearest_end(result, [*there[at:], *rest])
             result.append((_plain(line.text), end))
             continue
         if line.tag == " ":
@@ -145,16 +146,16 @@ def _put(result: list[Line], hunk: Hunk, there: list[Line], rest: list[Line]) ->
         at += 1
 
 
-def _near(before: list[Line], after: list[Line]) -> bytes:
-    """The end of the nearest line that has one."""
+def _nearest_end(before: list[Line], after: list[Line]) -> bytes:
+    """Return the line end of the nearest line that has one."""
     if before and before[-1][1]:
         return before[-1][1]
     return next((end for _, end in [*after[:1], *before[:1]] if end), LF)
 
 
-def _closed(result: list[Line], hunk: Hunk, lines: list[Line]) -> list[Line]:
-    """The lines up to the end of the file, the last with a newline or without, as the patch or else the file has it."""
-    closed = [(text, end or _near(result[:at], [])) for at, (text, end) in enumerate(result)]
+def _with_final_newline(result: list[Line], hunk: Hunk, lines: list[Line]) -> list[Line]:
+    """Return the lines with the final newline set as the patch says, else as in the file."""
+    closed = [(text, end or _nearest_end(result[:at], [])) for at, (text, end) in enumerate(result)]
     was_open = bool(lines) and not lines[-1][1]
     says_old = any(line.is_open for line in hunk.before)
     says_new = bool(hunk.after) and hunk.after[-1].is_open
@@ -164,12 +165,12 @@ def _closed(result: list[Line], hunk: Hunk, lines: list[Line]) -> list[Line]:
 
 
 def _find(lines: list[bytes], wanted: list[bytes], start: int, at: int, where: str) -> int:
-    """Where the lines stand: where the patch says, else at the one other place after the hunk before."""
+    """Return the position of the lines: the one in the patch, else the only other match after the previous hunk."""
     if not wanted:
         place = start  # an insertion after line `start`
         if at <= place <= len(lines):
             return place
-        raise BadPatch(f"{where} stands after line {start}, and the file has {len(lines)} lines")
+        raise BadPatch(f"{where} starts after line {start}, but the file has only {len(lines)} lines")
     if start - 1 >= at and lines[start - 1 : start - 1 + len(wanted)] == wanted:
         return start - 1
     places = [
@@ -181,7 +182,7 @@ def _find(lines: list[bytes], wanted: list[bytes], start: int, at: int, where: s
         return places[0]
     if places:
         listed = ", ".join(str(place + 1) for place in places[:5])
-        raise BadPatch(f"{where} fits at several places (lines {listed}), and not at line {start}; give more context")
+        raise BadPatch(f"{where} fits at several places (lines {listed})but not at line {start}; give more context")
     raise BadPatch(f"{where} does not fit: its lines are not in the file as written; read it again, and copy exactly")
 
 
@@ -189,7 +190,7 @@ def _find(lines: list[bytes], wanted: list[bytes], start: int, at: int, where: s
 
 
 class _Lines:
-    """The lines of a patch, and how far they were read."""
+    """A reader of a patch's lines, with its position."""
 
     def __init__(self, text: str) -> None:
         self.lines = text.split("\n")
@@ -198,14 +199,14 @@ class _Lines:
         self.at = 0
 
     def peek(self) -> str | None:
-        """The next line; None at the end."""
+        """Return the next line; None at the end."""
         return self.lines[self.at] if self.at < len(self.lines) else None
 
     def hunk(self) -> re.Match[str] | None:
-        """The head of the next hunk, if there is one here."""
-        found = _HUNK.match(self.lines[self.at]) if self.at < len(self.lines) else None
-        self.at += found is not None
-        return found
+        """Consume and return the header of the next hunk; None if there is none."""
+        header = _HUNK.match(self.lines[self.at]) if self.at < len(self.lines) else None
+        self.at += header is not None
+        return header
 
     def next(self, what: str) -> str:
         if self.at >= len(self.lines):
@@ -214,15 +215,15 @@ class _Lines:
         return self.lines[self.at - 1]
 
     def no_newline(self) -> bool:
-        """Whether the line before has no newline at its end."""
-        there = self.at < len(self.lines) and self.lines[self.at].startswith("\\")
-        self.at += there
-        return there
+        r"""Consume a marker `\ No newline at end of file`, and return whether it was there."""
+        is_marker = self.at < len(self.lines) and self.lines[self.at].startswith("\\")
+        self.at += is_marker
+        return is_marker
 
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """What git writes before `---`, or instead of it where only the mode changes or the file is empty."""
+    """The header lines that git writes before `---`, or instead of it for an empty file or a mere change of mode."""
 
     names: str = ""
     mode: int | None = None
@@ -231,7 +232,7 @@ class _Head:
 
     def alone(self) -> Iterator[FilePatch]:
         if self.is_new or self.is_gone or self.mode is not None:
-            yield FilePatch(_both(self.names), (), self.is_new, self.is_gone, self.mode)
+            yield FilePatch(_common_name(self.names), (), self.is_new, self.is_gone, self.mode)
 
 
 def _files(lines: _Lines) -> Iterator[FilePatch]:
@@ -241,8 +242,8 @@ def _files(lines: _Lines) -> Iterator[FilePatch]:
         if line.startswith("diff --git "):
             yield from head.alone()
             head = _Head(names=line.removeprefix("diff --git ").strip())
-        elif (found := _MODE.match(line)) is not None:
-            head = _with_mode(head, found[1], found[2], lines.at)
+        elif (match := _MODE.match(line)) is not None:
+            head = _with_mode(head, match[1], match[2], lines.at)
         elif line.startswith("--- "):
             new = lines.peek()
             if new is None or not new.startswith("+++ "):
@@ -253,13 +254,13 @@ def _files(lines: _Lines) -> Iterator[FilePatch]:
         elif line.startswith(_CANNOT):
             raise BadPatch(f"line {lines.at}: {line[:60]!r}: only the text of files can be changed")
         elif line.startswith(("@@", "+", "-")):
-            raise BadPatch(f"line {lines.at}: {line[:60]!r} stands where a file's header was expected")
+            raise BadPatch(f"line {lines.at}: {line[:60]!r} is not a file header, which was expected here")
     yield from head.alone()
 
 
 def _with_mode(head: _Head, what: str, mode: str, number: int) -> _Head:
     if mode not in _MODES:
-        raise BadPatch(f"line {number}: mode {mode} is no regular file's (100644, or 100755 for one that is run)")
+        raise BadPatch(f"line {number}: mode {mode} is not a regular file's (100644, or 100755 if executable)")
     match what:
         case "new file mode":
             return replace(head, is_new=True, mode=_MODES[mode])
@@ -271,13 +272,13 @@ def _with_mode(head: _Head, what: str, mode: str, number: int) -> _Head:
 
 
 def _named(line: str) -> str:
-    """The name in a header line, as it is shown."""
+    """Return the name in a header line as git displays it."""
     text = line[4:].partition("\t")[0].strip()
     return _unquoted(text) if text.startswith('"') else text
 
 
 def _unquoted(text: str) -> str:
-    """A name as git quotes it: `"a/caf\\303\\251"`."""
+    r"""Return a name without git's quotes and escapes: `"a/caf\303\251"`."""
     if len(text) < 2 or not text.endswith('"'):
         raise BadPatch(f"{text}: the quotes around the name are not closed")
 
@@ -289,8 +290,8 @@ def _unquoted(text: str) -> str:
     return names.shown(raw.decode("utf-8", "surrogateescape"))
 
 
-def _both(text: str) -> str:
-    """The name in `a/name b/name`. Raises BadPatch where two names are there."""
+def _common_name(text: str) -> str:
+    """Return the name in `a/name b/name`. Raises BadPatch if the two names differ."""
     if text.startswith('"'):
         old, _, new = text.partition('" ')
         pair = _unquoted(f'{old}"'), _unquoted(new) if new.startswith('"') else new
@@ -306,18 +307,18 @@ def _file(lines: _Lines, old: str, new: str, head: _Head) -> FilePatch:
     path = _path(old, new)
     hunks = tuple(_hunks(lines, path))
     if not hunks and _NOTHING not in (old, new):
-        raise BadPatch(f"{path}: there is no hunk (`@@ -1,3 +1,4 @@`) after its header")
+        raise BadPatch(f"{path}: no hunk (`@@ -1,3 +1,4 @@`) after its header")
     return FilePatch(path, hunks, is_new=old == _NOTHING, is_gone=new == _NOTHING, mode=head.mode)
 
 
 def _path(old: str, new: str) -> str:
     if old == new == _NOTHING:
-        raise BadPatch("a file that is neither there before nor afterwards")
+        raise BadPatch("a file that exists neither before nor after the patch")
     has_prefixes = (old == _NOTHING or old.startswith("a/")) and (new == _NOTHING or new.startswith("b/"))
-    found = {name[2:] if has_prefixes else name for name in (old, new) if name != _NOTHING}
-    if len(found) > 1:
-        raise BadPatch(f"{old} and {new}: a file cannot change its name; remove the one and make the other")
-    path = found.pop()
+    paths = {name[2:] if has_prefixes else name for name in (old, new) if name != _NOTHING}
+    if len(paths) > 1:
+        raise BadPatch(f"{old} and {new}: a file cannot change its name; remove the first and create the second")
+    path = paths.pop()
     if not path:
         raise BadPatch("a header without a name")
     return path
@@ -328,17 +329,17 @@ def _hunks(lines: _Lines, path: str) -> Iterator[Hunk]:
     while (head := lines.hunk()) is not None:
         number += 1
         what = f"hunk {number} of {path}"
-        left = {"-": int(head[2] or 1), "+": int(head[4] or 1)}
+        remaining = {"-": int(head[2] or 1), "+": int(head[4] or 1)}
         changes: list[Change] = []
-        while left["-"] > 0 or left["+"] > 0:
+        while remaining["-"] > 0 or remaining["+"] > 0:
             line = lines.next(what)
-            if line == "\r":  # an empty context line may have lost its blank
+            if line == "\r":  # an empty context line may have lost its leading blank
                 line = " \r"
             tag, text = (line[:1] or " "), line[1:]
-            if tag not in " +-" or (tag != "+" and not left["-"]) or (tag != "-" and not left["+"]):
-                said = f"by the numbers of its head `{head[0]}`"
-                raise BadPatch(f"line {lines.at}: {line[:60]!r} does not belong into {what}, {said}")
+            if tag not in " +-" or (tag != "+" and not remaining["-"]) or (tag != "-" and not remaining["+"]):
+                reason = f"by the numbers of its head `{head[0]}`"
+                raise BadPatch(f"line {lines.at}: {line[:60]!r} does not belong to {what}, {reason}")
             changes.append(Change(tag, text.encode(), lines.no_newline()))
-            left["-"] -= tag != "+"
-            left["+"] -= tag != "-"
+            remaining["-"] -= tag != "+"
+            remaining["+"] -= tag != "-"
         yield Hunk(start=int(head[1]), lines=tuple(changes))

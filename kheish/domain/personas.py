@@ -1,4 +1,4 @@
-"""Personas: instruction text that people write, and the immutable snapshot of it that a session is bound to."""
+"""Personas: instruction texts written by users, and the immutable snapshots of them that sessions are bound to."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from kheish.domain.scopes import CapabilityScope
 
 
 class Persona(BaseModel):
-    """`personas/<id>.md`: front matter, and below it the instruction text."""
+    """`personas/<id>.md`: front matter, followed by the instruction text."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    display_name: str | None = Field(default=None, description="How people see it; without it, its id.")
-    capability_scope: CapabilityScope | None = Field(default=None, description="What the agent may see.")
+    display_name: str | None = Field(default=None, description="The name shown to users; the default is its id.")
+    capability_scope: CapabilityScope | None = Field(default=None, description="The names visible to the agent.")
     default_skills: list[str] = Field(default_factory=list, description="Skills that are loaded from the start.")
-    metadata: dict[str, Any] = Field(default_factory=dict, description="Anything; it is kept and not read.")
+    metadata: dict[str, Any] = Field(default_factory=dict, description="Free-form data; stored, not interpreted.")
     body: str = Field(min_length=1, description="The instruction text (the part below the front matter).")
 
 
 def snapshot(persona_id: str, persona: Persona, digest: str, at: str, *, blob: str | None = None) -> dict[str, Any]:
-    """What a session keeps at binding: the content, the file's sha256 and git blob id, and the time.
+    """Return the snapshot that a session keeps at binding: the content, the file's sha256 and git blob id, and the
+    time.
 
-    Later edits of the file change only future bindings; children inherit the snapshot.
+    Later edits of the file affect only later bindings; children inherit the snapshot.
     """
     return {
         "persona_id": persona_id,

@@ -1,4 +1,4 @@
-"""Questions: what the agent asks a person, 1 to 4 at a time, each with options."""
+"""Questions: an agent's questions to a user, 1 to 4 at a time, each with options."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Status = Literal["pending", "answered", "declined", "expired", "cancelled"]
 
 @frozen
 class Question:
-    """A set of questions as the journal tells it. `purpose` `ambiguous` asks what became of a call."""
+    """A set of questions as recorded in the journal. The `purpose` `ambiguous` asks what happened to a call."""
 
     question_id: str
     session_id: str
@@ -42,7 +42,7 @@ FOLDED = (events.QuestionAsked, events.QuestionAnswered)
 
 
 def fold(table: dict[str, Question], entry: Entry) -> Iterable[str]:
-    """Take one entry in; returns the ids that changed."""
+    """Fold an entry into the table and return the ids that changed."""
     match entry.event:
         case events.QuestionAsked() as event:
             assert entry.session and entry.run
@@ -75,7 +75,7 @@ def fold(table: dict[str, Question], entry: Entry) -> Iterable[str]:
 
 
 def view(question: Question) -> dict[str, Any]:
-    """The question as the API and its Record show it (`shapes.md`)."""
+    """Return the question as the API and its Record show it (`shapes.md`)."""
     return {
         "question_id": question.question_id,
         "session_id": question.session_id,
@@ -114,14 +114,14 @@ def answer(
     via: str,
     key: Key | None = None,
 ) -> Question:
-    """Record the answers: `{item id: {"selected": [option id], "text": … | None}}`, one for each item.
+    """Record the answers: `{item id: {"selected": [option id], "text": … | None}}`, one per item.
 
     Raises NotFound, QuestionResolved, Invalid naming each wrong or missing answer.
     """
     question = _pending(state, question_id)
     faults = [fault for item in question.questions for fault in _faults(item, answers.get(item.id))]
     known = {item.id for item in question.questions}
-    faults += [Fault(f"/answers/{id}", "there is no such question") for id in answers if id not in known]
+    faults += [Fault(f"/answers/{id}", "no such question") for id in answers if id not in known]
     if faults:
         listed = "; ".join(f"{fault.path.rsplit('/', 1)[-1]}: {fault.message}" for fault in faults)
         raise Invalid(f"The answers don't fit the question: {listed}.", errors=faults)
@@ -138,7 +138,7 @@ def answer(
 def decline(
     state: State, question_id: str, *, by: str, via: str, reason: str | None, key: Key | None = None
 ) -> Question:
-    """Say that there will be no answer. Raises NotFound, QuestionResolved."""
+    """Decline to answer. Raises NotFound, QuestionResolved."""
     question = _pending(state, question_id)
     event = events.QuestionAnswered(
         question_id=question_id, outcome="declined", by=by, via=via, reason=reason, idempotency=keys.sent(key)
@@ -148,7 +148,7 @@ def decline(
 
 
 def expire(state: State, now: str) -> list[str]:
-    """Close what has waited too long; returns the ids."""
+    """Expire questions that waited too long; return their ids."""
     due = [
         question
         for question in state.loaded(Question)
@@ -167,7 +167,7 @@ def _pending(state: State, question_id: str) -> Question:
 
 
 def late(view: Mapping[str, Any]) -> QuestionResolved:
-    """The answer to whoever comes late."""
+    """Return the error for a late answer."""
     return QuestionResolved(
         f"The question {view['question_id']} was {view['status']} by {view['answered_by']}; nothing was changed.",
         decided_by=view["answered_by"],
@@ -190,7 +190,7 @@ def _faults(item: QuestionItem, given: Mapping[str, Any] | None) -> Iterable[Fau
     options = [option.id for option in item.options]
     for choice in selected:
         if choice not in options:
-            yield Fault(where, f"{choice!r} is none of {', '.join(options)}")
+            yield Fault(where, f"{choice!r} is not one of {', '.join(options)}")
     if len(selected) > 1 and not item.multi_select:
         yield Fault(where, "takes one option, not several")
     if len(set(selected)) < len(selected):
@@ -202,7 +202,7 @@ def _faults(item: QuestionItem, given: Mapping[str, Any] | None) -> Iterable[Fau
 
 
 def told(answer: events.QuestionAnswered, question: Question | None) -> tuple[str, bool]:
-    """The answers in words for the model, and whether they are an error (nobody answered)."""
+    """Return the answers in words for the model, and whether they are an error (unanswered)."""
     if answer.outcome != "answered":
         reason = f" Reason: {answer.reason}" if answer.reason else ""
         return f"The question was {answer.outcome}; there is no answer.{reason}", True
@@ -212,6 +212,6 @@ def told(answer: events.QuestionAnswered, question: Question | None) -> tuple[st
         item = items.get(id)
         labels = {option.id: option.label for option in item.options} if item else {}
         chosen = [labels.get(choice, choice) for choice in given.get("selected") or []]
-        said = ", ".join(chosen) + (f" ({given['text']})" if chosen and given.get("text") else given.get("text") or "")
-        lines.append(f"{item.header if item else id}: {said}")
+        text = ", ".join(chosen) + (f" ({given['text']})" if chosen and given.get("text") else given.get("text") or "")
+        lines.append(f"{item.header if item else id}: {text}")
     return "\n".join(lines), False

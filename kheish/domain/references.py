@@ -1,6 +1,6 @@
-"""References of evidence: what a kind and an id lead to, looked up in the index, the workspace and git.
+"""References of evidence: the target of a kind and an id, looked up in the index, the workspace and git.
 
-Everything here blocks on disk: call it in a thread, when the index has all that matters (`state.caught_up`).
+All functions block on disk: call them in a thread, when the index is up to date (`state.caught_up`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CALLS = ("tool.finished", "tool.started")
 
 @frozen
 class Place:
-    """Where references lead from: the index, the state root, and the session and workspace of whoever refers."""
+    """The context of references: the index, the state root, and the session and workspace of the referrer."""
 
     index: Reader
     root: Path
@@ -32,17 +32,17 @@ class Place:
 
 
 def resolve(place: Place, kind: str, ref: str | None) -> dict[str, Any]:
-    """What a reference leads to, as facts for whoever reads it in a year. Raises EvidenceUnresolved."""
+    """Return the target of a reference, as facts that a reader understands in a year. Raises EvidenceUnresolved."""
     look = _KINDS.get(kind)
     if look is None:
-        raise unresolved(f"There is no evidence of the kind {kind!r}; there is {', '.join(_KINDS)}.", "/kind")
+        raise unresolved(f"There is no evidence of the kind {kind!r}; the kinds are {', '.join(_KINDS)}.", "/kind")
     if not ref:
-        raise unresolved(f"Evidence of the kind {kind} needs what it refers to.", "/ref")
+        raise unresolved(f"Evidence of the kind {kind} needs a reference.", "/ref")
     return look(place, ref)
 
 
 def unresolved(detail: str, path: str = "/ref") -> EvidenceUnresolved:
-    """The refusal of a reference that leads nowhere."""
+    """Return the error for a reference without a target."""
     return EvidenceUnresolved(detail, errors=[Fault(path, detail.rstrip("."))])
 
 
@@ -57,25 +57,26 @@ def _thing(noun: str, *shown: str) -> Callable[[Place, str], dict[str, Any]]:
 
 
 def _tool_call(place: Place, ref: str) -> dict[str, Any]:
-    """A call of the session, by its id, or by `run/call`."""
+    """Return a call of the session, by its id, or by `run/call`."""
     run_id, _, call_id = ref.rpartition("/")
     if place.session_id is None:
-        raise unresolved(f"The tool call {ref!r} can be looked for in a session only.")
-    found: dict[str, Any] = {}
+        raise unresolved(f"The tool call {ref!r} can only be looked up in a session.")
+    facts: dict[str, Any] = {}
     for _, kind, line in place.index.events(0, limit=2**31, session=place.session_id, run=run_id or None, kinds=_CALLS):
         entry = orjson.loads(line)
         if entry["data"]["call_id"] != call_id:
             continue
-        found |= {"session_id": place.session_id, "run_id": entry["run"], "tool": entry["data"]["tool"]}
+        facts |= {"session_id": place.session_id, "run_id": entry["run"], "tool": entry["data"]["tool"]}
         if kind == "tool.finished":
-            found |= {"is_error": entry["data"]["is_error"], "at": entry["at"]}
-    if not found:
+            facts |= {"is_error": entry["data"]["is_error"], "at": entry["at"]}
+    if not facts:
         raise unresolved(f"There is no tool call {ref!r} in the session {place.session_id}.")
-    return found
+    return facts
 
 
 def _output(place: Place, ref: str) -> dict[str, Any]:
-    """An output that a run emitted, by its id or kind (then the newest); or a run's final one, by the run's id."""
+    """Return an output that a run emitted, by its id or kind (then the newest); or a run's final output, by the run's
+    id."""
     cursor = None
     while place.session_id is not None:
         page = place.index.things("run", limit=200, cursor=cursor, session=place.session_id)
@@ -83,8 +84,8 @@ def _output(place: Place, ref: str) -> dict[str, Any]:
             kinds = {one["output_id"]: one["kind"] for one in run["outputs"]}
             named = [ref] if ref in kinds else [id for id, kind in reversed(kinds.items()) if kind == ref]
             if named:
-                found = {"session_id": place.session_id, "run_id": run["run_id"]}
-                return {**found, "output_id": named[0], "output_kind": kinds[named[0]]}
+                facts = {"session_id": place.session_id, "run_id": run["run_id"]}
+                return {**facts, "output_id": named[0], "output_kind": kinds[named[0]]}
             if ref == run["run_id"] and run["output"] is not None:
                 return {"session_id": place.session_id, "run_id": run["run_id"], "output_kind": "final"}
         cursor = page.next_cursor
@@ -94,10 +95,10 @@ def _output(place: Place, ref: str) -> dict[str, Any]:
 
 
 def _agent(place: Place, ref: str) -> dict[str, Any]:
-    """The agent of the session: so far each session has one, and there are no others."""
+    """Return the agent of the session; currently each session has exactly one."""
     session = place.index.thing("session", place.session_id) if place.session_id is not None else None
     if session is None or session["agent_id"] != ref:
-        raise unresolved(f"There is no agent {ref!r} here.")
+        raise unresolved(f"There is no agent {ref!r} in this session.")
     return {"session_id": place.session_id}
 
 
@@ -106,33 +107,33 @@ def _asset(place: Place, ref: str) -> dict[str, Any]:
 
 
 def _file(place: Place, ref: str) -> dict[str, Any]:
-    """A file of the workspace, with what was in it."""
+    """Return a file of the workspace, with the digest of its content."""
     if place.workspace is None:
-        raise unresolved(f"The file {ref!r} can be looked for in a workspace only.")
+        raise unresolved(f"The file {ref!r} can only be looked up in a workspace.")
     try:
         with files.open_file(place.workspace, ref) as (file, path):
-            found = files.digest_of(file, path)
+            facts = files.digest_of(file, path)
     except NotThere as error:
         raise unresolved(f"There is no file {ref!r} in the workspace.") from error
     except NotBeneath as error:
         raise unresolved(error.detail) from error
-    return {"path": found.path, "bytes": found.bytes, "sha256": found.sha256}
+    return {"path": facts.path, "bytes": facts.bytes, "sha256": facts.sha256}
 
 
 def _commit(place: Place, ref: str) -> dict[str, Any]:
-    """A commit of the workspace's repository, else of the state root."""
+    """Return a commit of the workspace's repository, else of the state root."""
     for name, door in (("workspace", place.workspace), ("state root", Door(place.root))):
         try:
-            found = commits.read(door.path, ref, _confined(door) if name == "workspace" else None) if door else None
+            commit = commits.read(door.path, ref, _confined(door) if name == "workspace" else None) if door else None
         except (OSError, Invalid) as error:
-            raise unresolved(f"Git could not look for the commit {ref!r}: {error}.") from error
-        if found is not None:
-            return {"repository": name, **found}
-    raise unresolved(f"There is no commit {ref!r}, neither in the workspace nor in the state root.")
+            raise unresolved(f"Git could not look up the commit {ref!r}: {error}.") from error
+        if commit is not None:
+            return {"repository": name, **commit}
+    raise unresolved(f"There is no commit {ref!r} in the workspace or in the state root.")
 
 
 def _confined(door: Door) -> commits.Confine | None:
-    """What makes git see no more than the agent's own commands do: a repository may name others as its own."""
+    """Return the confinement of git, which sees no more than the agent's commands: a repository may refer to others."""
     if not probing.probe().available:
         return None
     return lambda argv: sandbox.wrap([str(word) for word in argv], workspace=door.path, hide=door.hidden.paths)

@@ -1,4 +1,4 @@
-"""Routes: named ways to a model, as `routes/<id>.yaml` describes them; which one a run takes, and what it costs."""
+"""Routes: named ways to a model, described in `routes/<id>.yaml`; the choice of a run's route, and its cost."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from kheish.domain.scripts import Duration, Script
 from kheish.errors import Fault, Invalid, RouteRequired
 
 _ENV = "env:"
-#: what the driver itself sets in a request; `generation` cannot replace it
+#: keys of a request that the driver sets itself; `generation` cannot replace them
 _RESERVED_GENERATION = frozenset({"model", "messages", "tools", "stream", "api_key", "api_base", "timeout"})
-#: what a caller may set on a route of litellm. It takes addresses, files and credentials among the same arguments
-#: (`base_url`, `fallbacks`, `extra_headers`, each provider's own), so that no list of what is bad would be whole.
+#: settings that a caller may give for a route of litellm. It takes addresses, files and credentials as ordinary
+#: arguments (`base_url`, `fallbacks`, `extra_headers`, each provider's own), so a list of forbidden ones would never be
+#: complete.
 _OF_CALLERS = frozenset({
     "frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens", "min_p", "n",
     "parallel_tool_calls", "presence_penalty", "reasoning_effort", "repetition_penalty", "response_format",
@@ -61,12 +62,12 @@ def _path_or_inline(value: Any) -> str:
     return "path" if isinstance(value, str) else "inline"
 
 
-# The tag keeps the errors to one branch; it is an element of their `loc`: ("script", "inline", "turns", 0, …).
+# The tag restricts the errors to one branch; it is an element of their `loc`: ("script", "inline", "turns", 0, …).
 PathOrScript = Annotated[
     Annotated[str, Tag("path"), Field(min_length=1)] | Annotated[Script, Tag("inline")], Discriminator(_path_or_inline)
 ]
 Slug = Annotated[str, AfterValidator(_slug)]
-#: settings of the provider's own, such as temperature and max_tokens; passed on as they are
+#: the provider's own settings, such as temperature and max_tokens; passed on unchanged
 Generation = Annotated[dict[str, Any], AfterValidator(_generation)]
 
 
@@ -75,20 +76,20 @@ class _Part(BaseModel):
 
 
 class Capabilities(_Part):
-    """What the model can do."""
+    """The capabilities of the model."""
 
     context_window: int | None = Field(default=None, gt=0)
-    """Tokens that prompt and answer may have together; prompts are made to fit."""
+    """The context window: tokens of prompt and answer together; prompts are cut to fit."""
     streaming: bool = True
     """Whether answers are streamed."""
     tools: bool = True
-    """Whether the model gets tools."""
+    """Whether the model is given tools."""
     vision: bool = False
-    """Whether the model takes images."""
+    """Whether the model accepts images."""
 
 
 class RouteBudget(_Part):
-    """What one run may spend on this route; the narrowest of all budgets holds."""
+    """The budget of one run on this route; the narrowest of all budgets applies."""
 
     model_calls: int | None = Field(default=None, ge=0)
     """Model calls."""
@@ -99,25 +100,25 @@ class RouteBudget(_Part):
 
 
 class RouteLimits(_Part):
-    """What the provider allows, over all runs of this daemon."""
+    """The provider's limits, over all runs of this daemon."""
 
     requests_per_minute: int | None = Field(default=None, gt=0)
-    """Model calls a minute."""
+    """Model calls per minute."""
     tokens_per_minute: int | None = Field(default=None, gt=0)
-    """Tokens a minute, input and output together."""
+    """Tokens per minute, input and output together."""
     concurrency: int | None = Field(default=None, gt=0)
-    """Model calls at once."""
+    """Concurrent model calls."""
 
 
 class Price(_Part):
-    """US dollars for a million tokens."""
+    """US dollars per million tokens."""
 
     input_per_mtok: float = Field(ge=0)
-    """For a million tokens of the prompt."""
+    """Per million tokens of the prompt."""
     output_per_mtok: float = Field(ge=0)
-    """For a million tokens of the answer."""
+    """Per million tokens of the answer."""
     cached_input_per_mtok: float | None = Field(default=None, ge=0)
-    """For a million tokens of the prompt that came from the provider's cache; without it, as the others."""
+    """Per million prompt tokens from the provider's cache; the default is the price of other prompt tokens."""
 
 
 class Route(_Part):
@@ -128,28 +129,28 @@ class Route(_Part):
     model: str | None = Field(default=None, min_length=1)
     """The model's name, as the provider (or litellm) spells it."""
     api_base: Annotated[str, AfterValidator(_url)] | None = None
-    """The server's address, such as `http://127.0.0.1:8080/v1`; without it, the provider's own."""
+    """The server's address, such as `http://127.0.0.1:8080/v1`; the default is the provider's own."""
     auth_ref: Annotated[str, AfterValidator(_auth_ref)] | None = None
-    """A slot of the vault, or `env:NAME`; leave it out where no credential is needed."""
+    """A slot of the vault, or `env:NAME`; omit it if no credential is needed."""
     timeout: Duration = "10m"
-    """The longest time for one model call, such as `240s`."""
+    """The time limit of one model call, such as `240s`."""
     inactivity_timeout: Duration = "5m"
-    """The longest silence within a streamed answer."""
+    """The longest pause within a streamed answer."""
     max_retries: int = Field(default=4, ge=0, le=100)
-    """How often a failed call is tried again before the fallbacks."""
+    """The number of retries of a failed call before the fallbacks."""
     patience: Duration = "5m"
-    """How long a server is waited for that cannot be reached, loads its model or has too much to do, when no other
-    route is left; `0s`: not at all."""
+    """How long to wait for a server that is unreachable, loading its model or overloaded, when no other route is left;
+    `0s`: not at all."""
     capabilities: Capabilities = Capabilities()
-    """What this model can do: context window, streaming, tools, vision."""
+    """The capabilities of the model: context window, streaming, tools, vision."""
     budget: RouteBudget | None = None
-    """What one run may spend on this route."""
+    """The budget of one run on this route."""
     limits: RouteLimits = RouteLimits()
-    """What the provider allows, over all runs."""
+    """The provider's limits, over all runs."""
     price: Price | None = None
-    """What it costs; needed for limits in US dollars."""
+    """The price of tokens; needed for limits in US dollars."""
     fallbacks: tuple[Slug, ...] = ()
-    """Routes to try, in this order, when this one has failed."""
+    """Routes to try, in this order, if this route fails."""
     generation: Generation = Field(default_factory=dict)
     """Defaults for the provider's own settings, such as `temperature` and `max_tokens`."""
     script: PathOrScript | None = None
@@ -168,7 +169,7 @@ class Route(_Part):
 
 
 class Tokens(Protocol):
-    """Counted tokens; the cached ones are a part of the input."""
+    """Counted tokens; the cached ones are part of the input."""
 
     @property
     def input_tokens(self) -> int: ...
@@ -179,7 +180,7 @@ class Tokens(Protocol):
 
 
 def cost_usd(route: Route, usage: Tokens) -> float | None:
-    """What `usage` costs on this route; None where the route has no price."""
+    """Return the cost of `usage` on this route; None for a route without a price."""
     price = route.price
     if price is None:
         return None
@@ -190,8 +191,11 @@ def cost_usd(route: Route, usage: Tokens) -> float | None:
 
 
 def readiness(route_id: str, route: Route, environ: Mapping[str, str], slots: Mapping[str, str | None]) -> str | None:
-    """Why the route cannot be used, in one sentence; None where it can. `slots`: those of the vault and revoked
-    variables, each with why it cannot be used (None: it can)."""
+    """Return the reason why the route cannot be used, in one sentence; None if it can be used.
+
+    `slots`: the slots of the vault and the revoked variables, each with the reason why it cannot be used (None: it
+    can).
+    """
     if route.driver == "replay":
         return f"Route {route_id!r} is not ready: the replay driver is not available yet."
     ref = route.auth_ref
@@ -208,12 +212,13 @@ def readiness(route_id: str, route: Route, environ: Mapping[str, str], slots: Ma
 
 
 def from_environment(ref: str, environ: Mapping[str, str]) -> str | None:
-    """The value of the variable that `env:NAME` names; None where `ref` is a slot, or the variable is missing."""
+    """Return the value of the variable in `env:NAME`; None if `ref` is a slot, or the variable is missing."""
     return environ.get(ref.removeprefix(_ENV), "").strip() or None if ref.startswith(_ENV) else None
 
 
 def driver_settings(route: Route, script: Script | None = None) -> dict[str, Any]:
-    """What a driver needs of the route, as plain data: seconds, and the script where it was read from a file."""
+    """Return the settings of a route that its driver needs, as plain data: seconds, and the script if it came from a
+    file."""
     settings: dict[str, Any] = {
         "api_base": route.api_base,
         "auth_ref": route.auth_ref,  # its name, for messages
@@ -227,10 +232,10 @@ def driver_settings(route: Route, script: Script | None = None) -> dict[str, Any
 
 
 def choose(selector: str | None, default_route: str | None, routes: Mapping[str, Route]) -> tuple[str, str | None]:
-    """The route's id, and the model where `selector` is `route/model` (the model may hold more slashes).
+    """Return the route's id, and the model if `selector` is `route/model` (the model may contain more slashes).
 
-    Without a selector: `default_route` of kheish.yaml, else the only route. Raises RouteRequired, and Invalid for
-    one that does not exist.
+    Without a selector: `default_route` of kheish.yaml, else the only route. Raises RouteRequired, and Invalid for an
+    unknown route.
     """
     if selector is None:
         return _default(default_route, routes), None
@@ -244,47 +249,47 @@ def choose(selector: str | None, default_route: str | None, routes: Mapping[str,
 
 
 def check_asked(route_id: str, route: Route, model: str | None, generation: Mapping[str, Any]) -> None:
-    """Refuse what would send the route's credential elsewhere than its file says. Raises Invalid.
+    """Refuse settings that would send the route's credential to a destination not in its file. Raises Invalid.
 
-    Only litellm reads an address out of a model's name or a setting; other drivers send both as plain words.
+    Only litellm reads an address from a model's name or a setting; other drivers send both as plain text.
     """
     if route.driver != "litellm":
         return
     faults = [
-        Fault(f"/generation/{name}", f"is not for callers to set on a route of litellm; it can be in {route_id}.yaml")
+        Fault(f"/generation/{name}", f"cannot be set by callers on a litellm route; set it in {route_id}.yaml")
         for name, value in sorted(generation.items())
         if name not in _OF_CALLERS and (name not in route.generation or route.generation[name] != value)
     ]
     if model is not None and model != route.model:
         if "://" in model:
-            faults.append(Fault("/model", f"{model!r} holds an address"))
+            faults.append(Fault("/model", f"{model!r} contains an address"))
         elif route.auth_ref and _provider(model) != _provider(route.model or ""):
-            faults.append(Fault("/model", f"{model!r} is of another provider than {route.model!r}, whose key it is"))
+            faults.append(Fault("/model", f"{model!r} is from another provider than {route.model!r} and its key"))
     if faults:
         raise Invalid("; ".join(f"{fault.path} {fault.message}" for fault in faults) + ".", errors=faults)
 
 
 def destination(route: Route) -> tuple[str, ...] | None:
-    """All that says where prompts go, and with whose credential; None where they go nowhere."""
+    """Return everything that determines where prompts go, and with which credential; None if they go nowhere."""
     if route.driver in ("scripted", "replay"):
         return None
-    found = route.driver, route.api_base or "", route.auth_ref or ""
+    parts = route.driver, route.api_base or "", route.auth_ref or ""
     if route.driver != "litellm":
-        return found
+        return parts
     model = route.model or ""
     more = {name: value for name, value in route.generation.items() if name not in _OF_CALLERS}
-    return *found, model if "://" in model else _provider(model), json.dumps(more, sort_keys=True)
+    return *parts, model if "://" in model else _provider(model), json.dumps(more, sort_keys=True)
 
 
 def _provider(model: str) -> str:
-    """Whom litellm asks; empty where it goes by the model's name alone."""
+    """Return the provider that litellm contacts; empty if it derives the provider from the model's name alone."""
     return model.partition("/")[0] if "/" in model else ""
 
 
 def _default(default_route: str | None, routes: Mapping[str, Route]) -> str:
     if default_route is not None:
         if default_route not in routes:
-            raise _unknown(f"default_route of kheish.yaml is {default_route!r}, no route", default_route, routes)
+            raise _unknown(f"default_route of kheish.yaml names no route: {default_route!r}", default_route, routes)
         return default_route
     if len(routes) == 1:
         return next(iter(routes))
@@ -297,7 +302,7 @@ def _unknown(sentence: str, name: str, routes: Mapping[str, Route]) -> Invalid:
     if near := get_close_matches(name, routes, n=1):
         hint = f"did you mean {near[0]!r}?"
     else:
-        hint = f"there are: {_listed(routes)}." if routes else "there are none yet."
+        hint = f"known: {_listed(routes)}." if routes else "no routes exist yet."
     return Invalid(f"{sentence}; {hint}", errors=[Fault("/route", f"unknown route {name!r}")])
 
 

@@ -41,13 +41,13 @@ LIVE = frozenset(Status) - FINAL
 #: the tool name of an approval that asks for more budget (`runs.md`)
 BUDGET = "budget"
 
-#: (status, event) → the statuses that it may lead to. A missing key is the error.
+#: (status, event) → the possible new statuses. A missing key is an error.
 TRANSITIONS: Mapping[tuple[Status, type[Event]], frozenset[Status]] = {
     (Status.QUEUED, events.RunStarted): frozenset({Status.RUNNING}),
     (Status.QUEUED, events.RunResumed): frozenset({Status.RUNNING}),
     (Status.QUEUED, events.RunFailed): frozenset({Status.FAILED}),
     (Status.QUEUED, events.RunCancelled): frozenset({Status.CANCELLED}),
-    (Status.RUNNING, events.RunResumed): frozenset({Status.RUNNING}),  # a restart: the status stays
+    (Status.RUNNING, events.RunResumed): frozenset({Status.RUNNING}),  # a restart: the status is unchanged
     (Status.RUNNING, events.RunWaiting): WAITING,
     (Status.RUNNING, events.RunCompleted): frozenset({Status.COMPLETED}),
     (Status.RUNNING, events.RunFailed): frozenset({Status.FAILED}),
@@ -68,7 +68,7 @@ TRANSITIONS: Mapping[tuple[Status, type[Event]], frozenset[Status]] = {
 
 @frozen
 class Output:
-    """Something that the run gave out on its way."""
+    """An output that the run emitted before its end."""
 
     output_id: str
     kind: str
@@ -77,7 +77,7 @@ class Output:
 
 @frozen
 class Run:
-    """A run as its journal tells it. `active_seconds` is the time in `running` until `running_since`."""
+    """A run as recorded in the journal. `active_seconds` is the time in `running` until `running_since`."""
 
     run_id: str
     session_id: str
@@ -94,7 +94,7 @@ class Run:
     retry_of: str | None = None
     flow: dict[str, Any] | None = None
     phase_text: Text | None = None
-    mode: str = "default"  # the permission mode now: the one of its settings, or plan mode
+    mode: str = "default"  # the current permission mode: the one of its settings, or plan mode
     pending_approvals: tuple[str, ...] = ()
     pending_questions: tuple[str, ...] = ()
     waits_for: WaitsFor | None = None
@@ -105,10 +105,10 @@ class Run:
     running_since: str | None = None
     active_seconds: float = 0.0
     stop_requested: str | None = None  # cancelled | interrupted
-    granted: dict[str, float] = field(default_factory=dict)  # what people allowed beyond the limits
+    granted: dict[str, float] = field(default_factory=dict)  # grants by users beyond the limits
     grant_asked: dict[str, Any] | None = None  # {approval_id, limit, more} of the newest budget question
-    grant_refused: str | None = None  # the limit that nobody wants to raise
-    submitted_by: str = ""  # the token's name; `request.actor` is what its caller said
+    grant_refused: str | None = None  # the limit that users refused to raise
+    submitted_by: str = ""  # the token's name; `request.actor` is the caller's own
 
     @property
     def is_final(self) -> bool:
@@ -142,7 +142,7 @@ FOLDED = (
 
 
 def fold(table: dict[str, Run], entry: Entry, agent_of: Mapping[str, Session]) -> Iterable[str]:
-    """Take one entry in; returns the ids that changed."""
+    """Fold an entry into the table and return the ids that changed."""
     if entry.run is None or entry.session is None:
         return ()
     event = entry.event
@@ -173,7 +173,7 @@ def fold(table: dict[str, Run], entry: Entry, agent_of: Mapping[str, Session]) -
 
 
 def _fold_change(run: Run, entry: Entry) -> dict[str, Any]:
-    """The fields that an entry changes, so that a run is copied once for each."""
+    """Return the fields that an entry changes, so that a run is copied once per entry."""
     event = entry.event
     match event:
         case events.RunStarted() | events.RunResumed():
@@ -262,7 +262,7 @@ def _end(run: Run, at: str) -> dict[str, Any]:
 
 
 def step(state: State, run_id: str, event: Event, *, by: str = "daemon") -> Draft:
-    """The move of a run as a Draft. Raises RunStateConflict where the table does not have it."""
+    """Return the transition of a run as a Draft. Raises RunStateConflict for one that the table lacks."""
     run = state.get(Run, run_id)
     if (run.status, type(event)) not in TRANSITIONS:
         raise RunStateConflict(
@@ -274,7 +274,7 @@ def step(state: State, run_id: str, event: Event, *, by: str = "daemon") -> Draf
 
 
 def view(run: Run, queue_position: int | None = None) -> dict[str, Any]:
-    """The run as the API and its Record show it (`shapes.md`)."""
+    """Return the run as the API and its Record show it (`shapes.md`)."""
     return {
         "run_id": run.run_id,
         "session_id": run.session_id,
@@ -324,13 +324,13 @@ NOUN = Noun(
 
 
 def queue_position(state: State, run: Run) -> int | None:
-    """From 1, among those that wait for the session's slot; None where it does not wait for it."""
+    """Return the run's position, from 1, in the queue for the session's slot; None for a run outside the queue."""
     queued = state.get(Session, run.session_id).queued
     return queued.index(run.run_id) + 1 if run.run_id in queued else None
 
 
 def next_claim(state: State, session_id: str) -> Run | None:
-    """The run of a session that may go on now: the one with the slot, else the head of the queue."""
+    """Return the session's run that may continue: the one with the slot, else the head of the queue."""
     session = state.find(Session, session_id)
     if session is None:
         return None
@@ -345,7 +345,7 @@ def end(state: State, run_id: str, event: Event, *, by: str = "daemon") -> Run:
     """End a run; no other function appends the last event of a run (tests/test_shape.py).
 
     Its open calls get a result, since a prompt must not have open calls. Its pending approvals and questions become
-    `cancelled`. Raises RunStateConflict where the table does not have the move.
+    `cancelled`. Raises RunStateConflict for a transition that the table lacks.
     """
     run, last = state.get(Run, run_id), step(state, run_id, event, by=by)
     withdrawn = [
@@ -374,25 +374,25 @@ def stop(state: State, run_id: str) -> Run:
 
 
 def cancel(state: State, run_id: str, *, by: str, reason: str | None = None) -> Run:
-    """Cancel a run: at once where it does not run, else between its steps. A cancelled run stays as it is.
+    """Cancel a run: at once if it is not running, else between its steps. A cancelled run stays as it is.
 
-    Raises RunStateConflict where it ended in another way.
+    Raises RunStateConflict if it ended in another way.
     """
     return _stop(state, run_id, events.RunCancelRequested(reason=reason), events.RunCancelled(reason=reason), by)
 
 
 def interrupt(state: State, run_id: str, *, by: str, reason: str | None = None) -> Run:
-    """Stop a run at the next safe point (a queued one is taken first). Raises RunStateConflict where it has ended."""
+    """Stop a run at its next safe point (a queued run starts first). Raises RunStateConflict if it has ended."""
     return _stop(state, run_id, events.RunInterruptRequested(reason=reason), events.RunInterrupted(reason=reason), by)
 
 
 def _stop(state: State, run_id: str, request: Event, last: Event, by: str) -> Run:
     run = state.get(Run, run_id)
-    wanted = Status.CANCELLED if isinstance(last, events.RunCancelled) else Status.INTERRUPTED
-    if run.status == wanted:
+    target = Status.CANCELLED if isinstance(last, events.RunCancelled) else Status.INTERRUPTED
+    if run.status == target:
         return run
-    if run.status not in (Status.QUEUED, Status.RUNNING) or (run.status, wanted) == (Status.QUEUED, Status.CANCELLED):
+    if run.status not in (Status.QUEUED, Status.RUNNING) or (run.status, target) == (Status.QUEUED, Status.CANCELLED):
         return end(state, run_id, last, by=by)
-    if run.stop_requested is None or wanted == Status.CANCELLED != run.stop_requested:
+    if run.stop_requested is None or target == Status.CANCELLED != run.stop_requested:
         state.append(request.on(run.session_id, run_id, by=by))
     return state.get(Run, run_id)

@@ -1,6 +1,7 @@
-"""JSON Schema by steps that are counted: a small schema can take for ever over a small value, and nothing can end it.
+"""JSON Schema validation with a step limit: even a small schema can run forever over a small value, and
+uninterruptibly.
 
-`anyOf` of two references, thirty times over, is 2^30 looks; `uniqueItems` compares each item with each other.
+`anyOf` of two references, nested thirty times, is 2^30 checks; `uniqueItems` compares each item with every other.
 """
 
 from __future__ import annotations
@@ -10,16 +11,16 @@ from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
-#: keywords that are looked at for one value; some seconds, where all of them are the dearest
+#: keywords evaluated for one value; some seconds, if all of them are the costliest
 MOST = 400_000
-#: a reference costs as much as so many plain keywords
+#: the cost of a reference in plain keywords
 _REFERENCE = 20
 
 _left: ContextVar[list[int]] = ContextVar("left")
 
 
 class TooManySteps(Exception):
-    """The schema takes more steps over this value than anybody waits for."""
+    """The error for a schema that takes too many steps on this value."""
 
 
 def counting(steps: int = MOST) -> None:
@@ -29,21 +30,21 @@ def counting(steps: int = MOST) -> None:
 
 @cache
 def validator_class() -> Any:
-    """Draft 2020-12, where each keyword counts (and `counting` is called first). It raises TooManySteps."""
+    """Return a validator of draft 2020-12 that counts each keyword (call `counting` first). It raises TooManySteps."""
     from jsonschema import Draft202012Validator, validators
 
-    known = {**Draft202012Validator.VALIDATORS, "uniqueItems": _unique}
+    keywords = {**Draft202012Validator.VALIDATORS, "uniqueItems": _unique}
     extend: Any = validators.extend
-    return extend(Draft202012Validator, {name: _counted(name, check) for name, check in known.items()})
+    return extend(Draft202012Validator, {name: _counted(name, check) for name, check in keywords.items()})
 
 
 def _counted(name: str, check: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
     cost = _REFERENCE if name in ("$ref", "$dynamicRef") else 1
 
     def counted(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
-        left = _left.get()
-        left[0] -= cost
-        if left[0] < 0:
+        remaining = _left.get()
+        remaining[0] -= cost
+        if remaining[0] < 0:
             raise TooManySteps
         yield from check(validator, value, instance, schema) or ()
 
@@ -58,7 +59,7 @@ def _unique(validator: Any, wanted: Any, instance: Any, schema: Any) -> Iterator
 
 
 def _same(value: Any) -> Hashable:
-    """What is alike for two values that JSON Schema calls equal: 1 and 1.0, but not 1 and true."""
+    """Return a key that is equal for values that JSON Schema calls equal: 1 and 1.0, but not 1 and true."""
     if isinstance(value, dict):
         return "object", frozenset((name, _same(item)) for name, item in value.items())
     if isinstance(value, list):

@@ -1,7 +1,7 @@
-"""Scopes: what an agent sees (tools, skills, MCP servers) and what may be used for it (routes, connectors, accounts).
+"""Scopes: the visible tools, skills and MCP servers of an agent, and its usable routes, connectors and accounts.
 
-A thing is left by a list of scopes if every one of them leaves it: the session's, its persona's, its Playbook's. So a
-scope can only take away, and what no scope is about is not limited. Within one, deny wins over allow; an empty `allow`
+A name is available if every scope in the list leaves it: the session's, its persona's, its Playbook's. So a scope can
+only take away, and kinds without a scope are unrestricted. Within a scope, deny wins over allow; an empty `allow`
 leaves nothing.
 """
 
@@ -17,7 +17,7 @@ from kheish.domain.events.runs import Scope
 from kheish.errors import OutOfScope
 
 Scopes = tuple[Scope, ...]
-#: the tool by which the agent of a Flow shows evidence; an allow list need not name it, a deny list may
+#: the tool with which a Flow's agent attaches evidence; an allow list may omit it, a deny list may name it
 ATTACH = "attach_evidence"
 _SESSION = "session"
 
@@ -32,25 +32,25 @@ class _Lists(BaseModel):
 
 
 class CapabilityScope(_Lists):
-    """What is visible to the agent: globs over tools (`read_*`, `mcp__github__*`), skills and MCP servers; deny wins.
+    """The names visible to the agent: globs over tools (`read_*`, `mcp__github__*`), skills and MCP servers; deny wins.
     Null allows all."""
 
 
 class CredentialScope(_Lists):
-    """What may be used for the agent: globs over routes (`main`, or `route:main`), connectors and accounts, by their
+    """The names usable for the agent: globs over routes (`main`, or `route:main`), connectors and accounts, by their
     names or by the slots that they use (`openai.*`, `env:*`); deny wins. Null allows all."""
 
 
-# --- what a run has ---------------------------------------------------------------------------------------------------
+# --- scopes of a run --------------------------------------------------------------------------------------------------
 
 
 def intersection(*scopes: Iterable[Scope]) -> Scopes:
-    """The scopes of all of these: what one of them does not leave, none of the others brings back."""
+    """Return the intersection of all scopes: a name that one of them takes away stays away."""
     return tuple(dict.fromkeys(one for some in scopes for one in some))
 
 
 def capability(settings: Mapping[str, Any], persona: Mapping[str, Any] | None, *, in_flow: bool) -> Scopes:
-    """What a run sees, by the settings of its session and the snapshot of its persona."""
+    """Return the capability scopes of a run, from the settings of its session and the snapshot of its persona."""
     besides = (ATTACH,) if in_flow else ()
     of_session = _of(f"{_SESSION}, capability scope", settings.get("capability_scope"), besides)
     lists = persona.get("capability_scope") if persona is not None else None
@@ -60,12 +60,13 @@ def capability(settings: Mapping[str, Any], persona: Mapping[str, Any] | None, *
 
 
 def credential(settings: Mapping[str, Any], given: Iterable[Scope] = ()) -> Scopes:
-    """What may be used for a run, by the settings of its session and what else is `given` (by its Playbook)."""
+    """Return the credential scopes of a run, from the settings of its session and the scopes `given` by its
+    Playbook."""
     return intersection(given, _of(f"{_SESSION}, credential scope", settings.get("credential_scope")))
 
 
 def given(frozen: Iterable[Scope]) -> Scopes:
-    """Of what a run froze, what its session did not say: a retry takes that from the session as it is then."""
+    """Return the frozen scopes of a run without its session's: a retry takes these from the session as it is then."""
     return tuple(one for one in frozen if not one.origin.startswith(f"{_SESSION},"))
 
 
@@ -76,12 +77,14 @@ def _of(origin: str, lists: Mapping[str, Any] | None, besides: tuple[str, ...] =
     return (Scope(origin=origin, allow=allow, deny=tuple(lists["deny"])),)
 
 
-# --- what they leave --------------------------------------------------------------------------------------------------
+# --- checks -----------------------------------------------------------------------------------------------------------
 
 
 def fault(scope: Scope, name: str, *, aliases: Iterable[str] = (), denied_as: Iterable[str] = ()) -> str | None:
-    """Why a scope does not leave a thing; None where it does. Its lists may mean it by an alias as well; under the
-    names of `denied_as` it can only be denied."""
+    """Return the reason why a scope does not leave a name; None if it does.
+
+    Its lists may use an alias of the name as well; under the names of `denied_as` it can only be denied.
+    """
     names = (name, *aliases)
     for glob in scope.deny:
         if any(fnmatchcase(known, glob) for known in (*names, *denied_as)):
@@ -92,15 +95,15 @@ def fault(scope: Scope, name: str, *, aliases: Iterable[str] = (), denied_as: It
 
 
 def leaves_use(scopes: Iterable[Scope], audience: str, slot: str | None) -> bool:
-    """Whether all of the scopes leave what a credential would be for (`route:main`), and the slot that it uses."""
+    """Return whether all of the scopes leave the purpose of a credential (`route:main`), and the slot that it uses."""
     return _in_the_way(scopes, audience, slot) is None
 
 
 def check_use(scopes: Iterable[Scope], audience: str, slot: str | None) -> None:
-    """Raises OutOfScope where one of the scopes does not leave it."""
-    found = _in_the_way(scopes, audience, slot)
-    if found is not None:
-        (origin, why), (kind, _, name) = found, audience.partition(":")
+    """Raise OutOfScope if a scope does not leave the use."""
+    obstacle = _in_the_way(scopes, audience, slot)
+    if obstacle is not None:
+        (origin, why), (kind, _, name) = obstacle, audience.partition(":")
         uses = f" (it uses {slot})" if slot else ""
         raise OutOfScope(
             f"The {kind} {name!r}{uses} may not be used here: {origin}, {why}. Choose another {kind}, or widen that "

@@ -1,4 +1,4 @@
-"""The script of a `scripted` route: what its model answers, turn by turn."""
+"""The script of a `scripted` route: the answers of its model, turn by turn."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _pattern(text: str) -> str:
     return text
 
 
-#: A duration as people write it, such as `50ms`, `90s`, `15m`.
+#: A duration as users write it, such as `50ms`, `90s`, `15m`.
 Duration = Annotated[
     str,
     AfterValidator(_duration),
@@ -42,11 +42,11 @@ class ScriptedCall(_Part):
     name: str = Field(min_length=1)
     """The tool's name."""
     arguments: dict[str, Any] = Field(default_factory=dict)
-    """The arguments, as the tool's schema wants them."""
+    """The arguments, in the form of the tool's schema."""
 
 
 class ScriptedUsage(_Part):
-    """Tokens that the turn says that it used. Without it, one token is counted for four characters."""
+    """The reported token usage of the turn. Without it, one token is counted per four characters."""
 
     input_tokens: int = Field(default=0, ge=0)
     """Tokens of the prompt."""
@@ -57,12 +57,12 @@ class ScriptedUsage(_Part):
 
 
 class ScriptedError(_Part):
-    """The call fails as it would with this HTTP status."""
+    """A simulated failure of the call with this HTTP status."""
 
     status: int = Field(ge=400, le=599)
     """The HTTP status, such as 429 or 503."""
     retry_after: float | None = Field(default=None, ge=0)
-    """Seconds that the provider asks to wait."""
+    """The seconds that the provider asks callers to wait."""
     code: str | None = None
     """The provider's error code, such as `context_length_exceeded`."""
     message: str | None = None
@@ -70,20 +70,20 @@ class ScriptedError(_Part):
 
 
 class Turn(_Part):
-    """One answer of the model, or one failed attempt."""
+    """An answer of the model, or a failed attempt."""
 
     text: str | None = None
-    """What the model says; `{{input}}` and `{{last_result}}` are filled in."""
+    """The text of the answer; `{{input}}` and `{{last_result}}` are filled in."""
     tool_calls: tuple[ScriptedCall, ...] = ()
-    """The tool calls that it makes."""
+    """The tool calls of the answer."""
     expect: Pattern | None = None
-    """A regular expression on the last tool result or message; no match fails the run."""
+    """A regular expression on the last tool result or message; without a match the run fails."""
     delay: Duration | None = None
     """The time before each chunk of the answer, such as `50ms`."""
     chunks: int = Field(default=1, ge=1, le=100_000)
-    """In how many pieces the text is streamed."""
+    """The number of chunks in which the text is streamed."""
     usage: ScriptedUsage | None = None
-    """Tokens that the turn says that it used."""
+    """The reported token usage of the turn."""
     error: ScriptedError | None = None
     """Fail instead of answering."""
 
@@ -98,7 +98,7 @@ class Turn(_Part):
 
 
 class ScriptPart(_Part):
-    """Turns for the runs whose instructions say something, such as `Phase: investigate` for a phase of a Playbook."""
+    """Turns for runs whose instructions match, such as `Phase: investigate` for a phase of a Playbook."""
 
     prompt: Pattern
     """A regular expression on the instructions (the system message) of a run."""
@@ -110,16 +110,16 @@ class Script(_Part):
     """The turns of a scripted model, in parts or not; or `echo: true`, which answers with the input."""
 
     turns: tuple[Turn, ...] = ()
-    """The answers, in order: the first for a run's first model call."""
+    """The answers, in order: the first is for a run's first model call."""
     parts: tuple[ScriptPart, ...] = ()
-    """Instead of `turns`: for each run the first part that fits its instructions."""
+    """Instead of `turns`: each run uses the first part that matches its instructions."""
     after_last: Literal["repeat", "fail"] = "repeat"
-    """What comes after the last turn: its last text again, or the run fails."""
+    """The behaviour after the last turn: repeat its text, or fail the run."""
     echo: bool = False
-    """Answer every message with itself."""
+    """Whether every message is answered with itself."""
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Script:
         if [self.echo, bool(self.turns), bool(self.parts)].count(True) != 1:
-            raise ValueError("a script has turns, or echo: true, or parts, one of them")
+            raise ValueError("a script needs exactly one of turns, echo: true and parts")
         return self

@@ -1,4 +1,5 @@
-"""Ending a session: no more input, and what runs in it (background commands too) is stopped or stands in the way."""
+"""The end of a session: it accepts no more input, and its work (including background commands) is stopped or prevents
+it."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def end(state: State, session_id: str, *, by: str, reason: str | None, force: bool) -> Session:
-    """End a loaded session; one that has ended stays as it is. Raises SessionNotIdle where work is in the way."""
+    """End a loaded session; an ended session stays as it is. Raises SessionNotIdle if work is in the way."""
     session = state.get(Session, session_id)
     if session.ended_at:
         return session
@@ -55,9 +56,9 @@ def end(state: State, session_id: str, *, by: str, reason: str | None, force: bo
 
 
 def delete(state: State, session_id: str, *, by: str) -> Entry:
-    """Take a loaded session out of the tree and the index; returns its tombstone. Its id is never used again.
+    """Remove a loaded session from the tree and the index, and return its tombstone. Its id is never reused.
 
-    Raises SessionNotIdle where it has unfinished runs or background commands.
+    Raises SessionNotIdle if it has unfinished runs, Flows or background commands.
     """
     session = state.get(Session, session_id)
     live = [run.run_id for run in state.table(Run, session_id).values() if not run.is_final]
@@ -76,7 +77,7 @@ def delete(state: State, session_id: str, *, by: str) -> Entry:
 
 
 def tombstone(entry: Entry) -> dict[str, Any]:
-    """What is kept of a deleted session, in the index and in the answer."""
+    """Return what remains of a deleted session, in the index and in the response."""
     event = entry.event
     assert isinstance(event, SessionDeleted)
     return {

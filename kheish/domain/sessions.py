@@ -17,7 +17,7 @@ from kheish.state.noun import Noun, always
 if TYPE_CHECKING:
     from kheish.state.state import State
 
-#: what a caller may set, with the value of a session that did not
+#: settings that a caller may give, with their defaults
 SETTINGS: Mapping[str, Any] = {
     "title": None,
     "workspace": None,
@@ -40,7 +40,7 @@ IDENTITY = frozenset({"persona", "workspace", "capability_scope", "credential_sc
 
 @frozen
 class Session:
-    """A session as its journal tells it. `queued` are run ids in order; `active` holds the slot."""
+    """A session as recorded in the journal. `queued` are run ids in order; `active` holds the slot."""
 
     session_id: str
     path: str
@@ -52,9 +52,9 @@ class Session:
     forked_from: dict[str, Any] | None = None
     active: str | None = None
     queued: tuple[str, ...] = ()
-    parking: frozenset[str] = field(default_factory=frozenset)  # live runs that give the slot away while they wait
+    parking: frozenset[str] = field(default_factory=frozenset)  # live runs that yield the slot while they wait
     n: int = 0
-    tainted_by: str | None = None  # the tool by which untrusted content of the network came into the conversation
+    tainted_by: str | None = None  # the tool that brought untrusted network content into the conversation
 
     @property
     def status(self) -> Literal["idle", "busy", "ended"]:
@@ -82,7 +82,7 @@ CHANGED = (
 
 
 def fold(table: dict[str, Session], entry: Entry) -> Iterable[str]:
-    """Take one entry in; returns the ids that changed."""
+    """Fold an entry into the table and return the ids that changed."""
     assert entry.session is not None
     event = entry.event
     if isinstance(event, events.SessionCreated):
@@ -109,8 +109,10 @@ def fold(table: dict[str, Session], entry: Entry) -> Iterable[str]:
 
 
 def taints(tool: str, effect: str, note: Mapping[str, Any]) -> bool:
-    """Whether what a call brings may come from the network (`note`: of `tool.started`). A command that is not confined
-    has it, whatever rules say of the network."""
+    """Return whether a call's result may come from the network.
+
+    `note` is the `tool.started` of the call. An unconfined command has network access, whatever the rules say.
+    """
     if effect != "effect" or tool == "task_stop":
         return False
     return tool not in SHELL_TOOLS or bool(note.get("network")) or note.get("confined") is not True
@@ -121,7 +123,7 @@ def _origin(event: events.SessionForked) -> dict[str, Any]:
 
 
 def _fold_change(old: Session, entry: Entry) -> dict[str, Any]:
-    """The fields that an entry changes, so that a session is copied once for each."""
+    """Return the fields that an entry changes, so that a session is copied once per entry."""
     match entry.event:
         case events.SessionUpdated(changes=changes):
             return {"settings": {**old.settings, **changes}}
@@ -149,13 +151,13 @@ def _fold_queue(old: Session, entry: Entry) -> dict[str, Any]:
             return {"active": None} if gives_way and old.active == run else {}
         case events.RunRequeued():
             return {} if old.active == run else {"queued": (run, *rest)}
-        case _:  # an end
+        case _:  # an ending event
             active = None if old.active == run else old.active
             return {"active": active, "queued": rest, "parking": old.parking - {run}}
 
 
 def view(session: Session) -> dict[str, Any]:
-    """The session as the API and `session.yaml` show it (`shapes.md`)."""
+    """Return the session as the API and `session.yaml` show it (`shapes.md`)."""
     settings = session.settings
     return {
         "session_id": session.session_id,
@@ -199,28 +201,30 @@ NOUN = Noun(
 )
 
 
-NEVER_AGAIN = "Ids are never used again; choose another."
+NEVER_AGAIN = "Ids are never reused; choose another."
 
 
 def create(
     state: State, session_id: str | None, settings: Mapping[str, Any], *, workspace: Path, by: str
 ) -> tuple[Session, bool]:
-    """Make a session, or return the one that is there with these settings; True where it was made.
+    """Create a session, or return the existing one with these settings; the flag is True if it was created.
 
-    Only settings that were given are compared. Raises SessionConflict naming those that differ.
+    Only the given settings are compared. Raises SessionConflict naming those that differ.
     """
     session_id = ids.check_slug(session_id, "session_id") if session_id else ids.new("session")
-    there = state.find(Session, session_id)
-    if there:
-        _compare(there, settings)
-        return there, False
+    existing = state.find(Session, session_id)
+    if existing:
+        _compare(existing, settings)
+        return existing, False
     state.append(made(state, session_id, settings, workspace=workspace, by=by))
     return state.get(Session, session_id), True
 
 
 def made(state: State, session_id: str, settings: Mapping[str, Any], *, workspace: Path, by: str) -> Draft:
-    """What makes a session, for a group with more in it. The id must be free. Raises SessionConflict for that of a
-    session that was deleted meanwhile."""
+    """Return the draft that creates a session, for a larger group. The id must be free.
+
+    Raises SessionConflict for the id of a session that was deleted meanwhile.
+    """
     check_undeleted(state, session_id)
     created = events.SessionCreated(
         path=state.place_session(session_id),
@@ -231,7 +235,7 @@ def made(state: State, session_id: str, settings: Mapping[str, Any], *, workspac
 
 
 def check_undeleted(state: State, session_id: str) -> None:
-    """Raise SessionConflict where the session was deleted since it was looked for (`State.load` finds older ones)."""
+    """Raise SessionConflict if the session was deleted since its lookup (`State.load` reports earlier deletions)."""
     if session_id in state.deleted:
         raise SessionConflict(f"The session {session_id!r} was deleted a moment ago. {NEVER_AGAIN}")
 
@@ -247,7 +251,7 @@ def _compare(there: Session, settings: Mapping[str, Any]) -> None:
 
 
 def update(state: State, session_id: str, changes: Mapping[str, Any], *, by: str) -> Session:
-    """Change settings for what comes after. Raises SessionEnded, SessionNotIdle (for a change of identity)."""
+    """Change settings for later runs. Raises SessionEnded, SessionNotIdle (for a change of identity)."""
     session = accepting(state, session_id)
     effective = {key: value for key, value in changes.items() if session.settings.get(key) != value}
     identity = sorted(IDENTITY & effective.keys())
@@ -263,7 +267,7 @@ def update(state: State, session_id: str, changes: Mapping[str, Any], *, by: str
 
 
 def accepting(state: State, session_id: str) -> Session:
-    """The session, where it still takes input. Raises NotFound, SessionEnded."""
+    """Return the session if it accepts input. Raises NotFound, SessionEnded."""
     session = state.get(Session, session_id)
     if session.ended_at:
         raise SessionEnded(f"The session {session_id!r} ended at {session.ended_at}; start another, or fork it.")

@@ -1,4 +1,4 @@
-"""What runs use: tokens, calls and US dollars, summed up."""
+"""The usage of runs: the sums of tokens, calls and US dollars."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kheish.domain.events import changed, frozen
 
 @frozen
 class Spent:
-    """What a run has used so far."""
+    """The usage of a run so far."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -16,11 +16,11 @@ class Spent:
     model_calls: int = 0
     tool_calls: int = 0
     cost_usd: float | None = None
-    estimated: bool = False  # some of it is counted from the characters, for a server that counted nothing
+    estimated: bool = False  # partly estimated from characters, for a server that counted nothing
 
 
 def added(spent: Spent, usage: events.Usage) -> Spent:
-    """The sum with the tokens of one more answer, or of a failed attempt."""
+    """Return the sum with the tokens of another answer or failed attempt."""
     cost = spent.cost_usd
     if usage.cost_usd is not None:
         cost = (cost or 0.0) + usage.cost_usd

@@ -1,7 +1,7 @@
-"""Session tasks: what is to be done in a session. So far each is a background command (`shell_task_start`).
+"""Session tasks: the tracked work in a session. Currently each is a background command (`shell_task_start`).
 
-A command belongs to its session, not to the run that started it: it goes on when that run ends, is cancelled or waits,
-and over restarts of the daemon. It ends by itself, by its timeout, by `task_stop`, or with its session.
+A command belongs to its session, not to the run that started it: it continues when that run ends, is cancelled or
+waits, and across restarts of the daemon. It ends by itself, by its timeout, by `task_stop`, or with its session.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from kheish.state.noun import Noun
 if TYPE_CHECKING:
     from kheish.state.state import State
 
-#: statuses of a task that is over
+#: the final statuses of a task
 FINAL = frozenset({"completed", "failed", "cancelled"})
 
 
 @frozen
 class Task:
-    """A task as the journal tells it."""
+    """A task as recorded in the journal."""
 
     task_id: str
     session_id: str
-    run_id: str | None  # the run that made it
+    run_id: str | None  # the run that created it
     title: str
     description: Text
     status: TaskStatus
@@ -52,7 +52,7 @@ FOLDED = (events.TaskCreated, events.TaskStopRequested, events.TaskEnded)
 
 
 def fold(table: dict[str, Task], entry: Entry) -> Iterable[str]:
-    """Take one entry in; returns the ids that changed."""
+    """Fold an entry into the table and return the ids that changed."""
     assert entry.session is not None
     match entry.event:
         case events.TaskCreated(task_id=id) as event:
@@ -84,29 +84,29 @@ def fold(table: dict[str, Task], entry: Entry) -> Iterable[str]:
 
 @frozen
 class TaskShellView(View):
-    """A background command: its job, and how it ended."""
+    """A background command: its job, and its end."""
 
     job: str
     timeout: float | None
-    """Seconds after which it is ended."""
+    """Seconds after which it is killed."""
     stop_requested: bool
     exit_status: int | None
     signal: int | None
     timed_out: bool
     stopped: bool
     lost: bool
-    """Its runner was killed: nothing shows how it ended."""
+    """Whether its runner was killed, so that its end is unknown."""
     output_bytes: int
-    """All that it wrote."""
+    """The size of its full output in bytes."""
     truncated: bool
-    """Some of it is not in `output`."""
+    """Whether `output` omits part of it."""
     duration: float | None
     exceeded: str | None = None
-    """The limit for which it was ended: `processes` or `memory`."""
+    """The limit that caused its kill: `processes` or `memory`."""
     ended: int = 0
-    """Its processes that had to be ended."""
+    """The number of its processes that had to be killed."""
     left: int = 0
-    """Those that could not be ended."""
+    """The number of its processes that could not be killed."""
 
 
 @frozen
@@ -116,20 +116,20 @@ class TaskView(View):
     task_id: str
     session_id: str
     run_id: str | None
-    """The run that made it."""
+    """The run that created it."""
     title: str
     description: Text
-    """Of a background command: the command line."""
+    """For a background command: the command line."""
     status: TaskStatus
     owner: str | None
     blocked_by: tuple[str, ...]
     output: Text | None
-    """What a background command wrote, once it has ended."""
+    """The output of a background command, once it has ended."""
     created_at: str
     ended_at: str | None
     n: int
     shell: TaskShellView | None
-    """null where it is no background command."""
+    """The background command; null for other tasks."""
 
 
 def view(task: Task) -> TaskView:
@@ -182,26 +182,26 @@ NOUN = Noun(
 
 
 def id_of(job: str) -> str:
-    """The id of the task of a background command's job: the same call has the same, however often it is recovered."""
+    """Return the task id of a background command's job: the same call always has the same id, even after recovery."""
     return f"task_{job.removeprefix('job_')}"
 
 
 def running(state: State, session_id: str) -> list[Task]:
-    """The background commands of a loaded session that have not ended."""
+    """Return the background commands of a loaded session that have not ended."""
     return [task for task in state.table(Task, session_id).values() if task.shell is not None and not task.is_final]
 
 
 def stop(state: State, task_id: str, *, by: str, reason: str | None = None) -> Task:
-    """Have a background command ended; one that has ended stays as it is. Raises NotFound."""
+    """Request the end of a background command; an ended one stays as it is. Raises NotFound."""
     task = state.get(Task, task_id)
     if not task.is_final and not task.stop_requested:
-        wanted = events.TaskStopRequested(task_id=task_id, reason=reason)
-        state.append(wanted.on(task.session_id, task.run_id, by=by))
+        request = events.TaskStopRequested(task_id=task_id, reason=reason)
+        state.append(request.on(task.session_id, task.run_id, by=by))
     return state.get(Task, task_id)
 
 
 def end(state: State, task_id: str, output: str, ending: ShellEnding) -> Task:
-    """Note how a background command ended; one that is noted already stays as it is. Raises NotFound."""
+    """Record the end of a background command; a recorded end stays as it is. Raises NotFound."""
     task = state.get(Task, task_id)
     if not task.is_final:
         status = "cancelled" if ending.stopped else "completed" if ending.exit_status == 0 else "failed"

@@ -1,4 +1,4 @@
-"""The to-do list that an agent keeps for itself."""
+"""The to-do list that an agent maintains for itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FOLDED = (events.TodoWritten,)
 
 
 def fold(table: dict[str, TodoList], entry: Entry) -> Iterable[str]:
-    """Take one entry in; returns the ids that changed."""
+    """Fold an entry into the table and return the ids that changed."""
     assert entry.session is not None and isinstance(entry.event, events.TodoWritten)
     old = table.get(entry.session)
     table[entry.session] = TodoList(

@@ -1,4 +1,4 @@
-"""Turns: where a run stands in its loop. The journal is the program counter; this is what it points at."""
+"""Turns: the position of a run in its loop. The journal is the program counter; a turn is the position it points at."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 class Stage(StrEnum):
-    """How far a tool call got, as STAGES derives it from what its journal says."""
+    """The progress of a tool call, derived by STAGES from its journal entries."""
 
     FINISHED = "finished"
-    UNOFFERED = "unoffered"  # its answer was given no tools
+    UNOFFERED = "unoffered"  # its answer was not offered tools
     UNDECIDED = "undecided"
     AWAITS_APPROVAL = "awaits_approval"
     AWAITS_ANSWER = "awaits_answer"
-    STARTED = "started"  # and nothing shows its end
-    ANSWERED = "answered"  # the question that it asks has an answer
-    SETTLED = "settled"  # a user has chosen what to do, since nothing shows its end
+    STARTED = "started"  # and no entry shows its end
+    ANSWERED = "answered"  # the question that it asks is answered
+    SETTLED = "settled"  # a user has chosen how to proceed, since no entry shows its end
     DENIED = "denied"
     APPROVED = "approved"
     ALLOWED = "allowed"
@@ -34,7 +34,7 @@ class Stage(StrEnum):
 
 @frozen
 class Call:
-    """A tool call of the newest answer, and how far it got."""
+    """A tool call of the newest answer, with its progress."""
 
     call: ModelCall
     turn: int
@@ -43,15 +43,15 @@ class Call:
     approval: str | None = None  # the outcome: allowed | denied | expired | cancelled
     approved_by: str | None = None
     approved_digest: str | None = None
-    reason: str | None = None  # why it was denied
+    reason: str | None = None  # the reason for a denial
     started: events.ToolStarted | None = None
     attempts: int = 0
     question_id: str | None = None  # the newest question that the call waits for
     question_purpose: str | None = None
     answer: events.QuestionAnswered | None = None
     finished: bool = False
-    outcome: events.ToolFinished | None = None  # of a check only; what a model asked for is in the conversation
-    unoffered: bool = False  # the answer was to mend a final text, and no tools were offered for it
+    outcome: events.ToolFinished | None = None  # for a check only; other results are in the conversation
+    unoffered: bool = False  # the answer was meant to mend a final text, so no tools were offered
 
     @property
     def id(self) -> str:
@@ -63,7 +63,7 @@ class Call:
         return next(stage for stage, is_at in STAGES if is_at(self))
 
 
-#: The stage of a call is the first that holds. `runtime/tool_calls.py` has the step of each.
+#: The stage of a call is the first whose condition holds. `runtime/tool_calls.py` has the step of each stage.
 STAGES: tuple[tuple[Stage, Callable[[Call], bool]], ...] = (
     (Stage.FINISHED, lambda call: call.finished),
     (Stage.UNOFFERED, lambda call: call.unoffered),
@@ -80,7 +80,7 @@ STAGES: tuple[tuple[Stage, Callable[[Call], bool]], ...] = (
 
 
 def _is_undecided(call: Call) -> bool:
-    """Return whether there is no verdict, or one that asks and no approval that was requested."""
+    """Return whether the call has no verdict, or one that asks and no approval that was requested."""
     return call.decision is None or (call.decision.decision == "ask" and call.approval_id is None)
 
 
@@ -90,33 +90,33 @@ def _denies(call: Call) -> bool:
 
 @frozen
 class Turn:
-    """A run's place: `turn` counts answers; `answers` is the turn of a script (answers and failed attempts)."""
+    """The position of a run: `turn` counts answers; `answers` is the turn of a script (answers and failed attempts)."""
 
     run_id: str
     turn: int = 0
     failed_attempts: int = 0
-    attempt: int = 0  # of the model call under way
+    attempt: int = 0  # of the current model call
     failed_on: dict[str, int] = field(default_factory=dict)  # failed attempts of this turn, by route
-    given_up: frozenset[str] = frozenset()  # routes that will not be tried again in this turn
-    resting: frozenset[str] = frozenset()  # of those: routes whose failure may pass
-    failing_since: str | None = None  # when the first of the failed attempts failed that no answer has followed
+    given_up: frozenset[str] = frozenset()  # routes that are not retried in this turn
+    resting: frozenset[str] = frozenset()  # the subset of them whose failure may pass
+    failing_since: str | None = None  # the time of the first failure since the last answer
     retry_at: float | None = None  # when the next attempt is due, in seconds since 1970
     failed_as: dict[str, int] = field(default_factory=dict)  # failed attempts of this turn, by kind
-    last_failure: str = ""  # the kind of the last failed attempt at an answer
-    requested: events.ModelRequested | None = None  # asked, and not answered yet
+    last_failure: str = ""  # the kind of the last failed model attempt
+    requested: events.ModelRequested | None = None  # sent, and not answered yet
     compactions: int = 0  # in this turn
     failed_compactions: int = 0  # in this turn, since the last summary of a model
-    too_long: int = 0  # how often a server refused a prompt of this turn for its length
+    too_long: int = 0  # number of prompts of this turn that a server refused for their length
     repairs: int = 0
     calls: tuple[Call, ...] = ()
     last_text: events.Text | None = None
     finish_reason: str = ""
-    nudged: bool = False  # something was told to the model since its last answer
-    nudge: str = ""  # why, the last time
-    mended: bool = False  # the newest answer was to mend a final text, and no tools were offered for it
-    checking: bool = False  # the calls are the daemon's own, to check what completes the run
-    verified: bool = False  # the commands that complete the run have succeeded since the last call of a tool
-    reminders: int = 0  # how often the model was told what is left to complete the run
+    nudged: bool = False  # the daemon has nudged the model since its last answer
+    nudge: str = ""  # the reason of the last nudge
+    mended: bool = False  # the newest answer was meant to mend a final text, so no tools were offered
+    checking: bool = False  # the calls are the daemon's own completion checks
+    verified: bool = False  # the completion commands have succeeded since the last tool call
+    reminders: int = 0  # reminders to the model of unmet completion requirements
 
     @property
     def answers(self) -> int:
@@ -124,7 +124,7 @@ class Turn:
 
     @property
     def is_mending(self) -> bool:
-        """Whether the next answer mends a final text, and gets no tools for it."""
+        """Whether the next answer mends a final text, and is offered no tools."""
         return self.nudge == "output_contract" if self.nudged else self.mended and bool(self.calls)
 
     @property
@@ -163,7 +163,7 @@ _ENDS = (events.RunCompleted, events.RunFailed, events.RunCancelled, events.RunI
 
 
 def fold(table: dict[str, Turn], entry: Entry) -> Iterable[str]:
-    """Take one entry in; returns the ids that changed."""
+    """Fold an entry into the table and return the ids that changed."""
     if entry.run is None:
         return ()
     if isinstance(entry.event, _ENDS):
@@ -206,7 +206,7 @@ def _fold_model(turn: Turn, entry: Entry) -> Turn:
         case events.ModelFailed() as event:
             return _fold_failure(turn, event, entry.at)
         case events.ContextCompacted(made_by=made_by):
-            failed = 0 if made_by == "model" else turn.failed_compactions  # not once more for the next part
+            failed = 0 if made_by == "model" else turn.failed_compactions  # do not retry for the next part
             return changed(
                 turn,
                 compactions=turn.compactions + 1,
@@ -229,11 +229,12 @@ def _fold_model(turn: Turn, entry: Entry) -> Turn:
 
 
 def _fold_failure(turn: Turn, event: events.ModelFailed, at: str) -> Turn:
-    """Count a failed attempt. One that the daemon answers by another prompt (`ADAPTED`) is no failure of the route."""
+    """Count a failed attempt. One that the daemon answers with another prompt (`ADAPTED`) is not a failure of the
+    route."""
     route, is_turn = event.route, event.purpose == "turn"
     counted = not (event.retry_in == 0.0 and event.error_kind in ADAPTED)
     given_up, resting = turn.given_up, turn.resting
-    if event.patient:  # all of them are tried once more, but for those that will not mend by themselves
+    if event.patient:  # all routes are retried once, except those with a permanent failure
         given_up = (given_up - resting) | (frozenset() if passes(event.error_kind, event.status) else {route})
         resting = frozenset()
     elif event.retry_in is None:
@@ -256,67 +257,69 @@ def _fold_failure(turn: Turn, event: events.ModelFailed, at: str) -> Turn:
 
 
 def passes(kind: str, status: int | None) -> bool:
-    """Whether a failure passes by itself: a server that is restarted, loads its model, or has too much to do. A plain
-    500 is of the request as often as of the server."""
+    """Return whether a failure passes by itself: a server that restarts, loads its model, or is overloaded.
+
+    A plain 500 is caused by the request as often as by the server.
+    """
     return kind in _PASSING or (kind == "server" and status != 500)
 
 
 _PASSING = frozenset({"transport", "timeout", "rate_limited"})
-#: kinds of failures after which the next attempt may have another prompt
+#: kinds of failures after which the next attempt may use another prompt
 ADAPTED = frozenset({"context_length", "bad_request", "empty", "truncated", "declined"})
 
 
 def _fold_call(turn: Turn, event: events.Event) -> Turn:
     match event:
         case events.PermissionDecided(call_id=id):
-            return _with(turn, id, decision=event)
+            return _change_call(turn, id, decision=event)
         case events.ApprovalRequested(call_id=id, approval_id=approval_id, digest=digest):
-            return _with(turn, id, approval_id=approval_id, approval=None, approved_digest=digest)
+            return _change_call(turn, id, approval_id=approval_id, approval=None, approved_digest=digest)
         case events.ApprovalDecided() | events.ApprovalResolved():
             return _resolve(turn, event)
         case events.QuestionAsked(call_id=id, question_id=question_id, purpose=purpose):
-            return _with(turn, id, question_id=question_id, question_purpose=purpose, answer=None)
+            return _change_call(turn, id, question_id=question_id, question_purpose=purpose, answer=None)
         case events.QuestionAnswered(question_id=question_id):
-            found = next((call for call in turn.calls if call.question_id == question_id), None)
-            return _with(turn, found.id, answer=event) if found else turn
+            asking = next((call for call in turn.calls if call.question_id == question_id), None)
+            return _change_call(turn, asking.id, answer=event) if asking else turn
         case events.ToolStarted(call_id=id):
-            found = next((call for call in turn.calls if call.id == id), None)
-            attempts = found.attempts + 1 if found else 1
-            # What a person said of an earlier start says nothing of this one.
+            asking = next((call for call in turn.calls if call.id == id), None)
+            attempts = asking.attempts + 1 if asking else 1
+            # A user's answer about an earlier start does not apply to this one.
             asked = {"question_id": None, "question_purpose": None, "answer": None}
-            return _with(turn, id, started=event, attempts=attempts, **asked)
+            return _change_call(turn, id, started=event, attempts=attempts, **asked)
         case events.ToolFinished(call_id=id) as event:
-            return _with(turn, id, finished=True, outcome=event if turn.checking else None)
+            return _change_call(turn, id, finished=True, outcome=event if turn.checking else None)
         case _:
             return turn
 
 
 def _resolve(turn: Turn, event: events.ApprovalDecided | events.ApprovalResolved) -> Turn:
-    found = next((call for call in turn.calls if call.approval_id == event.approval_id), None)
-    if found is None:
+    held = next((call for call in turn.calls if call.approval_id == event.approval_id), None)
+    if held is None:
         return turn
     fields: dict[str, Any] = {}
     if isinstance(event, events.ApprovalResolved):
         fields = {"approval": event.outcome, "approved_by": event.by, "reason": event.reason}
     if event.arguments is not None:
-        fields["call"] = changed(found.call, arguments=event.arguments, malformed=None)
+        fields["call"] = changed(held.call, arguments=event.arguments, malformed=None)
         fields["approved_digest"] = event.digest
-    return _with(turn, found.id, **fields)
+    return _change_call(turn, held.id, **fields)
 
 
-def _with(turn: Turn, call_id: str, **fields: Any) -> Turn:
+def _change_call(turn: Turn, call_id: str, **fields: Any) -> Turn:
     calls = tuple(changed(call, **fields) if call.id == call_id else call for call in turn.calls)
     return changed(turn, calls=calls)
 
 
 def closing(state: State, run_id: str, session_id: str) -> list[Draft]:
-    """A result for each call of a run that ends before it has one: a prompt must not have open calls."""
+    """Return a result for each call without a result of a run that ends: a prompt must not have open calls."""
     turn = state.find(Turn, run_id)
-    return [_closed(call).on(session_id, run_id) for call in turn.open_calls] if turn else []
+    return [_close_call(call).on(session_id, run_id) for call in turn.open_calls] if turn else []
 
 
-def _closed(call: Call) -> events.ToolFinished:
-    began = "The run ended while the call was under way; what it did until then stays." if call.started else ""
+def _close_call(call: Call) -> events.ToolFinished:
+    began = "The run ended while the call was under way; its effects until then remain." if call.started else ""
     return events.ToolFinished(
         call_id=call.id,
         tool=call.call.name,
@@ -328,7 +331,7 @@ def _closed(call: Call) -> events.ToolFinished:
 
 
 def of(state: State, run_id: str) -> Turn:
-    """Where the run stands. Raises NotFound."""
+    """Return the position of the run. Raises NotFound."""
     return state.get(Turn, run_id)
 
 

@@ -1,4 +1,4 @@
-"""What a run waits for while a model server is not there."""
+"""The wait of a run for an unavailable model server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kheish.domain.events import frozen
 
 @frozen
 class WaitsFor:
-    """A model server that a run waits for. `until`: when it is asked again; None while it is asked."""
+    """A model server that a run waits for. `until`: the time of the next attempt; None during an attempt."""
 
     route: str
     code: str
@@ -20,7 +20,7 @@ class WaitsFor:
 
 
 def after(before: WaitsFor | None, failed: events.ModelFailed, at: str) -> WaitsFor | None:
-    """What the run waits for after a failed attempt; None where it goes on at once, or ends."""
+    """Return the wait of the run after a failed attempt; None if it continues at once, or ends."""
     if not failed.retry_in and before is None:
         return None
     return WaitsFor(

@@ -1,6 +1,6 @@
-"""Workspaces: which folder a session may have, and the door to what is in it.
+"""Workspaces: the folders that sessions may use, and the door to their content.
 
-A workspace never overlaps with what the daemon keeps to itself: its state root, another daemon's, the folder of keys.
+A workspace never overlaps with the daemon's private folders: its state root, another daemon's, the folder of keys.
 """
 
 from __future__ import annotations
@@ -19,20 +19,23 @@ from kheish.errors import WorkspaceNotAllowed
 if TYPE_CHECKING:
     from kheish.state.state import State
 
-#: how far a folder is searched for the state root of another daemon
+#: the depth to which a folder is searched for another daemon's state root
 _LEVELS, _ENTRIES, _SECONDS = 3, 20_000, 2.0
-#: shows the environment, the memory and the open files of the daemon
+#: exposes the environment, the memory and the open files of the daemon
 _KERNEL = Path("/proc")
 
 
 def door_of(state: State, workspace: str | Path, judged: Mapping[str, str] | None = None) -> Door:
-    """Return the door to a workspace, with what this daemon hides."""
+    """Return the door to a workspace, with the daemon's hidden folders."""
     return Door(Path(workspace), state.hidden, judged)
 
 
 def check(hidden: Hidden, workspace: Path) -> Path:
-    """Return the real path of a workspace. Blocks on disk. Raises WorkspaceNotAllowed where it is no folder, or
-    overlaps with what the daemon hides or with the state root of any daemon."""
+    """Return the real path of a workspace.
+
+    Blocks on disk. Raises WorkspaceNotAllowed for a path that is not a folder, or that overlaps with a folder that the
+    daemon hides or with the state root of any daemon.
+    """
     if not workspace.is_absolute() or "\0" in str(workspace):
         raise WorkspaceNotAllowed(f"The workspace {str(workspace)!r} is not an absolute path.")
     try:
@@ -47,15 +50,18 @@ def check(hidden: Hidden, workspace: Path) -> Path:
         if _overlap(real, path):
             raise _overlapping(workspace, path)
     around = next((folder for folder in (real, *real.parents) if door.is_state_root(folder)), None)
-    found = around or next(_state_roots(real), None)
-    if found is not None:
-        raise _overlapping(workspace, found)
+    other_root = around or next(_state_roots(real), None)
+    if other_root is not None:
+        raise _overlapping(workspace, other_root)
     return real
 
 
 def is_usable(where: Door) -> bool:
-    """Return whether a session's workspace is there. Raises WorkspaceNotAllowed where it overlaps with what the daemon
-    hides: it may have been set before that was, or elsewhere."""
+    """Return whether a session's workspace exists.
+
+    Raises WorkspaceNotAllowed if it overlaps with a folder that the daemon hides: it may have been set before that was
+    hidden, or on another machine.
+    """
     if not where.path.is_dir():
         return False
     for path in where.hidden.paths:
@@ -65,7 +71,7 @@ def is_usable(where: Door) -> bool:
 
 
 def is_within(real: Path, allowed: Sequence[str], home: Path) -> bool:
-    """Return whether a folder is one of those that a list names (paths or globs; `~` is `home`), or lies in one."""
+    """Return whether a folder is, or lies in, one of those in a list (paths or globs; `~` is `home`)."""
     return any(_is_about(real, entry, home) for entry in allowed)
 
 
@@ -74,7 +80,7 @@ def _is_about(real: Path, entry: str, home: Path) -> bool:
         entry = str(home) + entry[1:]
     if not entry.startswith("/"):
         return False
-    if not globs.has_wild(entry):  # a plain path may be a link; a folder is known by its real path
+    if not globs.has_wild(entry):  # a plain path may be a link; resolve it
         entry = os.path.realpath(entry)
         return real == Path(entry) or Path(entry) in real.parents
     steps = globs.compiled(entry.rstrip("/"), is_loose=False)
@@ -89,7 +95,7 @@ def _overlapping(workspace: Path, other: Path) -> WorkspaceNotAllowed:
 
 
 def _overlap(real: Path, path: Path) -> bool:
-    """Return whether one lies in the other, by name or (bind mounts) by what it is."""
+    """Return whether either contains the other, by name or (bind mounts) by identity."""
     hidden = Path(os.path.realpath(path))
     if real == hidden or real in hidden.parents or hidden in real.parents:
         return True
@@ -106,15 +112,15 @@ def _id(path: Path) -> door.Id | None:
 
 
 def _state_roots(top: Path) -> Iterator[Path]:
-    """Yield state roots in a folder, as far as it is searched; deeper ones are not opened by tools."""
-    deadline, left = time.monotonic() + _SECONDS, _ENTRIES
+    """Yield the state roots in a folder, down to the search depth; tools open no deeper ones."""
+    deadline, entries_left = time.monotonic() + _SECONDS, _ENTRIES
     todo = deque([(top, 0)])
-    while todo and left > 0 and time.monotonic() < deadline:
+    while todo and entries_left > 0 and time.monotonic() < deadline:
         folder, level = todo.popleft()
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
-                left -= 1
-                if left < 0 or time.monotonic() > deadline:
+                entries_left -= 1
+                if entries_left < 0 or time.monotonic() > deadline:
                     return
                 if entry.is_dir(follow_symlinks=False) and entry.name != ".git":
                     below = Path(entry.path)

@@ -1,1 +1,1 @@
-"""Writers of files that are derived from the code. Nothing here is used by a running daemon."""
+"""Writers of files that are derived from the code. A running daemon uses none of them."""

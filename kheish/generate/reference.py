@@ -1,4 +1,5 @@
-"""Writes `docs/reference/` from the code: `python -m kheish.generate.reference`. A test holds the files against it."""
+"""The generator of `docs/reference/` from the code: `python -m kheish.generate.reference`. A test compares the files
+with it."""
 
 from __future__ import annotations
 
@@ -28,8 +29,8 @@ _HEAD = "<!-- Generated from the code by `python -m kheish.generate.reference`; 
 
 
 def pages() -> dict[str, str]:
-    """Every page of the reference, by the name of its file."""
-    made: Mapping[str, Callable[[], Iterator[str]]] = {
+    """Return every page of the reference by the name of its file."""
+    writers: Mapping[str, Callable[[], Iterator[str]]] = {
         "cli.md": _cli,
         "configuration.md": _configuration,
         "events.md": _events,
@@ -37,11 +38,11 @@ def pages() -> dict[str, str]:
         "api.md": _api,
         "tools.md": toolbook.page,
     }
-    return {name: _HEAD + "\n" + "\n".join(page()).rstrip() + "\n" for name, page in made.items()}
+    return {name: _HEAD + "\n" + "\n".join(page()).rstrip() + "\n" for name, page in writers.items()}
 
 
 def main(folder: Path = FOLDER) -> int:
-    """Write the pages, and say which of them changed."""
+    """Write the pages, and report which of them changed."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         path = folder / name
@@ -52,7 +53,7 @@ def main(folder: Path = FOLDER) -> int:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """A Markdown table."""
+    """Yield the lines of a Markdown table."""
     yield "| " + " | ".join(heads) + " |"
     yield "|" + " --- |" * len(heads)
     for row in rows:
@@ -64,7 +65,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def _cli() -> Iterator[str]:
-    # By name: the command line stands above the daemon, and nothing here is used when one runs.
+    # Imported by name: the command line is a layer above the daemon, and a running daemon imports nothing from here.
     root: click.Group = import_module("kheish.cli.main").cli
     yield from (
         "# Command line",
@@ -73,7 +74,7 @@ def _cli() -> Iterator[str]:
         "",
     )
     context = click.Context(root, info_name="kheish")
-    common = _options(root.get_command(context, "status"), context)  # has no options of its own
+    common = _options(root.get_command(context, "status"), context)  # it has no options of its own
     yield from table(("option", "what"), common)
     yield from (
         "",
@@ -103,14 +104,14 @@ def _commands(group: click.Group, context: click.Context, common: Sequence[str])
 
 def _options(command: click.Command | None, context: click.Context) -> list[tuple[str, str]]:
     assert command is not None
-    found = []
+    rows = []
     for option in command.params:
         if isinstance(option, click.Option):
             names = ", ".join(f"`{name}`" for name in option.opts)
             value = "" if option.is_flag else f" {option.make_metavar(context)}"
             default = f" ({option.default})" if option.show_default and option.default is not None else ""
-            found.append((f"{names}{value}", f"{option.help or ''}{default}"))
-    return found
+            rows.append((f"{names}{value}", f"{option.help or ''}{default}"))
+    return rows
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -120,13 +121,12 @@ def _configuration() -> Iterator[str]:
     yield from (
         "# Configuration and definitions",
         "",
-        "The files that people write. Unknown keys are refused, with the nearest known one. Durations: `90s`, `15m`, "
+        "The files that users write. Unknown keys are refused, with the nearest known key. Durations: `90s`, `15m`, "
         "`7d`. The JSON Schemas are in `schemas/`, here and in every state root.",
         "",
         "## kheish.yaml",
         "",
-        "Every setting is optional, and can be set by the environment too, which then wins; a list is written with "
-        "commas.",
+        "Every setting is optional. The environment overrides the file; a list is written with commas.",
         "",
     )
     names = {path: name for name, path in config.environment_names().items()}
@@ -158,9 +158,9 @@ def _events() -> Iterator[str]:
     yield from (
         "# Events",
         "",
-        "The kinds of journal lines, which are the events of the SSE streams too (`event:` is the kind, `data:` the "
+        "The kinds of journal lines, which are also the events of the SSE streams (`event:` is the kind, `data:` the "
         "line). A field of type `Text` or `Arguments` that is over 16 KiB is `{sha256, bytes, preview}`, and its bytes "
-        "are in the session's `spill/`. Live only, and in no journal: `model.delta`, `tool.output`.",
+        "are in the session's `spill/`. Live only, not in any journal: `model.delta`, `tool.output`.",
     )
     for kind, cls in sorted(events.kinds().items()):
         own = f"/&lt;{cls.owned_by}&gt;" if cls.journal_per_owner else ""
@@ -192,7 +192,7 @@ def _errors() -> Iterator[str]:
         "# Errors",
         "",
         "Codes are stable; texts are not. Over HTTP an error is `application/problem+json` (RFC 9457) with `code` and "
-        "`domain`; the command line says `detail`, and ends with the exit code.",
+        "`domain`; the command line prints `detail`, and exits with the exit code.",
         "",
     )
     rows = (
@@ -218,9 +218,9 @@ def _api() -> Iterator[str]:
     yield from (
         "# HTTP API",
         "",
-        "All endpoints; the exact requests and answers are in the OpenAPI description that a daemon serves at "
-        "`/openapi.json`, browsable at `/docs`. `Authorization: Bearer <token>` on all but those marked *open*. "
-        f"Any endpoint may answer {_list(COMMON)}; one that writes also {_list(WRITES)}.",
+        "All endpoints; the exact requests and responses are in the OpenAPI description that a daemon serves at "
+        "`/openapi.json`, browsable at `/docs`. `Authorization: Bearer <token>` on all except those marked *open*. "
+        f"Any endpoint may respond with {_list(COMMON)}; one that writes, also with {_list(WRITES)}.",
     )
     for tag in dict.fromkeys(operation.tag for operation in OPERATIONS):
         yield from ("", f"## {tag}", "")

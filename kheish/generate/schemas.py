@@ -1,7 +1,8 @@
-"""Writes the JSON Schemas of all files from the models: `python -m kheish.generate.schemas [--check]`."""
+"""The generator of the JSON Schemas of all files from the models: `python -m kheish.generate.schemas [--check]`."""
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,18 +22,18 @@ from kheish.store.log.schema import SUFFIX, Model, drift, write_schemas
 
 
 class _Line(BaseModel):
-    """What every journal line has."""
+    """The fields of every journal line."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     v: Literal[1]
-    """The version of this form."""
+    """The version of this format."""
     n: Annotated[int, Field(ge=1)]
     """The event number, over the whole state root."""
     seq: Annotated[int, Field(ge=1)]
     """The position in this journal."""
     at: str
-    """When, RFC 3339 in UTC."""
+    """The time, RFC 3339 in UTC."""
 
 
 class _File(BaseModel):
@@ -47,7 +48,7 @@ class TodoRecord(_File):
 
 
 class PendingApproval(_File):
-    """An approval that waits for a person; only `decision` and `reason` are to be filled in."""
+    """An approval that waits for a user; only fill in `decision` and `reason`."""
 
     approval_id: str
     session_id: str
@@ -59,18 +60,18 @@ class PendingApproval(_File):
     decision: Literal["allow", "deny"] | None = None
     """Whether the call may run."""
     reason: str | None = None
-    """Why; the agent is told it."""
+    """The reason; the agent reads it."""
 
 
 class TextAnswer(_File):
-    """An answer in words of one's own."""
+    """An answer in the user's own words."""
 
     text: str
     selected: list[str] | str | None = None
 
 
 class PendingQuestion(_File):
-    """Questions that wait for a person; only `answers` and `decline` are to be filled in."""
+    """Questions that wait for a user; only fill in `answers` or `decline`."""
 
     question_id: str
     session_id: str
@@ -80,25 +81,25 @@ class PendingQuestion(_File):
     asked_at: str
     expires_at: str | None
     answers: dict[str, str | list[str] | TextAnswer | None] | None = None
-    """By the question's id: an option's id, a list of them, or `{text: …}`."""
+    """The answers by question id: an option's id, a list of them, or `{text: …}`."""
     decline: str | None = None
-    """A reason for not answering."""
+    """The reason for not answering."""
 
 
 def _entry(cls: type[Event]) -> Any:
-    """The model of one kind of journal line; its keys stand in the order that journals have."""
+    """Return the model of one kind of journal line; its keys are in the order of journals."""
     place: dict[str, Any] = {"session": (str, ...), "run": (str | None, ...)}
     if cls.stream is not None:
         own: Any = Annotated[str, Field(pattern=f"^{cls.stream}/[a-z0-9][a-z0-9._-]*$")]
         place = {"stream": (own if cls.journal_per_owner else Literal[cls.stream], ...)}
-    about = next(iter((cls.__doc__ or "").splitlines()), "")
+    about = " ".join(inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0].split())
     fields: dict[str, Any] = {"kind": (Literal[cls.kind], ...), **place, "actor": (str, ...), "data": (cls, ...)}
-    doc = None if about.startswith(cls.__name__ + "(") else about  # what a dataclass says of itself is no description
+    doc = None if about.startswith(cls.__name__ + "(") else about  # not the generated signature
     return create_model(f"{cls.__name__}Line", __base__=_Line, __doc__=doc or f"{cls.kind}.", **fields)
 
 
 def journal_entry() -> TypeAdapter[Any]:
-    """A journal line of any kind."""
+    """Return the model of a journal line of any kind."""
     lines = tuple(_entry(cls) for _, cls in sorted(events.kinds().items()))
     kind: Any = Annotated[Union[lines], Field(discriminator="kind")]  # noqa: UP007 - made from a tuple
     return TypeAdapter(kind)
@@ -117,7 +118,7 @@ def _records() -> Mapping[str, Model]:
 
 
 def models() -> Mapping[str, Model]:
-    """Every model that has a schema file, by its name."""
+    """Return every model that has a schema file, by its name."""
     kinds = (*TOP.values(), *KINDS.values())
     return {
         **{kind.singular: kind.model for kind in kinds},
@@ -131,12 +132,12 @@ def models() -> Mapping[str, Model]:
 
 
 def main(arguments: Sequence[str], folder: Path | None = None) -> int:
-    """Write the files, or with `--check` say which differ (exit code 1)."""
+    """Write the files, or with `--check` report those that differ (exit code 1)."""
     folder = folder or resources.folder("schemas")
     if "--check" in arguments:
-        for name in (found := drift(models(), folder)):
-            sys.stdout.write(f"{name}{SUFFIX} is not what the models say: python -m kheish.generate.schemas\n")
-        return 1 if found else 0
+        for name in (changed := drift(models(), folder)):
+            sys.stdout.write(f"{name}{SUFFIX} differs from the models: python -m kheish.generate.schemas\n")
+        return 1 if changed else 0
     folder.mkdir(parents=True, exist_ok=True)
     known = models()
     for name in write_schemas(known, folder):

@@ -33,14 +33,14 @@ def test_answers_put_the_run_back_in_its_queue_and_are_told_in_words(p: Played) 
 @pytest.mark.parametrize(
     ("change", "faults"),
     [
-        ({"q1": {"selected": ["c"]}}, [("/answers/q1", "'c' is none of a, b")]),
+        ({"q1": {"selected": ["c"]}}, [("/answers/q1", "'c' is not one of a, b")]),
         ({"q1": None}, [("/answers/q1", "has no answer")]),
         ({"q1": {"selected": ["a", "b"]}}, [("/answers/q1", "takes one option, not several")]),
         ({"q1": {"selected": []}}, [("/answers/q1", "is empty")]),
         ({"q1": {"selected": ["a"], "text": "hm"}}, [("/answers/q1", "takes no free text; choose an option")]),
         ({"q2": {"selected": ["a", "a"]}}, [("/answers/q2", "names an option twice")]),
-        ({"q9": {"selected": ["a"]}}, [("/answers/q9", "there is no such question")]),
-        ({"q1": {"selected": ["c"]}, "q2": None}, [("/answers/q1", "'c' is none of a, b"),
+        ({"q9": {"selected": ["a"]}}, [("/answers/q9", "no such question")]),
+        ({"q1": {"selected": ["c"]}, "q2": None}, [("/answers/q1", "'c' is not one of a, b"),
                                                    ("/answers/q2", "has no answer")]),
     ],
 )  # fmt: skip

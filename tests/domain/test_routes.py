@@ -121,7 +121,7 @@ def test_an_unknown_route_names_the_nearest() -> None:
     with pytest.raises(Invalid, match="did you mean 'local'") as caught:
         routes.choose("lokal/gpt", None, both)
     assert caught.value.errors[0].path == "/route"
-    with pytest.raises(Invalid, match="there are: backup, local"):
+    with pytest.raises(Invalid, match="known: backup, local"):
         routes.choose("zzz", None, both)
     with pytest.raises(Invalid, match=r"default_route of kheish\.yaml"):
         routes.choose(None, "gone", both)

@@ -29,8 +29,8 @@ def test_the_script_of_the_specification_is_accepted() -> None:
 @pytest.mark.parametrize(
     ("script", "complaint"),
     [
-        ({}, "turns, or echo"),
-        ({"echo": True, "turns": [{"text": "x"}]}, "turns, or echo"),
+        ({}, "exactly one of turns"),
+        ({"echo": True, "turns": [{"text": "x"}]}, "exactly one of turns"),
         ({"turns": [{}]}, "needs text, tool_calls or error"),
         ({"turns": [{"text": "x", "error": {"status": 429}}]}, "not both"),
         ({"turns": [{"text": "x", "expect": "("}]}, "not a regular expression"),

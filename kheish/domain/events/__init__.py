@@ -1,8 +1,9 @@
-"""What can happen: one frozen class for each kind of journal entry. A family has a module, and a line here.
+"""The events: one frozen class for each kind of journal entry.
 
 A class is the `data` of a line; `on(...)` puts it on a session (or a stream) as a Draft, and `state.append` turns
-Drafts into Entries. Journals are read back through `decode`. Fields are only ever added, with a default: old segments
-stay readable. All families are imported from here.
+Drafts into Entries. `decode` reads lines back. Fields are only ever added, with a default, so that old segments stay
+readable. Each family of events has its own module, and a line here; import all of them
+from here.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ def _subclasses(base: type[Event]) -> list[type[Event]]:
 
 @cache
 def kinds() -> Mapping[str, type[Event]]:
-    """Every kind of event and its class."""
-    # slots=True makes each class twice; the registry takes the one that the module exports
+    """Return every kind of event with its class."""
+    # slots=True creates each class twice; the registry takes the class that the module exports
     return {cls.kind: cls for cls in _subclasses(Event) if globals().get(cls.__name__) is cls}
 
 
 def decode(line: Mapping[str, Any]) -> Entry:
-    """Return a journal line as an Entry. Raises Damaged where its kind is unknown or its data doesn't fit."""
+    """Return a journal line as an Entry. Raises Damaged for an unknown kind or data that does not fit."""
     return event.read(line, kinds())

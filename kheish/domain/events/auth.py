@@ -1,4 +1,4 @@
-"""Events of `journals/auth`: secrets, tokens, and who may use what. None of them holds a secret's value."""
+"""Events of `journals/auth`: secrets, tokens, and access rights. None of them holds a secret's value."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from kheish.state.event import Event, frozen
 
 @frozen
 class SecretChanged(Event):
-    """A slot was set, rotated, encrypted anew for other recipients, or removed; `digest` is sha256 of its file."""
+    """A change of a slot: set, rotated, encrypted for other recipients, or removed; `digest` is sha256 of its file."""
 
     kind = "secret.changed"
     stream = "auth"
     slot: str
     change: Literal["added", "rotated", "rekeyed", "described", "removed"]
-    version: int  # of the value, from 1; rekeying leaves it
+    version: int  # of the value, from 1; rekeying keeps it
     digest: str | None = None
     description: str | None = None
     recipients: tuple[str, ...] = ()
     created_at: str | None = None
-    value_at: str | None = None  # when the value was set
+    value_at: str | None = None  # when the value was last set
 
 
 @frozen
 class AccessRevoked(Event):
-    """Nobody may use it any more: a subject, a slot, or an account; leases end at once. It survives restarts."""
+    """A block on all use of a subject, a slot, or an account. Its leases end at once. It survives restarts."""
 
     kind = "access.revoked"
     stream = "auth"
     what: Literal["subject", "slot", "lease", "account"]
     id: str
     reason: str | None = None
-    leases: tuple[str, ...] = ()  # those that ended with it
+    leases: tuple[str, ...] = ()  # those ended by the revocation
 
 
 @frozen
 class AccessRestored(Event):
-    """A revocation was taken back; a slot's also by setting it anew."""
+    """The end of a revocation; setting a slot to a new value also ends its revocation."""
 
     kind = "access.restored"
     stream = "auth"
@@ -47,7 +47,7 @@ class AccessRestored(Event):
 
 @frozen
 class TokenChanged(Event):
-    """A token was made or revoked; its text is in no file."""
+    """The creation or revocation of a token; no file has the token's text."""
 
     kind = "token.changed"
     stream = "auth"
@@ -61,7 +61,7 @@ class TokenChanged(Event):
 
 @frozen
 class LoginChanged(Event):
-    """A browser was logged in by a link, or logged out; the entry's actor is the token that the login stands for."""
+    """A browser's login by a link, or its logout; the entry's actor is the token behind the login."""
 
     kind = "login.changed"
     stream = "auth"
@@ -72,8 +72,8 @@ class LoginChanged(Event):
 
 @frozen
 class AuditRecorded(Event):
-    """An external action, or something about who may do what. `prev` is the sha256 of the line before this one in
-    `journals/audit` (zeros for the first): whoever changes a line breaks every link after it."""
+    """An external action, or a change of access rights. `prev` is the sha256 of the previous line in `journals/audit`
+    (zeros for the first line), so changing a line breaks every later link."""
 
     kind = "audit.recorded"
     stream = "audit"
@@ -81,7 +81,7 @@ class AuditRecorded(Event):
     action: Literal["model", "http", "shell", "delivery", "secret", "token", "access", "approval", "auth"]
     outcome: Literal["begun", "done", "failed", "refused"]
     subject: str
-    parent: str | None = None  # whose child the subject is
+    parent: str | None = None  # the subject's parent
     target: str | None = None
     session: str | None = None
     run: str | None = None

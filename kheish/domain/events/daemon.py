@@ -24,8 +24,8 @@ class DaemonStarted(Event):
     kind = "daemon.started"
     stream = "daemon"
     version: str
-    recovered: int = 0  # log groups found that were not committed yet
-    repaired_bytes: int = 0  # torn last line of the log, cut
+    recovered: int = 0  # log groups that were not committed yet
+    repaired_bytes: int = 0  # torn last line of the log, removed
 
 
 @frozen
@@ -51,7 +51,7 @@ class DaemonResumed(Event):
 
 @frozen
 class FilesPutBack(Event):
-    """Files of the daemon that somebody changed or removed, restored from the last commit and the log."""
+    """A restore of daemon files that were changed or removed from outside, from the last commit and the log."""
 
     kind = "files.put_back"
     stream = "daemon"

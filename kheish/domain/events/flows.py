@@ -1,4 +1,4 @@
-"""Events of Flows: started, what became of each phase, evidence, a cancel, and the seal."""
+"""Events of Flows: start, phases, evidence, cancellation, and the seal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EvidenceKind = Literal[
 
 @frozen
 class WantedEvidence:
-    """Evidence that a Playbook asks for, of a phase or of the whole."""
+    """Evidence that a Playbook requires or allows, for a phase or for the whole Flow."""
 
     kind: str
     id: str
@@ -26,7 +26,7 @@ class WantedEvidence:
 
 @frozen
 class ToolLimits:
-    """What a Playbook or a phase leaves of the tools; `allow` None: all."""
+    """The tools that a Playbook or a phase leaves available; `allow` None: all."""
 
     allow: tuple[str, ...] | None = None
     deny: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class ToolLimits:
 
 @frozen
 class PhasePlan:
-    """A phase as the Flow froze it, with the inputs filled in. `timeout` in seconds."""
+    """A phase as frozen by the Flow, with the inputs filled in. `timeout` in seconds."""
 
     phase_id: str
     objective: str = ""
@@ -52,7 +52,7 @@ class PhasePlan:
 
 @frozen
 class RolePlan:
-    """Who works on a phase: the purpose, the route, and the persona's snapshot as of the start."""
+    """The role that works on a phase: the purpose, the route, and the persona's snapshot at the start."""
 
     purpose: str = ""
     route: str | None = None
@@ -61,7 +61,7 @@ class RolePlan:
 
 @frozen
 class Plan:
-    """What the Flow froze of its Playbook version, with the inputs filled in."""
+    """The part of its Playbook version that the Flow froze, with the inputs filled in."""
 
     title: str
     objective: str
@@ -77,12 +77,13 @@ class Plan:
     route: str | None = None
     generation: dict[str, Any] = field(default_factory=dict)
     budget: dict[str, Any] | None = None
-    checks_ask: bool = False  # a command of an acceptance may run what was given as an input
+    checks_ask: bool = False  # a command of an acceptance may execute an input's value
 
 
 @frozen
 class FlowStarted(Event):
-    """`path` is its Record in the state root. The plan is whole in the line: what drives must not wait for the disk."""
+    """The start of a Flow. `path` is its Record in the state root. The line holds the whole plan, so that advancing the
+    Flow needs no disk access."""
 
     kind = "flow.started"
     flow_id: str
@@ -100,7 +101,7 @@ class FlowStarted(Event):
 
 @frozen
 class PhaseStarted(Event):
-    """An attempt at a phase begins; its run is submitted in the same group."""
+    """The start of an attempt at a phase; its run is submitted in the same group."""
 
     kind = "phase.started"
     flow_id: str
@@ -110,18 +111,18 @@ class PhaseStarted(Event):
 
 @frozen
 class PhaseRetried(Event):
-    """An attempt has failed, and there is another: said before it starts."""
+    """A failed attempt that will be retried; recorded before the next attempt starts."""
 
     kind = "phase.retried"
     flow_id: str
     phase: str
-    attempt: int  # the one that failed
+    attempt: int  # the failed attempt
     reason: str
 
 
 @frozen
 class PhaseBlocked(Event):
-    """The work of a phase ended well, but required evidence is missing; attaching it goes on."""
+    """A phase whose work ended well, but whose required evidence is missing; the Flow continues when it is attached."""
 
     kind = "phase.blocked"
     flow_id: str
@@ -131,7 +132,7 @@ class PhaseBlocked(Event):
 
 @frozen
 class PhaseEnded(Event):
-    """What became of a phase, once and for good."""
+    """The final result of a phase."""
 
     kind = "phase.ended"
     flow_id: str
@@ -142,7 +143,7 @@ class PhaseEnded(Event):
 
 @frozen
 class EvidenceAttached(Event):
-    """Something that shows what was done. `ref` is what it refers to, `facts` what that was when it was looked up."""
+    """Evidence of what was done. `ref` is the reference, `facts` describe its target when it was resolved."""
 
     kind = "evidence.attached"
     spillable = ("description",)
@@ -167,7 +168,7 @@ class FlowCancelRequested(Event):
 
 @frozen
 class FlowSealed(Event):
-    """The first final status of a Flow; nothing changes it afterwards."""
+    """The first final status of a Flow; later events do not change it."""
 
     kind = "flow.sealed"
     flow_id: str

@@ -11,7 +11,8 @@ from kheish.state.event import Arguments, Event, frozen
 
 @frozen
 class Preview:
-    """What a call would change, as a user reads it: with what is obeyed or unseen made visible, and cut where long."""
+    """The change that a call would make, as shown to users: control and invisible characters are visible, long text is
+    cut."""
 
     diff: str
     is_whole: bool
@@ -31,14 +32,14 @@ class ApprovalRequested(Event):
     files: tuple[dict[str, Any], ...] = ()
     expires_at: str | None = None
     required: int = 1
-    came_from: dict[str, Any] = field(default_factory=dict)  # who made the arguments: {by, turn, tainted_by}
-    remember: dict[str, Any] = field(default_factory=dict)  # {exact, pattern}: the rule that each would add, or null
-    preview: Preview | None = None  # of an edit, when it was asked for
+    came_from: dict[str, Any] = field(default_factory=dict)  # the origin of the arguments: {by, turn, tainted_by}
+    remember: dict[str, Any] = field(default_factory=dict)  # {exact, pattern}: the rule that each adds, or null
+    preview: Preview | None = None  # for an edit, at the time of the request
 
 
 @frozen
 class ApprovalDecided(Event):
-    """One person's allow, where another person has to allow the call too."""
+    """The allow of one person, for a call that another person must allow as well."""
 
     kind = "approval.decided"
     spillable = ("arguments",)
@@ -47,7 +48,7 @@ class ApprovalDecided(Event):
     person: str
     via: str = "api"
     reason: str | None = None
-    arguments: Arguments | None = None  # as edited by this person; the next one decides about these
+    arguments: Arguments | None = None  # as edited by this person; the next person decides about these
     digest: str | None = None
     files: tuple[dict[str, Any], ...] | None = None
     idempotency: Idempotency | None = None
@@ -55,7 +56,7 @@ class ApprovalDecided(Event):
 
 @frozen
 class ApprovalResolved(Event):
-    """`outcome` is what the approval became; `decision` is null where nobody decided (expired, cancelled)."""
+    """The end of an approval, with its `outcome`. `decision` is null if no person decided (expired, cancelled)."""
 
     kind = "approval.resolved"
     spillable = ("arguments",)
@@ -68,7 +69,7 @@ class ApprovalResolved(Event):
     arguments: Arguments | None = None  # as edited by the person who decided
     digest: str | None = None
     files: tuple[dict[str, Any], ...] | None = None  # of the edited call
-    person: str | None = None  # whom the answer proves: the person of a token
+    person: str | None = None  # the person that the answer proves: the person of a token
     idempotency: Idempotency | None = None
 
 
@@ -95,7 +96,7 @@ class QuestionAsked(Event):
     question_id: str
     call_id: str
     questions: tuple[QuestionItem, ...]
-    purpose: str = "tool"  # tool | ambiguous: "this may or may not have happened"
+    purpose: str = "tool"  # tool | ambiguous: a call that may or may not have happened
     expires_at: str | None = None
 
 

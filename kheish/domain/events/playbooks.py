@@ -1,4 +1,4 @@
-"""What can happen to the versions of a Playbook: entries of the stream `releases`, each of one Playbook."""
+"""Events of Playbook versions: entries of the stream `releases`, each about one Playbook."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ReleaseState = Literal["published", "verified", "canary", "active", "revoked"]
 
 @frozen
 class EvidenceRef:
-    """A reference to something that shows a thing to be so; `by` is who gave it, `at` when, `facts` what it led to."""
+    """A reference to evidence: `by` is its author, `at` its time, and `facts` describe the target."""
 
     kind: str
     id: str
@@ -25,7 +25,7 @@ class EvidenceRef:
 
 @frozen
 class PlaybookPublished(Event):
-    """A version: an annotated tag, made by the daemon (`via` api) or by a person with git."""
+    """A published version: an annotated tag, made by the daemon (`via` api) or by a user with git."""
 
     kind = "playbook.published"
     stream = RELEASES
@@ -35,7 +35,7 @@ class PlaybookPublished(Event):
     title: str
     digest: str
     tag: str
-    tag_id: str  # the tag object: another one under the same name is another tag
+    tag_id: str  # the tag object: another object under the same name is another tag
     commit: str
     notes: str | None = None
     via: Literal["api", "git"] = "api"
@@ -43,7 +43,7 @@ class PlaybookPublished(Event):
 
 @frozen
 class PlaybookReleased(Event):
-    """A version moved from one state to another (or a canary got another percent)."""
+    """The move of a version from one state to another (or a canary's new percentage)."""
 
     kind = "playbook.released"
     stream = RELEASES
@@ -55,12 +55,12 @@ class PlaybookReleased(Event):
     percent: float | None = None
     evidence: tuple[EvidenceRef, ...] = field(default=())
     reason: str | None = None
-    cancel_flows: bool = False  # with `revoked`: its running Flows are cancelled
+    cancel_flows: bool = False  # with `revoked`: cancels its running Flows
 
 
 @frozen
 class PlaybookTampered(Event):
-    """The tag of a version is not what was published: it was moved or removed, or its content is another."""
+    """A version whose tag differs from what was published: moved, removed, or with other content."""
 
     kind = "playbook.tampered"
     stream = RELEASES
@@ -72,7 +72,7 @@ class PlaybookTampered(Event):
 
 @frozen
 class PlaybookIntact(Event):
-    """The tag of a version is again what was published."""
+    """A version whose tag matches what was published again."""
 
     kind = "playbook.intact"
     stream = RELEASES

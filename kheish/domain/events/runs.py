@@ -1,4 +1,4 @@
-"""Events of sessions, of runs, and of what the model was asked and answered."""
+"""Events of sessions, of runs, and of model requests and answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SessionCreated(Event):
 class SessionForked(SessionCreated):
     """A session that begins with the history of another, up to its entry `seq` (event `at_n`), in `forked/`.
 
-    `commit` is the first that holds that entry; None where none did yet.
+    `commit` is the first commit that holds that entry; None if it was not committed yet.
     """
 
     kind = "session.forked"
@@ -37,19 +37,19 @@ class SessionForked(SessionCreated):
     at_n: int
     commit: str | None
     segments: int  # files in forked/
-    spills: tuple[str, ...] = ()  # payloads that came with it
-    tainted_by: str | None = None  # as the session that it comes from was by then
+    spills: tuple[str, ...] = ()  # payloads that were copied
+    tainted_by: str | None = None  # as in the source session at that time
 
 
 @frozen
 class SessionDeleted(Event):
-    """A session's folder is taken out of the tree, and its id is never used again. Git's history still has it."""
+    """The removal of a session's folder from the tree. Its id is never reused; git's history keeps the folder."""
 
     kind = "session.deleted"
     stream = "daemon"
     session_id: str
     path: str
-    made: int  # the event that made it
+    made: int  # the event that created it
     last_n: int
 
 
@@ -76,7 +76,7 @@ class RuleAdded(Event):
 
 @frozen
 class Item:
-    """One part of an input: text, or a stored asset."""
+    """A part of an input: text, or a stored asset."""
 
     type: Literal["text", "asset"] = "text"
     text: Text | None = None
@@ -85,7 +85,7 @@ class Item:
 
 @frozen
 class Request:
-    """What was asked, and by whom; `metadata` is the caller's own."""
+    """A request and its author; `metadata` is the caller's own."""
 
     actor: str
     source: str
@@ -95,7 +95,7 @@ class Request:
 
 @frozen
 class Limits:
-    """What ends a run: counts, seconds, tokens, US dollars. None: no limit."""
+    """The limits that end a run: counts, seconds, tokens, US dollars. None: no limit."""
 
     turns: int = 500
     wall_time: float | None = None
@@ -106,8 +106,8 @@ class Limits:
 
 @frozen
 class Scope:
-    """What somebody leaves, of tools or of routes and accounts: globs over names; `allow` None is all of them, and
-    `deny` wins. `origin` says whose it is (`session, credential scope`)."""
+    """A restriction of tools, or of routes and accounts: globs over names. `allow` None is all of them; `deny` wins.
+    `origin` names its source (`session, credential scope`)."""
 
     origin: str
     allow: tuple[str, ...] | None = None
@@ -116,14 +116,14 @@ class Scope:
 
 @frozen
 class ToolPolicy(Scope):
-    """Which tools a run may call, by a Playbook or its phase (`playbook triage@1.2.0, phase fix`). It only takes away:
-    what it leaves still meets the permissions."""
+    """The tools that a run may call, restricted by a Playbook or its phase (`playbook triage@1.2.0, phase fix`). It
+    grants nothing: permissions still apply to the tools that it leaves."""
 
 
 @frozen
 class Requirement:
-    """What must be so before a run counts as completed: one of these four. A text is told to the model, and is all
-    that can be done with it; the others are checked."""
+    """A condition for a run to count as completed; exactly one of the four fields is set. A text is only shown to the
+    model; the others are checked."""
 
     text: str | None = None
     workspace_file: str | None = None
@@ -135,7 +135,7 @@ class Requirement:
 
 @frozen
 class RunSettings:
-    """What a run froze when it was accepted; later changes of its session don't touch it."""
+    """The settings that a run froze when it was accepted; later changes of its session do not affect it."""
 
     route: str
     model: str | None = None
@@ -146,17 +146,17 @@ class RunSettings:
     limits: Limits = Limits()
     output_contract: dict[str, Any] | None = None
     while_waiting: str = "hold"
-    tool_policies: tuple[ToolPolicy, ...] = ()  # all of them hold
+    tool_policies: tuple[ToolPolicy, ...] = ()  # a tool must be left by all of them
     completion: tuple[Requirement, ...] = ()
-    own_persona: bool = False  # whether `persona` is another than the session's (a Playbook's role)
-    checks_ask: bool = False  # the commands of `completion` meet the rules like the agent's own
-    capability_scope: tuple[Scope, ...] = ()  # what the agent sees: all of them hold, as of the next
-    credential_scope: tuple[Scope, ...] = ()  # which routes and accounts are used
+    own_persona: bool = False  # whether `persona` differs from the session's (a Playbook's role)
+    checks_ask: bool = False  # the rules apply to commands of `completion` as to the agent's own
+    capability_scope: tuple[Scope, ...] = ()  # what the agent sees: all must leave it, as for the next
+    credential_scope: tuple[Scope, ...] = ()  # the routes and accounts that may be used
 
 
 @frozen
 class Idempotency:
-    """The caller's key, its scope (endpoint and session), and a digest of the request that came with it."""
+    """The caller's key, its scope (endpoint and session), and a digest of the request."""
 
     scope: str
     key: str
@@ -173,7 +173,7 @@ class RunSubmitted(Event):
     retry_of: str | None = None
     flow: dict[str, Any] | None = None
     idempotency: Idempotency | None = None
-    phase_text: Text | None = None  # what a Playbook asks for in this phase; a section of the prompt
+    phase_text: Text | None = None  # the Playbook's text for this phase; a section of the prompt
 
 
 @frozen
@@ -195,7 +195,7 @@ class RunWaiting(Event):
 
 @frozen
 class RunModeChanged(Event):
-    """The permission mode of the run from here on; the session's stays as it is."""
+    """The permission mode of the run from this entry on; the session's mode is unchanged."""
 
     kind = "run.mode_changed"
     mode: str
@@ -222,7 +222,7 @@ class RunInterruptRequested(Event):
 
 @frozen
 class RunError:
-    """Why a run failed: a stable `code`, a sentence, and whether the same request may succeed later."""
+    """The reason why a run failed: a stable `code`, a sentence, and whether the same request may succeed later."""
 
     code: str
     message: str
@@ -259,8 +259,8 @@ class RunInterrupted(Event):
 
 @frozen
 class Usage:
-    """What one answer cost. `cost_usd` is None where the route has no price; `estimated`: the server counted nothing,
-    so that tokens are counted from the characters."""
+    """The cost of one answer. `cost_usd` is None for a route without a price; `estimated`: the server counted nothing,
+    so tokens are estimated from characters."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -271,9 +271,12 @@ class Usage:
 
 @frozen
 class ModelCall:
-    """A tool call in an answer; `malformed` is the raw text of arguments that were no JSON object. `has_secret`: the
-    arguments held a known secret, which the journal does not have, so that the call cannot be what was asked for.
-    `left_out`: the answer had so many more calls than one may have; this one, the last, is not run and says so."""
+    """A tool call in an answer.
+
+    `malformed` is the raw text of arguments that are not a JSON object. `has_secret`: the arguments held a known
+    secret, which the journal omits, so the call cannot run as requested. `left_out`: the answer had more calls than
+    allowed; this call, the last, is not run and reports how many were dropped.
+    """
 
     id: str
     name: str
@@ -285,7 +288,7 @@ class ModelCall:
 
 @frozen
 class ModelRequested(Event):
-    """`digest` is the sha256 of the canonical request, which can be rebuilt from earlier entries."""
+    """A request to the model. `digest` is the sha256 of the canonical request, which earlier entries can rebuild."""
 
     kind = "model.requested"
     turn: int
@@ -294,7 +297,7 @@ class ModelRequested(Event):
     model: str | None
     digest: str
     purpose: str = "turn"  # turn | compaction
-    omitted: tuple[str, ...] = ()  # what did not fit into the prompt, in words; the journal has it all
+    omitted: tuple[str, ...] = ()  # what did not fit into the prompt, in words; the journal keeps it
 
 
 @frozen
@@ -313,7 +316,8 @@ class ModelResponded(Event):
 
 @frozen
 class ModelFailed(Event):
-    """A failed attempt. `text` and `usage` are of what had come before it failed, `finish_reason` how that ended."""
+    """A failed attempt. `text` and `usage` cover the part before the failure; `finish_reason` says how that part
+    ended."""
 
     kind = "model.failed"
     spillable = ("text",)
@@ -324,7 +328,7 @@ class ModelFailed(Event):
     error_kind: str
     status: int | None = None
     retry_in: float | None = None  # seconds until the next attempt; None: no further attempt on this route
-    patient: bool = False  # beyond the retries of all routes: the run waits until a server is there again
+    patient: bool = False  # beyond the retries of all routes: waits for a server to return
     purpose: str = "turn"
     finish_reason: str | None = None
     text: Text = ""
@@ -337,14 +341,14 @@ class ContextCompacted(Event):
     checkpointed = True
     spillable = ("summary",)
     summary: Text
-    covers: int  # the last `seq` that the summary stands for
+    covers: int  # the last `seq` that the summary replaces
     usage: Usage = Usage()
-    made_by: Literal["model", "daemon"] = "model"  # the daemon shortens where no summary could be had
+    made_by: Literal["model", "daemon"] = "model"  # the daemon truncates if no summary was possible
 
 
 @frozen
 class Nudged(Event):
-    """Something that the daemon tells the model in a turn of its own: a failed contract, a limit."""
+    """A message from the daemon to the model in a separate turn: a failed contract, a limit."""
 
     kind = "run.nudged"
     text: str
@@ -353,7 +357,7 @@ class Nudged(Event):
 
 @frozen
 class CompletionStarted(Event):
-    """The answer of `turn` is to be the last, and commands tell whether it may be: `calls` are made by the daemon."""
+    """The start of completion checks: the answer of `turn` is meant as the last, and `calls` by the daemon check it."""
 
     kind = "completion.started"
     turn: int
@@ -362,10 +366,10 @@ class CompletionStarted(Event):
 
 @frozen
 class CompletionChecked(Event):
-    """What was found, requirement by requirement: `{number, met, told}`; `met` is null for what cannot be checked."""
+    """The result of each requirement: `{number, met, told}`; `met` is null for one that cannot be checked."""
 
     kind = "completion.checked"
     turn: int
     findings: tuple[dict[str, Any], ...]
     met: bool
-    commands_met: bool  # so that they need not run again before another tool is called
+    commands_met: bool  # if so, they are not rerun before another tool is called

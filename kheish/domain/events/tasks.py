@@ -1,4 +1,4 @@
-"""Events of session tasks: so far background commands, in the shape that all tasks will have."""
+"""Events of session tasks: currently background commands, in the form that all tasks will have."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TaskStatus = Literal["pending", "in_progress", "blocked", "completed", "failed",
 
 @frozen
 class ShellTask:
-    """What runs in the background: its job, and the seconds after which it is ended (None: no such limit)."""
+    """The background command of a task: its job, and its timeout in seconds (None: no timeout)."""
 
     job: str
     timeout: float | None = None
@@ -19,8 +19,11 @@ class ShellTask:
 
 @frozen
 class ShellEnding:
-    """How a background command ended. `lost`: its runner was killed, so that nothing shows its end. `exceeded`: the
-    limit for which it was ended; `ended` counts its processes that had to be ended, `left` those that could not."""
+    """The end of a background command.
+
+    `lost`: its runner was killed, so the end is unknown. `exceeded`: the limit that caused the kill. `ended` counts its
+    processes that had to be killed, `left` those that could not be killed.
+    """
 
     exit_status: int | None = None
     signal: int | None = None
@@ -52,7 +55,7 @@ class TaskCreated(Event):
 
 @frozen
 class TaskStopRequested(Event):
-    """Somebody wants a background command to end; `task.ended` follows when it has."""
+    """A request to stop a background command; `task.ended` follows when it has ended."""
 
     kind = "task.stop_requested"
     task_id: str
@@ -61,7 +64,7 @@ class TaskStopRequested(Event):
 
 @frozen
 class TaskEnded(Event):
-    """`output` is what a background command wrote: at most 8 MiB, with a note where something was cut."""
+    """The end of a task. `output` of a background command is at most 8 MiB, with a note where it was cut."""
 
     kind = "task.ended"
     spillable = ("output",)

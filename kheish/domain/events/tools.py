@@ -18,8 +18,8 @@ class PermissionDecided(Event):
     rule: dict[str, Any] | None = None
     origin: str | None = None  # permissions.yaml:12 | session | mode default | …
     network: bool = False
-    resolved: dict[str, str] = field(default_factory=dict)  # paths of the call that lead elsewhere than written: where
-    as_read: bool = False  # of a command line, the re-emission runs that the rules judged
+    resolved: dict[str, str] = field(default_factory=dict)  # real paths of those that resolve elsewhere
+    as_read: bool = False  # for a command line: runs the re-emission that the rules judged
 
 
 @frozen
@@ -34,7 +34,7 @@ class ToolStarted(Event):
     effect: str
     replay: str
     note: dict[str, Any] = field(default_factory=dict)
-    network: bool = False  # it may reach what is outside
+    network: bool = False  # whether it may use the network
 
 
 @frozen
@@ -47,7 +47,7 @@ class ToolFinished(Event):
     content: Text
     detail: dict[str, Any] = field(default_factory=dict)
     code: str | None = None  # permission_denied | approval_expired | unknown_tool | invalid_arguments | …
-    network: bool = False  # as `tool.started` said
+    network: bool = False  # as in `tool.started`
 
 
 @frozen
@@ -62,7 +62,7 @@ class OutputEmitted(Event):
 
 @frozen
 class Todo:
-    """One line of the session's to-do list."""
+    """An item of the session's to-do list."""
 
     content: str
     status: Literal["pending", "in_progress", "completed"] = "pending"

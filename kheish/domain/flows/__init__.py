@@ -1,1 +1,1 @@
-"""Flows: one start of one Playbook version, and what it led to."""
+"""Flows: a start of one Playbook version, and its results."""

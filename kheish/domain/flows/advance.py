@@ -1,5 +1,8 @@
-"""What is next in a Flow: phases start and end, and the first final status is sealed. One step at a time, from what is
-journaled; so a daemon that was killed in between goes on by the same code, and nothing is done twice."""
+"""The next step of a Flow: starts and ends of phases, and the seal of the first final status.
+
+Each step is derived from the journal. A daemon that was killed between steps continues with the same code, and no step
+runs twice.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,12 @@ from kheish.errors import FlowStateConflict, InsufficientStorage, KheishError, S
 if TYPE_CHECKING:
     from kheish.state.state import State
 
-#: steps that one event may lead to; each changes the Flow, so that more than a few a phase is a defect
+#: steps that a single event may cause; each changes the Flow, so more than a few per phase are a defect
 MOST_STEPS = 1000
 
 
 def advance(state: State, flow_id: str) -> Flow:
-    """Do all that is next now. Raises StoreFailed, InsufficientStorage (then nothing is lost: call it again)."""
+    """Take all steps that are due. Raises StoreFailed, InsufficientStorage (nothing is lost then: call it later)."""
     for _ in range(MOST_STEPS):
         flow = state.get(Flow, flow_id)
         if flow.is_final or not _step(state, flow):
@@ -33,7 +36,8 @@ def advance(state: State, flow_id: str) -> Flow:
 
 
 def cancel(state: State, flow_id: str, *, by: str, reason: str | None = None) -> Flow:
-    """Stop a Flow and its runs for good; a cancelled one stays as it is. Raises FlowStateConflict where it ended."""
+    """Stop a Flow and its runs for good; a cancelled Flow stays as it is. Raises FlowStateConflict for any other ended
+    Flow."""
     flow = state.get(Flow, flow_id)
     if flow.is_final:
         if flow.sealed == FlowStatus.CANCELLED:
@@ -47,7 +51,7 @@ def cancel(state: State, flow_id: str, *, by: str, reason: str | None = None) ->
 
 
 def ended(flow_id: str, status: str) -> FlowStateConflict:
-    """The answer to whoever wants to change a Flow that is sealed."""
+    """Return the error for changing a sealed Flow."""
     return FlowStateConflict(f"The Flow {flow_id} is {status}; nothing changes it any more.", flow_status=status)
 
 
@@ -55,16 +59,16 @@ def ended(flow_id: str, status: str) -> FlowStateConflict:
 
 
 def _step(state: State, flow: Flow) -> bool:
-    """Do the next thing. False where there is none until something happens."""
-    news = list(_news(flow))
+    """Take the next step. Returns False if none is due until another event."""
+    news = list(_phase_events(flow))
     if news:
         _append(state, flow, *news)
         return True
-    found, going = flow_status.derived(flow), flow_status.live(flow)
+    status, going = flow_status.derived(flow), flow_status.live(flow)
     if going:
         return _stop_others(state, flow, going)
-    if found in FINAL:
-        _append(state, flow, *_skipped(flow), _seal(flow, found))
+    if status in FINAL:
+        _append(state, flow, *_skipped(flow), _seal(flow, status))
         return True
     if flow.plan.drive == "agent":
         return not flow.runs and _start(state, flow, None)
@@ -72,8 +76,8 @@ def _step(state: State, flow: Flow) -> bool:
     return plan is not None and _start(state, flow, plan)
 
 
-def _news(flow: Flow) -> Iterator[Event]:
-    """What became of phases, and is not said yet."""
+def _phase_events(flow: Flow) -> Iterator[Event]:
+    """Yield the events for phases that ended or blocked and are not recorded yet."""
     for plan in flow.plan.phases:
         id = plan.phase_id
         if id in flow.ends:
@@ -81,26 +85,27 @@ def _news(flow: Flow) -> Iterator[Event]:
         status = flow_status.phase_statuses(flow)[id]
         lacking = flow_status.missing(flow, plan)
         if status in ENDED:
-            reason = _why(flow, plan) if status is not PhaseStatus.SATISFIED else None
+            reason = None if status is PhaseStatus.SATISFIED else _unsatisfied_reason(flow, plan)
             yield events.PhaseEnded(flow_id=flow.flow_id, phase=id, status=status.value, reason=reason)  # type: ignore[arg-type]
         elif status is PhaseStatus.BLOCKED and flow.blocked.get(id) != lacking:
             yield events.PhaseBlocked(flow_id=flow.flow_id, phase=id, missing=lacking)
 
 
-def _why(flow: Flow, plan: PhasePlan) -> str:
-    """Why a phase was not satisfied."""
+def _unsatisfied_reason(flow: Flow, plan: PhasePlan) -> str:
+    """Return the reason why a phase was not satisfied."""
     last = next(reversed(flow_status.parts(flow, plan.phase_id)), None)
     if last is None or last.status is runs.Status.COMPLETED:
         return "It was not reached."
-    return _told(last)
+    return _run_failure(last)
 
 
-def _told(part: Part) -> str:
+def _run_failure(part: Part) -> str:
     return part.error.message if part.error is not None else f"The run {part.run_id} was {part.status}."
 
 
 def _stop_others(state: State, flow: Flow, going: list[Part]) -> bool:
-    """Where a phase failed that must not, what else runs is of no use."""
+    """Cancel the other runs after the failure of a phase that must not fail, or after a cancel. Returns False if
+    neither."""
     statuses = flow_status.phase_statuses(flow)
     fatal = [
         plan.phase_id
@@ -130,7 +135,7 @@ def _seal(flow: Flow, status: FlowStatus) -> Event:
         failed = [(id, end) for id, end in flow.ends.items() if end.status == PhaseStatus.FAILED]
         reason = f"Phase {failed[0][0]}: {failed[0][1].reason}" if failed else None
         if reason is None and flow.runs:
-            reason = _told(next(reversed(flow.runs.values())))
+            reason = _run_failure(next(reversed(flow.runs.values())))
     elif status is FlowStatus.CANCELLED:
         reason = flow.cancel_reason
     return events.FlowSealed(flow_id=flow.flow_id, status=status.value, reason=reason)  # type: ignore[arg-type]
@@ -140,7 +145,7 @@ def _seal(flow: Flow, status: FlowStatus) -> Event:
 
 
 def _start(state: State, flow: Flow, plan: PhasePlan | None) -> bool:
-    """Submit the run of a phase (or the one run of `drive: agent`), in one group with what says so."""
+    """Submit the run of a phase (or the single run of `drive: agent`), in one group with the event that records it."""
     attempt = flow.attempts.get(plan.phase_id, 0) + 1 if plan else 1
     try:
         given = _input(flow, plan, attempt)
@@ -148,7 +153,7 @@ def _start(state: State, flow: Flow, plan: PhasePlan | None) -> bool:
     except (StoreFailed, InsufficientStorage):
         raise
     except KheishError as error:
-        # What was fine at the start is not any more: the session has ended, the route is gone.
+        # Checked at the start, but changed since: the session ended, or the route is gone.
         _fail_start(state, flow, plan, error.detail)
     return True
 
@@ -158,7 +163,7 @@ def _said(flow: Flow, plan: PhasePlan | None, attempt: int) -> Iterator[Draft]:
         return
     for before in flow_status.parts(flow, plan.phase_id)[-1:]:
         retried = events.PhaseRetried(
-            flow_id=flow.flow_id, phase=plan.phase_id, attempt=before.attempt, reason=_told(before)
+            flow_id=flow.flow_id, phase=plan.phase_id, attempt=before.attempt, reason=_run_failure(before)
         )
         yield retried.on(flow.session_id)
     yield events.PhaseStarted(flow_id=flow.flow_id, phase=plan.phase_id, attempt=attempt).on(flow.session_id)
@@ -176,7 +181,7 @@ def _fail_start(state: State, flow: Flow, plan: PhasePlan | None, why: str) -> N
 
 def _input(flow: Flow, plan: PhasePlan | None, attempt: int) -> intake.Input:
     role = flow.plan.roles.get(plan.role or "") if plan else None
-    earlier = [_told(part) for part in flow_status.parts(flow, plan.phase_id)] if plan else []
+    earlier = [_run_failure(part) for part in flow_status.parts(flow, plan.phase_id)] if plan else []
     budget = {name: value for name, value in (flow.plan.budget or {}).items() if name not in SHARED}
     if plan is not None and plan.timeout is not None:
         budget["wall_time"] = min(plan.timeout, budget.get("wall_time", plan.timeout))
@@ -201,7 +206,7 @@ def _input(flow: Flow, plan: PhasePlan | None, attempt: int) -> intake.Input:
 
 
 def _acceptance(flow: Flow, plan: PhasePlan | None) -> tuple[Any, ...]:
-    """What must be so at a run's end; of the whole, at the end of the last phase."""
+    """Return the requirements of a run's end; those of the whole Flow apply at the end of the last phase."""
     if plan is None:
         return (*(one for phase in flow.plan.phases for one in phase.acceptance), *flow.plan.acceptance)
     statuses = flow_status.phase_statuses(flow)
@@ -210,7 +215,7 @@ def _acceptance(flow: Flow, plan: PhasePlan | None) -> tuple[Any, ...]:
 
 
 def policies(flow: Flow, plan: PhasePlan | None) -> tuple[ToolPolicy, ...]:
-    """What is left of the tools: all of these hold. An agent may attach evidence where nobody says that it may not."""
+    """Return the tool policies, all of which apply. An agent may attach evidence unless a policy denies it."""
     name = f"playbook {flow.playbook}@{flow.version}"
     levels = [(name, flow.plan.tools), (f"{name}, capability scope", flow.plan.capability_scope)]
     if plan is not None:

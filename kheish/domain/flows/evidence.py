@@ -1,4 +1,4 @@
-"""Evidence of a Flow: which of the Playbook's it is, and attaching it. `references` says whether it leads anywhere."""
+"""Evidence of a Flow: matching it to the Playbook's requests, and attaching it. `references` resolves its target."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ATTESTATION = "attestation"
 
 @frozen
 class Given:
-    """What somebody attaches: `id` names one that the Playbook wants, or is the reference itself."""
+    """Evidence as given: `id` names a requested item of the Playbook, or is the reference itself."""
 
     kind: str
     id: str
@@ -33,7 +33,7 @@ class Given:
 
 @frozen
 class Attached:
-    """Who attaches it, where, and what the reference turned out to be."""
+    """The origin of attached evidence: its author, its place, and the facts about its target."""
 
     by: str
     facts: dict[str, Any]
@@ -44,19 +44,19 @@ class Attached:
 
 
 def placed(flow: Flow, given: Given, *, phase: str | None = None) -> Given:
-    """The same with its phase, its name and its reference said. `phase`: where it belongs unless it says otherwise.
+    """Return the evidence with phase, name and reference filled in; `phase` is the default phase.
 
-    What it is follows from the name; else from the kind, where the phase still wants exactly one of that kind.
-    Raises Invalid for a phase that is not there, FlowStateConflict where the Flow is sealed.
+    The kind follows from the name; without a name, the evidence is for the single missing item of its kind. Raises
+    Invalid for an unknown phase, FlowStateConflict if the Flow is sealed.
     """
     if flow.is_final:
         raise flow_driving.ended(flow.flow_id, str(flow.sealed))
     _check_phase(flow, given.phase)
     if not given.id and not given.ref:
         raise Invalid("Evidence needs an id.", errors=[Fault("/id", "is empty")])
-    wanted = [one for one in _wanted(flow) if one[1].kind == given.kind and given.phase in (None, one[0])]
-    named = [one for one in wanted if one[1].id in (given.id, given.ref)]
-    here = [one for one in named or _lacking(flow, wanted) if phase is None or one[0] == phase] or named
+    candidates = [one for one in _wanted(flow) if one[1].kind == given.kind and given.phase in (None, one[0])]
+    named = [one for one in candidates if one[1].id in (given.id, given.ref)]
+    here = [one for one in named or _lacking(flow, candidates) if phase is None or one[0] == phase] or named
     if len(here) != 1 and not named:
         return changed(given, phase=given.phase or phase, ref=given.ref or _reference(given))
     at, want = here[0]
@@ -84,7 +84,7 @@ def _wanted(flow: Flow) -> Iterator[tuple[str | None, WantedEvidence]]:
 
 
 def _lacking(flow: Flow, wanted: list[tuple[str | None, WantedEvidence]]) -> list[tuple[str | None, WantedEvidence]]:
-    """Those of them that nothing shows yet."""
+    """Return the requested items that no evidence shows yet."""
     return [
         (phase, want)
         for phase, want in wanted
@@ -93,7 +93,7 @@ def _lacking(flow: Flow, wanted: list[tuple[str | None, WantedEvidence]]) -> lis
 
 
 def attaching(flow: Flow, given: Given, how: Attached) -> Draft:
-    """What attaches a placed piece of evidence. Raises FlowStateConflict."""
+    """Return the draft that attaches placed evidence. Raises FlowStateConflict."""
     if flow.is_final:
         raise flow_driving.ended(flow.flow_id, str(flow.sealed))
     attached = events.EvidenceAttached(
@@ -112,7 +112,7 @@ def attaching(flow: Flow, given: Given, how: Attached) -> Draft:
 
 
 def attach(state: State, flow_id: str, given: Given, how: Attached) -> Evidence:
-    """Attach it. Raises FlowStateConflict."""
+    """Attach evidence. Raises FlowStateConflict."""
     state.append(attaching(state.get(Flow, flow_id), given, how))
     flow = state.get(Flow, flow_id)
     return next(one for one in flow.evidence if one.evidence_id == how.evidence_id)

@@ -1,7 +1,7 @@
-"""Flows: one start of one Playbook version; the value and its fold.
+"""Flows: a start of one Playbook version; the value and its fold.
 
-A Flow does nothing: it is what its events and its runs add up to. `flow_status` says what that is, `flow_view` shows
-it, `flow_start` starts one, `flow_driving` does what is next, `flow_evidence` attaches what shows that it was done.
+A Flow has no activity of its own: its state follows from its events and its runs. `status` derives it, `view` shows it,
+`start` starts a Flow, `advance` takes its next steps, `evidence` attaches evidence.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from kheish.domain.events import Entry, Plan, Text, changed, frozen
 from kheish.domain.runs import Output, Run
 from kheish.domain.spent import Spent
 
-#: the tool name of an approval that stands before or after a phase
+#: the tool name of an approval before or after a phase
 PHASE_TOOL = "phase"
-#: ends of a run that another attempt would only repeat: a person said no
+#: ends of a run after which a retry is useless: a user denied it
 NOT_RETRIED = frozenset({"phase_denied"})
 REFUSED = frozenset({"permission_denied"})
-#: refused calls that a Flow keeps; the journal has them all
+#: refused calls that a Flow keeps; the journal has all of them
 REFUSALS = 100
 
 
 @frozen
 class Evidence:
-    """Something that shows what was done."""
+    """A piece of evidence."""
 
     evidence_id: str
     kind: str
@@ -43,10 +43,10 @@ class Evidence:
 
 @frozen
 class Part:
-    """A run of the Flow, as far as the Flow needs it after the run itself is out of memory."""
+    """A run of the Flow, reduced to the facts that the Flow needs after the run itself has left memory."""
 
     run_id: str
-    phase: str | None  # None: the one run of `drive: agent`
+    phase: str | None  # None: the single run of `drive: agent`
     attempt: int
     status: runs.Status
     submitted_at: str
@@ -75,12 +75,12 @@ class Asked:
     decided_by: str | None = None
     via: str | None = None
     reason: str | None = None
-    decisions: tuple[Decision, ...] = ()  # all of them, where it needs more than one person
+    decisions: tuple[Decision, ...] = ()  # all of them, if several persons are required
 
 
 @frozen
 class PhaseEnd:
-    """What became of a phase, as the journal sealed it."""
+    """The final result of a phase, as sealed in the journal."""
 
     status: str
     reason: str | None
@@ -89,7 +89,7 @@ class PhaseEnd:
 
 @frozen
 class Refused:
-    """A call that the permissions or the tool policy did not let through."""
+    """A call that the permissions or the tool policy refused."""
 
     run_id: str
     phase: str | None
@@ -101,7 +101,7 @@ class Refused:
 
 @frozen
 class Flow:
-    """A Flow as the journal tells it."""
+    """A Flow as recorded in the journal."""
 
     flow_id: str
     session_id: str
@@ -121,8 +121,8 @@ class Flow:
     n: int
     runs: dict[str, Part] = field(default_factory=dict)
     ends: dict[str, PhaseEnd] = field(default_factory=dict)
-    blocked: dict[str, tuple[str, ...]] = field(default_factory=dict)  # as last said: phase → what is missing
-    retried: dict[str, tuple[str, ...]] = field(default_factory=dict)  # phase → why each attempt was not the last
+    blocked: dict[str, tuple[str, ...]] = field(default_factory=dict)  # as last recorded: phase → missing evidence
+    retried: dict[str, tuple[str, ...]] = field(default_factory=dict)  # phase → the reason why each attempt was retried
     attempts: dict[str, int] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
     approvals: dict[str, Asked] = field(default_factory=dict)
@@ -148,7 +148,7 @@ FLOW_EVENTS = (
     events.FlowCancelRequested,
     events.FlowSealed,
 )
-#: what happens in a run of a Flow that the Flow shows
+#: events of a Flow's run that the Flow shows
 RUN_EVENTS = (
     events.RunSubmitted,
     events.RunStarted,
@@ -177,7 +177,7 @@ def fold(
     approval_of: Mapping[str, Approval],
     agent_id: str,
 ) -> Iterable[str]:
-    """Take one entry in; returns the ids that changed. Runs and approvals have taken it in before."""
+    """Fold an entry into the table and return the ids that changed. Runs and approvals fold it first."""
     event = entry.event
     if isinstance(event, events.FlowStarted):
         table[event.flow_id] = _started(event, entry, agent_id)
@@ -227,7 +227,7 @@ def _fold_own(old: Flow, entry: Entry) -> Flow:
             return changed(old, blocked={**old.blocked, phase: missing})
         case events.PhaseEnded(phase=phase, status=status, reason=reason):
             end = PhaseEnd(status=status, reason=reason, at=entry.at)
-            return changed(old, ends={phase: end} | old.ends)  # the first holds
+            return changed(old, ends={phase: end} | old.ends)  # the first is final
         case events.EvidenceAttached() as event:
             return changed(old, evidence=(*old.evidence, _evidence(event, entry)))
         case events.FlowCancelRequested(reason=reason):
@@ -296,7 +296,7 @@ def _fold_run(old: Flow, run: Run, entry: Entry, approval_of: Mapping[str, Appro
 
 def _asked(approval: Approval, phase: str | None) -> Asked:
     last = approval.decisions[-1] if approval.decisions else None
-    # The call, not its arguments: these a person may edit.
+    # The call without its arguments: a user may edit these.
     name, when = approval.call_id.split(":")[1:] if approval.tool == PHASE_TOOL else (phase, None)
     return Asked(
         approval_id=approval.approval_id,

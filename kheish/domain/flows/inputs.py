@@ -1,4 +1,4 @@
-"""Inputs of a Flow: checked against the Playbook's schemas with every error at once, and filled into its texts."""
+"""Inputs of a Flow: checked against the Playbook's schemas with all errors at once, and filled into its texts."""
 
 from __future__ import annotations
 
@@ -18,32 +18,35 @@ _PLACE = re.compile(r"\{\{\s*inputs\.([A-Za-z_][A-Za-z0-9_-]*)\s*\}\}")
 
 
 def complete(manifest: Playbook, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs with defaults. The first use reads a library of schemas: call it in a thread. Raises Invalid."""
+    """Return the inputs with defaults.
+
+    The first call imports a library of schemas: call it in a thread. Raises Invalid.
+    """
     faults = [*_unknown(manifest, given), *_too_large(given)]
-    found: dict[str, Any] = {}
-    for name, wanted in manifest.inputs.items():
+    values: dict[str, Any] = {}
+    for name, declared in manifest.inputs.items():
         if name in given:
-            found[name] = given[name]
-            faults += _misfits(name, wanted.json_schema, given[name])
-        elif wanted.has_default:
-            found[name] = wanted.default
-        elif wanted.is_required:
-            about = f" ({wanted.description})" if wanted.description else ""
+            values[name] = given[name]
+            faults += _misfits(name, declared.json_schema, given[name])
+        elif declared.has_default:
+            values[name] = declared.default
+        elif declared.is_required:
+            about = f" ({declared.description})" if declared.description else ""
             faults.append(Fault(f"/inputs/{name}", f"is required{about}"))
     if faults:
-        told = "; ".join(f"{fault.path}: {fault.message}" for fault in faults)
-        raise Invalid(f"The inputs do not fit the Playbook: {told}.", errors=faults)
-    return found
+        listed = "; ".join(f"{fault.path}: {fault.message}" for fault in faults)
+        raise Invalid(f"The inputs do not fit the Playbook: {listed}.", errors=faults)
+    return values
 
 
 def _unknown(manifest: Playbook, given: Mapping[str, Any]) -> list[Fault]:
-    found = []
+    faults = []
     for name in given:
         if name not in manifest.inputs:
             near = nearest(name, manifest.inputs)
-            known = f"did you mean {near!r}?" if near else f"known: {', '.join(manifest.inputs) or 'none'}"
-            found.append(Fault(f"/inputs/{name}", f"is no input of this Playbook; {known}"))
-    return found
+            hint = f"did you mean {near!r}?" if near else f"known: {', '.join(manifest.inputs) or 'none'}"
+            faults.append(Fault(f"/inputs/{name}", f"is not an input of this Playbook; {hint}"))
+    return faults
 
 
 def _too_large(given: Mapping[str, Any]) -> list[Fault]:
@@ -56,11 +59,10 @@ def _misfits(name: str, schema: Mapping[str, Any], value: Any) -> list[Fault]:
 
 
 def filled(value: Any, inputs: Mapping[str, Any], known: Mapping[str, Any], *, command: bool = False) -> Any:
-    """A text (or all texts in lists and mappings) with each `{{inputs.name}}` filled in.
+    """Fill each `{{inputs.name}}` in a text, or in all texts of lists and mappings.
 
-    One pass: what an input's text holds is never looked at again, so that nobody who gives an input writes
-    instructions with placeholders of their own. In a `command` each is quoted, as one word. A known input that was not
-    given is nothing; an unknown name stays.
+    Makes a single pass: text that comes from an input is not scanned, so an input cannot introduce placeholders. In a
+    `command` each value is quoted as one word. A known input without a value becomes empty text; an unknown name stays.
     """
 
     def put(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""What the agent of a Flow is told: its task, and the prompt's section about the Playbook and the phase."""
+"""The prompt of a Flow's agent: its task, and the section about the Playbook and the phase."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ ATTACHING = (
 
 
 def task(flow: Flow, plan: PhasePlan | None, earlier: Sequence[str] = ()) -> str:
-    """The input of a run: what is to be done now. `earlier`: why each attempt before this one failed."""
+    """Return the input of a run: its current task. `earlier`: the reason why each earlier attempt failed."""
     if plan is None:
         return f"{flow.plan.title}\n\n{flow.plan.objective}"
     text = plan.instructions or plan.objective or f"Do the phase {plan.phase_id}."
     if earlier:
-        told = "\n".join(f"- {reason}" for reason in earlier)
-        text += f"\n\nThis is attempt {len(earlier) + 1}. Before it:\n{told}\nWhat was done until then is still there."
+        reasons = "\n".join(f"- {reason}" for reason in earlier)
+        text += (
+            f"\n\nThis is attempt {len(earlier) + 1}. Before it:\n{reasons}\nWhat was done until then is still there."
+        )
     return text
 
 
 def section(flow: Flow, plan: PhasePlan | None) -> str:
-    """The section "Playbook phase" of the prompt: one phase, or (None) the whole Playbook."""
+    """Return the prompt's section "Playbook phase": one phase, or (None) the whole Playbook."""
     lines = list(_head(flow))
     if plan is not None:
         lines += _phase(flow, plan)

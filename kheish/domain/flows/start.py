@@ -1,4 +1,4 @@
-"""Starting a Flow: everything is checked before anything is written, and written as one group."""
+"""The start of a Flow: everything is checked before anything is written, and written as one group."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from kheish.domain.scopes import CapabilityScope, CredentialScope
     from kheish.state.state import State
 
-#: what a Flow's budget limits over all of its runs; the rest limits each
+#: a Flow's budget limits these over all of its runs; the other limits apply to each run
 SHARED = ("cost_usd", "tokens", "model_calls")
 
 
 @frozen
 class Source:
-    """The Playbook version that is started, as its tag holds it."""
+    """The Playbook version to start, as its tag holds it."""
 
     playbook_id: str
     version: str
@@ -49,7 +49,8 @@ class Source:
 
 @frozen
 class Start:
-    """What somebody wants started. `inputs` are complete (`flow_inputs`); `workspace` is for a session that is made."""
+    """A request to start a Flow. `inputs` are complete (`inputs.complete`); `workspace` is for a session that is
+    created."""
 
     flow_id: str
     source: Source
@@ -63,10 +64,10 @@ class Start:
 
 
 def start(state: State, given: Start) -> Flow | str:
-    """Start a Flow; its session is loaded, or made here. Returns the Flow, or the id of the one that the key made.
+    """Start a Flow in a session that is loaded, or created here.
 
-    Raises Invalid (with every fault), RouteRequired, RouteNotReady, OutOfScope, SessionEnded, IdempotencyConflict,
-    InsufficientStorage, StoreFailed.
+    Returns the Flow, or the id of the Flow that the same key started before. Raises Invalid (with every fault),
+    RouteRequired, RouteNotReady, OutOfScope, SessionEnded, IdempotencyConflict, InsufficientStorage, StoreFailed.
     """
     earlier = keys.earlier(state, given.key)
     if earlier is not None:
@@ -106,7 +107,7 @@ def start(state: State, given: Start) -> Flow | str:
 
 
 def _session(state: State, session_id: str, plan: Plan, given: Start) -> list[Draft]:
-    """What makes the session; nothing where it is there and takes input."""
+    """Return the draft that creates the session; none if it exists and accepts input."""
     if state.find(Session, session_id) is not None:
         sessions.accepting(state, session_id)
         return []
@@ -120,7 +121,7 @@ def _session(state: State, session_id: str, plan: Plan, given: Start) -> list[Dr
 
 
 def planned(state: State, manifest: Playbook, inputs: Mapping[str, Any], budget: Mapping[str, Any] | None) -> Plan:
-    """The Playbook with the inputs filled in, and personas as they are now."""
+    """Return the Playbook with the inputs filled in, and with the current personas."""
 
     def fill(value: Any, *, command: bool = False) -> Any:
         return flow_inputs.filled(value, inputs, manifest.inputs, command=command)
@@ -129,7 +130,7 @@ def planned(state: State, manifest: Playbook, inputs: Mapping[str, Any], budget:
     return Plan(
         title=fill(manifest.title),
         objective=fill(manifest.objective),
-        # A Playbook without phases is one piece of work.
+        # A Playbook without phases is a single phase.
         drive=manifest.drive if manifest.phases else "agent",
         phases=tuple(_phase(phase, fill) for phase in manifest.phases),
         roles={name: _role(state, role, fill) for name, role in manifest.roles.items()},
@@ -155,14 +156,14 @@ def _command_templates(manifest: Playbook) -> Iterator[str]:
 
 
 def narrowest(*budgets: Mapping[str, Any]) -> dict[str, Any]:
-    """The narrowest of some budgets, limit by limit; durations in seconds."""
-    found: dict[str, Any] = {}
+    """Return the narrowest of several budgets, limit by limit; durations in seconds."""
+    limits: dict[str, Any] = {}
     for one in budgets:
         for name, value in one.items():
             if value is not None:
                 value = intake.seconds(value)
-                found[name] = min(found.get(name, value), value)
-    return found
+                limits[name] = min(limits.get(name, value), value)
+    return limits
 
 
 def _phase(phase: Phase, fill: Any) -> PhasePlan:
@@ -185,22 +186,24 @@ def _phase(phase: Phase, fill: Any) -> PhasePlan:
 def _role(state: State, role: Role, fill: Any) -> RolePlan:
     if role.persona is None:
         return RolePlan(purpose=fill(role.purpose), route=role.route)
-    found = state.definitions.get("personas", role.persona)
-    kept = personas.snapshot(role.persona, found.value, found.digest, ids.now(), blob=blob_id(found.raw))
+    persona = state.definitions.get("personas", role.persona)
+    kept = personas.snapshot(role.persona, persona.value, persona.digest, ids.now(), blob=blob_id(persona.raw))
     return RolePlan(purpose=fill(role.purpose), route=role.route, persona=kept)
 
 
 def _requirements(given: Iterable[Requirement], fill: Any) -> tuple[Any, ...]:
-    """Texts, and what the daemon checks as plain data. In a command what is given is quoted; in a schema and a path
-    nothing is filled in."""
-    found: list[Any] = []
+    """Return texts as they are, and checked requirements as plain data.
+
+    In a command each given value is quoted; in a schema and a path nothing is filled in.
+    """
+    requirements: list[Any] = []
     for one in given:
         data = one if isinstance(one, str) else one.model_dump(mode="json", exclude_unset=True)
         if isinstance(data, dict) and "command" in data:
-            found.append(_command(data, fill))
+            requirements.append(_command(data, fill))
         else:
-            found.append(fill(data) if isinstance(data, str) else data)
-    return tuple(found)
+            requirements.append(fill(data) if isinstance(data, str) else data)
+    return tuple(requirements)
 
 
 def _command(data: dict[str, Any], fill: Any) -> dict[str, Any]:
@@ -237,14 +240,15 @@ def _persona_faults(state: State, manifest: Playbook) -> list[Fault]:
 
 
 def credential_scope(playbook_id: str, version: str, plan: Plan) -> scopes.Scopes:
-    """What the Playbook leaves of routes and accounts."""
+    """Return the routes and accounts that the Playbook leaves available."""
     limits = plan.credential_scope
     origin = f"playbook {playbook_id}@{version}, credential scope"
     return (Scope(origin=origin, allow=limits.allow, deny=limits.deny),) if limits != ToolLimits() else ()
 
 
 def _check_routes(state: State, plan: Plan, session: Session | None, leaves: scopes.Scopes) -> None:
-    """Each route that a phase would use is there, within the scopes, ready, and priced where that matters."""
+    """Check that each route of a phase exists, is within the scopes, is ready, and has a price if the budget needs
+    one."""
     known, config = state.definitions.routes, state.definitions.config
     leaves = scopes.credential(session.settings if session else {}, leaves)
     fallback = plan.route or (session.settings["route"] if session else None)

@@ -1,6 +1,6 @@
-"""What the status of a Flow and of its phases follows from: two tables. What is final counts once it is sealed.
+"""The derivation of a Flow's and its phases' statuses, as two tables. A final status counts once it is sealed.
 
-A status is derived from what happened (runs, evidence, what was sealed), never set.
+A status is derived from events (runs, evidence, seals), never set.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ ENDED = frozenset({PhaseStatus.SATISFIED, PhaseStatus.FAILED, PhaseStatus.SKIPPE
 
 
 class Work(StrEnum):
-    """How far the newest run of a phase is, as far as it matters here."""
+    """The progress of a phase's newest run, as far as the status depends on it."""
 
     NONE = "none"
     QUEUED = "queued"
     RUNNING = "running"
     WAITING = "waiting"
     COMPLETED = "completed"
-    TO_RETRY = "to_retry"  # failed, and another attempt is left
-    FAILED = "failed"  # for good; cancelled and interrupted too: somebody meant it
+    TO_RETRY = "to_retry"  # failed, and another attempt remains
+    FAILED = "failed"  # for good; includes cancelled and interrupted, which are deliberate
 
 
-#: a run that has started and is queued goes on after an answer
+#: a run that has started and is queued continues after an answer
 _WORK: Mapping[RunStatus, Work] = {
     RunStatus.QUEUED: Work.QUEUED,
     RunStatus.RUNNING: Work.RUNNING,
@@ -71,19 +71,20 @@ _WORK: Mapping[RunStatus, Work] = {
 
 
 def work_of(run: RunStatus | None, *, has_started: bool, may_retry: bool) -> Work:
-    """How far the work of a phase is, by its newest run. `may_retry`: another attempt is left, and may follow."""
+    """Return the progress of a phase's work, from its newest run. `may_retry`: another attempt remains, and is
+    allowed."""
     if run is None:
         return Work.NONE
-    found = _WORK[run]
-    if found is Work.QUEUED and has_started:
+    work = _WORK[run]
+    if work is Work.QUEUED and has_started:
         return Work.RUNNING
     if run is RunStatus.FAILED and may_retry:
         return Work.TO_RETRY
-    return found
+    return work
 
 
 P, R, W, S, B, F, X = PhaseStatus
-#: `drive: phases`: (work, whether all required evidence is there) → status
+#: `drive: phases`: (work, whether all required evidence is attached) → status
 PHASES: Mapping[tuple[Work, bool], PhaseStatus] = {
     (Work.NONE, False): P,
     (Work.NONE, True): P,
@@ -103,10 +104,10 @@ PHASES: Mapping[tuple[Work, bool], PhaseStatus] = {
 
 
 class Place(StrEnum):
-    """Where a phase stands in `drive: agent`, where one run does the work of all."""
+    """The position of a phase in `drive: agent`, where a single run does the work of all phases."""
 
-    SHOWN = "shown"  # its turn has come, it wants evidence, and all of that is there
-    REACHED = "reached"  # the first whose turn has come that is not shown
+    SHOWN = "shown"  # current or past, and all of its evidence is attached
+    REACHED = "reached"  # the first phase that is due and not shown
     LATER = "later"
 
 
@@ -128,7 +129,7 @@ def _agent_row(done: Work, place: Place, wants: bool) -> PhaseStatus:
             return P
 
 
-#: `drive: agent`: (work of the one run, place of the phase, whether it lacks required evidence) → status
+#: `drive: agent`: (work of the single run, place of the phase, whether it lacks required evidence) → status
 AGENT: Mapping[tuple[Work, Place, bool], PhaseStatus] = {
     (done, place, lacks): _agent_row(done, place, lacks) for done, place, lacks in product(Work, Place, (False, True))
 }
@@ -136,9 +137,9 @@ AGENT: Mapping[tuple[Work, Place, bool], PhaseStatus] = {
 
 @frozen
 class Facts:
-    """What the status of a Flow follows from.
+    """The facts that determine the status of a Flow.
 
-    `is_ready`: a phase may start now. `is_fatal`: a phase has failed that must not. `has_begun`: a run has started.
+    `is_ready`: a phase may start now. `is_fatal`: a phase failed that must not fail. `has_begun`: a run has started.
     `lacks`: required evidence of the Flow itself is missing.
     """
 
@@ -152,7 +153,7 @@ class Facts:
 
 
 def verdict(facts: Facts) -> FlowStatus:
-    """The first line that holds. What is final here still has to be sealed."""
+    """Return the status of the first matching line. A final status still has to be sealed."""
     idle = FlowStatus.RUNNING if facts.has_begun else FlowStatus.PENDING
     lines = (
         (R in facts.phases, FlowStatus.RUNNING),
@@ -172,35 +173,35 @@ def verdict(facts: Facts) -> FlowStatus:
 
 
 def parts(flow: Flow, phase: str | None) -> list[Part]:
-    """The runs of a phase, oldest first; in `drive: agent` all phases have the one run."""
+    """Return the runs of a phase, oldest first; in `drive: agent` all phases share the single run."""
     of = None if flow.plan.drive == "agent" else phase
     return [part for part in flow.runs.values() if part.phase == of]
 
 
 def shows(wanted: WantedEvidence, given: Evidence) -> bool:
-    """Whether a piece of evidence is what a Playbook asks for: the kind fits, and it is named, or refers to that."""
+    """Return whether evidence meets a Playbook's request: its kind fits, and it has the item's name or reference."""
     return given.kind == wanted.kind and wanted.id in (given.id, given.ref)
 
 
 def missing(flow: Flow, phase: PhasePlan | None) -> tuple[str, ...]:
-    """The ids of required evidence that is not there: of a phase, or (None) of the Flow itself."""
-    wanted = phase.evidence if phase is not None else flow.plan.evidence
-    given = [one for one in flow.evidence if phase is None or one.phase == phase.phase_id]
-    return tuple(want.id for want in wanted if want.required and not any(shows(want, one) for one in given))
+    """Return the ids of missing required evidence: of a phase, or (None) of the Flow itself."""
+    items = phase.evidence if phase is not None else flow.plan.evidence
+    attached = [one for one in flow.evidence if phase is None or one.phase == phase.phase_id]
+    return tuple(want.id for want in items if want.required and not any(shows(want, one) for one in attached))
 
 
 def _work(flow: Flow, plan: PhasePlan | None) -> Work:
-    found = parts(flow, plan.phase_id if plan else None)
-    if not found:
+    attempts = parts(flow, plan.phase_id if plan else None)
+    if not attempts:
         return Work.NONE
-    last = found[-1]
+    last = attempts[-1]
     is_refused = last.error is not None and last.error.code in NOT_RETRIED
     may_retry = plan is not None and last.attempt <= plan.retries and not is_refused and not flow.cancel_requested
     return work_of(last.status, has_started=last.started_at is not None, may_retry=may_retry)
 
 
 def settled(flow: Flow, phase: str) -> bool:
-    """Whether a phase that others need is done: satisfied, or failed where that may be."""
+    """Return whether a phase that others need is done: satisfied, or failed if that is acceptable."""
     end = flow.ends.get(phase)
     if end is None:
         return False
@@ -209,7 +210,7 @@ def settled(flow: Flow, phase: str) -> bool:
 
 
 def phase_statuses(flow: Flow) -> dict[str, PhaseStatus]:
-    """The status of each phase, in the Playbook's order; what is sealed holds."""
+    """Return the status of each phase, in the Playbook's order; a sealed status is final."""
     if flow.plan.drive == "agent":
         return _of_agent(flow)
     return {
@@ -221,39 +222,39 @@ def phase_statuses(flow: Flow) -> dict[str, PhaseStatus]:
 
 
 def _of_agent(flow: Flow) -> dict[str, PhaseStatus]:
-    found: dict[str, PhaseStatus] = {}
+    statuses: dict[str, PhaseStatus] = {}
     done, is_reached = _work(flow, None), False
     for plan in ordered(flow.plan.phases):
         if plan.phase_id in flow.ends:
-            found[plan.phase_id] = PhaseStatus(flow.ends[plan.phase_id].status)
+            statuses[plan.phase_id] = PhaseStatus(flow.ends[plan.phase_id].status)
             continue
         lacks = bool(missing(flow, plan))
         wants = any(want.required for want in plan.evidence)
         is_open = plan.approval == "after" and not allowed(flow, plan.phase_id, "after")
-        in_turn = all(found.get(need) in (PhaseStatus.SATISFIED, PhaseStatus.SKIPPED) for need in plan.needs)
+        in_turn = all(statuses.get(need) in (PhaseStatus.SATISFIED, PhaseStatus.SKIPPED) for need in plan.needs)
         if wants and not lacks and not is_open and in_turn:
             place = Place.SHOWN
         elif in_turn and not is_reached:
             place, is_reached = Place.REACHED, True
         else:
             place = Place.LATER
-        found[plan.phase_id] = AGENT[done, place, lacks]
-    return {plan.phase_id: found[plan.phase_id] for plan in flow.plan.phases}
+        statuses[plan.phase_id] = AGENT[done, place, lacks]
+    return {plan.phase_id: statuses[plan.phase_id] for plan in flow.plan.phases}
 
 
 def ordered(phases: Iterable[PhasePlan]) -> list[PhasePlan]:
-    """Phases with each after those that it needs; otherwise as written. A published Playbook has no cycle."""
-    left, found, known = list(phases), [], set[str]()
-    while left:
-        ready = next((one for one in left if known.issuperset(one.needs)), left[0])
-        left.remove(ready)
-        found.append(ready)
-        known.add(ready.phase_id)
-    return found
+    """Return phases sorted after those that they need, otherwise as written. A published Playbook has no cycle."""
+    remaining, result, placed = list(phases), [], set[str]()
+    while remaining:
+        ready = next((one for one in remaining if placed.issuperset(one.needs)), remaining[0])
+        remaining.remove(ready)
+        result.append(ready)
+        placed.add(ready.phase_id)
+    return result
 
 
 def allowed(flow: Flow, phase: str, when: str, run_id: str | None = None) -> bool:
-    """Whether a person allowed what stands before or after a phase (in that run)."""
+    """Return whether a user allowed the approval before or after a phase (in that run)."""
     return any(
         one.status == "allowed" and one.phase == phase and one.when == when and run_id in (None, one.run_id)
         for one in flow.approvals.values()
@@ -261,12 +262,12 @@ def allowed(flow: Flow, phase: str, when: str, run_id: str | None = None) -> boo
 
 
 def live(flow: Flow) -> list[Part]:
-    """The runs of the Flow that have not ended."""
+    """Return the runs of the Flow that have not ended."""
     return [part for part in flow.runs.values() if part.status not in runs.FINAL]
 
 
 def ready(flow: Flow) -> PhasePlan | None:
-    """The phase that may start now, in the Playbook's order; None where there is none."""
+    """Return the first phase, in the Playbook's order, that may start now; None if no phase may."""
     statuses = phase_statuses(flow)
     for plan in flow.plan.phases:
         is_free = statuses[plan.phase_id] is PhaseStatus.PENDING and plan.phase_id not in flow.ends
@@ -276,7 +277,7 @@ def ready(flow: Flow) -> PhasePlan | None:
 
 
 def derived(flow: Flow) -> FlowStatus:
-    """What the Flow's status follows to; a final one counts when it is sealed."""
+    """Return the Flow's derived status; a final status counts once it is sealed."""
     statuses = phase_statuses(flow)
     is_agent = flow.plan.drive == "agent"
     failed = {id for id, status in statuses.items() if status is PhaseStatus.FAILED}
@@ -297,15 +298,15 @@ def derived(flow: Flow) -> FlowStatus:
 
 
 def _overall(is_agent: bool, done: Work) -> tuple[PhaseStatus, ...]:
-    """In `drive: agent` the one run may still act when all phases are satisfied."""
+    """Return the status that a live run adds in `drive: agent`: it may still act when all phases are satisfied."""
     if not is_agent or done not in (Work.RUNNING, Work.WAITING):
         return ()
     return (PhaseStatus.RUNNING if done is Work.RUNNING else PhaseStatus.WAITING,)
 
 
 def status(flow: Flow) -> FlowStatus:
-    """The Flow's status: what is sealed; before that, nothing final."""
+    """Return the Flow's sealed status; before the seal, a status that is not final."""
     if flow.sealed is not None:
         return FlowStatus(flow.sealed)
-    found = derived(flow)
-    return FlowStatus.RUNNING if found in FINAL else found
+    current = derived(flow)
+    return FlowStatus.RUNNING if current in FINAL else current

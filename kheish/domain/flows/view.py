@@ -1,4 +1,4 @@
-"""How a Flow is shown: the API's answer and its Record (`shapes.md`)."""
+"""The API's view of a Flow, and its Record (`shapes.md`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kheish.state.noun import Noun, Tables
 
 
 def view(flow: Flow) -> dict[str, Any]:
-    """The Flow as the API and its Record show it."""
+    """Return the Flow as the API and its Record show it."""
     statuses = flow_status.phase_statuses(flow)
     return {
         "flow_id": flow.flow_id,
@@ -84,7 +84,7 @@ def _phase(flow: Flow, plan: PhasePlan, status: PhaseStatus) -> dict[str, Any]:
 
 
 def evidence(one: Evidence) -> dict[str, Any]:
-    """A piece of evidence as the API shows it."""
+    """Return a piece of evidence as the API shows it."""
     return {
         "evidence_id": one.evidence_id,
         "kind": one.kind,
@@ -125,22 +125,22 @@ def _refused(one: Refused) -> dict[str, Any]:
 
 
 def spent(parts: Iterable[Part]) -> Spent:
-    """What some runs used together."""
-    found = Spent()
+    """Return the sum of what some runs used."""
+    total = Spent()
     for part in parts:
         usage = part.usage
-        cost = found.cost_usd if usage.cost_usd is None else (found.cost_usd or 0.0) + usage.cost_usd
-        found = changed(
-            found,
-            input_tokens=found.input_tokens + usage.input_tokens,
-            output_tokens=found.output_tokens + usage.output_tokens,
-            cached_tokens=found.cached_tokens + usage.cached_tokens,
-            model_calls=found.model_calls + usage.model_calls,
-            tool_calls=found.tool_calls + usage.tool_calls,
+        cost = total.cost_usd if usage.cost_usd is None else (total.cost_usd or 0.0) + usage.cost_usd
+        total = changed(
+            total,
+            input_tokens=total.input_tokens + usage.input_tokens,
+            output_tokens=total.output_tokens + usage.output_tokens,
+            cached_tokens=total.cached_tokens + usage.cached_tokens,
+            model_calls=total.model_calls + usage.model_calls,
+            tool_calls=total.tool_calls + usage.tool_calls,
             cost_usd=cost,
-            estimated=found.estimated or usage.estimated,
+            estimated=total.estimated or usage.estimated,
         )
-    return found
+    return total
 
 
 def _fold(tables: Tables, entry: Entry) -> Iterable[str]:

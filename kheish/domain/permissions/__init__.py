@@ -1,1 +1,1 @@
-"""Rules about tool calls: what is allowed, asked for, or denied."""
+"""Rules about tool calls: allow, ask, or deny."""

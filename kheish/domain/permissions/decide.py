@@ -1,4 +1,4 @@
-"""Permissions: what a tool call meets, allow, ask or deny, and why. A pure function of rules, mode and call."""
+"""Permission decisions: allow, ask or deny a tool call, with the reason. A pure function of rules, mode and call."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from kheish.domain.permissions.rules import ToolCall as ToolCall
 from kheish.domain.permissions.rules import Verdict as Verdict
 from kheish.jobs.commandline import Redirect
 
-#: the tool that leaves plan mode, and needs a person's word for it whatever rules allow
+#: the tool that leaves plan mode; a user must agree to it whatever rules allow
 LEAVE_PLAN = "exit_plan_mode"
-#: effects that a mode allows where no rule matches
+#: effects that a mode allows when no rule matches
 _FREE: Mapping[Mode, frozenset[str]] = {
     "default": frozenset({"read", "coordination"}),
     "accept_edits": frozenset({"read", "coordination", "write"}),
@@ -49,17 +49,17 @@ def decide(
     tainted_by: str | None = None,
     before_plan: Mode = "default",
 ) -> Verdict:
-    """What the call meets. `scopes`: rules with the name of where they stand (`permissions.yaml`, `session`).
+    """Return the verdict on a call. `scopes`: rules with the name of their source (`permissions.yaml`, `session`).
 
-    A tool that one of the `policies` takes away is denied, in every mode; they give nothing. Of the rules, deny beats
-    ask beats allow, in any order and scope; where no rule matches, the mode decides. Patterns allow a command line only
-    if it is plain (`plainline`), they allow every simple command in it, none runs others, and it redirects nothing out
-    of the workspace; then its re-emission runs (`as_read`). A redirection into the workspace needs `accept_edits`, or a
-    rule that allows `write_file` there. An allow rule without `match` allows every call of its tool, except where a
-    rule that denies or asks may be about it. `tainted_by`: how untrusted content came in; then what has effects asks.
-    Leaving plan mode asks as `before_plan`, the run's mode without it, says. Without bubblewrap, `required` denies
-    every command and `ask` makes it ask; like everything that asks, this is denied in `dont_ask` and allowed in
-    `bypass`. The first call for a command parses it.
+    A tool that one of the `policies` takes away is denied, in every mode; policies grant nothing. Among the rules, deny
+    beats ask beats allow, in any order and scope; if no rule matches, the mode decides. Patterns allow a command line
+    only if it is plain (`plainline`), they allow every simple command in it, none of these runs others, and no
+    redirection leaves the workspace; then its re-emission runs (`as_read`). A redirection into the workspace needs
+    `accept_edits`, or a rule that allows `write_file` there. An allow rule without `match` allows every call of its
+    tool, unless a rule that denies or asks may match it. `tainted_by`: the source of untrusted content in the
+    conversation; calls with effects then ask. A call that leaves plan mode asks with the reason of `before_plan`, the
+    run's mode outside plan mode. Without bubblewrap, `required` denies every command and `ask` makes it ask; like every
+    ask, this is denied in `dont_ask` and allowed in `bypass`. The first call for a command imports the parser.
     """
     refused = permission_policy.refusal(policies, call.tool)
     if refused is not None:
@@ -82,20 +82,20 @@ def decide(
         why = "bubblewrap does not work here, so every command asks (sandbox.mode ask)"
         verdict = Verdict(decision="ask", why=why, origin="sandbox.mode ask")
     if verdict.decision == "allow" and tainted_by is not None and call.effect == "effect":
-        why = f"untrusted content of the network came into this conversation ({tainted_by}), and taint is ask"
+        why = f"untrusted network content entered this conversation ({tainted_by}), and taint is ask"
         verdict = Verdict(decision="ask", why=why, origin="taint ask")
     if verdict.decision == "allow" and call.tool == LEAVE_PLAN and mode == "plan":
-        verdict = Verdict(decision="ask", why="a person has to agree to the plan", origin="leaving plan mode")
-        return _settled(verdict, before_plan)
-    verdict = _settled(verdict, mode)
+        verdict = Verdict(decision="ask", why="a person must agree to the plan", origin="leaving plan mode")
+        return _without_asking(verdict, before_plan)
+    verdict = _without_asking(verdict, mode)
     network = network and verdict.decision != "deny"
-    # What a mode allows runs as written; with the network that patterns gave, it runs as these read it.
+    # A call that a mode allows runs as written; if patterns gave it the network, it runs as they read it.
     as_read = verdict.as_read or (network and verdict.decision == "allow" and not _has_whole(call, rules, workspace))
     return replace(verdict, network=network, as_read=as_read and call.tool in SHELL_TOOLS)
 
 
 def explain(verdict: Verdict) -> dict[str, Any]:
-    """The answer of `POST /v1/permissions/check`."""
+    """Return the response of `POST /v1/permissions/check`."""
     return {
         "decision": verdict.decision,
         "why": verdict.why,
@@ -109,7 +109,8 @@ _Judged = tuple[Placed, Fit, str]
 
 
 def _restrictions(call: ToolCall, rules: Sequence[Placed], scopes: Scopes, workspace: Path) -> Iterator[_Judged]:
-    """Each rule that asks or denies and is, or may be, about the call, with what of the call it is about."""
+    """Yield each rule that asks or denies and matches, or may match, the call, with the part of the call that it
+    matches."""
     command = _command(call)
     for item in rules:
         if item.rule.decision != "allow":
@@ -140,7 +141,7 @@ def _restrictions(call: ToolCall, rules: Sequence[Placed], scopes: Scopes, works
 
 
 def _redirections(reading: permission_shell.Reading, call: ToolCall) -> Iterator[tuple[Redirect, str | None]]:
-    """Yield each redirection with where it leads once links are followed; None where that was not looked up."""
+    """Yield each redirection with its target after following links; None for a target that was not resolved."""
     known = len(call.resolved) == len(reading.redirections)
     return zip(reading.redirections, call.resolved if known else (None,) * len(reading.redirections), strict=True)
 
@@ -162,13 +163,16 @@ def _permitted(
     scopes: Scopes,
     workspace: Path,
 ) -> Verdict:
-    """The verdict where nothing denies for certain. In `bypass` nothing asks, so what may be denied is denied."""
+    """Return the verdict of a call that no rule denies for certain.
+
+    In `bypass` nothing asks, so a call that may be denied is denied.
+    """
     if mode == "bypass":
         for item, _, what in judged:
             if item.rule.decision == "deny":
                 return Verdict(
                     decision="deny",
-                    why=f"{what}it cannot be told apart from what {item.origin} denies ({_words(item.rule)})",
+                    why=f"{what}it cannot be distinguished from what {item.origin} denies ({_words(item.rule)})",
                     rule=item.rule.model_dump(),
                     origin=item.origin,
                 )
@@ -176,7 +180,7 @@ def _permitted(
         if fit is Fit.YES:
             return _by_rule("ask", item, what)
     for item, _, what in judged:
-        why = f"{what}only running it would tell whether {item.origin} is about it ({_words(item.rule)})"
+        why = f"{what}only running it would show whether {item.origin} applies ({_words(item.rule)})"
         return _by_mode(call, mode, why, free=False) if mode == "plan" else _asks(why, item)
     allowed: list[Placed] | str
     if call.tool in SHELL_TOOLS:
@@ -205,7 +209,7 @@ def _allowed_command(
     scopes: Scopes,
     workspace: Path,
 ) -> list[Placed] | str:
-    """The rules that together allow a command line, or why they do not."""
+    """Return the rules that together allow a command line, or the reason why they do not."""
     allowing = [item for item in rules if item.rule.decision == "allow"]
     whole = [item for item in allowing if _is_whole(item.rule, call, workspace)]
     command = _command(call)
@@ -219,10 +223,10 @@ def _allowed_command(
         return f"no pattern allows a command line that is not plain: {reading.refusal}"
     used: dict[Placed, None] = {}
     for part in reading.allowed:
-        found = next((item for item in patterns if permission_grant.covers(item.rule, part, call, workspace)), None)
-        if found is None:
+        rule = next((item for item in patterns if permission_grant.covers(item.rule, part, call, workspace)), None)
+        if rule is None:
             return f"no rule allows `{part.text}`{_shortfall(patterns, part, call, workspace)}"
-        used[found] = None
+        used[rule] = None
     for redirect, leads in _redirections(reading, call):
         fault = _redirect_fault(redirect, leads, call, reading.moves, mode, scopes, workspace)
         if fault:
@@ -239,13 +243,15 @@ def _redirect_fault(
     scopes: Scopes,
     workspace: Path,
 ) -> str | None:
-    """Why a redirection keeps a command line from being allowed."""
+    """Return the reason why a redirection keeps a command line from being allowed; None if it does not."""
     if redirect.target in permission_shell.ALWAYS_OPEN:
         return None
     path = _target(redirect, call, moves, workspace)
     if path is None:
         return (
-            "it redirects to a place that only bash knows" if redirect.target is None or moves else _outside(redirect)
+            "it redirects to a place that only bash can determine"
+            if redirect.target is None or moves
+            else _outside(redirect)
         )
     if leads is not None and leads != (names.shown("/".join(path)) or "."):
         return f"it redirects through a link or to what is not a plain file ({redirect.target})"
@@ -268,10 +274,10 @@ def _outside(redirect: Redirect) -> str:
 
 
 def _target(redirect: Redirect, call: ToolCall, moves: bool, workspace: Path) -> tuple[str, ...] | None:
-    """The file from the workspace; None where it lies outside, or cannot be known (after a `cd`)."""
+    """Return the target's path from the workspace; None if it lies outside, or is unknown (after a `cd`)."""
     if redirect.target is None or (moves and not redirect.target.startswith("/")):
         return None
-    # A word of a command line holds its characters as they are; nothing in it is an escape of ours.
+    # A word of a command line is literal here; it contains no escapes of the globs.
     target = names.shown(redirect.target)
     return permission_match.beneath(workspace, target, call.arguments.get("workdir") or ".")
 
@@ -284,7 +290,8 @@ def _file_call(redirect: Redirect, path: tuple[str, ...], leads: str | None) -> 
 
 
 def _network(call: ToolCall, rules: Sequence[Placed], workspace: Path) -> bool:
-    """Whether rules that say `network: true` cover all of the call. A rule that asks counts: a person agreed to it."""
+    """Return whether rules with `network: true` cover the whole call. A rule that asks counts, since a user agreed to
+    it."""
     giving = [item.rule for item in rules if item.rule.network and item.rule.decision != "deny"]
     if not giving or call.tool not in SHELL_TOOLS:
         return any(permission_match.grants(rule, call, workspace) for rule in giving)
@@ -306,7 +313,7 @@ def _has_whole(call: ToolCall, rules: Sequence[Placed], workspace: Path) -> bool
 
 
 def _is_whole(rule: Rule, call: ToolCall, workspace: Path) -> bool:
-    """Return whether a rule is about a command line as a whole: every one, or exactly this."""
+    """Return whether a rule matches a command line as a whole: every command line, or exactly this one."""
     return (
         rule.match is None
         or (rule.exact and permission_match.is_same(rule, call))
@@ -315,7 +322,7 @@ def _is_whole(rule: Rule, call: ToolCall, workspace: Path) -> bool:
 
 
 def _shortfall(patterns: Sequence[Placed], part: permission_shell.Part, call: ToolCall, workspace: Path) -> str:
-    """Return why the closest rule whose text fits does not allow a simple command all the same."""
+    """Return the reason why the closest rule whose text fits still does not allow a simple command."""
     fitting = [item for item in patterns if permission_shell.fits(item.rule.match, part)]
     closest = max(fitting, key=lambda item: len(item.rule.match or ""), default=None)
     if closest is None:
@@ -347,13 +354,13 @@ def _by_mode(call: ToolCall, mode: Mode, why: str, *, free: bool) -> Verdict:
     return Verdict(decision="ask", why=f"{why} ({origin})", origin=origin)
 
 
-def _settled(verdict: Verdict, mode: Mode) -> Verdict:
-    """What would ask, in the modes where nothing asks."""
+def _without_asking(verdict: Verdict, mode: Mode) -> Verdict:
+    """Return the final verdict of a call that would ask, in the modes where nothing asks."""
     if verdict.decision != "ask" or mode not in ("dont_ask", "bypass"):
         return verdict
     decision: Decision = "deny" if mode == "dont_ask" else "allow"
     word = "is denied" if mode == "dont_ask" else "is allowed"
-    return replace(verdict, decision=decision, why=f"would ask, and so {word} (mode {mode}): {verdict.why}")
+    return replace(verdict, decision=decision, why=f"would ask, so it is {word} (mode {mode}): {verdict.why}")
 
 
 def _words(rule: Rule) -> str:

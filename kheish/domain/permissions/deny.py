@@ -1,4 +1,4 @@
-"""Whether a rule that asks or denies is about a command line, read loosely; MAYBE where only running it would tell."""
+"""Rules that ask or deny, against a command line that is read loosely; MAYBE if only running it would show a match."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kheish.jobs import programs
 
 
 def restricts(match: str | None, reading: Reading) -> Fit:
-    """Return how a rule that asks or denies is about the command line."""
+    """Return how well a rule that asks or denies matches the command line."""
     if match is None:
         return Fit.YES
     pieces = pieces_of(match, loose=True)
@@ -38,7 +38,8 @@ def _part_fit(pieces: tuple[str, ...], part: Part) -> Fit:
 
 
 def _fit(pieces: tuple[str, ...], alternative: Alternative) -> Fit:
-    """The command from each word where it may begin, by its program's name and without options before a subcommand."""
+    """Match the command from each word where it may begin, by its program's name and without options before a
+    subcommand."""
     name, blank, rest = pieces[0].partition(" ")
     texts, best = alternative.texts, Fit.NO
     for start in alternative.starts:
@@ -56,7 +57,7 @@ def _fit(pieces: tuple[str, ...], alternative: Alternative) -> Fit:
 
 
 def _whole(pieces: tuple[str, ...], texts: tuple[str, ...], start: int) -> Fit:
-    """A match that does not say where the program's name ends, against the line from this word on."""
+    """Match a pattern that does not delimit the program's name against the line from this word on."""
     rest = " ".join(texts[start + 1 :])
     names = {texts[start], texts[start].rsplit("/", 1)[-1], programs.base(texts[start])}
     lines = [f"{name} {rest}" if rest else name for name in names]
@@ -74,7 +75,7 @@ def _is_named(name: str, text: str) -> bool:
 
 
 def _after_options(pieces: tuple[str, ...], texts: tuple[str, ...]) -> Fit:
-    """The words after the program's name, with any number of the first options, and their values, left out.
+    """Match the words after the program's name, leaving out any number of leading options and their values.
 
     Takes linear time: of all places where the first piece fits, the first leaves the most room for the others.
     """
@@ -98,15 +99,15 @@ def _after_options(pieces: tuple[str, ...], texts: tuple[str, ...]) -> Fit:
 
 
 def _is_within(pieces: tuple[str, ...], text: str) -> bool:
-    """Return whether the pieces stand one after the other anywhere in the text, the first where a word begins."""
+    """Return whether the pieces occur in this order anywhere in the text, the first at the beginning of a word."""
     first = pieces[0].strip()
-    found = re.search(rf"(?<![\w-]){re.escape(first)}", text)
-    if found is None:
+    match = re.search(rf"(?<![\w-]){re.escape(first)}", text)
+    if match is None:
         return False
-    at = found.end()
+    at = match.end()
     for piece in pieces[1:]:
         at = text.find(piece.strip(), at)
         if at < 0:
-            return False  # a later start finds even less
+            return False  # a later start leaves even less text
         at += len(piece.strip())
     return True

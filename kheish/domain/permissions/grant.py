@@ -1,4 +1,4 @@
-"""What a pattern allows of a command line: the text of a simple command, what its `*` lets in, and the folder."""
+"""Patterns that allow commands: the text of a simple command, the reach of its `*`, and the folder."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from kheish.domain.permissions.rules import Place, Rule, ToolCall
 from kheish.domain.permissions.shell import Part
 from kheish.jobs import programs
 
-_BLANKS = " \t\n"  # those of bash; to Python, U+3000 is a blank too
+_BLANKS = " \t\n"  # those of bash; Python also counts U+3000
 
 
 def covers(rule: Rule, part: Part, call: ToolCall, workspace: Path) -> bool:
-    """Return whether a rule that allows, or gives the network, is about all of the simple command.
+    """Return whether a rule that allows, or gives the network, covers all of the simple command.
 
-    Of a rule that asks, the text is enough: a user agrees to the call itself.
+    For a rule that asks, the text is enough: a user agrees to the call itself.
     """
     if rule.match is None or not permission_shell.fits(rule.match, part):
         return rule.match is None
@@ -37,7 +37,7 @@ def shortfall(rule: Rule, part: Part, call: ToolCall, workspace: Path) -> str | 
 
 
 def folders(call: ToolCall) -> tuple[str, ...]:
-    """Return the folders that the command of a call may run in, from the workspace, as far as they can be read."""
+    """Return the folders that the command of a call may run in, from the workspace, as far as they are known."""
     command, workdir = call.arguments.get("command"), str(call.arguments.get("workdir") or ".")
     if not isinstance(command, str):
         return ()
@@ -47,7 +47,7 @@ def folders(call: ToolCall) -> tuple[str, ...]:
 
 
 def is_written(rule: Rule, call: ToolCall, workspace: Path) -> bool:
-    """Return whether the rule, which has no wildcard, is the command of the call as it is written."""
+    """Return whether the rule, which has no wildcard, is the command of the call as written."""
     command = call.arguments.get("command")
     if rule.match is None or rule.exact or not isinstance(command, str):
         return False
@@ -63,7 +63,7 @@ def _folder_fault(rule: Rule, part: Part, folder: str | None, call: ToolCall, wo
     workdir = call.arguments.get("workdir") or "."
     names = None if folder is None else permission_match.beneath(workspace, folder, workdir)
     if folder is None or names is None:
-        return "only running it would tell in which folder it runs"
+        return "only running it would show in which folder it runs"
     shown = "/".join(names) or "."
     if not _holds_in(rule, names, workspace):
         return f"it runs in {shown}, and the rule holds in {rule.workdir} (workdir)"

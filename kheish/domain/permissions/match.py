@@ -1,6 +1,6 @@
-"""How a rule's `match` meets a call that is no command line: workspace globs, hosts, arguments.
+"""The matching of a rule's `match` and a call other than a command line: workspace globs, hosts, arguments.
 
-Rules that allow are read strictly, rules that ask or deny loosely: where the two readings differ, the call asks.
+Rules that allow are read strictly, rules that ask or deny loosely. Where the two readings differ, the call asks.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from kheish.beneath import globs, names
 from kheish.domain import patches
 from kheish.domain.permissions.rules import FILE_TOOLS, SHELL_TOOLS, Rule, ToolCall
 
-#: no path: of several, one that cannot be resolved must not hide where the others lead
+#: invalid paths: an unresolvable path among several must not hide the targets of the others
 NOWHERE = "\0"
 
 
 class Fit(IntEnum):
-    """Whether a rule that asks or denies is about a call. MAYBE: only running it would tell."""
+    """The match of a rule that asks or denies and a call. MAYBE: only running the call would show it."""
 
     NO = 0
     MAYBE = 1
@@ -32,19 +32,19 @@ class Fit(IntEnum):
 
 
 def essential(tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments by which a call is told from others: not what a command says of itself, nor its time."""
+    """Return the arguments that identify a call: without a command's description and timeout."""
     left_out = frozenset({"description", "timeout"}) if tool in SHELL_TOOLS else frozenset()
     return {name: value for name, value in arguments.items() if value is not None and name not in left_out}
 
 
 def is_same(rule: Rule, call: ToolCall) -> bool:
-    """Whether an exact rule is about this very call."""
-    wanted = _object(rule.match or "")
-    return wanted is not None and _same(dict(wanted), essential(call.tool, call.arguments))
+    """Return whether an exact rule matches this very call."""
+    expected = _object(rule.match or "")
+    return expected is not None and _same(dict(expected), essential(call.tool, call.arguments))
 
 
 def grants(rule: Rule, call: ToolCall, workspace: Path) -> bool:
-    """Whether a rule that allows is about this call, and about nothing less than all of it."""
+    """Return whether a rule that allows covers all of this call."""
     if rule.match is None:
         return True
     if rule.exact:
@@ -56,15 +56,15 @@ def grants(rule: Rule, call: ToolCall, workspace: Path) -> bool:
     if call.tool == "web_fetch":
         host = _host(call.arguments.get("url"))
         return host is not None and wild(tuple(rule.match.lower().split("*")), host)
-    wanted = _object(rule.match)
-    return wanted is not None and _same(wanted, dict(call.arguments))
+    expected = _object(rule.match)
+    return expected is not None and _same(expected, dict(call.arguments))
 
 
 def restricts(rule: Rule, call: ToolCall, workspace: Path) -> Fit:
-    """How a rule that asks or denies is about this call.
+    """Return how a rule that asks or denies matches this call.
 
-    A glob that fits a folder fits all that is in it. `grep_search` reads a folder whole: MAYBE where the glob fits
-    something that may be in it. A JSON object fits arguments that have its values, whatever else they have.
+    A glob that fits a folder fits everything in it. `grep_search` reads a whole folder: MAYBE if the glob fits a
+    possible file in it. A JSON object fits arguments that include its values.
     """
     if rule.match is None:
         return Fit.YES
@@ -73,7 +73,7 @@ def restricts(rule: Rule, call: ToolCall, workspace: Path) -> Fit:
     if call.tool in FILE_TOOLS:
         steps = _compiled(rule, workspace, is_loose=True)
         paths, are_known = _paths(call, workspace)
-        # another way to spell the workspace, or a call that the tool will refuse; or a rule of before there were limits
+        # another spelling of the workspace, or a call that the tool will refuse; or a rule older than the limits
         if not are_known or not steps:
             return Fit.MAYBE
         fit = Fit(max(globs.reach(steps, path) for path in paths if path is not None))
@@ -84,15 +84,16 @@ def restricts(rule: Rule, call: ToolCall, workspace: Path) -> Fit:
         parts = tuple(pattern.split("*"))
         fits = host is None or wild(parts, host) or (pattern.startswith("*.") and wild(parts, "." + host))
         return Fit.YES if fits else Fit.NO
-    wanted = _object(rule.match)
-    if wanted is None:
+    expected = _object(rule.match)
+    if expected is None:
         return Fit.NO
-    named = all(name in call.arguments and _same(value, call.arguments[name]) for name, value in wanted.items())
+    named = all(name in call.arguments and _same(value, call.arguments[name]) for name, value in expected.items())
     return Fit.YES if named else Fit.NO
 
 
 def wild(pieces: Sequence[str], text: str) -> bool:
-    """Whether the text consists of the pieces with anything between them. Linear, whatever an agent writes."""
+    """Return whether the text consists of the pieces with anything between them. Linear even for an agent's worst
+    input."""
     first, last = pieces[0], pieces[-1]
     if len(pieces) == 1:
         return text == first
@@ -100,16 +101,18 @@ def wild(pieces: Sequence[str], text: str) -> bool:
         return False
     at, end = len(first), len(text) - len(last)
     for piece in pieces[1:-1]:
-        found = text.find(piece, at, end)
-        if found < 0:
+        position = text.find(piece, at, end)
+        if position < 0:
             return False
-        at = found + len(piece)
+        at = position + len(piece)
     return True
 
 
 def beneath(workspace: Path, path: Any, folder: str = ".") -> tuple[str, ...] | None:
-    """The names from the workspace to `path` (as it is shown, seen from `folder`); None where it lies elsewhere or is
-    no path."""
+    """Return the names from the workspace to `path` (as displayed, relative to `folder`).
+
+    None for a path that is outside or invalid.
+    """
     if not isinstance(path, str) or not isinstance(folder, str) or "\0" in path:
         return None
     try:
@@ -126,7 +129,7 @@ def beneath(workspace: Path, path: Any, folder: str = ".") -> tuple[str, ...] | 
 
 
 def _compiled(rule: Rule, workspace: Path, *, is_loose: bool) -> tuple[globs.Steps, ...]:
-    """The glob of a rule; nothing where it has too many alternatives."""
+    """Return the compiled glob of a rule; empty if it has too many alternatives."""
     try:
         return globs.compiled(rule.match or "", is_loose=is_loose, root=str(workspace))
     except globs.TooMany:
@@ -142,7 +145,7 @@ def fits_folder(pattern: str, names: tuple[str, ...], workspace: Path) -> bool:
 
 
 def paths_of(tool: str, arguments: Mapping[str, Any]) -> list[Any]:
-    """The paths that a file tool is given; a patch that cannot be read gives None."""
+    """Return the paths that a file tool is given; for an unreadable patch, None."""
     if tool != "apply_patch":
         return [arguments.get("path", ".")]
     try:
@@ -152,7 +155,7 @@ def paths_of(tool: str, arguments: Mapping[str, Any]) -> list[Any]:
 
 
 def _paths(call: ToolCall, workspace: Path) -> tuple[list[tuple[str, ...] | None], bool]:
-    """The paths of a call, as written and as resolved; and whether it is known where all of them lead."""
+    """Return the paths of a call, as written and as resolved, and whether all of their targets are known."""
     written = [beneath(workspace, path) for path in paths_of(call.tool, call.arguments)]
     resolved = [beneath(workspace, path) for path in call.resolved]
     are_known = all(path is not None for path in (resolved or written))
@@ -160,7 +163,7 @@ def _paths(call: ToolCall, workspace: Path) -> tuple[list[tuple[str, ...] | None
 
 
 def _host(url: Any) -> str | None:
-    """The host of a URL, lower case and ASCII; None where two readers may find two different ones."""
+    """Return the host of a URL, lower case and ASCII; None if two parsers may find two different hosts."""
     if not isinstance(url, str) or re.search(r"[\s\\\x00-\x1f\x7f]", url):
         return None
     try:
@@ -183,7 +186,7 @@ def _object(text: str) -> Mapping[str, Any] | None:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equality as JSON sees it: 1 is 1.0, and is not true."""
+    """Return whether two values are equal in JSON: 1 equals 1.0, and does not equal true."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):

@@ -1,8 +1,8 @@
-"""What a simple command may be known as to rules that ask or deny: by other spellings, and by what it may run.
+"""The names of a simple command for rules that ask or deny: other spellings, and commands that it may run.
 
-`ANY` stands for what only bash knows. An alternative is the words of one command; `scans` says that a command may begin
-at any of its words (`timeout 5 git push`). Nothing is left out for its length: where too much would have to be looked
-at, the command is unsure.
+`ANY` stands for text that only bash can determine. An alternative is the words of one command; `scans` means that a
+command may begin at any of its words (`timeout 5 git push`). Nothing is ignored for its length: a command with too many
+alternatives is unsure.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from dataclasses import dataclass
 from kheish.jobs import programs, shellwords, wrappers
 from kheish.jobs.commandline import SimpleCommand, Word
 
-ANY = "\ue000"  # stands in a text for what only bash knows
+ANY = "\ue000"  # stands in a text for parts that only bash can determine
 _GLOB = re.compile(r"[*?\[].*", re.DOTALL)
 _MODULE = re.compile(r"-[A-Za-z]*m(.*)", re.DOTALL)
 _UNKNOWN = Word("$", dynamic=True)
 _MAX_NESTING = 3
-_MAX_INNER = 64  # command lines among the words of one command
-_MAX_STARTS = 200  # words of one command that may begin another
+_MAX_INNER = 64  # command lines among the words of a command
+_MAX_STARTS = 200  # words of a command that may begin another
 
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """One way to read a command."""
+    """A reading of a command."""
 
     texts: tuple[str, ...]
     scans: bool = False
 
     @property
     def starts(self) -> range:
-        """Return where its commands may begin."""
+        """The positions where its commands may begin."""
         return range(min(len(self.texts), _MAX_STARTS if self.scans else 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """All ways to read a command. `unsure`: it may run what stands in none of them. `codes`: words that are code of
-    another language."""
+    """All readings of a command. `unsure`: it may run commands beyond them. `codes`: words that are code of another
+    language."""
 
     alternatives: tuple[Alternative, ...]
     unsure: bool
@@ -47,14 +47,14 @@ class Known:
 
 
 def known(simple: SimpleCommand) -> Known:
-    """Return what the command may be known as."""
-    found: list[Alternative] = []
-    unsure = _read(simple.words, found, 0)
-    return Known(tuple(dict.fromkeys(found)), unsure or len(found) > _MAX_INNER, _codes(simple.words))
+    """Return the readings of a command."""
+    alternatives: list[Alternative] = []
+    unsure = _read(simple.words, alternatives, 0)
+    return Known(tuple(dict.fromkeys(alternatives)), unsure or len(alternatives) > _MAX_INNER, _codes(simple.words))
 
 
 def _read(words: tuple[Word, ...], found: list[Alternative], nesting: int) -> bool:
-    """Collect the alternatives; return whether there may be others."""
+    """Collect the alternatives; return whether others may exist."""
     if not words or len(found) > _MAX_INNER:
         return bool(words)
     texts = tuple(map(loose, words))
@@ -65,7 +65,7 @@ def _read(words: tuple[Word, ...], found: list[Alternative], nesting: int) -> bo
     found += (Alternative(more) for start in starts for more in _spellings(texts[start:]))
     if not runs_others:
         return False
-    if places is not None:  # with more words at their end, and in place of `{}`
+    if places is not None:  # with more words appended, and in place of `{}`
         filled = (*(_UNKNOWN if "{}" in word.text else word for word in words), _UNKNOWN)
         insides = [nesting >= _MAX_NESTING or _read(filled[place:], found, nesting + 1) for place in places]
         return any(insides) or wrappers.hides(tuple(word.text for word in words))
@@ -85,7 +85,7 @@ def _inner(text: str, found: list[Alternative], nesting: int) -> bool:
 
 
 def _spellings(texts: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """The command under other names: `git-push`, `python -m pip`, a subcommand's other name."""
+    """Yield the command under other names: `git-push`, `python -m pip`, a subcommand's other name."""
     name, rest = texts[0].rsplit("/", 1)[-1], texts[1:]
     plain = programs.base(name)
     if name.startswith("git-"):
@@ -99,7 +99,7 @@ def _spellings(texts: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
             if not text.startswith("-"):
                 break
     usual = programs.usual_names(plain)
-    if not usual.keys().isdisjoint(rest):  # of thousands of words, hundreds of times
+    if not usual.keys().isdisjoint(rest):  # otherwise slow: thousands of words, hundreds of times
         yield (name, *(usual.get(text, text) for text in rest))
 
 
@@ -109,7 +109,7 @@ def _codes(words: tuple[Word, ...]) -> tuple[str, ...]:
 
 
 def may_be_alias(texts: tuple[str, ...], at: int) -> bool:
-    """Return whether the command that begins there has a subcommand which a user may have defined."""
+    """Return whether the command at this position has a subcommand that may be a user's alias."""
     name = programs.base(texts[at])
     values = wrappers.TAKE_VALUES.get(name, frozenset())
     place = at + 1
@@ -119,7 +119,7 @@ def may_be_alias(texts: tuple[str, ...], at: int) -> bool:
 
 
 def loose(word: Word) -> str:
-    """Return the text of a word without the blanks that it was written with; `ANY` for what only bash knows."""
+    """Return the text of a word with its blanks normalized; `ANY` for text that only bash can determine."""
     if word.dynamic:
         return ANY
     return " ".join((_GLOB.sub(ANY, word.text) if word.glob else word.text).split())

@@ -1,5 +1,7 @@
-"""Tool policies and capability scopes: what a Playbook, a phase, a session or a persona leaves of the tools. They only
-take away, whatever rules and modes say."""
+"""Tool policies and capability scopes: the tools that a Playbook, a phase, a session or a persona leaves.
+
+They only take tools away, whatever rules and modes allow.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,12 @@ from kheish.domain.permissions.rules import SHELL_TOOLS, Verdict
 
 
 def leaves(policies: Iterable[Scope], tool: str) -> bool:
-    """Whether all of the policies leave the tool."""
+    """Return whether all of the policies leave the tool."""
     return all(_fault(policy, tool) is None for policy in policies)
 
 
 def refusal(policies: Sequence[Scope], tool: str) -> Verdict | None:
-    """The verdict of the first policy that takes the tool away; None where all leave it."""
+    """Return the verdict of the first policy that takes the tool away; None if all leave it."""
     for policy in policies:
         fault = _fault(policy, tool)
         if fault is not None:
@@ -26,5 +28,5 @@ def refusal(policies: Sequence[Scope], tool: str) -> Verdict | None:
 
 
 def _fault(policy: Scope, tool: str) -> str | None:
-    # As in rules: what is denied must not be had in the background.
+    # As with rules: a denied tool must not run in the background.
     return scopes.fault(policy, tool, denied_as=("bash",) if tool in SHELL_TOOLS else ())

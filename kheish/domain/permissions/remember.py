@@ -1,10 +1,11 @@
-"""Rules that an answer leaves behind: `remember: exact` (this very call) and `remember: pattern` (calls like it).
+"""Rules left by an answer: `remember: exact` (this very call) and `remember: pattern` (calls like it).
 
-A pattern is made only where its reach can be told from its text. For a command: one plain simple command, none that
-runs others, redirects, destroys or uses the network. Where the table of programs says that it only looks (`git status`,
-`ls`), or that it runs what the workspace holds (`python -m pytest`, `python manage.py`), what it is stays and the table
-says what else may follow; of any other the whole command, word by word. For a file: files of the same folder with the
-same ending. For a page: its host. The rule is shown with the approval, before it is decided.
+A pattern is made only if its text shows its reach. For a command, the line must be one plain simple command that does
+not run others, redirect, destroy or use the network. If the table of programs lists it as read-only (`git status`,
+`ls`), or as running code of the workspace (`python -m pytest`, `python manage.py`), the program's words stay and the
+table gives the rest. For any other program, the pattern is the whole command, word by word. For a file, it is the files
+of the same folder with the same ending. For a page, it is the host. The rule is shown with the approval, before the
+decision.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ _SHOWN = 200
 
 
 def suggested(tool: str, arguments: Mapping[str, Any]) -> dict[str, dict[str, Any] | None]:
-    """What each way to remember an allow would add; None where it would add nothing."""
+    """Return the rule that each way of remembering an allow would add; None for a way that would add nothing."""
     return {how: _try(how, tool, arguments) for how in ("exact", "pattern")}
 
 
 def rule(how: How, tool: str, arguments: Mapping[str, Any], decision: Literal["allow", "deny"]) -> Rule:
-    """The rule that an answer leaves. Raises Invalid where no such rule can be made."""
+    """Return the rule that an answer leaves. Raises Invalid if no such rule can be made."""
     if how == "exact":
         match = orjson.dumps(permission_match.essential(tool, arguments), option=orjson.OPT_SORT_KEYS).decode()
         if len(match) > 10_000:
@@ -65,23 +66,23 @@ def _pattern(tool: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
         host = urlsplit(str(arguments.get("url", ""))).hostname
         if host and re.fullmatch(r"[\w.-]+", host):
             return host, f"every page of {host}"
-    raise _impossible(f"no pattern is made for this call of {tool}")
+    raise _impossible(f"no pattern can be made for this call of {tool}")
 
 
 def _command(command: str) -> str:
     plain = plainline.read(command)
     if isinstance(plain, plainline.Refusal):
-        raise _impossible(f"no pattern is made of a line that is not plain: {plain.why}")
+        raise _impossible(f"no pattern can be made of a line that is not plain: {plain.why}")
     if len(plain.commands) != 1 or plain.commands[0].redirects:
-        raise _impossible("no pattern is made of a line with several commands or redirections")
+        raise _impossible("no pattern can be made of a line with several commands or redirections")
     [one] = plain.commands
     if any(word.is_open for word in one.words) or one.words[0].text == "cd":
-        raise _impossible(f"no pattern is made of `{_short(one.text)}`: only bash knows all of its words")
+        raise _impossible(f"no pattern can be made of `{_short(one.text)}`: only bash can expand its words")
     if shellwords.runs_others(one.loose()):
-        raise _impossible(f"no pattern is made of `{_short(one.text)}`: it runs other commands, or may")
+        raise _impossible(f"no pattern can be made of `{_short(one.text)}`: it runs other commands, or may")
     if permission_risk.is_grave(one.loose()):
         raise _impossible(
-            f"no pattern is made of `{_short(one.text)}`: it destroys, changes rights or uses the network"
+            f"no pattern can be made of `{_short(one.text)}`: it destroys, changes rights or uses the network"
         )
     words = one.plain_words
     count, is_offered = programs.stem(words)
@@ -94,16 +95,16 @@ def _quoted(words: Sequence[str]) -> str:
 
 
 def _workdir(arguments: Mapping[str, Any]) -> str:
-    """Return the folder that a pattern holds in: the one that the call names."""
+    """Return the folder that a pattern applies to: the one that the call names."""
     folder = posixpath.normpath(str(arguments.get("workdir") or "."))
     if folder.startswith(("/", "..", "~")) or re.search(r"[*?\[\]{}\\]", folder):
-        raise _impossible(f"no pattern is made for the folder {_short(folder)!r}")
+        raise _impossible(f"no pattern can be made for the folder {_short(folder)!r}")
     return folder
 
 
 def _files(path: str) -> str:
     if re.search(r"[*?\[\]{}\\]", path) or ".." in path.split("/") or path.startswith("/"):
-        raise _impossible(f"no pattern is made of the path {path!r}")
+        raise _impossible(f"no pattern can be made of the path {path!r}")
     folder, _, name = path.removeprefix("./").rpartition("/")
     ending = re.search(r"[^.]\.[\w-]+\Z", name)
     return f"{folder or '.'}/{'*' + ending[0][1:] if ending else name}"

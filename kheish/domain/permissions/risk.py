@@ -1,4 +1,4 @@
-"""How risky a call looks, for the person who is asked. A hint to read twice, no permission."""
+"""The risk of a call, as a hint for the user who decides. It is not a permission."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kheish.jobs import programs, shellwords
 from kheish.jobs.commandline import SimpleCommand
 
 _BY_EFFECT: dict[str, Risk] = {"read": "low", "coordination": "low", "write": "medium", "effect": "high"}
-#: programs that destroy, become someone else, or talk to the network
+#: programs that destroy data, change identity, or use the network
 _GRAVE = frozenset([
     "rm", "rmdir", "dd", "shred", "truncate", "wipefs", "fdisk", "parted", "mount", "umount", "sudo", "su", "doas",
     "pkexec", "chroot", "chmod", "chown", "chgrp", "setfacl", "kill", "pkill", "killall", "shutdown", "reboot",
@@ -27,9 +27,11 @@ _SUBCOMMANDS: dict[str, frozenset[str]] = {
 
 
 def risk(call: ToolCall) -> Risk:
-    """low: it reads or coordinates. medium: it writes in the workspace, fetches a page, or is a plain command.
-    high: a command that names a program which destroys, changes rights or uses the network, that cannot be read, or
-    that redirects to an absolute path; any other tool with effects (MCP).
+    """Return the risk of a call.
+
+    low: it reads or coordinates. medium: it writes in the workspace, fetches a page, or is a plain command. high: a
+    command that names a program which destroys, changes rights or uses the network, that cannot be parsed, or that
+    redirects to an absolute path; also any other tool with effects (MCP).
     """
     if call.tool == "web_fetch":
         return "medium"
@@ -40,16 +42,17 @@ def risk(call: ToolCall) -> Risk:
         return "high"
     line = shellwords.parse(command)
     outside = any(
-        found.writes and (found.target is None or found.target.startswith("/") or ".." in found.target)
-        for found in line.redirections
-        if found.target not in permission_shell.ALWAYS_OPEN
+        redirection.writes
+        and (redirection.target is None or redirection.target.startswith("/") or ".." in redirection.target)
+        for redirection in line.redirections
+        if redirection.target not in permission_shell.ALWAYS_OPEN
     )
     grave = line.unreadable is not None or outside or any(is_grave(simple) for simple in line.simple)
     return "high" if grave else "medium"
 
 
 def is_grave(simple: SimpleCommand) -> bool:
-    """Whether a simple command names a program that destroys, becomes someone else, or uses the network."""
+    """Return whether a simple command names a program that destroys data, changes identity, or uses the network."""
     names = [word.text.rsplit("/", 1)[-1] for word in simple.words]
     if not names:
         return False

@@ -1,4 +1,4 @@
-"""The values of permissions: a rule, the file of rules, a call to be judged, and the verdict."""
+"""The values of permissions: a rule, the file of rules, a call to judge, and the verdict."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Decision = Literal["allow", "ask", "deny"]
 Risk = Literal["low", "medium", "high"]
 #: tools whose argument `command` is a bash command line
 SHELL_TOOLS = frozenset({"bash", "shell_task_start"})
-#: tools whose argument `path` is a file or folder of the workspace (a patch names several, in its text)
+#: tools whose argument `path` is a file or folder of the workspace (a patch names several files in its text)
 FILE_TOOLS = frozenset(
     {"read_file", "write_file", "edit_file", "apply_patch", "list_files", "glob_search", "grep_search"}
 )
@@ -29,27 +29,27 @@ class _Part(BaseModel):
 
 
 class Rule(_Part):
-    """One rule; it concerns a call if `tool` and `match` both fit."""
+    """A rule; it applies to a call if both `tool` and `match` fit."""
 
     tool: str = Field(min_length=1, pattern=r"^[\w.:-]*\*?$")
-    """The tool's name; it may end in `*`, which stands for anything."""
+    """The tool's name; a `*` at its end matches anything."""
     match: str | None = Field(default=None, min_length=1, max_length=10_000)
-    """Which calls of the tool; left out: all of them. For bash a command with `*` for any text (each simple command of
-    a command line must match), for file tools a glob from the workspace (a backslash stands before what is
-    meant as it is; a rule that asks or denies is also about brackets and braces as they are), for web_fetch a host
-    with `*`, for other tools the arguments as a JSON object."""
+    """The calls of the tool that the rule applies to; without it, all of them. For bash: a command with `*` for any
+    text (each simple command of a command line must match). For file tools: a glob from the workspace (a backslash
+    makes the next character literal; a rule that asks or denies also matches brackets and braces literally). For
+    web_fetch: a host with `*`. For other tools: the arguments as a JSON object."""
     exact: bool = False
-    """Whether `match` is the call itself: a JSON object of its arguments (without a command's description and timeout),
-    which must all be the same. Answers that are remembered leave such rules."""
+    """Whether `match` is the call itself: a JSON object with all of its arguments (without a command's description and
+    timeout), which must be equal. Remembered answers create such rules."""
     decision: Decision
-    """deny beats ask, and ask beats allow, wherever the rules stand."""
+    """The decision. deny beats ask, and ask beats allow, regardless of the rules' order and place."""
     workdir: str = Field(default=".", min_length=1, max_length=1000)
-    """For bash: the folders that the rule holds in, as a glob from the workspace; `.` is the workspace itself, `**` all
-    of it. Programs that take nothing from the folder they run in (`ls`, `grep`) may run in any."""
+    """For bash: the folders that the rule applies to, as a glob from the workspace; `.` is the workspace itself, `**`
+    all of it. Programs that use nothing of the folder they run in (`ls`, `grep`) may run in any."""
     network: bool = False
-    """Whether a confined command has the network; every command of a command line needs a rule that says so."""
+    """Whether a confined command has network access; every command of a command line needs a rule that grants it."""
     reason: str | None = None
-    """Why, for people and for the model."""
+    """The reason, for users and for the model."""
 
     @model_validator(mode="after")
     def _match_fits_the_tool(self) -> Rule:
@@ -63,7 +63,7 @@ class Rule(_Part):
             _arguments(self.match)
             return self
         if self.tool in FILE_TOOLS and ".." in self.match.split("/"):
-            raise ValueError("match: a glob starts from the workspace and cannot hold `..`")
+            raise ValueError("match: a glob starts from the workspace and cannot contain `..`")
         if self.tool in FILE_TOOLS:
             _check_glob(self.match)
         if self.tool.startswith("mcp__") and not self.tool.endswith("*"):
@@ -72,7 +72,7 @@ class Rule(_Part):
 
 
 def _arguments(match: str) -> None:
-    """Raises ValueError where the text is no JSON object."""
+    """Raise ValueError for a text that is not a JSON object."""
     try:
         data = json.loads(match)
     except ValueError as error:
@@ -82,7 +82,7 @@ def _arguments(match: str) -> None:
 
 
 def _check_glob(match: str) -> None:
-    """Raises ValueError where a glob has more alternatives than are read."""
+    """Raise ValueError for a glob with more alternatives than are supported."""
     try:
         globs.expanded(match)
     except globs.TooMany as error:
@@ -90,34 +90,34 @@ def _check_glob(match: str) -> None:
 
 
 class ApprovalPolicy(_Part):
-    """How approvals are answered."""
+    """The rules for answering approvals."""
 
     expires: Duration | None = Field(default=None, gt=0)
-    """After how long an approval that nobody answers is denied; null: never."""
+    """The time after which an unanswered approval is denied; null: never."""
     required: int = Field(default=1, ge=1, le=2)
-    """How many different persons must allow a call. For 2, each needs a token that carries a person; an answer by file
-    proves none."""
+    """The number of different persons who must allow a call. For 2, each needs a token that carries a person; an answer
+    by file proves none."""
 
 
 class PermissionsFile(_Part):
-    """`permissions.yaml`: what agents may do without asking."""
+    """`permissions.yaml`: the calls that agents may make without asking."""
 
     mode: Mode = "default"
-    """What happens where no rule matches: default (reading and coordination are allowed, the rest asks), accept_edits
-    (file edits too), plan (only reading and coordination), dont_ask (what would ask is denied), bypass (what would ask
-    is allowed; needs `kheish serve --allow-bypass`)."""
+    """The decision if no rule matches: default (reading and coordination are allowed, the rest asks), accept_edits
+    (file edits are allowed, too), plan (only reading and coordination), dont_ask (a call that would ask is denied),
+    bypass (a call that would ask is allowed; needs `kheish serve --allow-bypass`)."""
     rules: list[Rule] = Field(default_factory=list)
     """The rules; their order does not matter."""
     taint: Literal["off", "ask"] = "off"
-    """ask: after untrusted network content in a run, tools with effects ask even where a rule allows them."""
+    """ask: after untrusted network content in a run, tools with effects ask even if a rule allows them."""
     approvals: ApprovalPolicy = Field(default_factory=ApprovalPolicy)
-    """When an approval expires, and how many persons it takes."""
+    """The expiry of approvals, and the number of persons that they require."""
 
 
 @frozen
 class Place:
-    """A folder that a command runs in. `repository`: why git would take another repository there than the workspace's
-    own; `elsewhere`: why it is not the folder that it is called."""
+    """A folder that a command runs in. `repository`: the reason why git would use a repository other than the
+    workspace's own there; `elsewhere`: the reason why its path leads to another folder."""
 
     repository: str | None = None
     elsewhere: str | None = None
@@ -125,10 +125,11 @@ class Place:
 
 @frozen
 class ToolCall:
-    """A call as it would run. `effect`: read | write | effect | coordination. `resolved`: where its paths lead once
-    links are followed, from the workspace, in their order (empty where that is unknown); rules look at both. The paths
-    of a command line are the targets of its redirections. `places`: of the folders that a command goes to, why each is
-    not what it seems (a link, another repository).
+    """A call as it would run. `effect`: read | write | effect | coordination.
+
+    `resolved`: the targets of its paths after following links, from the workspace, in the same order (empty if
+    unknown); rules check both. The paths of a command line are the targets of its redirections. `places`: for the
+    folders that a command changes to, the reason why each is not what it seems (a link, another repository).
     """
 
     tool: str
@@ -148,9 +149,10 @@ class SandboxFacts:
 
 @frozen
 class Verdict:
-    """What a call meets. `why` is for people; `rule` and `origin` say what decided; `network` holds for commands.
+    """The verdict on a call. `why` is for users; `rule` and `origin` name the deciding rule; `network` applies to
+    commands.
 
-    `as_read`: patterns allowed a command line, so its re-emission runs, not its text.
+    `as_read`: patterns allowed a command line, so its re-emission runs instead of its text.
     """
 
     decision: Decision
@@ -163,29 +165,29 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A rule and where it stands: `permissions.yaml rule 3`."""
+    """A rule and its place: `permissions.yaml rule 3`."""
 
     rule: Rule
     origin: str
 
     def concerns(self, tool: str) -> bool:
-        """Whether the rule is about this tool at all."""
+        """Return whether the rule applies to this tool."""
         name = self.rule.tool
         if name == "bash" and tool in SHELL_TOOLS and self.rule.decision != "allow":
-            return True  # what is denied must not be had in the background
+            return True  # a denied tool must not run in the background
         if name in ("write_file", "edit_file") and tool == "apply_patch" and self.rule.decision != "allow":
-            return True  # nor by a patch
+            return True  # nor through a patch
         return tool.startswith(name[:-1]) if name.endswith("*") else tool == name
 
 
-#: rules with the name of where they stand; None holds the place of a rule that does not count
+#: rules with the name of their source; None holds the place of a rule that does not apply
 Scopes = Sequence[tuple[str, Sequence[Rule | None]]]
-#: modes by what they allow without asking
+#: modes, ordered by what they allow without asking
 _FREEDOM: Mapping[Mode, int] = {"plan": 0, "dont_ask": 0, "default": 0, "accept_edits": 1, "bypass": 2}
 
 
 def placed(scopes: Scopes) -> Iterator[Placed]:
-    """All rules with their places, counted from 1."""
+    """Yield all rules with their places, counted from 1."""
     for scope, rules in scopes:
         for number, rule in enumerate(rules, 1):
             if rule is not None:
@@ -193,10 +195,10 @@ def placed(scopes: Scopes) -> Iterator[Placed]:
 
 
 def scopes(file: PermissionsFile, session_rules: Sequence[Mapping[str, Any]]) -> Scopes:
-    """Return the rules that concern a session's calls, with the names of where they stand.
+    """Return the rules that apply to a session's calls, with the names of their sources.
 
-    Where two persons have to allow a call, what one of them left in the session lifts no ask: its allow rules and the
-    network that they give do not count.
+    Where two persons must allow a call, a single person's remembered rule must not bypass that: the session's allow
+    rules and the network that they give do not apply.
     """
     rules = [Rule.model_validate(rule) for rule in session_rules]
     kept = [_without_allow(rule) if needs_two(file) else rule for rule in rules]
@@ -204,14 +206,15 @@ def scopes(file: PermissionsFile, session_rules: Sequence[Mapping[str, Any]]) ->
 
 
 def effective_mode(file: PermissionsFile, mode: Mode) -> Mode:
-    """Return the mode that counts. Where two persons have to allow a call, a session is no freer than the file."""
+    """Return the effective mode. If two persons must allow a call, a session's mode is at most as permissive as the
+    file's."""
     if not needs_two(file) or _FREEDOM[mode] <= _FREEDOM[file.mode]:
         return mode
     return file.mode if _FREEDOM[file.mode] else "default"
 
 
 def needs_two(file: PermissionsFile) -> bool:
-    """Return whether two persons have to allow a call."""
+    """Return whether two persons must allow a call."""
     return file.approvals.required > 1
 
 

@@ -1,9 +1,9 @@
-"""How rules meet a bash command line: each simple command in it, every redirection, and what cannot be read.
+"""The matching of rules and a bash command line: its simple commands, its redirections, and its unparsable parts.
 
-A rule's `match` is written as on a command line: quotes and backslashes as bash reads them, `*` outside quotes for any
-text. An allow is about plain lines only (`plainline`) and is read strictly: a quoted blank is no blank, and what bash
-fills in (`$HOME`, `*.py`) is only covered by a `*`. A deny or an ask is read loosely: any bash, without the path of the
-program, options before its subcommand, and wrappers.
+A rule's `match` is written as on a command line: quotes and backslashes as in bash, `*` outside quotes for any text. An
+allow rule matches plain lines only (`plainline`) and is read strictly: a quoted blank does not match a blank, and an
+expansion of bash (`$HOME`, `*.py`) is only matched by a `*`. A deny or ask rule is read loosely: any bash, without the
+program's path, options before its subcommand, and wrappers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kheish.domain.permissions.match import wild
 from kheish.jobs import plainline, plainrun, plainwords, shellwords
 from kheish.jobs.commandline import Redirect, SimpleCommand, Word
 
-#: redirections that open no file of anyone
+#: redirections that open no user file
 ALWAYS_OPEN = plainrun.DEVICES
 _BLANKS = {ord(blank): chr(0xE001 + at) for at, blank in enumerate(" \t\n\r\v\f")}
 _EMPTY = "\ue010"
@@ -28,8 +28,8 @@ _GLOB = re.compile(r"[*?\[].*", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One simple command. `words`: as `programs` takes them; `folders`: where it may run, seen from the call's own
-    folder (None: only running it would tell); `known`: what rules that deny look at."""
+    """A simple command. `words`: in the form that `programs` takes; `folders`: the folders where it may run, relative
+    to the call's folder (None: only running it would show); `known`: its readings for rules that deny."""
 
     text: str
     strict: str
@@ -40,10 +40,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A command line as rules see it.
+    """A command line in the form that rules match.
 
-    Rules that ask or deny look at `parts`, as the loose parser sees them, and at `plain`, the text without quotes, for
-    what cannot be parsed. Rules that allow look at `allowed`, the parts of a plain line; `refusal` says why it is none.
+    Rules that ask or deny match `parts`, from the loose parser, and `plain`, the text without quotes, for unparsable
+    parts. Rules that allow match `allowed`, the parts of a plain line; `refusal` is the reason why a line is not plain.
     """
 
     parts: tuple[Part, ...]
@@ -57,7 +57,7 @@ class Reading:
 
 @lru_cache(maxsize=128)
 def read(command: str) -> Reading:
-    """Read a command line. The very first call imports the parser."""
+    """Parse a command line. The first call imports the parser."""
     line = shellwords.parse(command)
     plain = plainline.read(command)
     return Reading(
@@ -72,12 +72,12 @@ def read(command: str) -> Reading:
 
 
 def join(workdir: str, folder: str) -> str:
-    """Return a folder that is seen from another."""
+    """Return the normalized path of `folder`, which is relative to `workdir`."""
     return posixpath.normpath(posixpath.join(workdir, folder))
 
 
 def fits(match: str | None, part: Part) -> bool:
-    """Return whether the text of a match fits the simple command, whatever bash fills in."""
+    """Return whether the text of a match fits the simple command, whatever bash expands."""
     return match is None or is_wild(pieces_of(match, loose=False), part.strict)
 
 
@@ -97,10 +97,10 @@ def _plain_parts(plain: plainline.Plain) -> Iterator[Part]:
     for command, after in zip(plain.commands, (*plain.operators, ""), strict=True):
         words = command.plain_words
         yield replace(_part(command.loose()), words=words, folders=folders)
-        moves = words[0] == "cd" and "|" not in (before, after)  # in a pipeline it moves nothing but itself
+        moves = words[0] == "cd" and "|" not in (before, after)  # in a pipeline it affects only itself
         moved = tuple(dict.fromkeys(_moved(folder, words) for folder in folders)) if moves else folders
         ever.update(dict.fromkeys(moved))
-        # It may fail, or not be reached; only after `&&` it is known to have moved.
+        # It may fail, or not be reached; only after `&&` it has certainly succeeded.
         is_certain = after == "&&" and not (moves and before == "||")
         folders = moved if is_certain else tuple(ever)
         before = after
@@ -120,7 +120,7 @@ def _strict(word: Word) -> str:
 
 
 def is_wild(pieces: tuple[str, ...], text: str) -> bool:
-    """`git push *` is about `git push` as well."""
+    """Return whether the text fits the pieces; `git push *` also matches `git push`."""
     optional = len(pieces) > 1 and not pieces[-1] and pieces[-2].endswith(" ")
     return wild(pieces, text) or (optional and wild(pieces, text + " "))
 
@@ -131,7 +131,7 @@ def _plain(command: str) -> str:
 
 @lru_cache(maxsize=4096)
 def pieces_of(match: str, *, loose: bool) -> tuple[str, ...]:
-    """What stands between the `*` of a match."""
+    """Return the texts between the `*` of a match."""
     pieces = [""]
     for text, quoted in _tokens(match.strip()):
         if not quoted and text == "*":
@@ -147,8 +147,8 @@ def pieces_of(match: str, *, loose: bool) -> tuple[str, ...]:
 
 
 def _tokens(match: str) -> Iterable[tuple[str, bool]]:
-    for found in re.finditer(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|(\s+)|(\*)|(.)""", match, re.DOTALL):
-        single, double, escaped, blank, star, plain = found.groups()
+    for token in re.finditer(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|(\s+)|(\*)|(.)""", match, re.DOTALL):
+        single, double, escaped, blank, star, plain = token.groups()
         if blank or star or plain:
             yield blank or star or plain, False
         elif escaped is not None:

@@ -1,6 +1,6 @@
-"""What is wrong with a Playbook beyond the types of its fields: names that are not there, cycles, contradictions.
+"""The faults of a Playbook beyond the types of its fields: unknown names, cycles, contradictions.
 
-Works on the plain data, so that all of it is told at once, also where a field elsewhere has the wrong type.
+The checks use the plain data, so that all faults are reported at once, even if another field has the wrong type.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kheish.store.edits.problems import nearest
 
 Keys = tuple[str | int, ...]
 _PLACEHOLDER = re.compile(r"\{\{\s*inputs\.([^}\s]+)\s*\}\}")
-#: keywords of JSON Schema 2020-12; another key of an input is most likely a slip
+#: keywords of JSON Schema 2020-12; any other key of an input is most likely a mistake
 _KEYWORDS = frozenset(
     re.findall(
         r"\S+",
@@ -32,17 +32,17 @@ _KEYWORDS = frozenset(
 )
 
 
-#: where inputs are not filled in, and what to do instead
+#: fields where inputs are not filled in, and what to do instead
 _NOT_FILLED = {
     "command": "",
-    "workspace_file": "what is given would lead to another file; name the file",
-    "output_matches": "what is given would become a part of the JSON Schema (a pattern); write the schema",
+    "workspace_file": "the given value would lead to another file; name the file",
+    "output_matches": "the given value would become a part of the JSON Schema (a pattern); write the schema",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong; `keys` lead to it in the document, with `at_key` to its key."""
+    """A fault; `keys` lead to it in the document, and `at_key` marks the key itself."""
 
     keys: Keys
     message: str
@@ -53,10 +53,10 @@ class Finding:
 
 
 def check(data: Mapping[str, Any], *, tools: frozenset[str] = frozenset()) -> Iterator[Finding]:
-    """Everything that is wrong; `tools` are the names that are known here (none: names are not checked)."""
+    """Yield every fault; `tools` are the known names (None: names are not checked)."""
     phases = [(at, one) for at, one in enumerate(_list(data.get("phases"))) if isinstance(one, Mapping)]
     yield from _inputs(_map(data.get("inputs")))
-    yield from _twice(phases)
+    yield from _duplicate(phases)
     yield from _needs(phases)
     yield from _roles(data, phases)
     yield from _placeholders(data, phases)
@@ -65,7 +65,7 @@ def check(data: Mapping[str, Any], *, tools: frozenset[str] = frozenset()) -> It
         yield from _evidence((*keys, "evidence"), _list(holder.get("evidence")))
         yield from _acceptance((*keys, "acceptance"), _list(holder.get("acceptance")))
     if data.get("drive", "phases") == "phases" and data.get("phases") in (None, []):
-        yield Finding(("phases",), "a Playbook that is driven by phases needs at least one phase", "missing_key")
+        yield Finding(("phases",), "a Playbook with `drive: phases` needs at least one phase", "missing_key")
     yield from _nothing_shown(data, phases)
     try:
         playbook_digest.digest(data, {})
@@ -90,7 +90,7 @@ def _unknown(
     severity: Literal["error", "warning"] = "error",
 ) -> Finding:
     near = nearest(name, known)
-    hint = f"; did you mean {near!r}?" if near else f"; there are {', '.join(sorted(known)[:10])}" if known else ""
+    hint = f"; did you mean {near!r}?" if near else f"; known: {', '.join(sorted(known)[:10])}" if known else ""
     return Finding(keys, f"there is no {what} {name!r}{hint}", code, severity, near)
 
 
@@ -107,7 +107,7 @@ def _inputs(inputs: Mapping[str, Any]) -> Iterator[Finding]:
             if word not in _KEYWORDS and not word.startswith("x-"):
                 near = nearest(word, _KEYWORDS)
                 hint = f"; did you mean {near!r}?" if near else ""
-                message = f"{word!r} is no keyword of JSON Schema{hint}"
+                message = f"{word!r} is not a keyword of JSON Schema{hint}"
                 yield Finding((*keys, word), message, "unknown_key", suggestion=near, at_key=True)
         yield from _schema(keys, schema)
         if "default" in one and one.get("required") is True:
@@ -121,47 +121,47 @@ def _inputs(inputs: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _schema(keys: Keys, schema: Any) -> Iterator[Finding]:
     for fault in contracts.check_schema(schema):
-        yield Finding((*keys, *_keys_of(fault, schema)), f"is no JSON Schema: {fault.message}", "bad_schema")
+        yield Finding((*keys, *_keys_of(fault, schema)), f"is not a JSON Schema: {fault.message}", "bad_schema")
 
 
 def _keys_of(fault: Fault, value: Any) -> Keys:
-    """A JSON pointer as keys into the value, as far as it goes."""
-    found: list[str | int] = []
+    """Return a JSON pointer as keys into the value, as far as the value contains them."""
+    keys: list[str | int] = []
     for part in fault.path.split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
         if isinstance(value, Mapping) and key in value:
-            found.append(key)
+            keys.append(key)
             value = value[key]
         elif isinstance(value, list) and key.isdecimal() and int(key) < len(value):
-            found.append(int(key))
+            keys.append(int(key))
             value = value[int(key)]
         else:
             break
-    return tuple(found)
+    return tuple(keys)
 
 
 def _placeholders(data: Mapping[str, Any], phases: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[Finding]:
-    """`{{inputs.name}}` of an input that is not there."""
+    """Yield each `{{inputs.name}}` of an unknown input."""
     inputs = [str(name) for name in _map(data.get("inputs"))]
     places: list[tuple[Keys, Any]] = [((key,), data.get(key)) for key in ("title", "objective")]
     places += [((("phases", at, key)), one.get(key)) for at, one in phases for key in ("objective", "instructions")]
     for keys, text in places:
-        for found in _PLACEHOLDER.finditer(text) if isinstance(text, str) else ():
-            if found[1] not in inputs:
-                yield _unknown(keys, "input", found[1], inputs, "unknown_input")
+        for placeholder in _PLACEHOLDER.finditer(text) if isinstance(text, str) else ():
+            if placeholder[1] not in inputs:
+                yield _unknown(keys, "input", placeholder[1], inputs, "unknown_input")
 
 
 # --- phases -----------------------------------------------------------------------------------------------------------
 
 
-def _twice(phases: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[Finding]:
+def _duplicate(phases: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[Finding]:
     seen: dict[str, int] = {}
     for at, phase in phases:
         id = phase.get("id")
         if not isinstance(id, str):
             continue
         if id in seen:
-            message = f"the id {id!r} is the phase number {seen[id] + 1} already"
+            message = f"the id {id!r} is already used by phase number {seen[id] + 1}"
             yield Finding(("phases", at, "id"), message, "duplicate_id")
         seen.setdefault(id, at)
 
@@ -186,18 +186,18 @@ def _needs(phases: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[Finding]
 
 
 def _cycles(phases: Sequence[tuple[int, Mapping[str, Any]]], needs: Mapping[str, list[str]]) -> Iterator[Finding]:
-    """Each way round once, at the first of its phases."""
-    told: set[frozenset[str]] = set()
+    """Yield each cycle once, at the first of its phases."""
+    reported: set[frozenset[str]] = set()
     for at, phase in phases:
         id = phase.get("id")
-        way = _way_round(id, needs) if isinstance(id, str) else None
-        if way is not None and frozenset(way) not in told:
-            told.add(frozenset(way))
-            yield Finding(("phases", at, "needs"), f"the needs go round: {' → '.join([*way, way[0]])}", "cycle")
+        way = _shortest_cycle(id, needs) if isinstance(id, str) else None
+        if way is not None and frozenset(way) not in reported:
+            reported.add(frozenset(way))
+            yield Finding(("phases", at, "needs"), f"the needs form a cycle: {' → '.join([*way, way[0]])}", "cycle")
 
 
-def _way_round(start: str, needs: Mapping[str, list[str]]) -> list[str] | None:
-    """The shortest way from a phase back to itself."""
+def _shortest_cycle(start: str, needs: Mapping[str, list[str]]) -> list[str] | None:
+    """Return the shortest cycle from a phase back to itself; None if it is in no cycle."""
     ways, seen = [[start]], set[str]()
     while ways:
         way = ways.pop(0)
@@ -243,7 +243,7 @@ def _policy(keys: Keys, policy: Mapping[str, Any], known: frozenset[str]) -> Ite
 
 
 def _is_known(name: str, known: frozenset[str]) -> bool:
-    """MCP servers say which tools they have only while they run."""
+    """Return whether the name may be a tool; the tools of MCP servers are unknown until these run."""
     if name in known or name == "*" or name.startswith("mcp__"):
         return True
     return name.endswith("*") and any(one.startswith(name[:-1]) for one in known | {"mcp__"})
@@ -254,7 +254,7 @@ def _evidence(keys: Keys, items: Sequence[Any]) -> Iterator[Finding]:
     for at, one in enumerate(items):
         id = _map(one).get("id")
         if isinstance(id, str) and id in seen:
-            yield Finding((*keys, at, "id"), f"the evidence {id!r} is asked for twice", "duplicate_id")
+            yield Finding((*keys, at, "id"), f"the evidence {id!r} is listed twice", "duplicate_id")
         if isinstance(id, str):
             seen.add(id)
 
@@ -267,12 +267,12 @@ def _acceptance(keys: Keys, items: Sequence[Any]) -> Iterator[Finding]:
 
 
 def _filled_in(keys: Keys, one: Any) -> Iterator[Finding]:
-    """Placeholders where a value would be taken for more than itself: in a command, a path, a schema."""
+    """Yield placeholders whose value could change the meaning of a command, a path or a schema."""
     for kind, why in _NOT_FILLED.items():
         for below, text in _texts(_map(one).get(kind), (kind,)):
             wrong = command_templates.fault(text) if kind == "command" else why if _PLACEHOLDER.search(text) else None
             if wrong:
-                yield Finding((*keys, *below), f"an input cannot be used here like this: {wrong}", "input_in_command")
+                yield Finding((*keys, *below), f"an input cannot be used like this here: {wrong}", "input_in_command")
 
 
 def _texts(value: Any, keys: Keys) -> Iterator[tuple[Keys, str]]:
@@ -289,8 +289,8 @@ def _texts(value: Any, keys: Keys) -> Iterator[tuple[Keys, str]]:
 
 def _nothing_shown(data: Mapping[str, Any], phases: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[Finding]:
     for key, why in (
-        ("acceptance", "nothing says when it is done well"),
-        ("evidence", "nothing of what it did has to be shown"),
+        ("acceptance", "nothing states when the work is done well"),
+        ("evidence", "no result has to be shown"),
     ):
         if not data.get(key) and not any(phase.get(key) for _, phase in phases):
             yield Finding((), f"there is no {key} anywhere: {why}", f"no_{key}", "warning")

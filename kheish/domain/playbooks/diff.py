@@ -1,4 +1,4 @@
-"""What changed between two contents of a Playbook: by field, and as text."""
+"""The differences between two contents of a Playbook: by field, and as text."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 from kheish.store.edits.problems import pointer
 
 _MISSING: Any = object()
-_DIFFED = 1024 * 1024  # bytes: larger files are only said to differ
+_DIFFED = 1024 * 1024  # bytes: larger files are only reported as different
 
 
 def fields(before: Any, after: Any) -> list[dict[str, Any]]:
-    """`[{path, change: added | removed | changed, before, after}]`; items of a list that have an `id` are compared by
-    it, so that a phase that moved is no other phase."""
+    """Return `[{path, change: added | removed | changed, before, after}]`.
+
+    Items of a list that have an `id` are compared by it, so that a phase that moved is not a new phase.
+    """
     return list(_fields(before, after, ()))
 
 
@@ -42,15 +44,15 @@ def _change(keys: tuple[str | int, ...], change: str, before: Any, after: Any) -
 
 
 def _by_id(value: Any) -> dict[str, Any] | None:
-    """A list by the ids of its items, where each has one of its own."""
+    """Return the items of a list by id; None unless each has its own."""
     if not isinstance(value, list) or not value or not all(isinstance(one, Mapping) and "id" in one for one in value):
         return None
-    found = {str(one["id"]): one for one in value}
-    return found if len(found) == len(value) else None
+    items = {str(one["id"]): one for one in value}
+    return items if len(items) == len(value) else None
 
 
 def text(before: Mapping[str, bytes], after: Mapping[str, bytes], names: tuple[str, str]) -> str:
-    """A unified diff of all files; `names` are said of the sides."""
+    """Return a unified diff of all files; `names` label the two sides."""
     lines: list[str] = []
     for path in sorted(before.keys() | after.keys()):
         old, new = before.get(path), after.get(path)
@@ -68,7 +70,7 @@ def text(before: Mapping[str, bytes], after: Mapping[str, bytes], names: tuple[s
 
 
 def _lines(raw: bytes | None) -> list[str] | None:
-    """None: it is no text, or too large."""
+    """Return the lines of a text; None for a file that is not text, or too large."""
     if raw is None:
         return []
     if len(raw) > _DIFFED:

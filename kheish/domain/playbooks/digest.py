@@ -1,4 +1,5 @@
-"""The digest of a Playbook: over what its manifest says, and over the files beside it; not over how it is written."""
+"""The digest of a Playbook: over the values of its manifest and the files beside it, not over the manifest's
+formatting."""
 
 from __future__ import annotations
 
@@ -12,18 +13,21 @@ from kheish.store.edits.debounce import passed_over
 
 
 def counts(path: str) -> bool:
-    """Whether a file beside the manifest (its path from there) belongs to the Playbook: not what editors leave."""
+    """Return whether a file beside the manifest (its relative path) belongs to the Playbook; editors' leftovers do
+    not."""
     return not passed_over(path)
 
 
 def digest(data: Mapping[str, Any], files: Mapping[str, str]) -> str:
-    """sha256 in hex over the canonical form (RFC 8785) of the parsed manifest, then for each file beside it, sorted by
-    path: the path from there, a NUL, its sha256 in hex, a newline. Raises ValueError for a number that has no canonical
-    form."""
+    """Return a sha256 in hex over the manifest and the files beside it.
+
+    It covers the canonical form (RFC 8785) of the parsed manifest, then for each file, sorted by relative path: the
+    path, a NUL, its sha256 in hex, a newline. Raises ValueError for a number that has no canonical form.
+    """
     try:
-        found = hashlib.sha256(rfc8785.dumps(dict(data)))
+        total = hashlib.sha256(rfc8785.dumps(dict(data)))
     except rfc8785.CanonicalizationError as error:
         raise ValueError(f"it has no canonical form: {error}") from error
     for path in sorted(path for path in files if counts(path)):
-        found.update(f"{path}\0{files[path]}\n".encode())
-    return found.hexdigest()
+        total.update(f"{path}\0{files[path]}\n".encode())
+    return total.hexdigest()

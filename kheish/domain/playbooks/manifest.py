@@ -1,6 +1,6 @@
-"""The manifest of a Playbook, as `playbooks/<id>/playbook.yaml` has it: a procedure, its phases and what must come out.
+"""The manifest of a Playbook, `playbooks/<id>/playbook.yaml`: a procedure, its phases and its results.
 
-What no single field can tell (cycles, unknown roles) is found by `playbook_checks`.
+Faults beyond a single field (cycles, unknown roles) are found by `playbooks.checks`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kheish.domain.routes import Generation, Slug
 from kheish.domain.scopes import CapabilityScope, CredentialScope
 from kheish.domain.scripts import Duration
 
-#: what an evidence reference may point at; `attestation` is a named person's word
+#: the targets of an evidence reference; `attestation` is the statement of a named person
 EVIDENCE_KINDS = (
     "run", "tool_call", "task", "approval", "question", "output", "asset", "commit", "file", "agent", "attestation",
 )  # fmt: skip
@@ -27,7 +27,7 @@ _INPUT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}\Z")
 
 def _input_name(text: str) -> str:
     if not _INPUT_NAME.match(text):
-        raise ValueError(f"{text!r} is no name for an input: use letters, digits, '_' and '-', beginning with a letter")
+        raise ValueError(f"{text!r} is not an input name: use letters, digits, '_' and '-', beginning with a letter")
     return text
 
 
@@ -47,27 +47,27 @@ class _Part(BaseModel):
 
 
 class Input(BaseModel):
-    """One input: a JSON Schema (2020-12), with `required` and `default` beside its keywords."""
+    """An input: a JSON Schema (2020-12), with `required` and `default` beside its keywords."""
 
     model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
 
     type: str | list[str] | None = None
     """The JSON type of the value."""
     description: str | None = None
-    """What it is for."""
+    """The purpose of the input."""
     required: bool | list[str] = False
-    """Whether a start must give it. (A list is the JSON Schema keyword, for an object's members.)"""
+    """Whether a start must give the input. (A list is the JSON Schema keyword, for an object's members.)"""
     default: Any = None
-    """What it is where a start does not give it."""
+    """The value if a start does not give the input."""
 
     @property
     def is_required(self) -> bool:
-        """Whether a start must give it."""
+        """Whether a start must give the input."""
         return self.required is True
 
     @property
     def has_default(self) -> bool:
-        """Whether it has a default (which may be null)."""
+        """Whether the input has a default (which may be null)."""
         return "default" in self.model_fields_set
 
     @property
@@ -77,28 +77,29 @@ class Input(BaseModel):
 
 
 def input_schema(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON Schema of an input as it is written: all but `required` as we mean it."""
+    """Return the JSON Schema of an input as written, without the boolean `required`, which is not part of JSON
+    Schema."""
     return {key: value for key, value in data.items() if key != "required" or not isinstance(value, bool)}
 
 
 class Role(_Part):
-    """Who works in a phase."""
+    """A role in the procedure."""
 
     purpose: str = Field(min_length=1)
-    """What this role is for; the agent is told it."""
+    """The purpose of this role; it is part of the agent's prompt."""
     persona: Slug | None = None
-    """The persona whose instructions it has."""
+    """The persona that provides the role's instructions."""
     route: str | None = Field(default=None, min_length=1)
-    """The route that it uses, as `route` or `route/model`."""
+    """The route of the role, as `route` or `route/model`."""
 
 
 class CommandCheck(_Part):
-    """A command and the exit status that it must have."""
+    """A command and its required exit status."""
 
     run: str = Field(min_length=1)
     """The command line."""
     exit: int = Field(default=0, ge=0, le=255)
-    """The exit status."""
+    """The required exit status."""
 
 
 def _command_form(value: Any) -> str:
@@ -112,21 +113,21 @@ Command = Annotated[
 
 
 class FileRequired(_Part):
-    """Met where the file is in the workspace."""
+    """A requirement that is met if the workspace contains the file."""
 
     workspace_file: WorkspacePath
     """The path, from the workspace."""
 
 
 class CommandRequired(_Part):
-    """Met where the command ends as it should."""
+    """A requirement that is met if the command ends with the exit status."""
 
     command: Command
     """The command line, or `{run, exit}`."""
 
 
 class OutputRequired(_Part):
-    """Met where the final output fits the JSON Schema."""
+    """A requirement that is met if the final output fits the JSON Schema."""
 
     output_matches: dict[str, Any] | bool
     """A JSON Schema (2020-12)."""
@@ -136,7 +137,8 @@ _BY_KEY = {"workspace_file": "file", "command": "command", "output_matches": "ou
 
 
 def _requirement_form(value: Any) -> str:
-    """By what is written: a text, or the one key that it has (a misspelled one is told as unknown by the first)."""
+    """Return the form of a requirement: a text, or the single key of a mapping (a misspelled key is reported as
+    unknown)."""
     if isinstance(value, Mapping):
         return next((form for key, form in _BY_KEY.items() if key in value), "file")
     match value:
@@ -149,7 +151,7 @@ def _requirement_form(value: Any) -> str:
     return "text"
 
 
-#: one thing that must be so at the end: words for the agent and the auditor, or something that the daemon checks
+#: a condition at the end: text for the agent and the auditor, or a check by the daemon
 Requirement = Annotated[
     Annotated[str, Tag("text"), Field(min_length=1)]
     | Annotated[FileRequired, Tag("file")]
@@ -160,58 +162,58 @@ Requirement = Annotated[
 
 
 class EvidenceItem(_Part):
-    """Something that must (or may) be shown."""
+    """A piece of evidence that is required or optional."""
 
     kind: EvidenceKind
-    """What a reference must point at."""
+    """The kind of the reference's target."""
     id: Slug
-    """Its name in this Playbook."""
+    """The name of the evidence in this Playbook."""
     description: str | None = None
-    """What it shows."""
+    """What the evidence shows."""
     required: bool = True
     """Whether the phase (or the Flow) is blocked without it."""
 
 
 class ToolPolicy(_Part):
-    """Which tools may be called: names, which may end in `*`. It can only narrow what permissions allow."""
+    """The tools that may be called: names, which may end in `*`. A policy can only narrow the permissions."""
 
     allow: tuple[str, ...] | None = None
-    """Only these; without it, all."""
+    """Only these tools; without it, all."""
     deny: tuple[str, ...] = ()
-    """Never these."""
+    """Tools that may never be called."""
 
 
 class Phase(_Part):
-    """One step of the procedure."""
+    """A step of the procedure."""
 
     id: Slug
-    """Its name."""
+    """The name of the phase."""
     objective: str | None = None
-    """What it is to reach."""
+    """The objective of the phase."""
     instructions: str = ""
-    """Text given to the agent; `{{inputs.name}}` is filled in."""
+    """Instructions for the agent; `{{inputs.name}}` is filled in."""
     role: str | None = None
-    """The role that works in it, one of `roles`."""
+    """The role that works in the phase, one of `roles`."""
     needs: tuple[str, ...] = ()
-    """Phases that come first."""
+    """Phases that must be done first."""
     acceptance: tuple[Requirement, ...] = ()
-    """What must be so at its end."""
+    """The conditions at the end of the phase."""
     evidence: tuple[EvidenceItem, ...] = ()
-    """What it must show."""
+    """The evidence that the phase must show."""
     tools: ToolPolicy = ToolPolicy()
-    """Tools of this phase; the Playbook's own policy holds as well."""
+    """Tools of this phase; the Playbook's own policy applies as well."""
     approval: Literal["none", "before", "after"] = "none"
-    """When a person must agree."""
+    """The points at which a user must approve."""
     retries: int = Field(default=0, ge=0, le=100)
-    """How often it is tried again after a failure."""
+    """The number of retries after a failure."""
     on_failure: Literal["fail", "continue"] = "fail"
-    """Whether the Flow fails with it."""
+    """Whether the Flow fails with the phase."""
     timeout: Duration | None = None
-    """How long one try may take, such as `30m`."""
+    """The time limit of one attempt, such as `30m`."""
 
 
 class Runtime(_Part):
-    """How runs are made."""
+    """The settings of runs."""
 
     route: str | None = Field(default=None, min_length=1)
     """The route, as `route` or `route/model`; roles may have their own."""
@@ -220,16 +222,16 @@ class Runtime(_Part):
 
 
 class Scopes(_Part):
-    """What the Flow's session may see and use; it can only narrow."""
+    """The scopes of the Flow's session; they can only narrow."""
 
     capability: CapabilityScope | None = None
-    """Tools, skills and MCP servers that are visible."""
+    """The tools, skills and MCP servers that are visible."""
     credential: CredentialScope | None = None
-    """Routes, connectors and accounts that may be used."""
+    """The routes, connectors and accounts that may be used."""
 
 
 class FlowBudget(_Part):
-    """What one Flow may spend; the narrowest of all budgets holds."""
+    """The budget of one Flow; the narrowest of all budgets applies."""
 
     cost_usd: float | None = Field(default=None, ge=0)
     """US dollars."""
@@ -243,30 +245,30 @@ class Playbook(_Part):
     """A procedure that agents follow and people can check."""
 
     title: str = Field(min_length=1)
-    """Its name for people."""
+    """The name shown to users."""
     objective: str = Field(min_length=1)
-    """What it is to reach."""
+    """The objective of the procedure."""
     inputs: dict[InputName, Input] = Field(default_factory=dict)
-    """What a start must or may give, each a JSON Schema."""
+    """The inputs that a start must or may give, each a JSON Schema."""
     preconditions: tuple[str, ...] = ()
-    """What must be so before it begins; the agent is told it."""
+    """The conditions for a start; they are part of the agent's prompt."""
     roles: dict[Slug, Role] = Field(default_factory=dict)
-    """Who works in the phases."""
+    """The roles of the phases."""
     phases: tuple[Phase, ...] = ()
     """The steps."""
     acceptance: tuple[Requirement, ...] = ()
-    """What must be so at the end of the whole."""
+    """The conditions at the end of the whole procedure."""
     evidence: tuple[EvidenceItem, ...] = ()
-    """What the whole must show."""
+    """The evidence that the whole procedure must show."""
     tools: ToolPolicy = ToolPolicy()
     """Tools of all phases."""
     runtime: Runtime = Runtime()
-    """How runs are made."""
+    """The settings of runs."""
     scopes: Scopes = Scopes()
-    """What its Flows may see and use."""
+    """The scopes of its Flows."""
     budget: FlowBudget = FlowBudget()
-    """What one Flow may spend."""
+    """The budget of one Flow."""
     drive: Literal["phases", "agent"] = "phases"
-    """`phases`: the daemon starts a run for each phase; `agent`: one run has the whole Playbook in its prompt."""
+    """`phases`: the daemon starts a run for each phase; `agent`: a single run has the whole Playbook in its prompt."""
     metadata: dict[str, Any] = Field(default_factory=dict)
-    """Anything; it is kept and not read."""
+    """Free-form data; stored, not interpreted."""

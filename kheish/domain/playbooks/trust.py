@@ -1,7 +1,7 @@
-"""Which Definitions start commands that nobody is asked about, and whether an admin has said that they may.
+"""Trust: the Definitions that start commands without asking, and whether an admin has permitted that.
 
-Of what people write, Playbooks alone do: the commands of their `acceptance`. A version is trusted by being released,
-and the ledger of releases binds that to the digest of its content; so this is a view of that ledger, and keeps nothing.
+Only Playbooks start commands, through their `acceptance`. Releasing a version trusts it, and the ledger of releases
+binds that to the digest of its content. So this module is a view of that ledger, and stores nothing.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ Trust = Literal["waiting", "trusted", "revoked", "tampered"]
 
 
 def commands(manifest: Mapping[str, Any]) -> list[str]:
-    """Return the command lines of a Playbook's acceptance that run without asking, each once, as they are written.
+    """Return the command lines of a Playbook's acceptance that run without asking, each once, as written.
 
-    None do where an input is one of the commands that run: then all of them meet the permission rules.
+    There are none if an input is itself a command: then the permission rules apply to all of them.
     """
-    wanted = [one for part in (manifest, *manifest.get("phases", ())) for one in part.get("acceptance", ())]
-    found = [one["command"] for one in wanted if isinstance(one, dict) and "command" in one]
-    lines = dict.fromkeys(str(one["run"] if isinstance(one, dict) else one) for one in found)
+    requirements = [one for part in (manifest, *manifest.get("phases", ())) for one in part.get("acceptance", ())]
+    written = [one["command"] for one in requirements if isinstance(one, dict) and "command" in one]
+    lines = dict.fromkeys(str(one["run"] if isinstance(one, dict) else one) for one in written)
     return [] if any(map(command_templates.runs_input, lines)) else list(lines)
 
 
 def of(version: Version) -> Trust:
-    """Whether its commands may start: tampered and revoked ones never do."""
+    """Return the trust in a version's commands; those of tampered and revoked versions never start."""
     if version.tampered is not None:
         return "tampered"
     if version.state == "revoked":
@@ -36,7 +36,10 @@ def of(version: Version) -> Trust:
 
 
 def view(version: Version, manifest: Mapping[str, Any] | None) -> dict[str, Any]:
-    """As the API shows it. `manifest`: None where the tag is not what was published, so that nobody knows."""
+    """Return the trust of a version as the API shows it.
+
+    `manifest` is None if the tag was tampered with, so that the published commands are unknown.
+    """
     state = of(version)
     first = version.evidence[0] if version.evidence and state == "trusted" else None
     return {

@@ -1,7 +1,7 @@
-"""Versions of Playbooks and their releases: what was published, how far it may be used, and which one a start takes.
+"""Versions of Playbooks and their releases: the published versions, their states, and the version that a start takes.
 
-The draft is a file (`playbook_manifest`), a version is an annotated tag, and this is the ledger over the tags: a fold
-of `journals/releases`. Verbs need the Playbook's versions in memory (`pins.owner`).
+The draft is a file (`playbooks.manifest`), a version is an annotated tag, and this module is the ledger over the tags:
+a fold of `journals/releases`. Verbs need the Playbook's versions in memory (`pins.owner`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MOVES: Mapping[str, frozenset[ReleaseState]] = {
     "active": frozenset({"verified", "revoked"}),
     "revoked": frozenset(),
 }
-#: the states for which somebody must have shown something
+#: the states that require evidence
 NEED_EVIDENCE = frozenset({"verified", "canary", "active"})
 TAG_PREFIX = "playbook/"
 _SEMVER = re.compile(
@@ -54,7 +54,7 @@ _BUCKETS = 10_000
 
 @frozen
 class Version:
-    """One version, as the journal tells it. `tampered` says what is wrong with its tag; None: nothing is."""
+    """A version as recorded in the journal. `tampered` is the fault of its tag; None if it is intact."""
 
     playbook_id: str
     version: str
@@ -78,7 +78,7 @@ class Version:
 
     @property
     def id(self) -> str:
-        """Its name in the index: `triage@1.0.0`."""
+        """The version's name in the index: `triage@1.0.0`."""
         return version_id(self.playbook_id, self.version)
 
     @property
@@ -89,8 +89,8 @@ class Version:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Released:
-    """What a version says, read from its tag's tree: `data` as written, `raw` the bytes, `files` beside it with their
-    sha256."""
+    """The content of a version, read from its tag's tree: `data` as written, `raw` the bytes, `files` beside it with
+    their sha256."""
 
     version: Version
     manifest: Playbook
@@ -100,27 +100,27 @@ class Released:
 
 
 def version_id(playbook_id: str, version: str) -> str:
-    """A version's name in the index: no slug and no version holds an `@`."""
+    """Return a version's name in the index; no slug and no version contains an `@`."""
     return f"{playbook_id}@{version}"
 
 
 def tag_of(playbook_id: str, version: str) -> str:
-    """The name of a version's tag."""
+    """Return the name of a version's tag."""
     return f"{TAG_PREFIX}{playbook_id}/{version}"
 
 
 def is_version(text: str) -> bool:
-    """Whether a text is a semantic version that can be the end of a tag's name."""
+    """Return whether a text is a semantic version that can end a tag's name."""
     return bool(_SEMVER.match(text)) and len(text) <= _LONGEST_VERSION and not text.endswith(".lock")
 
 
 def check_version(text: str) -> str:
-    """The text. Raises Invalid where it is no semantic version."""
+    """Return the text. Raises Invalid for a text that is not a semantic version."""
     if not is_version(text):
         raise Invalid(
-            f"{text[:_LONGEST_VERSION]!r} is no version; write three numbers, such as 1.2.0 or 2.0.0-rc.1 "
+            f"{text[:_LONGEST_VERSION]!r} is not a version; write three numbers, such as 1.2.0 or 2.0.0-rc.1 "
             "(semver.org).",
-            errors=[Fault("/version", "is no semantic version")],
+            errors=[Fault("/version", "is not a semantic version")],
         )
     return text
 
@@ -131,7 +131,7 @@ FOLDED = (events.PlaybookPublished, events.PlaybookReleased, events.PlaybookTamp
 
 
 def fold(table: dict[str, Version], entry: Entry) -> Iterable[str]:
-    """Take one entry in; returns the ids that changed."""
+    """Fold an entry into the table and return the ids that changed."""
     event: Any = entry.event
     id = version_id(event.playbook_id, event.version)
     match event:
@@ -159,7 +159,7 @@ def fold(table: dict[str, Version], entry: Entry) -> Iterable[str]:
 
 
 def view(version: Version) -> dict[str, Any]:
-    """A version as the index keeps it and lists show it: all but what it says, which is in the tag's tree."""
+    """Return a version as the index and lists show it: without its content, which is in the tag's tree."""
     return {
         "playbook_id": version.playbook_id,
         "version": version.version,
@@ -197,7 +197,7 @@ def _reference(one: EvidenceRef) -> dict[str, Any]:
 
 
 def read(doc: Mapping[str, Any]) -> Version:
-    """The version that a document of the index shows."""
+    """Return the version in a document of the index."""
     fields = {name: doc[name] for name in Version.__slots__ if name not in ("state", "evidence")}  # type: ignore[attr-defined]
     return Version(state=doc["released_state"], evidence=tuple(EvidenceRef(**one) for one in doc["evidence"]), **fields)
 
@@ -218,23 +218,23 @@ NOUN = Noun(
 
 
 def versions(state: State, playbook_id: str) -> dict[str, Version]:
-    """The versions of a Playbook by version, oldest first; the owner must be loaded."""
+    """Return the versions of a Playbook by version, oldest first; the owner must be loaded."""
     table = state.table(Version, f"{RELEASES}/{playbook_id}")
     return {one.version: one for one in sorted(table.values(), key=lambda one: one.made)}
 
 
 def get(state: State, playbook_id: str, version: str) -> Version:
-    """One version. Raises NotFound, which names those that there are."""
+    """Return a version. Raises NotFound, which lists the existing versions."""
     known = versions(state, playbook_id)
     if version not in known:
         newest = ", ".join(list(known)[-5:])
-        there = f"there are {newest}" if known else "nothing of it is published yet"
-        raise NotFound(f"The playbook {playbook_id!r} has no version {version!r}: {there}.")
+        available = f"published: {newest}" if known else "nothing is published yet"
+        raise NotFound(f"The playbook {playbook_id!r} has no version {version!r}: {available}.")
     return known[version]
 
 
 def resolve(state: State, playbook_id: str, version: str | None, flow_id: str) -> Version:
-    """The version that a start takes: the one that it names, else by the canary's percent or the active one.
+    """Return the version that a start takes: the named version, else the canary by its percentage, else the active one.
 
     Raises NotFound, VersionTampered, VersionNotStartable, NoActiveVersion.
     """
@@ -242,7 +242,7 @@ def resolve(state: State, playbook_id: str, version: str | None, flow_id: str) -
         return _startable(get(state, playbook_id, version))
     known = versions(state, playbook_id)
     if not known:
-        raise NotFound(f"Nothing of a playbook {playbook_id!r} is published: kheish playbooks publish {playbook_id} …")
+        raise NotFound(f"Playbook {playbook_id!r} has no published version: kheish playbooks publish {playbook_id} …")
     active = next((one for one in known.values() if one.state == "active"), None)
     canaries = [one for one in known.values() if one.state == "canary" and one.tampered is None]
     place, upto = bucket(flow_id), 0.0
@@ -252,7 +252,7 @@ def resolve(state: State, playbook_id: str, version: str | None, flow_id: str) -
             return canary
     if active is not None:
         return _startable(active)
-    if canaries:  # with nothing active there is nothing else that a start could mean
+    if canaries:  # without an active version, a start can only mean the canary
         return canaries[-1]
     states = ", ".join(f"{one.version} is {one.shown_state}" for one in list(known.values())[-5:])
     raise NoActiveVersion(
@@ -262,7 +262,7 @@ def resolve(state: State, playbook_id: str, version: str | None, flow_id: str) -
 
 
 def bucket(flow_id: str) -> float:
-    """Where a flow stands among all, from 0 to below 100: always the same for the same id."""
+    """Return the position of a Flow in [0, 100), which is always the same for the same id."""
     digest = hashlib.sha256(flow_id.encode()).digest()
     return int.from_bytes(digest[:8], "big") % _BUCKETS * 100.0 / _BUCKETS
 
@@ -273,7 +273,7 @@ def _startable(version: Version) -> Version:
         raise VersionTampered(f"{name} cannot be started: {version.tampered}")
     if version.state not in NEED_EVIDENCE:
         if version.state == "revoked":
-            raise VersionNotStartable(f"{name} is revoked: no start uses it any more. Name another version.")
+            raise VersionNotStartable(f"{name} is revoked and cannot be started. Name another version.")
         more = f"kheish playbooks release {name} verified --attest …"
         raise VersionNotStartable(f"{name} is published, but not verified: {more}.")
     return version
@@ -283,19 +283,21 @@ def _startable(version: Version) -> Version:
 
 
 def publish(state: State, event: events.PlaybookPublished, *, by: str) -> Version:
-    """Note a version whose tag is there."""
+    """Record a version whose tag exists."""
     state.append(event.on(by=by))
     return get(state, event.playbook_id, event.version)
 
 
 def check_release(version: Version, to: str, *, percent: float | None, evidence: Sequence[EvidenceRef]) -> None:
-    """Whether a version may make a move, before anything is looked up. Raises ReleaseStateConflict, VersionTampered,
-    Invalid, EvidenceRequired."""
+    """Check that a version may make a move, before any lookup.
+
+    Raises ReleaseStateConflict, VersionTampered, Invalid, EvidenceRequired.
+    """
     name = f"{version.playbook_id}@{version.version}"
     is_new_percent = version.state == to == "canary" and percent != version.percent
     if to not in MOVES[version.state] and not is_new_percent:
         ways = " or ".join(sorted(MOVES[version.state]))
-        more = f"it can become {ways}" if ways else "that is final: publish its content as another version"
+        more = f"it can become {ways}" if ways else "this state is final: publish its content as another version"
         raise ReleaseStateConflict(
             f"{name} is {version.state} and cannot become {to}; {more}.", state=version.state, wanted=to
         )
@@ -327,7 +329,10 @@ def release(
     reason: str | None = None,
     cancel_flows: bool = False,
 ) -> Version:
-    """Move a version to another state; one that was active gives way. Raises as `check_release`, and NotFound."""
+    """Move a version to another state; a version that was active gives way.
+
+    Raises the errors of `check_release`, and NotFound.
+    """
     known = versions(state, playbook_id)
     one = get(state, playbook_id, version)
     check_release(one, to, percent=percent, evidence=evidence)
@@ -350,10 +355,10 @@ def _move(version: Version, to: ReleaseState, **more: Any) -> events.PlaybookRel
 
 
 def _check_share(known: Iterable[Version], one: Version, percent: float) -> None:
-    """Canaries together have at most all starts."""
+    """Check that all canaries together take at most 100 % of the starts."""
     others = sum(other.percent or 0.0 for other in known if other.state == "canary" and other.id != one.id)
     if others + percent > 100:
         raise Invalid(
-            f"Other canaries have {others:g} % of the starts already; {percent:g} % more is too much.",
+            f"Other canaries take {others:g} % of the starts already; {percent:g} % more is too much.",
             errors=[Fault("/percent", f"at most {100 - others:g}")],
         )

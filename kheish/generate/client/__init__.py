@@ -1,7 +1,8 @@
-"""Writes the client's requests, shapes and both twins from the API's operations: `python -m kheish.generate.client`.
+"""The generator of the client's requests, shapes and both twins from the API's operations: `python -m
+kheish.generate.client`.
 
-`endpoints.py` folds operations that are the same but for a kind, `methods.py` derives a method and its arguments from
-each, with `table.py` where the derived name is not the public one. `shapes.py`, `requests.py` and `twins.py` write.
+`endpoints.py` merges operations that differ only in a kind, `methods.py` derives a method and its arguments from each,
+with `table.py` where the derived name is not the public one. `shapes.py`, `requests.py` and `twins.py` write.
 """
 
 from __future__ import annotations

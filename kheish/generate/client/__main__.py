@@ -1,4 +1,4 @@
-"""`python -m kheish.generate.client`."""
+"""The entry point of `python -m kheish.generate.client`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Operations that are the same but for one segment of their path, as one endpoint with an argument for it."""
+"""Endpoints: operations that differ only in one segment of their path are merged, with an argument for the segment."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from kheish.generate.client.table import PAGES, TOGETHER
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An operation with the paths that it stands for, by the names of the API's operations. `choices` are the values of
-    the last path parameter. A source is the file's own text of something that is JSON as well."""
+    """An operation with the paths that it stands for, keyed by the names of the API's operations. `choices` are the
+    values of the last path parameter. A source is the text of a file that is also available as JSON."""
 
     operation: Operation
     stands_for: Mapping[str, str]
@@ -23,18 +23,18 @@ class Endpoint:
 
 
 def folded(operations: Sequence[Operation]) -> list[Endpoint]:
-    """Return an endpoint for each method that a client has."""
+    """Return an endpoint for each method of a client."""
     plain = [operation for operation in operations if operation.path not in PAGES]
-    together = list(_together(plain))
+    together = list(_merged(plain))
     done = {name for endpoint in together for name in endpoint.stands_for}
-    kinds = list(_kinds([operation for operation in plain if operation.name not in done]))
+    kinds = list(_kind_endpoints([operation for operation in plain if operation.name not in done]))
     done |= {name for endpoint in kinds for name in endpoint.stands_for}
     alone = [Endpoint(one, {one.name: one.path}) for one in plain if one.name not in done]
     every = [*together, *kinds, *alone]
     return [*every, *_sources(every)]
 
 
-def _together(operations: Iterable[Operation]) -> Iterator[Endpoint]:
+def _merged(operations: Iterable[Operation]) -> Iterator[Endpoint]:
     by_name = {operation.name: operation for operation in operations}
     for (name, argument), names in TOGETHER.items():
         members = [by_name[member] for member in names]
@@ -49,12 +49,12 @@ def _together(operations: Iterable[Operation]) -> Iterator[Endpoint]:
 
 
 def _request(operation: Operation) -> tuple[object, ...]:
-    """Return what a client sends and reads, beside the path."""
+    """Return what a client sends and reads, except the path."""
     return operation.method, operation.body, tuple(operation.query), operation.answer, operation.page, operation.media
 
 
-def _kinds(operations: Iterable[Operation]) -> Iterator[Endpoint]:
-    """Yield what every kind of Definition has."""
+def _kind_endpoints(operations: Iterable[Operation]) -> Iterator[Endpoint]:
+    """Yield the endpoints that every kind of Definition has."""
     groups: dict[tuple[str, str, str], list[Operation]] = {}
     general: dict[tuple[str, str, str], Operation] = {}
     for operation in operations:

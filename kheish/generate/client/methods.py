@@ -15,7 +15,7 @@ from kheish.generate.client.shapes import Shapes, expression
 from kheish.generate.client.table import NAMESPACES, PATH_NAMES, ROWS, Row
 
 Place = Literal["path", "query", "body", "content", "changes", "key", "if_match", "after"]
-#: the namespace of what all kinds of Definitions have; its first argument is bound
+#: the namespace that all kinds of Definitions share; its first argument is bound
 DEFINITIONS, KIND = "definitions", "kind"
 STREAM = "text/event-stream"
 
@@ -33,7 +33,7 @@ class Argument:
 
     @property
     def declared(self) -> str:
-        """Return the argument as it stands in a signature."""
+        """The argument as declared in a signature."""
         return f"{self.name}: {self.type}" + (f" = {self.default}" if self.default is not None else "")
 
 
@@ -51,22 +51,22 @@ class Method:
 
     @property
     def operation(self) -> Operation:
-        """Return the operation, or the one that stands for several."""
+        """The operation, or the one that stands for several."""
         return self.endpoint.operation
 
     @property
     def is_stream(self) -> bool:
-        """Return whether it is an event stream."""
+        """Whether the method is an event stream."""
         return self.operation.media == STREAM
 
     @property
     def replaces_source(self) -> bool:
-        """Return whether the file's own text comes with its ETag, to be sent back with a change."""
+        """Whether the file's text comes with an ETag, to be sent back with a change."""
         return self.result == "Text"
 
 
 def derived(operations: Sequence[Operation], shapes: Shapes) -> list[Method]:
-    """Return every method by namespace and name. Raises ValueError where two have the same."""
+    """Return every method, sorted by namespace and name. Raises ValueError for two methods with the same name."""
     endpoints = folded(operations)
     namespaces = _namespaces(operations)
     counterparts = {endpoint.operation.name for endpoint in endpoints}
@@ -186,7 +186,7 @@ def _query_type(param: Param) -> str:
 
 
 def _sent(operation: Operation, shapes: Shapes, row: Row) -> Iterator[Argument]:
-    """Yield the arguments that are no part of the address."""
+    """Yield the arguments that are not part of the address."""
     if operation.key:
         yield Argument("idempotency_key", "Idempotency-Key", "key", "str | None", "None")
     if operation.body is not None and operation.text:
@@ -204,7 +204,7 @@ def _fields(operation: Operation, shapes: Shapes, row: Row) -> Iterator[Argument
     schema = shapes.request(operation)
     for field, inner in schema.get("properties", {}).items():
         if operation.key and field == "idempotency_key":
-            continue  # the header says the same
+            continue  # the header already says so
         public, type = row.renamed.get(field, field), expression(inner, argument=True)
         if field in schema.get("required", ()):
             yield Argument(public, field, "body", type)

@@ -51,7 +51,7 @@ def signature(arguments: Iterable[Argument]) -> str:
 
 
 def passed(arguments: Iterable[Argument]) -> str:
-    """Return the same arguments as they are handed on."""
+    """Return the same arguments as passed on in a call."""
     return ", ".join(
         f"**{one.name}" if one.place == "changes" else one.name if one.by_position else f"{one.name}={one.name}"
         for one in arguments
@@ -59,7 +59,7 @@ def passed(arguments: Iterable[Argument]) -> str:
 
 
 def sent(method: Method) -> list[Argument]:
-    """Return the arguments of the request; the position in a stream belongs to its follower."""
+    """Return the arguments of the request; a stream's position is managed by its follower."""
     return [argument for argument in method.arguments if argument.place != "after"]
 
 

@@ -1,4 +1,4 @@
-"""The JSON of requests and answers as TypedDicts, from the JSON Schemas of their models."""
+"""The JSON of requests and responses as TypedDicts, from the JSON Schemas of their models."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class Page(TypedDict, Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Shapes:
-    """The schemas of all models that operations name, and of those within them."""
+    """The schemas of all models that operations name, including nested ones."""
 
     schemas: Mapping[str, Schema]
     names: Mapping[tuple[Any, JsonSchemaMode], str]
 
     @classmethod
     def of(cls, operations: Iterable[Operation]) -> Shapes:
-        """Return the shapes of these operations. Raises ValueError where two models would have one name."""
+        """Return the shapes of these operations. Raises ValueError for two models with one name."""
         models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {}
         for operation in operations:
             if operation.path in PAGES:
@@ -62,14 +62,14 @@ class Shapes:
         return cls(schemas, {(key[0], key[1]): str(reference["$ref"]) for key, reference in references.items()})
 
     def answer(self, operation: Operation) -> str:
-        """Return the type of one good answer."""
+        """Return the type of a successful response."""
         model = operation.answer_model
         assert model is not None
         name = reference(self.names[model, "serialization"])
         return f"Page[{name}]" if operation.page else name
 
     def request(self, operation: Operation) -> Schema:
-        """Return the schema of a body; an empty one where it takes none."""
+        """Return the schema of a body; empty for an operation without a body."""
         return self.schemas[self.names[operation.body, "validation"]] if operation.body is not None else {}
 
     def request_name(self, operation: Operation) -> str:
@@ -111,7 +111,7 @@ def _class(name: str, schema: Schema) -> Iterator[str]:
         for field, inner in fields.items()
     }
     if any(keyword.iskeyword(field) or not field.isidentifier() for field in fields):
-        # A key that is a word of Python can only stand in a call.
+        # A key that is a Python keyword needs the functional syntax.
         yield f"{name} = TypedDict({name!r}, {{"
         yield from (f"{field!r}: {type!r}," for field, type in types.items())
         yield "})"
@@ -127,9 +127,9 @@ def _class(name: str, schema: Schema) -> Iterator[str]:
 
 
 def expression(schema: Schema, *, argument: bool = False) -> str:
-    """Return a schema as a type. An `argument` takes more: any text for a choice, any mapping for an object."""
+    """Return a schema as a type. An `argument` accepts more: any text for a choice, any mapping for an object."""
     parts = dict.fromkeys(part for member in _members(schema) for part in _one(member, argument))
-    if "None" in parts:  # None stands last
+    if "None" in parts:  # None comes last
         parts = dict.fromkeys([*(part for part in parts if part != "None"), "None"])
     return "Any" if "Any" in parts else " | ".join(parts)
 
@@ -140,7 +140,7 @@ def _members(schema: Schema) -> list[Schema]:
 
 
 def _one(schema: Schema, argument: bool) -> Iterator[str]:
-    """Yield the types of a schema that is no union."""
+    """Yield the types of a schema that is not a union."""
     choices = [schema["const"]] if "const" in schema else schema.get("enum")
     if "$ref" in schema:
         yield reference(str(schema["$ref"]))

@@ -1,5 +1,7 @@
-"""Public names of the client that do not follow from an operation's own name. An operation without a row gets the
-derived names; a row says only what differs."""
+"""Public names of the client that cannot be derived from an operation's own name.
+
+An operation without a row gets the derived names; a row lists only the differences.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """The public names of one operation, where they are not the derived ones."""
+    """The public names of an operation, where they differ from the derived ones."""
 
     namespace: str | None = None
-    """An empty one stands for the client itself."""
+    """The namespace; empty for the client itself."""
     method: str | None = None
     positional: tuple[str, ...] = ()
     """Optional fields that may be passed by position."""
@@ -25,22 +27,22 @@ class Row:
     presets: str = ""
     """A field of the body whose choices become methods of their own."""
     slow: str = ""
-    """Whether it may take as long as a git push: `always`, or the argument that makes it so."""
+    """Whether it may take as long as a git push: `always`, or the argument that causes it."""
 
 
-#: namespaces by the noun of the path, where they have another name; "" stands for the client itself
+#: namespaces by the noun of the path, where the names differ; "" stands for the client itself
 NAMESPACES: Mapping[str, str] = {"auth": "access", "state": ""}
-#: arguments by path parameter, where `id` would hide the word of Python
+#: arguments by path parameter, where `id` would shadow the Python builtin
 PATH_NAMES: Mapping[str, str] = {"id": "name"}
 #: hand-written bases of namespaces (`connection.py`)
 BASES: Mapping[str, str] = {"flows": "FlowFollowing"}
-#: operations without a method: they serve a browser's form
+#: operations without a method: they serve browser forms
 PAGES = frozenset({"/login"})
 #: one method for several operations whose paths differ in the last segment: the name of the operation and the argument
 TOGETHER: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("change_state", "what"): ("put_back_state", "accept_rewind", "pack_state", "reindex_state"),
 }
-#: shapes by model, where the model's name means something else here
+#: shapes by model, where the model's name has another meaning here
 SHAPES: Mapping[str, str] = {
     "Run": "RunView",
     "RunFailure": "RunError",
@@ -52,7 +54,7 @@ SHAPES: Mapping[str, str] = {
     "GivenAnswer": "Answer",
     "SessionChanges": "SessionSettings",
 }
-#: models of objects whose fields are not known here: `Json`
+#: models of objects with unknown fields: `Json`
 OPEN = frozenset({"Free", "Definition"})
 
 ROWS: Mapping[str, Row] = {

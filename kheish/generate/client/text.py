@@ -1,4 +1,4 @@
-"""Python as text: headers, docstrings, imports, and the formatter."""
+"""Python source text: headers, docstrings, imports, and the formatter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ _WIDTH = 120
 
 
 def module(body: str) -> str:
-    """Return a module's text with the header, formatted. Raises CalledProcessError for text that is no Python."""
+    """Return a module's text with the header, formatted. Raises CalledProcessError for text that is not valid
+    Python."""
     command = [sys.executable, "-m", "ruff", "format", "--isolated", "--line-length", str(_WIDTH), "-"]
     source = f"{HEADER}\n{body}"
     return subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout
@@ -31,18 +32,18 @@ def docstring(text: str, indent: str = "") -> str:
 
 
 def used(names: Iterable[str], body: str) -> list[str]:
-    """Return those names that occur in a text as words, in the order of the import sorter."""
+    """Return those names that occur in a text as words, sorted like imports."""
     words = set(re.findall(r"\b[A-Za-z_]\w*\b", body))
     return sorted(words.intersection(names), key=_rank)
 
 
 def imports(sources: Mapping[str, Iterable[str]], body: str, indent: str = "") -> Iterator[str]:
-    """Yield an import of those names that the body uses from each module."""
+    """Yield an import of the names that the body uses, for each module."""
     for source, names in sources.items():
         if needed := used(names, body):
             yield f"{indent}from {source} import ({', '.join(needed)})"
 
 
 def _rank(name: str) -> tuple[int, str]:
-    """Return the place of a name in the sorter's order: constants, classes, functions."""
+    """Return the sort key of a name: constants, classes, functions."""
     return (0 if name.isupper() else 1 if name[0].isupper() else 2), name.lower()

@@ -1,4 +1,4 @@
-"""Both clients, the same but for `async` and `await`: a class for each namespace, and the client over them."""
+"""Both clients, which differ only in `async` and `await`: a class for each namespace, and the client over them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kheish.generate.client.text import docstring, imports
 
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """The words in which the two clients differ."""
+    """The words that differ between the two clients."""
 
     about: str
     prefix: str
@@ -70,7 +70,7 @@ def _namespace(name: str, methods: Sequence[Method], twin: Twin) -> Iterator[str
         yield "        super().__init__(client)"
         yield f"        self.{KIND} = {KIND}\n"
     elif name in KINDS:
-        yield docstring(f"Drafts as any Definition, and what else there is of {name}.", "    ")
+        yield docstring(f"The operations of `{name}`, including those of any Definition.", "    ")
         yield ""
         yield f"    def __init__(self, client: {twin.named('Connection')}) -> None:"
         yield f"        super().__init__(client, {name!r})\n"
@@ -88,17 +88,17 @@ def _client(root: Iterable[Method], names: Iterable[str], twin: Twin) -> Iterato
     yield f"class {twin.named('Kheish')}({base}):"
     yield f"    __doc__ = {base}.__doc__\n"
     for name in names:
-        made = twin.named(name.capitalize())
+        name_of_class = twin.named(name.capitalize())
         if name == DEFINITIONS:
-            yield f"    def {name}(self, {KIND}: str) -> {made}:"
+            yield f"    def {name}(self, {KIND}: str) -> {name_of_class}:"
             kinds = ", ".join(f"`{kind}`" for kind in KINDS)
             yield docstring(f"Return the Definitions of one kind: {kinds}.", "    " * 2)
-            yield f"        return {made}(self, {KIND})\n"
+            yield f"        return {name_of_class}(self, {KIND})\n"
         else:
             yield "    @cached_property"
-            yield f"    def {name}(self) -> {made}:"
+            yield f"    def {name}(self) -> {name_of_class}:"
             yield docstring(f"The operations of `{name}`.", "    " * 2)
-            yield f"        return {made}(self)\n"
+            yield f"        return {name_of_class}(self)\n"
     for method in root:
         yield from _method(method, twin, "self", "self.send")
 
@@ -144,7 +144,7 @@ def _bound(argument: Argument) -> Argument:
 
 
 def _preset(method: Method, choice: str, twin: Twin) -> Iterator[str]:
-    """Yield a method that has one of the choices made."""
+    """Yield a method with a preset choice."""
     chosen = [
         replace(argument, name=repr(choice)) if argument.field == method.row.presets else argument
         for argument in method.arguments

@@ -118,7 +118,7 @@ def test_what_cannot_be_started_says_why(p: Played) -> None:
         playbooks.resolve(p.state, "triage", None, "flow_1")
     with pytest.raises(VersionNotStartable, match="not verified"):
         playbooks.resolve(p.state, "triage", "1.0.0", "flow_1")
-    with pytest.raises(NotFound, match=r"there are 1\.0\.0, 2\.0\.0"):
+    with pytest.raises(NotFound, match=r"published: 1\.0\.0, 2\.0\.0"):
         playbooks.resolve(p.state, "triage", "3.0.0", "flow_1")
     release(p, "1.0.0", "verified")
     assert playbooks.resolve(p.state, "triage", "1.0.0", "flow_1").version == "1.0.0"

@@ -98,18 +98,18 @@ def test_what_a_file_becomes(content: str, patch: str, result: str) -> None:
 @pytest.mark.parametrize(
     ("patch", "why"),
     [
-        ("hello", "there is no file in it"),
+        ("hello", "it names no file"),
         ("--- a/f\n", "must follow"),
-        ("--- a/f\n+++ b/f\n", "there is no hunk"),
+        ("--- a/f\n+++ b/f\n", "no hunk"),
         ("--- a/f\n+++ b/g\n@@ -1 +1 @@\n-a\n+b\n", "cannot change its name"),
         ("--- a/f\n+++ b/f\n@@ -1,2 +1 @@\n-a\n+b\n", "ends in the middle"),
-        ("--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n+c\n", "where a file's header was expected"),
-        ("--- a/f\n+++ b/f\n@@ -1 +1 @@\n a\n-b\n", "where a file's header was expected"),
+        ("--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n+c\n", "is not a file header"),
+        ("--- a/f\n+++ b/f\n@@ -1 +1 @@\n a\n-b\n", "is not a file header"),
         (CHANGE + CHANGE, "twice"),
         ("rename from a\nrename to b\n", "only the text"),
         ("--- /dev/null\n+++ /dev/null\n", "neither"),
         ('--- "a/x\n+++ "b/x\n', "quotes"),
-        ("diff --git a/x b/x\nnew file mode 120000\n--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+y\n", "no regular file"),
+        ("diff --git a/x b/x\nnew file mode 120000\n--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+y\n", "not a regular file"),
     ],
 )
 def test_what_is_no_patch(patch: str, why: str) -> None:
@@ -122,10 +122,10 @@ def test_what_is_no_patch(patch: str, why: str) -> None:
     [
         ("x\n", CHANGE, "does not fit"),
         ("one\ntwo\nthree\n" + "0\n" + "one\ntwo\nthree\n", CHANGE.replace("-1,3 +1,3", "-3,3 +3,3"), "several places"),
-        ("gone\nmore\n", REMOVE, "holds more"),
+        ("gone\nmore\n", REMOVE, "has more content"),
         (None, CHANGE, "does not exist"),
-        ("a\n", MAKE, "there already"),
-        ("a\n", "--- f\n+++ f\n@@ -9,0 +10 @@\n+x\n", "the file has 1 lines"),
+        ("a\n", MAKE, "exists already"),
+        ("a\n", "--- f\n+++ f\n@@ -9,0 +10 @@\n+x\n", "the file has only 1 lines"),
     ],
 )
 def test_what_does_not_fit(content: str | None, patch: str, why: str) -> None:
