@@ -11,6 +11,7 @@ another request, whatever it says.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
 import re
@@ -147,19 +148,20 @@ class Inbox:
                     self._waiting.append(taken)
                     self._recent[path] = time.monotonic()
             waiting, self._waiting = self._waiting, []
+            free = _Free(self._state.root, self._filing)
             for taken in waiting:
-                await self._settle(taken)
+                await self._settle(taken, free)
 
     # --- one file -----------------------------------------------------------------------------------------------------
 
-    async def _settle(self, taken: Taken) -> None:
+    async def _settle(self, taken: Taken, free: _Free) -> None:
         """Submit it, or reject it with the reason; what is wrong with the daemon and not with the file: later."""
         try:
             raw = await asyncio.to_thread(_read, taken)
             destination = await self._submit(taken, raw)
             self._file(taken, destination, raw, None)
         except Unusable as error:
-            await self._reject(taken, str(error))
+            await self._reject(taken, str(error), free)
         except FileNotFoundError:
             log.warning("%s was taken, and is gone", taken.path)
         except StoreFailed:
@@ -172,7 +174,7 @@ class Inbox:
                 self._wait(taken, error.detail)
             else:
                 lines = [error.detail, *(f"{fault.path}: {fault.message}" for fault in error.errors)]
-                await self._reject(taken, "\n".join(lines))
+                await self._reject(taken, "\n".join(lines), free)
         else:
             self._problems.clear(_PROBLEM, taken.path)
 
@@ -180,14 +182,13 @@ class Inbox:
         self._waiting.append(taken)
         self._problems.add(_PROBLEM, taken.path, f"it is not submitted yet: {reason}", severity="warning")
 
-    async def _reject(self, taken: Taken, reason: str) -> None:
+    async def _reject(self, taken: Taken, reason: str, free: _Free) -> None:
         log.warning("%s cannot be used: %s", taken.path, reason)
         raw = await asyncio.to_thread(_small, taken)
         if raw is not None:
             raw = redaction.scrub_file(raw, self._state.scrub)
         inner = plain_name(taken.path.removeprefix(f"{FOLDER}/").replace("/", "."))
-        pending = {path: raw for path, (_, raw) in self._filing.items()}
-        destination = await asyncio.to_thread(_free, self._state.root, pending, inner, raw)
+        destination = await asyncio.to_thread(free.path, inner, raw)
         if raw is None:  # too large for a commit, or no plain file: it is moved as it is
             await asyncio.to_thread(_rename, taken.file, self._state.root / destination)
         else:
@@ -205,10 +206,9 @@ class Inbox:
 
     def filed(self, paths: list[str]) -> None:
         """A commit holds these: what was kept of them may go, once nothing else of the same file is to come."""
-        for path in paths:
-            taken, _ = self._filing.pop(path, (None, b""))
-            if taken is not None and not any(other == taken for other, _ in self._filing.values()):
-                shutil.rmtree(taken.ticket, ignore_errors=True)
+        done = {taken.ticket for path in paths for taken, _ in [self._filing.pop(path, (None, b""))] if taken}
+        for ticket in done - {taken.ticket for taken, _ in self._filing.values()}:
+            shutil.rmtree(ticket, ignore_errors=True)
 
 
 # --- what is there ----------------------------------------------------------------------------------------------------
@@ -285,20 +285,33 @@ def _small(taken: Taken) -> bytes | None:
         return None
 
 
-def _free(root: Path, pending: Mapping[str, bytes], name: str, raw: bytes | None) -> str:
-    """Where a rejected file goes: beside others of the same name, but one that was rejected before is the same."""
-    stem, dot, suffix = name.rpartition(".")
-    number = 1
-    while True:
-        middle = "" if number == 1 else f".{number}"
-        path = f"{REJECTED}/{stem}{middle}{dot}{suffix}"
-        there = pending.get(path)
-        if there is None and not os.path.lexists(root / path):
-            return path
-        with suppress(FileRefused):
-            if raw is not None and raw == (there if there is not None else door.read(root, path, most=MAX_BYTES)):
+class _Free:
+    """Names for rejected files, given out in one round: files of one name (odd ones have one) are looked at once."""
+
+    def __init__(self, root: Path, filing: Mapping[str, tuple[Taken, bytes]]) -> None:
+        self._root = root
+        self._filing = filing
+        self._numbers: dict[str, int] = {}  # the first that was not looked at
+        self._known: dict[tuple[str, bytes], str] = {}  # where a name and a content have gone
+
+    def path(self, name: str, raw: bytes | None) -> str:
+        """Return where a file goes: beside others of the same name, but one that was rejected before is the same."""
+        stem, dot, suffix = name.rpartition(".")
+        digest = hashlib.sha256(raw).digest() if raw is not None else b""
+        while True:
+            if raw is not None and (known := self._known.get((name, digest))) is not None:
+                return known
+            number = self._numbers.get(name, 1)
+            path = f"{REJECTED}/{stem}{'' if number == 1 else f'.{number}'}{dot}{suffix}"
+            self._numbers[name] = number + 1
+            there = self._filing.get(path)
+            if there is None and not os.path.lexists(self._root / path):
+                if raw is not None:
+                    self._known[name, digest] = path
                 return path
-        number += 1
+            with suppress(FileRefused):
+                content = there[1] if there is not None else door.read(self._root, path, most=MAX_BYTES)
+                self._known[name, hashlib.sha256(content).digest()] = path
 
 
 def plain_name(name: str) -> str:

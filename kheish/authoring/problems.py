@@ -67,7 +67,10 @@ class Problems:
 
     def clear(self, code: str, path: str | None = None) -> None:
         """What was reported is over (without a path: all with this code)."""
-        over = [key for key in self._reported if key[0] == code and path in (None, key[1])]
+        if path is not None:
+            over = [(code, path)] if (code, path) in self._reported else []
+        else:
+            over = [key for key in self._reported if key[0] == code]
         for key in over:
             del self._reported[key]
         if over:

@@ -6,7 +6,6 @@ A request is `{"id": 7, "op": "commit", â€¦}` and its answer `{"id": 7, "ok": â€
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
 import itertools
@@ -15,11 +14,14 @@ import select
 import signal
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from kheish import errors
+
+if TYPE_CHECKING:
+    import asyncio  # the daemon's half imports it where it uses it: the children have no loop, and it is 4 MB
 
 _HEAD = struct.Struct(">I")
 _CHUNK = 1 << 18
@@ -102,6 +104,8 @@ class Child:
 
     async def start(self) -> None:
         """Start the process. Raises OSError where it cannot be started."""
+        import asyncio
+
         self._process = await asyncio.create_subprocess_exec(
             *self.args,
             stdin=asyncio.subprocess.PIPE,
@@ -114,6 +118,8 @@ class Child:
 
     async def request(self, op: str, **payload: Any) -> Any:
         """Ask, and return the answer. Raises ChildGone, ChildFailed, or the error that the handler raised."""
+        import asyncio
+
         number = next(self._ids)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
@@ -137,6 +143,8 @@ class Child:
 
     async def close(self, grace: float = 10.0) -> None:
         """Close the child's pipe, wait `grace` seconds for it to finish what it does, then kill it."""
+        import asyncio
+
         process, reader = self._process, self._reader
         if process is None or reader is None:
             return
@@ -160,6 +168,8 @@ class Child:
         return process
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
+        import asyncio
+
         stream = process.stdout
         assert stream is not None
         try:

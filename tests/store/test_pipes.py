@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -108,3 +109,10 @@ async def test_the_child_inherits_no_descriptor_and_has_its_own_session(child: p
 
     assert len(await child.request("fds")) <= 6  # three, two for the frames, one that lists them
     assert await child.request("sid") == child.pid
+
+
+@pytest.mark.parametrize("module", ["kheish.store.log.scribe", "kheish.store.git.gitworker"])
+def test_the_children_load_no_event_loop_and_no_parser_of_yaml(module: str) -> None:
+    words = f"import sys, {module}; print([name for name in ('asyncio', 'yaml', 'pydantic') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", words], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"  # they are memory that is held for as long as the daemon runs

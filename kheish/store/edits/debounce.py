@@ -132,7 +132,9 @@ class Settling:
         patience = FOR_MOVING if any(not pending.held for pending in others) else FOR_OPEN
         if others and now - min(self._rest(self._pending[path]) for path in ready) < patience:
             return frozenset()
-        return frozenset([path for path in ready if self._settle(path, now)])
+        settled = frozenset([path for path in ready if self._settle(path, now)])
+        self._forget(now)
+        return settled
 
     def _rest(self, pending: _Pending) -> float:
         return pending.moved_at + (OPEN_LIMIT if pending.held else self.quiet)
@@ -156,12 +158,15 @@ class Settling:
         until = self._expected.get(path, {}).get(digest, 0.0)
         if until >= now:
             del self._expected[path]
+        return until >= now
+
+    def _forget(self, now: float) -> None:
+        """Drop the writes that were expected and did not come. Once for all paths that settle, or it is quadratic."""
         self._expected = {
             name: live
             for name, all_ in self._expected.items()
             if (live := {key: end for key, end in all_.items() if end >= now})
         }
-        return until >= now
 
     def _signature(self, path: str) -> Signature | None:
         try:

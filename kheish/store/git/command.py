@@ -7,12 +7,14 @@ stays, for remotes are the user's.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
 
 #: of commits in a workspace, where neither kheish.yaml nor git names anybody
 NAME, EMAIL = "Kheish agent", "agent@kheish.invalid"
@@ -115,6 +117,8 @@ async def start(
     folder: Path, words: Sequence[str], *, more: Mapping[str, str] | None = None
 ) -> asyncio.subprocess.Process:
     """Start git in a folder on the event loop, in a session of its own, with pipes. Raises OSError."""
+    import asyncio  # here, since the git worker has no loop and no need of it
+
     return await asyncio.create_subprocess_exec(
         "git", *words,
         cwd=folder, env={**environment(), **(more or {})},

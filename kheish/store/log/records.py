@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kheish.errors import Fault, Invalid
-from kheish.store.edits import yaml12
 from kheish.store.git.textconv import HIDDEN
+
+if TYPE_CHECKING:
+    from kheish.store.edits import yaml12
 
 PendingKind = Literal["approval", "question"]
 
@@ -63,6 +65,8 @@ def pending_file(kind: PendingKind, data: Mapping[str, Any]) -> bytes:
 
 def read(raw: bytes) -> dict[str, Any]:
     """The mapping that a YAML 1.2 file holds. Raises Invalid; `errors` name line and column."""
+    from kheish.store.edits import yaml12  # here, since the git worker writes Records and hardly ever reads any
+
     text, flaw = yaml12.decode(raw)
     node, flaws = yaml12.read(text) if flaw is None else (None, [flaw])
     if flaws:
