@@ -84,7 +84,7 @@ def _clean(daemon: processes.Daemon) -> float:
 
 def _commits(daemons: dict[int, processes.Daemon], found: dict[int, dict[str, float]]) -> dict[int, list[float]]:
     """Milliseconds of each commit; the CPU of one goes into `found`."""
-    workers = {size: one.child("store.gitworker") for size, one in daemons.items()}
+    workers = {size: one.child("store.git.gitworker") for size, one in daemons.items()}
     names = {size: _answering(one) for size, one in daemons.items()}
     for size, one in daemons.items():
         _one(one, names[size][-1])

@@ -43,7 +43,11 @@ def _daemon(folder: Path, route: str) -> tuple[dict[str, Any], dict[str, float]]
         processes.load("prepare", **spec)
         # The first runs import the driver; that is not what is measured.
         processes.load("latency", **spec, count=1, warm=0, pause=0)
-        pids = {"daemon": daemon.pid, "scribe": daemon.child("store.scribe"), "git": daemon.child("store.gitworker")}
+        pids = {
+            "daemon": daemon.pid,
+            "scribe": daemon.child("store.log.scribe"),
+            "git": daemon.child("store.git.gitworker"),
+        }
         before = {name: processes.cpu(pid) for name, pid in pids.items()}
         found = processes.load("runs", **spec, clients=CLIENTS, seconds=SECONDS)
         used = {name: (processes.cpu(pid) - before[name]) for name, pid in pids.items()}
