@@ -207,8 +207,9 @@ class Inbox:
     def filed(self, paths: list[str]) -> None:
         """A commit holds these: what was kept of them may go, once nothing else of the same file is to come."""
         done = {taken.ticket for path in paths for taken, _ in [self._filing.pop(path, (None, b""))] if taken}
-        for ticket in done - {taken.ticket for taken, _ in self._filing.values()}:
-            shutil.rmtree(ticket, ignore_errors=True)
+        over = done - {taken.ticket for taken, _ in self._filing.values()}
+        if over:  # in a thread: thousands take seconds; after a kill, what is left is the same drop once more
+            asyncio.get_running_loop().run_in_executor(None, _remove, over)
 
 
 # --- what is there ----------------------------------------------------------------------------------------------------
@@ -264,6 +265,11 @@ def _move_away(root: Path, away: Path, path: str) -> Taken | None:
         return taken
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _remove(tickets: Iterable[Path]) -> None:
+    for ticket in tickets:
+        shutil.rmtree(ticket, ignore_errors=True)
 
 
 def _rename(source: Path, target: Path) -> None:
