@@ -39,7 +39,7 @@ class Partition:
 
     @property
     def busy(self) -> bool:
-        """Whether a run may be active."""
+        """Return whether a run may be active."""
         return self.nouns.is_busy(self.tables, self.session_id)
 
 

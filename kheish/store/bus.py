@@ -34,7 +34,7 @@ class Bus:
 
     @property
     def is_heard(self) -> bool:
-        """Whether there are listeners: without them frames need not be encoded."""
+        """Return whether there are listeners: without them frames need not be encoded."""
         return bool(self._listeners)
 
     def publish(self, frames: Sequence[Frame]) -> None:

@@ -93,7 +93,7 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether frames can be sent."""
+        """Return whether frames can be sent."""
         return self._reader is not None and not self._reader.done()
 
     @property

@@ -206,7 +206,7 @@ class Log:
 
     @property
     def is_open(self) -> bool:
-        """Whether entries can be written."""
+        """Return whether entries can be written."""
         return self._thread is not None and self._failed is None
 
     def submit(self, group: Group) -> None:
