@@ -114,8 +114,8 @@ class Broker:
                 )
 
     def _value(self, slot: str) -> str:
-        found = routes.from_environment(slot, self._environ)
-        return found if found is not None else self._vault.value(slot)
+        value = routes.from_environment(slot, self._environ)
+        return value if value is not None else self._vault.value(slot)
 
     # --- revoking -----------------------------------------------------------------------------------------------------
 

@@ -66,8 +66,8 @@ class Answer:
 
 async def lookup(host: str, port: int) -> Sequence[str]:
     """Resolve a name with the system's resolver, in a thread."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]).partition("%")[0] for *_, address in found))
+    rows = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]).partition("%")[0] for *_, address in rows))
 
 
 async def check(url: str, *, allow: Sequence[str] = (), resolve: Resolver = lookup) -> Target:

@@ -48,8 +48,8 @@ class Scrubber:
     def names(self, raw: bytes) -> list[str]:
         """Return the names of the secrets whose values occur in some bytes."""
         before = set(_MARKS.findall(raw))
-        found = set(_MARKS.findall(self.plain(raw))) - before
-        return sorted(name.decode() for name in found)
+        marks = set(_MARKS.findall(self.plain(raw))) - before
+        return sorted(name.decode() for name in marks)
 
     def cut(self, text: str) -> int:
         """Return the length up to which a text can be shown before its continuation is known: its end may begin a
@@ -64,14 +64,14 @@ class Scrubber:
     def _scrubbed(self, raw: bytes, *, is_json: bool) -> bytes:
         touched: bool | None = self._index.touches(raw)
         present = self._index.present(raw, touched)
-        found = raw
+        result = raw
         if present:
-            found, touched = forms.pattern(present, is_json).sub(self._replaced, raw), None
-        found = self._index.pieces(found, is_json=is_json, touched=touched)
-        return raw if found == raw else found
+            result, touched = forms.pattern(present, is_json).sub(self._replaced, raw), None
+        result = self._index.pieces(result, is_json=is_json, touched=touched)
+        return raw if result == raw else result
 
-    def _replaced(self, found: re.Match[bytes]) -> bytes:
-        return self._index.names[found["form"]] if found["form"] is not None else found[0]
+    def _replaced(self, match: re.Match[bytes]) -> bytes:
+        return self._index.names[match["form"]] if match["form"] is not None else match[0]
 
     def _partial(self, text: str) -> int:
         """Return the start of the first form of which the text may have only the beginning."""
@@ -101,9 +101,9 @@ class Scrubber:
 
     def _dump(self, text: str) -> int:
         """Return the start of a hexadecimal dump that the text may end in the middle of."""
-        if self._is_empty or not (found := _DUMP_END.search(text, max(0, len(text) - _HELD_DUMP))):
+        if self._is_empty or not (match := _DUMP_END.search(text, max(0, len(text) - _HELD_DUMP))):
             return len(text)
-        return found.start() if found.start() > len(text) - _HELD_DUMP else len(text)
+        return match.start() if match.start() > len(text) - _HELD_DUMP else len(text)
 
     def _whole(self, text: str) -> Iterable[tuple[int, int]]:
         for raw in self._index.present(text.encode(errors="replace")):

@@ -78,10 +78,10 @@ class Tokens:
 
     def holder(self, digest: str) -> Principal | None:
         """Return the principal of a token by its digest; None if it is unknown or expired."""
-        found = self._known.get(digest)
-        if found is None:
+        known = self._known.get(digest)
+        if known is None:
             return None
-        token, principal = found
+        token, principal = known
         if token.expires_at is not None and token.expires_at <= ids.stamp(self._clock()):
             return None
         return principal

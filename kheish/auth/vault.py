@@ -52,12 +52,12 @@ class Vault:
 
     def value(self, slot: str) -> str:
         """Return the secret itself. Raises NotFound, SecretUnreadable."""
-        found = self.slots.get(slot)
-        if found is None:
+        secret = self.slots.get(slot)
+        if secret is None:
             raise NotFound(f"There is no secret in the slot {slot!r}: kheish secrets set {slot}")
-        if found.value is None:
-            raise SecretUnreadable(f"The secret {slot!r} cannot be read: {found.reason}")
-        return found.value
+        if secret.value is None:
+            raise SecretUnreadable(f"The secret {slot!r} cannot be read: {secret.reason}")
+        return secret.value
 
     def values(self) -> Mapping[str, str]:
         """Return every known value by slot, for redaction."""

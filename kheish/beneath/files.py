@@ -183,9 +183,9 @@ def missing(here: Place, path: str) -> NotThere:
     """Return the error for a missing file, with the nearest names in its folder."""
     with suppress(OSError), os.scandir(here.folder) as entries:
         near = {entry.name.casefold(): entry.name for entry in islice(entries, _NEIGHBOURS)}
-        found = [near[name] for name in get_close_matches(here.name.casefold(), sorted(near), n=3, cutoff=0.6)]
-        if found:
-            listed = ", ".join(map(names.shown, found))
+        similar = [near[name] for name in get_close_matches(here.name.casefold(), sorted(near), n=3, cutoff=0.6)]
+        if similar:
+            listed = ", ".join(map(names.shown, similar))
             return NotThere(f"{path}: does not exist. Similar names in the same folder: {listed}.")
     return NotThere(f"{path}: does not exist.")
 

@@ -60,8 +60,8 @@ class Pool:
         self._enter(job)
         try:
             async with asyncio.timeout(seconds):
-                found: Found = await asyncio.wrap_future(job.future)
-                return found
+                result: Found = await asyncio.wrap_future(job.future)
+                return result
         except TimeoutError:
             raise WorkspaceSlow(
                 f"The workspace {key} did not answer within {seconds:g} s: a folder there is too large, or its disk "

@@ -41,12 +41,12 @@ def resolve_target(door: Door, target: str, folder: str = ".") -> Target:
 
 
 def _judged(door: Door, path: str, here: walk.Place) -> Target:
-    found = tuple(here.path.split("/")) if here.path != "." else ()
+    parts = tuple(here.path.split("/")) if here.path != "." else ()
     try:
         status: os.stat_result | None = os.stat(here.name, dir_fd=here.folder, follow_symlinks=False)
     except FileNotFoundError:
         status = None
-    if any(names.meant(name).casefold() == ".git" for name in found):
+    if any(names.meant(name).casefold() == ".git" for name in parts):
         return Target(None, "git")
     if status is not None:
         here.root.check(status, path)
@@ -55,4 +55,4 @@ def _judged(door: Door, path: str, here: walk.Place) -> Target:
     written = [part for part in posixpath.normpath(path).split("/") if part not in ("", ".")]
     if path.startswith("/"):
         written = written[len([part for part in str(door.path).split("/") if part]) :]
-    return Target(found, None, is_link=list(found) != written, exists=status is not None)
+    return Target(parts, None, is_link=list(parts) != written, exists=status is not None)

@@ -92,10 +92,10 @@ def parts(door: Door, path: str) -> list[str]:
         if inside is None:
             raise outside(path)
         path = inside
-    found = [part for part in path.split("/") if part not in ("", ".")]
-    if len(found) > _MAX_NAMES:
+    path_names = [part for part in path.split("/") if part not in ("", ".")]
+    if len(path_names) > _MAX_NAMES:
         raise NotBeneath(f"{path[:100]}…: has more than {_MAX_NAMES} names.")
-    return found
+    return path_names
 
 
 def outside(path: str) -> NotBeneath:

@@ -47,13 +47,13 @@ def repositories(workspace: Path) -> list[Path]:
     return paths
 
 
-def mounts(workspace: Path, home: Path, found: Sequence[Path]) -> dict[Path, tuple[str, ...]]:
+def mounts(workspace: Path, home: Path, repositories: Sequence[Path]) -> dict[Path, tuple[str, ...]]:
     """Return the mounts, by place, that protect the repositories of a workspace.
 
     A repository's own folder is mounted on itself: a mount point cannot be renamed, so it cannot be replaced.
     """
     mounted: dict[Path, tuple[str, ...]] = {}
-    for path in found:
+    for path in repositories:
         if path.is_symlink():
             path = path.resolve()
             if not path.is_relative_to(workspace):
@@ -63,17 +63,17 @@ def mounts(workspace: Path, home: Path, found: Sequence[Path]) -> dict[Path, tup
             continue
         for folder in (path, *_modules(path)):
             mounted |= _repository(folder)
-        mounted |= {one: _read_only(one) for one in _named(workspace, path, home)}
+        mounted |= {place: _read_only(place) for place in _named(workspace, path, home)}
     return mounted
 
 
-def guarded(found: Sequence[Path]) -> tuple[Path, ...]:
+def guarded(repositories: Sequence[Path]) -> tuple[Path, ...]:
     """Return missing files of the repositories that no command may create.
 
     No mount can reserve a name in a writable folder; the runner removes such files. If `commondir` exists, git reads
     the configuration from the folder that it names.
     """
-    folders = [path for path in found if path.is_dir()]
+    folders = [path for path in repositories if path.is_dir()]
     folders += [module for path in folders for module in _modules(path)]
     places = [folder / name for folder in folders for name in _FIXED if name != "config"]
     places += [tree / "config.worktree" for folder in folders for tree in _folders(folder / "worktrees")]
@@ -81,18 +81,18 @@ def guarded(found: Sequence[Path]) -> tuple[Path, ...]:
 
 
 def _repository(folder: Path) -> dict[Path, tuple[str, ...]]:
-    found: dict[Path, tuple[str, ...]] = {folder: ("--bind", str(folder), str(folder))}
+    mounts: dict[Path, tuple[str, ...]] = {folder: ("--bind", str(folder), str(folder))}
     places = [folder / name for name in _FIXED]
     for tree in _folders(folder / "worktrees"):
         places += tree / "config.worktree", tree / "commondir", tree / "gitdir"
-    found |= {place: _read_only(place) for place in places if place.is_file() and not place.is_symlink()}
+    mounts |= {place: _read_only(place) for place in places if place.is_file() and not place.is_symlink()}
     hooks = folder / "hooks"
     if hooks.is_dir() and not hooks.is_symlink():
-        found[hooks] = _read_only(hooks)
+        mounts[hooks] = _read_only(hooks)
     elif (folder / "config").is_file() and not os.path.lexists(hooks):
         # bubblewrap creates the folder if it is missing, as `git init` does
-        found[hooks] = ("--dir", str(hooks), "--ro-bind", str(hooks), str(hooks))
-    return found
+        mounts[hooks] = ("--dir", str(hooks), "--ro-bind", str(hooks), str(hooks))
+    return mounts
 
 
 def _modules(folder: Path) -> Iterator[Path]:

@@ -337,8 +337,8 @@ def _end(path: str, state: JobState, limit: int) -> JobEnd | None:
         raise NotFound("The job was removed while it was waited for.")
     if state is JobState.WITHDRAWN:
         return JobEnd(None, None, False, True, "", 0, False, 0.0)
-    found = folder.read(path, folder.END)
-    if not found:
+    record = folder.read(path, folder.END)
+    if not record:
         return None
     reader = Reader(path, limit)
     pieces: list[str] = []
@@ -354,20 +354,20 @@ def _end(path: str, state: JobState, limit: int) -> JobEnd | None:
             break
         kept += data
     pieces.append(kept.decode(errors="replace"))
-    if failure := found["output_failure"]:
+    if failure := record["output_failure"]:
         pieces.append(f"\n[the rest of the output could not be kept: {failure}]\n")
     return JobEnd(
-        exit_status=_whole(found["exit_status"]),
-        signal=_whole(found["signal"]),
-        timed_out=bool(found["timed_out"]),
-        stopped=bool(found["stopped"]),
+        exit_status=_whole(record["exit_status"]),
+        signal=_whole(record["signal"]),
+        timed_out=bool(record["timed_out"]),
+        stopped=bool(record["stopped"]),
         output="".join(pieces),
-        output_bytes=_whole(found["output_bytes"]) or 0,
+        output_bytes=_whole(record["output_bytes"]) or 0,
         truncated=cut or bool(failure),
-        duration=float(str(found["duration"])),
-        exceeded=None if found.get("exceeded") is None else str(found["exceeded"]),
-        ended=_whole(found.get("ended")) or 0,
-        left=_whole(found.get("left")) or 0,
+        duration=float(str(record["duration"])),
+        exceeded=None if record.get("exceeded") is None else str(record["exceeded"]),
+        ended=_whole(record.get("ended")) or 0,
+        left=_whole(record.get("left")) or 0,
     )
 
 

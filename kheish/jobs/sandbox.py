@@ -66,8 +66,8 @@ def wrap(
     for path in (*toolchains(), *(path.absolute() for path in read_only)):
         mounts[path] = mounts[path.resolve()] = ("--ro-bind-try", str(path.resolve()), str(path))
         mounts[path.resolve()] = ("--ro-bind-try", str(path.resolve()), str(path.resolve()))
-    found = gitdirs.repositories(workspace) if repositories is None else repositories
-    for path, words in gitdirs.mounts(workspace, home, found).items():
+    known = gitdirs.repositories(workspace) if repositories is None else repositories
+    for path, words in gitdirs.mounts(workspace, home, known).items():
         mounts.setdefault(path, words)
     for path in (*hidden, *_private_settings(int(time.monotonic() / _SETTINGS_SECONDS))):
         if path.exists():
@@ -194,7 +194,7 @@ def _private_settings(_: int) -> tuple[Path, ...]:
     """Return the parts of the machine's settings that are not world-readable, such as password hashes and private
     keys. A daemon of root, or of a user in such a group, could read them. The argument is the time in steps, for
     the cache."""
-    found: list[Path] = []
+    paths: list[Path] = []
     folders = [(Path(name), 0) for name in _SETTINGS]
     for folder, depth in folders:  # the list grows during the loop
         try:
@@ -204,12 +204,12 @@ def _private_settings(_: int) -> tuple[Path, ...]:
                     if stat.S_ISLNK(mode):
                         continue
                     if not mode & (stat.S_IXOTH if stat.S_ISDIR(mode) else stat.S_IROTH):
-                        found.append(Path(entry.path))
+                        paths.append(Path(entry.path))
                     elif stat.S_ISDIR(mode) and depth < (1 if folder.parts[1] == "opt" else _SETTINGS_DEPTH):
                         folders.append((Path(entry.path), depth + 1))
         except OSError:
             continue
-    return tuple(found)
+    return tuple(paths)
 
 
 def _hide_path(path: Path, *options: str) -> tuple[str, ...]:

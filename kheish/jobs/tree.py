@@ -44,14 +44,14 @@ def descendants() -> list[Process] | None:
         return None
     children: dict[int, list[Process]] = {}
     for pid in pids:
-        found = folder.fields(pid)
-        if found is not None and found[1][0] not in (b"Z", b"X"):
-            name, rest = found
+        entry = folder.fields(pid)
+        if entry is not None and entry[1][0] not in (b"Z", b"X"):
+            name, rest = entry
             children.setdefault(int(rest[1]), []).append(Process(pid, name, int(rest[17])))
-    there = list(children.get(os.getpid(), ()))
-    for process in there:  # the list grows during the loop
-        there += children.get(process.pid, ())
-    return there
+    processes = list(children.get(os.getpid(), ()))
+    for process in processes:  # the list grows during the loop
+        processes += children.get(process.pid, ())
+    return processes
 
 
 def end(main: int, number: int) -> None:
@@ -100,10 +100,10 @@ def _sweep(known: set[int]) -> None:
             pid = int(entry.name) if entry.name.isdigit() else 0
             if not pid or pid in known:
                 continue
-            found = folder.fields(pid)
-            if found is None or found[1][0] in (b"Z", b"X"):
+            fields = folder.fields(pid)
+            if fields is None or fields[1][0] in (b"Z", b"X"):
                 continue
-            parent = int(found[1][1])
+            parent = int(fields[1][1])
             if parent == own or parent in known:
                 known.add(pid)
                 with _Gone():

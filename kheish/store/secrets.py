@@ -26,7 +26,7 @@ MOST = 256 * 1024
 _REVEALS = ".git/kheish/reveals"
 _ARMOR = b"-----BEGIN AGE ENCRYPTED FILE-----"
 _HEAD = """\
-# Who can read the secrets of this state root: an age or ssh public key a line. After a change: kheish secrets rekey
+# Recipients of the secrets of this state root: one age or ssh public key a line. After a change: kheish secrets rekey
 """
 
 
@@ -86,7 +86,7 @@ def make_identity(root: Path, path: Path) -> Identity:
 
     key = x25519.Identity.generate()
     public = str(key.to_public())
-    text = f"# The identity of a Kheish daemon. Whoever has it can read its secrets.\n# public key: {public}\n{key}\n"
+    text = f"# The identity of a Kheish daemon. This file decrypts its secrets.\n# public key: {public}\n{key}\n"
     files.atomic_write(path, text.encode(), fsync=True, mode=0o600)
     there = files.inside(root, RECIPIENTS)
     try:

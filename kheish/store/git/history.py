@@ -26,8 +26,8 @@ _NEWEST = re.compile(r"^Kheish-Events: \d+-(\d+)$", re.MULTILINE)
 def split(text: str) -> tuple[str, dict[str, list[str]]]:
     """Return a commit's message without its Kheish trailers, and the trailers."""
     lines, trailers = text.rstrip().split("\n"), dict[str, list[str]]()
-    while lines and (found := _TRAILER.match(lines[-1])):
-        trailers.setdefault(found[1], []).insert(0, found[2])
+    while lines and (match := _TRAILER.match(lines[-1])):
+        trailers.setdefault(match[1], []).insert(0, match[2])
         lines.pop()
     return "\n".join(lines).rstrip(), trailers
 

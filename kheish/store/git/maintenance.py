@@ -144,7 +144,7 @@ def _git(root: Path, words: Sequence[str], timeout: float) -> str:
 if __name__ == "__main__":
     os.nice(10)  # processes that answer requests go first
     try:
-        found = run(Path(sys.argv[1]), whole=sys.argv[2:] == ["whole"])
+        sizes = run(Path(sys.argv[1]), whole=sys.argv[2:] == ["whole"])
     except Unavailable as error:
         sys.exit(error.detail)
-    sys.stdout.buffer.write(orjson.dumps(found))
+    sys.stdout.buffer.write(orjson.dumps(sizes))

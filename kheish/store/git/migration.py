@@ -38,14 +38,14 @@ def migrate(root: Path, steps: Mapping[int, Step] = STEPS, *, to: int = template
     """
     done = []
     _bring_along(root)
-    while (found := template.read_format(root)).version < to:
-        step = steps.get(found.version)
+    while (current := template.read_format(root)).version < to:
+        step = steps.get(current.version)
         if step is None:
             raise Invalid(
-                f"{root} has format {found.version}. This Kheish ({resources.version()}) cannot migrate it to {to}: "
+                f"{root} has format {current.version}. This Kheish ({resources.version()}) cannot migrate it to {to}: "
                 "start it with an older Kheish first."
             )
-        done.append(_take(root, found, step))
+        done.append(_take(root, current, step))
     return done
 
 
@@ -91,9 +91,9 @@ def _bring_along(root: Path) -> None:
     repo = Repo(root)
     head = repo.refs.head()
     here = template.read_format(root)
-    found = repo.find(head, "format.yaml") if head is not None else None
-    there = records.read(repo.content(found.id)) if found is not None else {}
-    if head is None or int(there.get("format", 0)) <= here.version:
+    blob = repo.find(head, "format.yaml") if head is not None else None
+    format_there = records.read(repo.content(blob.id)) if blob is not None else {}
+    if head is None or int(format_there.get("format", 0)) <= here.version:
         return
     _refuse_held(root)
     # format.yaml marks the migration as complete, so it is the last.
@@ -112,9 +112,9 @@ def _bring_along(root: Path) -> None:
 def _refuse_edits(repo: Repo, head: str, paths: Iterable[str]) -> None:
     """Raise Conflict if a step would overwrite a user's uncommitted changes."""
     for path in paths:
-        found = repo.find(head, path)
+        blob = repo.find(head, path)
         content = files.there(repo.root, path)
-        if content != (repo.content(found.id) if found is not None else None) and not hold.owned(path):
+        if content != (repo.content(blob.id) if blob is not None else None) and not hold.owned(path):
             raise Conflict(f"The migration changes {path}, which has an uncommitted edit: commit or undo it first.")
 
 

@@ -69,8 +69,8 @@ class Refs:
     def tags(self, prefix: str) -> dict[str, str]:
         """Return the tags whose name begins with `prefix`, packed or loose, each with the object that it names."""
         tags = self._git.references.iterator(ReferenceFilter.TAGS)
-        found = ((names.text(one.name).removeprefix(_TAGS), one) for one in tags)
-        return {name: str(one.raw_target) for name, one in found if name.startswith(prefix)}
+        named = ((names.text(one.name).removeprefix(_TAGS), one) for one in tags)
+        return {name: str(one.raw_target) for name, one in named if name.startswith(prefix)}
 
     def tag_object(self, name: str) -> str | None:
         """Return the object that a tag names, or None."""

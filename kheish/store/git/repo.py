@@ -141,8 +141,8 @@ class Repo:
     def person(self) -> tuple[str, str]:
         """Return git's own identity, or the login name if none is set."""
         try:
-            found = self._git.default_signature
-            return found.name, found.email
+            identity = self._git.default_signature
+            return identity.name, identity.email
         except KeyError:
             login = getpass.getuser()
             return login, f"{login}@localhost"
@@ -172,10 +172,10 @@ class Repo:
 
     def _commit(self, rev: str) -> pygit2.Commit:
         try:
-            found: pygit2.Commit = self._git.revparse_single(rev).peel(pygit2.Commit)
+            commit: pygit2.Commit = self._git.revparse_single(rev).peel(pygit2.Commit)
         except (KeyError, ValueError, pygit2.GitError) as error:
             raise NotFound(f"No commit {rev!r} in the state root.") from error
-        return found
+        return commit
 
     def entry(self, rev: str, path: str) -> Any:
         """Return the pygit2 object at `path` in a commit (the tree itself for an empty path). Raises NotFound."""
@@ -188,17 +188,17 @@ class Repo:
     def find(self, rev: str, path: str) -> Blob | None:
         """Return the file at `path` in a commit, or None."""
         try:
-            found = self._commit(rev).tree[names.disk(path)]
+            item = self._commit(rev).tree[names.disk(path)]
         except KeyError:
             return None
-        return Blob(str(found.id), int(found.filemode)) if found.type_str == "blob" else None
+        return Blob(str(item.id), int(item.filemode)) if item.type_str == "blob" else None
 
     def content(self, blob: str) -> bytes:
         """Return the bytes of a blob. Raises Invalid for a blob that exceeds the limit of all files kept here."""
         if size_of(self, blob) > _MOST_BLOB:
             raise Invalid(f"{blob} is larger than {_MOST_BLOB // 1024**2} MiB.")
-        found: Any = self._git[blob]
-        data: bytes = found.data
+        item: Any = self._git[blob]
+        data: bytes = item.data
         return data
 
     def has(self, id: str) -> bool:
@@ -272,8 +272,8 @@ def beyond(repo: Repo, start: str, *known: str) -> Iterator[pygit2.Commit]:
 
 def merge_base(repo: Repo, one: str, other: str) -> str | None:
     """Return the newest common ancestor of two commits; None if their histories share nothing."""
-    found = repo._git.merge_base(pygit2.Oid(hex=one), pygit2.Oid(hex=other))
-    return str(found) if found is not None else None
+    base = repo._git.merge_base(pygit2.Oid(hex=one), pygit2.Oid(hex=other))
+    return str(base) if base is not None else None
 
 
 def annotated(repo: Repo, id: str) -> tuple[str, str, tuple[str, str], int] | None:
@@ -284,17 +284,17 @@ def annotated(repo: Repo, id: str) -> tuple[str, str, tuple[str, str], int] | No
         kind, size = odb.read_header(pygit2.Oid(hex=id))[:2]
         if kind != ObjectType.TAG or size > _MOST_TAG:
             return None
-        found: Any = repo._git[id]
-        commit = found.target
+        tag: Any = repo._git[id]
+        commit = tag.target
         if odb.read_header(commit)[0] != ObjectType.COMMIT:
             return None
     except KeyError:
         return None
-    tagger = found.tagger
-    who, at = ("", ""), 0
+    tagger = tag.tagger
+    author, at = ("", ""), 0
     if tagger is not None:
-        who, at = (decoded(tagger.raw_name), decoded(tagger.raw_email)), tagger.time
-    return str(commit), decoded(found.raw_message), who, at
+        author, at = (decoded(tagger.raw_name), decoded(tagger.raw_email)), tagger.time
+    return str(commit), decoded(tag.raw_message), author, at
 
 
 def decoded(raw: bytes | None, encoding: str | None = None) -> str:
@@ -310,8 +310,8 @@ def blame(repo: Repo, commit: str, path: str) -> list[tuple[int, int, str]]:
     repo.entry(commit, path)
     if not names.is_text(path):
         raise NotFound(f"{path} has a name that is not UTF-8; use git blame itself.")
-    found = repo._git.blame(path, newest_commit=pygit2.Oid(hex=str(repo._commit(commit).id)))
-    return [(one.final_start_line_number, one.lines_in_hunk, str(one.final_commit_id)) for one in found]
+    hunks = repo._git.blame(path, newest_commit=pygit2.Oid(hex=str(repo._commit(commit).id)))
+    return [(hunk.final_start_line_number, hunk.lines_in_hunk, str(hunk.final_commit_id)) for hunk in hunks]
 
 
 def init(root: Path) -> None:

@@ -49,11 +49,11 @@ def restore(url: str, root: Path, *, branch: str | None = None) -> Restored:
     try:
         made = scratch / "root"
         _git(scratch, "clone", "--quiet", "--no-checkout", "--origin", "origin", _address(url), made)
-        found = _branch(made, branch)
-        _check_out(made, found)
+        name = _branch(made, branch)
+        _check_out(made, name)
         template.init(made)
         restored.write(made, pending=True)
-        result = _look(made, root, found)
+        result = _look(made, root, name)
         files.sync_tree(made / ".git")
         if root.exists():
             root.rmdir()

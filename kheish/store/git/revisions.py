@@ -54,12 +54,12 @@ def parse(text: str) -> Revision:
 
     Raises Invalid.
     """
-    if found := _SEQ.match(text):
-        return Seq(int(found[1]))
-    if found := _NUMBER.match(text):
-        return Event(int(found[1]))
-    if found := _TIME.match(text):
-        return Time(_time(found[1]))
+    if match := _SEQ.match(text):
+        return Seq(int(match[1]))
+    if match := _NUMBER.match(text):
+        return Event(int(match[1]))
+    if match := _TIME.match(text):
+        return Time(_time(match[1]))
     if len(text) > _LONGEST or not _NAME.match(text) or "^{/" in text or "@{" in text or ".." in text:
         raise Invalid(f"{text[:_LONGEST]!r} is not a valid moment; write {FORMS}.")
     return Name(text)
@@ -68,12 +68,12 @@ def parse(text: str) -> Revision:
 def _time(text: str) -> float:
     """Return seconds since the epoch; a time without a zone is UTC."""
     try:
-        found = datetime.fromisoformat(text.strip())
+        moment = datetime.fromisoformat(text.strip())
     except ValueError as error:
         raise Invalid(
             f"@{{{text}}} is not a valid time; write @{{2026-11-22T12:00:00Z}} or @{{2026-11-22}}."
         ) from error
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 @dataclass(frozen=True, slots=True)

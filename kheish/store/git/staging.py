@@ -74,9 +74,9 @@ class Index:
 
     def changed_files(self) -> list[str]:
         """Return tracked files of the work tree that are missing or differ from the index."""
-        found = self._ask("diff", "--diff-filter=MDT", "--no-ext-diff", "--no-relative", "--ignore-submodules")
-        if found is not None:
-            return found
+        paths = self._ask("diff", "--diff-filter=MDT", "--no-ext-diff", "--no-relative", "--ignore-submodules")
+        if paths is not None:
+            return paths
         self._read()
         kinds = (DeltaStatus.MODIFIED, DeltaStatus.DELETED, DeltaStatus.TYPECHANGE)
         deltas = self._index.diff_to_workdir().deltas
@@ -91,9 +91,9 @@ class Index:
 
     def staged(self, commit: str) -> list[str]:
         """Return the paths that differ between the index and a commit, or are missing in the index."""
-        found = self._ask("diff-index", "--cached", commit)
-        if found is not None:
-            return found
+        paths = self._ask("diff-index", "--cached", commit)
+        if paths is not None:
+            return paths
         self._read()
         tree = self._git[commit].peel(pygit2.Tree)
         return [names.text(delta.old_file.path) for delta in self._index.diff_to_tree(tree).deltas]
@@ -105,8 +105,8 @@ class Index:
         that the library would keep.
         """
         words = ("--no-optional-locks", command, "--name-only", "--no-renames", "--no-ext-diff", "-z", *options, "--")
-        found = _read_output(self._root, *words)
-        return None if found is None else [names.text(path) for path in found.split(b"\0") if path]
+        output = _read_output(self._root, *words)
+        return None if output is None else [names.text(path) for path in output.split(b"\0") if path]
 
     def _expand(self) -> bool:
         """Expand a sparse index with git, since libgit2 cannot read it; return whether libgit2 can read the index
@@ -208,7 +208,7 @@ def left_out(root: Path, paths: Iterable[str]) -> list[str]:
     A sparse checkout marks such files (skip-worktree), as does `update-index --assume-unchanged`. If such a file is
     missing, no user removed it; if it differs, it must not be committed.
     """
-    found: list[str] = []
+    matches: list[str] = []
     rest = list(paths)
     while rest:
         part, rest = rest[:_ARGUMENTS], rest[_ARGUMENTS:]
@@ -216,8 +216,8 @@ def left_out(root: Path, paths: Iterable[str]) -> list[str]:
         for line in (said or b"").split(b"\0"):
             mark, path = line[:1], names.text(line[2:])
             if path in part and (mark == b"S" or mark.islower()):
-                found.append(path)
-    return found
+                matches.append(path)
+    return matches
 
 
 def _is_sparse(root: Path) -> bool:

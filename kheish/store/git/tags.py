@@ -36,10 +36,10 @@ def described(repo: Repo, *, name: str) -> dict[str, Any] | None:
     id = object_of(repo, name=name)
     if id is None:
         return None
-    found = annotated(repo, id)
-    if found is None:
+    tag = annotated(repo, id)
+    if tag is None:
         return {"tag_id": id, "commit": None}
-    commit, text, (by, email), time = found
+    commit, text, (by, email), time = tag
     message, trailers = history.split(text)
     return {
         "tag_id": id, "commit": commit, "message": message, "trailers": trailers, "by": by, "email": email, "time": time

@@ -74,13 +74,13 @@ def init(root: Path) -> None:
 def open_root(root: Path) -> Format:
     """Return the format as `read_format` does, if this Kheish can work with it or `migration` can migrate it. Raises
     NotAStateRoot, NewerFormat."""
-    found = read_format(root)
-    if found.version > FORMAT:
+    about = read_format(root)
+    if about.version > FORMAT:
         raise NewerFormat(
-            f"{root} has format {found.version}; this Kheish ({resources.version()}) supports {FORMAT}: install a "
+            f"{root} has format {about.version}; this Kheish ({resources.version()}) supports {FORMAT}: install a "
             "newer version."
         )
-    return found
+    return about
 
 
 def read_format(root: Path) -> Format:
@@ -88,14 +88,14 @@ def read_format(root: Path) -> Format:
     path = root / "format.yaml"
     try:
         data = records.read(door.read(root, path.name, most=_SMALL))
-        found = Format(int(data["format"]), str(data["root_id"]), str(data["incarnation"]))
+        about = Format(int(data["format"]), str(data["root_id"]), str(data["incarnation"]))
     except (FileNotFoundError, NotADirectoryError):
         raise NotAStateRoot(f"{root} is not a state root (it has no format.yaml): kheish init {root}") from None
     except (KheishError, KeyError, TypeError, ValueError) as error:
         raise NotAStateRoot(f"{path} is not readable: {error}; restore it with git checkout format.yaml") from error
     if not (root / ".git").is_dir():
         raise NotAStateRoot(f"{root} has a format.yaml, but is not a git repository.")
-    return found
+    return about
 
 
 def ensure_token(root: Path) -> str:

@@ -47,8 +47,8 @@ def one_line(text: str) -> str:
     return visible(text).replace("\n", "\u240a").replace("\t", " ")
 
 
-def _picture(found: re.Match[str]) -> str:
-    code = ord(found[0])
+def _picture(match: re.Match[str]) -> str:
+    code = ord(match[0])
     return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"
 
 
@@ -149,7 +149,7 @@ def _compacted(data: Data, entry: Data) -> Told:
 
 
 def _nudged(data: Data, entry: Data) -> Told:
-    return f"tells the model ({data['reason']})", _text(data["text"])
+    return f"message to the model ({data['reason']})", _text(data["text"])
 
 
 def _silent(data: Data, entry: Data) -> Told:
