@@ -1,4 +1,4 @@
-"""kheish.yaml: the settings of the process, their environment names, and where the state root is."""
+"""The file kheish.yaml: the settings of the process, their environment names, and the location of the state root."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _address(text: str) -> str:
     return text
 
 
-#: Written as people do (`90s`, `15m`, `7d`); seconds in memory
+#: Written as users do (`90s`, `15m`, `7d`); seconds in memory
 Duration = Annotated[
     float,
     BeforeValidator(_seconds),
@@ -70,7 +70,7 @@ def _size(count: int) -> str:
     return f"{count}B"
 
 
-#: Written as people do (`12MiB`); bytes in memory
+#: Written as users do (`12MiB`); bytes in memory
 Size = Annotated[
     int,
     BeforeValidator(_bytes),
@@ -80,7 +80,7 @@ Size = Annotated[
 
 
 def split_bind(text: str) -> tuple[str, int]:
-    """`127.0.0.1:4000`, `[::1]:0` as host and port. Raises ValueError."""
+    """Return `127.0.0.1:4000`, `[::1]:0` as host and port. Raises ValueError."""
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
@@ -89,63 +89,70 @@ def split_bind(text: str) -> tuple[str, int]:
 
 
 class Settings(BaseModel):
-    """Base of all settings: unknown keys are refused."""
+    """The base class of all settings: unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Commit(Settings):
-    """How git commits come behind the log."""
+    """Commits to git, which follow the log."""
 
     every: Duration = Field(
         default="5s",
         validate_default=True,
         gt=0,
-        description="A commit is made at the latest this long after an entry.",
+        description="The longest delay between an entry and its commit.",
     )
 
 
 class Edits(Settings):
-    """What happens with what people edit."""
+    """Handling of users' edits."""
 
     commit: Literal["auto", "manual"] = Field(
-        default="auto", description="auto commits a valid edit within a second; manual leaves it to the person."
+        default="auto", description="auto commits a valid edit within a second; manual leaves it to the user."
     )
 
 
 class Concurrency(Settings):
-    """How many runs act at once."""
+    """Number of concurrent runs."""
 
-    runs: int = Field(default=64, ge=1, description="Runs at once in the whole daemon.")
+    runs: int = Field(default=64, ge=1, description="Concurrent runs in the whole daemon.")
     per_route: int | None = Field(
-        default=None, ge=1, description="Runs at once on one route; null is no limit of its own."
+        default=None, ge=1, description="Concurrent runs on a route; null sets no separate limit."
     )
 
 
 class Limits(Settings):
-    """The widest limits of one run; a session or a request can only narrow them."""
+    """The widest limits of a run; a session or a request can only narrow them."""
 
-    turns: int = Field(default=500, ge=1, description="Model turns of one run.")
+    turns: int = Field(default=500, ge=1, description="Model turns of a run.")
     wall_time: Duration | None = Field(
-        default=None, description="How long one run may act, waiting for people not counted."
+        default=None, description="Active time of a run; waiting for users does not count."
     )
-    tokens: int | None = Field(default=None, ge=1, description="Input and output tokens of one run.")
-    cost_usd: float | None = Field(default=None, gt=0, description="US dollars of one run.")
+    tokens: int | None = Field(default=None, ge=1, description="Input and output tokens of a run.")
+    cost_usd: float | None = Field(default=None, gt=0, description="Cost of a run in US dollars.")
 
 
 class Sandbox(Settings):
-    """How shell commands are confined."""
+    """Confinement of shell commands."""
 
     mode: Literal["required", "ask", "off"] = Field(
         default="ask",
-        description="Without bubblewrap: required refuses shell calls, ask makes each ask, off runs them unconfined.",
+        description="Without bubblewrap: required refuses shell calls, ask requests approval, off runs them "
+        "unconfined.",
     )
-    read_only: list[str] = Field(default_factory=list, description="More folders that a confined command may read.")
+    read_only: list[str] = Field(
+        default_factory=list, description="Additional folders that a confined command may read."
+    )
     processes: int | None = Field(
-        default=1000, ge=10, description="Processes and threads of one command at a time; above, it is ended."
+        default=1000,
+        ge=10,
+        description="Concurrent processes and threads of a command; a command above the limit is ended.",
     )
     memory: Size | None = Field(
-        default=None, ge=16 * 1024**2, description="Memory of all processes of one command; above, it is ended."
+        default=None,
+        ge=16 * 1024**2,
+        description="Memory of all processes of a command; a command above the limit is ended.",
     )
     file_size: Size | None = Field(
         default="10GiB", validate_default=True, ge=1024**2, description="Size of each file that a command writes."
@@ -153,55 +160,58 @@ class Sandbox(Settings):
 
 
 class Git(Settings):
-    """Whose name stands on commits that commands make in a workspace."""
+    """Author of the commits that commands make in a workspace."""
 
     name: str | None = Field(
         default=None, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f<>\x7f]+$",
-        description="The name; null takes git's own user.name of the workspace, or of the daemon's user.",
+        description="The name; null uses git's user.name of the workspace, or of the daemon's user.",
     )  # fmt: skip
     email: str | None = Field(
         default=None, min_length=1, max_length=200, pattern=r"^[^\x00-\x20<>\x7f]+$",
-        description="The address; null takes git's own user.email.",
+        description="The address; null uses git's user.email.",
     )  # fmt: skip
 
 
 class Network(Settings):
-    """What the network guard lets through."""
+    """Addresses that the network guard allows."""
 
     allow: list[str] = Field(
-        default_factory=list, description="Private hosts or networks that agents may reach all the same."
+        default_factory=list, description="Private hosts or networks that agents may reach nevertheless."
     )
 
 
 class Api(Settings):
-    """How much one caller (one token) may ask for."""
+    """Request limits of a caller (a token)."""
 
-    requests_per_second: int | None = Field(default=5000, gt=0, description="Beyond it 429; null: no limit.")
+    requests_per_second: int | None = Field(
+        default=5000, gt=0, description="Requests above the limit get 429; null: no limit."
+    )
     streams: int | None = Field(default=2000, gt=0, description="Event streams open at a time; null: no limit.")
 
 
 class Recovery(Settings):
-    """What a restart does with a call that may or may not have happened."""
+    """Treatment of a call that may or may not have happened before a restart."""
 
     ambiguous: Literal["ask", "fail", "retry"] = Field(
-        default="ask", description="ask puts a question, fail fails the run, retry runs the call again."
+        default="ask", description="ask asks the user, fail fails the run, retry repeats the call."
     )
 
 
 class Backup(Settings):
-    """Where the state root is pushed to."""
+    """Remote to which the state root is pushed."""
 
     remote: str | None = Field(default=None, description="The name of a git remote; null pushes nothing.")
-    every: Duration | None = Field(default=None, description="How often it is pushed; null only by command.")
+    every: Duration | None = Field(default=None, description="Interval between pushes; null pushes only by command.")
     merge: Literal["safe", "all"] = Field(
         default="safe",
-        description="Of what others pushed there: safe leaves rights, keys, work and new destinations of prompts to a "
-        "person, who pulls them by hand; all takes whatever is people's.",
+        description="Commits pushed there by others: safe leaves rights, keys, work and new destinations of "
+        "prompts to a "
+        "user, to be pulled by hand; all merges all files of users.",
     )
 
 
 class Retention(Settings):
-    """How long is kept what is not history."""
+    """Retention of data other than history."""
 
     idempotency: Annotated[Duration, AfterValidator(_week)] = Field(
         default="7d", validate_default=True, description="Idempotency keys and receipts; 7d at least."
@@ -210,7 +220,7 @@ class Retention(Settings):
 
 
 class Config(Settings):
-    """The settings of one daemon; every one is optional."""
+    """The settings of a daemon; all of them are optional."""
 
     bind: Annotated[str, AfterValidator(_address)] = Field(
         default="127.0.0.1:4000", description="Address of the API as HOST:PORT; port 0 picks a free one."
@@ -218,38 +228,39 @@ class Config(Settings):
     allowed_hosts: list[str] = Field(
         default_factory=list, description="Host names that requests may carry, besides loopback and bind."
     )
-    workspace: str | None = Field(default=None, description="The folder where tools act, for sessions that name none.")
+    workspace: str | None = Field(
+        default=None, description="The folder where tools act, for sessions without their own."
+    )
     workspaces: list[str] = Field(
         default_factory=list,
-        description="Folders, with all beneath, that a token of the role operator may choose as a session's workspace "
+        description="Folders, with everything beneath, that a token of the role operator may choose as a "
+        "session's workspace "
         "(paths or globs, `~` is the home) besides the daemon's own; an admin may choose any.",
     )
-    default_route: str | None = Field(default=None, description="The route of sessions that name none.")
+    default_route: str | None = Field(default=None, description="The route of sessions without their own.")
     durability: Literal["fsync", "os"] = Field(
-        default="fsync", description="os leaves writing to the operating system: for benchmarks only."
+        default="fsync", description="os leaves the time of writes to the operating system: for benchmarks only."
     )
-    commit: Commit = Field(default_factory=Commit, description="How git commits come behind the log.")
-    edits: Edits = Field(default_factory=Edits, description="What happens with what people edit.")
-    concurrency: Concurrency = Field(default_factory=Concurrency, description="How many runs act at once.")
-    limits: Limits = Field(default_factory=Limits, description="The widest limits of one run.")
-    sandbox: Sandbox = Field(default_factory=Sandbox, description="How shell commands are confined.")
-    git: Git = Field(default_factory=Git, description="Whose name stands on commits of commands.")
-    network: Network = Field(default_factory=Network, description="What the network guard lets through.")
-    api: Api = Field(default_factory=Api, description="How much one caller may ask for.")
-    recovery: Recovery = Field(default_factory=Recovery, description="What a restart does with an ambiguous call.")
-    backup: Backup = Field(default_factory=Backup, description="Where the state root is pushed to.")
-    retention: Retention = Field(default_factory=Retention, description="How long is kept what is not history.")
+    commit: Commit = Field(default_factory=Commit, description="Commits to git, which follow the log.")
+    edits: Edits = Field(default_factory=Edits, description="Handling of users' edits.")
+    concurrency: Concurrency = Field(default_factory=Concurrency, description="Number of concurrent runs.")
+    limits: Limits = Field(default_factory=Limits, description="The widest limits of a run.")
+    sandbox: Sandbox = Field(default_factory=Sandbox, description="Confinement of shell commands.")
+    git: Git = Field(default_factory=Git, description="Author of the commits that commands make.")
+    network: Network = Field(default_factory=Network, description="Addresses that the network guard allows.")
+    api: Api = Field(default_factory=Api, description="Request limits of a caller.")
+    recovery: Recovery = Field(default_factory=Recovery, description="Treatment of an ambiguous call at a restart.")
+    backup: Backup = Field(default_factory=Backup, description="Remote to which the state root is pushed.")
+    retention: Retention = Field(default_factory=Retention, description="Retention of data other than history.")
     memory: bool = Field(default=True, description="Whether short records of earlier runs go into the prompt.")
-    debug: Literal["off", "redacted", "full"] = Field(
-        default="off", description="What is captured of model calls and hooks."
-    )
+    debug: Literal["off", "redacted", "full"] = Field(default="off", description="Capture of model calls and hooks.")
     shutdown_grace: Duration = Field(
-        default="10s", validate_default=True, description="How long tools may go on after SIGTERM."
+        default="10s", validate_default=True, description="How long tools may continue after SIGTERM."
     )
 
 
 def environment_names() -> dict[str, tuple[str, ...]]:
-    """Each setting's environment name with its path: `KHEISH_BACKUP__EVERY` is `("backup", "every")`."""
+    """Return each setting's environment name with its path: `KHEISH_BACKUP__EVERY` is `("backup", "every")`."""
     return {PREFIX + "__".join(path).upper(): path for path, _ in _leaves(Config, ())}
 
 
@@ -263,10 +274,10 @@ def _leaves(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[tuple[tup
 
 
 def apply_environment(config: Config, environ: Mapping[str, str]) -> Config:
-    """The config with each setting that the environment names; an empty variable counts as not set.
+    """Return the config with each setting that the environment names; an empty variable counts as unset.
 
-    A list is written with commas (or as JSON). Raises Invalid with a fault for each variable that has a bad value or
-    looks like a setting and is none.
+    A list is written with commas (or as JSON). Raises Invalid with a fault for each variable that has a bad value, or
+    that looks like a setting but is none.
     """
     data = config.model_dump()
     faults: list[Fault] = []
@@ -288,7 +299,7 @@ def apply_environment(config: Config, environ: Mapping[str, str]) -> Config:
 
 
 def _typed(kind: Any, text: str) -> Any:
-    """The text as the setting's type, as the config file would write it."""
+    """Return the text as the setting's type, as the config file would have it."""
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
     inner = get_args(kind)[0]
     if get_origin(inner) is list and not text.lstrip().startswith("["):
@@ -309,8 +320,8 @@ def _reason(error: ValidationError) -> str:
 
 
 def find_state_root(explicit: str | Path | None, environ: Mapping[str, str], cwd: Path) -> Path:
-    """Where the state root is: as said, else `KHEISH_STATE_ROOT`, else the nearest folder upwards with kheish.yaml,
-    else `~/kheish-state`. Whether it is one is not checked."""
+    """Return the state root: the given one, else `KHEISH_STATE_ROOT`, else the nearest folder upwards with kheish.yaml,
+    else `~/kheish-state`. The folder is not checked."""
     named = explicit or environ.get("KHEISH_STATE_ROOT")
     if named:
         return (cwd / Path(named).expanduser()).absolute()

@@ -1,10 +1,10 @@
 """Every error that Kheish raises on purpose, in one tree.
 
     KheishError
-    ├── Invalid            400  what the caller sent cannot be used; `errors` names each place
+    ├── Invalid            400  the request is invalid; `errors` names each place
     │   └── UnknownEvent, InvalidCursor, RouteRequired, IdempotencyMismatch, InvalidInput, InvalidDefinition,
     │       WorkspaceNotAllowed, NotAStateRoot, EvidenceRequired, EvidenceUnresolved, FileRefused
-    ├── NotBeneath         400  a path leads out of the workspace, or to what no tool may open
+    ├── NotBeneath         400  a path leads out of the workspace, or to a path that no tool may open
     │   └── NotAFolder, NotThere
     ├── Unauthorized       401
     ├── Forbidden          403
@@ -29,11 +29,11 @@
     ├── FetchFailed        502  a page could not be fetched
     ├── InsufficientStorage 507
     ├── Internal           500  a defect of Kheish
-    ├── Damaged            500  a journal or the log holds what cannot be read
+    ├── Damaged            500  a journal or the log is unreadable
     └── Unreachable             the client finds no daemon
 
 Each class carries the HTTP status, a stable `code`, a `domain`, and the CLI's exit code, so that the API and the CLI
-translate in exactly one place each. Nobody matches on text.
+translate in exactly one place each. Code must never match on text.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-#: why a path of a workspace is refused
+#: the reasons why a path of a workspace is refused
 Reason = Literal["outside", "git", "hidden", "special", "loop", "link", "missing", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One place that is wrong: `path` is a JSON pointer into the request (or a file's key path)."""
+    """An invalid place: `path` is a JSON pointer into the request (or a file's key path)."""
 
     path: str
     message: str
 
 
 class KheishError(Exception):
-    """Base of all; `detail` is one sentence that says what is wrong and what to do."""
+    """The base class of all errors; `detail` is a sentence that describes the error and its remedy."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
@@ -76,19 +76,20 @@ class Invalid(KheishError):
 
 
 class SecretInArguments(Invalid):
-    """Edited arguments of a call hold a stored secret."""
+    """The error that edited arguments of a call contain a stored secret."""
 
     code, title = "secret_in_arguments", "Secret in arguments"
 
 
 class FileRefused(Invalid):
-    """A file of the state root is no plain one, or too large; `reason` in `extra` goes on after its name."""
+    """The error that a file of the state root is not a regular file, or too large; `reason` in `extra` continues the
+    sentence after its name."""
 
     code, domain, title = "file_refused", "store", "The file cannot be read"
 
     @property
     def reason(self) -> str:
-        """What is wrong with the file, as words after its name."""
+        """The error of the file, as words after its name."""
         return str(self.extra["reason"])
 
 
@@ -113,7 +114,7 @@ class InvalidInput(Invalid):
 
 
 class InvalidDefinition(Invalid):
-    """`errors` carries key paths; `problems` in `extra` the lines and columns."""
+    """The error of a definition. `errors` carries key paths; `problems` in `extra` the lines and columns."""
 
     code, domain, title, exit_code = "invalid_definition", "definitions", "Invalid definition", 1
 
@@ -127,17 +128,17 @@ class Forbidden(KheishError):
 
 
 class AddressNotAllowed(Forbidden):
-    code, domain, title = "address_not_allowed", "network", "The address is out of bounds"
+    code, domain, title = "address_not_allowed", "network", "The address is not allowed"
 
 
 class OutOfScope(Forbidden):
-    """`scope` in `extra` says whose scope is in the way."""
+    """The error that an audience is out of scope; `scope` in `extra` names the limiting scope."""
 
-    code, domain, title = "out_of_scope", "auth", "The credential scope does not leave it"
+    code, domain, title = "out_of_scope", "auth", "Outside of the credential scope"
 
 
 class PersonRequired(Forbidden):
-    code, domain, title = "person_required", "approvals", "This answer proves no person"
+    code, domain, title = "person_required", "approvals", "A person must answer"
 
 
 class NotFound(KheishError):
@@ -165,23 +166,23 @@ class SessionEnded(Conflict):
 
 
 class RunStateConflict(Conflict):
-    code, domain, title = "run_state_conflict", "runs", "The run cannot make this move"
+    code, domain, title = "run_state_conflict", "runs", "The run's state does not allow this"
 
 
 class FlowStateConflict(Conflict):
-    code, domain, title = "flow_state_conflict", "flows", "The Flow cannot make this move"
+    code, domain, title = "flow_state_conflict", "flows", "The Flow's state does not allow this"
 
 
 class ApprovalResolved(Conflict):
-    code, domain, title = "approval_resolved", "approvals", "The approval is resolved already"
+    code, domain, title = "approval_resolved", "approvals", "The approval is already resolved"
 
 
 class SamePerson(Conflict):
-    code, domain, title = "same_person", "approvals", "Another person has to decide"
+    code, domain, title = "same_person", "approvals", "Another person must decide"
 
 
 class QuestionResolved(Conflict):
-    code, domain, title = "question_resolved", "questions", "The question is resolved already"
+    code, domain, title = "question_resolved", "questions", "The question is already resolved"
 
 
 class IdempotencyConflict(Conflict):
@@ -197,7 +198,8 @@ class WorkspaceNotAllowed(Invalid):
 
 
 class NotBeneath(KheishError):
-    """A path of a workspace that is not opened: it leads out, to no file, or to what the daemon hides."""
+    """The error that a path of a workspace is not opened: it leads out, to no file, or to a path that the daemon
+    hides."""
 
     status, code, domain, exit_code, title = 400, "not_beneath", "sessions", 2, "Not a file of the workspace"
 
@@ -209,23 +211,23 @@ class NotBeneath(KheishError):
 
 
 class NotAFolder(NotBeneath):
-    """The path leads to something else than a folder."""
+    """The error that a path leads to something other than a folder."""
 
 
 class NotThere(NotBeneath):
-    """There is nothing at the path, or it goes through a folder that is missing."""
+    """The error that a path does not exist, or goes through a missing folder."""
 
     status, exit_code = 404, 3
 
 
 class WorkspaceSlow(KheishError):
-    """What was to be done in a workspace took too long, and was given up."""
+    """The error that work in a workspace took too long, and was given up."""
 
     status, code, domain, exit_code, title = 503, "workspace_slow", "sessions", 6, "The workspace does not answer"
 
 
 class DefinitionReferenced(Conflict):
-    code, domain, title = "definition_referenced", "definitions", "Others refer to this definition"
+    code, domain, title = "definition_referenced", "definitions", "The definition is still referenced"
 
 
 class VersionExists(Conflict):
@@ -233,15 +235,15 @@ class VersionExists(Conflict):
 
 
 class DigestConflict(Conflict):
-    code, domain, title = "digest_conflict", "playbooks", "The content is not what was looked at"
+    code, domain, title = "digest_conflict", "playbooks", "The content differs from the reviewed content"
 
 
 class ReleaseStateConflict(Conflict):
-    code, domain, title = "release_state_conflict", "playbooks", "The version cannot make this move"
+    code, domain, title = "release_state_conflict", "playbooks", "The version's state does not allow this"
 
 
 class VersionTampered(Conflict):
-    code, domain, title = "version_tampered", "playbooks", "The version's tag is not what was published"
+    code, domain, title = "version_tampered", "playbooks", "The version's tag differs from the published one"
 
 
 class VersionNotStartable(Conflict):
@@ -261,7 +263,7 @@ class EvidenceRequired(Invalid):
 
 
 class EvidenceUnresolved(Invalid):
-    code, domain, title = "evidence_unresolved", "playbooks", "Evidence that does not resolve"
+    code, domain, title = "evidence_unresolved", "playbooks", "The evidence cannot be resolved"
 
 
 class StateRewound(Conflict):
@@ -309,7 +311,7 @@ class StoreFailed(Unavailable):
 
     @classmethod
     def of(cls, what: str, error: OSError) -> StoreFailed:
-        """`what` cannot be done, as the system says."""
+        """Return the error that `what` failed, with the system's reason."""
         return cls(
             f"{what} ({error.strerror}); the daemon stops. Nothing that was acknowledged is lost. Mend the disk, and "
             "start it again."
@@ -321,7 +323,7 @@ class BackupFailed(Unavailable):
 
 
 class BackupDiverged(Conflict):
-    code, domain, title = "backup_diverged", "backup", "The remote has what cannot be merged"
+    code, domain, title = "backup_diverged", "backup", "The remote cannot be merged"
 
 
 class TakenOver(Conflict):
@@ -337,7 +339,7 @@ class SecretUnreadable(Conflict):
 
 
 class SecretReferenced(Conflict):
-    code, domain, title = "secret_referenced", "secrets", "Others refer to this secret"
+    code, domain, title = "secret_referenced", "secrets", "The secret is still referenced"
 
 
 class KeyUnusable(Conflict):
@@ -373,6 +375,6 @@ class AddressInUse(Conflict):
 
 
 class Unreachable(KheishError):
-    """Raised by the client only."""
+    """The error that a client finds no daemon; only the client raises it."""
 
     status, code, domain, exit_code, title = 0, "unreachable", "client", 6, "The daemon is not reachable"

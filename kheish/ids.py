@@ -1,4 +1,4 @@
-"""Ids, event times, durations and sizes: how Kheish names and counts things."""
+"""Ids, event times, durations and sizes: Kheish's names and units."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _newest = [0]  # milliseconds: the time of the newest id
 def new(prefix: str) -> str:
     """Return `<prefix>_<lowercase ULID>`: 48 bits of milliseconds, 80 random bits, sortable by time.
 
-    A clock that goes back does not make later ids of this process sort before earlier ones.
+    If the clock goes back, later ids of this process still sort after earlier ones.
     """
     _newest[0] = max(_newest[0], int(time.time() * 1000))
     number = (_newest[0] << 80) | int.from_bytes(os.urandom(10), "big")
@@ -37,7 +37,7 @@ def new(prefix: str) -> str:
 
 
 def is_slug(text: str) -> bool:
-    """True where `text` may name a thing that people make (it is also a legal file and git tag name)."""
+    """Return whether `text` may name a thing that users make (it is also a legal file and git tag name)."""
     return (
         _SLUG.match(text) is not None
         and ".." not in text
@@ -59,12 +59,12 @@ def check_slug(text: str, what: str = "id") -> str:
 
 
 def now() -> str:
-    """The time as RFC 3339 in UTC with microseconds."""
+    """Return the time as RFC 3339 in UTC with microseconds."""
     return stamp(time.time())
 
 
 def stamp(seconds: float) -> str:
-    """Seconds since the epoch as RFC 3339 in UTC with microseconds."""
+    """Return seconds since the epoch as RFC 3339 in UTC with microseconds."""
     whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
     return f"{_second(whole)}.{micros:06d}Z"
 
@@ -75,17 +75,17 @@ def _second(seconds: int) -> str:
 
 
 def seconds_of(text: str) -> float:
-    """An RFC 3339 time as seconds since the epoch."""
+    """Return an RFC 3339 time as seconds since the epoch."""
     return datetime.fromisoformat(text).timestamp()
 
 
 def day(at: str) -> str:
-    """The UTC day of an RFC 3339 time, as used in folder names."""
+    """Return the UTC day of an RFC 3339 time, as used in folder names."""
     return at[:10]
 
 
 def duration(text: str) -> float:
-    """`90s`, `15m`, `7d`, `50ms` as seconds. Raises ValueError."""
+    """Return `90s`, `15m`, `7d`, `50ms` as seconds. Raises ValueError."""
     found = _DURATION.match(text)
     if not found:
         raise ValueError(f"{text!r} is not a duration: write a number and one of ms, s, m, h, d, w, such as 90s")
@@ -93,7 +93,7 @@ def duration(text: str) -> float:
 
 
 def size(text: str | int) -> int:
-    """`12MiB`, `64kB` or a plain number as bytes. Raises ValueError."""
+    """Return `12MiB`, `64kB` or a plain number as bytes. Raises ValueError."""
     if isinstance(text, int):
         return text
     found = _SIZE.match(text)

@@ -1,4 +1,4 @@
-"""Where the files that come with the package are: the state template, the JSON Schemas, the demo's scene."""
+"""The files that ship with the package: the state template, the JSON Schemas, the demo's scene."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def folder(name: str) -> Path:
 
 
 def version() -> str:
-    """The version of the installed package (of the checkout where it is not installed)."""
+    """Return the version of the installed package (of the checkout if it is not installed)."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

@@ -1,1 +1,1 @@
-"""Who may do what, with which credential. May import: domain, store, errors, ids, resources."""
+"""Permissions, and the credentials for them. May import: domain, store, errors, ids, resources."""

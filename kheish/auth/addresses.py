@@ -1,4 +1,5 @@
-"""Which addresses are public: a table of those that are not, forms that stand for others, and this machine's own.
+"""The check for public addresses: a table of non-public blocks, forms that stand for other addresses, and this
+machine's own.
 
 Sources: the IANA special-purpose address registries (RFC 6890, as of 2026), RFC 4291 and 3879 (site-local), RFC 6052
 and 8215 (NAT64), RFC 2765 (IPv4-translated), RFC 3056 (6to4), RFC 5214 (ISATAP), and the clouds' own documentation.
@@ -45,7 +46,7 @@ _RESERVED: tuple[tuple[Network, str], ...] = tuple(
         ("ff00::/8", "multicast (RFC 4291)"),
     )
 )
-#: the only block of IPv6 that is given out for public use (RFC 4291, 2.4)
+#: the only block of IPv6 that is assigned for public use (RFC 4291, 2.4)
 _GLOBAL = IPv6Network("2000::/3")
 #: blocks whose last 32 bits are an IPv4 address: compatible, mapped, translated, NAT64
 _LAST_32 = tuple(map(IPv6Network, ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")))
@@ -54,7 +55,7 @@ _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
 def reserved(address: Address) -> str | None:
-    """Return why an address is not public, in a few words; None where it is."""
+    """Return the reason why an address is not public, in a few words; None if it is public."""
     for network, word in _RESERVED:
         if address in network:
             return word
@@ -76,8 +77,8 @@ def forms(address: Address) -> Iterator[Address]:
 def is_own(address: Address) -> bool:
     """Return whether one of this machine's interfaces has the address. Nothing is sent.
 
-    The kernel answers: the route to an own address begins at that address. (Binding to it would say yes to every
-    address where `ip_nonlocal_bind` is set.)
+    The kernel answers: the route to an own address begins at that address. (Binding to it would succeed for every
+    address if `ip_nonlocal_bind` is set.)
     """
     for one in forms(address):
         family = socket.AF_INET6 if one.version == 6 else socket.AF_INET

@@ -1,8 +1,8 @@
-"""The audit: every external action and every change of who may do what, hash-chained, its head signed.
+"""The audit: every external action and every change of permissions, hash-chained, with a signed head.
 
-Entries are events like all others, in the same group as what they tell of: no audit, no action. The chain is made where
-lines are made (`state.state`); here is what goes into an entry, the signature over the newest link, and the check of
-all of it, which needs nothing but the files (and so works on a clone).
+Audit entries are ordinary events, in the same group as the events that they record: no audit, no action. The chain is
+made where lines are made (`state.state`). This module makes the content of entries, signs the newest link, and verifies
+the whole chain. The check needs nothing but the files (and so works on a clone).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SIGNED = ("seq", "n", "hash", "at")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The first thing that is wrong. `seq`: the entry, where it is about one."""
+    """The first error. `seq` is its entry, if it concerns one."""
 
     code: str
     message: str
@@ -39,7 +39,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a check found; `signed` is the highest entry that a good signature vouches for."""
+    """The result of a check; `signed` is the highest entry with a valid signature."""
 
     entries: int
     head: str
@@ -48,7 +48,7 @@ class Report:
     finding: Finding | None
 
     def view(self) -> dict[str, Any]:
-        """The report as the API and the CLI show it."""
+        """Return the report as the API and the CLI show it."""
         wrong = self.finding and {"code": self.finding.code, "message": self.finding.message, "seq": self.finding.seq}
         return {
             "ok": self.finding is None,
@@ -64,7 +64,8 @@ class Report:
 
 
 def key_path(environ: Mapping[str, str]) -> Path:
-    """`KHEISH_AUDIT_KEY_FILE`, else `kheish/audit.key` in the user's config folder: outside of every state root."""
+    """Return `KHEISH_AUDIT_KEY_FILE`, else `kheish/audit.key` in the user's config folder: outside of every state
+    root."""
     named = environ.get("KHEISH_AUDIT_KEY_FILE")
     return Path(named).expanduser() if named else config_folder(environ) / "audit.key"
 
@@ -78,7 +79,7 @@ class Signer:
         self.public = base64.b64encode(raw).decode()
 
     def head(self, newest: Recorded) -> tuple[str, bytes]:
-        """The file that vouches for the chain up to an entry: its path and its bytes."""
+        """Return the file that vouches for the chain up to an entry: its path and its bytes."""
         entry = newest.entry
         head = {"seq": entry.seq, "n": entry.n, "hash": link(newest.line), "at": entry.at}
         signature = base64.b64encode(self._private.sign(_message(head))).decode()
@@ -87,7 +88,7 @@ class Signer:
 
 
 def signer(path: Path) -> Signer:
-    """The key of a file, which is made (mode 0600) where it is missing. Blocks. Raises KeyUnusable."""
+    """Return the key of a file, which is created (mode 0600) if it is missing. Blocks. Raises KeyUnusable."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     try:
@@ -98,18 +99,18 @@ def signer(path: Path) -> Signer:
         try:
             files.atomic_write(path, text, fsync=True, mode=0o600)
         except OSError as error:
-            raise KeyUnusable(f"The audit key {path} cannot be made: {error.strerror}.") from error
+            raise KeyUnusable(f"The audit key {path} cannot be created: {error.strerror}.") from error
         return Signer(private)
     except OSError as error:
         raise KeyUnusable(f"The audit key {path} cannot be read: {error.strerror}.") from error
     except FileRefused as refused:
         raise KeyUnusable(f"The audit key {path} {refused.reason}.") from refused
     if mode & 0o077:
-        raise KeyUnusable(f"The audit key {path} can be read by others: chmod 600 {path}")
+        raise KeyUnusable(f"The audit key {path} can be read by other users: chmod 600 {path}")
     try:
         return Signer(Ed25519PrivateKey.from_private_bytes(base64.b64decode(raw, validate=False)))
     except ValueError as error:
-        raise KeyUnusable(f"The audit key {path} is no Ed25519 key: {error}.") from error
+        raise KeyUnusable(f"The audit key {path} is not an Ed25519 key: {error}.") from error
 
 
 def _message(head: Mapping[str, Any]) -> bytes:
@@ -132,10 +133,10 @@ def _is_signed(head: Mapping[str, Any], key: str) -> bool:
 
 
 def verify(root: Path, *, key: str | None = None, witness: bytes | None = None) -> Report:
-    """Follow the chain from its first link to its last, and check the head's signature. Blocks on disk.
+    """Verify the chain from its first link to its last, and the head's signature. Blocks on disk.
 
-    `key`: the public key that must have signed (base64); without it, the one that the head names is believed.
-    `witness`: the head's file as it was pushed elsewhere; what that vouches for must be here, unchanged.
+    `key` is the public key that must have signed (base64). Without it, the key that the head names is trusted.
+    `witness` is the head's file as it was pushed elsewhere: every entry that it vouches for must exist here, unchanged.
     """
     seq, last, links = 0, GENESIS, dict[int, str]()
     head, seen = _head(root), _parsed(witness) if witness is not None else None
@@ -165,7 +166,7 @@ def verify(root: Path, *, key: str | None = None, witness: bytes | None = None) 
 
 
 def _removed(root: Path) -> Finding | None:
-    """Files that are gone altogether leave no chain to follow: whether there was one, git knows."""
+    """Return a finding if all audit files are missing. They leave no chain to check, but git has their history."""
     from kheish.store.git import history
     from kheish.store.git.repo import Repo
 
@@ -194,7 +195,7 @@ def _signed(head: Mapping[str, Any] | None, key: str | None, seq: int, last: str
 
 
 def _against(seen: Mapping[str, Any], key: str | None, seq: int, links: Mapping[int, str]) -> Finding | None:
-    """What the chain lacks of what a witness has seen."""
+    """Return a finding if the chain lacks an entry that a witness has seen."""
     at = seen.get("seq")
     if seen.get("key") != key or not _is_signed(seen, str(key)):
         return Finding("bad_witness", f"The head that the witness has was not signed with the key {key}.")
@@ -234,18 +235,19 @@ def _lines(root: Path) -> Iterator[tuple[str, int, bytes]]:
 
 
 def auth_failed(address: str, path: str, why: str) -> AuditRecorded:
-    """Somebody without a valid token, or with one that may not do this."""
+    """Return the entry for a caller without a valid token, or with a token that does not permit the operation."""
     return AuditRecorded(action="auth", outcome="refused", subject=address or "unknown", target=f"{path}: {why}")
 
 
 def lease_refused(subject: str, why: str) -> AuditRecorded:
-    """Somebody acted for whom no credential is lent: out of scope, revoked, or there is none."""
+    """Return the entry for a subject without a credential: it is out of scope, revoked, or missing."""
     kind, _, id = subject.partition(":")
     session = id if kind == "session" else None
     return AuditRecorded(action="access", outcome="refused", subject=subject, target=f"lease: {why}", session=session)
 
 
 def revealed(slot: str, by: str, at: str | None = None) -> Draft:
-    """A secret's value was shown to a person on this machine; `at`: when, where no daemon ran then."""
+    """Return the draft for a secret's value that was shown to a user on this machine. `at` is its time if no daemon ran
+    then."""
     told = f"{slot}: revealed" + (f" {at}, while no daemon ran" if at else "")
     return AuditRecorded(action="secret", outcome="done", subject=by, target=told).on(by=by)

@@ -1,8 +1,9 @@
-"""The broker: who may use which credential now. Execution holds leases, never a credential of its own.
+"""The broker: decides which subject may use which credential at the moment. Execution holds leases, never its own
+credentials.
 
-A *subject* (`session:fix-it`, `agent:…`, `daemon`) that acts for an *audience* (`route:main`) gets a *lease* on what
-the audience's Definition refers to (its *grant*). A revoked subject or slot ends its leases at once, and what is in
-flight with them; that is journaled, so that it holds after a restart too.
+A *subject* (`session:fix-it`, `agent:…`, `daemon`) that acts for an *audience* (`route:main`) gets a *lease* on the
+credentials that the audience's Definition refers to (its *grant*). Revoking a subject or slot ends its leases at once,
+together with the requests in flight. A revocation is journaled, so that it holds after a restart too.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from kheish.state.state import State
 T = TypeVar("T")
 What = Literal["subject", "slot", "lease", "account"]
 
-#: what stands for the credential itself: a slot, and the account that it is the key of
+#: the names of a credential: a slot, and the account that it is the key of
 _OF_SLOTS: tuple[Literal["slot", "account"], ...] = ("slot", "account")
 
-#: seconds; a lease is renewed for as long as what it is for is in flight
+#: seconds; a lease is renewed as long as its purpose is in flight
 LEASE_SECONDS = 60.0
 
 
@@ -46,10 +47,10 @@ class Lease:
     made: float
     value: str = field(repr=False)
     ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
-    ended_by: tuple[What, str] | None = None  # what was revoked, and with it this lease
+    ended_by: tuple[What, str] | None = None  # the revocation that ended this lease
 
     def view(self, now: float) -> dict[str, Any]:
-        """The lease as the API shows it; `now` in the clock of `made`."""
+        """Return the lease as the API shows it; `now` is in the clock of `made`."""
         terms = int((now - self.made) // LEASE_SECONDS) + 1
         return {
             "lease_id": self.lease_id,
@@ -62,7 +63,7 @@ class Lease:
 
 
 class Broker:
-    """Leases of one daemon. `revoked` holds (what, id) pairs, as `journals/auth` has them."""
+    """The leases of a daemon. `revoked` holds (what, id) pairs, as `journals/auth` has them."""
 
     def __init__(self, state: State, vault: Vault, environ: Mapping[str, str]) -> None:
         self._state = state
@@ -77,8 +78,8 @@ class Broker:
     async def lease(
         self, subjects: Iterable[str], slot: str, audience: str, *, scope: Scopes, is_audited: bool = True
     ) -> AsyncIterator[Lease]:
-        """A lease for the first of `subjects`, where none of them is revoked and their `scope` leaves the audience and
-        the slot. A refusal is audited, unless the call that follows for the same purpose asks for a lease of its own.
+        """Yield a lease for the first of `subjects`, if none of them is revoked and their `scope` includes the audience
+        and the slot. A refusal is audited, unless the call that follows for the same purpose requests its own lease.
         Raises CredentialRevoked, OutOfScope, NotFound, SecretUnreadable."""
         asked = list(subjects)
         try:
@@ -113,16 +114,17 @@ class Broker:
                 )
 
     def _value(self, slot: str) -> str:
-        found = routes.from_environment(slot, self._environ)
-        return found if found is not None else self._vault.value(slot)
+        value = routes.from_environment(slot, self._environ)
+        return value if value is not None else self._vault.value(slot)
 
     # --- revoking -----------------------------------------------------------------------------------------------------
 
     def revoke(self, what: What, id: str, *, by: str, reason: str | None = None) -> list[str]:
-        """End all leases of a subject, a slot or an account (or one lease), and lend no more. Returns what ended."""
+        """End all leases of a subject, a slot or an account (or a single lease), and grant no more. Return the leases
+        that ended."""
         ended = [lease for lease in self._leases.values() if _is_of(lease, what, id)]
         if what == "lease" and not ended:
-            raise NotFound(f"There is no lease {id!r} (any more).")
+            raise NotFound(f"There is no active lease {id!r}.")
         names = tuple(lease.lease_id for lease in ended)
         self._state.append(events.AccessRevoked(what=what, id=id, reason=reason, leases=names).on(by=by))
         if what != "lease":
@@ -134,7 +136,7 @@ class Broker:
         return list(names)
 
     def restore(self, what: Literal["subject", "slot", "account"], id: str, *, by: str) -> None:
-        """Take a revocation back. Raises NotFound."""
+        """Cancel a revocation. Raises NotFound."""
         if (what, id) not in self.revoked:
             raise NotFound(f"The {what} {id!r} is not revoked.")
         self._state.append(events.AccessRestored(what=what, id=id).on(by=by))
@@ -142,21 +144,21 @@ class Broker:
         self._publish()
 
     async def renewed(self, slot: str, *, by: str) -> None:
-        """A slot has a new value, which is the way on after a revocation of the old one."""
+        """Lift the revocation of a slot's old value, since the slot has a new value."""
         for what in _OF_SLOTS:
             if (what, slot) in self.revoked:
                 self.restore(what, slot, by=by)
         await self._state.durable()
 
     def _publish(self) -> None:
-        """Let every route that needs what is revoked know: it is not ready, and refused at submission."""
+        """Mark every route that needs a revoked credential as not ready, so that submissions are refused."""
         self._vault.revoked = {
             id: f"the {what} is revoked. {_way_on(what, id)}" for what, id in sorted(self.revoked) if what in _OF_SLOTS
         }
         self._state.slots = self._vault.readiness()
 
     def remember(self) -> None:
-        """Read what was revoked before this start. Blocks on disk."""
+        """Read the revocations from before this start. Blocks on disk."""
         kinds = (events.AccessRevoked.kind, events.AccessRestored.kind)
         for _, kind, line in self._state.index.stream("journals/auth", kinds):
             data = orjson.loads(line)["data"]
@@ -167,15 +169,15 @@ class Broker:
                 self.revoked.add(key)
         self._publish()
 
-    # --- looking ------------------------------------------------------------------------------------------------------
+    # --- reading ------------------------------------------------------------------------------------------------------
 
     def leases(self) -> list[dict[str, Any]]:
-        """What is lent now, oldest first; no values."""
+        """Return the active leases, oldest first, without values."""
         now = self._state.clock()
         return [lease.view(now) for lease in self._leases.values()]
 
     def grants(self) -> list[dict[str, Any]]:
-        """Which audience may be served with which slot, by the Definitions in force."""
+        """Return which audience may use which slot, by the Definitions in force."""
         known = sorted(self._state.definitions.routes.items())
         return [self._grant(id, route) for id, route in known if route.auth_ref]
 
@@ -186,8 +188,8 @@ class Broker:
                 "status": "not_ready" if why else "ready", "reason": why}  # fmt: skip
 
     def accounts(self) -> list[dict[str, Any]]:
-        """What the daemon can be at providers: an account for each slot of the vault and each variable that a route
-        names, for a key is all that there is of an account so far."""
+        """Return the daemon's accounts at providers: one for each slot of the vault and each variable that a route
+        names, since a key is all that exists of an account so far."""
         grants = self.grants()
         known = {**dict.fromkeys(grant["slot"] for grant in grants), **self._state.slots}
         return [
@@ -203,13 +205,13 @@ class Broker:
         ]
 
     def _lacking(self, slot: str) -> str | None:
-        """Why a credential cannot be had."""
+        """Return the reason why a credential is unavailable, or None."""
         if slot in self._state.slots:
             return self._state.slots[slot]
         return None if routes.from_environment(slot, self._environ) else f"There is no {slot}."
 
     def subject(self, id: str) -> dict[str, Any]:
-        """What a subject holds now, and whether it is revoked."""
+        """Return a subject's leases, and whether it is revoked."""
         held = [lease for lease in self.leases() if lease["subject"] == id]
         return {"subject": id, "revoked": ("subject", id) in self.revoked, "leases": held}
 
@@ -220,7 +222,7 @@ def _is_of(lease: Lease, what: What, id: str) -> bool:
 
 
 def _way_on(what: What, id: str) -> str:
-    """What whoever reads why a run failed can do."""
+    """Return advice for the reader of a failed run."""
     if what == "lease":
         return "Nothing else was revoked, so the run can be tried again: kheish runs retry RUN."
     new = f", or give it a new value with `kheish secrets rotate {id}`" if what in _OF_SLOTS and ids.is_slug(id) else ""
@@ -228,7 +230,7 @@ def _way_on(what: What, id: str) -> str:
 
 
 async def using(lease: Lease, work: Awaitable[T]) -> T:
-    """Do something with a lease; it is stopped when the lease ends. Raises CredentialRevoked."""
+    """Run work with a lease; it is stopped when the lease ends. Raises CredentialRevoked."""
     doing = asyncio.ensure_future(work)
     ended = asyncio.ensure_future(lease.ended.wait())
     try:

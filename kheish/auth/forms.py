@@ -1,7 +1,8 @@
-"""The forms that a secret takes in a text, and an index that finds them, or long pieces of them, in linear time.
+"""The forms of a secret in a text, and an index that finds them, or long pieces of them, in linear time.
 
-Whole forms: as it is, JSON-escaped, URL-encoded, base64 at any of three byte offsets, hex. *Streams* are forms of which
-a piece gives away what it holds: encoded values, which programs wrap, number and indent, and lines that look like keys.
+Whole forms: unchanged, JSON-escaped, URL-encoded, base64 at any of three byte offsets, hex. *Streams* are forms of
+which a piece alone reveals part of the secret: encoded values, which programs wrap, number and indent, and lines that
+look like keys.
 """
 
 from __future__ import annotations
@@ -18,33 +19,34 @@ from urllib.parse import quote, quote_plus
 import orjson
 
 MIN_LENGTH = 8  # characters: shorter values would blank out ordinary words
-LINE_LENGTH = 16  # of a secret of several lines, those from this length on are secrets of their own
-#: bytes that are looked up at once, and from which length on a piece is found for sure, wherever it begins
+LINE_LENGTH = 16  # lines of a multi-line secret from this length on are secrets of their own
+#: bytes that are looked up at once, and the length from which on a piece is always found, wherever it begins
 _GRAM = 8
 PIECE = 2 * _GRAM - 1
-_LONGEST_CROSSING = 400  # a form above it is found by its pieces where it goes over lines
+_LONGEST_CROSSING = 400  # a longer form that crosses lines is found by its pieces
 
 _MARKER = re.compile(r"-----(BEGIN|END) [A-Z0-9 ]+-----")
 _LINES = re.compile(r"\r\n|\r|\n|\\r\\n|\\n")
-#: no path: what begins like the home folder is no piece of it
+#: no path: text that begins like the home folder is no piece of it
 _KEY_LIKE = re.compile(r"(?![./~])[A-Za-z0-9+/_=.-]{16,}")
-#: where a line ends in a text or in JSON (escaped once or more), with what may stand before the next line's content
+#: the end of a line in a text or in JSON (escaped once or more), with everything that may precede the next line's
+#: content
 BREAK = rb"=?(?:\\+[nr]|[\r\n])+(?:[ \t>]|\\+t|[0-9]+(?:\\+t|[\t:|]))*"
 _BREAKS = re.compile(BREAK)
 _ESCAPED = (b"=\\\\n", b"=\\n", b"=\\r", b"\\\\n", b"\\\\r", b"\\\\t", b"\\n", b"\\r", b"\\t")
 _ESCAPED_ONCE = _ESCAPED[-3:]
-#: what a piece can stand in; escapes of JSON are taken whole, so that their letters belong to no piece
+#: the characters of a piece; escapes of JSON are matched whole, so that their letters belong to no piece
 _RUN = rb"[A-Za-z0-9+/=_.-]{%d,}" % PIECE
 _RUNS, _RUNS_IN_JSON = re.compile(_RUN), re.compile(rb"\\u[0-9a-fA-F]{4}|\\.|(" + _RUN + rb")", re.DOTALL)
-#: a dump in hexadecimal, in groups: looked for in a text of `h` for each digit, blanks between groups and `x` for all
-#: else, so that the pattern begins as it is written, which is ten times as fast
+#: a dump in hexadecimal, in groups. It is searched in a text of `h` for each digit, blanks between groups and `x` for
+#: everything else, so that the pattern begins with literals, which is ten times as fast
 _KINDS = bytes(104 if chr(one) in "0123456789abcdefABCDEF" else 32 if chr(one) in " :," else 120 for one in range(256))
 _DUMP_LIKE = re.compile(rb"hh  ?h{2,8} {1,2}h{2,8} {1,2}hh")
 _DUMP = re.compile(rb"(?:[0-9a-fA-F]{2,8}(?::|,)? {1,2}|[0-9a-fA-F]{2}[:,]){7,}[0-9a-fA-F]{2,8}")
 
 
 def values(value: str) -> list[str]:
-    """Return what of a value is a secret of its own: all of it, without white space at its ends, and its long lines."""
+    """Return the parts of a value that are secrets of their own: all of it, stripped, and its long lines."""
     lines = [line.strip() for line in _LINES.split(value)]
     long = (
         [line for line in lines if len(line) >= LINE_LENGTH and not _MARKER.fullmatch(line)] if len(lines) > 1 else []
@@ -53,7 +55,7 @@ def values(value: str) -> list[str]:
 
 
 def forms(value: str) -> Iterable[bytes]:
-    """Return how a value may stand in a text."""
+    """Return the forms in which a value may occur in a text."""
     raw = value.encode()
     yield raw
     for once in (orjson.dumps(value)[1:-1], json.dumps(value)[1:-1].encode()):
@@ -65,8 +67,8 @@ def forms(value: str) -> Iterable[bytes]:
 
 
 def encodings(raw: bytes) -> Iterator[bytes]:
-    """Return the value in base64 and hex. Of base64, the characters at the ends depend on what stands beside the value;
-    those in the middle do not."""
+    """Return the value in base64 and hex. In base64, the characters at the ends depend on the neighbouring text; those
+    in the middle do not."""
     for offset in range(3):
         shifted = base64.b64encode(b"\0" * offset + raw)
         start = (offset * 8 + 5) // 6
@@ -79,8 +81,8 @@ def encodings(raw: bytes) -> Iterator[bytes]:
 
 
 class Index:
-    """Finds the forms of secrets in bytes. Looking through what holds none takes a time that does not depend on how
-    many secrets there are, but for values below 15 characters."""
+    """An index of the forms of secrets in bytes. A scan without matches takes a time that does not depend on the number
+    of secrets, except for values below 15 characters."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self.names: dict[bytes, bytes] = {}
@@ -88,13 +90,13 @@ class Index:
         for name, value in secrets.items():
             mark = f"[redacted:{name}]".encode()
             for one in values(value):
-                # The lines of a value are in its own encodings.
+                # The lines of a value are part of its own encodings.
                 encoded = list(encodings(one.encode())) if one in (value, value.strip()) else []
                 for form in (*forms(one), *encoded):
                     self.names.setdefault(form, mark)
                 for stream in (*encoded, *([one.encode()] if _KEY_LIKE.fullmatch(one) else [])):
                     self._streams.setdefault(stream, mark)
-        by_length = sorted(self.names, key=len, reverse=True)  # what contains another is taken whole
+        by_length = sorted(self.names, key=len, reverse=True)  # a form that contains another is matched whole
         self.longest = len(by_length[0]) if by_length else 0
         self.texts = [form.decode() for form in by_length]
         self._short = [form for form in by_length if len(form) < PIECE]
@@ -104,15 +106,15 @@ class Index:
         self.joined = "\n".join(stream.decode() for stream in self._streams)
 
     def present(self, raw: bytes, touched: bool | None = None) -> tuple[bytes, ...]:
-        """Return the whole forms that stand in some bytes, longest first. `touched`: what `touches` says of them."""
+        """Return the whole forms in some bytes, longest first. `touched` is the result of `touches`."""
         if touched is None:
             touched = self.touches(raw)
         found = [form for form in self._long if form in raw] if touched else []
         return (*found, *(form for form in self._short if form in raw))
 
     def pieces(self, raw: bytes, *, is_json: bool, touched: bool | None = None) -> bytes:
-        """Return the bytes without encoded values that go over lines, and without pieces of streams. Whole forms are
-        out of it already. `touched`: what `touches` says of the bytes."""
+        """Return the bytes without encoded values that cross lines, and without pieces of streams. Whole forms are
+        already removed. `touched` is the result of `touches` for the bytes."""
         if self._crossing and (b"\n" in raw or b"\\n" in raw):
             given, raw = raw, self._without_crossing(raw, is_json)
             touched = touched if raw is given else None
@@ -122,12 +124,12 @@ class Index:
         return _DUMP.sub(self._dump, raw) if self._streams and _DUMP_LIKE.search(raw.translate(_KINDS)) else raw
 
     def touches(self, raw: bytes) -> bool:
-        """Return whether some bytes may hold a form or piece: one of its grams stands at a multiple of 8."""
+        """Return whether some bytes may contain a form or piece: one of its grams stands at a multiple of 8."""
         return not self._grams.isdisjoint(array("Q", raw[: len(raw) // _GRAM * _GRAM]))
 
     def _without_crossing(self, raw: bytes, is_json: bool) -> bytes:
-        joined = raw.replace(b"=\n", b"").translate(None, b" \t\r\n>")  # more than breaks: the pattern decides
-        is_plain = b"\\\\" not in joined and b"=\\" not in joined  # then the first six are not there
+        joined = raw.replace(b"=\n", b"").translate(None, b" \t\r\n>")  # removes more than breaks: the pattern decides
+        is_plain = b"\\\\" not in joined and b"=\\" not in joined  # then the first six do not occur
         for escape in _ESCAPED_ONCE if is_plain else _ESCAPED:
             joined = joined.replace(escape, b"")
         short = [form for form in self._crossing if len(form) < PIECE and form in joined]
@@ -151,7 +153,7 @@ class Index:
         return bytes(out + run[at:]) if at else run
 
     def _piece(self, run: bytes, at: int) -> tuple[int, int, bytes] | None:
-        """The first piece of a stream in a run from `at` on: where it begins and ends, and its name."""
+        """Return the first piece of a stream in a run from `at` on: its start, its end, and its name."""
         for place in range(at, len(run) - _GRAM + 1):
             gram = run[place : place + _GRAM]
             if int.from_bytes(gram, _ORDER) not in self._grams:
@@ -190,7 +192,7 @@ def _grams(forms: Iterable[bytes]) -> frozenset[int]:
 
 @lru_cache(maxsize=64)
 def _over_lines(found: tuple[bytes, ...], is_json: bool) -> re.Pattern[bytes]:
-    """The forms with line breaks between any of their characters."""
+    """Return a pattern of the forms with line breaks between any of their characters."""
     parts = [(b"(?:" + BREAK + b")?").join(re.escape(form[at : at + 1]) for at in range(len(form))) for form in found]
     whole = b"(?P<form>" + b"|".join(parts) + b")"
     return re.compile(whole + (rb"|\\u[0-9a-fA-F]{4}|\\." if is_json else b""), re.DOTALL)
@@ -198,7 +200,7 @@ def _over_lines(found: tuple[bytes, ...], is_json: bool) -> re.Pattern[bytes]:
 
 @lru_cache(maxsize=256)
 def pattern(found: tuple[bytes, ...], is_json: bool) -> re.Pattern[bytes]:
-    """The pattern of whole forms. Escapes are taken whole: what begins in the middle of one (`\\\\n`, `\\\\u0010`) is
-    another text."""
+    """Return the pattern of whole forms. Escapes are matched whole: text that begins in the middle of an escape (`\\n`,
+    `\\u0010`) is different text."""
     whole = b"(?P<form>" + b"|".join(map(re.escape, found)) + b")"
     return re.compile(whole + (rb"|\\u[0-9a-fA-F]{4}|\\." if is_json else b""), re.DOTALL)

@@ -1,8 +1,8 @@
-"""Logins of browsers: a link that counts once gets a cookie, which stands for the token that asked for the link.
+"""Logins of browsers. A single-use link sets a cookie, which stands for the token that requested the link.
 
-A login has no rights of its own: with its token it ends, and what the token may not, it may not. Links are in memory
-only, for a minute. Logins are kept as tokens are (digests, outside of the tree and of every backup), so that a person
-need not log in again after each restart of the daemon.
+A login has no rights of its own: it ends with its token, and has the same limits. Links are in memory only, for a
+minute. Logins are kept as tokens are (digests, outside of the tree and of every backup), so that a user need not log in
+after each restart of the daemon.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FILE = ".git/kheish/logins.json"
 _MOST = 64 * 1024 * 1024
 LINK_SECONDS = 60.0
 LOGIN_SECONDS = 12 * 3600.0
-#: of one token; one more takes the place of the oldest
+#: the limit of logins per token; a new login replaces the oldest
 MOST_LINKS = 20
 MOST_LOGINS = 20
 log = logging.getLogger(__name__)
@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
-    """One browser that is logged in. `token` is the digest of the token that it stands for, not its name: another
-    token of the same name is another."""
+    """A browser that is logged in. `token` is the digest of the token that it stands for, not its name: another token
+    of the same name is a different token."""
 
     login_id: str
     token: str
@@ -49,7 +49,7 @@ class _Link:
 
 
 class Logins:
-    """The links and logins of one state root. `clock` is in seconds since 1970."""
+    """The links and logins of a state root. `clock` is in seconds since 1970."""
 
     def __init__(self, tokens: Tokens, kept: tuple[Login, ...] = (), *, clock: Callable[[], float]) -> None:
         self._tokens = tokens
@@ -62,7 +62,7 @@ class Logins:
     # --- links --------------------------------------------------------------------------------------------------------
 
     def link(self, token: str) -> tuple[str, float]:
-        """A code that lets one browser in as the token with this digest, once; and until when."""
+        """Return a code that lets one browser log in as the token with this digest, once; and its expiry."""
         now = self._clock()
         links = list(self._links.items())
         own = [digest for digest, link in links if link.token == token]
@@ -74,12 +74,12 @@ class Logins:
         return code, until
 
     def offered(self, code: str) -> Principal | None:
-        """Whom a code would let in; None where it counts no more."""
+        """Return the principal that a code would log in; None if the code is no longer valid."""
         link = self._links.get(digests.of(code))
         return self._tokens.holder(link.token) if link is not None and link.until > self._clock() else None
 
     def redeem(self, code: str) -> str | None:
-        """The digest of the code's token; the code counts no more, whoever asks."""
+        """Return the digest of the code's token; the code is invalid after that, whatever the result."""
         is_good = self.offered(code) is not None
         link = self._links.pop(digests.of(code))
         return link.token if link is not None and is_good else None
@@ -87,30 +87,30 @@ class Logins:
     # --- logins -------------------------------------------------------------------------------------------------------
 
     def find(self, cookie: str) -> Login | None:
-        """The login of a cookie; None where it is nobody's, or has ended, or its token has."""
+        """Return the login of a cookie; None if it is unknown, or the login or its token has ended."""
         login = self._logins.get(digests.of(cookie))
         return login if login is not None and self.holder(login) is not None else None
 
     def holder(self, login: Login) -> Principal | None:
-        """For whom a login stands, while it lasts."""
+        """Return the principal of a login while the login is valid."""
         if self._logins.get(login.digest) is None or login.expires_at <= ids.stamp(self._clock()):
             return None
         return self._tokens.holder(login.token)
 
     def of(self, token: str) -> list[Login]:
-        """The logins of the token with this digest, the oldest first."""
+        """Return the logins of the token with this digest, the oldest first."""
         return [login for _, login in self._logins.items() if login.token == token]
 
     def list(self) -> list[Login]:
-        """Those that have not ended."""
+        """Return the logins that have not ended."""
         return [login for _, login in self._logins.items() if self.holder(login) is not None]
 
     def put(self, login: Login) -> None:
-        """Know a login from now on."""
+        """Store a login."""
         self._logins.put(login.digest, login)
 
     def drop(self, login: Login) -> None:
-        """Know it no more."""
+        """Remove a login."""
         self._logins.pop(login.digest)
 
 
@@ -118,9 +118,9 @@ class Logins:
 
 
 def begin(state: State, logins: Logins, code: str) -> tuple[Login, str] | None:
-    """Log a browser in: the login, and the text of its cookie. None where the code counts no more.
+    """Log a browser in; return the login and the text of its cookie. Return None if the code is no longer valid.
 
-    `save` makes it last.
+    `save` makes it durable.
     """
     principal = logins.offered(code)
     token = logins.redeem(code)
@@ -142,7 +142,7 @@ def begin(state: State, logins: Logins, code: str) -> tuple[Login, str] | None:
 
 
 def end(state: State, logins: Logins, login: Login, *, by: str) -> None:
-    """Log a browser out. `save` makes it last."""
+    """Log a browser out. `save` makes it durable."""
     state.append(events.LoginChanged(login_id=login.login_id, change="closed").on(by=by))
     logins.drop(login)
 
@@ -151,7 +151,7 @@ def end(state: State, logins: Logins, login: Login, *, by: str) -> None:
 
 
 def read(root: Path) -> tuple[Login, ...]:
-    """The logins that are kept. Blocks on disk. Where the file cannot be read, nobody is logged in."""
+    """Return the stored logins; none if the file cannot be read. Blocks on disk."""
     try:
         return tuple(Login(**row) for row in json.loads(door.read_own(root / FILE, most=_MOST)[0])["logins"])
     except FileNotFoundError:
@@ -162,7 +162,7 @@ def read(root: Path) -> tuple[Login, ...]:
 
 
 def save(root: Path, logins: Logins) -> None:
-    """Keep them. Blocks on disk."""
+    """Store the logins. Blocks on disk."""
     path = root / FILE
     raw = json.dumps({"logins": [asdict(login) for login in logins.list()]}, indent=1).encode()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
-"""The network guard: which addresses a URL that somebody else chose may lead to, and one request that goes there.
+"""The network guard: the addresses that an untrusted URL may lead to, and a request through the guard.
 
 Every URL that an agent, a hook or a webhook can choose goes through `send`. A host is resolved once, all of its
-addresses are checked, and the connection is made to an address that was checked (rebinding between check and use finds
-nothing to rebind). Forms such as `0x7f.1` or `2130706433` need no parser of ours: what the resolver makes of them is
-what is checked.
+addresses are checked, and the connection is made to a checked address (so rebinding between check and use has no
+effect). Forms such as `0x7f.1` or `2130706433` need no parser of ours: the guard checks the addresses that the resolver
+returns.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from kheish.errors import AddressNotAllowed, FetchFailed, Invalid
 if TYPE_CHECKING:
     import httpx
 
-#: host and port → addresses as text, as `getaddrinfo` gives them
+#: host and port → addresses as text, as `getaddrinfo` returns them
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 
 REDIRECTS = 5
@@ -37,7 +37,7 @@ _ACCEPTED = "gzip, identity"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A URL whose host was resolved and checked; `address` is where the connection goes."""
+    """A URL whose host was resolved and checked; `address` is the address to connect to."""
 
     url: str
     scheme: str
@@ -47,14 +47,14 @@ class Target:
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """What a redirect may not leave."""
+        """The origin, which a redirect must not leave."""
         return self.scheme, self.host, self.port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back. `url` is where it came from in the end; `leads_to` is a redirect to another origin, which is not
-    followed; `body` is cut at the limit, then `is_cut`."""
+    """A response. `url` is its final URL; `leads_to` is a redirect to another origin, which is not followed. `body` is
+    cut at the limit; then `is_cut` is set."""
 
     url: str
     status: int
@@ -65,16 +65,17 @@ class Answer:
 
 
 async def lookup(host: str, port: int) -> Sequence[str]:
-    """The system's resolver, in a thread."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]).partition("%")[0] for *_, address in found))
+    """Resolve a name with the system's resolver, in a thread."""
+    rows = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]).partition("%")[0] for *_, address in rows))
 
 
 async def check(url: str, *, allow: Sequence[str] = (), resolve: Resolver = lookup) -> Target:
-    """Resolve and check a URL. `allow` (`network.allow`): hosts, with `*`, and networks that are fine though private.
+    """Resolve and check a URL. `allow` (`network.allow`) lists hosts, with `*`, and networks that are allowed although
+    private.
 
-    Raises Invalid for what is no http(s) URL, AddressNotAllowed where any of the host's addresses is not public,
-    FetchFailed where the host has none.
+    Raises Invalid for a text that is not an http(s) URL, AddressNotAllowed if any of the host's addresses is not
+    public, FetchFailed if the host has none.
     """
     scheme, host, port = _parts(url)
     try:
@@ -89,14 +90,14 @@ async def check(url: str, *, allow: Sequence[str] = (), resolve: Resolver = look
             reason = refusal(ip_address(address), networks)
             if reason is not None:
                 raise AddressNotAllowed(
-                    f"{host} leads to {address}, which is {reason}; agents may not go there. Where they should, add it "
+                    f"{host} leads to {address}, which is {reason}; agents may not connect to it. To allow it, add it "
                     "to network.allow in kheish.yaml."
                 )
     return Target(url, scheme, host, port, resolved[0])
 
 
 def refusal(address: Address, networks: Sequence[str] = ()) -> str | None:
-    """Return why an address is out of bounds, in a few words; None where it is public, or in one of `networks`."""
+    """Return the reason why an address is refused, in a few words; None if it is public, or in one of `networks`."""
     for form in addresses.forms(address):
         if any(form in ip_network(entry.strip("[]"), strict=False) for entry in networks):
             return None
@@ -112,9 +113,9 @@ def _is_network(entry: str) -> bool:
 
 
 def _parts(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port. Raises Invalid for what two readers may read in two ways."""
+    """Return scheme, host and port. Raises Invalid for a URL that two readers may parse differently."""
     if any(ord(character) <= 32 or ord(character) == 127 or character == "\\" for character in url):
-        raise Invalid("The URL holds spaces, control characters or backslashes; quote them (%20).")
+        raise Invalid("The URL contains spaces, control characters or backslashes; quote them (%20).")
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").rstrip("."), parts.port
@@ -124,7 +125,7 @@ def _parts(url: str) -> tuple[str, str, int]:
     if parts.scheme not in _PORTS or not host:
         raise Invalid(f"{url!r} is not an http or https URL.")
     if "@" in parts.netloc or "%" in host:
-        raise Invalid("A URL must not hold a user name, a password or a zone.")
+        raise Invalid("A URL must not contain a user name, a password or a zone.")
     return parts.scheme, host, port if port is not None else _PORTS[parts.scheme]
 
 
@@ -139,8 +140,9 @@ async def send(
     timeout: float = 30.0,
     resolve: Resolver = lookup,
 ) -> Answer:
-    """One request through the guard; redirects within the origin (or from http to https of the same host) are followed
-    and checked again, others are told in `leads_to`. `limit`: bytes of the body; `timeout`: seconds for all of it.
+    """Send one request through the guard. Redirects within the origin (or from http to https of the same host) are
+    followed and checked; other redirects are returned in `leads_to`. `limit`: bytes of the body; `timeout`: seconds for
+    the whole request.
 
     Raises Invalid, AddressNotAllowed, FetchFailed.
     """
@@ -160,7 +162,7 @@ async def send(
                     return Answer(url=target.url, status=response.status_code, media="", body=b"", leads_to=onwards)
                 target = there
     except TimeoutError as error:
-        raise FetchFailed(f"{url} did not answer whole within {timeout:g} s.") from error
+        raise FetchFailed(f"{url} did not answer completely within {timeout:g} s.") from error
     except (httpx.HTTPError, httpx.StreamError, zlib.error) as error:
         raise FetchFailed(f"{url} could not be fetched: {error or type(error).__name__}.") from error
     raise FetchFailed(f"{url} redirects more than {REDIRECTS} times.")
@@ -170,7 +172,7 @@ async def send(
 async def _ask(
     method: str, target: Target, headers: Mapping[str, str], content: bytes | None
 ) -> AsyncIterator[httpx.Response]:
-    """The request, sent to the address that was checked; the certificate must be the host's."""
+    """Send the request to the address that was checked; the certificate must be the host's."""
     parts = urlsplit(target.url)
     place = f"[{target.address}]" if ":" in target.address else target.address
     pinned = parts._replace(netloc=f"{place}:{target.port}", fragment="").geturl()
@@ -190,7 +192,7 @@ async def _ask(
 
 
 def _client() -> httpx.AsyncClient:
-    """Return a client without a proxy of the environment: it would do the resolving."""
+    """Return a client without the environment's proxy, which would resolve names itself."""
     import httpx
 
     timeout = httpx.Timeout(None, connect=_CONNECT_SECONDS)
@@ -210,10 +212,10 @@ def _is_same_site(one: Target, other: Target) -> bool:
 
 
 async def _read(response: httpx.Response, url: str, limit: int) -> Answer:
-    """The body, unpacked here so that a small answer cannot become a large one before it is measured."""
+    """Return the body, decompressed here so that a small response cannot grow large before it is measured."""
     coding = response.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("gzip", "x-gzip", "identity", ""):
-        raise FetchFailed(f"{url} answers in the coding {coding!r}, which was not asked for.")
+        raise FetchFailed(f"{url} answers in the coding {coding!r}, which was not requested.")
     unpack = zlib.decompressobj(wbits=31) if "gzip" in coding else None
     body = bytearray()
     async for raw in response.aiter_raw():

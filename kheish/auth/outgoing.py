@@ -1,9 +1,9 @@
-"""What requests to other machines need, loaded in a thread: httpx, its backend for asyncio, and the authorities that
-sign certificates.
+"""The dependencies of requests to other machines, loaded in a thread: httpx, its backend for asyncio, and the
+certificate authorities.
 
-Imported where it is first used, on the event loop, this is 300 ms in which nothing else is answered, and a second on a
-busy machine. The authorities are read once: a context of its own for each request costs 20 ms, and 8 at once hold the
-interpreter's lock for as long as all of them take.
+An import at first use, on the event loop, would block all responses for 300 ms, and for a second on a busy machine. The
+authorities are read once: a separate context for each request costs 20 ms, and 8 at once hold the interpreter's lock
+for the time of all of them.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _is_loaded = False
 
 
 async def load() -> None:
-    """Load what is needed to send requests, off the event loop."""
+    """Load everything that requests need, off the event loop."""
     if not _is_loaded:
         await asyncio.to_thread(_load)
 
 
 @functools.lru_cache(maxsize=1)
 def tls() -> ssl.SSLContext:
-    """Return the context of all connections that take nothing from the environment. Blocks the first time."""
+    """Return the TLS context of all connections, which takes nothing from the environment. Blocks the first time."""
     import httpx
 
     return httpx.create_ssl_context(trust_env=False)

@@ -1,4 +1,4 @@
-"""Redaction: known secret values never reach a journal. One place, used by every writer."""
+"""Redaction: known secret values never reach a journal. All writers use this module."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from kheish.auth import forms
 from kheish.auth.forms import MIN_LENGTH as MIN_LENGTH
 from kheish.auth.forms import Index
 
-#: letters by which forms are looked up that a text may end in the middle of
+#: characters by which forms are indexed that a text may end in the middle of
 _BEGINNING = 4
-#: characters of a dump that are held back at most, and what may be the beginning of one
+#: the most characters of a dump that are held back, and the possible beginnings of a dump
 _HELD_DUMP = 4000
 _DUMP_END = re.compile(r"(?:[0-9a-fA-F]{2,8}[ :,]{1,2})+[0-9a-fA-F]{0,8}\Z")
 _MARKS = re.compile(rb"\[redacted:([^\]\n]+)\]")
 
 
 class Scrubber:
-    """Replaces each secret in a JSON text by `[redacted:<name>]`, in every form that `forms` knows, and long pieces of
-    encoded forms, however they are wrapped. It knows the same secrets as long as it lives."""
+    """A scrubber that replaces each secret in a JSON text by `[redacted:<name>]`, in every form that `forms` lists. It
+    also replaces long pieces of encoded forms, however they are wrapped. Its set of secrets never changes."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self._index = Index({name: value for name, value in secrets.items() if len(value) >= MIN_LENGTH})
@@ -33,26 +33,27 @@ class Scrubber:
                 self._beginnings.setdefault(text[:length], []).append(text)
 
     def __call__(self, line: bytes) -> bytes:
-        """A JSON text without them; the same object where it holds none."""
+        """Return a JSON text without secrets; the same object if there are none."""
         return line if self._is_empty else self._scrubbed(line, is_json=True)
 
     def plain(self, raw: bytes) -> bytes:
-        """What is no JSON, such as a file, without them."""
+        """Return other content than JSON, such as a file, without secrets."""
         return raw if self._is_empty else self._scrubbed(raw, is_json=False)
 
     @property
     def longest(self) -> int:
-        """How long the longest form is."""
+        """The length of the longest form."""
         return self._index.longest
 
     def names(self, raw: bytes) -> list[str]:
-        """Whose values stand in some bytes, by name."""
+        """Return the names of the secrets whose values occur in some bytes."""
         before = set(_MARKS.findall(raw))
-        found = set(_MARKS.findall(self.plain(raw))) - before
-        return sorted(name.decode() for name in found)
+        marks = set(_MARKS.findall(self.plain(raw))) - before
+        return sorted(name.decode() for name in marks)
 
     def cut(self, text: str) -> int:
-        """Up to where a text can be shown, before what comes next is known: what follows may begin a secret."""
+        """Return the length up to which a text can be shown before its continuation is known: its end may begin a
+        secret."""
         end = min(self._partial(text), self._piece(text), self._dump(text))
         while True:
             straddling = [at for at, stop in self._whole(text) if at < end < stop]
@@ -63,17 +64,17 @@ class Scrubber:
     def _scrubbed(self, raw: bytes, *, is_json: bool) -> bytes:
         touched: bool | None = self._index.touches(raw)
         present = self._index.present(raw, touched)
-        found = raw
+        result = raw
         if present:
-            found, touched = forms.pattern(present, is_json).sub(self._replaced, raw), None
-        found = self._index.pieces(found, is_json=is_json, touched=touched)
-        return raw if found == raw else found
+            result, touched = forms.pattern(present, is_json).sub(self._replaced, raw), None
+        result = self._index.pieces(result, is_json=is_json, touched=touched)
+        return raw if result == raw else result
 
-    def _replaced(self, found: re.Match[bytes]) -> bytes:
-        return self._index.names[found["form"]] if found["form"] is not None else found[0]
+    def _replaced(self, match: re.Match[bytes]) -> bytes:
+        return self._index.names[match["form"]] if match["form"] is not None else match[0]
 
     def _partial(self, text: str) -> int:
-        """Return where the first form begins that the text may have only the beginning of."""
+        """Return the start of the first form of which the text may have only the beginning."""
         for at in range(max(0, len(text) - self.longest + 1), len(text)):
             known = self._beginnings.get(text[at : at + _BEGINNING])
             if known and any(len(form) > len(text) - at and form.startswith(text[at:]) for form in known):
@@ -81,14 +82,14 @@ class Scrubber:
         return len(text)
 
     def _piece(self, text: str) -> int:
-        """Return where the longest end of the text begins that is a piece of something encoded, without line breaks."""
+        """Return the start of the longest end of the text that is a piece of encoded data, without line breaks."""
         joined = self._index.joined
         if not joined or not text:
             return len(text)
         tail = text[-self.longest * 2 :]
         flat = [at for at, letter in enumerate(tail) if letter not in "\r\n\t >"] if "\n" in tail else range(len(tail))
         letters = "".join(tail[at] for at in flat)
-        low, high = 0, len(letters)  # the end of a piece is a piece: so the longest is found by halving
+        low, high = 0, len(letters)  # the end of a piece is itself a piece: so bisection finds the longest
         step = 1
         while step <= high and letters[-step:] in joined:
             low, step = step, step * 2
@@ -99,10 +100,10 @@ class Scrubber:
         return len(text) if not low else len(text) - len(tail) + flat[len(letters) - low]
 
     def _dump(self, text: str) -> int:
-        """Return where a dump in hexadecimal begins that the text may end in the middle of."""
-        if self._is_empty or not (found := _DUMP_END.search(text, max(0, len(text) - _HELD_DUMP))):
+        """Return the start of a hexadecimal dump that the text may end in the middle of."""
+        if self._is_empty or not (match := _DUMP_END.search(text, max(0, len(text) - _HELD_DUMP))):
             return len(text)
-        return found.start() if found.start() > len(text) - _HELD_DUMP else len(text)
+        return match.start() if match.start() > len(text) - _HELD_DUMP else len(text)
 
     def _whole(self, text: str) -> Iterable[tuple[int, int]]:
         for raw in self._index.present(text.encode(errors="replace")):
@@ -117,43 +118,44 @@ NOTHING = Scrubber({})
 
 
 class Stream:
-    """Scrubs a text that comes in pieces, also a secret that lies across them: it holds back what may begin one."""
+    """A scrubber for a text that arrives in pieces. It finds secrets that cross pieces: it holds back text that may
+    begin a secret."""
 
     def __init__(self, scrubber: Scrubber) -> None:
         self._scrubber = scrubber
         self._held = ""
 
     def feed(self, text: str) -> str:
-        """What can be shown now."""
+        """Return the text that can be shown now."""
         text = self._held + text
         at = self._scrubber.cut(text)
         self._held = text[at:]
         return scrub_text(text[:at], self._scrubber)
 
     def end(self) -> str:
-        """What was held back; no more comes."""
+        """Return the text held back, at the end of input."""
         held, self._held = self._held, ""
         return scrub_text(held, self._scrubber)
 
 
 def scrub_text(text: str, scrub: Callable[[bytes], bytes]) -> str:
-    """A text that is no JSON, scrubbed."""
-    raw = orjson.dumps(text.encode(errors="replace").decode())  # half a surrogate pair is no JSON
+    """Return a text other than JSON, scrubbed."""
+    raw = orjson.dumps(text.encode(errors="replace").decode())  # half a surrogate pair is not JSON
     line = scrub(raw)
     return text if line is raw else str(orjson.loads(line))
 
 
 def scrub_file(raw: bytes, scrub: Callable[[bytes], bytes]) -> bytes:
-    """The content of a file without what `scrub` knows."""
+    """Return the content of a file without the secrets of `scrub`."""
     return scrub.plain(raw) if isinstance(scrub, Scrubber) else raw
 
 
 def stream(scrub: Callable[[bytes], bytes]) -> Stream:
-    """A stream that knows what `scrub` knows."""
+    """Return a stream with the secrets of `scrub`."""
     return Stream(scrub if isinstance(scrub, Scrubber) else NOTHING)
 
 
-# --- secrets that nobody told: for logs, errors and debug, not for journals -------------------------------------------
+# --- unknown secrets: for logs, errors and debug, not for journals ----------------------------------------------------
 
 _SHAPES = re.compile(
     r"(?P<pem>-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z))"
@@ -168,12 +170,13 @@ _SHAPES = re.compile(
 
 
 def shapes(text: str) -> str:
-    """The text without what looks like a credential: tokens, private keys, JWTs, URLs with a password."""
+    """Return the text without anything that looks like a credential: tokens, private keys, JWTs, URLs with a
+    password."""
     return _SHAPES.sub(lambda found: f"[redacted:{found.lastgroup}]", text)
 
 
 def shown(value: Any) -> Any:
-    """What is shown to a caller, each text in it without what looks like a credential."""
+    """Return a value for a caller, with each text in it stripped of anything that looks like a credential."""
     match value:
         case str():
             return shapes(value)
@@ -185,5 +188,5 @@ def shown(value: Any) -> Any:
 
 
 def scrubber(secrets: Mapping[str, str]) -> Scrubber:
-    """What blots these secrets out, by name."""
+    """Return a scrubber of these secrets, by name."""
     return Scrubber(secrets)

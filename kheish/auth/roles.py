@@ -1,4 +1,4 @@
-"""What each role may do, as a table over the first word of a path. What is not named is denied."""
+"""The permissions of each role, as a table over the first word of a path. Unlisted paths are denied."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ from kheish.auth.tokens import Principal
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-#: nouns that only an admin looks at: they tell who may do what
+#: nouns that only an admin may read, since they show permissions
 _CLOSED = frozenset({"tokens", "secrets", "auth"})
-#: what runs and what waits for people; starting, stopping, answering
+#: active work and questions to users: starting, stopping, answering
 _WORK = frozenset({
     "sessions", "runs", "flows", "approvals", "questions", "agents", "channels", "projects", "tasks", "schedules",
     "deliveries", "assets", "observations", "pause", "resume",
 })  # fmt: skip
 _ANSWERS = frozenset({"approvals", "questions"})
-#: a person's own login; it gives no more than the token that it is asked with
+#: a user's own login; it grants no more than the token that requests it
 _LOGIN = (["v1", "auth", "login"], ["v1", "auth", "login-links"])
 _PERSONS = frozenset({"operator", "approver", "reader"})
 
 
 def refusal(principal: Principal, method: str, template: str) -> str | None:
-    """Why a caller may not do this, in one sentence; None where it may. `template` is the path as the API lists it."""
+    """Return the reason why a caller may not do this, in one sentence, or None. `template` is the path as the API lists
+    it."""
     if principal.role == "admin":
         return None
     words = template.strip("/").split("/")
@@ -45,6 +46,6 @@ def refusal(principal: Principal, method: str, template: str) -> str | None:
 
 def _is_work(method: str, noun: str, words: list[str]) -> bool:
     if noun in _WORK:
-        # A Definition is written by an admin; what happens in it, by whoever works with it.
+        # An admin writes a Definition; operators work with it.
         return method != "PUT" and not (noun in ("channels", "projects", "schedules") and len(words) <= 3)
     return words[-1] in ("check", "validate")

@@ -1,4 +1,4 @@
-"""Tokens: who a caller is, and with which role. Only digests are kept, outside of the tree and of every backup."""
+"""Tokens: the identity of a caller, and its role. Only digests are kept, outside of the tree and of every backup."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILE = ".git/kheish/tokens.json"
 _MOST = 64 * 1024 * 1024
 LOCAL = "local"
 ROLES = ("admin", "operator", "approver", "reader")
-#: roles for one thing: `ingress:<connector>`, `observer:<source>`
+#: roles for a single thing: `ingress:<connector>`, `observer:<source>`
 NAMED_ROLES = ("ingress", "observer")
 #: the same for a description
 ROLE_PATTERN = rf"^({'|'.join(ROLES)}|({'|'.join(NAMED_ROLES)}):[a-z0-9][a-z0-9._-]*)$"
@@ -28,8 +28,8 @@ ROLE_PATTERN = rf"^({'|'.join(ROLES)}|({'|'.join(NAMED_ROLES)}):[a-z0-9][a-z0-9.
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller: every change is attributed to `name`. `person`: who is behind it, where the token says so; `sessions`:
-    the only ones that it may see, where there are any."""
+    """A caller; every change is attributed to `name`. `person` is the person behind the token, if it names one.
+    `sessions` limits the sessions that the caller may see, if it is set."""
 
     name: str
     role: str = "admin"
@@ -37,13 +37,13 @@ class Principal:
     sessions: tuple[str, ...] = ()
 
     def may_see(self, session_id: str) -> bool:
-        """Whether the token's filter lets a session through."""
+        """Return whether the token's filter includes a session."""
         return not self.sessions or any(fnmatchcase(session_id, pattern) for pattern in self.sessions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """A named token, without itself."""
+    """A named token, without its text."""
 
     name: str
     role: str
@@ -55,14 +55,14 @@ class Token:
     digest: str = ""
 
     def view(self) -> dict[str, Any]:
-        """The token as the API shows it; its digest is nobody's business."""
+        """Return the token as the API shows it, without its digest."""
         shown = asdict(self)
         del shown["digest"]
         return {**shown, "sessions": list(self.sessions)}
 
 
 class Tokens:
-    """The tokens of one state root. `clock` is in seconds since 1970."""
+    """The tokens of a state root. `clock` is in seconds since 1970."""
 
     def __init__(self, local: str, known: tuple[Token, ...] = (), *, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -73,34 +73,34 @@ class Tokens:
             self._known.put(token.digest, (token, _principal(token)))
 
     def principal(self, token: str) -> Principal | None:
-        """Whose token it is; None where it is nobody's, or has expired."""
+        """Return the principal of a token; None if it is unknown or expired."""
         return self.holder(digests.of(token))
 
     def holder(self, digest: str) -> Principal | None:
-        """The same, by the token's digest."""
-        found = self._known.get(digest)
-        if found is None:
+        """Return the principal of a token by its digest; None if it is unknown or expired."""
+        known = self._known.get(digest)
+        if known is None:
             return None
-        token, principal = found
+        token, principal = known
         if token.expires_at is not None and token.expires_at <= ids.stamp(self._clock()):
             return None
         return principal
 
     def list(self) -> list[Token]:
-        """All but the local one, by name."""
+        """Return all tokens but the local one, by name."""
         return [token for _, token in sorted(self._by_name.items())]
 
     def put(self, token: Token) -> None:
-        """Know a token from now on."""
+        """Store a token."""
         self._by_name[token.name] = token
         self._known.put(token.digest, (token, _principal(token)))
 
     def drop(self, name: str) -> None:
-        """Know it no more."""
+        """Remove a token."""
         self._known.pop(self._by_name.pop(name).digest)
 
     def get(self, name: str) -> Token:
-        """One of them. Raises NotFound."""
+        """Return a token. Raises NotFound."""
         if name not in self._by_name:
             raise NotFound(f"There is no token {name!r}.")
         return self._by_name[name]
@@ -117,14 +117,15 @@ def _principal(token: Token) -> Principal:
 
 
 def create(state: State, tokens: Tokens, asked: Token) -> tuple[Token, str]:
-    """A new token and its text, which is shown only now. Raises Invalid, Conflict. `save` makes it last."""
+    """Create a token; return it with its text, which is shown only now. Raises Invalid, Conflict. `save` makes it
+    durable."""
     _check(asked)
     if asked.name in tokens:
-        raise Conflict(f"There is a token {asked.name!r} already; revoke it first, or choose another name.")
+        raise Conflict(f"The token {asked.name!r} already exists; revoke it first, or choose another name.")
     text = digests.new()
     made = replace(asked, created_at=ids.stamp(state.clock()), digest=digests.of(text))
     if made.expires_at is not None and made.expires_at <= made.created_at:
-        raise Invalid("The token would have expired already.", errors=[Fault("/expires", "is in the past")])
+        raise Invalid("The token would already be expired.", errors=[Fault("/expires", "is in the past")])
     changed = events.TokenChanged(
         name=made.name, role=made.role, change="created", person=made.person, sessions=made.sessions,
         expires_at=made.expires_at,
@@ -135,9 +136,9 @@ def create(state: State, tokens: Tokens, asked: Token) -> tuple[Token, str]:
 
 
 def revoke(state: State, tokens: Tokens, name: str, *, by: str) -> Token:
-    """Let a token count no more. Raises NotFound; Conflict for the local one."""
+    """Revoke a token. Raises NotFound; Conflict for the local token."""
     if name == LOCAL:
-        raise Conflict("The local token is not revoked: remove .kheish/token, and restart the daemon for a new one.")
+        raise Conflict("The local token cannot be revoked: remove .kheish/token, and restart the daemon for a new one.")
     token = tokens.get(name)
     state.append(events.TokenChanged(name=name, role=token.role, change="revoked").on(by=by))
     tokens.drop(name)
@@ -162,18 +163,18 @@ def _check(token: Token) -> None:
 
 
 def read(root: Path) -> tuple[Token, ...]:
-    """The tokens that are kept. Blocks on disk. Raises Damaged."""
+    """Return the stored tokens. Blocks on disk. Raises Damaged."""
     try:
         rows = json.loads(door.read_own(root / FILE, most=_MOST)[0])["tokens"]
         return tuple(Token(**{**row, "sessions": tuple(row["sessions"])}) for row in rows)
     except FileNotFoundError:
         return ()
     except (ValueError, KeyError, TypeError, RecursionError, FileRefused) as error:
-        raise Damaged(f"{FILE} cannot be read ({error}); remove it, and make the tokens again.") from error
+        raise Damaged(f"{FILE} cannot be read ({error}); remove it, and recreate the tokens.") from error
 
 
 def save(root: Path, tokens: Tokens) -> None:
-    """Keep them. Blocks on disk."""
+    """Store the tokens. Blocks on disk."""
     path = root / FILE
     raw = json.dumps({"tokens": [asdict(token) for token in tokens.list()]}, indent=1).encode()
     path.parent.mkdir(parents=True, exist_ok=True)

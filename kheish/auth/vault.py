@@ -1,4 +1,4 @@
-"""The vault's slots as they are in memory: values for those who may use them, cards for everyone else."""
+"""The vault's slots in memory: values for authorized use, cards for everything else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kheish.errors import NotFound, SecretUnreadable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """One secret. `value` is None where it cannot be read; then `reason` says why."""
+    """A secret. `value` is None if it cannot be read; then `reason` explains why."""
 
     slot: str
     version: int
@@ -25,7 +25,7 @@ class Slot:
     reason: str | None = None
 
     def card(self) -> dict[str, Any]:
-        """What may be known of it: `secrets/<slot>.yaml`."""
+        """Return the public facts about the slot: `secrets/<slot>.yaml`."""
         return {
             "slot": self.slot,
             "description": self.description,
@@ -38,7 +38,7 @@ class Slot:
         }
 
     def view(self, referenced_by: list[str]) -> dict[str, Any]:
-        """The slot as the API shows it."""
+        """Return the slot as the API shows it."""
         status = {"status": "ready" if self.value is not None else "unreadable", "reason": self.reason}
         return {**self.card(), **status, "referenced_by": referenced_by}
 
@@ -48,21 +48,21 @@ class Vault:
 
     def __init__(self) -> None:
         self.slots: dict[str, Slot] = {}
-        self.revoked: dict[str, str] = {}  # slots and variables, each with why; the broker knows
+        self.revoked: dict[str, str] = {}  # slots and variables, each with its reason; set by the broker
 
     def value(self, slot: str) -> str:
-        """The secret itself. Raises NotFound, SecretUnreadable."""
-        found = self.slots.get(slot)
-        if found is None:
+        """Return the secret itself. Raises NotFound, SecretUnreadable."""
+        secret = self.slots.get(slot)
+        if secret is None:
             raise NotFound(f"There is no secret in the slot {slot!r}: kheish secrets set {slot}")
-        if found.value is None:
-            raise SecretUnreadable(f"The secret {slot!r} cannot be read: {found.reason}")
-        return found.value
+        if secret.value is None:
+            raise SecretUnreadable(f"The secret {slot!r} cannot be read: {secret.reason}")
+        return secret.value
 
     def values(self) -> Mapping[str, str]:
-        """Every value that is known, by slot: what redaction looks for."""
+        """Return every known value by slot, for redaction."""
         return {name: one.value for name, one in self.slots.items() if one.value is not None}
 
     def readiness(self) -> Mapping[str, str | None]:
-        """For each slot why it cannot be used; None where it can. Also what is revoked of variables (`env:NAME`)."""
+        """Return for each slot the reason why it is unusable, or None. Revoked variables (`env:NAME`) are included."""
         return {name: None if one.value is not None else one.reason for name, one in self.slots.items()} | self.revoked

@@ -1,4 +1,5 @@
-"""A workspace as the daemon opens it: its folder, what must not be opened there, and what a verdict was given for."""
+"""A workspace as the daemon opens it: its folder, the paths that must not be opened there, and the judged paths of a
+call."""
 
 from __future__ import annotations
 
@@ -13,22 +14,22 @@ from pathlib import Path
 from kheish.beneath import kernel
 from kheish.errors import NotBeneath, NotThere
 
-#: device and inode: what a file or folder is, whatever it is called and wherever it is mounted
+#: device and inode: the identity of a file or folder, whatever its name and wherever it is mounted
 Id = tuple[int, int]
-_MOST = 2000  # files of one hidden folder that are known by their inode
-#: what only the root of a daemon's state has
+_MOST = 2000  # files of a hidden folder that are identified by inode
+#: entries that only the root of a daemon's state has
 _SIGNS = (".kheish/token", ".git/kheish")
 
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """What nothing may open beneath a workspace: the daemon's state, its keys. A folder stands for all that is in it,
-    and for the files right in it also where they have another name (a hard link)."""
+    """The paths beneath a workspace that nothing may open: the daemon's state, its keys. A folder stands for everything
+    in it. The files directly in it are hidden under other names as well (a hard link)."""
 
     paths: tuple[Path, ...] = ()
 
     def ids(self) -> frozenset[Id]:
-        """Return what these paths are now; those that are not there are left out."""
+        """Return the present identities of these paths; missing paths are left out."""
         found: set[Id] = set()
         for path in self.paths:
             with suppress(OSError):
@@ -46,14 +47,14 @@ NOTHING = Hidden()
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One workspace. `judged`: paths as a call wrote them, with the names that the rules were asked about, links
-    resolved; where it is given, every path leads exactly there (a path that is not in it: as written), and a link on
-    the way is refused, for it was put there since."""
+    """A workspace. `judged` maps paths as a call wrote them to the names that the rules judged, with links resolved. If
+    it is given, every path leads exactly there (a path that is not in it: as written). A link on the way is refused,
+    since it was created after the verdict."""
 
     path: Path
     hidden: Hidden = NOTHING
     judged: Mapping[str, str] | None = None
-    is_state_root: bool = False  # the daemon's own, for what is no work of an agent
+    is_state_root: bool = False  # the daemon's own, for work that is not an agent's
 
     def judging(self, judged: Mapping[str, str] | None) -> Door:
         """Return the same workspace, for a call that the rules have judged."""
@@ -62,29 +63,29 @@ class Door:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A workspace that is open."""
+    """An open workspace."""
 
     descriptor: int
     door: Door
     hidden: frozenset[Id]
 
     def check(self, status: os.stat_result, path: str) -> None:
-        """Raise NotBeneath for what the daemon hides."""
+        """Raise NotBeneath for a path that the daemon hides."""
         if id_of(status) in self.hidden:
             raise NotBeneath(
-                f"{path}: belongs to the daemon (its state or its keys); no tool goes there.", reason="hidden"
+                f"{path}: belongs to the daemon (its state or its keys); tools may not open it.", reason="hidden"
             )
 
     def check_folder(self, folder: int, path: str) -> None:
         """Raise NotBeneath for a folder that the daemon hides, or that is the state root of another daemon."""
         self.check(os.fstat(folder), path)
         if is_state_root(folder):
-            raise NotBeneath(f"{path}: lies in the state root of a daemon; no tool goes there.", reason="hidden")
+            raise NotBeneath(f"{path}: lies in the state root of a daemon; tools may not open it.", reason="hidden")
 
 
 @contextmanager
 def opened(where: Door | Root) -> Iterator[Root]:
-    """Open a workspace; for many files of one, once for all. Raises NotBeneath, NotThere."""
+    """Open a workspace, once for many of its files. Raises NotBeneath, NotThere."""
     if isinstance(where, Root):
         yield where
         return
@@ -106,7 +107,7 @@ def _open(door: Door) -> int:
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             raise NotBeneath(
-                f"{door.path}: a folder on the way to the workspace is a link now, or no folder; set the session's "
+                f"{door.path}: a folder on the way to the workspace is now a link, or not a folder; set the session's "
                 "workspace to its real path."
             ) from error
         raise NotBeneath(f"{door.path}: the workspace cannot be opened ({error.strerror}).") from error

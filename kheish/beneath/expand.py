@@ -1,4 +1,5 @@
-"""Expands a pattern as bash does, beneath a workspace: so many names at most, and so many looked at."""
+"""Expansion of a pattern as bash does it, beneath a workspace, with limits on the names returned and on the names
+read."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from kheish.beneath import files, globs, names, pool
 from kheish.beneath.door import Door, Root, opened
 from kheish.errors import NotBeneath
 
-_LOOKED_AT = 20_000  # names of all folders that one pattern may look at
+_LOOKED_AT = 20_000  # names in all folders that a pattern may read
 _FOLDERS = 2000
 
 
@@ -22,9 +23,9 @@ class _Budget:
 
 
 def expand(door: Door, pattern: str, folder: str = ".", most: int = 500) -> list[str]:
-    """Return the paths that a pattern means, seen from a folder of the workspace, as they are shown; sorted.
+    """Return the paths that match a pattern, relative to a folder of the workspace, in shown form, sorted.
 
-    Hidden names need a pattern that begins with a dot. Links to folders are followed where they stay inside.
+    Hidden names need a pattern that begins with a dot. Links to folders are followed if they stay inside.
     """
     path = pattern if pattern.startswith("/") else f"{folder}/{pattern}"
     root = str(door.path).rstrip("/")
@@ -55,7 +56,7 @@ def _found(root: Root, prefix: str, parts: list[str], budget: _Budget) -> Iterat
 
 
 def _names(root: Root, folder: str, part: str, budget: _Budget) -> list[str]:
-    """Return the names of a folder that a pattern is about."""
+    """Return the names of a folder that match a pattern."""
     pool.check()
     if budget.names <= 0 or budget.folders <= 0:
         return []

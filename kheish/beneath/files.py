@@ -18,14 +18,14 @@ from kheish.beneath.door import Door, Hidden, Root, opened
 from kheish.beneath.walk import Place
 from kheish.errors import NotAFolder, NotBeneath, NotThere
 
-#: larger files are not taken into memory as a whole
+#: larger files are not read into memory as a whole
 MAX_WHOLE = 16 * 1024 * 1024
-#: of larger files only size and time are noted, not the content
+#: of larger files only size and time are recorded, not the content
 HASHED = 256 * 1024 * 1024
 _CHUNK = 1024 * 1024
-_NEIGHBOURS = 5000  # names of a folder that are looked through for one like a missing one
+_NEIGHBOURS = 5000  # names of a folder that are searched for one like a missing name
 _FILE = os.O_RDONLY | os.O_NONBLOCK  # NONBLOCK: a FIFO must not hang the open
-#: permissions that a file keeps or is given; not those that make it run as its owner
+#: permissions that a file keeps or is given; without those that make it run as its owner
 _MODES = 0o777
 _RUN = 0o100
 _KINDS = {
@@ -40,7 +40,7 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """What a file is: by its content, or where it is very large by size and time."""
+    """The identity of a file: its content, or size and time if it is very large."""
 
     path: str
     sha256: str | None
@@ -50,7 +50,7 @@ class Digest:
 
 
 def exists(path: Path) -> bool:
-    """Return whether a workspace is there."""
+    """Return whether a workspace exists."""
     try:
         with opened(Door(path, Hidden())):
             return True
@@ -60,7 +60,7 @@ def exists(path: Path) -> bool:
 
 @contextmanager
 def open_file(where: Door | Root, path: str) -> Iterator[tuple[BinaryIO, str]]:
-    """A regular file, open for reading, and its path from the workspace. Raises NotBeneath, NotThere."""
+    """Open a regular file for reading; yield it with its path from the workspace. Raises NotBeneath, NotThere."""
     with walk.place(where, path) as here, ExitStack() as stack:
         try:
             file = stack.enter_context(_opened(here, path))
@@ -71,7 +71,7 @@ def open_file(where: Door | Root, path: str) -> Iterator[tuple[BinaryIO, str]]:
 
 @contextmanager
 def open_folder(where: Door | Root, path: str) -> Iterator[tuple[int, str]]:
-    """A folder's open descriptor and its path from the workspace. Raises NotBeneath, NotAFolder, NotThere."""
+    """Open a folder; yield its descriptor and its path from the workspace. Raises NotBeneath, NotAFolder, NotThere."""
     with walk.place(where, path) as here:
         try:
             descriptor = enter(here.root, here.folder, here.name, path)
@@ -90,7 +90,7 @@ def enter(root: Root, folder: int, name: str, path: str) -> int:
     descriptor = kernel.open_name(folder, name, walk.FOLDER)
     try:
         root.check_folder(descriptor, path)
-    except BaseException:  # whatever it is, the descriptor must not leak
+    except BaseException:  # whatever the error, the descriptor must not leak
         os.close(descriptor)
         raise
     return descriptor
@@ -103,7 +103,7 @@ def read(where: Door | Root, path: str, limit: int) -> bytes:
 
 
 def digest(where: Door | Root, path: str, folder: str = ".") -> Digest | None:
-    """Return what a file is, seen from a folder of the workspace; None where it is no regular file of it."""
+    """Return the digest of a file relative to a folder of the workspace; None if it is not a regular file of it."""
     if folder != "." and not path.startswith("/"):
         path = f"{folder}/{path}"
     try:
@@ -114,7 +114,7 @@ def digest(where: Door | Root, path: str, folder: str = ".") -> Digest | None:
 
 
 def digest_of(file: BinaryIO, path: str) -> Digest:
-    """Return what an open file is."""
+    """Return the digest of an open file."""
     status = os.fstat(file.fileno())
     sha256 = None
     if status.st_size <= HASHED:
@@ -128,7 +128,7 @@ def digest_of(file: BinaryIO, path: str) -> Digest:
 
 
 def contents(here: Place) -> bytes | None:
-    """Return all bytes of the file, or None where there is none. Raises NotBeneath for what is no regular file."""
+    """Return all bytes of the file, or None if it is missing. Raises NotBeneath for anything but a regular file."""
     try:
         with _opened(here, here.path) as file:
             content = file.read(MAX_WHOLE + 1)
@@ -140,7 +140,7 @@ def contents(here: Place) -> bytes | None:
 
 
 def mode(here: Place) -> int | None:
-    """Return the permissions of the file; None where there is none."""
+    """Return the permissions of the file; None if it is missing."""
     try:
         return stat.S_IMODE(os.stat(here.name, dir_fd=here.folder, follow_symlinks=False).st_mode) & _MODES
     except FileNotFoundError:
@@ -148,10 +148,10 @@ def mode(here: Place) -> int | None:
 
 
 def replace(here: Place, content: bytes, *, key: str, mode: int | None = None) -> None:
-    """Write the file whole or not at all, keeping owner and mode; `key` names the temporary file. `mode`: whether it
-    is one that is run from now on.
+    """Write the file whole or not at all, keeping owner and mode; `key` names the temporary file. `mode` sets whether
+    the file is executable from now on.
 
-    The same key gives the same name, so that a call that is made again sweeps up what a crash left behind.
+    The same key gives the same name, so that a repeated call cleans up after a crash.
     """
     temporary = f".kheish-{hashlib.sha256(key.encode()).hexdigest()[:16]}.tmp"
     with suppress(FileNotFoundError):
@@ -165,7 +165,7 @@ def replace(here: Place, content: bytes, *, key: str, mode: int | None = None) -
             _keep_mode(here, file.fileno(), mode)
             os.fsync(file.fileno())
         os.replace(temporary, here.name, src_dir_fd=here.folder, dst_dir_fd=here.folder)
-    except BaseException:  # whatever it is, no half-written file stays
+    except BaseException:  # whatever the error, no half-written file stays
         with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=here.folder)
         raise
@@ -173,26 +173,26 @@ def replace(here: Place, content: bytes, *, key: str, mode: int | None = None) -
 
 
 def remove(here: Place) -> None:
-    """Remove the file's name from its folder, durably; nothing where it is gone already."""
+    """Remove the file's name from its folder, durably; does nothing if it is already gone."""
     with suppress(FileNotFoundError):
         os.unlink(here.name, dir_fd=here.folder)
     os.fsync(here.folder)
 
 
 def missing(here: Place, path: str) -> NotThere:
-    """The error for a file that is not there, with the nearest names in its folder."""
+    """Return the error for a missing file, with the nearest names in its folder."""
     with suppress(OSError), os.scandir(here.folder) as entries:
         near = {entry.name.casefold(): entry.name for entry in islice(entries, _NEIGHBOURS)}
-        found = [near[name] for name in get_close_matches(here.name.casefold(), sorted(near), n=3, cutoff=0.6)]
-        if found:
-            listed = ", ".join(map(names.shown, found))
+        similar = [near[name] for name in get_close_matches(here.name.casefold(), sorted(near), n=3, cutoff=0.6)]
+        if similar:
+            listed = ", ".join(map(names.shown, similar))
             return NotThere(f"{path}: does not exist. Similar names in the same folder: {listed}.")
     return NotThere(f"{path}: does not exist.")
 
 
 @contextmanager
 def _opened(here: Place, path: str) -> Iterator[BinaryIO]:
-    # The first look keeps us from opening a device at all; the one after the open is the one that counts.
+    # The first check keeps us from opening a device at all; the check after the open is decisive.
     _check_regular(os.stat(here.name, dir_fd=here.folder, follow_symlinks=False), path)
     with os.fdopen(kernel.open_name(here.folder, here.name, _FILE), "rb") as file:
         status = os.fstat(file.fileno())
@@ -218,6 +218,6 @@ def _keep_mode(here: Place, descriptor: int, wanted: int | None) -> None:
         with suppress(PermissionError):
             os.fchown(descriptor, old.st_uid, old.st_gid)
     bits = stat.S_IMODE(old.st_mode) & _MODES
-    if wanted is not None:  # as git has it: a file is one that is run, by those who may read it, or none
+    if wanted is not None:  # as in git: a file is executable for all that can read it, or for none
         bits = bits | (bits & 0o444) >> 2 if wanted & _RUN else bits & ~0o111
     os.fchmod(descriptor, bits)

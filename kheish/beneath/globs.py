@@ -1,9 +1,9 @@
-r"""Glob patterns over paths: `*`, `?` and `[…]` within a name, `**` over folders, `{a,b}` alternatives, `\` before what
-is meant as it is (`\xHH`: a byte).
+r"""Glob patterns over paths: `*`, `?` and `[…]` within a name, `**` over folders, `{a,b}` alternatives, `\` before a
+literal character (`\xHH`: a byte).
 
 A pattern with brackets may also be a literal name (`app/[id]`, as some frameworks call their folders). Patterns that
 allow are read strictly, as globs. Patterns that deny, and those that search, are read loosely: as a glob, or with
-brackets, braces and backslashes as they are. Pure text work, in time that no pattern can stretch.
+brackets, braces and backslashes taken literally. This is pure text processing, in time that no pattern can extend.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from enum import IntEnum
 from functools import lru_cache
 from itertools import pairwise
 
-MOST = 1024  # alternatives of one pattern
+MOST = 1024  # alternatives of a pattern
 _STAR, _ANY = "*", "?"
 
 
 class TooMany(ValueError):
-    """The pattern has too many alternatives."""
+    """The error that a pattern has too many alternatives."""
 
 
 class Reach(IntEnum):
-    """How a pattern is about a path: NO, MAYBE about something below it, YES about it or a folder above it."""
+    """How a pattern relates to a path: NO, MAYBE to something below it, YES to it or a folder above it."""
 
     NO = 0
     MAYBE = 1
@@ -34,7 +34,7 @@ class Reach(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Set:
-    """One character of `[…]`."""
+    """A character of `[…]`."""
 
     ranges: tuple[tuple[str, str], ...]
     negated: bool
@@ -45,28 +45,28 @@ class _Set:
 
 @dataclass(frozen=True, slots=True)
 class _One:
-    """One character as it is."""
+    """A literal character."""
 
     character: str
 
 
-#: a piece of a name: `*`, `?`, a set, or a character
+#: a part of a name: `*`, `?`, a set, or a character
 _Piece = str | _Set | _One
 _Name = tuple[_Piece, ...]
-#: a step of a path: the readings of a name, of which one must match, or None for `**`
+#: a step of a path: the readings of a name, one of which must match, or None for `**`
 Step = tuple[_Name, ...] | None
 Steps = tuple[Step, ...]
 
 
 @lru_cache(maxsize=4096)
 def compiled(pattern: str, *, is_loose: bool, root: str = "") -> tuple[Steps, ...]:
-    """Return the alternatives of a pattern, step by step. Without `/` it is a name at any depth; `src/` is all that is
-    in src. A pattern that begins with `root` is read from there. Raises TooMany."""
+    """Return the alternatives of a pattern, step by step. Without `/` it is a name at any depth; `src/` means
+    everything in src. A pattern that begins with `root` is read from there. Raises TooMany."""
     if root and pattern.startswith(root.rstrip("/") + "/"):
         pattern = pattern[len(root.rstrip("/")) :]
     texts = expanded(pattern)
     if is_loose and texts != [pattern]:
-        texts.append(pattern)  # a name may have braces
+        texts.append(pattern)  # a name may contain braces
     return tuple(_steps(text, is_loose) for text in texts)
 
 
@@ -89,7 +89,7 @@ def expanded(pattern: str, most: int = MOST) -> list[str]:
 
 
 def covers(alternatives: Sequence[Steps], names: Sequence[str]) -> bool:
-    """Return whether a pattern is about the path itself; `src/**` is what is in src, not src."""
+    """Return whether a pattern matches the path itself; `src/**` matches everything in src, not src."""
     for steps in alternatives:
         states = _closed(steps, {0})
         before: set[int] = set()
@@ -103,7 +103,7 @@ def covers(alternatives: Sequence[Steps], names: Sequence[str]) -> bool:
 
 
 def reach(alternatives: Sequence[Steps], names: Sequence[str]) -> Reach:
-    """Return YES where a pattern is about the path or a folder above it, MAYBE where it may be about what is below."""
+    """Return YES if a pattern matches the path or a folder above it, MAYBE if it may match something below."""
     best = Reach.NO
     for steps in alternatives:
         states = _closed(steps, {0})
@@ -118,17 +118,17 @@ def reach(alternatives: Sequence[Steps], names: Sequence[str]) -> Reach:
 
 
 def name(pattern: str) -> Step:
-    """Return a pattern of one name, read loosely."""
+    """Return the pattern of a single name, read loosely."""
     return _readings(pattern, is_loose=True)
 
 
 def matches(step: Step, name: str) -> bool:
-    """Return whether a step is about a name."""
+    """Return whether a step matches a name."""
     return step is None or any(_fits(reading, name) for reading in step)
 
 
 def has_wild(text: str) -> bool:
-    """Return whether a text is a pattern."""
+    """Return whether a text contains wildcards."""
     return any(character in text for character in "*?[")
 
 
@@ -165,7 +165,7 @@ def _pieces(part: str) -> Iterator[_Piece]:
 
 
 def _escape(part: str, at: int) -> tuple[str, int]:
-    """Return what stands at a backslash, and where it ends: bytes (`\\xc3\\xa9`), or the next character."""
+    """Return the text of an escape, and its end: bytes (`\\xc3\\xa9`), or the next character."""
     raw = bytearray()
     end = at
     while part[end : end + 2] == "\\x" and _is_hex(part[end + 2 : end + 4]):
@@ -176,7 +176,7 @@ def _escape(part: str, at: int) -> tuple[str, int]:
 
 _CLASS = re.compile(r"\[:([a-z]+):\]")
 _DIGITS, _LOWER, _UPPER = ("0", "9"), ("a", "z"), ("A", "Z")
-#: the classes of bash that names are written with, of ASCII
+#: the character classes of bash for names, of ASCII
 _CLASSES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "alnum": (_DIGITS, _LOWER, _UPPER),
     "alpha": (_LOWER, _UPPER),
@@ -193,7 +193,7 @@ def _is_hex(text: str) -> bool:
 
 
 def _set(part: str, at: int) -> tuple[_Set, int] | None:
-    """Return the set that begins at a bracket, and where it ends; None where it is not closed."""
+    """Return the set that begins at a bracket, and its end; None if it is not closed."""
     at += 1
     negated = part[at : at + 1] in ("!", "^")
     at += negated
@@ -224,7 +224,7 @@ def _ranges(members: list[tuple[str, bool]]) -> Iterator[tuple[str, str]]:
 
 
 def _fits(pieces: _Name, name: str) -> bool:
-    """Return whether a name is what the pieces say: on a mismatch, the last `*` takes one character more."""
+    """Return whether a name matches the pieces; on a mismatch the last `*` takes one character more."""
     at = piece = 0
     star = kept = -1
     while at < len(name):
@@ -248,7 +248,7 @@ def _is(wanted: _Piece, character: str) -> bool:
 
 
 def _braces(text: str) -> tuple[int, list[int], int] | None:
-    """Return where the first innermost group of alternatives opens, its commas, and where it closes."""
+    """Return the opening of the first innermost group of alternatives, its commas, and its closing."""
     start, commas, at = -1, list[int](), 0
     while at < len(text):
         match text[at]:
@@ -279,7 +279,7 @@ def _next(steps: Steps, states: Iterable[int], name: str) -> set[int]:
 
 
 def _closed(steps: Steps, states: set[int]) -> set[int]:
-    """With the states that are reached because `**` may be nothing."""
+    """Return the states together with those reached because `**` may be empty."""
     for at in sorted(states):
         while at < len(steps) and steps[at] is None:
             at += 1

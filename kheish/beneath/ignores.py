@@ -1,7 +1,8 @@
-"""What the ignore files of a workspace above a folder say of what is in that folder.
+"""The effect of a workspace's ignore files on the contents of a folder below them.
 
 ripgrep reads the ignore files of all folders above the one that it searches, up to the root of the disk. Those above
-the workspace are not the workspace's, so it is told to read none; what those between say is handed to it as one file.
+the workspace do not belong to it, so ripgrep is run without any of them. The rules of those in between are passed to it
+as a single file.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from kheish.beneath import files, globs, names
 from kheish.beneath.door import Root
 from kheish.errors import NotBeneath
 
-#: by precedence: a later one wins
+#: by precedence: a later file wins
 _KINDS = (".git/info/exclude", ".gitignore", ".ignore", ".rgignore")
 _OF_GIT = _KINDS[:2]
 _LIMIT = 1024 * 1024
@@ -21,12 +22,13 @@ _MOST = 10_000  # lines of all files
 
 
 def above(root: Root, folder: str) -> bytes:
-    """Return the lines of one ignore file that say of a folder's content what those above it in the workspace say."""
+    """Return the lines of an ignore file that has the same effect on a folder as the files above it in the
+    workspace."""
     steps = [] if folder == "." else [names.meant(step) for step in folder.split("/")]
     lines: dict[str, list[str]] = {kind: [] for kind in _KINDS}
     for at in range(len(steps) + 1):
         here = [names.shown(step) for step in steps[:at]]
-        if _is_there(root, "/".join([*here, ".git"])):  # a repository of its own: git looks no further up
+        if _is_there(root, "/".join([*here, ".git"])):  # a repository of its own: git searches no further up
             for kind in _OF_GIT:
                 lines[kind].clear()
         if at == len(steps):
@@ -56,7 +58,7 @@ def _lines(root: Root, path: str) -> list[str]:
 
 
 def _moved(line: str, steps: Sequence[str]) -> Iterator[str]:
-    """Yield a line as it reads from a folder further down; nothing where it is about no more than that folder."""
+    """Yield a line rewritten for a folder further down; nothing if it concerns only the upper folder."""
     text = line.rstrip("\r")
     text = text if text.endswith("\\ ") else text.rstrip(" ")
     if not text or text.startswith("#"):

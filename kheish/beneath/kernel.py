@@ -1,7 +1,7 @@
-"""Opening one name in an open folder so that the kernel itself lets nothing lead out of it: `openat2(2)`.
+"""Opening a single name in an open folder so that the kernel itself lets nothing lead out of it: `openat2(2)`.
 
-Kernels before 5.6, and systems that filter the call, have plain `openat` with O_NOFOLLOW, which for a single name is as
-strict: the whole walk is ours in both cases, because rules are judged on the names that it goes through.
+Kernels before 5.6, and systems that filter the call, have plain `openat` with O_NOFOLLOW, which is as strict for a
+single name. The whole walk is ours in both cases, because rules are judged on the names along the way.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 _NUMBER = 437  # of openat2, the same on every architecture that Python runs on
 _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
 _AT_FDCWD = -100
-#: what a kernel or a filter says where there is no such call
+#: errors of a kernel or a filter without the call
 _ABSENT = frozenset({errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP})
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PASSING = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -26,7 +26,7 @@ class _How(ctypes.Structure):
 
 
 def open_name(folder: int, name: str, flags: int, mode: int = 0) -> int:
-    """Open one name in an open folder, never through a link. Raises OSError (ELOOP or ENOTDIR for a link)."""
+    """Open a single name in an open folder, never through a link. Raises OSError (ELOOP or ENOTDIR for a link)."""
     if "/" in name or name in ("", "..") or "\0" in name:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), name)
     flags |= os.O_NOFOLLOW | os.O_CLOEXEC
@@ -35,7 +35,7 @@ def open_name(folder: int, name: str, flags: int, mode: int = 0) -> int:
 
 
 def open_root(path: Path) -> int:
-    """Open a workspace by its real path. Raises OSError: ELOOP where a folder of the path is a link by now."""
+    """Open a workspace by its real path. Raises OSError: ELOOP if a folder of the path is now a link."""
     if not path.is_absolute():
         raise OSError(errno.EINVAL, "not an absolute path", str(path))
     descriptor = _openat2(_AT_FDCWD, os.fspath(path), _FOLDER, 0, _NO_SYMLINKS | _NO_MAGICLINKS)
@@ -52,7 +52,7 @@ def is_there() -> bool:
 
 
 def _openat2(folder: int, path: str, flags: int, mode: int, resolve: int) -> int | None:
-    """Return a descriptor, or None where there is no such call."""
+    """Return a descriptor, or None if the call is missing."""
     how = _How(flags, mode if flags & os.O_CREAT else 0, resolve)
     while True:
         descriptor = _libc.syscall(_NUMBER, folder, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
@@ -60,13 +60,13 @@ def _openat2(folder: int, path: str, flags: int, mode: int, resolve: int) -> int
             return int(descriptor)
         code = ctypes.get_errno()
         if code in _ABSENT:
-            return None  # plain openat says the same where it is the file that is refused
-        if code not in (errno.EINTR, errno.EAGAIN):  # EAGAIN: a rename elsewhere was in the way of `..`
+            return None  # plain openat gives the same error if the file itself is refused
+        if code not in (errno.EINTR, errno.EAGAIN):  # EAGAIN: a rename elsewhere interfered with `..`
             raise OSError(code, os.strerror(code), path)
 
 
 def _by_steps(path: Path) -> int:
-    """Open an absolute path folder by folder, no link among them."""
+    """Open an absolute path folder by folder, without links."""
     folder = os.open(path.anchor, _PASSING)
     try:
         for part in path.parts[1:-1]:

@@ -1,8 +1,8 @@
-r"""Names of files as text: `shown` writes any name as plain UTF-8, `meant` reads it back, byte for byte.
+r"""File names as text: `shown` writes any name as plain UTF-8, `meant` reads it back, byte for byte.
 
-A name on disk is bytes. What is no UTF-8, and what a terminal or a model could miss or take for something else (control
-characters, changes of direction, characters without width, a blank at either end), is written as `\xHH`; a backslash
-before something that could be read so is doubled. `menu_\xe9t\xe9.txt` names the file with the bytes E9.
+A name on disk is bytes. Bytes that are not UTF-8 are written as `\xHH`, as are characters that a terminal or a model
+could miss or mistake (control characters, changes of direction, characters without width, a blank at either end). A
+backslash before text that would read like an escape is doubled. `menu_\xe9t\xe9.txt` names the file with the bytes E9.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import re
 
 #: letters that print as nothing
 _INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0")
-#: what needs a second look in a name that is printable
+#: characters of a printable name that need another check
 _SPECIAL = re.compile(rf"[\\{''.join(_INVISIBLE)}]|(?:^|/) | (?:/|\Z)")
 _ESCAPE = re.compile(rb"\\\\|\\x([0-9a-fA-F]{2})")
 
 
 def shown(name: str) -> str:
-    """Return a name or path, as `os` gives it, in a form that is UTF-8 and stands on one line."""
+    """Return a name or path, as `os` gives it, in UTF-8 on a single line."""
     if name.isprintable() and not _SPECIAL.search(name):
         return name
     return "".join(_written(name, at) for at in range(len(name)))
@@ -31,7 +31,8 @@ def as_path(name: str) -> str:
 
 
 def meant(text: str) -> str:
-    """Return the name or path that a text means, as `os` takes it. Raises ValueError for what no file is called."""
+    """Return the name or path that a text means, in the form of `os`. Raises ValueError for a text that cannot be a
+    file name."""
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise ValueError("a lone surrogate is no character of a file name")
     raw = text.encode()

@@ -1,8 +1,8 @@
-"""Threads of their own for work beneath workspaces, each piece with a deadline.
+"""A separate thread pool for work beneath workspaces, with a deadline for each piece of work.
 
-A folder on a network that hangs, or one with millions of names, holds such a thread and nothing else: the threads of
-the API stay free, and as these are daemon threads, so does the end of the process. One workspace gets a few of them
-only, so that it cannot keep the others waiting.
+A folder on a hanging network, or one with millions of names, blocks such a thread and nothing else. The threads of the
+API stay free, and since these are daemon threads, the process can end. Each workspace gets only a few of them, so that
+it cannot block the others.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class _Job:
 
 @dataclass(slots=True)
 class _Lane:
-    """What one workspace has under way, and what waits for that."""
+    """The active and waiting work of a workspace."""
 
     busy: int = 0
     waiting: deque[_Job] = field(default_factory=deque)
@@ -55,13 +55,13 @@ class Pool:
         self._current = threading.local()
 
     async def run(self, key: str, seconds: float, work: Callable[[], Found]) -> Found:
-        """Return what the work returns. Raises WorkspaceSlow after its time; the thread ends when it can."""
+        """Return the result of the work. Raises WorkspaceSlow after its deadline; the thread ends when it can."""
         job = _Job(key, work)
         self._enter(job)
         try:
             async with asyncio.timeout(seconds):
-                found: Found = await asyncio.wrap_future(job.future)
-                return found
+                result: Found = await asyncio.wrap_future(job.future)
+                return result
         except TimeoutError:
             raise WorkspaceSlow(
                 f"The workspace {key} did not answer within {seconds:g} s: a folder there is too large, or its disk "
@@ -71,7 +71,7 @@ class Pool:
             job.is_abandoned = True
 
     def check(self) -> None:
-        """End this thread's job where its caller has given up. Raises WorkspaceSlow."""
+        """End this thread's job if its caller has given up. Raises WorkspaceSlow."""
         job: _Job | None = getattr(self._current, "job", None)
         if job is not None and job.is_abandoned:
             raise WorkspaceSlow("Given up.")
@@ -133,17 +133,17 @@ _POOL = Pool()
 
 
 async def run(door: Door, function: Callable[Given, Found], *arguments: Given.args, **named: Given.kwargs) -> Found:
-    """Call a function that blocks on the door's workspace, in a thread of the pool. Raises WorkspaceSlow."""
+    """Call a blocking function on the door's workspace, in a thread of the pool. Raises WorkspaceSlow."""
     return await within(SECONDS, door, function, *arguments, **named)
 
 
 async def within(
     seconds: float, door: Door, function: Callable[Given, Found], *arguments: Given.args, **named: Given.kwargs
 ) -> Found:
-    """Do the same with another deadline."""
+    """Call `run` with another deadline."""
     return await _POOL.run(str(door.path), seconds, lambda: function(*arguments, **named))
 
 
 def check() -> None:
-    """End this piece of work where its caller has given up; loops over what may be large call it now and then."""
+    """End this piece of work if its caller has given up. Loops over possibly large data call it now and then."""
     _POOL.check()

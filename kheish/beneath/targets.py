@@ -1,4 +1,4 @@
-"""What a redirection of a command line really is, beneath the workspace: the names that rules are judged on."""
+"""The real targets of a command line's redirections beneath the workspace: the names that rules are judged on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from kheish.errors import NotBeneath, NotThere, Reason
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a path leads: `names` from the workspace, links resolved, as they are shown; or why it is refused."""
+    """The target of a path: `names` from the workspace, with links resolved, in shown form; or the reason of its
+    refusal."""
 
     names: tuple[str, ...] | None
     refused: Reason | None = None
@@ -23,9 +24,9 @@ class Target:
 
 
 def resolve_target(door: Door, target: str, folder: str = ".") -> Target:
-    """Return what bash would open for a target, seen from a folder of the workspace. It writes nothing."""
+    """Return the file that bash would open for a target, relative to a folder of the workspace. Writes nothing."""
     path = target if target.startswith("/") else posixpath.join(folder, target)
-    # A word of a command line holds its characters as they are; nothing in it is an escape of ours.
+    # A word of a command line holds its characters literally; nothing in it is an escape of ours.
     try:
         path = names.shown(path)
         with opened(door) as root, walk.place(root, path) as here:
@@ -40,12 +41,12 @@ def resolve_target(door: Door, target: str, folder: str = ".") -> Target:
 
 
 def _judged(door: Door, path: str, here: walk.Place) -> Target:
-    found = tuple(here.path.split("/")) if here.path != "." else ()
+    parts = tuple(here.path.split("/")) if here.path != "." else ()
     try:
         status: os.stat_result | None = os.stat(here.name, dir_fd=here.folder, follow_symlinks=False)
     except FileNotFoundError:
         status = None
-    if any(names.meant(name).casefold() == ".git" for name in found):
+    if any(names.meant(name).casefold() == ".git" for name in parts):
         return Target(None, "git")
     if status is not None:
         here.root.check(status, path)
@@ -54,4 +55,4 @@ def _judged(door: Door, path: str, here: walk.Place) -> Target:
     written = [part for part in posixpath.normpath(path).split("/") if part not in ("", ".")]
     if path.startswith("/"):
         written = written[len([part for part in str(door.path).split("/") if part]) :]
-    return Target(found, None, is_link=list(found) != written, exists=status is not None)
+    return Target(parts, None, is_link=list(parts) != written, exists=status is not None)

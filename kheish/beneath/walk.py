@@ -1,4 +1,4 @@
-"""From a path to an open folder and a name in it, name by name: no `..`, no link and no race leads out of the
+"""The walk from a path to an open folder and a name in it, name by name: no `..`, no link and no race leads out of the
 workspace."""
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from kheish.beneath.door import Door, Root, opened
 from kheish.errors import NotBeneath, NotThere
 
 _MAX_LINKS = 40
-_MAX_NAMES = 1000  # of one path; links in a path count with theirs
+_MAX_NAMES = 1000  # of a single path; the names of links in it count as well
 FOLDER = os.O_RDONLY | os.O_DIRECTORY
 
 
 class Intent(StrEnum):
-    """What the path is wanted for: CREATE makes missing folders; EDIT and CREATE keep out of `.git`."""
+    """The purpose of a path: CREATE makes missing folders; EDIT and CREATE keep out of `.git`."""
 
     READ = "read"
     EDIT = "edit"
@@ -30,10 +30,10 @@ class Intent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a path leads: an open folder, the name in it ("." for the folder itself), the path from the workspace as
-    it is shown.
+    """The target of a path: an open folder, the name in it ("." for the folder itself), and the path from the workspace
+    in shown form.
 
-    `name` was no link when it was looked at; every use of it says O_NOFOLLOW or works on the name itself.
+    `name` was not a link when it was checked. Every use of it passes O_NOFOLLOW or works on the name itself.
     """
 
     folder: int
@@ -44,17 +44,17 @@ class Place:
 
 @contextmanager
 def place(where: Door | Root, path: str, intent: Intent = Intent.READ) -> Iterator[Place]:
-    """Resolve a path, as a model writes it, beneath a workspace. Links that stay inside are followed, unless a verdict
-    was given for the path: then it leads where the rules were asked about. Raises NotBeneath, NotThere."""
+    """Resolve a path, as a model writes it, beneath a workspace. Links that stay inside are followed. But a judged path
+    leads only to the place that the rules judged. Raises NotBeneath, NotThere."""
     with told(path), opened(where) as root, _walking(root, path, intent) as walk:
         name = walk.to_the_end()
         yield Place(walk.folder, name, names.shown("/".join(walk.steps(name)) or "."), root)
 
 
 def resolved(where: Door | Root, path: str) -> str:
-    """Return where a path leads, links resolved, as it is shown: what permission rules are asked about.
+    """Return the target of a path, with links resolved, in shown form: the path that permission rules judge.
 
-    What does not exist is taken as written. Raises NotBeneath.
+    Missing parts are taken as written. Raises NotBeneath.
     """
     with told(path), opened(where) as root, _walking(root, path, Intent.READ) as walk:
         try:
@@ -69,7 +69,7 @@ def resolved(where: Door | Root, path: str) -> str:
 
 @contextmanager
 def told(path: str) -> Iterator[None]:
-    """Turn what the file system refuses into words."""
+    """Turn errors of the file system into messages."""
     try:
         yield
     except FileNotFoundError as error:
@@ -92,14 +92,14 @@ def parts(door: Door, path: str) -> list[str]:
         if inside is None:
             raise outside(path)
         path = inside
-    found = [part for part in path.split("/") if part not in ("", ".")]
-    if len(found) > _MAX_NAMES:
+    path_names = [part for part in path.split("/") if part not in ("", ".")]
+    if len(path_names) > _MAX_NAMES:
         raise NotBeneath(f"{path[:100]}…: has more than {_MAX_NAMES} names.")
-    return found
+    return path_names
 
 
 def outside(path: str) -> NotBeneath:
-    """The error for a path that leads elsewhere."""
+    """Return the error for a path that leads out of the workspace."""
     return NotBeneath(
         f"{path}: outside the workspace, where file tools do not go; use a path relative to the workspace.",
         reason="outside",
@@ -107,7 +107,7 @@ def outside(path: str) -> NotBeneath:
 
 
 def _inside(door: Door, absolute: str) -> str | None:
-    """Return what follows the workspace in an absolute path; None where it lies elsewhere."""
+    """Return the part of an absolute path below the workspace; None if it lies elsewhere."""
     root = str(door.path).rstrip("/")
     return absolute[len(root) :] if absolute == root or absolute.startswith(root + "/") else None
 
@@ -125,7 +125,7 @@ def _walking(root: Root, path: str, intent: Intent) -> Iterator[_Walk]:
 
 @dataclass(slots=True)
 class _Walk:
-    """A way down: the folders that are open, and the names that are left."""
+    """The state of a walk: the open folders, and the remaining names."""
 
     root: Root
     path: str
@@ -140,7 +140,7 @@ class _Walk:
         return self.stack[-1][0] if self.stack else self.root.descriptor
 
     def steps(self, name: str) -> list[str]:
-        """The names gone so far, and `name` where it is not the last folder itself."""
+        """Return the names passed so far, and `name` unless it is the last folder itself."""
         return [step for _, step in self.stack] + ([name] if name != "." else [])
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ class _Walk:
             os.close(self.stack.pop()[0])
 
     def to_the_end(self) -> str:
-        """Open the folders of the path, and return its last name ("." where it is a folder on the stack)."""
+        """Open the folders of the path, and return its last name ("." for a folder on the stack)."""
         while self.todo:
             part = self.todo.popleft()
             if self.intent is not Intent.READ and part.casefold() == ".git":
@@ -172,7 +172,7 @@ class _Walk:
         return "."
 
     def _enter(self, part: str) -> str | None:
-        """Open a folder onto the stack; where it is a link, open nothing and return its target."""
+        """Open a folder onto the stack; if it is a link, open nothing and return its target."""
         for attempt in (1, 2):
             try:
                 descriptor = kernel.open_name(self.folder, part, FOLDER)
@@ -195,10 +195,11 @@ class _Walk:
         return None
 
     def _follow(self, target: str) -> None:
-        """Put the names of a link before those that are left."""
+        """Insert the names of a link before the remaining names."""
         if not self.follows:
             raise NotBeneath(
-                f"{self.path}: goes through a link that leads out of the workspace, or came after the call was judged.",
+                f"{self.path}: goes through a link that leads out of the workspace, or was created after the call was "
+                "judged.",
                 reason="link",
             )
         self.links += 1
@@ -217,7 +218,7 @@ class _Walk:
 
 
 def link(folder: int, name: str) -> str | None:
-    """Return where the link `name` leads; None where it is no link, or is not there."""
+    """Return the target of the link `name`; None if it is not a link, or is missing."""
     try:
         return os.readlink(name, dir_fd=folder)
     except OSError as error:

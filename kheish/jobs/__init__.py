@@ -1,1 +1,1 @@
-"""Runs commands: knows processes, nothing else. May import: errors, ids, resources."""
+"""Running commands as processes; this package is independent of everything else. May import: errors, ids, resources."""

@@ -1,7 +1,8 @@
-"""The runner: one small process for one command. It outlives the daemon, and nothing of the command outlives it.
+"""The runner: a small process for a single command. It outlives the daemon; none of the command's processes outlives
+it.
 
 `Jobs.start` runs this as `python -I -S`, in its own session, with an empty environment and no descriptors. It imports
-only light parts of the standard library: a command must not wait for its runner.
+only light parts of the standard library, so that a command need not wait for its runner.
 """
 
 # Imported by the runner, see folder.py:
@@ -21,20 +22,20 @@ import time
 from kheish.jobs import folder, seal, tree
 from kheish.jobs.output import CHUNK, Writer
 
-#: seconds between TERM and KILL where the command's time is over, and where its main process ended before the rest
+#: seconds between TERM and KILL after the command's timeout, and after its main process ended before the rest
 TIMEOUT_GRACE, LEFTOVER_GRACE = 5.0, 1.0
-#: seconds after which a process that KILL does not end (another user's, or in the kernel) is left behind
+#: seconds after which a process that survives KILL (another user's, or in the kernel) is left behind
 GIVE_UP = 5.0
-#: the same where it has more processes than it may: a bomb must not be left behind only because the machine is slow
+#: the same for a command over its limit of processes: a bomb must not be left behind only because the machine is slow
 _GIVE_UP_BOMB = 120.0
 _KILL_EVERY = 0.02
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-#: what the runner (or Python) handles or ignores, and a command must not inherit
+#: signals that the runner (or Python) handles or ignores, and that a command must not inherit
 _SIGNALS = (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ)
 
 
 def main(path: str) -> None:
-    """Run the job in folder `path` and write how it ended; nothing where another has the claim."""
+    """Run the job in folder `path`, and write its end. Does nothing if another runner has the claim."""
     wake = _listen()
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     spec = folder.read(path, folder.SPEC)
@@ -44,7 +45,7 @@ def main(path: str) -> None:
 
 
 def _listen() -> int:
-    """The descriptor that becomes readable when a signal arrives: the end of a child, or the wish to stop."""
+    """Return a descriptor that becomes readable when a signal arrives: the end of a child, or a request to stop."""
     readable, writable = os.pipe()
     os.set_blocking(readable, False)
     os.set_blocking(writable, False)
@@ -65,14 +66,14 @@ def _run(path: str, spec: dict[str, object], wake: int) -> dict[str, object]:
     while command.step():
         for descriptor, _ in poll.poll(command.patience()):
             if descriptor == wake:
-                command.told(_read(wake))
+                command.note_signals(_read(wake))
             elif not command.take_output():
                 poll.unregister(descriptor)
     return {**command.end(), "started_at": began, "ended_at": time.time()}
 
 
 class Command:
-    """The command while it runs: the main process, all that descends from it, and its output."""
+    """The running command: its main process, all of its descendants, and its output."""
 
     def __init__(self, path: str, spec: dict[str, object]) -> None:
         limit, timeout = spec["output_limit"], spec["timeout"]
@@ -96,12 +97,12 @@ class Command:
         self._watch = tree.Watch(limits, self._began)
         os.close(writable)
 
-    def told(self, signals: bytes) -> None:
-        """Take note of the signals that came."""
+    def note_signals(self, signals: bytes) -> None:
+        """Record the signals that arrived."""
         self._stop_wanted = self._stop_wanted or signal.SIGTERM in signals
 
     def step(self) -> bool:
-        """Do what is due now. False when every process has ended (or cannot be ended)."""
+        """Do the work that is due. Return False when every process has ended (or cannot be ended)."""
         if not self._reap():
             return False
         now = time.monotonic()
@@ -122,13 +123,13 @@ class Command:
             self._ended = self._watch.seen
             tree.end_at_once(self._main)
             return
-        # The kernel ends what is left in a sandbox together with its first process; nobody can say how many they were.
+        # The kernel ends the rest of a sandbox together with its first process, without reporting how many they were.
         if not (self._is_confined and self._status is not None):
             self._ended = len([one for one in tree.descendants() or () if one.name != b"bwrap"])
         tree.end(self._main, signal.SIGTERM)
 
     def patience(self) -> int | None:
-        """Milliseconds until something is due; None is for ever."""
+        """Return the milliseconds until work is due; None if there is no limit."""
         now = time.monotonic()
         if self._kill_at is not None:
             due = max(self._kill_at, now + _KILL_EVERY)
@@ -140,7 +141,7 @@ class Command:
         return min(max(int((due - now) * 1000) + 1, 0), 3_600_000)
 
     def take_output(self) -> bool:
-        """Keep what is there to read; false at its end."""
+        """Keep the available output; return False at its end."""
         try:
             data = os.read(self.output, CHUNK)
         except BlockingIOError:
@@ -149,7 +150,7 @@ class Command:
         return bool(data)
 
     def end(self) -> dict[str, object]:
-        """What there is to say about the end."""
+        """Return the record of the command's end."""
         duration = time.monotonic() - self._began
         while data := _read(self.output):
             self._writer.write(data)
@@ -170,7 +171,7 @@ class Command:
         }
 
     def _grace(self, now: float) -> float | None:
-        """Seconds between TERM and KILL if it is time to end the command, else None."""
+        """Return the seconds between TERM and KILL if the command must end now, else None."""
         if self._stop_wanted:
             self._stopped = self._status is None
             grace = (folder.read(self._path, folder.STOP) or {}).get("grace")
@@ -185,7 +186,7 @@ class Command:
         return None if self._exceeded is None else 0.0
 
     def _reap(self) -> bool:
-        """Take the status of every child that has ended; false when there is none left."""
+        """Collect the status of every child that has ended; return False when none is left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -198,7 +199,7 @@ class Command:
 
 
 def _spawn(spec: dict[str, object], limits: dict[str, object], output: int) -> int:
-    """Fork and exec the command in a session of its own (its `kill 0` must not reach the runner)."""
+    """Fork and exec the command in its own session (its `kill 0` must not reach the runner)."""
     runner = os.getpid()
     pid = os.fork()
     if pid:
@@ -210,7 +211,7 @@ def _spawn(spec: dict[str, object], limits: dict[str, object], output: int) -> i
         os.setsid()
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        # A runner that is killed leaves no command behind: then "gone" means that it runs no more.
+        # A killed runner leaves no command behind, so "gone" implies that the command no longer runs.
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         tree.confine(limits)
         if os.getppid() == runner:
@@ -235,7 +236,7 @@ def _exec(spec: dict[str, object]) -> None:
 
 
 def _read(descriptor: int) -> bytes:
-    """What is there to read now."""
+    """Return the available output."""
     try:
         return os.read(descriptor, CHUNK)
     except BlockingIOError:
@@ -243,7 +244,7 @@ def _read(descriptor: int) -> bytes:
 
 
 def _remove(paths: list[str]) -> None:
-    """Remove files that a command must not make."""
+    """Remove files that a command must not create."""
     for path in paths:
         with contextlib.suppress(OSError):
             if os.path.isdir(path) and not os.path.islink(path):
@@ -253,6 +254,7 @@ def _remove(paths: list[str]) -> None:
 
 
 def _prctl(option: int, value: int) -> None:
-    """Linux only. Elsewhere a process that leaves its session escapes, and a killed runner leaves its command."""
+    """Set a process option, on Linux only. Elsewhere a process that leaves its session escapes, and a killed runner
+    leaves its command behind."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)

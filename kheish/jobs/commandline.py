@@ -1,4 +1,4 @@
-"""The values that `shellwords.parse` gives: words, simple commands, redirections."""
+"""The results of `shellwords.parse`: words, simple commands, redirections."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Word:
-    """One word with its quotes removed. `dynamic`: only bash knows it (then `text` is as written); `glob`: it holds
-    `*`, `?` or `[` outside quotes.
-    """
+    """A word with its quotes removed. `dynamic`: only bash can evaluate it (then `text` is as written). `glob`: it
+    contains `*`, `?` or `[` outside quotes."""
 
     text: str
     dynamic: bool = False
@@ -18,7 +17,7 @@ class Word:
 
 @dataclass(frozen=True)
 class SimpleCommand:
-    """One command. `assignments` are as written (`A=b`); a bare assignment has no words, and itself as `text`."""
+    """A command. `assignments` are as written (`A=b`). A bare assignment has no words; its `text` is the assignment."""
 
     text: str
     words: tuple[Word, ...]
@@ -26,13 +25,13 @@ class SimpleCommand:
 
     @property
     def dynamic(self) -> bool:
-        """True where some word is not known before bash runs it."""
+        """Return whether some word is unknown until bash runs it."""
         return any(word.dynamic for word in self.words)
 
 
 @dataclass(frozen=True)
 class Redirect:
-    """A file that is opened. `target` is None where it is dynamic."""
+    """A file that is opened. `target` is None if it is dynamic."""
 
     target: str | None
     writes: bool
@@ -41,7 +40,7 @@ class Redirect:
 
 @dataclass(frozen=True)
 class CommandLine:
-    """All of a command line. Where `unreadable` is set, the rest may be incomplete."""
+    """A whole command line. If `unreadable` is set, the rest may be incomplete."""
 
     simple: tuple[SimpleCommand, ...]
     redirections: tuple[Redirect, ...]

@@ -1,11 +1,11 @@
 """Pure functions of untrusted input, computed in child processes under a deadline and a memory limit.
 
-Python's regular expressions and parsers hold the interpreter's lock and cannot be stopped, so neither the event loop
-nor a thread is a place for them where others choose the input. A child can be killed. Each purpose has a pool of its
-own, so that hostile web pages hold up web pages only. Children start on use and end after some idle seconds.
+Python's regular expressions and parsers hold the interpreter's lock and cannot be stopped. So untrusted input must not
+reach them on the event loop or in a thread; a child process can be killed. Each purpose has its own pool, so that
+hostile web pages delay only other web pages. Children start on use and end after some idle seconds.
 
-Rejected: `multiprocessing` (it pickles: a child that was taken over would run code here), and a child for each call
-(its start costs more than most calls).
+Rejected: `multiprocessing` (it pickles: a compromised child could run code here), and a child for each call (its start
+costs more than most calls).
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ import orjson
 
 from kheish.jobs.confined_child import frame
 
-_MEMORY = 1 << 30  # bytes of address space of one child
+_MEMORY = 1 << 30  # bytes of address space of a child
 _IDLE = 30.0  # seconds
 _ANSWER_BYTES = 64 << 20
 _CHUNK = 1 << 20
-#: a deadline is of the child's processor time, since it gives way to all else on a busy machine; this many times as
-#: long at most in the time of the clock
+#: a deadline is in the child's processor time, since the child yields to all else on a busy machine; in wall time it is
+#: this many times as long at most
 _STRETCH = 6
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 _LEAST_WAIT = 0.02
 
 
 class Overdue(Exception):
-    """The computation was stopped at its deadline."""
+    """The error that the computation was stopped at its deadline."""
 
 
 class Failed(Exception):
-    """The function raised, or its process died; the text says what."""
+    """The error that the function raised, or that its process died; the text has the reason."""
 
 
 class _Request:
-    """One call and the future of its answer."""
+    """A call and the future of its answer."""
 
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], seconds: float) -> None:
         self.frame = frame({"call": f"{function.__module__}:{function.__qualname__}", "args": args})
@@ -56,7 +56,7 @@ class _Request:
 
 
 class Pool:
-    """At most `size` children that compute for one purpose."""
+    """At most `size` children that compute for a single purpose."""
 
     def __init__(self, name: str, size: int = 2, memory: int = _MEMORY) -> None:
         self._name = name
@@ -68,9 +68,10 @@ class Pool:
         self._idle = 0
 
     async def call(self, function: Callable[..., Any], *args: Any, seconds: float) -> Any:
-        """Return what a module's function returns for JSON values and bytes. It returns JSON values, and has no effect.
+        """Return the result of a module's function for JSON values and bytes. It returns JSON values, and has no side
+        effects.
 
-        `seconds`: its deadline, from the moment when a child is free for it, in the processor's time. Raises Overdue,
+        `seconds` is its deadline in processor time, from the moment when a child is free for it. Raises Overdue,
         Failed.
         """
         request = await asyncio.to_thread(_Request, function, args, seconds)
@@ -78,7 +79,7 @@ class Pool:
         return await asyncio.wrap_future(request.future)
 
     def run(self, function: Callable[..., Any], *args: Any, seconds: float) -> Any:
-        """Return the same as `call`, blocking: for threads other than the event loop's."""
+        """Return the same as `call`, blocking, for threads other than the event loop's."""
         request = _Request(function, args, seconds)
         self._submit(request)
         return request.future.result()
@@ -100,7 +101,7 @@ class Pool:
             child.close()
 
     def _next(self) -> _Request | None:
-        """Return the next request; None after an idle while, when this thread is counted out."""
+        """Return the next request. Return None after an idle while; this thread then no longer counts."""
         with self._lock:
             self._idle += 1
         try:
@@ -131,14 +132,14 @@ def _settle(child: _Child, request: _Request) -> None:
 
 
 class _Child:
-    """One child process, started on use; it belongs to one thread."""
+    """A child process that starts on use and belongs to a single thread."""
 
     def __init__(self, memory: int) -> None:
         self._memory = memory
         self._process: subprocess.Popen[bytes] | None = None
 
     def ask(self, request: tuple[bytes, ...], seconds: float) -> dict[str, Any]:
-        """Return the answer. Raises TimeoutError, OSError or ValueError; then the child is gone."""
+        """Send a request and return the answer. Raises TimeoutError, OSError or ValueError; then the child is gone."""
         process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -148,7 +149,7 @@ class _Child:
                 _write(process.stdin.fileno(), piece, deadline)
             size = int.from_bytes(_read(process.stdout.fileno(), 8, deadline)[:4], "big")
             if size > _ANSWER_BYTES:
-                raise ValueError(f"it answers with {size} bytes")
+                raise ValueError(f"its answer has {size} bytes")
             answer: dict[str, Any] = orjson.loads(_read(process.stdout.fileno(), size, deadline))
         except (OSError, ValueError):  # TimeoutError is an OSError
             self.close()
@@ -204,7 +205,7 @@ def _read(descriptor: int, size: int, deadline: _Deadline) -> bytes:
 
 
 class _Deadline:
-    """How long a child may still compute."""
+    """The rest of a child's time to compute."""
 
     def __init__(self, pid: int, seconds: float) -> None:
         self._stat = f"/proc/{pid}/stat"
@@ -212,14 +213,14 @@ class _Deadline:
         self._used = self._computed()
         self._began = time.monotonic()
 
-    def left(self) -> float:
-        """Return how many seconds must pass at least until it is over; 0 when it is."""
+    def remaining(self) -> float:
+        """Return the minimum number of seconds until the deadline; 0 once it is reached."""
         computed, passed = self._computed() - self._used, time.monotonic() - self._began
-        left = min(self._seconds - computed, self._seconds * _STRETCH - passed)
-        return max(left, _LEAST_WAIT) if left > 0 else 0
+        remaining = min(self._seconds - computed, self._seconds * _STRETCH - passed)
+        return max(remaining, _LEAST_WAIT) if remaining > 0 else 0
 
     def _computed(self) -> float:
-        """Return the child's processor time; without /proc, that of the clock counts."""
+        """Return the child's processor time; without /proc, wall time counts."""
         try:
             with open(self._stat, "rb") as file:  # noqa: PTH123 - pathlib costs as much as all of a short call
                 fields = file.read().rpartition(b")")[2].split()
@@ -231,6 +232,6 @@ class _Deadline:
 def _await(descriptor: int, events: int, deadline: _Deadline) -> None:
     poll = select.poll()
     poll.register(descriptor, events)
-    while not poll.poll(deadline.left() * 1000):
-        if not deadline.left():
+    while not poll.poll(deadline.remaining() * 1000):
+        if not deadline.remaining():
             raise TimeoutError

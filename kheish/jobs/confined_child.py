@@ -1,8 +1,8 @@
-"""The process behind `confined.py`: it reads one request after another from stdin and answers on stdout.
+"""The process behind `confined.py`. It reads requests one after another from stdin and answers on stdout.
 
-A request is a length-prefixed JSON object `{"call": "module:function", "args": […]}`; its answer is `{"ok": value}` or
-`{"error": text}`. Bytes travel behind the object, as they are: `{"$bytes": size}` stands in their place. Base64 would
-hold the daemon's interpreter lock for 10 ms per MiB.
+A request is a length-prefixed JSON object `{"call": "module:function", "args": […]}`. Its answer is `{"ok": value}` or
+`{"error": text}`. Bytes follow the object unencoded, and `{"$bytes": size}` stands in their place: Base64 would hold
+the daemon's interpreter lock for 10 ms per MiB.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any, BinaryIO
 
 import orjson
 
-_HEAD = struct.Struct(">II")  # bytes of the object, and of what travels behind it
+_HEAD = struct.Struct(">II")  # bytes of the object, and of the bytes after it
 _PR_SET_PDEATHSIG = 1
 _NICE = 5  # the daemon's own work goes first
-#: Linux shares the processors among sessions first: within one that has its own, being nice changes nothing
+#: Linux divides the processors among sessions first: in a separate session, the nice value has no effect
 _GROUP = "/proc/self/autogroup"
-_TRIES, _PAUSE = 3, 0.11  # the kernel takes one such change per 0.1 s from all unprivileged processes together
+_TRIES, _PAUSE = 3, 0.11  # the kernel accepts one such change per 0.1 s from all unprivileged processes together
 
 
 def main() -> int:
@@ -47,7 +47,7 @@ def _confine(memory: int) -> None:
 
 
 def _yield_group(niceness: int) -> None:
-    """Make the session of this process as nice as the process; not every kernel has groups of sessions."""
+    """Give the session of this process the nice value of the process; not every kernel has groups of sessions."""
     for _ in range(_TRIES):
         with suppress(BlockingIOError):
             _write_group(niceness)
@@ -62,7 +62,7 @@ def _write_group(niceness: int) -> None:
     except BlockingIOError:
         raise
     except OSError:
-        pass  # this kernel has none, or they are not ours to change
+        pass  # this kernel has none, or we may not change them
 
 
 def _answer(request: dict[str, Any]) -> bytes:
@@ -76,7 +76,7 @@ def _answer(request: dict[str, Any]) -> bytes:
 
 
 def frame(content: dict[str, Any]) -> tuple[bytes, ...]:
-    """Return one frame in pieces: its sizes, the object, and the bytes that travel behind it."""
+    """Return a frame in pieces: its sizes, the object, and the bytes after it."""
     blobs: list[bytes] = []
 
     def pack(value: Any) -> Any:
@@ -101,7 +101,7 @@ def read(stream: BinaryIO) -> dict[str, Any] | None:
         return None
     content: dict[str, Any] = orjson.loads(body)
     args = []
-    for value in content["args"]:  # bytes are arguments themselves, never inside of one
+    for value in content["args"]:  # bytes are whole arguments, never nested
         if isinstance(value, dict) and value.keys() == {"$bytes"}:
             args.append(bytes(blobs[: value["$bytes"]]))
             blobs = blobs[value["$bytes"] :]

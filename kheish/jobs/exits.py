@@ -1,4 +1,4 @@
-"""Notices the end of a process, child or not, without a thread and without asking again and again."""
+"""Detection of the end of a process, child or not, without a thread and without polling."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import os
 
 
 class Exit:
-    """Watches one process; `happened` is set once it has ended. Made inside a running event loop.
+    """A watch on a process; `happened` is set once the process has ended. Must be created inside a running event loop.
 
-    Where the system gives no descriptor for a process (not Linux, or a container forbids the call), `within` only
-    lets time pass, and the caller asks `folder.lives`.
+    If the system gives no descriptor for a process (not Linux, or a container forbids the call), `within` only waits,
+    and the caller must check `folder.lives`.
     """
 
     def __init__(self, pid: int, *, child: bool) -> None:
@@ -24,13 +24,13 @@ class Exit:
             self._loop.add_reader(self._descriptor, self.check)
 
     def check(self) -> None:
-        """Take note that the process has ended, if it has; a child is reaped."""
+        """Record the end of the process if it has ended; a child is reaped."""
         if self._child:
             try:
                 if os.waitpid(self.pid, os.WNOHANG)[0] == 0:
                     return
             except ChildProcessError:
-                pass  # reaped already
+                pass  # already reaped
             self._child = False
         elif self._descriptor < 0:
             return
@@ -39,7 +39,7 @@ class Exit:
 
     @property
     def is_told(self) -> bool:
-        """Whether `happened` is set by itself; else somebody must look."""
+        """Return whether `happened` is set automatically; otherwise the caller must poll."""
         return self._descriptor >= 0
 
     def close(self) -> None:
@@ -51,7 +51,7 @@ class Exit:
             os.close(descriptor)
 
     async def within(self, seconds: float) -> None:
-        """Return when the process has ended, at the latest after `seconds`."""
+        """Return when the process has ended, or after `seconds` at the latest."""
         if self._descriptor < 0 and not self.happened.is_set():
             await asyncio.sleep(seconds)
             self.check()
@@ -62,7 +62,7 @@ class Exit:
 
 
 def _open(pid: int) -> int:
-    """A descriptor that is readable once the process has ended; -1 where that is not to be had."""
+    """Return a descriptor that is readable once the process has ended; -1 if unavailable."""
     if not hasattr(os, "pidfd_open"):
         return -1
     try:

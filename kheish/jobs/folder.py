@@ -1,13 +1,14 @@
-"""The folder of one job: which files it holds, how they are written, and whether its runner still lives.
+"""The folder of a job: its files, their writing, and the check whether the job's runner is alive.
 
-    <root>/<job id>/spec.json       what to run (made first, before anything starts)
-                    claim           who may run it: a runner (boot id, pid, start time), or the daemon (then never)
-                    output.000000…  what the command wrote, see `output.py`
-                    stop            {"grace": seconds}: the wish to end it, beside a SIGTERM to the runner
-                    end.json        how it ended
+    <root>/<job id>/spec.json       the command (written first, before anything starts)
+                    claim           the process that may run it: a runner (boot id, pid, start time), or the daemon
+                                    (then it never runs)
+                    output.000000…  the command's output, see `output.py`
+                    stop            {"grace": seconds}: the request to end it, beside a SIGTERM to the runner
+                    end.json        the end
 
-The runner imports this, and must start in a few milliseconds: nothing but `os` and `json`, so no dataclasses, no
-pathlib and no typing here.
+The runner imports this, and must start in a few milliseconds. So this imports nothing but `os` and `json`: no
+dataclasses, no pathlib and no typing.
 """
 # pathlib would cost the runner 5 ms of import:
 # ruff: noqa: PTH104, PTH108, PTH110, PTH118, PTH123
@@ -21,15 +22,15 @@ SPEC, CLAIM, STOP, END = "spec.json", "claim", "stop", "end.json"
 
 
 def read(folder: str, name: str) -> dict[str, object] | None:
-    """The JSON object in a file of the folder; None where there is no such file, empty where the disk damaged it."""
+    """Return the JSON object in a file of the folder; None if the file is missing, empty if it is damaged."""
     try:
         with open(os.path.join(folder, name), encoding="utf-8") as file:
-            found = json.load(file)
+            data = json.load(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return data if isinstance(data, dict) else {}
 
 
 def write(folder: str, name: str, content: dict[str, object]) -> None:
@@ -41,10 +42,10 @@ def write(folder: str, name: str, content: dict[str, object]) -> None:
 
 
 def take_claim(folder: str, owner: dict[str, object]) -> bool:
-    """Write the claim if there is none: true for exactly one caller, ever. Raises OSError (no such folder).
+    """Write the claim if there is none; return True to exactly one caller, ever. Raises OSError (no such folder).
 
-    A hard link is as exclusive as O_EXCL, and the file is complete from the first moment: an empty claim, left by a
-    kill between creating and writing, could belong to a command that runs or to one that never did.
+    A hard link is as exclusive as O_EXCL, and the file is complete from the first moment. An empty claim, left by a
+    kill between creating and writing, could belong to a running command or to one that never started.
     """
     path = os.path.join(folder, CLAIM)
     temporary = _temporary(path, owner)
@@ -82,13 +83,13 @@ def _temporary(path: str, content: dict[str, object]) -> str:
 
 
 def identity() -> dict[str, object]:
-    """What tells this process from every other one, over restarts of the machine and reuse of its pid."""
+    """Return an identity of this process that stays unique over reboots of the machine and reuse of its pid."""
     pid = os.getpid()
     return {"by": "runner", "boot": boot_id(), "pid": pid, "start": start_time(pid)}
 
 
 def lives(owner: dict[str, object]) -> bool:
-    """True where the process that `identity` described is alive; a zombie is not."""
+    """Return whether the process that `identity` described is alive; a zombie is not."""
     pid = owner.get("pid")
     if not isinstance(pid, int) or owner.get("boot") != boot_id():
         return False
@@ -102,7 +103,7 @@ def lives(owner: dict[str, object]) -> bool:
 
 
 def boot_id() -> str:
-    """Differs after every start of the machine; empty where the system has no such thing (not Linux)."""
+    """Return an id that differs after every boot; empty if the system has none (not Linux)."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read().strip()
@@ -111,27 +112,28 @@ def boot_id() -> str:
 
 
 def start_time(pid: int) -> str:
-    """When the process started (clock ticks since boot), "ended" for a zombie or none, "" where there is no /proc."""
-    found = stat(pid)
-    if found is None:
+    """Return the start time of a process (clock ticks since boot); "ended" for a zombie or a missing process, ""
+    without /proc."""
+    status = stat(pid)
+    if status is None:
         return "ended" if os.path.exists("/proc/self/stat") else ""
-    state, _, start = found
+    state, _, start = status
     return "ended" if state in "ZX" else start
 
 
 def stat(pid: int) -> tuple[str, int, str] | None:
-    """State letter, parent's pid and start time of a process; None where it is gone (or there is no /proc)."""
-    found = fields(pid)
-    return None if found is None else (found[1][0].decode(), int(found[1][1]), found[1][19].decode())
+    """Return state letter, parent's pid and start time of a process; None if it is gone (or there is no /proc)."""
+    parts = fields(pid)
+    return None if parts is None else (parts[1][0].decode(), int(parts[1][1]), parts[1][19].decode())
 
 
 def fields(pid: int) -> tuple[bytes, list[bytes]] | None:
-    """Name and fields, from the state on, of a process; None where it is gone (or there is no /proc)."""
+    """Return the name and the fields, from the state on, of a process; None if it is gone (or there is no /proc)."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             line = file.read()
     except OSError:
         return None
-    # The name, in parentheses, may hold blanks and parentheses itself.
+    # The name, in parentheses, may itself contain blanks and parentheses.
     end = line.rindex(b")")
     return line[line.index(b"(") + 1 : end], line[end + 2 :].split()

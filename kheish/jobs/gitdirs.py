@@ -1,7 +1,8 @@
-"""Finds what git would run or obey in the repositories of a workspace: the user's own git does so outside a sandbox.
+"""Search for everything that git would run or obey in the repositories of a workspace, since the user's own git does so
+outside a sandbox.
 
-A confined command may commit, switch branches and fetch, which write objects, refs, the index and logs. It may not
-write what names programs: configuration, hooks, attributes, and the files that say where these are.
+A confined command may commit, switch branches and fetch, which write objects, refs, the index and logs. It must not
+write files that name programs: configuration, hooks, attributes, and the files that give their location.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-#: of a repository: what a command only reads
+#: the read-only parts of a repository
 _FIXED = ("config", "config.worktree", "commondir", "info/attributes")
-#: how deep in a workspace repositories are looked for, and how many folders are looked at
+#: limits of the search for repositories in a workspace: depth, and number of folders
 _DEPTH, _MOST = 4, 2000
 _CONFIG_BYTES = 1024 * 1024
 _SKIPPED = frozenset(("node_modules", ".venv", "venv", "__pycache__", "target", ".tox"))
@@ -23,15 +24,15 @@ _NAMED = re.compile(r"(?:^|\])[ \t]*(hookspath|path|excludesfile|attributesfile)
 
 
 def repositories(workspace: Path) -> list[Path]:
-    """Return every `.git` in the workspace, folders and files, the one of the workspace itself first."""
-    found: list[Path] = []
+    """Return every `.git` in the workspace, folders and files, the workspace's own first."""
+    paths: list[Path] = []
     level, looked = [workspace], 0
     for _ in range(_DEPTH):
         below: list[Path] = []
         for folder in level:
             looked += 1
             if looked > _MOST:
-                return found
+                return paths
             try:
                 with os.scandir(folder) as entries:
                     named = [entry for entry in entries if entry.is_dir(follow_symlinks=False) or entry.name == ".git"]
@@ -39,40 +40,40 @@ def repositories(workspace: Path) -> list[Path]:
                 continue
             for entry in sorted(named, key=lambda entry: entry.name):
                 if entry.name == ".git":
-                    found.append(Path(entry.path))
+                    paths.append(Path(entry.path))
                 elif entry.name not in _SKIPPED:
                     below.append(Path(entry.path))
         level = below
-    return found
+    return paths
 
 
-def mounts(workspace: Path, home: Path, found: Sequence[Path]) -> dict[Path, tuple[str, ...]]:
-    """Return the mounts that keep the repositories that were found in a workspace as they are, by place.
+def mounts(workspace: Path, home: Path, repositories: Sequence[Path]) -> dict[Path, tuple[str, ...]]:
+    """Return the mounts, by place, that protect the repositories of a workspace.
 
-    A repository's own folder is mounted on itself: what is a mount cannot be renamed, and so not be replaced.
+    A repository's own folder is mounted on itself: a mount point cannot be renamed, so it cannot be replaced.
     """
     mounted: dict[Path, tuple[str, ...]] = {}
-    for path in found:
+    for path in repositories:
         if path.is_symlink():
             path = path.resolve()
             if not path.is_relative_to(workspace):
-                continue  # a command sees nothing there
+                continue  # invisible to a command
         if path.is_file():
             mounted[path] = _read_only(path)
             continue
         for folder in (path, *_modules(path)):
             mounted |= _repository(folder)
-        mounted |= {one: _read_only(one) for one in _named(workspace, path, home)}
+        mounted |= {place: _read_only(place) for place in _named(workspace, path, home)}
     return mounted
 
 
-def guarded(found: Sequence[Path]) -> tuple[Path, ...]:
-    """Return files that are missing from the repositories that were found, and that no command may make.
+def guarded(repositories: Sequence[Path]) -> tuple[Path, ...]:
+    """Return missing files of the repositories that no command may create.
 
-    No mount keeps a name free in a folder that can be written; the runner removes them. Where `commondir` is, git
-    reads the configuration from the folder that it names.
+    No mount can reserve a name in a writable folder; the runner removes such files. If `commondir` exists, git reads
+    the configuration from the folder that it names.
     """
-    folders = [path for path in found if path.is_dir()]
+    folders = [path for path in repositories if path.is_dir()]
     folders += [module for path in folders for module in _modules(path)]
     places = [folder / name for folder in folders for name in _FIXED if name != "config"]
     places += [tree / "config.worktree" for folder in folders for tree in _folders(folder / "worktrees")]
@@ -80,22 +81,22 @@ def guarded(found: Sequence[Path]) -> tuple[Path, ...]:
 
 
 def _repository(folder: Path) -> dict[Path, tuple[str, ...]]:
-    found: dict[Path, tuple[str, ...]] = {folder: ("--bind", str(folder), str(folder))}
+    mounts: dict[Path, tuple[str, ...]] = {folder: ("--bind", str(folder), str(folder))}
     places = [folder / name for name in _FIXED]
     for tree in _folders(folder / "worktrees"):
         places += tree / "config.worktree", tree / "commondir", tree / "gitdir"
-    found |= {place: _read_only(place) for place in places if place.is_file() and not place.is_symlink()}
+    mounts |= {place: _read_only(place) for place in places if place.is_file() and not place.is_symlink()}
     hooks = folder / "hooks"
     if hooks.is_dir() and not hooks.is_symlink():
-        found[hooks] = _read_only(hooks)
+        mounts[hooks] = _read_only(hooks)
     elif (folder / "config").is_file() and not os.path.lexists(hooks):
-        # bubblewrap makes the folder where it is missing, as `git init` does
-        found[hooks] = ("--dir", str(hooks), "--ro-bind", str(hooks), str(hooks))
-    return found
+        # bubblewrap creates the folder if it is missing, as `git init` does
+        mounts[hooks] = ("--dir", str(hooks), "--ro-bind", str(hooks), str(hooks))
+    return mounts
 
 
 def _modules(folder: Path) -> Iterator[Path]:
-    """The repositories of submodules, and of theirs; their names may have slashes."""
+    """Yield the repositories of submodules, and of theirs; their names may have slashes."""
     for path in _folders(folder / "modules"):
         if (path / "HEAD").exists():
             yield path
@@ -115,7 +116,8 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _named(workspace: Path, repository: Path, home: Path) -> Iterator[Path]:
-    """Folders and files in the workspace that the configuration names: `core.hooksPath` (.husky), `include.path`."""
+    """Yield folders and files in the workspace that the configuration names: `core.hooksPath` (.husky),
+    `include.path`."""
     tree = repository.parent
     for file in (repository / "config", home / ".gitconfig", home / ".config/git/config"):
         for key, value in _NAMED.findall(_text(file, is_own=file.parent != repository)):
@@ -126,7 +128,8 @@ def _named(workspace: Path, repository: Path, home: Path) -> Iterator[Path]:
 
 
 def _text(path: Path, *, is_own: bool) -> str:
-    """Return the text of a plain file. `is_own`: the user's, which may be a link; a command may have made the other."""
+    """Return the text of a regular file. `is_own`: it is the user's, and may be a link; other files may come from a
+    command."""
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if is_own else os.O_NOFOLLOW)
     try:
         with os.fdopen(os.open(path, flags), "rb") as file:

@@ -1,4 +1,5 @@
-"""Which files a command line names: its words, as far as they can be read before bash runs it, and what cannot be."""
+"""The files that a command line names, as far as its words can be read before bash runs it, and its unreadable
+parts."""
 
 from __future__ import annotations
 
@@ -19,14 +20,14 @@ _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 _RANGE = re.compile(r"\{(\d{1,4})\.\.(\d{1,4})\}|\{([A-Za-z])\.\.([A-Za-z])\}")
 _NAME = re.compile(r"\$\{?([A-Za-z_]\w*)\}?")
 _FOLDER_OPTIONS = ("-C", "--directory", "--chdir", "--work-tree", "--prefix")
-#: what may be a path in a text that is not parsed
+#: characters of a possible path in unparsed text
 _TOKEN = re.compile(r"[^\s\"'`;&|()<>=,:{}$@\\]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Operands:
-    """Words that may be paths (`patterns` with `*`, `?` or `[`), programs, folders that it changes to, and what may
-    name files that are not known before it runs (`unbound`)."""
+    """Words that may be paths (`patterns` contain `*`, `?` or `[`), programs, folders that the line changes to, and
+    words whose files are unknown before it runs (`unbound`)."""
 
     words: tuple[str, ...]
     patterns: tuple[str, ...]
@@ -42,15 +43,16 @@ class _Found:
     folders: dict[str, None] = field(default_factory=dict)
     unbound: dict[str, None] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
-    #: values of variables that the line sets by itself
+    #: values of variables that the line itself sets
     values: dict[str, dict[str, None]] = field(default_factory=lambda: {"PWD": {".": None}})
 
 
 def read(command: str) -> Operands:
-    """The operands of a command line, each once, in its order; commands inside commands too (`bash -c 'make x'`).
+    """Return the operands of a command line, each once, in order; also those of commands inside commands (`bash -c
+    'make x'`).
 
-    Beside the words as they are parsed, all that looks like a path in the text counts: it may be a file that is named
-    where the parser does not look (`. ./x.sh`, a here-document).
+    Besides the parsed words, everything in the text that looks like a path counts, since the parser may miss the name
+    of a file (`. ./x.sh`, a here-document).
     """
     found = _Found()
     _collect(shellwords.parse(command), found, 0)
@@ -114,7 +116,7 @@ def _simple(simple: SimpleCommand, found: _Found, nesting: int) -> None:
 
 
 def _after_options(words: list[Word]) -> Iterator[Word]:
-    """Folders that a program is told to go to: `-C sub`, `--chdir=sub`."""
+    """Yield folders that an option makes a program change to: `-C sub`, `--chdir=sub`."""
     for at, word in enumerate(words):
         stem, equals, value = word.text.partition("=")
         if stem in _FOLDER_OPTIONS and equals:
@@ -124,7 +126,7 @@ def _after_options(words: list[Word]) -> Iterator[Word]:
 
 
 def _spellings(word: Word, found: _Found) -> Iterator[Word]:
-    """The word, and what stands behind the `=` of `--file=x`, the `@` of `@x`, the letter of `-fx`."""
+    """Yield the word, and the part after the `=` of `--file=x`, after the `@` of `@x`, after the letter of `-fx`."""
     for text in _expanded(word, found):
         if not text or "\0" in text:
             continue
@@ -139,7 +141,7 @@ def _spellings(word: Word, found: _Found) -> Iterator[Word]:
 
 
 def _expanded(word: Word, found: _Found) -> list[str]:
-    """The texts of a word: braces expanded, and variables that the line sets by itself put in."""
+    """Return the texts of a word: braces are expanded, and variables that the line itself sets are replaced."""
     if not word.dynamic:
         return [word.text]
     texts = [word.text.replace('"', "").replace("'", "")]
@@ -179,7 +181,7 @@ def _values(text: str, values: Mapping[str, Mapping[str, None]]) -> list[str]:
 
 
 def _tokens(command: str) -> Iterator[str]:
-    """All that may be a path in a text: as it is, without quotes and escapes, and what stands between quotes."""
+    """Yield all possible paths in a text: as it is, without quotes and escapes, and the parts between quotes."""
     text = re.sub(r"\$\{?PWD\}?/?", "./", command)
     for one in (text, re.sub(r"[\"'\\]", "", text)):
         yield from _TOKEN.findall(one)

@@ -1,8 +1,8 @@
-"""What a command wrote: kept up to a limit, the first half and the latest quarter or more, with the gap named.
+"""The output of a command: kept up to a limit, the first half and the latest quarter or more, with the gap marked.
 
-The output is cut in segments of a quarter of the limit, `output.000000` and so on; segment i holds the bytes from
-i x size. Of more than four, the first two and the last two stay. So the runner rotates by deleting one file, a reader
-knows from a file's name where its bytes belong, and a reader that fell behind sees how much it has missed.
+The output is divided into segments of a quarter of the limit, `output.000000` and so on; segment i holds the bytes from
+i x size. Of more than four segments, the first two and the last two stay. So the runner rotates by deleting one file. A
+reader gets the position of the bytes from a file's name, and a slow reader sees how much it has missed.
 """
 # Imported by the runner, see folder.py:
 # ruff: noqa: PTH108, PTH116, PTH118, PTH123, PTH208
@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import os
 
-#: bytes that one `read` gives at most
+#: the most bytes that a single `read` returns
 CHUNK = 64 * 1024
 _HEAD_SEGMENTS = 2
 _TAIL_SEGMENTS = 2
 
 
 def segment_size(limit: int) -> int:
-    """Bytes in a segment, for an output limit in bytes."""
+    """Return the bytes in a segment for an output limit in bytes."""
     return max(limit // (_HEAD_SEGMENTS + _TAIL_SEGMENTS), 1)
 
 
 class Writer:
-    """Takes the output as it comes. A full disk loses output (`failure` says so), never the command."""
+    """A writer of the output as it arrives. A full disk loses output (`failure` gives the reason), never the
+    command."""
 
     def __init__(self, folder: str, limit: int) -> None:
         self.total = 0
@@ -33,7 +34,7 @@ class Writer:
         self._file = -1
 
     def write(self, data: bytes) -> None:
-        """Append to the current segment, and go on to the next where it is full."""
+        """Append to the current segment, and start the next when it is full."""
         view = memoryview(data)
         while view:
             try:
@@ -49,7 +50,8 @@ class Writer:
                 self._close()
 
     def close(self) -> None:
-        """Make what is kept durable: only now, since a torrent would fsync what it throws away a moment later."""
+        """Make the kept output durable. This happens only now, since a torrent would fsync segments that it deletes a
+        moment later."""
         self._close()
         for index in _segments(self._folder):
             try:
@@ -74,7 +76,7 @@ class Writer:
 
 
 class Reader:
-    """Follows the output from its first byte, while it is written or afterwards."""
+    """A reader of the output from its first byte, while it is written or afterwards."""
 
     def __init__(self, folder: str, limit: int) -> None:
         self.position = 0
@@ -82,7 +84,7 @@ class Reader:
         self._size = segment_size(limit)
 
     def read(self) -> tuple[int, bytes]:
-        """The number of bytes that were cut before the next ones, and those; no bytes where there are none yet."""
+        """Return the number of bytes cut before the next ones, and those bytes; no bytes if there are none yet."""
         skipped = 0
         while True:
             index, offset = divmod(self.position, self._size)
@@ -102,14 +104,14 @@ class Reader:
 
 
 def written(folder: str, limit: int) -> int:
-    """How many bytes the command has written so far, those that were cut included."""
-    there = _segments(folder)
-    if not there:
+    """Return the number of bytes that the command has written so far, including those that were cut."""
+    segments = _segments(folder)
+    if not segments:
         return 0
     try:
-        return there[-1] * segment_size(limit) + os.stat(_segment(folder, there[-1])).st_size
+        return segments[-1] * segment_size(limit) + os.stat(_segment(folder, segments[-1])).st_size
     except FileNotFoundError:  # rotated or removed meanwhile
-        return there[-1] * segment_size(limit)
+        return segments[-1] * segment_size(limit)
 
 
 def _segment(folder: str, index: int) -> str:

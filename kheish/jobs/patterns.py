@@ -1,4 +1,4 @@
-"""Regular expressions over texts of others, for confined child processes: they hold the interpreter's lock."""
+"""Regular expressions over untrusted texts, for confined child processes: they hold the interpreter's lock."""
 
 from __future__ import annotations
 

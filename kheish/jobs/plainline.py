@@ -1,9 +1,9 @@
-"""The plain subset of bash that allow rules are about, read by a strict tokenizer of its own.
+"""The plain subset of bash that allow rules cover, read by our own strict tokenizer.
 
-The subset is given by what it contains, not by exceptions: words of plain characters and quotes, a few variables whose
-values are known in kind, globs that cannot become options, pipes, `&&`, `||`, `;`, newlines, and redirections from and
-to named files. tree-sitter must find the same words in the same commands. What runs is `plainrun.emit` of this
-reading, so that bash never sees the text as it was written.
+The subset is defined by its contents, not by exceptions: words of plain characters and quotes, a few variables with
+values of a known kind, globs that cannot become options, pipes, `&&`, `||`, `;`, newlines, and redirections from and to
+named files. tree-sitter must find the same words in the same commands. The command that runs is `plainrun.emit` of this
+reading, so bash never sees the original text.
 """
 
 from __future__ import annotations
@@ -33,12 +33,13 @@ _ENDS_WORD = frozenset(" \t\n;|&<>")
 
 
 class _NotPlain(Exception):
-    """Ends the reading; its text says why."""
+    """The error that ends the reading; its text gives the reason."""
 
 
 @functools.lru_cache(maxsize=256)
 def read(command: str) -> Plain | Refusal:
-    """Return the command line as both parsers read it, or why it is not in the subset. Takes bounded time."""
+    """Return the command line as both parsers read it, or the reason why it is outside the subset. Takes bounded
+    time."""
     try:
         if len(command.encode(errors="surrogatepass")) > MAX_BYTES:
             raise _NotPlain(f"it is longer than {MAX_BYTES} bytes")
@@ -50,7 +51,7 @@ def read(command: str) -> Plain | Refusal:
 
 
 class _Reader:
-    """A tokenizer that goes through the text once."""
+    """A tokenizer that makes a single pass over the text."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -98,7 +99,7 @@ class _Reader:
         return self.text[self.at + 1 : self.at + 2]
 
     def _operator(self) -> Operator | None:
-        """Read what separates two commands; None at the end of the text."""
+        """Return the operator between two commands; None at the end of the text."""
         if self.at == len(self.text):
             return None
         for operator in ("&&", "||"):
@@ -133,9 +134,9 @@ class _Reader:
             raise _NotPlain(f"it has a redirection of `{words[0].text}`")
         return SimplePlain(tuple(words), tuple(redirects))
 
-    def _redirect(self, found: re.Match[str]) -> PlainRedirect:
-        digit, operator, both = found.groups()
-        self.at = found.end()
+    def _redirect(self, match: re.Match[str]) -> PlainRedirect:
+        digit, operator, both = match.groups()
+        self.at = match.end()
         if both:
             return PlainRedirect(None, both, self._target())  # type: ignore[arg-type]  # &> or &>>
         fd = int(digit) if digit else 0 if operator == "<" else 1
@@ -158,7 +159,7 @@ class _Reader:
 
     def _word(self) -> PlainWord:
         pieces: list[Piece] = []
-        unquoted = ""  # what stands outside quotes, to find braces
+        unquoted = ""  # the text outside quotes, to find braces
         start = self.at
         while self.at < len(self.text) and self.text[self.at] not in _ENDS_WORD:
             char, before = self.text[self.at], self.at
@@ -243,7 +244,7 @@ class _Reader:
         raise _NotPlain("it has a quote that does not end")
 
     def _dollar(self, after: frozenset[str]) -> Piece:
-        """Read a variable, or a dollar that stands for itself before one of the characters `after`."""
+        """Read a variable, or a literal dollar before one of the characters `after`."""
         self.at += 1
         braced = self.text.startswith("{", self.at)
         name = _NAME.match(self.text, self.at + braced)
@@ -282,7 +283,7 @@ def _check_program(word: PlainWord) -> None:
 
 
 def _agree(plain: Plain, command: str) -> None:
-    """Raise _NotPlain where tree-sitter reads the line otherwise."""
+    """Raise _NotPlain if tree-sitter reads the line differently."""
     line = shellwords.parse(command)
     if line.unreadable is not None:
         raise _NotPlain(line.unreadable)
@@ -298,7 +299,7 @@ def _is_same(ours: SimplePlain, theirs: SimpleCommand) -> bool:
     if theirs.assignments:
         return False
     if theirs.words[:1] == (Word("["),) and len(theirs.words) == 2 and len(ours.words) > 2:
-        return _is_same_test(ours, theirs)  # the loose parser leaves what is between the brackets as written
+        return _is_same_test(ours, theirs)  # the loose parser leaves the text between the brackets as written
     return len(ours.words) == len(theirs.words) and all(
         (other.dynamic or other.glob)
         if word.is_open

@@ -1,7 +1,7 @@
-"""What runs of a plain command line: its re-emission, and the job's argv around that.
+"""The execution of a plain command line: its re-emission, and the job's argv around it.
 
-Everything that bash might read in two ways is quoted, builtins that evaluate their words are off, and files are not
-opened by bash: a small program opens them beneath the workspace, without following links, when their command starts.
+All text that bash might read in two ways is quoted. Builtins that evaluate their words are disabled. bash opens no
+files: a small program opens them beneath the workspace, without following links, when their command starts.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 from kheish.jobs.plainwords import BUILTINS, REPLACED_BUILTINS, Piece, Plain, PlainRedirect, PlainWord, SimplePlain
 
-#: what a redirection opens by itself; neither is a file of the workspace
+#: descriptors and devices that a redirection opens directly; none is a file of the workspace
 DEVICES = frozenset({"/dev/null", "/dev/stdout", "/dev/stderr"})
-#: builtins whose program does the same, and those that have one of another name
+#: builtins whose program does the same, and builtins whose program has another name
 _PROGRAM_OF = {":": "true"}
 _BARE = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
 _OFF = " ".join(sorted(BUILTINS | REPLACED_BUILTINS))
@@ -65,7 +65,7 @@ except OSError as error:
 
 
 def emit(plain: Plain) -> str:
-    """Return the command line in its canonical form: every word quoted where it is not bare."""
+    """Return the command line in its canonical form, with every word quoted that is not bare."""
     return _line(plain, lambda command: " ".join([*map(_word, command.words), *map(_redirect, command.redirects)]))
 
 
@@ -85,7 +85,8 @@ def _line(plain: Plain, show: Callable[[SimplePlain], str]) -> str:
 
 
 def _prologue(plain: Plain) -> str:
-    """Return what makes bash read the rest in one way. Names that begin with `-` are hidden from globs."""
+    """Return the prologue that makes bash read the rest in only one way. Names that begin with `-` are hidden from
+    globs."""
     globs = [word for command in plain.commands for word in command.words if word.has_glob]
     deepest = max((word.text.count("/") for word in globs), default=0)
     ignored = ":".join("-*" + "/*" * depth for depth in range(deepest + 1))

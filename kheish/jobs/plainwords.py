@@ -1,4 +1,4 @@
-"""The values of a plain command line: pieces, words, redirections, commands, and what bash makes of names."""
+"""The values of a plain command line: pieces, words, redirections, commands, and bash's meaning of names."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Literal
 
 from kheish.jobs.commandline import SimpleCommand, Word
 
-#: stands in `plain_words` for what bash fills in
+#: a placeholder in `plain_words` for text that bash fills in
 UNKNOWN = "\0"
-#: variables that bash or the job's fixed environment sets; each value is one word and never looks like an option
+#: variables that bash or the job's fixed environment sets; each value is a single word and never looks like an option
 VARIABLES = frozenset({"HOME", "PWD", "PATH", "LANG", "TERM", "?"})
 #: builtins that evaluate none of their words
 SAFE_BUILTINS = frozenset({":", "cd", "echo", "exit", "false", "pwd", "true"})
-#: builtins that also are programs; the program runs, for the builtin may evaluate its words
+#: builtins that are also programs; the program runs, since the builtin may evaluate its words
 REPLACED_BUILTINS = frozenset({"[", "kill", "printf", "test"})
 #: all other builtins of bash, of any version
 BUILTINS = frozenset([
@@ -34,7 +34,7 @@ Operator = Literal["|", "&&", "||", ";"]
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a word: text to take literally, the name of a variable, or a glob."""
+    """A part of a word: literal text, the name of a variable, or a glob."""
 
     kind: PieceKind
     text: str
@@ -42,18 +42,18 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class PlainWord:
-    """A word. An open one is filled in by bash: with one value of a variable, or with the file names of a glob."""
+    """A word. bash fills in an open word: with the single value of a variable, or with the file names of a glob."""
 
     pieces: tuple[Piece, ...]
 
     @property
     def text(self) -> str:
-        """The word without quotes; variables and globs as written."""
+        """The word without quotes; variables and globs are as written."""
         return "".join(f"${piece.text}" if piece.kind == "variable" else piece.text for piece in self.pieces)
 
     @property
     def is_open(self) -> bool:
-        """Return whether bash fills something in."""
+        """Return whether bash fills in a part."""
         return any(piece.kind != "literal" for piece in self.pieces)
 
     @property
@@ -69,7 +69,7 @@ class PlainWord:
 
 @dataclass(frozen=True, slots=True)
 class PlainRedirect:
-    """`fd` is None for `&>` and `&>>`. The target of `>&` is the descriptor that is duplicated."""
+    """A redirection. `fd` is None for `&>` and `&>>`. The target of `>&` is the descriptor to duplicate."""
 
     fd: int | None
     operator: Literal["<", ">", ">>", "&>", "&>>", ">&"]
@@ -77,7 +77,7 @@ class PlainRedirect:
 
     @property
     def opens_file(self) -> bool:
-        """Return whether it opens a file, which duplicating a descriptor does not."""
+        """Return whether it opens a file, unlike the duplication of a descriptor."""
         return self.operator != ">&"
 
     @property
@@ -100,13 +100,13 @@ class SimplePlain:
 
     @property
     def plain_words(self) -> tuple[str, ...]:
-        """The words with `UNKNOWN` in the place of what bash fills in."""
+        """The words, with `UNKNOWN` for the parts that bash fills in."""
         return tuple(
             "".join(piece.text if piece.kind == "literal" else UNKNOWN for piece in word.pieces) for word in self.words
         )
 
     def loose(self) -> SimpleCommand:
-        """Return it as the value that the loose parser gives."""
+        """Return the value that the loose parser gives for this command."""
         words = tuple(
             Word(word.text, dynamic=any(piece.kind == "variable" for piece in word.pieces), glob=word.has_glob)
             for word in self.words
@@ -129,6 +129,6 @@ class Plain:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a command line is not plain."""
+    """The reason why a command line is not plain."""
 
     why: str

@@ -1,4 +1,4 @@
-"""Tries the sandbox once, as a job would run in it: whether bubblewrap works here, and closes what it should."""
+"""A trial of the sandbox, run once as a job would run: checks that bubblewrap works here, and closes what it should."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from kheish.jobs import sandbox, seal
 from kheish.jobs.runner import JobSpec, run_now
 
 _TIMEOUT = 20.0
-#: what a confined command tries; each line that it prints is something that is open. Opening for appending writes
-#: nothing.
+#: the trial of a confined command; each line that it prints is an open path. Opening for appending writes nothing.
 _SCRIPT = r"""
 for file in /proc/sys/kernel/core_pattern /proc/sys/kernel/hostname /proc/sys/vm/drop_caches /proc/sysrq-trigger \
     /proc/irq/default_smp_affinity /proc/self/oom_score_adj /sys/kernel/uevent_helper /etc/passwd; do
@@ -37,7 +36,8 @@ exit 0
 
 @dataclass(frozen=True)
 class Probe:
-    """Whether bubblewrap confines here; `why` says what it is, or why not, in one line. `gaps`: what stays open."""
+    """The result: whether bubblewrap confines here. `why` describes it, or gives the reason for its failure, in one
+    line. `gaps` are the open ends."""
 
     available: bool
     why: str
@@ -49,7 +49,7 @@ UNTRIED = Probe(False, "not tried yet")
 
 @functools.cache
 def probe() -> Probe:
-    """Run a command in the sandbox once, and remember how it went. Blocks; see `probe_async`."""
+    """Run a command in the sandbox once, and cache the result. Blocks; see `probe_async`."""
     bwrap = sandbox.bwrap()
     if bwrap is None:
         return Probe(False, "bubblewrap (bwrap) is not installed")
@@ -64,23 +64,23 @@ def probe() -> Probe:
             end = run_now(Path(place, "jobs"), JobSpec(argv, str(workspace), environment, _TIMEOUT))
         except (OSError, subprocess.TimeoutExpired) as error:
             return Probe(False, f"{bwrap} cannot be used: {error}")
-    said = end.output.strip().splitlines()
+    lines = end.output.strip().splitlines()
     if end.exit_status != 0:
-        return Probe(False, f"{bwrap} does not work here: {said[-1] if said else f'exit status {end.exit_status}'}")
-    if said:
-        return Probe(False, f"{bwrap} does not confine here: {'; '.join(said)}")
+        return Probe(False, f"{bwrap} does not work here: {lines[-1] if lines else f'exit status {end.exit_status}'}")
+    if lines:
+        return Probe(False, f"{bwrap} does not confine here: {'; '.join(lines)}")
     return Probe(True, f"confined by {bwrap}", tuple(_gaps(bwrap)))
 
 
 async def probe_async() -> Probe:
-    """`probe`, off the event loop."""
+    """Run `probe` off the event loop."""
     return await asyncio.to_thread(probe)
 
 
 def _gaps(bwrap: str) -> list[str]:
-    found = []
+    gaps = []
     if seal.filter_program() is None:
-        found.append(f"system calls are not filtered on {os.uname().machine}: commands reach the kernel's key rings")
+        gaps.append(f"system calls are not filtered on {os.uname().machine}: commands reach the kernel's key rings")
     if not seal.scopes_sockets() or os.stat(bwrap).st_mode & stat.S_ISUID:  # noqa: PTH116
-        found.append("a command with the network reaches abstract Unix sockets of this machine (until Linux 6.12)")
-    return found
+        gaps.append("a command with the network reaches abstract Unix sockets of this machine (until Linux 6.12)")
+    return gaps

@@ -1,4 +1,4 @@
-"""The values of the table of programs: what a wildcard in a rule may let in for a program, or a subcommand of it."""
+"""The values of the table of programs: the words that a rule's wildcard may cover for a program or a subcommand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
-#: one piece of a regular expression between slashes, read alike whether or not brackets hide a slash
+#: a part of a regular expression between slashes; it must read the same whether or not brackets hide a slash
 _PIECE = r"(?:[^/\\\n\[]|\\[^\n]|\[\^?\]?[^\]/\\\n]*\])"
 _ADDRESS = rf"(?:\d+|\$|/{_PIECE}+/)"
 _SUBSTITUTE = rf"s(?:/{_PIECE}+/(?:[^/\\\n]|\\[^\n])*/|\|{_PIECE.replace('/', '|')}+\|(?:[^|\\\n]|\\[^\n])*\|)[gpIi\d]*"
@@ -18,47 +18,48 @@ _AWK_VALUE = rf"(?:\$\d+|\$?N[FR]|{_AWK_TEXT})"
 _AWK_TEST = rf"(?:/{_PIECE}+/|{_AWK_VALUE} ?(?:==|!=|<=?|>=?|~) ?(?:\d+|{_AWK_TEXT}|/{_PIECE}+/))"
 _AWK_PRINT = rf"\{{ ?printf?(?: ?{_AWK_VALUE}(?: ?,? ?{_AWK_VALUE})*)? ?;? ?\}}"
 
-#: which operands are harmless, by the names that `Use.operands` has for them
+#: the patterns of harmless operands, by the names that `Use.operands` uses
 OPERANDS: Mapping[str, re.Pattern[str]] = {
     "any": re.compile(r".*", re.DOTALL),
-    #: not `@file`, whose lines some programs read as more options, and no header that curl takes from a file
+    #: no `@file`, whose lines some programs read as more options, and no header that curl reads from a file
     "text": re.compile(r"[^@\0].*", re.DOTALL),
-    #: a file or test beneath the working folder: what runs code must not be led elsewhere
+    #: a file or test beneath the working folder, since a program that runs code must not be led elsewhere
     "inside": re.compile(r"(?!-)(?!.*(?:^|/)\.(?:\.(?:/|\0|$)|\0))(?!.*://)[^/~@\0].*", re.DOTALL),
     #: a target of a build tool; `A=b` would set a variable
     "target": re.compile(r"[\w@%+:.][\w@%+:./-]*"),
     #: a ref or the name of a remote: no `src:dst`, `+ref`, address, or `ext::command`
     "ref": re.compile(r"[\w@][\w@{}^~./-]*"),
-    #: an address that git takes over https or ssh, and a folder's name beneath the working folder
+    #: an address that git fetches over https or ssh, and a folder's name beneath the working folder
     "clone": re.compile(r"https://[\w@.-][\w@.:/~+-]*|\w[\w.-]*@\w[\w.-]*:[\w~][\w./~+-]*|(?!\.\.)[\w.][\w.-]*"),
-    #: a file, not one that tar or rsync would fetch from another machine
+    #: a file, but none that tar or rsync would fetch from another machine
     "local": re.compile(r"[^:\0-][^:]*"),
     #: the name of a package's script
     "name": re.compile(r"[\w@][\w@:./-]*"),
-    #: a format of `date`; an operand of another kind sets the clock
+    #: a format of `date`; any other operand sets the clock
     "format": re.compile(r"\+.*", re.DOTALL),
     #: scripts of sed that print, delete, count, quit and substitute; `e`, `w`, `r` and `W` do more
     "sed": re.compile(rf"{_SED}(?:; ?{_SED})*"),
-    #: programs of awk that print fields of the lines that a test chooses; no functions, files or pipes
+    #: programs of awk that print fields of the lines that a test selects; no functions, files or pipes
     "awk": re.compile(rf"(?:{_AWK_TEST}(?: ?(?:&&|\|\|) ?{_AWK_TEST})* ?)?(?:{_AWK_PRINT})?"),
 }
-#: a longer operand is judged by no pattern but `any`
+#: a longer operand matches no pattern but `any`
 LONGEST = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """What a wildcard lets in for one program, or one subcommand.
+    """The words that a wildcard may cover for a program or a subcommand.
 
-    `options`: those that do no more than the command does without them. Written `-abc` (letters that may be bundled),
-    `-k:` and `--key=` (a value follows, attached or as the next word), `-w?` and `--color=?` (only an attached value),
-    `-#` (`-20`), `*` (every option). `words`: one dash stands before whole words. `bundle`: the first word is a bundle
-    of letters, with or without its dash. `operands`: which operands, a name in `OPERANDS`; `most` and `least` of them.
-    `values`: which values of an option; where one is given, no operand has to be of the kind `first`. `looks`: it
-    writes nothing, runs nothing and connects to nothing. `runs`: it runs what the workspace holds, so that a pattern of
-    it may be offered. `rest`: the words from the first operand on: judged like all; free after `--`, or after it
-    (arguments of the script that it is); or a command of their own. `subcommands`: the first operand selects one, or
-    the value of the option `selector`. `stops`: options after which nothing else is done.
+    `options`: options that do no more than the command does without them. They are written `-abc` (letters that may be
+    bundled), `-k:` and `--key=` (a value follows, attached or as the next word), `-w?` and `--color=?` (only an
+    attached value), `-#` (`-20`), `*` (every option). `words`: whole words follow a single dash. `bundle`: the first
+    word is a bundle of letters, with or without its dash. `operands`: the allowed operands, a name in `OPERANDS`;
+    `most` and `least` limit their number. `values`: the allowed values of an option; if one is given, no operand has to
+    be of the kind `first`. `looks`: it writes nothing, runs nothing and connects to nothing. `runs`: it runs files of
+    the workspace, so that a pattern for it may be offered. `rest`: the words from the first operand on. They are judged
+    like all others; or free after `--`, or after the operand (arguments of the script that it is); or a command of
+    their own. `subcommands`: the first operand selects one, or the value of the option `selector` does. `stops`:
+    options after which nothing else is done.
     """
 
     options: str = ""
@@ -79,12 +80,12 @@ class Use:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """A program: where its options are described (`source`), and how it is used.
+    """A program: the source that describes its options (`source`), and its uses.
 
-    `anywhere`: it reads neither configuration nor code from the working folder. `repository`: it takes both from the
-    repository that it finds there. `others`: subcommands that have no entry, but are no names of a user's. `aliases`:
-    users or packages define subcommands of their own, which may stand for any other. `same`: subcommands by another
-    name. `wraps`: it runs a command that is among its words, so that only a rule that writes all of it allows it.
+    `anywhere`: it reads neither configuration nor code from the working folder. `repository`: it reads both from the
+    repository that it finds there. `others`: subcommands that have no entry, but cannot be a user's aliases. `aliases`:
+    users or packages define their own subcommands, which may stand for any other. `same`: subcommands by another name.
+    `wraps`: it runs a command that is among its words, so that only a rule that writes all of it allows it.
     """
 
     source: str
@@ -99,7 +100,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of a `Use`, by their names: how each takes a value."""
+    """The options of a `Use`, by name: how each takes a value."""
 
     takes: Mapping[str, Literal["none", "value", "attached"]]
     digits: bool
@@ -108,7 +109,7 @@ class Options:
 
 @lru_cache(maxsize=512)
 def options_of(text: str, words: bool) -> Options:
-    """Read the `options` of a Use. `words`: one dash before whole words, which cannot be bundled."""
+    """Parse the `options` of a Use. `words`: whole words follow a single dash, and cannot be bundled."""
     takes: dict[str, Literal["none", "value", "attached"]] = {}
     digits = False
     for token in text.split():

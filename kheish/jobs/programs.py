@@ -1,11 +1,11 @@
-"""What a wildcard in a rule may let in, by the table of programs, and what a program is known as.
+"""The coverage of a rule's wildcard, by the table of programs, and the usual names of a program.
 
-A rule says what it writes out. What its `*` lets in is another's choice: the model's, or that of a page it read. So for
-a program of the table the `*` covers only options and operands that do no more than the command does without them. A
-subcommand that changes something has to be written out. Of a program that the table lacks, the rule is taken at its
-word.
+A rule allows the words that it writes out. The words that its `*` covers are chosen by others: by the model, or by a
+page that it read. So for a program of the table the `*` covers only options and operands that do no more than the
+command does without them. A subcommand that changes something has to be written out. For a program outside the table,
+the rule is taken literally.
 
-Words are plain: quotes removed. What only bash knows within a word is written `UNKNOWN` at its place.
+Words are plain, with quotes removed. A part of a word that only bash can evaluate is written `UNKNOWN`.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _MOST_NESTING = 3
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """The words that a rule writes out: before its first `*`, the beginning of the word which that ends, after the
-    last. `is_whole`: there is no `*`."""
+    """The words that a rule writes out: those before its first `*`, the beginning of the word that contains it, and
+    those after the last. `is_whole`: there is no `*`."""
 
     before: tuple[str, ...] = ()
     partial: str = ""
@@ -55,22 +55,22 @@ NOTHING = Named()
 
 
 def fault(words: tuple[str, ...], match: str) -> str | None:
-    """Return why the wildcard of a rule, whose text fits the command, does not cover it.
+    """Return the reason why the wildcard of a rule, whose text matches the command, does not cover it.
 
-    None where it covers the command, or where the match has no wildcard.
+    Return None if it covers the command, or if the match has no wildcard.
     """
     by = named(match)
     return None if by.is_whole else _Judge(words, by).program(0, 0)
 
 
 def only_looks(words: tuple[str, ...]) -> bool:
-    """Return whether the table says of each word that the command only looks."""
+    """Return whether each word is in the table and the command only reads."""
     judge = _Judge(words, NOTHING, only_looks=True)
     return bool(words) and _program(words[0]) is not None and judge.program(0, 0) is None
 
 
 def stem(words: tuple[str, ...]) -> tuple[int, bool]:
-    """Return how many words say what is run, and whether it is something that a pattern may be offered for."""
+    """Return the number of words that determine the program to run, and whether a pattern for it may be offered."""
     program, at = _program(words[0]) if words else None, 0
     use = program.use if program is not None and not program.wraps else None
     while use is not None and program is not None:
@@ -88,15 +88,15 @@ def stem(words: tuple[str, ...]) -> tuple[int, bool]:
 
 
 def _is_offered(use: Use, words: tuple[str, ...], *, is_script: bool) -> bool:
-    """Return whether a pattern may be offered: of an interpreter with its script, or of what only looks.
+    """Return whether a pattern may be offered: for an interpreter with its script, or for a command that only reads.
 
-    An expression (`find`) is all that it does, so that no part of it says what the rest will be.
+    An expression (`find`) is the whole action, so that no part of it determines the effect of the rest.
     """
     return (use.runs and (not use.selector or is_script)) or (only_looks(words) and not use.words)
 
 
 def _next_operand(words: tuple[str, ...], at: int, use: Use) -> int:
-    """Return where the first operand after a word stands, as if no option took a value but the selector."""
+    """Return the position of the first operand after a word, as if no option but the selector took a value."""
     place = at + 1
     while place < len(words) and _is_option(words[place]):
         place += 2 if words[place] == use.selector else 1
@@ -104,13 +104,13 @@ def _next_operand(words: tuple[str, ...], at: int, use: Use) -> int:
 
 
 def is_anywhere(words: tuple[str, ...]) -> bool:
-    """Return whether the program takes neither configuration nor code from the working folder."""
+    """Return whether the program reads neither configuration nor code from the working folder."""
     program = _program(words[0]) if words else None
     return program is not None and program.anywhere
 
 
 def uses_repository(words: tuple[str, ...]) -> bool:
-    """Return whether the program takes configuration from the repository that it finds around the working folder."""
+    """Return whether the program reads configuration from the repository around the working folder."""
     program = _program(words[0]) if words else None
     return any(word == "git" or word.startswith("git-") for word in map(base, words)) or (
         program is not None and program.repository
@@ -121,12 +121,12 @@ def uses_repository(words: tuple[str, ...]) -> bool:
 def base(name: str) -> str:
     """Return the name of a program without its folder, version and other spellings."""
     name = name.rsplit("/", 1)[-1]
-    found = _VERSIONED.match(name)
-    return found[1] if found else _ALIASES.get(name, name)
+    match = _VERSIONED.match(name)
+    return match[1] if match else _ALIASES.get(name, name)
 
 
 def subcommand(name: str, word: str) -> tuple[str, bool]:
-    """Return the subcommand of a program by its usual name, and whether it may be another in disguise (an alias)."""
+    """Return the subcommand of a program by its usual name, and whether it may be an alias of another subcommand."""
     program = TABLE.get(name)
     if program is None:
         return word, False
@@ -136,7 +136,7 @@ def subcommand(name: str, word: str) -> tuple[str, bool]:
 
 
 def usual_names(name: str) -> Mapping[str, str]:
-    """Return the usual names of the subcommands that a program also knows by others."""
+    """Return the usual names of the subcommands that have several names in a program."""
     program = TABLE.get(name)
     return program.same if program is not None else {}
 
@@ -160,10 +160,10 @@ def named(match: str) -> Named:
 
 
 def _tokens(match: str) -> Sequence[tuple[str, bool, bool]]:
-    """The text of a match by pieces: what it stands for, and whether it is a `*` or a blank outside quotes."""
+    """Return the text of a match in pieces: their meaning, and whether each is a `*` or a blank outside quotes."""
     pieces = []
-    for found in re.finditer(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|(\s+)|(\*)|(.)""", match, re.DOTALL):
-        single, double, escaped, blank, star, plain = found.groups()
+    for token in re.finditer(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|(\s+)|(\*)|(.)""", match, re.DOTALL):
+        single, double, escaped, blank, star, plain = token.groups()
         if single is not None or double is not None:
             pieces.append((single if double is None else re.sub(r'\\([$`"\\])', r"\1", double), False, False))
         else:
@@ -176,7 +176,8 @@ def _program(name: str) -> Program | None:
 
 
 class _Judge:
-    """Judges the words of one command, one after the other, against what a rule writes out. Faults are returned."""
+    """A judge of the words of a command, one after the other, against the words that a rule writes out. It returns
+    faults."""
 
     def __init__(self, words: tuple[str, ...], by: Named, *, only_looks: bool = False) -> None:
         self.words = words
@@ -184,7 +185,7 @@ class _Judge:
         self._only_looks = only_looks
 
     def program(self, at: int, nesting: int, *, must_look: bool = False) -> str | None:
-        """Judge the program that stands at this word, with all that follows."""
+        """Judge the program at this word, with everything after it."""
         must_look = must_look or self._only_looks or not self._names(at)
         program = _program(self.words[at])
         if program is None:
@@ -206,7 +207,7 @@ class _Judge:
                 is_open = False
                 at += 1
             elif is_open and (_is_option(word) or (use.bundle and at == name_at + 1)):
-                module_at = self._selected(use, at)
+                module_at = self._find_module(use, at)
                 if module_at is not None:
                     return self._subcommand(program, use, module_at, nesting, must_look=must_look)
                 fault, step, is_value = self._option(use, at)
@@ -235,7 +236,7 @@ class _Judge:
         return None
 
     def _subcommand(self, program: Program, use: Use, at: int, nesting: int, *, must_look: bool) -> str | None:
-        """Judge a subcommand, and all that follows it."""
+        """Judge a subcommand, and everything after it."""
         word = self.words[at].partition("=")[2] if self.words[at].startswith("--") else self.words[at]
         letter = use.selector[1:]
         if word.startswith("-") and letter and letter in word:  # `-mpytest`: the module is part of the option
@@ -248,8 +249,8 @@ class _Judge:
             return f"the rule does not name `{word[:80]}`, and it may do more than look"
         return self._use(program, Use(), at, nesting, must_look=False) if word in program.others.split() else None
 
-    def _selected(self, use: Use, at: int) -> int | None:
-        """Return where the word stands that an option selects a module by; None where it is another option."""
+    def _find_module(self, use: Use, at: int) -> int | None:
+        """Return the position of the word by which an option selects a module; None for another option."""
         word, letter = self.words[at], use.selector[1:]
         if not letter or word.startswith("--") or letter not in word:
             return None
@@ -260,7 +261,8 @@ class _Judge:
         return at if at < len(self.words) else None
 
     def _option(self, use: Use, at: int) -> tuple[str | None, int, bool]:
-        """Judge an option. Returns a fault, how many words it takes, and whether its value stands for an operand."""
+        """Judge an option. Return a fault, the number of words that it takes, and whether its value counts as an
+        operand."""
         word, options = self.words[at], options_of(use.options, use.words)
         stem, equals, value = word.partition("=")
         if use.words and stem not in options.takes and stem.startswith("--"):
@@ -287,7 +289,7 @@ class _Judge:
         return None, step, True
 
     def _is_value(self, at: int) -> bool:
-        """Return whether a word that follows an option is its value, whether or not this program lets it have one."""
+        """Return whether a word after an option is its value, even if this program does not allow a value."""
         return self._names(at) or not _is_option(self.words[at]) or _NUMBER.fullmatch(self.words[at]) is not None
 
     def _letters(self, word: str, options: Options) -> tuple[str, str | None, bool]:
@@ -301,7 +303,7 @@ class _Judge:
         return word[:1] + word[-1:], None, True
 
     def _named_option(self, at: int) -> tuple[str | None, int, bool]:
-        """Take an option that the rule writes out. Where the wildcard follows it, the next word may be its value."""
+        """Accept an option that the rule writes out. If the wildcard follows it, the next word may be its value."""
         is_last = at + 1 == len(self._by.before) and at + 1 < len(self.words)
         takes = is_last and not self._by.partial and not _is_option(self.words[at + 1])
         return None, 2 if takes else 1, takes

@@ -1,7 +1,7 @@
-"""The table of interpreters, test runners, checkers and build tools: what a wildcard may let in for each.
+"""The table of interpreters, test runners, checkers and build tools: the words that a wildcard may cover for each.
 
-They run what the workspace holds. So a rule says which script, module, target or package script, and the wildcard lets
-in options that neither name other code (`-c`, `-p plugin`, `-toolexec`, `--config`) nor other places to write.
+They run files of the workspace. So a rule names a script, module, target or package script. The wildcard covers options
+that name neither other code (`-c`, `-p plugin`, `-toolexec`, `--config`) nor other places to write.
 """
 
 from __future__ import annotations

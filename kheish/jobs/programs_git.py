@@ -1,8 +1,8 @@
-"""The table of git: what a wildcard may let in for each subcommand (git 2.39, git-<subcommand>(1)).
+"""The table of git: the words that a wildcard may cover for each subcommand (git 2.39, git-<subcommand>(1)).
 
-Left out are options that write (`--output`), run a program (`--ext-diff`, `--textconv`, `--show-signature`,
-`--upload-pack`), look into another repository or folder (`-C`, `--git-dir`), and those that undo a safeguard
-(`--force`, `--no-verify`).
+The table omits options that write (`--output`), run a program (`--ext-diff`, `--textconv`, `--show-signature`,
+`--upload-pack`), access another repository or folder (`-C`, `--git-dir`), or disable a safeguard (`--force`,
+`--no-verify`).
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ _SUBCOMMANDS: Mapping[str, Use] = {
     "check-ref-format": _looks("--normalize --allow-onelevel --branch"),
     "version": _looks("--build-options"),
     "var": _looks("-l"),
-    # With an operand it makes something; these options only list.
+    # With an operand it creates something; these options only list.
     "branch": _looks(
         f"-avrl -q {_LIST} --list --all --remotes --verbose --abbrev=? --no-abbrev --show-current --ignore-case", most=0
     ),
@@ -166,7 +166,7 @@ _SUBCOMMANDS: Mapping[str, Use] = {
         most=0,
         looks=True,
     ),
-    # What changes the repository: only where the rule names the subcommand.
+    # Subcommands that change the repository: only if the rule names the subcommand.
     "add": Use(options="-AnuvN --all --dry-run --update --verbose --intent-to-add --ignore-errors --refresh"),
     "commit": Use(
         options="-aqsv -m: -F: --all --message= --file= --author= --date= --signoff --no-signoff --amend --no-edit "

@@ -1,7 +1,8 @@
-"""The table of programs that look: what a wildcard may let in for each (see `program_values.Use`).
+"""The table of programs that only read: the words that a wildcard may cover for each (see `program_values.Use`).
 
-An option that is not listed asks, also where it is only abbreviated. Left out are those that write (`sort -o`), run a
-program (`rg --pre`, `sort --compress-program`), set something (`date -s`) or unpack by another program (`rg -z`).
+An option that is not listed needs approval, even if it is only abbreviated. The table omits options that write (`sort
+-o`), run a program (`rg --pre`, `sort --compress-program`), set something (`date -s`) or unpack with another program
+(`rg -z`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Runs commands as jobs that survive the daemon: made, started, followed, found again, stopped, removed.
+"""Commands as jobs that survive the daemon: creating, starting, following, finding, stopping and removing them.
 
-A job is a folder (`folder.py`) and a small runner process (`child.py`). Everything is learned from the folder and from
-the process table, so a job that an earlier daemon started is no different from one's own.
+A job is a folder (`folder.py`) and a small runner process (`child.py`). All of its state is read from the folder and
+from the process table, so a job that an earlier daemon started is like any other.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from kheish.jobs.values import JobSpec as JobSpec
 from kheish.jobs.values import JobState as JobState
 from kheish.jobs.values import Limits as Limits
 
-#: seconds between looks at the output: short after something came, long while nothing does
+#: seconds between reads of the output: few after new output, more while there is none
 _FIRST_PAUSE, _LONGEST_PAUSE, _PAUSE_GROWTH = 0.005, 0.25, 1.5
-#: reads of the output in one look, so that a torrent of output does not hold a thread
+#: reads of the output in one step, so that a torrent of output does not occupy a thread
 _READS_PER_LOOK = 16
-#: seconds between looks at a job whose output nobody follows: where the end of its runner is not told, and where it is
+#: seconds between checks of a job whose output is not followed: without and with notice of its runner's end
 _LOOK_EVERY, _LOOK_ANYWAY = 1.0, 60.0
 _PACKAGE_ROOT = str(Path(__file__).parents[2])
 _RUNNER = "import sys; sys.path.append(sys.argv[1]); from kheish.jobs import child; child.main(sys.argv[2])"
 
 
 class Jobs:
-    """The jobs of one state root; `root` is its `.git/kheish/jobs`, made where it is missing.
+    """The jobs of a state root; `root` is its `.git/kheish/jobs`, created if missing.
 
-    The methods without `async` read or write a few small files; call them in a thread where that matters. Every
-    method raises Invalid for a job id that is not a slug.
+    The methods without `async` read or write a few small files; call them in a thread if that matters. Every method
+    raises Invalid for a job id that is not a slug.
     """
 
     def __init__(self, root: Path) -> None:
@@ -52,11 +52,12 @@ class Jobs:
         self._runners: dict[str, Exit] = {}
 
     async def create(self, job_id: str, spec: JobSpec) -> None:
-        """Make the folder, durably. Where it is there already, it stays as it is. Raises OSError."""
+        """Create the folder, durably. An existing folder stays as it is. Raises OSError."""
         await asyncio.to_thread(_create, self._folder(job_id), spec)
 
     async def start(self, job_id: str) -> None:
-        """Start a runner. Of several for one job (also of several daemons), one runs the command. Raises NotFound."""
+        """Start a runner. Of several runners for a job (also of several daemons), one runs the command. Raises
+        NotFound."""
         path = self._folder(job_id)
         if not (await asyncio.to_thread((path / folder.SPEC).exists)):
             raise NotFound(f"There is no job {job_id!r}.")
@@ -65,10 +66,10 @@ class Jobs:
         self._runners[job_id] = Exit(pid, child=True)
 
     async def wait(self, job_id: str, on_output: Callable[[str], None]) -> JobEnd | None:
-        """Hand all output, from its first byte, to `on_output`, and say how the job ended; None where it is gone.
+        """Pass all output, from its first byte, to `on_output`, and return the job's end; None if the job is gone.
 
-        Cancelling this leaves the job alone. Raises NotFound; KheishError where our runner ended before it claimed
-        the job (the command never started, and `start` may be called again).
+        Cancelling this leaves the job alone. Raises NotFound; KheishError if our runner ended before it claimed the job
+        (the command never started, and `start` may be called again).
         """
         path = self._folder(job_id)
         spec = await asyncio.to_thread(folder.read, str(path), folder.SPEC)
@@ -92,7 +93,7 @@ class Jobs:
                     pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
 
     async def ended(self, job_id: str) -> JobEnd | None:
-        """As `wait`, but without a look at the output before the end: for what may run for days."""
+        """Wait as `wait` does, but read no output before the end: for jobs that may run for days."""
         path = str(self._folder(job_id))
         spec = await asyncio.to_thread(folder.read, path, folder.SPEC)
         if spec is None:
@@ -109,10 +110,10 @@ class Jobs:
                 await runner.within(_LOOK_ANYWAY if is_quiet else _LOOK_EVERY)
 
     def output(self, job_id: str, start: int | None, most: int) -> tuple[int, bytes, int]:
-        """What was written so far: where the bytes begin, at most `most` of them, and how many there are in all.
+        """Return the output so far: the position of its bytes, at most `most` bytes, and the total number of bytes.
 
-        `start` counts from the first byte written; None: as late as `most` allows. Where the bytes at `start` were cut,
-        it begins after the gap. Raises NotFound.
+        `start` counts from the first byte written; None means as late as `most` allows. If the bytes at `start` were
+        cut, the result begins after the gap. Raises NotFound.
         """
         path = str(self._folder(job_id))
         spec = folder.read(path, folder.SPEC)
@@ -121,23 +122,23 @@ class Jobs:
         total = written(path, _limit(spec))
         reader = Reader(path, _limit(spec))
         reader.position = max(0, total - most) if start is None else start
-        begin, found = reader.position, bytearray()
-        while len(found) < most:
+        begin, content = reader.position, bytearray()
+        while len(content) < most:
             skipped, data = reader.read()
-            if skipped and found:
+            if skipped and content:
                 break
             begin += skipped
             if not data:
                 break
-            found += data
-        return begin, bytes(found[:most]), max(total, begin + len(found))
+            content += data
+        return begin, bytes(content[:most]), max(total, begin + len(content))
 
     def state(self, job_id: str) -> JobState:
-        """Where the job stands now."""
+        """Return the present state of the job."""
         return _state(str(self._folder(job_id)))
 
     async def stop(self, job_id: str, grace: float = 5.0) -> None:
-        """End the job and all its processes: TERM, after `grace` seconds KILL. Returns when it is over.
+        """End the job and all its processes: TERM, then KILL after `grace` seconds. Returns once it has ended.
 
         A job that has not started never will. Raises NotFound.
         """
@@ -150,14 +151,14 @@ class Jobs:
         async with self._runner(job_id) as runner:
             while await asyncio.to_thread(_state, path) is JobState.RUNNING:
                 if time.monotonic() > patience:
-                    # The runner does not answer; its command dies with it.
+                    # The runner does not react; its command dies with it.
                     await asyncio.to_thread(_signal_runner, path, signal.SIGKILL)
                 await runner.within(0.05)
 
     def claim(self, job_id: str) -> bool:
-        """Take the claim that a runner would take. True: the command never started, and never will.
+        """Take the claim that a runner would take. Return True if the command never started, and never will.
 
-        To run it after all, `remove` the job and make it again. Raises NotFound.
+        To run it after all, `remove` the job and recreate it. Raises NotFound.
         """
         path = str(self._folder(job_id))
         try:
@@ -166,7 +167,7 @@ class Jobs:
             raise NotFound(f"There is no job {job_id!r}.") from None
 
     def list(self) -> tuple[str, ...]:
-        """The ids of all jobs that have a folder, sorted."""
+        """Return the ids of all jobs that have a folder, sorted."""
         try:
             folders = (entry for entry in self.root.iterdir() if entry.is_dir())
             return tuple(sorted(entry.name for entry in folders if ids.is_slug(entry.name)))
@@ -174,34 +175,35 @@ class Jobs:
             return ()
 
     def owner(self, job_id: str) -> str:
-        """What `JobSpec.owner` said; empty where it said nothing, or there is no such job."""
+        """Return the job's `JobSpec.owner`; empty if it is unset, or if the job is missing."""
         spec = folder.read(str(self._folder(job_id)), folder.SPEC)
         return str((spec or {}).get("owner") or "")
 
     def tidy(self) -> None:
-        """Delete folders that a daemon was making or removing when it was killed. Only while nobody does."""
+        """Delete folders of jobs that a killed daemon was creating or removing. No other process may create or remove
+        jobs meanwhile."""
         for pattern in (".new-*", ".removed-*"):
             for path in self.root.glob(pattern):
                 shutil.rmtree(path)
 
     def remove(self, job_id: str) -> None:
-        """Delete the folder of a job that does not run; nothing where there is none. Raises Conflict."""
+        """Delete the folder of a job that does not run; nothing if it is missing. Raises Conflict."""
         if self.state(job_id) is JobState.RUNNING:
             raise Conflict(f"Job {job_id!r} is running; stop it first.")
-        # First out of the way, whole: a late runner finds the job with its claim, or no job.
+        # Rename it as a whole first: a late runner finds either the job with its claim, or no job.
         doomed = self.root / f".removed-{job_id}-{os.urandom(4).hex()}"
         with contextlib.suppress(FileNotFoundError):
             self._folder(job_id).rename(doomed)
             shutil.rmtree(doomed)
 
     def close(self) -> None:
-        """Watch no runner any more; the jobs run on."""
+        """Stop watching runners; the jobs continue."""
         for runner in self._runners.values():
             runner.close()
         self._runners.clear()
 
     async def _forget(self) -> None:
-        """Drop the runners that have ended; one that never claimed its job is kept for `wait` to find."""
+        """Drop the runners that have ended. A runner that never claimed its job is kept, so that `wait` finds it."""
         for job_id, runner in list(self._runners.items()):
             runner.check()
             if runner.happened.is_set():
@@ -214,7 +216,7 @@ class Jobs:
 
     @contextlib.asynccontextmanager
     async def _runner(self, job_id: str) -> AsyncIterator[Exit]:
-        """The end of the job's runner: our own child, or the process that has the claim."""
+        """Yield the exit of the job's runner: our own child, or the process that has the claim."""
         path = str(self._folder(job_id))
         claim = await asyncio.to_thread(folder.read, path, folder.CLAIM)
         own = self._runners.get(job_id)
@@ -230,7 +232,7 @@ class Jobs:
 
 
 class _Follow:
-    """Follows state and output of one job, in a thread."""
+    """A follower of the state and output of a job, in a thread."""
 
     def __init__(self, path: str, limit: int) -> None:
         self._path = path
@@ -238,7 +240,7 @@ class _Follow:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def look(self) -> tuple[JobState, str]:
-        """The state, and the output since the last look. An end is the end only once no output comes with it."""
+        """Return the state, and the output since the last call. An end is reported only once no more output follows."""
         state = _state(self._path)
         texts: list[str] = []
         for _ in range(_READS_PER_LOOK):
@@ -258,7 +260,7 @@ def _create(path: Path, spec: JobSpec) -> None:
         return
     if not path.parent.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.sync(str(path.parent.parent))  # a job that a power cut made unseen would be started again
+        folder.sync(str(path.parent.parent))  # a power cut could otherwise undo the job, and it would be started twice
     fresh = path.parent / f".new-{path.name}-{os.urandom(4).hex()}"
     fresh.mkdir(mode=0o700)
     content: dict[str, object] = {
@@ -298,14 +300,15 @@ def _runner(path: Path) -> list[str]:
 
 
 def _spawn(path: Path) -> int:
-    """Start the runner: an isolated interpreter without site-packages, its own session, no descriptors of ours."""
+    """Start the runner: an isolated interpreter without site-packages, in its own session, with no descriptors of
+    ours."""
     process = subprocess.Popen(
         _runner(path),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
-        # an interpreter built with a shared library may need to be told where that is
+        # an interpreter built with a shared library may need its location
         env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
         close_fds=True,
         start_new_session=True,
@@ -324,7 +327,7 @@ def _state(path: str) -> JobState:
         return JobState.WITHDRAWN
     # In this order: a runner that ends in between has written its end before.
     lives = folder.lives(claim)
-    if folder.read(path, folder.END):  # a damaged one does not say how it ended
+    if folder.read(path, folder.END):  # a damaged one has no reason
         return JobState.ENDED
     return JobState.RUNNING if lives else JobState.GONE
 
@@ -334,8 +337,8 @@ def _end(path: str, state: JobState, limit: int) -> JobEnd | None:
         raise NotFound("The job was removed while it was waited for.")
     if state is JobState.WITHDRAWN:
         return JobEnd(None, None, False, True, "", 0, False, 0.0)
-    found = folder.read(path, folder.END)
-    if not found:
+    record = folder.read(path, folder.END)
+    if not record:
         return None
     reader = Reader(path, limit)
     pieces: list[str] = []
@@ -351,20 +354,20 @@ def _end(path: str, state: JobState, limit: int) -> JobEnd | None:
             break
         kept += data
     pieces.append(kept.decode(errors="replace"))
-    if failure := found["output_failure"]:
+    if failure := record["output_failure"]:
         pieces.append(f"\n[the rest of the output could not be kept: {failure}]\n")
     return JobEnd(
-        exit_status=_whole(found["exit_status"]),
-        signal=_whole(found["signal"]),
-        timed_out=bool(found["timed_out"]),
-        stopped=bool(found["stopped"]),
+        exit_status=_whole(record["exit_status"]),
+        signal=_whole(record["signal"]),
+        timed_out=bool(record["timed_out"]),
+        stopped=bool(record["stopped"]),
         output="".join(pieces),
-        output_bytes=_whole(found["output_bytes"]) or 0,
+        output_bytes=_whole(record["output_bytes"]) or 0,
         truncated=cut or bool(failure),
-        duration=float(str(found["duration"])),
-        exceeded=None if found.get("exceeded") is None else str(found["exceeded"]),
-        ended=_whole(found.get("ended")) or 0,
-        left=_whole(found.get("left")) or 0,
+        duration=float(str(record["duration"])),
+        exceeded=None if record.get("exceeded") is None else str(record["exceeded"]),
+        ended=_whole(record.get("ended")) or 0,
+        left=_whole(record.get("left")) or 0,
     )
 
 

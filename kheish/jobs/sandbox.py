@@ -1,7 +1,7 @@
-"""Confines a command with bubblewrap: what it sees of the disk, the network, other processes and the environment.
+"""Confinement of a command with bubblewrap: its view of the disk, the network, other processes and the environment.
 
-Only what is named here is there at all: the system folders and toolchains to read, the workspace to write, an empty
-home and an empty /tmp. Whether a command must be confined is decided elsewhere.
+Only the paths named here exist for it: the system folders and toolchains (read-only), the workspace (writable), an
+empty home and an empty /tmp. The decision whether a command must be confined is made elsewhere.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ from pathlib import Path
 from kheish.errors import Invalid
 from kheish.jobs import gitdirs
 
-#: what of /proc even a command without rights could read or set where the daemon is root
+#: parts of /proc that even a command without rights could read or set if the daemon is root
 _PROC = ("/proc/keys", "/proc/key-users")
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix/store", "/gnu/store")
-#: where the settings of the machine are; what of them is not for everybody (keys, password hashes) is hidden
+#: the folder of the machine's settings; its private parts (keys, password hashes) are hidden
 _SETTINGS = ("/etc", "/usr/local/etc", "/opt")
 _SETTINGS_DEPTH = 6
-_SETTINGS_SECONDS = 60.0  # how long the list of what is hidden there holds
+_SETTINGS_SECONDS = 60.0  # validity of the list of hidden paths there
 _WRITABLE = ("/tmp", "/var/tmp")  # nosec B108  # empty ones of a command's own; nothing is put there
 _BASE_PATH = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 _PROBE_TIMEOUT = 10.0
-#: A folder that looks like a bare repository is none, so that no command obeys the configuration in it; no monitor of
-#: the file system runs; and a new branch does not write to the configuration, which is read-only (see gitdirs.py).
+#: A folder that looks like a bare repository does not count as one, so that no command obeys its configuration. No
+#: monitor of the file system runs. A new branch does not write to the configuration, which is read-only (see
+#: gitdirs.py).
 _GIT_SETTINGS = (("safe.bareRepository", "explicit"), ("core.fsmonitor", "false"), ("branch.autoSetupMerge", "false"))
 
 
@@ -46,35 +47,36 @@ def wrap(
     memory: int | None = None,
     repositories: Sequence[Path] | None = None,
 ) -> tuple[str, ...]:
-    """The command line that runs `argv` confined, with `workspace` as its working folder and the only thing to write.
+    """Return the command line that runs `argv` confined, with `workspace` as its working folder and its only writable
+    folder.
 
-    `hide`: paths that must not be seen, wherever they lie (a workspace or toolchain beneath one of them stays).
-    `read_only`: more folders to read. `home`: the person's home (default: of this process), replaced by an empty
-    folder. `network`: all of it, or none. `memory`: bytes that all it writes outside of the workspace may have, for
-    that is in memory (a bubblewrap before 0.7 cannot limit it). `repositories`: those of the workspace, where they
-    are known. Paths need not exist. Raises Invalid where the
-    workspace itself is to be hidden. Run it with `clean_environment`: bwrap passes its own environment on.
+    `hide`: paths that must be invisible, wherever they lie (a workspace or toolchain beneath one of them stays
+    visible). `read_only`: more folders to read. `home`: the user's home (default: that of this process), replaced by an
+    empty folder. `network`: all of it, or none. `memory`: the limit in bytes for everything that it writes outside of
+    the workspace, since that is held in memory (a bubblewrap before 0.7 cannot limit it). `repositories`: those of the
+    workspace, if they are known. Paths need not exist. Raises Invalid if the workspace itself must be hidden. Run it
+    with `clean_environment`: bwrap passes its own environment on.
     """
     workspace = workspace.resolve()
     home = (home or Path.home()).resolve()
     hidden = {path.resolve() for path in hide}
     if workspace in hidden:
         raise Invalid(f"The workspace {workspace} is a folder that commands must not see.")
-    mounts: dict[Path, tuple[str, ...]] = {path: _empty(path) for path in (home, *map(Path, _WRITABLE))}
+    mounts: dict[Path, tuple[str, ...]] = {path: _hide_path(path) for path in (home, *map(Path, _WRITABLE))}
     for path in (*toolchains(), *(path.absolute() for path in read_only)):
         mounts[path] = mounts[path.resolve()] = ("--ro-bind-try", str(path.resolve()), str(path))
         mounts[path.resolve()] = ("--ro-bind-try", str(path.resolve()), str(path.resolve()))
-    found = gitdirs.repositories(workspace) if repositories is None else repositories
-    for path, words in gitdirs.mounts(workspace, home, found).items():
+    known = gitdirs.repositories(workspace) if repositories is None else repositories
+    for path, words in gitdirs.mounts(workspace, home, known).items():
         mounts.setdefault(path, words)
-    for path in (*hidden, *_closed(int(time.monotonic() / _SETTINGS_SECONDS))):
+    for path in (*hidden, *_private_settings(int(time.monotonic() / _SETTINGS_SECONDS))):
         if path.exists():
-            mounts[path] = _empty(path, "--size", "65536") if memory and _knows_size() else _empty(path)
+            mounts[path] = _hide_path(path, "--size", "65536") if memory and _knows_size() else _hide_path(path)
     scratch = scratch_home()
     mounts.setdefault(scratch, ("--dir", str(scratch)))
     mounts[workspace] = ("--bind", str(workspace), str(workspace))
-    limited = _limited(mounts, home, memory) if memory and _knows_size() else ()
-    # Parents first, so that what lies deeper is mounted over what lies above it.
+    limited = _limit_memory(mounts, home, memory) if memory and _knows_size() else ()
+    # Parents first, so that deeper mounts cover those above them.
     ordered = sorted(mounts, key=lambda path: (len(path.parts), path))
     return (
         bwrap() or "bwrap",
@@ -92,9 +94,8 @@ def wrap(
 def clean_environment(
     workspace: Path, read_only: Sequence[Path] = (), *, identity: tuple[str, str] | None = None
 ) -> dict[str, str]:
-    """The whole environment of a command. Of this process's own, only entries of PATH come in, and only those that
-    the sandbox shows (so that a name means the same confined or not). `identity`: name and address for commits.
-    """
+    """Return the whole environment of a command. From this process's own it takes only entries of PATH, and only those
+    that the sandbox shows (so that a name means the same confined or not). `identity`: name and address for commits."""
     name, email = identity or ("", "")
     settings = [*_GIT_SETTINGS, *([("user.name", name)] if name else []), *([("user.email", email)] if email else [])]
     by = {"NAME": name, "EMAIL": email}
@@ -115,7 +116,7 @@ def clean_environment(
 
 
 def resolve_executable(name: str, path: str) -> str | None:
-    """The file that `name` runs with this PATH; None where there is none, or where it hangs on the working folder."""
+    """Return the file that `name` runs with this PATH; None if it is missing, or depends on the working folder."""
     if os.sep in name and not Path(name).is_absolute():
         return None
     absolute = os.pathsep.join(entry for entry in path.split(os.pathsep) if Path(entry).is_absolute())
@@ -123,7 +124,8 @@ def resolve_executable(name: str, path: str) -> str | None:
 
 
 def toolchains() -> tuple[Path, ...]:
-    """Interpreter prefixes outside the system folders: this interpreter's, pyenv's, uv's. Read by every command."""
+    """Return interpreter prefixes outside the system folders: this interpreter's, pyenv's, uv's. Every command can read
+    them."""
     home = Path.home()
     candidates = (
         Path(sys.base_prefix),
@@ -140,13 +142,14 @@ def toolchains() -> tuple[Path, ...]:
 
 
 def scratch_home() -> Path:
-    """A home for commands, of this user alone, with nothing of the person in it. Made where it is missing."""
+    """Return a home for commands that belongs to this user alone and has none of the user's files. It is created if
+    missing."""
     path = Path(tempfile.gettempdir()).resolve() / f"kheish-home-{os.getuid()}"
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
         found = path.lstat()
-        # Anybody may have put something at a known place in /tmp.
+        # Any process may have created a known path in /tmp.
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
             return _private_home()
     return path
@@ -158,12 +161,12 @@ def _private_home() -> Path:
 
 
 def shows(path: Path) -> bool:
-    """Return whether a confined command sees a file, as one of the system."""
+    """Return whether a confined command sees a file as part of the system."""
     return _in_system(path.resolve())
 
 
 def bwrap() -> str | None:
-    """Return the bubblewrap of this machine; None where there is none."""
+    """Return the path of this machine's bubblewrap, or None."""
     return shutil.which("bwrap", path=os.pathsep.join(_BASE_PATH)) or shutil.which("bwrap")
 
 
@@ -179,7 +182,7 @@ def _system(network: bool) -> Iterator[str]:
 
 
 def _proc() -> Iterator[str]:
-    """Nothing in /proc can be written: for a daemon that is root, the kernel's settings belong to that user."""
+    """Yield options that make /proc read-only: for a daemon that is root, the kernel's settings belong to that user."""
     for path in _PROC:
         if os.path.exists(path):  # noqa: PTH110
             yield from ("--ro-bind", os.devnull, path)
@@ -187,12 +190,13 @@ def _proc() -> Iterator[str]:
 
 
 @functools.lru_cache(maxsize=2)
-def _closed(_: int) -> tuple[Path, ...]:
-    """What of the machine's settings not everybody may read, such as password hashes and private keys: a daemon of
-    root, or of a user in such a group, could. The argument is the time in steps, for the cache."""
-    found: list[Path] = []
+def _private_settings(_: int) -> tuple[Path, ...]:
+    """Return the parts of the machine's settings that are not world-readable, such as password hashes and private
+    keys. A daemon of root, or of a user in such a group, could read them. The argument is the time in steps, for
+    the cache."""
+    paths: list[Path] = []
     folders = [(Path(name), 0) for name in _SETTINGS]
-    for folder, depth in folders:  # grows while it is walked
+    for folder, depth in folders:  # the list grows during the loop
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
@@ -200,21 +204,22 @@ def _closed(_: int) -> tuple[Path, ...]:
                     if stat.S_ISLNK(mode):
                         continue
                     if not mode & (stat.S_IXOTH if stat.S_ISDIR(mode) else stat.S_IROTH):
-                        found.append(Path(entry.path))
+                        paths.append(Path(entry.path))
                     elif stat.S_ISDIR(mode) and depth < (1 if folder.parts[1] == "opt" else _SETTINGS_DEPTH):
                         folders.append((Path(entry.path), depth + 1))
         except OSError:
             continue
-    return tuple(found)
+    return tuple(paths)
 
 
-def _empty(path: Path, *options: str) -> tuple[str, ...]:
-    """An empty folder, or an empty file, in the place of the path."""
+def _hide_path(path: Path, *options: str) -> tuple[str, ...]:
+    """Return options that put an empty folder, or an empty file, in place of the path."""
     return ("--ro-bind", os.devnull, str(path)) if path.is_file() else (*options, "--tmpfs", str(path))
 
 
-def _limited(mounts: dict[Path, tuple[str, ...]], home: Path, memory: int) -> tuple[str, ...]:
-    """Share `memory` out among the folders in it that a command may write; what closes the others, for the end."""
+def _limit_memory(mounts: dict[Path, tuple[str, ...]], home: Path, memory: int) -> tuple[str, ...]:
+    """Share `memory` out among the writable folders in it; return the options that close the others, to put at the
+    end."""
     size = "--size", str(memory // 4)
     for path in (home, *map(Path, _WRITABLE)):
         mounts[path] = (*size, *mounts[path]) if mounts[path][0] == "--tmpfs" else mounts[path]
@@ -224,7 +229,7 @@ def _limited(mounts: dict[Path, tuple[str, ...]], home: Path, memory: int) -> tu
 
 @functools.cache
 def _knows_size() -> bool:
-    """Whether this bubblewrap can limit what a folder in memory holds."""
+    """Return whether this bubblewrap can limit the size of a folder in memory."""
     try:
         done = subprocess.run([bwrap() or "bwrap", "--help"], capture_output=True, timeout=_PROBE_TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -239,7 +244,7 @@ def _path(read_only: Sequence[Path]) -> list[str]:
 
 
 def _sane(entry: Path, roots: Sequence[Path]) -> bool:
-    """True for a folder that the sandbox shows and that only its owner can fill."""
+    """Return whether the sandbox shows the folder and only its owner can write to it."""
     if not entry.is_absolute() or not entry.is_dir() or entry.stat().st_mode & 0o002:
         return False
     return _in_system(entry) or any(entry.is_relative_to(root) for root in roots)

@@ -1,8 +1,8 @@
-"""Closes what mounts and namespaces leave open to a confined command: system calls, and sockets without a file.
+"""The closing of gaps that mounts and namespaces leave to a confined command: system calls, and sockets without a file.
 
-The runner applies it to the command that it starts, see `child.py`: a filter of system calls (seccomp), which
-bubblewrap installs last, and a Landlock domain, which keeps abstract Unix sockets of other processes out of reach.
-Both hold for all that descends from the command.
+The runner applies it to the command that it starts, see `child.py`. It installs a filter of system calls (seccomp),
+which bubblewrap does last, and a Landlock domain, which keeps abstract Unix sockets of other processes out of reach.
+Both hold for all descendants of the command.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import struct
 import sys
 
-#: where bubblewrap finds the filter
+#: the descriptor on which bubblewrap finds the filter
 FILTER_DESCRIPTOR = 10
 
 _LOAD, _EQUAL, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x45, 0x54, 0x06
@@ -21,18 +21,18 @@ _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _EPERM, _ENOSYS, _EAFNOSUPPORT = 1, 38, 97
 _X32 = 0x40000000
 _NEW_USER_NAMESPACE = 0x10000000
-#: bytes into a terminal as if they were typed there
+#: calls that insert bytes into a terminal as if they were typed there
 _TERMINAL_INJECTION = (0x5412, 0x541C)
-#: AF_UNIX, AF_INET, AF_INET6, AF_NETLINK. Others (vsock to the hypervisor, Bluetooth) know no network namespace.
+#: AF_UNIX, AF_INET, AF_INET6, AF_NETLINK. Others (vsock to the hypervisor, Bluetooth) ignore network namespaces.
 _FAMILIES = (1, 2, 10, 16)
 #: the same number on every architecture: mounts by descriptor, quotas
 _NEW_CALLS = (428, 429, 430, 431, 432, 433, 442, 443, 467)
-#: io_uring and clone3, whose arguments a filter cannot see; programs use the older calls where these are missing
+#: io_uring and clone3, whose arguments a filter cannot see; programs fall back to the older calls
 _UNSEEN_CALLS = (425, 426, 427, 435)
 
-#: For each architecture: its word in the kernel; calls that are refused (keys of the kernel, modules, kexec, BPF,
-#: counters, user faults, mounts, namespaces of other processes, swap, accounting, clocks, the kernel's log); and where
-#: clone, unshare, ioctl and socket are.
+#: For each architecture: its constant in the kernel; the refused calls (keys of the kernel, modules, kexec, BPF,
+#: counters, user faults, mounts, namespaces of other processes, swap, accounting, clocks, the kernel's log); and the
+#: numbers of clone, unshare, ioctl and socket.
 _X86_64 = (
     0xC000003E,
     (248, 249, 250, 321, 298, 323, 246, 320, 175, 313, 176, 165, 166, 155, 308, 304, 179, 167, 168, 169, 163, 103, 164,
@@ -68,7 +68,7 @@ def filter_program() -> bytes | None:
     program: list[tuple[int, int, int, int]] = [(_LOAD, 0, 0, _ARCHITECTURE)]
     for word, refused, places in tables:
         body = _body(refused, places)
-        # Jumps of a condition reach 255 instructions, so that the way to the next table is a far jump.
+        # A conditional jump reaches 255 instructions, so the way to the next table is a far jump.
         program += [(_EQUAL, 1, 0, word), (0x05, 0, 0, len(body)), *body]
     program.append(_refuse(_ENOSYS))
     return b"".join(struct.pack("=HBBI", *one) for one in program)

@@ -1,9 +1,11 @@
-"""What a command line contains: every simple command in it with its words, every redirection, and what cannot be read.
+"""The contents of a command line: every simple command in it with its words, every redirection, and its unreadable
+parts.
 
-A permission rule decides by this, so it errs on one side only: what bash might do otherwise than it looks here is
-reported in `unreadable`, never passed over. Node types that are not named here are unreadable, and so are the places
+A permission rule decides by this, so it errs on the safe side only: any text that bash might treat differently than it
+looks is reported in `unreadable`, never skipped. Node types that are not listed here are unreadable. So are the places
 where tree-sitter's bash is known to differ from bash (a line continuation inside a word, backticks in a heredoc or in
-`${x:-…}`, words after a redirection's target) and where bash evaluates text as code (eval, arithmetic, subscripts).
+`${x:-…}`, words after a redirection's target), and places where bash evaluates text as code (eval, arithmetic,
+subscripts).
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 _MAX_COMMANDS = 2000
 _MAX_REDIRECTIONS = 200
 _MAX_SECONDS = 0.25  # for the parser alone
-_SHORT = 4096  # bytes that it always reads in that time
+_SHORT = 4096  # bytes that it always reads within that time
 _STATEMENTS = {
     "program", "list", "pipeline", "subshell", "compound_statement", "if_statement", "elif_clause", "else_clause",
     "while_statement", "do_group", "case_statement", "case_item", "function_definition", "negated_command",
@@ -64,7 +66,7 @@ _DELIMITER = re.compile(r"""(["']?)(\w+)\1\Z""")
 
 @functools.lru_cache(maxsize=64)
 def parse(command: str) -> CommandLine:
-    """Read a bash command line, in bounded time. The first call imports the parser (20 ms)."""
+    """Parse a bash command line in bounded time. The first call imports the parser (20 ms)."""
     reader = _Reader(command.encode(errors="surrogatepass"))
     try:
         check(command)
@@ -75,7 +77,7 @@ def parse(command: str) -> CommandLine:
 
 
 class _Reader:
-    """Walks the syntax tree once and collects."""
+    """A walker that collects from the syntax tree in a single pass."""
 
     def __init__(self, source: bytes) -> None:
         self.source = source
@@ -83,7 +85,7 @@ class _Reader:
         self.redirections: list[Redirect] = []
 
     def statement(self, node: Node, depth: int) -> None:
-        """Collect from anything that may stand where a command stands, or around one."""
+        """Collect from any node in the place of a command, or around a command."""
         sound(node, depth)
         match node.type:
             case "compound_statement" if text_of(node).startswith("(("):
@@ -155,7 +157,7 @@ class _Reader:
         self.simple.insert(place, SimpleCommand(f"{opening} {rest}", words))
 
     def _assignment(self, node: Node, depth: int) -> str:
-        """The assignment as written, after a look into its value."""
+        """Return the assignment as written, after checking its value."""
         sound(node, depth)
         for child in node.named_children:
             if child.type in ("subscript", "array"):
@@ -193,10 +195,10 @@ class _Reader:
         for child in node.named_children:
             match child.type:
                 case "heredoc_start":
-                    found = _DELIMITER.match(text_of(child))
-                    if not found:
+                    match = _DELIMITER.match(text_of(child))
+                    if not match:
                         raise Unreadable(f"a heredoc's delimiter: {short(child)}")
-                    literal, delimiter = bool(found[1]), found[2]
+                    literal, delimiter = bool(match[1]), match[2]
                 case "heredoc_body":
                     self._heredoc_body(child, delimiter, literal, depth + 1)
                 case "heredoc_end":
@@ -205,7 +207,7 @@ class _Reader:
                     pass
                 case kind if kind in _WORDS:
                     raise Unreadable(f"words after a heredoc's delimiter: {short(child)}")
-                case _:  # what follows on the line: a pipeline, a list, redirections
+                case _:  # the rest of the line: a pipeline, a list, redirections
                     self.statement(child, depth + 1)
         if not ended:
             raise Unreadable("a heredoc without an end")
@@ -224,7 +226,7 @@ class _Reader:
             self._word(child, depth)
 
     def _word(self, node: Node, depth: int) -> Word:
-        """The word's text; commands inside it are collected."""
+        """Return the word's text; commands inside it are collected."""
         sound(node, depth)
         text = text_of(node)
         match node.type:
@@ -263,7 +265,7 @@ class _Reader:
                 raise Unreadable(f"syntax that is not known here ({kind}): {short(node)}")
 
     def _compound(self, node: Node, depth: int) -> Word:
-        """A double-quoted string, or pieces written next to each other."""
+        """Return the word of a double-quoted string, or of adjacent pieces."""
         if node.type == "concatenation":
             if any(between(node, node.children)):
                 raise Unreadable(f"a blank inside a word: {short(node)}")
@@ -302,7 +304,8 @@ class _Reader:
 
 
 def _tree(source: bytes) -> Tree:
-    """Return the syntax tree. A long text is parsed twice, first in slices: only then a parser can be ended."""
+    """Return the syntax tree. A long text is parsed twice, first in slices, since only then the parser can be
+    stopped."""
     from tree_sitter import Parser
 
     if len(source) > _SHORT:

@@ -1,4 +1,4 @@
-"""Looks at one node of a bash syntax tree and refuses it where bash might read it otherwise."""
+"""Checks of a node in a bash syntax tree, which refuse text that bash might read differently."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 _MAX_LENGTH = 32 * 1024
 _MAX_DEPTH = 100
 
-#: run text as code, in this shell, or change what later names mean
+#: commands that run text as code in this shell, or change the meaning of later names
 _EVALUATE = {
     "eval", "source", ".", "alias", "trap", "let", "coproc", "enable", "complete", "compgen", "bind", "hash", "fc",
     "shopt", "mapfile", "readarray",
 }  # fmt: skip
-#: evaluate the subscript of a variable that they are given by name
+#: commands that evaluate the subscript of a variable given by name
 _TAKE_NAMES = frozenset(
     ["printf", "test", "read", "unset", "declare", "typeset", "local", "export", "readonly", "wait", "getopts"]
 )
@@ -32,11 +32,11 @@ _ANSI = dict(zip("nt\\'\"?rabfve", "\n\t\\'\"?\r\a\b\f\v\x1b", strict=True))
 
 
 class Unreadable(Exception):
-    """Ends the reading; its text says why."""
+    """The error that ends the reading; its text gives the reason."""
 
 
 def check(command: str) -> None:
-    """Refuse text that is read differently by different readers, before any of it is parsed."""
+    """Refuse text that readers interpret differently, before any of it is parsed."""
     if len(command) > _MAX_LENGTH:
         raise Unreadable(f"longer than {_MAX_LENGTH} characters")
     if _CONTROL.search(command):
@@ -48,7 +48,7 @@ def check(command: str) -> None:
 
 
 def sound(node: Node, depth: int) -> None:
-    """Refuse a node with a syntax error in it, and one that lies too deep."""
+    """Refuse a node that contains a syntax error or lies too deep."""
     if depth > _MAX_DEPTH:
         raise Unreadable("nested too deeply")
     if node.is_missing or node.type == "ERROR":
@@ -58,16 +58,16 @@ def sound(node: Node, depth: int) -> None:
 
 
 def gaps_are_blank(node: Node) -> None:
-    """Nothing may stand between the parts that the parser named."""
+    """Refuse anything between the parts that the parser named."""
     for gap in between(node, node.children):
         if gap.replace("\\\n", "").strip(" \t\n"):
             raise Unreadable(f"something unnamed in: {short(node)}")
 
 
 def is_on_one_line(node: Node) -> None:
-    """Raise Unreadable where a line break stands between the parts of a command or of a redirection.
+    """Raise Unreadable if a line break stands between the parts of a command or of a redirection.
 
-    bash ends the command there; the parser reads on after some words (`=~`).
+    bash ends the command there; after some words (`=~`) the parser continues.
     """
     for gap in between(node, node.children):
         if "\n" in gap.replace("\\\n", ""):
@@ -75,9 +75,9 @@ def is_on_one_line(node: Node) -> None:
 
 
 def words_are_apart(node: Node) -> None:
-    """Raise Unreadable where a word begins at the end of a redirection, an assignment or a word.
+    """Raise Unreadable if a word begins directly at the end of a redirection, an assignment or a word.
 
-    bash reads on there: what the parser takes for the next word belongs to the one before.
+    bash continues the word there: the parser's next word belongs to the one before.
     """
     before: Node | None = None
     for child in node.children:
@@ -87,7 +87,7 @@ def words_are_apart(node: Node) -> None:
 
 
 def between(node: Node, children: list[Node]) -> Iterator[str]:
-    """The text of a node that is outside of these children: before, between and after."""
+    """Yield the text of a node outside of these children: before, between and after them."""
     source, at = node.text or b"", 0
     for child in children:
         yield source[at : child.start_byte - node.start_byte].decode(errors="replace")
@@ -96,7 +96,7 @@ def between(node: Node, children: list[Node]) -> Iterator[str]:
 
 
 def inert(text: str, node: Node) -> None:
-    """Text that the parser takes as plain must hold nothing that bash would expand."""
+    """Refuse text that the parser considers plain but bash would expand."""
     if has_live(text):
         raise Unreadable(f"an expansion that the parser did not see: {short(node)}")
 
@@ -108,28 +108,28 @@ def has_braces(text: str) -> bool:
 
 
 def text_of(node: Node) -> str:
-    """The source of a node."""
+    """Return the source of a node."""
     return (node.text or b"").decode(errors="replace")
 
 
 def short(node: Node) -> str:
-    """The source of a node, for a message."""
+    """Return the source of a node, shortened for a message."""
     text = text_of(node)
     return text if len(text) <= 60 else text[:60] + "…"
 
 
 def has_live(text: str) -> bool:
-    """True where the text holds, unescaped, what begins a substitution."""
+    """Return whether the text contains, unescaped, the beginning of a substitution."""
     return _LIVE.search(re.sub(r"\\.", "", text, flags=re.DOTALL)) is not None
 
 
 def ansi(text: str) -> Word:
-    """`$'…'`. Escapes that are not simple, and NUL (which cuts the word), are left to bash."""
+    """Return the word of `$'…'`. Complex escapes, and NUL (which cuts the word), are left to bash."""
     unknown = False
 
-    def escape(found: re.Match[str]) -> str:
+    def escape(match: re.Match[str]) -> str:
         nonlocal unknown
-        code = found[1]
+        code = match[1]
         if code in _ANSI:
             return _ANSI[code]
         hexadecimal = code[0] in "xu" and len(code) > 1
@@ -142,7 +142,7 @@ def ansi(text: str) -> Word:
 
 
 def refuse_evaluation(simple: SimpleCommand) -> None:
-    """Refuse a command that treats its words as code, and one whose name is not plain."""
+    """Refuse a command that treats its words as code, and a command whose name is not plain."""
     if not simple.words:
         return
     name = simple.words[0]

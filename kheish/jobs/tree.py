@@ -1,8 +1,8 @@
-"""The processes of a command: all that descend from its runner, whatever session they are in.
+"""The processes of a command: all descendants of its runner, whatever their session.
 
-The runner is their subreaper, so that none gets away by `setsid` or by the death of its parent; it counts them, and
-ends them. Limits of the kernel do not do this: RLIMIT_NPROC counts all of a user's processes and lets root pass, and
-a control group of one's own is not to be had in most containers.
+The runner is their subreaper, so that none escapes by `setsid` or by the death of its parent; it counts them, and ends
+them. Limits of the kernel cannot do this: RLIMIT_NPROC counts all of a user's processes and exempts root, and most
+containers allow no control group of one's own.
 """
 # Imported by the runner, see folder.py:
 # ruff: noqa: PTH123, PTH208
@@ -16,17 +16,17 @@ import sys
 
 from kheish.jobs import folder
 
-#: seconds between looks; between looks at memory, which read more
+#: seconds between checks; between checks of memory, which read more
 LOOK_EVERY = 0.1
 _MEMORY_EVERY = 1.0
-#: how often what a bomb has made meanwhile is looked for again
+#: rounds of the search for processes that a bomb has created meanwhile
 _SWEEPS = 100
-#: rather a command than the daemon, where the kernel must choose
+#: the kernel should kill a command rather than the daemon
 _OOM_SCORE = "500"
 
 
 class Process:
-    """One living descendant as /proc has it; `tasks` counts its threads."""
+    """A living descendant as /proc shows it; `tasks` counts its threads."""
 
     __slots__ = ("name", "pid", "tasks")
 
@@ -37,32 +37,32 @@ class Process:
 
 
 def descendants() -> list[Process] | None:
-    """Every living descendant of this process, nearest first; None where there is no /proc."""
+    """Return every living descendant of this process, nearest first; None without /proc."""
     try:
         pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     except OSError:
         return None
     children: dict[int, list[Process]] = {}
     for pid in pids:
-        found = folder.fields(pid)
-        if found is not None and found[1][0] not in (b"Z", b"X"):
-            name, rest = found
+        entry = folder.fields(pid)
+        if entry is not None and entry[1][0] not in (b"Z", b"X"):
+            name, rest = entry
             children.setdefault(int(rest[1]), []).append(Process(pid, name, int(rest[17])))
-    there = list(children.get(os.getpid(), ()))
-    for process in there:  # grows while it is walked
-        there += children.get(process.pid, ())
-    return there
+    processes = list(children.get(os.getpid(), ()))
+    for process in processes:  # the list grows during the loop
+        processes += children.get(process.pid, ())
+    return processes
 
 
 def end(main: int, number: int) -> None:
-    """Signal all descendants; where there is no /proc, the main process's group."""
-    there = descendants()
-    if there is None:
+    """Signal all descendants; without /proc, the main process's group."""
+    processes = descendants()
+    if processes is None:
         with _Gone():
             os.killpg(main, number)
         return
-    for process in there:
-        # A TERM would make bwrap kill what it holds at once; let the command inside have its grace.
+    for process in processes:
+        # A TERM would make bwrap kill its children at once; leave the command inside its grace period.
         if number == signal.SIGTERM and process.name == b"bwrap":
             continue
         with _Gone():
@@ -70,11 +70,11 @@ def end(main: int, number: int) -> None:
 
 
 def end_at_once(main: int) -> None:
-    """Kill what makes new processes faster than one can kill them.
+    """Kill processes that multiply faster than they can be killed.
 
-    The end of a sandbox's first process is the kernel's end of all in it, and most others are of one group: that costs
-    nothing, however busy the machine is. The rest is stopped, in the order of pids and so after the newest, until there
-    is no other; what is stopped makes no more, and is killed by `end`.
+    When the first process of a sandbox ends, the kernel ends all processes in it, and most others belong to one group:
+    both are cheap, however busy the machine is. The rest is stopped, in the order of pids and so after the newest,
+    until no other is left. Stopped processes create no more, and `end` kills them.
     """
     with _hurrying():
         for kill in (os.killpg, os.kill):
@@ -89,7 +89,7 @@ def end_at_once(main: int) -> None:
 
 
 def _sweep(known: set[int]) -> None:
-    """Stop descendants that are not known yet, as they are met: what they make meanwhile comes later in /proc."""
+    """Stop new descendants as they are found: those that they create meanwhile come later in /proc."""
     own = os.getpid()
     try:
         entries = os.scandir("/proc")
@@ -100,10 +100,10 @@ def _sweep(known: set[int]) -> None:
             pid = int(entry.name) if entry.name.isdigit() else 0
             if not pid or pid in known:
                 continue
-            found = folder.fields(pid)
-            if found is None or found[1][0] in (b"Z", b"X"):
+            fields = folder.fields(pid)
+            if fields is None or fields[1][0] in (b"Z", b"X"):
                 continue
-            parent = int(found[1][1])
+            parent = int(fields[1][1])
             if parent == own or parent in known:
                 known.add(pid)
                 with _Gone():
@@ -111,7 +111,8 @@ def _sweep(known: set[int]) -> None:
 
 
 class _hurrying:
-    """Puts this process before all others, where it may (root): among thousands of a bomb it would hardly ever run."""
+    """A context that gives this process the highest priority if allowed (root): among thousands of a bomb's processes
+    it would hardly ever run."""
 
     def __enter__(self) -> None:
         if sys.platform == "linux":
@@ -125,8 +126,8 @@ class _hurrying:
 
 
 def confine(limits: dict[str, object]) -> None:
-    """Limits of the kernel for this process, which is to become the command, and what it will start."""
-    # A dump of memory has secrets in it, and fills disks. 0 would still hand it to a program that the kernel's
+    """Set kernel limits for this process, which is to become the command, and for its children."""
+    # A core dump contains secrets, and fills disks. A limit of 0 would still pass it to a program that the kernel's
     # core_pattern names, outside of the sandbox; 1 byte is too little for both.
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
     most = 1 if hard == resource.RLIM_INFINITY else min(1, hard)
@@ -144,8 +145,8 @@ def confine(limits: dict[str, object]) -> None:
 
 
 class Watch:
-    """Looks whether a command has more processes (threads count) or memory than it may. A look is next to free while
-    nothing was forked: only as many new pids as are missing to the limit can exceed it."""
+    """A check whether a command exceeds its limit of processes (threads count) or memory. A check is almost free while
+    nothing was forked: the limit can be exceeded only by as many new pids as it has left."""
 
     def __init__(self, limits: dict[str, object], now: float) -> None:
         most, memory = limits.get("processes"), limits.get("memory")
@@ -155,14 +156,14 @@ class Watch:
         self._memory_due = now + LOOK_EVERY
         self._last = _last_pid()
         self._room = 0
-        self.seen = 0  # processes, at the look that found too many
+        self.seen = 0  # processes at the check that found too many
 
     def due(self) -> float | None:
-        """When it wants to look again; None where nothing is limited."""
+        """Return the time of the next check; None if nothing is limited."""
         return None if self._most is None and self._memory is None else self._due
 
     def exceeded(self, now: float) -> str | None:
-        """Which limit is exceeded (`processes`, `memory`), if one is and it is time to look."""
+        """Return the exceeded limit (`processes`, `memory`), if there is one and a check is due."""
         if self.due() is None or now < self._due:
             return None
         self._due = now + LOOK_EVERY
@@ -172,7 +173,7 @@ class Watch:
             self._memory_due = now + _MEMORY_EVERY
             pids = [process.pid for process in descendants() or ()]
             self.seen = len(pids)
-            # Shared pages count for each in the sum that is quick to have; so the exact one decides.
+            # The quick sum counts shared pages for each process; so the exact sum decides.
             if sum(map(_resident, pids)) > self._memory and sum(map(_proportional, pids)) > self._memory:
                 return "memory"
         return None
@@ -189,7 +190,7 @@ class Watch:
 
 
 def _last_pid() -> int:
-    """The pid that was given out last; -1 where nobody says."""
+    """Return the last pid that the kernel assigned; -1 if unknown."""
     try:
         with open("/proc/loadavg", "rb") as file:
             return int(file.read().split()[4])
@@ -206,7 +207,7 @@ def _resident(pid: int) -> int:
 
 
 def _proportional(pid: int) -> int:
-    """Its memory, where what it shares with n others counts an nth; swapped out or not."""
+    """Return its memory, swapped out or not; of memory shared with n others it counts an nth."""
     try:
         with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
             return sum(int(line.split()[1]) * 1024 for line in file if line.startswith((b"Pss:", b"SwapPss:")))
@@ -215,7 +216,7 @@ def _proportional(pid: int) -> int:
 
 
 class _Gone:
-    """Passes over a process that has ended, or that belongs to somebody else."""
+    """A context that ignores the error of a process that has ended, or that belongs to another user."""
 
     def __enter__(self) -> None:
         pass

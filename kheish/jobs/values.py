@@ -1,4 +1,4 @@
-"""What is said of a job: what to run, where it stands, how it ended."""
+"""The values that describe a job: its command, its state, its end."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from enum import StrEnum
 
 @dataclass(frozen=True)
 class Limits:
-    """What a command may use; None: no limit. `processes` counts threads too, `memory` all of its processes together,
-    `file_size` each file that it writes; both in bytes. Above the first two it is ended."""
+    """The limits of a command; None means no limit. `processes` counts threads too, `memory` all of its processes
+    together, `file_size` each file that it writes; both are in bytes. A command that exceeds the first two is ended."""
 
     processes: int | None = None
     memory: int | None = None
@@ -18,9 +18,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What to run. `timeout` in seconds (`math.inf`: none), `output_limit` in bytes; `env` is the whole environment.
-    `owner` is kept and not read: whoever made the job finds by it what it was for. `guard`: files that must not come
-    into being meanwhile; the runner removes them."""
+    """The command to run. `timeout` is in seconds (`math.inf`: none), `output_limit` in bytes; `env` is the whole
+    environment. `owner` is kept and not read: it identifies the job's purpose to its creator. `guard` are files that
+    must not come into existence meanwhile; the runner removes them."""
 
     argv: tuple[str, ...]
     cwd: str
@@ -34,12 +34,12 @@ class JobSpec:
 
 @dataclass(frozen=True)
 class JobEnd:
-    """How a job ended. One of `exit_status` and `signal` is set, but where the command never started.
+    """The end of a job. Either `exit_status` or `signal` is set, unless the command never started.
 
     `stopped`: by `Jobs.stop`, or by a TERM to the runner. `exceeded`: the limit for which it was ended (`processes` or
-    `memory`). `ended` counts the processes that the runner had to end, `left` those that it could not. `output` is at
-    most the limit, with a note where something was cut (`truncated`); `output_bytes` counts all that was written;
-    `duration` in seconds.
+    `memory`). `ended` counts the processes that the runner had to end, `left` those that it could not end. `output` is
+    at most the limit, with a note if something was cut (`truncated`). `output_bytes` counts all bytes written.
+    `duration` is in seconds.
     """
 
     exit_status: int | None
@@ -56,9 +56,9 @@ class JobEnd:
 
 
 class JobState(StrEnum):
-    """`withdrawn`: the daemon took the claim; the command never started and never will.
+    """The state of a job. `withdrawn`: the daemon took the claim; the command never started and never will.
 
-    `gone`: it started, its runner does not live, and there is no trace of the end.
+    `gone`: it started, its runner is not alive, and there is no record of its end.
     """
 
     MISSING = "missing"

@@ -1,4 +1,4 @@
-"""Which commands run other commands that are among their arguments, or in what they read."""
+"""Commands that run other commands from their arguments or their input."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from kheish.jobs.commandline import SimpleCommand
 
 _SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "fish", "csh", "tcsh", "busybox")
-#: options after which a word is split, replaced, or no command follows
+#: options after which a word is split or replaced, or no command follows
 _SPLITS = re.compile(r"--split|-\w*[SsieI](?!\{\}$)|--replace|--shell")
 _SHELL = re.compile(r"(ba|da|z|k)?sh[\d.-]*")
 _BUILTINS = ("command", "exec", "builtin", "coproc", "time", "eval", "source", ".", "trap")
@@ -19,12 +19,12 @@ ALWAYS = frozenset((*_SHELLS, *_BUILTINS)) | {
     "dbus-run-session", "capsh", "start-stop-daemon", "expect", "unbuffer", "rlwrap", "jobs", "npx", "bunx",
     "uvx", "pipx", "fakeroot", "faketime", "proot", "tmux", "screen", "nsjail", "ssh-agent", "catchsegv",
 }  # fmt: skip
-#: those that run the command which follows their own options, and nothing else
+#: commands that run the command after their own options, and nothing else
 _TRANSPARENT = frozenset([
     "env", "nohup", "timeout", "nice", "ionice", "time", "stdbuf", "setsid", "command", "exec", "builtin", "chrt",
     "taskset", "sudo", "doas", "unbuffer", "xargs", "find", "fd", "fdfind",
 ])  # fmt: skip
-#: those that fill in more words, and the options after which their command begins ("": after their own options)
+#: commands that fill in more words, and the options after which their command begins ("": after their own options)
 _FILL_IN: dict[str, tuple[str, ...]] = {
     "xargs": ("",),
     "find": ("-exec", "-execdir", "-ok", "-okdir"),
@@ -43,7 +43,7 @@ TAKE_VALUES: dict[str, frozenset[str]] = {
     "npm": frozenset(["-C", "--prefix", "-w", "--workspace", "--loglevel"]),
     "cargo": frozenset(["--config", "-Z", "-C", "--color"]),
 }
-#: options that make a command run another; git by its subcommand, "" stands for before that
+#: options that make a command run another; for git by subcommand, "" means before the subcommand
 _OPTIONS: dict[str, tuple[str, ...]] = {
     "find": ("-exec", "-execdir", "-ok", "-okdir"),
     "fd": ("-x", "-X", "--exec", "--exec-batch"),
@@ -69,7 +69,7 @@ _GIT: dict[str, tuple[str, ...]] = {
     "rebase": ("-x", "--exec"),
     "grep": ("-O", "--open-files-in-pager"),
 }
-#: subcommands without such an option, so that no word after them runs another command, whatever bash puts there
+#: subcommands without such an option: no word after them runs another command, whatever bash fills in
 _GIT_PLAIN = frozenset((
     "add", "blame", "branch", "checkout", "cherry-pick", "commit", "diff", "log", "ls-files", "merge", "reset",
     "restore", "rev-list", "rev-parse", "show", "stash", "status", "switch", "tag",
@@ -78,7 +78,7 @@ _GIT_RUNS = frozenset(("submodule", "bisect", "filter-branch", "difftool", "merg
 
 
 def commands_at(words: tuple[str, ...]) -> list[int] | None:
-    """Return where the commands begin that a program fills words into; None where any word may begin one."""
+    """Return the positions of the commands that a program fills words into; None if any word may begin a command."""
     after = _FILL_IN.get(words[0].rsplit("/", 1)[-1])
     if after is None:
         return None
@@ -93,7 +93,7 @@ def commands_at(words: tuple[str, ...]) -> list[int] | None:
 
 
 def hides(words: tuple[str, ...]) -> bool:
-    """Return whether a command that runs others may run what none of its words says: a script, its input."""
+    """Return whether a wrapper command may run text that none of its words contains: a script, its input."""
     name, rest = words[0].rsplit("/", 1)[-1], words[1:]
     if re.fullmatch(_SHELL, name) or name in _SHELLS:
         options = [word for word in rest if word.startswith("-")]
@@ -113,10 +113,10 @@ def hides(words: tuple[str, ...]) -> bool:
 
 
 def runs_others(simple: SimpleCommand) -> bool:
-    """True where the command would run what its words (or its input) say, so that its first words say too little.
+    """Return whether the command runs its words (or its input), so that its first words do not determine its effect.
 
-    A command whose name is not known counts too. Interpreters of other languages (python, awk, make) do not: a rule
-    that allows one allows what it does.
+    A command with an unknown name counts too. Interpreters of other languages (python, awk, make) do not: a rule that
+    allows them allows all of their effects.
     """
     if not simple.words:
         return False
@@ -130,7 +130,7 @@ def runs_others(simple: SimpleCommand) -> bool:
         return False
     if name != "find":  # after `--` there are no options
         rest = rest[: next((at for at, word in enumerate(rest) if word.text == "--"), len(rest))]
-    # A word that only bash knows may turn into such an option; a pattern may, if it can begin with a dash.
+    # A word that only bash can evaluate may turn into such an option; so may a pattern that can begin with a dash.
     if any(word.dynamic or (word.glob and word.text[:1] in "*?[-") for word in rest):
         return True
     texts = [word.text for word in rest]
@@ -153,8 +153,8 @@ def _git_runs_others(texts: list[str]) -> bool:
 
 
 def _has_option(texts: list[str], options: tuple[str, ...]) -> bool:
-    """True where one of the options is among the words: as it is, with `=value`, abbreviated (`--upload-p`), or in a
-    bundle of letters (`-xI`)."""
+    """Return whether one of the options is among the words: as it is, with `=value`, abbreviated (`--upload-p`), or in
+    a bundle of letters (`-xI`)."""
     for text in texts:
         stem = text.partition("=")[0]
         if stem in options:

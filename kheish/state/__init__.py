@@ -1,1 +1,1 @@
-"""The state in memory and its one write. It knows no noun: the nouns are handed in."""
+"""The state in memory and its single write path. It is independent of nouns: callers pass them in."""

@@ -1,4 +1,4 @@
-"""What has changed in memory and is not everywhere yet: for the index, for Records, for whoever waits."""
+"""Changes in memory that the index, the Records and waiting readers do not have yet."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from kheish.state.noun import Noun
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The newest value of a thing, as of entry `n`; `value` None: it is gone.
+    """The newest value of a thing, as of entry `n`; `value` is None when the thing is gone.
 
-    `session` is whose it is: a session, or what owns it in a stream (`releases/triage`). `path`: the session's folder.
+    `session` is its owner: a session, or an owner in a stream (`releases/triage`). `path` is the session's folder.
     """
 
     n: int
@@ -28,7 +28,7 @@ class Change:
 
 @dataclass(slots=True)
 class Waiting:
-    """What was appended and is not durable yet, oldest first."""
+    """Appended entries and changes that are not durable yet, oldest first."""
 
     entries: deque[Recorded] = field(default_factory=deque)
     changes: deque[Change] = field(default_factory=deque)
@@ -36,7 +36,7 @@ class Waiting:
     readers: list[tuple[int, asyncio.Future[None]]] = field(default_factory=list)
 
     def release(self, last: int) -> tuple[list[Recorded], list[Change]]:
-        """Open the barriers up to entry `last`, which is durable; return what listeners may see now: the entries, and
+        """Open the barriers up to entry `last`, which is durable. Return the entries that listeners may now see, and
         the newest change of each thing."""
         entries: list[Recorded] = []
         changes: dict[tuple[type, str], Change] = {}
@@ -52,14 +52,14 @@ class Waiting:
         return entries, list(changes.values())
 
     def let_readers_in(self, last: int) -> None:
-        """The index has everything up to `last`: wake the readers that waited for it."""
+        """Wake the readers that waited for entries up to `last`, which the index now has."""
         for _, future in [reader for reader in self.readers if reader[0] <= last]:
             if not future.done():
                 future.set_result(None)
         self.readers = [reader for reader in self.readers if reader[0] > last]
 
     def let_readers_go(self, error: Exception) -> None:
-        """Who waits for the index hears this instead."""
+        """Raise `error` in every reader that waits for the index."""
         for _, future in self.readers:
             if not future.done():
                 future.set_exception(error)

@@ -1,4 +1,4 @@
-"""From an event to its journal line: numbers, spill, scrub; and from values to plain data."""
+"""Encoding of events as journal lines (numbering, spilling, scrubbing) and of values as plain data."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from kheish.state import event as reading
 from kheish.state.event import Draft, Entry, Event, Spilled, changed
 from kheish.store.log import spills
 
-SPILL_BYTES = 16 * 1024  # a payload over this goes to a file of its own
+SPILL_BYTES = 16 * 1024  # a payload over this goes into its own file
 PREVIEW_CHARS = 400
 _REFERENCE = {"sha256", "bytes", "preview"}
-_SIGN = b'"preview":'  # every reference has it as a key; in a text the quotes would be escaped
-WHOLE = frozenset({"arguments", "nouns", "opaque"})  # mappings that are spilled as one JSON text, not text by text
-KEPT = frozenset({"metadata"})  # the caller's own, bounded where it comes in: never spilled
+_SIGN = b'"preview":'  # a key of every reference; inside a text the quotes would be escaped
+WHOLE = frozenset({"arguments", "nouns", "opaque"})  # mappings that are spilled as a single JSON text, not text by text
+KEPT = frozenset({"metadata"})  # the caller's own data, bounded on input: never spilled
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An entry with its line (no newline), the journal it goes to, and the files that its line names."""
+    """An entry with its line (without newline), its journal, and the files that its line names."""
 
     entry: Entry
     journal: str
@@ -33,7 +33,8 @@ class Recorded:
 
 
 def encode(draft: Draft, n: int, seq: int, at: str, journal: str, scrub: Callable[[bytes], bytes]) -> Recorded:
-    """The line of an event. Its entry is what a reader of the journal will see, scrubbed and spilled."""
+    """Return an event as a journal line, with its entry as a reader of the journal will see it: scrubbed and
+    spilled."""
     head: dict[str, Any] = {"v": 1, "n": n, "seq": seq, "at": at, "kind": draft.event.kind}
     if draft.session is None:
         head |= {"stream": journal.removeprefix("journals/"), "actor": draft.actor}
@@ -46,11 +47,11 @@ def encode(draft: Draft, n: int, seq: int, at: str, journal: str, scrub: Callabl
         whole = orjson.loads(line)
         data = whole["data"]
         folder = journal.removesuffix("/journal")
-        found: list[tuple[str, bytes]] = []
-        told = frozenset(_told(draft.event))
+        payloads: list[tuple[str, bytes]] = []
+        digests = frozenset(_spilled_digests(draft.event))
         for name in draft.event.spillable:
-            data[name] = _member(name, data[name], folder, found, told)
-        named = tuple(found)
+            data[name] = _member(name, data[name], folder, payloads, digests)
+        named = tuple(payloads)
         line = orjson.dumps(whole) if named else line
     if line is raw:
         entry = Entry(n=n, seq=seq, at=at, session=draft.session, run=draft.run, actor=draft.actor, event=draft.event)
@@ -59,24 +60,24 @@ def encode(draft: Draft, n: int, seq: int, at: str, journal: str, scrub: Callabl
     return Recorded(entry, journal, line, named)
 
 
-#: what the first line of a chain has before it
+#: the link of the first line of a chain
 GENESIS = "0" * 64
 
 
 def linked(draft: Draft, link: str | None) -> Draft:
-    """The draft, where its event is chained with the link to the line before it."""
+    """Return the draft; a chained event gets the link to the line before it."""
     event: Any = draft.event
     return changed(draft, event=changed(event, prev=link or GENESIS)) if event.chained else draft
 
 
 def follow(item: Recorded, links: dict[str, str]) -> None:
-    """Note the newest link of a journal that is chained."""
+    """Record the newest link of a chained journal."""
     if item.entry.event.chained:
         links[item.journal] = link(item.line)
 
 
 def link(line: bytes) -> str:
-    """What the next line of a chain says of this one."""
+    """Return the digest of a line, which the next line of the chain refers to."""
     return sha256(line).hexdigest()
 
 
@@ -86,20 +87,20 @@ def _renamed(event: Event) -> dict[str, Any]:
 
 
 def scrubbed(raw: bytes, scrub: Callable[[bytes], bytes]) -> bytes:
-    """JSON without secrets, and JSON still; the same object where nothing was to be scrubbed."""
+    """Return JSON without secrets that is still valid JSON; the same object if there was nothing to scrub."""
     line = scrub(raw)
     if line is raw:
         return raw
     try:
         orjson.loads(line)
     except ValueError:
-        # A secret of digits stands in a number too: then each text is scrubbed for itself.
+        # A secret made of digits also matches inside numbers: scrub each text separately instead.
         return orjson.dumps(_texts(orjson.loads(raw), scrub))
     return line
 
 
 def holds_secret(value: Any, scrub: Callable[[bytes], bytes]) -> bool:
-    """Whether a value would be another one in the journal."""
+    """Return whether scrubbing would change a value in the journal."""
     raw = orjson.dumps(value)
     return scrub(raw) != raw
 
@@ -115,50 +116,53 @@ def _texts(value: Any, scrub: Callable[[bytes], bytes]) -> Any:
     return value
 
 
-def _told(value: Any) -> Iterator[str]:
-    """The digests of what an event names as spilled already."""
+def _spilled_digests(value: Any) -> Iterator[str]:
+    """Yield the digests of the payloads that an event already refers to."""
     if isinstance(value, Spilled):
         yield value.sha256
     elif isinstance(value, tuple):
         for item in value:
-            yield from _told(item)
+            yield from _spilled_digests(item)
     elif dataclasses.is_dataclass(value):
         for one in dataclasses.fields(value):
-            yield from _told(getattr(value, one.name))
+            yield from _spilled_digests(getattr(value, one.name))
 
 
-def _spill(value: Any, folder: str, found: list[tuple[str, bytes]], told: frozenset[str]) -> Any:
-    """The value with each text over the limit replaced by a reference."""
+def _spill(value: Any, folder: str, payloads: list[tuple[str, bytes]], digests: frozenset[str]) -> Any:
+    """Return the value with each text over the limit replaced by a reference."""
     if isinstance(value, str):
         raw = value.encode()
-        return _reference(raw, value, folder, found) if len(raw) > SPILL_BYTES else value
+        return _reference(raw, value, folder, payloads) if len(raw) > SPILL_BYTES else value
     if isinstance(value, list):
-        return [_spill(item, folder, found, told) for item in value]
+        return [_spill(item, folder, payloads, digests) for item in value]
     if isinstance(value, dict):
-        return {key: _member(key, item, folder, found, told) for key, item in value.items()}
+        return {key: _member(key, item, folder, payloads, digests) for key, item in value.items()}
     return value
 
 
-def _member(key: str, value: Any, folder: str, found: list[tuple[str, bytes]], told: frozenset[str]) -> Any:
-    """What a caller or a model sent may look like a reference: then it is spilled itself, however small, so that what
-    looks like one where a payload may be spilled always is one, and is read back as what was sent."""
+def _member(key: str, value: Any, folder: str, payloads: list[tuple[str, bytes]], digests: frozenset[str]) -> Any:
+    """Return the value of a member with its large texts replaced by references.
+
+    Data from a caller or a model may look like a reference. It is then spilled itself, however small. So everything
+    that looks like a reference in a spillable position is a reference, and reads back as the original data.
+    """
     if key in KEPT:
         return value
     if key not in WHOLE or not (isinstance(value, dict | list) or key == "opaque"):
-        return _spill(value, folder, found, told)
+        return _spill(value, folder, payloads, digests)
     raw = orjson.dumps(value)
-    looks_alike = isinstance(value, dict) and value.keys() == _REFERENCE and str(value["sha256"]) not in told
-    return _reference(raw, raw.decode(), folder, found) if len(raw) > SPILL_BYTES or looks_alike else value
+    looks_alike = isinstance(value, dict) and value.keys() == _REFERENCE and str(value["sha256"]) not in digests
+    return _reference(raw, raw.decode(), folder, payloads) if len(raw) > SPILL_BYTES or looks_alike else value
 
 
-def _reference(raw: bytes, text: str, folder: str, found: list[tuple[str, bytes]]) -> dict[str, Any]:
+def _reference(raw: bytes, text: str, folder: str, payloads: list[tuple[str, bytes]]) -> dict[str, Any]:
     digest = sha256(raw).hexdigest()
-    found.append((spills.place_of(folder, digest), raw))
+    payloads.append((spills.place_of(folder, digest), raw))
     return {"sha256": digest, "bytes": len(raw), "preview": text[:PREVIEW_CHARS]}
 
 
 def spilled(value: Any) -> Iterator[str]:
-    """The digests of the files that the data of a line names."""
+    """Yield the digests of the files that the data of a line names."""
     if isinstance(value, dict):
         if value.keys() == _REFERENCE:
             yield value["sha256"]
@@ -171,5 +175,5 @@ def spilled(value: Any) -> Iterator[str]:
 
 
 def plain(value: Any) -> Any:
-    """Values as plain JSON data."""
+    """Return values as plain JSON data."""
     return orjson.loads(orjson.dumps(value))

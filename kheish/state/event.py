@@ -1,4 +1,4 @@
-"""What every event is made of: the payload's base class, and the envelope that a journal line adds."""
+"""The parts of every event: the base class of payloads, and the envelope that a journal line adds."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ _Put = Callable[[Any, Any], None]
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def frozen(cls: type[T]) -> type[T]:
-    """A frozen dataclass with slots and keyword arguments only: what all values here are."""
+    """Return the class as a frozen dataclass with slots and keyword-only arguments, as all values here are."""
     return dataclass(frozen=True, slots=True, kw_only=True)(cls)
 
 
 @frozen
 class Spilled:
-    """A payload over 16 KiB: its bytes are in the session's `spill/<sha256>`; `preview` is its beginning."""
+    """A reference to a payload over 16 KiB. Its bytes are in the session's `spill/<sha256>`; `preview` is its
+    beginning."""
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
     sha256: str
@@ -35,38 +36,38 @@ class Spilled:
     preview: str
 
 
-#: Text, or where the text is too large for a journal line, the reference to it
+#: Text, or a reference to it if it is too large for a journal line
 Text = str | Spilled
-#: Left to right, because a plain mapping would otherwise win over the reference
+#: Left to right, because a plain mapping would otherwise match before the reference
 Arguments = Annotated[Spilled | dict[str, Any], Field(union_mode="left_to_right")]
 
 
 @frozen
 class Event:
-    """Base of all. `spillable` names the fields whose strings or mappings may be spilled; `written` gives those that
-    a journal line calls otherwise (a word that Python keeps for itself)."""
+    """The base class of all events. `spillable` names the fields whose strings or mappings may be spilled. `written`
+    maps fields to their names in journal lines, where those are Python keywords."""
 
     kind: ClassVar[str] = ""
-    stream: ClassVar[str | None] = None  # the journal under journals/ for events that belong to no session
-    owned_by: ClassVar[str | None] = None  # of those: the field that names whose entry it is (`state.streams`)
+    stream: ClassVar[str | None] = None  # the journal under journals/ for events without a session
+    owned_by: ClassVar[str | None] = None  # in a stream: the field that names the owner of the entry (`state.streams`)
     journal_per_owner: ClassVar[bool] = (
-        False  # each owner has its own: journals/<stream>/<owner>; all of a stream agree
+        False  # each owner has its own journal, journals/<stream>/<owner>; the same for all kinds of a stream
     )
     spillable: ClassVar[tuple[str, ...]] = ()
     written: ClassVar[Mapping[str, str]] = {}
-    opens: ClassVar[bool] = False  # a session begins with it; its `path` is the folder
-    inherits: ClassVar[bool] = False  # and what it begins with is not in its own journal (`Noun.inherit`)
+    opens: ClassVar[bool] = False  # the first event of a session; its `path` is the session's folder
+    inherits: ClassVar[bool] = False  # the session starts from data outside its own journal (`Noun.inherit`)
     checkpointed: ClassVar[bool] = False  # a checkpoint follows in the same group
-    chained: ClassVar[bool] = False  # its field `prev` gets the sha256 of the line before, in its journal
+    chained: ClassVar[bool] = False  # its field `prev` gets the sha256 of the previous line in its journal
 
     def on(self, session: str | None = None, run: str | None = None, *, by: str = "daemon") -> Draft:
-        """Say where it happened and who caused it."""
+        """Return a draft of the event with its session, its run and its actor."""
         return Draft(event=self, session=session, run=run, actor=by)
 
 
 @frozen
 class Draft:
-    """An event that has a place but no number yet."""
+    """An event that has a session and an actor, but no number yet."""
 
     event: Event
     session: str | None
@@ -76,7 +77,8 @@ class Draft:
 
 @frozen
 class Entry:
-    """An event as the journal has it: `n` over the whole state root, `seq` in its journal, `at` RFC 3339 UTC."""
+    """An event as recorded in the journal: `n` counts over the whole state root, `seq` in its journal; `at` is RFC 3339
+    UTC."""
 
     n: int
     seq: int
@@ -89,7 +91,7 @@ class Entry:
 
 @frozen
 class Checkpoint(Event):
-    """The folded state of the session without its messages, by noun; replaces what came before it."""
+    """The folded state of the session without its messages, by noun. It replaces all entries before it."""
 
     kind = "checkpoint"
     spillable = ("nouns",)
@@ -104,7 +106,7 @@ def adapter(cls: Any) -> TypeAdapter[Any]:
 
 
 def read(line: Mapping[str, Any], kinds: Mapping[str, type[Event]]) -> Entry:
-    """Return a journal line as an Entry. Raises Damaged where its kind is unknown or its data doesn't fit."""
+    """Return a journal line as an Entry. Raises Damaged if its kind is unknown or its data is invalid."""
     cls = kinds.get(line["kind"])
     if cls is None:
         raise Damaged(f"Entry {line['n']} has the unknown kind {line['kind']!r}; was it written by a newer Kheish?")
@@ -119,11 +121,12 @@ def read(line: Mapping[str, Any], kinds: Mapping[str, type[Event]]) -> Entry:
 
 
 def changed(value: T, **fields: Any) -> T:
-    """The value with some fields replaced. Half the time of `dataclasses.replace`, which a run does thirty times."""
+    """Return the value with some fields replaced, in half the time of `dataclasses.replace`: a run does this thirty
+    times."""
     kind: Any = type(value)
     read, puts, write = _members(kind)
     copy: T = object.__new__(kind)
-    deque(map(call, puts, repeat(copy), read(value)), maxlen=0)  # a loop without the interpreter
+    deque(map(call, puts, repeat(copy), read(value)), maxlen=0)  # a loop outside the interpreter
     for name, new in fields.items():
         write[name](copy, new)
     return copy
@@ -131,7 +134,8 @@ def changed(value: T, **fields: Any) -> T:
 
 @cache
 def _members(cls: type) -> tuple[Callable[[Any], tuple[Any, ...]], tuple[_Put, ...], dict[str, _Put]]:
-    """How all fields of a frozen dataclass with slots are read at once, and each is written past its guard."""
+    """Return a reader of all fields of a frozen dataclass with slots, its field writers in order, and its writers by
+    name; the writers bypass the frozen guard."""
     names = [one.name for one in dataclasses.fields(cls)]
     read = (lambda value: (getattr(value, names[0]),)) if len(names) == 1 else attrgetter(*names)
     write = {name: getattr(cls, name).__set__ for name in names}

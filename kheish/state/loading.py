@@ -1,4 +1,4 @@
-"""From a journal to memory: folding, checkpoints, and reading a session back."""
+"""Loading from journals: folding entries, checkpoints, and reading a session back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ALL = 2**40
 
 @dataclass(slots=True)
 class Partition:
-    """One loaded session (or owner in a stream): its tables, and where its journal stands."""
+    """A loaded session (or owner in a stream): its tables, and its position in its journal."""
 
     session_id: str
     path: str
@@ -39,12 +39,13 @@ class Partition:
 
     @property
     def busy(self) -> bool:
-        """Whether a run may be at work."""
+        """Return whether a run may be active."""
         return self.nouns.is_busy(self.tables, self.session_id)
 
 
 def fold(part: Partition, entry: Entry) -> list[tuple[Noun, str, Any]]:
-    """Take an entry in; returns what changed. An owner's values that have ended are in what is returned only."""
+    """Fold an entry into the tables; return the changes. Ended values of an owner occur in the returned changes
+    only."""
     folding = part.nouns.folding(entry.event)
     changed = [(noun, id, part.tables[noun.cls].get(id)) for noun in folding for id in noun.fold(part.tables, entry)]
     for noun, id, value in changed:
@@ -54,7 +55,7 @@ def fold(part: Partition, entry: Entry) -> list[tuple[Noun, str, Any]]:
 
 
 def checkpoint(part: Partition) -> Checkpoint:
-    """The folded state without messages, as an event."""
+    """Return the folded state without messages, as an event."""
     nouns: dict[str, Any] = {}
     for noun, keep in part.nouns.checkpointed:
         kept = {id: value for id, value in part.tables[noun.cls].items() if keep(value)}
@@ -65,7 +66,7 @@ def checkpoint(part: Partition) -> Checkpoint:
 
 
 def _needs_from(part: Partition) -> int:
-    """Return the first entry that a reader needs for what no checkpoint holds."""
+    """Return the first entry that a reader needs for values that no checkpoint holds."""
     after = part.seq + 1
     values = ((noun.needs_from, part.tables[noun.cls].get(part.session_id)) for noun in part.nouns.replayed)
     needs = [needs_from(value, after) for needs_from, value in values if needs_from is not None and value is not None]
@@ -73,7 +74,7 @@ def _needs_from(part: Partition) -> int:
 
 
 def restore(part: Partition, entry: Entry, nouns: dict[str, Any]) -> None:
-    """Fold a checkpoint that is read: the tables become what it holds."""
+    """Replace the tables with the contents of a checkpoint that was read."""
     part.checkpoint = entry.seq
     for noun, _ in part.nouns.checkpointed:
         read, held = reading.adapter(noun.cls), nouns.get(noun.name, {})
@@ -81,7 +82,8 @@ def restore(part: Partition, entry: Entry, nouns: dict[str, Any]) -> None:
 
 
 def trim(part: Partition, entry: Entry) -> list[tuple[type, str]]:
-    """Fold a checkpoint that was just written: what it keeps is in memory already. Returns what was dropped."""
+    """Drop the values that a checkpoint, just written, does not keep; return their keys. The values that it keeps are
+    already in memory."""
     part.checkpoint = entry.seq
     dropped: list[tuple[type, str]] = []
     for noun, keep in part.nouns.checkpointed:
@@ -92,10 +94,10 @@ def trim(part: Partition, entry: Entry) -> list[tuple[type, str]]:
 
 
 def load(root: Path, nouns: Nouns, session_id: str, path: str, *, index: Reader | None = None) -> Partition:
-    """Read a session: the last checkpoint, what follows, and messages from the last compaction on.
+    """Read a session: the last checkpoint, the entries after it, and the messages since the last compaction.
 
-    `index` has what files lack while another git works in the root (`store.git.hold`), or took away.
-    Blocks on disk. Raises Damaged.
+    `index` supplies entries that the files lack while another git works in the root (`store.git.hold`), or that it
+    removed. Blocks on disk. Raises Damaged.
     """
     part = Partition(session_id, path, nouns)
     for _ in _replay(root, part, after_n=None, index=index):
@@ -106,35 +108,35 @@ def load(root: Path, nouns: Nouns, session_id: str, path: str, *, index: Reader 
 def changes_after(
     root: Path, nouns: Nouns, session_id: str, path: str, after_n: int, *, index: Reader | None = None
 ) -> tuple[Partition, dict[tuple[str, str], Any]]:
-    """Read a session, and collect what changed after an event number: `{(noun name, id): (n, value)}`.
+    """Read a session, and collect the changes after an event number: `{(noun name, id): (n, value)}`.
 
-    For an index that is behind. Blocks on disk. Raises Damaged.
+    Used for an index that is behind. Blocks on disk. Raises Damaged.
     """
     part = Partition(session_id, path, nouns)
-    found: dict[tuple[str, str], Any] = {}
+    values: dict[tuple[str, str], Any] = {}
     for entry, changed in _replay(root, part, after_n=after_n, index=index):
         if entry.n > after_n:
             for noun, id, value in changed:
                 if noun.view:
-                    found[noun.name, id] = (entry.n, value)
-    return part, found
+                    values[noun.name, id] = (entry.n, value)
+    return part, values
 
 
 def _replay(
     root: Path, part: Partition, after_n: int | None, index: Reader | None
 ) -> Iterator[tuple[Entry, list[tuple[Noun, str, Any]]]]:
     where = f"{part.path}/journal"
-    beyond = _beyond(root, where, part.session_id, index) if index is not None else []
+    unfiled = _unfiled_entries(root, where, part.session_id, index) if index is not None else []
     reading = journal.Segments(root, where)
-    start = _last_checkpoint(reading, after_n, beyond)
+    start = _last_checkpoint(reading, after_n, unfiled)
     first = start["seq"] if start else 1
     messages_from = start["data"]["messages_from"] if start else 1
     if messages_from < 1:
         _inherit(root, part, messages_from)
-    for line in chain(reading.read(min(first, messages_from)), beyond):
+    for line in chain(reading.read(min(first, messages_from)), unfiled):
         if line["seq"] < min(first, messages_from):
             continue
-        if start is None and _inherits(part, line):  # the first; no other session has a folder to look at
+        if start is None and _inherits(part, line):  # the first line; other sessions need no look at a folder
             _inherit(root, part, None)
         entry = part.nouns.decode(line)
         part.seq, part.last_n = entry.seq, entry.n
@@ -150,11 +152,11 @@ def _replay(
 
 
 def _inherit(root: Path, part: Partition, needs_from: int | None) -> None:
-    """Take up what a fork began with; of that, what a summary did not replace meanwhile."""
+    """Add the inherited values of a fork, except those that a summary has replaced since."""
     for noun in part.nouns.replayed:
-        found = noun.inherit(root, part.path, part.session_id, needs_from) if noun.inherit is not None else None
-        if found is not None:
-            part.tables[noun.cls][part.session_id] = found
+        inherited = noun.inherit(root, part.path, part.session_id, needs_from) if noun.inherit is not None else None
+        if inherited is not None:
+            part.tables[noun.cls][part.session_id] = inherited
 
 
 def _inherits(part: Partition, line: Mapping[str, Any]) -> bool:
@@ -162,24 +164,24 @@ def _inherits(part: Partition, line: Mapping[str, Any]) -> bool:
     return cls is not None and cls.inherits
 
 
-def _beyond(root: Path, where: str, session_id: str, index: Reader) -> list[dict[str, Any]]:
-    """The entries that the index has and the files do not."""
+def _unfiled_entries(root: Path, where: str, session_id: str, index: Reader) -> list[dict[str, Any]]:
+    """Return the entries that the index has and the files lack."""
     end = journal.tail(root / where)
-    found: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     for _, _, line in index.events(end.n, session=session_id, limit=_ALL):
         entry = orjson.loads(line)
-        if entry["seq"] == end.seq + 1 + len(found):
-            found.append(entry)
-    return found
+        if entry["seq"] == end.seq + 1 + len(entries):
+            entries.append(entry)
+    return entries
 
 
 def _last_checkpoint(
-    reading: journal.Segments, after_n: int | None, beyond: list[dict[str, Any]]
+    reading: journal.Segments, after_n: int | None, unfiled: list[dict[str, Any]]
 ) -> dict[str, Any] | None:
-    """The newest checkpoint (that is not newer than `after_n`); segments are read from the end."""
+    """Return the newest checkpoint that is not newer than `after_n`. Segments are read from the end."""
     if after_n == 0:
         return None
-    for entries in chain([beyond], reading.back()):
+    for entries in chain([unfiled], reading.back()):
         for line in reversed(entries):
             if line["kind"] == "checkpoint" and (after_n is None or line["n"] <= after_n):
                 return dict(line)
@@ -193,11 +195,12 @@ def _nouns(root: Path, part: Partition, event: Checkpoint) -> dict[str, Any]:
 
 
 def evictable(parts: Iterable[Partition], journaled: int, before: float, count: int) -> list[str]:
-    """Return which partitions can be let go of, at most `count`: unused since `before`, idle, whole in journals."""
-    found: list[str] = []
+    """Return the partitions that can be evicted, at most `count`: unused since `before`, idle, and completely in
+    journals."""
+    keys: list[str] = []
     for part in parts:
-        if len(found) >= count or part.used > before:
+        if len(keys) >= count or part.used > before:
             break
         if part.last_n <= journaled and not part.busy:
-            found.append(part.session_id)
-    return found
+            keys.append(part.session_id)
+    return keys

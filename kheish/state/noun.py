@@ -1,4 +1,5 @@
-"""What a noun is to the state: how entries fold into it, what of it stays in memory, and how others see it."""
+"""The definition of a noun for the state: how entries fold into it, which values stay in memory, and how others see
+it."""
 
 from __future__ import annotations
 
@@ -21,17 +22,17 @@ def always(_: Any) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noun:
-    """One kind of thing. `name` is its key in checkpoints and in the index; `record` its file in the session's folder,
-    `filed` its file in the state root where it stands elsewhere.
+    """A kind of thing. `name` is its key in checkpoints and in the index. `record` is its file in the session's folder;
+    `filed` is its file in the state root if it is stored elsewhere.
 
-    `keep` says which values stay in memory; the index has all of them. A session's are dropped at its next checkpoint,
-    an owner's (a noun with `read`) at once, and no event changes a value after `keep` dropped it. A session's noun
-    without `keep` is folded from entries (the conversation); an owner's always has one. `view` is what API, index and
-    Record show; None: internal.
+    `keep` decides which values stay in memory; the index has all of them. A session's values are dropped at its next
+    checkpoint, an owner's (of a noun with `read`) at once. No event changes a value after `keep` dropped it. A
+    session's noun without `keep` is folded from entries (the conversation); an owner's noun always has `keep`. `view`
+    is the form that API, index and Record show; None means internal.
 
-    Of a noun that is folded from entries: `needs_from(value, seq)` returns the first entry that a reader needs (`seq`
-    where it is the next), and `inherit(root, path, session_id, needs_from)` reads what a fork began with. `is_busy`
-    returns whether a session may be at work.
+    Two fields serve nouns that are folded from entries. `needs_from(value, seq)` returns the first entry that a reader
+    needs (`seq` if that is the next). `inherit(root, path, session_id, needs_from)` reads the initial values of a fork.
+    `is_busy` returns whether a session may be active.
     """
 
     name: str
@@ -44,11 +45,11 @@ class Noun:
     record: Callable[[Any], str] | None = None
     filters: tuple[str, ...] = ()  # fields of `view` that lists are filtered by: the index has an index for each
     filed: Callable[[Any], str] | None = None
-    pending: str | None = None  # the folder under pending/ where a person answers it
+    pending: str | None = None  # the folder under pending/ where a user answers it
     needs_from: Callable[[Any, int], int] | None = None
     inherit: Callable[[Path, str, str, int | None], Any] | None = None
     is_busy: Callable[[Any], bool] | None = None
-    read: Callable[[dict[str, Any]], Any] | None = None  # of a stream's noun: the value of a document (`state.streams`)
+    read: Callable[[dict[str, Any]], Any] | None = None  # a stream's noun: reads a document
 
     def kept(self, value: Any) -> bool | None:
         """Return whether an owner's value stays in memory; None for a session's."""
@@ -56,7 +57,7 @@ class Noun:
 
 
 class Nouns:
-    """The nouns of a state, in the order in which they fold, and the kinds of entries that its journals may have."""
+    """The nouns of a state in folding order, and the kinds of entries that its journals may have."""
 
     def __init__(self, nouns: Sequence[Noun], kinds: Callable[[], Mapping[str, type[Event]]]) -> None:
         self._nouns = tuple(nouns)
@@ -65,7 +66,7 @@ class Nouns:
         self.kinds = kinds
         self.by_class: Mapping[type, Noun] = {noun.cls: noun for noun in nouns}
         self.by_name: Mapping[str, Noun] = {noun.name: noun for noun in nouns}
-        #: what checkpoints hold, and what is folded from entries instead
+        #: nouns that checkpoints hold, and nouns that are folded from entries instead
         self.checkpointed = tuple((noun, noun.keep) for noun in nouns if noun.keep is not None and noun.read is None)
         self.replayed = tuple(noun for noun in nouns if noun.keep is None and noun.read is None)
 
@@ -78,19 +79,19 @@ class Nouns:
         return {noun.name: noun.filters for noun in self._nouns if noun.filters}
 
     def folding(self, event: Event) -> tuple[Noun, ...]:
-        """Return the nouns that take in an event, in order."""
+        """Return the nouns that an event folds into, in order."""
         kind = type(event)
-        found = self._folding.get(kind)
-        if found is None:
-            found = self._folding[kind] = tuple(noun for noun in self._nouns if kind in noun.folded)
-        return found
+        nouns = self._folding.get(kind)
+        if nouns is None:
+            nouns = self._folding[kind] = tuple(noun for noun in self._nouns if kind in noun.folded)
+        return nouns
 
     def empty(self) -> Tables:
         """Return tables without values."""
         return {noun.cls: {} for noun in self._nouns}
 
     def is_busy(self, tables: Tables, session_id: str) -> bool:
-        """Return whether a session may be at work."""
+        """Return whether a session may be active."""
         return any((value := tables[cls].get(session_id)) is not None and is_busy(value) for cls, is_busy in self._busy)
 
     def decode(self, line: Mapping[str, Any]) -> Entry:
@@ -98,9 +99,10 @@ class Nouns:
         return reading.read(line, self.kinds())
 
     def streams(self, *, journal_per_owner: bool) -> Mapping[str, list[type[Event]]]:
-        """Return the streams that have a journal for each owner, or one for all, with the classes of their entries."""
-        found: dict[str, list[type[Event]]] = {}
+        """Return the streams with the classes of their entries: those with a journal for each owner, or those with a
+        shared journal."""
+        streams: dict[str, list[type[Event]]] = {}
         for cls in self.kinds().values():
             if cls.stream is not None and cls.journal_per_owner == journal_per_owner:
-                found.setdefault(cls.stream, []).append(cls)
-        return found
+                streams.setdefault(cls.stream, []).append(cls)
+        return streams

@@ -1,7 +1,7 @@
-"""Pins: a session (or an owner) stays loaded while it is used, however long its user awaits.
+"""Pins, which keep a session (or an owner) loaded while it is in use, however long its user awaits.
 
-Pins count, so they nest. They keep nothing from being deleted: a use that goes on without its session raises
-SessionDeleted, as its loading would have.
+Pins are counted, so they nest. They do not prevent deletion: a use that continues without its session raises
+SessionDeleted, as loading the session would.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Use = AbstractAsyncContextManager[None]
 
 
 class Pins:
-    """The uses that are under way, by session (or by stream and owner); also of a session that is about to be made."""
+    """The active uses, by session (or by stream and owner); also of a session that is about to be created."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -32,12 +32,12 @@ class Pins:
         return key in self._counts
 
     def free(self, loaded: Mapping[str, Partition]) -> Iterator[Partition]:
-        """Yield what is not in use, in order."""
+        """Yield the partitions that are not in use, in order."""
         return (part for key, part in loaded.items() if key not in self)
 
     @contextmanager
     def hold(self, key: str) -> Iterator[None]:
-        """Keep what has this key from being evicted, from before it is loaded."""
+        """Protect the partition with this key from eviction, even before it is loaded."""
         self._counts[key] += 1
         try:
             yield
@@ -49,20 +49,20 @@ class Pins:
 
 @asynccontextmanager
 async def session(state: State, session_id: str) -> AsyncIterator[None]:
-    """Load a session, and keep it loaded. Raises NotFound, SessionDeleted (also where it is deleted meanwhile),
+    """Load a session, and keep it loaded. Raises NotFound, SessionDeleted (also if it is deleted meanwhile),
     Damaged."""
     with state.pins.hold(session_id):
         await state.load(session_id)
         try:
             yield
         except NotFound:
-            await state.load(session_id)  # raises SessionDeleted where that is the reason
+            await state.load(session_id)  # raises SessionDeleted if that is the reason
             raise
 
 
 @asynccontextmanager
 async def session_or_new(state: State, session_id: str) -> AsyncIterator[None]:
-    """Keep a session loaded where there is one, or is made meanwhile. Raises SessionDeleted, Damaged."""
+    """Keep a session loaded if it exists or is created meanwhile. Raises SessionDeleted, Damaged."""
     with state.pins.hold(session_id):
         try:
             await state.load(session_id)
@@ -75,8 +75,8 @@ async def session_or_new(state: State, session_id: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def thing(state: State, cls: type, id: str) -> AsyncIterator[dict[str, Any] | None]:
-    """Load the session of a thing, and keep it loaded. Yields None where the thing is in memory; else its last
-    document, since it ended long ago. Raises as `session` does."""
+    """Load the session of a thing, and keep it loaded. Yields None if the thing is in memory; otherwise its last
+    document, since the thing ended long ago. Raises as `session` does."""
     value = state.find(cls, id)
     document = await state.recall(cls, id) if value is None else None
     if value is None and document is None:
@@ -88,7 +88,7 @@ async def thing(state: State, cls: type, id: str) -> AsyncIterator[dict[str, Any
 async def _place(
     state: State, cls: type, id: str, document: dict[str, Any] | None
 ) -> AbstractAsyncContextManager[None]:
-    """Return the use of the session, or of a stream's owner, that a thing belongs to."""
+    """Return the use of the session, or of the stream's owner, that a thing belongs to."""
     noun, key = state.nouns.by_class[cls], state.home(cls, id)
     if noun.read is None:
         return session(state, key or (document or {})["session_id"])
@@ -98,7 +98,7 @@ async def _place(
 
 @asynccontextmanager
 async def owner(state: State, stream: str, owner: str) -> AsyncIterator[None]:
-    """Load what a stream's entries of one owner come to, and keep it loaded. Raises Unavailable."""
+    """Load an owner in a stream, and keep it loaded. Raises Unavailable."""
     with state.pins.hold(f"{stream}/{owner}"):
         await state.load_owner(stream, owner)
         yield

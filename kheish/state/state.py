@@ -1,12 +1,13 @@
-"""State: what is in memory, and the one write. It has data and no verbs; modules have verbs and no data.
+"""The state: all data in memory, and its single write path. State has data and no verbs; modules have verbs and no
+data.
 
-`append` numbers events, encodes them, folds them into the tables, and hands them to the log as one group: all or none
-survive a crash. It is synchronous, so domain functions are atomic with respect to each other. *Durable* is a barrier
-that is awaited at the rim: before an answer is sent, before an effect or a model call starts; listeners see an event
-only after it.
+`append` numbers events, encodes them, folds them into the tables, and hands them to the log as a group: all of its
+events survive a crash, or none. It is synchronous, so domain functions are atomic with respect to each other. `durable`
+is a barrier that is awaited at the edge: before a response is sent, and before an effect or a model call starts.
+Listeners see an event only once it is durable.
 
-Not everything is in memory. The rim calls verbs `async with state.using(session_id)`: the session is loaded (last
-checkpoint and what follows), and stays. What was dropped is found by the index.
+Not everything is in memory. The edge calls verbs inside `async with state.using(session_id)`: the session is loaded
+(its last checkpoint and the entries after it), and stays loaded. Values that were dropped are read from the index.
 """
 
 from __future__ import annotations
@@ -39,15 +40,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CHECKPOINT_EVERY = 500
-IDLE_SESSIONS = 2000  # loaded sessions beyond this are evicted, the longest unused first
+IDLE_SESSIONS = 2000  # loaded sessions beyond this are evicted, the least recently used first
 RECALLED = 4096
 
 
 class State:
-    """The loaded sessions, the numbers, and the way into the log.
+    """The loaded sessions, the event numbers, and the way into the log.
 
-    `nouns` fold what is appended; `companions(drafts, definitions)` returns what is appended before drafts, in the same
-    group (the audit). `domain.nouns.state` makes the one of this product.
+    `nouns` fold the appended events. `companions(drafts, definitions)` returns events to append before the drafts in
+    the same group (the audit). `domain.nouns.state` makes the instance of this product.
     """
 
     def __init__(
@@ -69,23 +70,23 @@ class State:
         self.clock = clock
         self.nouns = nouns
         self.definitions = definitions
-        self.slots: Mapping[str, str | None] = {}  # of the vault, each with why it cannot be used
-        self.paused: set[str | None] = set()  # routes; None stands for everything
+        self.slots: Mapping[str, str | None] = {}  # the vault's slots, each with the reason why it is unusable
+        self.paused: set[str | None] = set()  # routes; None stands for all of them
         self.n = 0  # the newest entry
         self.durable_n = 0  # the newest that is on disk
         self.journaled_n = 0  # the newest that is in journals and index
-        self.streams: dict[str, int] = {}  # the last seq of each stream with one journal; `owners` have their own
-        self.links: dict[str, str] = {}  # the sha256 of the last line of each journal that is chained
-        self.sessions: OrderedDict[str, Partition] = OrderedDict()  # loaded, the longest unused first
-        self.owners: OrderedDict[str, Partition] = OrderedDict()  # the same for what streams fold into
+        self.streams: dict[str, int] = {}  # the last seq of each stream with a shared journal; `owners` have their own
+        self.links: dict[str, str] = {}  # the sha256 of the last line of each chained journal
+        self.sessions: OrderedDict[str, Partition] = OrderedDict()  # loaded, least recently used first
+        self.owners: OrderedDict[str, Partition] = OrderedDict()  # the same for owners in streams
         self.pins = pins.Pins()
-        self.touched: dict[str, None] = {}  # sessions with entries since a worker last looked
+        self.touched: dict[str, None] = {}  # sessions with entries since a worker's last check
         self.waiting = Waiting()
-        self.unjournaled: dict[tuple[type, str], Change] = {}  # newer than what the index says
-        self.deleted: dict[str, dict[str, Any]] = {}  # tombstones of this process's life; the index has all
+        self.unjournaled: dict[tuple[type, str], Change] = {}  # newer than the values in the index
+        self.deleted: dict[str, dict[str, Any]] = {}  # tombstones of this process's lifetime; the index has all
         self.failure: StoreFailed | None = None
         self.low_space: str | None = None
-        self.hidden = beneath.Hidden()  # what no tool may open, wherever a workspace lies
+        self.hidden = beneath.Hidden()  # the paths that no tool may open, wherever a workspace lies
         self._submit = submit
         self._companions = companions
         self._folders = Folders(root)
@@ -93,15 +94,17 @@ class State:
         self._recalled: OrderedDict[tuple[type, str], dict[str, Any] | None] = OrderedDict()
         self._loading: dict[str, asyncio.Task[Partition]] = {}
 
-    # --- the one write ------------------------------------------------------------------------------------------------
+    # --- the write path -----------------------------------------------------------------------------------------------
 
     def append(self, *drafts: Draft) -> tuple[Entry, ...]:
-        """Write events that belong together. Raises StoreFailed; then nothing was written."""
+        """Write events as a group. Raises StoreFailed; in that case nothing was written."""
         if self.failure:
             raise self.failure
         at = ids.stamp(self.clock())
         companions = self._companions(drafts, self.definitions)
-        recorded = self._encode([*self._due(drafts), *companions, *drafts], at)  # may raise; nothing has changed then
+        recorded = self._encode(
+            [*self._due_checkpoints(drafts), *companions, *drafts], at
+        )  # may raise; nothing has changed yet
         for item in recorded:
             self._take(item)
         compacted = [item.entry.session for item in recorded if item.entry.event.checkpointed]
@@ -119,21 +122,21 @@ class State:
         try:
             self._submit(group)
         except StoreFailed as error:
-            self.fail(error)  # memory is ahead of the log now: nothing may be answered from it any more
+            self.fail(error)  # memory is ahead of the log now: no response may use it any more
             raise
         self.waiting.entries.extend(recorded)
         return tuple(item.entry for item in recorded)
 
-    def _due(self, drafts: Sequence[Draft]) -> list[Draft]:
-        """Checkpoints that are due. They stand before what is appended: a checkpoint lets go of what has ended, and who
-        appends an end looks at what it ended afterwards."""
+    def _due_checkpoints(self, drafts: Sequence[Draft]) -> list[Draft]:
+        """Return the checkpoints that are due. They precede the appended events: a checkpoint drops ended values, and
+        the caller that appends an end still reads the ended value afterwards."""
         touched = {draft.session: self.sessions.get(draft.session) for draft in drafts if draft.session}
         due = (part for part in touched.values() if part and part.seq - part.checkpoint >= CHECKPOINT_EVERY)
         return [loading.checkpoint(part).on(part.session_id) for part in due]
 
     def _encode(self, drafts: Sequence[Draft], at: str) -> list[Recorded]:
-        """The lines of events that come next. Changes nothing."""
-        found: list[Recorded] = []
+        """Return the lines of the next events. Changes nothing."""
+        recorded: list[Recorded] = []
         seqs: dict[str, int] = {}
         paths: dict[str, str] = {}
         links = dict(self.links)
@@ -141,12 +144,13 @@ class State:
             journal, last = self._journal(draft, paths)
             seqs[journal] = seqs.get(journal, last) + 1
             linked = encoding.linked(draft, links.get(journal))
-            found.append(encoding.encode(linked, n, seqs[journal], at, journal, self.scrub))
-            encoding.follow(found[-1], links)
-        return found
+            recorded.append(encoding.encode(linked, n, seqs[journal], at, journal, self.scrub))
+            encoding.follow(recorded[-1], links)
+        return recorded
 
     def _journal(self, draft: Draft, paths: dict[str, str]) -> tuple[str, int]:
-        """Where an event goes, and the last `seq` there. `paths`: of sessions that this group makes."""
+        """Return the journal of an event, and the last `seq` there. `paths` has the sessions that this group
+        creates."""
         if draft.session is None:
             return streams.end(draft.event, self.owners, self.streams)
         part = self.sessions.get(draft.session)
@@ -183,7 +187,7 @@ class State:
         for noun, id, value in loading.fold(part, entry):
             if noun.kept(value) is not False:
                 self._owners.setdefault(noun.cls, {})[id] = part.session_id
-            else:  # ended: until the index has it, `unjournaled` does
+            else:  # ended: `unjournaled` holds it until the index has it
                 self._owners.get(noun.cls, {}).pop(id, None)
             if noun.view:
                 change = Change(entry.n, noun, id, part.session_id, part.path, value)
@@ -195,7 +199,7 @@ class State:
     # --- durability ---------------------------------------------------------------------------------------------------
 
     async def durable(self) -> None:
-        """Wait until all that was appended so far is on disk. Raises StoreFailed."""
+        """Wait until everything appended so far is on disk. Raises StoreFailed."""
         if self.failure:
             raise self.failure
         if self.durable_n >= self.n:
@@ -205,20 +209,21 @@ class State:
         await future
 
     def made_durable(self, last: int) -> tuple[list[Recorded], list[Change]]:
-        """The log has everything up to `last`: open the barriers; returns what listeners may see now."""
+        """Open the barriers up to `last`, which the log has. Return the entries and changes that listeners may now
+        see."""
         self.durable_n = max(self.durable_n, last)
         self.payloads.release(last)
         return self.waiting.release(last)
 
     def made_journaled(self, last: int) -> None:
-        """Journals and index have everything up to `last`."""
+        """Note that journals and index have everything up to `last`; wake the readers that waited for it."""
         self.journaled_n = max(self.journaled_n, last)
         for key in [key for key, change in self.unjournaled.items() if change.n <= last]:
             del self.unjournaled[key]
         self.waiting.let_readers_in(last)
 
     async def caught_up(self, timeout: float = 5.0) -> None:
-        """Wait until the index has all that is durable now. Raises Unavailable after `timeout` seconds."""
+        """Wait until the index has everything that is durable now. Raises Unavailable after `timeout` seconds."""
         target = self.durable_n
         if self.journaled_n >= target:
             return
@@ -227,10 +232,10 @@ class State:
         try:
             await asyncio.wait_for(future, timeout)
         except TimeoutError:
-            raise Unavailable("The index is behind; try again in a moment.") from None
+            raise Unavailable("The index is behind; retry in a moment.") from None
 
     def fail(self, error: StoreFailed) -> None:
-        """The log cannot be written: every waiting and later answer is this error."""
+        """Fail for good, since the log cannot be written: every pending and later wait raises this error."""
         self.failure = error
         for _, future in self.waiting.barriers:
             if not future.done():
@@ -240,7 +245,7 @@ class State:
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def find(self, cls: type[T], id: str) -> T | None:
-        """Return the value in memory (an owner's that has ended is there until the index has it), or None."""
+        """Return the value in memory, or None. An owner's ended value stays in memory until the index has it."""
         session_id = self.home(cls, id)
         part = (self.sessions.get(session_id) or self.owners.get(session_id)) if session_id else None
         value: T | None = part.tables[cls].get(id) if part else None
@@ -248,27 +253,27 @@ class State:
         return change.value if change is not None and change.noun.read is not None else value
 
     def home(self, cls: type, id: str) -> str | None:
-        """Return the key of the loaded session or owner that holds a value; None where none does."""
+        """Return the key of the loaded session or owner that holds a value, or None."""
         return self._owners.get(cls, {}).get(id)
 
     def get(self, cls: type[T], id: str) -> T:
-        """The value in memory. Raises NotFound."""
+        """Return the value in memory. Raises NotFound."""
         value = self.find(cls, id)
         if value is None:
             raise NotFound(f"There is no {self.nouns.by_class[cls].name} {id!r}.")
         return value
 
     def table(self, cls: type[T], session_id: str) -> dict[str, T]:
-        """One loaded session's (or owner's) values by id. To read only."""
+        """Return the values of a loaded session (or owner) by id, for reading only."""
         return (self.sessions.get(session_id) or self.owners[session_id]).tables[cls]
 
     def loaded(self, cls: type[T]) -> Iterator[T]:
-        """The values of all loaded sessions."""
+        """Yield the values of all loaded sessions."""
         for part in list(self.sessions.values()):
             yield from list(part.tables[cls].values())
 
     async def load(self, session_id: str) -> None:
-        """Bring a session into memory. Raises NotFound (SessionDeleted), Damaged (its journal cannot be read)."""
+        """Load a session into memory. Raises NotFound (SessionDeleted), Damaged (its journal cannot be read)."""
         await self._load(self.sessions, session_id, self._read)
 
     def using(self, session_id: str) -> pins.Use:
@@ -276,8 +281,8 @@ class State:
         return pins.session(self, session_id)
 
     async def load_owner(self, stream: str, owner: str) -> None:
-        """Bring what a stream's entries of one owner come to into memory; nothing, where there are none. Raises
-        Unavailable while the index is rebuilt, Damaged where its journal could not be read."""
+        """Load the values of an owner in a stream into memory; an owner without entries has none. Raises Unavailable
+        while the index is rebuilt, Damaged if its journal could not be read."""
         await self._load(self.owners, f"{stream}/{owner}", self._read_owner)
 
     async def _load(
@@ -300,22 +305,22 @@ class State:
         return part
 
     async def _read(self, session_id: str) -> Partition:
-        found = await asyncio.to_thread(self.index.first, ("tombstone", "session"), session_id)
-        if found is None and session_id in self.sessions:
+        row = await asyncio.to_thread(self.index.first, ("tombstone", "session"), session_id)
+        if row is None and session_id in self.sessions:
             return self.sessions[session_id]
-        self._refuse_deleted(session_id, found)
-        if found is None:
+        self._refuse_deleted(session_id, row)
+        if row is None:
             raise NotFound(f"There is no session {session_id!r}.")
         part = await asyncio.to_thread(
-            loading.load, self.root, self.nouns, session_id, found[1]["path"], index=self.index
+            loading.load, self.root, self.nouns, session_id, row[1]["path"], index=self.index
         )
         self._refuse_deleted(session_id, None)
         if session_id not in self.sessions:
             self.adopt(part)
         return self.sessions[session_id]
 
-    def _refuse_deleted(self, session_id: str, found: tuple[str, dict[str, Any]] | None) -> None:
-        doc = found[1] if found and found[0] == "tombstone" else self.deleted.get(session_id)
+    def _refuse_deleted(self, session_id: str, row: tuple[str, dict[str, Any]] | None) -> None:
+        doc = row[1] if row and row[0] == "tombstone" else self.deleted.get(session_id)
         if doc is not None:
             raise SessionDeleted(
                 f"The session {session_id!r} was deleted at {doc['deleted_at']}; git still has it: "
@@ -323,7 +328,7 @@ class State:
             )
 
     def forget(self, session_id: str, tombstone: dict[str, Any]) -> None:
-        """Let go of a session that is deleted."""
+        """Drop a deleted session."""
         self.deleted[session_id] = tombstone
         self._disown(self.sessions.pop(session_id))
         for key in [key for key, change in self.unjournaled.items() if change.session == session_id]:
@@ -333,7 +338,7 @@ class State:
         self.touched.pop(session_id, None)
 
     def adopt(self, part: Partition) -> None:
-        """Put a partition that was read from its journal among the loaded ones."""
+        """Add a partition, read from its journal, to the loaded ones."""
         self.sessions[part.session_id] = part
         self._own(part)
         self.touched[part.session_id] = None
@@ -352,9 +357,9 @@ class State:
                 owners.pop(id, None)
 
     async def recall(self, cls: type, id: str) -> dict[str, Any] | None:
-        """The document of a thing, from memory or the index."""
-        if (found := self._newest(cls, id)) is not None:
-            return found
+        """Return the document of a thing, from memory or the index."""
+        if (doc := self._newest(cls, id)) is not None:
+            return doc
         doc = await asyncio.to_thread(self.index.thing, self.nouns.by_class[cls].name, id)
         self._recalled[cls, id] = doc
         while len(self._recalled) > RECALLED:
@@ -362,7 +367,7 @@ class State:
         return self.recalled(cls, id)
 
     def recalled(self, cls: type, id: str) -> dict[str, Any] | None:
-        """The document of a thing that is in memory, or was recalled a moment ago."""
+        """Return the document of a thing that is in memory or was recalled recently."""
         return self._newest(cls, id) or self._recalled.get((cls, id))
 
     def _newest(self, cls: type, id: str) -> dict[str, Any] | None:
@@ -372,22 +377,22 @@ class State:
         return self.document(self.nouns.by_class[cls], value) if value is not None else None
 
     def document(self, noun: Noun, value: Any) -> dict[str, Any]:
-        """A value as the API shows it, as plain data."""
+        """Return a value as the API shows it, as plain data."""
         assert noun.view is not None
-        found: dict[str, Any] = encoding.plain(noun.view(value))
-        return found
+        doc: dict[str, Any] = encoding.plain(noun.view(value))
+        return doc
 
     def place_session(self, session_id: str) -> str:
-        """The folder of a new session."""
+        """Return the folder of a new session."""
         return f"{self.folder('sessions')}/{session_id}"
 
     def folder(self, top: str) -> str:
-        """The folder of today for one more entry of `sessions` or `flows`."""
+        """Return today's folder for a new entry of `sessions` or `flows`."""
         return self._folders.place(f"{top}/{ids.day(ids.stamp(self.clock()))}")
 
     def evict(self, limit: int = IDLE_SESSIONS) -> None:
-        """Forget the longest unused sessions (and owners) beyond `limit`, where journals have all of theirs and nothing
-        runs."""
+        """Evict the least recently used sessions (and owners) beyond `limit`, if they are idle and journals have all of
+        their entries."""
         before = time.monotonic() - 5.0
         for loaded in (self.sessions, self.owners):
             for key in loading.evictable(self.pins.free(loaded), self.journaled_n, before, len(loaded) - limit):

@@ -1,11 +1,11 @@
-"""Streams that fold: entries without a session, each of one *owner*, and what they come to.
+"""Streams that fold: entries without a session, each of an *owner*, and the owner's values.
 
-A stream has one journal (`journals/releases`), or one for each owner (`journals/channels/<id>`), and each of its
-entries names its owner. The values of one owner are a partition, as those of a session are: loaded when they are
-needed, changed by the same fold, let go of when they are idle. But they have no checkpoints: the index keeps the newest
-document of each value, the document is all of it, and a partition is read from there, in one query, whatever the length
-of the journal. Values that have ended (`Noun.keep`) are in the index only. Without an index all is folded again from
-the journal.
+A stream has a single journal (`journals/releases`), or a journal for each owner (`journals/channels/<id>`). Each of its
+entries names its owner. The values of an owner form a partition, as those of a session do: loaded when they are needed,
+changed by the same fold, evicted when they are idle. But they have no checkpoints. The index keeps the newest document
+of each value, and the document is the whole value. So a partition is read from the index in a single query, whatever
+the length of the journal. Values that have ended (`Noun.keep`) are in the index only. Without an index, all entries are
+folded from the journal.
 """
 
 from __future__ import annotations
@@ -29,19 +29,20 @@ from kheish.store.log import journal, owners
 from kheish.store.log.index import Reader
 
 FOLDER = "journals/"
-PORTION = 2000  # changes that are in memory at a time while a journal is folded again
+PORTION = 2000  # changes in memory at a time while a journal is folded
 
 
 def owner(event: Event) -> str | None:
-    """Return the owner of a stream's entry, as partitions are named: `releases/triage`. None: it folds into nothing."""
+    """Return the owner of a stream's entry, as partitions are named: `releases/triage`. None if the entry folds into
+    nothing."""
     return f"{event.stream}/{getattr(event, event.owned_by)}" if event.owned_by is not None else None
 
 
 def end(event: Event, loaded: Mapping[str, Partition], seqs: Mapping[str, int]) -> tuple[str, int]:
     """Return the journal of an entry without a session, and the last `seq` there. `loaded` are owners; `seqs` has the
-    streams with one journal each.
+    streams with a shared journal.
 
-    Raises NotFound for an owner that is not loaded, Invalid for one whose id cannot name a folder.
+    Raises NotFound for an owner that is not loaded, Invalid for an owner whose id cannot name a folder.
     """
     key = owner(event)
     if key is not None and key not in loaded:
@@ -54,7 +55,7 @@ def end(event: Event, loaded: Mapping[str, Partition], seqs: Mapping[str, int]) 
 
 
 def advance(entry: Entry, loaded: Mapping[str, Partition], seqs: dict[str, int]) -> Partition | None:
-    """Note that an entry without a session is the last of its journal; returns the owner that it folds into."""
+    """Note that an entry without a session is the last of its journal; return the owner that it folds into."""
     key = owner(entry.event)
     if key is not None and entry.event.journal_per_owner:
         loaded[key].seq = entry.seq
@@ -64,18 +65,18 @@ def advance(entry: Entry, loaded: Mapping[str, Partition], seqs: dict[str, int])
 
 
 def read(index: Reader, nouns: Nouns, key: str) -> Partition:
-    """Return the values of an owner that it keeps; none where nothing of it was ever written. Blocks on disk.
+    """Return the values that an owner keeps; an owner without entries has none. Blocks on disk.
 
-    Raises Unavailable while the index is rebuilt: what it lacks then is no proof that there is nothing; Damaged where
-    the owner's journal could not be read into the index.
+    Raises Unavailable while the index is rebuilt, because a missing value proves nothing then. Raises Damaged if the
+    owner's journal could not be read into the index.
     """
     has_journal = key.partition("/")[0] in nouns.streams(journal_per_owner=True)
     where = FOLDER + key if has_journal else None
     held = owners.read(index, key, where)
     if held is None:
-        raise Unavailable("The index is being made again; try again in a moment.")
+        raise Unavailable("The index is being rebuilt; retry in a moment.")
     if held.is_lacking:
-        raise Damaged(f"{where}: the index lacks what could not be read of it: kheish state reindex", path=where)
+        raise Damaged(f"{where}: the index lacks entries that could not be read: kheish state reindex", path=where)
     part = Partition(key, "", nouns, seq=held.seq, last_n=held.newest)
     for name, id, _, doc in held.kept:
         noun = nouns.by_name[name]
@@ -93,12 +94,11 @@ def changes_after(
     index: Reader | None,
     whole: bool,
 ) -> Iterator[list[Change]]:
-    """Yield what a stream's entries come to, where that is newer than `after_n`, in portions: for an index that may be
-    behind.
+    """Yield the changes of a stream's entries after `after_n`, in portions, for an index that may be behind.
 
-    `logged` are the lines of this stream that the log has; with `whole` the journal is read as well. Without an index
-    all of it is folded. What an owner's values have already is passed over. Blocks on disk. Raises Damaged, before the
-    first portion where the journal cannot be read: half of it would be worse than nothing.
+    `logged` are the lines of this stream in the log. With `whole` the journal is read as well. Without an index all
+    entries are folded. Entries that an owner's values already include are skipped. Blocks on disk. Raises Damaged
+    before the first portion if the journal cannot be read, since half of it would be worse than nothing.
     """
     if not any(cls.owned_by for cls in _classes(nouns, where)):
         return
@@ -130,7 +130,7 @@ def changes_after(
 
 
 def values_at(index: Reader, nouns: Nouns, stream: str, owner_id: str, n: int) -> Mapping[type, Mapping[str, Any]]:
-    """Return an owner's values as they were at event `n`, those that had ended among them, by class and id. Blocks."""
+    """Return an owner's values as of event `n`, including those that had ended, by class and id. Blocks on disk."""
     classes = [cls for cls in nouns.kinds().values() if cls.stream == stream and cls.owned_by is not None]
     fields = {cls.kind: cls.written.get(str(cls.owned_by), cls.owned_by) for cls in classes}
     is_apart = stream in nouns.streams(journal_per_owner=True)
@@ -155,7 +155,7 @@ def _value(noun: Noun, doc: dict[str, Any]) -> Any:
 
 
 def _known(index: Reader, part: Partition, after_n: int) -> dict[tuple[type, str], Change]:
-    """Return the values of an owner that the index has, and that are newer than an event number."""
+    """Return an owner's values in the index that are newer than an event number."""
     held = owners.read(index, part.session_id, None)
     rows = [row for row in held.kept if row[2] > after_n] if held is not None else []
     return {
@@ -169,8 +169,8 @@ def _known(index: Reader, part: Partition, after_n: int) -> dict[tuple[type, str
 def _entries(
     root: Path, nouns: Nouns, where: str, logged: Iterable[dict[str, Any]], start: int, *, whole: bool
 ) -> Iterator[Entry]:
-    """Yield the entries from `start` on in order, each once: the log has what the journal lacks while another git works
-    in the root."""
+    """Yield the entries from `start` on in order, each once. The log has the entries that the journal lacks while
+    another git works in the root."""
     last = start - 1
     for line in chain(journal.read(root, where, from_seq=start) if whole else (), logged):
         if line["seq"] > last:

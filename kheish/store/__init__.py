@@ -1,1 +1,2 @@
-"""Knows files and git, knows no session and no agent. May import: errors, ids, resources."""
+"""Files, git, and the records kept in them; this package is independent of sessions and agents. May import: errors,
+ids, resources."""

@@ -1,8 +1,8 @@
-"""Reading what others may have pushed: within bounds, and each object once.
+"""Bounded reading of objects that others may have pushed; each object is read once.
 
-Who may push to a remote makes objects of any kind: a tree of 64 KB that names itself ten times over stands for a
-million files, a tag or a commit may have a gigabyte of text. What is larger than anything that people work with is
-refused by what its header says, before it is read.
+A user with the right to push to a remote can make objects of any kind. A tree of 64 KB that names itself ten times over
+stands for a million files; a tag or a commit may have a gigabyte of text. Objects beyond any real use are refused by
+the size in their header, before they are read.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from kheish.errors import Invalid
 from kheish.store.git.repo import Repo, size_of
 
 MOST_FILES = 50_000
-#: what a fetch can bring is packed, and may unpack to anything
+#: fetched data is packed, and may unpack to any size
 MOST_BYTES = 256 * 1024**2
-#: folders in each other: paths are not longer than this on any system
+#: nesting of folders: no system has longer paths
 MOST_DEPTH = 200
 #: commits that a remote may bring at once
 MOST_COMMITS = 50_000
-#: bytes of one folder's list
+#: bytes of a folder's list
 _MOST_TREE = 16 * 1024**2
 
 
@@ -29,12 +29,12 @@ def files(repo: Repo, rev: str, path: str) -> dict[str, str]:
     top = repo.entry(rev, path)
     if top.type_str == "blob":
         return {path: str(top.id)}
-    found: dict[str, str] = {}
+    blobs: dict[str, str] = {}
     left, open_folders = MOST_FILES, [(path, str(top.id), 1)]
     while open_folders:
         where, tree, depth = open_folders.pop()
         if depth > MOST_DEPTH:
-            raise Invalid(f"{path} has folders more than {MOST_DEPTH} deep.")
+            raise Invalid(f"{path} has folders nested more than {MOST_DEPTH} deep.")
         for name, kind, id in listing(repo, tree):
             left -= 1
             if left < 0:
@@ -42,19 +42,19 @@ def files(repo: Repo, rev: str, path: str) -> dict[str, str]:
             if kind == "tree":
                 open_folders.append((f"{where}/{name}", id, depth + 1))
             elif kind == "blob":
-                found[f"{where}/{name}"] = id
-    return dict(sorted(found.items()))
+                blobs[f"{where}/{name}"] = id
+    return dict(sorted(blobs.items()))
 
 
 def listing(repo: Repo, tree: str) -> Iterator[tuple[str, str, str]]:
-    """Return `(name, kind, id)` of a folder. Raises Invalid where it has too many."""
+    """Return `(name, kind, id)` of the entries of a folder. Raises Invalid if it has too many."""
     if size_of(repo, tree) > _MOST_TREE:
-        raise Invalid(f"A folder has a list of more than {_MOST_TREE // 1024**2} MiB.")
+        raise Invalid(f"The list of a folder has more than {_MOST_TREE // 1024**2} MiB.")
     yield from repo.listing(tree)
 
 
 def digests(repo: Repo, blobs: dict[str, str]) -> dict[str, str]:
-    """Return the sha256 of files by path. A blob that is there under many names is read once. Raises Invalid."""
+    """Return the sha256 of files by path. A blob with many names is read once. Raises Invalid."""
     distinct = set(blobs.values())
     if sum(size_of(repo, blob) for blob in distinct) > MOST_BYTES:
         raise Invalid(f"The files have more than {MOST_BYTES // 1024**2} MiB.")

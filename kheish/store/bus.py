@@ -1,4 +1,4 @@
-"""The bus: what became durable, told to whoever listens, in order. Never waits for a listener."""
+"""The bus: sends durable entries to listeners, in order. It never waits for a listener."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RECENT = 4096
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A journal line on its way to listeners; live-only frames (deltas) have `n` 0 and are in no journal."""
+    """A journal line on its way to listeners. Live-only frames (deltas) have `n` 0 and are in no journal."""
 
     n: int
     kind: str
@@ -25,7 +25,7 @@ Listener = Callable[[Sequence[Frame]], None]
 
 
 class Bus:
-    """Listeners are plain functions called on the event loop with each batch."""
+    """The registry of listeners: plain functions that are called on the event loop with each batch."""
 
     def __init__(self) -> None:
         self._listeners: dict[int, Listener] = {}
@@ -34,17 +34,17 @@ class Bus:
 
     @property
     def is_heard(self) -> bool:
-        """Whether anybody listens: what nobody hears need not be encoded."""
+        """Return whether there are listeners: without them frames need not be encoded."""
         return bool(self._listeners)
 
     def publish(self, frames: Sequence[Frame]) -> None:
-        """Tell all listeners of a batch."""
+        """Send a batch to all listeners."""
         self.recent.extend(frame for frame in frames if frame.n)
         for listener in list(self._listeners.values()):
             listener(frames)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
-        """Add a listener; returns the function that removes it."""
+        """Add a listener; return the function that removes it."""
         key, self._next = self._next, self._next + 1
         self._listeners[key] = listener
 
@@ -54,16 +54,16 @@ class Bus:
         return stop
 
     async def wait(self, matches: Callable[[Frame], bool], timeout: float) -> bool:
-        """Wait for a frame that matches; False after `timeout` seconds without one."""
-        found: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Wait for a matching frame; return False after `timeout` seconds without one."""
+        match: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def look(frames: Sequence[Frame]) -> None:
-            if not found.done() and any(matches(frame) for frame in frames):
-                found.set_result(None)
+            if not match.done() and any(matches(frame) for frame in frames):
+                match.set_result(None)
 
         stop = self.listen(look)
         try:
-            await asyncio.wait_for(found, timeout)
+            await asyncio.wait_for(match, timeout)
         except TimeoutError:
             return False
         finally:

@@ -1,9 +1,10 @@
-"""The one door to files of the state root that others may have written: plain files, bounded, never waited for.
+"""The only way to read files of the state root that other processes may have written: regular files, bounded, without
+blocking.
 
-What stands at a name may be a FIFO, which blocks whoever opens it; a device; a link that leads out; or sparse, so that
+The file at a path may be a FIFO, which blocks its reader; a device; a link that leads outside; or sparse, so that
 reading it never ends. So each folder on the way and the file itself are opened without following links and without
-waiting, and no more than a bound is read. *Rejected:* a check by path before the open, since the file may be another
-one by then.
+waiting, and no more than a bound is read. *Rejected:* a check by path before the open, since the file may be replaced
+in between.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from kheish.errors import FileRefused
 from kheish.store import names
 
-#: bytes of a file that is read whole, where its reader says nothing else
+#: bytes of a file that is read whole, unless its reader sets another bound
 MOST = 4 * 1024 * 1024
 _CHUNK = 1 << 20
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -35,7 +36,7 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 
 
 def read(root: Path, path: str, *, most: int = MOST) -> bytes:
-    """Return the content of a plain file. Raises FileNotFoundError, FileRefused, OSError."""
+    """Return the content of a regular file. Raises FileNotFoundError, FileRefused, OSError."""
     with opened(root, path) as descriptor:
         raw = bounded(descriptor, most)
     if len(raw) > most:
@@ -44,7 +45,8 @@ def read(root: Path, path: str, *, most: int = MOST) -> bytes:
 
 
 def begin(root: Path, path: str, *, most: int = MOST) -> bytes:
-    """Return at most `most + 1` bytes of a plain file, so that its caller sees that it is longer. Raises as `read`."""
+    """Return at most `most + 1` bytes of a regular file, so that the caller can detect a longer file. Raises as
+    `read`."""
     with opened(root, path) as descriptor:
         return bounded(descriptor, most)
 
@@ -52,18 +54,19 @@ def begin(root: Path, path: str, *, most: int = MOST) -> bytes:
 def walk(
     root: Path, folder: str, *, skip: Callable[[str], bool] = lambda path: False
 ) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield `(path, lstat)` of everything beneath a folder that is no folder itself, links among it, not those that
-    `skip` names. What cannot be listed is passed over. No recursion: folders may be nested deeper than Python goes."""
+    """Yield `(path, lstat)` of everything beneath a folder except folders. Links are included, paths that `skip`
+    matches are not. Unlistable folders are skipped. There is no recursion: folders may be nested deeper than Python's
+    limit."""
     waiting = [folder]
     while waiting:
         place = waiting.pop()
         try:
             with os.scandir(names.within(root, place)) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
+                children = sorted(entries, key=lambda entry: entry.name)
         except OSError:
             continue
         inner = list[str]()
-        for entry in found:
+        for entry in children:
             path = f"{place}/{names.text(entry.name)}"
             with contextlib.suppress(OSError):
                 if skip(path):
@@ -76,21 +79,21 @@ def walk(
 
 
 def bounded(descriptor: int, most: int) -> bytes:
-    """Return what is left in an open file, `most + 1` bytes at most."""
-    parts, left = list[bytes](), most + 1
-    while left and (chunk := os.read(descriptor, min(left, _CHUNK))):
+    """Return the rest of an open file, `most + 1` bytes at most."""
+    parts, remaining = list[bytes](), most + 1
+    while remaining and (chunk := os.read(descriptor, min(remaining, _CHUNK))):
         parts.append(chunk)
-        left -= len(chunk)
+        remaining -= len(chunk)
     return b"".join(parts)
 
 
 @contextlib.contextmanager
 def opened(root: Path, path: str) -> Iterator[int]:
-    """Open a plain file for reading, with no link on the way. Raises FileNotFoundError, FileRefused, OSError."""
+    """Open a regular file for reading, with no link on the way. Raises FileNotFoundError, FileRefused, OSError."""
     *folders, name = names.disk(path).split("/")
     with _within(root, folders, path) as folder:
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        _refuse(found.st_mode, path)  # before the open, which alone has a tape wind back
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        _refuse(status.st_mode, path)  # before the open, which alone would rewind a tape
         try:
             descriptor = os.open(name, _FILE, dir_fd=folder)
         except OSError as error:
@@ -103,7 +106,7 @@ def opened(root: Path, path: str) -> Iterator[int]:
 
 
 def read_own(path: Path, *, most: int = MOST) -> tuple[bytes, int]:
-    """Return the content and mode of a plain file that only this user writes: a key, or what the daemon keeps in
+    """Return the content and mode of a regular file that only this user writes: a key, or a file of the daemon in
     `.git/kheish`, which may lie behind a link. Raises FileNotFoundError, FileRefused, OSError."""
     try:
         descriptor = os.open(path, _FILE & ~os.O_NOFOLLOW)
@@ -140,7 +143,8 @@ def _within(root: Path, folders: list[str], path: str) -> Iterator[int]:
 
 
 def _translated(error: OSError, path: str, at: tuple[str, int] | None = None) -> OSError | FileRefused:
-    """What an open refused: a link gives ELOOP, or ENOTDIR where a folder was asked for; a socket ENXIO."""
+    """Return the error for a refused open: a link gives ELOOP, or ENOTDIR in place of a folder; a socket gives
+    ENXIO."""
     if error.errno == errno.ELOOP:
         return refused(path, _LINK)
     if error.errno == errno.ENXIO:
@@ -154,12 +158,12 @@ def _translated(error: OSError, path: str, at: tuple[str, int] | None = None) ->
 
 
 def refused(path: str, reason: str) -> FileRefused:
-    """Return the error for a file that is not read; `reason` goes on after its name."""
+    """Return the error for a file that is not read; `reason` continues the sentence after its name."""
     return FileRefused(f"{path} {reason}.", reason=reason)
 
 
 def kind(mode: int) -> str | None:
-    """Return why a file with this mode is not read; None for a plain one."""
+    """Return the reason why a file with this mode is not read; None for a regular file."""
     if stat.S_ISREG(mode):
         return None
     return next((reason for is_kind, reason in _KINDS if is_kind(mode)), "is not a plain file")

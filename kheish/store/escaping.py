@@ -1,4 +1,4 @@
-"""Text on one line: control characters as they are written in code, since names of files may hold any."""
+"""Text on one line, with control characters as escapes, since file names may contain any character."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import re
 
 from kheish.store.git.textconv import HIDDEN
 
-#: what a terminal would obey, and what would begin another line of the log
+#: characters that a terminal would interpret, or that would begin another line of the log
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 _CONTROLS |= {0x09: "\t", 0x0A: "\\n", 0x0D: "\\r"}
 
 
 def visible(text: str) -> str:
-    """Return the text on one line, with every control character as it is written in code."""
+    """Return the text on one line, with every control character as an escape."""
     return HIDDEN.sub(_escaped, text.translate(_CONTROLS))
 
 
-def _escaped(found: re.Match[str]) -> str:
-    code = ord(found[0])
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

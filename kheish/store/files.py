@@ -13,14 +13,14 @@ from pathlib import Path
 from kheish.errors import FileRefused, Invalid
 from kheish.store import door, names
 
-#: entries that a folder of the daemon holds before it is continued in a numbered sibling
+#: entries in a folder of the daemon before it is continued in a numbered sibling
 FOLDER_LIMIT = 4096
-#: bytes: below this new work is refused, so that what runs can still be written down
+#: bytes of free space: below this new work is refused, so that active work can still be recorded
 LOW_SPACE = 64 * 1024 * 1024
 _REMEMBERED = 20_000
-#: letters of a name that stay where something is added to it: names have 255 bytes at most
+#: characters of a name that are kept when a suffix is added: names have 255 bytes at most
 _SHORT = 40
-#: bytes of a file of the work tree that are read whole to compare it with what git has
+#: bytes of a work tree file that are read whole to compare it with git's version
 _COMPARED = 512 * 1024 * 1024
 _ODD = re.compile(r"[^A-Za-z0-9._-]")
 _serial = itertools.count()
@@ -29,10 +29,10 @@ _serial = itertools.count()
 def atomic_write(
     path: Path, data: bytes, *, fsync: bool, mode: int = 0o644, scratch: Path | None = None
 ) -> os.stat_result:
-    """Replace `path` with `data` in one step and return the new file's stat; folders are made as needed.
+    """Replace `path` with `data` atomically and return the new file's stat; missing folders are created.
 
-    `scratch` is a folder of the same file system for the temporary file (default: beside `path`, hidden).
-    Raises OSError; the old file is then untouched.
+    `scratch` is a folder of the same file system for the temporary file (default: beside `path`, hidden). Raises
+    OSError; the old file is then unchanged.
     """
     name = f".{path.name[:_SHORT]}.{os.getpid()}.{next(_serial)}.kheish-tmp"
     temporary = os.fspath((scratch or path.parent) / name)
@@ -77,8 +77,8 @@ def fsync_folder(folder: Path) -> None:
 
 
 def durable_folder(path: Path, *, upto: Path) -> None:
-    """Make `path` where it is missing, and its names durable up to the folder `upto`: else a power cut takes a folder
-    away with all that was fsynced in it."""
+    """Create `path` if missing, and make its names durable up to the folder `upto`. Otherwise a power cut could remove
+    a folder with all the fsynced files in it."""
     path.mkdir(parents=True, exist_ok=True)
     for folder in (path, *path.parents):
         fsync_folder(folder)
@@ -87,7 +87,7 @@ def durable_folder(path: Path, *, upto: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Make all files and names under `folder` durable: for what others wrote without."""
+    """Make all files and names under `folder` durable, if they were written without fsync."""
     for path in folder.rglob("*"):
         if path.is_dir():
             fsync_folder(path)
@@ -97,7 +97,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def fsync_file(path: Path) -> None:
-    """Make a file's content durable, whoever wrote it."""
+    """Make a file's content durable, even if another process wrote it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -106,8 +106,8 @@ def fsync_file(path: Path) -> None:
 
 
 def there(root: Path, path: str) -> bytes | None:
-    """Return the content of a file of the work tree; None where there is none, or no plain file, which what is written
-    there replaces. Raises FileRefused where it is too large, OSError."""
+    """Return the content of a work tree file. Return None if it is missing or not a regular file; writing replaces such
+    an entry. Raises FileRefused if the file is too large, OSError."""
     try:
         return door.read(root, path, most=_COMPARED)
     except (FileNotFoundError, NotADirectoryError):
@@ -119,16 +119,16 @@ def there(root: Path, path: str) -> bytes | None:
 
 
 def put_aside(root: Path, path: str, content: bytes, *, scratch: Path | None = None) -> str:
-    """Keep what somebody else wrote into a file of the daemon; returns where."""
+    """Keep foreign content of a file of the daemon; return the path of the copy."""
     name = _ODD.sub("_", path.replace("/", "_"))[-150:]
-    kept = f"conflicts/{name}.{blob_id(content)[:12]}"
-    if not (root / kept).exists():
-        atomic_write(root / kept, content, fsync=True, scratch=scratch)
-    return kept
+    copy = f"conflicts/{name}.{blob_id(content)[:12]}"
+    if not (root / copy).exists():
+        atomic_write(root / copy, content, fsync=True, scratch=scratch)
+    return copy
 
 
 def remove(root: Path, relative: str) -> None:
-    """Remove a file and the folders that are empty after it, up to `root`. What is gone already is no error."""
+    """Remove a file and the folders that become empty, up to `root`. A missing file is no error."""
     path = names.within(root, relative)
     path.unlink(missing_ok=True)
     for folder in path.parents:
@@ -141,7 +141,7 @@ def remove(root: Path, relative: str) -> None:
 
 
 def inside(root: Path, relative: str) -> Path:
-    """The path of `relative` in `root`. Raises Invalid for what is absolute, escapes (by `..` or a symbolic link),
+    """Return the path of `relative` in `root`. Raises Invalid if it is absolute, escapes (by `..` or a symbolic link),
     touches `.git`, or differs from an existing name only by case."""
     contained(root, relative)
     path = root
@@ -154,7 +154,8 @@ def inside(root: Path, relative: str) -> Path:
 
 
 def contained(root: Path, relative: str) -> Path:
-    """As `inside`, without the look for a name that differs by case only (which lists a folder)."""
+    """Return the path as `inside` does, without the check for a name that differs by case only (which lists a
+    folder)."""
     parts = names.disk(relative).split("/")
     if not relative or any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in parts):
         raise Invalid(f"The path {relative!r} leaves its folder or is not a plain relative path.")
@@ -172,7 +173,8 @@ def contained(root: Path, relative: str) -> Path:
 
 
 def _refuse_twin(parent: Path, name: str) -> None:
-    """Two names that differ only by case are one file on some systems, so the second is refused everywhere."""
+    """Raise Invalid for a name that differs from an existing name only by case: on some systems both are one file, so
+    the second is refused everywhere."""
     try:
         twin = next((entry.name for entry in parent.iterdir() if entry.name.casefold() == name.casefold()), None)
     except (FileNotFoundError, NotADirectoryError):
@@ -182,20 +184,20 @@ def _refuse_twin(parent: Path, name: str) -> None:
 
 
 def free_bytes(path: Path) -> int:
-    """Bytes that this user can still write on the file system of `path`."""
+    """Return the bytes that this user can still write on the file system of `path`."""
     return shutil.disk_usage(path).free
 
 
 def blob_id(data: bytes) -> str:
-    """The git blob id of `data` (the ETag of a Definition), without git."""
+    """Return the git blob id of `data` (the ETag of a Definition), without git."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 class Folders:
-    """Says in which folder a new entry goes: `sessions/2026-11-22`, and when that is full `….1`, `….2`.
+    """The folders of new entries: `sessions/2026-11-22`, and when that is full `….1`, `….2`.
 
-    A commit rewrites a folder's tree object whole, so one flat folder of 100,000 would cost 76 ms a commit.
-    Counts are kept in memory and read from the disk the first time that a folder is asked for.
+    A commit rewrites a folder's tree object whole, so a flat folder of 100,000 entries would cost 76 ms a commit.
+    Counts are kept in memory, and read from disk at the first use of a folder.
     """
 
     def __init__(self, root: Path, *, limit: int = FOLDER_LIMIT) -> None:
@@ -204,7 +206,7 @@ class Folders:
         self._known: dict[str, tuple[int, int]] = {}
 
     def place(self, parent: str) -> str:
-        """The folder, relative to the root, for one more entry of `parent`; the entry is counted at once."""
+        """Return the folder, relative to the root, for a new entry of `parent`; the entry is counted at once."""
         if len(self._known) > _REMEMBERED:
             self._known.clear()
         number, count = self._known.get(parent) or self._look(parent)

@@ -1,4 +1,4 @@
-"""One daemon for one state root (an flock), and the notes of git locks that the worker takes."""
+"""Locks: a single daemon for a state root (an flock), and notes about the git locks that the worker takes."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from kheish import ids
 from kheish.errors import LockHeld, StoreFailed, Unavailable
 from kheish.store import files
 
-#: a lock that was taken longer than this after its note is somebody else's
+#: seconds between a note and its lock: a later lock belongs to another process
 _NOTE_SECONDS = 600.0
 _NOTE = ".ours"
 
 
 def private(root: Path) -> Path:
-    """`.git/kheish` of a state root: where no git command and no `git clean` reaches."""
+    """Return `.git/kheish` of a state root, which no git command and no `git clean` touches."""
     return root / ".git" / "kheish"
 
 
 class RootLock:
-    """Context manager: this process serves `root`. Raises LockHeld with the holder's pid and since when.
+    """A context manager during which this process serves `root`. Raises LockHeld with the holder's pid and start time.
 
-    The kernel gives the lock back when the process ends, however it ends; children do not inherit the descriptor.
+    The kernel releases the lock when the process ends, however it ends. Children do not inherit the descriptor.
     """
 
     def __init__(self, root: Path) -> None:
@@ -61,7 +61,7 @@ class RootLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._descriptor is not None:
-            with contextlib.suppress(OSError):  # a disk that failed; the lock is given back all the same
+            with contextlib.suppress(OSError):  # the disk failed; the lock is released all the same
                 os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = None
@@ -72,7 +72,7 @@ def _unwritable(path: Path, error: OSError) -> Unavailable:
 
 
 def still_held(root: Path) -> None:
-    """Raises StoreFailed where the root was moved away: what is written then, no start finds."""
+    """Raise StoreFailed if the root was moved away, since the next start would not find later writes."""
     try:
         raw = (private(root) / "lock").read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -95,7 +95,7 @@ def _held(raw: bytes) -> LockHeld:
 
 @contextlib.contextmanager
 def worker_lock(root: Path, name: str = "worker") -> Iterator[None]:
-    """Wait until an older child of that name (git worker, scribe) has finished, then keep others out."""
+    """Wait until an older child of that name (git worker, scribe) has finished, then exclude others."""
     folder = private(root)
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -107,16 +107,16 @@ def worker_lock(root: Path, name: str = "worker") -> Iterator[None]:
 
 
 def note_of(root: Path, lock: str) -> Path:
-    """Where `noted` says that a lock file (relative to .git) is ours."""
+    """Return the path of the note by which `noted` marks a lock file (relative to .git) as ours."""
     return private(root) / "locks" / (quote(lock, safe="") + _NOTE)
 
 
 @contextlib.contextmanager
 def noted(root: Path, *locks: str) -> Iterator[None]:
-    """Say in `.git/kheish/locks/`, before they are taken, which lock files (relative to .git) are ours.
+    """Mark lock files (relative to .git) as ours in `.git/kheish/locks/`, before they are taken.
 
-    A note is an empty file named after the lock: its name is on the disk before the lock, where
-    a note's content might not be. A lock that is there already is somebody else's, and gets no note.
+    A note is an empty file named after the lock. Its name reaches the disk before the lock does; a note's content might
+    not. A lock that exists already belongs to another process, and gets no note.
     """
     (private(root) / "locks").mkdir(parents=True, exist_ok=True)
     notes = [note_of(root, lock) for lock in locks if not (root / ".git" / lock).exists()]
@@ -133,7 +133,7 @@ def noted(root: Path, *locks: str) -> Iterator[None]:
 def sweep(root: Path) -> list[str]:
     """Remove exactly the locks that a killed worker noted, and its temporary files; return the locks' names.
 
-    Only where no worker runs (call it under `worker_lock`) and no other git process writes here.
+    Call this only if no worker runs (under `worker_lock`) and no other git process writes here.
     """
     removed = []
     for note in (private(root) / "locks").glob("*"):

@@ -1,4 +1,4 @@
-"""Giving memory back to the system: glibc keeps what was freed, and a burst would be held for ever."""
+"""The release of memory to the system: glibc keeps freed memory, so a burst would occupy it for good."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 def trim() -> None:
-    """Give back what is free. Nothing where the C library has no way to (musl, macOS)."""
-    found = _trim()
-    if found is not None:
-        found(0)
+    """Release free memory. Does nothing if the C library has no function for it (musl, macOS)."""
+    function = _trim()
+    if function is not None:
+        function(0)
 
 
 @cache

@@ -1,7 +1,8 @@
-"""A child process that is spoken to in frames: length-prefixed JSON on its stdin and stdout.
+"""A child process that exchanges frames: length-prefixed JSON on its stdin and stdout.
 
 A request is `{"id": 7, "op": "commit", …}` and its answer `{"id": 7, "ok": …}` or `{"id": 7, "error": {name, detail}}`;
-`id` 0 asks for no answer. What the child says unasked is `{"notice": "name", …}`. Bytes travel as `{"$bytes": base64}`.
+`id` 0 requests no answer. Unrequested messages of the child are `{"notice": "name", …}`. Bytes travel as `{"$bytes":
+base64}`.
 """
 
 from __future__ import annotations
@@ -31,25 +32,25 @@ Handler = Callable[..., Any]
 
 
 class ChildGone(errors.Unavailable):
-    """The child process ended before it answered; what it was asked may or may not have happened."""
+    """The error that the child process ended before it answered; the request may or may not have been carried out."""
 
     code, domain, title = "child_gone", "daemon", "A helper process ended"
 
 
 class ChildFailed(errors.KheishError):
-    """The child's handler raised something that is not an error of Kheish; the detail says what."""
+    """The error that the child's handler raised something other than a Kheish error; the detail has it."""
 
     code, domain, title = "child_failed", "daemon", "A helper process failed"
 
 
 def encode(frame: Mapping[str, Any]) -> bytes:
-    """One frame as bytes, with its length before it."""
+    """Return a frame as bytes, with its length before it."""
     body = orjson.dumps(frame, default=_pack)
     return _HEAD.pack(len(body)) + body
 
 
 def unpack(value: Any) -> bytes:
-    """The bytes of a text (UTF-8) or of a packed `{"$bytes": …}`."""
+    """Return the bytes of a text (UTF-8) or of a packed `{"$bytes": …}`."""
     if isinstance(value, str):
         return value.encode()
     return base64.b64decode(value["$bytes"])
@@ -62,18 +63,18 @@ def _pack(value: Any) -> Any:
 
 
 def _error(error: Mapping[str, str], name: str) -> errors.KheishError:
-    """The error that the child reported, in its own class where it is one of ours."""
-    found = getattr(errors, error["name"], None)
-    if isinstance(found, type) and issubclass(found, errors.KheishError):
-        return found(error["detail"])
+    """Return the error that the child reported, in its own class if it is a Kheish error."""
+    cls = getattr(errors, error["name"], None)
+    if isinstance(cls, type) and issubclass(cls, errors.KheishError):
+        return cls(error["detail"])
     return ChildFailed(f"{name}: {error['name']}: {error['detail']}")
 
 
 class Child:
-    """One child process at a time: `start`, `request`, `send_nowait`, `respawn`, `close`.
+    """A child process, at most one at a time: `start`, `request`, `send_nowait`, `respawn`, `close`.
 
-    `args` is the command line; `on_notice` is called on the event loop with each unasked frame. The child gets its
-    own session (a Ctrl-C at the terminal is the daemon's to handle) and no descriptor but stdin, stdout and stderr.
+    `args` is the command line. `on_notice` is called on the event loop with each unrequested frame. The child gets its
+    own session (the daemon handles a Ctrl-C at the terminal) and no descriptor but stdin, stdout and stderr.
     """
 
     def __init__(
@@ -94,16 +95,16 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """True while frames can be sent."""
+        """Return whether frames can be sent."""
         return self._reader is not None and not self._reader.done()
 
     @property
     def pid(self) -> int | None:
-        """The process id of the child that runs now."""
+        """The process id of the running child."""
         return self._process.pid if self._process is not None else None
 
     async def start(self) -> None:
-        """Start the process. Raises OSError where it cannot be started."""
+        """Start the process. Raises OSError if it cannot be started."""
         import asyncio
 
         self._process = await asyncio.create_subprocess_exec(
@@ -117,7 +118,8 @@ class Child:
         self._reader = asyncio.create_task(self._read(self._process))
 
     async def request(self, op: str, **payload: Any) -> Any:
-        """Ask, and return the answer. Raises ChildGone, ChildFailed, or the error that the handler raised."""
+        """Send a request, and return the answer. Raises ChildGone, ChildFailed, or the error that the handler
+        raised."""
         import asyncio
 
         number = next(self._ids)
@@ -125,7 +127,7 @@ class Child:
         self._waiting[number] = future
         try:
             process = self._write({"id": number, "op": op, **payload})
-            with contextlib.suppress(ConnectionError):  # the reader notices the end, and tells all waiters
+            with contextlib.suppress(ConnectionError):  # the reader detects the end, and fails all waiters
                 assert process.stdin is not None
                 await process.stdin.drain()
             return await future
@@ -133,16 +135,17 @@ class Child:
             self._waiting.pop(number, None)
 
     def send_nowait(self, op: str, **payload: Any) -> None:
-        """Say without waiting for an answer; a failure comes back as the notice `failed`. Raises ChildGone."""
+        """Send a request without waiting for an answer; a failure comes back as the notice `failed`. Raises
+        ChildGone."""
         self._write({"id": 0, "op": op, **payload})
 
     async def respawn(self) -> None:
-        """End what is left of the old process and start a new one."""
+        """End the old process if it is left, and start a new one."""
         await self.close(grace=0.0)
         await self.start()
 
     async def close(self, grace: float = 10.0) -> None:
-        """Close the child's pipe, wait `grace` seconds for it to finish what it does, then kill it."""
+        """Close the child's pipe, wait `grace` seconds for it to finish its work, then kill it."""
         import asyncio
 
         process, reader = self._process, self._reader
@@ -161,7 +164,7 @@ class Child:
 
     def _write(self, frame: dict[str, Any]) -> asyncio.subprocess.Process:
         process = self._process
-        # A child that was killed has its pipe closed before its exit is known.
+        # The pipe of a killed child closes before its exit status is known.
         if process is None or not self.alive or process.stdin is None or process.stdin.is_closing():
             raise ChildGone(f"{self.name} is not running.")
         process.stdin.write(encode(frame))
@@ -199,7 +202,7 @@ class Child:
 
 
 class Parent:
-    """The child's side: stdin and stdout belong to the frames, and a stray `print` goes to stderr."""
+    """The child's side. stdin and stdout belong to the frames; a stray `print` goes to stderr."""
 
     def __init__(self) -> None:
         self._in = os.dup(0)
@@ -208,17 +211,17 @@ class Parent:
         self._buffer = bytearray()
 
     def notify(self, notice: str, **payload: Any) -> None:
-        """Say something unasked."""
+        """Send a notice."""
         self.send({"notice": notice, **payload})
 
     def send(self, frame: Mapping[str, Any]) -> None:
-        """Write one frame. Raises BrokenPipeError where the parent is gone."""
+        """Write a frame. Raises BrokenPipeError if the parent is gone."""
         data = memoryview(encode(frame))
         while data:
             data = data[os.write(self._out, data) :]
 
     def receive(self, timeout: float | None) -> dict[str, Any] | None:
-        """The next frame; None after `timeout` seconds without one. Raises EOFError when the pipe is closed."""
+        """Return the next frame; None after `timeout` seconds without one. Raises EOFError when the pipe is closed."""
         while True:
             buffer = self._buffer
             if len(buffer) >= _HEAD.size:
@@ -244,8 +247,9 @@ def serve(
 ) -> None:
     """Answer requests one after another until the pipe closes.
 
-    `idle` is called whenever no frame waits; it does what is due and returns in how many seconds it wants to be
-    called again (None: after the next frame). `wind` is called before each of all that (`stuck.Watch.wind`).
+    `idle` is called whenever no frame waits. It does the work that is due, and returns the seconds until it must be
+    called again (None: after the next frame). `wind` is called before each request and each `idle`
+    (`stuck.Watch.wind`).
     """
     parent = parent or Parent()
     with contextlib.suppress(EOFError, BrokenPipeError):

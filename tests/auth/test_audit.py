@@ -135,5 +135,5 @@ def test_a_key_that_others_can_read_or_that_is_none_is_refused(tmp_path: Path) -
         audit.signer(path)
     path.chmod(0o600)
     path.write_text("hello")
-    with pytest.raises(KeyUnusable, match="no Ed25519 key"):
+    with pytest.raises(KeyUnusable, match="not an Ed25519 key"):
         audit.signer(path)

@@ -1,7 +1,7 @@
-"""Which watched files changed in content and have come to rest: the watcher's memory, without threads or clocks.
+"""Detection of changed files that have settled: the watcher's memory, without threads or clocks.
 
-A hint (an event, or a scan that saw another stat) makes a path pending. It is settled when it is closed and its stat
-has not moved for the quiet time; only then is it read, and only another digest counts as a change.
+A hint (an event, or a scan that saw another stat) makes a path pending. A path is settled when its file is closed and
+its stat has not changed for the quiet time. Only then is it read, and only a different digest counts as a change.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from pathlib import Path
 from kheish.errors import FileRefused
 from kheish.store import door, names
 
-#: how long a writer may keep a file open in silence until it is read all the same (its close event may be lost)
+#: seconds after which a file that a silent writer keeps open is read all the same (its close event may be lost)
 OPEN_LIMIT = 10.0
-#: how long a settled file waits for others, so that they are reported as one set: for such as still move, and for
-#: such as someone only keeps open
+#: seconds that a settled file waits for other files, so that they are reported as one set: for files that still change,
+#: and for files that are only kept open
 FOR_MOVING = 2.0
 FOR_OPEN = 0.5
-#: how long an announced write of the daemon is expected
+#: seconds for which an announced write of the daemon is expected
 EXPECTED_FOR = 30.0
 
-#: bytes of a file that are read to see whether it is another; a larger one is another whenever its stat is
+#: bytes of a file that are read to detect a change; a larger file counts as changed whenever its stat changes
 _DIGESTED = 16 * 1024 * 1024
 
 Signature = tuple[int, int, int, int]  # mtime_ns, size, inode, ctime_ns
@@ -35,7 +35,7 @@ _SCRATCH = (".tmp", ".part", ".swp", ".swx", ".swo", "~")
 
 
 def passed_over(path: str) -> bool:
-    """True for what editors and tools leave beside a file while they work: `.x`, `x~`, `x.tmp`, `4913`, `#x#`."""
+    """Return whether a path is a scratch file of an editor or a tool: `.x`, `x~`, `x.tmp`, `4913`, `#x#`."""
     return any(
         name.startswith(".")
         or name.endswith(_SCRATCH)
@@ -46,25 +46,25 @@ def passed_over(path: str) -> bool:
 
 
 class Held(IntEnum):
-    """Whether someone may still be writing."""
+    """The state of a file's writers: whether a process may still be writing."""
 
     CLOSED = 0
-    OPEN = 1  # opened, for what is not known
+    OPEN = 1  # opened, for an unknown purpose
     WRITING = 2
 
 
 @dataclass(slots=True)
 class _Pending:
     signature: Signature | None
-    moved_at: float  # when its stat was last seen to move
+    moved_at: float  # the time of the last stat change seen
     held: Held = Held.CLOSED
-    closed: tuple[int, int] | None = None  # time and size when it was last closed
+    closed: tuple[int, int] | None = None  # time and size at the last close
 
     def note(self, kind: str) -> None:
-        """What an event says about whether someone may still be writing."""
+        """Update the state by an event about a writer."""
         content = self.signature and self.signature[:2]
         match kind:
-            case "modified" if content != self.closed:  # else only its mode changed (watchdog 6 calls that the same)
+            case "modified" if content != self.closed:  # else only its mode changed (watchdog 6 reports both)
                 self.held = Held.WRITING
             case "opened":
                 self.held = max(self.held, Held.OPEN)
@@ -75,7 +75,8 @@ class _Pending:
 
 
 class Settling:
-    """`covers` says which paths (relative, with `/`) matter; `quiet` is in seconds; all times are monotonic."""
+    """A debouncer of file changes. `covers` returns whether a path (relative, with `/`) matters; `quiet` is in seconds;
+    all times are monotonic."""
 
     def __init__(self, root: Path, places: Sequence[str], covers: Callable[[str], bool], quiet: float) -> None:
         self._root, self._places, self._covers = root, places, covers
@@ -85,23 +86,23 @@ class Settling:
         self._expected: dict[str, dict[str | None, float]] = {}
 
     def baseline(self) -> None:
-        """Take all files as they are now as known."""
+        """Record the present state of all files as known."""
         for path, signature in self._walk():
             self._known[path] = (signature, self._digest(path) or "")
 
     def expect(self, path: str, digest: str | None, now: float) -> None:
-        """The daemon is about to write this content (None: to remove the file): no change of a person's."""
+        """Announce a write of the daemon (None: a removal), so that it does not count as a user's change."""
         self._expected.setdefault(path, {})[digest] = now + EXPECTED_FOR
 
     def hint(self, path: str, kind: str, now: float) -> None:
-        """Something happened to a path: `kind` is an event type of watchdog, or `scan`."""
+        """Note that something happened to a path: `kind` is an event type of watchdog, or `scan`."""
         if not self._covers(path):
             return
         signature = self._signature(path)
         pending = self._pending.get(path)
         if pending is None:
             known = self._known.get(path)
-            if signature == (known and known[0]):  # a mere read
+            if signature == (known and known[0]):  # only a read
                 return
             pending = self._pending[path] = _Pending(signature, now)
         elif signature != pending.signature:
@@ -109,22 +110,22 @@ class Settling:
         pending.note(kind)
 
     def scan(self, now: float) -> None:
-        """Compare the stat of every file with what is known: events may have been lost."""
-        found = dict(self._walk())
-        for path in found.keys() | self._known.keys() | self._pending.keys():
+        """Compare the stat of every file with the known one, since events may have been lost."""
+        signatures = dict(self._walk())
+        for path in signatures.keys() | self._known.keys() | self._pending.keys():
             pending, known = self._pending.get(path), self._known.get(path)
             before = pending.signature if pending else known and known[0]
-            if found.get(path) != before:
+            if signatures.get(path) != before:
                 self.hint(path, "scan", now)
 
     def wait(self, now: float) -> float | None:
-        """Seconds until `take` may have something; None where nothing is pending."""
+        """Return the seconds until `take` may have results; None if nothing is pending."""
         if not self._pending:
             return None
         return max(0.02, min(self._rest(pending) for pending in self._pending.values()) - now)
 
     def take(self, now: float) -> frozenset[str]:
-        """The paths whose content is another than when last known, and has settled; together what moved together."""
+        """Return the paths whose content has changed and settled. Paths that changed together are returned together."""
         ready = [path for path, pending in self._pending.items() if self._rest(pending) <= now]
         if not ready:
             return frozenset()
@@ -175,13 +176,13 @@ class Settling:
             return None
 
     def _digest(self, path: str) -> str | None:
-        """Return the sha256 of the content; what cannot be read has its own digest, so that it is reported once."""
+        """Return the sha256 of the content. An unreadable file has its own digest, so that it is reported once."""
         digest = hashlib.sha256()
         try:
             with door.opened(self._root, path) as descriptor:
-                found = os.fstat(descriptor)
-                if found.st_size > _DIGESTED:
-                    return f"large:{_signature(found)}"
+                status = os.fstat(descriptor)
+                if status.st_size > _DIGESTED:
+                    return f"large:{_signature(status)}"
                 digest.update(door.bounded(descriptor, _DIGESTED))
         except FileNotFoundError:
             return None
@@ -203,9 +204,9 @@ class Settling:
                         yield inner, under
 
 
-def _signature(found: os.stat_result) -> Signature | None:
-    """Return what changes when a file does; None for a folder. A link, a pipe or a device has one as well: it stands
-    where a file is read, and its owner is to be told so."""
-    if stat.S_ISDIR(found.st_mode):
+def _signature(status: os.stat_result) -> Signature | None:
+    """Return a value that changes with the file; None for a folder. A link, a pipe or a device has a signature as well,
+    since it takes the place of a file, and its owner must get a report."""
+    if stat.S_ISDIR(status.st_mode):
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns
+    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_ctime_ns

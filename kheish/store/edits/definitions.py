@@ -1,4 +1,4 @@
-"""Reads files that people write (YAML, Markdown with front matter, JSON) into models, with all errors at once."""
+"""Reading of files that users write (YAML, Markdown with front matter, JSON) into models, with all errors at once."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from kheish.store.edits.yaml12 import Flaw, Keys, ListNode, MapNode, Mark, Node,
 
 M = TypeVar("M", bound=BaseModel)
 
-#: errors that a number or truth value can cause where the model wants text
+#: errors that a number or truth value can cause if the model wants text
 _WANTS_TEXT = frozenset({"string_type", "string_sub_type", "literal_error", "enum"})
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed(Generic[M]):
-    """What a file says: `value` is None where `problems` has an error; then `draft` is what would be without the keys
-    that are wrong, if that is anything. `digest` is the sha256 of the bytes, in hex."""
+    """The result of reading a file. `value` is None if `problems` has an error. Then `draft` is the value without the
+    invalid keys, if that is valid. `digest` is the sha256 of the bytes, in hex."""
 
     path: str
     value: M | None
@@ -40,12 +40,14 @@ class Parsed(Generic[M]):
         self, keys: Keys, message: str, *, code: str = "bad_value", severity: Severity = "error",
         suggestion: str | None = None, key: bool = False,
     ) -> Problem:  # fmt: skip
-        """A problem that only the caller can know (a dangling reference), placed at `keys` (with `key`: at the key)."""
+        """Return a problem that only the caller can detect (a dangling reference), placed at `keys` (with `key`: at the
+        key)."""
         mark = words.locate(self.tree, keys, key=key)
         return Problem(self.path, *words.place(mark), severity, code, message, suggestion, words.pointer(keys))
 
     def require(self) -> M:
-        """The value. Raises InvalidDefinition with a fault for each error, lines and columns in `extra["problems"]`."""
+        """Return the value. Raises InvalidDefinition with a fault for each error; lines and columns are in
+        `extra["problems"]`."""
         errors = [problem for problem in self.problems if problem.severity == "error"]
         if self.value is not None and not errors:
             return self.value
@@ -53,7 +55,7 @@ class Parsed(Generic[M]):
 
 
 def refusal(path: str, errors: list[Problem]) -> InvalidDefinition:
-    """The error that tells a caller what is wrong with a definition."""
+    """Return the error that describes an invalid definition to a caller."""
     first = errors[0]
     place = f"{path}:{first.line}:{first.column}" if first.line else path + first.pointer
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
@@ -69,7 +71,7 @@ def digest(raw: bytes) -> str:
 
 
 def parse(model: type[M], raw: bytes, path: str) -> Parsed[M]:
-    """Read one YAML document. An empty file is an empty mapping: right where the model needs nothing."""
+    """Parse one YAML document. An empty file is an empty mapping, which is valid if the model requires nothing."""
     text, flaw = yaml12.decode(raw)
     if flaw:
         return _broken(path, raw, [flaw])
@@ -80,7 +82,7 @@ def parse(model: type[M], raw: bytes, path: str) -> Parsed[M]:
 
 
 def parse_markdown(model: type[M], raw: bytes, path: str, *, body: str = "body") -> Parsed[M]:
-    """Read YAML front matter between `---` lines; the text below it becomes the field `body` of the model."""
+    """Parse YAML front matter between `---` lines; the text below becomes the field `body` of the model."""
     text, flaw = yaml12.decode(raw)
     if flaw:
         return _broken(path, raw, [flaw])
@@ -106,7 +108,7 @@ def parse_markdown(model: type[M], raw: bytes, path: str, *, body: str = "body")
 
 
 def parse_json(model: type[M], raw: bytes, path: str) -> Parsed[M]:
-    """Read a JSON body. Its problems have a `pointer`, and a line and column only where the syntax is wrong."""
+    """Parse a JSON body. Its problems have a `pointer`; a line and column only for a syntax error."""
     text, flaw = yaml12.decode(raw)
     if flaw:
         return _broken(path, raw, [flaw])
@@ -124,12 +126,13 @@ def parse_json(model: type[M], raw: bytes, path: str) -> Parsed[M]:
 
 
 def dump_yaml(data: Mapping[str, Any]) -> bytes:
-    """Readable YAML that `parse` reads back the same."""
+    """Return readable YAML that `parse` reads back the same."""
     return yaml_writing.dump(data)
 
 
 def dump_markdown(data: Mapping[str, Any], *, body: str = "body") -> bytes:
-    """Front matter and text that `parse_markdown` reads back the same (the text without blank lines around it)."""
+    """Return front matter and text that `parse_markdown` reads back the same (the text without blank lines around
+    it)."""
     front = {key: value for key, value in data.items() if key != body}
     text = str(data.get(body) or "").strip("\n")
     head = yaml_writing.dump(front) if front else b""
@@ -148,7 +151,7 @@ def _is_empty(tree: Node) -> bool:
 
 
 def _numbers(data: Any) -> Iterator[int | float]:
-    """The numbers in plain data, however deep (the depth of a Definition is bounded)."""
+    """Yield the numbers in plain data, however deep (the depth of a Definition is bounded)."""
     if isinstance(data, int | float):
         yield data
     elif isinstance(data, dict | list):
@@ -171,7 +174,7 @@ def _check(model: type[M], raw: bytes, path: str, tree: Node | None, flaws: list
         return Parsed(path, None, None, found, digest(raw), tree)
     value, data, error = _validate(model, tree)
     if any(_is_beyond(one) for one in _numbers(data)):
-        message = "a number here is no finite number of 64 bits, which no answer and no journal can hold; write a text"
+        message = "not a finite number of 64 bits, which no response and no journal can hold; write it as text"
         found += words.from_flaws(path, [Flaw("wrong_type", message, None)])
     if error is not None:
         problems = words.explain(error, model, tree, path)
@@ -185,7 +188,7 @@ def _check(model: type[M], raw: bytes, path: str, tree: Node | None, flaws: list
 
 
 def _draft(model: type[M], data: dict[str, Any], error: ValidationError) -> M | None:
-    """The model without the keys that are wrong, so that what else is wrong can be told at once."""
+    """Return the model without the invalid keys, so that its other errors can be reported at once."""
     wrong = {detail["loc"][0] for detail in error.errors(include_url=False, include_input=False) if detail["loc"]}
     try:
         rest = json.dumps({key: value for key, value in data.items() if key not in wrong})
@@ -197,8 +200,8 @@ def _draft(model: type[M], data: dict[str, Any], error: ValidationError) -> M | 
 def _validate(model: type[M], tree: MapNode) -> tuple[M | None, dict[str, Any], ValidationError | None]:
     """Validate strictly, by JSON's rules (no `yes` for true, no "5" for 5, but text for a date or an enum).
 
-    Where the model turns out to want text and a plain `1.10` or `true` was typed, what was typed is the text: only the
-    model knows, so it is asked again. Each round settles at least one place, and a union may need a few.
+    Where the model wants text, and the file has a plain `1.10` or `true`, the text as typed is used. Only the model
+    decides that, so it validates repeatedly. Each round settles at least one place, and a union may need a few.
     """
     texts: frozenset[Keys] = frozenset()
     while True:
@@ -235,7 +238,7 @@ def _put_body(tree: MapNode, name: str, lines: list[str], start: int) -> None:
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """An object as it stands in the text, repeated names included."""
+    """The members of an object as written, including repeated names."""
 
 
 def _refuse_constant(name: str) -> Any:
@@ -243,10 +246,10 @@ def _refuse_constant(name: str) -> Any:
 
 
 def finite(text: str) -> float:
-    """A number of JSON. Raises ValueError for one that JSON has no way to write again, once it is read."""
+    """Return a number of JSON. Raises ValueError for a number that JSON cannot represent once it is parsed."""
     value = float(text)
     if math.isinf(value):
-        raise ValueError(f"the number {text[:40]} is larger than 64 bits can hold")
+        raise ValueError(f"the number {text[:40]} does not fit into 64 bits")
     return value
 
 
@@ -257,11 +260,11 @@ def _tree(value: Any, keys: Keys, flaws: list[Flaw]) -> Node:
         made = MapNode(None)
         for key, item in value:
             if surrogates.is_in(key):
-                raise ValueError(f"a key in {words.pointer(keys) or 'the document'} holds half of a surrogate pair")
+                raise ValueError(f"a key in {words.pointer(keys) or 'the document'} contains half of a surrogate pair")
             if key in made.items:
                 flaws.append(Flaw("duplicate_key", f"duplicate key {key!r}", None, (*keys, key)))
                 if len(flaws) >= yaml12.MAX_FLAWS:
-                    raise ValueError(f"there are more than {yaml12.MAX_FLAWS} mistakes; mend these first")
+                    raise ValueError(f"there are more than {yaml12.MAX_FLAWS} errors; fix these first")
                 continue
             made.items[key], made.key_marks[key] = _tree(item, (*keys, key), flaws), None
         return made
@@ -269,5 +272,5 @@ def _tree(value: Any, keys: Keys, flaws: list[Flaw]) -> Node:
         return ListNode(None, [_tree(item, (*keys, at), flaws) for at, item in enumerate(value)])
     text = value if isinstance(value, str) else json.dumps(value)
     if isinstance(value, str) and surrogates.is_in(value):
-        raise ValueError(f"{words.pointer(keys)} holds half of a surrogate pair")
+        raise ValueError(f"{words.pointer(keys)} contains half of a surrogate pair")
     return ScalarNode(text, value, False, None)

@@ -1,4 +1,4 @@
-"""What is wrong in a file that people write: one Problem for each place, in plain words, from pydantic's errors."""
+"""The errors of a file that users write: a Problem for each place, in plain words, from pydantic's errors."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ _QUOTED = re.compile(r"'([^']*)'")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with a file.
+    """An error in a file.
 
-    `path` is relative to the state root; `line` and `column` count from 1 and are None where the text has none (JSON).
+    `path` is relative to the state root. `line` and `column` count from 1, and are None if the text has none (JSON).
     `pointer` is the JSON pointer into the document.
     """
 
@@ -58,13 +58,14 @@ class Problem:
 
     @property
     def problem_id(self) -> str:
-        """The same for the same mistake in the same place of the document, also when lines above it come or go."""
+        """An id that stays the same for the same mistake in the same place of the document, even if lines above it
+        change."""
         text = "\0".join((self.path, self.pointer, self.code, self.message))
         return "prob_" + hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def view(problem: Problem) -> dict[str, Any]:
-    """A problem as people's tools get it, without `since`, which only the daemon knows."""
+    """Return a problem as users' tools get it, without `since`, which only the daemon has."""
     return {
         "problem_id": problem.problem_id,
         "path": problem.path,
@@ -79,7 +80,7 @@ def view(problem: Problem) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a validator found at `keys`, counted from the model that it validates."""
+    """A validator's error at `keys`, counted from the model that it validates."""
 
     keys: Keys
     message: str
@@ -88,7 +89,7 @@ class Finding:
 
 
 class Rejected(ValueError):
-    """Raised by a model's own validator, to place each of several errors exactly."""
+    """The error that a model's own validator raises to place each of several errors exactly."""
 
     def __init__(self, *findings: Finding) -> None:
         super().__init__("; ".join(finding.message for finding in findings))
@@ -96,23 +97,24 @@ class Rejected(ValueError):
 
 
 def pointer(keys: Sequence[str | int]) -> str:
-    """A JSON pointer (RFC 6901)."""
+    """Return a JSON pointer (RFC 6901)."""
     return "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in keys)
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:
-    """The one of `words` that `word` was most likely meant to be, or None."""
+    """Return the word of `words` that `word` was most likely meant to be, or None."""
     from rapidfuzz import fuzz, process
 
     def fold(text: str) -> str:
         return text.lower().replace("-", "_")
 
-    found = process.extractOne(word, list(words), scorer=fuzz.ratio, processor=fold, score_cutoff=70)
-    return found[0] if found else None
+    match = process.extractOne(word, list(words), scorer=fuzz.ratio, processor=fold, score_cutoff=70)
+    return match[0] if match else None
 
 
 def locate(root: Node | None, keys: Keys, *, key: bool = False) -> Mark | None:
-    """Where the value at `keys` is (its key with `key`); where it is not, the nearest parent that is."""
+    """Return the place of the value at `keys` (of its key with `key`); if it is missing, the nearest existing
+    parent's."""
     if root is None:
         return Mark(1, 1)
     while walk(root, keys) is None:
@@ -126,7 +128,7 @@ def locate(root: Node | None, keys: Keys, *, key: bool = False) -> Mark | None:
 
 
 def from_flaws(path: str, flaws: Iterable[Flaw]) -> list[Problem]:
-    """The problems of a document that is wrong by itself."""
+    """Return the problems of a malformed document."""
     return [
         Problem(path, *place(flaw.mark), "error", flaw.code, flaw.message, pointer=pointer(flaw.keys)) for flaw in flaws
     ]
@@ -137,12 +139,12 @@ def place(mark: Mark | None) -> tuple[int | None, int | None]:
 
 
 def explain(error: ValidationError, model: type[BaseModel], root: Node, path: str) -> list[Problem]:
-    """One Problem for each mistake, in the order of the file; of a union only what fits best what was written."""
+    """Return a Problem for each mistake, in the order of the file. For a union only the best matching member counts."""
     details = error.errors(include_url=False, include_input=False)
     slips = [_slip(root, detail) for detail in details[:MAX_FLAWS]]
     problems = [_problem(finding, root, path) for slip in _settle(slips, root) for finding in _words(slip, model, root)]
     if len(details) > MAX_FLAWS:
-        more = f"there are {len(details) - MAX_FLAWS} more mistakes; mend these first"
+        more = f"there are {len(details) - MAX_FLAWS} more errors; fix these first"
         problems.append(_problem(Finding((), more, "too_large"), root, path))
     return sorted(dict.fromkeys(problems), key=lambda problem: (problem.line or 0, problem.column or 0))
 
@@ -153,12 +155,12 @@ def _problem(finding: Finding, root: Node, path: str) -> Problem:
     return Problem(path, *place(mark), "error", finding.code, finding.message, finding.suggestion, where)
 
 
-# --- where: pydantic's `loc` mixes keys with labels of union members ----------------------------------------
+# --- places: pydantic's `loc` mixes keys with labels of union members ---------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class _Slip:
-    """One error of pydantic: `keys` into the document, and the labels of union members met on the way (depth, text)."""
+    """A pydantic error: `keys` into the document, and the labels of union members along the way (depth, text)."""
 
     kind: str
     keys: Keys
@@ -170,7 +172,7 @@ class _Slip:
 
 
 def keys_of(root: Node, detail: Any) -> Keys:
-    """Where in the document an error of pydantic is."""
+    """Return the place of a pydantic error in the document."""
     return _slip(root, detail).keys
 
 
@@ -205,11 +207,11 @@ def _walks(
     yield from _walks(node, rest, keys, (*labels, (len(keys), str(head))))
 
 
-# --- unions: one mistake, not one error for each member -----------------------------------------------------
+# --- unions: one mistake, not an error for each member --------------------------------------------------------
 
 
 def _settle(slips: Sequence[_Slip], root: Node) -> list[_Slip]:
-    """Keep, at each union, the errors of the member that fits best; merge them where no member fits at all."""
+    """Return the errors of the best matching member of each union; if no member matches, merge their errors."""
     settled = [slip for slip in slips if not slip.labels]
     unions: dict[Keys, dict[str, list[_Slip]]] = {}
     for slip in slips:
@@ -227,7 +229,7 @@ def _settle(slips: Sequence[_Slip], root: Node) -> list[_Slip]:
 
 
 def _misfit(slip: _Slip, keys: Keys) -> bool:
-    """The member is of another kind than what was written."""
+    """Return whether the member is of another kind than the value."""
     return slip.keys == keys and slip.missing is None and slip.kind in _EXPECTED
 
 
@@ -237,7 +239,8 @@ def _merge(keys: Keys, slips: Sequence[_Slip]) -> _Slip:
 
 
 def _distance(slips: Sequence[_Slip]) -> tuple[int, float]:
-    """How far what was written is from one member: the errors, then how unlike its unknown and missing keys are."""
+    """Return the distance of the value from a member: the number of errors, then how much its unknown and missing keys
+    differ."""
     from rapidfuzz import fuzz
 
     missing = [slip.missing for slip in slips if slip.missing]
@@ -255,10 +258,12 @@ def _words(slip: _Slip, model: type[BaseModel], root: Node) -> list[Finding]:
     if slip.kind == "extra_forbidden":
         return [_unknown(keys, known_keys(model, keys[:-1]))]
     if slip.kind == "union":
-        return [Finding(keys, f"must be {slip.text}, not {_found(node)}", "wrong_type")]
+        return [Finding(keys, f"must be {slip.text}, not {_describe(node)}", "wrong_type")]
     if slip.kind in _EXPECTED:
         hint = _TRUTH.get(node.text.lower()) if slip.kind == "bool_type" and isinstance(node, ScalarNode) else None
-        return [Finding(keys, f"must be {_EXPECTED[slip.kind]}, not {_found(node)}{_mean(hint)}", "wrong_type", hint)]
+        return [
+            Finding(keys, f"must be {_EXPECTED[slip.kind]}, not {_describe(node)}{_mean(hint)}", "wrong_type", hint)
+        ]
     if slip.kind in ("literal_error", "enum"):
         return [_choice(keys, node, str(slip.context.get("expected", "")))]
     if slip.kind in ("union_tag_invalid", "union_tag_not_found"):
@@ -281,13 +286,13 @@ def _unknown(keys: Keys, known: Sequence[str]) -> Finding:
 def _choice(keys: Keys, node: Node | None, expected: str) -> Finding:
     typed = node.text if isinstance(node, ScalarNode) else ""
     near = nearest(typed, _QUOTED.findall(expected)) if typed else None
-    return Finding(keys, f"must be {expected}, not {_found(node)}{_mean(near)}", "bad_value", near)
+    return Finding(keys, f"must be {expected}, not {_describe(node)}{_mean(near)}", "bad_value", near)
 
 
 def _tag(slip: _Slip, node: Node | None) -> Finding:
     name = str(slip.context.get("discriminator", "")).strip("'")
     if not isinstance(node, MapNode):
-        return Finding(slip.keys, f"must be a mapping, not {_found(node)}", "wrong_type")
+        return Finding(slip.keys, f"must be a mapping, not {_describe(node)}", "wrong_type")
     if name not in node.items:
         return Finding((*slip.keys, name), f"missing key {name!r}", "missing_key")
     return _choice((*slip.keys, name), node.items[name], str(slip.context.get("expected_tags", "another")))
@@ -297,7 +302,7 @@ def _mean(near: str | None) -> str:
     return f"; did you mean {near!r}?" if near else ""
 
 
-def _found(node: Node | None) -> str:
+def _describe(node: Node | None) -> str:
     match node:
         case MapNode():
             return "a mapping"
@@ -317,7 +322,7 @@ def _short(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-# --- which keys are known where -----------------------------------------------------------------------------
+# --- known keys -------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=64)
@@ -326,7 +331,7 @@ def _schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def known_keys(model: type[BaseModel], keys: Keys) -> list[str]:
-    """The keys that the model knows in the mapping at `keys`, over all members of a union."""
+    """Return the keys that the model has in the mapping at `keys`, over all members of a union."""
     schema = _schema(model)
     here = list(_members(schema, schema))
     for key in keys:

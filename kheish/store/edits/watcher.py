@@ -1,7 +1,7 @@
-"""Watches what people own: tells the event loop which files changed, once, when they have come to rest.
+"""The watcher of users' files. It reports changed files to the event loop, once, when they have settled.
 
-Events are a hint, files are the truth: watchdog's threads only put hints into a queue; one thread of our own rescans,
-waits for quiet, reads, and reports. Where events are not to be had it polls, and `mode` says so.
+Events are hints; files are the truth. watchdog's threads only put hints into a queue. A single thread of our own
+rescans, waits for quiet, reads, and reports. If events are unavailable it polls, and `mode` shows that.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ Settled = Callable[[frozenset[str]], None]
 #: in seconds
 SCAN_EVERY: dict[Mode, float] = {"events": 10.0, "polling": 1.0}
 QUIET: dict[Mode, float] = {"events": 0.3, "polling": 2.0}
-#: a new folder may be filled before its watch is in place: it is looked at again after these many seconds
+#: seconds after which a new folder is scanned a second time, since files may arrive before its watch is in place
 _LOOK_AGAIN = (0.05, 0.5, 1.5)
-#: seconds for which hints are handled until what is due is done: a scan, and what has settled
+#: seconds for which hints are handled before due work (a scan, settled files) must be done
 _AT_ONCE = 2.0
 
 _REF_FILES = (".git/HEAD", ".git/packed-refs")
@@ -58,7 +58,7 @@ class _Scan:
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """A folder came or went."""
+    """The message that a folder appeared or disappeared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ _Message = _Hint | _Expect | _Scan | _Folder | _Stop
 
 @dataclass(frozen=True, slots=True)
 class _Area:
-    """What is watched; paths are relative to `root`, with `/`."""
+    """The watched area; paths are relative to `root`, with `/`."""
 
     root: Path
     folders: tuple[str, ...]
@@ -82,7 +82,7 @@ class _Area:
         return (*self.folders, *self.files, *(_REF_FILES + _REF_FOLDERS if self.refs else ()))
 
     def targets(self) -> list[tuple[str, bool]]:
-        """The folders to watch, and whether with all below."""
+        """Return the folders to watch, and for each whether to include everything below."""
         targets = [("", False), *((folder, True) for folder in self.folders)]
         if self.refs:
             targets += [(".git", False), (".git/refs", False), *((folder, True) for folder in _REF_FOLDERS)]
@@ -96,7 +96,8 @@ class _Area:
         return (path in self.files or path in self.folders or under) and not passed_over(path)
 
     def messages(self, event: Any) -> Iterator[_Message]:
-        """What an event of watchdog means. An atomic replace comes as `moved`, the file's name in `dest_path`."""
+        """Yield the messages for an event of watchdog. An atomic replace comes as `moved`, with the file's name in
+        `dest_path`."""
         kind = event.event_type
         if event.is_directory:
             if kind in ("created", "moved", "deleted"):
@@ -106,15 +107,15 @@ class _Area:
         for name, what in ((event.src_path, "deleted" if kind == "moved" else kind), (event.dest_path, kind)):
             path = names.text(name).removeprefix(names.text(prefix))
             if kind != "attrib" and self.covers(path):
-                # git replaces its files whole, and who had the old one open is never seen to close it
+                # git replaces files whole, so a process that has the old file open is never seen to close it
                 yield _Hint(path, "scan" if path.startswith(".git/") else what)
 
 
 class Watcher:
-    """Watches `folders` (with all below) and `files` of `root`; start it before the files are read for the first time.
+    """A watcher of `folders` (with everything below) and `files` of `root`. Start it before the files are first read.
 
-    `on_settled` (and `on_refs`, for branches, tags and HEAD) is called on the loop with paths relative to `root`. Files
-    that are gone are reported like changed ones. `mode="polling"` does without events.
+    `on_settled` (and `on_refs`, for branches, tags and HEAD) is called on the loop with paths relative to `root`.
+    Deleted files are reported like changed files. `mode="polling"` works without events.
     """
 
     def __init__(
@@ -140,23 +141,23 @@ class Watcher:
 
     @property
     def mode(self) -> Mode:
-        """How changes are found at the moment."""
+        """The present way of detecting changes."""
         return self._mode
 
     @property
     def reason(self) -> str | None:
-        """Why it polls although events were asked for."""
+        """The reason for polling although events were requested."""
         return self._reason
 
     async def start(self) -> None:
-        """Begin; when this returns, later changes are noticed."""
+        """Start watching; changes after the return are detected."""
         ready: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(ready,), name="kheish-watcher", daemon=True)
         self._thread.start()
         await asyncio.wrap_future(ready)
 
     async def stop(self) -> None:
-        """End all threads; nothing is reported afterwards."""
+        """Stop all threads; nothing is reported after that."""
         if self._thread is not None:
             self._messages.put(_Stop())
             await asyncio.to_thread(self._thread.join)
@@ -164,14 +165,14 @@ class Watcher:
             _release(self._messages)
 
     async def rescan(self) -> None:
-        """Look at every file now; what changed is reported when it has settled."""
+        """Scan every file now; changes are reported when they have settled."""
         if self._thread is not None and self._thread.is_alive():
             done: Future[None] = Future()
             self._messages.put(_Scan(done))
             await asyncio.wrap_future(done)
 
     def expect(self, path: str, digest: str | None) -> None:
-        """Announce, before it is made, a write of the daemon's own (`digest`: sha256 in hex; None: a removal)."""
+        """Announce a write of the daemon before it is made (`digest`: sha256 in hex; None: a removal)."""
         self._messages.put(_Expect(path, digest))
 
     # --- the thread ----------------------------------------------------------------------------------------------
@@ -207,12 +208,12 @@ class Watcher:
                 self._scan()
                 self._look_at = [at for at in self._look_at if at > now]
                 scan_at = time.monotonic() + SCAN_EVERY[self._mode]
-            if self._messages.empty():  # hints that wait may say that a file is still open
+            if self._messages.empty():  # waiting hints may show that a file is still open
                 self._report(self._settling.take(now))
 
     def _handle_waiting(self, message: _Message | None) -> bool:
-        """Handle a message and those that wait behind it, before the next scan: a thousand new folders are one reason
-        to scan, not a thousand. Returns whether to stop."""
+        """Handle a message and all that wait behind it before the next scan: a thousand new folders need a single scan.
+        Return whether to stop."""
         until = time.monotonic() + _AT_ONCE
         while message is not None and not isinstance(message, _Stop):
             self._handle(message)
@@ -242,19 +243,19 @@ class Watcher:
         self._settling.scan(time.monotonic())
 
     def _cover(self) -> None:
-        """Watch each folder that is there; where the system gives no more watches, poll from now on."""
+        """Watch each existing folder; if the system gives no more watches, poll from now on."""
         if self._mode == "polling":
             return
         try:
             self._watching = self._watching or _Watching(self._dispatch)
             for place, recursive in self._area.targets():
                 self._watching.cover(self._area.root / place, recursive)
-            if self._look_at:  # a new folder: watchdog does not say that it had no watch for it
+            if self._look_at:  # a new folder: watchdog does not report a missing watch
                 self._watching.probe()
         except (OSError, ImportError) as error:
             self._mode, self._reason = "polling", str(error)
             self._settling.quiet = QUIET["polling"]
-            _log.warning("files are polled, since events are not to be had: %s", error)
+            _log.warning("polling files, since events are unavailable: %s", error)
             if self._watching is not None:
                 self._watching.stop()
                 self._watching = None
@@ -265,7 +266,7 @@ class Watcher:
 
     def _report(self, paths: frozenset[str]) -> None:
         refs = frozenset(path for path in paths if path.startswith(".git/"))
-        with contextlib.suppress(RuntimeError):  # the loop was closed without stop(): nobody is there to be told
+        with contextlib.suppress(RuntimeError):  # the loop was closed without stop(): no listener is left
             if paths - refs:
                 self._loop.call_soon_threadsafe(self._on_settled, paths - refs)
             if refs and self._on_refs is not None:
@@ -273,7 +274,7 @@ class Watcher:
 
 
 def _release(messages: queue.SimpleQueue[_Message]) -> None:
-    """Nobody will answer any more: let go of those who wait."""
+    """Release all waiting callers, since no answer will come."""
     while not messages.empty():
         message = messages.get()
         if isinstance(message, _Scan):
@@ -281,7 +282,7 @@ def _release(messages: queue.SimpleQueue[_Message]) -> None:
 
 
 class _Watching:
-    """watchdog's observer, and which folder (by inode: it may be replaced) each of its watches is on."""
+    """The observer of watchdog, and the folder of each of its watches (by inode: the folder may be replaced)."""
 
     def __init__(self, dispatch: Callable[[Any], None]) -> None:
         from watchdog.observers import Observer
@@ -292,7 +293,7 @@ class _Watching:
         self._watches: dict[Path, tuple[Any, int]] = {}
 
     def cover(self, folder: Path, recursive: bool) -> None:
-        """Watch the folder if it is there. Raises OSError where the system gives no watch."""
+        """Watch the folder if it exists. Raises OSError if the system gives no watch."""
         try:
             inode = folder.lstat().st_ino if folder.is_dir() and not folder.is_symlink() else None
         except FileNotFoundError:
@@ -310,7 +311,7 @@ class _Watching:
                 self._watches[folder] = (made, inode)
 
     def probe(self) -> None:
-        """See that one more watch is to be had. Raises OSError."""
+        """Check that another watch is available. Raises OSError."""
         self._observer.unschedule(self._observer.schedule(self._handler, os.sep))
 
     def stop(self) -> None:

@@ -1,7 +1,7 @@
-"""YAML 1.2 core: bytes to a tree that knows each node's line and column. `yaml_writing` is the way back.
+"""YAML 1.2 core: a parser from bytes to a tree with the line and column of each node. `yaml_writing` is the inverse.
 
-The tree is built from parser events, not by PyYAML's constructors: those follow YAML 1.1 (`on` a truth value, `12:30` a
-number in base 60), drop duplicate keys silently, and expand aliases without a bound.
+The tree is built from parser events, not by PyYAML's constructors. Those follow YAML 1.1 (`on` is a truth value,
+`12:30` a number in base 60), drop duplicate keys silently, and expand aliases without a bound.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import yaml
 
 from kheish.store.edits import surrogates
 
-#: bounds of one document, aliases expanded; far above any Definition, far below what could hurt
+#: bounds of a document with its aliases expanded; far above any Definition, far below harmful sizes
 MAX_BYTES = 4 * 1024 * 1024
 MAX_NODES = 50_000
 MAX_DEPTH = 64
-#: mistakes of one document that are told; each costs far more than a value that is right
+#: mistakes reported for a document; each costs far more than a correct value
 MAX_FLAWS = 100
 
 FlawCode = Literal[
@@ -46,7 +46,7 @@ FLOAT = re.compile(
 )
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-#: what libyaml says, for people
+#: libyaml's messages in plain words
 _PLAIN_WORDS = {
     "mapping values are not allowed in this context": "a ':' cannot stand here; quote the text, or indent it right",
     "could not find expected ':'": "a ':' is missing after a key (or the line before is not finished)",
@@ -68,7 +68,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """What is wrong with a document by itself, whatever it should hold. `keys` lead to the place."""
+    """An error in the document itself, whatever it should contain. `keys` lead to its place."""
 
     code: FlawCode
     message: str
@@ -78,7 +78,7 @@ class Flaw:
 
 @dataclass(slots=True)
 class ScalarNode:
-    """`text` is what was typed; `typed` is true where the value was made from a plain scalar."""
+    """A scalar. `text` is the text as typed; `typed` is true if the value was made from a plain scalar."""
 
     text: str
     value: Value
@@ -103,7 +103,7 @@ Node = ScalarNode | ListNode | MapNode
 
 
 def resolve(text: str) -> Value:
-    """The value of a plain scalar by the YAML 1.2 core schema; what is nothing else is text."""
+    """Return the value of a plain scalar by the YAML 1.2 core schema; anything else is text."""
     if text in _NULLS:
         return None
     if text in _BOOLS:
@@ -116,7 +116,7 @@ def resolve(text: str) -> Value:
 
 
 def plain(node: Node, texts: frozenset[Keys] = frozenset(), keys: Keys = ()) -> Any:
-    """The tree as plain data. `texts` are the places where a typed scalar stays as it was typed."""
+    """Return the tree as plain data. At the places in `texts` a typed scalar stays text as typed."""
     match node:
         case ScalarNode():
             return node.text if node.typed and keys in texts else node.value
@@ -127,7 +127,7 @@ def plain(node: Node, texts: frozenset[Keys] = frozenset(), keys: Keys = ()) -> 
 
 
 def walk(node: Node, keys: Keys) -> Node | None:
-    """The node that `keys` lead to."""
+    """Return the node that `keys` lead to."""
     for key in keys:
         match node:
             case MapNode() if key in node.items:
@@ -143,7 +143,8 @@ def walk(node: Node, keys: Keys) -> Node | None:
 
 
 def decode(raw: bytes) -> tuple[str, Flaw | None]:
-    """Bytes as text, without a byte order mark; a flaw where they are too many, not UTF-8, or unprintable."""
+    """Return bytes as text, without a byte order mark. Return a flaw if they are too many, not UTF-8, or
+    unprintable."""
     if len(raw) > MAX_BYTES:
         return "", Flaw("too_large", f"the file has {len(raw)} bytes; at most {MAX_BYTES} are read", Mark(1, 1))
     try:
@@ -152,16 +153,16 @@ def decode(raw: bytes) -> tuple[str, Flaw | None]:
         start = raw.rfind(b"\n", 0, error.start) + 1
         mark = Mark(raw.count(b"\n", 0, error.start) + 1, len(raw[start : error.start].decode("utf-8")) + 1)
         return "", Flaw("not_utf8", f"byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8", mark)
-    found = _UNPRINTABLE.search(text)
-    if found:
-        start = text.rfind("\n", 0, found.start()) + 1
-        mark = Mark(text.count("\n", 0, found.start()) + 1, found.start() - start + 1)
-        return "", Flaw("syntax", f"the control character U+{ord(found[0]):04X} is not allowed", mark)
+    match = _UNPRINTABLE.search(text)
+    if match:
+        start = text.rfind("\n", 0, match.start()) + 1
+        mark = Mark(text.count("\n", 0, match.start()) + 1, match.start() - start + 1)
+        return "", Flaw("syntax", f"the control character U+{ord(match[0]):04X} is not allowed", mark)
     return text, None
 
 
 def read(text: str, *, first_line: int = 1) -> tuple[Node | None, list[Flaw]]:
-    """Build the tree of one document. No node: it is empty, or a flaw is so bad that nothing can be said."""
+    """Build the tree of a document. The node is None if the document is empty, or has a fatal flaw."""
     builder = _Builder(first_line - 1)
     text, builder.sentinel = surrogates.hide(text)
     try:
@@ -179,7 +180,7 @@ def _syntax(error: yaml.YAMLError, text: str, unclosed: Mark | None, lines: int)
         return Flaw("syntax", str(error), Mark(1 + lines, 1))
     reason, at = error.problem or "cannot be read", error.problem_mark
     context = error.context_mark
-    if at is None or at.line >= len(text.rstrip().splitlines()):  # the end: what matters is where it began
+    if at is None or at.line >= len(text.rstrip().splitlines()):  # at the end: the place of its beginning matters
         if context is not None and "quoted" in (error.context or ""):
             return Flaw("syntax", _NEVER_CLOSED, Mark(context.line + 1 + lines, context.column + 1))
         if unclosed is not None:
@@ -202,12 +203,12 @@ class _Stop(Exception):
 
 @dataclass(slots=True)
 class _Open:
-    """A list or mapping whose end has not come yet."""
+    """A list or mapping whose end has not been read yet."""
 
     node: ListNode | MapNode
     flow: bool  # in brackets
     anchor: str | None
-    nodes: int  # how many, and how large, all nodes before this one are
+    nodes: int  # number and size of all nodes before this one
     size: int
     height: int = 0
     key: str | None = None
@@ -217,14 +218,15 @@ class _Open:
 
 @dataclass(slots=True)
 class _Anchor:
-    node: Node | None  # None: still open, so an alias to it would contain itself
+    node: Node | None  # None while open: an alias to it would contain itself
     nodes: int = 1
     size: int = 0
     height: int = 0
 
 
 class _Builder:
-    """Turns parser events into nodes; counts each alias as what it stands for, before anything is expanded."""
+    """A builder of nodes from parser events. It counts each alias as its full expansion, before anything is
+    expanded."""
 
     def __init__(self, lines: int) -> None:
         self.lines = lines
@@ -251,13 +253,13 @@ class _Builder:
             case yaml.DocumentStartEvent():
                 self.documents += 1
                 if self.documents > 1:
-                    raise _Stop(Flaw("syntax", "only one document is allowed in a file", self.mark(event)))
+                    raise _Stop(Flaw("syntax", "a file must hold a single document", self.mark(event)))
 
     def mark(self, event: Any) -> Mark:
         return Mark(event.start_mark.line + 1 + self.lines, event.start_mark.column + 1)
 
     def unclosed(self) -> Mark | None:
-        """Where the innermost bracket opens that is not closed yet."""
+        """Return the place of the innermost bracket that is still open."""
         return self.stack[-1].node.mark if self.stack and self.stack[-1].flow else None
 
     def keys(self) -> Keys:
@@ -273,7 +275,7 @@ class _Builder:
     def tell(self, flaw: Flaw) -> None:
         self.flaws.append(flaw)
         if len(self.flaws) >= MAX_FLAWS:
-            raise _Stop(Flaw("too_large", f"there are more than {MAX_FLAWS} mistakes; mend these first", flaw.mark))
+            raise _Stop(Flaw("too_large", f"there are more than {MAX_FLAWS} errors; fix these first", flaw.mark))
 
     def count(self, nodes: int, size: int, event: Any) -> None:
         self.nodes += nodes
@@ -281,7 +283,7 @@ class _Builder:
         if self.nodes <= MAX_NODES and self.size <= MAX_BYTES:
             return
         if self.aliased:
-            raise _Stop(Flaw("too_many_aliases", "with its aliases expanded the file is too large", self.mark(event)))
+            raise _Stop(Flaw("too_many_aliases", "the file is too large with its aliases expanded", self.mark(event)))
         raise _Stop(Flaw("too_large", f"the file holds more than {MAX_NODES} values", self.mark(event)))
 
     def scalar(self, event: Any) -> None:
@@ -298,7 +300,8 @@ class _Builder:
         self.add(node, 0)
 
     def refuse_merge(self, event: Any) -> None:
-        """A merge is of YAML 1.1. Taken as a plain key it would be sent on where any key is (`generation`)."""
+        """Report a merge key, which belongs to YAML 1.1. As a plain key it would be passed on wherever any key is
+        allowed (`generation`)."""
         if not self.stack[-1].has_key:
             message = "'<<' merges nothing here (that is YAML 1.1): write its keys out, or quote a key of this name"
             self.tell(Flaw("merge_key", message, self.mark(event), self.keys()[:-1]))
@@ -347,7 +350,7 @@ class _Builder:
             frame.has_key, frame.key = False, None
 
     def key_of(self, node: Node) -> str | None:
-        """A key is what was typed (`on`, `1.10`), whatever it would be as a value."""
+        """Return a key as typed (`on`, `1.10`), whatever it would be as a value."""
         if isinstance(node, ScalarNode):
             return node.text
         self.tell(Flaw("wrong_type", "a key must be text", node.mark, self.keys()[:-1]))

@@ -1,4 +1,4 @@
-"""Plain data as YAML that users like to read, and that our reader (`yaml12`) gives back the same."""
+"""Writing of plain data as readable YAML that our reader (`yaml12`) reads back the same."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def _text(dumper: Any, data: str) -> Any:
 
 
 def _dumper(base: Any) -> Any:
-    """A dumper that quotes what YAML 1.1 *or* 1.2 takes for something else than text: people's tools read either."""
+    """Return a dumper that quotes text that YAML 1.1 *or* 1.2 would not read as text, since users' tools read
+    either."""
     made: Any = type("_Dumper", (base,), {"ignore_aliases": lambda self, data: True})
     made.add_representer(str, _text)
     made.add_multi_representer(str, _text)
@@ -32,10 +33,10 @@ _FAST = _dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper))
 
 
 def dump(data: Any) -> bytes:
-    """Plain data as block-style YAML with the keys in the order given; our reader gives back the same data."""
+    """Return plain data as block-style YAML with the keys in the given order; our reader reads back the same data."""
     text = _dump(data, _FAST)
-    if "\\U000" in text:  # libyaml escapes emoji, which turns a whole literal block into one quoted line
-        other = _dump(data, _SLOW)  # PyYAML's own emitter does not, but breaks some rare line ends
+    if "\\U000" in text:  # libyaml escapes emoji, which turns a literal block into a single quoted line
+        other = _dump(data, _SLOW)  # PyYAML's own emitter does not escape them, but breaks some rare line ends
         text = other if _same(other, text) else text
     return text.removesuffix("...\n").encode()
 

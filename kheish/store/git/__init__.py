@@ -1,1 +1,1 @@
-"""The git repository of a state root: commits, their worker, history, backup."""
+"""The git repository of a state root: commits, the process that makes them, history, backup."""

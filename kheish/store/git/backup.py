@@ -1,7 +1,9 @@
-"""Joining what another clone pushed: planned and made by tree in the git worker, one commit with two parents.
+"""Merging of commits that another clone pushed: planned and made by tree in the git worker, as a commit with two
+parents.
 
-Only people's files are taken from there, and only where nobody changed them here; nothing is overwritten. Whoever may
-push to a remote may not for that start commands here, or read secrets: what would let them is for a person to pull.
+Only users' files are taken from there, and only if nobody here changed them; nothing is overwritten. The right to push
+to a remote does not imply the right to run commands here or to read secrets. Changes that would grant it must be pulled
+by a user.
 """
 
 from __future__ import annotations
@@ -22,18 +24,18 @@ from kheish.store.log import records
 _EXECUTABLE = 0o100755
 _PLAIN = (0o100644, _EXECUTABLE)
 _NAMED = 5
-#: people's, but what stands there is a right, a key that secrets are encrypted for, or work: not taken unseen
+#: users' files that hold rights, keys that secrets are encrypted for, or work: not taken without review
 _BY_HAND = frozenset(("kheish.yaml", "permissions.yaml", "secrets", "inbox"))
-#: by these the daemon knows what is committed: numbers of somebody else's would have it skip its own
+#: trailers that tell the daemon what is committed: foreign event numbers would make it skip its own
 _EVENTS = "Kheish-Events:"
 _FORMAT = "format.yaml"
 
 
 @dataclass(slots=True)
 class Plan:
-    """What joining a commit would do: `changes` is path → blob to take (None: the path goes away).
+    """The plan for joining a commit. `changes` maps each path to the blob to take (None deletes the path).
 
-    `verdict`: join | taken_over | diverged; `why` says in one sentence what is in the way.
+    `verdict` is join, taken_over or diverged; `why` gives the obstacle in one sentence.
     """
 
     verdict: str
@@ -41,13 +43,13 @@ class Plan:
     changes: dict[str, Blob | None] = field(default_factory=dict)
 
     def view(self) -> dict[str, Any]:
-        """The plan as it goes through the pipe."""
+        """Return the plan as it is sent through the pipe."""
         ids = {path: blob.id if blob else None for path, blob in self.changes.items()}
         return {"verdict": self.verdict, "why": self.why, "changes": ids}
 
 
 def tip(repo: Repo) -> dict[str, str | None]:
-    """What to push: the branch, or the daemon's last commit where somebody moved the branch off it."""
+    """Return the commit to push: the branch, or the daemon's last commit if a user moved the branch off it."""
     head, last = repo.refs.head(), repo.refs.last()
     if head is None or last is None or merge_base(repo, last, head) == last:
         return {"commit": head}
@@ -55,10 +57,10 @@ def tip(repo: Repo) -> dict[str, str | None]:
 
 
 def plan(repo: Repo, *, theirs: str, known: str | None = None, is_safe: bool = True) -> Plan:
-    """How `theirs` (a revision that was fetched) joins the branch. `is_safe`: rights, keys and work do not.
+    """Return the plan to join `theirs` (a fetched revision) to the branch. `is_safe` excludes rights, keys and work.
 
-    `known` is what this root pushed last: where the remote still has that, all of it is known here, and only history
-    was rewritten here since; then nothing is taken. Raises NotFound.
+    `known` is the commit that this root pushed last. If the remote still has it, everything there is known here, and
+    only history was rewritten here since; then nothing is taken. Raises NotFound.
     """
     head = repo.refs.head()
     there = str(next(repo.walk(theirs)).id)
@@ -82,21 +84,21 @@ def plan(repo: Repo, *, theirs: str, known: str | None = None, is_safe: bool = T
     before, after = repo.tree_of(base), repo.tree_of(there)
     if _is_beyond(repo, before, after, MOST_FILES):
         return Plan("diverged", f"It changes more than {MOST_FILES} files and folders at once.")
-    for one in repo.differences(before, after):
-        mine = repo.find(head, one.path)
-        if is_safe and _is_made_executable(one, mine) and not hold.owned(one.path):
-            unseen.append(f"{one.path} (executable)")
+    for difference in repo.differences(before, after):
+        mine = repo.find(head, difference.path)
+        if is_safe and _is_made_executable(difference, mine) and not hold.owned(difference.path):
+            unseen.append(f"{difference.path} (executable)")
             continue
-        if (mine.id if mine else None) == one.new:
+        if (mine.id if mine else None) == difference.new:
             continue
-        if hold.owned(one.path) or one.path.startswith(".kheish/"):
-            daemons.append(one.path)
-        elif (mine.id if mine else None) != one.old or not _fits(repo, head, one):
-            clashes.append(one.path)
-        elif _is_for_people(one.path, is_safe=is_safe):
-            unseen.append(one.path)
+        if hold.owned(difference.path) or difference.path.startswith(".kheish/"):
+            daemons.append(difference.path)
+        elif (mine.id if mine else None) != difference.old or not _fits(repo, head, difference):
+            clashes.append(difference.path)
+        elif _is_for_people(difference.path, is_safe=is_safe):
+            unseen.append(difference.path)
         else:
-            changes[one.path] = Blob(one.new, one.mode) if one.new is not None else None
+            changes[difference.path] = Blob(difference.new, difference.mode) if difference.new is not None else None
     if daemons:
         return Plan("diverged", f"It has other versions of the daemon's own files: {_named(daemons)}.")
     if clashes:
@@ -117,23 +119,24 @@ def join(
     remote: str,
     is_safe: bool = True,
 ) -> tuple[dict[str, Any], dict[str, Blob | None]]:
-    """Commit the branch with `expected` (what was planned and validated) and `theirs` as its second parent.
+    """Commit the branch with the changes in `expected` (as planned and validated), and with `theirs` as its second
+    parent.
 
-    The answer is `{commit, paths}`; `{held}` where a person's git is at work; `{again}` where the plan is another by
-    now; `{dirty: paths}` where the work tree has uncommitted changes in what is to be taken. The work tree comes
-    first: a kill in between leaves an edit, and the next try finds that it is the same.
+    The answer is `{commit, paths}`; `{held}` if a user's git is active; `{again}` if the plan has changed meanwhile;
+    `{dirty: paths}` if the work tree has uncommitted changes in these paths. The work tree is written first: a kill in
+    between leaves an edit, and the next attempt finds it identical.
     """
     reason = hold.check(repo.root)
     if reason is not None:
         return {"held": reason}, {}
-    found = plan(repo, theirs=theirs, known=known, is_safe=is_safe)
-    if found.view() != {"verdict": "join", "why": "", "changes": dict(expected)}:
+    current = plan(repo, theirs=theirs, known=known, is_safe=is_safe)
+    if current.view() != {"verdict": "join", "why": "", "changes": dict(expected)}:
         return {"again": True}, {}
     head = repo.refs.head()
-    dirty = [path for path in found.changes if not _is_clean(repo, head, path, found.changes[path])]
+    dirty = [path for path in current.changes if not _is_clean(repo, head, path, current.changes[path])]
     if dirty:
         return {"dirty": dirty}, {}
-    changes = {path: _write(repo, path, blob) for path, blob in found.changes.items()}
+    changes = {path: _write(repo, path, blob) for path, blob in current.changes.items()}
     there = str(next(repo.walk(theirs)).id)
     assert head is not None
     message = f"merge from {remote}: {_named(list(changes))}\n" if changes else f"merge from {remote}\n"
@@ -149,16 +152,16 @@ def join(
 
 
 def _format(repo: Repo, commit: str) -> dict[str, Any] | None:
-    found = repo.find(commit, _FORMAT)
+    blob = repo.find(commit, _FORMAT)
     try:
-        return dict(records.read(repo.content(found.id))) if found is not None else None
+        return dict(records.read(repo.content(blob.id))) if blob is not None else None
     except (KheishError, TypeError, ValueError):
         return None
 
 
 def _is_beyond(repo: Repo, old: str | None, new: str | None, most: int) -> bool:
-    """Return whether two trees differ in more than `most` files and folders, or too deep: a small tree that names
-    another a million times would take all time and memory of whoever lists it."""
+    """Return whether two trees differ in more than `most` files and folders, or too deep. A small tree that names
+    another a million times would exhaust the time and memory of any process that lists it."""
     left, pairs = most, [(old, new, 1)]
     while pairs:
         *ids, depth = pairs.pop()
@@ -184,42 +187,43 @@ def _entries(repo: Repo, tree: str | None) -> dict[str, tuple[str, str]]:
     return {name: (kind, id) for name, kind, id in listing(repo, tree)} if tree is not None else {}
 
 
-def _fits(repo: Repo, head: str, one: Difference) -> bool:
-    """A plain file whose path is neither a folder here, nor below a file or a link."""
-    if one.new is None:
+def _fits(repo: Repo, head: str, difference: Difference) -> bool:
+    """Return whether the difference is a plain file whose path is neither a folder here, nor below a file or a link."""
+    if difference.new is None:
         return True
     try:
-        files.inside(repo.root, one.path)
-    except (Invalid, OSError):  # a name that is longer than there can be, for one
+        files.inside(repo.root, difference.path)
+    except (Invalid, OSError):  # for instance a name that is longer than the file system allows
         return False
-    folders = one.path.split("/")[:-1]
+    folders = difference.path.split("/")[:-1]
     above = ["/".join(folders[: depth + 1]) for depth in range(len(folders))]
     is_below_file = any(repo.find(head, folder) is not None for folder in above)
-    return one.mode in _PLAIN and not is_below_file and not (repo.root / one.path).is_dir()
+    return difference.mode in _PLAIN and not is_below_file and not (repo.root / difference.path).is_dir()
 
 
 def _is_for_people(path: str, *, is_safe: bool) -> bool:
-    """Rights, keys and work, unless these may be taken; settings of git itself (`.gitattributes`, and what some systems
-    take for `.git`); names that do not show what they are."""
+    """Return whether only a user may take the path. This holds for rights, keys and work if `is_safe`, for settings
+    of git itself (`.gitattributes`, and names that some systems take for `.git`), and for names with invisible
+    characters."""
     parts = path.casefold().split("/")
     if is_safe and parts[0] in _BY_HAND:
         return True
     return not (path.isprintable() and names.is_text(path)) or any(part.startswith((".git", "git~")) for part in parts)
 
 
-def _is_made_executable(one: Difference, mine: Blob | None) -> bool:
-    return one.new is not None and one.mode == _EXECUTABLE and (mine is None or mine.mode != _EXECUTABLE)
+def _is_made_executable(difference: Difference, mine: Blob | None) -> bool:
+    return difference.new is not None and difference.mode == _EXECUTABLE and (mine is None or mine.mode != _EXECUTABLE)
 
 
-def _is_clean(repo: Repo, head: str | None, path: str, wanted: Blob | None) -> bool:
-    """Whether the work tree has the branch's version, or already what is to be taken."""
+def _is_clean(repo: Repo, head: str | None, path: str, expected: Blob | None) -> bool:
+    """Return whether the work tree has the branch's version, or already the version to take."""
     source = names.within(repo.root, path)
     content = files.there(repo.root, path)
     there = files.blob_id(content) if content is not None else None
     if there is None and (source.exists() or source.is_symlink()):
         return False
     mine = repo.find(head, path) if head is not None else None
-    return there in (mine.id if mine else None, wanted.id if wanted else None)
+    return there in (mine.id if mine else None, expected.id if expected else None)
 
 
 def _write(repo: Repo, path: str, blob: Blob | None) -> Blob | None:
@@ -229,10 +233,10 @@ def _write(repo: Repo, path: str, blob: Blob | None) -> Blob | None:
     scratch = lock.private(repo.root) / "tmp"
     scratch.mkdir(exist_ok=True)
     mode = stat.S_IMODE(blob.mode)
-    found = files.atomic_write(
+    status = files.atomic_write(
         names.within(repo.root, path), repo.content(blob.id), fsync=True, mode=mode, scratch=scratch
     )
-    return Blob(blob.id, blob.mode, found)
+    return Blob(blob.id, blob.mode, status)
 
 
 def _named(paths: list[str]) -> str:

@@ -1,4 +1,5 @@
-"""Who wrote each line of a file: by the user's own git in a child process, for it may read much history."""
+"""The author of each line of a file, as reported by the user's own git in a child process, since it may read much
+history."""
 
 from __future__ import annotations
 
@@ -16,9 +17,9 @@ _TIMEOUT = 30.0  # seconds
 
 
 async def lines(root: Path, commit: str, path: str) -> list[dict[str, Any]]:
-    """`{line, text, commit, author, time, summary}` of each line of a file as a commit has it.
+    """Return `{line, text, commit, author, time, summary}` of each line of a file in a commit.
 
-    Raises NotFound where the commit has no such file, Unavailable where git cannot say it in time.
+    Raises NotFound if the commit has no such file, Unavailable if git does not answer in time.
     """
     if commit.startswith("-"):
         raise NotFound(f"{commit!r} is not a commit.")
@@ -27,10 +28,10 @@ async def lines(root: Path, commit: str, path: str) -> list[dict[str, Any]]:
     try:
         process = await git.start(root, words, more=git.ALONE)
     except OSError as error:
-        raise Unavailable(f"git cannot be run: {error}") from error
+        raise Unavailable(f"git cannot run: {error}") from error
     try:
         async with asyncio.timeout(_TIMEOUT):
-            out, said = await process.communicate()
+            out, errors = await process.communicate()
     except TimeoutError:
         raise Unavailable(f"git did not answer within {_TIMEOUT:g} s: git -C {root} blame {path}") from None
     finally:
@@ -39,15 +40,16 @@ async def lines(root: Path, commit: str, path: str) -> list[dict[str, Any]]:
                 process.kill()
             await process.wait()
     if process.returncode != 0:
-        text = said.decode(errors="replace")
+        text = errors.decode(errors="replace")
         if "no such path" in text:
-            raise NotFound(f"There was no file {path} at commit {commit[:12]}.")
+            raise NotFound(f"Commit {commit[:12]} has no file {path}.")
         raise Unavailable(f"git blame failed: {remote.last_words(text)}")
     return list(parse(out.decode(errors="replace")))
 
 
 def parse(text: str) -> Iterator[dict[str, Any]]:
-    """What `git blame --line-porcelain` prints: for each line its commit, fields, and after a tab the line itself."""
+    """Yield the lines in the output of `git blame --line-porcelain`. Each has its commit, its fields, and the line
+    itself after a tab."""
     commit, number, fields = "", 0, dict[str, str]()
     for line in text.split("\n"):
         if line.startswith("\t"):

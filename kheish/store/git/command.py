@@ -1,8 +1,8 @@
-"""Starts git, the only place that does: no caller's environment and no configuration changes what it does.
+"""The only place that starts git, shielded from the caller's environment and from configuration.
 
-A git hook sets GIT_DIR and more for all that it starts, and a configuration may name programs, colours and files that
-change what git prints. None of it reaches a git of ours. What a connection needs (ssh, helpers of credentials, proxies)
-stays, for remotes are the user's.
+A git hook sets GIT_DIR and more for every process that it starts. A configuration may name programs, colours and files
+that change git's output. None of this reaches a git process started here. Settings for connections (ssh, credential
+helpers, proxies) stay, since remotes belong to the user.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import IO, TYPE_CHECKING
 if TYPE_CHECKING:
     import asyncio
 
-#: of commits in a workspace, where neither kheish.yaml nor git names anybody
+#: the identity of commits in a workspace if neither kheish.yaml nor git names any
 NAME, EMAIL = "Kheish agent", "agent@kheish.invalid"
-#: variables of git that say how to connect, and where the user's own configuration is
+#: git's variables for connections, and for the place of the user's own configuration
 _KEPT = frozenset(
     (
         "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "GIT_ASKPASS", "GIT_PROXY_COMMAND", "GIT_PROTOCOL",
@@ -29,9 +29,9 @@ _KEPT = frozenset(
         "GIT_DISCOVERY_ACROSS_FILESYSTEM",
     )
 )  # fmt: skip
-#: settings that may come by GIT_CONFIG_COUNT: the same, of a connection
+#: settings for connections that GIT_CONFIG_COUNT may pass
 _KEPT_SETTINGS = ("http.", "https.", "credential.", "url.", "ssh.", "core.sshcommand", "safe.", "protocol.", "remote.")
-#: no programs that a configuration names; nothing that changes what is printed. The last one counts.
+#: no programs from a configuration, and nothing that changes the output. The last setting counts.
 _SETTINGS = (
     ("core.hooksPath", os.devnull), ("core.fsmonitor", "false"), ("core.pager", "cat"), ("color.ui", "false"),
     ("column.ui", "never"), ("log.showSignature", "false"), ("log.decorate", "false"), ("log.follow", "false"),
@@ -46,17 +46,18 @@ _SETTINGS = (
 
 
 def environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment for a git that works where it is told to, speaks English, asks nobody, and runs no hooks.
+    """Return an environment in which git works in the given folder, speaks English, prompts for nothing, and runs no
+    hooks.
 
-    git passes none of the settings on to a remote that is a folder here, whose own hooks go on to run.
+    git passes none of these settings on to a remote that is a local folder: its own hooks still run.
     """
     given = os.environ if environ is None else environ
-    kept = {name: value for name, value in given.items() if not name.startswith("GIT_") or name in _KEPT}
+    variables = {name: value for name, value in given.items() if not name.startswith("GIT_") or name in _KEPT}
     settings = [*_connection(given), *_SETTINGS]
     for at, (name, value) in enumerate(settings):
-        kept |= {f"GIT_CONFIG_KEY_{at}": name, f"GIT_CONFIG_VALUE_{at}": value}
+        variables |= {f"GIT_CONFIG_KEY_{at}": name, f"GIT_CONFIG_VALUE_{at}": value}
     return {
-        **kept,
+        **variables,
         "GIT_CONFIG_COUNT": str(len(settings)),
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_PAGER": "cat",
@@ -83,8 +84,8 @@ def run(
     more: Mapping[str, str] | None = None,
     confine: Callable[[Sequence[str | Path]], Sequence[str | Path]] = list,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run git in a folder and return what it printed. `asks`: it may, at the terminal. `more`: variables beside
-    `environment()`. `confine`: makes of a command line the one that is run. Raises OSError, TimeoutExpired."""
+    """Run git in a folder and return its output. `asks` allows prompts at the terminal. `more` adds variables to
+    `environment()`. `confine` turns a command line into the one to run. Raises OSError, TimeoutExpired."""
     return subprocess.run(  # nosec B607  # git is the user's own
         confine(["git", *words]),
         cwd=folder,
@@ -97,7 +98,7 @@ def run(
 
 
 def popen(folder: Path, words: Sequence[str], *, stderr: int | IO[bytes] | None = None) -> subprocess.Popen[bytes]:
-    """Start git in a folder, in a process group of its own, with its output in a pipe. Raises OSError."""
+    """Start git in a folder, in its own process group, with its output in a pipe. Raises OSError."""
     return subprocess.Popen(  # nosec B607
         ["git", *words],
         cwd=folder,
@@ -109,14 +110,14 @@ def popen(folder: Path, words: Sequence[str], *, stderr: int | IO[bytes] | None 
     )
 
 
-#: no configuration but the repository's own: for what lets no single setting be taken back
+#: no configuration but the repository's own, for settings that cannot be reset one by one
 ALONE = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 
 
 async def start(
     folder: Path, words: Sequence[str], *, more: Mapping[str, str] | None = None
 ) -> asyncio.subprocess.Process:
-    """Start git in a folder on the event loop, in a session of its own, with pipes. Raises OSError."""
+    """Start git in a folder on the event loop, in its own session, with pipes. Raises OSError."""
     import asyncio  # here, since the git worker has no loop and no need of it
 
     return await asyncio.create_subprocess_exec(
@@ -128,7 +129,7 @@ async def start(
 
 
 def identity(folder: Path) -> tuple[str, str]:
-    """Return the name and address that commits in a folder have by git's configuration; empty where it has none.
+    """Return the name and address of commits in a folder by git's configuration; empty if unset.
 
     Only reads: `git config` runs nothing that a repository names. Blocks.
     """
@@ -136,7 +137,7 @@ def identity(folder: Path) -> tuple[str, str]:
 
 
 def setting(folder: Path, name: str) -> str:
-    """Return a setting as git's configuration has it for a folder; empty where it has none. Blocks."""
+    """Return a setting of git's configuration for a folder; empty if unset. Blocks."""
     try:
         done = run(folder, ("config", "--get", name), timeout=5.0, more={"GIT_CONFIG_COUNT": "0"})
     except (OSError, subprocess.TimeoutExpired):

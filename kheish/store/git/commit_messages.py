@@ -1,11 +1,11 @@
-"""What commits say: the words and the trailers of a cut, and of a person's edit."""
+"""Commit messages: the text and the trailers of a cut, and of a user's edit."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-#: values of one trailer; the events of the cut name the rest
+#: values of a trailer; the events of the cut have the rest
 TRAILER_CAP = 20
 _SUBJECT = 200
 
@@ -13,13 +13,13 @@ Frame = Mapping[str, Any]
 
 
 def edit_message(paths: Sequence[str]) -> str:
-    """`edit: routes/local.yaml`, or how many where they are too many to name."""
+    """Return `edit: routes/local.yaml`, or the number of paths if they are too many to name."""
     names = ", ".join(paths)
     return f"edit: {names}\n" if len(names) <= _SUBJECT else f"edit: {len(paths)} files\n"
 
 
 def said(frame: Frame, back: Sequence[str]) -> str:
-    """Return what the cut says that it is about."""
+    """Return the subject of the cut."""
     return frame.get("message") or (f"put back {_counted(len(back))}" if back else "state")
 
 
@@ -34,7 +34,7 @@ def message_of(frame: Frame, said: str) -> str:
 
 
 def _counted(files: int) -> str:
-    """`1 file`, `2 files`."""
+    """Return `1 file`, `2 files`."""
     return f"{files} file" if files == 1 else f"{files} files"
 
 

@@ -1,8 +1,8 @@
-"""One commit of any repository on this machine, read by git's plumbing: who made it, and its first line.
+"""A commit of any local repository, read by git's plumbing: its author and its first line.
 
-Not by pygit2: that is the git worker's, for the state root. Plumbing runs nothing that a repository's own
-configuration names (hooks, pagers, signature programs, file system monitors), so that reading what an agent may have
-written does no harm.
+pygit2 is not used here: it belongs to the git worker, for the state root. Plumbing runs nothing that a repository's own
+configuration names (hooks, pagers, signature programs, file system monitors). So it is safe to read a repository that
+an agent may have written.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _QUIET = {
 
 
 def read(folder: Path, ref: str, confine: Confine | None = None) -> dict[str, str] | None:
-    """`{commit, author, subject}` of what a name stands for; None where it is no commit there. Raises OSError.
+    """Return `{commit, author, subject}` of a revision; None if it is no commit there. Raises OSError.
 
-    `confine`: makes of a command line the one that is run, where the repository is not to be trusted.
+    `confine` turns a command line into the one to run, for an untrusted repository.
     """
     name = f"{ref}^{{commit}}"
     id = (_git(folder, confine, "rev-parse", "--verify", "--quiet", "--end-of-options", name) or "").strip()

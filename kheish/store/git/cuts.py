@@ -1,6 +1,7 @@
-"""The worker's side of a commit: take what a cut holds, write the work tree, put back, commit.
+"""The worker's side of a commit: read the contents of a cut, write the work tree, restore lost files, commit.
 
-A cut names the paths that changed. Nothing is written before all of it can be had and no other git is at work.
+A cut names the paths that changed. Nothing is written before all of its contents are available and no other git is
+active.
 """
 
 from __future__ import annotations
@@ -29,33 +30,33 @@ _PLAIN = 0o100644
 
 @dataclass(slots=True)
 class Take:
-    """What goes into the tree: path → content (None: the path goes away), and the stat of files read whole."""
+    """The contents of a tree change: path → content (None deletes the path), and the stat of files read whole."""
 
     contents: dict[str, bytes | None] = field(default_factory=dict)
     modes: dict[str, int] = field(default_factory=dict)
     stats: dict[str, os.stat_result] = field(default_factory=dict)
-    #: paths whose content the work tree does not have yet
+    #: paths whose content is not in the work tree yet
     to_write: list[str] = field(default_factory=list)
     to_remove: list[str] = field(default_factory=list)
-    #: journals and spills that the work tree does not hold as the cut says (a size, and a digest of that much)
+    #: journals and spills whose work tree file does not match the cut (a size, and a digest of that much)
     short: list[str] = field(default_factory=list)
-    #: files of the daemon that held what somebody else had written
+    #: files of the daemon that held foreign content
     replaced: list[str] = field(default_factory=list)
 
 
 def commit(repo: Repo, frame: Frame) -> tuple[dict[str, Any], dict[str, Blob | None]]:
-    """Commit one cut; the answer, and what changed in the branch's tree (for the index).
+    """Commit a cut. Return the answer, and the changes in the branch's tree (for the index).
 
-    The answer is `{commit, tree, n_to, paths, put_back, doubted}` (`doubted`: journals that a person's commit had
-    otherwise, so that the work tree may, too), or `{held, short}` where nothing was done: a person's git is
-    at work, or journals are not as the cut says. Doing the same cut again makes no second commit.
+    The answer is `{commit, tree, n_to, paths, put_back, doubted}`. `doubted` are journals that a user's commit has
+    changed, so that the work tree may differ, too. It is `{held, short}` if nothing was done: a user's git is active,
+    or journals do not match the cut. Repeating a cut makes no second commit.
     """
     reason = hold.signs(repo.root)
     if reason is not None:
         return {"held": reason, "short": []}, {}
     try:
         taken = take(repo.root, frame)
-        taken.short += _rewritten(repo, frame.get("journals", ()), taken)
+        taken.short += _find_rewritten(repo, frame.get("journals", ()), taken)
         _take_away(repo, frame.get("removes", ()), taken)
         if taken.short:
             return {"held": "Files are not as the log has them.", "short": taken.short}, {}
@@ -65,7 +66,7 @@ def commit(repo: Repo, frame: Frame) -> tuple[dict[str, Any], dict[str, Blob | N
 
 
 def take(root: Path, frame: Frame) -> Take:
-    """Read and render what the cut names; nothing is written. Raises Invalid for a path outside of the root."""
+    """Read and render the contents of a cut; write nothing. Raises Invalid for a path outside of the root."""
     taken = Take()
     seen: set[str] = set()
     for path, (size, digest) in frame.get("journals", {}).items():
@@ -87,20 +88,20 @@ def take(root: Path, frame: Frame) -> Take:
     return taken
 
 
-def _rewritten(repo: Repo, journals: Iterable[str], taken: Take) -> Iterator[str]:
-    """Journals that do not go on from what the last commit has of them: whatever says so, no commit takes an entry
-    away."""
+def _find_rewritten(repo: Repo, journals: Iterable[str], taken: Take) -> Iterator[str]:
+    """Yield the journals that do not continue their content in the last commit: no commit may drop an entry, whatever
+    the cut contains."""
     last = repo.refs.last()
     for path in journals:
         content, before = taken.contents.get(path), repo.find(last, path) if last is not None else None
         if content is None or before is None or not repo.has(before.id):  # git has lost it: see `mending`
             continue
-        if files.blob_id(content[: size_of(repo, before.id)]) != before.id:  # a quarter of what reading it would take
+        if files.blob_id(content[: size_of(repo, before.id)]) != before.id:  # a quarter of the cost of reading it
             yield path
 
 
 def _take_away(repo: Repo, folders: Sequence[str], taken: Take) -> None:
-    """Whole folders go away: what the last commit has of them, and what the work tree has beyond that."""
+    """Delete whole folders: their files in the last commit, and their other files in the work tree."""
     head = repo.refs.head()
     for folder in folders:
         there = files.contained(repo.root, folder)
@@ -119,11 +120,11 @@ def _safe(root: Path, path: str, seen: set[str]) -> Path:
 
 
 def _read(root: Path, path: str, taken: Take, seen: set[str], size: int | None) -> None:
-    """The first `size` bytes (None: all) of a file that somebody else writes."""
+    """Read the first `size` bytes (None: all) of a file that another process writes."""
     try:
         with _safe(root, path, seen).open("rb") as file:
             data = file.read() if size is None else file.read(size)
-            found = os.fstat(file.fileno())
+            status = os.fstat(file.fileno())
     except FileNotFoundError:
         taken.short.append(path)
         return
@@ -131,8 +132,8 @@ def _read(root: Path, path: str, taken: Take, seen: set[str], size: int | None) 
         taken.short.append(path)
         return
     taken.contents[path] = data
-    if found.st_size == len(data):
-        taken.stats[path] = found
+    if status.st_size == len(data):
+        taken.stats[path] = status
 
 
 def _plan(root: Path, path: str, content: bytes | None, taken: Take, seen: set[str]) -> None:
@@ -142,7 +143,7 @@ def _plan(root: Path, path: str, content: bytes | None, taken: Take, seen: set[s
 
 
 def edits(repo: Repo, paths: Sequence[str]) -> Take:
-    """A person's files as they are in the work tree. What is the daemon's, a link, or ignored is passed over."""
+    """Return a user's files as they are in the work tree. The daemon's files, links and ignored files are skipped."""
     taken = Take()
     for path in paths:
         if hold.owned(path) or path.startswith(".kheish/"):
@@ -150,13 +151,13 @@ def edits(repo: Repo, paths: Sequence[str]) -> Take:
         try:
             files.contained(repo.root, path)
             with door.opened(repo.root, path) as descriptor:
-                found = os.fstat(descriptor)
+                status = os.fstat(descriptor)
                 content = door.bounded(descriptor, door.MOST)
             if len(content) > door.MOST:
                 continue
             taken.contents[path] = content
-            taken.stats[path] = found
-            taken.modes[path] = _EXECUTABLE if found.st_mode & 0o100 else _PLAIN
+            taken.stats[path] = status
+            taken.modes[path] = _EXECUTABLE if status.st_mode & 0o100 else _PLAIN
         except (FileNotFoundError, NotADirectoryError):
             taken.contents[path] = None
         except Invalid:
@@ -167,20 +168,20 @@ def edits(repo: Repo, paths: Sequence[str]) -> Take:
 def _commit(repo: Repo, frame: Frame, taken: Take, edited: Take) -> tuple[dict[str, Any], dict[str, Blob | None]]:
     head, last = repo.refs.head(), repo.refs.last()
     top, tree = head, repo.tree_of(head)
-    changes = {path: blob for path, blob in _store(repo, edited).items() if not _is_there(repo, head, path, blob)}
+    changes = {path: blob for path, blob in _store(repo, edited).items() if not _is_committed(repo, head, path, blob)}
     known = [path for path in changes if head is not None and repo.find(head, path) is not None]
     for path in staging.left_out(repo.root, known):
         del changes[path]
     foreign = lost(repo, last, head) if head != last else {}
-    # The entries that tell of an edit go into its commit, in the person's name; whatever else the daemon did does not.
+    # The entries about an edit belong in its commit, with the user as author; the daemon's other changes do not.
     is_one = frame.get("author") == "person" and bool(changes) and not foreign
     if changes and not is_one:
         edit_tree = repo.write_tree(tree, changes)
         if edit_tree != tree:
             message = edit_message(list(changes))
             top, tree = repo.commit(edit_tree, _parents(top), message, author=repo.person()), edit_tree
-    stored = _store(repo, taken)  # before the files: what a killed worker wrote into these is known to git
-    # As late as can be: a git that finds a changed file while it begins gives up half way.
+    stored = _store(repo, taken)  # before the files, so that git has whatever a killed worker wrote into them
+    # As late as possible: a git that finds a changed file while it starts gives up half way.
     if (reason := hold.check(repo.root)) is not None:
         raise hold.Held(reason)
     outside = _write(taken, repo, last)
@@ -195,17 +196,17 @@ def _commit(repo: Repo, frame: Frame, taken: Take, edited: Take) -> tuple[dict[s
     _restore(repo, {path: foreign[path] for path in put_back})
     changes = {**changes, **mine}
     _finish(repo, head, last, top)
-    told = [*put_back, *outside.replaced]
-    answer = {"commit": top, "tree": tree, "n_to": frame["cut"]["n_to"], "paths": len(changes), "put_back": told}
+    restored = [*put_back, *outside.replaced]
+    answer = {"commit": top, "tree": tree, "n_to": frame["cut"]["n_to"], "paths": len(changes), "put_back": restored}
     return {**answer, "doubted": [path for path in foreign if path.endswith(".jsonl")]}, changes
 
 
-def _is_there(repo: Repo, head: str | None, path: str, blob: Blob | None) -> bool:
-    """Whether the branch has the file as it is to be: an edit names only what it changes."""
-    found = repo.find(head, path) if head is not None else None
-    if found is None or blob is None:
-        return found is None and blob is None
-    return (found.id, found.mode) == (blob.id, blob.mode)
+def _is_committed(repo: Repo, head: str | None, path: str, blob: Blob | None) -> bool:
+    """Return whether the branch already has the file in this form: an edit names only its changes."""
+    committed = repo.find(head, path) if head is not None else None
+    if committed is None or blob is None:
+        return committed is None and blob is None
+    return (committed.id, committed.mode) == (blob.id, blob.mode)
 
 
 def _parents(commit: str | None) -> list[str]:
@@ -213,7 +214,7 @@ def _parents(commit: str | None) -> list[str]:
 
 
 def _finish(repo: Repo, head: str | None, last: str | None, top: str) -> None:
-    """Move the refs, unless a person's git began meanwhile."""
+    """Move the refs, unless a user's git has started meanwhile."""
     if top == head:
         if head != last:
             repo.refs.take(top)
@@ -235,15 +236,15 @@ def _store(repo: Repo, taken: Take) -> dict[str, Blob | None]:
 
 
 def _with_stats(blobs: Mapping[str, Blob | None], taken: Take) -> dict[str, Blob | None]:
-    """The blobs of the files that were written, with the stat that these have now."""
-    found = {path: blobs[path] for path in taken.to_write}
-    return {path: replace(blob, stat=taken.stats.get(path)) if blob else None for path, blob in found.items()}
+    """Return the blobs of the written files with their present stat."""
+    written = {path: blobs[path] for path in taken.to_write}
+    return {path: replace(blob, stat=taken.stats.get(path)) if blob else None for path, blob in written.items()}
 
 
 def _write(taken: Take, repo: Repo, last: str | None) -> Take:
-    """Bring the work tree to the cut. A pending file that a person has begun to fill in stays as it is.
+    """Update the work tree to the cut. A pending file that a user has begun to fill in stays as it is.
 
-    Returns what somebody else had written into the daemon's files, as it is kept now.
+    Return the foreign content of the daemon's files, at the paths where it is now kept.
     """
     outside = Take()
     scratch = _scratch(repo.root)
@@ -270,51 +271,52 @@ def _scratch(root: Path) -> Path:
 
 
 def _foreign(repo: Repo, path: str) -> bytes | None:
-    """What somebody wrote into a file of the daemon: content that git does not have, so that nothing else holds it."""
+    """Return foreign content of a file of the daemon that git lacks, so that it exists nowhere else."""
     there = files.there(repo.root, path)
     return there if there and not repo.has(files.blob_id(there)) else None
 
 
 def _filled_in(repo: Repo, last: str | None, path: str, content: bytes) -> bool:
-    """True where the work tree has neither what is to be written nor what was committed."""
+    """Return whether the work tree has neither the new content nor the committed content."""
     there = files.there(repo.root, path)
     if there is None:
         return False
-    found = repo.find(last, path) if last is not None else None
-    return there != content and (found is None or there != repo.content(found.id))
+    committed = repo.find(last, path) if last is not None else None
+    return there != content and (committed is None or there != repo.content(committed.id))
 
 
 def lost(repo: Repo, last: str | None, head: str | None) -> dict[str, Blob | None]:
-    """What of the daemon's files in its last commit a moved branch does not hold as it was.
+    """Return the daemon's files of its last commit that a moved branch lacks or changed.
 
-    An answer that a person filled in and committed stays; a journal that only grew (or began) is nothing lost, but the
-    cut decides how far it goes, so it is put back as well.
+    An answer that a user filled in and committed stays. A journal that only grew (or began) has lost nothing. But the
+    cut determines its length, so it is restored as well.
     """
-    found: dict[str, Blob | None] = {}
-    for one in repo.differences(repo.tree_of(last), repo.tree_of(head)) if last is not None else ():
-        filled_in = one.path.startswith("pending/") and one.new is not None
-        if one.old is None and hold.owned(one.path) and one.path.endswith(".jsonl"):
-            found[one.path] = None
-        elif one.old is not None and hold.owned(one.path) and not filled_in:
-            mode = one.mode if one.mode in (_PLAIN, _EXECUTABLE) else _PLAIN
-            found[one.path] = Blob(one.old, mode)
-    return found
+    blobs: dict[str, Blob | None] = {}
+    for difference in repo.differences(repo.tree_of(last), repo.tree_of(head)) if last is not None else ():
+        filled_in = difference.path.startswith("pending/") and difference.new is not None
+        if difference.old is None and hold.owned(difference.path) and difference.path.endswith(".jsonl"):
+            blobs[difference.path] = None
+        elif difference.old is not None and hold.owned(difference.path) and not filled_in:
+            mode = difference.mode if difference.mode in (_PLAIN, _EXECUTABLE) else _PLAIN
+            blobs[difference.path] = Blob(difference.old, mode)
+    return blobs
 
 
 def foreign_journals(repo: Repo) -> list[str]:
-    """Segments that the branch has otherwise than the daemon's last commit: somebody committed, or pulled them."""
+    """Return the segments that differ between the branch and the daemon's last commit, because they were committed or
+    pulled."""
     return [path for path in lost(repo, repo.refs.last(), repo.refs.head()) if path.endswith(".jsonl")]
 
 
 def _restore(repo: Repo, blobs: Mapping[str, Blob | None], aside: list[str] | None = None) -> list[str]:
-    """Give the work tree back what it lacks; return what was written. A journal that is longer is left alone.
+    """Restore missing content of the work tree; return the paths written. A longer journal is left alone.
 
-    What a person wrote, and git does not have, is kept under `conflicts/`, and named in `aside`.
+    A user's content that git lacks is kept under `conflicts/`, and named in `aside`.
     """
     written = []
     scratch = _scratch(repo.root)
     for path, blob in blobs.items():
-        if blob is None or not repo.has(blob.id):  # what git has lost, `mending` tells
+        if blob is None or not repo.has(blob.id):  # `mending` reports objects that git has lost
             continue
         target = files.contained(repo.root, path)
         content = repo.content(blob.id)
@@ -330,19 +332,19 @@ def _restore(repo: Repo, blobs: Mapping[str, Blob | None], aside: list[str] | No
 
 
 def put_back(repo: Repo, paths: Sequence[str], aside: list[str] | None = None) -> list[str]:
-    """Restore the daemon's files in the work tree from its last commit; return those that were not as it has them."""
+    """Restore the daemon's files in the work tree from its last commit; return those that differed."""
     last = repo.refs.last()
     if last is None:
         return []
-    found = {path: repo.find(last, path) for path in paths if hold.owned(path)}
-    return _restore(repo, found, aside)
+    blobs = {path: repo.find(last, path) for path in paths if hold.owned(path)}
+    return _restore(repo, blobs, aside)
 
 
 def grown(repo: Repo, paths: Sequence[str]) -> list[str]:
-    """Journals that go on after the last commit with what cannot be an entry that it does not have yet."""
-    last, found = history.last(repo), list[str]()
+    """Return the journals whose next line after the last commit cannot be a newer entry."""
+    last, journals = history.last(repo), list[str]()
     if last is None:
-        return found
+        return journals
     for path in paths:
         blob = repo.find(last["commit"], path)
         if blob is None or not path.endswith(".jsonl") or not repo.has(blob.id):
@@ -351,8 +353,8 @@ def grown(repo: Repo, paths: Sequence[str]) -> list[str]:
             os.lseek(descriptor, size_of(repo, blob.id), os.SEEK_SET)
             line = door.bounded(descriptor, door.MOST).partition(b"\n")
             if line[1] and not _is_above(line[0], last["n"]):
-                found.append(path)
-    return found
+                journals.append(path)
+    return journals
 
 
 def _is_above(line: bytes, n: int) -> bool:

@@ -1,4 +1,4 @@
-"""What the repository says about the past: commits in plain words, files and folders at a revision, what changed."""
+"""Queries about the repository's history: commits in plain words, files and folders at a revision, changes."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from kheish.errors import NotFound
 from kheish.store import names
 from kheish.store.git.repo import Repo, decoded
 
-#: commits that one question looks through
+#: commits that a single query scans
 _FAR = 20_000
 _TRAILER = re.compile(r"(Kheish-[A-Za-z-]+): (.*)\Z")
 _EVENTS = re.compile(r"(\d+)-(\d+)\Z")
-#: a million events in each second would have given numbers of so many digits after thirty years
+#: an event number has at most as many digits as thirty years of a million events per second need
 _DIGITS = 16
-#: of the year 9999
+#: the end of the year 9999
 _LAST_SECOND = 253_402_300_799
 _NEWEST = re.compile(r"^Kheish-Events: \d+-(\d+)$", re.MULTILINE)
 
 
 def split(text: str) -> tuple[str, dict[str, list[str]]]:
-    """A commit's message without its Kheish trailers, and the trailers."""
+    """Return a commit's message without its Kheish trailers, and the trailers."""
     lines, trailers = text.rstrip().split("\n"), dict[str, list[str]]()
-    while lines and (found := _TRAILER.match(lines[-1])):
-        trailers.setdefault(found[1], []).insert(0, found[2])
+    while lines and (match := _TRAILER.match(lines[-1])):
+        trailers.setdefault(match[1], []).insert(0, match[2])
         lines.pop()
     return "\n".join(lines).rstrip(), trailers
 
 
 def describe(commit: Any) -> dict[str, Any]:
-    """`{commit, parents, message, trailers, author: {name, email}, time}`; time in seconds since the epoch."""
-    message, trailers = split(_said(commit))
+    """Return `{commit, parents, message, trailers, author: {name, email}, time}`; time is in seconds since the
+    epoch."""
+    message, trailers = split(_message(commit))
     author = commit.author
     return {
         "commit": str(commit.id),
@@ -46,17 +47,17 @@ def describe(commit: Any) -> dict[str, Any]:
     }
 
 
-def _said(commit: Any) -> str:
+def _message(commit: Any) -> str:
     return decoded(commit.raw_message, commit.message_encoding)
 
 
 def _time(commit: Any) -> int:
-    """When it was made, where that is a time that can be written."""
+    """Return the commit's time if it can be formatted."""
     return int(min(max(commit.commit_time, 0), _LAST_SECOND))
 
 
 def log(repo: Repo, *, limit: int = 50, paths: Sequence[str] = (), rev: str | None = None) -> list[dict[str, Any]]:
-    """Commits newest first, from `rev` (default: the branch); with `paths`, those that changed one of them."""
+    """Return commits newest first, from `rev` (default: the branch); with `paths`, those that changed one of them."""
     start = rev or repo.refs.head()
     if start is None:
         return []
@@ -81,29 +82,29 @@ def _id_at(repo: Repo, rev: str | None, path: str) -> str | None:
 
 
 def read(repo: Repo, *, rev: str, path: str) -> dict[str, Any]:
-    """`{blob, text}` or, where it is no UTF-8, `{blob, content}` with bytes. Raises NotFound."""
-    found = repo.find(rev, path)
-    if found is None:
-        raise NotFound(f"{path} is no file in {rev}.")
-    data = repo.content(found.id)
+    """Return `{blob, text}`, or `{blob, content}` with bytes if it is not UTF-8. Raises NotFound."""
+    blob = repo.find(rev, path)
+    if blob is None:
+        raise NotFound(f"{path} is not a file in {rev}.")
+    data = repo.content(blob.id)
     try:
-        return {"blob": found.id, "text": data.decode()}
+        return {"blob": blob.id, "text": data.decode()}
     except UnicodeDecodeError:
-        return {"blob": found.id, "content": data}
+        return {"blob": blob.id, "content": data}
 
 
 def show_tree(repo: Repo, *, rev: str, path: str = "") -> list[dict[str, Any]]:
-    """`[{name, kind: blob | tree, id}]` of a folder. Raises NotFound."""
+    """Return `[{name, kind: blob | tree, id}]` of a folder. Raises NotFound."""
     folder = repo.entry(rev, path)
     if folder.type_str != "tree":
-        raise NotFound(f"{path} is no folder in {rev}.")
+        raise NotFound(f"{path} is not a folder in {rev}.")
     return [{"name": names.text(entry.name), "kind": entry.type_str, "id": str(entry.id)} for entry in folder]
 
 
 def last(repo: Repo) -> dict[str, Any] | None:
-    """The daemon's last commit, with `n`: the highest event that it holds (0 where none is named).
+    """Return the daemon's last commit with `n`, the highest event that it holds (0 if it names none).
 
-    A clone has no `refs/kheish/last`: there it is the branch, or numbers would begin again.
+    A clone has no `refs/kheish/last`. There it is the branch, since event numbers would restart otherwise.
     """
     commit = repo.refs.last() or repo.refs.head()
     if commit is None:
@@ -114,77 +115,79 @@ def last(repo: Repo) -> dict[str, Any] | None:
 
 
 def _n(commit: dict[str, Any]) -> int:
-    found = _EVENTS.match(commit["trailers"].get("Kheish-Events", [""])[-1])
-    return _possible(found[2]) if found else 0
+    match = _EVENTS.match(commit["trailers"].get("Kheish-Events", [""])[-1])
+    return _possible(match[2]) if match else 0
 
 
 def _possible(number: str) -> int:
-    """An event number that a commit names; 0 for one that nobody gave, and that no index could hold."""
+    """Return the event number that a commit names; 0 for an impossible number, which no index could hold."""
     return int(number) if len(number) < _DIGITS else 0
 
 
 def resolve(repo: Repo, *, rev: str) -> dict[str, Any]:
-    """`{commit, n, time}` of what git names so; `n` is the highest event that it holds. Raises NotFound."""
+    """Return `{commit, n, time}` of a git revision; `n` is the highest event that it holds. Raises NotFound."""
     commits = repo.walk(rev)
     newest = next(commits)
-    n = next((n for commit in (newest, *islice(commits, _FAR)) if (n := _held(commit))), 0)
+    n = next((n for commit in (newest, *islice(commits, _FAR)) if (n := _newest_event(commit))), 0)
     return {"commit": str(newest.id), "n": n, "time": _time(newest)}
 
 
 def marks(repo: Repo, *, rev: str, until: str | None = None, limit: int = 1000) -> dict[str, Any]:
-    """`{marks: [[n, commit, time], …], next}`: which events commits hold, newest first, from `rev` to before `until`.
+    """Return `{marks: [[n, commit, time], …], next}`: the events that commits hold, newest first, from `rev` to before
+    `until`.
 
-    `next` is where to go on; None at the end.
+    `next` is where to continue; None at the end.
     """
-    found: list[list[Any]] = []
+    rows: list[list[Any]] = []
     for count, commit in enumerate(repo.walk(rev)):
         if str(commit.id) == until:
             break
         if count == limit:
-            return {"marks": found, "next": str(commit.id)}
-        if n := _held(commit):
-            found.append([n, str(commit.id), _time(commit)])
-    return {"marks": found, "next": None}
+            return {"marks": rows, "next": str(commit.id)}
+        if n := _newest_event(commit):
+            rows.append([n, str(commit.id), _time(commit)])
+    return {"marks": rows, "next": None}
 
 
 def covering(repo: Repo, *, n: int | None = None, time: int | None = None) -> list[Any] | None:
-    """`[n, commit, time]` of the first commit that holds event `n`, or of the last that was there at `time`.
+    """Return `[n, commit, time]` of the first commit that holds event `n`, or of the last that existed at `time`.
 
-    Looks through the newest commits: what the index answers at once when it knows them all.
+    Scans the newest commits. The index answers this at once when it has them all.
     """
-    found: list[Any] | None = None
+    mark: list[Any] | None = None
     for count, commit in enumerate(repo.walk(repo.refs.last() or "HEAD")):
-        held = _held(commit)
+        newest = _newest_event(commit)
         if count == _FAR:
             return None
-        if not held:
+        if not newest:
             continue
-        if n is not None and held < n:
-            return found
+        if n is not None and newest < n:
+            return mark
         if time is not None and commit.commit_time <= time:
-            return [held, str(commit.id), _time(commit)]
+            return [newest, str(commit.id), _time(commit)]
         if n is not None:
-            found = [held, str(commit.id), _time(commit)]
-    return found
+            mark = [newest, str(commit.id), _time(commit)]
+    return mark
 
 
-def _held(commit: Any) -> int:
-    """The highest event that a commit names."""
-    found = _NEWEST.search(_said(commit))
-    return _possible(found[1]) if found else 0
+def _newest_event(commit: Any) -> int:
+    """Return the highest event that a commit names."""
+    match = _NEWEST.search(_message(commit))
+    return _possible(match[1]) if match else 0
 
 
 def described(repo: Repo, *, commits: Sequence[str]) -> list[dict[str, Any]]:
-    """Commits by their ids, in this order; what is not there any more is left out."""
-    found = []
+    """Return commits by their ids, in this order; missing commits are left out."""
+    entries = []
     for commit in commits:
         with contextlib.suppress(NotFound):
-            found.append(describe(next(repo.walk(commit))))
-    return found
+            entries.append(describe(next(repo.walk(commit))))
+    return entries
 
 
 def find(repo: Repo, *, rev: str, under: str, name: str) -> str | None:
-    """The path of `name` in a folder of the folder `under` (`sessions/2026-11-22/fix-it`), or None. Raises NotFound."""
+    """Return the path of `name` in a folder of the folder `under` (`sessions/2026-11-22/fix-it`), or None. Raises
+    NotFound."""
     with contextlib.suppress(NotFound):
         for folder in reversed(list(repo.entry(rev, under))):
             if folder.type_str == "tree" and name in folder:
@@ -194,5 +197,5 @@ def find(repo: Repo, *, rev: str, under: str, name: str) -> str | None:
 
 
 def changed_since(repo: Repo, *, commit: str) -> list[str]:
-    """Paths that differ between `commit` and the daemon's last commit. Raises NotFound."""
-    return [one.path for one in repo.differences(repo.tree_of(commit), repo.tree_of(repo.refs.last()))]
+    """Return the paths that differ between `commit` and the daemon's last commit. Raises NotFound."""
+    return [difference.path for difference in repo.differences(repo.tree_of(commit), repo.tree_of(repo.refs.last()))]

@@ -1,4 +1,5 @@
-"""Whether a person's git is at work in the state root: then the daemon commits nothing and writes no tracked file."""
+"""Detection of a user's git at work in the state root. During that the daemon commits nothing and writes no tracked
+file."""
 
 from __future__ import annotations
 
@@ -26,20 +27,20 @@ _WRITERS = frozenset((
     "sparse-checkout", "stash", "switch", "update-index", "update-ref",
 ))  # fmt: skip
 _CLONE = frozenset(("clone",))
-#: global options of git that take the next word as their value
+#: global options of git whose value is the next word
 _VALUED = frozenset(("-C", "-c", "--git-dir", "--work-tree", "--namespace", "--exec-path", "--config-env"))
 
 
-#: processes are looked at this often at most (seconds), and never for more than one part in so many of the time
+#: processes are scanned this often at most (seconds), and never for more than one part in so many of the time
 _SCAN_EVERY = 0.02
 _SCAN_SHARE = 20
-#: seconds after which a process that is no git will not become one (a shell forks before it executes)
+#: seconds after which a process that is not git will not become git (a shell forks before it executes)
 _YOUNG = 0.2
 
-#: where the folders of jobs are (`kheish.jobs`)
+#: the folders of jobs (`kheish.jobs`)
 _JOBS = ".git/kheish/jobs"
 
-#: what the daemon owns at the top of the tree; everything else is people's
+#: the daemon's own entries at the top of the tree; everything else belongs to users
 DAEMON = frozenset((
     "sessions", "flows", "journals", "projects-tasks", "dead-letter", "observations", "assets",
     "conflicts", "pending", "schemas", "format.yaml", "README.md", ".gitattributes", ".gitignore",
@@ -47,53 +48,55 @@ DAEMON = frozenset((
 
 
 class Held(Exception):
-    """A person's git came in between; nothing was committed."""
+    """The error that a user's git interfered; nothing was committed."""
 
 
 def owned(path: str) -> bool:
-    """True where `path` (relative to the root) is the daemon's to write and to put back."""
+    """Return whether the daemon owns `path` (relative to the root), and may write and restore it."""
     return path.partition("/")[0] in DAEMON
 
 
 def check(root: Path, *, family: int | None = None) -> str | None:
-    """Why the daemon must hold, in one sentence, or None.
+    """Return the reason why the daemon must hold, in one sentence, or None.
 
-    `family` is a process whose descendants do not count (the daemon); default: the parent of this process. Those of
-    jobs never count, also after the daemon that started them has ended.
+    `family` is a process whose descendants do not count (the daemon); by default the parent of this process.
+    Descendants of jobs never count, even after the daemon that started them has ended.
     """
     return signs(root) or writer(root, family=family)
 
 
 def signs(root: Path) -> str | None:
-    """What a git at work leaves in `.git`: some stats, where `check` looks at all processes."""
+    """Return the traces of an active git in `.git`: a few stats, while `check` scans all processes."""
     return locks(root) or _under_way(root) or branch(root)
 
 
 class Gate:
-    """`check` for whoever asks often: lock files and branch each time, processes now and then (5 % of the time)."""
+    """A throttled `check` for frequent callers: lock files and branch each time, processes now and then (5 % of the
+    time)."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._writer: str | None = None
         self._next = 0.0
-        self._known: dict[str, float] = {}  # processes and since when they are known to be no git
+        self._known: dict[str, float] = {}  # processes, and since when each is known not to be git
 
     def reason(self, *, fresh: bool = False) -> str | None:
-        """Why to hold, or None. `fresh`: look at the processes now, however short ago that was."""
-        found = signs(self._root)
-        if found is None and (fresh or time.monotonic() >= self._next):
-            began = time.process_time()  # of this process alone: on a busy machine it would hardly look any more
+        """Return the reason to hold, or None. `fresh` forces a scan of the processes, however recent the last."""
+        reason = signs(self._root)
+        if reason is None and (fresh or time.monotonic() >= self._next):
+            # CPU time of this process alone: by wall time it would hardly ever scan on a busy machine
+            began = time.process_time()
             self._writer = writer(self._root, known=self._known)
             cost = time.process_time() - began
             self._next = time.monotonic() + max(_SCAN_EVERY, cost * _SCAN_SHARE)
-        return found or self._writer
+        return reason or self._writer
 
 
 def locks(root: Path) -> str | None:
-    """A lock file of git that is not ours."""
+    """Return the reason to hold if there is a lock file of git that is not ours, else None."""
     for name in _LOCKS:
         path = root / ".git" / name
-        # Ours has its note before it is there, and until it is gone.
+        # The note for our own lock is written before the lock, and outlives it.
         if path.exists() and not lock.note_of(root, name).exists() and path.exists():
             return (
                 f"Another git command holds .git/{name}; if none runs, a killed one left it behind: "
@@ -103,7 +106,7 @@ def locks(root: Path) -> str | None:
 
 
 def branch(root: Path) -> str | None:
-    """HEAD is detached, or on a branch that is not the daemon's."""
+    """Return the reason to hold if HEAD is detached, or on a branch that is not the daemon's, else None."""
     head = (root / ".git" / "HEAD").read_text().strip()
     if head == f"ref: {BRANCH}":
         return None
@@ -127,8 +130,8 @@ def _under_way(root: Path) -> str | None:
 
 
 def cloned(root: Path, known: dict[str, float]) -> bool:
-    """On Linux: whether somebody clones the root by its path now, which copies file by file what git has there."""
-    return writer(root, family=0, known=known, commands=_CLONE) is not None  # the daemon itself clones nothing
+    """Return whether a process is cloning the root by its path, on Linux. git then copies its files one by one."""
+    return writer(root, family=0, known=known, commands=_CLONE) is not None  # the daemon itself never clones
 
 
 def writer(
@@ -138,16 +141,17 @@ def writer(
     known: dict[str, float] | None = None,
     commands: frozenset[str] = _WRITERS,
 ) -> str | None:
-    """On Linux: a living git process at work in the root whose command writes (or is one of `commands`).
+    """Return the reason to hold if a live git process in the root runs a command that writes (or one of `commands`), on
+    Linux; else None.
 
-    `known` is kept between calls: what has been no git for a while is not looked at again.
+    `known` is kept between calls, so that a process that has not been git for a while is skipped.
     """
     try:
         processes = [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - hundreds
     except FileNotFoundError:
         return None
     real, ours = os.path.realpath(root), os.getppid() if family is None else family
-    for pid in processes if known is None else _fresh(processes, known):
+    for pid in processes if known is None else _candidates(processes, known):
         words = _git_words(pid)
         command = _command(words, commands) if words else None
         if command and _works_in(pid, words, real) and not _descends(pid, ours, f"{real}/{_JOBS}"):
@@ -155,25 +159,26 @@ def writer(
     return None
 
 
-def _fresh(processes: list[str], known: dict[str, float]) -> list[str]:
-    """Processes that may be a git now; `known` is brought up to date (0 for those that are a git)."""
+def _candidates(processes: list[str], known: dict[str, float]) -> list[str]:
+    """Return the processes that may be git now, and update `known` (0 for those that are git)."""
     now = time.monotonic()
     for pid in known.keys() - set(processes):
         del known[pid]
-    found = [pid for pid in processes if known.get(pid, now) > now - _YOUNG or known[pid] == 0.0]
-    for pid in found:
+    candidates = [pid for pid in processes if known.get(pid, now) > now - _YOUNG or known[pid] == 0.0]
+    for pid in candidates:
         known[pid] = 0.0 if _git_words(pid) else known.get(pid) or now
-    return [pid for pid in found if known[pid] == 0.0]
+    return [pid for pid in candidates if known[pid] == 0.0]
 
 
 def _runs_job(pid: str, jobs: str) -> bool:
-    """Return whether a process is the runner of a job: an isolated interpreter whose last word is the job's folder."""
+    """Return whether a process is the runner of a job: an isolated interpreter whose last argument is the job's
+    folder."""
     words = _words(pid)
     return words[1:3] == ["-I", "-S"] and os.path.realpath(words[-1]).startswith(jobs + os.sep)
 
 
 def _git_words(pid: str) -> list[str]:
-    """The command line of a git process; empty for any other, one of another user, and one that is gone."""
+    """Return the command line of a git process; empty for any other process, another user's, or one that has exited."""
     try:
         with open(f"/proc/{pid}/comm", "rb") as file:  # noqa: PTH123 - hundreds of them, each time
             if not file.read(4).startswith(b"git"):
@@ -184,7 +189,7 @@ def _git_words(pid: str) -> list[str]:
 
 
 def _words(pid: str) -> list[str]:
-    """Return the command line of a process; empty for one of another user, and one that is gone."""
+    """Return the command line of a process; empty for another user's, or one that has exited."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123 - hundreds of them, each time
             return file.read().decode(errors="replace").split("\0")[:-1]
@@ -193,7 +198,7 @@ def _words(pid: str) -> list[str]:
 
 
 def _command(words: list[str], commands: frozenset[str] = _WRITERS) -> str | None:
-    """The subcommand where it is one of those."""
+    """Return the subcommand if it is among the given commands, else None."""
     rest = iter(words[1:])
     for word in rest:
         if word in _VALUED:
@@ -214,7 +219,7 @@ def _works_in(pid: str, words: list[str], real: str) -> bool:
 
 
 def _descends(pid: str, family: int, jobs: str) -> bool:
-    """Return whether a process is of the daemon or of one of its jobs, whose runners outlive it."""
+    """Return whether a process descends from the daemon or from one of its jobs, whose runners outlive it."""
     while pid not in ("0", "1"):
         if int(pid) == family or _runs_job(pid, jobs):
             return True

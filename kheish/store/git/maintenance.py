@@ -1,4 +1,4 @@
-"""Packing by git's own tools: few files instead of many, so that git stays fast. Nothing young is ever thrown away.
+"""Packing with git's own tools: few files instead of many, so that git stays fast. Recent objects are never deleted.
 
 python -m kheish.store.git.maintenance ROOT [whole]     prints {before, after, swept} as JSON
 """
@@ -30,29 +30,29 @@ log = logging.getLogger(__name__)
 TIMEOUT = 900.0  # seconds for one command
 #: seconds after which a temporary file of git is a leftover
 _LEFTOVER = 3600.0
-#: what no ref holds stays this long: somebody may still want a commit that an amend or a reset left behind
+#: unreferenced objects stay this long: a user may still need a commit that an amend or a reset left behind
 _KEPT = "2.weeks.ago"
-#: Loose objects become one more pack. Where there are many packs, those that are not twice as large as all smaller ones
-#: become one: however long history is, an object is packed again only as often as its doublings. What a pack holds is
-#: never dropped.
+#: Loose objects become one more pack. If there are many packs, those that are not twice as large as all smaller packs
+#: together are merged. So an object is repacked only as often as history doubles, however long it is. Packed objects
+#: are never dropped.
 _ADD = ("repack", "-q", "--write-midx")
 _GROW = ("repack", "-d", "-q", "--geometric=2", "--write-midx")
-#: Everything becomes one pack, so that all versions of a file are stored as differences; a wider window than git's ten
-#: finds the Record of another run to differ from. What no ref holds becomes loose where it is young.
+#: Everything becomes a single pack, so that all versions of a file are stored as differences. A window wider than git's
+#: ten finds similar Records of other runs. Unreferenced objects become loose if they are recent.
 _WHOLE = ("repack", "-A", "-d", "-q", "--window=50", f"--unpack-unreachable={_KEPT}")
 _REST = (
     ("pack-refs", "--all"),
     ("commit-graph", "write", "--reachable", "--no-progress"),
     ("prune", f"--expire={_KEPT}"),
 )
-#: seconds that a clone by path is waited for
+#: seconds to wait for a clone by path
 _CLONE = 60.0
-#: packs from which on they become one
+#: the number of packs from which on they are merged
 _MANY_PACKS = 20
 
 
 def size(root: Path) -> dict[str, int]:
-    """`{loose, packs, bytes}`: loose objects (counted in a part of the folders), packs, and bytes of packs."""
+    """Return `{loose, packs, bytes}`: loose objects (estimated from some of the folders), packs, and bytes of packs."""
     objects = root / ".git" / "objects"
     folders = [f"{number:02x}" for number in range(0, 256, 16)]
     loose = sum(len(list((objects / name).glob("*"))) for name in folders) * 16
@@ -62,21 +62,21 @@ def size(root: Path) -> dict[str, int]:
         try:
             total += path.stat().st_size
         except FileNotFoundError:
-            continue  # packed anew meanwhile
+            continue  # repacked meanwhile
     return {"loose": loose, "packs": len(packs), "bytes": total}
 
 
 def run(root: Path, *, whole: bool = False, timeout: float = TIMEOUT) -> dict[str, Any]:
-    """Pack (`whole`: all of history anew), sweep, and say what there was and is.
+    """Pack (`whole` repacks all of history), sweep, and return the sizes before and after.
 
-    Raises Unavailable where git fails or takes too long.
+    Raises Unavailable if git fails or takes too long.
     """
-    with lock.worker_lock(root, "maintenance"):  # that of a daemon that was killed may still be at it
+    with lock.worker_lock(root, "maintenance"):  # the process of a killed daemon may still be running
         return _run(root, whole, timeout)
 
 
 def _run(root: Path, whole: bool, timeout: float) -> dict[str, Any]:
-    if any(outage.damaged(root)):  # git packs nothing where an object cannot be read
+    if any(outage.damaged(root)):  # git packs nothing while an object is unreadable
         from kheish.store.git import mending
 
         mending.repair(root)
@@ -93,8 +93,8 @@ def _run(root: Path, whole: bool, timeout: float) -> dict[str, Any]:
 
 
 def _remove_packed(root: Path, timeout: float) -> None:
-    """Remove the loose objects that are in a pack: what `git prune-packed` would, but never under the hands of somebody
-    who clones by path (git copies file by file then, and gives up where one is gone)."""
+    """Remove the loose objects that are in a pack, as `git prune-packed` does, but never while a process clones by
+    path: git then copies file by file, and gives up if a file is missing."""
     listed = _git(root, ["prune-packed", "--dry-run"], timeout)
     paths = sorted(line.removeprefix("rm -f ") for line in listed.splitlines() if line.startswith("rm -f "))
     known: dict[str, float] = {}
@@ -113,7 +113,7 @@ def _wait_for_clones(root: Path, known: dict[str, float]) -> None:
 
 
 def sweep(root: Path, *, older: float = _LEFTOVER) -> int:
-    """Remove temporary files that killed processes left among the objects; returns how many."""
+    """Remove temporary files that killed processes left among the objects; return their number."""
     count = 0
     objects, before = root / ".git" / "objects", time.time() - older
     for pattern in ("[0-9a-f][0-9a-f]/tmp_obj_*", "tmp_object_git2_*", "pack/tmp_*", "pack/pack_git2_*"):
@@ -130,21 +130,21 @@ def sweep(root: Path, *, older: float = _LEFTOVER) -> int:
 def _git(root: Path, words: Sequence[str], timeout: float) -> str:
     with git.popen(root, ("-c", "core.fsync=all", *words), stderr=subprocess.PIPE) as process:
         try:
-            printed, said = process.communicate(timeout=timeout)
+            printed, errors = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired as error:
-            raise Unavailable(f"git {words[0]} took longer than {timeout:g} s, and was ended.") from error
+            raise Unavailable(f"git {words[0]} took longer than {timeout:g} s and was stopped.") from error
         finally:
-            if process.returncode is None:  # with those that it started, which pack
+            if process.returncode is None:  # with its children, which do the packing
                 os.killpg(process.pid, signal.SIGKILL)
     if process.returncode != 0:
-        raise Unavailable(f"git {words[0]} failed: {said.decode(errors='replace').strip()}")
+        raise Unavailable(f"git {words[0]} failed: {errors.decode(errors='replace').strip()}")
     return printed.decode(errors="replace")
 
 
 if __name__ == "__main__":
-    os.nice(10)  # whoever waits for an answer goes first
+    os.nice(10)  # processes that answer requests go first
     try:
-        found = run(Path(sys.argv[1]), whole=sys.argv[2:] == ["whole"])
+        sizes = run(Path(sys.argv[1]), whole=sys.argv[2:] == ["whole"])
     except Unavailable as error:
         sys.exit(error.detail)
-    sys.stdout.buffer.write(orjson.dumps(found))
+    sys.stdout.buffer.write(orjson.dumps(sizes))

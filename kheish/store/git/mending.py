@@ -1,5 +1,5 @@
-"""Finds what of the daemon's last commit git has lost (`git gc --prune=now`, a power cut), and brings it back from the
-files; and what files have lost, from git."""
+"""Repair after losses: restores objects of the daemon's last commit that git has lost (`git gc --prune=now`, a power
+cut) from the files, and lost files from git."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kheish.store.log import outage
 
 
 def missing(repo: Repo, commit: str) -> Iterator[tuple[str, str, str]]:
-    """`(kind, path, id)` of every blob and tree of a commit that is not there; folders that are gone hide theirs."""
+    """Yield `(kind, path, id)` of every missing blob and tree of a commit; a missing folder hides its content."""
     root = repo.tree_of(commit)
     waiting = [("", root)] if root is not None else []
     while waiting:
@@ -36,33 +36,33 @@ def missing(repo: Repo, commit: str) -> Iterator[tuple[str, str, str]]:
 
 
 def repair(root: Path) -> tuple[list[str], list[str]] | None:
-    """Put damaged objects aside and `mend`, where there are any. Raises OSError."""
+    """Set damaged objects aside, and call `mend` if there are any. Raises OSError."""
     return mend(root, Index(root)) if outage.put_aside(root) else None
 
 
 def mend(root: Path, index: Index) -> tuple[list[str], list[str]]:
-    """Verify the daemon's last commit; returns paths whose objects were written again, and those that stay lost."""
-    repo = Repo(root)  # a fresh one: the packs may be others now
+    """Verify the daemon's last commit. Return the paths whose objects were rewritten, and the paths that stay lost."""
+    repo = Repo(root)  # reopened: its packs may have changed
     commit = repo.refs.last() or repo.refs.head()
-    found = list(missing(repo, commit)) if commit is not None else []
-    if not found:
+    objects = list(missing(repo, commit)) if commit is not None else []
+    if not objects:
         return [], []
-    for path, id in [*index.entries(), *((path, id) for kind, path, id in found if kind == "blob")]:
+    for path, id in [*index.entries(), *((path, id) for kind, path, id in objects if kind == "blob")]:
         if not repo.has(id):
             _write_again(repo, root, path, id)
-    index.trees()  # git makes a tree only of what is there
+    index.trees()  # git makes a tree only of existing objects
     repo.reopen()
     assert commit is not None
-    left = list(missing(repo, commit))
-    for _, path, id in left:  # what stood under a folder that was gone
+    remaining = list(missing(repo, commit))
+    for _, path, id in remaining:  # the contents of a missing folder
         _write_again(repo, root, path, id)
     repo.sync()
     lost = [path for _, path, _ in missing(repo, commit)]
-    return sorted({path for _, path, _ in (*found, *left)} - set(lost)), lost
+    return sorted({path for _, path, _ in (*objects, *remaining)} - set(lost)), lost
 
 
 def _write_again(repo: Repo, root: Path, path: str, id: str) -> None:
-    """Store the blob that the file holds, or (a journal that has grown since) held."""
+    """Store the blob that the file holds, or held (a journal may have grown since)."""
     try:
         content = files.there(root, path) or b""
     except (OSError, FileRefused):
@@ -76,7 +76,7 @@ def _write_again(repo: Repo, root: Path, path: str, id: str) -> None:
 
 
 def names(repo: Repo, index: Index) -> None:
-    """Undo what an outage did to the daemon's files: for what is read before the first look, which finds the rest."""
+    """Undo the damage of an outage to the daemon's files that are read before the first scan, which finds the rest."""
     last = repo.refs.last()
     if last is None:
         return
@@ -92,15 +92,15 @@ def names(repo: Repo, index: Index) -> None:
 
 
 def _take_away_again(repo: Repo, last: str, path: str) -> None:
-    """Remove a file that the last commit has not, and that git has: its removal was lost, or a commit never came (the
-    next has it then)."""
+    """Remove a file that git has but the last commit lacks. Either its removal was lost, or its commit was never made
+    (the next commit has it then)."""
     there = files.there(repo.root, path)
     if there is not None and repo.find(last, path) is None and repo.has(files.blob_id(there)):
         files.remove(repo.root, path)
 
 
 def _make_whole(repo: Repo, last: str, path: str) -> None:
-    """Write a pending file again of which a part is left: that is no answer of a person."""
+    """Rewrite a pending file of which only a part is left: that is not a user's answer."""
     found, target = repo.find(last, path), naming.within(repo.root, path)
     content = repo.content(found.id) if found is not None and repo.has(found.id) else b""
     there = files.there(repo.root, path)

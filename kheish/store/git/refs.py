@@ -1,4 +1,4 @@
-"""The refs of a state root, through pygit2: the daemon's branch, its last commit, which move together, and tags."""
+"""The refs of a state root, through pygit2: the daemon's branch and its last commit, which move together, and tags."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kheish.errors import Conflict
 from kheish.store import files, lock, names
 from kheish.store.git.hold import BRANCH, Held
 
-#: the daemon's last commit, wherever the branch was moved to
+#: the daemon's last commit, even if the branch was moved
 LAST = "refs/kheish/last"
 DAEMON = ("Kheish daemon", "daemon@kheish.invalid")
 
@@ -34,17 +34,17 @@ class Refs:
         git.set_ident(*DAEMON)
 
     def head(self) -> str | None:
-        """The commit of the daemon's branch."""
+        """Return the commit of the daemon's branch."""
         return self._target(BRANCH)
 
     def last(self) -> str | None:
-        """The daemon's last commit."""
+        """Return the daemon's last commit."""
         return self._target(LAST)
 
     def move(self, old: str | None, new: str, why: str) -> None:
-        """Set branch and LAST to `new` where the branch is still at `old`. Raises Held where it is not.
+        """Set branch and LAST to `new` if the branch is still at `old`. Raises Held if it is not.
 
-        The commit must be durable (`Repo.sync`). A note says what is under way, so that `recover` can finish it.
+        The commit must be durable (`Repo.sync`). A note records the move, so that `recover` can finish it.
         """
         note = lock.private(self._root) / f"moving.{old}.{new}"
         note.touch()
@@ -55,41 +55,41 @@ class Refs:
             self.recover()
 
     def take(self, commit: str) -> None:
-        """Make `commit` (a person's, with all that is the daemon's unchanged) the last."""
+        """Make `commit` the last commit: a user's commit that left all of the daemon's files unchanged."""
         self._set({LAST: commit}, expect=self.head(), why="taken")
 
     def descends(self, commit: str, other: str) -> bool:
-        """Whether `other` is `commit` or among its ancestors."""
+        """Return whether `other` is `commit` or among its ancestors."""
         return commit == other or bool(self._git.descendant_of(commit, other))
 
     def keep(self, ref: str, commit: str) -> None:
-        """Have `ref` hold a commit, so that nothing of it is ever pruned."""
+        """Point `ref` at a commit, so that none of it is ever pruned."""
         self._git.references.create(ref, pygit2.Oid(hex=commit))
 
     def tags(self, prefix: str) -> dict[str, str]:
-        """The tags whose name begins with `prefix`, packed or loose, and the object that each names."""
+        """Return the tags whose name begins with `prefix`, packed or loose, each with the object that it names."""
         tags = self._git.references.iterator(ReferenceFilter.TAGS)
-        found = ((names.text(one.name).removeprefix(_TAGS), one) for one in tags)
-        return {name: str(one.raw_target) for name, one in found if name.startswith(prefix)}
+        named = ((names.text(one.name).removeprefix(_TAGS), one) for one in tags)
+        return {name: str(one.raw_target) for name, one in named if name.startswith(prefix)}
 
     def tag_object(self, name: str) -> str | None:
-        """The object that one tag names."""
+        """Return the object that a tag names, or None."""
         return self._target(f"{_TAGS}{name}")
 
     def tag(self, name: str, commit: str, message: str, who: tuple[str, str]) -> str:
-        """Make an annotated tag, durably; its object's id. Raises Conflict where there is one of this name."""
+        """Make an annotated tag, durably, and return its object's id. Raises Conflict if the name exists."""
         pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)
         try:
             with lock.noted(self._root, f"{_TAGS}{name}.lock"):
                 kind = ObjectType.COMMIT
                 return str(self._git.create_tag(name, pygit2.Oid(hex=commit), kind, signature(who), message))
         except pygit2.AlreadyExistsError as error:
-            raise Conflict(f"There is a tag {name} already.") from error
+            raise Conflict(f"The tag {name} already exists.") from error
         finally:
             pygit2.option(Option.ENABLE_FSYNC_GITDIR, False)
 
     def recover(self) -> None:
-        """Finish or forget the move that a killed worker was in."""
+        """Finish or discard the move during which a worker was killed."""
         for note in lock.private(self._root).glob("moving.*"):
             _, old, new = note.name.split(".")
             if new in (self.head(), self.last()) and str(self.head()) in (old, new):
@@ -101,7 +101,7 @@ class Refs:
         return str(reference.target) if reference is not None else None
 
     def _set(self, targets: Mapping[str, str], *, expect: str | None, why: str) -> None:
-        pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)  # of refs only: objects are synced together, by sync
+        pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)  # of refs only: sync() syncs the objects together
         try:
             with lock.noted(self._root, *(f"{ref}.lock" for ref in targets)), self._git.transaction() as transaction:
                 for ref in targets:

@@ -1,4 +1,4 @@
-"""The git repository of a state root, through pygit2, which only this module, `refs` and `staging` import: its objects.
+"""The objects of a state root's git repository, through pygit2. Only this module, `refs` and `staging` import pygit2.
 
 Blobs and trees are written along the changed paths only (TreeBuilder), so a commit costs the same at 1,000 and at
 100,000 sessions. Everything here blocks: it runs in the git worker, or in `kheish init`.
@@ -24,36 +24,36 @@ from kheish.store.git.hold import BRANCH
 from kheish.store.git.refs import DAEMON, Refs, signature
 from kheish.store.log import outage
 
-#: the trees of a day or two and of the sessions at work; more is memory that nobody reads again
+#: cached trees: those of a day or two, and of the active sessions; more would waste memory
 _TREE_CACHE_BYTES = 16 * 1024 * 1024
 _FSYNC_THREADS = 8
-#: bytes that are read at once of what somebody may have pushed: a file; a tag with its message
+#: bytes read at once from objects that others may have pushed: a file; a tag with its message
 _MOST_BLOB, _MOST_TAG = 256 * 1024**2, 1024**2
 
 pygit2.option(Option.SET_CACHE_OBJECT_LIMIT, ObjectType.TREE, 2 * 1024 * 1024)
 pygit2.option(Option.SET_CACHE_MAX_SIZE, _TREE_CACHE_BYTES)
 
 
-#: what is raised where an object cannot be read or made
+#: the errors of an object that cannot be read or made
 Broken = pygit2.GitError
 
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A file in a tree. `stat` is of the work tree's file where its whole content is this blob, else None."""
+    """A file in a tree. `stat` is that of the work tree's file if its whole content is this blob, else None."""
 
     id: str
     mode: int = FileMode.BLOB
     stat: os.stat_result | None = None
 
 
-#: path → its new content, or None where the path goes away
+#: path → its new content; None deletes the path
 Changes = Mapping[str, Blob | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One path that two trees do not have alike; ids are of blobs, None where the path is not in that tree."""
+    """A path that differs between two trees; ids are of blobs, None if the path is missing in that tree."""
 
     path: str
     old: str | None
@@ -62,7 +62,7 @@ class Difference:
 
 
 class Repo:
-    """One open repository: its objects, and `refs`. Ids are hexadecimal texts."""
+    """An open repository: its objects, and `refs`. Ids are hexadecimal strings."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -71,20 +71,20 @@ class Repo:
         self._fresh: set[str] = set()
 
     def reopen(self) -> None:
-        """See packs and refs afresh: another git has packed or pruned."""
+        """Reload packs and refs after another git has packed or pruned."""
         self._git = pygit2.Repository(os.fspath(self.root / ".git"))
         self.refs = Refs(self.root, self._git)
 
     def blob(self, data: bytes) -> str:
-        """Store `data`."""
+        """Store `data` as a blob; return its id."""
         return self._new(self._git.create_blob(data))
 
     def tree_of(self, commit: str | None) -> str | None:
-        """The tree of a commit."""
+        """Return the tree of a commit."""
         return str(self._commit(commit).tree.id) if commit is not None else None
 
     def write_tree(self, base: str | None, changes: Changes) -> str:
-        """`base` with `changes`, as a new tree."""
+        """Write `base` with `changes` as a new tree; return its id."""
         nested: dict[str, Any] = {}
         for path, change in changes.items():
             *folders, name = names.disk(path).split("/")
@@ -92,13 +92,13 @@ class Repo:
             for folder in folders:
                 place = place.setdefault(folder, {})
                 if not isinstance(place, dict):
-                    raise ValueError(f"{path}: {folder} is a file and a folder at once")
+                    raise ValueError(f"{path}: {folder} is both a file and a folder")
             place[name] = change
         tree = self._git[base] if base is not None else None
         return self._grow(tree, nested) or self._new(self._git.TreeBuilder().write())
 
     def _grow(self, tree: Any, changes: dict[str, Any]) -> str | None:
-        """The tree with the nested changes; None where nothing is left in it."""
+        """Return the tree with the nested changes; None if it becomes empty."""
         if not all(name.isprintable() or names.text(name) == name for name in changes):
             return self._grow_raw(tree, changes)
         builder = self._git.TreeBuilder(tree) if tree is not None else self._git.TreeBuilder()
@@ -116,7 +116,7 @@ class Repo:
         return self._new(builder.write()) if len(builder) else None
 
     def _grow_raw(self, tree: Any, changes: dict[str, Any]) -> str | None:
-        """Do the same where a name is not UTF-8, which libgit2's builder as Python has it cannot be given."""
+        """Do the same for a name that is not UTF-8, which libgit2's builder does not accept from Python."""
         entries = {entry.raw_name: (int(entry.filemode), str(entry.id)) for entry in tree or ()}
         for name, change in changes.items():
             raw = os.fsencode(name)
@@ -134,14 +134,15 @@ class Repo:
         return self._new(self._git.write(ObjectType.TREE, body)) if entries else None
 
     def commit(self, tree: str, parents: list[str], message: str, *, author: tuple[str, str] = DAEMON) -> str:
-        """A commit object; no ref is moved. `author`: name and address (default: the daemon)."""
+        """Write a commit object without moving a ref; return its id. `author` is name and address (default: the
+        daemon)."""
         return self._new(self._git.create_commit(None, signature(author), signature(DAEMON), message, tree, parents))
 
     def person(self) -> tuple[str, str]:
-        """Git's own identity, or the login name where none is set."""
+        """Return git's own identity, or the login name if none is set."""
         try:
-            found = self._git.default_signature
-            return found.name, found.email
+            identity = self._git.default_signature
+            return identity.name, identity.email
         except KeyError:
             login = getpass.getuser()
             return login, f"{login}@localhost"
@@ -151,10 +152,10 @@ class Repo:
         return str(oid)
 
     def sync(self) -> None:
-        """Make the new objects durable, in threads: a disk takes many fsyncs as fast as one. Raises StoreFailed."""
+        """Make the new objects durable, in threads: a disk does many fsyncs as fast as one. Raises StoreFailed."""
         objects = self.root / ".git" / "objects"
         paths = [objects / oid[:2] / oid[2:] for oid in self._fresh]
-        loose = [path for path in paths if path.exists()]  # the others a person's git has packed
+        loose = [path for path in paths if path.exists()]  # a user's git has packed the others
 
         def fsynced(path: Path) -> None:
             with contextlib.suppress(FileNotFoundError):  # packed at this moment
@@ -165,19 +166,19 @@ class Repo:
                 list(pool.map(fsynced, loose))
                 list(pool.map(fsynced, {path.parent for path in loose} | {objects}))
         except OSError as error:
-            outage.expect(self.root)  # a second fsync would say that all is well
+            outage.expect(self.root)  # a second fsync would report success
             raise StoreFailed.of("Objects of a commit cannot be made durable", error) from error
         self._fresh.clear()
 
     def _commit(self, rev: str) -> pygit2.Commit:
         try:
-            found: pygit2.Commit = self._git.revparse_single(rev).peel(pygit2.Commit)
+            commit: pygit2.Commit = self._git.revparse_single(rev).peel(pygit2.Commit)
         except (KeyError, ValueError, pygit2.GitError) as error:
             raise NotFound(f"No commit {rev!r} in the state root.") from error
-        return found
+        return commit
 
     def entry(self, rev: str, path: str) -> Any:
-        """The pygit2 object at `path` in a commit (the tree itself for an empty path). Raises NotFound."""
+        """Return the pygit2 object at `path` in a commit (the tree itself for an empty path). Raises NotFound."""
         tree = self._commit(rev).tree
         try:
             return tree[names.disk(path)] if path else tree
@@ -185,32 +186,32 @@ class Repo:
             raise NotFound(f"{path} is not in {rev}.") from None
 
     def find(self, rev: str, path: str) -> Blob | None:
-        """The file at `path` in a commit, or None."""
+        """Return the file at `path` in a commit, or None."""
         try:
-            found = self._commit(rev).tree[names.disk(path)]
+            item = self._commit(rev).tree[names.disk(path)]
         except KeyError:
             return None
-        return Blob(str(found.id), int(found.filemode)) if found.type_str == "blob" else None
+        return Blob(str(item.id), int(item.filemode)) if item.type_str == "blob" else None
 
     def content(self, blob: str) -> bytes:
-        """Return the bytes of a blob. Raises Invalid for one that is larger than anything that is kept here."""
+        """Return the bytes of a blob. Raises Invalid for a blob that exceeds the limit of all files kept here."""
         if size_of(self, blob) > _MOST_BLOB:
             raise Invalid(f"{blob} is larger than {_MOST_BLOB // 1024**2} MiB.")
-        found: Any = self._git[blob]
-        data: bytes = found.data
+        item: Any = self._git[blob]
+        data: bytes = item.data
         return data
 
     def has(self, id: str) -> bool:
-        """Whether an object is there."""
+        """Return whether an object exists."""
         return pygit2.Oid(hex=id) in self._git.odb
 
     def listing(self, tree: str) -> list[tuple[str, str, str]]:
-        """`(name, kind, id)` of a folder. Raises KeyError where its object is gone."""
+        """Return `(name, kind, id)` of the entries of a folder. Raises KeyError if its object is missing."""
         found: Any = self._git[tree]
         return [(names.text(entry.name), entry.type_str, str(entry.id)) for entry in found]
 
     def differences(self, old: str | None, new: str | None) -> Iterator[Difference]:
-        """The paths that two trees do not have alike; equal folders are not looked into."""
+        """Yield the paths that differ between two trees; equal folders are not read."""
         if old == new:
             return
         tree: Any = self._git[str(new if old is None else old)]
@@ -227,15 +228,16 @@ class Repo:
             )
 
     def walk(self, start: str) -> Iterator[pygit2.Commit]:
-        """Commits from `start`, newest first. Raises NotFound.
+        """Yield commits from `start`, newest first. Raises NotFound.
 
-        Parents as they are met, by time, as `git log` has them: with any of libgit2's orders it would read all of
-        history before the first.
+        Parents come by time, as in `git log`: with any of its orders libgit2 would read all of history before the
+        first.
         """
         return iter(self._git.walk(self._commit(start).id, SortMode.NONE))
 
     def files(self, commit: str | None, path: str) -> list[str]:
-        """The paths of all files in a folder of a commit; the path itself where it is a file; none where it is not."""
+        """Return the paths of all files in a folder of a commit; the path itself if it is a file; empty if it does not
+        exist."""
         try:
             found = self.entry(commit, path) if commit is not None else None
         except NotFound:
@@ -254,13 +256,13 @@ class Repo:
 
 
 def size_of(repo: Repo, blob: str) -> int:
-    """How many bytes a blob has, without reading it."""
+    """Return the number of bytes of a blob, without reading it."""
     size: int = repo._git.odb.read_header(pygit2.Oid(hex=blob))[1]
     return size
 
 
 def beyond(repo: Repo, start: str, *known: str) -> Iterator[pygit2.Commit]:
-    """The commits from `start` on that none of `known` has in its past."""
+    """Yield the commits from `start` on that are not ancestors of any of `known`."""
     walker = repo._git.walk(pygit2.Oid(hex=start), SortMode.NONE)
     for commit in known:
         if repo.has(commit):
@@ -269,34 +271,34 @@ def beyond(repo: Repo, start: str, *known: str) -> Iterator[pygit2.Commit]:
 
 
 def merge_base(repo: Repo, one: str, other: str) -> str | None:
-    """The newest commit that two commits have in their past; None where their histories share nothing."""
-    found = repo._git.merge_base(pygit2.Oid(hex=one), pygit2.Oid(hex=other))
-    return str(found) if found is not None else None
+    """Return the newest common ancestor of two commits; None if their histories share nothing."""
+    base = repo._git.merge_base(pygit2.Oid(hex=one), pygit2.Oid(hex=other))
+    return str(base) if base is not None else None
 
 
 def annotated(repo: Repo, id: str) -> tuple[str, str, tuple[str, str], int] | None:
-    """Return of a tag object the commit, the message, who made it and when. None: it is none, it does not name a
-    commit that is there, or its message is too long to be one."""
+    """Return the commit, the message, the author and the time of a tag object. Return None if it is not a tag object,
+    if its commit is missing, or if its message is too long."""
     odb = repo._git.odb
     try:
         kind, size = odb.read_header(pygit2.Oid(hex=id))[:2]
         if kind != ObjectType.TAG or size > _MOST_TAG:
             return None
-        found: Any = repo._git[id]
-        commit = found.target
+        tag: Any = repo._git[id]
+        commit = tag.target
         if odb.read_header(commit)[0] != ObjectType.COMMIT:
             return None
     except KeyError:
         return None
-    tagger = found.tagger
-    who, at = ("", ""), 0
+    tagger = tag.tagger
+    author, at = ("", ""), 0
     if tagger is not None:
-        who, at = (decoded(tagger.raw_name), decoded(tagger.raw_email)), tagger.time
-    return str(commit), decoded(found.raw_message), who, at
+        author, at = (decoded(tagger.raw_name), decoded(tagger.raw_email)), tagger.time
+    return str(commit), decoded(tag.raw_message), author, at
 
 
 def decoded(raw: bytes | None, encoding: str | None = None) -> str:
-    """What somebody wrote into a commit or a tag: not always in an encoding that there is, nor right in it."""
+    """Return the text of a commit or a tag, whose encoding may be unknown or wrong."""
     try:
         return (raw or b"").decode(encoding or "utf-8", errors="replace")
     except LookupError:
@@ -304,16 +306,16 @@ def decoded(raw: bytes | None, encoding: str | None = None) -> str:
 
 
 def blame(repo: Repo, commit: str, path: str) -> list[tuple[int, int, str]]:
-    """`(first line, lines, commit)` for each part of a file. Raises NotFound."""
+    """Return `(first line, lines, commit)` for each part of a file. Raises NotFound."""
     repo.entry(commit, path)
     if not names.is_text(path):
-        raise NotFound(f"{path} has a name that is not UTF-8; git itself can say whose its lines are.")
-    found = repo._git.blame(path, newest_commit=pygit2.Oid(hex=str(repo._commit(commit).id)))
-    return [(one.final_start_line_number, one.lines_in_hunk, str(one.final_commit_id)) for one in found]
+        raise NotFound(f"{path} has a name that is not UTF-8; use git blame itself.")
+    hunks = repo._git.blame(path, newest_commit=pygit2.Oid(hex=str(repo._commit(commit).id)))
+    return [(hunk.final_start_line_number, hunk.lines_in_hunk, str(hunk.final_commit_id)) for hunk in hunks]
 
 
 def init(root: Path) -> None:
-    """`git init` on the daemon's branch; a repository that is there stays as it is."""
+    """Run `git init` on the daemon's branch; an existing repository stays as it is."""
     pygit2.init_repository(os.fspath(root), initial_head=BRANCH.removeprefix("refs/heads/"))
 
 

@@ -1,7 +1,7 @@
-"""Makes a state root from a backup: `kheish restore URL DIR`. Needs no daemon; the user's own git clones.
+"""Restoring a state root from a backup: `kheish restore URL DIR`. It needs no daemon; the user's own git clones.
 
-All is made beside DIR under another name and moved there when it is whole, so that a restore that was cut off leaves
-no state root that looks like one.
+Everything is made beside DIR under another name, and moved there when it is complete. So an interrupted restore leaves
+nothing that looks like a state root.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _THERE = "refs/remotes/origin/"
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was made; `damaged` are journals that cannot be read, as `path: reason`."""
+    """The result of a restore; `damaged` are unreadable journals, as `path: reason`."""
 
     root: Path
     branch: str
@@ -35,10 +35,11 @@ class Restored:
 
 
 def restore(url: str, root: Path, *, branch: str | None = None) -> Restored:
-    """Clone the branch that holds `format.yaml` (or `branch`) to `root`, configure and check it; it starts paused.
+    """Clone the branch that holds `format.yaml` (or `branch`) to `root`, configure and check it. The root starts
+    paused.
 
-    Raises Invalid where the folder is in use or the branch cannot be told, NotAStateRoot, NewerFormat, Unavailable
-    where git cannot clone.
+    Raises Invalid if the folder is in use or the branch is ambiguous, NotAStateRoot, NewerFormat, Unavailable if git
+    cannot clone.
     """
     root = root.absolute()
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
@@ -48,11 +49,11 @@ def restore(url: str, root: Path, *, branch: str | None = None) -> Restored:
     try:
         made = scratch / "root"
         _git(scratch, "clone", "--quiet", "--no-checkout", "--origin", "origin", _address(url), made)
-        found = _branch(made, branch)
-        _check_out(made, found)
+        name = _branch(made, branch)
+        _check_out(made, name)
         template.init(made)
         restored.write(made, pending=True)
-        result = _look(made, root, found)
+        result = _look(made, root, name)
         files.sync_tree(made / ".git")
         if root.exists():
             root.rmdir()
@@ -64,13 +65,13 @@ def restore(url: str, root: Path, *, branch: str | None = None) -> Restored:
 
 
 def _address(url: str) -> str:
-    """A path is seen from where the person is, not from the new folder."""
+    """Return the remote's address; a relative path starts at the user's current folder, not at the new folder."""
     local = Path(url).expanduser()
     return os.fspath(local.absolute()) if "://" not in url and local.exists() else url
 
 
 def _branch(made: Path, named: str | None) -> str:
-    """The branch of the remote that holds a state root: `main`, else that of its HEAD, else the only one."""
+    """Return the branch of the remote that holds a state root: `main`, else that of its HEAD, else the only one."""
     listed = _git(made, "for-each-ref", "--format=%(refname)", _THERE).split()
     names = [ref.removeprefix(_THERE) for ref in listed if ref != f"{_THERE}HEAD"]
     holding = [name for name in names if _holds(made, name)]
@@ -87,7 +88,7 @@ def _branch(made: Path, named: str | None) -> str:
             f"No branch of the remote holds a state root (a format.yaml); it has {', '.join(names) or 'no branch'}."
         )
     if len(holding) > 1:
-        raise Invalid(f"Several branches hold a state root: {', '.join(holding)}; say which: --branch NAME.")
+        raise Invalid(f"Several branches hold a state root: {', '.join(holding)}; choose with --branch NAME.")
     return holding[0]
 
 
@@ -96,7 +97,7 @@ def _holds(made: Path, name: str) -> bool:
 
 
 def _check_out(made: Path, name: str) -> None:
-    """The daemon's branch, whatever it is called there, with its files as the commit has them, to the byte."""
+    """Check out the daemon's branch, whatever its name in the remote, with the exact bytes of its files."""
     from kheish.store.git import repo
 
     head = _git(made, "symbolic-ref", "--quiet", "HEAD", check=False).strip()
@@ -113,7 +114,7 @@ def _check_out(made: Path, name: str) -> None:
 
 
 def _look(made: Path, root: Path, branch: str) -> Restored:
-    """Check what can be checked without a daemon: that every journal can be read."""
+    """Check everything that can be checked without a daemon: that every journal is readable."""
     folders = [folder for top in ("sessions", "journals") for folder in segments.journals(made, top)]
     damaged = []
     for folder in folders:
@@ -127,11 +128,11 @@ def _look(made: Path, root: Path, branch: str) -> Restored:
 
 
 def _git(folder: Path, *words: str | Path, check: bool = True) -> str:
-    """What git prints. What it asks for (a password, a host key), it asks at the person's terminal."""
+    """Return git's output. git may prompt at the user's terminal (for a password, a host key)."""
     try:
         done = git.run(folder, ("-c", "core.autocrlf=false", *words), asks=True)
     except OSError as error:
-        raise Unavailable(f"git cannot be run: {error}") from error
+        raise Unavailable(f"git cannot run: {error}") from error
     if check and done.returncode != 0:
         from kheish.store.git.remote import last_words
 

@@ -1,4 +1,4 @@
-"""The mark of a state root that was restored: it starts paused, and pushes nothing until it has taken over.
+"""The mark of a restored state root: it starts paused, and pushes nothing until it has taken over.
 
 It lies in `.git/kheish/`, which no clone and no push carries.
 """
@@ -18,30 +18,30 @@ _NAME = "restored"
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Since when; `pending` until the daemon's first start has journaled the pause."""
+    """The time of the restore; `pending` until the daemon's first start has journaled the pause."""
 
     at: str
     pending: bool
 
 
 def read(root: Path) -> Mark | None:
-    """The mark, or None where the root was made here or has taken over."""
+    """Return the mark, or None if the root was made here or has taken over."""
     try:
         data = orjson.loads((lock.private(root) / _NAME).read_bytes())
         return Mark(str(data["at"]), bool(data["pending"]))
     except FileNotFoundError:
         return None
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        return Mark(ids.now(), True)  # damaged: rather paused once too often
+        return Mark(ids.now(), True)  # damaged: a needless pause is the lesser evil
 
 
 def write(root: Path, *, pending: bool) -> None:
-    """Set the mark, durably; the time of an older one stays."""
-    there = read(root)
-    data = {"at": there.at if there else ids.now(), "pending": pending}
+    """Set the mark, durably; the time of an existing mark stays."""
+    mark = read(root)
+    data = {"at": mark.at if mark else ids.now(), "pending": pending}
     files.atomic_write(lock.private(root) / _NAME, orjson.dumps(data) + b"\n", fsync=True)
 
 
 def clear(root: Path) -> None:
-    """The root has taken over: it is as any other."""
+    """Remove the mark of a root that has taken over."""
     (lock.private(root) / _NAME).unlink(missing_ok=True)

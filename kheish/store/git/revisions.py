@@ -1,4 +1,4 @@
-"""What people write for a moment of the past: a commit, tag or branch, `@{time}`, an event number, `seq:N`."""
+"""Names of past moments: a commit, tag or branch, `@{time}`, an event number, `seq:N`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from kheish.errors import Invalid
 
-#: what git names commits by; searches (`:/text`, `^{/text}`) read all of history, and are left out
+#: the names of commits in git; searches (`:/text`, `^{/text}`) read all of history, and are excluded
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+~^{}@-]*\Z")
 _NUMBER = re.compile(r"(?:n:)?(\d{1,18})\Z")
 _SEQ = re.compile(r"seq:(\d{1,18})\Z")
@@ -49,34 +49,37 @@ Revision = Event | Seq | Time | Name
 
 
 def parse(text: str) -> Revision:
-    """What `text` stands for. Digits alone are an event number; where there is no such event, try them as a `Name`.
+    """Return the moment that `text` names. Digits alone are an event number; if there is no such event, try them as a
+    `Name`.
 
     Raises Invalid.
     """
-    if found := _SEQ.match(text):
-        return Seq(int(found[1]))
-    if found := _NUMBER.match(text):
-        return Event(int(found[1]))
-    if found := _TIME.match(text):
-        return Time(_time(found[1]))
+    if match := _SEQ.match(text):
+        return Seq(int(match[1]))
+    if match := _NUMBER.match(text):
+        return Event(int(match[1]))
+    if match := _TIME.match(text):
+        return Time(_time(match[1]))
     if len(text) > _LONGEST or not _NAME.match(text) or "^{/" in text or "@{" in text or ".." in text:
-        raise Invalid(f"{text[:_LONGEST]!r} names no moment; write {FORMS}.")
+        raise Invalid(f"{text[:_LONGEST]!r} is not a valid moment; write {FORMS}.")
     return Name(text)
 
 
 def _time(text: str) -> float:
-    """Seconds since the epoch; a time without a zone is UTC."""
+    """Return seconds since the epoch; a time without a zone is UTC."""
     try:
-        found = datetime.fromisoformat(text.strip())
+        moment = datetime.fromisoformat(text.strip())
     except ValueError as error:
-        raise Invalid(f"@{{{text}}} holds no time; write @{{2026-11-22T12:00:00Z}} or @{{2026-11-22}}.") from error
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        raise Invalid(
+            f"@{{{text}}} is not a valid time; write @{{2026-11-22T12:00:00Z}} or @{{2026-11-22}}."
+        ) from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A commit of the daemon's branch, or another, with the highest event that it holds; `n` may be under that where
-    an event was asked for. `time` is the commit's, in seconds since the epoch."""
+    """A commit of the daemon's branch, or another, with the highest event that it holds. `n` may be lower if an event
+    was requested. `time` is the commit's, in seconds since the epoch."""
 
     commit: str
     n: int

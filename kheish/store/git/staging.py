@@ -1,4 +1,4 @@
-"""`.git/index`, brought along behind the daemon's commits, and what a person did to it."""
+"""The index `.git/index`, updated after the daemon's commits, and a user's changes to it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from kheish.store.git import command as git
 from kheish.store.git.hold import BRANCH, Held
 from kheish.store.git.repo import Blob, Changes, Difference
 
-#: seconds after which a system has long written back what nobody fsynced
+#: seconds after which a system has surely written back data without fsync
 _WRITTEN_BACK = 600.0
-_ARGUMENTS = 500  # paths of one command
+_ARGUMENTS = 500  # paths of a single command
 
 
 class _Entry(pygit2.IndexEntry):
-    """An index entry with the file's stat, without which `git status` would read every file that the daemon wrote."""
+    """An index entry with the file's stat. Without it `git status` would read every file that the daemon wrote."""
 
     stat: os.stat_result | None = None
 
@@ -39,7 +39,7 @@ class _Entry(pygit2.IndexEntry):
 
 
 class Index:
-    """`.git/index`, brought along behind the commits: only the changed entries, the file written now and then."""
+    """The index `.git/index`, updated after commits: only the changed entries, and the file written now and then."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -48,7 +48,7 @@ class Index:
 
     @property
     def _index(self) -> Any:
-        """Read when it is first asked for: 54 MB at 350,000 paths, for which no start waits."""
+        """The index, read at first use: it takes 54 MB at 350,000 paths, which no start should wait for."""
         if self._known is None:
             try:
                 self._known = self._git.index
@@ -58,13 +58,13 @@ class Index:
         return self._known
 
     def update(self, changes: Changes) -> None:
-        """Set the changed entries and write the file. Raises Held where git has it locked."""
+        """Set the changed entries and write the file. Raises Held if git has locked it."""
         with self._writing():
             for path, change in changes.items():
                 self._put(path, change)
 
     def catch_up(self, differences: Iterable[Difference]) -> None:
-        """Set the entries that are still as the older of two commits has them (a person may have staged others)."""
+        """Set the entries that still match the older of two commits (a user may have staged others)."""
         with self._writing():
             for one in differences:
                 path = names.disk(one.path)
@@ -73,45 +73,46 @@ class Index:
                     self._put(one.path, Blob(one.new, one.mode) if one.new is not None else None)
 
     def changed_files(self) -> list[str]:
-        """Tracked files of the work tree that are missing or not as the index has them."""
-        found = self._ask("diff", "--diff-filter=MDT", "--no-ext-diff", "--no-relative", "--ignore-submodules")
-        if found is not None:
-            return found
+        """Return tracked files of the work tree that are missing or differ from the index."""
+        paths = self._ask("diff", "--diff-filter=MDT", "--no-ext-diff", "--no-relative", "--ignore-submodules")
+        if paths is not None:
+            return paths
         self._read()
         kinds = (DeltaStatus.MODIFIED, DeltaStatus.DELETED, DeltaStatus.TYPECHANGE)
         deltas = self._index.diff_to_workdir().deltas
         return [names.text(delta.old_file.path) for delta in deltas if delta.status in kinds]
 
     def untracked(self) -> list[str]:
-        """Files of the work tree that the index has not, and git does not ignore."""
+        """Return files of the work tree that are not in the index and not ignored by git."""
         self._read()
         flags = DiffOption.INCLUDE_UNTRACKED | DiffOption.RECURSE_UNTRACKED_DIRS
         deltas = self._index.diff_to_workdir(flags).deltas
         return [names.text(delta.new_file.path) for delta in deltas if delta.status == DeltaStatus.UNTRACKED]
 
     def staged(self, commit: str) -> list[str]:
-        """Paths that the index has otherwise than a commit, or not at all."""
-        found = self._ask("diff-index", "--cached", commit)
-        if found is not None:
-            return found
+        """Return the paths that differ between the index and a commit, or are missing in the index."""
+        paths = self._ask("diff-index", "--cached", commit)
+        if paths is not None:
+            return paths
         self._read()
         tree = self._git[commit].peel(pygit2.Tree)
         return [names.text(delta.old_file.path) for delta in self._index.diff_to_tree(tree).deltas]
 
     def _ask(self, command: str, *options: str) -> list[str] | None:
-        """The paths that a diff of git names; None where git is not installed, or fails (a broken index).
+        """Return the paths that a diff of git names; None if git is not installed, or fails (a broken index).
 
-        The program, not the library: over 350,000 files it takes 1 s of CPU for 10 s, and 450 MB that the library
-        would keep go with it.
+        This runs the program, not the library: over 350,000 files it takes 1 s of CPU instead of 10 s, and frees 450 MB
+        that the library would keep.
         """
         words = ("--no-optional-locks", command, "--name-only", "--no-renames", "--no-ext-diff", "-z", *options, "--")
-        found = _asked(self._root, *words)
-        return None if found is None else [names.text(path) for path in found.split(b"\0") if path]
+        output = _read_output(self._root, *words)
+        return None if output is None else [names.text(path) for path in output.split(b"\0") if path]
 
     def _expand(self) -> bool:
-        """Have git write a sparse index whole, which libgit2 cannot read; return whether there is one that it can."""
+        """Expand a sparse index with git, since libgit2 cannot read it; return whether libgit2 can read the index
+        now."""
         words = ("-c", "index.sparse=false", "update-index", "--force-write-index")
-        if _is_sparse(self._root) and _asked(self._root, *words) is not None:
+        if _is_sparse(self._root) and _read_output(self._root, *words) is not None:
             with contextlib.suppress(pygit2.GitError):
                 self._git = pygit2.Repository(os.fspath(self._root / ".git"))
                 self._known = self._git.index
@@ -119,8 +120,8 @@ class Index:
         return False
 
     def distrust(self) -> None:
-        """After an outage: files that were written shortly before it are compared by content, once, since one that was
-        lost may have the size and time that the index knows."""
+        """Have files that were written shortly before an outage compared by content, once: a lost file may still have
+        the size and time recorded in the index."""
         self._read()
         times = {}
         for entry in self._index:
@@ -132,18 +133,19 @@ class Index:
                 entry = self._index[path]
                 content = files.there(self._root, names.text(path)) if time >= recent else None
                 if content is not None and files.blob_id(content) != str(entry.id):
-                    self._put(names.text(path), Blob(str(entry.id), int(entry.mode)))  # without a stat: it is looked at
+                    # without a stat, so that git compares its content
+                    self._put(names.text(path), Blob(str(entry.id), int(entry.mode)))
 
     def entries(self) -> list[tuple[str, str]]:
-        """`(path, blob id)` of all files."""
+        """Return `(path, blob id)` of all files."""
         self._read()
         return [(names.text(entry.path), str(entry.id)) for entry in self._index]
 
     def trees(self) -> None:
-        """Write the trees that the index stands for (those that git pruned come back so)."""
+        """Write the trees that the index stands for, which restores pruned trees."""
         self._read()
-        with contextlib.suppress(pygit2.GitError, KeyError):  # of what is unmerged or missing too, nothing can be made
-            fresh = pygit2.Index()  # the one that is read remembers which trees it has written
+        with contextlib.suppress(pygit2.GitError, KeyError):  # unmerged or missing paths cannot form a tree
+            fresh = pygit2.Index()  # the loaded index remembers which trees it has written
             for entry in self._index:
                 fresh.add(entry)
             fresh.write_tree(self._git)
@@ -157,8 +159,8 @@ class Index:
                 read = stamp(self._root / ".git" / "index")
                 self._read()
                 yield
-                # libgit2 takes the lock only to write: what a person has staged since it read would be lost.
-                if stamp(self._root / ".git" / "index") not in (read, None):  # none: it was damaged, and is put aside
+                # libgit2 takes the lock only to write: files that a user has staged since it read would be lost.
+                if stamp(self._root / ".git" / "index") not in (read, None):  # None: it was damaged, and is set aside
                     raise Held("The index was changed meanwhile.")
                 self._index.write()
         except (pygit2.GitError, OSError) as error:
@@ -172,7 +174,7 @@ class Index:
                 self._rebuild()
 
     def _rebuild(self) -> None:
-        """Put a damaged index aside and make it from the branch: only what a person had staged is lost with it."""
+        """Set a damaged index aside and rebuild it from the branch: only a user's staged changes are lost with it."""
         with contextlib.suppress(FileNotFoundError):
             (self._root / ".git" / "index").replace(lock.private(self._root) / "index.damaged")
         self._git = pygit2.Repository(os.fspath(self._root / ".git"))
@@ -191,8 +193,8 @@ class Index:
             self._index.remove(path)
 
 
-def _asked(root: Path, *words: str) -> bytes | None:
-    """Return what a git in the root prints; None where it is not installed, or fails."""
+def _read_output(root: Path, *words: str) -> bytes | None:
+    """Return the output of a git in the root; None if git is not installed, or fails."""
     try:
         done = git.run(root, words)
     except OSError:
@@ -201,25 +203,25 @@ def _asked(root: Path, *words: str) -> bytes | None:
 
 
 def left_out(root: Path, paths: Iterable[str]) -> list[str]:
-    """Return which of these files git was told to leave out of the work tree, or to leave alone there.
+    """Return those of the files that git must leave out of the work tree, or ignore there.
 
-    That is what a sparse checkout marks (skip-worktree), and `update-index --assume-unchanged`. A file that is missing
-    so was removed by nobody, and one that differs is not to be committed.
+    A sparse checkout marks such files (skip-worktree), as does `update-index --assume-unchanged`. If such a file is
+    missing, no user removed it; if it differs, it must not be committed.
     """
-    found: list[str] = []
+    matches: list[str] = []
     rest = list(paths)
     while rest:
         part, rest = rest[:_ARGUMENTS], rest[_ARGUMENTS:]
-        said = _asked(root, "--no-optional-locks", "--literal-pathspecs", "ls-files", "-v", "-z", "--", *part)
+        said = _read_output(root, "--no-optional-locks", "--literal-pathspecs", "ls-files", "-v", "-z", "--", *part)
         for line in (said or b"").split(b"\0"):
             mark, path = line[:1], names.text(line[2:])
             if path in part and (mark == b"S" or mark.islower()):
-                found.append(path)
-    return found
+                matches.append(path)
+    return matches
 
 
 def _is_sparse(root: Path) -> bool:
-    """Return whether `.git/index` has folders instead of their files (the extension `sdir`)."""
+    """Return whether `.git/index` has folders in place of their files (the extension `sdir`)."""
     try:
         return b"sdir\0\0\0\0" in (root / ".git" / "index").read_bytes()
     except OSError:
@@ -227,9 +229,9 @@ def _is_sparse(root: Path) -> bool:
 
 
 def stamp(path: Path) -> tuple[int, int, int] | None:
-    """What changes when a file or folder is replaced or written; None where there is none."""
+    """Return a value that changes when a file or folder is replaced or written; None if it does not exist."""
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,7 +1,7 @@
-"""A child that is kept busy for ever is ended, and its next life knows: objects may be damaged.
+"""A watchdog that ends a child process stuck in an endless loop. The next process then checks for damaged objects.
 
-libgit2 (1.9 at least) never comes back from a loose object that is cut off: it asks zlib for more, again and again. No
-Python runs meanwhile, so the system counts the processor's time and ends the process, after a note of where it was.
+libgit2 (1.9 at least) never returns from a truncated loose object: it keeps calling zlib for more. No Python runs
+meanwhile. So the system counts the processor's time and ends the process, after a note of its position.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from pathlib import Path
 
 from kheish.store import lock
 
-#: seconds of the processor for one request: more than any takes, over the largest of roots
+#: seconds of the processor for one request: more than any takes on the largest root
 LIMIT = 120.0
 
 
 class Watch:
-    """One child's. `said` is where its life before was stuck; empty where it was not."""
+    """The watchdog of a child process. `said` is where its predecessor was stuck; empty if it was not."""
 
     def __init__(self, root: Path, name: str) -> None:
         note = lock.private(root) / f"stuck.{name}"
@@ -27,5 +27,5 @@ class Watch:
         self.wind()
 
     def wind(self) -> None:
-        """The time begins anew."""
+        """Restart the timer."""
         signal.setitimer(signal.ITIMER_PROF, LIMIT)

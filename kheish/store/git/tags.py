@@ -1,4 +1,4 @@
-"""What the git worker says of annotated tags, and of a folder as a commit has it, for whoever calls that a version."""
+"""Queries of the git worker about annotated tags and about folders in a commit, used for versions of definitions."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from kheish.store.git.repo import blame as blamed
 
 
 def changed(repo: Repo, *, prefix: str, known: Mapping[str, str]) -> dict[str, Any]:
-    """Tags below `prefix` that are not as `known` (name → object) has them.
+    """Return the tags below `prefix` that differ from `known` (name → object).
 
-    `{new: {name: object}, gone: [name]}`: one that was moved is new. Costs what there are in names, and reads nothing
-    of those that are known.
+    The answer is `{new: {name: object}, gone: [name]}`; a moved tag is new. The cost depends on the number of names;
+    known tags are not read.
     """
-    found = repo.refs.tags(prefix)
+    tags = repo.refs.tags(prefix)
     return {
-        "new": {name: id for name, id in found.items() if known.get(name) != id},
-        "gone": [name for name in known if name not in found],
+        "new": {name: id for name, id in tags.items() if known.get(name) != id},
+        "gone": [name for name in known if name not in tags],
     }
 
 
 def object_of(repo: Repo, *, name: str) -> str | None:
-    """The object that a tag names; None: there is no such tag."""
+    """Return the object that a tag names, or None."""
     return repo.refs.tag_object(name)
 
 
 def described(repo: Repo, *, name: str) -> dict[str, Any] | None:
-    """`{tag_id, commit, message, trailers, by, email, time}` of a tag; `commit` is None where it is not annotated, or
-    leads to no commit that is there. None: there is no such tag."""
+    """Return `{tag_id, commit, message, trailers, by, email, time}` of a tag, or None if it does not exist. `commit` is
+    None if the tag is not annotated, or leads to no existing commit."""
     id = object_of(repo, name=name)
     if id is None:
         return None
-    found = annotated(repo, id)
-    if found is None:
+    tag = annotated(repo, id)
+    if tag is None:
         return {"tag_id": id, "commit": None}
-    commit, text, (by, email), time = found
+    commit, text, (by, email), time = tag
     message, trailers = history.split(text)
     return {
         "tag_id": id, "commit": commit, "message": message, "trailers": trailers, "by": by, "email": email, "time": time
@@ -47,23 +47,24 @@ def described(repo: Repo, *, name: str) -> dict[str, Any] | None:
 
 
 def make(repo: Repo, *, name: str, commit: str, message: str, by: str, email: str) -> str:
-    """Make an annotated tag on a commit; its object. Raises Conflict where there is one of this name."""
+    """Make an annotated tag on a commit; return its object. Raises Conflict if the name exists."""
     return repo.refs.tag(name, commit, message, (by, email))
 
 
 def files(repo: Repo, *, rev: str, path: str) -> list[str]:
-    """Return the paths of all files in a folder of a commit. Raises NotFound, Invalid where there are too many."""
+    """Return the paths of all files in a folder of a commit. Raises NotFound, Invalid if there are too many."""
     return list(bounded.files(repo, rev, path))
 
 
 def folder(repo: Repo, *, rev: str, path: str, file: str, missing: bool = False) -> dict[str, Any] | None:
-    """A folder as a commit has it: `raw` is the text of `file` in it, `files` the sha256 of all others by their path
-    from there. Raises NotFound where `file` is not there (with `missing` that is None), Invalid (too large)."""
+    """Return a folder of a commit: `raw` is the text of `file` in it, `files` has the sha256 of all others by their
+    relative path. Raises NotFound if `file` does not exist (with `missing` returns None instead), Invalid (too
+    large)."""
     main = repo.find(rev, f"{path}/{file}")
     if main is None and missing:
         return None
     if main is None:
-        raise NotFound(f"{path}/{file} is no file in {rev}.")
+        raise NotFound(f"{path}/{file} is not a file in {rev}.")
     blobs = bounded.files(repo, rev, path)
     del blobs[f"{path}/{file}"]
     beside = {one.removeprefix(f"{path}/"): digest for one, digest in bounded.digests(repo, blobs).items()}
@@ -71,10 +72,10 @@ def folder(repo: Repo, *, rev: str, path: str, file: str, missing: bool = False)
 
 
 def blame(repo: Repo, *, rev: str, path: str) -> list[dict[str, Any]]:
-    """Each line of a file with the commit that it is from: `{line, text, commit, author, time, message}`."""
+    """Return each line of a file with its commit: `{line, text, commit, author, time, message}`."""
     blob = repo.find(rev, path)
     if blob is None:
-        raise NotFound(f"{path} is no file in {rev}.")
+        raise NotFound(f"{path} is not a file in {rev}.")
     lines = repo.content(blob.id).decode(errors="replace").splitlines()
     parts = blamed(repo, rev, path)
     known = {one["commit"]: one for one in history.described(repo, commits=sorted({commit for _, _, commit in parts}))}

@@ -1,4 +1,4 @@
-"""Makes a state root, and opens one: `kheish init` and the first thing that `serve` does."""
+"""Creating and opening a state root: `kheish init`, and the first step of `serve`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TEXTCONV = Path(__file__).with_name("textconv.py")
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """What `format.yaml` says: the format's version, the root's id for good, and which life of it this is."""
+    """The content of `format.yaml`: the format's version, the root's permanent id, and its current incarnation."""
 
     version: int
     root_id: str
@@ -39,10 +39,10 @@ class Format:
 
 
 def init(root: Path) -> None:
-    """Make a state root of `root`, or bring the daemon's files of an existing one up to date.
+    """Make `root` a state root, or update the daemon's files of an existing state root.
 
-    Raises ForeignRepository for another git repository, Invalid for a folder that holds
-    something else, NewerFormat, LockHeld where a daemon serves it, Conflict where another git is at work.
+    Raises ForeignRepository for another git repository, Invalid for a folder with other content, NewerFormat, LockHeld
+    if a daemon serves it, Conflict if another git is active.
     """
     fresh = not (root / "format.yaml").exists()
     if fresh:
@@ -65,41 +65,42 @@ def init(root: Path) -> None:
         try:
             _commit(git.Repo(root), staging.Index(root), written)
         except hold.Held as held:
-            raise Conflict(f"{held} Then run kheish init again.") from held
+            raise Conflict(f"{held} Run kheish init again after that.") from held
         if fresh:
-            files.sync_tree(root / ".git")  # HEAD, config: git wrote them without
+            files.sync_tree(root / ".git")  # HEAD, config: git wrote them without fsync
             files.durable_folder(root, upto=root.parent)
 
 
 def open_root(root: Path) -> Format:
-    """As `read_format`, where this Kheish can work with it as it is, or `migration` can bring it along. Raises
+    """Return the format as `read_format` does, if this Kheish can work with it or `migration` can migrate it. Raises
     NotAStateRoot, NewerFormat."""
-    found = read_format(root)
-    if found.version > FORMAT:
+    about = read_format(root)
+    if about.version > FORMAT:
         raise NewerFormat(
-            f"{root} has format {found.version}; this Kheish ({resources.version()}) knows {FORMAT}: install a newer."
+            f"{root} has format {about.version}; this Kheish ({resources.version()}) supports {FORMAT}: install a "
+            "newer version."
         )
-    return found
+    return about
 
 
 def read_format(root: Path) -> Format:
-    """Read `format.yaml`, whatever its version. Raises NotAStateRoot."""
+    """Return the content of `format.yaml`, whatever its version. Raises NotAStateRoot."""
     path = root / "format.yaml"
     try:
         data = records.read(door.read(root, path.name, most=_SMALL))
-        found = Format(int(data["format"]), str(data["root_id"]), str(data["incarnation"]))
+        about = Format(int(data["format"]), str(data["root_id"]), str(data["incarnation"]))
     except (FileNotFoundError, NotADirectoryError):
         raise NotAStateRoot(f"{root} is not a state root (it has no format.yaml): kheish init {root}") from None
     except (KheishError, KeyError, TypeError, ValueError) as error:
-        raise NotAStateRoot(f"{path} is not readable: {error}; git checkout format.yaml brings it back") from error
+        raise NotAStateRoot(f"{path} is not readable: {error}; restore it with git checkout format.yaml") from error
     if not (root / ".git").is_dir():
-        raise NotAStateRoot(f"{root} has a format.yaml, but is no git repository.")
-    return found
+        raise NotAStateRoot(f"{root} has a format.yaml, but is not a git repository.")
+    return about
 
 
 def ensure_token(root: Path) -> str:
-    """The local admin token of `.kheish/token` (mode 0600), made where it is missing. What is in no commit (the log,
-    the index) is this user's alone, like it."""
+    """Return the local admin token of `.kheish/token` (mode 0600), creating it if missing. Uncommitted files (the log,
+    the index) are as private to this user as the token."""
     for folder in (root / ".kheish", lock.private(root)):
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
@@ -112,14 +113,14 @@ def ensure_token(root: Path) -> str:
     except FileNotFoundError:
         pass
     except UnicodeDecodeError as error:
-        raise Invalid(f"{path} holds no text; remove it, and a token is made at the next start.") from error
+        raise Invalid(f"{path} is not text; remove it, and the next start creates a new token.") from error
     token = f"kheish_{secrets.token_urlsafe(32)}"
     files.atomic_write(path, f"{token}\n".encode(), fsync=True, mode=0o600)
     return token
 
 
 def settings(root: Path) -> dict[str, str]:
-    """Return what `init` and `restore` set in the repository's own git configuration."""
+    """Return the settings that `init` and `restore` make in the repository's own git configuration."""
     # git commits to its cache of conversations, so `git log -p` would be fatal without an identity
     named = all(git_store.identity(root))
     return {
@@ -137,8 +138,8 @@ def settings(root: Path) -> dict[str, str]:
 
 
 def _textconv() -> str:
-    """The command that shows journals as conversations. Where this Python or this file is gone, it is `cat`: git
-    takes a textconv program that cannot be run as fatal."""
+    """Return the command that shows journals as conversations. It falls back to `cat` if this Python or this file is
+    gone, since git fails on a textconv program that cannot run."""
     python, script = shlex.quote(sys.executable), shlex.quote(os.fspath(_TEXTCONV))
     shell = (
         f'command -v {python} >/dev/null 2>&1 && test -r {script} && {python} -S -E {script} "$0" 2>/dev/null '
@@ -149,20 +150,20 @@ def _textconv() -> str:
 
 def _refuse_foreign(root: Path) -> None:
     if (root / ".git").exists():
-        raise ForeignRepository(f"{root} is a git repository that is no state root; choose another folder.")
+        raise ForeignRepository(f"{root} is a git repository but not a state root; choose another folder.")
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise Invalid(f"{root} is not empty and is no state root; choose a new or an empty folder.")
+        raise Invalid(f"{root} is neither empty nor a state root; choose a new or an empty folder.")
 
 
 def _write(root: Path, fresh: bool) -> list[str]:
-    """Write what belongs there; return the paths. On an existing root only what is the daemon's."""
+    """Write the files of the template; return their paths. On an existing root only the daemon's files are written."""
     source, schemas = resources.folder("state-template"), resources.folder("schemas")
-    found = {os.fspath(path.relative_to(source)): path for path in source.rglob("*") if path.is_file()}
+    sources = {os.fspath(path.relative_to(source)): path for path in source.rglob("*") if path.is_file()}
     if not fresh:
-        found = {name: path for name, path in found.items() if name in _OWNED}
+        sources = {name: path for name, path in sources.items() if name in _OWNED}
     if schemas.is_dir():
-        found |= {f"schemas/{path.name}": path for path in schemas.glob("*.json")}
-    contents = {name: path.read_bytes() for name, path in sorted(found.items())}
+        sources |= {f"schemas/{path.name}": path for path in schemas.glob("*.json")}
+    contents = {name: path.read_bytes() for name, path in sorted(sources.items())}
     if fresh:
         contents["format.yaml"] = format_file(Format(FORMAT, ids.new("root"), ids.new("inc")))
     for name, content in contents.items():
@@ -173,14 +174,14 @@ def _write(root: Path, fresh: bool) -> list[str]:
 
 
 def format_file(about: Format) -> bytes:
-    """The bytes of `format.yaml`."""
+    """Return the bytes of `format.yaml`."""
     head = b"# The daemon's: which format this state root has, and which root it is.\n"
-    said = {"format": about.version, "root_id": about.root_id, "incarnation": about.incarnation}
-    return head + records.render(said)
+    content = {"format": about.version, "root_id": about.root_id, "incarnation": about.incarnation}
+    return head + records.render(content)
 
 
 def _commit(repo: git.Repo, index: staging.Index, paths: list[str]) -> None:
-    """Commit `paths` on top of the branch, where that changes anything."""
+    """Commit `paths` on top of the branch if that changes anything."""
     from kheish.store.git.refs import DAEMON
     from kheish.store.git.repo import Blob
 

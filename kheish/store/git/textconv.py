@@ -1,8 +1,9 @@
-"""Makes a journal readable in `git diff` and `git log -p`. A file by itself: run by git, standard library only.
+"""Conversion of a journal to readable text for `git diff` and `git log -p`. git runs this file by itself; it uses the
+standard library only.
 
-git runs it for each side of each journal that it shows, and a failure is fatal to `git log -p`: so it imports nothing
-of Kheish (15 ms instead of 150), and a line that it does not understand is shown as it is. What people and models said
-stands there in full; what only led to it is one line; kinds that it does not know are shown field by field.
+git runs it for each side of each journal that it shows, and a failure is fatal to `git log -p`. So it imports nothing
+of Kheish (15 ms instead of 150), and shows a line that it cannot interpret unchanged. Texts of users and models appear
+in full, the steps between them in one line each, and unknown kinds field by field.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import re
 import sys
 
-TYPE_CHECKING = False  # importing typing costs as much as all the rest
+TYPE_CHECKING = False  # importing typing costs as much as all other imports
 if TYPE_CHECKING:
     from typing import Any
 
@@ -23,8 +24,9 @@ _WIDE = 100
 _INDENT = "    "
 
 
-#: what a terminal or an editor obeys, or does not show: control characters, changes of direction, zero widths, line
-#: separators, tags, fillers, halves of characters. Joiners between letters of other scripts and emoji stay.
+#: characters that a terminal or an editor interprets or does not show: control characters, changes of direction, zero
+#: widths, line separators, tags, fillers, halves of characters. Joiners between letters of other scripts and emoji
+#: stay.
 HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
@@ -33,25 +35,25 @@ HIDDEN = re.compile(
 
 
 def visible(text: str) -> str:
-    """Return the text with everything that is obeyed or unseen as a character that is seen; line breaks and tabs stay.
+    """Return the text with every control or invisible character replaced by a visible one; line breaks and tabs stay.
 
-    Every output for people goes through this: journals, tables, reports, files, subjects of commits.
+    All output for users goes through this: journals, tables, reports, files, subjects of commits.
     """
     return HIDDEN.sub(_picture, text.replace("\r\n", "\n"))
 
 
 def one_line(text: str) -> str:
-    """Return the text as `visible` does, and its line breaks visible too: where a fact stands, nothing else begins."""
+    """Return the text as `visible` does, with visible line breaks too, so that a fact stays on its own line."""
     return visible(text).replace("\n", "\u240a").replace("\t", " ")
 
 
-def _picture(found: re.Match[str]) -> str:
-    code = ord(found[0])
+def _picture(match: re.Match[str]) -> str:
+    code = ord(match[0])
     return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"
 
 
 def lines_of(raw: str) -> list[str]:
-    """The lines for one journal line: a head, and below it what it says."""
+    """Return the lines for a journal line: a head, and its text below."""
     try:
         return told(json.loads(raw))
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -59,22 +61,22 @@ def lines_of(raw: str) -> list[str]:
 
 
 def told(entry: Data) -> list[str]:
-    """The same for an entry that was read. Raises KeyError, TypeError, AttributeError for what is no entry."""
+    """Return the lines for a parsed entry. Raises KeyError, TypeError, AttributeError if it is not an entry."""
     at, kind = str(entry["at"]), str(entry["kind"])
     data: Data = entry["data"]
     phrase = _PHRASES.get(kind)
     title, body = phrase(data, entry) if phrase else (kind, _fields(data, _INDENT))
-    # In a conversation, who asks and in which run is said once.
+    # In a conversation, the session's actor and run are printed once.
     names = (
         [] if phrase and kind != "run.submitted" else [str(entry[key]) for key in ("run", "actor") if entry.get(key)]
     )
     head = f"{at[:10]} {at[11:19]}Z  {title}  #{entry.get('n', '?')}"
-    # Only heads begin at the margin: what an agent said is indented, and one line is one line.
+    # Only heads begin at the margin: an agent's text is indented, and each of its lines stays one line.
     below = [one_line(line if line.startswith(_INDENT) or not line else _INDENT + line) for line in body]
     return [one_line(head + ("  " + " ".join(names) if names else "")), *below, *([""] if body else [])]
 
 
-# --- what is told in words --------------------------------------------------------------------------------------------
+# --- kinds with their own text ----------------------------------------------------------------------------------------
 
 
 def _submitted(data: Data, entry: Data) -> Told:
@@ -134,7 +136,7 @@ def _asked(data: Data, entry: Data) -> Told:
 
 
 def _completed(data: Data, entry: Data) -> Told:
-    return "run.completed", []  # its output is the answer before
+    return "run.completed", []  # its output is the answer before it
 
 
 def _failed(data: Data, entry: Data) -> Told:
@@ -147,7 +149,7 @@ def _compacted(data: Data, entry: Data) -> Told:
 
 
 def _nudged(data: Data, entry: Data) -> Told:
-    return f"tells the model ({data['reason']})", _text(data["text"])
+    return f"message to the model ({data['reason']})", _text(data["text"])
 
 
 def _silent(data: Data, entry: Data) -> Told:
@@ -209,7 +211,7 @@ def _bullet(lines: list[str], indent: str) -> list[str]:
 
 
 def main() -> None:
-    """Convert the file that is the one argument."""
+    """Convert the file named by the only argument."""
     with open(sys.argv[1], encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - pathlib costs 10 ms
         shown = [line for raw in file for line in lines_of(raw.rstrip("\n"))]
     sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]

@@ -1,1 +1,1 @@
-"""The write-ahead log, journals, Records and the index: what the daemon writes down."""
+"""The daemon's records: the write-ahead log, journals, Records and the index."""

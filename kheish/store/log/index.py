@@ -1,7 +1,7 @@
 """The index: a SQLite cache of entries and of the newest value of each thing, for lists, look-ups and event replay.
 
-It may be deleted at any moment; everything in it is taken again from journals, the log and commits. One process writes
-(the scribe); readers are many, each thread with a connection of its own (`Reader`).
+It may be deleted at any moment: all of it is rebuilt from journals, the log and commits. A single process writes (the
+scribe). Many readers read, each thread with its own connection (`Reader`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from kheish.errors import InvalidCursor, Unavailable
 from kheish.store.log import marks, owners, texts
 
 SCHEMA_VERSION = 7
-_FEW = 500  # things that are looked through one by one
-_CURSOR_BYTES = 19  # a letter and a number that SQLite can hold
+_FEW = 500  # things that are scanned one by one
+_CURSOR_BYTES = 19  # a letter and a number within SQLite's range
 
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -38,23 +38,23 @@ CREATE INDEX things_made ON things(noun, made);
 CREATE INDEX things_status ON things(noun, status, made);
 CREATE INDEX things_session ON things(noun, session, made);
 """
-#: by noun, the members of its documents that lists are filtered by
+#: by noun, the members of its documents that lists filter by
 Filters = Mapping[str, Sequence[str]]
 NO_FILTERS: Filters = MappingProxyType({})
-_LAST = "\U0010ffff"  # sorts after everything that an id may go on with
+_LAST = "\U0010ffff"  # sorts after every continuation of an id
 _ALL = _SCHEMA + owners.SCHEMA + marks.SCHEMA + texts.SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows of a list and the cursor of the next page, None at the end."""
+    """A page of a list: its rows, and the cursor of the next page (None at the end)."""
 
     items: list[dict[str, Any]]
     next_cursor: str | None
 
 
 class Writer:
-    """Writes the index. Raises sqlite3.DatabaseError where the file is damaged: `create` then makes it afresh.
+    """The writer of the index. Raises sqlite3.DatabaseError if the file is damaged; `create` then rebuilds it.
 
     Each of the filters has an index, so that a rare value is found as fast as a common one.
     """
@@ -75,8 +75,8 @@ class Writer:
         return db
 
     def _set_up(self) -> None:
-        # NORMAL fsyncs at checkpoints only; a power cut leaves what was there some transactions ago. With OFF it may
-        # leave pages of different times, and no check of SQLite's finds an old document behind a new number.
+        # NORMAL fsyncs at checkpoints only: a power cut leaves the state of some transactions ago. OFF may leave pages
+        # of different times, and no check of SQLite finds an old document behind a new number.
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16000;")
 
     def _version(self) -> int | None:
@@ -88,7 +88,7 @@ class Writer:
         return row[0] if row else None
 
     def create(self) -> None:
-        """Throw the file away and begin an empty index."""
+        """Delete the file and begin an empty index."""
         self._db.close()
         for suffix in ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
@@ -105,17 +105,18 @@ class Writer:
                 self._db.execute(f"CREATE INDEX IF NOT EXISTS things_{noun}_{key} ON {on}")
 
     def check(self) -> None:
-        """Raises sqlite3.DatabaseError where somebody deleted the file: what is written then is seen by nobody."""
+        """Raise sqlite3.DatabaseError if the file was deleted: no reader would see further writes."""
         if not self.path.exists() or self.path.stat().st_ino != self._inode:
             raise sqlite3.DatabaseError("the file was removed")
 
     def get(self, key: str) -> Any:
-        """A fact about the index itself: `n` (newest entry in it), `commit` (that it has taken in)."""
+        """Return a property of the index itself: `n` (its newest entry), `commit` (the last commit that it
+        includes)."""
         row = self._db.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()
         return row[0] if row else None
 
     def set(self, key: str, value: Any) -> None:
-        """Note a fact about the index."""
+        """Set a property of the index itself."""
         self._db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
 
     def apply(
@@ -125,9 +126,9 @@ class Writer:
         n: int,
         said: Sequence[texts.Text] = (),
     ) -> None:
-        """Take in a batch: entry rows `(n, journal, seq, session, run, kind, line)`, rows of things `(noun, id,
-        session, status, made, n, doc, kept)`, and what entries say; a thing that is older than what is there is passed
-        over. `kept`: for those of owners in streams (`store.log.owners`)."""
+        """Apply a batch: entry rows `(n, journal, seq, session, run, kind, line)`, rows of things `(noun, id, session,
+        status, made, n, doc, kept)`, and the searchable texts of entries. A thing that is older than the stored one is
+        skipped. `kept` is set for things of owners in streams (`store.log.owners`)."""
         db = self._db
         with _transaction(db):
             if said:
@@ -135,20 +136,20 @@ class Writer:
             self._apply(db, entries, things, n)
 
     def last_seq(self, journal: str, upto_n: int) -> int:
-        """Return how far the index has a stream's journal, of its entries up to an event number."""
+        """Return the last `seq` of a stream's journal in the index, of its entries up to an event number."""
         return owners.last_seq(self._db, journal, upto_n)
 
     def mark_lacking(self, journal: str) -> None:
-        """Note that the index lacks entries of a journal, because they cannot be read."""
+        """Note that the index lacks entries of a journal because they cannot be read."""
         owners.mark_lacking(self._db, journal)
 
-    def mark(self, found: Sequence[Sequence[Any]]) -> None:
-        """Note which commits hold which events: `(n, commit, time)`."""
+    def mark(self, rows: Sequence[Sequence[Any]]) -> None:
+        """Record which commits hold which events: `(n, commit, time)`."""
         with _transaction(self._db):
-            marks.add(self._db, found)
+            marks.add(self._db, rows)
 
     def forget(self, session: str) -> None:
-        """Remove all of a session: its entries, what they say, and its things."""
+        """Delete a session: its entries, their texts, and its things."""
         db = self._db
         with _transaction(db):
             texts.forget(db, session)
@@ -170,7 +171,7 @@ class Writer:
         )
 
     def shrink(self) -> None:
-        """Give back the pages that are kept in memory; they are read again when they are needed."""
+        """Release the pages that are cached in memory; they are read back when needed."""
         self._db.execute("PRAGMA shrink_memory")
 
     def close(self) -> None:
@@ -190,7 +191,7 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 class Reader:
-    """Reads the index, from any thread. All methods block on disk: call them in a thread."""
+    """A reader of the index for any thread. All methods block on disk: call them in a thread."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -198,11 +199,11 @@ class Reader:
         self._local = threading.local()
 
     def _db(self) -> sqlite3.Connection:
-        # The inode tells a deleted or remade file from the one that this thread has open.
+        # The inode distinguishes a deleted or rebuilt file from the file that this thread has open.
         try:
             inode = self._path.stat().st_ino
         except FileNotFoundError:
-            raise Unavailable("The index is being made again; try again in a moment.") from None
+            raise Unavailable("The index is being rebuilt; retry in a moment.") from None
         if getattr(self._local, "inode", None) != inode:
             if (old := getattr(self._local, "db", None)) is not None:
                 old.close()
@@ -212,14 +213,14 @@ class Reader:
         return db
 
     def newest(self) -> int:
-        """The newest entry's number."""
+        """Return the number of the newest entry."""
         row = self._db().execute("SELECT value FROM meta WHERE key='n'").fetchone()
         return row[0] if row else 0
 
     def events(
         self, after: int, *, limit: int, session: str | None = None, run: str | None = None, kinds: Sequence[str] = ()
     ) -> list[tuple[int, str, str]]:
-        """`(n, kind, line)` of entries with a number above `after`, oldest first."""
+        """Return `(n, kind, line)` of entries with a number above `after`, oldest first."""
         where, values = ["n > ?"], [after]
         for column, value in (("session", session), ("run", run)):
             if value is not None:
@@ -232,28 +233,28 @@ class Reader:
         return self._db().execute(sql, (*values, limit)).fetchall()
 
     def stream(self, journal: str, kinds: Sequence[str]) -> list[tuple[int, str, str]]:
-        """All `(n, kind, line)` of some kinds in a journal that belongs to no session, oldest first."""
+        """Return all `(n, kind, line)` of some kinds in a journal without a session, oldest first."""
         marks = ",".join("?" * len(kinds))
         sql = f"SELECT n, kind, line FROM entries WHERE session IS NULL AND journal=? AND kind IN ({marks}) ORDER BY n"  # nosec B608  # question marks only; values are bound
         return self._db().execute(sql, (journal, *kinds)).fetchall()
 
     def last_line(self, journal: str, kinds: Sequence[str]) -> str | None:
-        """The last line of a journal that belongs to no session; `kinds`: all that it may have (each is one look-up,
-        however long the journal is)."""
+        """Return the last line of a journal without a session. `kinds` are all kinds that it may have: each costs one
+        look-up, however long the journal is."""
         sql = "SELECT n, line FROM entries WHERE session IS NULL AND journal=? AND kind=? ORDER BY n DESC LIMIT 1"
-        found = [self._db().execute(sql, (journal, kind)).fetchone() for kind in kinds]
-        return max(((n, line) for n, line in filter(None, found)), default=(0, None))[1]
+        rows = [self._db().execute(sql, (journal, kind)).fetchone() for kind in kinds]
+        return max(((n, line) for n, line in filter(None, rows)), default=(0, None))[1]
 
     def thing(self, noun: str, id: str) -> dict[str, Any] | None:
-        """The newest document of one thing."""
+        """Return the newest document of a thing."""
         row = self._db().execute("SELECT doc FROM things WHERE noun=? AND id=?", (noun, id)).fetchone()
         return orjson.loads(row[0]) if row else None
 
     def first(self, nouns: Sequence[str], id: str) -> tuple[str, dict[str, Any]] | None:
-        """The newest document of the first of some nouns that has this id, with its noun."""
+        """Return the first of some nouns that has this id, with its newest document."""
         sql = f"SELECT noun, doc FROM things WHERE noun IN ({','.join('?' * len(nouns))}) AND id=?"  # nosec B608  # question marks only; values are bound
-        found = dict(self._db().execute(sql, (*nouns, id)).fetchall())
-        return next(((noun, orjson.loads(found[noun])) for noun in nouns if noun in found), None)
+        rows = dict(self._db().execute(sql, (*nouns, id)).fetchall())
+        return next(((noun, orjson.loads(rows[noun])) for noun in nouns if noun in rows), None)
 
     def things(
         self,
@@ -266,11 +267,11 @@ class Reader:
         fields: Mapping[str, str] | None = None,
         id_prefix: str | None = None,
     ) -> Page:
-        """Return a page of things, newest first. `fields` compares members of the documents. Raises InvalidCursor.
+        """Return a page of things, newest first. `fields` filters by members of the documents. Raises InvalidCursor.
 
-        With `id_prefix` the order is that of the ids, which is the same for generated ones: the primary key finds them.
+        With `id_prefix` the order is that of the ids, which is the same for generated ids: the primary key finds them.
         """
-        # The plus keeps SQLite from the index of all things of a noun, where that of a filter finds far less.
+        # The plus keeps SQLite from the index of all things of a noun, where the index of a filter matches far fewer.
         where, values = ["+noun = ?" if fields and session is None else "noun = ?"], [noun]
         if cursor is not None:
             where.append("made < ?")
@@ -297,14 +298,14 @@ class Reader:
         return Page([orjson.loads(doc) for _, doc in rows], _cursor(rows[-1][0]) if more else None)
 
     def _by(self, noun: str, field: str, statuses: Sequence[str]) -> str:
-        """Which index finds the things of a noun with a member: SQLite would rather go through all of the noun, since
-        those come in the order that is asked for. Few have some statuses (`running`): then those are looked through."""
+        """Return the index that finds the things of a noun by a member. SQLite would rather scan the whole noun, since
+        that yields the requested order. Some statuses are rare (`running`): their few things are scanned instead."""
         if statuses and self.count(noun, statuses, at_most=_FEW) < _FEW:
             return "INDEXED BY things_status "
         return f"INDEXED BY things_{noun}_{field} "
 
     def overdue(self, noun: str, now: str) -> list[str]:
-        """The ids of pending things whose `expires_at` is over; `now` in RFC 3339 UTC."""
+        """Return the ids of pending things whose `expires_at` is past; `now` is RFC 3339 UTC."""
         sql = (
             "SELECT id FROM things WHERE noun=? AND status='pending' AND json_extract(doc, '$.expires_at') <= ? "
             "ORDER BY made LIMIT 1000"
@@ -314,8 +315,7 @@ class Reader:
     def count(
         self, noun: str, statuses: Sequence[str] = (), *, at_most: int = -1, fields: Mapping[str, str] | None = None
     ) -> int:
-        """How many things there are (with one of the statuses, and these members); beyond `at_most` nothing is
-        counted."""
+        """Return the number of things (with a status of these, and these members). Counting stops at `at_most`."""
         sql, values = "SELECT 1 FROM things WHERE noun=?", [noun]
         if statuses:
             sql += f" AND status IN ({','.join('?' * len(statuses))})"
@@ -326,20 +326,20 @@ class Reader:
         return int(self._db().execute(f"SELECT count(*) FROM ({sql} LIMIT {at_most})", values).fetchone()[0])  # nosec B608  # columns of ours and question marks; values are bound
 
     def fact(self, key: str) -> Any:
-        """A fact about the index itself, as `Writer.get`."""
+        """Return a property of the index itself, as `Writer.get` does."""
         row = self._db().execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()
         return row[0] if row else None
 
     def covering(self, n: int) -> marks.Mark | None:
-        """The first commit that holds event `n`: `(its highest event, commit, time)`."""
+        """Return the first commit that holds event `n`: `(its highest event, commit, time)`."""
         return marks.covering(self._db(), n)
 
     def commit_at(self, time: float) -> marks.Mark | None:
-        """The last commit that was there at a time (seconds since the epoch)."""
+        """Return the last commit that existed at a time (seconds since the epoch)."""
         return marks.at(self._db(), time)
 
     def commits_of(self, session: str, *, below: int | None, limit: int) -> list[marks.Mark]:
-        """The commits that hold something new of a session, newest first."""
+        """Return the commits that hold new entries of a session, newest first."""
         return marks.of_session(self._db(), session, below, limit)
 
     def _member(self, noun: str, key: str) -> str:
@@ -356,20 +356,21 @@ class Reader:
     def search(
         self, words: str, *, limit: int, below: int | None = None, places: Sequence[tuple[str, int | None]] = ()
     ) -> list[tuple[int, str, str | None, str, str]]:
-        """`(n, session, run, line, text)` of entries that say all these words, newest first; see `texts.find`."""
+        """Return `(n, session, run, line, text)` of entries that contain all these words, newest first; see
+        `texts.find`."""
         return texts.find(self._db(), words, below=below, places=places, limit=limit)
 
     def sessions_with(self, noun: str, statuses: Sequence[str]) -> list[str]:
-        """The sessions that have a thing with one of the statuses, oldest such thing first."""
+        """Return the sessions that have a thing with one of the statuses, ordered by their oldest such thing."""
         marks = ",".join("?" * len(statuses))
-        # By itself SQLite takes the index whose order the grouping has, and reads every run that ever was.
-        found = f"FROM things INDEXED BY things_status WHERE noun=? AND status IN ({marks})"
-        sql = f"SELECT session, min(made) {found} GROUP BY session ORDER BY 2"
+        # By itself SQLite takes the index in grouping order, and reads every run that ever existed.
+        source = f"FROM things INDEXED BY things_status WHERE noun=? AND status IN ({marks})"
+        sql = f"SELECT session, min(made) {source} GROUP BY session ORDER BY 2"
         return [row[0] for row in self._db().execute(sql, (noun, *statuses))]
 
 
 def floor(index: Reader, session: str, kinds: Sequence[str], most: int) -> int:
-    """Return the number above which a session has at most so many entries of some kinds; 0: that is all of them."""
+    """Return the number above which a session has at most so many entries of some kinds; 0 if that is all of them."""
     marks = ",".join("?" * len(kinds))
     sql = f"SELECT n FROM entries WHERE session = ? AND kind IN ({marks}) ORDER BY n DESC LIMIT 1 OFFSET ?"  # nosec B608  # question marks only; values are bound
     row = index._db().execute(sql, (session, *kinds, most)).fetchone()
@@ -387,4 +388,4 @@ def _position(cursor: str) -> int:
             raise ValueError(cursor)
         return int(raw[1:])
     except ValueError as error:
-        raise InvalidCursor("The cursor is not one that a list gave; start again without it.") from error
+        raise InvalidCursor("The cursor is not from a list; start over without it.") from error

@@ -1,8 +1,8 @@
-"""Journals: append-only JSONL in segments. Reading them, checking them, and appending what the log made durable.
+"""Journals: append-only JSONL in segments. This module reads and checks them, and appends what the log made durable.
 
-A journal is a folder of `000001.jsonl`, `000002.jsonl`, …; a segment is closed at 64 KiB and never changes again, since
-git stores a changed file whole at each commit (2,000 commits of one growing file: 891 MB of loose objects, with 64 KiB
-segments 65 MB).
+A journal is a folder of `000001.jsonl`, `000002.jsonl`, …. A segment is closed at 64 KiB and never changes after that,
+since git stores a changed file whole at each commit (2,000 commits of one growing file: 891 MB of loose objects, with
+64 KiB segments 65 MB).
 """
 
 from __future__ import annotations
@@ -42,23 +42,23 @@ class Tail:
 
 
 def read(root: Path, journal: str, *, from_seq: int = 1) -> Iterator[dict[str, Any]]:
-    """All entries from `from_seq` on. Raises Damaged at the first line that cannot be read, or a gap."""
+    """Yield all entries from `from_seq` on. Raises Damaged at the first unreadable line or gap."""
     return Segments(root, journal).read(from_seq)
 
 
 def read_lines(root: Path, journal: str, *, from_seq: int = 1) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """All entries from `from_seq` on, each with its line as it stands there. Raises as `read`."""
+    """Yield all entries from `from_seq` on, each with its line as stored. Raises as `read`."""
     files = segments(root / journal)
     start = _segment_of(files, from_seq)
     expect = 1 if start == 0 else None
     for path in files[start:]:
-        found = parse_lines(path.read_bytes(), f"{journal}/{path.name}", expect)
-        yield from (one for one in found if one[0]["seq"] >= from_seq)
-        expect = found[-1][0]["seq"] + 1 if found else expect
+        entries = parse_lines(path.read_bytes(), f"{journal}/{path.name}", expect)
+        yield from (one for one in entries if one[0]["seq"] >= from_seq)
+        expect = entries[-1][0]["seq"] + 1 if entries else expect
 
 
 def portions(root: Path, journal: str, *, from_seq: int, size: int) -> Iterator[list[tuple[dict[str, Any], bytes]]]:
-    """Yield what `read_lines` does in lists of `size`. Raises Damaged before the first of them, or not at all."""
+    """Yield the results of `read_lines` in lists of `size`. Raises Damaged before the first list, or not at all."""
     lines = read_lines(root, journal, from_seq=from_seq)
     portion = list(islice(lines, size))
     if len(portion) == size:
@@ -69,7 +69,7 @@ def portions(root: Path, journal: str, *, from_seq: int, size: int) -> Iterator[
 
 
 class Segments:
-    """One reading of a journal, from its end and then forward: each file is read and parsed at most once."""
+    """A single pass over a journal, first from its end and then forward. Each file is read and parsed at most once."""
 
     def __init__(self, root: Path, journal: str) -> None:
         self._journal = journal
@@ -77,12 +77,12 @@ class Segments:
         self._parsed: dict[int, list[dict[str, Any]]] = {}
 
     def back(self) -> Iterator[list[dict[str, Any]]]:
-        """The entries by segment, newest segment first."""
+        """Yield the entries by segment, newest segment first."""
         for position in reversed(range(len(self._files))):
             yield self._entries(position)
 
     def read(self, from_seq: int = 1) -> Iterator[dict[str, Any]]:
-        """All entries from `from_seq` on, once. Raises Damaged at the first line that cannot be read, or a gap."""
+        """Yield all entries from `from_seq` on, once. Raises Damaged at the first unreadable line or gap."""
         start = self._position(from_seq)
         expect = 1 if start == 0 else None
         for position in range(start, len(self._files)):
@@ -95,7 +95,8 @@ class Segments:
                 expect = entries[-1]["seq"] + 1
 
     def _position(self, seq: int) -> int:
-        """Where the segment with `seq` is: by what is read already, so that no older file is looked at."""
+        """Return the position of the segment with `seq`. Segments that are already parsed answer first, so that no
+        older file is read."""
         for position in sorted(self._parsed, reverse=True):
             entries = self._parsed[position]
             if entries and entries[0]["seq"] <= seq:
@@ -104,16 +105,16 @@ class Segments:
 
     def _entries(self, position: int, expect: int | None = None) -> list[dict[str, Any]]:
         where = f"{self._journal}/{self._files[position].name}"
-        found = self._parsed.get(position)
-        if found is None:
-            self._parsed[position] = found = parse(self._files[position].read_bytes(), where, expect)
-        elif found and expect is not None and found[0]["seq"] != expect:
-            raise Damaged(f"{where}:1: seq {found[0]['seq']} where {expect} follows", path=where, line=1)
-        return found
+        entries = self._parsed.get(position)
+        if entries is None:
+            self._parsed[position] = entries = parse(self._files[position].read_bytes(), where, expect)
+        elif entries and expect is not None and entries[0]["seq"] != expect:
+            raise Damaged(f"{where}:1: seq {entries[0]['seq']} where {expect} follows", path=where, line=1)
+        return entries
 
 
 def _segment_of(files: list[Path], seq: int) -> int:
-    """The position of the segment that holds `seq`, by its first line."""
+    """Return the position of the segment that holds `seq`, by its first line."""
     low, high = 0, len(files) if seq > 1 else 0
     while high - low > 1:
         middle = (low + high) // 2
@@ -133,7 +134,7 @@ def _first_seq(path: Path) -> int:
 
 
 def tail(folder: Path) -> Tail:
-    """Where a journal ends. A last line without its newline is damage here: only the log may be torn."""
+    """Return the end of a journal. A last line without a newline is damage here: only the log may be torn."""
     files = segments(folder)
     if not files:
         return Tail(1, 0, 0, 0)
@@ -154,33 +155,33 @@ def tail(folder: Path) -> Tail:
 
 
 def continued(segments: Mapping[str, bytes], lines: Sequence[tuple[int, bytes]], where: str) -> dict[str, bytes]:
-    """Whole segments by name, with `(seq, line)`s after them as a Writer would have appended them: what files must
-    hold. Raises Damaged where the lines would leave a gap."""
-    found = dict(sorted(segments.items()))
-    number = int(max(found, default=name(1)).removesuffix(".jsonl"))
-    entries = [entry for file in reversed(found) for entry in parse(found[file], f"{where}/{file}")[-1:]]
+    """Return whole segments by name, followed by `(seq, line)`s as a Writer would have appended them: the expected
+    contents of the files. Raises Damaged if the lines would leave a gap."""
+    contents = dict(sorted(segments.items()))
+    number = int(max(contents, default=name(1)).removesuffix(".jsonl"))
+    entries = [entry for file in reversed(contents) for entry in parse(contents[file], f"{where}/{file}")[-1:]]
     last = entries[0]["seq"] if entries else 0
-    content = bytearray(found.get(name(number), b""))
+    content = bytearray(contents.get(name(number), b""))
     for seq, line in lines:
         if seq <= last:
             continue
         if seq != last + 1:
             raise Damaged(f"{where}: seq {seq} where {last + 1} follows", path=where)
         if len(content) >= SEGMENT_BYTES:
-            found[name(number)] = bytes(content)
+            contents[name(number)] = bytes(content)
             number, content = number + 1, bytearray()
         content += line + b"\n"
         last = seq
     if content:
-        found[name(number)] = bytes(content)
-    return found
+        contents[name(number)] = bytes(content)
+    return contents
 
 
 def cut_torn(folder: Path) -> None:
-    """Cut a last line that has no newline (a kill in the middle of an append); the log still has it whole.
+    """Cut a last line without a newline (a kill in the middle of an append); the log still has it whole.
 
-    A newest segment that has no whole line goes: a power cut may leave its name and take the end of the one before it,
-    which is where the journal then goes on.
+    A newest segment without a whole line is removed. A power cut may keep its name and lose the end of the segment
+    before it, where the journal then continues.
     """
     for path in reversed(files := segments(folder)):
         raw = path.read_bytes()
@@ -193,7 +194,7 @@ def cut_torn(folder: Path) -> None:
 
 
 def _from(folder: Path, seq: int) -> dict[Path, bytes]:
-    """The segments from the one with entry `seq` on; none where that cannot be told."""
+    """Return the segments from the one with entry `seq` on; none if that cannot be determined."""
     files = segments(folder)
     try:
         return {path: path.read_bytes() for path in files[_segment_of(files, seq) :]}
@@ -202,7 +203,8 @@ def _from(folder: Path, seq: int) -> dict[Path, bytes]:
 
 
 class Replaced(Exception):
-    """Somebody replaced or changed the open segment of `journal` (stash, checkout, reset, an editor)."""
+    """The error that another process replaced or changed the open segment of `journal` (stash, checkout, reset, an
+    editor)."""
 
     def __init__(self, journal: str) -> None:
         super().__init__(journal)
@@ -216,26 +218,26 @@ class _Open:
     segment: int
     size: int
     seq: int
-    digest: blake2b  # of all that is in it
-    written: int  # mtime in nanoseconds, as the last append left it
+    digest: blake2b  # of its whole content
+    written: int  # mtime in nanoseconds after the last append
 
 
 class Writer:
-    """Appends to many journals. Keeps a bounded number of files open; checks before each write that they are still
-    the files at their paths, with the size and the time that it left them with."""
+    """A writer that appends to many journals. It keeps a bounded number of files open. Before each write it checks that
+    they are still the files at their paths, with the size and the time of its last write."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._unsynced: set[Path] = set()
-        #: segments written since the last cut, and how far: what the next commit holds
+        #: segments written since the last cut, and how far: the content of the next commit
         self.dirty: dict[str, Extent] = {}
 
     def append(self, journal: str, lines: Sequence[tuple[int, bytes]]) -> None:
-        """Append `(seq, line without newline)`s; what the journal already has is passed over.
+        """Append `(seq, line without newline)`s; skip entries that the journal already has.
 
-        Raises Replaced where the file is not what was left, Damaged where the journal cannot be read or would get a
-        gap, OSError where the disk fails.
+        Raises Replaced if the file is not as this writer left it, Damaged if the journal cannot be read or would get a
+        gap, OSError if the disk fails.
         """
         state = self._state(journal)
         fresh = [(seq, line) for seq, line in lines if seq > state.seq]
@@ -246,7 +248,7 @@ class Writer:
         try:
             self._append(journal, state, fresh)
         except OSError:
-            self.forget(journal)  # how far it came is read from the file
+            self.forget(journal)  # its end is read from the file
             raise
 
     def _append(self, journal: str, state: _Open, lines: Sequence[tuple[int, bytes]]) -> None:
@@ -282,11 +284,11 @@ class Writer:
             return self._remember(journal, self._open_tail(journal))
         self._open.move_to_end(journal)
         try:
-            found = (self._root / journal / name(state.segment)).stat()
+            status = (self._root / journal / name(state.segment)).stat()
         except FileNotFoundError:
             raise Replaced(journal) from None
-        left = (*state.inode, state.size, state.written)
-        if (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns) != left:
+        expected = (*state.inode, state.size, state.written)
+        if (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns) != expected:
             raise Replaced(journal)
         return state
 
@@ -297,17 +299,17 @@ class Writer:
             cut_torn(folder)
             end = tail(folder)
             return self._open_segment(journal, end.segment, end.seq)
-        except FileNotFoundError:  # taken away at this moment
+        except FileNotFoundError:  # removed at this moment
             raise Replaced(journal) from None
 
     def _open_segment(self, journal: str, segment: int, seq: int) -> _Open:
         path = self._root / journal / name(segment)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         handle = os.open(path, flags, 0o644)
-        found = os.fstat(handle)
-        content = path.read_bytes() if found.st_size else b""
-        inode = found.st_dev, found.st_ino
-        return _Open(handle, inode, segment, len(content), seq, hash_of(content), found.st_mtime_ns)
+        status = os.fstat(handle)
+        content = path.read_bytes() if status.st_size else b""
+        inode = status.st_dev, status.st_ino
+        return _Open(handle, inode, segment, len(content), seq, hash_of(content), status.st_mtime_ns)
 
     def _next_segment(self, journal: str, state: _Open) -> _Open:
         following = self._open_segment(journal, state.segment + 1, state.seq)
@@ -323,37 +325,38 @@ class Writer:
         return state
 
     def forget(self, journal: str) -> None:
-        """Close a journal; the next append looks at the files afresh."""
+        """Close a journal; the next append reads its files from scratch."""
         state = self._open.pop(journal, None)
         if state is not None:
             os.close(state.handle)
 
     def clean(self, journal: str) -> None:
-        """Nothing of this journal is for the next cut."""
+        """Exclude this journal from the next cut."""
         for path in [path for path in self.dirty if path.rpartition("/")[0] == journal]:
             del self.dirty[path]
 
     def close(self) -> None:
-        """Close all of them."""
+        """Close all journals."""
         for journal in list(self._open):
             self.forget(journal)
 
     def mark(self, journal: str, lines: Sequence[tuple[int, bytes]]) -> bool:
-        """Count the segments that hold `lines`, which must be the journal's last, as changed since the last cut.
+        """Mark the segments that hold `lines`, which must be the journal's last, as changed since the last cut. Return
+        whether the files end with exactly these lines.
 
-        False where the files do not end with exactly these: the open segment alone does not tell, since git takes a
-        segment that it tracks back to what was committed, and leaves a newer one that it does not know.
+        The open segment alone does not prove it: git restores a segment that it tracks to its committed content, and
+        leaves a newer segment that it does not track.
         """
-        found = _from(self._root / journal, lines[0][0])
-        if not b"".join(found.values()).endswith(b"".join(line + b"\n" for _, line in lines)):
+        contents = _from(self._root / journal, lines[0][0])
+        if not b"".join(contents.values()).endswith(b"".join(line + b"\n" for _, line in lines)):
             return False
-        for path, content in found.items():
+        for path, content in contents.items():
             self.dirty[f"{journal}/{path.name}"] = extent(content)
             self._unsynced.add(path)
         return True
 
     def changed(self) -> Iterator[str]:
-        """Journals that were written since the last cut, and whose open segment somebody else has touched since."""
+        """Yield the journals written since the last cut whose open segment another process has changed since."""
         for journal in sorted({path.rpartition("/")[0] for path in self.dirty}):
             if journal in self._open:
                 try:
@@ -362,18 +365,18 @@ class Writer:
                     yield journal
 
     def take_dirty(self) -> dict[str, Extent]:
-        """What was written since the last call, fsynced."""
+        """Return the segments written since the last call, fsynced."""
         self.sync()
         dirty, self.dirty = self.dirty, {}
         return dirty
 
     def sync(self) -> None:
-        """Make all that was appended durable in the journals too."""
+        """Make everything appended durable in the journals too."""
         for path in self._unsynced:
             try:
                 handle = os.open(path, os.O_RDONLY)
             except FileNotFoundError:
-                continue  # replaced meanwhile: the next append puts it back from the log
+                continue  # replaced meanwhile: the next append restores it from the log
             try:
                 os.fdatasync(handle)
             finally:

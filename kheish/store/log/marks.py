@@ -1,4 +1,4 @@
-"""Which commit holds an event: the commits' highest event numbers, kept in the index beside the entries."""
+"""The commits that hold events: each commit's highest event number, kept in the index beside the entries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Mark = tuple[int, str, int]
 
 
 def add(db: sqlite3.Connection, marks: Sequence[Sequence[object]]) -> None:
-    """Take in marks, newest first or one by one: of two commits that say the same number the older one stays."""
+    """Add marks, newest first or one by one. Of two commits with the same number the older stays."""
     db.executemany(
         "INSERT INTO commits VALUES(?,?,?) ON CONFLICT(n) DO UPDATE SET id=excluded.id, time=excluded.time "
         "WHERE excluded.time < commits.time",
@@ -24,32 +24,32 @@ def add(db: sqlite3.Connection, marks: Sequence[Sequence[object]]) -> None:
 
 
 def covering(db: sqlite3.Connection, n: int) -> Mark | None:
-    """The first commit that holds event `n`."""
-    found: Mark | None = db.execute("SELECT n, id, time FROM commits WHERE n >= ? ORDER BY n LIMIT 1", (n,)).fetchone()
-    return found
+    """Return the first commit that holds event `n`."""
+    mark: Mark | None = db.execute("SELECT n, id, time FROM commits WHERE n >= ? ORDER BY n LIMIT 1", (n,)).fetchone()
+    return mark
 
 
 def at(db: sqlite3.Connection, time: float) -> Mark | None:
-    """The last commit that was there at a time."""
+    """Return the last commit that existed at a time."""
     sql = "SELECT n, id, time FROM commits WHERE time <= ? ORDER BY time DESC, n DESC LIMIT 1"
-    found: Mark | None = db.execute(sql, (int(time),)).fetchone()
-    return found
+    mark: Mark | None = db.execute(sql, (int(time),)).fetchone()
+    return mark
 
 
 def of_session(db: sqlite3.Connection, session: str, below: int | None, limit: int) -> list[Mark]:
-    """The commits that hold something new of a session, newest first, those under event `below`.
+    """Return the commits that hold new entries of a session, newest first, those under event `below`.
 
-    Steps from entry to commit to the entries before it, so it costs what is found, not what there is.
+    Steps from entry to commit to the entries before it, so the cost depends on the result, not on the history.
     """
-    found: list[Mark] = []
+    marks: list[Mark] = []
     top = 2**62 if below is None else below
-    while len(found) < limit:
+    while len(marks) < limit:
         entry = db.execute("SELECT max(n) FROM entries WHERE session=? AND n<=?", (session, top)).fetchone()[0]
         if entry is None:
             break
         mark = covering(db, entry)
         before = db.execute("SELECT max(n) FROM commits WHERE n < ?", (entry,)).fetchone()[0]
         if mark is not None:
-            found.append(mark)
+            marks.append(mark)
         top = before if before is not None else -1
-    return found
+    return marks

@@ -1,7 +1,8 @@
-"""After the machine went down: what was not fsynced may be lost, torn or zeros, also where it looks unchanged.
+"""Recovery after the machine went down: data that was not fsynced may be lost, torn or zeroed, even if it looks
+unchanged.
 
-The daemon notes which start of the machine it saw. Where that is another, scribe and git worker trust less at their
-start: neither the lines behind a journal's last fsync, nor loose objects, nor what git's index says of files.
+The daemon records the boot that it ran in. If the boot differs, scribe and git worker trust less at their start:
+neither the lines after a journal's last fsync, nor loose objects, nor git's index about files.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _NOTE = "boot"
 
 
 def suspected(root: Path) -> bool:
-    """Whether the machine was started again since the last daemon was ready (True too where nobody can tell)."""
+    """Return whether the machine was rebooted since the last daemon was ready (True also if that is unknown)."""
     now = _boot()
     try:
         return not now or (lock.private(root) / _NOTE).read_text() != now
@@ -27,13 +28,13 @@ def suspected(root: Path) -> bool:
 
 
 def over(root: Path) -> None:
-    """Note that this start of the machine was seen, and all is looked at."""
+    """Record this boot as seen, now that everything is checked."""
     if suspected(root):
         files.atomic_write(lock.private(root) / _NOTE, _boot().encode(), fsync=True)
 
 
 def expect(root: Path) -> None:
-    """Have the next start trust as little as after an outage: an fsync failed."""
+    """Make the next start trust as little as after an outage, because an fsync failed."""
     (lock.private(root) / _NOTE).unlink(missing_ok=True)
 
 
@@ -45,21 +46,21 @@ def _boot() -> str:
 
 
 def damaged(root: Path) -> Iterator[Path]:
-    """Loose objects that cannot be read."""
+    """Yield the loose objects that cannot be read."""
     return (path for path in _loose(root) if not _is_whole(path))
 
 
 def put_aside(root: Path) -> list[str]:
-    """Move damaged objects out of git's way, to `.git/kheish/damaged/`; returns their ids.
+    """Move damaged objects out of git's way, to `.git/kheish/damaged/`; return their ids.
 
-    git takes an object that is there for written: one that a power cut left empty would be in every later commit.
+    git treats an existing object as written: an object that a power cut left empty would be part of every later commit.
     """
-    aside, found = lock.private(root) / "damaged", []
+    aside, ids = lock.private(root) / "damaged", []
     for path in damaged(root):
         aside.mkdir(exist_ok=True)
         path.replace(aside / _id(path))
-        found.append(_id(path))
-    return found
+        ids.append(_id(path))
+    return ids
 
 
 def _loose(root: Path) -> Iterator[Path]:
@@ -71,7 +72,7 @@ def _id(path: Path) -> str:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether the object is the one that its name says. Raises OSError."""
+    """Return whether the object's content matches its name. Raises OSError."""
     try:
         return sha1(zlib.decompress(path.read_bytes()), usedforsecurity=False).hexdigest() == _id(path)
     except zlib.error:

@@ -1,7 +1,7 @@
-"""What the index has of the owners in streams: the values that they keep, those that ended, and where journals end.
+"""The index's data about owners in streams: kept values, ended values, and the ends of their journals.
 
-An owner may have ended a million things. Each query here costs what it returns: ended values are passed over by the
-index `things_owned`, which has no entry for the things of sessions.
+An owner may have a million ended values. Each query here costs only what it returns: it skips ended values through the
+index `things_owned`, which excludes the things of sessions.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Row = tuple[str, str, int, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What an owner has: the values that are kept, the event number of its newest value (also an ended one), and the
-    last `seq` of its own journal (0: it has none). `is_lacking`: the index lacks entries of that journal."""
+    """The data of an owner: its kept values, the event number of its newest value (even if ended), and the last `seq`
+    of its own journal (0 if it has none). `is_lacking` means that the index lacks entries of that journal."""
 
     kept: list[Row]
     newest: int
@@ -35,13 +35,15 @@ class Held:
 
 
 def holder(index: Reader, noun: str, id: str) -> str | None:
-    """Return the owner (or session) that a thing belongs to. Blocks on disk, as all that take a Reader."""
+    """Return the owner (or session) that a thing belongs to. Blocks on disk, as every function that takes a Reader
+    does."""
     row = index._db().execute("SELECT session FROM things WHERE noun=? AND id=?", (noun, id)).fetchone()
     return row[0] if row else None
 
 
 def read(index: Reader, owner: str, journal: str | None) -> Held | None:
-    """Return what an owner has, all as of one moment; None while the index is rebuilt. `journal`: the owner's own."""
+    """Return the data of an owner as of a single moment; None while the index is rebuilt. `journal` is the owner's own
+    journal."""
     with _snapshot(db := index._db()):
         if _fact(db, "whole") is None:
             return None
@@ -59,23 +61,23 @@ def ended(index: Reader, owner: str, after_n: int) -> list[Row]:
 
 
 def reach(index: Reader, journal: str, upto_n: int) -> int:
-    """Return how far the index has a stream's journal, as `last_seq`."""
+    """Return the last `seq` of a stream's journal in the index, as `last_seq` does."""
     return last_seq(index._db(), journal, upto_n)
 
 
 def last_seq(db: sqlite3.Connection, journal: str, upto_n: int | None = None) -> int:
-    """Return the last `seq` of a stream's journal (of its entries up to an event number); 0: there is none.
+    """Return the last `seq` of a stream's journal (of its entries up to an event number); 0 if it has none.
 
     Costs one look-up per kind of entry, however long the journal is.
     """
     most = 2**62 if upto_n is None else upto_n
     sql = "SELECT n, seq FROM entries WHERE session IS NULL AND journal=? AND kind=? AND n<=? ORDER BY n DESC LIMIT 1"
-    found = [db.execute(sql, (journal, kind, most)).fetchone() for kind in _kinds(db, journal)]
-    return max(filter(None, found), default=(0, 0))[1]
+    rows = [db.execute(sql, (journal, kind, most)).fetchone() for kind in _kinds(db, journal)]
+    return max(filter(None, rows), default=(0, 0))[1]
 
 
 def mark_lacking(db: sqlite3.Connection, journal: str) -> None:
-    """Note that the index lacks entries of a journal, because they cannot be read."""
+    """Note that the index lacks entries of a journal because they cannot be read."""
     db.execute("INSERT OR REPLACE INTO meta VALUES(?, 1)", (f"lacks {journal}",))
 
 
@@ -85,7 +87,7 @@ def lacks(db: sqlite3.Connection, journal: str) -> bool:
 
 
 def _kinds(db: sqlite3.Connection, journal: str) -> Iterator[str]:
-    """Yield the kinds of entries in a journal, stepping from one to the next in the index `entries_stream`."""
+    """Yield the kinds of entries in a journal, stepping from each to the next in the index `entries_stream`."""
     sql = "SELECT kind FROM entries WHERE session IS NULL AND journal=? AND kind>? ORDER BY kind LIMIT 1"
     row = db.execute(sql, (journal, "")).fetchone()
     while row is not None:
@@ -94,8 +96,8 @@ def _kinds(db: sqlite3.Connection, journal: str) -> Iterator[str]:
 
 
 def _newest(db: sqlite3.Connection, owner: str, kept: int) -> list[tuple[int]]:
-    found: list[tuple[int]] = db.execute(f"SELECT n {_OF_OWNER} ORDER BY n DESC LIMIT 1", (owner, kept)).fetchall()  # nosec B608  # a constant of ours; values are bound
-    return found
+    rows: list[tuple[int]] = db.execute(f"SELECT n {_OF_OWNER} ORDER BY n DESC LIMIT 1", (owner, kept)).fetchall()  # nosec B608  # a constant of ours; values are bound
+    return rows
 
 
 def _fact(db: sqlite3.Connection, key: str) -> Any:
@@ -105,7 +107,7 @@ def _fact(db: sqlite3.Connection, key: str) -> Any:
 
 @contextmanager
 def _snapshot(db: sqlite3.Connection) -> Iterator[None]:
-    """Have several queries see the same moment."""
+    """Run several queries on a single snapshot."""
     db.execute("BEGIN")
     try:
         yield

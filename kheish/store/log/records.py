@@ -1,7 +1,7 @@
-"""Records: the YAML that people read, made from plain data. Keys stay in the order given.
+"""Records: YAML files for human readers, made from plain data. Keys stay in the given order.
 
-Written by hand: three times as fast as libyaml's dumper (a busy daemon renders a thousand a second), event times stay
-bare, and what YAML 1.1 *or* 1.2 would read as something else than text is quoted, as JSON quotes.
+The writer is our own: it is three times as fast as libyaml's dumper (a busy daemon renders a thousand a second). Event
+times stay unquoted. Text that YAML 1.1 *or* 1.2 would not read as text is quoted as in JSON.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 PendingKind = Literal["approval", "question"]
 
-#: a text that needs no quotes: begins with a letter (or a path), no ": ", " #", nor a quote-worthy character
+#: text that needs no quotes: it begins with a letter (or a path), and has no ": ", " #" or character that needs quotes
 _PLAIN = re.compile(
     r"(?:[A-Za-z_]|\.{0,2}/[A-Za-z_])(?:[A-Za-z0-9_./@()+=;$~^<>?!%&*|'\"{}\[\],-]|:(?=\S)| (?=[^ #\n]))*\Z"
 )
-#: event times stay bare: text in YAML 1.2
+#: event times stay unquoted: they are text in YAML 1.2
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z\Z")
 _WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
-#: what a literal block cannot hold
+#: characters that a literal block cannot hold
 _NOT_LITERAL = re.compile(
     HIDDEN.pattern + "|[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
@@ -34,14 +34,14 @@ _COMMENT_COLUMN = 31
 
 
 def render(data: Mapping[str, Any]) -> bytes:
-    """Plain data (str, int, float, bool, None, lists, mappings) as block-style YAML, UTF-8."""
+    """Return plain data (str, int, float, bool, None, lists, mappings) as block-style YAML, UTF-8."""
     if not data:
         return b"{}\n"
     return ("\n".join(_mapping(data, "")) + "\n").encode()
 
 
 def pending_file(kind: PendingKind, data: Mapping[str, Any]) -> bytes:
-    """What the daemon asks in `pending/`, with the lines at its end that a person fills in."""
+    """Return the file of a question in `pending/`, ending with the lines that a user fills in."""
     asked = render(data).decode()
     if kind == "approval":
         form = '# Write allow or deny after "decision:", and save. `reason` is optional.\ndecision:\nreason:\n'
@@ -64,7 +64,7 @@ def pending_file(kind: PendingKind, data: Mapping[str, Any]) -> bytes:
 
 
 def read(raw: bytes) -> dict[str, Any]:
-    """The mapping that a YAML 1.2 file holds. Raises Invalid; `errors` name line and column."""
+    """Return the mapping in a YAML 1.2 file. Raises Invalid; its `errors` give line and column."""
     from kheish.store.edits import yaml12  # here, since the git worker writes Records and hardly ever reads any
 
     text, flaw = yaml12.decode(raw)
@@ -98,7 +98,7 @@ def _sequence(items: Sequence[Any], indent: str) -> Iterator[str]:
 
 
 def _entry(head: str, value: Any, indent: str) -> Iterator[str]:
-    """One `key:` or `-` with its value, on the same line where that is readable."""
+    """Yield the lines of a `key:` or `-` with its value, on the same line if that is readable."""
     if isinstance(value, str):
         if "\n" in value and value[0] not in " \t\n" and not _NOT_LITERAL.search(value):
             yield from _literal(head, value, indent + "  ")
@@ -129,9 +129,10 @@ def _scalar(text: str) -> str:
     return _NOT_LITERAL.sub(_escape, json.dumps(text, ensure_ascii=False))
 
 
-def _escape(found: re.Match[str]) -> str:
-    """YAML knows no surrogate pairs; half of one, which is no character, becomes the replacement character."""
-    code = ord(found[0])
+def _escape(match: re.Match[str]) -> str:
+    """Return the text with lone surrogates replaced by the replacement character: YAML has no surrogate pairs, and half
+    of a pair is no character."""
+    code = ord(match[0])
     if 0xD800 <= code < 0xE000:
         return "\ufffd"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
@@ -151,7 +152,7 @@ def _other(value: Any) -> str:
             return "{}"
         case list() | tuple():
             return "[]"
-    raise TypeError(f"{type(value).__name__} has no place in a record")
+    raise TypeError(f"a record cannot hold a {type(value).__name__}")
 
 
 def _float(value: float) -> str:

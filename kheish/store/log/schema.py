@@ -1,4 +1,4 @@
-"""JSON Schemas of all that is a file, generated from the models: for editors, documentation, and a drift test."""
+"""JSON Schemas of all files, generated from the models, for editors, documentation and a drift test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Model = type[BaseModel] | TypeAdapter[Any]
 
 
 def render(name: str, model: Model) -> bytes:
-    """The schema as the file `<name>.schema.json` holds it: the same bytes for the same model."""
+    """Return the schema as the content of `<name>.schema.json`: the same bytes for the same model."""
     if isinstance(model, TypeAdapter):
         schema = model.json_schema(mode="validation")
     else:
@@ -28,17 +28,17 @@ def render(name: str, model: Model) -> bytes:
 
 
 def drift(models: Mapping[str, Model], folder: Path) -> list[str]:
-    """The names whose file in `folder` is missing, says something else, or belongs to no model any more."""
-    found = {path.name.removesuffix(SUFFIX): path for path in folder.glob("*" + SUFFIX)}
-    stale = found.keys() - models.keys()
+    """Return the names whose file in `folder` is missing, outdated, or without a model."""
+    files = {path.name.removesuffix(SUFFIX): path for path in folder.glob("*" + SUFFIX)}
+    stale = files.keys() - models.keys()
     wrong = {
-        name for name, model in models.items() if name not in found or found[name].read_bytes() != render(name, model)
+        name for name, model in models.items() if name not in files or files[name].read_bytes() != render(name, model)
     }
     return sorted(stale | wrong)
 
 
 def write_schemas(models: Mapping[str, Model], folder: Path) -> list[str]:
-    """Bring `folder` in line with the models; return the names of what was written or removed. Raises OSError."""
+    """Update `folder` to match the models; return the names of the written and removed files. Raises OSError."""
     changed = drift(models, folder)
     for name in changed:
         path = folder / (name + SUFFIX)

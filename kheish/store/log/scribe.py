@@ -1,12 +1,12 @@
 """The scribe: a child process that writes what the log made durable into journals and into the index.
 
-It is a process, not a thread, because each small write would hand the interpreter lock back and forth with the event
-loop (a batch over 64 journals: 200 times). It is told what the log has, in order; what it has not done when it is
-killed, it finds in the log when it starts again, so it needs no acknowledgement and no memory of its own.
+It is a process, not a thread, because each small write would pass the interpreter lock back and forth with the event
+loop (a batch over 64 journals: 200 times). It receives the log's entries in order. After a kill, it finds unfinished
+work in the log at its next start. So it needs no acknowledgement and no memory of its own.
 
     python -m kheish.store.log.scribe ROOT [FILTERS of the index, as JSON]
 
-While another git works in the root it *holds*: nothing is appended or mended, the log has it all; the index goes on.
+While another git works in the root the scribe *holds*: only the log and the index continue, and journals wait.
 
 Notices: `journaled {n}`, `held {reason}`, `restored {paths, aside}`, `damaged {journal, path, line, detail}`.
 """
@@ -30,48 +30,49 @@ from kheish.store.git import hold, stuck
 from kheish.store.log import index, journal, outage, spills, texts, wal
 from kheish.store.log.segments import Lines, Row, by_journal, row
 
-#: seconds: how often it looks whether a hold is over, and how long it must be (commands come one after another)
+#: seconds between checks whether a hold is over, and seconds that it must stay over (commands come in series)
 _LOOK, _LINGER = 0.1, 0.3
-#: seconds without an entry after which memory is given back
-_REST = 3.0
-_PORTION = 20_000  # entries that are read into the index at a time, or a long journal would be in memory as a whole
+_REST = 3.0  # seconds without an entry before memory is released
+_PORTION = (
+    20_000  # entries that are read into the index at a time, so that a long journal is never in memory as a whole
+)
 
 
 class Scribe:
-    """The handlers of the process. `notify` sends a notice to the daemon."""
+    """The command handlers of the process. `notify` sends a notice to the daemon."""
 
     def __init__(self, root: Path, parent: pipes.Parent, filters: index.Filters = index.NO_FILTERS) -> None:
         self._root = root
         self._filters = filters
         self._parent = parent
         self._journals = journal.Writer(root)
-        self._stopped: set[str] = set()  # damaged journals: nothing is appended to them until they are mended
+        self._stopped: set[str] = set()  # damaged journals: nothing is appended to them until they are repaired
         self._kept: int | None = None  # the oldest entry that only the log has, because its journal is damaged
         self._gate = hold.Gate(root)
-        self._behind: str | None = None  # why journals lack what the log has
-        self._doubted: set[str] = set()  # journals to look at after a hold
+        self._behind: str | None = None  # the reason why journals lack entries of the log
+        self._doubted: set[str] = set()  # journals to check after a hold
         self._forgotten: set[str] = set()  # journals of deleted sessions, whose entries the log may still have
         self._free_since: float | None = None
         self._aside: list[str] = []
-        self._last = 0  # the newest entry that we were told of
-        self._done = 0  # … and that is in its journal, or waits in the log for the end of a hold
-        self._log: tuple[int, dict[str, Lines]] | None = None  # what `_logged` read, while many journals are mended
-        self._used: float | None = None  # when the index was last written, where that left pages in memory
+        self._last = 0  # the newest entry received
+        self._done = 0  # the newest entry in its journal, or left in the log during a hold
+        self._log: tuple[int, dict[str, Lines]] | None = None  # a cache of `_logged`, while many journals are repaired
+        self._used: float | None = None  # the time of the last index write, if it left pages in memory
         self._before: dict[str, Any] | None = None
-        self._marking = False  # whether the index knows of all commits which events they hold
-        self._lacks = False  # documents of entries that the log had at the start
+        self._marking = False  # whether the index has the highest event of every commit
+        self._lacks = False  # whether documents of entries from the log are missing since the start
 
     @cached_property
     def _index(self) -> index.Writer:
-        """Opened when it is needed first: until the daemon says `start`, the file may be taken away."""
+        """The writer of the index, opened at first use: until the daemon sends `start`, the file may be removed."""
         return index.Writer(self._root / ".kheish" / "index.sqlite", self._filters)
 
     def start(self) -> dict[str, Any]:
-        """Bring journals up to the log, once. Returns what the index had before: its newest entry and commit, and
-        whether it was whole (one that had to be made anew is not, until `whole` says so).
+        """Bring journals up to date with the log, once. Return the previous state of the index: its newest entry and
+        commit, and whether it was whole (a rebuilt index is not, until `whole`).
 
-        The index says that it has an entry only when it has the documents too: whoever started us brings them
-        (`things` with its `n`), for they are not in the log.
+        The index claims an entry only once it has its documents too. The log does not contain documents, so the parent
+        process sends them (`things` with its `n`).
         """
         if self._before is None:
             self._before = self._catch_up()
@@ -83,33 +84,33 @@ class Scribe:
         log = wal.recover(self._root / ".git" / "kheish" / "wal", cut=False)
         entries = [entry for group in log.groups for entry in group]
         self._last = log.last
-        gone = (entry["data"]["path"] for _, entry in entries if entry["kind"] == "session.deleted")
-        self._forgotten |= {f"{path}/journal" for path in gone}  # a commit may have taken their files away
+        deleted = (entry["data"]["path"] for _, entry in entries if entry["kind"] == "session.deleted")
+        self._forgotten |= {f"{path}/journal" for path in deleted}  # a commit may have removed their files
         lines, rows = by_journal(entries)
         self._write(lines, self._bring)  # no commit has these yet: all of them go into the next cut
         self._done = self._last
-        self._apply(rows, [], 0, self._said(entries))
+        self._apply(rows, [], 0, self._texts(entries))
         self._lacks = bool(entries)
         return before
 
     def apply(self, text: str, things: Sequence[Sequence[Any]]) -> None:
-        """A batch of log lines, and the newest documents of what changed in them."""
+        """Apply a batch of log lines, and the newest documents of the things that they changed."""
         self.start()
         if self._done < self._last:
-            return  # a batch before this one failed: the log has both, and another scribe is on its way
+            return  # an earlier batch failed: the log has both, and another scribe is starting
         entries = [entry for line in text.split("\n") if line for entry in orjson.loads(line)["group"]]
         lines, rows = by_journal(entries)
         n = self._last = max(self._last, rows[-1][0])
         self._write(lines, self._append)
         self._done = n
         if self._lacks:
-            self._apply(rows, things, 0, self._said(entries))
+            self._apply(rows, things, 0, self._texts(entries))
         else:
-            self._apply(rows, things, n, self._said(entries))
+            self._apply(rows, things, n, self._texts(entries))
             self._parent.notify("journaled", n=n)
 
     def _write(self, journals: Mapping[str, Lines], write: Callable[[str, Lines], None]) -> None:
-        """Append to the journals, as far as no other git is at work."""
+        """Append to the journals, unless another git is active."""
         if journals and self._behind is None and (reason := self._gate.reason()):
             self._hold(reason)
         for where, lines in journals.items():
@@ -118,13 +119,13 @@ class Scribe:
         self._log = None
 
     def _hold(self, reason: str) -> None:
-        """Another git is at work: from now on journals are left alone, until it is over."""
+        """Stop touching journals, since another git is active, until it is done."""
         if self._behind is None:
             self._parent.notify("held", reason=reason)
         self._behind, self._free_since = reason, None
 
     def idle(self) -> float | None:
-        """Catch up where a hold is over; says when to be called again."""
+        """Catch up once a hold is over; return the seconds until the next call."""
         if self._behind is None:
             return self._rest()
         reason, now = self._gate.reason(), time.monotonic()
@@ -138,7 +139,7 @@ class Scribe:
         return None if self._behind is None else _LOOK
 
     def _rest(self) -> float | None:
-        """Give memory back where nothing has come for a while."""
+        """Release memory after a while without entries; return the seconds until the next call."""
         if self._used is None:
             return None
         wait = self._used + _REST - time.monotonic()
@@ -150,20 +151,20 @@ class Scribe:
         return None
 
     def _resume(self) -> None:
-        """Bring journals up to what we were told of; all of it goes into the next cut."""
+        """Bring journals up to the newest entry received; all of it goes into the next cut."""
         self._behind = None
         doubted, self._doubted = self._doubted, set()
         for where in sorted(doubted):
             self._doubt(where)
         self._write(self._logged(), self._bring)
 
-    def _said(self, entries: Iterable[Sequence[Any]]) -> list[texts.Text]:
-        """What the entries say, for full-text search."""
-        found = (texts.of(entry, partial(self._payload, where)) for where, entry in entries)
-        return [text for text in found if text is not None]
+    def _texts(self, entries: Iterable[Sequence[Any]]) -> list[texts.Text]:
+        """Return the searchable texts of the entries."""
+        rows = (texts.of(entry, partial(self._payload, where)) for where, entry in entries)
+        return [text for text in rows if text is not None]
 
     def _payload(self, where: str, reference: Mapping[str, Any]) -> str | None:
-        """The beginning of a spilled text; None where it cannot be had (it is a cache that lacks it)."""
+        """Return the beginning of a spilled text; None if it is missing (then only the cache lacks it)."""
         path = spills.place_of(where.removesuffix("/journal"), str(reference["sha256"]))
         raw = spills.beginning(self._root, path, texts.SPILL_BYTES)
         return raw.decode(errors="replace") if raw is not None else None
@@ -176,7 +177,7 @@ class Scribe:
             self._index.check()
             self._index.apply(rows, things, n, said)
         except sqlite3.DatabaseError as error:
-            # A cache: made again from the truth, which the daemon asks for when it hears of it.
+            # The index is a cache: the daemon rebuilds it from the source data after this notice.
             self._index.create()
             self._marking = False
             self._parent.notify("index_lost", detail=str(error))
@@ -190,14 +191,13 @@ class Scribe:
             return self._doubt(where)
 
     def _bring(self, where: str, lines: Lines) -> None:
-        """Have a journal end with `lines`, all that the log has of it, whatever is in its files; the next cut has
-        these."""
+        """Make a journal end with `lines`, all that the log has of it; the next cut includes them."""
         self._append(where, lines)
         if self._behind is None and where not in self._stopped and not self._journals.mark(where, lines):
             self._doubt(where)
 
     def _doubt(self, where: str) -> None:
-        """The files of a journal are not what was left."""
+        """Repair a journal whose files are not as the scribe left them, or postpone that during a hold."""
         reason = self._gate.reason(fresh=True)
         if reason is not None:
             self._hold(reason)
@@ -206,9 +206,9 @@ class Scribe:
             self._mend(where)
 
     def _mend(self, where: str) -> None:
-        """Put the files of a journal back from the last commit and the log."""
+        """Restore the files of a journal from the last commit and the log."""
         self._journals.forget(where)
-        logged = self._logged().get(where, [])  # before the last commit is read: what is dropped is in that
+        logged = self._logged().get(where, [])  # before the last commit is read: it has what the log drops meanwhile
         try:
             paths = self._restore(where, journal.continued(self._committed(where), logged, where))
         except Damaged as error:
@@ -219,40 +219,40 @@ class Scribe:
             return
         if logged and not self._journals.mark(where, logged):
             self._doubted.add(where)
-            self._hold(f"The files of {where} change while they are put back.")
+            self._hold(f"The files of {where} change while they are restored.")
         self._stopped.discard(where)
         self._kept = self._kept if self._stopped else None
         aside, self._aside = self._aside, []
         self._parent.notify("restored", paths=paths, aside=aside)
 
     def _keep(self, lines: Lines) -> None:
-        """These stay in the log, since their journal cannot have them."""
+        """Keep lines in the log, since they cannot be written to their journal."""
         for _, line in lines[:1]:
             n = orjson.loads(line)["n"]
             self._kept = n if self._kept is None else min(n, self._kept)
 
     def _committed(self, where: str) -> dict[str, bytes]:
-        """The segments that the last commit holds."""
+        """Return the segments in the last commit."""
         from kheish.store.git.repo import Repo
 
         repo = Repo(self._root)
         try:
-            found = repo.entry("refs/kheish/last", where)
-            # The audit's head is in the folder of its journal, and is a Record.
-            return {item.name: repo.content(str(item.id)) for item in found if item.name.endswith(".jsonl")}
+            items = repo.entry("refs/kheish/last", where)
+            # The audit's head is in the folder of its journal, but is a Record.
+            return {item.name: repo.content(str(item.id)) for item in items if item.name.endswith(".jsonl")}
         except NotFound:
             return {}
 
-    def _restore(self, where: str, wanted: Mapping[str, bytes]) -> list[str]:
-        """Write the segments that the work tree lacks or has otherwise; what is there instead is put aside."""
+    def _restore(self, where: str, expected: Mapping[str, bytes]) -> list[str]:
+        """Write missing and changed segments; return their paths. Foreign content is set aside."""
         folder, written = self._root / where, []
-        for path in [*journal.segments(folder), *(folder / name for name in wanted)]:
-            found = path.read_bytes() if path.is_file() else None
-            content = wanted.get(path.name)
-            if found == content:
+        for path in [*journal.segments(folder), *(folder / name for name in expected)]:
+            current = path.read_bytes() if path.is_file() else None
+            content = expected.get(path.name)
+            if current == content:
                 continue
-            if found is not None and not (content or b"").startswith(found):
-                self._put_aside(f"{where}/{path.name}", found)
+            if current is not None and not (content or b"").startswith(current):
+                self._put_aside(f"{where}/{path.name}", current)
             if content is None:
                 path.unlink()
             else:
@@ -261,39 +261,39 @@ class Scribe:
         return written
 
     def _put_aside(self, relative: str, content: bytes) -> None:
-        """Outside content is kept, never deleted."""
+        """Set foreign content aside; it is never deleted."""
         self._aside.append(files.put_aside(self._root, relative, content))
 
     def _logged(self) -> dict[str, Lines]:
-        """What the log has of each journal, as far as we were told of it: the rest is for a later cut."""
+        """Return the log's lines of each journal, up to the newest entry received: the rest is for a later cut."""
         if self._log is None or self._log[0] != self._last:
             log = wal.recover(self._root / ".git" / "kheish" / "wal", cut=False)
-            told = (one for group in log.groups for one in group if one[1]["n"] <= self._last)
-            self._log = self._last, by_journal(told)[0]
+            entries = (entry for group in log.groups for entry in group if entry[1]["n"] <= self._last)
+            self._log = self._last, by_journal(entries)[0]
         return self._log[1]
 
     def cut(self) -> dict[str, Any]:
-        """Segments written since the last cut and how far, fsynced: what a commit at this moment holds, and up to
-        which entry (`n`); or why there is none (`held`). `kept`: what must stay in the log from here on.
+        """Return the segments written since the last cut and their extent, fsynced, and the last entry (`n`) that a
+        commit now holds; or why there are none (`held`). `kept` is the oldest entry that must stay in the log.
 
         Raises StoreFailed.
         """
         self.start()
         for where in self._journals.changed() if self._behind is None else ():
-            self._append(where, [])  # it looks, and mends
+            self._append(where, [])  # checks the files, and repairs them
         if self._behind is not None:
             return {"held": self._behind}
         if self._done < self._last:
             return {"journals": {}, "n": self._done, "kept": self._kept}
         try:
             journals = self._journals.take_dirty()
-        except OSError as error:  # a second fsync would say that all is well
+        except OSError as error:  # a second fsync would report success
             outage.expect(self._root)
             raise StoreFailed.of("A journal cannot be made durable", error) from error
         return {"journals": journals, "n": self._done, "kept": self._kept}
 
     def check(self, paths: Sequence[str]) -> None:
-        """Segments that a commit did not find as the cut has them: look, and put back."""
+        """Check and restore segments that a commit found different from the cut."""
         doubted = {path.rsplit("/", 1)[0] for path in paths if path.endswith(".jsonl")}
         if (reason := self._behind or self._gate.reason(fresh=True)) is not None:
             self._hold(reason)
@@ -303,8 +303,8 @@ class Scribe:
             self._mend(where)
 
     def committed(self, commit: str, n: int | None = None) -> None:
-        """A commit holds every event up to `n`. The index knows of it only when it has the documents too: the next
-        start reads what commits changed after the one that it knows, and the log does not have it any more."""
+        """Record that a commit holds every event up to `n`. The index records the commit only when it has the documents
+        too: the next start reads the changes after the recorded commit, and the log no longer has them."""
         if not self._lacks:
             self._index.set("commit", commit)
         if n is not None:
@@ -313,15 +313,14 @@ class Scribe:
                 self._index.set("marked", commit)
 
     def marks(self, marks: Sequence[Sequence[Any]], upto: str | None = None) -> None:
-        """Which commits hold which events, as git tells it. `upto`: now all are known up to this commit, and stay so
-        by what `committed` says."""
+        """Record the events of commits, as read from git. `upto`: they are complete up to this commit."""
         self._index.mark(marks)
         if upto is not None:
             self._index.set("marked", upto)
             self._marking = True
 
     def forget(self, session: str, path: str, things: Sequence[Sequence[Any]]) -> None:
-        """A session is deleted: the index loses all of it but `things`, and the next cuts its files."""
+        """Remove a deleted session from the index except `things`, and its files from the next cuts."""
         self.start()
         self._journals.forget(f"{path}/journal")
         self._journals.clean(f"{path}/journal")
@@ -330,15 +329,15 @@ class Scribe:
         self._apply([], things, 0)
 
     def things(self, things: Sequence[Sequence[Any]], n: int = 0, lacking: Sequence[str] = ()) -> None:
-        """Documents that were computed anew (an index that was behind); now it has all up to `n`. `lacking`: streams'
-        journals that could not be read."""
+        """Store documents that were recomputed for an index that was behind; it now has everything up to `n`. `lacking`
+        are streams' journals that could not be read."""
         self._apply([], things, n)
         for where in lacking:
             self._index.mark_lacking(where)
         self._lacks = self._lacks and not n
 
     def whole(self) -> None:
-        """The index has all that there is: what is not in it is not there. One that is made again is not, until now."""
+        """Record that the index is complete; until then a rebuilt index cannot prove absence."""
         self._index.set("whole", 1)
 
     def close(self) -> None:
@@ -348,8 +347,8 @@ class Scribe:
             self._index.close()
 
     def reindex(self, journals: Sequence[str], after: int = 0) -> int:
-        """Read journals into the index, those of streams from event `after` on (which it has); returns how many
-        entries. What cannot be read is reported."""
+        """Read journals into the index; return the number of entries. Streams are read after event `after`, up to which
+        the index has them. Unreadable journals are reported."""
         count = 0
         rows: list[Row] = []
         said: list[texts.Text] = []
@@ -359,7 +358,7 @@ class Scribe:
                     if len(rows) >= _PORTION:
                         count += self._take_in(rows, said)
                     rows += [row(where, entry, line) for entry, line in portion]
-                    said += self._said((where, entry) for entry, _ in portion)
+                    said += self._texts((where, entry) for entry, _ in portion)
             except Damaged as error:
                 self._stopped.add(where)
                 self._parent.notify("damaged", journal=where, detail=error.detail)
@@ -371,7 +370,7 @@ class Scribe:
         return journal.portions(self._root, where, from_seq=start, size=_PORTION)
 
     def _take_in(self, rows: list[Row], said: list[texts.Text]) -> int:
-        """Put rows into the index, and empty the lists."""
+        """Write rows and texts to the index, and empty the lists."""
         rows.sort()
         self._apply(rows, [], 0, said)
         count = len(rows)
@@ -385,12 +384,12 @@ def main(root: Path, filters: str = "{}") -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = pipes.Parent()
     names = ("start", "apply", "cut", "check", "committed", "things", "reindex", "marks", "forget", "whole")
-    with lock.worker_lock(root, "scribe"):  # one that was orphaned by a kill may still be writing
+    with lock.worker_lock(root, "scribe"):  # an orphan of a kill may still be writing
         watch = stuck.Watch(root, "scribe")
         if watch.said:
             from kheish.store.git import mending
 
-            sys.stderr.write(f"the scribe was stuck, and looks for damaged objects:\n{watch.said}\n")
+            sys.stderr.write(f"the scribe was stuck; checking for damaged objects:\n{watch.said}\n")
             mending.repair(root)
         scribe = Scribe(root, parent, orjson.loads(filters))
         pipes.serve({name: getattr(scribe, name) for name in names}, parent=parent, idle=scribe.idle, wind=watch.wind)

@@ -1,7 +1,7 @@
-"""Full text: which words of an entry can be searched, what a person typed as a query, and where it was found.
+"""Full-text search: the searchable words of an entry, the parsing of queries, and the matches.
 
-The index is contentless (no text is kept twice): what an entry says is read from its line again. Only texts that the
-line has not (spilled payloads) are kept, since a row can be removed only by saying what is in it.
+The index is contentless (no text is kept twice): the text of an entry is read from its line when it is needed. Only
+texts that the line lacks (spilled payloads) are stored, since a row can be removed only by giving its text.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ CREATE VIRTUAL TABLE texts USING fts5(text, place, content='', tokenize='unicode
 CREATE TABLE spilled(n INTEGER PRIMARY KEY, text TEXT NOT NULL);
 """
 
-#: bytes of one spilled payload that are searched
+#: searchable bytes of a spilled payload
 SPILL_BYTES = 256 * 1024
-#: members that hold what somebody said, wherever they stand in an entry's data …
+#: members that hold conversation text, wherever they occur in an entry's data …
 _SAID = frozenset(("text", "content", "summary", "reason", "title", "label", "header", "description", "message"))
-#: … except below these; calls say the same as the entries of their start, so arguments count in `calls` only
+#: … except below these. Calls repeat the entries of their start, so arguments count in `calls` only
 _UNSAID = frozenset(
     ("arguments", "opaque", "nouns", "metadata", "detail", "persona", "input_contract", "output_contract", "generation")
 )
@@ -32,13 +32,13 @@ _REFERENCE = {"sha256", "bytes", "preview"}
 _WORD = re.compile(r'"([^"]*)"|(\S+)')
 _LETTER = re.compile(r"\w")
 
-#: (n, session, text, whether the line alone does not say it)
+#: (n, session, text, whether the line alone lacks part of it)
 Text = tuple[int, str, str, bool]
 Payload = Callable[[Mapping[str, Any]], str | None]
 
 
 def of(entry: Mapping[str, Any], payload: Payload) -> Text | None:
-    """What an entry of a session says, as a row; None where it says nothing. `payload` reads a spilled text."""
+    """Return the searchable text of a session's entry as a row, or None. `payload` reads a spilled text."""
     session = entry.get("session")
     if session is None:
         return None
@@ -48,23 +48,23 @@ def of(entry: Mapping[str, Any], payload: Payload) -> Text | None:
         spilled.append(reference)
         return payload(reference) or reference["preview"]
 
-    text = "\n".join(_said(entry.get("data"), read, whole=False))
+    text = "\n".join(_texts(entry.get("data"), read, whole=False))
     return (entry["n"], session, text, bool(spilled)) if text else None
 
 
 def said(line: str | bytes) -> str:
-    """The text of a journal line alone, with previews for what was spilled."""
-    return "\n".join(_said(orjson.loads(line).get("data"), lambda reference: str(reference["preview"]), whole=False))
+    """Return the text of a journal line alone, with previews in place of spilled texts."""
+    return "\n".join(_texts(orjson.loads(line).get("data"), lambda reference: str(reference["preview"]), whole=False))
 
 
-def _said(value: Any, read: Callable[[Mapping[str, Any]], str], whole: bool) -> Iterator[str]:
+def _texts(value: Any, read: Callable[[Mapping[str, Any]], str], whole: bool) -> Iterator[str]:
     if isinstance(value, list):
         for item in value:
             if isinstance(item, str):
                 if whole:
                     yield item
             else:
-                yield from _said(item, read, whole)
+                yield from _texts(item, read, whole)
         return
     if not isinstance(value, dict):
         return
@@ -77,18 +77,18 @@ def _said(value: Any, read: Callable[[Mapping[str, Any]], str], whole: bool) -> 
                 if whole or key in _SAID or key == "calls":
                     yield read(item)
             else:
-                yield from _said(item, read, whole or key == "calls")
+                yield from _texts(item, read, whole or key == "calls")
 
 
 @lru_cache(maxsize=4096)
 def place(session: str) -> str:
-    """The one word that stands for a session, so that a search in it looks at its own rows only."""
+    """Return the word that stands for a session, so that a search in it reads only its own rows."""
     return "s" + sha1(session.encode(), usedforsecurity=False).hexdigest()[:20]
 
 
 def add(db: sqlite3.Connection, rows: Sequence[Text], known: int) -> None:
-    """Take in texts. What the index has already (a restart tells it again) is passed over; `known` is the highest
-    entry number that it had before this batch."""
+    """Add texts. Texts that the index already has (a restart sends them twice) are skipped; `known` is the highest
+    entry number in the index before this batch."""
     if rows and min(row[0] for row in rows) <= known:
         rows = [row for row in rows if not db.execute("SELECT 1 FROM entries WHERE n=?", (row[0],)).fetchone()]
     if rows:
@@ -101,43 +101,44 @@ def add(db: sqlite3.Connection, rows: Sequence[Text], known: int) -> None:
 
 
 def forget(db: sqlite3.Connection, session: str) -> None:
-    """Remove the texts of a session whose entries are still there."""
+    """Remove the texts of a session while its entries still exist."""
     rows = db.execute(
         "SELECT e.n, e.line, s.text FROM entries e LEFT JOIN spilled s ON s.n = e.n WHERE e.session=?", (session,)
     ).fetchall()
-    told = [(n, kept if kept is not None else said(line), place(session)) for n, line, kept in rows]
+    texts = [(n, kept if kept is not None else said(line), place(session)) for n, line, kept in rows]
     db.executemany(
-        "INSERT INTO texts(texts, rowid, text, place) VALUES('delete',?,?,?)", [row for row in told if row[1]]
+        "INSERT INTO texts(texts, rowid, text, place) VALUES('delete',?,?,?)", [row for row in texts if row[1]]
     )
-    db.executemany("DELETE FROM spilled WHERE n=?", [(row[0],) for row in told])
+    db.executemany("DELETE FROM spilled WHERE n=?", [(row[0],) for row in texts])
 
 
 def expression(words: str) -> str:
-    """What a person typed as an FTS5 expression: all words, `"a phrase"`, and beginnings of words (`deplo*`).
+    """Return a user's query as an FTS5 expression: all words, `"a phrase"`, and beginnings of words (`deplo*`).
 
-    Raises ValueError where there is no word in it.
+    Raises ValueError if it contains no word.
     """
-    found = []
+    parts = []
     for phrase, word in _WORD.findall(words):
         text = phrase or word
         if _LETTER.search(text):
             prefix = "*" if word.endswith("*") else ""
-            found.append('"' + text.rstrip("*").replace('"', '""') + '"' + prefix)
-    if not found:
-        raise ValueError("there is no word to look for")
-    return " AND ".join(found)
+            parts.append('"' + text.rstrip("*").replace('"', '""') + '"' + prefix)
+    if not parts:
+        raise ValueError("the query contains no word")
+    return " AND ".join(parts)
 
 
 def terms(words: str) -> list[str]:
-    """The words and phrases of a query, as `snippet` looks for them."""
+    """Return the words and phrases of a query for `snippet`."""
     return [(phrase or word).rstrip("*").strip('"') for phrase, word in _WORD.findall(words)]
 
 
 def find(
     db: sqlite3.Connection, words: str, *, below: int | None, places: Iterable[tuple[str, int | None]], limit: int
 ) -> list[tuple[int, str, str | None, str, str]]:
-    """`(n, session, run, line, text)` of entries, newest first. `places`: sessions with the highest entry number that
-    counts in each (None: all); no place at all stands for everywhere. Raises ValueError as `expression`."""
+    """Return `(n, session, run, line, text)` of matching entries, newest first. `places` are the sessions to search,
+    each with its highest entry number (None for all); without places all sessions are searched. Raises ValueError as
+    `expression` does."""
     match = f"{{text}} : ({expression(words)})"
     where, values = ["texts MATCH ?"], list[Any]()
     scopes = list(places)
@@ -156,10 +157,10 @@ def find(
     return [(n, session, run, line, kept or said(line)) for n, session, run, line, kept in rows]
 
 
-def snippet(text: str, wanted: Sequence[str], width: int = 160) -> str:
-    """The part of `text` around the first of the wanted words, on one line."""
+def snippet(text: str, terms: Sequence[str], width: int = 160) -> str:
+    """Return the part of `text` around the first of the words, on a single line."""
     low = text.lower()
-    places = [at for term in wanted if term and (at := low.find(term.lower())) >= 0]
+    places = [at for term in terms if term and (at := low.find(term.lower())) >= 0]
     start = max(0, min(places, default=0) - width // 3)
     cut = text[start : start + width]
     return ("…" if start else "") + " ".join(cut.split()) + ("…" if start + width < len(text) else "")

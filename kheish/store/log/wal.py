@@ -1,16 +1,16 @@
-"""The write-ahead log: the one place where an event becomes durable.
+"""The write-ahead log: the only place where an event becomes durable.
 
-A *group* (events that belong together, over several journals if need be) is one line:
+A *group* (events that belong together, possibly in several journals) is a single line:
 
-    {"b":12,"rest":0,"sum":"9f86d081884c7d65","group":[["sessions/2026-11-22/fix-it",{…journal line…}],…]}
+  {"b":12,"rest":0,"sum":"9f86d081884c7d65","group":[["sessions/2026-11-22/fix-it",{…journal line…}],…]}
 
-All groups that arrive while the disk is busy are one *batch*: one write, one fdatasync. `b` counts the batches of a
-segment, from 1; `rest` is how many lines of the batch follow. They tell a torn end from damage: a batch is only written
-when the one before is on disk, so a bad line with nothing but its own batch behind it was never acknowledged, and is
-cut; a bad line with a later batch behind it is damage, and is reported.
+All groups that arrive while the disk is busy form a *batch*: one write, one fdatasync. `b` numbers the batches of a
+segment, from 1; `rest` is the number of lines left in the batch. They distinguish a torn end from damage. A batch is
+only written when the batch before it is on disk. So a bad line that is followed only by lines of its own batch was
+never acknowledged, and is cut. A bad line that is followed by a later batch is damage, and is reported.
 
-Only the log's own thread touches the files while the daemon serves. After a failed write or fsync nothing is tried
-again (the kernel may have dropped the dirty pages: a second fsync would lie); the log is failed for good.
+Only the log's own thread touches the files while the daemon serves. A failed write or fsync is never retried (the
+kernel may have dropped the dirty pages: a second fsync would lie); the log has failed for good.
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ from kheish.store.log import spills
 
 SEGMENT_BYTES = 4 * 1024 * 1024
 
-#: where a group's entry goes, and the entry itself as a journal line without the newline
+#: the journal of an entry, and the entry itself as a journal line without the newline
 Line = tuple[str, bytes]
-#: the same as read back
+#: the same as read from the log
 Entries = list[tuple[str, dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Encoded entries `first..last` (event numbers), and the files that must be on disk before the line names them."""
+    """Encoded entries `first..last` (event numbers), and the files that must be on disk before the line that names
+    them."""
 
     body: bytes
     first: int
@@ -51,7 +52,8 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What a log folder held: good groups in order, bytes cut off its torn end, and lines that are damaged inside."""
+    """The content of a log folder: good groups in order, the bytes cut off its torn end, and the damaged lines
+    inside."""
 
     groups: list[Entries] = field(default_factory=list)
     cut_bytes: int = 0
@@ -60,7 +62,7 @@ class Recovered:
 
 
 def encode(lines: Sequence[Line]) -> bytes:
-    """The `group` part of a log line."""
+    """Return the `group` part of a log line."""
     return b"[" + b",".join(b'["' + journal.encode() + b'",' + line + b"]" for journal, line in lines) + b"]"
 
 
@@ -73,7 +75,7 @@ def _line(batch: int, rest: int, body: bytes) -> bytes:
 
 
 def _parse(raw: bytes) -> tuple[int, int, Entries] | None:
-    """Batch, rest and entries of a line, or None where it is torn or damaged."""
+    """Return batch, rest and entries of a line, or None if it is torn or damaged."""
     start = raw.find(b'"group":')
     if start < 0 or not raw.endswith(b"]}"):
         return None
@@ -89,19 +91,19 @@ def _parse(raw: bytes) -> tuple[int, int, Entries] | None:
 
 
 def segments(folder: Path) -> list[Path]:
-    """The log's files, oldest first; a name is the first event number that it can hold."""
+    """Return the log's files, oldest first; the name is the first event number that a file can hold."""
     return sorted(folder.glob("*.log"))
 
 
 def recover(folder: Path, *, cut: bool = True) -> Recovered:
-    """Read the whole log, and cut its torn end off. Called before the log is opened, with the root's lock held;
-    with `cut=False` at any time: a reader passes over what is being written."""
-    found: list[Entries] = []
+    """Read the whole log, and cut its torn end off. This runs before the log is opened, with the root's lock held. With
+    `cut=False` it may run at any time, and skips lines that are being written."""
+    groups: list[Entries] = []
     damaged: list[str] = []
     lost = 0
     listed = segments(folder)
     if cut and listed:
-        files.fsync_file(listed[-1])  # a daemon that was killed may have written what it never came to fsync
+        files.fsync_file(listed[-1])  # a killed daemon may have written entries without fsync
     for path in listed:
         try:
             raw = path.read_bytes()
@@ -114,17 +116,17 @@ def recover(folder: Path, *, cut: bool = True) -> Recovered:
             if cut:
                 _truncate(path, keep)
             lines = [line for line in lines if line.offset < keep]
-        found += [line.group for line in lines if line.group]
+        groups += [line.group for line in lines if line.group]
         damaged += [f"{path.name}:{line.number}: a damaged line in the log" for line in lines if not line.group]
-    last = max((group[-1][1]["n"] for group in found), default=0)
-    # A segment's name is the first number that it can hold: all below were given, even where they cannot be read.
+    last = max((group[-1][1]["n"] for group in groups), default=0)
+    # The name of a segment is the first number that it can hold: all lower numbers were assigned, even if unreadable.
     named = int(listed[-1].stem) - 1 if listed else 0
-    return Recovered(found, lost, damaged, max(last, named))
+    return Recovered(groups, lost, damaged, max(last, named))
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A line as found; `group` is empty where it is torn or damaged, `batch` then the earliest that it can be of."""
+    """A line of the log. For a torn or damaged line `group` is empty, and `batch` is the earliest possible batch."""
 
     offset: int
     number: int
@@ -135,7 +137,7 @@ class _Read:
 def _lines(raw: bytes) -> Iterator[_Read]:
     offset, expected = 0, 1
     for number, text in enumerate(raw.split(b"\n"), start=1):
-        whole = offset + len(text) < len(raw)  # the newline is part of a line
+        whole = offset + len(text) < len(raw)  # a complete line ends with a newline
         if text:
             parsed = _parse(text) if whole else None
             if parsed:
@@ -148,7 +150,7 @@ def _lines(raw: bytes) -> Iterator[_Read]:
 
 
 def _torn_at(lines: list[_Read]) -> int | None:
-    """The offset of the first bad line where nothing of a later batch stands behind it, else None."""
+    """Return the offset of the first bad line that no later batch follows, or None."""
     newest = max((line.batch for line in lines if line.group), default=0)
     return next((line.offset for line in lines if not line.group and line.batch >= newest), None)
 
@@ -160,7 +162,7 @@ def _truncate(path: Path, size: int) -> None:
 
 
 class Log:
-    """The open log. `submit` is called on the event loop; a thread writes; `on_batch` is called by that thread.
+    """The open log. The event loop calls `submit`; a thread writes, and calls `on_batch`.
 
     `on_batch(groups, text)` gets the groups that became durable and their raw lines. `on_failure(error)` is called
     once; from then on `submit` raises StoreFailed.
@@ -194,7 +196,8 @@ class Log:
         self._last = 0
 
     def open(self, next_n: int) -> None:
-        """Start a new segment for entries from `next_n` on. What `recover` returned stays until it is committed."""
+        """Start a new segment for entries from `next_n` on. The segments that `recover` read stay until they are
+        committed."""
         for folder in (self._folder, self._root / spills.FOLDER):
             files.durable_folder(folder, upto=self._root)
         self._open_segment(next_n)
@@ -203,11 +206,11 @@ class Log:
 
     @property
     def is_open(self) -> bool:
-        """Whether entries can be written."""
+        """Return whether entries can be written."""
         return self._thread is not None and self._failed is None
 
     def submit(self, group: Group) -> None:
-        """Hand over a group; it is durable when `on_batch` reports its last number."""
+        """Queue a group for writing; it is durable once `on_batch` reports its last number."""
         with self._wake:
             if self._failed:
                 raise self._failed
@@ -215,13 +218,13 @@ class Log:
             self._wake.notify()
 
     def drop(self, committed: int) -> None:
-        """A commit holds all entries up to `committed`: segments that hold nothing newer may go."""
+        """Remove segments without entries newer than `committed`, up to which a commit holds all entries."""
         with self._wake:
             self._drop_to = max(self._drop_to, committed)
             self._wake.notify()
 
     def close(self) -> None:
-        """Write what is pending and stop."""
+        """Write all pending groups and stop."""
         if self._thread is None:
             return
         with self._wake:
@@ -280,7 +283,7 @@ class Log:
         self._on_batch(batch, text)
 
     def _check(self) -> None:
-        """Raises OSError where the log is not where the next start looks for it: the state root was moved away."""
+        """Raise OSError if the log is not where the next start looks for it, because the state root was moved."""
         if not self._path.exists() or not os.path.samestat(self._path.stat(), os.fstat(self._handle)):
             raise OSError(errno.ESTALE, "the state root was moved away")
 
@@ -290,7 +293,7 @@ class Log:
             if int(following.stem) <= committed + 1:
                 path.unlink()
         if self._last and self._last <= committed and self._size:
-            # All that the open segment holds is committed: a new one keeps the next start short.
+            # All entries of the open segment are committed: a new segment keeps the next start short.
             current = files[-1]
             self._open_segment(self._last + 1)
             current.unlink()

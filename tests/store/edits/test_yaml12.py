@@ -178,4 +178,4 @@ def test_mistakes_are_told_up_to_a_bound() -> None:
     for line in ("k: 1\n", "k%d: !x 1\n", "k%d: *x\n"):
         text = "".join(line % at if "%" in line else line for at in range(10_000))
         _, flaws = yaml12.read(text)
-        assert len(flaws) == yaml12.MAX_FLAWS + 1 and "mend these first" in flaws[-1].message
+        assert len(flaws) == yaml12.MAX_FLAWS + 1 and "fix these first" in flaws[-1].message
