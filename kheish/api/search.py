@@ -1,4 +1,4 @@
-"""Full text: what was said in a session, and in which sessions something was said."""
+"""Full-text search: in the conversation of a session, and for sessions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from kheish.errors import Invalid
 from kheish.state.state import State
 from kheish.store.log import texts
 
-QUERY = 'words, `"a phrase"`, or a beginning, `deplo*`'
-#: entries that one question for sessions looks at: one that says a common word often must not hide the others for ever
+QUERY = 'words, `"a phrase"`, or a prefix, `deplo*`'
+#: entries that one search for sessions reads: a session with many matches must not hide the others forever
 _MOST = 10_000
 
 
 async def entries(state: State, session: Mapping[str, Any], words: str, given: Given) -> Mapping[str, Any]:
-    """A page of what was said in a session (and in those that it was forked from), newest first.
+    """Return a page of matching entries of a session (and of those that it was forked from), newest first.
 
     Raises Invalid, InvalidCursor.
     """
@@ -44,7 +44,7 @@ def _find(
     try:
         rows = state.index.search(words, limit=limit, below=below, places=places)
     except ValueError as error:
-        raise Invalid(f"{words!r} cannot be looked for: {error}; write {QUERY}.") from error
+        raise Invalid(f"{words!r} is not a valid query: {error}; write {QUERY}.") from error
     wanted = texts.terms(words)
     return [_hit(row, wanted) for row in rows]
 
@@ -65,7 +65,7 @@ def _hit(row: tuple[int, str, str | None, str, str], wanted: list[str]) -> dict[
 
 
 async def sessions(state: State, words: str, given: Given) -> Mapping[str, Any]:
-    """A page of sessions in which something says this, the last said first, each with `match`: that entry.
+    """Return a page of sessions with a matching entry, the last match first. Each has that entry as `match`.
 
     Raises Invalid, InvalidCursor.
     """
@@ -97,7 +97,9 @@ def _sessions(state: State, words: str, given: Given, below: int | None) -> tupl
 
 
 def _is_newest(state: State, words: str, hit: Mapping[str, Any], first: int | None) -> bool:
-    """Whether the session was not on a page before: it stands where its newest match does."""
+    """Return whether this is the session's newest match, which decides its place; older matches repeat a session of an
+    earlier page.
+    """
     if first is None:
         return True
     newest = state.index.search(words, limit=1, places=[(hit["session_id"], None)])

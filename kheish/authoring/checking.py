@@ -1,7 +1,7 @@
-"""Checks people's files as one set: what would be in force, and everything that is wrong. Nothing is changed.
+"""Validation of users' files as one set: the definitions that would be in force, and all errors. Nothing is changed.
 
-A file that is new or changed is a candidate. It is refused where it has errors, refers to what is not there, or makes
-fallbacks go round; then what was in force before stays. What others in force still refer to is not removed.
+A new or changed file is a candidate. It is refused if it has errors, refers to a missing definition, or closes a cycle
+of fallbacks; then the previous version stays in force. A definition that others in force still refer to is not removed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from kheish.store.edits.problems import Problem, Severity
 from kheish.store.edits.yaml12 import MapNode
 
 _SCRIPT_FOLDER = "routes"
-#: keys that are taken, and that nothing reads yet
+#: keys that are accepted but have no effect yet
 WITHOUT_EFFECT: Mapping[type[BaseModel], tuple[str, ...]] = {
     Config: ("memory", "debug", "retention"),
     Persona: ("default_skills",),
@@ -40,14 +40,14 @@ WITHOUT_EFFECT: Mapping[type[BaseModel], tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What lies around the files that are checked: it does not refer to them, and what it came to stays."""
+    """The surroundings of the checked files. They do not refer to the checked files, and their own outcome stands."""
 
     sources: Mapping[str, Source] = field(default_factory=dict)
     in_force: InForce = field(default_factory=InForce)
     concerned: frozenset[str] = frozenset()
 
     def has(self, path: str) -> bool:
-        """Return whether a file is there."""
+        """Return whether a file exists."""
         return path not in self.concerned and path in self.sources
 
     def paths(self) -> Iterator[str]:
@@ -62,12 +62,13 @@ class Around:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a set of files comes to. `world` is what would be in force, by path; `parsed` has every readable candidate;
-    `scripts` are the valid script files, and `read` what was read of all of them. `concerned` are the files that were
-    checked, also those that are gone."""
+    """The outcome of checking a set of files. `world` is what would be in force, by path; `parsed` has every readable
+    candidate; `scripts` are the valid script files, and `read` the contents of all of them. `concerned` are the checked
+    files, including missing ones.
+    """
 
     concerned: frozenset[str] = frozenset()
-    scrub: Callable[[bytes], bytes] | None = None  # by which secrets were looked for, where all files were checked
+    scrub: Callable[[bytes], bytes] | None = None  # the secrets that were scanned for, if all files were checked
     read: dict[str, Parsed[Any]] = field(default_factory=dict)
     world: dict[str, Definition] = field(default_factory=dict)
     problems: dict[str, list[Problem]] = field(default_factory=dict)
@@ -76,7 +77,7 @@ class Outcome:
     scripts: dict[str, Script] = field(default_factory=dict)
 
     def errors(self, path: str) -> list[Problem]:
-        """The errors of one file, without warnings."""
+        """Return the errors of one file, without warnings."""
         return [problem for problem in self.problems.get(path, ()) if problem.severity == "error"]
 
 
@@ -88,9 +89,12 @@ def check(
     last: Outcome | None = None,
     around: Around | None = None,
 ) -> Outcome:
-    """Check files together. `before`: what is in force, by path; `given`: parsed already, from another form than the
-    file's own; `last`: an outcome whose parsed files are not parsed again; `around`: what is not concerned. May take
-    long: call it in a thread."""
+    """Check files together.
+
+    `before`: the definitions in force, by path; `given`: already parsed, from another form than the file's own; `last`:
+    an outcome whose parsed files are not parsed again; `around`: the files that are not concerned. It may take long:
+    call it in a thread.
+    """
     last, around = last or Outcome(), around or Around()
     out = Outcome(concerned=frozenset({*sources, *before}))
     for path, source in sources.items():
@@ -127,7 +131,7 @@ def _read(model: type[BaseModel], raw: bytes, path: str, text: bool, last: Parse
 
 
 def parse(kind: Kind, raw: bytes, path: str) -> Parsed[Any]:
-    """A file of one kind."""
+    """Parse a file of one kind."""
     return _read(kind.model, raw, path, kind.text)
 
 
@@ -146,16 +150,16 @@ def _fault(path: str, source: Source) -> Problem:
 
 
 def _without_effect(parsed: Parsed[Any]) -> Iterator[Problem]:
-    """Return settings that a file has, and that this version does not act on."""
+    """Yield a warning for each setting that has no effect in this version."""
     keys = next((keys for model, keys in WITHOUT_EFFECT.items() if isinstance(parsed.value, model)), ())
     for key in keys:
         if parsed.data and parsed.data.get(key) not in (None, [], {}):
-            message = f"{key} is accepted, and has no effect in this version of Kheish yet"
+            message = f"{key} is accepted, but has no effect in this version of Kheish"
             yield parsed.at((key,), message, code=NOT_YET, severity="warning", key=True)
 
 
 def _named_wrong(path: str, sources: Mapping[str, Source], around: Around) -> Iterator[Problem]:
-    """A Definition's file is named after its id."""
+    """Yield the problems of a Definition's file name, which must match its id."""
     folder, _, name = path.partition("/")
     kind = KINDS.get(folder)
     if path in TOP or kind is None:
@@ -183,7 +187,7 @@ def _named_wrong(path: str, sources: Mapping[str, Source], around: Around) -> It
 
 
 def targets(parsed: Parsed[Any]) -> Iterator[str]:
-    """The files that a parsed definition refers to, scripts included."""
+    """Yield the files that a parsed definition refers to, including scripts."""
     kind = kind_of(parsed.path)
     if kind is None or parsed.value is None or parsed.data is None:
         return
@@ -197,7 +201,7 @@ def targets(parsed: Parsed[Any]) -> Iterator[str]:
 
 
 def script_of(one: Definition) -> str | None:
-    """The script file that a route names."""
+    """Return the script file that a route names."""
     script = one.value.script if isinstance(one.value, Route) else None
     return _script_path(script) if isinstance(script, str) else None
 
@@ -206,13 +210,15 @@ def script_of(one: Definition) -> str | None:
 
 
 def _script_path(script: str) -> str | None:
-    """The file that a route's `script:` names, from the state root; None where it lies outside of routes/."""
+    """Return the file that a route's `script:` names, relative to the state root; None if it is outside of routes/."""
     path = posixpath.normpath(f"{_SCRIPT_FOLDER}/{script}")
     return path if path.startswith(_SCRIPT_FOLDER + "/") and not script.startswith("/") else None
 
 
 def _script_files(sources: Mapping[str, Source], parsed: Mapping[str, Parsed[Any]]) -> set[str]:
-    """Files that are scripts: named by a route, or looking like one; what says `driver` is a route all the same."""
+    """Return the files that are scripts: named by a route, or similar to a script; a file with `driver` is a route in
+    any case.
+    """
     texts = [(one.data or {}).get("script") for path, one in parsed.items() if path.startswith(_SCRIPT_FOLDER + "/")]
     named = {_script_path(text) for text in texts if isinstance(text, str)}
     found = {path for path in sources.keys() & named if path not in parsed or "driver" not in _keys(parsed[path])}
@@ -229,7 +235,7 @@ def _looks(keys: set[str]) -> bool:
 
 
 def _with_script(parsed: Parsed[Any], sources: Mapping[str, Source], out: Outcome) -> tuple[Any, str] | list[Problem]:
-    """The route with its script read in, and the digest of both; or what is wrong with what it names."""
+    """Return the route with its script, and the digest of both; or the problems of its script."""
     route = parsed.value
     assert isinstance(route, Route) and isinstance(route.script, str)
     path = _script_path(route.script)
@@ -252,7 +258,9 @@ def _with_script(parsed: Parsed[Any], sources: Mapping[str, Source], out: Outcom
 
 
 def _candidates(sources: Mapping[str, Source], before: Mapping[str, Definition], out: Outcome) -> dict[str, Definition]:
-    """The definitions that are right by themselves; what is unchanged is the very object that is in force."""
+    """Return the definitions that are valid by themselves. An unchanged definition is the same object as the one in
+    force.
+    """
     found: dict[str, Definition] = {}
     for path, parsed in out.parsed.items():
         kind = kind_of(path)
@@ -291,7 +299,7 @@ def _settle(
     out: Outcome,
     around: Around,
 ) -> None:
-    """Take back candidates, and removals, until all that refers finds what it refers to."""
+    """Withdraw candidates and removals until all references resolve."""
     invalid = out.parsed.keys() - candidates.keys()
     world = {**{path: before[path] for path in invalid & before.keys()}, **candidates}
     while True:
@@ -324,7 +332,7 @@ def _settle(
 def _dangling(
     one: Definition, world: Mapping[str, Definition], sources: Mapping[str, Source], out: Outcome, around: Around
 ) -> Iterator[Problem]:
-    """References of a candidate to what is not there, or that lead back to it."""
+    """Yield a candidate's references to missing definitions, and those that close a cycle."""
     parsed = out.parsed[one.path]
     for keys, target in one.references():
         kind = kind_of(target)
@@ -343,13 +351,13 @@ def _dangling(
             yield parsed.at(keys, message, code="dangling_reference", suggestion=near)
         elif keys[0] == "fallbacks" and (way := _way(target, one.path, world)):
             names = " → ".join(id_of(path, kind) for path in (one.path, *way))
-            yield parsed.at(keys, f"the fallbacks go round: {names}", code="reference_cycle")
+            yield parsed.at(keys, f"the fallbacks form a cycle: {names}", code="reference_cycle")
 
 
 def _look_at_drafts(
     sources: Mapping[str, Source], candidates: Mapping[str, Definition], out: Outcome, around: Around
 ) -> None:
-    """What has errors by itself may also refer to what is not there: all of it is told at once."""
+    """Report dangling references of invalid drafts too, so that all problems are reported at once."""
     for path, parsed in out.parsed.items():
         kind = kind_of(path)
         if path in candidates or kind is None or parsed.data is None:
@@ -362,7 +370,7 @@ def _look_at_drafts(
 
 
 def _way(start: str, end: str, world: Mapping[str, Definition]) -> list[str] | None:
-    """The definitions on the way from one to another by references."""
+    """Return the path of references from one definition to another."""
     ways = [[start]]
     seen = {start}
     while ways:

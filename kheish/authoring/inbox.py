@@ -1,11 +1,11 @@
-"""Takes what people drop into `inbox/<session>/`: each file becomes one run of that session, once.
+"""The inbox: each file that is dropped into `inbox/<session>/` becomes one run of that session, once.
 
-A file is first moved out of the way, to `.git/kheish/inbox/<ticket>/<session>/<name>`: what is submitted is exactly
-what was moved, and whoever saves the same name again drops a new file. There it stays until a commit holds it in the
-session's folder (or in `inbox/rejected/`), so a kill at any moment leaves it in one of the two places.
+A file is first moved out of the way, to `.git/kheish/inbox/<ticket>/<session>/<name>`: exactly the moved content is
+submitted, and saving the same name again drops a new file. There it stays until a commit holds it in the session's
+folder (or in `inbox/rejected/`), so a kill at any moment leaves it in one of the two places.
 
-The ticket is the idempotency key: submitted again after a kill, the same drop finds the same run, and another drop is
-another request, whatever it says.
+The ticket is the idempotency key: a drop that is resubmitted after a kill returns the same run, and another drop is
+another request, whatever its content.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ FOLDER = "inbox"
 REJECTED = "inbox/rejected"
 MAX_BYTES = 4 * 1024 * 1024  # as a request by HTTP
 SUFFIXES = (".md", ".txt", ".yaml")
-_QUIET = 0.3  # seconds without a change, for what was dropped while no daemon ran
-_SCAN_EVERY, _OLD = 10.0, 15.0  # seconds: a file that has been there for so long is nobody's work in progress
-#: seconds: how long a path is looked at after it was taken, and how old a new file there must be
+_QUIET = 0.3  # seconds without a change, for files dropped while no daemon ran
+_SCAN_EVERY, _OLD = 10.0, 15.0  # seconds: an older file is no longer being written
+#: seconds: how long a path is checked after its file was taken, and the minimal age of a new file there
 _RECENT, _SETTLED = 5.0, 1.0
-BY = "file"  # a file does not say who saved it
+BY = "file"  # the author of a file is unknown
 _ODD = re.compile(r"[^A-Za-z0-9._-]")
 _NAME = 150
 _PROBLEM = "inbox_waiting"
@@ -47,12 +47,12 @@ _REFUSED = "inbox_refused"
 
 
 class Unusable(Exception):
-    """The file can't become a run; the text says why."""
+    """A file that cannot become a run; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A file that was moved out of the way. `path` is where it was dropped, relative to the root."""
+    """A file that was moved out of the way. `path` is its original place, relative to the root."""
 
     ticket: Path
     path: str
@@ -68,8 +68,11 @@ class Taken:
 
 
 class Inbox:
-    """`submit(taken, content)` makes a run of a file and returns where the file goes, or raises Unusable. `held()`
-    returns why the daemon must leave the work tree alone now, or None."""
+    """The inbox.
+
+    `submit(taken, content)` makes a run of a file and returns the file's new path, or raises Unusable. `held()` returns
+    why the daemon must leave the work tree alone now, or None.
+    """
 
     def __init__(
         self,
@@ -89,18 +92,18 @@ class Inbox:
         self._held = held
         self._lock = asyncio.Lock()
         self._away = state.root / ".git" / "kheish" / FOLDER
-        self._later: set[str] = set()  # dropped, and not moved yet: a person's git is at work, or the disk is full
-        self._waiting: list[Taken] = []  # moved, and not submitted yet
-        self._filing: dict[str, tuple[Taken, bytes]] = {}  # what the next commits are to hold, by its new path
-        self._refused: frozenset[str] = frozenset()  # what was dropped, and is no plain file
+        self._later: set[str] = set()  # dropped, but not moved yet: a user's git is at work, or the disk is full
+        self._waiting: list[Taken] = []  # moved, but not submitted yet
+        self._filing: dict[str, tuple[Taken, bytes]] = {}  # files for the next commits, by their new path
+        self._refused: frozenset[str] = frozenset()  # dropped entries that are no plain files
         self._scanned = 0.0
-        self._recent: dict[str, float] = {}  # when a path was taken: the watcher may not tell of the same content again
+        self._recent: dict[str, float] = {}  # when a path was taken: the watcher may not report the same content again
 
     async def start(self) -> None:
-        """Go on with what an earlier daemon had taken, and take what was dropped while none ran."""
+        """Continue with the files that an earlier daemon had taken, and take those dropped while none ran."""
         self._waiting = await asyncio.to_thread(_left, self._away)
         there = await self._look()
-        if there:  # one that is young may still be written
+        if there:  # a recent file may still be written
             await asyncio.sleep(min(_QUIET, max(0.0, _QUIET - min(there.values()))))
         await self.take(frozenset(there))
 
@@ -112,7 +115,7 @@ class Inbox:
         await self._again()
 
     async def look(self) -> None:
-        """Every second: take what could not be taken before, and now and then what no event told of."""
+        """Retry every second the files that could not be taken, and now and then scan for files without an event."""
         if time.monotonic() - self._scanned > _SCAN_EVERY:
             self._scanned = time.monotonic()
             self._later |= {path for path, age in (await self._look()).items() if age > _OLD}
@@ -124,7 +127,9 @@ class Inbox:
         await self._again()
 
     async def _look(self) -> dict[str, float]:
-        """Return the files in the inbox with their age, and report what is no plain file, and so is never taken."""
+        """Return the files in the inbox with their age, and report entries that are no plain files and so are never
+        taken.
+        """
         there, refused = await asyncio.to_thread(_there, self._state.root)
         for path in self._refused - refused.keys():
             self._problems.clear(_REFUSED, path)
@@ -138,7 +143,7 @@ class Inbox:
             return
         async with self._lock:
             if (reason := await self._held()) is not None:
-                log.info("the inbox waits: %s", reason)
+                log.info("the inbox is waiting: %s", reason)
                 return
             paths, self._later = sorted(self._later), set()
             for path in paths:
@@ -153,7 +158,9 @@ class Inbox:
     # --- one file -----------------------------------------------------------------------------------------------------
 
     async def _settle(self, taken: Taken) -> None:
-        """Submit it, or reject it with the reason; what is wrong with the daemon and not with the file: later."""
+        """Submit the file, or reject it with the reason. If the daemon is at fault and not the file, it is retried
+        later.
+        """
         try:
             raw = await asyncio.to_thread(_read, taken)
             destination = await self._submit(taken, raw)
@@ -161,7 +168,7 @@ class Inbox:
         except Unusable as error:
             await self._reject(taken, str(error))
         except FileNotFoundError:
-            log.warning("%s was taken, and is gone", taken.path)
+            log.warning("%s was taken, but is missing", taken.path)
         except StoreFailed:
             self._waiting.append(taken)
             raise
@@ -188,30 +195,30 @@ class Inbox:
         inner = plain_name(taken.path.removeprefix(f"{FOLDER}/").replace("/", "."))
         pending = {path: raw for path, (_, raw) in self._filing.items()}
         destination = await asyncio.to_thread(_free, self._state.root, pending, inner, raw)
-        if raw is None:  # too large for a commit, or no plain file: it is moved as it is
+        if raw is None:  # too large for a commit, or no plain file: it is moved unchanged
             await asyncio.to_thread(_rename, taken.file, self._state.root / destination)
         else:
             self._file(taken, destination, raw, f"rejected: {taken.path}")
         self._file(taken, f"{destination}.problem.txt", f"{taken.path} was not used.\n\n{reason}\n".encode(), None)
 
     def _file(self, taken: Taken, path: str, raw: bytes, headline: str | None) -> None:
-        raw = redaction.scrub_file(raw, self._state.scrub)  # it goes into git
+        raw = redaction.scrub_file(raw, self._state.scrub)  # it will be in git
         before = self._filing.get(path)
         self._filing[path] = taken, raw
-        if before is not None and before[0] != taken:  # the same file once more
+        if before is not None and before[0] != taken:  # the same file again
             shutil.rmtree(before[0].ticket, ignore_errors=True)
         self._file_next(path, raw, headline)
-        self._edited([taken.path])  # where somebody had committed it, it goes
+        self._edited([taken.path])  # a committed file is removed
 
     def filed(self, paths: list[str]) -> None:
-        """A commit holds these: what was kept of them may go, once nothing else of the same file is to come."""
+        """Delete the kept files that a commit holds, once no further change of the same file is expected."""
         for path in paths:
             taken, _ = self._filing.pop(path, (None, b""))
             if taken is not None and not any(other == taken for other, _ in self._filing.values()):
                 shutil.rmtree(taken.ticket, ignore_errors=True)
 
 
-# --- what is there ----------------------------------------------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
 def _is_dropped(path: str) -> bool:
@@ -219,7 +226,9 @@ def _is_dropped(path: str) -> bool:
 
 
 def _there(root: Path) -> tuple[dict[str, float], dict[str, str]]:
-    """Return the files in the inbox with the seconds since each was written, and what is no plain file with why."""
+    """Return the files in the inbox with the seconds since each was written, and the entries that are no plain files
+    with the reason.
+    """
     ages, refused, now = dict[str, float](), dict[str, str](), time.time()
     for path, found in door.walk(root, FOLDER, skip=lambda path: path == REJECTED or not _is_dropped(path)):
         if (reason := door.kind(found.st_mode)) is not None:
@@ -230,7 +239,7 @@ def _there(root: Path) -> tuple[dict[str, float], dict[str, str]]:
 
 
 def _ages(root: Path, paths: Iterable[str]) -> dict[str, float]:
-    """How many seconds ago each of the files was written, of those that are there."""
+    """Return the seconds since each of the existing files was written."""
     found, now = dict[str, float](), time.time()
     for path in paths:
         with suppress(OSError):
@@ -239,7 +248,7 @@ def _ages(root: Path, paths: Iterable[str]) -> dict[str, float]:
 
 
 def _left(away: Path) -> list[Taken]:
-    """What an earlier daemon had moved and not seen in a commit."""
+    """Return the files that an earlier daemon had moved but not seen in a commit."""
     found = []
     for ticket in sorted(away.iterdir()) if away.is_dir() else ():
         inside = [path for path, _ in door.walk(away, ticket.name)]
@@ -250,16 +259,16 @@ def _left(away: Path) -> list[Taken]:
 
 
 def _move_away(root: Path, away: Path, path: str) -> Taken | None:
-    """Move a dropped file; None where it is gone, no plain file, or empty (somebody begins to write)."""
+    """Move a dropped file. Returns None if it is missing, no plain file, or empty (a program begins to write)."""
     source = names.within(root, path)
     try:
         if source.is_symlink() or not source.is_file() or source.stat().st_size == 0:
             return None
         taken = Taken(away / ids.new("drop"), path)
         _rename(source, taken.file)
-        # A power cut after its run was accepted must not bring it back as another drop.
+        # After a power cut, an accepted file must not reappear as another drop.
         files.durable_folder(taken.file.parent, upto=away.parent)
-        with suppress(FileNotFoundError):  # the folder went after its last file
+        with suppress(FileNotFoundError):  # the folder disappeared with its last file
             files.fsync_folder(source.parent)
         return taken
     except (FileNotFoundError, NotADirectoryError):
@@ -286,7 +295,9 @@ def _small(taken: Taken) -> bytes | None:
 
 
 def _free(root: Path, pending: Mapping[str, bytes], name: str, raw: bytes | None) -> str:
-    """Where a rejected file goes: beside others of the same name, but one that was rejected before is the same."""
+    """Return the path for a rejected file: beside others of the same name, except that an identical rejected file is
+    reused.
+    """
     stem, dot, suffix = name.rpartition(".")
     number = 1
     while True:
@@ -302,11 +313,11 @@ def _free(root: Path, pending: Mapping[str, bytes], name: str, raw: bytes | None
 
 
 def plain_name(name: str) -> str:
-    """A name that every file system takes; its end is kept, for the suffix."""
+    """Return a name that every file system accepts; its end is kept, for the suffix."""
     return _ODD.sub("_", name)[-_NAME:].lstrip(".")
 
 
-# --- what it says -----------------------------------------------------------------------------------------------------
+# --- content ----------------------------------------------------------------------------------------------------------
 
 
 def place_of(path: str) -> tuple[str, str]:
@@ -321,5 +332,5 @@ def place_of(path: str) -> tuple[str, str]:
     except Invalid as error:
         raise Unusable(error.detail) from error
     if not parts[2].endswith(SUFFIXES):
-        raise Unusable(f"Only {', '.join(SUFFIXES)} are taken: text as .md or .txt, a whole submission as .yaml.")
+        raise Unusable(f"Only {', '.join(SUFFIXES)} are accepted: text as .md or .txt, a whole submission as .yaml.")
     return parts[1], parts[2]

@@ -1,9 +1,9 @@
-"""What an edit would let agents do or spend that they may not now: a right, which is not taken from a pull unseen.
+"""Edits that widen the rights or the spending of agents, which must not come unseen by a pull.
 
-Each Definition is compared with the version in force field by field; one that is removed, with one that has no bounds,
-since it could come again as a new one. A new route is compared with those that lead where it leads: it may be no wider
-than one of them. *Rejected:* asking for every edit (instructions and descriptions are what clones are for); a list of
-what is harmful in `generation`, which no provider keeps to.
+Each Definition is compared with the version in force field by field; a removed Definition, with one without bounds,
+since it could be re-added as a new one. A new route is compared with those of the same target: it may be no wider than
+one of them. *Rejected:* asking for every edit (instructions and descriptions are what clones are for); a list of
+harmful settings in `generation`, which no provider adheres to.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kheish.domain.personas import Persona
 from kheish.domain.routes import Price, Route, RouteBudget, RouteLimits
 from kheish.domain.scopes import CapabilityScope
 
-#: settings of a model by which nothing is spent and nothing may be done that could not be before
+#: settings of a model that change neither spending nor rights
 _HARMLESS = frozenset({
     "frequency_penalty", "logit_bias", "logprobs", "min_p", "presence_penalty", "repetition_penalty", "seed", "stop",
     "temperature", "top_k", "top_logprobs", "top_p", "user", "verbosity",
@@ -27,7 +27,7 @@ _LIMITS = tuple(RouteLimits.model_fields)
 
 
 def widened(before: Mapping[str, Definition], after: Mapping[str, Definition]) -> list[str]:
-    """Return `path: field, field` for each Definition that would widen what may be done or spent."""
+    """Return `path: field, field` for each Definition that would widen rights or spending."""
     found = []
     for path in sorted(before.keys() | after.keys()):
         old, new = before.get(path), after.get(path)
@@ -70,7 +70,7 @@ def _route(old: Route, new: Route) -> Iterator[str]:
     yield from (f"budget.{name}" for name in _BUDGET if _raised(_of(old.budget, name), _of(new.budget, name)))
     yield from (f"limits.{name}" for name in _LIMITS if _raised(_of(old.limits, name), _of(new.limits, name)))
     if _is_cheaper(old.price, new.price):
-        yield "price"  # what is spent is counted by it
+        yield "price"  # the spending is counted by it
     if new.max_retries > old.max_retries:
         yield "max_retries"
     if new.capabilities.tools and not old.capabilities.tools:
@@ -115,7 +115,9 @@ def _persona(old: Persona, new: Persona) -> Iterator[str]:
 
 
 def _is_wider(old: CapabilityScope | None, new: CapabilityScope | None) -> bool:
-    """Return whether a scope may leave what the other does not. By its globs: one that is written otherwise counts."""
+    """Return whether a scope may permit more than the other. The comparison is by its globs: a different spelling
+    counts as wider.
+    """
     if old is None:
         return False
     allow: Any = new.allow if new is not None else None

@@ -1,8 +1,8 @@
-"""Acceptance: a conversation as messages that a server accepts. A pure function, the last step before the driver.
+"""Acceptance: a conversation as messages that a server accepts, by a pure function, the last step before the driver.
 
-History is replayed with every request, so that one odd name in it would fail every later run of its session. Nothing
-is refused here: what a server does not take is rewritten, joined or told as text, and always in the same way, so that
-providers which cache prefixes find theirs again.
+History is replayed with every request, so that one invalid name in it would fail every later run of its session.
+Nothing is refused here: an unacceptable message is rewritten, joined or converted to text, deterministically, so that
+providers which cache prefixes get cache hits.
 """
 
 from __future__ import annotations
@@ -22,17 +22,19 @@ from kheish.runtime.drivers.base import Call, Message
 NO_ANSWER = "(There is no answer: the run ended here.)"
 NO_RESULT = "The call has no result: it was not carried out."
 EMPTY = "(empty)"
-BEGIN = "(The conversation goes on from here.)"
+BEGIN = "(The conversation continues from here.)"
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_-]+")
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_DEPTH = 64  # of arguments: encoders have limits, and templates too
+_DEPTH = 64  # limit of arguments: encoders have limits, and templates too
 _JSON = orjson.OPT_NON_STR_KEYS
 
 
 def accept(messages: Sequence[Message], *, has_tools: bool, rules: Rules) -> tuple[Message, ...]:
-    """Return the conversation as a server with these rules takes it; one that it takes already stays as it is."""
+    """Return the conversation in a form that a server with these rules accepts; an acceptable conversation remains
+    unchanged.
+    """
     found = [_clean(message, rules) for message in messages]
     found = _answered(found)
     if rules.calls_as_text or (rules.calls_need_tools and not has_tools):
@@ -47,7 +49,7 @@ def accept(messages: Sequence[Message], *, has_tools: bool, rules: Rules) -> tup
 
 
 def tool_name(name: str) -> str:
-    """Return the name of a call as servers take it: models put it into namespaces, and leave marks of templates."""
+    """Return the name of a call as servers accept it: models add namespaces, and leave marks of templates."""
     if _NAME.fullmatch(name):
         return name
     plain = name.partition("<|")[0].strip()
@@ -61,7 +63,7 @@ def tool_name(name: str) -> str:
 
 
 def plain_text(text: str) -> str:
-    """Return the text without what JSON or a server's storage cannot hold: halves of surrogate pairs, NUL."""
+    """Return the text without characters that JSON or a server's storage rejects: halves of surrogate pairs, NUL."""
     if len(text) > TEXT_CHARACTERS:
         text = f"{text[:TEXT_CHARACTERS]}\n[… {len(text) - TEXT_CHARACTERS} more characters]"
     if "\0" in text:
@@ -100,7 +102,7 @@ def _clean_call(call: Call) -> Call:
 
 
 def _clean_arguments(arguments: Any) -> dict[str, Any]:
-    """Return arguments that are a JSON object, of a depth that encoders and templates take."""
+    """Return arguments as a JSON object, of a depth that encoders and templates accept."""
     if isinstance(arguments, dict) and _is_plain(arguments, _DEPTH):
         return arguments
     cleaned = _plain_value(arguments, _DEPTH)
@@ -141,7 +143,7 @@ def _plain_value(value: Any, depth: int) -> Any:
 
 
 def _answered(messages: Iterable[Message]) -> list[Message]:
-    """Put each result right after its call; a call without one gets it, and a result without a call becomes text."""
+    """Put each result right after its call; a call without one gets one, and a result without a call becomes text."""
     given = list(messages)
     taken: set[int] = set()
     found: list[Message] = []
@@ -182,7 +184,7 @@ def _missing(call: Call) -> Message:
 
 
 def as_text(messages: Sequence[Message]) -> list[Message]:
-    """Return the conversation with its calls and results told in words."""
+    """Return the conversation with its calls and results as text."""
     return [_as_text(message) for message in messages]
 
 
@@ -191,7 +193,7 @@ def _told(message: Message, opening: str) -> Message:
 
 
 def _as_text(message: Message) -> Message:
-    """Return the message with its calls told in words, for a server without roles for them."""
+    """Return the message with its calls as text, for a server without roles for them."""
     if message.role == "tool":
         return _told(message, "The result of the call:" if not message.is_error else "The call failed:")
     if not message.calls:
@@ -205,7 +207,7 @@ def _encoded(arguments: Any) -> str:
 
 
 def _renamed(messages: Iterable[Message], rules: Rules) -> list[Message]:
-    """Give each call an id that the server takes and that no other call has, and its result the same."""
+    """Give each call a unique id that the server accepts, and its result the same id."""
     used: set[str] = set()
     found: list[Message] = []
     pending: list[str] = []
@@ -216,7 +218,7 @@ def _renamed(messages: Iterable[Message], rules: Rules) -> list[Message]:
             if not _same(calls, message.calls):
                 message = replace(message, calls=calls, opaque=_moved(message, calls))
         elif message.role == "tool" and pending:
-            id = pending.pop(0)  # results stand in the order of their calls
+            id = pending.pop(0)  # results are in the order of their calls
             message = message if message.call_id == id else replace(message, call_id=id)
         found.append(message)
     return found
@@ -232,7 +234,7 @@ def _with_id(call: Call, used: set[str], rules: Rules) -> Call:
 
 
 def short_id(text: str, length: int) -> str:
-    """Return an id of letters and digits that follows from the text."""
+    """Return an id of letters and digits, derived from the text."""
     number = int.from_bytes(sha256(text.encode("utf-8", "replace")).digest())
     letters = []
     for _ in range(length):
@@ -242,7 +244,7 @@ def short_id(text: str, length: int) -> str:
 
 
 def _moved(message: Message, calls: Sequence[Call]) -> Any:
-    """Return the provider's block, where what belongs to a call is found under the call's new id."""
+    """Return the provider's block, with the data of each call under the call's new id."""
     opaque = message.opaque
     kept = opaque.get("calls") if isinstance(opaque, Mapping) else None
     if not isinstance(opaque, Mapping) or not isinstance(kept, Mapping) or not kept:
@@ -252,7 +254,7 @@ def _moved(message: Message, calls: Sequence[Call]) -> Any:
 
 
 def _alternating(messages: Iterable[Message]) -> list[Message]:
-    """Let users and assistants take turns: neighbours of one role are joined, and a missing answer is said."""
+    """Alternate users and assistants: neighbours of one role are joined, and a missing answer is stated."""
     found: list[Message] = []
     for message in messages:
         last = found[-1] if found else None
@@ -262,7 +264,7 @@ def _alternating(messages: Iterable[Message]) -> list[Message]:
             found.append(message)
         elif message.role == "tool":
             found.append(message)
-        elif message.role == "system":  # only the first is one
+        elif message.role == "system":  # only the first of them
             _append_user(found, replace(message, role="user"))
         elif message.role == "user":
             _append_user(found, message)
@@ -286,13 +288,13 @@ def _append_user(found: list[Message], message: Message) -> None:
 
 
 def _joined(first: Message, second: Message) -> Message:
-    """Return two answers as one. A signed block belongs to its own answer, so that only one of two can be kept."""
+    """Return two answers as one. A signed block is valid for its own answer only, so only one of two can be kept."""
     text = "\n\n".join(filter(None, [first.text, second.text]))
     return replace(second, text=text, opaque=second.opaque if second.opaque is not None else first.opaque)
 
 
 def _filled(message: Message) -> Message:
-    """Return the message with some text, where an empty one would be refused."""
+    """Return the message with some text, because an empty one would be refused."""
     if message.calls or (message.text and not message.text.isspace()):
         return message
     return replace(message, text=EMPTY)

@@ -1,4 +1,4 @@
-"""`/openapi.json`: OpenAPI 3.1, made from the models that validate and the table of operations; and `/docs` over it."""
+"""`/openapi.json`: OpenAPI 3.1, generated from the models and the table of operations; and `/docs`, its page."""
 
 from __future__ import annotations
 
@@ -31,34 +31,36 @@ _SECURITY = {
         "type": "apiKey",
         "in": "cookie",
         "name": "kheish-4000",
-        "description": "A browser's login (`kheish login`); the name ends with the port. What changes something needs "
+        "description": "A browser's login (`kheish login`); the name ends with the port. Changes need "
         "the header `X-Kheish-CSRF` as well, with the `csrf` of `GET /v1/auth/login`, and comes from a page of the "
         "same origin.",
     },
 }
-#: a Definition's file as it is: its YAML or Markdown, of which a type would say less than `schemas/` does
+#: a Definition's file in its own format: its YAML or Markdown, which `schemas/` describes better than a type
 _TEXT = {"description": "The file's own text."}
 _HEADERS = {
-    "X-Kheish-Event": "The newest event of what was changed; a stream from there misses nothing.",
-    "Location": "Where the thing is.",
+    "X-Kheish-Event": "The newest event of the change; a stream from there misses nothing.",
+    "Location": "The URL of the created object.",
     "Set-Cookie": "The login.",
     "ETag": "The git blob id of the file.",
 }
 
 
 class Description:
-    """The resource of `/openapi.json`. `operations` returns all of them, which are not known yet when one is bound."""
+    """The resource of `/openapi.json`. `operations` is called late, because the list is not complete when a resource is
+    bound.
+    """
 
     def __init__(self, services: object, operations: Callable[[], Sequence[Operation]]) -> None:
         self._operations = operations
 
     async def openapi(self, req: Request, resp: Response) -> None:
-        """The description."""
+        """Answer with the description."""
         media.send(resp, _rendered(self._operations))
 
 
 class Docs:
-    """A page that shows the description; it loads nothing from elsewhere, and is no operation."""
+    """A page that shows the description. It loads nothing from other hosts, and is no operation."""
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Answer with the page."""
@@ -72,7 +74,7 @@ class Docs:
 
 
 def operations(all_of_them: Callable[[], Sequence[Operation]]) -> tuple[Operation, ...]:
-    """Return the operation that describes all operations, itself included."""
+    """Return the operation that returns the description of all operations, itself included."""
     make = partial(Description, operations=all_of_them)
     return bind(
         make,
@@ -116,7 +118,7 @@ def document(operations: Sequence[Operation]) -> Json:
 
 
 def _schemas(operations: Sequence[Operation]) -> tuple[References, Json]:
-    """References by model, and the schemas that they lead to."""
+    """Return the references by model, and their schemas."""
     wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(model_of(Problem), "serialization"): None}
     for operation in operations:
         if operation.body is not None:
@@ -194,9 +196,9 @@ def _headers(operation: Operation) -> Iterator[Json]:
     if operation.key:
         names.append(("Idempotency-Key", "The same key with the same request gives the same answer.", {}))
     if operation.media == "text/event-stream":
-        names.append(("Last-Event-ID", "As `after`; it wins over it.", {"pattern": r"^\d{1,18}$"}))
+        names.append(("Last-Event-ID", "As `after`, with precedence over it.", {"pattern": r"^\d{1,18}$"}))
     if operation.method in ("PUT", "DELETE"):
-        names.append(("If-Match", "The ETag that is to be replaced.", {}))
+        names.append(("If-Match", "The ETag of the content to replace.", {}))
     for name, about, bounds in names:
         yield {"name": name, "in": "header", "description": about, "schema": {"type": "string", **bounds}}
 

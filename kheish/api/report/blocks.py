@@ -1,4 +1,6 @@
-"""What a report is made of, before it is Markdown or HTML: blocks of plain text, which whoever writes them escapes."""
+"""The content of a report, independent of its format: blocks of plain text, which the writers of Markdown and HTML
+escape.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A commit in a cell: links to where the report lists commits."""
+    """A commit in a cell, linked to the report's list of commits."""
 
     id: str
 
@@ -72,7 +74,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Diagram:
-    """The phases and what needs what."""
+    """The phases and their dependencies."""
 
     nodes: Sequence[Node]
 

@@ -1,4 +1,4 @@
-"""The phases of a Flow as an SVG picture: a row for each depth of `needs`, an arrow from each to what needs it."""
+"""The phases of a Flow as an SVG picture: a row for each depth of `needs`, an arrow from each to its dependents."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COLOURS = {
 
 
 def svg(nodes: Sequence[Node]) -> str:
-    """The picture, to stand in a page."""
+    """Return the picture, for embedding in a page."""
     places = _places(nodes)
     across = max((column for column, _ in places.values()), default=0) + 1
     down = max((row for _, row in places.values()), default=0) + 1
@@ -36,10 +36,10 @@ def svg(nodes: Sequence[Node]) -> str:
 
 
 def _places(nodes: Sequence[Node]) -> dict[str, tuple[int, int]]:
-    """Column and row of each: a row below all that it needs."""
+    """Return column and row of each phase: a row below all of its dependencies."""
     known = {node.id: node for node in nodes}
     rows: dict[str, int] = {}
-    for _ in nodes:  # a published Playbook has no cycle; this ends all the same
+    for _ in nodes:  # a published Playbook has no cycle; this ends the loop in any case
         for node in nodes:
             rows[node.id] = max((rows.get(need, 0) + 1 for need in node.needs if need in known), default=0)
     found: dict[str, tuple[int, int]] = {}

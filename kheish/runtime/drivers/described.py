@@ -23,8 +23,8 @@ from kheish.auth import outgoing
 from kheish.runtime.drivers import failures
 from kheish.runtime.drivers.base import ModelError, Request
 
-SECONDS = 5.0  # for all questions together
-MOST_BYTES = 8 << 20  # of one answer: lists of models are long
+SECONDS = 5.0  # seconds for all requests together
+MOST_BYTES = 8 << 20  # bytes of one answer: lists of models are long
 _WINDOWS = (
     "max_model_len", "max_context_length", "context_length", "context_window", "n_ctx", "max_context_window",
     "max_input_tokens", "inputTokenLimit",
@@ -34,7 +34,7 @@ _NUM_CTX = re.compile(r"^num_ctx\s+(\d+)", re.MULTILINE)
 
 
 async def window(request: Request) -> int | None:
-    """Return how many tokens the server says that the model takes; None where it does not say. Never raises."""
+    """Return the model's window in tokens as the server reports it; None if it does not. Never raises."""
     api_base = request.settings.get("api_base")
     if not api_base:
         return None
@@ -91,7 +91,7 @@ async def _json(client: Any, method: str, url: str, body: Any = None) -> Any:
 
 
 def of_models(answer: Any, model: str | None) -> int | None:
-    """Return the window from a list of models: that of the named one, or of the only one there is."""
+    """Return the window from a list of models: that of the named one, or of the only one."""
     listed = _entries(answer)
     named = [one for one in listed if model is not None and model in (one.get("id"), one.get("model"), one.get("name"))]
     for one in named or (listed if len(listed) == 1 else []):

@@ -1,4 +1,4 @@
-"""What the agent remembers: `memory_search`, full text over the session's whole history."""
+"""The agent's memory: `memory_search`, full text over the session's whole history."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kheish.store.log import texts
 from kheish.store.log.index import Reader
 
 _WIDTH = 600
-#: who said it
+#: the author of a message
 _ROLES = {
     "run.submitted": "asked",
     "model.responded": "you",
@@ -39,9 +39,9 @@ async def _search(arguments: MemorySearch, context: Context) -> Result:
     try:
         found = await asyncio.to_thread(_find, state.index, arguments, places, context.call_id)
     except ValueError as error:
-        raise ToolError(f"{arguments.query!r} cannot be looked for: {error}.") from error
+        raise ToolError(f"{arguments.query!r} is not a valid query: {error}.") from error
     if not found:
-        return Result(content="Nothing in this session's history says that.", detail={"hits": 0})
+        return Result(content="No matches in this session's history.", detail={"hits": 0})
     return Result(content="\n\n".join(found), detail={"hits": len(found)})
 
 
@@ -53,7 +53,7 @@ def _find(index: Reader, arguments: MemorySearch, places: list[history.Place], c
 
 
 def _asks(line: str, call_id: str) -> bool:
-    """Whether it is the answer that made this very call: it says what is looked for."""
+    """Return whether a line is the answer with this very call, which contains the query."""
     entry = orjson.loads(line)
     calls = entry["data"].get("calls") if entry["kind"] == "model.responded" else None
     return isinstance(calls, list) and any(call["id"] == call_id for call in calls)

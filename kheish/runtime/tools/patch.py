@@ -1,4 +1,4 @@
-"""`apply_patch`: a unified diff over several files, each replaced atomically; where one cannot, none stays changed."""
+"""`apply_patch`: a unified diff over several files, each replaced atomically; if one fails, all are reverted."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ class ApplyPatch(Arguments):
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """One file: its content before and afterwards; None: there is none. `mode`: the permissions that it gets, and
-    `had` those that it had before, where they change."""
+    """One file: its content before and afterwards; None if it does not exist. `mode`: its new permissions, and `had`
+    the earlier ones, if they change.
+    """
 
     path: str
     before: bytes | None
@@ -66,7 +67,7 @@ async def _preview(arguments: ApplyPatch, context: Context) -> str | None:
 
 
 def _previewed(arguments: ApplyPatch, context: Context) -> str | None:
-    """Return the diff of all files; None where that of a file is missing, or would not show its mode."""
+    """Return the diff of all files; None if that of a file is missing, or would not show its mode."""
     changes = _changes(arguments, context)
     found = [diffs.unified(change.path, change.before, change.after) for change in changes]
     return None if any(change.mode is not None for change in changes) or None in found else "".join(map(str, found))
@@ -79,7 +80,7 @@ async def _apply(arguments: ApplyPatch, context: Context) -> Result:
 def _apply_now(arguments: ApplyPatch, context: Context) -> Result:
     changes = _changes(arguments, context)
     planned = context.note.get("files")
-    # Recovery compares with the digests that were noted; a patch of other content would make them lie.
+    # Recovery compares with the recorded digests; a patch of other content would invalidate them.
     if planned is not None and planned != [change.note() for change in changes]:
         raise ToolError("A file changed at the same moment by someone else; nothing was changed. Read it, then patch.")
     _write_all(changes, context)
@@ -91,7 +92,9 @@ async def _recover(arguments: ApplyPatch, context: Context) -> Result | None:
 
 
 def _recover_now(arguments: ApplyPatch, context: Context) -> Result | None:
-    """Each file is as before, or as afterwards; what is left is done. Anything else cannot be told."""
+    """Complete a patch after a restart, if each file is in the state before or after it. Otherwise the outcome is
+    undecidable.
+    """
     planned = context.note.get("files")
     if not planned:
         return None
@@ -123,7 +126,7 @@ def _read(arguments: ApplyPatch) -> tuple[FilePatch, ...]:
 
 
 def _changes(arguments: ApplyPatch, context: Context) -> list[_Change]:
-    """What each file would become; nothing is written. Raises ToolError that names all that does not fit."""
+    """Return the planned change of each file; nothing is written. Raises ToolError that lists all mismatches."""
     expected = dict(arguments.expected_sha256 or {})
     found: dict[str, _Change] = {}
     wrong: list[str] = []
@@ -143,7 +146,7 @@ def _changes(arguments: ApplyPatch, context: Context) -> list[_Change]:
 
 
 def _write_all(changes: Sequence[_Change], context: Context) -> None:
-    """Write file by file; where one fails, those before it get back what they held. Raises ToolError."""
+    """Write file by file; if one fails, the earlier ones are restored. Raises ToolError."""
     done: list[_Change] = []
     try:
         for change in changes:
@@ -161,7 +164,7 @@ def _write_all(changes: Sequence[_Change], context: Context) -> None:
 
 
 def _put(context: Context, path: str, content: bytes | None, mode: int | None) -> None:
-    # What was looked at is what is written: a link that was put on the way since then is refused.
+    # The checked files are those that are written: a link that was inserted since then is refused.
     with walk.place(context.door.judging({}), path, Intent.CREATE) as here:
         if content is None:
             files.remove(here)
@@ -170,13 +173,13 @@ def _put(context: Context, path: str, content: bytes | None, mode: int | None) -
 
 
 def _look(context: Context, written: str) -> _Change:
-    """Where a path leads, and what is there; no folder is made. Raises NotBeneath, ToolError."""
+    """Return a path's target and its current content; no folder is created. Raises NotBeneath, ToolError."""
     try:
         with walk.place(context.door, written, Intent.EDIT) as here:
             before = files.contents(here)
             return _Change(here.path, before, before, had=files.mode(here))
     except NotThere:
-        path = walk.resolved(context.door, written)  # its folder is still to be made
+        path = walk.resolved(context.door, written)  # its folder does not exist yet
         if any(name.casefold() == ".git" for name in path.split("/")):
             raise ToolError(f"{written}: .git belongs to git; change it with git commands in bash.") from None
         return _Change(path, None, None)

@@ -1,7 +1,8 @@
-"""What `search.py` runs where there is no ripgrep: a script of its own, that prints as ripgrep would.
+"""The search script for machines without ripgrep, with ripgrep's output format.
 
-A process, not a thread: Python's regular expressions hold the interpreter's lock, so a bad pattern in a thread would
-stop the whole daemon, and cannot be stopped itself. It imports nothing of Kheish: it runs isolated (`python -I -S`).
+It is a process, not a thread: Python's regular expressions hold the interpreter's lock, so a bad pattern in a thread
+would stop the whole daemon, and cannot be stopped itself. It imports nothing of Kheish: it runs isolated (`python -I
+-S`).
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
-_MAX_LINE = 64 * 1024  # bytes of a line that are looked at
+_MAX_LINE = 64 * 1024  # bytes of a line that are searched
 _MAX_FILE = 64 * 1024 * 1024  # bytes of a file that are searched
 _MAX_COLUMNS = 500  # bytes of a line that are printed
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def main() -> int:
-    """Exit status as ripgrep's: 0 something found, 1 nothing, 2 the pattern cannot be used."""
+    """Return ripgrep's exit status: 0 with matches, 1 without, 2 for an invalid pattern."""
     options = _options()
     out = sys.stdout.buffer
     if options.files:
@@ -56,7 +57,9 @@ def _options() -> argparse.Namespace:
 
 
 def _regular_files(options: argparse.Namespace) -> Iterator[tuple[str, int, str]]:
-    """Path, open folder and name of each file below the current folder, links not followed, nothing of a daemon."""
+    """Yield path, open folder and name of each file below the current folder, without following links or entering a
+    daemon's folders.
+    """
     for folder, below, names, descriptor in os.fwalk(".", follow_symlinks=False):
         if _is_hidden(os.fstat(descriptor), options) or _is_state_root(descriptor):
             below[:] = []
@@ -79,7 +82,7 @@ def _is_hidden(status: os.stat_result, options: argparse.Namespace) -> bool:
 
 
 def _is_state_root(folder: int) -> bool:
-    """As `kheish.beneath.door` has it; nothing of Kheish is imported here."""
+    """Return whether a folder is a state root, as `kheish.beneath.door` does; nothing of Kheish is imported here."""
     for sign in (".kheish/token", ".git/kheish"):
         try:
             os.stat(sign, dir_fd=folder, follow_symlinks=False)
@@ -130,7 +133,7 @@ def _search(path: str, file: BinaryIO, pattern: re.Pattern[bytes], options: argp
 
 
 def _lines(file: BinaryIO) -> list[bytes]:
-    """The lines of a text; none of a binary file."""
+    """Return the lines of a text; none of a binary file."""
     head = file.read(8192)
     if b"\0" in head:
         return []
