@@ -107,9 +107,9 @@ class Approvals:
         if key is not None and key.result is not None:
             return media.send(resp, await views.document(self._state, Approval, approval_id))
         async with pins.thing(self._state, Approval, approval_id):
-            bound = await self._bound(approval_id, body)
-            wanted = _resolution(req, approval_id, body, bound, key)
-            [approval] = approvals.resolve_many(self._state, [wanted])
+            bound = await self._bind_edited(approval_id, body)
+            resolution = _resolution(req, approval_id, body, bound, key)
+            [approval] = approvals.resolve_many(self._state, [resolution])
             doc, n = views.of(self._state, approval), self._state.n
         await self._state.durable()
         return media.send(resp, (await views.expand(self._state, [doc]))[0], n=n)
@@ -126,14 +126,14 @@ class Approvals:
                     "Edited arguments go with allow.", errors=[Fault(f"/items/{number}/arguments", "on deny")]
                 )
         async with AsyncExitStack() as used:
-            wanted = []
+            resolutions = []
             for one in each:
                 await used.enter_async_context(pins.thing(self._state, Approval, one.approval_id))
-                bound = await self._bound(one.approval_id, one)
-                wanted.append(_resolution(req, one.approval_id, one, bound, None))
+                bound = await self._bind_edited(one.approval_id, one)
+                resolutions.append(_resolution(req, one.approval_id, one, bound, None))
             for one in each:
                 await self._check_pending(one.approval_id)
-            done = approvals.resolve_many(self._state, wanted)
+            done = approvals.resolve_many(self._state, resolutions)
             docs, n = [views.of(self._state, approval) for approval in done], self._state.n
         await self._state.durable()
         media.send(resp, media.page(await views.expand(self._state, docs)), n=n)
@@ -144,7 +144,7 @@ class Approvals:
         if doc is not None and doc["status"] != "pending":
             raise approvals.late(doc)
 
-    async def _bound(self, approval_id: str, body: ResolveApproval) -> Bound | None:
+    async def _bind_edited(self, approval_id: str, body: ResolveApproval) -> Bound | None:
         """Return the binding of edited arguments. The approval is checked to be pending before and after."""
         await self._check_pending(approval_id)
         if body.arguments is None:

@@ -81,10 +81,10 @@ async def _folder(services: Services, cls: type, id: str, moment: Moment) -> str
     try:
         return str((await views.document(services.state, Session, session_id))["path"])
     except SessionDeleted as deleted:
-        found = await services.past.folder(moment.commit, session_id)
-        if found is None:
+        folder = await services.past.folder(moment.commit, session_id)
+        if folder is None:
             raise deleted
-        return found
+        return folder
 
 
 async def _payload(services: Services, moment: Moment, folder: str, value: Doc, whole: str) -> Any:
@@ -108,16 +108,16 @@ async def commits(services: Services, session_id: str, given: Given) -> Mapping[
     except SessionDeleted:
         deleted, path = True, await _grave(services.state, session_id)
     await services.state.caught_up()
-    found = await services.past.commits(None if deleted else session_id, path, place, limit + 1)
-    cursor = paging.cursor_of("h", found[limit]["place"]) if len(found) > limit else None
-    return media.page([{key: value for key, value in one.items() if key != "place"} for one in found[:limit]], cursor)
+    rows = await services.past.commits(None if deleted else session_id, path, place, limit + 1)
+    cursor = paging.cursor_of("h", rows[limit]["place"]) if len(rows) > limit else None
+    return media.page([{key: value for key, value in one.items() if key != "place"} for one in rows[:limit]], cursor)
 
 
 async def _grave(state: State, session_id: str) -> str:
     """Return the former folder of a deleted session."""
     await state.caught_up()
-    found = await asyncio.to_thread(state.index.thing, "tombstone", session_id)
-    return str((found or state.deleted[session_id])["path"])
+    tombstone = await asyncio.to_thread(state.index.thing, "tombstone", session_id)
+    return str((tombstone or state.deleted[session_id])["path"])
 
 
 async def definition(services: Services, resp: Response, kind: Kind, id: str, rev: str) -> tuple[Definition, Doc]:
@@ -135,7 +135,7 @@ async def definition(services: Services, resp: Response, kind: Kind, id: str, re
     errors = [problem.message for problem in parsed.problems if problem.severity == "error"]
     valid = parsed.value is not None and not errors
     resp.set_header(COMMIT, moment.commit)
-    found = Definition(
+    value = Definition(
         kind=kind.name,
         id=id,
         path=kind.path(id),
@@ -147,7 +147,7 @@ async def definition(services: Services, resp: Response, kind: Kind, id: str, re
     status: Doc = {
         "state": "ready" if valid else "invalid",
         "last_error": None if valid else errors[0] if errors else "It cannot be read.",
-        "observed_digest": found.digest,
+        "observed_digest": value.digest,
         "bindings": [],
     }
-    return found, status
+    return value, status

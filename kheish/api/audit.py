@@ -79,27 +79,27 @@ class Audit:
         given = req.context.query
         place = paging.number_of("n", given.get("cursor"))
         after, limit = given.get("after", 0) if place is None else place, given.get("limit", paging.LIMIT)
-        wanted = {name: given[name] for name in _FIELDS if given.get(name) is not None}
+        filters = {name: given[name] for name in _FIELDS if given.get(name) is not None}
         if "session_id" in given:
-            wanted["session"] = given["session_id"]
-        rows = await asyncio.to_thread(self._rows, after, limit + 1, wanted)
+            filters["session"] = given["session_id"]
+        rows = await asyncio.to_thread(self._rows, after, limit + 1, filters)
         cursor = f'"{paging.cursor_of("n", rows[limit - 1][0])}"' if len(rows) > limit else "null"
         lines = ",".join(line for _, line in rows[:limit])
         media.send(resp, f'{{"items":[{lines}],"next_cursor":{cursor}}}'.encode())
 
     def _rows(self, after: int, most: int, wanted: dict[str, str]) -> list[tuple[int, str]]:
         """Return the matching entries. The index filters by kind; the entries themselves are read in steps."""
-        found: list[tuple[int, str]] = []
-        while len(found) < most:
+        matches: list[tuple[int, str]] = []
+        while len(matches) < most:
             rows = self._state.index.events(after, limit=_ROWS, kinds=("audit.recorded",))
             for n, _, line in rows:
                 data = orjson.loads(line)["data"] if wanted else {}
                 if all(data[name] == value for name, value in wanted.items()):
-                    found.append((n, line))
+                    matches.append((n, line))
             if len(rows) < _ROWS:
                 break
             after = rows[-1][0]
-        return found[:most]
+        return matches[:most]
 
     async def verify_audit(self, req: Request, resp: Response) -> None:
         """Verify the whole chain and the signature over its head."""

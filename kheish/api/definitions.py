@@ -40,19 +40,19 @@ class Definitions:
         given = req.context.query
         after, limit = paging.place_of("d", given.get("cursor")), given.get("limit", paging.LIMIT)
         known = self._state.definitions.by_kind[self._kind.name]
-        found = [known[id] for id in sorted(known) if after is None or id > after][: limit + 1]
-        more = len(found) > limit
+        rows = [known[id] for id in sorted(known) if after is None or id > after][: limit + 1]
+        more = len(rows) > limit
         definitions = self._state.definitions
-        items = [self._view(one, definitions.status(one, os.environ, self._state.slots)) for one in found[:limit]]
+        items = [self._view(one, definitions.status(one, os.environ, self._state.slots)) for one in rows[:limit]]
         media.send(resp, media.page(items, paging.cursor_of("d", items[-1]["id"]) if more else None))
 
     async def get_definition(self, req: Request, resp: Response, id: str) -> None:
         """Answer with one definition: JSON, or the file byte for byte with `Accept: application/yaml`."""
         if rev := req.context.query.get("at"):
-            found, status = await at_revision.definition(
+            value, status = await at_revision.definition(
                 self._services, resp, self._kind, ids.check_slug(id, "id"), rev
             )
-            return self._send(req, resp, found, status)
+            return self._send(req, resp, value, status)
         return self._send(req, resp, self._state.definitions.get(self._kind.name, id))
 
     async def put_definition(self, req: Request, resp: Response, id: str) -> None:
@@ -102,8 +102,8 @@ class Definitions:
         if kind in media.TEXTS:
             return raw, media.YAML
         if kind != media.JSON:
-            said = kind or "no media type"
-            raise UnsupportedMedia(f"The body is sent as {said}; send {media.YAML} or {media.JSON}.")
+            shown = kind or "no media type"
+            raise UnsupportedMedia(f"The body is sent as {shown}; send {media.YAML} or {media.JSON}.")
         return self._without_added(raw, id), kind
 
     def _without_added(self, raw: bytes, id: str | None) -> bytes:

@@ -108,10 +108,10 @@ class History:
         """Return a moment as the answer shows it, and its event number. An event need not be committed yet."""
         if rev is None:
             return None, None
-        wanted = revisions.parse(rev)
-        if isinstance(wanted, revisions.Event) and 0 <= wanted.n <= self._state.n:
-            commit = await self._services.past.holding(wanted.n)
-            return {"rev": rev, "commit": commit, "n": wanted.n}, wanted.n
+        revision = revisions.parse(rev)
+        if isinstance(revision, revisions.Event) and 0 <= revision.n <= self._state.n:
+            commit = await self._services.past.holding(revision.n)
+            return {"rev": rev, "commit": commit, "n": revision.n}, revision.n
         moment = await self._services.past.resolve(rev)
         return {"rev": rev, "commit": moment.commit, "n": moment.n}, moment.n
 
@@ -144,10 +144,10 @@ class History:
             # The fork starts with a new workspace choice; an earlier workspace of the session is not inherited.
             await self._services.workspaces.choose(copied.settings["workspace"], req.context.caller, target)
         async with using_or_new(self._state, target):
-            there = self._state.find(Session, target)
-            if there is not None:
-                _compare(there, copied)
-                return media.send(resp, views.of(self._state, there))
+            existing = self._state.find(Session, target)
+            if existing is not None:
+                _compare(existing, copied)
+                return media.send(resp, views.of(self._state, existing))
             path = self._state.place_session(target)
             conversation = await asyncio.to_thread(forks.write, self._state.root, path, copied, target)
             made = forks.create(
@@ -169,11 +169,11 @@ class History:
         """Return the history up to a moment. Raises Invalid, NotFound, Forbidden."""
         seq: int | None = None
         n = self._state.durable_n
-        if rev is not None and isinstance(wanted := revisions.parse(rev), revisions.Seq):
-            seq = wanted.seq
+        if rev is not None and isinstance(revision := revisions.parse(rev), revisions.Seq):
+            seq = revision.seq
         elif rev is not None:
-            _, found = await self._moment(rev)
-            n = min(n, found or 0)
+            _, until = await self._moment(rev)
+            n = min(n, until or 0)
         await self._state.caught_up()
         copied = await asyncio.to_thread(
             forks.read,

@@ -92,8 +92,8 @@ class Manifests:
     async def blame_playbook(self, req: Request, resp: Response, id: str) -> None:
         """Answer with each line of the manifest and the commit that wrote it."""
         ids.check_slug(id, "id")
-        found = await self._services.playbooks.blame(id, req.context.query.get("version"))
-        media.send(resp, media.page([dict(one) for one in found], None))
+        lines = await self._services.playbooks.blame(id, req.context.query.get("version"))
+        media.send(resp, media.page([dict(one) for one in lines], None))
 
     async def _newest(self, id: str) -> str:
         await self._state.caught_up()

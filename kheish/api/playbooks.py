@@ -126,9 +126,9 @@ class Playbooks:
         given = req.context.query
         if rev := given.get("at"):
             moment = await self._services.past.resolve(rev)
-            found = await self._services.playbooks.at(id, moment.n)
+            versions = await self._services.playbooks.at(id, moment.n)
             resp.set_header(at_revision.COMMIT, moment.commit)
-            items = [_view(one) for one in reversed(found) if given.get("state") in (None, one.shown_state)]
+            items = [_view(one) for one in reversed(versions) if given.get("state") in (None, one.shown_state)]
             return media.send(resp, media.page(items, None))
         page = await listed(self._state, given, id)
         if not page.items and given.get("cursor") is None and "state" not in given:
@@ -145,7 +145,7 @@ class Playbooks:
                 raise NotFound(f"There was no version {id}@{version} at {rev} (commit {moment.commit[:12]}).")
             resp.set_header(at_revision.COMMIT, moment.commit)
             released = await self._read(id, version)
-            return media.send(resp, _whole(then[0], released))
+            return media.send(resp, _full_view(then[0], released))
         released = await self._read(id, version)
         if media.wants_text(req):
             if released is None:
@@ -155,7 +155,7 @@ class Playbooks:
             resp.data = released.raw
             return None
         one = released.version if released else await self._services.playbooks.version(id, version)
-        return media.send(resp, _whole(one, released))
+        return media.send(resp, _full_view(one, released))
 
     async def publish_playbook(self, req: Request, resp: Response, id: str) -> None:
         """Publish the draft (201); the same content under the same version changes nothing (200)."""
@@ -164,7 +164,7 @@ class Playbooks:
         _, made = await self._services.playbooks.publish(id, body.version, notes=body.notes, by=req.context.principal)
         n = self._state.n
         released = await self._services.playbooks.read(id, body.version)
-        media.send(resp, _whole(released.version, released), n=n)
+        media.send(resp, _full_view(released.version, released), n=n)
         resp.status = 201 if made else 200
         resp.set_header("Location", f"/v1/playbooks/{id}/versions/{body.version}")
 
@@ -184,7 +184,7 @@ class Playbooks:
             cancel_flows=body.cancel_flows,
         )
         n = self._state.n
-        shown = _whole(one, await self._read(id, version))
+        shown = _full_view(one, await self._read(id, version))
         if body.state == "revoked":
             shown["live_flows"] = live
         media.send(resp, shown, n=n)
@@ -227,15 +227,15 @@ def _shown(doc: dict[str, Any]) -> dict[str, Any]:
     return {**{key: value for key, value in doc.items() if key not in _HIDDEN}, **of_one}
 
 
-def _whole(one: playbooks.Version, released: Released | None) -> dict[str, Any]:
-    found = _view(one)
+def _full_view(one: playbooks.Version, released: Released | None) -> dict[str, Any]:
+    view = _view(one)
     if released is not None:
-        found |= {
+        view |= {
             "manifest": dict(released.data),
             "files": dict(released.files),
             "commands": trust.commands(released.data),
         }
-    return found
+    return view
 
 
 MANY = "/v1/playbooks/{id}/versions"

@@ -125,7 +125,7 @@ class Runs:
         await self._state.caught_up()
         statuses = (body.status,) if body.status else tuple(str(status) for status in runs.LIVE)
         fields = {name: value for name in ("route", "kind") if (value := getattr(body, name))}
-        found: list[str] = []
+        run_ids: list[str] = []
         cursor: str | None = None
         while True:
             page = await asyncio.to_thread(
@@ -137,10 +137,10 @@ class Runs:
                 statuses=statuses,
                 fields=fields,
             )
-            found += [doc["run_id"] for doc in page.items]
+            run_ids += [doc["run_id"] for doc in page.items]
             cursor = page.next_cursor
             if cursor is None:
-                return found
+                return run_ids
 
     async def retry_run(self, req: Request, resp: Response, run_id: str) -> None:
         """Queue a new run with the task of an ended run (202)."""

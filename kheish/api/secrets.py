@@ -56,9 +56,9 @@ class Secrets:
         """Answer with a page of slots, by name."""
         given = req.context.query
         after, limit = paging.place_of("s", given.get("cursor")), given.get("limit", paging.LIMIT)
-        found = [one for one in self._services.secrets.view() if after is None or one["slot"] > str(after)]
-        cursor = paging.cursor_of("s", found[limit - 1]["slot"]) if len(found) > limit else None
-        media.send(resp, media.page(found[:limit], cursor))
+        rows = [one for one in self._services.secrets.view() if after is None or one["slot"] > str(after)]
+        cursor = paging.cursor_of("s", rows[limit - 1]["slot"]) if len(rows) > limit else None
+        media.send(resp, media.page(rows[:limit], cursor))
 
     async def get_secret(self, req: Request, resp: Response, slot: str) -> None:
         """Answer with one slot."""

@@ -124,8 +124,12 @@ class Sessions:
 
     async def _home(self, session_id: str) -> Path:
         """Return the workspace of a session that names none; an existing session keeps its own."""
-        there = self._state.find(Session, session_id)
-        return Path(there.settings["workspace"] or "") if there else await self._services.workspaces.default(session_id)
+        session = self._state.find(Session, session_id)
+        return (
+            Path(session.settings["workspace"] or "")
+            if session
+            else await self._services.workspaces.default(session_id)
+        )
 
     async def list_sessions(self, req: Request, resp: Response) -> None:
         """Answer with a page of sessions; with `?q=`, those with a matching entry, the last match first."""
@@ -148,8 +152,8 @@ class Sessions:
         async with self._state.using(session_id):
             if given.get("workspace") == self._state.get(Session, session_id).settings["workspace"]:
                 del given["workspace"]  # it remains unchanged
-            wanted = {key: value for key, value in given.items() if value is not None}
-            settings = await checked(self._services, wanted, req.context.caller, session_id)
+            changes = {key: value for key, value in given.items() if value is not None}
+            settings = await checked(self._services, changes, req.context.caller, session_id)
             for name in given.keys() - settings.keys():
                 settings[name] = sessions.SETTINGS[name]
             if given.get("workspace", "") is None:
@@ -226,15 +230,15 @@ async def checked(services: Services, given: dict[str, Any], caller: Principal, 
         settings["budget"] = {key: value for key, value in given["budget"].items() if value is not None}
     for name in ("input_contract", "output_contract"):
         if name in given:
-            found = await judging.run(contracts.check_schema, given[name])
-            faults += [Fault(f"/{name}{fault.path}", fault.message) for fault in found]
+            problems = await judging.run(contracts.check_schema, given[name])
+            faults += [Fault(f"/{name}{fault.path}", fault.message) for fault in problems]
     if given.get("persona") is not None and given["persona"] not in state.definitions.by_kind["personas"]:
         faults.append(Fault("/persona", f"there is no persona {given['persona']!r}"))
     for number, _ in enumerate(given.get("reply_targets") or ()):
         faults.append(Fault(f"/reply_targets/{number}", "there is no such connector"))
     if faults:
-        told = "; ".join(f"{fault.path}: {fault.message}" for fault in faults)
-        raise Invalid(f"The settings cannot be used: {told}.", errors=faults)
+        reasons = "; ".join(f"{fault.path}: {fault.message}" for fault in faults)
+        raise Invalid(f"The settings cannot be used: {reasons}.", errors=faults)
     return settings
 
 
@@ -243,13 +247,13 @@ def _bind_persona(state: State, session_id: str, settings: dict[str, Any]) -> No
     id = settings.get("persona")
     if id is None:
         return
-    found = state.definitions.get("personas", id)
-    there = state.find(Session, session_id)
-    held = there.settings["persona"] if there else None
-    if held and held["persona_id"] == id and held["digest"] == found.digest:
+    persona = state.definitions.get("personas", id)
+    session = state.find(Session, session_id)
+    held = session.settings["persona"] if session else None
+    if held and held["persona_id"] == id and held["digest"] == persona.digest:
         settings["persona"] = held
     else:
-        settings["persona"] = personas.snapshot(id, found.value, found.digest, ids.now(), blob=blob_id(found.raw))
+        settings["persona"] = personas.snapshot(id, persona.value, persona.digest, ids.now(), blob=blob_id(persona.raw))
 
 
 ONE = "/v1/sessions/{session_id}"

@@ -78,9 +78,9 @@ async def commits(services: Services, given: Given, path: str | None) -> Mapping
     if rev is not None and not _COMMIT.match(rev):
         raise InvalidCursor("The cursor is not from this list; restart without it.")
     limit = given.get("limit", paging.LIMIT)
-    found = [dict(one) for one in await services.git.log(limit + 1, path=path, rev=rev)]
-    more = len(found) > limit
-    return media.page(found[:limit], paging.cursor_of("c", found[limit]["commit"]) if more else None)
+    rows = [dict(one) for one in await services.git.log(limit + 1, path=path, rev=rev)]
+    more = len(rows) > limit
+    return media.page(rows[:limit], paging.cursor_of("c", rows[limit]["commit"]) if more else None)
 
 
 OPERATIONS = bind(

@@ -71,23 +71,23 @@ class Daemon:
     async def problems(self, req: Request, resp: Response) -> None:
         """Answer with the problems in files."""
         given = req.context.query
-        found = [one for one in self._services.problems() if _matches(one, given)]
+        rows = [one for one in self._services.problems() if _matches(one, given)]
         start = paging.number_of("p", given.get("cursor")) or 0
         end = start + given.get("limit", paging.LIMIT)
-        cursor = paging.cursor_of("p", end) if end < len(found) else None
-        media.send(resp, media.page([dict(one) for one in found[start:end]], cursor))
+        cursor = paging.cursor_of("p", end) if end < len(rows) else None
+        media.send(resp, media.page([dict(one) for one in rows[start:end]], cursor))
 
     async def logs(self, req: Request, resp: Response) -> None:
         """Answer with the newest lines of the daemon's log, newest first."""
         given = req.context.query
         below, least = paging.number_of("g", given.get("cursor")), LEVELS.index(given.get("level", LEVELS[0]))
-        found = [
+        rows = [
             line
             for line in self._services.logs()
             if (below is None or line["number"] < below) and LEVELS.index(line["level"]) >= least
         ]
-        page = found[: given.get("limit", paging.LIMIT)]
-        cursor = paging.cursor_of("g", page[-1]["number"]) if len(page) < len(found) else None
+        page = rows[: given.get("limit", paging.LIMIT)]
+        cursor = paging.cursor_of("g", page[-1]["number"]) if len(page) < len(rows) else None
         media.send(resp, media.page([dict(one) for one in page], cursor))
 
     async def config(self, req: Request, resp: Response) -> None:

@@ -63,9 +63,9 @@ class TokensResource:
         """Answer with a page of tokens, by name."""
         given = req.context.query
         after, limit = paging.place_of("t", given.get("cursor")), given.get("limit", paging.LIMIT)
-        found = [one.view() for one in self._services.tokens.list() if after is None or one.name > str(after)]
-        cursor = paging.cursor_of("t", found[limit - 1]["name"]) if len(found) > limit else None
-        media.send(resp, media.page(found[:limit], cursor))
+        rows = [one.view() for one in self._services.tokens.list() if after is None or one.name > str(after)]
+        cursor = paging.cursor_of("t", rows[limit - 1]["name"]) if len(rows) > limit else None
+        media.send(resp, media.page(rows[:limit], cursor))
 
     async def create_token(self, req: Request, resp: Response) -> None:
         """Create a token (201)."""

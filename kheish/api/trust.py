@@ -82,8 +82,10 @@ class Trusting:
             )
         if trust.of(one) != "trusted":
             by = req.context.principal
-            said = EvidenceRef(kind="attestation", id=by, description=f"trusts the commands of {one.digest[:12]}")
-            await self._playbooks.release(id, version, "verified", by=by, evidence=[said])
+            attestation = EvidenceRef(
+                kind="attestation", id=by, description=f"trusts the commands of {one.digest[:12]}"
+            )
+            await self._playbooks.release(id, version, "verified", by=by, evidence=[attestation])
         media.send(resp, await self._shown(id, version), n=self._state.n)
 
     async def _shown(self, id: str, version: str) -> dict[str, Any]:

@@ -38,13 +38,13 @@ async def document(state: State, cls: type, id: str) -> Doc:
         doc = of(state, value)
         await state.durable()
     else:
-        found = await asyncio.to_thread(state.index.thing, noun.name, id)
-        if found is None and cls is Session:
+        row = await asyncio.to_thread(state.index.thing, noun.name, id)
+        if row is None and cls is Session:
             async with state.using(id):  # raises SessionDeleted if it was deleted
                 pass
-        if found is None:
+        if row is None:
             raise NotFound(f"There is no {noun.name} {id!r}.")
-        doc = found
+        doc = row
     return (await expand(state, [doc]))[0]
 
 
@@ -90,19 +90,19 @@ async def expand(state: State, docs: list[Doc]) -> list[Doc]:
     """Return the documents with every payload in full, also those over 16 KiB. Raises Damaged."""
     if not any(True for doc in docs for _ in references(doc)):
         return docs
-    wanted = {doc["session_id"] for doc in docs}
-    paths = {id: state.sessions[id].path for id in wanted if id in state.sessions}
+    session_ids = {doc["session_id"] for doc in docs}
+    paths = {id: state.sessions[id].path for id in session_ids if id in state.sessions}
     return await asyncio.to_thread(_expand_all, state, docs, paths)
 
 
 def _expand_all(state: State, docs: list[Doc], paths: dict[str, str]) -> list[Doc]:
     for doc in docs:
-        found = list(references(doc))
-        if found:
+        places = list(references(doc))
+        if places:
             id = doc["session_id"]
             if id not in paths:
                 paths[id] = (state.index.thing("session", id) or {"path": f"sessions/{id}"})["path"]
-            for holder, key, whole in found:
+            for holder, key, whole in places:
                 holder[key] = _read(state, paths[id], holder[key], whole)
     return docs
 

@@ -32,7 +32,7 @@ Listed = Callable[[str], Awaitable[Sequence[str]]]
 LeftOut = Callable[[Iterable[str]], Awaitable[Mapping[str, bytes]]]
 
 
-async def _none(paths: Iterable[str]) -> Mapping[str, bytes]:
+async def _no_files(paths: Iterable[str]) -> Mapping[str, bytes]:
     """Return nothing: no file is left out of the work tree."""
     return {}
 
@@ -54,7 +54,7 @@ class Taking:
         edited: Edited,
         committed: Committed,
         listed: Listed | None = None,
-        left_out: LeftOut = _none,
+        left_out: LeftOut = _no_files,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._state = state
@@ -80,34 +80,34 @@ class Taking:
         """
         async with self.lock:
             self._started = self._state.definitions.config
-            found = {} if held else await asyncio.to_thread(sources.read_all, self._state.root)
-            last = await self._last(found)
-            found = dict(last) if held else await self._with_left_out(found, last)
+            files = {} if held else await asyncio.to_thread(sources.read_all, self._state.root)
+            last = await self._read_last_commit(files)
+            files = dict(last) if held else await self._with_left_out(files, last)
             base = await parsing.run(checking.check, last, {})
-            while await self._widen(last, found, base):
+            while await self._widen(last, files, base):
                 base = await parsing.run(checking.check, last, {}, last=base)
             scrub = self._state.scrub
-            found = await parsing.run(sources.guarded, found, scrub)
-            outcome = await parsing.run(checking.check, found, base.world, last=base)
+            files = await parsing.run(sources.guarded, files, scrub)
+            outcome = await parsing.run(checking.check, files, base.world, last=base)
             outcome.scrub = scrub
             self._put(base.world)
             self._scripts = {*base.scripts, *playbook_files.all_beside(last)}
-            told = await asyncio.to_thread(self._told)
-            changed = {path for path in found.keys() | last.keys() if last.get(path) != found.get(path)}
-            paths = self._take(outcome, found, changed, by="person", told=told)
+            digests = await asyncio.to_thread(self._announced_digests)
+            changed = {path for path in files.keys() | last.keys() if last.get(path) != files.get(path)}
+            paths = self._take(outcome, files, changed, by="person", told=digests)
             await self._problems.write()
             return paths
 
     async def take(self, paths: frozenset[str]) -> list[str]:
         """Adopt files that a user changed, created or removed, and return the paths to commit. Raises StoreFailed."""
-        wanted = frozenset(path for path in paths if concerns(path))
-        if not wanted:
+        relevant = frozenset(path for path in paths if concerns(path))
+        if not relevant:
             return []
         async with self.lock:
-            read = await asyncio.to_thread(sources.read, self._state.root, wanted)
-            read = await self._with_left_out(read, wanted)
-            changed = {path: read.get(path) for path in wanted}
-            return self._take(await self.check(changed), changed, wanted, by="person")
+            read = await asyncio.to_thread(sources.read, self._state.root, relevant)
+            read = await self._with_left_out(read, relevant)
+            changed = {path: read.get(path) for path in relevant}
+            return self._take(await self.check(changed), changed, relevant, by="person")
 
     async def check(self, changed: Changed, given: Mapping[str, Any] | None = None) -> Outcome:
         """Check changed files (None: removed) with all files that they concern, against the definitions in force."""
@@ -144,7 +144,7 @@ class Taking:
 
     # --- at start -----------------------------------------------------------------------------------------------------
 
-    async def _last(self, found: Mapping[str, Source]) -> dict[str, Source]:
+    async def _read_last_commit(self, found: Mapping[str, Source]) -> dict[str, Source]:
         """Return the last commit's files: those that exist now, and those that it lists."""
         paths = dict.fromkeys(path for path in found)
         if self._listed is not None:
@@ -173,7 +173,7 @@ class Taking:
         last |= more
         return bool(more)
 
-    def _told(self) -> dict[str, str | None]:
+    def _announced_digests(self) -> dict[str, str | None]:
         """Return the digest of each definition from its newest event, so that a start emits no duplicate event."""
         rows = self._state.index.stream("journals/daemon", (DefinitionChanged.kind,))
         events = (orjson.loads(line)["data"] for _, _, line in rows)
@@ -228,9 +228,9 @@ class Taking:
             self._scrub = outcome.scrub
         self._unsettled -= outcome.concerned
         for path in outcome.concerned:
-            found = [*outcome.problems.get(path, ()), *self._late(path, outcome)]
-            self._problems.replace(path, found)
-            if concern.is_unsettled(path, found):
+            problems = [*outcome.problems.get(path, ()), *self._restart_problems(path, outcome)]
+            self._problems.replace(path, problems)
+            if concern.is_unsettled(path, problems):
                 self._unsettled.add(path)
             is_kept = path.startswith(concern.ROUTES) or path in self._unsettled
             for kept, now in ((self._parsed.parsed, outcome.parsed), (self._parsed.read, outcome.read)):
@@ -240,7 +240,7 @@ class Taking:
             self._state.definitions.observed.pop(path, None)
         self._state.definitions.observed |= outcome.observed
 
-    def _late(self, path: str, outcome: Outcome) -> Iterator[Problem]:
+    def _restart_problems(self, path: str, outcome: Outcome) -> Iterator[Problem]:
         """Yield a problem for each changed setting that is only read at start."""
         parsed = outcome.parsed.get(path)
         if path != "kheish.yaml" or parsed is None or parsed.value is None or outcome.errors(path):
@@ -297,15 +297,15 @@ def _to_commit(changed: Iterable[str], outcome: Outcome, found: Mapping[str, Sou
     named = {checking.script_of(one) for one in outcome.world.values()}
     paths = set[str]()
     for path in changed:
-        there, in_force = found.get(path), outcome.world.get(path)
-        if there is None:
+        source, in_force = found.get(path), outcome.world.get(path)
+        if source is None:
             is_valid = in_force is None and path not in named and (kind_of(path) is not None or path in scripts)
         elif in_force is None:
             is_valid = path in outcome.scripts or playbook_files.is_whole(path, outcome, found)
         else:
-            is_valid = in_force.raw == there.raw and not outcome.errors(path)
+            is_valid = in_force.raw == source.raw and not outcome.errors(path)
         if is_valid:
             script = checking.script_of(in_force) if in_force else None
             paths |= {path, script} if script else {path}
-            paths |= set(playbook_files.with_it(path, found)) if there is not None else set()
+            paths |= set(playbook_files.with_it(path, found)) if source is not None else set()
     return sorted(paths)

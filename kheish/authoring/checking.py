@@ -221,9 +221,9 @@ def _script_files(sources: Mapping[str, Source], parsed: Mapping[str, Parsed[Any
     """
     texts = [(one.data or {}).get("script") for path, one in parsed.items() if path.startswith(_SCRIPT_FOLDER + "/")]
     named = {_script_path(text) for text in texts if isinstance(text, str)}
-    found = {path for path in sources.keys() & named if path not in parsed or "driver" not in _keys(parsed[path])}
+    scripts = {path for path in sources.keys() & named if path not in parsed or "driver" not in _keys(parsed[path])}
     looks = {path for path, one in parsed.items() if path.startswith(_SCRIPT_FOLDER + "/") and _looks(_keys(one))}
-    return found | looks
+    return scripts | looks
 
 
 def _keys(parsed: Parsed[Any]) -> set[str]:
@@ -261,7 +261,7 @@ def _candidates(sources: Mapping[str, Source], before: Mapping[str, Definition],
     """Return the definitions that are valid by themselves. An unchanged definition is the same object as the one in
     force.
     """
-    found: dict[str, Definition] = {}
+    valid: dict[str, Definition] = {}
     for path, parsed in out.parsed.items():
         kind = kind_of(path)
         if kind is None or out.errors(path):
@@ -283,13 +283,13 @@ def _candidates(sources: Mapping[str, Source], before: Mapping[str, Definition],
             digest = playbook_files.digest(parsed.data, path, sources)
         old = before.get(path)
         if old is not None and (old.digest, old.raw) == (digest, sources[path].raw):
-            found[path] = old
+            valid[path] = old
             continue
-        found[path] = Definition(
+        valid[path] = Definition(
             kind=kind.name, id=id_of(path, kind), path=path, value=parsed.value, data=parsed.data,
             raw=sources[path].raw, digest=digest, used=used,
         )  # fmt: skip
-    return found
+    return valid
 
 
 def _settle(
@@ -305,10 +305,12 @@ def _settle(
     while True:
         fresh = {path: one for path, one in world.items() if one is not before.get(path)}
         refused = {
-            path: found for path, one in fresh.items() if (found := list(_dangling(one, world, sources, out, around)))
+            path: problems
+            for path, one in fresh.items()
+            if (problems := list(_dangling_references(one, world, sources, out, around)))
         }
-        for path, found in refused.items():
-            out.problems[path] += found
+        for path, problems in refused.items():
+            out.problems[path] += problems
             if path in before:
                 world[path] = before[path]
             else:
@@ -329,7 +331,7 @@ def _settle(
     out.world = world
 
 
-def _dangling(
+def _dangling_references(
     one: Definition, world: Mapping[str, Definition], sources: Mapping[str, Source], out: Outcome, around: Around
 ) -> Iterator[Problem]:
     """Yield a candidate's references to missing definitions, and those that close a cycle."""
@@ -342,14 +344,14 @@ def _dangling(
         if around.has(target) and around.in_force.at(target) is not None:
             continue
         if target not in world or not is_there:
-            there = [id_of(path, kind) for path in world if kind_of(path) is kind and path != one.path]
-            there += around.ids(kind)
-            near = words.nearest(name, there) if not is_there else None
+            existing = [id_of(path, kind) for path in world if kind_of(path) is kind and path != one.path]
+            existing += around.ids(kind)
+            near = words.nearest(name, existing) if not is_there else None
             message = f"there is no {kind.singular} {name!r}" + (f"; did you mean {near!r}?" if near else "")
             if is_there:
                 message = f"the {kind.singular} {name!r} has errors, and was never in force"
             yield parsed.at(keys, message, code="dangling_reference", suggestion=near)
-        elif keys[0] == "fallbacks" and (way := _way(target, one.path, world)):
+        elif keys[0] == "fallbacks" and (way := _find_path(target, one.path, world)):
             names = " → ".join(id_of(path, kind) for path in (one.path, *way))
             yield parsed.at(keys, f"the fallbacks form a cycle: {names}", code="reference_cycle")
 
@@ -365,11 +367,11 @@ def _look_at_drafts(
         draft = Definition(
             kind=kind.name, id=id_of(path, kind), path=path, value=parsed.draft, data=parsed.data, raw=b"", digest=""
         )
-        found = [*out.problems[path], *_dangling(draft, out.world, sources, out, around)]
-        out.problems[path] = sorted(found, key=lambda problem: (problem.line or 0, problem.column or 0))
+        problems = [*out.problems[path], *_dangling_references(draft, out.world, sources, out, around)]
+        out.problems[path] = sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))
 
 
-def _way(start: str, end: str, world: Mapping[str, Definition]) -> list[str] | None:
+def _find_path(start: str, end: str, world: Mapping[str, Definition]) -> list[str] | None:
     """Return the path of references from one definition to another."""
     ways = [[start]]
     seen = {start}
@@ -385,14 +387,14 @@ def _way(start: str, end: str, world: Mapping[str, Definition]) -> list[str] | N
 
 
 def _observed(sources: Mapping[str, Source], candidates: Mapping[str, Definition], out: Outcome) -> dict[str, Observed]:
-    found: dict[str, Observed] = {}
+    observed: dict[str, Observed] = {}
     for path in out.world.keys() | out.parsed.keys():
         errors = out.errors(path)
         digest = None
         if path in sources:
             digest = candidates[path].digest if path in candidates else reading.digest(sources[path].raw)
-        found[path] = Observed(digest, _words(errors[0]) if errors else None)
-    return found
+        observed[path] = Observed(digest, _words(errors[0]) if errors else None)
+    return observed
 
 
 def _words(problem: Problem) -> str:

@@ -31,14 +31,14 @@ def is_unsettled(path: str, problems: Iterable[Problem]) -> bool:
 
 def of(changed: Iterable[str], sources: Mapping[str, Source], in_force: InForce) -> frozenset[str]:
     """Return the changed files, and those beside them."""
-    found = set(changed)
-    if any(path.startswith(ROUTES) for path in found):
-        found |= {path for path in sources if path.startswith(ROUTES)}
-        found |= {one.path for one in in_force.by_kind["routes"].values()}
-    if folders := {folder for path in found if (folder := playbook_files.folder_of(path)) is not None}:
-        found |= {path for path in sources if playbook_files.folder_of(path) in folders}
-        found |= {f"{folder}{playbook_files.MANIFEST}" for folder in folders}
-    return frozenset(found)
+    concerned = set(changed)
+    if any(path.startswith(ROUTES) for path in concerned):
+        concerned |= {path for path in sources if path.startswith(ROUTES)}
+        concerned |= {one.path for one in in_force.by_kind["routes"].values()}
+    if folders := {folder for path in concerned if (folder := playbook_files.folder_of(path)) is not None}:
+        concerned |= {path for path in sources if playbook_files.folder_of(path) in folders}
+        concerned |= {f"{folder}{playbook_files.MANIFEST}" for folder in folders}
+    return frozenset(concerned)
 
 
 def with_users(concerned: frozenset[str], sources: Mapping[str, Source], in_force: InForce) -> frozenset[str]:

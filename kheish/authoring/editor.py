@@ -48,8 +48,8 @@ class Editor:
         path = KINDS[kind].path(ids.check_slug(id))
         self._refuse_held()
         async with self._taking.lock:
-            there = await self._current(path)
-            self._match(path, there, if_match)
+            current = await self._current(path)
+            self._match(path, current, if_match)
             parsed, content = await parsing.run(_read, KINDS[kind], path, raw, media)
             changed = {path: Source(path, content)}
             outcome = await self._taking.check(changed, {path: parsed})
@@ -61,7 +61,7 @@ class Editor:
                 if errors := outcome.errors(path):
                     raise reading.refusal(path, errors)
             is_new = self._state.definitions.at(path) is None
-            if there is None or there.raw != content:
+            if current is None or current.raw != content:
                 self._watcher.expect(path, reading.digest(content))
                 await asyncio.to_thread(_write, self._state.root, path, content)
             self._taking.adopt(outcome, changed, by=by)
@@ -75,19 +75,19 @@ class Editor:
         path = KINDS[kind].path(ids.check_slug(id))
         self._refuse_held()
         async with self._taking.lock:
-            there = await self._current(path)
-            if there is None and self._state.definitions.at(path) is None:
+            current = await self._current(path)
+            if current is None and self._state.definitions.at(path) is None:
                 raise NotFound(f"There is no {KINDS[kind].singular} {id!r}.")
-            self._match(path, there, if_match)
-            gone = {path, *playbook_files.with_it(path, self._taking.sources)}
-            changed = dict.fromkeys(gone)
+            self._match(path, current, if_match)
+            removed = {path, *playbook_files.with_it(path, self._taking.sources)}
+            changed = dict.fromkeys(removed)
             outcome = await self._taking.check(changed)
             if path in outcome.world:
                 users = self._state.definitions.bindings(path)
                 raise DefinitionReferenced(
                     f"{path} is not removed: {', '.join(users)} refers to it. Change that first.", referenced_by=users
                 )
-            for one in sorted(gone, reverse=True):
+            for one in sorted(removed, reverse=True):
                 self._watcher.expect(one, None)
                 await asyncio.to_thread(_remove, self._state.root, one)
             self._taking.adopt(outcome, changed, by=by)
@@ -139,12 +139,12 @@ def _read(kind: Kind, path: str, raw: bytes, media: str, *, strict: bool = True)
         return parsed, raw
     defaults = {name: field.get_default(call_default_factory=True) for name, field in kind.model.model_fields.items()
                 if not field.is_required()}  # fmt: skip
-    said = {
+    texts = {
         key: value
         for key, value in parsed.data.items()
         if key not in defaults or getattr(parsed.value, key, value) != defaults[key]
     }
-    return parsed, (reading.dump_markdown if kind.text else reading.dump_yaml)(said)
+    return parsed, (reading.dump_markdown if kind.text else reading.dump_yaml)(texts)
 
 
 def _write(root: Path, path: str, content: bytes) -> None:

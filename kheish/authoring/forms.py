@@ -82,7 +82,7 @@ def read(noun: PendingNoun, raw: bytes, path: str, document: Mapping[str, Any]) 
             problems = [Problem(path, 1, 1, "error", "wrong_type", message)]
         return Form(path, None, problems, MapNode(Mark(1, 1)))
     form = Form(path, None, problems, tree)
-    form.problems += _changed(form, noun, document)
+    form.problems += _check_unchanged(form, noun, document)
     filled = _approval(form) if noun == "approval" else _question(form, document)
     if not any(problem.severity == "error" for problem in form.problems):
         form.filled = filled
@@ -100,7 +100,7 @@ def is_part(noun: PendingNoun, raw: bytes, document: Mapping[str, Any]) -> bool:
     return (
         raw != whole
         and len(raw) <= len(whole)
-        and all(there in (0, asked) for there, asked in zip(raw, whole, strict=False))
+        and all(actual in (0, asked) for actual, asked in zip(raw, whole, strict=False))
     )
 
 
@@ -108,7 +108,7 @@ def _asked(noun: PendingNoun, document: Mapping[str, Any]) -> bytes:
     return records.pending_file(noun, pending_fields(noun, document))
 
 
-def _changed(form: Form, noun: PendingNoun, document: Mapping[str, Any]) -> Iterator[Problem]:
+def _check_unchanged(form: Form, noun: PendingNoun, document: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield a problem for each of the daemon's keys that was changed, and for each unknown key."""
     asked = records.read(_asked(noun, document))
     mine = FORM[noun]
@@ -132,7 +132,7 @@ def _changed(form: Form, noun: PendingNoun, document: Mapping[str, Any]) -> Iter
 
 
 def _approval(form: Form) -> Decided | None:
-    decision, reason = _word(form, "decision"), _word(form, "reason")
+    decision, reason = _read_text(form, "decision"), _read_text(form, "reason")
     match decision:
         case "":
             return None
@@ -144,7 +144,7 @@ def _approval(form: Form) -> Decided | None:
     return None
 
 
-def _word(form: Form, key: str) -> str:
+def _read_text(form: Form, key: str) -> str:
     """Return the typed text, or an empty text."""
     node = form.root.items.get(key)
     if isinstance(node, MapNode | ListNode):
@@ -164,7 +164,7 @@ def _text(node: Node | None) -> str:
 def _question(form: Form, document: Mapping[str, Any]) -> Answered | Declined | None:
     items = {item["id"]: item for item in document["questions"]}
     answers = dict(_answers(form, items))
-    reason = _word(form, "decline")
+    reason = _read_text(form, "decline")
     if reason and answers:
         form.problems.append(form.at(("decline",), "answer, or decline with a reason, not both", key=True))
         return None

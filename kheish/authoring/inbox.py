@@ -101,18 +101,18 @@ class Inbox:
 
     async def start(self) -> None:
         """Continue with the files that an earlier daemon had taken, and take those dropped while none ran."""
-        self._waiting = await asyncio.to_thread(_left, self._away)
-        there = await self._look()
-        if there:  # a recent file may still be written
-            await asyncio.sleep(min(_QUIET, max(0.0, _QUIET - min(there.values()))))
-        await self.take(frozenset(there))
+        self._waiting = await asyncio.to_thread(_list_moved, self._away)
+        ages = await self._look()
+        if ages:  # a recent file may still be written
+            await asyncio.sleep(min(_QUIET, max(0.0, _QUIET - min(ages.values()))))
+        await self.take(frozenset(ages))
 
     async def take(self, paths: frozenset[str]) -> None:
         """Take files that have settled. Raises StoreFailed."""
         self._later |= {path for path in paths if _is_dropped(path)}
         if self._later:
             await self._look()
-        await self._again()
+        await self._take_waiting()
 
     async def look(self) -> None:
         """Retry every second the files that could not be taken, and now and then scan for files without an event."""
@@ -124,21 +124,21 @@ class Inbox:
             self._later |= {path for path, age in again.items() if age > _SETTLED}
             before = time.monotonic() - _RECENT
             self._recent = {path: at for path, at in self._recent.items() if at > before}
-        await self._again()
+        await self._take_waiting()
 
     async def _look(self) -> dict[str, float]:
         """Return the files in the inbox with their age, and report entries that are no plain files and so are never
         taken.
         """
-        there, refused = await asyncio.to_thread(_there, self._state.root)
+        ages, refused = await asyncio.to_thread(_scan, self._state.root)
         for path in self._refused - refused.keys():
             self._problems.clear(_REFUSED, path)
         for path, reason in refused.items():
             self._problems.add(_REFUSED, path, f"it {reason}; it is not taken")
         self._refused = frozenset(refused)
-        return there
+        return ages
 
-    async def _again(self) -> None:
+    async def _take_waiting(self) -> None:
         if not (self._later or self._waiting) or self._state.low_space:
             return
         async with self._lock:
@@ -194,7 +194,7 @@ class Inbox:
             raw = redaction.scrub_file(raw, self._state.scrub)
         inner = plain_name(taken.path.removeprefix(f"{FOLDER}/").replace("/", "."))
         pending = {path: raw for path, (_, raw) in self._filing.items()}
-        destination = await asyncio.to_thread(_free, self._state.root, pending, inner, raw)
+        destination = await asyncio.to_thread(_rejected_path, self._state.root, pending, inner, raw)
         if raw is None:  # too large for a commit, or no plain file: it is moved unchanged
             await asyncio.to_thread(_rename, taken.file, self._state.root / destination)
         else:
@@ -225,37 +225,37 @@ def _is_dropped(path: str) -> bool:
     return path.startswith(f"{FOLDER}/") and not path.startswith(f"{REJECTED}/") and not passed_over(path)
 
 
-def _there(root: Path) -> tuple[dict[str, float], dict[str, str]]:
+def _scan(root: Path) -> tuple[dict[str, float], dict[str, str]]:
     """Return the files in the inbox with the seconds since each was written, and the entries that are no plain files
     with the reason.
     """
     ages, refused, now = dict[str, float](), dict[str, str](), time.time()
-    for path, found in door.walk(root, FOLDER, skip=lambda path: path == REJECTED or not _is_dropped(path)):
-        if (reason := door.kind(found.st_mode)) is not None:
+    for path, status in door.walk(root, FOLDER, skip=lambda path: path == REJECTED or not _is_dropped(path)):
+        if (reason := door.kind(status.st_mode)) is not None:
             refused[path] = reason
         else:
-            ages[path] = now - found.st_mtime
+            ages[path] = now - status.st_mtime
     return ages, refused
 
 
 def _ages(root: Path, paths: Iterable[str]) -> dict[str, float]:
     """Return the seconds since each of the existing files was written."""
-    found, now = dict[str, float](), time.time()
+    ages, now = dict[str, float](), time.time()
     for path in paths:
         with suppress(OSError):
-            found[path] = now - names.within(root, path).lstat().st_mtime
-    return found
+            ages[path] = now - names.within(root, path).lstat().st_mtime
+    return ages
 
 
-def _left(away: Path) -> list[Taken]:
+def _list_moved(away: Path) -> list[Taken]:
     """Return the files that an earlier daemon had moved but not seen in a commit."""
-    found = []
+    moved = []
     for ticket in sorted(away.iterdir()) if away.is_dir() else ():
         inside = [path for path, _ in door.walk(away, ticket.name)]
         if not inside:
             shutil.rmtree(ticket, ignore_errors=True)
-        found += [Taken(ticket, f"{FOLDER}/{path.partition('/')[2]}") for path in inside]
-    return found
+        moved += [Taken(ticket, f"{FOLDER}/{path.partition('/')[2]}") for path in inside]
+    return moved
 
 
 def _move_away(root: Path, away: Path, path: str) -> Taken | None:
@@ -294,7 +294,7 @@ def _small(taken: Taken) -> bytes | None:
         return None
 
 
-def _free(root: Path, pending: Mapping[str, bytes], name: str, raw: bytes | None) -> str:
+def _rejected_path(root: Path, pending: Mapping[str, bytes], name: str, raw: bytes | None) -> str:
     """Return the path for a rejected file: beside others of the same name, except that an identical rejected file is
     reused.
     """
@@ -303,11 +303,13 @@ def _free(root: Path, pending: Mapping[str, bytes], name: str, raw: bytes | None
     while True:
         middle = "" if number == 1 else f".{number}"
         path = f"{REJECTED}/{stem}{middle}{dot}{suffix}"
-        there = pending.get(path)
-        if there is None and not os.path.lexists(root / path):
+        pending_raw = pending.get(path)
+        if pending_raw is None and not os.path.lexists(root / path):
             return path
         with suppress(FileRefused):
-            if raw is not None and raw == (there if there is not None else door.read(root, path, most=MAX_BYTES)):
+            if raw is not None and raw == (
+                pending_raw if pending_raw is not None else door.read(root, path, most=MAX_BYTES)
+            ):
                 return path
         number += 1
 

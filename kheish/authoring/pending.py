@@ -40,16 +40,16 @@ class Answers:
 
     async def start(self) -> None:
         """Process the edits and removals from while no daemon ran."""
-        there = await asyncio.to_thread(_there, self._state.root)
+        paths = await asyncio.to_thread(_list_files, self._state.root)
         asked = {f"pending/{folder}/{id}.yaml" for folder in _FOLDERS for id in await self._pending(folder)}
-        touched = await asyncio.to_thread(self._touched, there)
+        touched = await asyncio.to_thread(self._list_edited, paths)
         for path in touched:
             await self._drop_part(path)
-        await self.take(frozenset(touched) | asked.difference(there))
+        await self.take(frozenset(touched) | asked.difference(paths))
 
-    def _touched(self, paths: Iterable[str]) -> list[str]:
+    def _list_edited(self, paths: Iterable[str]) -> list[str]:
         """Return the files that differ from the daemon's text: few of the pending ones. Blocks on disk."""
-        found: list[str] = []
+        edited: list[str] = []
         for path in paths:
             folder, _, name = path.removeprefix("pending/").partition("/")
             noun, _ = _FOLDERS[folder]
@@ -58,8 +58,8 @@ class Answers:
                 raw = _read(self._state.root, path)
                 if raw is not None and document is not None and forms.is_untouched(noun, raw, document):
                     continue
-            found.append(path)
-        return found
+            edited.append(path)
+        return edited
 
     async def _drop_part(self, path: str) -> None:
         """Remove a file that a power cut has truncated or left with holes: it is no user's answer. The file of a
@@ -83,22 +83,22 @@ class Answers:
                 folder, _, name = path.removeprefix("pending/").partition("/")
                 if path.startswith("pending/") and folder in _FOLDERS and name.endswith(".yaml") and "/" not in name:
                     noun, cls = _FOLDERS[folder]
-                    self._problems.replace(path, await self._one(noun, cls, name.removesuffix(".yaml"), path))
+                    self._problems.replace(path, await self._take_file(noun, cls, name.removesuffix(".yaml"), path))
 
     async def _pending(self, folder: str) -> list[str]:
         noun, _ = _FOLDERS[folder]
-        found: list[str] = []
+        ids: list[str] = []
         cursor: str | None = None
         while True:
             page = await asyncio.to_thread(
                 self._state.index.things, noun, limit=_PAGE, cursor=cursor, statuses=("pending",)
             )
-            found += [document[f"{noun}_id"] for document in page.items]
+            ids += [document[f"{noun}_id"] for document in page.items]
             cursor = page.next_cursor
             if cursor is None:
-                return found
+                return ids
 
-    async def _one(self, noun: PendingNoun, cls: type[Any], id: str, path: str) -> list[Problem]:
+    async def _take_file(self, noun: PendingNoun, cls: type[Any], id: str, path: str) -> list[Problem]:
         """Process one file, and return its problems."""
         try:
             raw = await asyncio.to_thread(_read, self._state.root, path)
@@ -120,7 +120,7 @@ class Answers:
             return form.problems if document["status"] == "pending" else []
         async with self._newest(cls, id, document) as newest:
             if newest["status"] != "pending":
-                return [_late(form, noun, newest)]
+                return [_problem_of_late(form, noun, newest)]
             return self._resolve(id, form)
 
     @asynccontextmanager
@@ -152,7 +152,7 @@ class Answers:
         return []
 
 
-def _late(form: Form, noun: PendingNoun, document: dict[str, Any]) -> Problem:
+def _problem_of_late(form: Form, noun: PendingNoun, document: dict[str, Any]) -> Problem:
     """Return the problem that an earlier answer won. The daemon removes the file with its next commit, so its author
     must be informed.
     """
@@ -169,6 +169,6 @@ def _read(root: Path, path: str) -> bytes | None:
         return None
 
 
-def _there(root: Path) -> list[str]:
+def _list_files(root: Path) -> list[str]:
     below = (path for folder in _FOLDERS for path, _ in door.walk(root, f"pending/{folder}"))
     return [path for path in below if path.endswith(".yaml") and path.count("/") == 2]

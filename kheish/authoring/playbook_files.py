@@ -48,13 +48,13 @@ def judged(parsed: Parsed[Any], model: type[BaseModel]) -> Parsed[Any]:
     if model is not Playbook or parsed.data is None:
         return parsed
     known = {(problem.pointer, problem.code) for problem in parsed.problems}
-    found = [
+    further = [
         parsed.at(
             one.keys, one.message, code=one.code, severity=one.severity, suggestion=one.suggestion, key=one.at_key
         )
         for one in playbook_checks.check(parsed.data, tools=tool_names())
     ]
-    problems = [*parsed.problems, *(one for one in found if (one.pointer, one.code) not in known)]
+    problems = [*parsed.problems, *(one for one in further if (one.pointer, one.code) not in known)]
     problems.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
     has_errors = any(problem.severity == "error" for problem in problems)
     return dataclasses.replace(parsed, value=None if has_errors else parsed.value, problems=problems)
@@ -72,8 +72,8 @@ def text_of(folder: Mapping[str, Any]) -> bytes:
 
 def on_disk(root: Path, playbook_id: str) -> frozenset[str]:
     """Return the paths of all files of a draft on disk, and of its manifest in any case. Blocks on disk."""
-    there = (path for path, _ in door.walk(root, f"{KIND.name}/{playbook_id}"))
-    return frozenset({KIND.path(playbook_id), *there})
+    paths = (path for path, _ in door.walk(root, f"{KIND.name}/{playbook_id}"))
+    return frozenset({KIND.path(playbook_id), *paths})
 
 
 def folder_of(path: str) -> str | None:
@@ -108,14 +108,14 @@ def named_wrong(path: str, sources: Mapping[str, Source]) -> Iterator[Problem]:
 
 def unreadable(manifest: str, sources: Mapping[str, Source]) -> list[str]:
     """Return the problems of the files beside a manifest: without them the Playbook is incomplete."""
-    found = []
+    problems = []
     for path in beside(manifest, sources):
         one = sources[path]
         if one.fault is not None:
-            found.append(f"{path} {one.fault}")
+            problems.append(f"{path} {one.fault}")
         elif len(one.raw) > MAX_BYTES:
-            found.append(f"{path} is larger than {MAX_BYTES // 1024**2} MiB; put it elsewhere, and name it")
-    return found
+            problems.append(f"{path} is larger than {MAX_BYTES // 1024**2} MiB; put it elsewhere, and name it")
+    return problems
 
 
 def all_beside(sources: Iterable[str]) -> list[str]:
@@ -151,8 +151,8 @@ def digest_of_file(file: Path) -> str:
     parsed = reading.parse(Playbook, door.read_own(file)[0], names.text(os.fspath(file)))
     parsed.require()
     assert parsed.data is not None
-    there = (path.removeprefix("./") for path, found in door.walk(file.parent, ".") if stat.S_ISREG(found.st_mode))
-    files = {path: _sha256(door.read(file.parent, path)) for path in there if path != file.name}
+    paths = (path.removeprefix("./") for path, status in door.walk(file.parent, ".") if stat.S_ISREG(status.st_mode))
+    files = {path: _sha256(door.read(file.parent, path)) for path in paths if path != file.name}
     return playbook_digest.digest(parsed.data, files)
 
 

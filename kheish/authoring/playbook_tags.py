@@ -71,9 +71,9 @@ class PlaybookTags:
     async def look(self) -> None:
         """Adopt the changes since the last check. Raises StoreFailed, ChildGone."""
         async with self.turn:
-            found = await self._git.request("tags", prefix=TAG_PREFIX, known={**self._known, **self._refused})
-            new = list(found["new"])
-            for tag in (*new[:_MOST_NEW], *found["gone"]):
+            tags = await self._git.request("tags", prefix=TAG_PREFIX, known={**self._known, **self._refused})
+            new = list(tags["new"])
+            for tag in (*new[:_MOST_NEW], *tags["gone"]):
                 await self.take_up(tag)
             self._problems.clear("too_many_tags")
             if len(new) > _MOST_NEW:
@@ -197,27 +197,29 @@ class PlaybookTags:
             one = playbooks.get(self._state, one.playbook_id, one.version)
             if one.tampered is not None:
                 raise VersionTampered(f"{one.playbook_id}@{one.version} is tampered: {one.tampered}")
-        if (found := self._read.get(one.tag_id)) is None:
+        if (released := self._read.get(one.tag_id)) is None:
             try:
-                found = await self._content(one)
+                released = await self._content(one)
             except (NotFound, Invalid, ValueError) as error:
                 self._mark(one, _unreadable(error))
                 await self._state.durable()
                 raise VersionTampered(f"{one.playbook_id}@{one.version}: {_unreadable(error)}") from error
-        self._read[one.tag_id] = found
+        self._read[one.tag_id] = released
         self._read.move_to_end(one.tag_id)
         while len(self._read) > _READ:
             self._read.popitem(last=False)
-        return Released(version=one, manifest=found.manifest, data=found.data, raw=found.raw, files=found.files)
+        return Released(
+            version=one, manifest=released.manifest, data=released.data, raw=released.raw, files=released.files
+        )
 
     async def file(self, one: Version, path: str) -> bytes:
         """Return a file beside the manifest, as of the version. Raises NotFound."""
-        found = await self._git.request("read", rev=one.commit, path=f"{KIND.name}/{one.playbook_id}/{path}")
-        return found["text"].encode() if "text" in found else unpack(found["content"])
+        content = await self._git.request("read", rev=one.commit, path=f"{KIND.name}/{one.playbook_id}/{path}")
+        return content["text"].encode() if "text" in content else unpack(content["content"])
 
     async def _folder(self, commit: str, id: str) -> dict[str, Any]:
-        found: dict[str, Any] = await self._git.request("folder", rev=commit, path=f"{KIND.name}/{id}", file=MANIFEST)
-        return found
+        folder: dict[str, Any] = await self._git.request("folder", rev=commit, path=f"{KIND.name}/{id}", file=MANIFEST)
+        return folder
 
     async def _content(self, one: Version) -> Released:
         """Return the manifest from the tag's tree, if it is the published content. Raises NotFound, ValueError."""

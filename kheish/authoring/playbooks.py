@@ -55,13 +55,13 @@ class Playbooks:
             draft = await self._draft(playbook_id)
             # a version that was tagged by hand a moment ago
             await self._tags.take_up(playbooks.tag_of(playbook_id, version))
-            there = playbooks.versions(self._state, playbook_id).get(version)
-            if there is not None:
-                if there.digest == draft.digest and there.tampered is None:
-                    return there, False
+            existing = playbooks.versions(self._state, playbook_id).get(version)
+            if existing is not None:
+                if existing.digest == draft.digest and existing.tampered is None:
+                    return existing, False
                 raise VersionExists(
-                    f"{playbook_id}@{version} was published {there.published_at} with other content (digest "
-                    f"{there.digest[:12]}, the draft's is {draft.digest[:12]}): choose the next version."
+                    f"{playbook_id}@{version} was published {existing.published_at} with other content (digest "
+                    f"{existing.digest[:12]}, the draft's is {draft.digest[:12]}): choose the next version."
                 )
             return await self._publish(draft, version, notes, by), True
 
@@ -87,10 +87,10 @@ class Playbooks:
             playbook_id=draft.id, version=version, title=title, digest=draft.digest, tag=tag, tag_id=tag_id,
             commit=commit, notes=notes,
         )  # fmt: skip
-        found = playbooks.publish(self._state, made, by=by)
+        published = playbooks.publish(self._state, made, by=by)
         self._tags.know(tag, tag_id)
         await self._state.durable()
-        return found
+        return published
 
     async def _committed(self, draft: Definition) -> str:
         """Return the commit that holds the draft unchanged. Raises DraftNotCommitted, Unavailable."""
@@ -98,10 +98,10 @@ class Playbooks:
             if not await self._flush(_COMMIT_TIMEOUT):
                 raise Unavailable("The draft cannot be committed now: another git is at work in the state root. Retry.")
             head: str = (await self._git.request("head"))["commit"]
-            found = await self._git.request(
+            answer = await self._git.request(
                 "folder", rev=head, path=f"{KIND.name}/{draft.id}", file=MANIFEST, missing=True
             )
-            if found is not None and await asyncio.to_thread(_digest, found, draft.path) == draft.digest:
+            if answer is not None and await asyncio.to_thread(_digest, answer, draft.path) == draft.digest:
                 return head
             await asyncio.sleep(0.1)
         manual = self._state.definitions.config.edits.commit == "manual"
@@ -133,10 +133,10 @@ class Playbooks:
 
     async def draft(self, playbook_id: str) -> tuple[Definition, Mapping[str, bytes]]:
         """Return the draft in force, and the files beside it. Raises NotFound."""
-        found = self._state.definitions.get(KIND.name, playbook_id)
+        definition = self._state.definitions.get(KIND.name, playbook_id)
         sources = self._taking.sources
-        paths = playbook_files.beside(found.path, sources)
-        return found, {path.removeprefix(f"{KIND.name}/{playbook_id}/"): sources[path].raw for path in paths}
+        paths = playbook_files.beside(definition.path, sources)
+        return definition, {path.removeprefix(f"{KIND.name}/{playbook_id}/"): sources[path].raw for path in paths}
 
     async def file(self, version: Version, path: str) -> bytes:
         """Return a file beside the manifest. Raises NotFound."""
@@ -145,8 +145,8 @@ class Playbooks:
     async def blame(self, playbook_id: str, version: str | None) -> Sequence[Mapping[str, Any]]:
         """Return each line of the manifest with the commit that wrote it. Raises NotFound."""
         rev = "HEAD" if version is None else (await self.version(playbook_id, version)).commit
-        found: list[dict[str, Any]] = await self._git.request("blame", rev=rev, path=KIND.path(playbook_id))
-        return found
+        lines: list[dict[str, Any]] = await self._git.request("blame", rev=rev, path=KIND.path(playbook_id))
+        return lines
 
     # --- releases -----------------------------------------------------------------------------------------------------
 
@@ -172,12 +172,12 @@ class Playbooks:
             if to != "revoked" and one.tampered is None:
                 await self._tags.read(one)  # raises NotFound: a missing version cannot be verified
             checked = await release_evidence.resolve(self._state, evidence, by=by)
-            found = playbooks.release(
+            released = playbooks.release(
                 self._state, playbook_id, version, to, by=by, percent=percent, evidence=checked, reason=reason,
                 cancel_flows=cancel_flows,
             )  # fmt: skip
             await self._state.durable()
-        return found
+        return released
 
 
 def _digest(found: Mapping[str, Any], path: str) -> str | None:
@@ -187,10 +187,10 @@ def _digest(found: Mapping[str, Any], path: str) -> str | None:
 
 def _message(id: str, version: str, title: str, digest: str, notes: str | None, by: str) -> str:
     """Return the message of a tag: a text for people, followed by machine-readable lines."""
-    said = f"{notes.strip()}\n\n" if notes and notes.strip() else ""
+    text = f"{notes.strip()}\n\n" if notes and notes.strip() else ""
     trailers = {"Kheish-Playbook": f"{id}@{version}", "Kheish-Digest": digest, "Kheish-Actor": _name(by)}
     lines = "\n".join(f"{name}: {value}" for name, value in trailers.items())
-    return f"{' '.join(title.split())} {version}\n\n{said}{lines}\n"
+    return f"{' '.join(title.split())} {version}\n\n{text}{lines}\n"
 
 
 def _name(by: str) -> str:

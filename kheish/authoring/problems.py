@@ -43,15 +43,15 @@ class Problems:
 
     def replace(self, path: str, problems: Iterable[Problem]) -> None:
         """Replace all problems of one file's content; an empty list means that the file is valid."""
-        found = {("", problem.problem_id): problem for problem in problems}
+        keyed = {("", problem.problem_id): problem for problem in problems}
         before = self._files.get(path, {})
-        if found == before:
+        if keyed == before:
             return
-        if found:
-            self._files[path] = found
+        if keyed:
+            self._files[path] = keyed
         else:
             del self._files[path]
-        self._changed(found.keys(), before.keys() - found.keys())
+        self._note_changes(keyed.keys(), before.keys() - keyed.keys())
 
     def add(
         self, code: str, path: str, message: str, *, severity: Severity = "error", suggestion: str | None = None
@@ -60,7 +60,7 @@ class Problems:
         problem = Problem(path, None, None, severity, code, message, suggestion)
         if self._reported.get((code, path)) != problem:
             self._reported[code, path] = problem
-            self._changed([(code, path)])
+            self._note_changes([(code, path)])
 
     def damaged(self, path: str, reason: str) -> None:
         """Report that a journal is unreadable."""
@@ -72,7 +72,7 @@ class Problems:
         for key in over:
             del self._reported[key]
         if over:
-            self._changed(gone=over)
+            self._note_changes(gone=over)
 
     def list(self) -> Sequence[Mapping[str, Any]]:
         """Return all problems in the format of `GET /v1/problems`, by file and line; `since` remains while a problem
@@ -89,15 +89,15 @@ class Problems:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _all(self) -> Iterator[tuple[_Key, Problem]]:
+    def _iterate(self) -> Iterator[tuple[_Key, Problem]]:
         for problems in self._files.values():
             yield from problems.items()
         yield from self._reported.items()
 
     def _sorted(self) -> Sequence[tuple[_Key, Problem]]:
-        return sorted(self._all(), key=lambda item: (item[1].path, item[1].line or 0, item[1].column or 0, item[0]))
+        return sorted(self._iterate(), key=lambda item: (item[1].path, item[1].line or 0, item[1].column or 0, item[0]))
 
-    def _changed(self, there: Iterable[_Key] = (), gone: Iterable[_Key] = ()) -> None:
+    def _note_changes(self, there: Iterable[_Key] = (), gone: Iterable[_Key] = ()) -> None:
         """Record since when each problem exists. The cost grows with the changes only: a pull may bring thousands in
         sequence.
         """

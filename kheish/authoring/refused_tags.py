@@ -27,9 +27,9 @@ class RefusedTags:
     def read(self) -> dict[str, tuple[str, str]]:
         """Return the tags that an earlier start has rejected. Blocks on disk."""
         try:
-            found: Any = orjson.loads(self._path.read_bytes())
-            if found["version"] == resources.version():
-                self._tags = {str(tag): (str(id), str(why)) for tag, (id, why) in found["tags"].items()}
+            value: Any = orjson.loads(self._path.read_bytes())
+            if value["version"] == resources.version():
+                self._tags = {str(tag): (str(id), str(why)) for tag, (id, why) in value["tags"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             self._tags = {}  # a cache: the tags are checked again
         return dict(self._tags)

@@ -23,18 +23,18 @@ async def resolve(state: State, given: Sequence[EvidenceRef], *, by: str) -> tup
     each dangling reference.
     """
     await state.caught_up()
-    found, faults = [], []
+    references, faults = [], []
     for at, one in enumerate(given):
         try:
             facts = await pool.run(Door(state.root), _facts, state, one)
         except EvidenceUnresolved as error:
             faults.append(Fault(f"/evidence/{at}", error.detail))
         else:
-            found.append(changed(one, by=by, facts=facts))
+            references.append(changed(one, by=by, facts=facts))
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise EvidenceUnresolved(f"{faults[0].message}{more}", errors=faults)
-    return tuple(found)
+    return tuple(references)
 
 
 def _facts(state: State, one: EvidenceRef) -> dict[str, Any]:

@@ -82,12 +82,12 @@ def _as_written(raw: bytes, scrub: Callable[[bytes], bytes]) -> tuple[int, int] 
 
 def _as_meant(raw: bytes, scrub: Callable[[bytes], bytes]) -> tuple[int, int] | None:
     """Return line and column of a secret in the parsed YAML: a value that is indented, folded, or escaped."""
-    found = (mark for word, mark in _hidden(raw) if scrub(word) != word)
-    return next(((mark.line, mark.column) for mark in found), None)
+    marks = (mark for word, mark in _encoded_texts(raw) if scrub(word) != word)
+    return next(((mark.line, mark.column) for mark in marks), None)
 
 
 @lru_cache(maxsize=4096)
-def _hidden(raw: bytes) -> tuple[tuple[bytes, Mark], ...]:
+def _encoded_texts(raw: bytes) -> tuple[tuple[bytes, Mark], ...]:
     """Return the texts whose YAML form differs from their value, as JSON: there are few, and they only change by an
     edit.
     """
@@ -180,8 +180,8 @@ def read_all(root: Path) -> dict[str, Source]:
 
 def read(root: Path, paths: Iterable[str]) -> dict[str, Source]:
     """Read the existing files among `paths`. Blocks on disk."""
-    found = (_read(root, path) for path in paths if concerns(path))
-    return {source.path: source for source in found if source is not None}
+    sources = (_read(root, path) for path in paths if concerns(path))
+    return {source.path: source for source in sources if source is not None}
 
 
 def _read(root: Path, path: str) -> Source | None:

@@ -28,12 +28,12 @@ _LIMITS = tuple(RouteLimits.model_fields)
 
 def widened(before: Mapping[str, Definition], after: Mapping[str, Definition]) -> list[str]:
     """Return `path: field, field` for each Definition that would widen rights or spending."""
-    found = []
+    widenings = []
     for path in sorted(before.keys() | after.keys()):
         old, new = before.get(path), after.get(path)
         if old is not new and (fields := list(dict.fromkeys(_fields(old, new, before)))):
-            found.append(f"{path} ({', '.join(fields)})")
-    return found
+            widenings.append(f"{path} ({', '.join(fields)})")
+    return widenings
 
 
 def _fields(old: Definition | None, new: Definition | None, before: Mapping[str, Definition]) -> Iterator[str]:
@@ -60,15 +60,19 @@ def _fields(old: Definition | None, new: Definition | None, before: Mapping[str,
 def _new_route(new: Route, before: Mapping[str, Definition]) -> Iterator[str]:
     known = [one.value for one in before.values() if isinstance(one.value, Route)]
     alike = [one for one in known if routes.destination(one) == routes.destination(new) is not None]
-    found = [list(_route(one, new)) for one in alike]
-    if found and all(found):
-        yield from min(found, key=len)
+    differences = [list(_route(one, new)) for one in alike]
+    if differences and all(differences):
+        yield from min(differences, key=len)
 
 
 def _route(old: Route, new: Route) -> Iterator[str]:
     """Yield the fields by which a route spends more, or does more, than another."""
-    yield from (f"budget.{name}" for name in _BUDGET if _raised(_of(old.budget, name), _of(new.budget, name)))
-    yield from (f"limits.{name}" for name in _LIMITS if _raised(_of(old.limits, name), _of(new.limits, name)))
+    yield from (
+        f"budget.{name}" for name in _BUDGET if _raised(_limit_of(old.budget, name), _limit_of(new.budget, name))
+    )
+    yield from (
+        f"limits.{name}" for name in _LIMITS if _raised(_limit_of(old.limits, name), _limit_of(new.limits, name))
+    )
     if _is_cheaper(old.price, new.price):
         yield "price"  # the spending is counted by it
     if new.max_retries > old.max_retries:
@@ -84,7 +88,7 @@ def _route(old: Route, new: Route) -> Iterator[str]:
             yield f"generation.{name}"
 
 
-def _of(part: RouteBudget | RouteLimits | None, name: str) -> float | None:
+def _limit_of(part: RouteBudget | RouteLimits | None, name: str) -> float | None:
     value: float | None = getattr(part, name, None)
     return value
 

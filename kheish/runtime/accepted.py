@@ -35,17 +35,17 @@ def accept(messages: Sequence[Message], *, has_tools: bool, rules: Rules) -> tup
     """Return the conversation in a form that a server with these rules accepts; an acceptable conversation remains
     unchanged.
     """
-    found = [_clean(message, rules) for message in messages]
-    found = _answered(found)
+    cleaned = [_clean(message, rules) for message in messages]
+    cleaned = _pair_results(cleaned)
     if rules.calls_as_text or (rules.calls_need_tools and not has_tools):
-        found = as_text(found)
+        cleaned = as_text(cleaned)
     else:
-        found = _renamed(found, rules)
+        cleaned = _rename_calls(cleaned, rules)
     if not rules.system:
-        found = [replace(one, role="user") if one.role == "system" else one for one in found]
+        cleaned = [replace(one, role="user") if one.role == "system" else one for one in cleaned]
     if rules.alternates:
-        found = _alternating(found)
-    return tuple(_filled(message) for message in found)
+        cleaned = _alternating(cleaned)
+    return tuple(_fill_empty(message) for message in cleaned)
 
 
 def tool_name(name: str) -> str:
@@ -142,41 +142,41 @@ def _plain_value(value: Any, depth: int) -> Any:
     return value if _is_plain(value, 1) else plain_text(str(value))
 
 
-def _answered(messages: Iterable[Message]) -> list[Message]:
+def _pair_results(messages: Iterable[Message]) -> list[Message]:
     """Put each result right after its call; a call without one gets one, and a result without a call becomes text."""
     given = list(messages)
-    taken: set[int] = set()
-    found: list[Message] = []
+    used: set[int] = set()
+    paired: list[Message] = []
     for at, message in enumerate(given):
         if message.role == "tool":
-            if at not in taken:
-                found.append(_told(message, "The result of an earlier call:"))
+            if at not in used:
+                paired.append(_tell_as_user(message, "The result of an earlier call:"))
             continue
-        found.append(message)
+        paired.append(message)
         if message.calls:
-            results = _results(message.calls, given, at, taken)
-            found += [results.get(number) or _missing(call) for number, call in enumerate(message.calls)]
-    return found
+            results = _results(message.calls, given, at, used)
+            paired += [results.get(number) or _missing(call) for number, call in enumerate(message.calls)]
+    return paired
 
 
 def _results(calls: Sequence[Call], given: Sequence[Message], at: int, taken: set[int]) -> Mapping[int, Message]:
     """Return the results of an answer's calls by number, up to the next answer that uses the same id."""
-    wanted: dict[str | None, list[int]] = {}
+    places: dict[str | None, list[int]] = {}
     for number, call in enumerate(calls):
-        wanted.setdefault(call.id, []).append(number)
-    found: dict[int, Message] = {}
+        places.setdefault(call.id, []).append(number)
+    results: dict[int, Message] = {}
     for later in range(at + 1, len(given)):
         message = given[later]
-        if not wanted:
+        if not places:
             break
         for call in message.calls:
-            wanted.pop(call.id, None)
-        if message.role == "tool" and later not in taken and (numbers := wanted.get(message.call_id)):
+            places.pop(call.id, None)
+        if message.role == "tool" and later not in taken and (numbers := places.get(message.call_id)):
             taken.add(later)
-            found[numbers.pop(0)] = message
+            results[numbers.pop(0)] = message
             if not numbers:
-                del wanted[message.call_id]
-    return found
+                del places[message.call_id]
+    return results
 
 
 def _missing(call: Call) -> Message:
@@ -188,40 +188,40 @@ def as_text(messages: Sequence[Message]) -> list[Message]:
     return [_as_text(message) for message in messages]
 
 
-def _told(message: Message, opening: str) -> Message:
+def _tell_as_user(message: Message, opening: str) -> Message:
     return Message(role="user", text=f"{opening}\n\n{message.text}")
 
 
 def _as_text(message: Message) -> Message:
     """Return the message with its calls as text, for a server without roles for them."""
     if message.role == "tool":
-        return _told(message, "The result of the call:" if not message.is_error else "The call failed:")
+        return _tell_as_user(message, "The result of the call:" if not message.is_error else "The call failed:")
     if not message.calls:
         return message
-    told = [f"[I called {call.name} with {_encoded(call.arguments)}]" for call in message.calls]
-    return replace(message, text="\n".join(filter(None, [message.text, *told])), calls=(), opaque=None)
+    lines = [f"[I called {call.name} with {_encoded(call.arguments)}]" for call in message.calls]
+    return replace(message, text="\n".join(filter(None, [message.text, *lines])), calls=(), opaque=None)
 
 
 def _encoded(arguments: Any) -> str:
     return orjson.dumps(arguments, option=_JSON).decode()
 
 
-def _renamed(messages: Iterable[Message], rules: Rules) -> list[Message]:
+def _rename_calls(messages: Iterable[Message], rules: Rules) -> list[Message]:
     """Give each call a unique id that the server accepts, and its result the same id."""
     used: set[str] = set()
-    found: list[Message] = []
+    renamed: list[Message] = []
     pending: list[str] = []
     for message in messages:
         if message.calls:
             calls = tuple(_with_id(call, used, rules) for call in message.calls)
             pending = [call.id for call in calls]
             if not _same(calls, message.calls):
-                message = replace(message, calls=calls, opaque=_moved(message, calls))
+                message = replace(message, calls=calls, opaque=_move_opaque(message, calls))
         elif message.role == "tool" and pending:
             id = pending.pop(0)  # results are in the order of their calls
             message = message if message.call_id == id else replace(message, call_id=id)
-        found.append(message)
-    return found
+        renamed.append(message)
+    return renamed
 
 
 def _with_id(call: Call, used: set[str], rules: Rules) -> Call:
@@ -243,7 +243,7 @@ def short_id(text: str, length: int) -> str:
     return "".join(letters)
 
 
-def _moved(message: Message, calls: Sequence[Call]) -> Any:
+def _move_opaque(message: Message, calls: Sequence[Call]) -> Any:
     """Return the provider's block, with the data of each call under the call's new id."""
     opaque = message.opaque
     kept = opaque.get("calls") if isinstance(opaque, Mapping) else None
@@ -255,26 +255,26 @@ def _moved(message: Message, calls: Sequence[Call]) -> Any:
 
 def _alternating(messages: Iterable[Message]) -> list[Message]:
     """Alternate users and assistants: neighbours of one role are joined, and a missing answer is stated."""
-    found: list[Message] = []
+    alternating: list[Message] = []
     for message in messages:
-        last = found[-1] if found else None
+        last = alternating[-1] if alternating else None
         if last is None or last.role == "system":
             if message.role in ("assistant", "tool"):
-                found.append(Message(role="user", text=BEGIN))
-            found.append(message)
+                alternating.append(Message(role="user", text=BEGIN))
+            alternating.append(message)
         elif message.role == "tool":
-            found.append(message)
+            alternating.append(message)
         elif message.role == "system":  # only the first of them
-            _append_user(found, replace(message, role="user"))
+            _append_user(alternating, replace(message, role="user"))
         elif message.role == "user":
-            _append_user(found, message)
+            _append_user(alternating, message)
         elif last.role == "assistant" and not last.calls:
-            found[-1] = _joined(last, message)
+            alternating[-1] = _join_answers(last, message)
         else:
-            found.append(message)
-    if found and found[-1].role in ("assistant", "system"):
-        found.append(Message(role="user", text=BEGIN))
-    return found
+            alternating.append(message)
+    if alternating and alternating[-1].role in ("assistant", "system"):
+        alternating.append(Message(role="user", text=BEGIN))
+    return alternating
 
 
 def _append_user(found: list[Message], message: Message) -> None:
@@ -287,13 +287,13 @@ def _append_user(found: list[Message], message: Message) -> None:
     found.append(message)
 
 
-def _joined(first: Message, second: Message) -> Message:
+def _join_answers(first: Message, second: Message) -> Message:
     """Return two answers as one. A signed block is valid for its own answer only, so only one of two can be kept."""
     text = "\n\n".join(filter(None, [first.text, second.text]))
     return replace(second, text=text, opaque=second.opaque if second.opaque is not None else first.opaque)
 
 
-def _filled(message: Message) -> Message:
+def _fill_empty(message: Message) -> Message:
     """Return the message with some text, because an empty one would be refused."""
     if message.calls or (message.text and not message.text.isspace()):
         return message

@@ -62,10 +62,10 @@ def _files(root: Root, candidates: Iterator[str]) -> tuple[tuple[dict[str, Any],
         if candidate == _MORE:
             is_whole = False
             continue
-        found = files.digest(root, candidate)  # none: it is no regular file of the workspace, and cannot be bound
-        if found is not None and found.path not in seen:
-            facts = {"path": found.path, "sha256": found.sha256, "bytes": found.bytes}
-            seen[found.path] = facts if found.sha256 is not None else facts | {"mtime_ns": found.mtime_ns}
+        digest = files.digest(root, candidate)  # none: it is no regular file of the workspace, and cannot be bound
+        if digest is not None and digest.path not in seen:
+            facts = {"path": digest.path, "sha256": digest.sha256, "bytes": digest.bytes}
+            seen[digest.path] = facts if digest.sha256 is not None else facts | {"mtime_ns": digest.mtime_ns}
     return tuple(seen.values()), is_whole and next(candidates, None) is None
 
 

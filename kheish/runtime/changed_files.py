@@ -68,8 +68,8 @@ def read(state: State, session_id: str) -> tuple[list[Changed], bool]:
     for one in _edits(state, session_id, floor):
         if one.before != one.after or one.mode is not None:
             by_file.setdefault((one.workspace, one.path), []).append(one)
-    found = [Changed(tuple(edits)) for edits in by_file.values()]
-    return sorted((one for one in found if one.is_change), key=lambda one: one.last.place, reverse=True), floor == 0
+    changed = [Changed(tuple(edits)) for edits in by_file.values()]
+    return sorted((one for one in changed if one.is_change), key=lambda one: one.last.place, reverse=True), floor == 0
 
 
 def _edits(state: State, session_id: str, after: int) -> Iterator[Edit]:
@@ -116,8 +116,8 @@ def _of_call(entry: Mapping[str, Any], note: Mapping[str, Any], workspace: str) 
 def named(value: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the files that the note or the detail of a call names."""
     listed = value.get("files")
-    found = listed if isinstance(listed, list) else [value]
-    return [one for one in found if isinstance(one, Mapping) and "path" in one and "after" in one]
+    files = listed if isinstance(listed, list) else [value]
+    return [one for one in files if isinstance(one, Mapping) and "path" in one and "after" in one]
 
 
 def page(found: Sequence[Changed], below: Place | None, limit: int) -> tuple[list[Changed], bool]:

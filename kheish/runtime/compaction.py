@@ -49,17 +49,17 @@ def part(placed: Sequence[Placed], run_id: str, *, rest: int, prompt_room: int) 
     ordered = sorted(placed, key=lambda one: (one.source.role != "summary", one.source.seq))
     sizes = [windows.message_tokens(one.message) for one in ordered]
     end = _kept_from(ordered, sizes, rest)
-    taken, size = 0, 0
+    count, size = 0, 0
     room = int((prompt_room - windows.tokens(ASK)) * PART_SHARE)
     for at in range(end):
         starts_group = ordered[at].message.role != "tool" and ordered[at].source.role != "ended"
-        if starts_group and size + sizes[at] > room and _gain(ordered[:taken], sizes, run_id):
+        if starts_group and size + sizes[at] > room and _gain(ordered[:count], sizes, run_id):
             break
         size += sizes[at]
-        taken = at + 1
-    while 0 < taken < len(ordered) and ordered[taken].message.role == "tool":
-        taken += 1
-    covered = ordered[:taken]
+        count = at + 1
+    while 0 < count < len(ordered) and ordered[count].message.role == "tool":
+        count += 1
+    covered = ordered[:count]
     return covered if _gain(covered, sizes, run_id) > LEAST_GAIN else []
 
 
@@ -151,8 +151,8 @@ def _request(turn: Turn, target: Target, covered: Sequence[Placed], room: int) -
     attempt = turn.failed_compactions + 1
     words = int(_summary_tokens(room) * 0.6) // attempt
     # As text: an answer with calls would request tools, which a summary does not get.
-    told = accepted.as_text([one.message for one in covered])
-    fitted, _ = fitting.fit(told, int((room - windows.tokens(ASK)) * PART_SHARE / attempt))
+    texts = accepted.as_text([one.message for one in covered])
+    fitted, _ = fitting.fit(texts, int((room - windows.tokens(ASK)) * PART_SHARE / attempt))
     asked = [*fitted, Message(role="user", text=ASK.format(words=words))]
     route = target.route
     rules = dialects.of(route.driver, target.model, route.api_base, target.facts.strictness)
@@ -195,8 +195,8 @@ _WHO: Mapping[str, str] = {"user": "User", "assistant": "Assistant", "tool": "Re
 
 
 def _lines(message: Message, length: int) -> list[str]:
-    found = [f"{_WHO.get(message.role, message.role)}: {_line(message.text, length)}"] if message.text.strip() else []
-    return found + [f"Call: {call.name} {_line(windows.encoded(call.arguments), length)}" for call in message.calls]
+    lines = [f"{_WHO.get(message.role, message.role)}: {_line(message.text, length)}"] if message.text.strip() else []
+    return lines + [f"Call: {call.name} {_line(windows.encoded(call.arguments), length)}" for call in message.calls]
 
 
 def _line(text: str, length: int) -> str:

@@ -62,18 +62,18 @@ def _commands(requirements: tuple[Requirement, ...], turn: Turn) -> Iterator[Fin
 
 async def _look(state: State, run: Run, requirements: Iterable[Requirement], text: str) -> list[Finding]:
     """Check the requirements that need no command."""
-    found = []
+    findings = []
     for number, one in enumerate(requirements, 1):
         if one.text is not None:
-            found.append(Finding(number=number, met=None))
+            findings.append(Finding(number=number, met=None))
         elif one.workspace_file is not None:
             wrong = await _file_fault(workspaces.door_of(state, run.settings.workspace), one.workspace_file)
-            found.append(Finding(number=number, met=not wrong, told=wrong))
+            findings.append(Finding(number=number, met=not wrong, told=wrong))
         elif one.output_matches is not None:
             faults = await judging.run(contracts.output_faults, one.output_matches, text)
             wrong = "; ".join(f"{fault.path or '/'}: {fault.message}" for fault in faults)
-            found.append(Finding(number=number, met=not faults, told=wrong))
-    return found
+            findings.append(Finding(number=number, met=not faults, told=wrong))
+    return findings
 
 
 async def _file_fault(door: Door, path: str) -> str:

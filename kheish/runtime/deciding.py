@@ -104,23 +104,23 @@ def _redirected(door: Door, raw: Mapping[str, Any]) -> Iterator[str]:
     """Yield the display form of each redirection target of a command line."""
     folder = str(raw.get("workdir") or ".")
     for redirect in permission_shell.read(str(raw.get("command", ""))).redirections:
-        found = targets.resolve_target(door, redirect.target or "", folder)
-        known = found.names if redirect.target is not None and found.refused is None else None
+        target = targets.resolve_target(door, redirect.target or "", folder)
+        known = target.names if redirect.target is not None and target.refused is None else None
         yield permission_match.NOWHERE if known is None else "/".join(known) or "."
 
 
 def _leads(door: Door, paths: Sequence[str]) -> dict[str, str]:
-    found = {}
+    leads = {}
     try:
         with opened(door) as root:
             for path in paths:
                 try:
-                    found[path] = walk.resolved(root, path)
+                    leads[path] = walk.resolved(root, path)
                 except NotBeneath:  # the target is missing or outside: the tool will report it
-                    found[path] = permission_match.NOWHERE
+                    leads[path] = permission_match.NOWHERE
     except NotBeneath:
         return {}
-    return found
+    return leads
 
 
 def offered(run: Run, agent: Agent) -> Mapping[str, Tool]:

@@ -55,7 +55,7 @@ def of(driver: str, model: str | None, api_base: str | None, strictness: int = 0
     """Return the rules for a server. Each degree of `strictness` removes more that a server may refuse."""
     if driver == "scripted":
         return SCRIPTED
-    rules = _named(f"{model or ''} {api_base or ''}")
+    rules = _rules_by_name(f"{model or ''} {api_base or ''}")
     if strictness >= 1:
         rules = replace(rules, call_id=_NINE, id_length=9, opaque=False, calls_need_tools=True)
     if strictness >= STRICTEST:
@@ -63,7 +63,7 @@ def of(driver: str, model: str | None, api_base: str | None, strictness: int = 0
     return rules
 
 
-def _named(name: str) -> Rules:
+def _rules_by_name(name: str) -> Rules:
     if _MISTRAL.search(name):
         return MISTRAL
     if _GEMMA.search(name):

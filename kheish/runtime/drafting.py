@@ -74,8 +74,8 @@ def _with_previews(placed: Sequence[Placed], rest: int) -> tuple[list[Placed], l
     messages, count = fitting.previews([one.message for one in placed], int(rest * fitting.RESULTS_SHARE))
     if not count:
         return list(placed), []
-    found = [Placed(message, one.source) for message, one in zip(messages, placed, strict=True)]
-    return found, [f"Of {count} older tool results only the beginning is shown."]
+    shortened = [Placed(message, one.source) for message, one in zip(messages, placed, strict=True)]
+    return shortened, [f"Of {count} older tool results only the beginning is shown."]
 
 
 def _draft(

@@ -35,8 +35,8 @@ class Local:
 
     async def complete(self, driver: str, request: Request, on_delta: Callable[[str], None]) -> Reply:
         """Run one model call by the named driver."""
-        found = await registry.get(driver)
-        return await found.complete(request, on_delta)
+        instance = await registry.get(driver)
+        return await instance.complete(request, on_delta)
 
     async def window(self, request: Request) -> int | None:
         """Ask the server for its model's window."""

@@ -44,10 +44,10 @@ class Toolbox:
 
     def words(self) -> list[str]:
         """Return the omissions as text."""
-        found = ["The descriptions of the tools are shortened."] if self.is_short and self.specs else []
+        notes = ["The descriptions of the tools are shortened."] if self.is_short and self.specs else []
         if self.left_out:
-            found.append(f"These tools are left out: {', '.join(self.left_out)}.")
-        return found
+            notes.append(f"These tools are left out: {', '.join(self.left_out)}.")
+        return notes
 
 
 def toolbox(tools: Mapping[str, Tool], room: int | None) -> Toolbox:
@@ -120,12 +120,12 @@ def _short_schema(schema: Any) -> Any:
 def level(sizes: Iterable[int], room: float) -> int:
     """Return the size to which the largest have to be cut, so that all have room; 0 if there is no room."""
     ordered = sorted(sizes)
-    left = max(0.0, room)
+    remaining = max(0.0, room)
     for at, size in enumerate(ordered):
-        share = left / (len(ordered) - at)
+        share = remaining / (len(ordered) - at)
         if size > share:
             return int(share)
-        left -= size
+        remaining -= size
     return ordered[-1] if ordered else 0
 
 
@@ -139,31 +139,31 @@ def cut_text(text: str, limit: int, *, how: str = "") -> str:
         missing = len(text) - keep
         note = f"\n[… {missing} characters are left out here: the model's window is too small.{how}]\n"
         head = keep * 2 // 3
-        found = f"{text[:head]}{note}{text[len(text) - (keep - head) :] if keep > head else ''}"
-        size = tokens(found)
+        shortened = f"{text[:head]}{note}{text[len(text) - (keep - head) :] if keep > head else ''}"
+        size = tokens(shortened)
         if size <= limit or keep == 0:
-            return found
+            return shortened
         keep = max(0, int(keep * 0.9) - max(0, size - limit) * 2)
-    return found
+    return shortened
 
 
 def previews(messages: Sequence[Message], limit: int) -> tuple[list[Message], int]:
     """Return the messages with the oldest tool results as previews, so that all results fit into `limit` tokens, and
     how many became one."""
-    found = list(messages)
+    shortened = list(messages)
     room, count = limit, 0
-    for at in range(len(found) - 1, -1, -1):
-        message = found[at]
+    for at in range(len(shortened) - 1, -1, -1):
+        message = shortened[at]
         if message.role != "tool":
             continue
         size = tokens(message.text)
         if size > room and len(message.text) > PREVIEW + 100:
             more = len(message.text) - PREVIEW
             text = f"{message.text[:PREVIEW]}\n[… {more} more characters; run the call again to see]"
-            found[at] = replace(message, text=text)
+            shortened[at] = replace(message, text=text)
             size, count = tokens(text), count + 1
         room = max(0, room - size)
-    return found, count
+    return shortened, count
 
 
 def fit(messages: Sequence[Message], room: int, task: int | None = None) -> tuple[list[Message], list[str]]:
@@ -177,21 +177,21 @@ def fit(messages: Sequence[Message], room: int, task: int | None = None) -> tupl
     own = {kept.index(at) for at in {task, len(messages) - 1} if at is not None and at in kept}
     dropped = len(messages) - len(kept)
     limits = _limits([sizes[at] for at in kept], own, room - (3 * windows.PER_MESSAGE if dropped else 0))
-    found: list[Message] = []
+    fitted: list[Message] = []
     shortened = 0
     for number, at in enumerate(kept):
         message = messages[at]
         if sizes[at] > limits[number]:
             message, shortened = cut(message, limits[number]), shortened + 1
-        found.append(message)
+        fitted.append(message)
     words = []
     if shortened:
         words.append(f"{shortened} long messages are cut in the middle." if shortened > 1 else "A long message is cut.")
     if dropped:
         words.append(f"The {dropped} oldest messages are left out.")
         note = f"[{dropped} earlier messages are left out here: the model's window is too small.]"
-        found.insert(0, Message(role="user", text=note))
-    return _without_lost_calls(found), words
+        fitted.insert(0, Message(role="user", text=note))
+    return _without_lost_calls(fitted), words
 
 
 def _recent(messages: Sequence[Message], sizes: Sequence[int], room: int, task: int | None) -> list[int]:
@@ -265,13 +265,13 @@ def _cut_leaves(value: Any, longest: int) -> Any:
 
 def _without_lost_calls(messages: Sequence[Message]) -> list[Message]:
     """Return the messages without results of calls that were omitted from their answer."""
-    found: list[Message] = []
+    remaining: list[Message] = []
     open_calls: set[str] = set()
     for message in messages:
         if message.role == "tool":
             if message.call_id in open_calls:
-                found.append(message)
+                remaining.append(message)
             continue
         open_calls = {call.id for call in message.calls}
-        found.append(message)
-    return found
+        remaining.append(message)
+    return remaining

@@ -77,13 +77,13 @@ async def _complete(state: State, run: Run, text: Text) -> None:
 
 def _over_budget(state: State, run: Run) -> bool:
     """Return whether a limit is reached. If so, the run has failed, or waits for a person to grant more."""
-    found = budgets.check(state, run, now=ids.stamp(state.clock()))
-    if found is None:
+    excess = budgets.check(state, run, now=ids.stamp(state.clock()))
+    if excess is None:
         return False
-    spent = f"{found.limit}: {found.spent:g} of {found.allowed:g}"
-    if found.grantable and run.grant_refused is None and run.settings.permission_mode != "dont_ask":
-        state.append(*_ask_for_more(state, run, found))
-    elif found.grantable:
+    spent = f"{excess.limit}: {excess.spent:g} of {excess.allowed:g}"
+    if excess.grantable and run.grant_refused is None and run.settings.permission_mode != "dont_ask":
+        state.append(*_ask_for_more(state, run, excess))
+    elif excess.grantable:
         runs.fail(state, run.run_id, "budget_exceeded", f"The budget is used up ({spent}).")
     else:
         runs.fail(state, run.run_id, "limit_exceeded", f"A limit of the run is reached ({spent}).")

@@ -37,7 +37,7 @@ async def call(agent: Agent, run: Run, route: Route, request: Request, show: Cal
         async with agent.gates.call(request.route_id, route.limits, per_route) as lane:
             try:
                 reply = answer(
-                    await _lent(
+                    await _with_credential(
                         agent, run, route, request, lambda lent: agent.executor.complete(route.driver, lent, show)
                     )
                 )
@@ -66,11 +66,11 @@ _NO_ANSWER: dict[str, tuple[ErrorKind, str]] = {
 
 def answer(reply: Reply) -> Reply:
     """Return the reply within the bound of calls. Raises ModelError if it was cut off, refused or empty."""
-    if found := _NO_ANSWER.get(reply.finish_reason):
-        kind, message = found
-        said = f": {reply.text.strip()[:_SHOWN]}" if kind == "declined" and reply.text.strip() else ""
-        told = f"{message}{said} (finish reason {reply.finish_reason}, {reply.usage.output_tokens} tokens)"
-        raise ModelError(kind, told, reply=reply)
+    if failure := _NO_ANSWER.get(reply.finish_reason):
+        kind, message = failure
+        detail = f": {reply.text.strip()[:_SHOWN]}" if kind == "declined" and reply.text.strip() else ""
+        text = f"{message}{detail} (finish reason {reply.finish_reason}, {reply.usage.output_tokens} tokens)"
+        raise ModelError(kind, text, reply=reply)
     if not reply.calls and not reply.text.strip():
         raise ModelError("empty", f"the answer is empty (finish reason {reply.finish_reason})", reply=reply)
     over = len(reply.calls) - bounds.CALLS
@@ -86,10 +86,10 @@ async def window(agent: Agent, run: Run, route: Route, request: Request) -> int 
     """Return the server's window as it reports it, queried with the route's credential. A refused lease is audited by
     the call that follows.
     """
-    return await _lent(agent, run, route, request, agent.executor.window, is_audited=False)
+    return await _with_credential(agent, run, route, request, agent.executor.window, is_audited=False)
 
 
-async def _lent(
+async def _with_credential(
     agent: Agent,
     run: Run,
     route: Route,

@@ -46,7 +46,7 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
         digest=model.digest(request),
         omitted=draft.omitted,
     )
-    state.append(requested.on(run.session_id, run.run_id, by=_by(run)))
+    state.append(requested.on(run.session_id, run.run_id, by=_author(run)))
     await state.durable()
     live = agent.live("model.delta", run, turn.turn, attempt)
     try:
@@ -56,12 +56,12 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
             failed = _model_failed(turn, attempt, route_id, error, 0.0, "turn")
             state.append(failed.on(run.session_id, run.run_id))
         else:
-            await _failed(state, run, turn, agent, route_id, route, attempt, error)
+            await _handle_failure(state, run, turn, agent, route_id, route, attempt, error)
         return
     live.end()
     learning.answered(target, draft, reply)
     responded = _responded(state, run, turn, agent, target, reply)
-    state.append(responded.on(run.session_id, run.run_id, by=_by(run)))
+    state.append(responded.on(run.session_id, run.run_id, by=_author(run)))
 
 
 async def _not_summarised(state: State, run: Run, turn: Turn, agent: Agent, target: Target, error: ModelError) -> None:
@@ -71,7 +71,9 @@ async def _not_summarised(state: State, run: Run, turn: Turn, agent: Agent, targ
         failed = _model_failed(turn, attempt, target.route_id, error, 0.0, "compaction")
         state.append(failed.on(run.session_id, run.run_id))
     else:
-        await _failed(state, run, turn, agent, target.route_id, target.route, attempt, error, purpose="compaction")
+        await _handle_failure(
+            state, run, turn, agent, target.route_id, target.route, attempt, error, purpose="compaction"
+        )
 
 
 def _tools(run: Run, turn: Turn, route: Route, agent: Agent) -> Mapping[str, Tool]:
@@ -128,14 +130,14 @@ def model_calls(
     """
     conversation = state.table(messages.Conversation, run.session_id).get(run.session_id)
     used = {call.id for message in conversation.messages for call in message.calls} if conversation else set()
-    found = []
+    calls = []
     for number, asked in enumerate(reply.calls):
         id = asked.id
         if not id or id in used or completion.is_check(id):
             known = asked.id if asked.id and not completion.is_check(asked.id) else "call"
             id = f"{known}-{run.run_id[-8:]}-{turn.turn}-{number}"
         used.add(id)
-        found.append(
+        calls.append(
             events.ModelCall(
                 id=id,
                 name=_known_name(asked.name, known_tools),
@@ -145,7 +147,7 @@ def model_calls(
                 left_out=reply.left_out if number == len(reply.calls) - 1 else 0,
             )
         )
-    return tuple(found)
+    return tuple(calls)
 
 
 def _known_name(name: str, known_tools: Mapping[str, Tool]) -> str:
@@ -153,11 +155,11 @@ def _known_name(name: str, known_tools: Mapping[str, Tool]) -> str:
     return plain if plain in known_tools else name
 
 
-def _by(run: Run) -> str:
+def _author(run: Run) -> str:
     return f"agent:{run.agent_id}"
 
 
-async def _failed(
+async def _handle_failure(
     state: State,
     run: Run,
     turn: Turn,

@@ -52,21 +52,21 @@ def listed(
 
     Raises WorkspaceSlow.
     """
-    found, is_all = changed_files.read(state, session["session_id"])
-    chosen, has_more = changed_files.page(found, below, limit)
+    changed, is_all = changed_files.read(state, session["session_id"])
+    chosen, has_more = changed_files.page(changed, below, limit)
     note = None if is_all else OLDER
     door = workspaces.door_of(state, session["workspace"] or "/nonexistent")
     try:
         with opened(door) as root:
-            items = [_told(state, session, root, one, note) for one in chosen]
+            items = [_describe(state, session, root, one, note) for one in chosen]
     except NotBeneath:  # the folder does not exist any more
-        items = [_told(state, session, None, one, note) for one in chosen]
+        items = [_describe(state, session, None, one, note) for one in chosen]
     # The present content may hold a secret that was stored since the journal was written.
     clean: list[dict[str, Any]] = orjson.loads(encoding.scrubbed(orjson.dumps(items), state.scrub))
     return clean, chosen[-1].last.place if has_more else None
 
 
-def _told(
+def _describe(
     state: State, session: Mapping[str, Any], root: Root | None, one: Changed, note: str | None
 ) -> dict[str, Any]:
     pool.check()
@@ -102,7 +102,7 @@ def _diff(one: Changed, pieces: Sequence[Piece | None], now: _Present | None) ->
     if now is not None and one.first.before is None and now.content is not None:
         return _net(one, None, now.content, why)  # there was no file before: no edit needs to be reverted
     if now is not None and why is None:
-        before, why = _undone(one.edits, pieces, now)
+        before, why = _revert(one.edits, pieces, now)
         if why is None:
             return _net(one, before, now.content, None)
     texts = [piece.text for piece in pieces if piece is not None]
@@ -117,7 +117,7 @@ def _net(
     return (None, False, MISSING) if net is None else (truncate.middle(net, _DIFF_BYTES), True, why)
 
 
-def _undone(edits: Sequence[Edit], pieces: Sequence[Piece | None], now: _Present) -> tuple[bytes | None, str | None]:
+def _revert(edits: Sequence[Edit], pieces: Sequence[Piece | None], now: _Present) -> tuple[bytes | None, str | None]:
     """Return the content before the edits, or why it cannot be derived. Each step is compared with its digest."""
     content = now.content
     if content is None and now.digest is not None:

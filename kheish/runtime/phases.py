@@ -34,7 +34,7 @@ async def passes(state: State, run: Run, when: When, output: Text | None = None)
             continue
         newest = _newest(flow, run, plan.phase_id, when)
         if newest is None:
-            text = await _whole(state, run, output)
+            text = await _load_output(state, run, output)
             _ask(state, run, flow, plan, when, text)
             return False
         if newest.status != "allowed":
@@ -82,7 +82,7 @@ def _ask(state: State, run: Run, flow: Flow, plan: PhasePlan, when: When, text: 
     state.append(requested.on(run.session_id, run.run_id), waiting)
 
 
-async def _whole(state: State, run: Run, output: Text | None) -> str | None:
+async def _load_output(state: State, run: Run, output: Text | None) -> str | None:
     if isinstance(output, Spilled):
         path = state.get(Session, run.session_id).path
         output = await state.payloads.text(path, output)

@@ -21,7 +21,7 @@ def _place(workspace: Path, folder: str) -> Place:
     names = permission_match.beneath(workspace, folder)
     if names is None:
         return Place(elsewhere="it lies outside of the workspace")
-    repository = _bare(workspace, "the workspace")
+    repository = _explain_bare_repository(workspace, "the workspace")
     if repository is None and _mode(workspace / ".git") == stat.S_IFLNK:
         repository = f"{_LINK.format('.git')}"
     current = workspace
@@ -35,11 +35,11 @@ def _place(workspace: Path, folder: str) -> Place:
                 return Place(repository=repository, elsewhere=_LINK.format(shown))
         if _mode(current / ".git") is not None:
             repository = f"`{shown}` is another repository"
-        repository = _bare(current, f"`{shown}`") or repository
+        repository = _explain_bare_repository(current, f"`{shown}`") or repository
     return Place(repository=repository)
 
 
-def _bare(folder: Path, shown: str) -> str | None:
+def _explain_bare_repository(folder: Path, shown: str) -> str | None:
     """Return why git takes a folder as a repository without `.git`: the same names as its own `is_git_directory`."""
     parts = [name for name in ("HEAD", "objects", "refs", "commondir") if _mode(folder / name) is not None]
     is_bare = "HEAD" in parts and ("commondir" in parts or len(parts) == 3)

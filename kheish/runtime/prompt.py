@@ -89,21 +89,21 @@ def _fitting(parts: list[Section], room: int) -> tuple[list[Section], list[str]]
     if sum(sizes) <= room:
         return parts, []
     most = max(fitting.LEAST, fitting.level(sizes, room))
-    found = [
+    sections_cut = [
         part if size <= most else Section(part.name, fitting.cut_text(part.text, most))
         for part, size in zip(parts, sizes, strict=True)
     ]
-    return found, [part.name for part, size in zip(parts, sizes, strict=True) if size > most]
+    return sections_cut, [part.name for part, size in zip(parts, sizes, strict=True) if size > most]
 
 
 async def conversation(state: State, run: Run, server: str) -> list[Placed]:
     """Return the session's conversation for the run's prompt, without signed blocks of other servers."""
-    found = state.table(messages.Conversation, run.session_id).get(run.session_id)
-    history = list(found.messages) if found else []
+    conversation = state.table(messages.Conversation, run.session_id).get(run.session_id)
+    history = list(conversation.messages) if conversation else []
     if not any(message.role == "user" and message.run_id == run.run_id for message in history):
         history.append(_task(run))
     spilled = await read_spilled(state, run.session_id, history)
-    return [_own(one, server) for one in project(history, run.run_id, spilled)]
+    return [_drop_foreign_block(one, server) for one in project(history, run.run_id, spilled)]
 
 
 def _task(run: Run) -> messages.Message:
@@ -111,7 +111,7 @@ def _task(run: Run) -> messages.Message:
     return messages.Message(role="user", seq=0, source=0, run_id=run.run_id, items=run.request.items)
 
 
-def _own(placed: Placed, server: str) -> Placed:
+def _drop_foreign_block(placed: Placed, server: str) -> Placed:
     """Return the message without a block of another server, which this server would refuse as unknown fields."""
     opaque = placed.message.opaque
     if not isinstance(opaque, Mapping) or opaque.get("server", server) == server:
@@ -129,34 +129,34 @@ def task_of(placed: Sequence[Placed], run_id: str) -> int | None:
 async def sections(state: State, run: Run, tools: Mapping[str, Tool]) -> list[Section]:
     """Return the system message's parts, in the order of `runs.md`."""
     session = state.get(Session, run.session_id)
-    found = [
+    parts = [
         Section("Instructions", BASE),
         Section("Tools", "You have: " + ", ".join(sorted(tools)) + "." if tools else "You have no tools."),
     ]
     if run.settings.persona:
-        found.append(Section("Persona", str(run.settings.persona["body"])))
+        parts.append(Section("Persona", str(run.settings.persona["body"])))
     project_file = await _instructions(state, run)
     if project_file:
-        found.append(Section(f"Project instructions ({INSTRUCTIONS_FILE})", project_file))
+        parts.append(Section(f"Project instructions ({INSTRUCTIONS_FILE})", project_file))
     if run.phase_text is not None:
-        found.append(Section("Playbook phase", await _whole(state, session, run.phase_text)))
+        parts.append(Section("Playbook phase", await _load_text(state, session, run.phase_text)))
     title = session.settings["title"]
     about = f"Session {run.session_id}" + (f": {title}" if title else "")
-    found.append(Section("Session", about + (f"\n{_PLAN}" if run.mode == "plan" else "")))
+    parts.append(Section("Session", about + (f"\n{_PLAN}" if run.mode == "plan" else "")))
     day = (run.started_at or run.submitted_at)[:10]
-    found.append(
+    parts.append(
         Section("Environment", f"Workspace: {run.settings.workspace}\nDate: {day} (UTC)\nPlatform: {_platform()}")
     )
     if run.settings.output_contract is not None:
         schema = orjson.dumps(run.settings.output_contract).decode()
-        found.append(Section("Output contract", f"Your final answer is JSON that fits this JSON Schema:\n{schema}"))
+        parts.append(Section("Output contract", f"Your final answer is JSON that fits this JSON Schema:\n{schema}"))
     if run.settings.completion:
         listed = "\n".join(f"{at}. {completion.words(one)}" for at, one in enumerate(run.settings.completion, 1))
-        found.append(Section("Completion", f"The task is done when all of this is so:\n{listed}"))
-    return found
+        parts.append(Section("Completion", f"The task is done when all of this is so:\n{listed}"))
+    return parts
 
 
-async def _whole(state: State, session: Session, text: Text) -> str:
+async def _load_text(state: State, session: Session, text: Text) -> str:
     """Return the full text, which may be spilled."""
     if isinstance(text, Spilled):
         return await state.payloads.text(session.path, text)
@@ -208,18 +208,18 @@ def project(history: Sequence[messages.Message], run_id: str, spilled: Mapping[s
     results = {_key(message): message for message in history if message.role == "tool"}
     asked: set[CallKey] = {(message.run_id, call.id) for message in history for call in message.calls}
     unanswered = _unanswered(history)
-    found: list[Placed] = []
+    placed: list[Placed] = []
     for message in history:
         match message.role:
             case "assistant":
-                _add_answer(found, message, run_id, results, spilled)
+                _add_answer(placed, message, run_id, results, spilled)
             case "tool" if _key(message) in asked:
                 pass  # placed after its call
-            case "ended" if message.run_id in unanswered or not found or found[-1].source.run_id != message.run_id:
+            case "ended" if message.run_id in unanswered or not placed or placed[-1].source.run_id != message.run_id:
                 pass  # the task states it itself, or a summary stands for the run
             case _:
-                found.append(Placed(_told(message, found, unanswered, spilled), message))
-    return found
+                placed.append(Placed(_render_message(message, placed, unanswered, spilled), message))
+    return placed
 
 
 def _place(message: messages.Message, run_id: str) -> int:
@@ -229,7 +229,7 @@ def _place(message: messages.Message, run_id: str) -> int:
     return 1 if message.role == "user" else 2
 
 
-def _told(
+def _render_message(
     message: messages.Message,
     before: Sequence[Placed],
     unanswered: Mapping[str | None, str],
@@ -330,8 +330,8 @@ def _text(text: Text | None, spilled: Mapping[str, str]) -> str:
 
 async def read_spilled(state: State, session_id: str, history: Sequence[messages.Message]) -> dict[str, str]:
     """Return the texts of all payloads that the history refers to, by digest. Raises Damaged."""
-    wanted = (spilled for message in history for spilled in _references(message))
-    return await state.payloads.texts(state.get(Session, session_id).path, wanted)
+    references = (spilled for message in history for spilled in _references(message))
+    return await state.payloads.texts(state.get(Session, session_id).path, references)
 
 
 def _references(message: messages.Message) -> Iterable[Spilled]:

@@ -21,11 +21,11 @@ async def decide(tool: Tool, arguments: Any, context: Context) -> Result | Liter
     """Return the result if the tool can determine it, `again` if repeating is harmless, else `ambiguous`."""
     if tool.recover is not None:
         try:
-            found = await tool.recover(arguments, context)
+            result = await tool.recover(arguments, context)
         except ToolError as error:
             return Result(content=str(error), is_error=True)
-        if found is not None:
-            return found
+        if result is not None:
+            return result
     return "again" if tool.replay is Replay.SAFE else "ambiguous"
 
 
@@ -36,7 +36,7 @@ def ask(state: State, run: Run, call: Call) -> bool:
         header="Did it happen?",
         text=(
             f"The daemon was stopped while this call of {call.call.name} was under way, and its end is not recorded: "
-            f"this may or may not have happened. Check, and decide what to do.\n\n{_said(call)}"
+            f"this may or may not have happened. Check, and decide what to do.\n\n{_describe_call(call)}"
         ),
         options=(
             Option(id="done", label="It was done", description="Continue; write its result as text if it matters."),
@@ -51,16 +51,16 @@ def ask(state: State, run: Run, call: Call) -> bool:
     return False
 
 
-def _said(call: Call) -> str:
+def _describe_call(call: Call) -> str:
     """Return the call for the person who checks its outcome: a command as text, else its arguments."""
     arguments = call.started.arguments if call.started is not None else call.call.arguments
     if isinstance(arguments, events.Spilled):
-        said = arguments.preview
+        text = arguments.preview
     elif isinstance(arguments.get("command"), str):
-        said = arguments["command"]
+        text = arguments["command"]
     else:
-        said = json.dumps(arguments, ensure_ascii=False)
-    return said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
+        text = json.dumps(arguments, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def choice(answer: events.QuestionAnswered) -> tuple[str, str]:

@@ -75,9 +75,9 @@ def next_attempt(
     passes = turns.passes(error.kind, error.status)
     if error.kind in NOT_ELSEWHERE or others or not (passes or turn.resting):
         return None, False
-    left = _patience(state, run, route) - _failing_for(state, turn)
+    remaining = _patience(state, run, route) - _failing_for(state, turn)
     # A server that repeats "at once" is called as rarely as one without a delay.
-    return (min(max(wait, backoff(failures, None)), left), True) if left > 0 else (None, False)
+    return (min(max(wait, backoff(failures, None)), remaining), True) if remaining > 0 else (None, False)
 
 
 def _patience(state: State, run: Run, route: Route) -> float:
@@ -91,12 +91,12 @@ def _failing_for(state: State, turn: Turn) -> float:
 
 async def until_due(state: State, run: Run, turn: Turn, agent: Agent) -> None:
     """Wait until the next attempt is due; a stop, a cancel or an interrupt ends the wait. Raises Stopped."""
-    left = turn.retry_at - state.clock() if turn.retry_at is not None else 0.0
-    if left <= 0:
+    remaining = turn.retry_at - state.clock() if turn.retry_at is not None else 0.0
+    if remaining <= 0:
         return
     agent.interruptible.add(run.run_id)
     try:
-        await asyncio.wait_for(agent.stopping.wait(), left)
+        await asyncio.wait_for(agent.stopping.wait(), remaining)
     except TimeoutError:
         pass
     finally:

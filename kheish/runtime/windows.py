@@ -60,12 +60,12 @@ def _count(text: str) -> int:
 
 def message_tokens(message: Message) -> int:
     """Return about how many tokens a message has, with its calls and the template around it."""
-    found = PER_MESSAGE + tokens(message.text)
+    total = PER_MESSAGE + tokens(message.text)
     for call in message.calls:
-        found += PER_MESSAGE + tokens(call.name) + tokens(encoded(call.arguments))
+        total += PER_MESSAGE + tokens(call.name) + tokens(encoded(call.arguments))
     if message.opaque is not None:
-        found += tokens(encoded(message.opaque))
-    return found
+        total += tokens(encoded(message.opaque))
+    return total
 
 
 def messages_tokens(messages: Iterable[Message]) -> int:

@@ -117,35 +117,35 @@ class Flows:
         request = media.idempotency(req, body, "flows")
         key = await keys.known(self._state, request)
         if key is None or key.result is None:
-            found = await self._started(body, req.context.principal, request)
+            flow = await self._start(body, req.context.principal, request)
         else:
             assert key.session_id is not None
             async with self._state.using(key.session_id):
-                found = self._state.find(Flow, key.result) or key.result
-        flow_id = found if isinstance(found, str) else found.flow_id
-        doc = None if isinstance(found, str) else views.of(self._state, found)
+                flow = self._state.find(Flow, key.result) or key.result
+        flow_id = flow if isinstance(flow, str) else flow.flow_id
+        doc = None if isinstance(flow, str) else views.of(self._state, flow)
         await self._state.durable()
         if wait := req.context.query.get("wait"):
             await settled(self._services, flow_id, wait)
             sse.check_lasts(self._services, req)
             doc = None
-        whole = await views.document(self._state, Flow, flow_id) if doc is None else (await self._whole([doc]))[0]
+        whole = await views.document(self._state, Flow, flow_id) if doc is None else (await self._expand([doc]))[0]
         resp.set_header("Location", f"/v1/flows/{flow_id}")
         media.send(resp, whole, status=202, n=whole["n"])
 
-    async def _started(self, body: StartFlow, by: str, request: Idempotency | None) -> Flow | str:
+    async def _start(self, body: StartFlow, by: str, request: Idempotency | None) -> Flow | str:
         """Choose the version, complete the inputs, and start the Flow.
 
         Returns the id of the Flow if another request with this key has started it meanwhile. Raises as `start` does.
         """
-        playbook, version = _named(body)
+        playbook, version = _split_reference(body)
         flow_id = ids.new("flow")
         source = await self._source(playbook, version, flow_id)
         inputs = await judging.run(flow_inputs.complete, source.manifest, body.inputs)
         session_id = ids.check_slug(body.session_id, "session_id") if body.session_id else flow_id
         async with sessions.using_or_new(self._state, session_id):
-            there = self._state.find(Session, session_id)
-            workspace = None if there else await self._services.workspaces.default(session_id)
+            session = self._state.find(Session, session_id)
+            workspace = None if session else await self._services.workspaces.default(session_id)
             key = await keys.known(self._state, request)
             given = Start(
                 flow_id=flow_id,
@@ -176,7 +176,7 @@ class Flows:
             manifest=released.manifest,
         )
 
-    async def _whole(self, docs: list[Doc]) -> list[Doc]:
+    async def _expand(self, docs: list[Doc]) -> list[Doc]:
         return await views.expand(self._state, docs)
 
     async def get_flow(self, req: Request, resp: Response, flow_id: str) -> None:
@@ -199,12 +199,12 @@ class Flows:
             if ended is not None:
                 if ended["status"] != FlowStatus.CANCELLED:
                     raise flow_driving.ended(flow_id, ended["status"])
-                return media.send(resp, (await self._whole([ended]))[0])
+                return media.send(resp, (await self._expand([ended]))[0])
             before = self._state.get(Flow, flow_id).n
             flow = flow_driving.cancel(self._state, flow_id, by=req.context.principal, reason=body.reason)
             doc, n = views.of(self._state, flow), flow.n
         await self._state.durable()
-        return media.send(resp, (await self._whole([doc]))[0], n=n if n != before else None)
+        return media.send(resp, (await self._expand([doc]))[0], n=n if n != before else None)
 
     async def attach_evidence(self, req: Request, resp: Response, flow_id: str) -> None:
         """Attach evidence (201); the referenced object must exist."""
@@ -213,27 +213,27 @@ class Flows:
         async with pins.thing(self._state, Flow, flow_id) as ended:
             key = await keys.known(self._state, request)
             if key is not None and key.result is not None:
-                return await self._again(resp, flow_id, key.result)
+                return await self._answer_repeated(resp, flow_id, key.result)
             if ended is not None:
                 raise flow_driving.ended(flow_id, ended["status"])
-            given, facts = await self._resolved(flow_id, body, req.context.principal)
+            given, facts = await self._resolve_evidence(flow_id, body, req.context.principal)
             key = await keys.known(self._state, request)  # the same request may have succeeded during the await
             if key is not None and key.result is not None:
-                return await self._again(resp, flow_id, key.result)
+                return await self._answer_repeated(resp, flow_id, key.result)
             how = Attached(by=req.context.principal, facts=facts, evidence_id=ids.new("evid"), key=key)
             flow_evidence.attach(self._state, flow_id, given, how)
             flow = self._state.get(Flow, flow_id)
             doc, n = views.of(self._state, flow), flow.n
         await self._state.durable()
-        return media.send(resp, (await self._whole([doc]))[0], status=201, n=n)
+        return media.send(resp, (await self._expand([doc]))[0], status=201, n=n)
 
-    async def _again(self, resp: Response, flow_id: str, evidence_id: str) -> None:
+    async def _answer_repeated(self, resp: Response, flow_id: str, evidence_id: str) -> None:
         """Answer a repeated request with the result of the first."""
         doc = await views.document(self._state, Flow, flow_id)
         assert any(one["evidence_id"] == evidence_id for one in doc["evidence"])
         media.send(resp, doc, status=200)
 
-    async def _resolved(self, flow_id: str, body: AttachEvidence, by: str) -> tuple[Given, Doc]:
+    async def _resolve_evidence(self, flow_id: str, body: AttachEvidence, by: str) -> tuple[Given, Doc]:
         """Return the evidence with its place in the Flow, and the referenced object. Raises Invalid,
         EvidenceUnresolved.
         """
@@ -278,7 +278,7 @@ def _is_settled(services: Services, flow_id: str) -> bool:
     return flow is None or flow_status.status(flow) in STOPS
 
 
-def _named(body: StartFlow) -> tuple[str, str | None]:
+def _split_reference(body: StartFlow) -> tuple[str, str | None]:
     """Return the Playbook and the version, which may share one field. Raises Invalid if two versions are named."""
     playbook, at, version = body.playbook.partition("@")
     if at and body.version is not None and body.version != version:

@@ -87,10 +87,10 @@ def _shown(hint: Any) -> Any:
 @cache
 def _texts(module: str) -> dict[str, dict[str, str]]:
     """Return the description below each annotated name, by class."""
-    found: dict[str, dict[str, str]] = {}
+    texts: dict[str, dict[str, str]] = {}
     for one in ast.parse(inspect.getsource(sys.modules[module])).body:
         if isinstance(one, ast.ClassDef):
-            found[one.name] = {
+            texts[one.name] = {
                 before.target.id: inspect.cleandoc(after.value.value)
                 for before, after in pairwise(one.body)
                 if isinstance(before, ast.AnnAssign)
@@ -99,7 +99,7 @@ def _texts(module: str) -> dict[str, dict[str, str]]:
                 and isinstance(after.value, ast.Constant)
                 and isinstance(after.value.value, str)
             }
-    return found
+    return texts
 
 
 class Free(Answer):

@@ -73,7 +73,7 @@ class Authentication:
         for name, given in params.items():
             if len(given) > MOST_ID:
                 raise Invalid(f"The {name} in the path has {len(given)} characters; no id has more than {MOST_ID}.")
-        if caller is not None and (why := roles.refusal(caller, req.method, _said(req, params))) is not None:
+        if caller is not None and (why := roles.refusal(caller, req.method, _path_template(req, params))) is not None:
             self._refusals.audit(req, f"{caller.name} ({caller.role})")
             raise Forbidden(why)
         known = self._known.get((req.method, req.uri_template or ""))
@@ -93,10 +93,12 @@ class Authentication:
         self._services.answered[req.method, resp.status_code] += 1
 
     def _check_host(self, req: Request) -> str:
-        said = [value for name, value in req.scope["headers"] if name == b"host"]
-        host = said[0].decode("latin-1") if len(said) == 1 else ""  # with two values, a proxy may have meant the other
+        hosts = [value for name, value in req.scope["headers"] if name == b"host"]
+        host = (
+            hosts[0].decode("latin-1") if len(hosts) == 1 else ""
+        )  # with two values, a proxy may have meant the other
         name = _name(host)
-        if not host or (name not in self._allowed() and name != _own(req)):
+        if not host or (name not in self._allowed() and name != _local_address(req)):
             raise Misdirected(f"The host {name!r} is not allowed; to allow it, add it to allowed_hosts in kheish.yaml.")
         return host.lower()
 
@@ -111,10 +113,10 @@ class Authentication:
         return self._hosts[1]
 
     def _principal(self, req: Request, host: str) -> Principal:
-        said = req.get_header("Authorization")
-        if said is None and (cookie := browsers.cookie(req, host, is_secure=self._services.secure)) is not None:
+        header = req.get_header("Authorization")
+        if header is None and (cookie := browsers.cookie(req, host, is_secure=self._services.secure)) is not None:
             return self._by_cookie(req, host, cookie)
-        scheme, _, token = (said or "").partition(" ")
+        scheme, _, token = (header or "").partition(" ")
         req.context.digest = digests.of(token.strip())
         principal = self._services.tokens.holder(req.context.digest) if scheme.lower() == "bearer" else None
         if principal is None:
@@ -138,13 +140,13 @@ class Authentication:
         return principal
 
 
-def _said(req: Request, params: Mapping[str, Any]) -> str:
+def _path_template(req: Request, params: Mapping[str, Any]) -> str:
     """Return the path template, with the names that roles refer to."""
     template = req.uri_template or req.path
     return template.replace("{connector}", str(params.get("connector"))).replace("{source}", str(params.get("source")))
 
 
-def _own(req: Request) -> str:
+def _local_address(req: Request) -> str:
     """Return the local address of the connection. As a number, it cannot be forged by DNS rebinding (`--bind`, several
     network cards).
     """
@@ -156,8 +158,8 @@ def _own(req: Request) -> str:
 @lru_cache(maxsize=64)
 def _name(host: str) -> str:
     """Return the name in a Host header without its port, or the whole value if it is no host."""
-    found = _HOST.fullmatch(host.strip().lower())
-    return found[1] if found is not None else host
+    match = _HOST.fullmatch(host.strip().lower())
+    return match[1] if match is not None else host
 
 
 def _check_origin(req: Request, host: str) -> None:

@@ -32,10 +32,10 @@ def name(host: str, *, is_secure: bool) -> str:
 
 def cookie(req: Request, host: str, *, is_secure: bool) -> str | None:
     """Return the text of our cookie, or None if it occurs twice, because another party has set one of them."""
-    found = req.get_cookie_values(name(host, is_secure=is_secure))
-    if not found:
+    values = req.get_cookie_values(name(host, is_secure=is_secure))
+    if not values:
         return None
-    return found[0] if len(found) == 1 else ""
+    return values[0] if len(values) == 1 else ""
 
 
 def give(resp: Response, host: str, text: str, *, is_secure: bool) -> None:
@@ -76,7 +76,7 @@ def foreign(req: Request, host: str, text: str, *, is_secure: bool) -> str | Non
         return None
     if origin is None:
         return "The header Origin is missing; with a login, only a browser's page changes something."
-    said = req.get_header(CSRF_HEADER) or ""
-    if not hmac.compare_digest(said.encode(errors="surrogateescape"), csrf(text).encode()):
+    token = req.get_header(CSRF_HEADER) or ""
+    if not hmac.compare_digest(token.encode(errors="surrogateescape"), csrf(text).encode()):
         return f"The header {CSRF_HEADER} is missing or wrong; GET /v1/auth/login returns it."
     return None

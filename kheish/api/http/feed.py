@@ -153,15 +153,15 @@ class Feed:
         awaits nothing, so no frame comes between the filling and the attaching.
         """
         recent = self._bus.recent
-        told = recent[-1].n if recent else durable_n
-        if reader.last < told:
+        newest = recent[-1].n if recent else durable_n
+        if reader.last < newest:
             if not recent or recent[0].n > reader.last + 1:
                 return False
             for frame in _after(recent, reader.last):
                 if reader.filter.takes(frame) and not reader.offer(frame.n, frame_bytes(frame)):
                     reader.overflowed = False
                     return False
-            reader.passed(told)
+            reader.passed(newest)
         self._attach(reader)
         return True
 
@@ -257,10 +257,10 @@ class Feed:
 
 def _after(recent: Sequence[Frame], last: int) -> list[Frame]:
     """Return the frames after number `last`, from the end of the deque."""
-    found: list[Frame] = []
+    frames: list[Frame] = []
     for frame in reversed(recent):
         if frame.n <= last:
             break
-        found.append(frame)
-    found.reverse()
-    return found
+        frames.append(frame)
+    frames.reverse()
+    return frames

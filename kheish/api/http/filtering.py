@@ -22,10 +22,10 @@ async def check(state: State, caller: Principal, req: Request, params: Mapping[s
     if isinstance(tie, type):
         return await _thing(state, caller, tie, params[f"{BY_CLASS[tie].name}_id"])
     if tie == "query" and req.method == "GET":
-        wanted = req.context.query.get("session") or req.context.query.get("session_id")
-        if wanted is None:
+        session_id = req.context.query.get("session") or req.context.query.get("session_id")
+        if session_id is None:
             raise Forbidden(f"This token sees {', '.join(caller.sessions)} only; ask with ?session=ID.")
-        return see(caller, wanted)
+        return see(caller, session_id)
     if tie != "none":
         raise Forbidden(f"This token sees {', '.join(caller.sessions)} only; {req.uri_template or ''} is about more.")
     return None

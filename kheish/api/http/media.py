@@ -49,10 +49,10 @@ def _integer(text: str) -> int:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise _Twice
-    return found
+    return members
 
 
 async def body(req: Request) -> bytes:
@@ -80,8 +80,8 @@ async def read(req: Request, model: type[M]) -> M:
     if not raw:
         raw = b"{}"
     elif media_type(req) != JSON:
-        said = media_type(req) or "no media type"
-        raise UnsupportedMedia(f"The body is sent as {said}; send {JSON} (curl: -H 'Content-Type: {JSON}').")
+        shown = media_type(req) or "no media type"
+        raise UnsupportedMedia(f"The body is sent as {shown}; send {JSON} (curl: -H 'Content-Type: {JSON}').")
     try:
         if not plain_json(raw):
             return await parsing.run(explain, model, raw)
@@ -153,12 +153,12 @@ def explain(model: type[M], raw: bytes) -> M:
 
 
 def _sentence(errors: list[problems.Problem]) -> str:
-    said = []
+    phrases = []
     for one in errors[:3]:
         place = one.pointer or (f"line {one.line}, column {one.column}" if one.line else "the body")
-        said.append(f"{place}: {one.message}")
+        phrases.append(f"{place}: {one.message}")
     more = f" (and {len(errors) - 3} more)" if len(errors) > 3 else ""
-    return f"The request cannot be used: {'; '.join(said)}{more}."
+    return f"The request cannot be used: {'; '.join(phrases)}{more}."
 
 
 def idempotency(req: Request, request: BaseModel, scope: str) -> Idempotency | None:

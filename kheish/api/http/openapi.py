@@ -119,16 +119,16 @@ def document(operations: Sequence[Operation]) -> Json:
 
 def _schemas(operations: Sequence[Operation]) -> tuple[References, Json]:
     """Return the references by model, and their schemas."""
-    wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(model_of(Problem), "serialization"): None}
+    models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(model_of(Problem), "serialization"): None}
     for operation in operations:
         if operation.body is not None:
-            wanted[operation.body, "validation"] = None
+            models[operation.body, "validation"] = None
         if (answer := operation.answer_model) is not None:
-            wanted[answer, "serialization"] = None
-    found, definitions = models_json_schema(
-        list(wanted), ref_template=_REF, schema_generator=GenerateJsonSchema, title="Kheish"
+            models[answer, "serialization"] = None
+    schemas, definitions = models_json_schema(
+        list(models), ref_template=_REF, schema_generator=GenerateJsonSchema, title="Kheish"
     )
-    return found, definitions.get("$defs", {})
+    return schemas, definitions.get("$defs", {})
 
 
 def _statuses(operations: Sequence[Operation]) -> list[int]:
@@ -137,9 +137,9 @@ def _statuses(operations: Sequence[Operation]) -> list[int]:
 
 def _problem(status: int) -> Json:
     codes = sorted({kind.code for kind in _errors(errors.KheishError) if kind.status == status})
-    told = f" Codes: {', '.join(f'`{code}`' for code in codes)}." if codes else ""
+    suffix = f" Codes: {', '.join(f'`{code}`' for code in codes)}." if codes else ""
     schema = {"$ref": _REF.format(model="Problem")}
-    return {"description": f"{HTTPStatus(status).phrase}.{told}", "content": {MEDIA: {"schema": schema}}}
+    return {"description": f"{HTTPStatus(status).phrase}.{suffix}", "content": {MEDIA: {"schema": schema}}}
 
 
 def _errors(kind: type[errors.KheishError]) -> Iterator[type[errors.KheishError]]:
@@ -150,7 +150,7 @@ def _errors(kind: type[errors.KheishError]) -> Iterator[type[errors.KheishError]
 
 
 def _operation(operation: Operation, references: References) -> Json:
-    said: Json = {
+    described: Json = {
         "operationId": operation.name,
         "summary": operation.about,
         "tags": [operation.tag],
@@ -158,13 +158,13 @@ def _operation(operation: Operation, references: References) -> Json:
         "responses": _responses(operation, references),
     }
     if operation.open:
-        said["security"] = []
+        described["security"] = []
     if operation.body is not None:
         content: Json = {operation.takes: {"schema": references[operation.body, "validation"]}}
         if operation.text:
             content[media.YAML] = {"schema": _TEXT}
-        said["requestBody"] = {"required": operation.text or operation.takes == media.FORM, "content": content}
-    return said
+        described["requestBody"] = {"required": operation.text or operation.takes == media.FORM, "content": content}
+    return described
 
 
 def _path_parameters(operation: Operation) -> Iterator[Json]:
@@ -185,10 +185,10 @@ def _query_parameter(param: Param) -> Json:
     schema = kinds[param.kind]
     if param.many:
         schema = {"type": "array", "items": schema}
-    said: Json = {"name": param.name, "in": "query", "description": param.about, "schema": schema}
+    described: Json = {"name": param.name, "in": "query", "description": param.about, "schema": schema}
     if param.required:
-        said["required"] = True
-    return said | ({"style": "form", "explode": True} if param.many else {})
+        described["required"] = True
+    return described | ({"style": "form", "explode": True} if param.many else {})
 
 
 def _headers(operation: Operation) -> Iterator[Json]:
@@ -204,17 +204,17 @@ def _headers(operation: Operation) -> Iterator[Json]:
 
 
 def _responses(operation: Operation, references: References) -> Json:
-    found: Json = {}
+    responses: Json = {}
     for status in operation.good:
-        found[str(status)] = {"description": HTTPStatus(status).phrase, "headers": _answer_headers(operation)}
+        responses[str(status)] = {"description": HTTPStatus(status).phrase, "headers": _answer_headers(operation)}
         if status not in (204, 303):
-            found[str(status)]["content"] = _content(operation, references)
+            responses[str(status)]["content"] = _content(operation, references)
     errors_ = {*COMMON, *operation.problems, *(WRITES if operation.body is not None else ())}
     if operation.open:
         errors_ = {403, 421, 500, 503, *operation.problems}
     for status in sorted(errors_):
-        found[str(status)] = {"$ref": f"#/components/responses/{status}"}
-    return found
+        responses[str(status)] = {"$ref": f"#/components/responses/{status}"}
+    return responses
 
 
 def _content(operation: Operation, references: References) -> Json:

@@ -61,9 +61,9 @@ def text(name: str, about: str = "") -> Param:
 
 def parse(raw: Mapping[str, str | list[str]], known: Sequence[Param]) -> Given:
     """Return the parameters of a request by name. Raises Invalid for an unknown, repeated or invalid parameter."""
-    _bound(raw)
+    _check_size(raw)
     by_name = {param.name: param for param in known}
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     faults: list[Fault] = []
     for name, value in raw.items():
         param = by_name.get(name)
@@ -73,17 +73,17 @@ def parse(raw: Mapping[str, str | list[str]], known: Sequence[Param]) -> Given:
             faults.append(Fault(f"?{name}", f"is no parameter of this endpoint; {rest}"))
             continue
         try:
-            found[name] = _value(param, value)
+            values[name] = _value(param, value)
         except ValueError as error:
             faults.append(Fault(f"?{name}", str(error)))
     if faults:
-        told = "; ".join(f"{fault.path[1:]} {fault.message}" for fault in faults)
+        reasons = "; ".join(f"{fault.path[1:]} {fault.message}" for fault in faults)
         kind = InvalidCursor if any(fault.path == "?cursor" for fault in faults) else Invalid
-        raise kind(f"The query cannot be used: {told}.", errors=faults)
-    return found
+        raise kind(f"The query cannot be used: {reasons}.", errors=faults)
+    return values
 
 
-def _bound(raw: Mapping[str, str | list[str]]) -> None:
+def _check_size(raw: Mapping[str, str | list[str]]) -> None:
     """Check the size of the query before any comparison or quoting. Raises Invalid."""
     values = [text for value in raw.values() for text in (value if isinstance(value, list) else [value])]
     if len(values) + sum(text.count(",") for text in values) > MOST_VALUES:
@@ -96,13 +96,13 @@ def _value(param: Param, value: str | list[str]) -> Any:
     if param.many:
         texts = value if isinstance(value, list) else [value]
         parts = [part for text in texts for part in text.split(",") if part]
-        return tuple(_one(param, part) for part in parts)
+        return tuple(_parse_value(param, part) for part in parts)
     if isinstance(value, list):
         raise ValueError("is given more than once")
-    return _one(param, value)
+    return _parse_value(param, value)
 
 
-def _one(param: Param, value: str) -> Any:
+def _parse_value(param: Param, value: str) -> Any:
     match param.kind:
         case "count":
             return _count(param, value)
@@ -139,8 +139,8 @@ def session_of(given: Given) -> str | None:
     one, other = given.get("session"), given.get("session_id")
     if one is not None and other is not None and one != other:
         raise Invalid(f"session and session_id differ ({one!r}, {other!r}); send one of them.")
-    found: str | None = one if one is not None else other
-    return found
+    session_id: str | None = one if one is not None else other
+    return session_id
 
 
 def cursor_of(kind: str, place: str | int) -> str:

@@ -98,17 +98,19 @@ class Stream:
         return data
 
     def _page(self, after: int) -> tuple[bytes, int, bool]:
-        wanted = self._reader.filter
+        filtered = self._reader.filter
         newest = self._state.index.newest()  # read first: the query sees everything up to this number
         rows = self._state.index.events(
             after,
             limit=ROWS,
-            session=wanted.session,
-            run=wanted.run,
+            session=filtered.session,
+            run=filtered.run,
             # all kinds if `narrow` decides: it may learn from one kind which others it accepts
-            kinds=sorted(wanted.kinds) if wanted.narrow is None else (),
+            kinds=sorted(filtered.kinds) if filtered.narrow is None else (),
         )
-        shown = rows if wanted.narrow is None else [row for row in rows if _takes(wanted.narrow, wanted.kinds, *row)]
+        shown = (
+            rows if filtered.narrow is None else [row for row in rows if _takes(filtered.narrow, filtered.kinds, *row)]
+        )
         text = "".join([f"id: {n}\nevent: {kind}\ndata: {line}\n\n" for n, kind, line in shown])
         more = len(rows) == ROWS
         reached = rows[-1][0] if rows else after
@@ -153,7 +155,7 @@ def answer(
     caller: str = req.context.principal
     feed.by_caller.check(caller, services.config().api.streams)
     given: Given = req.context.query
-    wanted = Filter(
+    filtered = Filter(
         session=session or paging.session_of(given),
         run=run or given.get("run"),
         kinds=_kinds(given.get("kind", ())),
@@ -161,7 +163,7 @@ def answer(
     )
     newest = services.state.durable_n
     after = _after(req, given, newest)
-    reader = Reader(wanted, newest if after is None else after)
+    reader = Reader(filtered, newest if after is None else after)
     if after is None:
         feed.join(reader, newest)
     resp.content_type = "text/event-stream; charset=utf-8"

@@ -29,15 +29,15 @@ class Rates:
         if rate is None:
             return
         now = self._clock()
-        left, at = self._left.get(caller, (float(rate), now))
-        left = min(float(rate), left + (now - at) * rate)
-        if left < 1:
+        remaining, at = self._left.get(caller, (float(rate), now))
+        remaining = min(float(rate), remaining + (now - at) * rate)
+        if remaining < 1:
             raise TooMany(
                 f"{caller} sends more than {rate} requests per second (api.requests_per_second in kheish.yaml); wait a "
                 "moment, and ask again.",
                 retry_after=1,
             )
-        self._left[caller] = left - 1, now
+        self._left[caller] = remaining - 1, now
 
 
 class Streams:

@@ -80,14 +80,14 @@ def _entries(services: Services, doc: Mapping[str, Any]) -> list[dict[str, Any]]
     """Return the entries of the Flow and its runs, oldest first."""
     of = OfFlow(doc["flow_id"], {run["run_id"] for run in doc["runs"]})
     kinds = sorted(TIMELINE | _CALLS)
-    found: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     for _, kind, line in services.state.index.events(0, limit=2**31, session=doc["session_id"], kinds=kinds):
         entry = orjson.loads(line)
         if of.takes(kind, entry["run"], line.encode()):
-            found.append(entry)
-            if len(found) >= MOST:
+            entries.append(entry)
+            if len(entries) >= MOST:
                 break
-    return found
+    return entries
 
 
 def _shown(entry: Mapping[str, Any]) -> bool:
@@ -96,12 +96,14 @@ def _shown(entry: Mapping[str, Any]) -> bool:
 
 def _calls(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Return the calls of each run: tool, arguments, outcome, time."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    by_run: dict[str, dict[str, dict[str, Any]]] = {}
     for entry in entries:
         if entry["kind"] not in _CALLS:
             continue
         data = entry["data"]
-        call = found.setdefault(entry["run"], {}).setdefault(data["call_id"], {"tool": data["tool"], "at": entry["at"]})
+        call = by_run.setdefault(entry["run"], {}).setdefault(
+            data["call_id"], {"tool": data["tool"], "at": entry["at"]}
+        )
         match entry["kind"]:
             case "permission.decided":
                 call |= {"decision": data["decision"], "why": data["why"]}
@@ -109,7 +111,7 @@ def _calls(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any
                 call |= {"arguments": data["arguments"], "at": entry["at"]}
             case _:
                 call |= {"is_error": data["is_error"], "code": data["code"]}
-    return {run: list(calls.values())[:CALLS] for run, calls in found.items()}
+    return {run: list(calls.values())[:CALLS] for run, calls in by_run.items()}
 
 
 async def _holding(services: Services, n: int) -> str | None:
@@ -118,13 +120,13 @@ async def _holding(services: Services, n: int) -> str | None:
 
 async def _commits(services: Services, timeline: Sequence[Happened]) -> list[tuple[str, str, str]]:
     """Return each commit once, in the order of the timeline, with its time and first line."""
-    found: list[tuple[str, str, str]] = []
+    commits: list[tuple[str, str, str]] = []
     for commit in dict.fromkeys(one.commit for one in timeline if one.commit):
         log = await services.git.log(1, rev=commit)
         message = log[0]["message"].strip().partition("\n")[0] if log else ""
         first = next(one.entry["at"] for one in timeline if one.commit == commit)
-        found.append((commit, first[:19] + "Z", message))
-    return found
+        commits.append((commit, first[:19] + "Z", message))
+    return commits
 
 
 async def _version(

@@ -59,8 +59,8 @@ def page(facts: Facts) -> Iterator[Block]:
 
 def _summary(facts: Facts) -> Iterator[Block]:
     doc = facts.doc
-    told = f"Flow {doc['flow_id']}: {doc['status']}."
-    yield Paragraph(f"{told} {doc['reason']}" if doc["reason"] else told)
+    text = f"Flow {doc['flow_id']}: {doc['status']}."
+    yield Paragraph(f"{text} {doc['reason']}" if doc["reason"] else text)
     yield Table(
         ("", ""),
         (

@@ -53,8 +53,8 @@ class Calls:
     def _take(self, fragment: Mapping[str, Any], index: int, *, is_another: bool) -> int:
         function = fragment.get("function")
         function = function if isinstance(function, dict) else fragment
-        id, name = _word(fragment.get("id")), _word(function.get("name"))
-        arguments = _written(function.get("arguments"))
+        id, name = _as_text(fragment.get("id")), _as_text(function.get("name"))
+        arguments = _arguments_text(function.get("arguments"))
         call = self._at.get(index)
         if call is not None and name and id == call.id and self._is_whole(call):
             if id and (name, arguments) == (call.name, "".join(call.arguments)) and not is_another:
@@ -67,7 +67,7 @@ class Calls:
             else:
                 self.left_out += 1
         call.id = call.id or id
-        call.name = _grown(call.name, name)
+        call.name = _extend_name(call.name, name)
         if arguments:
             call.arguments.append(arguments)
         for key, value in fragment.items():
@@ -104,7 +104,7 @@ def _is_new(call: _Fragments, fragment: Mapping[str, Any], id: str, name: str) -
     return bool(call.arguments) or "id" in fragment or "type" in fragment  # else it is a piece of the name
 
 
-def _grown(old: str, new: str) -> str:
+def _extend_name(old: str, new: str) -> str:
     """Return a name extended by a piece; some servers repeat all of it, or all so far."""
     return old if not new or len(old) > bounds.NAME else new if new.startswith(old) else old + new
 
@@ -116,14 +116,14 @@ def _index(value: Any, position: int) -> int:
     return int(digits) if digits.isdecimal() and len(digits) <= _LONGEST_NUMBER else position
 
 
-def _word(value: Any) -> str:
+def _as_text(value: Any) -> str:
     """Return an id or a name as text; several servers use numbers."""
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return ""
     return lenient.joined(str(value)[: bounds.NAME])
 
 
-def _written(arguments: Any) -> str:
+def _arguments_text(arguments: Any) -> str:
     """Return arguments as text: they may arrive as the object itself."""
     if isinstance(arguments, str):
         return arguments
@@ -132,8 +132,8 @@ def _written(arguments: Any) -> str:
 
 def parse_arguments(raw: str) -> tuple[dict[str, Any], str | None]:
     """Return the arguments, and the raw text if it is no JSON object (an empty text is an empty object)."""
-    found = _object(raw) if raw.strip() else {}
-    return ({}, lenient.joined(raw)) if found is None else (found, None)
+    value = _object(raw) if raw.strip() else {}
+    return ({}, lenient.joined(raw)) if value is None else (value, None)
 
 
 def _object(raw: str) -> dict[str, Any] | None:

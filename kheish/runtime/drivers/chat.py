@@ -27,8 +27,8 @@ def body(request: Request) -> dict[str, Any]:
             for tool in request.tools
         ]
     out["stream"] = request.stream
-    found = {key: value for key, value in out.items() if value is not None}
-    return omitting.without(found, request.omit) if request.omit else found
+    fields = {key: value for key, value in out.items() if value is not None}
+    return omitting.without(fields, request.omit) if request.omit else fields
 
 
 def _message(message: Message, route_id: str) -> dict[str, Any]:

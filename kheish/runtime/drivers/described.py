@@ -55,14 +55,14 @@ async def _ask(api_base: str, request: Request) -> int | None:
         client = await asyncio.to_thread(_client, api_base, headers)
         async with client:
             models = await _json(client, "GET", f"{api_base}/models")
-            found = of_models(models, request.model)
-            if found is None and _mentions(models, "llamacpp"):
-                found = of_props(await _json(client, "GET", f"{root}/props"))
-            if found is None and _mentions(models, "library"):
-                found = of_ollama(await _json(client, "GET", f"{root}/api/ps"), request.model)
-                shown = await _json(client, "POST", f"{root}/api/show", {"model": request.model}) if not found else {}
-                found = found or of_parameters(shown)
-            return found
+            window = of_models(models, request.model)
+            if window is None and _mentions(models, "llamacpp"):
+                window = of_props(await _json(client, "GET", f"{root}/props"))
+            if window is None and _mentions(models, "library"):
+                window = of_ollama(await _json(client, "GET", f"{root}/api/ps"), request.model)
+                shown = await _json(client, "POST", f"{root}/api/show", {"model": request.model}) if not window else {}
+                window = window or of_parameters(shown)
+            return window
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ModelError, ValueError):
         return None
 
@@ -97,18 +97,18 @@ def of_models(answer: Any, model: str | None) -> int | None:
     for one in named or (listed if len(listed) == 1 else []):
         meta = one.get("meta")
         for source in (one, meta if isinstance(meta, Mapping) else {}):
-            if found := _first(source, (*_LOADED, *_WINDOWS)):
-                return found
+            if window := _first(source, (*_LOADED, *_WINDOWS)):
+                return window
     return None
 
 
 def _entries(answer: Any) -> list[Mapping[str, Any]]:
     if not isinstance(answer, Mapping):
         return []
-    found = answer.get("data")
-    if not isinstance(found, list):
-        found = answer.get("models")
-    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+    entries = answer.get("data")
+    if not isinstance(entries, list):
+        entries = answer.get("models")
+    return [one for one in entries if isinstance(one, Mapping)] if isinstance(entries, list) else []
 
 
 def _mentions(answer: Any, owner: str) -> bool:

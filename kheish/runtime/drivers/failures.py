@@ -67,11 +67,11 @@ def _object(fields: Mapping[str, Any], depth: int) -> Said:
             break
     words: Any = next((fields[key] for key in _WORDS if isinstance(fields.get(key), (str, Mapping, list))), None)
     if words and not inner.message:
-        inner = _joined(inner, read(words, depth + 1))
+        inner = _merge(inner, read(words, depth + 1))
     metadata = fields.get("metadata")
     if isinstance(metadata, Mapping) and metadata.get("raw"):  # OpenRouter: the error of its own provider
         raw = read(metadata["raw"], depth + 1)
-        inner = _joined(raw, inner, message=": ".join(part for part in (inner.message, raw.message) if part))
+        inner = _merge(raw, inner, message=": ".join(part for part in (inner.message, raw.message) if part))
     codes = {str(fields[key]).lower() for key in _CODES if isinstance(fields.get(key), (str, int))}
     own = Said(
         codes=frozenset(code for code in codes if len(code) <= 100),
@@ -81,10 +81,10 @@ def _object(fields: Mapping[str, Any], depth: int) -> Said:
         prompt_tokens=_count(fields.get("n_prompt_tokens")),
         retry_after=_delay_of(fields),
     )
-    return _joined(inner, own)
+    return _merge(inner, own)
 
 
-def _joined(first: Said, second: Said, message: str | None = None) -> Said:
+def _merge(first: Said, second: Said, message: str | None = None) -> Said:
     """Return both merged; the first has precedence."""
     return Said(
         message=(first.message or second.message) if message is None else message[:_MATCHED],
@@ -122,11 +122,11 @@ def _delay_of(fields: Mapping[str, Any]) -> float | None:
     """
     details = fields.get("details")
     for one in details if isinstance(details, list) else ():
-        if isinstance(one, Mapping) and (found := _duration(one.get("retryDelay"))) is not None:
-            return found
+        if isinstance(one, Mapping) and (delay := _duration(one.get("retryDelay"))) is not None:
+            return delay
     for key in ("retryDelay", "retry_after", "retry_after_seconds", "estimated_time"):
-        if (found := _duration(fields.get(key))) is not None:
-            return found
+        if (delay := _duration(fields.get(key))) is not None:
+            return delay
     headers = (fields.get("metadata") or {}).get("headers") if isinstance(fields.get("metadata"), Mapping) else None
     reset = _number(headers.get("X-RateLimit-Reset")) if isinstance(headers, Mapping) else None
     return max(0.0, reset / 1000 - time.time()) if reset and reset > 1e12 else None
@@ -179,15 +179,17 @@ def _judge(status: int | None, said: Said) -> tuple[ErrorKind, Said]:
     coded = {sayings.CODES[code] for code in said.codes if code in sayings.CODES}
     is_long = "context_length" in coded or status == 413
     if is_long or status in (None, 400, 404, 422, 429, 500, 503):
-        found = overflow(text)
+        facts_of_overflow = overflow(text)
         # A limit of tokens per minute has its own status; only a request that is larger than the limit is too long.
-        if found is not None and (status != 429 or (found.window is not None and "request too large" in text.lower())):
-            is_long, said = True, _joined(said, found)
+        if facts_of_overflow is not None and (
+            status != 429 or (facts_of_overflow.window is not None and "request too large" in text.lower())
+        ):
+            is_long, said = True, _merge(said, facts_of_overflow)
     if is_long:
         return _too_long(said, text)
     worded: set[ErrorKind] = {kind for kind, row in sayings.WORDS if row.words.search(text)}
-    told = coded | worded
-    return _kind_of(status, said, told), replace(said, field=said.field or _named(text))
+    facts = coded | worded
+    return _kind_of(status, said, facts), replace(said, field=said.field or _refused_field(text))
 
 
 def _kind_of(status: int | None, said: Said, told: set[ErrorKind]) -> ErrorKind:
@@ -229,28 +231,28 @@ def _too_long(said: Said, text: str) -> tuple[ErrorKind, Said]:
 def overflow(text: str) -> Said | None:
     """Return the facts about a too long prompt in `text`; None if it states another failure."""
     for row in sayings.OVERFLOWS:
-        if found := row.words.search(text):
-            groups = found.groupdict()
+        if match := row.words.search(text):
+            groups = match.groupdict()
             sizes = (one.search(text) for one in sayings.PROMPT_SIZES)
             prompt = groups.get("prompt") or next((size[1] for size in sizes if size), None)
             return Said(message=text, window=_count(groups.get("window")), prompt_tokens=_count(prompt))
     return None
 
 
-def _named(text: str) -> str | None:
+def _refused_field(text: str) -> str | None:
     """Return the request field that `text` names as not accepted."""
     for row in sayings.FIELDS:
-        if found := row.words.search(text):
-            place = found.groupdict().get("at")
-            return _path(f"{place}.{found['field']}" if place else found["field"])
+        if match := row.words.search(text):
+            place = match.groupdict().get("at")
+            return _path(f"{place}.{match['field']}" if place else match["field"])
     return None
 
 
 def _delay_in(text: str) -> float | None:
-    found = sayings.DELAY.search(text[:_MATCHED])
-    if found is None:
+    match = sayings.DELAY.search(text[:_MATCHED])
+    if match is None:
         return None
-    parts = sayings.DELAY_PART.findall(found["delay"])
+    parts = sayings.DELAY_PART.findall(match["delay"])
     return sum(float(number) * sayings.SECONDS[unit.lower()] for number, unit in parts) if parts else None
 
 
@@ -289,13 +291,13 @@ def _count(value: Any) -> int | None:
 def within(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and its causes, the outermost first: SDKs wrap the exceptions that their hooks raise."""
     seen: set[int] = set()
-    left: list[BaseException | None] = [error]
-    while left:
-        one = left.pop(0)
+    remaining: list[BaseException | None] = [error]
+    while remaining:
+        one = remaining.pop(0)
         if isinstance(one, BaseException) and id(one) not in seen:
             seen.add(id(one))
             yield one
-            left += [getattr(one, "original_exception", None), one.__cause__, one.__context__]
+            remaining += [getattr(one, "original_exception", None), one.__cause__, one.__context__]
 
 
 def usable_credential(credential: str | None) -> str | None:

@@ -34,7 +34,7 @@ class Fields:
 
     def joined(self) -> dict[str, Any]:
         """Return the whole fields, each as a JSON value that can be written."""
-        return {key: found for key, pieces in self._pieces.items() if (found := written(_joined(pieces))) is not None}
+        return {key: value for key, pieces in self._pieces.items() if (value := written(_join(pieces))) is not None}
 
 
 def written(value: Any) -> Any:
@@ -42,14 +42,14 @@ def written(value: Any) -> Any:
     return None if lenient.is_deep(value) else lenient.clean(value)
 
 
-def _joined(pieces: list[Any]) -> Any:
+def _join(pieces: list[Any]) -> Any:
     if all(isinstance(piece, str) for piece in pieces):
         return "".join(pieces)
     if all(isinstance(piece, list) for piece in pieces):
         return _blocks([item for piece in pieces for item in piece])
     if all(isinstance(piece, dict) for piece in pieces):
         names = dict.fromkeys(key for piece in pieces for key in piece)
-        return {key: _joined([piece[key] for piece in pieces if key in piece]) for key in names}
+        return {key: _join([piece[key] for piece in pieces if key in piece]) for key in names}
     return pieces[-1]
 
 

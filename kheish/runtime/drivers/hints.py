@@ -27,13 +27,13 @@ _ASTRAY = frozenset({200, 301, 302, 303, 307, 308, 404, 405})
 async def explained(error: ModelError, client: AsyncOpenAI, request: Request) -> ModelError:
     """Return the error with the address, the status and a hint."""
     base = plain(str(client.base_url))
-    told = f"{error.message.rstrip()} ({f'{error.status} from ' if error.status else ''}{base}{_ENDPOINT})"
-    found: Iterable[str] = ()
+    message = f"{error.message.rstrip()} ({f'{error.status} from ' if error.status else ''}{base}{_ENDPOINT})"
+    hints: Iterable[str] = ()
     if error.kind == "auth":
-        found = (credential(request),)
+        hints = (credential(request),)
     elif error.kind == "bad_request" and error.status in _ASTRAY:
-        found = await _astray(client, request, base)
-    return error.worded(" ".join((told, *found)))
+        hints = await _astray(client, request, base)
+    return error.worded(" ".join((message, *hints)))
 
 
 def credential(request: Request) -> str:

@@ -111,11 +111,11 @@ class Documents:
     def _event(self) -> list[Any]:
         """Return the documents of the event that has just ended: one, as a rule."""
         data, name, self._data, self._name, self._total = b"\n".join(self._data), self._name, [], b"", 0
-        found = _documents(data)
-        self._count += len(found)
+        documents = _documents(data)
+        self._count += len(documents)
         if name != b"error":
-            return found
-        return [one if one is DONE or _has_error(one) else {"error": one} for one in found]
+            return documents
+        return [one if one is DONE or _has_error(one) else {"error": one} for one in documents]
 
 
 def _has_error(document: Any) -> bool:

@@ -80,8 +80,8 @@ def _guarding_cache() -> Any:
             return super().set_cache(key, _guarded(value), *args, **kwargs)
 
         def get_cache(self, key: Any, **kwargs: Any) -> Any:
-            found = super().get_cache(key, **kwargs)  # type: ignore[no-untyped-call]  # litellm has no types here
-            return _guarded(found)  # it recreates a closed client
+            client = super().get_cache(key, **kwargs)  # type: ignore[no-untyped-call]  # litellm has no types here
+            return _guarded(client)  # it recreates a closed client
 
     def _guarded(value: Any) -> Any:
         for client in (getattr(value, "client", None), getattr(value, "_client", None)):
@@ -103,9 +103,9 @@ async def _ask(litellm: Any, request: Request, assembly: Assembly, on_delta: Cal
             elif text := assembly.feed(document):
                 on_delta(text)
     except (openai.OpenAIError, httpx.HTTPError) as error:  # litellm's errors are the SDK's
-        found = _translated(error, request.credential)
-        found.reply = found.reply or assembly.partial()
-        raise found from error
+        translated = _translated(error, request.credential)
+        translated.reply = translated.reply or assembly.partial()
+        raise translated from error
     return assembly.reply()
 
 
@@ -172,8 +172,8 @@ def _translated(error: Exception, credential: str | None) -> ModelError:
     import httpx
     import openai
 
-    found = list(failures.within(error))
-    if ours := next((one for one in found if isinstance(one, ModelError)), None):
+    errors = list(failures.within(error))
+    if ours := next((one for one in errors if isinstance(one, ModelError)), None):
         return ours  # the guard's
     # A stream that fails in the middle comes wrapped, with a status that is litellm's and not the provider's.
     inner = getattr(error, "original_exception", None)

@@ -81,9 +81,9 @@ async def _part(script: Mapping[str, Any], request: Request) -> Mapping[str, Any
     """Return the turns for this run. Raises ModelError if no part matches its instructions."""
     if not script.get("parts"):
         return script
-    told = next((message.text for message in request.messages if message.role == "system"), "")
+    instructions = next((message.text for message in request.messages if message.role == "system"), "")
     for part in script["parts"]:
-        if await _matches(part["prompt"], told):
+        if await _matches(part["prompt"], instructions):
             return {**script, "turns": part["turns"]}
     raise ModelError("refused", "no part of the script fits the instructions of this run")
 
@@ -120,9 +120,9 @@ async def _check_expectation(turn: Mapping[str, Any], last: str, number: int) ->
 def _error(error: Mapping[str, Any]) -> ModelError:
     status, code = error["status"], error.get("code")
     message = error.get("message") or f"the script fails this call with status {status}"
-    found = failures.from_body(status, {"message": message, "code": code})
-    found.retry_after = error.get("retry_after")
-    return found
+    failure = failures.from_body(status, {"message": message, "code": code})
+    failure.retry_after = error.get("retry_after")
+    return failure
 
 
 async def _stream(text: str, chunks: int, seconds: float, on_delta: Callable[[str], None]) -> None:

@@ -111,7 +111,7 @@ async def _start(job: str, arguments: ShellTaskStart, context: Context) -> Resul
         await context.jobs.start(job)
     except (KheishError, OSError) as error:
         raise ToolError(f"The command could not be started: {error}") from error
-    return _started(job, arguments, context)
+    return _report_start(job, arguments, context)
 
 
 async def _recover(arguments: ShellTaskStart, context: Context) -> Result | None:
@@ -127,10 +127,10 @@ async def _recover(arguments: ShellTaskStart, context: Context) -> Result | None
         case JobState.UNCLAIMED:
             return await _start(job, arguments, context)
         case _:
-            return _started(job, arguments, context)
+            return _report_start(job, arguments, context)
 
 
-def _started(job: str, arguments: ShellTaskStart, context: Context) -> Result:
+def _report_start(job: str, arguments: ShellTaskStart, context: Context) -> Result:
     task_id = id_of(job)
     title = " ".join((arguments.description or arguments.command).split())
     created = events.TaskCreated(
@@ -153,14 +153,14 @@ def _started(job: str, arguments: ShellTaskStart, context: Context) -> Result:
 
 async def _find(task_id: str, context: Context) -> Mapping[str, Any]:
     """Return the task's document. Raises ToolError if the session has no such task."""
-    found = await context.state.recall(Task, task_id)
-    if found is None or found["session_id"] != context.session_id or found["shell"] is None:
+    doc = await context.state.recall(Task, task_id)
+    if doc is None or doc["session_id"] != context.session_id or doc["shell"] is None:
         known = [task.task_id for task in context.state.table(Task, context.session_id).values()]
         raise ToolError(
             f"There is no background command {task_id!r} in this session. "
             + (f"There are: {', '.join(known[-20:])}." if known else "None was started, or they ended long ago.")
         )
-    return found
+    return doc
 
 
 async def _output(arguments: TaskOutput, context: Context) -> Result:

@@ -85,17 +85,17 @@ def _write_now(arguments: WriteFile, context: Context) -> Result:
 
 
 async def _plan_write(arguments: WriteFile, context: Context) -> Mapping[str, Any]:
-    change = await workspace.work(context, _written, arguments, context)
+    change = await workspace.work(context, _compute_write, arguments, context)
     return {"path": change.path, "before": digest_or_none(change.before), "after": digest(change.after)}
 
 
 async def _preview_write(arguments: WriteFile, context: Context) -> str | None:
-    change = await workspace.work(context, _written, arguments, context)
+    change = await workspace.work(context, _compute_write, arguments, context)
     expect(arguments.expected_sha256, change.before, change.path)
     return diffs.unified(change.path, change.before, change.after)
 
 
-def _written(arguments: WriteFile, context: Context) -> _Change:
+def _compute_write(arguments: WriteFile, context: Context) -> _Change:
     """Return the current and the new content; no file is written, and no folder created."""
     after = _encoded(arguments.content)
     try:
@@ -111,7 +111,7 @@ async def _plan_edit(arguments: EditFile, context: Context) -> Mapping[str, Any]
 
 def _plan_now(arguments: EditFile, context: Context) -> Mapping[str, Any]:
     with walk.place(context.door, arguments.path, Intent.EDIT) as here:
-        change = _changed(arguments, here)
+        change = _compute_edit(arguments, here)
         return {"path": here.path, "before": digest_or_none(change.before), "after": digest(change.after)}
 
 
@@ -121,7 +121,7 @@ async def _preview_edit(arguments: EditFile, context: Context) -> str | None:
 
 def _previewed(arguments: EditFile, context: Context) -> str | None:
     with walk.place(context.door, arguments.path, Intent.EDIT) as here:
-        change = _changed(arguments, here)
+        change = _compute_edit(arguments, here)
         return diffs.unified(change.path, change.before, change.after)
 
 
@@ -131,7 +131,7 @@ async def _edit(arguments: EditFile, context: Context) -> Result:
 
 def _edit_now(arguments: EditFile, context: Context) -> Result:
     with walk.place(context.door, arguments.path, Intent.EDIT) as here:
-        change = _changed(arguments, here)
+        change = _compute_edit(arguments, here)
         planned = context.note.get("before")
         # Recovery compares with the recorded digests; an edit of other content would invalidate them.
         if planned is not None and planned != digest_or_none(change.before):
@@ -159,16 +159,16 @@ def _recover_now(arguments: EditFile, context: Context) -> Result | None:
             content, path = files.contents(here), here.path
     except NotBeneath:
         return None
-    found = None if content is None else digest(content)
-    if found == after:
+    current = None if content is None else digest(content)
+    if current == after:
         return Result(
             content=f"Edited {path}; sha256 now {after[:12]}.",
             detail={"path": path, "before": before, "after": after, "found_done": True},
         )
-    return _edit_now(arguments, context) if found == before else None
+    return _edit_now(arguments, context) if current == before else None
 
 
-def _changed(arguments: EditFile, here: Place) -> _Change:
+def _compute_edit(arguments: EditFile, here: Place) -> _Change:
     """Return the current and the new content; nothing is written."""
     before = files.contents(here)
     if before is None:
@@ -198,9 +198,9 @@ def _not_found(path: str, old: str, before: bytes) -> str:
         return f"{words} It is not UTF-8: choose a text of ASCII characters only, or convert it with a command."
     if _NUMBERED.match(old):
         return f"{words} It seems to hold the line numbers of read_file: leave them and the tab out."
-    wanted = next((part.strip() for part in old.splitlines() if part.strip()), "")
+    first = next((part.strip() for part in old.splitlines() if part.strip()), "")
     lines = before.decode("utf-8", "replace").splitlines()
-    near = [number for number, text in enumerate(lines, 1) if wanted and wanted in text]
+    near = [number for number, text in enumerate(lines, 1) if first and first in text]
     if near:
         places = ", ".join(str(number) for number in near[:5])
         return (
@@ -224,10 +224,10 @@ def expect(expected: str | None, content: bytes | None, path: str) -> None:
         return
     if content is None:
         raise ToolError(f"{path}: does not exist, but expected_sha256 was given; nothing was changed.")
-    found = digest(content)
-    if not found.startswith(expected.lower()):
+    actual = digest(content)
+    if not actual.startswith(expected.lower()):
         raise ToolError(
-            f"{path}: its sha256 is {found[:12]}…, not {expected[:12]}…: it changed since you read it. Nothing "
+            f"{path}: its sha256 is {actual[:12]}…, not {expected[:12]}…: it changed since you read it. Nothing "
             "was changed; read it again."
         )
 

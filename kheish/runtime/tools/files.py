@@ -177,8 +177,8 @@ def _list_now(arguments: ListFiles, door: Door) -> Result:
 def _entries(root: Root, folder: int, prefix: str, depth: int) -> Generator[str, None, None]:
     """Yield lines for a folder and its subfolders, folders first at each level."""
     pool.check()
-    with os.scandir(folder) as found:
-        children = list(islice(found, _LOOKED_AT + 1))
+    with os.scandir(folder) as entries:
+        children = list(islice(entries, _LOOKED_AT + 1))
     children.sort(key=lambda entry: (not entry.is_dir(follow_symlinks=False), entry.name))
     if len(children) > _LOOKED_AT:
         yield f"{prefix} [more than {_LOOKED_AT} entries; those that are shown are not the first of all]"

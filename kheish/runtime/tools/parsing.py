@@ -89,7 +89,7 @@ def _validated(model: type[Arguments], raw: dict[str, Any]) -> Arguments:
         if not places:
             raise
         try:
-            return model.model_validate(_without(raw, places))
+            return model.model_validate(_drop_nulls(raw, places))
         except ValidationError as other:
             is_needed = any(item["type"] == "missing" and item["loc"] in places for item in other.errors())
             raise (error if is_needed else other) from None
@@ -126,7 +126,7 @@ def _of_schema(schema: Mapping[str, Any]) -> Form:
         faults = contracts.faults(own, value)
         nulls = [steps for fault in faults if (steps := _null_at(value, fault.path))]
         if nulls:
-            shorter = _without(value, nulls)
+            shorter = _drop_nulls(value, nulls)
             if not contracts.faults(own, shorter):
                 return shorter
         if faults:
@@ -162,7 +162,7 @@ def _member(holder: Any, step: int | str) -> Any:
     return _ABSENT
 
 
-def _without(raw: dict[str, Any], places: Iterable[tuple[int | str, ...]]) -> dict[str, Any]:
+def _drop_nulls(raw: dict[str, Any], places: Iterable[tuple[int | str, ...]]) -> dict[str, Any]:
     """Return a copy without the nulls at these places. An unresolvable step is the label of a union."""
     made = copy.deepcopy(raw)
     for *steps, name in places:

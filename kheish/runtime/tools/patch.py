@@ -69,8 +69,8 @@ async def _preview(arguments: ApplyPatch, context: Context) -> str | None:
 def _previewed(arguments: ApplyPatch, context: Context) -> str | None:
     """Return the diff of all files; None if that of a file is missing, or would not show its mode."""
     changes = _changes(arguments, context)
-    found = [diffs.unified(change.path, change.before, change.after) for change in changes]
-    return None if any(change.mode is not None for change in changes) or None in found else "".join(map(str, found))
+    pieces = [diffs.unified(change.path, change.before, change.after) for change in changes]
+    return None if any(change.mode is not None for change in changes) or None in pieces else "".join(map(str, pieces))
 
 
 async def _apply(arguments: ApplyPatch, context: Context) -> Result:
@@ -99,23 +99,23 @@ def _recover_now(arguments: ApplyPatch, context: Context) -> Result | None:
     if not planned:
         return None
     by_path = {patch.path: patch for patch in _read(arguments)}
-    left: list[_Change] = []
+    remaining: list[_Change] = []
     for noted in planned:
         try:
-            there = _look(context, noted["path"])
-            found = edit.digest_or_none(there.before)
-            wanted = noted.get("mode")
-            if found == noted["after"] and (wanted is None or _runs(there.had) is _runs(int(wanted, 8))):
+            present = _look(context, noted["path"])
+            current = edit.digest_or_none(present.before)
+            mode = noted.get("mode")
+            if current == noted["after"] and (mode is None or _runs(present.had) is _runs(int(mode, 8))):
                 continue
             patch = next((one for path, one in by_path.items() if _same_path(context, path, noted["path"])), None)
-            if patch is None or found not in (noted["before"], noted["after"]):
+            if patch is None or current not in (noted["before"], noted["after"]):
                 return None
-            after = there.before if found == noted["after"] else patches.apply(patch, there.before)
-            left.append(replace(there, after=after, mode=patch.mode))
+            after = present.before if current == noted["after"] else patches.apply(patch, present.before)
+            remaining.append(replace(present, after=after, mode=patch.mode))
         except (ToolError, NotBeneath, BadPatch):
             return None
-    _write_all(left, context)
-    return _result(left, {"found_done": len(planned) - len(left)}, [noted["path"] for noted in planned])
+    _write_all(remaining, context)
+    return _result(remaining, {"found_done": len(planned) - len(remaining)}, [noted["path"] for noted in planned])
 
 
 def _read(arguments: ApplyPatch) -> tuple[FilePatch, ...]:
@@ -128,21 +128,21 @@ def _read(arguments: ApplyPatch) -> tuple[FilePatch, ...]:
 def _changes(arguments: ApplyPatch, context: Context) -> list[_Change]:
     """Return the planned change of each file; nothing is written. Raises ToolError that lists all mismatches."""
     expected = dict(arguments.expected_sha256 or {})
-    found: dict[str, _Change] = {}
+    changes: dict[str, _Change] = {}
     wrong: list[str] = []
     for patch in _read(arguments):
         try:
-            there = _look(context, patch.path)
-            edit.expect(expected.pop(patch.path, None), there.before, there.path)
-            if there.path in found:
-                raise ToolError(f"{patch.path}: the same file as another of the patch ({there.path})")
-            found[there.path] = replace(there, after=patches.apply(patch, there.before), mode=patch.mode)
+            present = _look(context, patch.path)
+            edit.expect(expected.pop(patch.path, None), present.before, present.path)
+            if present.path in changes:
+                raise ToolError(f"{patch.path}: the same file as another of the patch ({present.path})")
+            changes[present.path] = replace(present, after=patches.apply(patch, present.before), mode=patch.mode)
         except (ToolError, NotBeneath, BadPatch) as error:
             wrong.append(str(error).rstrip("."))
     wrong += [f"{path}: in expected_sha256, but not in the patch" for path in expected]
     if wrong:
         raise ToolError("The patch does not fit; nothing was changed:\n" + "\n".join(f"- {one}" for one in wrong))
-    return list(found.values())
+    return list(changes.values())
 
 
 def _write_all(changes: Sequence[_Change], context: Context) -> None:
@@ -193,7 +193,7 @@ def _same_path(context: Context, written: str, noted: str) -> bool:
 
 
 def _result(changes: Sequence[_Change], more: Mapping[str, Any], paths: Sequence[str] = ()) -> Result:
-    lines = [_told(change) for change in changes]
+    lines = [_describe_change(change) for change in changes]
     lines += [f"{path}: was done before the restart" for path in paths if path not in {one.path for one in changes}]
     shown = [edit.diff(change.path, change.before, change.after) or "" for change in changes]
     return Result(
@@ -206,7 +206,7 @@ def _result(changes: Sequence[_Change], more: Mapping[str, Any], paths: Sequence
     )
 
 
-def _told(change: _Change) -> str:
+def _describe_change(change: _Change) -> str:
     if change.after is None:
         return f"{change.path}: removed"
     what = "made" if change.before is None else "changed"

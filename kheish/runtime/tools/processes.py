@@ -33,7 +33,7 @@ async def execute(argv: list[str], limit: int, *, stdin: int, cwd: str, descript
         pass_fds=descriptors,
     )
     out = bytearray()
-    errors = asyncio.ensure_future(_all(process))
+    errors = asyncio.ensure_future(_read_stderr(process))
     stopped: str | None = None
     try:
         async with asyncio.timeout(SECONDS):
@@ -51,7 +51,7 @@ async def execute(argv: list[str], limit: int, *, stdin: int, cwd: str, descript
     return Answer(bytes(out), err, process.returncode or 0, stopped)
 
 
-async def _all(process: Process) -> bytes:
+async def _read_stderr(process: Process) -> bytes:
     """Return the first 64 KiB of stderr; the rest is read and dropped, so that the process never blocks."""
     assert process.stderr is not None
     kept = bytearray()

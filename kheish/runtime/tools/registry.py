@@ -73,11 +73,11 @@ def load(points: Iterable[EntryPoint], taken: Iterable[str]) -> tuple[dict[str, 
     failures: list[Failure] = []
     for point in points:
         try:
-            found = _tools(point.load())
+            loaded = _tools(point.load())
         except Exception as error:  # noqa: BLE001 - third-party code: one bad package must not stop the daemon
             failures.append(Failure(point.name, f"{point.value}: {type(error).__name__}: {error}"))
             continue
-        for tool in found:
+        for tool in loaded:
             if tool.name in known:
                 failures.append(Failure(point.name, f"{point.value}: there is a tool {tool.name!r} already"))
             else:
@@ -89,8 +89,8 @@ def load(points: Iterable[EntryPoint], taken: Iterable[str]) -> tuple[dict[str, 
 def _tools(value: Any) -> list[Tool]:
     if callable(value):
         value = value()
-    found = [value] if isinstance(value, Tool) else list(value)
-    for tool in found:
+    tools = [value] if isinstance(value, Tool) else list(value)
+    for tool in tools:
         if not isinstance(tool, Tool):
             raise TypeError(f"{tool!r} is not a kheish.runtime.tools.base.Tool")
-    return found
+    return tools

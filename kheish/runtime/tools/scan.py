@@ -35,11 +35,11 @@ def main() -> int:
     except re.error as error:
         print(f"regex parse error: {error}", file=sys.stderr)  # noqa: T201 - a script's own output
         return 2
-    found = False
+    has_matches = False
     for path, file in _texts(options):
         with file:
-            found = _search(path, file, pattern, options, out) or found
-    return 0 if found else 1
+            has_matches = _search(path, file, pattern, options, out) or has_matches
+    return 0 if has_matches else 1
 
 
 def _options() -> argparse.Namespace:
@@ -122,13 +122,13 @@ def _search(path: str, file: BinaryIO, pattern: re.Pattern[bytes], options: argp
         out.write(b"%d\n" % len(hits))
     if options.output != "lines":
         return True
-    wanted = set(hits)
+    shown = set(hits)
     around = {near for at in hits for near in range(at - options.context, at + options.context + 1)}
     for place, at in enumerate(sorted(near for near in around if 0 <= near < len(lines))):
         text = lines[at]
         more = b" [... omitted end of long line]" if len(text) > _MAX_COLUMNS else b""
         start = name + b"\0" if place else b""
-        out.write(start + b"%d%s" % (at + 1, b":" if at in wanted else b"-") + text[:_MAX_COLUMNS] + more + b"\n")
+        out.write(start + b"%d%s" % (at + 1, b":" if at in shown else b"-") + text[:_MAX_COLUMNS] + more + b"\n")
     return True
 
 

@@ -166,22 +166,22 @@ async def _glob(arguments: GlobSearch, context: Context, engine: _Engine) -> Res
     finally:
         os.close(target.descriptor)
     _check(answer)
-    found, total = await workspace.work(context, _select, answer.out, patterns, target, arguments.limit, context.door)
-    lines = [target.shown(name) for name in found] or [f"No file matches {arguments.pattern} in {target.path}."]
-    if total > len(found):
-        lines.append(f"[{len(found)} of {total} paths shown; use a narrower pattern, or a higher limit]")
+    names, total = await workspace.work(context, _select, answer.out, patterns, target, arguments.limit, context.door)
+    lines = [target.shown(name) for name in names] or [f"No file matches {arguments.pattern} in {target.path}."]
+    if total > len(names):
+        lines.append(f"[{len(names)} of {total} paths shown; use a narrower pattern, or a higher limit]")
     if answer.stopped:
         lines.append(f"[the search is not complete: {answer.stopped}; search a folder below]")
     return Result(
         content=truncate.middle("\n".join(lines), _SHOWN_BYTES, advice="use a narrower pattern"),
-        detail=_detail(engine.rg, files=total, shown=len(found), complete=answer.stopped is None),
+        detail=_detail(engine.rg, files=total, shown=len(names), complete=answer.stopped is None),
     )
 
 
 def _select(out: bytes, patterns: _Patterns, target: _Target, limit: int, door: Door) -> tuple[list[str], int]:
-    found = [name for name in by_descriptor.names_of(out) if globs.covers(patterns, name.split("/"))]
+    names = [name for name in by_descriptor.names_of(out) if globs.covers(patterns, name.split("/"))]
     # It walked by path, and may have been led out of the workspace meanwhile: names outside of it are not shown.
-    return by_descriptor.those_there(door, target.path, found, limit), len(found)
+    return by_descriptor.those_there(door, target.path, names, limit), len(names)
 
 
 async def _grep(arguments: GrepSearch, context: Context, engine: _Engine) -> Result:
@@ -193,29 +193,29 @@ async def _grep(arguments: GrepSearch, context: Context, engine: _Engine) -> Res
             answer = await _run(argv, target, _TEXT_BYTES)
             _check(answer)
         else:
-            answer = await _twice(arguments, patterns, target, engine, context)
+            answer = await _search_twice(arguments, patterns, target, engine, context)
     finally:
         os.close(target.descriptor)
     return await asyncio.to_thread(_matches, arguments, patterns, target, answer, engine.rg)
 
 
-async def _twice(
+async def _search_twice(
     arguments: GrepSearch, patterns: _Patterns, target: _Target, engine: _Engine, context: Context
 ) -> Answer:
     """Search by path for the files that may match, and then those files by their descriptors."""
     look = arguments.model_copy(update={"output": "files"})
     first = await _walk(_grep_argv(look, target, engine.rg, context.hidden), target, _LIST_BYTES, engine, context)
     _check(first)
-    found = [
+    names = [
         name for name in by_descriptor.names_of(first.out) if not patterns or globs.covers(patterns, name.split("/"))
     ]
     stopped = first.stopped
-    if len(found) > by_descriptor.MOST:
+    if len(names) > by_descriptor.MOST:
         stopped = f"more than {by_descriptor.MOST} files match"
     argv = [word for word in _grep_argv(arguments, target, engine.rg, context.hidden) if word[:6] != "--sort"][:-1]
     out = bytearray()
-    for at in range(0, min(len(found), by_descriptor.MOST), by_descriptor.AT_ONCE):
-        some = found[at : min(at + by_descriptor.AT_ONCE, by_descriptor.MOST)]
+    for at in range(0, min(len(names), by_descriptor.MOST), by_descriptor.AT_ONCE):
+        some = names[at : min(at + by_descriptor.AT_ONCE, by_descriptor.MOST)]
         opened_files = await workspace.work(context, by_descriptor.by_descriptor, context.door, target.path, some)
         try:
             if opened_files:
@@ -257,7 +257,7 @@ def _matches(arguments: GrepSearch, patterns: _Patterns, target: _Target, answer
     lines: list[str] = []
     total = shown = size = 0
     files: dict[str, None] = {}
-    for name, text in _found(answer.out, arguments.output):
+    for name, text in _parse_records(answer.out, arguments.output):
         if patterns and not target.is_file and not globs.covers(patterns, name.removeprefix("./").split("/")):
             continue
         path = target.shown(name)
@@ -285,21 +285,21 @@ def _matches(arguments: GrepSearch, patterns: _Patterns, target: _Target, answer
     return Result(content="\n".join(lines), detail=detail | {"matches": total})
 
 
-def _found(out: bytes, output: str) -> list[tuple[str, str]]:
+def _parse_records(out: bytes, output: str) -> list[tuple[str, str]]:
     """Return pairs of path and text: `12:text` a match, `11-text` a line near a match, a number, or nothing."""
     if output == "files":
         return [(os.fsdecode(raw), "") for raw in out.split(b"\0")[:-1]]
     if output == "counts":  # not line by line: a name may have a line break
-        return [(_named(raw), count.decode()) for raw, count in _COUNTED.findall(out)]
+        return [(_parse_name(raw), count.decode()) for raw, count in _COUNTED.findall(out)]
     pairs = []
     for line in out.split(b"\n"):
         path, mark, text = line.partition(b"\0")
         if mark:
-            pairs.append((_named(path), text.rstrip(b"\r").decode("utf-8", "replace")))
+            pairs.append((_parse_name(path), text.rstrip(b"\r").decode("utf-8", "replace")))
     return pairs
 
 
-def _named(raw: bytes) -> str:
+def _parse_name(raw: bytes) -> str:
     """Return the path of a record; `by_descriptor.named` writes a line break in it as `//`."""
     return os.fsdecode(raw.replace(b"//", b"\n"))
 

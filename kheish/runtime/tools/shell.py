@@ -117,7 +117,7 @@ async def plan_job(
         )
     try:
         spec = await pool.run(context.door, _spec, arguments, context, settings, timeout)
-        name = await asyncio.to_thread(_free, context.jobs, context.key)
+        name = await asyncio.to_thread(_choose_job_id, context.jobs, context.key)
         await context.jobs.create(name, spec)
     except (KheishError, OSError) as error:
         raise ToolError(f"The command cannot be run: {error}") from error
@@ -127,7 +127,7 @@ async def plan_job(
     return note
 
 
-def _free(jobs: Jobs, key: str) -> str:
+def _choose_job_id(jobs: Jobs, key: str) -> str:
     """Return the id for a new job of this call.
 
     If a plan's `tool.started` was never written, its job never started: its settings may be outdated, so it is
@@ -302,9 +302,9 @@ def told(end: JobEnd | ShellEnding, timeout: float | None) -> str:
 
 def accounted(end: JobEnd | ShellEnding) -> str:
     """Describe the processes that a command left; empty if it left none."""
-    said = []
+    notes = []
     if end.ended > 1 or (end.ended and not (end.exceeded or end.timed_out or end.stopped)):
-        said.append(f"its processes that had to be ended: {end.ended}")
+        notes.append(f"its processes that had to be ended: {end.ended}")
     if end.left:
-        said.append(f"those that could not be ended, and may still run: {end.left}")
-    return "; ".join(said)
+        notes.append(f"those that could not be ended, and may still run: {end.left}")
+    return "; ".join(notes)

@@ -48,7 +48,7 @@ def make(allowed: Callable[[], Sequence[str]]) -> tuple[Tool, ...]:
             )
         except KheishError as error:
             raise ToolError(error.detail) from error
-        return await _told(answer, arguments)
+        return await _render_answer(answer, arguments)
 
     return (
         Tool(
@@ -67,7 +67,7 @@ def make(allowed: Callable[[], Sequence[str]]) -> tuple[Tool, ...]:
     )
 
 
-async def _told(answer: Answer, arguments: WebFetch) -> Result:
+async def _render_answer(answer: Answer, arguments: WebFetch) -> Result:
     detail = {"url": answer.url, "status": answer.status, "media": answer.media, "network": True}
     if answer.leads_to is not None:
         text = f"{answer.url} redirects to another site: {answer.leads_to}. Fetch that address if you want it."
