@@ -75,7 +75,7 @@ class Scope(Answer):
 
 
 class AppliedToolPolicy(Scope):
-    """Tools that a run may call, in addition to the permissions; set by a Playbook, never by a caller."""
+    """A restriction of the tools that a run may call, besides the permissions; set by a Playbook, never by a caller."""
 
 
 class RunSettings(Answer):

@@ -52,9 +52,7 @@ class ResolveOne(ResolveApproval):
 
 
 class ResolveApprovals(Body):
-    """Decisions on several approvals: `items`, or `approval_ids` with one decision for all. All of them are resolved,
-    or none.
-    """
+    """Decisions on several approvals, all or none: `items`, or `approval_ids` with one decision for all."""
 
     items: Annotated[list[ResolveOne], Field(min_length=1, max_length=200)] | None = None
     """Approvals with individual decisions."""

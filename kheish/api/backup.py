@@ -46,8 +46,9 @@ class Backups:
         self._services = services
 
     async def push_backup(self, req: Request, resp: Response) -> None:
-        """Push to the remote of `backup.remote`, and answer after the push. Raises BackupFailed, BackupDiverged,
-        TakenOver, Conflict.
+        """Push to the remote of `backup.remote`, and answer after the push.
+
+        Raises BackupFailed, BackupDiverged, TakenOver, Conflict.
         """
         media.send(resp, await self._services.backup.push())
 

@@ -1,6 +1,4 @@
-"""Definitions by HTTP, the same for all kinds: list, show, put, delete, validate, history; as JSON or as the file's
-bytes.
-"""
+"""Definitions by HTTP, the same for all kinds: list, show, put, delete, validate, history; as JSON or as bytes."""
 
 from __future__ import annotations
 
@@ -107,8 +105,9 @@ class Definitions:
         return self._without_added(raw, id), kind
 
     def _without_added(self, raw: bytes, id: str | None) -> bytes:
-        """Return JSON without the fields that only answers have, so that an answer can be edited and sent back. Raises
-        Invalid.
+        """Return JSON without the fields that only answers have. Raises Invalid.
+
+        An answer can so be edited and sent back.
         """
         try:
             if not media.plain_json(raw):

@@ -99,8 +99,9 @@ def _sessions(state: State, words: str, given: Given, below: int | None) -> tupl
 
 
 def _is_newest(state: State, words: str, hit: Mapping[str, Any], first: int | None) -> bool:
-    """Return whether this is the session's newest match, which decides its place; older matches repeat a session of an
-    earlier page.
+    """Return whether this is the session's newest match.
+
+    The newest match decides its place; older matches repeat a session of an earlier page.
     """
     if first is None:
         return True

@@ -119,9 +119,7 @@ class Inspector(Protocol):
         """Return the decision on a call, with its reason. Raises NotFound for a missing tool or session."""
 
     async def bound(self, approval: Approval, arguments: Mapping[str, Any]) -> Bound:
-        """Return the binding of an approval of this call with other arguments. Raises Invalid if these do not fit the
-        tool.
-        """
+        """Return the binding of an approval of this call with other arguments. Raises Invalid if they do not fit."""
 
 
 class Secrets(Protocol):

@@ -191,8 +191,9 @@ class Sessions:
 
 @asynccontextmanager
 async def using_or_new(state: State, session_id: str) -> AsyncIterator[None]:
-    """Keep the session loaded if it exists or is created meanwhile. Raises SessionConflict for the id of a deleted
-    session.
+    """Keep the session loaded if it exists or is created meanwhile.
+
+    Raises SessionConflict for the id of a deleted session.
     """
     async with AsyncExitStack() as used:
         try:
@@ -213,8 +214,9 @@ def fresh_id(req: Request) -> str:
 
 
 async def checked(services: Services, given: dict[str, Any], caller: Principal, session_id: str) -> dict[str, Any]:
-    """Return the settings, validated for this caller, in stored form; a persona is still an id. Raises Invalid,
-    Forbidden.
+    """Return the settings, validated for this caller, in stored form. Raises Invalid, Forbidden.
+
+    A persona is still an id.
     """
     state, settings, faults = services.state, dict(given), list[Fault]()
     if "workspace" in given:

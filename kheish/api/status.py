@@ -110,8 +110,9 @@ class Daemon:
         return await self._paused(resp, None)
 
     async def resume(self, req: Request, resp: Response) -> None:
-        """Resume a route, or without a route everything that is paused. A takeover comes first; if it fails, nothing
-        resumes.
+        """Resume a route, or everything that is paused.
+
+        A takeover comes first; if it fails, nothing resumes.
         """
         given = await media.read(req, Resume)
         route = self._route(given)

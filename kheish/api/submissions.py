@@ -172,7 +172,7 @@ async def accepted(services: Services, req: Request, resp: Response, run: Run | 
 
 
 async def settled(services: Services, run_id: str, timeout: float) -> None:
-    """Wait until the run has ended or waits, until `timeout` seconds have passed, or until the daemon stops."""
+    """Wait until the run has ended or waits, `timeout` seconds have passed, or the daemon stops."""
     run = services.state.find(Run, run_id)
     if run is not None and not run.is_final and run.status not in runs.WAITING:
         await services.waits.until(("run", run_id), _stops, timeout)

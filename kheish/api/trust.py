@@ -58,8 +58,9 @@ class Trusting:
         self._state = services.state
 
     async def list_trust(self, req: Request, resp: Response) -> None:
-        """Answer with a page of versions, newest first; versions without commands are skipped, so that a page may be
-        short.
+        """Answer with a page of versions, newest first.
+
+        Versions without commands are skipped, so that a page may be short.
         """
         given = req.context.query
         page = await listed(self._state, given, given.get("playbook"))

@@ -62,9 +62,10 @@ class Around:
 
 @dataclass(slots=True)
 class Outcome:
-    """The outcome of checking a set of files. `world` is what would be in force, by path; `parsed` has every readable
-    candidate; `scripts` are the valid script files, and `read` the contents of all of them. `concerned` are the checked
-    files, including missing ones.
+    """The outcome of checking a set of files.
+
+    `world` is what would be in force, by path; `parsed` has every readable candidate; `scripts` are the valid script
+    files, and `read` the contents of all of them. `concerned` are the checked files, including missing ones.
     """
 
     concerned: frozenset[str] = frozenset()
@@ -216,9 +217,7 @@ def _script_path(script: str) -> str | None:
 
 
 def _script_files(sources: Mapping[str, Source], parsed: Mapping[str, Parsed[Any]]) -> set[str]:
-    """Return the files that are scripts: named by a route, or similar to a script; a file with `driver` is a route in
-    any case.
-    """
+    """Return the script files: named by a route, or similar to a script; a file with `driver` is always a route."""
     texts = [(one.data or {}).get("script") for path, one in parsed.items() if path.startswith(_SCRIPT_FOLDER + "/")]
     named = {_script_path(text) for text in texts if isinstance(text, str)}
     scripts = {path for path in sources.keys() & named if path not in parsed or "driver" not in _keys(parsed[path])}
@@ -258,9 +257,7 @@ def _with_script(parsed: Parsed[Any], sources: Mapping[str, Source], out: Outcom
 
 
 def _candidates(sources: Mapping[str, Source], before: Mapping[str, Definition], out: Outcome) -> dict[str, Definition]:
-    """Return the definitions that are valid by themselves. An unchanged definition is the same object as the one in
-    force.
-    """
+    """Return the definitions that are valid by themselves; an unchanged one is the same object as in force."""
     valid: dict[str, Definition] = {}
     for path, parsed in out.parsed.items():
         kind = kind_of(path)

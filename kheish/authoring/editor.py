@@ -69,8 +69,9 @@ class Editor:
         return is_new
 
     async def delete(self, kind: str, id: str, *, if_match: str | None, by: str) -> None:
-        """Remove a definition. Raises NotFound, PreconditionFailed, DefinitionReferenced (with `referenced_by`),
-        Unavailable.
+        """Remove a definition.
+
+        Raises NotFound, PreconditionFailed, DefinitionReferenced (with `referenced_by`), Unavailable.
         """
         path = KINDS[kind].path(ids.check_slug(id))
         self._refuse_held()
@@ -94,9 +95,7 @@ class Editor:
         await self._state.durable()
 
     async def validate(self, kind: str, id: str | None, raw: bytes, media: str) -> Sequence[Mapping[str, Any]]:
-        """Return the problems that putting it would cause, its own and those of others, in the format of `GET
-        /v1/problems`.
-        """
+        """Return the problems that putting it would cause, its own and others, in the format of `GET /v1/problems`."""
         path = KINDS[kind].path(ids.check_slug(id) if id is not None else "new")
         async with self._taking.lock:
             parsed, content = await parsing.run(_read, KINDS[kind], path, raw, media, strict=False)
@@ -114,8 +113,9 @@ class Editor:
         return (await asyncio.to_thread(sources.read, self._state.root, (path,))).get(path)
 
     def _match(self, path: str, there: Source | None, if_match: str | None) -> None:
-        """Raise PreconditionFailed unless the caller has seen the current file, so that a user's edit with errors is
-        not lost by accident.
+        """Raise PreconditionFailed unless the caller has seen the current file.
+
+        A user's edit with errors is so not lost by accident.
         """
         if if_match is None or (if_match == "*" and there is not None):
             return

@@ -127,8 +127,9 @@ class Inbox:
         await self._take_waiting()
 
     async def _look(self) -> dict[str, float]:
-        """Return the files in the inbox with their age, and report entries that are no plain files and so are never
-        taken.
+        """Return the files in the inbox with their age.
+
+        Entries that are no plain files are reported, and never taken.
         """
         ages, refused = await asyncio.to_thread(_scan, self._state.root)
         for path in self._refused - refused.keys():
@@ -158,8 +159,9 @@ class Inbox:
     # --- one file -----------------------------------------------------------------------------------------------------
 
     async def _settle(self, taken: Taken) -> None:
-        """Submit the file, or reject it with the reason. If the daemon is at fault and not the file, it is retried
-        later.
+        """Submit the file, or reject it with the reason.
+
+        If the daemon is at fault and not the file, it is retried later.
         """
         try:
             raw = await asyncio.to_thread(_read, taken)
@@ -226,9 +228,7 @@ def _is_dropped(path: str) -> bool:
 
 
 def _scan(root: Path) -> tuple[dict[str, float], dict[str, str]]:
-    """Return the files in the inbox with the seconds since each was written, and the entries that are no plain files
-    with the reason.
-    """
+    """Return the files in the inbox with the seconds since their last write, and other entries with the reason."""
     ages, refused, now = dict[str, float](), dict[str, str](), time.time()
     for path, status in door.walk(root, FOLDER, skip=lambda path: path == REJECTED or not _is_dropped(path)):
         if (reason := door.kind(status.st_mode)) is not None:
@@ -295,8 +295,9 @@ def _small(taken: Taken) -> bytes | None:
 
 
 def _rejected_path(root: Path, pending: Mapping[str, bytes], name: str, raw: bytes | None) -> str:
-    """Return the path for a rejected file: beside others of the same name, except that an identical rejected file is
-    reused.
+    """Return the path for a rejected file, beside others of the same name.
+
+    An identical rejected file is reused.
     """
     stem, dot, suffix = name.rpartition(".")
     number = 1

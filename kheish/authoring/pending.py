@@ -153,8 +153,9 @@ class Answers:
 
 
 def _problem_of_late(form: Form, noun: PendingNoun, document: dict[str, Any]) -> Problem:
-    """Return the problem that an earlier answer won. The daemon removes the file with its next commit, so its author
-    must be informed.
+    """Return the problem that an earlier answer won.
+
+    The daemon removes the file with its next commit, so its author must be informed.
     """
     keys = ("decision",) if noun == "approval" else ("answers",)
     error = approvals.late(document) if noun == "approval" else questions.late(document)

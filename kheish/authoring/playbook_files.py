@@ -145,9 +145,7 @@ def digest(parsed_data: Mapping[str, Any], manifest: str, sources: Mapping[str, 
 
 
 def digest_of_file(file: Path) -> str:
-    """Return the digest of any manifest on disk, with the files beside it. Raises InvalidDefinition, OSError,
-    ValueError.
-    """
+    """Return the digest of any manifest on disk and its files. Raises InvalidDefinition, OSError, ValueError."""
     parsed = reading.parse(Playbook, door.read_own(file)[0], names.text(os.fspath(file)))
     parsed.require()
     assert parsed.data is not None

@@ -241,8 +241,9 @@ def _unreadable(error: KheishError | ValueError) -> str:
 
 
 def _tagger(name: str) -> str:
-    """Return the tagger's name, marked as unverified: anyone can write it, so it must differ from names of callers and
-    the daemon.
+    """Return the tagger's name, marked as unverified.
+
+    Anyone can write it, so it must differ from names of callers and the daemon.
     """
     return name if name and name.isprintable() and ":" not in name and name not in _OURS else "git"
 

@@ -75,8 +75,9 @@ class Problems:
             self._note_changes(gone=over)
 
     def list(self) -> Sequence[Mapping[str, Any]]:
-        """Return all problems in the format of `GET /v1/problems`, by file and line; `since` remains while a problem
-        persists.
+        """Return all problems in the format of `GET /v1/problems`, by file and line.
+
+        `since` remains while a problem persists.
         """
         return [{**words.view(problem), "since": self._since[key]} for key, problem in self._sorted()]
 
@@ -98,8 +99,9 @@ class Problems:
         return sorted(self._iterate(), key=lambda item: (item[1].path, item[1].line or 0, item[1].column or 0, item[0]))
 
     def _note_changes(self, there: Iterable[_Key] = (), gone: Iterable[_Key] = ()) -> None:
-        """Record since when each problem exists. The cost grows with the changes only: a pull may bring thousands in
-        sequence.
+        """Record since when each problem exists.
+
+        The cost grows with the changes only: a pull may bring thousands in sequence.
         """
         now = ids.now()
         for key in there:

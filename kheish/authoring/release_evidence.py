@@ -19,8 +19,9 @@ _PRIVATE = (".git", ".kheish", "secrets")
 
 
 async def resolve(state: State, given: Sequence[EvidenceRef], *, by: str) -> tuple[EvidenceRef, ...]:
-    """Return the references with their author and the resolved objects. Raises EvidenceUnresolved, with a fault for
-    each dangling reference.
+    """Return the references with their author and the resolved objects.
+
+    Raises EvidenceUnresolved, with a fault for each dangling reference.
     """
     await state.caught_up()
     references, faults = [], []

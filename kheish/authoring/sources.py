@@ -66,8 +66,9 @@ def _guarded(source: Source, scrub: Callable[[bytes], bytes]) -> Source:
 
 
 def _as_written(raw: bytes, scrub: Callable[[bytes], bytes]) -> tuple[int, int] | None:
-    """Return line and column of a secret in the bytes, comments included. A backslash before it is no escape here, as
-    in JSON.
+    """Return line and column of a secret in the bytes, comments included.
+
+    A backslash before it is no escape here, as in JSON.
     """
     plain = raw.replace(b"\\", b" ")
     for text in (raw, plain):
@@ -88,8 +89,9 @@ def _as_meant(raw: bytes, scrub: Callable[[bytes], bytes]) -> tuple[int, int] | 
 
 @lru_cache(maxsize=4096)
 def _encoded_texts(raw: bytes) -> tuple[tuple[bytes, Mark], ...]:
-    """Return the texts whose YAML form differs from their value, as JSON: there are few, and they only change by an
-    edit.
+    """Return the texts whose YAML form differs from their value, as JSON.
+
+    There are few, and they only change by an edit.
     """
     text, flaw = yaml12.decode(raw)
     if flaw is not None:
@@ -144,8 +146,9 @@ def is_source(path: str) -> bool:
 
 
 def concerns(path: str) -> bool:
-    """Return whether a file with this path could be a problem among Definitions, whatever its name: it may be a link or
-    a pipe.
+    """Return whether a file with this path could be a problem among Definitions.
+
+    Its name does not matter: it may be a link or a pipe.
     """
     folder, slash, rest = path.partition("/")
     if path in TOP or path in FOLDERS:

@@ -119,8 +119,9 @@ def _persona(old: Persona, new: Persona) -> Iterator[str]:
 
 
 def _is_wider(old: CapabilityScope | None, new: CapabilityScope | None) -> bool:
-    """Return whether a scope may permit more than the other. The comparison is by its globs: a different spelling
-    counts as wider.
+    """Return whether a scope may permit more than the other.
+
+    The comparison is by its globs: a different spelling counts as wider.
     """
     if old is None:
         return False

@@ -47,7 +47,7 @@ class AnswerQuestion(TypedDict):
 
 
 class AppliedToolPolicy(TypedDict):
-    """Tools that a run may call, in addition to the permissions; set by a Playbook, never by a caller."""
+    """A restriction of the tools that a run may call, besides the permissions; set by a Playbook, never by a caller."""
 
     origin: str
     allow: list[str] | None
@@ -1034,8 +1034,7 @@ class ResolveApproval(TypedDict):
 
 
 class ResolveApprovals(TypedDict):
-    """Decisions on several approvals: `items`, or `approval_ids` with one decision for all. All of them are
-    resolved, or none."""
+    """Decisions on several approvals, all or none: `items`, or `approval_ids` with one decision for all."""
 
     items: NotRequired[list[ResolveOne] | None]
     """Approvals with individual decisions."""

@@ -32,9 +32,7 @@ _JSON = orjson.OPT_NON_STR_KEYS
 
 
 def accept(messages: Sequence[Message], *, has_tools: bool, rules: Rules) -> tuple[Message, ...]:
-    """Return the conversation in a form that a server with these rules accepts; an acceptable conversation remains
-    unchanged.
-    """
+    """Return the conversation as a server with these rules accepts it; an acceptable one remains unchanged."""
     cleaned = [_clean(message, rules) for message in messages]
     cleaned = _pair_results(cleaned)
     if rules.calls_as_text or (rules.calls_need_tools and not has_tools):

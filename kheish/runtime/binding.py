@@ -70,9 +70,7 @@ def _files(root: Root, candidates: Iterator[str]) -> tuple[tuple[dict[str, Any],
 
 
 def _candidates(root: Root, named: operands.Operands, workdir: str) -> Iterator[str]:
-    """Yield paths that the command may mean, relative to the workspace: seen from its folder, and from those that it
-    changes to.
-    """
+    """Yield paths that the command may mean, from the workspace: seen from its folder, or one that it changes to."""
     # Words are literal; they contain no escapes of ours.
     folders = [workdir, *(os.path.join(workdir, names.shown(folder)) for folder in named.folders)]  # noqa: PTH118 - words
     for folder in dict.fromkeys(folders):

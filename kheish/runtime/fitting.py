@@ -148,8 +148,10 @@ def cut_text(text: str, limit: int, *, how: str = "") -> str:
 
 
 def previews(messages: Sequence[Message], limit: int) -> tuple[list[Message], int]:
-    """Return the messages with the oldest tool results as previews, so that all results fit into `limit` tokens, and
-    how many became one."""
+    """Return the messages with the oldest tool results as previews, and how many.
+
+    All results then fit into `limit` tokens.
+    """
     shortened = list(messages)
     room, count = limit, 0
     for at in range(len(shortened) - 1, -1, -1):
@@ -167,8 +169,9 @@ def previews(messages: Sequence[Message], limit: int) -> tuple[list[Message], in
 
 
 def fit(messages: Sequence[Message], room: int, task: int | None = None) -> tuple[list[Message], list[str]]:
-    """Return the messages in at most about `room` tokens, and the omissions as text. `task` is the index of the message
-    with the current task.
+    """Return the messages in at most about `room` tokens, and the omissions as text.
+
+    `task` is the index of the message with the current task.
     """
     sizes = [message_tokens(message) for message in messages]
     if sum(sizes) <= room or not messages:

@@ -50,8 +50,9 @@ def _omits(target: Target, draft: Draft, error: ModelError) -> bool:
 
 
 def _is_stricter(target: Target, draft: Draft) -> bool:
-    """Simplify the messages by a degree that makes a difference, and return whether there is one. After the last degree
-    the form is not the cause.
+    """Simplify the messages by a degree that makes a difference, and return whether there is one.
+
+    After the last degree the form is not the cause.
     """
     for strictness in range(target.facts.strictness + 1, dialects.STRICTEST + 1):
         if draft.messages(target, strictness) != draft.request.messages:

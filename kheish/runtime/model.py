@@ -83,8 +83,9 @@ def credential_scope(state: State, run: Run) -> Scopes:
 
 
 async def window(agent: Agent, run: Run, route: Route, request: Request) -> int | None:
-    """Return the server's window as it reports it, queried with the route's credential. A refused lease is audited by
-    the call that follows.
+    """Return the window that the server reports, queried with the route's credential.
+
+    A refused lease is audited by the call that follows.
     """
     return await _with_credential(agent, run, route, request, agent.executor.window, is_audited=False)
 

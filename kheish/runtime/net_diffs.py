@@ -1,6 +1,4 @@
-"""The net change of a session's edits of a file: one diff from the content before the first to the content after the
-last.
-"""
+"""The net change of a session's edits of a file: one diff from the content before all edits to that after them."""
 
 from __future__ import annotations
 

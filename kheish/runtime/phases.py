@@ -44,8 +44,9 @@ async def passes(state: State, run: Run, when: When, output: Text | None = None)
 
 
 def _newest(flow: Flow, run: Run, phase: str, when: When) -> Asked | None:
-    """Return the newest approval of the phase. Another attempt of a phase may begin without one; each result needs its
-    own.
+    """Return the newest approval of the phase.
+
+    Another attempt of a phase may begin without one; each result needs its own.
     """
     if when == "before" and flow_status.allowed(flow, phase, when):
         return next(

@@ -89,11 +89,11 @@ def _fitting(parts: list[Section], room: int) -> tuple[list[Section], list[str]]
     if sum(sizes) <= room:
         return parts, []
     most = max(fitting.LEAST, fitting.level(sizes, room))
-    sections_cut = [
+    shortened = [
         part if size <= most else Section(part.name, fitting.cut_text(part.text, most))
         for part, size in zip(parts, sizes, strict=True)
     ]
-    return sections_cut, [part.name for part, size in zip(parts, sizes, strict=True) if size > most]
+    return shortened, [part.name for part, size in zip(parts, sizes, strict=True) if size > most]
 
 
 async def conversation(state: State, run: Run, server: str) -> list[Placed]:

@@ -50,8 +50,9 @@ def code(kind: ErrorKind) -> str:
 
 
 def note(turn: Turn) -> tuple[Message, ...]:
-    """Return the message to the model about its invalid last answer. The journal has it only implicitly, by the failed
-    attempt.
+    """Return the message to the model about its invalid last answer.
+
+    The journal has it only implicitly, by the failed attempt.
     """
     text = _NOTES.get(turn.last_failure)
     return (Message(role="user", text=text),) if text else ()

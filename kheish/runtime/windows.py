@@ -32,8 +32,9 @@ REMEMBERED = 600.0  # seconds for which a refusal counts, and after which a serv
 
 
 def tokens(text: str) -> int:
-    """Return about how many tokens a text has. A history is counted with each request, so counts of short texts are
-    cached.
+    """Return about how many tokens a text has.
+
+    A history is counted with each request, so counts of short texts are cached.
     """
     return _remembered(text) if len(text) <= REMEMBERED_CHARACTERS else _count(text)
 

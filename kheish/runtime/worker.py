@@ -30,8 +30,10 @@ class Worker:
     """The driver of runs, until `drain`."""
 
     def __init__(self, agent: Agent, on_waiting: Callable[[Run, bool], None] = lambda run, is_missing: None) -> None:
-        """Create a worker. `on_waiting` is called with True when a run begins to wait for its workspace, and with False
-        when it stops waiting.
+        """Create a worker.
+
+        `on_waiting` is called with True when a run begins to wait for its workspace, and with False when it stops
+        waiting.
         """
         self._agent = agent
         self._state: State = agent.state
@@ -105,8 +107,9 @@ class Worker:
             self._on_waiting(run, False)
 
     async def _has_workspace(self, run: Run) -> bool:
-        """Return whether the run's folder exists: after a restore, or without its disk, it does not. A run that is to
-        stop needs none.
+        """Return whether the run's folder exists.
+
+        It may be missing after a restore, or without its disk. A run that is to stop needs none.
         """
         is_there = await self._is_usable(run)
         if is_there or run.stop_requested:
@@ -125,8 +128,9 @@ class Worker:
             return False
 
     async def _drive(self, run_id: str) -> None:
-        """Drive one stretch of a run. This is the one place that may catch any exception: an unforeseen one fails this
-        run only.
+        """Drive one stretch of a run.
+
+        This is the one place that may catch any exception: an unforeseen one fails this run only.
         """
         state, agent = self._state, self._agent
         run, clock = state.get(Run, run_id), None

@@ -234,9 +234,7 @@ class Flows:
         media.send(resp, doc, status=200)
 
     async def _resolve_evidence(self, flow_id: str, body: AttachEvidence, by: str) -> tuple[Given, Doc]:
-        """Return the evidence with its place in the Flow, and the referenced object. Raises Invalid,
-        EvidenceUnresolved.
-        """
+        """Return the evidence with its place in the Flow, and its object. Raises Invalid, EvidenceUnresolved."""
         flow = self._state.get(Flow, flow_id)
         given = flow_evidence.placed(flow, Given(**body.model_dump(exclude={"idempotency_key"})))
         if given.kind == flow_evidence.ATTESTATION:
@@ -259,9 +257,7 @@ class Flows:
 
 
 async def settled(services: Services, flow_id: str, timeout: float) -> None:
-    """Wait until the Flow has ended, waits or is blocked, until `timeout` seconds have passed, or until the daemon
-    stops.
-    """
+    """Wait until the Flow has ended, waits or is blocked, `timeout` seconds have passed, or the daemon stops."""
     flow = services.state.find(Flow, flow_id)
     if flow is None or _is_settled(services, flow_id):
         return

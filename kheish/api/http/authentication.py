@@ -147,8 +147,9 @@ def _path_template(req: Request, params: Mapping[str, Any]) -> str:
 
 
 def _local_address(req: Request) -> str:
-    """Return the local address of the connection. As a number, it cannot be forged by DNS rebinding (`--bind`, several
-    network cards).
+    """Return the local address of the connection.
+
+    As a number, it cannot be forged by DNS rebinding (`--bind`, several network cards).
     """
     server = req.scope.get("server")
     address = str(server[0]) if server else ""

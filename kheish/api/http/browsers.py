@@ -53,8 +53,9 @@ def give(resp: Response, host: str, text: str, *, is_secure: bool) -> None:
 
 
 def csrf(text: str) -> str:
-    """Return the CSRF token that our pages send with each change. It reveals nothing of the cookie, and has the same
-    lifetime.
+    """Return the CSRF token that our pages send with each change.
+
+    It reveals nothing of the cookie, and has the same lifetime.
     """
     return hmac.digest(text.encode(errors="surrogateescape"), b"kheish-csrf-1", sha256).hex()
 
@@ -65,9 +66,7 @@ def came_from_elsewhere(req: Request) -> bool:
 
 
 def foreign(req: Request, host: str, text: str, *, is_secure: bool) -> str | None:
-    """Return the reason, in one sentence, why a request with the cookie `text` is not accepted as its user's; None if
-    it is.
-    """
+    """Return why a request with the cookie `text` is not accepted as its user's, in one sentence; None if it is."""
     origin = req.get_header("Origin")
     ours = f"{'https' if is_secure else 'http'}://{host}"
     if came_from_elsewhere(req) or (origin is not None and origin.lower() != ours):

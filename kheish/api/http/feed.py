@@ -70,8 +70,9 @@ class Reader:
         self._wake: asyncio.Future[None] | None = None
 
     def offer(self, n: int, data: bytes) -> bool:
-        """Put a frame into the buffer. Returns False if the buffer is full: it is then dropped, to be read again from
-        the index.
+        """Put a frame into the buffer.
+
+        Returns False if the buffer is full: it is then dropped, to be read again from the index.
         """
         if n and n <= self.last:
             return True  # the index was ahead of the bus
@@ -124,8 +125,9 @@ class Reader:
 
 
 class Feed:
-    """The distributor of the bus's frames to the attached readers. The work for a frame grows with the readers that
-    want it.
+    """The distributor of the bus's frames to the attached readers.
+
+    The work for a frame grows with the readers that want it.
     """
 
     def __init__(self, bus: Bus) -> None:

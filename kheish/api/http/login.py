@@ -124,8 +124,9 @@ class Login:
         resp.location = AFTER
 
     async def make_login_link(self, req: Request, resp: Response) -> None:
-        """Make a login link for the caller (201). Raises Forbidden for a login, which could otherwise prolong itself
-        forever.
+        """Make a login link for the caller (201).
+
+        Raises Forbidden for a login, which could otherwise prolong itself forever.
         """
         if req.context.login is not None:
             raise Forbidden("A login cannot make links; use a token: kheish login")

@@ -47,8 +47,9 @@ _HEADERS = {
 
 
 class Description:
-    """The resource of `/openapi.json`. `operations` is called late, because the list is not complete when a resource is
-    bound.
+    """The resource of `/openapi.json`.
+
+    `operations` is called late, because the list is not complete when a resource is bound.
     """
 
     def __init__(self, services: object, operations: Callable[[], Sequence[Operation]]) -> None:

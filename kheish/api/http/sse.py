@@ -188,8 +188,9 @@ def check_lasts(services: Services, req: Request) -> None:
 
 
 def _after(req: Request, given: Given, newest: int) -> int | None:
-    """Return the event number to start after. An EventSource that reconnects repeats its address, so its header is
-    newer.
+    """Return the event number to start after.
+
+    An EventSource that reconnects repeats its address, so its header is newer.
     """
     text = req.get_header("Last-Event-ID")
     after: int | None = given.get("after")

@@ -1,6 +1,4 @@
-"""The content of a report, independent of its format: blocks of plain text, which the writers of Markdown and HTML
-escape.
-"""
+"""The content of a report, independent of its format: blocks of plain text, which each writer escapes."""
 
 from __future__ import annotations
 

@@ -64,8 +64,9 @@ def _cell(cell: Cell) -> str:
 
 
 def _mermaid(nodes: Sequence[Node]) -> Iterator[str]:
-    """Yield a mermaid diagram. It uses generated names, and labels as quoted text with entities: no text of a Playbook
-    is parsed as mermaid.
+    """Yield a mermaid diagram.
+
+    It uses generated names, and labels as quoted text with entities: no text of a Playbook is parsed as mermaid.
     """
     names = {node.id: f"p{number}" for number, node in enumerate(nodes)}
     for node in nodes:

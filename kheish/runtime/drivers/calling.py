@@ -137,9 +137,7 @@ def parse_arguments(raw: str) -> tuple[dict[str, Any], str | None]:
 
 
 def _object(raw: str) -> dict[str, Any] | None:
-    """Return the object in `raw`, also if encoded twice, as null, or behind an empty one (some servers begin with
-    `{}`).
-    """
+    """Return the object in `raw`, even if encoded twice, null, or behind an empty one (some begin with `{}`)."""
     value = _loaded(raw)
     if value is None and raw.lstrip().startswith("{}"):
         value = _loaded(raw.lstrip()[2:])

@@ -117,9 +117,7 @@ def _path(text: str) -> str:
 
 
 def _delay_of(fields: Mapping[str, Any]) -> float | None:
-    """Return the delay that a body requests: Google's RetryInfo, Hugging Face's estimate, OpenRouter's forwarded
-    header.
-    """
+    """Return the delay in a body: Google's RetryInfo, Hugging Face's estimate, OpenRouter's forwarded header."""
     details = fields.get("details")
     for one in details if isinstance(details, list) else ():
         if isinstance(one, Mapping) and (delay := _duration(one.get("retryDelay"))) is not None:
@@ -179,12 +177,12 @@ def _judge(status: int | None, said: Said) -> tuple[ErrorKind, Said]:
     coded = {sayings.CODES[code] for code in said.codes if code in sayings.CODES}
     is_long = "context_length" in coded or status == 413
     if is_long or status in (None, 400, 404, 422, 429, 500, 503):
-        facts_of_overflow = overflow(text)
+        excess = overflow(text)
         # A limit of tokens per minute has its own status; only a request that is larger than the limit is too long.
-        if facts_of_overflow is not None and (
-            status != 429 or (facts_of_overflow.window is not None and "request too large" in text.lower())
+        if excess is not None and (
+            status != 429 or (excess.window is not None and "request too large" in text.lower())
         ):
-            is_long, said = True, _merge(said, facts_of_overflow)
+            is_long, said = True, _merge(said, excess)
     if is_long:
         return _too_long(said, text)
     worded: set[ErrorKind] = {kind for kind, row in sayings.WORDS if row.words.search(text)}
@@ -193,9 +191,7 @@ def _judge(status: int | None, said: Said) -> tuple[ErrorKind, Said]:
 
 
 def _kind_of(status: int | None, said: Said, told: set[ErrorKind]) -> ErrorKind:
-    """Return the kind by the codes with precedence over the status, by the status, or by the message if the status is
-    unspecific.
-    """
+    """Return the kind by the codes with precedence over the status, by the status, or else by the message."""
     for kind in _BEFORE_STATUS:
         if kind in told:
             return kind
@@ -301,9 +297,7 @@ def within(error: BaseException) -> Iterator[BaseException]:
 
 
 def usable_credential(credential: str | None) -> str | None:
-    """Return the credential without the newline that files and shells add; None without a credential. Raises
-    ModelError.
-    """
+    """Return the credential without the newline that files and shells add, or None. Raises ModelError."""
     stripped = (credential or "").strip()
     if not (stripped.isascii() and stripped.isprintable()):
         raise ModelError("auth", "the credential holds characters that cannot stand in an HTTP header")

@@ -133,9 +133,7 @@ async def _documents(litellm: Any, request: Request) -> AsyncIterator[Any]:
 
 
 def _as_received(document: dict[str, Any], stream: Any) -> dict[str, Any]:
-    """Return a document without the values that litellm invents if the provider sent none: the reason `stop`, and
-    tokens.
-    """
+    """Return a document without what litellm invents if the provider sent none: the reason `stop`, and tokens."""
     received = getattr(stream, "received_finish_reason", None) or getattr(stream, "intermittent_finish_reason", None)
     if received is None:
         for choice in document.get("choices") or ():

@@ -146,9 +146,7 @@ def _arguments(call: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, 
 
 
 def filled(value: Any, values: Mapping[str, str]) -> Any:
-    """Return `value` with `{{input}}` and `{{last_result}}` replaced in every text of it, at any depth (keys remain
-    unchanged).
-    """
+    """Return `value` with `{{input}}` and `{{last_result}}` replaced in all of its texts (keys remain unchanged)."""
     match value:
         case str():
             # In one pass, so that a placeholder within a result remains unchanged.

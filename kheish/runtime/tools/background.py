@@ -115,9 +115,7 @@ async def _start(job: str, arguments: ShellTaskStart, context: Context) -> Resul
 
 
 async def _recover(arguments: ShellTaskStart, context: Context) -> Result | None:
-    """Return the start as this call's result, if the job shows that it happened; the end of the command belongs to the
-    task.
-    """
+    """Return the start as this call's result, if the job has started; the end of the command belongs to the task."""
     job = context.note.get("job")
     if not isinstance(job, str):
         return None

@@ -43,9 +43,7 @@ class InvalidSchema(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """The accepted input of a tool. `blocks`: `parse` may wait seconds for a confined child, so that it belongs in a
-    thread.
-    """
+    """The accepted input of a tool. `blocks`: `parse` may wait seconds for a confined child, so use a thread."""
 
     schema: Mapping[str, Any]
     parse: Callable[[Mapping[str, Any]], Any]

@@ -92,8 +92,9 @@ async def _recover(arguments: ApplyPatch, context: Context) -> Result | None:
 
 
 def _recover_now(arguments: ApplyPatch, context: Context) -> Result | None:
-    """Complete a patch after a restart, if each file is in the state before or after it. Otherwise the outcome is
-    undecidable.
+    """Complete a patch after a restart.
+
+    Each file must be in the state before or after it; otherwise the outcome is undecidable.
     """
     planned = context.note.get("files")
     if not planned:

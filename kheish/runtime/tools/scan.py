@@ -57,8 +57,9 @@ def _options() -> argparse.Namespace:
 
 
 def _regular_files(options: argparse.Namespace) -> Iterator[tuple[str, int, str]]:
-    """Yield path, open folder and name of each file below the current folder, without following links or entering a
-    daemon's folders.
+    """Yield path, open folder and name of each file below the current folder.
+
+    Links are not followed, and a daemon's folders are not entered.
     """
     for folder, below, names, descriptor in os.fwalk(".", follow_symlinks=False):
         if _is_hidden(os.fstat(descriptor), options) or _is_state_root(descriptor):

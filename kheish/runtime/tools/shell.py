@@ -69,8 +69,9 @@ class Bash(Command):
 
 
 def make(settings: Callable[[], SandboxSettings]) -> Tool:
-    """Return the tool. `settings` is called when a command is planned, so that a changed kheish.yaml applies to the
-    next command.
+    """Return the tool.
+
+    `settings` is called when a command is planned, so that a changed kheish.yaml applies to the next command.
     """
 
     async def plan(arguments: Bash, context: Context) -> Mapping[str, Any]:
@@ -247,8 +248,9 @@ async def _recover(arguments: Bash, context: Context) -> Result | None:
 
 
 async def _start_and_wait(job: str, context: Context) -> JobEnd | None:
-    """Start the job and wait for its end. Returns None if the job is missing. Raises ToolError if the command never
-    started.
+    """Start the job and wait for its end.
+
+    Returns None if the job is missing. Raises ToolError if the command never started.
     """
     try:
         await context.jobs.start(job)

@@ -83,8 +83,9 @@ async def _render_answer(answer: Answer, arguments: WebFetch) -> Result:
 
 
 async def _text(answer: Answer, offset: int, limit: int) -> tuple[str, int]:
-    """Return a part of the body's text and its whole length. Raises ToolError if it is no text, or takes too long to
-    decode.
+    """Return a part of the body's text and its whole length.
+
+    Raises ToolError if it is no text, or takes too long to decode.
     """
     media, _, parameters = answer.media.partition(";")
     media = media.strip().lower()
