@@ -1,4 +1,4 @@
-"""Knows HTTP. A resource translates: request → one domain call → response.
+"""The HTTP layer. A resource translates a request into a domain call, and its result into a response.
 
 May import: everything but cli and daemon.
 """

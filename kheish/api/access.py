@@ -1,4 +1,4 @@
-"""Who may use which credential, by HTTP: grants, leases, subjects, and revoking them. No answer holds a value."""
+"""Access to credentials by HTTP: grants, leases, subjects and revocation. No answer holds a value."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from kheish.auth.broker import What
 
 
 class Revoke(Body):
-    """What nobody may use any more."""
+    """A request to revoke access."""
 
     what: Literal["subject", "slot", "lease", "account"]
     id: Annotated[str, Field(min_length=1, max_length=200)]
-    """`session:fix-it`, `agent:agent_01…`; a slot's or an account's name, or `env:NAME`; a lease's id."""
+    """`session:fix-it`, `agent:agent_01…`; the name of a slot or an account, or `env:NAME`; the id of a lease."""
     reason: Reason | None = None
-    """Why, for the journal."""
+    """The reason, for the journal."""
 
 
 class Restore(Body):
-    """What may be used again."""
+    """A request to restore access."""
 
     what: Literal["subject", "slot", "account"]
     id: Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Revoked(Answer):
-    """What a revocation did."""
+    """The result of a revocation."""
 
     what: str
     id: str
     revoked: bool
     leases: list[str]
-    """Those that ended with it."""
+    """The leases that ended with it."""
 
 
 class Grant(Answer):
@@ -53,13 +53,13 @@ class Grant(Answer):
 
 
 class Account(Answer):
-    """What the daemon can be at a provider."""
+    """A provider account that the daemon can use."""
 
     account_id: str
     kind: Literal["api_key"]
     slot: str
     audiences: list[str]
-    """What it is for, by the Definitions in force: `route:main`."""
+    """Its uses, by the Definitions in force: `route:main`."""
     status: Literal["ready", "not_ready"]
     reason: str | None
 
@@ -76,7 +76,7 @@ class Lease(Answer):
 
 
 class Subject(Answer):
-    """Who acts, and what it holds."""
+    """An acting subject, and the access that it holds."""
 
     subject: str
     revoked: bool
@@ -84,43 +84,43 @@ class Subject(Answer):
 
 
 class Access:
-    """`/v1/auth` and what is below."""
+    """The resource of `/v1/auth` and the paths below it."""
 
-    def __init__(self, parts: Services) -> None:
-        self._broker = parts.broker
-        self._state = parts.state
+    def __init__(self, services: Services) -> None:
+        self._broker = services.broker
+        self._state = services.state
 
     async def list_grants(self, req: Request, resp: Response) -> None:
-        """Which slots may be used for what."""
+        """List the slots and their permitted uses."""
         media.send(resp, media.page(self._broker.grants()))
 
     async def list_accounts(self, req: Request, resp: Response) -> None:
-        """The provider accounts: slots of the vault, and variables that routes name."""
+        """List the provider accounts: slots of the vault, and variables that routes name."""
         media.send(resp, media.page(self._broker.accounts()))
 
     async def list_leases(self, req: Request, resp: Response) -> None:
-        """What is lent now."""
+        """List the leases in use."""
         media.send(resp, media.page(self._broker.leases()))
 
     async def get_subject(self, req: Request, resp: Response, subject: str) -> None:
-        """What a subject holds now."""
+        """Answer with the access that a subject holds."""
         media.send(resp, self._broker.subject(subject))
 
     async def revoke(self, req: Request, resp: Response) -> None:
-        """End leases, and what is in flight with them, and lend no more."""
+        """End leases and the work in flight under them, and refuse new ones."""
         body = await media.read(req, Revoke)
         await self._revoke(req, resp, body.what, body.id, body.reason)
 
     async def revoke_subject(self, req: Request, resp: Response, subject: str) -> None:
-        """The same for one subject."""
+        """Revoke the access of one subject."""
         await self._revoke(req, resp, "subject", subject, (await media.read(req, Because)).reason)
 
     async def revoke_lease(self, req: Request, resp: Response, lease: str) -> None:
-        """The same for one lease. Raises NotFound."""
+        """End one lease and the work in flight under it. Raises NotFound."""
         await self._revoke(req, resp, "lease", lease, (await media.read(req, Because)).reason)
 
     async def restore_access(self, req: Request, resp: Response) -> None:
-        """Take a revocation back. Raises NotFound."""
+        """Undo a revocation. Raises NotFound."""
         body = await media.read(req, Restore)
         self._broker.restore(body.what, body.id, by=req.context.principal)
         await self._send(resp, body.what, body.id, [])
@@ -139,15 +139,21 @@ class Access:
 SUBJECT = "/v1/auth/subjects/{subject}"
 OPERATIONS = bind(
     Access,
-    get("/v1/auth/accounts", Access.list_accounts, "Provider accounts, and what they are for.", Account, page=True),
-    get("/v1/auth/grants", Access.list_grants, "Which slots may be used for what.", Grant, page=True),
-    get("/v1/auth/leases", Access.list_leases, "What is lent now, oldest first.", Lease, page=True),
-    get(SUBJECT, Access.get_subject, "What a subject holds now.", Subject),
-    post(f"{SUBJECT}/revoke", Access.revoke_subject, "Lend it nothing more.", Because, Revoked),
+    get("/v1/auth/accounts", Access.list_accounts, "List provider accounts and their uses.", Account, page=True),
+    get("/v1/auth/grants", Access.list_grants, "List slots and their permitted uses.", Grant, page=True),
+    get("/v1/auth/leases", Access.list_leases, "List leases in use, oldest first.", Lease, page=True),
+    get(SUBJECT, Access.get_subject, "Get the access that a subject holds.", Subject),
+    post(
+        f"{SUBJECT}/revoke",
+        Access.revoke_subject,
+        "Revoke the access of a subject: it gets no new lease.",
+        Because,
+        Revoked,
+    ),
     post(
         "/v1/auth/leases/{lease}/revoke",
         Access.revoke_lease,
-        "End one lease, and what is in flight with it.",
+        "End one lease and the work in flight under it.",
         Because,
         Revoked,
         problems=(404,),
@@ -155,7 +161,7 @@ OPERATIONS = bind(
     post(
         "/v1/auth/revoke",
         Access.revoke,
-        "End leases and what is in flight with them, and lend no more.",
+        "End leases and the work in flight under them, and refuse new ones.",
         Revoke,
         Revoked,
         problems=(404,),
@@ -163,7 +169,7 @@ OPERATIONS = bind(
     post(
         "/v1/auth/restore",
         Access.restore_access,
-        "Take a revocation back.",
+        "Undo a revocation.",
         Restore,
         Revoked,
         problems=(404,),

@@ -1,4 +1,4 @@
-"""What callers get, as classes of annotations (`answer.Answer`)."""
+"""Responses as classes of annotations (`answer.Answer`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kheish.api.http.answer import Answer
 
 
 class RunItem(Answer):
-    """A part of what was asked."""
+    """A part of the request."""
 
     type: Literal["text", "asset"]
     text: str | None
@@ -16,7 +16,7 @@ class RunItem(Answer):
 
 
 class RunRequest(Answer):
-    """What was asked, and by whom."""
+    """The request, and its author."""
 
     actor: str
     source: str
@@ -25,8 +25,9 @@ class RunRequest(Answer):
 
 
 class RunUsage(Answer):
-    """What the run used so far; `cost_usd` is null where its route has no price. `estimated`: some tokens are counted
-    from the characters, for a server that counted none."""
+    """Usage of the run so far; `cost_usd` is null if its route has no price. `estimated`: some tokens are counted from
+    the characters, because the server reported none.
+    """
 
     input_tokens: int
     output_tokens: int
@@ -38,7 +39,7 @@ class RunUsage(Answer):
 
 
 class RunWait(Answer):
-    """A model server that a run waits for: the last failure, and when it is asked again (null while it is asked)."""
+    """A model server that a run waits for: the last failure, and when the next attempt is due (null during one)."""
 
     route: str
     code: str
@@ -49,7 +50,7 @@ class RunWait(Answer):
 
 
 class RunOutput(Answer):
-    """Something that the run gave out on its way."""
+    """Interim output of a run."""
 
     output_id: str
     kind: str
@@ -57,7 +58,7 @@ class RunOutput(Answer):
 
 
 class RunFailure(Answer):
-    """Why a run failed."""
+    """The reason for a run's failure."""
 
     code: str
     message: str
@@ -65,20 +66,20 @@ class RunFailure(Answer):
 
 
 class Scope(Answer):
-    """What somebody (`origin`) leaves of tools, or of routes and accounts: globs over names."""
+    """A restriction (by `origin`) of tools, or of routes and accounts: globs over names."""
 
     origin: str
     allow: list[str] | None
-    """Only these; null: all."""
+    """The permitted names; null: all."""
     deny: list[str]
 
 
 class AppliedToolPolicy(Scope):
-    """Which tools a run may call, beside the permissions; set by a Playbook, never by a caller."""
+    """A restriction of the tools that a run may call, besides the permissions; set by a Playbook, never by a caller."""
 
 
 class RunSettings(Answer):
-    """What a run froze when it was accepted."""
+    """The settings of a run, frozen when it was accepted."""
 
     permission_mode: str
     workspace: str
@@ -87,12 +88,14 @@ class RunSettings(Answer):
     output_contract: dict[str, Any] | None
     completion: list[str | dict[str, Any]]
     checks_ask: bool
-    """Whether the commands of `completion` meet the rules like the agent's own: they came by a file."""
+    """Whether the commands of `completion` are subject to the rules like the agent's own commands: they came from a
+    file.
+    """
     tool_policies: list[AppliedToolPolicy]
     capability_scope: list[Scope]
-    """Which tools, skills and MCP servers the agent sees; all of them hold."""
+    """The tools, skills and MCP servers that the agent sees; all of the restrictions apply."""
     credential_scope: list[Scope]
-    """Which routes, connectors and accounts are used; all of them hold."""
+    """The routes, connectors and accounts in use; all of the restrictions apply."""
     persona: dict[str, Any] | None
     phase_text: str | None
 
@@ -119,9 +122,9 @@ class Run(Answer):
     started_at: str | None
     finished_at: str | None
     queue_position: int | None
-    """From 1; null where it does not wait for its session."""
+    """Position in the queue, from 1; null if the run does not wait for its session."""
     n: int
-    """Its newest event."""
+    """The newest event of the run."""
     retry_of: str | None
     request: RunRequest
     route: str
@@ -161,9 +164,9 @@ class Session(Answer):
     reply_targets: list[dict[str, Any]]
     while_waiting: Literal["hold", "park"]
     capability_scope: dict[str, Any] | None
-    """What its agent sees: `allow` and `deny`."""
+    """The tools that its agent sees: `allow` and `deny`."""
     credential_scope: dict[str, Any] | None
-    """What its runs use: `allow` and `deny`."""
+    """The routes and accounts that its runs use: `allow` and `deny`."""
     active_run_id: str | None
     queued_runs: int
     agent_id: str
@@ -183,7 +186,7 @@ class Option(Answer):
 
 
 class Asked(Answer):
-    """One of the questions that are asked together."""
+    """One of the items of a question."""
 
     id: str
     header: str
@@ -194,7 +197,7 @@ class Asked(Answer):
 
 
 class Question(Answer):
-    """Questions of an agent."""
+    """A question of an agent, with one or more items."""
 
     question_id: str
     session_id: str
@@ -219,7 +222,7 @@ class Event(Answer):
 
 
 class FileProblem(Answer):
-    """Something wrong in a file."""
+    """A problem in a file."""
 
     problem_id: str
     path: str
@@ -233,33 +236,33 @@ class FileProblem(Answer):
 
 
 class Verdict(Answer):
-    """What a call would meet."""
+    """The decision that a call would get."""
 
     decision: Literal["allow", "ask", "deny"]
     why: str
 
 
 class Validation(Answer):
-    """Whether a definition is valid, and what is wrong with it."""
+    """The result of validating a definition, with its problems."""
 
     valid: bool
     problems: list[dict[str, Any]]
 
 
 class DefinitionState(Answer):
-    """How a definition is, and who refers to it."""
+    """The state of a definition, and the files that refer to it."""
 
     state: Literal["ready", "not_ready", "invalid", "deleted"]
     last_error: str | None
-    """Why it is not ready, or what is wrong with its file; the last valid version is in force then."""
+    """The reason why it is not ready, or the problem in its file; the last valid version is then in force."""
     observed_digest: str | None
-    """sha256 of the file as last read; null where it is gone."""
+    """sha256 of the file as last read; null if the file is missing."""
     bindings: list[str]
     """The files that refer to it."""
 
 
 class Definition(Answer):
-    """A definition: its own fields, and these."""
+    """A definition: its own fields, and the following."""
 
     id: str
     path: str
@@ -269,7 +272,7 @@ class Definition(Answer):
 
 
 class UsageRow(Answer):
-    """What was spent. With `by`, what is summed over is null."""
+    """Usage and cost. With `by`, the fields that are summed over are null."""
 
     session_id: str | None
     route: str | None
@@ -283,7 +286,7 @@ class UsageRow(Answer):
 
 
 class LogLine(Answer):
-    """A line of the daemon's log; `text` may be several where a traceback follows."""
+    """A line of the daemon's log; `text` may have several lines if a traceback follows."""
 
     number: int
     at: str
@@ -305,7 +308,7 @@ class Commit(Answer):
 
 
 class Paused(Answer):
-    """What is paused."""
+    """The paused parts of the daemon."""
 
     everything: bool
     routes: list[str]

@@ -1,4 +1,4 @@
-"""What callers get of the past: `answers` of searches, diffs and deletions."""
+"""Responses about the past: results of searches, diffs and deletions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kheish.api.http.answer import Answer
 
 
 class Found(Answer):
-    """An entry that says what was looked for."""
+    """A matching entry."""
 
     n: int
     seq: int
@@ -22,22 +22,22 @@ class Found(Answer):
 
 
 class FoundSession(Session):
-    """A session of a list; `match` is there where the list was asked for with `q`."""
+    """A session of a list; `match` is present if the list was requested with `q`."""
 
     match: Found | None = None
 
 
 class DeletedSession(Answer):
-    """What is kept of a session that was deleted."""
+    """The remaining data of a deleted session."""
 
     session_id: str
     path: str
-    """The folder that it had."""
+    """Its former folder."""
     deleted_at: str
     deleted_by: str
     last_n: int
     remains: str
-    """What git's history still has, in words."""
+    """A description of the data that remains in git's history."""
 
 
 class BlamedLine(Answer):
@@ -54,7 +54,7 @@ class BlamedLine(Answer):
 
 
 class Blame(Answer):
-    """Who wrote each line of a file."""
+    """The commit that wrote each line of a file."""
 
     path: str
     commit: str
@@ -63,17 +63,17 @@ class Blame(Answer):
 
 
 class Moment(Answer):
-    """A moment that was asked for."""
+    """A requested moment."""
 
     rev: str
     commit: str | None
-    """The first commit that holds it; null where none does yet."""
+    """The first commit that contains it; null if it is not committed yet."""
     n: int
     """Its newest event."""
 
 
 class SessionDiff(Answer):
-    """What happened in a session between two moments."""
+    """The events of a session between two moments."""
 
     session_id: str
     path: str
@@ -86,7 +86,7 @@ class SessionDiff(Answer):
     entries: list[Event]
     """The journal lines, oldest first."""
     next_from: str | None
-    """Where to go on, as `from`; null where this is all."""
+    """The cursor of the next page, as `from`; null on the last page."""
 
 
 class ChangedFile(Answer):
@@ -99,21 +99,22 @@ class ChangedFile(Answer):
     runs: list[str]
     """The runs that changed it, in their order."""
     edits: int
-    """How many tool calls changed it."""
+    """The number of tool calls that changed it."""
     changed_at: str
-    """When the last of them did."""
+    """The time of the last change."""
     before_sha256: str | None
-    """The content before the first of them; null: there was no file."""
+    """The content before the first change; null: the file did not exist."""
     after_sha256: str | None
-    """The content after the last of them; null: there is no file."""
+    """The content after the last change; null: the file does not exist."""
     mode: str | None
     """The permissions that a patch gave it, in octal digits."""
     diff: str | None
-    """Null where there can be none, such as for a binary file."""
+    """Null if a diff is not possible, such as for a binary file."""
     is_net: bool
-    """Whether `diff` leads from the content before the first to the one after the last; else it is the diffs of the
-    edits, one after the other."""
+    """Whether `diff` leads from the content before the first change to the content after the last; otherwise it is the
+    diffs of the edits in sequence.
+    """
     is_current: bool
-    """Whether the file is now as the last edit left it."""
+    """Whether the file still is as the last edit left it."""
     note: str | None
     """Why the diff is not the net one, or the file not current."""

@@ -29,38 +29,38 @@ LIST = (
 
 
 class ResolveApproval(Body):
-    """A person's word on an approval."""
+    """A decision on an approval."""
 
     decision: Literal["allow", "deny"]
-    """The word."""
+    """The decision."""
     reason: Reason | None = None
-    """Why; the model is told it on deny."""
+    """The reason; on deny, the model receives it."""
     arguments: dict[str, Any] | None = None
     """Other arguments for the call, with allow."""
     remember: Literal["exact", "pattern"] | None = None
-    """Add a rule for the session, so that it need not ask again."""
+    """Add a rule for the session, so that the agent need not ask again."""
     idempotency_key: Key | None = None
-    """The same key with the same request gives the same answer; may also be the header Idempotency-Key."""
+    """The same key with the same request gives the same answer. It may also be sent as the header Idempotency-Key."""
 
 
 class ResolveOne(ResolveApproval):
-    """One of several."""
+    """A decision on one of several approvals."""
 
     approval_id: Name
-    """Which one."""
+    """The approval's id."""
 
 
 class ResolveApprovals(Body):
-    """Several at once: `items`, or `approval_ids` with one decision for all. All of them are resolved, or none."""
+    """Decisions on several approvals, all or none: `items`, or `approval_ids` with one decision for all."""
 
     items: Annotated[list[ResolveOne], Field(min_length=1, max_length=200)] | None = None
-    """Each with its own decision."""
+    """Approvals with individual decisions."""
     approval_ids: Annotated[list[Name], Field(min_length=1, max_length=200)] | None = None
-    """Which ones."""
+    """The ids of the approvals."""
     decision: Literal["allow", "deny"] | None = None
-    """The word on all of `approval_ids`."""
+    """The decision on all of `approval_ids`."""
     reason: Reason | None = None
-    """Why."""
+    """The reason."""
 
     @model_validator(mode="after")
     def _one_form(self) -> ResolveApprovals:
@@ -71,7 +71,7 @@ class ResolveApprovals(Body):
         return self
 
     def each(self) -> list[ResolveOne]:
-        """One for each approval."""
+        """Return a decision for each approval."""
         if self.items is not None:
             return self.items
         assert self.decision is not None
@@ -81,80 +81,80 @@ class ResolveApprovals(Body):
 
 
 class Approvals:
-    """`/v1/approvals` and what is below."""
+    """The resource of `/v1/approvals` and the paths below it."""
 
-    def __init__(self, parts: Services) -> None:
-        self._parts = parts
-        self._state = parts.state
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._state = services.state
 
     async def list_approvals(self, req: Request, resp: Response) -> None:
-        """A page of approvals, newest first."""
+        """Answer with a page of approvals, newest first."""
         media.send(resp, await views.listed(self._state, Approval, req.context.query))
 
     async def get_approval(self, req: Request, resp: Response, approval_id: str) -> None:
-        """One approval, now or as a commit has it (`?at=`)."""
+        """Answer with one approval, now or as of a commit (`?at=`)."""
         if (rev := req.context.query.get("at")) is not None:
-            return media.send(resp, await at_revision.document(self._parts, resp, Approval, approval_id, rev))
+            return media.send(resp, await at_revision.document(self._services, resp, Approval, approval_id, rev))
         return media.send(resp, await views.document(self._state, Approval, approval_id))
 
     async def resolve_approval(self, req: Request, resp: Response, approval_id: str) -> None:
-        """Allow or deny. Raises ApprovalResolved, with who decided, where somebody was faster."""
+        """Allow or deny. Raises ApprovalResolved with the earlier decision and its author."""
         body = await media.read(req, ResolveApproval)
         key = await keys.known(self._state, media.idempotency(req, body, f"approvals/{approval_id}/resolve"))
         if key is not None and key.result is not None:
             return media.send(resp, await views.document(self._state, Approval, approval_id))
         async with pins.thing(self._state, Approval, approval_id):
-            bound = await self._bound(approval_id, body)
-            wanted = _resolution(req, approval_id, body, bound, key)
-            [approval] = approvals.resolve_many(self._state, [wanted])
+            bound = await self._bind_edited(approval_id, body)
+            resolution = _resolution(req, approval_id, body, bound, key)
+            [approval] = approvals.resolve_many(self._state, [resolution])
             doc, n = views.of(self._state, approval), self._state.n
         await self._state.durable()
         return media.send(resp, (await views.expand(self._state, [doc]))[0], n=n)
 
     async def resolve_approvals(self, req: Request, resp: Response) -> None:
-        """Resolve several: all of them, or where one is refused, none."""
+        """Resolve several approvals: all of them, or none if one is refused."""
         each = (await media.read(req, ResolveApprovals)).each()
         _refuse_twice([one.approval_id for one in each])
         for number, one in enumerate(each):
             if one.idempotency_key is not None:
-                raise Invalid("Several at once take no idempotency keys of their own.")
+                raise Invalid("A request for several approvals takes no idempotency keys of its items.")
             if one.arguments is not None and one.decision == "deny":
                 raise Invalid(
                     "Edited arguments require allow.", errors=[Fault(f"/items/{number}/arguments", "on deny")]
                 )
         async with AsyncExitStack() as used:
-            wanted = []
+            resolutions = []
             for one in each:
                 await used.enter_async_context(pins.thing(self._state, Approval, one.approval_id))
-                bound = await self._bound(one.approval_id, one)
-                wanted.append(_resolution(req, one.approval_id, one, bound, None))
+                bound = await self._bind_edited(one.approval_id, one)
+                resolutions.append(_resolution(req, one.approval_id, one, bound, None))
             for one in each:
                 await self._check_pending(one.approval_id)
-            done = approvals.resolve_many(self._state, wanted)
+            done = approvals.resolve_many(self._state, resolutions)
             docs, n = [views.of(self._state, approval) for approval in done], self._state.n
         await self._state.durable()
         media.send(resp, media.page(await views.expand(self._state, docs)), n=n)
 
     async def _check_pending(self, approval_id: str) -> None:
-        """Raise ApprovalResolved where it is not pending any more."""
+        """Raise ApprovalResolved if it is no longer pending."""
         doc: Doc | None = await self._state.recall(Approval, approval_id)
         if doc is not None and doc["status"] != "pending":
             raise approvals.late(doc)
 
-    async def _bound(self, approval_id: str, body: ResolveApproval) -> Bound | None:
-        """What edited arguments are bound to, of an approval that is pending before and after."""
+    async def _bind_edited(self, approval_id: str, body: ResolveApproval) -> Bound | None:
+        """Return the binding of edited arguments. The approval is checked to be pending before and after."""
         await self._check_pending(approval_id)
         if body.arguments is None:
             return None
-        bound = await self._parts.inspector.bound(self._state.get(Approval, approval_id), body.arguments)
-        await self._check_pending(approval_id)  # what took time may have let another answer in
+        bound = await self._services.inspector.bound(self._state.get(Approval, approval_id), body.arguments)
+        await self._check_pending(approval_id)  # the approval may have been resolved during the await
         return bound
 
 
 def _resolution(
     req: Request, approval_id: str, body: ResolveApproval, bound: Bound | None, key: keys.Key | None
 ) -> approvals.Resolution:
-    """What a caller decided, with the person whom the caller's token proves."""
+    """Return the caller's decision, with the person whom the caller's token proves."""
     return approvals.Resolution(
         approval_id=approval_id,
         decision=body.decision,
@@ -183,7 +183,7 @@ OPERATIONS = bind(
     get(
         "/v1/approvals",
         Approvals.list_approvals,
-        "Approvals, newest first.",
+        "List approvals, newest first.",
         ApprovalView,
         *LIST,
         page=True,
@@ -192,7 +192,7 @@ OPERATIONS = bind(
     get(
         ONE,
         Approvals.get_approval,
-        "One approval, now or as it was.",
+        "Get one approval, now or as of a commit.",
         ApprovalView,
         at_revision.AT,
         problems=(404,),
@@ -201,7 +201,7 @@ OPERATIONS = bind(
     post(
         f"{ONE}/resolve",
         Approvals.resolve_approval,
-        "Allow or deny.",
+        "Allow or deny an approval.",
         ResolveApproval,
         ApprovalView,
         problems=(404, 409),
@@ -211,7 +211,7 @@ OPERATIONS = bind(
     post(
         "/v1/approvals/resolve",
         Approvals.resolve_approvals,
-        "Resolve several: all, or none.",
+        "Resolve several approvals: all of them, or none.",
         ResolveApprovals,
         ApprovalView,
         page=True,

@@ -1,4 +1,4 @@
-"""`?at=REV`: sessions, runs and definitions as a commit has them."""
+"""Sessions, runs and definitions as of a commit (`?at=REV`)."""
 
 from __future__ import annotations
 
@@ -29,68 +29,68 @@ from kheish.store.edits import definitions as reading
 from kheish.store.git.revisions import FORMS, Moment
 from kheish.store.log import records, spills
 
-AT = Param(name="at", about=f"As it was then: {FORMS}.")
+AT = Param(name="at", about=f"The revision to read: {FORMS}.")
 COMMIT = "X-Kheish-Commit"
-#: what has a Record in its session's folder: its name, and the folder below that
+#: nouns with a Record in their session's folder: the name, and the folder below the session's
 _INNER: Mapping[type, tuple[str, str]] = {
     Run: ("run", "runs"), Approval: ("approval", "approvals"), Question: ("question", "questions"),
 }  # fmt: skip
 
 
-async def document(parts: Services, resp: Response, cls: type, id: str, rev: str) -> Doc:
-    """The Record of a session, of what is in one, or of a Flow, as a commit has it. Raises Invalid, NotFound."""
-    moment = await parts.past.resolve(rev)
-    folder = await _folder(parts, cls, id, moment)
-    path = await _record(parts, cls, id, folder)
+async def document(services: Services, resp: Response, cls: type, id: str, rev: str) -> Doc:
+    """Return the Record of a session, of a noun in it, or of a Flow, as of a commit. Raises Invalid, NotFound."""
+    moment = await services.past.resolve(rev)
+    folder = await _folder(services, cls, id, moment)
+    path = await _record(services, cls, id, folder)
     noun = BY_CLASS[cls].name
     try:
-        raw = await parts.past.read(moment.commit, path)
+        raw = await services.past.read(moment.commit, path)
     except NotFound:
         raise NotFound(
-            f"There was no {noun} {id!r} at {rev} (commit {moment.commit[:12]}); see when there was: "
+            f"There was no {noun} {id!r} at {rev} (commit {moment.commit[:12]}); for its history see "
             f"GET /v1/sessions/{folder.rpartition('/')[2]}/history"
         ) from None
     doc = await asyncio.to_thread(records.read, raw)
     for holder, key, whole in views.references(doc):
-        holder[key] = await _payload(parts, moment, folder, holder[key], whole)
+        holder[key] = await _payload(services, moment, folder, holder[key], whole)
     resp.set_header(COMMIT, moment.commit)
     return doc
 
 
-async def _record(parts: Services, cls: type, id: str, folder: str) -> str:
-    """The file of its Record."""
+async def _record(services: Services, cls: type, id: str, folder: str) -> str:
+    """Return the path of its Record."""
     if cls is Flow:
-        return str((await views.document(parts.state, Flow, id))["path"])
+        return str((await views.document(services.state, Flow, id))["path"])
     return f"{folder}/{_INNER[cls][1]}/{id}.yaml" if cls in _INNER else f"{folder}/session.yaml"
 
 
-async def _folder(parts: Services, cls: type, id: str, moment: Moment) -> str:
-    """The session's folder, also of one that was deleted since. Raises NotFound."""
+async def _folder(services: Services, cls: type, id: str, moment: Moment) -> str:
+    """Return the session's folder, even if the session is deleted. Raises NotFound."""
     session_id = id
     if cls is Flow:
-        session_id = (await views.document(parts.state, Flow, id))["session_id"]
+        session_id = (await views.document(services.state, Flow, id))["session_id"]
     elif cls in _INNER:
         noun, inner = _INNER[cls]
         try:
-            session_id = (await views.document(parts.state, cls, id))["session_id"]
+            session_id = (await views.document(services.state, cls, id))["session_id"]
         except NotFound:
             raise NotFound(
-                f"There is no {noun} {id!r}. Where its session was deleted: git log --all -- "
+                f"There is no {noun} {id!r}. If its session was deleted: git log --all -- "
                 f"'sessions/*/*/{inner}/{id}.yaml'"
             ) from None
     try:
-        return str((await views.document(parts.state, Session, session_id))["path"])
+        return str((await views.document(services.state, Session, session_id))["path"])
     except SessionDeleted as deleted:
-        found = await parts.past.folder(moment.commit, session_id)
-        if found is None:
+        folder = await services.past.folder(moment.commit, session_id)
+        if folder is None:
             raise deleted
-        return found
+        return folder
 
 
-async def _payload(parts: Services, moment: Moment, folder: str, value: Doc, whole: str) -> Any:
-    """A text that the Record has only by reference."""
+async def _payload(services: Services, moment: Moment, folder: str, value: Doc, whole: str) -> Any:
+    """Return a text that the Record holds only by reference."""
     try:
-        raw = await parts.past.read(moment.commit, spills.place_of(folder, Spilled(**value).sha256))
+        raw = await services.past.read(moment.commit, spills.place_of(folder, Spilled(**value).sha256))
     except NotFound:
         if whole == "text":
             raise
@@ -98,36 +98,36 @@ async def _payload(parts: Services, moment: Moment, folder: str, value: Doc, who
     return orjson.loads(raw) if whole == "json" else raw.decode()
 
 
-async def commits(parts: Services, session_id: str, given: Given) -> Mapping[str, Any]:
-    """A page of the commits that changed a session, newest first. Raises NotFound, InvalidCursor."""
+async def commits(services: Services, session_id: str, given: Given) -> Mapping[str, Any]:
+    """Return a page of the commits that changed a session, newest first. Raises NotFound, InvalidCursor."""
     limit = given.get("limit", paging.LIMIT)
     place = paging.place_of("h", given.get("cursor"))
     deleted = False
     try:
-        path = (await views.document(parts.state, Session, session_id))["path"]
+        path = (await views.document(services.state, Session, session_id))["path"]
     except SessionDeleted:
-        deleted, path = True, await _grave(parts.state, session_id)
-    await parts.state.caught_up()
-    found = await parts.past.commits(None if deleted else session_id, path, place, limit + 1)
-    cursor = paging.cursor_of("h", found[limit]["place"]) if len(found) > limit else None
-    return media.page([{key: value for key, value in one.items() if key != "place"} for one in found[:limit]], cursor)
+        deleted, path = True, await _grave(services.state, session_id)
+    await services.state.caught_up()
+    rows = await services.past.commits(None if deleted else session_id, path, place, limit + 1)
+    cursor = paging.cursor_of("h", rows[limit]["place"]) if len(rows) > limit else None
+    return media.page([{key: value for key, value in one.items() if key != "place"} for one in rows[:limit]], cursor)
 
 
 async def _grave(state: State, session_id: str) -> str:
-    """The folder that a deleted session had."""
+    """Return the former folder of a deleted session."""
     await state.caught_up()
-    found = await asyncio.to_thread(state.index.thing, "tombstone", session_id)
-    return str((found or state.deleted[session_id])["path"])
+    tombstone = await asyncio.to_thread(state.index.thing, "tombstone", session_id)
+    return str((tombstone or state.deleted[session_id])["path"])
 
 
-async def definition(parts: Services, resp: Response, kind: Kind, id: str, rev: str) -> tuple[Definition, Doc]:
-    """A definition as a commit has it, and how it was. Raises Invalid, NotFound."""
-    moment = await parts.past.resolve(rev)
+async def definition(services: Services, resp: Response, kind: Kind, id: str, rev: str) -> tuple[Definition, Doc]:
+    """Return a definition as of a commit, and its state then. Raises Invalid, NotFound."""
+    moment = await services.past.resolve(rev)
     try:
-        raw = await parts.past.read(moment.commit, kind.path(id))
+        raw = await services.past.read(moment.commit, kind.path(id))
     except NotFound:
         raise NotFound(
-            f"There was no {kind.singular} {id!r} at {rev} (commit {moment.commit[:12]}); see when there was: "
+            f"There was no {kind.singular} {id!r} at {rev} (commit {moment.commit[:12]}); for its history see "
             f"GET /v1/{kind.name}/{id}/history"
         ) from None
     read = reading.parse_markdown if kind.text else reading.parse
@@ -135,7 +135,7 @@ async def definition(parts: Services, resp: Response, kind: Kind, id: str, rev: 
     errors = [problem.message for problem in parsed.problems if problem.severity == "error"]
     valid = parsed.value is not None and not errors
     resp.set_header(COMMIT, moment.commit)
-    found = Definition(
+    value = Definition(
         kind=kind.name,
         id=id,
         path=kind.path(id),
@@ -147,7 +147,7 @@ async def definition(parts: Services, resp: Response, kind: Kind, id: str, rev: 
     status: Doc = {
         "state": "ready" if valid else "invalid",
         "last_error": None if valid else errors[0] if errors else "It cannot be read.",
-        "observed_digest": found.digest,
+        "observed_digest": value.digest,
         "bindings": [],
     }
-    return found, status
+    return value, status

@@ -1,4 +1,4 @@
-"""The audit by HTTP: its entries, oldest first, and whether the chain holds."""
+"""The audit by HTTP: its entries, oldest first, and the verification of its chain."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ LIST = (
     Param(name="after", kind="count", about="Only entries above this event number."),
     Param(name="action", kind="choice", choices=get_args(Action), about="Only this action."),
     Param(name="outcome", kind="choice", choices=get_args(Outcome), about="Only this outcome."),
-    paging.text("subject", "Only what this subject did."),
+    paging.text("subject", "Only actions of this subject."),
     *paging.SESSION,
-    paging.text("run", "Only what happened in this run."),
+    paging.text("run", "Only events of this run."),
 )
 _FIELDS = ("action", "outcome", "subject", "session", "run")
 _ROWS = 500
 
 
 class VerifyAudit(Body):
-    """How the audit is checked."""
+    """The options of an audit verification."""
 
     key: Annotated[str, Field(min_length=1, max_length=100)] | None = None
-    """The public key (base64) that must have signed; without it, the one that the head names is believed."""
+    """The public key (base64) that must have signed; without it, the key that the head names is trusted."""
 
 
 class AuditEntry(Answer):
@@ -52,7 +52,7 @@ class AuditEntry(Answer):
 
 
 class AuditReport(Answer):
-    """What the check found."""
+    """The result of an audit verification."""
 
     ok: bool
     entries: int
@@ -63,46 +63,46 @@ class AuditReport(Answer):
     key: str | None
     """The public key that signed."""
     finding: dict[str, Any] | None
-    """The first thing that is wrong: code, message, seq."""
+    """The first problem: code, message, seq."""
 
 
 class Audit:
-    """`/v1/audit` and what is below."""
+    """The resource of `/v1/audit` and the paths below it."""
 
-    def __init__(self, parts: Services) -> None:
-        self._state = parts.state
+    def __init__(self, services: Services) -> None:
+        self._state = services.state
 
     async def list_audit(self, req: Request, resp: Response) -> None:
-        """A page of entries, oldest first, verbatim."""
+        """Answer with a page of entries, oldest first, verbatim."""
         await self._state.durable()
         await self._state.caught_up()
         given = req.context.query
         place = paging.number_of("n", given.get("cursor"))
         after, limit = given.get("after", 0) if place is None else place, given.get("limit", paging.LIMIT)
-        wanted = {name: given[name] for name in _FIELDS if given.get(name) is not None}
+        filters = {name: given[name] for name in _FIELDS if given.get(name) is not None}
         if "session_id" in given:
-            wanted["session"] = given["session_id"]
-        rows = await asyncio.to_thread(self._rows, after, limit + 1, wanted)
+            filters["session"] = given["session_id"]
+        rows = await asyncio.to_thread(self._rows, after, limit + 1, filters)
         cursor = f'"{paging.cursor_of("n", rows[limit - 1][0])}"' if len(rows) > limit else "null"
         lines = ",".join(line for _, line in rows[:limit])
         media.send(resp, f'{{"items":[{lines}],"next_cursor":{cursor}}}'.encode())
 
     def _rows(self, after: int, most: int, wanted: dict[str, str]) -> list[tuple[int, str]]:
-        """Entries that fit, in steps: the index knows the kind, and what is in an entry only when it is read."""
-        found: list[tuple[int, str]] = []
-        while len(found) < most:
+        """Return the matching entries. The index filters by kind; the entries themselves are read in steps."""
+        matches: list[tuple[int, str]] = []
+        while len(matches) < most:
             rows = self._state.index.events(after, limit=_ROWS, kinds=("audit.recorded",))
             for n, _, line in rows:
                 data = orjson.loads(line)["data"] if wanted else {}
                 if all(data[name] == value for name, value in wanted.items()):
-                    found.append((n, line))
+                    matches.append((n, line))
             if len(rows) < _ROWS:
                 break
             after = rows[-1][0]
-        return found[:most]
+        return matches[:most]
 
     async def verify_audit(self, req: Request, resp: Response) -> None:
-        """Follow the whole chain, and check the signature over its head."""
+        """Verify the whole chain and the signature over its head."""
         body = await media.read(req, VerifyAudit)
         report = await asyncio.to_thread(audit.verify, self._state.root, key=body.key)
         media.send(resp, report.view())
@@ -110,11 +110,11 @@ class Audit:
 
 OPERATIONS = bind(
     Audit,
-    get("/v1/audit", Audit.list_audit, "Entries of the audit, oldest first.", AuditEntry, *LIST, page=True),
+    get("/v1/audit", Audit.list_audit, "List entries of the audit, oldest first.", AuditEntry, *LIST, page=True),
     post(
         "/v1/audit/verify",
         Audit.verify_audit,
-        "Follow the chain, and check the signature over its head.",
+        "Verify the chain and the signature over its head.",
         VerifyAudit,
         AuditReport,
     ),

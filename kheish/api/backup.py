@@ -1,4 +1,4 @@
-"""The backup by HTTP: push now."""
+"""The backup by HTTP: immediate pushes."""
 
 from __future__ import annotations
 
@@ -20,35 +20,37 @@ class Pushed(Answer):
     """The newest event that it holds."""
     at: str
     url: str
-    """Where to, without credentials."""
+    """The target, without credentials."""
 
 
 class Backup(Answer):
-    """How the backup is."""
+    """The state of the backup."""
 
     remote: str | None
     """The name of the git remote; null: nothing is pushed."""
     every_seconds: float | None
     outcome: Literal["never", "pushed", "failed", "diverged", "taken_over"]
-    """How the newest push of this daemon went."""
+    """The result of the newest push of this daemon."""
     tried_at: str | None
     error: str | None
     pushed: Pushed | None
     """The newest push that succeeded."""
     restored: bool
-    """Whether this root was restored and has not taken over: it pushes nothing."""
+    """Whether this root was restored and has not taken over; such a root pushes nothing."""
 
 
 class Backups:
-    """`/v1/state/backup`."""
+    """The resource of `/v1/state/backup`."""
 
-    def __init__(self, parts: Services) -> None:
-        self._parts = parts
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
     async def push_backup(self, req: Request, resp: Response) -> None:
-        """Push to the remote of `backup.remote`, and answer when it is there. Raises BackupFailed, BackupDiverged,
-        TakenOver, Conflict."""
-        media.send(resp, await self._parts.backup.push())
+        """Push to the remote of `backup.remote`, and answer after the push.
+
+        Raises BackupFailed, BackupDiverged, TakenOver, Conflict.
+        """
+        media.send(resp, await self._services.backup.push())
 
 
 OPERATIONS = bind(

@@ -1,4 +1,4 @@
-"""Definitions by HTTP, all kinds alike: list, show, put, delete, validate, history; JSON, or the file's own bytes."""
+"""Definitions by HTTP, the same for all kinds: list, show, put, delete, validate, history; as JSON or as bytes."""
 
 from __future__ import annotations
 
@@ -20,42 +20,44 @@ from kheish.domain.definitions import KINDS, Definition, Kind
 from kheish.errors import Fault, Invalid, UnsupportedMedia
 from kheish.store.files import blob_id
 
-#: what an answer adds to a definition's own fields; sent back in a PUT, it is passed over
+#: fields that an answer adds to a definition's own; a PUT ignores them
 ADDED = ("id", "path", "etag", "status")
-VALIDATE = (Param(name="id", about="As which definition; paths beside the file are looked up from there."),)
+VALIDATE = (Param(name="id", about="The id of the definition; paths beside the file are resolved from its folder."),)
 
 
 class Definitions:
-    """`/v1/{kind}` and what is below, for one kind."""
+    """The resource of `/v1/{kind}` and the paths below it, for one kind."""
 
-    def __init__(self, parts: Services, kind: Kind) -> None:
-        self._parts = parts
-        self._state = parts.state
+    def __init__(self, services: Services, kind: Kind) -> None:
+        self._services = services
+        self._state = services.state
         self._kind = kind
 
     async def list_definitions(self, req: Request, resp: Response) -> None:
-        """A page of definitions in force, by id."""
+        """Answer with a page of definitions in force, by id."""
         given = req.context.query
         after, limit = paging.place_of("d", given.get("cursor")), given.get("limit", paging.LIMIT)
         known = self._state.definitions.by_kind[self._kind.name]
-        found = [known[id] for id in sorted(known) if after is None or id > after][: limit + 1]
-        more = len(found) > limit
+        rows = [known[id] for id in sorted(known) if after is None or id > after][: limit + 1]
+        more = len(rows) > limit
         definitions = self._state.definitions
-        items = [self._view(one, definitions.status(one, os.environ, self._state.slots)) for one in found[:limit]]
+        items = [self._view(one, definitions.status(one, os.environ, self._state.slots)) for one in rows[:limit]]
         media.send(resp, media.page(items, paging.cursor_of("d", items[-1]["id"]) if more else None))
 
     async def get_definition(self, req: Request, resp: Response, id: str) -> None:
-        """One definition: JSON, or with `Accept: application/yaml` the file byte for byte."""
+        """Answer with one definition: JSON, or the file byte for byte with `Accept: application/yaml`."""
         if rev := req.context.query.get("at"):
-            found, status = await at_revision.definition(self._parts, resp, self._kind, ids.check_slug(id, "id"), rev)
-            return self._send(req, resp, found, status)
+            value, status = await at_revision.definition(
+                self._services, resp, self._kind, ids.check_slug(id, "id"), rev
+            )
+            return self._send(req, resp, value, status)
         return self._send(req, resp, self._state.definitions.get(self._kind.name, id))
 
     async def put_definition(self, req: Request, resp: Response, id: str) -> None:
-        """Make (201) or replace (200) one. YAML is kept byte for byte."""
+        """Create (201) or replace (200) a definition. YAML is kept byte for byte."""
         ids.check_slug(id, "id")
         raw, kind = await self._content(req, id)
-        made = await self._parts.editor.put(
+        made = await self._services.editor.put(
             self._kind.name, id, raw, kind, if_match=_etag(req), by=req.context.principal
         )
         n = self._state.n
@@ -66,50 +68,53 @@ class Definitions:
         resp.set_header("Location", f"/v1/{self._kind.name}/{id}")
 
     async def delete_definition(self, req: Request, resp: Response, id: str) -> None:
-        """Remove one (204)."""
-        await self._parts.editor.delete(self._kind.name, id, if_match=_etag(req), by=req.context.principal)
+        """Remove a definition (204)."""
+        await self._services.editor.delete(self._kind.name, id, if_match=_etag(req), by=req.context.principal)
         n = self._state.n
         await self._state.durable()
         resp.status = 204
         resp.set_header(media.EVENT, str(n))
 
     async def validate_definition(self, req: Request, resp: Response) -> None:
-        """Say what is wrong with a definition; nothing is changed."""
+        """Validate a definition without saving it."""
         id = req.context.query.get("id")
         if id is not None:
             ids.check_slug(id, "id")
         raw, kind = await self._content(req, id)
-        problems = [dict(one) for one in await self._parts.editor.validate(self._kind.name, id, raw, kind)]
+        problems = [dict(one) for one in await self._services.editor.validate(self._kind.name, id, raw, kind)]
         valid = not any(problem["severity"] == "error" for problem in problems)
         media.send(resp, {"valid": valid, "problems": problems})
 
     async def definition_history(self, req: Request, resp: Response, id: str) -> None:
-        """The commits that changed it, newest first; also of one that is gone."""
+        """List the commits that changed a definition, newest first, even if it is deleted."""
         ids.check_slug(id, "id")
-        page = await api_state.commits(self._parts, req.context.query, self._kind.path(id))
+        page = await api_state.commits(self._services, req.context.query, self._kind.path(id))
         if not page["items"]:
-            self._state.definitions.get(self._kind.name, id)  # raises: there never was one
+            self._state.definitions.get(self._kind.name, id)  # raises NotFound if it never existed
         media.send(resp, page)
 
     async def _content(self, req: Request, id: str | None) -> tuple[bytes, str]:
-        """What was sent, and as what. Raises UnsupportedMedia, Invalid."""
+        """Return the body and its media type. Raises UnsupportedMedia, Invalid."""
         kind = media.media_type(req)
         raw = await media.body(req)
         if kind in media.TEXTS:
             return raw, media.YAML
         if kind != media.JSON:
-            said = kind or "no media type"
-            raise UnsupportedMedia(f"The body is sent as {said}; send {media.YAML} or {media.JSON}.")
+            shown = kind or "no media type"
+            raise UnsupportedMedia(f"The body is sent as {shown}; send {media.YAML} or {media.JSON}.")
         return self._without_added(raw, id), kind
 
     def _without_added(self, raw: bytes, id: str | None) -> bytes:
-        """JSON without what only answers have, so that an answer can be changed and sent back. Raises Invalid."""
+        """Return JSON without the fields that only answers have. Raises Invalid.
+
+        An answer can so be edited and sent back.
+        """
         try:
             if not media.plain_json(raw):
                 return raw
             value = orjson.loads(raw)
         except (ValueError, RecursionError):
-            return raw  # the editor says what is wrong, as of any definition
+            return raw  # the editor reports the problem, as for any definition
         known = self._kind.model.model_fields
         if not isinstance(value, dict):
             return raw
@@ -141,7 +146,7 @@ class Definitions:
 
 
 def _etag(req: Request) -> str | None:
-    """The blob id that the caller wants to replace. Raises Invalid."""
+    """Return the blob id that the caller expects to replace. Raises Invalid."""
     text = req.get_header("If-Match")
     if text is None:
         return None
@@ -152,14 +157,14 @@ def _etag(req: Request) -> str | None:
 
 
 def operations(kind: Kind) -> tuple[Operation, ...]:
-    """Return the operations of one kind; their names say which."""
+    """Return the operations of one kind; their names contain its name."""
     many, one, noun = f"/v1/{kind.name}", f"/v1/{kind.name}/{{id}}", kind.singular
     return bind(
         partial(Definitions, kind=kind),
         get(
             many,
             Definitions.list_definitions,
-            f"{kind.name} in force, by id.",
+            f"List {kind.name} in force, by id.",
             answers.Definition,
             *paging.PAGE,
             page=True,
@@ -178,7 +183,7 @@ def operations(kind: Kind) -> tuple[Operation, ...]:
         put(
             one,
             Definitions.put_definition,
-            f"Make (201) or replace (200) a {noun}.",
+            f"Create (201) or replace (200) a {noun}.",
             kind.model,
             answers.Definition,
             problems=(404, 409, 412),
@@ -191,7 +196,7 @@ def operations(kind: Kind) -> tuple[Operation, ...]:
         post(
             f"{many}/validate",
             Definitions.validate_definition,
-            f"What is wrong with a {noun}; nothing is changed.",
+            f"Validate a {noun} without saving it.",
             kind.model,
             answers.Validation,
             *VALIDATE,
@@ -201,7 +206,7 @@ def operations(kind: Kind) -> tuple[Operation, ...]:
         get(
             f"{one}/history",
             Definitions.definition_history,
-            f"Commits that changed a {noun}, newest first.",
+            f"List commits that changed a {noun}, newest first.",
             answers.Commit,
             *paging.PAGE,
             page=True,

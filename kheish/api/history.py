@@ -1,4 +1,4 @@
-"""A session's past by HTTP: commits, journal, events, diffs between two moments, what was said, forks, deletion."""
+"""A session's past by HTTP: commits, journal, events, diffs between two moments, search, forks, deletion."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from kheish.store.git.revisions import FORMS
 MOST = 2000
 DIFF_LIMIT = 500
 DIFF = (
-    Param(name="from", about=f"What came after this: {FORMS}. Without it, from the beginning."),
-    Param(name="to", about="Up to this. Without it, up to now."),
-    Param(name="limit", kind="count", least=1, most=MOST, about=f"How many entries at most ({DIFF_LIMIT})."),
+    Param(name="from", about=f"The start, exclusive: {FORMS}. Without it, the beginning."),
+    Param(name="to", about="The end, inclusive. Without it, now."),
+    Param(name="limit", kind="count", least=1, most=MOST, about=f"The maximal number of entries ({DIFF_LIMIT})."),
 )
 SEARCH = (
     *paging.PAGE,
-    Param(name="q", about=f"What to look for: {search.QUERY}. All of it must be said.", required=True),
+    Param(name="q", about=f"The query: {search.QUERY}. All of its words must occur.", required=True),
 )
 JOURNAL = (
     *paging.PAGE,
     Param(name="after", kind="count", about="Entries after this event number."),
-    Param(name="run", about="Only those of this run."),
+    Param(name="run", about="Only entries of this run."),
     Param(name="kind", many=True, about="Only entries of this kind."),
 )
 
@@ -50,28 +50,29 @@ class ForkSession(Body):
     """A new session with the history of another."""
 
     at: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """Up to when: a commit, a tag, an event number (`n:90412`), a time (`@{2026-11-22T12:00:00Z}`), or an entry of its
-    journal (`seq:17`); without it, up to now."""
+    """The moment to fork at: a commit, a tag, an event number (`n:90412`), a time (`@{2026-11-22T12:00:00Z}`), or an
+    entry of its journal (`seq:17`); without it, now.
+    """
     session_id: Name | None = None
-    """A name of your choice; without it, one is made."""
+    """An id of your choice; without it, one is generated."""
     title: Annotated[str, Field(max_length=500)] | None = None
-    """For people; without it, that of the other."""
+    """A title for people; without it, that of the other session."""
 
 
 class History:
-    """`/v1/sessions/{id}/history`, `/diff`, `/changes`, `/search`, `/fork`, `/journal` and `/events`."""
+    """The resource of a session's `/history`, `/diff`, `/changes`, `/search`, `/fork`, `/journal` and `/events`."""
 
-    def __init__(self, parts: Services) -> None:
-        self._parts = parts
-        self._state = parts.state
-        self._feed = parts.feed
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._state = services.state
+        self._feed = services.feed
 
     async def session_history(self, req: Request, resp: Response, session_id: str) -> None:
-        """A page of the commits that changed a session, newest first; also of one that is deleted."""
-        media.send(resp, await at_revision.commits(self._parts, session_id, req.context.query))
+        """List the commits that changed a session, newest first, even if it is deleted."""
+        media.send(resp, await at_revision.commits(self._services, session_id, req.context.query))
 
     async def session_diff(self, req: Request, resp: Response, session_id: str) -> None:
-        """What happened in a session between two moments: as a conversation, and the entries themselves."""
+        """Answer with the events of a session between two moments: as a conversation, and the entries themselves."""
         given: Given = req.context.query
         doc = await views.document(self._state, Session, session_id)
         begin, after = await self._moment(given.get("from"))
@@ -94,7 +95,7 @@ class History:
         media.send(resp, answer)
 
     def _rows(self, session: dict[str, Any], after: int, limit: int) -> list[tuple[int, str, str]]:
-        """Return the session's entries, those before it was forked included, oldest first."""
+        """Return the session's entries, including those before it was forked, oldest first."""
         rows: list[tuple[int, str, str]] = []
         for session_id, upto in reversed(history.lineage(self._state, session)):
             part = self._state.index.events(after, limit=limit - len(rows), session=session_id)
@@ -104,18 +105,18 @@ class History:
         return rows
 
     async def _moment(self, rev: str | None) -> tuple[dict[str, Any] | None, int | None]:
-        """A moment as the answer shows it, and its event number. An event need not be committed yet."""
+        """Return a moment as the answer shows it, and its event number. An event need not be committed yet."""
         if rev is None:
             return None, None
-        wanted = revisions.parse(rev)
-        if isinstance(wanted, revisions.Event) and 0 <= wanted.n <= self._state.n:
-            commit = await self._parts.past.holding(wanted.n)
-            return {"rev": rev, "commit": commit, "n": wanted.n}, wanted.n
-        moment = await self._parts.past.resolve(rev)
+        revision = revisions.parse(rev)
+        if isinstance(revision, revisions.Event) and 0 <= revision.n <= self._state.n:
+            commit = await self._services.past.holding(revision.n)
+            return {"rev": rev, "commit": commit, "n": revision.n}, revision.n
+        moment = await self._services.past.resolve(rev)
         return {"rev": rev, "commit": moment.commit, "n": moment.n}, moment.n
 
     async def session_changes(self, req: Request, resp: Response, session_id: str) -> None:
-        """A page of files, the last changed first. Raises NotFound, InvalidCursor, WorkspaceSlow."""
+        """List changed files, the last changed first. Raises NotFound, InvalidCursor, WorkspaceSlow."""
         given = req.context.query
         session = await views.document(self._state, Session, session_id)
         below = _place(given.get("cursor"))
@@ -127,26 +128,26 @@ class History:
         media.send(resp, media.page(items, None if rest is None else paging.cursor_of("c", f"{rest[0]}.{rest[1]}")))
 
     async def search_session(self, req: Request, resp: Response, session_id: str) -> None:
-        """A page of what was said in a session, newest first."""
+        """Search the conversation of a session, newest match first."""
         given: Given = req.context.query
         doc = await views.document(self._state, Session, session_id)
         media.send(resp, await search.entries(self._state, doc, given.get("q", ""), given))
 
     async def fork_session(self, req: Request, resp: Response, session_id: str) -> None:
-        """Make a session (201) with the history of this one up to a moment; the same request finds it again (200)."""
+        """Create a session (201) with this one's history up to a moment; the same request returns it again (200)."""
         body = await media.read(req, ForkSession)
         target = ids.check_slug(body.session_id, "session_id") if body.session_id else fresh_id(req)
         filtering.see(req.context.caller, target)
         source = await views.document(self._state, Session, session_id)
         copied = await self._copied(source, body.at)
         if copied.settings["workspace"] != source["workspace"] and req.context.caller.role != "admin":
-            # An earlier workspace of the session is one that is chosen anew.
-            await self._parts.workspaces.choose(copied.settings["workspace"], req.context.caller, target)
+            # The fork starts with a new workspace choice; an earlier workspace of the session is not inherited.
+            await self._services.workspaces.choose(copied.settings["workspace"], req.context.caller, target)
         async with using_or_new(self._state, target):
-            there = self._state.find(Session, target)
-            if there is not None:
-                _compare(there, copied)
-                return media.send(resp, views.of(self._state, there))
+            existing = self._state.find(Session, target)
+            if existing is not None:
+                _compare(existing, copied)
+                return media.send(resp, views.of(self._state, existing))
             path = self._state.place_session(target)
             conversation = await asyncio.to_thread(forks.write, self._state.root, path, copied, target)
             made = forks.create(
@@ -156,7 +157,7 @@ class History:
                 copied,
                 conversation,
                 title=body.title,
-                commit=await self._parts.past.holding(copied.n),
+                commit=await self._services.past.holding(copied.n),
                 by=req.context.principal,
             )
         doc = views.of(self._state, made)
@@ -165,14 +166,14 @@ class History:
         return media.send(resp, doc, status=201, n=made.n)
 
     async def _copied(self, source: dict[str, Any], rev: str | None) -> forks.History:
-        """The history up to a moment. Raises Invalid, NotFound, Forbidden."""
+        """Return the history up to a moment. Raises Invalid, NotFound, Forbidden."""
         seq: int | None = None
         n = self._state.durable_n
-        if rev is not None and isinstance(wanted := revisions.parse(rev), revisions.Seq):
-            seq = wanted.seq
+        if rev is not None and isinstance(revision := revisions.parse(rev), revisions.Seq):
+            seq = revision.seq
         elif rev is not None:
-            _, found = await self._moment(rev)
-            n = min(n, found or 0)
+            _, until = await self._moment(rev)
+            n = min(n, until or 0)
         await self._state.caught_up()
         copied = await asyncio.to_thread(
             forks.read,
@@ -183,19 +184,19 @@ class History:
             seq=seq,
             n=None if seq is not None else n,
         )
-        if copied.settings.get("permission_mode") == "bypass" and not self._parts.allow_bypass:
+        if copied.settings.get("permission_mode") == "bypass" and not self._services.allow_bypass:
             raise Forbidden("The permission mode bypass needs a daemon that was started with --allow-bypass.")
         return copied
 
     async def delete_session(self, req: Request, resp: Response, session_id: str) -> None:
-        """Take a session out of the tree and the index; says what stays in git's history."""
+        """Remove a session from the tree and the index, and report what remains in git's history."""
         async with self._state.using(session_id):
             entry = session_end.delete(self._state, session_id, by=req.context.principal)
         await self._state.durable()
         media.send(resp, {**session_end.tombstone(entry), "remains": _remains(entry)}, n=entry.n)
 
     async def session_journal(self, req: Request, resp: Response, session_id: str) -> None:
-        """A page of journal lines, oldest first, verbatim."""
+        """Answer with a page of journal lines, oldest first, verbatim."""
         await views.document(self._state, Session, session_id)
         await self._state.caught_up()
         given: Given = req.context.query
@@ -215,17 +216,17 @@ class History:
         media.send(resp, f'{{"items":[{lines}],"next_cursor":{cursor}}}'.encode())
 
     async def session_events(self, req: Request, resp: Response, session_id: str) -> None:
-        """The session's events as a stream."""
+        """Stream the session's events."""
         await views.document(self._state, Session, session_id)
-        sse.answer(req, resp, self._parts, self._feed, session=session_id)
+        sse.answer(req, resp, self._services, self._feed, session=session_id)
 
 
 def _remains(entry: Entry) -> str:
     path = session_end.tombstone(entry)["path"]
     return (
-        "The folder goes with the next commit, within seconds. Git never forgets: the commits up to then still have "
-        f"it, and so has every clone and push of them (git log -- {path}). Its workspace is left as it is. Rotate what "
-        "must not be known."
+        "The folder goes with the next commit, within seconds. Git keeps it: the commits up to then still have "
+        f"it, and so has every clone and push of them (git log -- {path}). Its workspace is left as it is. Rotate "
+        "secrets that it contains."
     )
 
 
@@ -243,7 +244,7 @@ def _place(cursor: str | None) -> Place | None:
         return None
     n, _, rank = given.partition(".")
     if not all(part.isascii() and part.isdecimal() and len(part) < 19 for part in (n, rank)):
-        raise InvalidCursor("The cursor is not one that this list gave; start again without it.")
+        raise InvalidCursor("The cursor is not from this list; restart without it.")
     return int(n), int(rank)
 
 
@@ -253,7 +254,7 @@ OPERATIONS = bind(
     get(
         f"{ONE}/history",
         History.session_history,
-        "Commits that changed a session, newest first.",
+        "List commits that changed a session, newest first.",
         answers.Commit,
         *paging.PAGE,
         page=True,
@@ -262,7 +263,7 @@ OPERATIONS = bind(
     get(
         f"{ONE}/diff",
         History.session_diff,
-        "What happened between two moments.",
+        "Get the events between two moments.",
         answers_past.SessionDiff,
         *DIFF,
         problems=(404,),
@@ -270,8 +271,8 @@ OPERATIONS = bind(
     get(
         f"{ONE}/changes",
         History.session_changes,
-        "Files of the workspace that the session's file tools changed, the last changed first. What commands (`bash`) "
-        "changed is not seen.",
+        "List files of the workspace that the session's file tools changed, the last changed first. Changes by "
+        "commands (`bash`) are not recorded.",
         answers_past.ChangedFile,
         *paging.PAGE,
         page=True,
@@ -280,7 +281,7 @@ OPERATIONS = bind(
     get(
         f"{ONE}/search",
         History.search_session,
-        "What was said, newest first.",
+        "Search the conversation, newest match first.",
         answers_past.Found,
         *SEARCH,
         page=True,
@@ -289,7 +290,7 @@ OPERATIONS = bind(
     post(
         f"{ONE}/fork",
         History.fork_session,
-        "Make a session with this one's history (201); the same request finds it again (200).",
+        "Create a session with this one's history (201); the same request returns it again (200).",
         ForkSession,
         answers.Session,
         good=(201, 200),
@@ -299,14 +300,14 @@ OPERATIONS = bind(
     delete(
         ONE,
         History.delete_session,
-        "Take a session out of the tree and the index; git's history keeps it.",
+        "Remove a session from the tree and the index; git's history keeps it.",
         answers_past.DeletedSession,
         problems=(404, 409),
     ),
     get(
         f"{ONE}/journal",
         History.session_journal,
-        "Journal lines, oldest first.",
+        "List journal lines, oldest first.",
         answers.Event,
         *JOURNAL,
         page=True,
@@ -315,7 +316,7 @@ OPERATIONS = bind(
     get(
         f"{ONE}/events",
         History.session_events,
-        "The session's events.",
+        "Stream the session's events.",
         None,
         *sse.PARAMS,
         media="text/event-stream",

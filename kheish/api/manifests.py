@@ -1,4 +1,4 @@
-"""Manifests of Playbooks by HTTP: what changed between two, and the commit that each line is from."""
+"""Manifests of Playbooks by HTTP: diffs between two versions, and the origin of each line."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from kheish.domain.playbooks import versions as playbooks
 from kheish.errors import NotFound
 
 DIFF = (
-    Param(name="from", about="The version to compare; without it, the newest one."),
+    Param(name="from", about="The version to compare; without it, the newest version."),
     Param(name="to", about="The version to compare it with; without it, the draft."),
 )
-BLAME = (Param(name="version", about="Of this version; without it, of the draft as it is committed."),)
+BLAME = (Param(name="version", about="The version; without it, the draft as committed."),)
 
 
 class Side(Answer):
-    """One side of a diff: a version, or the draft (null)."""
+    """A side of a diff: a version, or the draft (null)."""
 
     version: str | None
     digest: str
 
 
 class FieldChange(Answer):
-    """One field that differs; items that have an `id` are compared by it."""
+    """A field that differs; items that have an `id` are compared by it."""
 
     path: str
     change: Literal["added", "removed", "changed"]
@@ -41,7 +41,7 @@ class FieldChange(Answer):
 
 
 class PlaybookDiff(Answer):
-    """What changed from one version to another."""
+    """The changes from one version to another."""
 
     playbook_id: str
     before: Side
@@ -52,7 +52,7 @@ class PlaybookDiff(Answer):
 
 
 class ManifestLine(Answer):
-    """A line of a manifest, and the commit that it is from."""
+    """A line of a manifest, and the commit that wrote it."""
 
     line: int
     text: str
@@ -64,14 +64,14 @@ class ManifestLine(Answer):
 
 
 class Manifests:
-    """`/v1/playbooks/{id}/diff` and `/blame`."""
+    """The resource of `/v1/playbooks/{id}/diff` and `/blame`."""
 
-    def __init__(self, parts: Services) -> None:
-        self._parts = parts
-        self._state = parts.state
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._state = services.state
 
     async def diff_playbook(self, req: Request, resp: Response, id: str) -> None:
-        """What changed, by field and as text; without versions, from the newest one to the draft."""
+        """Answer with the changes, by field and as text; without versions, from the newest version to the draft."""
         ids.check_slug(id, "id")
         before, after = req.context.query.get("from"), req.context.query.get("to")
         if before is None:
@@ -90,10 +90,10 @@ class Manifests:
         )
 
     async def blame_playbook(self, req: Request, resp: Response, id: str) -> None:
-        """Each line of the manifest with the commit that it is from."""
+        """Answer with each line of the manifest and the commit that wrote it."""
         ids.check_slug(id, "id")
-        found = await self._parts.playbooks.blame(id, req.context.query.get("version"))
-        media.send(resp, media.page([dict(one) for one in found], None))
+        lines = await self._services.playbooks.blame(id, req.context.query.get("version"))
+        media.send(resp, media.page([dict(one) for one in lines], None))
 
     async def _newest(self, id: str) -> str:
         await self._state.caught_up()
@@ -105,14 +105,14 @@ class Manifests:
         return str(page.items[0]["version"])
 
     async def _side(self, id: str, version: str | None) -> tuple[str, Any, dict[str, bytes]]:
-        """Digest, data and files of a version, or of the draft in force."""
+        """Return digest, data and files of a version, or of the draft in force."""
         if version is None:
-            draft, beside = await self._parts.playbooks.draft(id)
+            draft, beside = await self._services.playbooks.draft(id)
             return draft.digest, draft.data, {"playbook.yaml": draft.raw, **beside}
-        one = await self._parts.playbooks.read(id, version)
+        one = await self._services.playbooks.read(id, version)
         files = {"playbook.yaml": one.raw}
         for path in one.files:
-            files[path] = await self._parts.playbooks.file(one.version, path)
+            files[path] = await self._services.playbooks.file(one.version, path)
         return one.version.digest, one.data, files
 
 
@@ -121,7 +121,7 @@ OPERATIONS = bind(
     get(
         "/v1/playbooks/{id}/diff",
         Manifests.diff_playbook,
-        "What changed, by field and as text; without versions, from the newest one to the draft.",
+        "Get the changes, by field and as text; without versions, from the newest version to the draft.",
         PlaybookDiff,
         *DIFF,
         problems=(404, 409),
@@ -129,7 +129,7 @@ OPERATIONS = bind(
     get(
         "/v1/playbooks/{id}/blame",
         Manifests.blame_playbook,
-        "Each line of the manifest with the commit that it is from.",
+        "Get each line of the manifest with the commit that wrote it.",
         ManifestLine,
         *BLAME,
         page=True,

@@ -1,4 +1,4 @@
-"""`/metrics`: counters in the text format of Prometheus. Each is counted where it happens or read from the index."""
+"""`/metrics`: counters in the text format of Prometheus. Each is counted at its source or read from the index."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Sample = tuple[dict[str, str], float]
 
 
 class Metrics:
-    """What there is, what waits, what was answered."""
+    """The resource of `/metrics`: counts of objects, waits and answers."""
 
-    def __init__(self, parts: Services) -> None:
-        self._state = parts.state
-        self._answered = parts.answered
-        self._feed = parts.feed
+    def __init__(self, services: Services) -> None:
+        self._state = services.state
+        self._answered = services.answered
+        self._feed = services.feed
 
     async def metrics(self, req: Request, resp: Response) -> None:
-        """All of it."""
+        """Answer with all metrics."""
         state = self._state
         counts = await asyncio.to_thread(self._counts)
         live, approvals, questions = counts
@@ -40,8 +40,8 @@ class Metrics:
                 _metric("event_indexed", "gauge", "The newest event in the index.", [({}, state.journaled_n)]),
                 _metric("sessions_loaded", "gauge", "Sessions in memory.", [({}, len(state.sessions))]),
                 _metric("runs", "gauge", "Unfinished runs.", live),
-                _metric("approvals_pending", "gauge", "Approvals that wait.", [({}, approvals)]),
-                _metric("questions_pending", "gauge", "Questions that wait.", [({}, questions)]),
+                _metric("approvals_pending", "gauge", "Pending approvals.", [({}, approvals)]),
+                _metric("questions_pending", "gauge", "Pending questions.", [({}, questions)]),
                 _metric("event_streams", "gauge", "Open event streams.", [({}, self._feed.streams)]),
                 _metric("http_requests", "counter", "Requests answered.", requests, "_total"),
                 _metric("cpu_seconds", "counter", "CPU time.", [({}, used.ru_utime + used.ru_stime)], "_total"),
@@ -68,4 +68,4 @@ def _metric(name: str, kind: str, about: str, samples: Iterable[Sample], suffix:
     return "\n".join(lines) + "\n"
 
 
-OPERATIONS = bind(Metrics, get("/metrics", Metrics.metrics, "Counters for Prometheus.", None, media="text/plain"))
+OPERATIONS = bind(Metrics, get("/metrics", Metrics.metrics, "Get counters for Prometheus.", None, media="text/plain"))

@@ -1,4 +1,4 @@
-"""All that the API can do: a line for each noun. The order is that of the description."""
+"""All operations of the API: a line for each noun. The order is that of the description."""
 
 from __future__ import annotations
 

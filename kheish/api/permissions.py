@@ -1,4 +1,4 @@
-"""Permissions by HTTP: the rules in force, and what a call would meet."""
+"""Permissions by HTTP: the rules in force, and the decision that a call would get."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ from kheish.errors import Invalid
 
 
 class CheckPermission(Body):
-    """A call that is not made."""
+    """A tool call to evaluate. It is not executed."""
 
     tool: Name
     """The tool's name."""
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Its arguments."""
     session_id: Name | None = None
-    """With this session's mode, rules and workspace; without it, those of a new session."""
+    """The session whose mode, rules and workspace apply; without it, those of a new session."""
     session: Name | None = None
     """The same as `session_id`."""
 
 
 class Permissions:
-    """`/v1/permissions`."""
+    """The resource of `/v1/permissions`."""
 
-    def __init__(self, parts: Services) -> None:
-        self._parts = parts
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
     async def permissions(self, req: Request, resp: Response) -> None:
-        """permissions.yaml as it is in force."""
-        media.send(resp, self._parts.state.definitions.permissions.model_dump(mode="json"))
+        """Answer with permissions.yaml as it is in force."""
+        media.send(resp, self._services.state.definitions.permissions.model_dump(mode="json"))
 
     async def check_permission(self, req: Request, resp: Response) -> None:
-        """Explain what a call would meet; it is not made."""
+        """Explain the decision on a call without executing it."""
         body = await media.read(req, CheckPermission)
         if body.session and body.session_id and body.session != body.session_id:
             raise Invalid("session and session_id differ; send one of them.")
         session_id = body.session_id or body.session
         if session_id is not None:
             filtering.see(req.context.caller, session_id)
-        media.send(resp, await self._parts.inspector.check(body.tool, body.arguments, session_id))
+        media.send(resp, await self._services.inspector.check(body.tool, body.arguments, session_id))
 
 
 OPERATIONS = bind(
     Permissions,
-    get("/v1/permissions", Permissions.permissions, "The rules in force.", Free),
+    get("/v1/permissions", Permissions.permissions, "Get the rules in force.", Free),
     post(
         "/v1/permissions/check",
         Permissions.check_permission,
-        "What a call would meet, without making it.",
+        "Explain the decision on a call without executing it.",
         CheckPermission,
         answers.Verdict,
         problems=(404,),

@@ -31,20 +31,20 @@ Shown = Literal["published", "verified", "canary", "active", "revoked", "tampere
 
 
 class ReleaseEvidence(Answer):
-    """Something that shows that a version may be used."""
+    """Evidence that a version is fit for use."""
 
     kind: str
     id: str
     description: str | None
     by: str
-    """Who gave it."""
+    """The author of the evidence."""
     at: str | None
     facts: dict[str, Any]
-    """What the reference led to then."""
+    """The referenced object's state at that time."""
 
 
 class Version(Answer):
-    """A version of a Playbook: an annotated tag, and how far it may be used."""
+    """A version of a Playbook: an annotated tag, and its release state."""
 
     playbook_id: str
     version: str
@@ -57,114 +57,114 @@ class Version(Answer):
     published_by: str
     published_at: str
     percent: float | None
-    """Of a canary: how much of the starts that name no version go to it."""
+    """For a canary: the percentage of the starts without a version that it gets."""
     manifest: dict[str, Any] | None
-    """What it says, from the tag's tree; null in lists, and where the tag is tampered with."""
+    """The manifest from the tag's tree; null in lists, and if the tag is tampered with."""
     title: str
     notes: str | None
     evidence: list[ReleaseEvidence]
     reason: str | None
-    """Why it has its state, where somebody said so."""
+    """The reason for its state, if given."""
     tampered: str | None
-    """What is wrong with its tag."""
+    """The problem with its tag."""
     via: Literal["api", "git"]
-    """How it was published: through the daemon, or by a tag made with git."""
+    """The way of its publication: through the daemon, or by a tag made with git."""
     files: dict[str, str] | None = None
-    """The files beside the manifest, with their sha256; only of one version."""
+    """The files beside the manifest, with their sha256; only for a single version."""
     commands: list[str] | None = None
-    """What its Flows run without asking, once it is released; only of one version."""
+    """The calls that its Flows run without approval after its release; only for a single version."""
     live_flows: int | None = None
-    """Where it was revoked just now: its Flows that had not ended."""
+    """After a revocation: its Flows that had not ended."""
     n: int
 
 
 class PublishPlaybook(Body):
-    """Make the draft a version."""
+    """A request to publish the draft as a version."""
 
     version: Annotated[str, Field(min_length=1, max_length=100)]
     """A semantic version, such as 1.2.0."""
     notes: Annotated[str, Field(max_length=20_000)] | None = None
-    """What changed and why; it stands in the tag's message."""
+    """The changes and their reason, for the tag's message."""
 
 
 class GivenEvidence(Body):
-    """A reference to what shows that a version may be used."""
+    """A reference to evidence that a version is fit for use."""
 
     kind: Annotated[str, Field(min_length=1, max_length=64)]
     """run, tool_call, task, approval, question, output, asset, commit, file, agent; or attestation."""
     id: Annotated[str, Field(min_length=1, max_length=500)]
-    """Its id; of an attestation, the person who says so."""
+    """Its id; for an attestation, the person who attests."""
     description: Annotated[str, Field(max_length=4000)] | None = None
-    """What it shows."""
+    """The claim that it supports."""
 
 
 class ReleasePlaybook(Body):
-    """Move a version to another state."""
+    """A request to move a version to another state."""
 
     state: Literal["published", "verified", "canary", "active", "revoked"]
     """published → verified → canary → active → revoked; back to verified from canary and active."""
     evidence: list[GivenEvidence] = Field(default_factory=list, max_length=100)
-    """What shows that it may be used; needed once, to become verified."""
+    """Evidence of fitness; needed once, to become verified."""
     percent: float | None = None
-    """Of a canary: how much of the starts that name no version go to it."""
+    """For a canary: the percentage of the starts without a version that it gets."""
     reason: Reason | None = None
-    """Why; it is kept."""
+    """The reason; it is kept."""
     cancel_flows: bool = False
-    """With revoked: cancel its running Flows, too."""
+    """With revoked: also cancel its running Flows."""
 
 
 class Playbooks:
-    """`/v1/playbooks/{id}/versions`."""
+    """The resource of `/v1/playbooks/{id}/versions`."""
 
-    def __init__(self, parts: Services) -> None:
-        self._parts = parts
-        self._state = parts.state
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._state = services.state
 
     async def list_versions(self, req: Request, resp: Response, id: str) -> None:
-        """A page of versions, newest first."""
+        """Answer with a page of versions, newest first."""
         ids.check_slug(id, "id")
         given = req.context.query
         if rev := given.get("at"):
-            moment = await self._parts.past.resolve(rev)
-            found = await self._parts.playbooks.at(id, moment.n)
+            moment = await self._services.past.resolve(rev)
+            versions = await self._services.playbooks.at(id, moment.n)
             resp.set_header(at_revision.COMMIT, moment.commit)
-            items = [_view(one) for one in reversed(found) if given.get("state") in (None, one.shown_state)]
+            items = [_view(one) for one in reversed(versions) if given.get("state") in (None, one.shown_state)]
             return media.send(resp, media.page(items, None))
         page = await listed(self._state, given, id)
         if not page.items and given.get("cursor") is None and "state" not in given:
-            self._state.definitions.get("playbooks", id)  # raises: there never was one
+            self._state.definitions.get("playbooks", id)  # raises NotFound if it never existed
         return media.send(resp, media.page([_shown(doc) for doc in page.items], page.next_cursor))
 
     async def get_version(self, req: Request, resp: Response, id: str, version: str) -> None:
-        """One version with its manifest; with `Accept: application/yaml` the manifest byte for byte."""
+        """Answer with one version and its manifest; with `Accept: application/yaml` the manifest byte for byte."""
         ids.check_slug(id, "id")
         if rev := req.context.query.get("at"):
-            moment = await self._parts.past.resolve(rev)
-            then = [one for one in await self._parts.playbooks.at(id, moment.n) if one.version == version]
+            moment = await self._services.past.resolve(rev)
+            then = [one for one in await self._services.playbooks.at(id, moment.n) if one.version == version]
             if not then:
                 raise NotFound(f"There was no version {id}@{version} at {rev} (commit {moment.commit[:12]}).")
             resp.set_header(at_revision.COMMIT, moment.commit)
             released = await self._read(id, version)
-            return media.send(resp, _whole(then[0], released))
+            return media.send(resp, _full_view(then[0], released))
         released = await self._read(id, version)
         if media.wants_text(req):
             if released is None:
-                await self._parts.playbooks.read(id, version)  # raises
+                await self._services.playbooks.read(id, version)  # raises
                 return None
             resp.content_type = f"{media.YAML}; charset=utf-8"
             resp.data = released.raw
             return None
-        one = released.version if released else await self._parts.playbooks.version(id, version)
-        return media.send(resp, _whole(one, released))
+        one = released.version if released else await self._services.playbooks.version(id, version)
+        return media.send(resp, _full_view(one, released))
 
     async def publish_playbook(self, req: Request, resp: Response, id: str) -> None:
         """Publish the draft (201); the same content under the same version changes nothing (200)."""
         ids.check_slug(id, "id")
         body = await media.read(req, PublishPlaybook)
-        _, made = await self._parts.playbooks.publish(id, body.version, notes=body.notes, by=req.context.principal)
+        _, made = await self._services.playbooks.publish(id, body.version, notes=body.notes, by=req.context.principal)
         n = self._state.n
-        released = await self._parts.playbooks.read(id, body.version)
-        media.send(resp, _whole(released.version, released), n=n)
+        released = await self._services.playbooks.read(id, body.version)
+        media.send(resp, _full_view(released.version, released), n=n)
         resp.status = 201 if made else 200
         resp.set_header("Location", f"/v1/playbooks/{id}/versions/{body.version}")
 
@@ -173,7 +173,7 @@ class Playbooks:
         ids.check_slug(id, "id")
         body = await media.read(req, ReleasePlaybook)
         live = await self._live(id, version) if body.state == "revoked" else None  # before they are cancelled
-        one = await self._parts.playbooks.release(
+        one = await self._services.playbooks.release(
             id,
             version,
             body.state,
@@ -184,29 +184,29 @@ class Playbooks:
             cancel_flows=body.cancel_flows,
         )
         n = self._state.n
-        shown = _whole(one, await self._read(id, version))
+        shown = _full_view(one, await self._read(id, version))
         if body.state == "revoked":
             shown["live_flows"] = live
         media.send(resp, shown, n=n)
 
     async def _live(self, id: str, version: str) -> int:
-        """How many Flows of a version have not ended."""
+        """Return the number of Flows of a version that have not ended."""
         await self._state.caught_up()
         fields = {"playbook": id, "version": version}
         return await asyncio.to_thread(self._state.index.count, "flow", sorted(LIVE), fields=fields)
 
     async def _read(self, id: str, version: str) -> Released | None:
-        """What a version says; None where its tag is not what was published. Raises NotFound."""
+        """Return the content of a version; None if its tag is not the published one. Raises NotFound."""
         if not playbooks.is_version(version):
             raise NotFound(f"There is no version {version[:100]!r}: versions are three numbers, such as 1.2.0.")
         try:
-            return await self._parts.playbooks.read(id, version)
+            return await self._services.playbooks.read(id, version)
         except VersionTampered:
             return None
 
 
 async def listed(state: State, given: Given, playbook_id: str | None) -> Page:
-    """A page of versions as the index has them, of one playbook or (None) of all, newest first."""
+    """Return a page of versions from the index, of one playbook or (None) of all, newest first."""
     await state.caught_up()
     return await asyncio.to_thread(
         state.index.things,
@@ -227,15 +227,15 @@ def _shown(doc: dict[str, Any]) -> dict[str, Any]:
     return {**{key: value for key, value in doc.items() if key not in _HIDDEN}, **of_one}
 
 
-def _whole(one: playbooks.Version, released: Released | None) -> dict[str, Any]:
-    found = _view(one)
+def _full_view(one: playbooks.Version, released: Released | None) -> dict[str, Any]:
+    view = _view(one)
     if released is not None:
-        found |= {
+        view |= {
             "manifest": dict(released.data),
             "files": dict(released.files),
             "commands": trust.commands(released.data),
         }
-    return found
+    return view
 
 
 MANY = "/v1/playbooks/{id}/versions"
@@ -245,7 +245,7 @@ OPERATIONS = bind(
     get(
         MANY,
         Playbooks.list_versions,
-        "Versions of a playbook, newest first.",
+        "List versions of a playbook, newest first.",
         Version,
         *LIST,
         page=True,
@@ -263,7 +263,7 @@ OPERATIONS = bind(
     get(
         ONE,
         Playbooks.get_version,
-        "A version with its manifest, read from its tag's tree.",
+        "Get a version with its manifest, read from its tag's tree.",
         Version,
         at_revision.AT,
         problems=(404, 409),

@@ -1,4 +1,4 @@
-"""Probes by HTTP: whether the process answers, and whether work is taken; for machines, without a token."""
+"""Probes by HTTP: liveness and readiness, for machines, without a token."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from kheish.errors import Unavailable
 
 
 class Probes:
-    """`/healthz`, `/readyz`: for machines, without a token."""
+    """The resource of `/healthz` and `/readyz`, for machines, without a token."""
 
-    def __init__(self, parts: Services) -> None:
-        self._parts = parts
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
     async def health(self, req: Request, resp: Response) -> None:
-        """The process answers."""
+        """Answer that the process runs."""
         media.send(resp, {"status": "ok"})
 
     async def ready(self, req: Request, resp: Response) -> None:
-        """Work is taken. Raises Unavailable (503) where it is not."""
-        why = "The daemon is stopping." if self._parts.closing.begun else self._parts.ready()
-        why = why or self._parts.upkeep.rewound()
-        if why is None and self._parts.state.failure is not None:
-            why = self._parts.state.failure.detail
+        """Answer that work is accepted. Raises Unavailable (503) otherwise."""
+        why = "The daemon is stopping." if self._services.closing.begun else self._services.ready()
+        why = why or self._services.upkeep.rewound()
+        if why is None and self._services.state.failure is not None:
+            why = self._services.state.failure.detail
         if why is not None:
             raise Unavailable(why)
         media.send(resp, {"status": "ready"})
@@ -34,6 +34,6 @@ class Probes:
 
 OPERATIONS = bind(
     Probes,
-    get("/healthz", Probes.health, "Whether the process answers.", Free, open=True, early=True),
-    get("/readyz", Probes.ready, "Whether work is taken.", Free, open=True, early=True),
+    get("/healthz", Probes.health, "Check whether the process answers.", Free, open=True, early=True),
+    get("/readyz", Probes.ready, "Check whether work is accepted.", Free, open=True, early=True),
 )

@@ -29,10 +29,10 @@ LIST = (
 
 
 class GivenAnswer(Body):
-    """What was chosen, and free text where it is taken."""
+    """The selected options, and free text if it is permitted."""
 
     selected: list[Name] = Field(default_factory=list, max_length=100)
-    """Ids of options."""
+    """Ids of the selected options."""
     text: Annotated[str, Field(max_length=20_000)] | None = None
     """Free text."""
 
@@ -43,35 +43,35 @@ class AnswerQuestion(Body):
     answers: Annotated[dict[Name, GivenAnswer], Field(max_length=100)]
     """`{"q1": {"selected": ["a"], "text": null}}`"""
     idempotency_key: Key | None = None
-    """The same key with the same request gives the same answer; may also be the header Idempotency-Key."""
+    """The same key with the same request gives the same answer. It may also be sent as the header Idempotency-Key."""
 
 
 class DeclineQuestion(Because):
-    """There will be no answer."""
+    """A refusal to answer."""
 
     idempotency_key: Key | None = None
-    """The same key with the same request gives the same answer; may also be the header Idempotency-Key."""
+    """The same key with the same request gives the same answer. It may also be sent as the header Idempotency-Key."""
 
 
 class Questions:
-    """`/v1/questions` and what is below."""
+    """The resource of `/v1/questions` and the paths below it."""
 
-    def __init__(self, parts: Services) -> None:
-        self._parts = parts
-        self._state = parts.state
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._state = services.state
 
     async def list_questions(self, req: Request, resp: Response) -> None:
-        """A page of questions, newest first."""
+        """Answer with a page of questions, newest first."""
         media.send(resp, await views.listed(self._state, Question, req.context.query))
 
     async def get_question(self, req: Request, resp: Response, question_id: str) -> None:
-        """One question, now or as a commit has it (`?at=`)."""
+        """Answer with one question, now or as of a commit (`?at=`)."""
         if (rev := req.context.query.get("at")) is not None:
-            return media.send(resp, await at_revision.document(self._parts, resp, Question, question_id, rev))
+            return media.send(resp, await at_revision.document(self._services, resp, Question, question_id, rev))
         return media.send(resp, await views.document(self._state, Question, question_id))
 
     async def answer_question(self, req: Request, resp: Response, question_id: str) -> None:
-        """Answer all of its items at once."""
+        """Answer all items of a question at once."""
         body = await media.read(req, AnswerQuestion)
         key = await keys.known(self._state, media.idempotency(req, body, f"questions/{question_id}/answer"))
         if key is not None and key.result is not None:
@@ -82,7 +82,7 @@ class Questions:
         return await self._answer(resp, question)
 
     async def decline_question(self, req: Request, resp: Response, question_id: str) -> None:
-        """Say that there will be no answer."""
+        """Decline to answer a question."""
         body = await media.read(req, DeclineQuestion)
         key = await keys.known(self._state, media.idempotency(req, body, f"questions/{question_id}/decline"))
         if key is not None and key.result is not None:
@@ -95,7 +95,7 @@ class Questions:
 
     @asynccontextmanager
     async def _pending(self, question_id: str) -> AsyncIterator[None]:
-        """Keep it in memory. Raises NotFound, QuestionResolved."""
+        """Keep the question in memory while it is answered. Raises NotFound, QuestionResolved."""
         async with pins.thing(self._state, Question, question_id) as old:
             if old is not None:
                 raise questions.late(old)
@@ -113,7 +113,7 @@ OPERATIONS = bind(
     get(
         "/v1/questions",
         Questions.list_questions,
-        "Questions, newest first.",
+        "List questions, newest first.",
         responses.Question,
         *LIST,
         page=True,
@@ -122,7 +122,7 @@ OPERATIONS = bind(
     get(
         ONE,
         Questions.get_question,
-        "One question, now or as it was.",
+        "Get one question, now or as of a commit.",
         responses.Question,
         at_revision.AT,
         problems=(404,),
@@ -131,7 +131,7 @@ OPERATIONS = bind(
     post(
         f"{ONE}/answer",
         Questions.answer_question,
-        "Answer all of its items.",
+        "Answer all items of a question.",
         AnswerQuestion,
         responses.Question,
         problems=(404, 409),
@@ -141,7 +141,7 @@ OPERATIONS = bind(
     post(
         f"{ONE}/decline",
         Questions.decline_question,
-        "There will be no answer.",
+        "Decline to answer a question.",
         DeclineQuestion,
         responses.Question,
         problems=(404, 409),

@@ -1,4 +1,4 @@
-"""Runs by HTTP: list, show, follow, cancel (one or many), retry; and how a submission is answered."""
+"""Runs by HTTP: list, show, follow, cancel (one or several), retry; and the answer to a submission."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ LIST = (
 
 
 class Retry(Body):
-    """A run again."""
+    """A request to retry a run."""
 
     idempotency_key: Key | None = None
-    """The same key retries once; may also be the header Idempotency-Key."""
+    """The same key retries once. It may also be sent as the header Idempotency-Key."""
 
 
 class CancelRuns(Body):
-    """Which unfinished runs to cancel; what is given must all fit."""
+    """A selection of unfinished runs to cancel; all given filters must match."""
 
     session: Name | None = None
-    """Those of this session."""
+    """Runs of this session."""
     session_id: Name | None = None
     """The same as `session`."""
     status: Literal["queued", "running", "waiting_for_approval", "waiting_for_question", "waiting_for_agent"] | None = (
         None
     )
-    """Those with this status."""
+    """Runs with this status."""
     route: Name | None = None
-    """Those on this route."""
+    """Runs on this route."""
     kind: Name | None = None
-    """Those of this kind."""
+    """Runs of this kind."""
     all: bool = False
-    """Every unfinished run; must be said where nothing else is."""
+    """Every unfinished run; required without another filter."""
     reason: Reason | None = None
-    """Why, for the journal."""
+    """The reason, for the journal."""
 
     @model_validator(mode="after")
     def _something(self) -> CancelRuns:
@@ -67,33 +67,33 @@ class CancelRuns(Body):
 
 
 class Runs:
-    """`/v1/runs` and what is below."""
+    """The resource of `/v1/runs` and the paths below it."""
 
-    def __init__(self, parts: Services) -> None:
-        self._parts = parts
-        self._state = parts.state
-        self._feed = parts.feed
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._state = services.state
+        self._feed = services.feed
 
     async def list_runs(self, req: Request, resp: Response) -> None:
-        """A page of runs, newest first."""
+        """Answer with a page of runs, newest first."""
         media.send(resp, await views.listed(self._state, Run, req.context.query))
 
     async def get_run(self, req: Request, resp: Response, run_id: str) -> None:
-        """One run; with `?wait=`, once it has ended or waits; with `?at=`, as it was."""
+        """Answer with one run; with `?wait=`, after it has ended or waits; with `?at=`, as of a commit."""
         if rev := req.context.query.get("at"):
-            return media.send(resp, await at_revision.document(self._parts, resp, Run, run_id, rev))
+            return media.send(resp, await at_revision.document(self._services, resp, Run, run_id, rev))
         if wait := req.context.query.get("wait"):
-            await submissions.settled(self._parts, run_id, wait)
-            sse.check_lasts(self._parts, req)
+            await submissions.settled(self._services, run_id, wait)
+            sse.check_lasts(self._services, req)
         return media.send(resp, await views.document(self._state, Run, run_id))
 
     async def run_events(self, req: Request, resp: Response, run_id: str) -> None:
-        """The run's events as a stream."""
+        """Stream the run's events."""
         await views.document(self._state, Run, run_id)
-        sse.answer(req, resp, self._parts, self._feed, run=run_id)
+        sse.answer(req, resp, self._services, self._feed, run=run_id)
 
     async def cancel_run(self, req: Request, resp: Response, run_id: str) -> None:
-        """Stop a run for good; one that is cancelled stays as it is."""
+        """Stop a run for good; a cancelled run remains unchanged."""
         body = await media.read(req, Because)
         async with pins.thing(self._state, Run, run_id) as ended:
             if ended is not None:
@@ -106,13 +106,13 @@ class Runs:
         return media.send(resp, (await views.expand(self._state, [doc]))[0], n=n if n != before else None)
 
     async def cancel_runs(self, req: Request, resp: Response) -> None:
-        """Cancel every unfinished run that fits; answers with those that were stopped."""
+        """Cancel every unfinished run that matches, and answer with the stopped runs."""
         body = await media.read(req, CancelRuns)
         done: list[Doc] = []
         for run_id in await self._unfinished(body):
             async with pins.thing(self._state, Run, run_id) as ended:
                 if ended is not None:
-                    continue  # it ended meanwhile
+                    continue  # it ended during the await
                 with contextlib.suppress(RunStateConflict):
                     run = runs.cancel(self._state, run_id, by=req.context.principal, reason=body.reason)
                     done.append(views.of(self._state, run))
@@ -124,7 +124,7 @@ class Runs:
         await self._state.caught_up()
         statuses = (body.status,) if body.status else tuple(str(status) for status in runs.LIVE)
         fields = {name: value for name in ("route", "kind") if (value := getattr(body, name))}
-        found: list[str] = []
+        run_ids: list[str] = []
         cursor: str | None = None
         while True:
             page = await asyncio.to_thread(
@@ -136,13 +136,13 @@ class Runs:
                 statuses=statuses,
                 fields=fields,
             )
-            found += [doc["run_id"] for doc in page.items]
+            run_ids += [doc["run_id"] for doc in page.items]
             cursor = page.next_cursor
             if cursor is None:
-                return found
+                return run_ids
 
     async def retry_run(self, req: Request, resp: Response, run_id: str) -> None:
-        """Queue a new run with the task of one that has ended (202)."""
+        """Queue a new run with the task of an ended run (202)."""
         body = await media.read(req, Retry)
         request = media.idempotency(req, body, f"runs/{run_id}/retry")
         old = await views.document(self._state, Run, run_id)
@@ -150,7 +150,7 @@ class Runs:
             key = await keys.known(self._state, request)
             given = intake.again(self._state, old, by=req.context.principal, key=key)
             run = await submission.submit(self._state, given)
-        await submissions.accepted(self._parts, req, resp, run)
+        await submissions.accepted(self._services, req, resp, run)
 
 
 def _refuse_ended(doc: Doc) -> None:
@@ -165,11 +165,11 @@ def _refuse_ended(doc: Doc) -> None:
 ONE = "/v1/runs/{run_id}"
 OPERATIONS = bind(
     Runs,
-    get("/v1/runs", Runs.list_runs, "Runs, newest first.", answers.Run, *LIST, page=True, tie="query"),
+    get("/v1/runs", Runs.list_runs, "List runs, newest first.", answers.Run, *LIST, page=True, tie="query"),
     get(
         ONE,
         Runs.get_run,
-        "One run, now or as it was.",
+        "Get one run, now or as of a commit.",
         answers.Run,
         *submissions.WAIT,
         at_revision.AT,
@@ -179,7 +179,7 @@ OPERATIONS = bind(
     get(
         f"{ONE}/events",
         Runs.run_events,
-        "The run's events.",
+        "Stream the run's events.",
         None,
         *sse.PARAMS,
         media="text/event-stream",
@@ -210,7 +210,7 @@ OPERATIONS = bind(
     post(
         "/v1/runs/cancel",
         Runs.cancel_runs,
-        "Cancel every unfinished run that fits.",
+        "Cancel every unfinished run that matches.",
         CancelRuns,
         answers.Run,
         page=True,

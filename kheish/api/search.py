@@ -1,4 +1,4 @@
-"""Full text: what was said in a session, and in which sessions something was said."""
+"""Full-text search: in the conversation of a session, and for sessions."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ from kheish.errors import Invalid
 from kheish.state.state import State
 from kheish.store.log import texts
 
-QUERY = 'words, `"a phrase"`, or a beginning, `deplo*`'
-#: entries that one question for sessions looks at: one that says a common word often must not hide the others for ever
+QUERY = 'words, `"a phrase"`, or a prefix, `deplo*`'
+#: entries that one search for sessions reads: a session with many matches must not hide the others forever
 _MOST = 10_000
 
 
 async def entries(state: State, session: Mapping[str, Any], words: str, given: Given) -> Mapping[str, Any]:
-    """A page of what was said in a session (and in those that it was forked from), newest first.
+    """Return a page of matching entries of a session (and of those that it was forked from), newest first.
 
     Raises Invalid, InvalidCursor.
     """
     await state.caught_up()
     limit = given.get("limit", paging.LIMIT)
     below = paging.number_of("s", given.get("cursor"))
-    found = await asyncio.to_thread(_in, state, session, words, limit + 1, below)
-    more = len(found) > limit
-    cursor = paging.cursor_of("s", found[limit - 1]["n"]) if more else None
-    return media.page(found[:limit], cursor)
+    rows = await asyncio.to_thread(_find_in_session, state, session, words, limit + 1, below)
+    more = len(rows) > limit
+    cursor = paging.cursor_of("s", rows[limit - 1]["n"]) if more else None
+    return media.page(rows[:limit], cursor)
 
 
-def _in(state: State, session: Mapping[str, Any], words: str, limit: int, below: int | None) -> list[dict[str, Any]]:
+def _find_in_session(
+    state: State, session: Mapping[str, Any], words: str, limit: int, below: int | None
+) -> list[dict[str, Any]]:
     return _find(state, words, limit, below, history.lineage(state, session))
 
 
@@ -44,9 +46,9 @@ def _find(
     try:
         rows = state.index.search(words, limit=limit, below=below, places=places)
     except ValueError as error:
-        raise Invalid(f"{words!r} cannot be looked for: {error}; write {QUERY}.") from error
-    wanted = texts.terms(words)
-    return [_hit(row, wanted) for row in rows]
+        raise Invalid(f"{words!r} is not a valid query: {error}; write {QUERY}.") from error
+    terms = texts.terms(words)
+    return [_hit(row, terms) for row in rows]
 
 
 def _hit(row: tuple[int, str, str | None, str, str], wanted: list[str]) -> dict[str, Any]:
@@ -65,39 +67,42 @@ def _hit(row: tuple[int, str, str | None, str, str], wanted: list[str]) -> dict[
 
 
 async def sessions(state: State, words: str, given: Given) -> Mapping[str, Any]:
-    """A page of sessions in which something says this, the last said first, each with `match`: that entry.
+    """Return a page of sessions with a matching entry, the last match first. Each has that entry as `match`.
 
     Raises Invalid, InvalidCursor.
     """
     await state.caught_up()
     below = paging.number_of("q", given.get("cursor"))
-    found, cursor = await asyncio.to_thread(_sessions, state, words, given, below)
-    return media.page(found, paging.cursor_of("q", cursor) if cursor is not None else None)
+    rows, cursor = await asyncio.to_thread(_sessions, state, words, given, below)
+    return media.page(rows, paging.cursor_of("q", cursor) if cursor is not None else None)
 
 
 def _sessions(state: State, words: str, given: Given, below: int | None) -> tuple[list[dict[str, Any]], int | None]:
     limit, first = given.get("limit", paging.LIMIT), below
-    found: dict[str, dict[str, Any]] = {}
+    rows: dict[str, dict[str, Any]] = {}
     looked = 0
     while looked < _MOST:
         hits = _find(state, words, paging.MOST, below, [])
         for hit in hits:
             id, below = hit["session_id"], hit["n"]
-            if id in found or not _is_newest(state, words, hit, first):
+            if id in rows or not _is_newest(state, words, hit, first):
                 continue
             doc = state.index.thing("session", id)
             if doc is not None and _fits(doc, given):
-                found[id] = {**doc, "match": hit}
-                if len(found) == limit:
-                    return list(found.values()), below
+                rows[id] = {**doc, "match": hit}
+                if len(rows) == limit:
+                    return list(rows.values()), below
         looked += len(hits)
         if len(hits) < paging.MOST:
-            return list(found.values()), None
-    return list(found.values()), below
+            return list(rows.values()), None
+    return list(rows.values()), below
 
 
 def _is_newest(state: State, words: str, hit: Mapping[str, Any], first: int | None) -> bool:
-    """Whether the session was not on a page before: it stands where its newest match does."""
+    """Return whether this is the session's newest match.
+
+    The newest match decides its place; older matches repeat a session of an earlier page.
+    """
     if first is None:
         return True
     newest = state.index.search(words, limit=1, places=[(hit["session_id"], None)])

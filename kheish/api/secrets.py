@@ -1,4 +1,4 @@
-"""Secrets by HTTP: metadata out, values in and never out."""
+"""Secrets by HTTP: metadata out, values only in."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PutSecret(Body):
     value: Annotated[str, Field(min_length=1, max_length=8192, repr=False)]
     """The secret; it is encrypted at once, and no answer holds it."""
     description: Annotated[str, Field(max_length=500)] | None = None
-    """For people; without it, as it was."""
+    """A description for people; without it, the earlier description remains."""
 
 
 class Secret(Answer):
@@ -30,76 +30,78 @@ class Secret(Answer):
     slot: str
     description: str | None
     version: int
-    """Of the value, from 1."""
+    """The version of the value, from 1."""
     created_at: str
     value_at: str
     """When the value was set."""
     updated_by: str
     recipients: list[str]
-    """Who can decrypt it; empty for a file that a person made."""
+    """The recipients that can decrypt it; empty for a file that a person made."""
     digest: str
     """sha256 of the encrypted file."""
     status: Literal["ready", "unreadable"]
     reason: str | None
-    """Why it is unreadable."""
+    """The reason why it is unreadable."""
     referenced_by: list[str]
     """The Definitions that need it."""
 
 
 class Secrets:
-    """`/v1/secrets` and what is below."""
+    """The resource of `/v1/secrets` and the paths below it."""
 
-    def __init__(self, parts: Services) -> None:
-        self._parts = parts
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
     async def list_secrets(self, req: Request, resp: Response) -> None:
-        """A page of slots, by name."""
+        """Answer with a page of slots, by name."""
         given = req.context.query
         after, limit = paging.place_of("s", given.get("cursor")), given.get("limit", paging.LIMIT)
-        found = [one for one in self._parts.secrets.view() if after is None or one["slot"] > str(after)]
-        cursor = paging.cursor_of("s", found[limit - 1]["slot"]) if len(found) > limit else None
-        media.send(resp, media.page(found[:limit], cursor))
+        rows = [one for one in self._services.secrets.view() if after is None or one["slot"] > str(after)]
+        cursor = paging.cursor_of("s", rows[limit - 1]["slot"]) if len(rows) > limit else None
+        media.send(resp, media.page(rows[:limit], cursor))
 
     async def get_secret(self, req: Request, resp: Response, slot: str) -> None:
-        """One slot."""
-        media.send(resp, self._parts.secrets.show(ids.check_slug(slot, "slot")))
+        """Answer with one slot."""
+        media.send(resp, self._services.secrets.show(ids.check_slug(slot, "slot")))
 
     async def put_secret(self, req: Request, resp: Response, slot: str) -> None:
-        """Set (201) or rotate (200) one."""
+        """Set (201) or rotate (200) a slot."""
         body = await media.read(req, PutSecret)
-        made = await self._parts.secrets.put(slot, body.value, body.description, by=req.context.principal)
-        await self._parts.broker.renewed(slot, by=req.context.principal)
-        media.send(resp, self._parts.secrets.show(slot), status=201 if made else 200, n=self._parts.state.n)
+        made = await self._services.secrets.put(slot, body.value, body.description, by=req.context.principal)
+        await self._services.broker.renewed(slot, by=req.context.principal)
+        media.send(resp, self._services.secrets.show(slot), status=201 if made else 200, n=self._services.state.n)
 
     async def delete_secret(self, req: Request, resp: Response, slot: str) -> None:
-        """Remove one (204). Raises SecretReferenced."""
-        await self._parts.secrets.remove(ids.check_slug(slot, "slot"), by=req.context.principal)
+        """Remove a slot (204). Raises SecretReferenced."""
+        await self._services.secrets.remove(ids.check_slug(slot, "slot"), by=req.context.principal)
         resp.status = 204
-        resp.set_header(media.EVENT, str(self._parts.state.n))
+        resp.set_header(media.EVENT, str(self._services.state.n))
 
     async def note_revealed_secret(self, req: Request, resp: Response, slot: str) -> None:
-        """Note that a value was shown to a person on this machine; no answer holds it."""
+        """Record that a value was shown to a person on this machine; no answer holds it."""
         await media.read(req, Body)
-        await self._parts.secrets.revealed(ids.check_slug(slot, "slot"), by=req.context.principal)
-        media.send(resp, self._parts.secrets.show(slot), n=self._parts.state.n)
+        await self._services.secrets.revealed(ids.check_slug(slot, "slot"), by=req.context.principal)
+        media.send(resp, self._services.secrets.show(slot), n=self._services.state.n)
 
     async def rekey_secrets(self, req: Request, resp: Response) -> None:
-        """Encrypt all of them anew for secrets/recipients.txt."""
+        """Re-encrypt all slots for secrets/recipients.txt."""
         await media.read(req, Body)
-        media.send(resp, media.page(await self._parts.secrets.rekey(by=req.context.principal)), n=self._parts.state.n)
+        media.send(
+            resp, media.page(await self._services.secrets.rekey(by=req.context.principal)), n=self._services.state.n
+        )
 
 
 ONE = "/v1/secrets/{slot}"
 OPERATIONS = bind(
     Secrets,
-    get("/v1/secrets", Secrets.list_secrets, "Slots by name, without values.", Secret, *paging.PAGE, page=True),
-    get(ONE, Secrets.get_secret, "One slot, without its value.", Secret, problems=(404,)),
+    get("/v1/secrets", Secrets.list_secrets, "List slots by name, without values.", Secret, *paging.PAGE, page=True),
+    get(ONE, Secrets.get_secret, "Get one slot, without its value.", Secret, problems=(404,)),
     put(ONE, Secrets.put_secret, "Set (201) or rotate (200) a slot.", PutSecret, Secret, problems=(409,)),
     delete(ONE, Secrets.delete_secret, "Remove a slot.", problems=(404, 409)),
     post(
         f"{ONE}/revealed",
         Secrets.note_revealed_secret,
-        "Note in the audit that a value was shown where the identity is (`kheish secrets reveal`).",
+        "Record in the audit that a value was shown where the identity is (`kheish secrets reveal`).",
         None,
         Secret,
         problems=(404,),
@@ -107,7 +109,7 @@ OPERATIONS = bind(
     post(
         "/v1/secrets/rekey",
         Secrets.rekey_secrets,
-        "Encrypt all slots anew for secrets/recipients.txt.",
+        "Re-encrypt all slots for secrets/recipients.txt.",
         None,
         Secret,
         page=True,

@@ -1,4 +1,4 @@
-"""What the API is given by those above it; it finds nothing by itself."""
+"""The services of the API, handed in by the layer above; it locates nothing by itself."""
 
 from __future__ import annotations
 
@@ -25,84 +25,87 @@ from kheish.store.git.revisions import Moment
 
 
 class Git(Protocol):
-    """Reads the repository, off the event loop."""
+    """A reader of the repository, off the event loop."""
 
     async def log(self, limit: int, *, path: str | None = None, rev: str | None = None) -> Sequence[Mapping[str, Any]]:
-        """Commits newest first (`store.git.history.log`), from `rev` on, that changed `path`. Raises NotFound."""
+        """Return commits that changed `path`, newest first, from `rev` (`store.git.history.log`). Raises NotFound."""
 
     async def head(self) -> Mapping[str, Any]:
-        """Where the branch and the daemon's last commit are."""
+        """Return the positions of the branch and of the daemon's last commit."""
 
 
 class Past(Protocol):
-    """Reads what was, off the event loop."""
+    """A reader of past states, off the event loop."""
 
     async def resolve(self, rev: str) -> Moment:
-        """What a revision stands for. Raises Invalid, UnknownEvent, NotFound."""
+        """Return the moment of a revision. Raises Invalid, UnknownEvent, NotFound."""
 
     async def holding(self, n: int) -> str | None:
-        """The first commit that holds event `n`; None where none does yet."""
+        """Return the first commit that holds event `n`; None if it is not committed yet."""
 
     async def read(self, commit: str, path: str) -> bytes:
-        """A file as a commit has it. Raises NotFound."""
+        """Return a file as of a commit. Raises NotFound."""
 
     async def blame(self, path: str, rev: str | None) -> tuple[str, Sequence[Mapping[str, Any]]]:
-        """A commit (None: the newest), and who wrote each line of a file of people's there."""
+        """Return a commit (None: the newest), and the origin of each line of a user's file in it."""
 
     async def folder(self, commit: str, session_id: str) -> str | None:
-        """Where a commit has a session's folder."""
+        """Return the path of a session's folder in a commit."""
 
     async def commits(
         self, session_id: str | None, path: str, place: str | None, limit: int
     ) -> Sequence[Mapping[str, Any]]:
-        """Commits that changed a session's folder, newest first, each with its `place`: a page that is asked for there
-        begins with it. `session_id`: None where it is deleted. Raises InvalidCursor."""
+        """Return commits that changed a session's folder, newest first.
+
+        Each has its `place`: a page that is requested there begins with it. `session_id` is None if the session is
+        deleted. Raises InvalidCursor.
+        """
 
 
 class Backup(Protocol):
-    """Pushes the state root with the user's own git."""
+    """The backup, which pushes the state root with the user's own git."""
 
     async def push(self) -> Mapping[str, Any]:
-        """Push now; how the backup is then. Raises BackupFailed, BackupDiverged, TakenOver, Conflict."""
+        """Push now, and return the state of the backup. Raises BackupFailed, BackupDiverged, TakenOver, Conflict."""
 
     async def take_over(self) -> None:
         """Write a new incarnation to the remote. Raises as `push`."""
 
 
 class Upkeep(Protocol):
-    """What is done to the state root as a whole."""
+    """Maintenance of the state root as a whole."""
 
     def rewound(self) -> str | None:
-        """Why nothing acts, where the branch was found moved back; None where it was not."""
+        """Return why all actions are halted if the branch was moved back; None otherwise."""
 
     async def decide(self, choice: Literal["put_back", "accept"]) -> Mapping[str, Any]:
-        """The way on then. Raises Conflict."""
+        """Decide how to continue after the branch was moved back. Raises Conflict."""
 
     async def gc(self) -> Mapping[str, Any]:
         """Pack git's objects. Raises Unavailable."""
 
     async def reindex(self) -> Mapping[str, Any]:
-        """Make the index again."""
+        """Rebuild the index."""
 
 
 class Editor(Protocol):
-    """Writes Definitions for callers. `media` is `application/json` or `application/yaml`; `by` the principal."""
+    """The writer of Definitions. `media` is `application/json` or `application/yaml`; `by` the principal."""
 
     async def put(self, kind: str, id: str, raw: bytes, media: str, *, if_match: str | None, by: str) -> bool:
-        """Make or replace a definition, and take it in force; True where it is new.
+        """Create or replace a definition, and put it in force; return whether it is new.
 
-        Raises InvalidDefinition, PreconditionFailed (with `etag` of the current one where there is one).
+        Raises InvalidDefinition, PreconditionFailed (with `etag` of the current version if there is one).
         """
 
     async def delete(self, kind: str, id: str, *, if_match: str | None, by: str) -> None:
-        """Remove one. Raises NotFound, PreconditionFailed, DefinitionReferenced."""
+        """Remove a definition. Raises NotFound, PreconditionFailed, DefinitionReferenced."""
 
     async def validate(self, kind: str, id: str | None, raw: bytes, media: str) -> Sequence[Mapping[str, Any]]:
-        """What is wrong with it, as `GET /v1/problems` shows problems; nothing is changed."""
+        """Return its problems in the format of `GET /v1/problems`; nothing is changed."""
 
 
 class Workspaces(Protocol):
-    """Which folders the tools of sessions act in (`kheish.daemon.workspaces`)."""
+    """The folders in which the tools of sessions act (`kheish.daemon.workspaces`)."""
 
     async def default(self, session_id: str) -> Path: ...
 
@@ -110,64 +113,63 @@ class Workspaces(Protocol):
 
 
 class Inspector(Protocol):
-    """Knows tools and sandbox, which the API does not."""
+    """Access to tools and sandbox, which the API does not import."""
 
     async def check(self, tool: str, arguments: Mapping[str, Any], session_id: str | None) -> Mapping[str, Any]:
-        """What a call would meet, and why. Raises NotFound for a tool or session that is not there."""
+        """Return the decision on a call, with its reason. Raises NotFound for a missing tool or session."""
 
     async def bound(self, approval: Approval, arguments: Mapping[str, Any]) -> Bound:
-        """What an approval of this call with other arguments would be bound to. Raises Invalid where these do not fit
-        the tool."""
+        """Return the binding of an approval of this call with other arguments. Raises Invalid if they do not fit."""
 
 
 class Secrets(Protocol):
-    """Keeps the vault; nothing of it gives a value away."""
+    """The vault's keeper. No method returns a value."""
 
     def view(self) -> list[dict[str, Any]]:
-        """All slots, by name."""
+        """Return all slots, by name."""
 
     def show(self, slot: str) -> dict[str, Any]:
-        """One slot. Raises NotFound."""
+        """Return one slot. Raises NotFound."""
 
     async def put(self, slot: str, value: str, description: str | None, *, by: str) -> bool:
-        """Set or rotate a slot; True where it is new. Raises Invalid, IdentityMissing, Unavailable."""
+        """Set or rotate a slot, and return whether it is new. Raises Invalid, IdentityMissing, Unavailable."""
 
     async def remove(self, slot: str, *, by: str) -> None:
         """Remove a slot. Raises NotFound, SecretReferenced, Unavailable."""
 
     async def revealed(self, slot: str, *, by: str) -> None:
-        """Note in the audit that a value was shown to a person. Raises NotFound."""
+        """Record in the audit that a value was shown to a person. Raises NotFound."""
 
     async def rekey(self, *, by: str) -> list[dict[str, Any]]:
-        """Encrypt all slots anew for the recipients as they are now. Raises as `put`, SecretUnreadable."""
+        """Re-encrypt all slots for the current recipients. Raises as `put`, SecretUnreadable."""
 
 
 class Playbooks(Protocol):
     """Versions of Playbooks and their releases."""
 
     async def publish(self, playbook_id: str, version: str, *, notes: str | None, by: str) -> tuple[Version, bool]:
-        """Make the draft a version; True where it is new.
+        """Publish the draft as a version, and return whether it is new.
 
         Raises NotFound, InvalidDefinition, VersionExists, DraftNotCommitted.
         """
 
     async def version(self, playbook_id: str, version: str) -> Version:
-        """One version. Raises NotFound."""
+        """Return one version. Raises NotFound."""
 
     async def read(self, playbook_id: str, version: str) -> Released:
-        """A version with what it says, from its tag's tree. Raises NotFound, VersionTampered."""
+        """Return a version with its content, from its tag's tree. Raises NotFound, VersionTampered."""
 
     async def at(self, playbook_id: str, n: int) -> Sequence[Version]:
-        """The versions that there were at event `n`, oldest first."""
+        """Return the versions that existed at event `n`, oldest first."""
 
     async def draft(self, playbook_id: str) -> tuple[Definition, Mapping[str, bytes]]:
-        """The draft in force, and the files beside it. Raises NotFound."""
+        """Return the draft in force, and the files beside it. Raises NotFound."""
 
     async def file(self, version: Version, path: str) -> bytes:
-        """A file beside the manifest of a version. Raises NotFound."""
+        """Return a file beside the manifest of a version. Raises NotFound."""
 
     async def blame(self, playbook_id: str, version: str | None) -> Sequence[Mapping[str, Any]]:
-        """Each line of the manifest (of the draft as committed) with the commit that it is from. Raises NotFound."""
+        """Return each line of the manifest (of the committed draft) with the commit that wrote it. Raises NotFound."""
 
     async def release(
         self,
@@ -181,16 +183,17 @@ class Playbooks(Protocol):
         reason: str | None = None,
         cancel_flows: bool = False,
     ) -> Version:
-        """Move a version. Raises NotFound, ReleaseStateConflict, VersionTampered, EvidenceRequired,
-        EvidenceUnresolved, Invalid."""
+        """Move a version to another release state. Raises NotFound, ReleaseStateConflict, VersionTampered,
+        EvidenceRequired, EvidenceUnresolved, Invalid.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Handed to `app.build`.
+    """The dependencies of the API, handed to `app.build`.
 
-    `ready` says in one sentence why the daemon is not ready, None where it is. `secure`: browsers reach it by HTTPS
-    only, whoever ends that.
+    `ready` returns in one sentence why the daemon is not ready, or None if it is. `secure`: browsers reach it by HTTPS
+    only, wherever TLS ends.
     """
 
     state: State
@@ -216,7 +219,7 @@ class Services:
     ready: Callable[[], str | None] = lambda: None
     logs: Callable[[], Sequence[Mapping[str, Any]]] = tuple
     closing: Closing = field(default_factory=Closing)
-    #: requests that were answered, by method and status
+    #: answered requests, by method and status
     answered: Counter[tuple[str, int]] = field(default_factory=Counter)
     allow_bypass: bool = False
     secure: bool = False

@@ -1,4 +1,4 @@
-"""Sessions by HTTP: make, list, show, change, end, interrupt."""
+"""Sessions by HTTP: create, list, show, change, end, interrupt."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LIST = (
     *paging.SESSION,
     paging.choices("status", ("idle", "busy", "ended")),
     paging.text("route"),
-    Param(name="q", about=f"Only those in which something says this ({search.QUERY}), with where (`match`)."),
+    Param(name="q", about=f"Only sessions with a matching entry ({search.QUERY}), which is returned as `match`."),
     Param(
         name="permission_mode",
         kind="choice",
@@ -48,68 +48,70 @@ LIST = (
 
 
 class SessionChanges(Body):
-    """Settings of a session; they hold for what comes after. null stands for the default."""
+    """Settings of a session; they apply to later work. null stands for the default."""
 
     title: Annotated[str, Field(max_length=500)] | None = None
-    """For people."""
+    """A title for people."""
     workspace: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
-    """The folder where tools act, absolute; without it, the daemon's. It must not overlap the state root."""
+    """The folder in which tools act, absolute; without it, the daemon's. It must not overlap the state root."""
     route: Name | None = None
     """`route` or `route/model`; without it, the daemon's default."""
     permission_mode: Mode | None = None
-    """What happens to calls that no rule is about."""
+    """The default decision on calls that no rule matches."""
     permission_rules: Annotated[list[Rule], Field(max_length=500)] | None = None
-    """Rules of this session, beside those of permissions.yaml."""
+    """Rules of this session, in addition to those of permissions.yaml."""
     persona: Name | None = None
     """A persona's id; the session keeps a snapshot of it."""
     labels: Labels | None = None
-    """The caller's own."""
+    """The caller's own data."""
     budget: Budget | None = None
-    """What the session's runs may use."""
+    """The budget of the session's runs."""
     input_contract: dict[str, Any] | None = None
     """A JSON Schema (2020-12) that each input must fit."""
     output_contract: dict[str, Any] | None = None
     """A JSON Schema (2020-12) that each final answer must fit."""
     reply_targets: Targets | None = None
-    """Where outputs are sent."""
+    """The targets of outputs."""
     while_waiting: Literal["hold", "park"] | None = None
-    """Whether a run that waits for a person keeps the session to itself, or lets later runs go ahead."""
+    """Whether a run that waits for a person blocks the session, or lets later runs proceed."""
     capability_scope: CapabilityScope | None = None
-    """What its agent sees, and so may call; a persona's own scope holds beside it. Changes need an idle session."""
+    """The tools that its agent sees and may call; a persona's own scope applies in addition. Changes need an idle
+    session.
+    """
     credential_scope: CredentialScope | None = None
-    """Which routes, connectors and accounts its runs use. Changes need an idle session."""
+    """The routes, connectors and accounts that its runs use. Changes need an idle session."""
 
 
 class CreateSession(SessionChanges):
-    """A new session; with an id that is there already, the same settings get that session."""
+    """A request to create a session. With an existing id and the same settings, it returns that session."""
 
     session_id: Name | None = None
-    """A name of your choice (a-z, 0-9, `.`, `_`, `-`); without it, one is made."""
+    """An id of your choice (a-z, 0-9, `.`, `_`, `-`); without it, one is generated."""
 
 
 class EndSession(Body):
-    """How a session ends."""
+    """A request to end a session."""
 
     force: bool = False
-    """Interrupt what runs and cancel what waits; without it, a busy session is left alone (409)."""
+    """Interrupt active runs and cancel waiting ones; without it, a busy session is left alone (409)."""
     reason: Reason | None = None
-    """Why, for the journal."""
+    """The reason, for the journal."""
 
 
 class Sessions:
-    """`/v1/sessions` and what is below."""
+    """The resource of `/v1/sessions` and the paths below it."""
 
-    def __init__(self, parts: Services) -> None:
-        self._parts = parts
-        self._state = parts.state
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._state = services.state
 
     async def create_session(self, req: Request, resp: Response) -> None:
-        """Make a session (201), or get the one that is there with the same settings (200)."""
+        """Create a session (201), or return the existing one with the same settings (200)."""
         body = await media.read(req, CreateSession)
         session_id = ids.check_slug(body.session_id, "session_id") if body.session_id else fresh_id(req)
         given = body.model_dump(mode="json", exclude={"session_id"}, exclude_none=True)
         async with using_or_new(self._state, session_id):
-            settings = await checked(self._parts, given, req.context.caller, session_id)
+            settings = await checked(self._services, given, req.context.caller, session_id)
             workspace = Path(settings["workspace"]) if "workspace" in settings else await self._home(session_id)
             _bind_persona(self._state, session_id, settings)
             session, made = sessions.create(
@@ -121,20 +123,24 @@ class Sessions:
         media.send(resp, doc, status=201 if made else 200, n=session.n if made else None)
 
     async def _home(self, session_id: str) -> Path:
-        """The workspace of a session that names none; one that is there keeps its own."""
-        there = self._state.find(Session, session_id)
-        return Path(there.settings["workspace"] or "") if there else await self._parts.workspaces.default(session_id)
+        """Return the workspace of a session that names none; an existing session keeps its own."""
+        session = self._state.find(Session, session_id)
+        return (
+            Path(session.settings["workspace"] or "")
+            if session
+            else await self._services.workspaces.default(session_id)
+        )
 
     async def list_sessions(self, req: Request, resp: Response) -> None:
-        """A page of sessions; with `?q=`, those in which something says this, the last said first."""
+        """Answer with a page of sessions; with `?q=`, those with a matching entry, the last match first."""
         if words := req.context.query.get("q"):
             return media.send(resp, await search.sessions(self._state, words, req.context.query))
         return media.send(resp, await views.listed(self._state, Session, req.context.query))
 
     async def get_session(self, req: Request, resp: Response, session_id: str) -> None:
-        """One session; with `?at=`, as it was."""
+        """Answer with one session; with `?at=`, as of a commit."""
         if rev := req.context.query.get("at"):
-            return media.send(resp, await at_revision.document(self._parts, resp, Session, session_id, rev))
+            return media.send(resp, await at_revision.document(self._services, resp, Session, session_id, rev))
         return media.send(resp, await views.document(self._state, Session, session_id))
 
     async def change_session(self, req: Request, resp: Response, session_id: str) -> None:
@@ -143,20 +149,22 @@ class Sessions:
         given = body.model_dump(mode="json", exclude_unset=True)
         async with self._state.using(session_id):
             if given.get("workspace") == self._state.get(Session, session_id).settings["workspace"]:
-                del given["workspace"]  # it stays as it is
-            wanted = {key: value for key, value in given.items() if value is not None}
-            settings = await checked(self._parts, wanted, req.context.caller, session_id)
+                del given["workspace"]  # it remains unchanged
+            changes = {key: value for key, value in given.items() if value is not None}
+            settings = await checked(self._services, changes, req.context.caller, session_id)
             for name in given.keys() - settings.keys():
                 settings[name] = sessions.SETTINGS[name]
             if given.get("workspace", "") is None:
-                settings["workspace"] = str(await self._parts.workspaces.choose(None, req.context.caller, session_id))
+                settings["workspace"] = str(
+                    await self._services.workspaces.choose(None, req.context.caller, session_id)
+                )
             _bind_persona(self._state, session_id, settings)
             before = self._state.get(Session, session_id)
             session = sessions.update(self._state, session_id, settings, by=req.context.principal)
         await self._answer(resp, session, before)
 
     async def end_session(self, req: Request, resp: Response, session_id: str) -> None:
-        """Take no more input."""
+        """End a session: it accepts no more input."""
         body = await media.read(req, EndSession)
         async with self._state.using(session_id):
             before, by = self._state.get(Session, session_id), req.context.principal
@@ -164,7 +172,7 @@ class Sessions:
         await self._answer(resp, session, before)
 
     async def interrupt_session(self, req: Request, resp: Response, session_id: str) -> None:
-        """Stop the active run at its next safe point; where none is active, nothing changes."""
+        """Stop the active run at its next safe point; without an active run, nothing changes."""
         body = await media.read(req, Because)
         async with self._state.using(session_id):
             before = self._state.get(Session, session_id)
@@ -181,8 +189,10 @@ class Sessions:
 
 @asynccontextmanager
 async def using_or_new(state: State, session_id: str) -> AsyncIterator[None]:
-    """Keep the session loaded where there is one, or is made meanwhile. Raises SessionConflict for the id of a deleted
-    one."""
+    """Keep the session loaded if it exists or is created meanwhile.
+
+    Raises SessionConflict for the id of a deleted session.
+    """
     async with AsyncExitStack() as used:
         try:
             await used.enter_async_context(pins.session_or_new(state, session_id))
@@ -192,22 +202,26 @@ async def using_or_new(state: State, session_id: str) -> AsyncIterator[None]:
 
 
 def fresh_id(req: Request) -> str:
-    """An id for a session that got none; the same for the same Idempotency-Key, so that a repeated request finds it."""
+    """Return an id for a session without a chosen id. The same Idempotency-Key gives the same id, so that a repeated
+    request returns the same session.
+    """
     key = req.get_header("Idempotency-Key")
     if key is not None:
         keys.check(key)
     return f"session_{sha256(key.encode()).hexdigest()[:26]}" if key else ids.new("session")
 
 
-async def checked(parts: Services, given: dict[str, Any], caller: Principal, session_id: str) -> dict[str, Any]:
-    """Return settings that a session may have by its caller, as it keeps them; a persona is still an id. Raises
-    Invalid, Forbidden."""
-    state, settings, faults = parts.state, dict(given), list[Fault]()
+async def checked(services: Services, given: dict[str, Any], caller: Principal, session_id: str) -> dict[str, Any]:
+    """Return the settings, validated for this caller, in stored form. Raises Invalid, Forbidden.
+
+    A persona is still an id.
+    """
+    state, settings, faults = services.state, dict(given), list[Fault]()
     if "workspace" in given:
-        settings["workspace"] = str(await parts.workspaces.choose(given["workspace"], caller, session_id))
+        settings["workspace"] = str(await services.workspaces.choose(given["workspace"], caller, session_id))
     if "route" in given:
         routes.choose(given["route"], None, state.definitions.routes)
-    if given.get("permission_mode") == "bypass" and not parts.allow_bypass:
+    if given.get("permission_mode") == "bypass" and not services.allow_bypass:
         raise Forbidden("The permission mode bypass needs a daemon that was started with --allow-bypass.")
     for name, model in (("capability_scope", CapabilityScope), ("credential_scope", CredentialScope)):
         if given.get(name) is not None:
@@ -216,30 +230,30 @@ async def checked(parts: Services, given: dict[str, Any], caller: Principal, ses
         settings["budget"] = {key: value for key, value in given["budget"].items() if value is not None}
     for name in ("input_contract", "output_contract"):
         if name in given:
-            found = await judging.run(contracts.check_schema, given[name])
-            faults += [Fault(f"/{name}{fault.path}", fault.message) for fault in found]
+            problems = await judging.run(contracts.check_schema, given[name])
+            faults += [Fault(f"/{name}{fault.path}", fault.message) for fault in problems]
     if given.get("persona") is not None and given["persona"] not in state.definitions.by_kind["personas"]:
         faults.append(Fault("/persona", f"there is no persona {given['persona']!r}"))
     for number, _ in enumerate(given.get("reply_targets") or ()):
         faults.append(Fault(f"/reply_targets/{number}", "there is no such connector"))
     if faults:
-        told = "; ".join(f"{fault.path}: {fault.message}" for fault in faults)
-        raise Invalid(f"The settings cannot be used: {told}.", errors=faults)
+        reasons = "; ".join(f"{fault.path}: {fault.message}" for fault in faults)
+        raise Invalid(f"The settings cannot be used: {reasons}.", errors=faults)
     return settings
 
 
 def _bind_persona(state: State, session_id: str, settings: dict[str, Any]) -> None:
-    """Put the persona's snapshot in the place of its id; where the session has it already, its own."""
+    """Replace the persona's id by its snapshot; if the session has that persona already, by its own snapshot."""
     id = settings.get("persona")
     if id is None:
         return
-    found = state.definitions.get("personas", id)
-    there = state.find(Session, session_id)
-    held = there.settings["persona"] if there else None
-    if held and held["persona_id"] == id and held["digest"] == found.digest:
+    persona = state.definitions.get("personas", id)
+    session = state.find(Session, session_id)
+    held = session.settings["persona"] if session else None
+    if held and held["persona_id"] == id and held["digest"] == persona.digest:
         settings["persona"] = held
     else:
-        settings["persona"] = personas.snapshot(id, found.value, found.digest, ids.now(), blob=blob_id(found.raw))
+        settings["persona"] = personas.snapshot(id, persona.value, persona.digest, ids.now(), blob=blob_id(persona.raw))
 
 
 ONE = "/v1/sessions/{session_id}"
@@ -248,7 +262,7 @@ OPERATIONS = bind(
     post(
         "/v1/sessions",
         Sessions.create_session,
-        "Make a session (201), or get the one that is there with the same settings (200).",
+        "Create a session (201), or return the existing one with the same settings (200).",
         CreateSession,
         answers.Session,
         good=(201, 200),
@@ -258,7 +272,7 @@ OPERATIONS = bind(
     get(
         "/v1/sessions",
         Sessions.list_sessions,
-        "Sessions, newest first.",
+        "List sessions, newest first.",
         answers_past.FoundSession,
         *LIST,
         page=True,
@@ -266,7 +280,7 @@ OPERATIONS = bind(
     get(
         ONE,
         Sessions.get_session,
-        "One session, now or as it was.",
+        "Get one session, now or as of a commit.",
         answers.Session,
         at_revision.AT,
         problems=(404,),
@@ -274,7 +288,7 @@ OPERATIONS = bind(
     patch(
         ONE,
         Sessions.change_session,
-        "Change settings for what comes after; null resets one.",
+        "Change settings for later work; null resets a setting.",
         SessionChanges,
         answers.Session,
         problems=(404, 409),
@@ -282,7 +296,7 @@ OPERATIONS = bind(
     post(
         f"{ONE}/end",
         Sessions.end_session,
-        "Take no more input.",
+        "End a session: it accepts no more input.",
         EndSession,
         answers.Session,
         problems=(404, 409),

@@ -27,15 +27,15 @@ USAGE = (
     *paging.SESSION,
     paging.text("route"),
     paging.text("day", "Only this UTC day, such as 2026-11-22."),
-    Param(name="by", kind="choice", choices=("session", "route", "day"), many=True, about="Sum up by these."),
+    Param(name="by", kind="choice", choices=("session", "route", "day"), many=True, about="Group by these fields."),
 )
 LEVELS = ("debug", "info", "warning", "error", "critical")
-LOGS = (*paging.PAGE, Param(name="level", kind="choice", choices=LEVELS, about="From this level on."))
+LOGS = (*paging.PAGE, Param(name="level", kind="choice", choices=LEVELS, about="The lowest level."))
 EVENTS = (
     *sse.PARAMS,
     *paging.SESSION,
-    Param(name="run", about="Only those of this run."),
-    Param(name="flow", about="Only those of this Flow, and of its runs."),
+    Param(name="run", about="Only events of this run."),
+    Param(name="flow", about="Only events of this Flow and its runs."),
 )
 _COUNTED = ("model_calls", "input_tokens", "output_tokens", "cached_tokens")
 _UNKNOWN = {"cost_usd": None, "estimated": False}
@@ -43,65 +43,65 @@ _ROWS = 1000
 
 
 class WhichRoute(Body):
-    """What to pause or go on with."""
+    """The scope of a pause or a resume."""
 
     route: Name | None = None
-    """Only what uses this route; null: everything."""
+    """Only work that uses this route; null: everything."""
 
 
 class Resume(WhichRoute):
-    """What to go on with, and as whom."""
+    """The scope of a resume, and whether it takes over."""
 
     takeover: bool = False
-    """Write a new incarnation to the backup's remote first, so that the daemon that pushed there so far pauses."""
+    """Write a new incarnation to the backup's remote first, so that the daemon that has pushed there pauses."""
 
 
 class Daemon:
-    """`/v1/status` and its neighbours."""
+    """The resource of `/v1/status` and related paths."""
 
-    def __init__(self, parts: Services) -> None:
-        self._parts = parts
-        self._state = parts.state
-        self._feed = parts.feed
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._state = services.state
+        self._feed = services.feed
 
     async def status(self, req: Request, resp: Response) -> None:
-        """What the daemon does, and how it is."""
-        media.send(resp, self._parts.status())
+        """Answer with the daemon's activity and condition."""
+        media.send(resp, self._services.status())
 
     async def problems(self, req: Request, resp: Response) -> None:
-        """What is wrong in files."""
+        """Answer with the problems in files."""
         given = req.context.query
-        found = [one for one in self._parts.problems() if _matches(one, given)]
+        rows = [one for one in self._services.problems() if _matches(one, given)]
         start = paging.number_of("p", given.get("cursor")) or 0
         end = start + given.get("limit", paging.LIMIT)
-        cursor = paging.cursor_of("p", end) if end < len(found) else None
-        media.send(resp, media.page([dict(one) for one in found[start:end]], cursor))
+        cursor = paging.cursor_of("p", end) if end < len(rows) else None
+        media.send(resp, media.page([dict(one) for one in rows[start:end]], cursor))
 
     async def logs(self, req: Request, resp: Response) -> None:
-        """The newest lines of the daemon's log, newest first."""
+        """Answer with the newest lines of the daemon's log, newest first."""
         given = req.context.query
         below, least = paging.number_of("g", given.get("cursor")), LEVELS.index(given.get("level", LEVELS[0]))
-        found = [
+        rows = [
             line
-            for line in self._parts.logs()
+            for line in self._services.logs()
             if (below is None or line["number"] < below) and LEVELS.index(line["level"]) >= least
         ]
-        page = found[: given.get("limit", paging.LIMIT)]
-        cursor = paging.cursor_of("g", page[-1]["number"]) if len(page) < len(found) else None
+        page = rows[: given.get("limit", paging.LIMIT)]
+        cursor = paging.cursor_of("g", page[-1]["number"]) if len(page) < len(rows) else None
         media.send(resp, media.page([dict(one) for one in page], cursor))
 
     async def config(self, req: Request, resp: Response) -> None:
-        """The settings in force."""
-        media.send(resp, self._parts.config().model_dump(mode="json"))
+        """Answer with the settings in force."""
+        media.send(resp, self._services.config().model_dump(mode="json"))
 
     async def events(self, req: Request, resp: Response) -> None:
-        """All events as a stream, or with `?flow=` those of a Flow."""
+        """Stream all events, or with `?flow=` those of a Flow."""
         if flow_id := req.context.query.get("flow"):
-            return await follow(self._parts, self._feed, req, resp, flow_id)
-        return sse.answer(req, resp, self._parts, self._feed)
+            return await follow(self._services, self._feed, req, resp, flow_id)
+        return sse.answer(req, resp, self._services, self._feed)
 
     async def pause(self, req: Request, resp: Response) -> None:
-        """Start no new step, of one route or at all."""
+        """Pause one route or all: no new step starts."""
         route = self._route(await media.read(req, WhichRoute))
         if route not in self._state.paused:
             self._state.append(events.DaemonPaused(route=route).on(by=req.context.principal))
@@ -110,13 +110,16 @@ class Daemon:
         return await self._paused(resp, None)
 
     async def resume(self, req: Request, resp: Response) -> None:
-        """Go on; without a route, with everything that is paused. A takeover comes first, or nothing goes on."""
+        """Resume a route, or everything that is paused.
+
+        A takeover comes first; if it fails, nothing resumes.
+        """
         given = await media.read(req, Resume)
         route = self._route(given)
         if given.takeover:
             if route is not None:
-                raise Invalid("A takeover is of everything.", errors=[Fault("/route", "cannot be with takeover")])
-            await self._parts.backup.take_over()
+                raise Invalid("A takeover applies to everything.", errors=[Fault("/route", "cannot be with takeover")])
+            await self._services.backup.take_over()
         going_on = set(self._state.paused) if route is None else self._state.paused & {route}
         if going_on:
             self._state.append(
@@ -139,7 +142,7 @@ class Daemon:
         media.send(resp, answer, n=n)
 
     async def usage(self, req: Request, resp: Response) -> None:
-        """What was spent: by session, route and day, or summed up."""
+        """Answer with the usage: by session, route and day, or aggregated."""
         given: Given = req.context.query
         await self._state.caught_up()
         if "by" not in given:
@@ -179,7 +182,7 @@ def _matches(problem: Mapping[str, Any], given: Given) -> bool:
 
 
 def _sums(rows: Iterable[Mapping[str, Any]], by: tuple[str, ...]) -> list[dict[str, Any]]:
-    """One row for each combination, in the order of their names; what is summed over is null."""
+    """Return a row for each combination, in the order of their names; aggregated fields are null."""
     kept = {"session_id" if name == "session" else name for name in by}
     sums: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in rows:
@@ -197,11 +200,11 @@ def _sums(rows: Iterable[Mapping[str, Any]], by: tuple[str, ...]) -> list[dict[s
 
 OPERATIONS = bind(
     Daemon,
-    get("/v1/status", Daemon.status, "What the daemon does, and how it is.", Free, early=True),
-    get("/v1/problems", Daemon.problems, "What is wrong in files.", answers.FileProblem, *PROBLEMS, page=True),
-    get("/v1/config", Daemon.config, "The settings in force.", Free),
-    get("/v1/usage", Daemon.usage, "What was spent.", answers.UsageRow, *USAGE, page=True),
-    get("/v1/logs", Daemon.logs, "The newest lines of the daemon's log.", answers.LogLine, *LOGS, page=True),
+    get("/v1/status", Daemon.status, "Get the daemon's activity and condition.", Free, early=True),
+    get("/v1/problems", Daemon.problems, "List problems in files.", answers.FileProblem, *PROBLEMS, page=True),
+    get("/v1/config", Daemon.config, "Get the settings in force.", Free),
+    get("/v1/usage", Daemon.usage, "Get the usage and its cost.", answers.UsageRow, *USAGE, page=True),
+    get("/v1/logs", Daemon.logs, "List the newest lines of the daemon's log.", answers.LogLine, *LOGS, page=True),
     get(
         "/v1/events",
         Daemon.events,
@@ -212,6 +215,6 @@ OPERATIONS = bind(
         problems=(404,),
         tie="query",
     ),
-    post("/v1/pause", Daemon.pause, "Start no new step.", WhichRoute, answers.Paused),
+    post("/v1/pause", Daemon.pause, "Pause: no new step starts.", WhichRoute, answers.Paused),
     post("/v1/resume", Daemon.resume, "Go on.", Resume, answers.Paused, problems=(409,)),
 )

@@ -1,4 +1,4 @@
-"""Submissions by HTTP: what a caller wants done, how it becomes a run, and how that is answered."""
+"""Submissions by HTTP: the request, its run, and the answer."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from kheish.domain.runs import Run
 from kheish.runtime import submission
 from kheish.store.bus import Frame
 
-WAIT = (Param(name="wait", kind="duration", about="Answer when the run ends, waits, or this time is over (`30s`)."),)
-#: the events after which a caller who waits may have something to do
+WAIT = (Param(name="wait", kind="duration", about="Wait until the run ends or waits, for at most this time (`30s`)."),)
+#: the events after which a waiting caller may have to act
 STOPS = frozenset({"run.completed", "run.failed", "run.cancelled", "run.interrupted", "run.waiting"})
 
 
 class Budget(Body):
-    """What a run (or for tokens and cost a session) may use; the narrowest of all limits holds."""
+    """A limit on a run (or for tokens and cost on a session); the narrowest of all limits applies."""
 
     turns: Annotated[int, Field(ge=1)] | None = None
     """Model turns."""
     wall_time: Annotated[str, Field(pattern=r"^\d+(\.\d+)?(ms|s|m|h|d|w)$")] | Annotated[float, Field(gt=0)] | None = (
         None
     )
-    """How long a run may act, waiting for people not counted: `15m`, or seconds."""
+    """The time that a run may act, without the time that it waits for people: `15m`, or seconds."""
     model_calls: Annotated[int, Field(ge=1)] | None = None
     """Model calls."""
     tokens: Annotated[int, Field(ge=1)] | None = None
@@ -42,7 +42,7 @@ class Budget(Body):
 
 
 class TextItem(Body):
-    """A part of an input that is text."""
+    """A text part of an input."""
 
     type: Literal["text"]
     text: str
@@ -50,43 +50,44 @@ class TextItem(Body):
 
 
 class AssetItem(Body):
-    """A part of an input that is a stored file."""
+    """A stored file as a part of an input."""
 
     type: Literal["asset"]
     asset_id: Name
-    """Which one."""
+    """The id of the file."""
 
 
 class Submission(Body):
-    """What somebody wants done: `content`, or `items`."""
+    """A task for a run: `content`, or `items`."""
 
     content: str | None = None
     """The task, as one text."""
     items: (
         Annotated[list[Annotated[TextItem | AssetItem, Field(discriminator="type")]], Field(max_length=1000)] | None
     ) = None
-    """The task, in parts."""
+    """The task, in services."""
     actor: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """On whose behalf, for people who read it later; without it, the token's name."""
+    """The person on whose behalf it is sent, for later readers; without it, the token's name."""
     source: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """Where it comes from (`api`)."""
+    """The source of the submission (`api`)."""
     metadata: dict[str, Any] | None = None
-    """The caller's own; 16 KiB at most."""
+    """The caller's own data; 16 KiB at most."""
     route: Name | None = None
-    """`route` or `route/model`; without it, the session's, else the daemon's default."""
+    """`route` or `route/model`; without it, the session's, or the daemon's default."""
     model: Annotated[str, Field(min_length=1, max_length=300)] | None = None
     """A model, instead of the route's."""
     generation: Few | None = None
     """The provider's own settings, such as temperature."""
     reply_targets: Targets | None = None
-    """Where outputs are sent."""
+    """The targets of outputs."""
     completion: Annotated[list[Annotated[str, Field(max_length=20_000)] | Few], Field(max_length=100)] | None = None
-    """What must be so before the run counts as completed: texts, `{workspace_file: path}`, `{command: line}` (or
-    `{command: {run, exit, timeout}}`), `{output_matches: schema}`."""
+    """The conditions for completing the run: texts, `{workspace_file: path}`, `{command: line}` (or `{command: {run,
+    exit, timeout}}`), `{output_matches: schema}`.
+    """
     budget: Budget | None = None
-    """What this run may use."""
+    """The budget of this run."""
     idempotency_key: Key | None = None
-    """The same key with the same request gives the same run; may also be the header Idempotency-Key."""
+    """The same key with the same request gives the same run. It may also be sent as the header Idempotency-Key."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Submission:
@@ -96,11 +97,11 @@ class Submission(Body):
 
 
 class Submissions:
-    """`/v1/sessions/{session_id}/runs`."""
+    """The resource of `/v1/sessions/{session_id}/runs`."""
 
-    def __init__(self, parts: Services) -> None:
-        self._parts = parts
-        self._state = parts.state
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._state = services.state
 
     async def start_run(self, req: Request, resp: Response, session_id: str) -> None:
         """Queue a run (202)."""
@@ -110,7 +111,7 @@ class Submissions:
             key = await keys.known(self._state, request)
             given = wanted(session_id, body, actor=req.context.principal, source="api", key=key)
             run = await submission.submit(self._state, given, by=req.context.principal)
-        await accepted(self._parts, req, resp, run)
+        await accepted(self._services, req, resp, run)
 
 
 def wanted(
@@ -122,7 +123,7 @@ def wanted(
     key: keys.Key | None,
     checks_ask: bool = False,
 ) -> intake.Input:
-    """What a submission asks for, whichever way it came; `actor` and `source` where it names none itself."""
+    """Return the input of a submission from any channel; `actor` and `source` apply if it names none itself."""
     return intake.Input(
         session_id=session_id,
         items=_items(body),
@@ -149,18 +150,18 @@ def _items(body: Submission) -> tuple[Item, ...]:
     )
 
 
-async def accepted(parts: Services, req: Request, resp: Response, run: Run | str) -> None:
+async def accepted(services: Services, req: Request, resp: Response, run: Run | str) -> None:
     """Answer a submission (202): at once, or with `?wait=` when the run has ended, waits, or the time is over.
 
-    `run` is an id where the same idempotency key made it before, and it ended long ago.
+    `run` is an id if the same idempotency key created it earlier and it is no longer in memory.
     """
-    state = parts.state
+    state = services.state
     run_id = run if isinstance(run, str) else run.run_id
     doc = None if isinstance(run, str) else views.of(state, run)
     await state.durable()
     if wait := req.context.query.get("wait"):
-        await settled(parts, run_id, wait)
-        sse.check_lasts(parts, req)
+        await settled(services, run_id, wait)
+        sse.check_lasts(services, req)
         doc = None
     if doc is None:
         doc = await views.document(state, Run, run_id)
@@ -170,11 +171,11 @@ async def accepted(parts: Services, req: Request, resp: Response, run: Run | str
     media.send(resp, doc, status=202, n=doc["n"] if isinstance(run, str) else run.made)
 
 
-async def settled(parts: Services, run_id: str, timeout: float) -> None:
-    """Return when the run has ended or waits, after `timeout` seconds, or when the daemon stops."""
-    run = parts.state.find(Run, run_id)
+async def settled(services: Services, run_id: str, timeout: float) -> None:
+    """Wait until the run has ended or waits, `timeout` seconds have passed, or the daemon stops."""
+    run = services.state.find(Run, run_id)
     if run is not None and not run.is_final and run.status not in runs.WAITING:
-        await parts.waits.until(("run", run_id), _stops, timeout)
+        await services.waits.until(("run", run_id), _stops, timeout)
 
 
 def _stops(frame: Frame) -> bool:

@@ -18,13 +18,13 @@ LIST = (
 
 
 class Tasks:
-    """`/v1/sessions/{session_id}/tasks`."""
+    """The resource of `/v1/sessions/{session_id}/tasks`."""
 
-    def __init__(self, parts: Services) -> None:
-        self._state = parts.state
+    def __init__(self, services: Services) -> None:
+        self._state = services.state
 
     async def list_tasks(self, req: Request, resp: Response, session_id: str) -> None:
-        """A page of the session's tasks, newest first."""
+        """Answer with a page of the session's tasks, newest first."""
         await views.document(self._state, Session, session_id)
         media.send(resp, await views.listed(self._state, tasks.Task, {**req.context.query, "session": session_id}))
 
@@ -34,7 +34,7 @@ OPERATIONS = bind(
     get(
         "/v1/sessions/{session_id}/tasks",
         Tasks.list_tasks,
-        "The session's tasks, newest first.",
+        "List the session's tasks, newest first.",
         tasks.TaskView,
         *LIST,
         page=True,

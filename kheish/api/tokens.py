@@ -1,4 +1,4 @@
-"""Tokens by HTTP: make, list, revoke. The text of one is in the answer that made it, and nowhere else."""
+"""Tokens by HTTP: create, list, revoke. Only the answer to its creation has the text of a token."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from kheish.errors import Fault, Invalid
 
 
 class CreateToken(Body):
-    """A token for somebody, or something."""
+    """A request to create a token for a person or a program."""
 
     name: Name
-    """Every change is attributed to it."""
+    """The name to which its changes are attributed."""
     role: Annotated[str, Field(min_length=1, max_length=140, json_schema_extra={"pattern": tokens.ROLE_PATTERN})]
     """`admin`, `operator`, `approver`, `reader`, `ingress:<connector>`, `observer:<source>`."""
     person: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """Who is behind it: approvals that need two persons count persons."""
+    """The person behind it: approvals that need two persons count persons."""
     sessions: Annotated[list[Annotated[str, Field(min_length=1, max_length=128)]], Field(max_length=100)] = []
-    """The only sessions that it may see (`*` stands for anything); none: all."""
+    """The only sessions that it may see (`*` matches anything); none: all."""
     expires: Annotated[str, Field(pattern=r"^\d+(\.\d+)?(ms|s|m|h|d|w)$")] | None = None
-    """When it ends to count, such as `30d` from now; without it, never."""
+    """The end of its validity, such as `30d` from now; without it, unlimited."""
 
 
 class Token(Answer):
@@ -46,31 +46,31 @@ class Token(Answer):
 
 
 class NewToken(Token):
-    """A token that was made now."""
+    """A new token."""
 
     token: str
     """Its text, shown only here."""
 
 
 class TokensResource:
-    """`/v1/tokens` and what is below."""
+    """The resource of `/v1/tokens` and the paths below it."""
 
-    def __init__(self, parts: Services) -> None:
-        self._parts = parts
+    def __init__(self, services: Services) -> None:
+        self._services = services
         self._saving = asyncio.Lock()
 
     async def list_tokens(self, req: Request, resp: Response) -> None:
-        """A page of tokens, by name."""
+        """Answer with a page of tokens, by name."""
         given = req.context.query
         after, limit = paging.place_of("t", given.get("cursor")), given.get("limit", paging.LIMIT)
-        found = [one.view() for one in self._parts.tokens.list() if after is None or one.name > str(after)]
-        cursor = paging.cursor_of("t", found[limit - 1]["name"]) if len(found) > limit else None
-        media.send(resp, media.page(found[:limit], cursor))
+        rows = [one.view() for one in self._services.tokens.list() if after is None or one.name > str(after)]
+        cursor = paging.cursor_of("t", rows[limit - 1]["name"]) if len(rows) > limit else None
+        media.send(resp, media.page(rows[:limit], cursor))
 
     async def create_token(self, req: Request, resp: Response) -> None:
-        """Make one (201)."""
+        """Create a token (201)."""
         body = await media.read(req, CreateToken)
-        state = self._parts.state
+        state = self._services.state
         asked = tokens.Token(
             name=body.name,
             role=body.role,
@@ -80,23 +80,23 @@ class TokensResource:
             created_by=req.context.principal,
             expires_at=_end(state.clock(), body.expires),
         )
-        made, text = tokens.create(state, self._parts.tokens, asked)
+        made, text = tokens.create(state, self._services.tokens, asked)
         n = state.n
         await self._save()
         media.send(resp, {**made.view(), "token": text}, status=201, n=n)
 
     async def revoke_token(self, req: Request, resp: Response, name: str) -> None:
-        """Revoke one (204)."""
-        tokens.revoke(self._parts.state, self._parts.tokens, name, by=req.context.principal)
-        n = self._parts.state.n
+        """Revoke a token (204)."""
+        tokens.revoke(self._services.state, self._services.tokens, name, by=req.context.principal)
+        n = self._services.state.n
         await self._save()
         resp.status = 204
         resp.set_header(media.EVENT, str(n))
 
     async def _save(self) -> None:
         async with self._saving:  # the newest state is written last
-            await asyncio.to_thread(tokens.save, self._parts.state.root, self._parts.tokens)
-        await self._parts.state.durable()
+            await asyncio.to_thread(tokens.save, self._services.state.root, self._services.tokens)
+        await self._services.state.durable()
 
 
 def _end(now: float, text: str | None) -> str | None:
@@ -113,7 +113,7 @@ OPERATIONS = bind(
     get(
         "/v1/tokens",
         TokensResource.list_tokens,
-        "Tokens by name, without their text.",
+        "List tokens by name, without their text.",
         Token,
         *paging.PAGE,
         page=True,
@@ -121,11 +121,11 @@ OPERATIONS = bind(
     post(
         "/v1/tokens",
         TokensResource.create_token,
-        "Make a token; its text is in this answer only.",
+        "Create a token; its text is in this answer only.",
         CreateToken,
         NewToken,
         good=(201,),
         problems=(409,),
     ),
-    delete("/v1/tokens/{name}", TokensResource.revoke_token, "Let a token count no more.", problems=(404, 409)),
+    delete("/v1/tokens/{name}", TokensResource.revoke_token, "Revoke a token.", problems=(404, 409)),
 )

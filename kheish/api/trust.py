@@ -1,4 +1,4 @@
-"""What may start commands by itself, by HTTP: list it, and say that one may."""
+"""Trust by HTTP: the Playbook versions that may start commands by themselves, and the release of such a version."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Trusted(Answer):
     """`id@version`."""
     kind: Literal["playbook"]
     state: trust.Trust
-    """`waiting`: nothing of it starts, until an admin trusts it."""
+    """`waiting`: none of its commands start until an admin trusts it."""
     digest: str
     commands: list[str] | None
-    """The command lines; null where its tag is tampered with."""
+    """The command lines; null if its tag is tampered with."""
     published_by: str
     via: Literal["api", "git"]
     trusted_by: str | None
@@ -42,46 +42,51 @@ class Trusted(Answer):
 
 
 class Trust(Body):
-    """What may start its commands from now on."""
+    """A request to trust the commands of a version."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
     """`id@version`."""
     digest: Annotated[str, Field(min_length=8, max_length=64)]
-    """Of the content that was looked at (a beginning will do); another one is refused."""
+    """The digest of the reviewed content (a prefix is enough); another digest is refused."""
 
 
 class Trusting:
-    """`/v1/trust`."""
+    """The resource of `/v1/trust`."""
 
-    def __init__(self, parts: Services) -> None:
-        self._playbooks = parts.playbooks
-        self._state = parts.state
+    def __init__(self, services: Services) -> None:
+        self._playbooks = services.playbooks
+        self._state = services.state
 
     async def list_trust(self, req: Request, resp: Response) -> None:
-        """A page of versions, newest first; those without commands are passed over, so that a page may be short."""
+        """Answer with a page of versions, newest first.
+
+        Versions without commands are skipped, so that a page may be short.
+        """
         given = req.context.query
         page = await listed(self._state, given, given.get("playbook"))
         shown = [await self._shown(doc["playbook_id"], doc["version"]) for doc in page.items]
         media.send(resp, media.page([one for one in shown if one["commands"] != []], page.next_cursor))
 
     async def get_trust(self, req: Request, resp: Response, name: str) -> None:
-        """One version, whether it has commands or not."""
+        """Answer with one version, with or without commands."""
         media.send(resp, await self._shown(*_split(name)))
 
     async def trust(self, req: Request, resp: Response) -> None:
-        """Release a published version on the caller's word; one that is trusted stays as it is."""
+        """Release a published version on the caller's authority; a trusted version remains unchanged."""
         body = await media.read(req, Trust)
         id, version = _split(body.name)
         one = await self._playbooks.version(id, version)
         if not one.digest.startswith(body.digest):
             raise DigestConflict(
-                f"{body.name} has the digest {one.digest[:12]}, and not {body.digest[:12]}: look at it again, then "
-                "trust what it is now (kheish trust)."
+                f"{body.name} has the digest {one.digest[:12]}, and not {body.digest[:12]}: review it again, then "
+                "trust its current content (kheish trust)."
             )
         if trust.of(one) != "trusted":
             by = req.context.principal
-            said = EvidenceRef(kind="attestation", id=by, description=f"trusts the commands of {one.digest[:12]}")
-            await self._playbooks.release(id, version, "verified", by=by, evidence=[said])
+            attestation = EvidenceRef(
+                kind="attestation", id=by, description=f"trusts the commands of {one.digest[:12]}"
+            )
+            await self._playbooks.release(id, version, "verified", by=by, evidence=[attestation])
         media.send(resp, await self._shown(id, version), n=self._state.n)
 
     async def _shown(self, id: str, version: str) -> dict[str, Any]:
@@ -104,7 +109,7 @@ OPERATIONS = bind(
     get(
         "/v1/trust",
         Trusting.list_trust,
-        "Versions of playbooks that start commands by themselves, newest first, and whether they may.",
+        "List versions of playbooks that start commands by themselves, newest first, and whether they may.",
         Trusted,
         *LIST,
         page=True,
@@ -112,14 +117,14 @@ OPERATIONS = bind(
     get(
         "/v1/trust/{name}",
         Trusting.get_trust,
-        "One version, and whether it may start its commands.",
+        "Get one version, and whether it may start its commands.",
         Trusted,
         problems=(404,),
     ),
     post(
         "/v1/trust",
         Trusting.trust,
-        "Let a version start its commands, once they were looked at: it becomes verified on the caller's word.",
+        "Let a version start its commands after their review: it becomes verified on the caller's authority.",
         Trust,
         Trusted,
         problems=(404, 409),

@@ -1,4 +1,4 @@
-"""Documents as callers get them: from memory or the index, with payloads whole that journals keep in files."""
+"""Documents as callers get them: from memory or the index, with the full payloads that journals keep in files."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
 async def document(state: State, cls: type, id: str) -> Doc:
-    """The newest durable document of a thing, whole. Raises NotFound, StoreFailed, Damaged.
+    """Return the newest durable document of a thing, in full. Raises NotFound, StoreFailed, Damaged.
 
-    Not `state.recall`: what that remembers of a thing may be older than what the index says.
+    It does not use `state.recall`, whose memory of a thing may be older than the index.
     """
     noun = BY_CLASS[cls]
     value = state.find(cls, id)
@@ -38,18 +38,18 @@ async def document(state: State, cls: type, id: str) -> Doc:
         doc = of(state, value)
         await state.durable()
     else:
-        found = await asyncio.to_thread(state.index.thing, noun.name, id)
-        if found is None and cls is Session:
-            async with state.using(id):  # raises SessionDeleted where it was deleted
+        row = await asyncio.to_thread(state.index.thing, noun.name, id)
+        if row is None and cls is Session:
+            async with state.using(id):  # raises SessionDeleted if it was deleted
                 pass
-        if found is None:
+        if row is None:
             raise NotFound(f"There is no {noun.name} {id!r}.")
-        doc = found
+        doc = row
     return (await expand(state, [doc]))[0]
 
 
 def of(state: State, value: Any) -> Doc:
-    """A value in memory as a document; payloads may still be references."""
+    """Return a value in memory as a document; payloads may still be references."""
     doc = state.document(BY_CLASS[type(value)], value)
     if isinstance(value, Run):
         _place(state, doc)
@@ -57,7 +57,7 @@ def of(state: State, value: Any) -> Doc:
 
 
 async def listed(state: State, cls: type, given: Given) -> Mapping[str, Any]:
-    """Return a page of things, newest first, with all that was durable when the request came.
+    """Return a page of things, newest first, with everything that was durable when the request came.
 
     Raises InvalidCursor, Unavailable.
     """
@@ -80,35 +80,35 @@ async def listed(state: State, cls: type, given: Given) -> Mapping[str, Any]:
 
 
 def _place(state: State, doc: Doc) -> None:
-    """Its place in the queue, which moves without an event of its own."""
+    """Update its position in the queue, which changes without an event of its own."""
     run = state.find(Run, doc["run_id"])
     session = state.find(Session, doc["session_id"])
     doc["queue_position"] = runs.queue_position(state, run) if run and session else None
 
 
 async def expand(state: State, docs: list[Doc]) -> list[Doc]:
-    """The documents with every payload whole, also those over 16 KiB. Raises Damaged."""
+    """Return the documents with every payload in full, also those over 16 KiB. Raises Damaged."""
     if not any(True for doc in docs for _ in references(doc)):
         return docs
-    wanted = {doc["session_id"] for doc in docs}
-    paths = {id: state.sessions[id].path for id in wanted if id in state.sessions}
+    session_ids = {doc["session_id"] for doc in docs}
+    paths = {id: state.sessions[id].path for id in session_ids if id in state.sessions}
     return await asyncio.to_thread(_expand_all, state, docs, paths)
 
 
 def _expand_all(state: State, docs: list[Doc], paths: dict[str, str]) -> list[Doc]:
     for doc in docs:
-        found = list(references(doc))
-        if found:
+        places = list(references(doc))
+        if places:
             id = doc["session_id"]
             if id not in paths:
                 paths[id] = (state.index.thing("session", id) or {"path": f"sessions/{id}"})["path"]
-            for holder, key, whole in found:
+            for holder, key, whole in places:
                 holder[key] = _read(state, paths[id], holder[key], whole)
     return docs
 
 
 def references(doc: Doc) -> Iterator[tuple[Any, Any, str]]:
-    """Where references stand: what holds them, its key, and what the payload is."""
+    """Yield the places of references: the container, its key, and the kind of payload."""
     if _is_reference(doc.get("output")):
         yield doc, "output", "text"
     if _is_reference(doc.get("arguments")):
@@ -128,7 +128,7 @@ def references(doc: Doc) -> Iterator[tuple[Any, Any, str]]:
 
 
 def _of_flow(doc: Doc) -> Iterator[tuple[Any, Any, str]]:
-    """What a Flow's document repeats of its runs and calls."""
+    """Yield the payloads that a Flow's document repeats from its runs and calls."""
     for name, key in (("runs", "output"), ("refused", "reason"), ("evidence", "description")):
         for one in doc.get(name) or ():
             if isinstance(one, dict) and _is_reference(one.get(key)):

@@ -1,1 +1,1 @@
-"""Everything about files that users write: found, checked, adopted, edited, reported on."""
+"""Files that users write: reading, checking, adoption, editing, and problem reports."""

@@ -1,4 +1,4 @@
-"""Takes what people wrote in force: what changed together is checked as one set; what is wrong changes nothing."""
+"""Adoption of users' edits: files that changed together are checked as one set, and invalid ones change nothing."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from kheish.state.state import State
 from kheish.store import parsing
 from kheish.store.edits.problems import Problem
 
-#: settings of kheish.yaml that are read once, when the daemon starts
+#: settings of kheish.yaml that are read only once, when the daemon starts
 AT_START: tuple[tuple[str, ...], ...] = (("bind",), ("durability",), ("commit", "every"))
 
-Changed = Mapping[str, Source | None]  # files by path; None: it is gone
+Changed = Mapping[str, Source | None]  # files by path; None: deleted
 Edited = Callable[[Sequence[str]], None]
 Committed = Callable[[str], Awaitable[bytes | None]]
 Listed = Callable[[str], Awaitable[Sequence[str]]]
 LeftOut = Callable[[Iterable[str]], Awaitable[Mapping[str, bytes]]]
 
 
-async def _none(paths: Iterable[str]) -> Mapping[str, bytes]:
-    """Of these nothing is left out of the work tree."""
+async def _no_files(paths: Iterable[str]) -> Mapping[str, bytes]:
+    """Return nothing: no file is left out of the work tree."""
     return {}
 
 
 class Taking:
-    """Keeps the files as last read, and what is in force (`state.definitions`).
+    """The files as last read, and the definitions in force (`state.definitions`).
 
-    `edited(paths)` gets what to commit, where `edits.commit` is auto; `committed(path)` reads the last commit, and
-    `listed(folder)` says what it holds there (without it, a file that was removed while no daemon ran is not noticed,
-    unless something refers to it), `left_out(paths)` which files git keeps out of the work tree: they were removed by
-    nobody. `lock` is held by whoever checks and then changes.
+    `edited(paths)` gets the paths to commit if `edits.commit` is auto. `committed(path)` reads the last commit, and
+    `listed(folder)` lists a folder of it (without it, a file that was removed while no daemon ran is not noticed,
+    unless another file refers to it). `left_out(paths)` returns the files that git keeps out of the work tree, which no
+    user removed. `lock` is held during a check and the change after it.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Taking:
         edited: Edited,
         committed: Committed,
         listed: Listed | None = None,
-        left_out: LeftOut = _none,
+        left_out: LeftOut = _no_files,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._state = state
@@ -65,55 +65,55 @@ class Taking:
         self._left_out = left_out
         self._environ = environ
         self._started = state.definitions.config
-        self._unsettled: set[str] = set()  # files that may become right, or wrong otherwise, by a change of another
-        self._parsed = Outcome()  # what was parsed of those, and of routes
-        self._scrub: Callable[[bytes], bytes] | None = None  # by which secrets were looked for in all files
+        self._unsettled: set[str] = set()  # files whose validity may change by a change of another file
+        self._parsed = Outcome()  # their parsed forms, and those of routes
+        self._scrub: Callable[[bytes], bytes] | None = None  # the last set of secrets that all files were scanned for
         self._scripts: set[str] = set()
         self.sources: dict[str, Source] = {}
         self.lock = asyncio.Lock()
 
     async def start(self, *, held: bool = False) -> list[str]:
-        """Read everything. Where a file has errors, its version of the last commit is in force; what was edited while
-        no daemon ran is taken as an edit now. Returns what is to be committed.
+        """Read all files, and return the paths to commit.
 
-        `held`: another git is at work in the work tree, so the last commit is taken as it is.
+        If a file has errors, its version of the last commit is in force; edits from while no daemon ran are adopted as
+        edits now. `held`: another git is at work in the work tree, so the last commit is taken as it is.
         """
         async with self.lock:
             self._started = self._state.definitions.config
-            found = {} if held else await asyncio.to_thread(sources.read_all, self._state.root)
-            last = await self._last(found)
-            found = dict(last) if held else await self._with_left_out(found, last)
+            files = {} if held else await asyncio.to_thread(sources.read_all, self._state.root)
+            last = await self._read_last_commit(files)
+            files = dict(last) if held else await self._with_left_out(files, last)
             base = await parsing.run(checking.check, last, {})
-            while await self._widen(last, found, base):
+            while await self._widen(last, files, base):
                 base = await parsing.run(checking.check, last, {}, last=base)
             scrub = self._state.scrub
-            found = await parsing.run(sources.guarded, found, scrub)
-            outcome = await parsing.run(checking.check, found, base.world, last=base)
+            files = await parsing.run(sources.guarded, files, scrub)
+            outcome = await parsing.run(checking.check, files, base.world, last=base)
             outcome.scrub = scrub
             self._put(base.world)
             self._scripts = {*base.scripts, *playbook_files.all_beside(last)}
-            told = await asyncio.to_thread(self._told)
-            changed = {path for path in found.keys() | last.keys() if last.get(path) != found.get(path)}
-            paths = self._take(outcome, found, changed, by="person", told=told)
+            digests = await asyncio.to_thread(self._announced_digests)
+            changed = {path for path in files.keys() | last.keys() if last.get(path) != files.get(path)}
+            paths = self._take(outcome, files, changed, by="person", told=digests)
             await self._problems.write()
             return paths
 
     async def take(self, paths: frozenset[str]) -> list[str]:
-        """Take up files that a person changed, made or removed. Returns what is to be committed. Raises StoreFailed."""
-        wanted = frozenset(path for path in paths if concerns(path))
-        if not wanted:
+        """Adopt files that a user changed, created or removed, and return the paths to commit. Raises StoreFailed."""
+        relevant = frozenset(path for path in paths if concerns(path))
+        if not relevant:
             return []
         async with self.lock:
-            read = await asyncio.to_thread(sources.read, self._state.root, wanted)
-            read = await self._with_left_out(read, wanted)
-            changed = {path: read.get(path) for path in wanted}
-            return self._take(await self.check(changed), changed, wanted, by="person")
+            read = await asyncio.to_thread(sources.read, self._state.root, relevant)
+            read = await self._with_left_out(read, relevant)
+            changed = {path: read.get(path) for path in relevant}
+            return self._take(await self.check(changed), changed, relevant, by="person")
 
     async def check(self, changed: Changed, given: Mapping[str, Any] | None = None) -> Outcome:
-        """Check changed files (None: removed) with all that they concern, against what is in force."""
+        """Check changed files (None: removed) with all files that they concern, against the definitions in force."""
         in_force, scrub = self._state.definitions, self._state.scrub
         concerned = concern.of({*changed, *self._unsettled}, self.sources, in_force)
-        if scrub is not self._scrub:  # a file may hold a secret that was not known when it was read
+        if scrub is not self._scrub:  # a file may hold a secret that was unknown when it was read
             concerned |= {*self.sources, *(one.path for one in in_force.all())}
         outcome = await self._check(changed, concerned, given)
         if any(self._comes_or_goes(path, outcome, changed) for path in concerned):
@@ -134,18 +134,18 @@ class Taking:
         return outcome
 
     def _comes_or_goes(self, path: str, outcome: Outcome, changed: Changed) -> bool:
-        """Return whether a reference to this file leads to something else than before."""
+        """Return whether a reference to this file resolves differently than before."""
         was_there, is_there = path in self.sources, changed.get(path, self.sources.get(path)) is not None
         return was_there != is_there or (path in outcome.world) != (self._state.definitions.at(path) is not None)
 
     def adopt(self, outcome: Outcome, changed: Changed, *, by: str) -> None:
-        """Take in force what was checked, after the files were written or removed for a caller."""
+        """Put the checked definitions in force, after the files were written or removed for a caller."""
         self._take(outcome, changed, changed, by=by)
 
     # --- at start -----------------------------------------------------------------------------------------------------
 
-    async def _last(self, found: Mapping[str, Source]) -> dict[str, Source]:
-        """The files of the last commit: those that are there now, and those that it lists."""
+    async def _read_last_commit(self, found: Mapping[str, Source]) -> dict[str, Source]:
+        """Return the last commit's files: those that exist now, and those that it lists."""
         paths = dict.fromkeys(path for path in found)
         if self._listed is not None:
             for folder in ("", *KINDS):
@@ -154,7 +154,7 @@ class Taking:
         return await self._read_committed(path for path in paths if is_source(path))
 
     async def _with_left_out(self, found: Mapping[str, Source], wanted: Iterable[str]) -> dict[str, Source]:
-        """Add the files that are not there because git leaves them out of the work tree."""
+        """Add the files that are missing because git leaves them out of the work tree."""
         left_out = await self._left_out(path for path in wanted if path not in found)
         return {**found, **{path: sources.of(path, raw) for path, raw in left_out.items()}}
 
@@ -162,7 +162,7 @@ class Taking:
         return {path: sources.of(path, raw) for path in paths if (raw := await self._committed(path)) is not None}
 
     async def _widen(self, last: dict[str, Source], found: Mapping[str, Source], base: Outcome) -> bool:
-        """Add to the last commit's files what they refer to and what is gone now. Says whether there was any."""
+        """Add referenced and missing files to the last commit's files. Returns whether there were any."""
         targets = {
             target
             for parsed in base.parsed.values()
@@ -173,13 +173,13 @@ class Taking:
         last |= more
         return bool(more)
 
-    def _told(self) -> dict[str, str | None]:
-        """The digest of each definition as the newest event says, so that a start tells nothing twice."""
+    def _announced_digests(self) -> dict[str, str | None]:
+        """Return the digest of each definition from its newest event, so that a start emits no duplicate event."""
         rows = self._state.index.stream("journals/daemon", (DefinitionChanged.kind,))
         events = (orjson.loads(line)["data"] for _, _, line in rows)
         return {event["path"]: event["digest"] for event in events}
 
-    # --- taking in force ----------------------------------------------------------------------------------------------
+    # --- putting in force ---------------------------------------------------------------------------------------------
 
     def _take(
         self,
@@ -190,7 +190,7 @@ class Taking:
         by: str,
         told: Mapping[str, str | None] | None = None,
     ) -> list[str]:
-        """Append what changed, replace it in memory, tell the problems; returns the paths to commit, as handed on."""
+        """Append the changes, replace them in memory, and report the problems. Returns the paths to commit."""
         before = self._state.definitions.at
         moved = sorted(path for path in outcome.concerned if before(path) is not outcome.world.get(path))
         drafts = [_event(path, before(path), outcome.world.get(path), by) for path in moved]
@@ -207,7 +207,7 @@ class Taking:
         return paths
 
     def _put(self, changes: Mapping[str, Definition | None]) -> None:
-        """Replace what is in force, all in one moment."""
+        """Replace the definitions in force, all at once."""
         now = self._state.definitions
         old = now.top.get("kheish.yaml")
         now.replace(changes)
@@ -218,7 +218,7 @@ class Taking:
             now.permissions = permissions.value if permissions else PermissionsFile()
 
     def _note(self, outcome: Outcome, files: Changed) -> None:
-        """Keep what the concerned files are and what is wrong with them, and tell the problems."""
+        """Store the concerned files and their problems, and report the problems."""
         for path, source in files.items():
             if source is not None:
                 self.sources[path] = source
@@ -228,9 +228,9 @@ class Taking:
             self._scrub = outcome.scrub
         self._unsettled -= outcome.concerned
         for path in outcome.concerned:
-            found = [*outcome.problems.get(path, ()), *self._late(path, outcome)]
-            self._problems.replace(path, found)
-            if concern.is_unsettled(path, found):
+            problems = [*outcome.problems.get(path, ()), *self._restart_problems(path, outcome)]
+            self._problems.replace(path, problems)
+            if concern.is_unsettled(path, problems):
                 self._unsettled.add(path)
             is_kept = path.startswith(concern.ROUTES) or path in self._unsettled
             for kept, now in ((self._parsed.parsed, outcome.parsed), (self._parsed.read, outcome.read)):
@@ -240,8 +240,8 @@ class Taking:
             self._state.definitions.observed.pop(path, None)
         self._state.definitions.observed |= outcome.observed
 
-    def _late(self, path: str, outcome: Outcome) -> Iterator[Problem]:
-        """Settings that were changed, but are only read at start."""
+    def _restart_problems(self, path: str, outcome: Outcome) -> Iterator[Problem]:
+        """Yield a problem for each changed setting that is only read at start."""
         parsed = outcome.parsed.get(path)
         if path != "kheish.yaml" or parsed is None or parsed.value is None or outcome.errors(path):
             return
@@ -273,7 +273,7 @@ def _event(path: str, old: Definition | None, new: Definition | None, by: str) -
 
 
 def _fields(old: Definition | None, new: Definition | None) -> tuple[str, ...]:
-    """The top-level fields that differ; a script in a file of its own counts as the field that names it."""
+    """Return the top-level fields that differ; a separate script file counts as the field that names it."""
     before, after = (one.data if one else {} for one in (old, new))
     differ = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
     if old and new and not differ and old.digest != new.digest and isinstance(new.value, Playbook):
@@ -289,23 +289,23 @@ def _is_told(draft: Draft, told: Mapping[str, str | None]) -> bool:
 
 
 def _to_commit(changed: Iterable[str], outcome: Outcome, found: Mapping[str, Source], scripts: set[str]) -> list[str]:
-    """Of the paths, those whose file (or whose absence) is in force now, with the scripts that they name, and the files
-    beside a Playbook's manifest.
+    """Return the paths whose file (or absence) is in force now, with the scripts that they name and the files beside a
+    Playbook's manifest.
 
-    `scripts`: the script files and those beside that were there before; of what else was removed, nothing is known.
+    `scripts`: the script files and adjacent files from before; other removed files are unknown.
     """
     named = {checking.script_of(one) for one in outcome.world.values()}
     paths = set[str]()
     for path in changed:
-        there, in_force = found.get(path), outcome.world.get(path)
-        if there is None:
+        source, in_force = found.get(path), outcome.world.get(path)
+        if source is None:
             is_valid = in_force is None and path not in named and (kind_of(path) is not None or path in scripts)
         elif in_force is None:
             is_valid = path in outcome.scripts or playbook_files.is_whole(path, outcome, found)
         else:
-            is_valid = in_force.raw == there.raw and not outcome.errors(path)
+            is_valid = in_force.raw == source.raw and not outcome.errors(path)
         if is_valid:
             script = checking.script_of(in_force) if in_force else None
             paths |= {path, script} if script else {path}
-            paths |= set(playbook_files.with_it(path, found)) if there is not None else set()
+            paths |= set(playbook_files.with_it(path, found)) if source is not None else set()
     return sorted(paths)

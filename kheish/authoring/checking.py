@@ -1,7 +1,7 @@
-"""Checks people's files as one set: what would be in force, and everything that is wrong. Nothing is changed.
+"""Validation of users' files as one set: the definitions that would be in force, and all errors. Nothing is changed.
 
-A file that is new or changed is a candidate. It is refused where it has errors, refers to what is not there, or makes
-fallbacks go round; then what was in force before stays. What others in force still refer to is not removed.
+A new or changed file is a candidate. It is refused if it has errors, refers to a missing definition, or closes a cycle
+of fallbacks; then the previous version stays in force. A definition that others in force still refer to is not removed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from kheish.store.edits.problems import Problem, Severity
 from kheish.store.edits.yaml12 import MapNode
 
 _SCRIPT_FOLDER = "routes"
-#: keys that are taken, and that nothing reads yet
+#: keys that are accepted but have no effect yet
 WITHOUT_EFFECT: Mapping[type[BaseModel], tuple[str, ...]] = {
     Config: ("memory", "debug", "retention"),
     Persona: ("default_skills",),
@@ -40,14 +40,14 @@ WITHOUT_EFFECT: Mapping[type[BaseModel], tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What lies around the files that are checked: it does not refer to them, and what it came to stays."""
+    """The surroundings of the checked files. They do not refer to the checked files, and their own outcome stands."""
 
     sources: Mapping[str, Source] = field(default_factory=dict)
     in_force: InForce = field(default_factory=InForce)
     concerned: frozenset[str] = frozenset()
 
     def has(self, path: str) -> bool:
-        """Return whether a file is there."""
+        """Return whether a file exists."""
         return path not in self.concerned and path in self.sources
 
     def paths(self) -> Iterator[str]:
@@ -62,12 +62,14 @@ class Around:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a set of files comes to. `world` is what would be in force, by path; `parsed` has every readable candidate;
-    `scripts` are the valid script files, and `read` what was read of all of them. `concerned` are the files that were
-    checked, also those that are gone."""
+    """The outcome of checking a set of files.
+
+    `world` is what would be in force, by path; `parsed` has every readable candidate; `scripts` are the valid script
+    files, and `read` the contents of all of them. `concerned` are the checked files, including missing ones.
+    """
 
     concerned: frozenset[str] = frozenset()
-    scrub: Callable[[bytes], bytes] | None = None  # by which secrets were looked for, where all files were checked
+    scrub: Callable[[bytes], bytes] | None = None  # the secrets that were scanned for, if all files were checked
     read: dict[str, Parsed[Any]] = field(default_factory=dict)
     world: dict[str, Definition] = field(default_factory=dict)
     problems: dict[str, list[Problem]] = field(default_factory=dict)
@@ -76,7 +78,7 @@ class Outcome:
     scripts: dict[str, Script] = field(default_factory=dict)
 
     def errors(self, path: str) -> list[Problem]:
-        """The errors of one file, without warnings."""
+        """Return the errors of one file, without warnings."""
         return [problem for problem in self.problems.get(path, ()) if problem.severity == "error"]
 
 
@@ -88,9 +90,12 @@ def check(
     last: Outcome | None = None,
     around: Around | None = None,
 ) -> Outcome:
-    """Check files together. `before`: what is in force, by path; `given`: parsed already, from another form than the
-    file's own; `last`: an outcome whose parsed files are not parsed again; `around`: what is not concerned. May take
-    long: call it in a thread."""
+    """Check files together.
+
+    `before`: the definitions in force, by path; `given`: already parsed, from another form than the file's own; `last`:
+    an outcome whose parsed files are not parsed again; `around`: the files that are not concerned. It may take long:
+    call it in a thread.
+    """
     last, around = last or Outcome(), around or Around()
     out = Outcome(concerned=frozenset({*sources, *before}))
     for path, source in sources.items():
@@ -127,7 +132,7 @@ def _read(model: type[BaseModel], raw: bytes, path: str, text: bool, last: Parse
 
 
 def parse(kind: Kind, raw: bytes, path: str) -> Parsed[Any]:
-    """A file of one kind."""
+    """Parse a file of one kind."""
     return _read(kind.model, raw, path, kind.text)
 
 
@@ -146,16 +151,16 @@ def _fault(path: str, source: Source) -> Problem:
 
 
 def _without_effect(parsed: Parsed[Any]) -> Iterator[Problem]:
-    """Return settings that a file has, and that this version does not act on."""
+    """Yield a warning for each setting that has no effect in this version."""
     keys = next((keys for model, keys in WITHOUT_EFFECT.items() if isinstance(parsed.value, model)), ())
     for key in keys:
         if parsed.data and parsed.data.get(key) not in (None, [], {}):
-            message = f"{key} is accepted, and has no effect in this version of Kheish yet"
+            message = f"{key} is accepted, but has no effect in this version of Kheish"
             yield parsed.at((key,), message, code=NOT_YET, severity="warning", key=True)
 
 
 def _named_wrong(path: str, sources: Mapping[str, Source], around: Around) -> Iterator[Problem]:
-    """A Definition's file is named after its id."""
+    """Yield the problems of a Definition's file name, which must match its id."""
     folder, _, name = path.partition("/")
     kind = KINDS.get(folder)
     if path in TOP or kind is None:
@@ -183,7 +188,7 @@ def _named_wrong(path: str, sources: Mapping[str, Source], around: Around) -> It
 
 
 def targets(parsed: Parsed[Any]) -> Iterator[str]:
-    """The files that a parsed definition refers to, scripts included."""
+    """Yield the files that a parsed definition refers to, including scripts."""
     kind = kind_of(parsed.path)
     if kind is None or parsed.value is None or parsed.data is None:
         return
@@ -197,7 +202,7 @@ def targets(parsed: Parsed[Any]) -> Iterator[str]:
 
 
 def script_of(one: Definition) -> str | None:
-    """The script file that a route names."""
+    """Return the script file that a route names."""
     script = one.value.script if isinstance(one.value, Route) else None
     return _script_path(script) if isinstance(script, str) else None
 
@@ -206,18 +211,18 @@ def script_of(one: Definition) -> str | None:
 
 
 def _script_path(script: str) -> str | None:
-    """The file that a route's `script:` names, from the state root; None where it lies outside of routes/."""
+    """Return the file that a route's `script:` names, relative to the state root; None if it is outside of routes/."""
     path = posixpath.normpath(f"{_SCRIPT_FOLDER}/{script}")
     return path if path.startswith(_SCRIPT_FOLDER + "/") and not script.startswith("/") else None
 
 
 def _script_files(sources: Mapping[str, Source], parsed: Mapping[str, Parsed[Any]]) -> set[str]:
-    """Files that are scripts: named by a route, or looking like one; what says `driver` is a route all the same."""
+    """Return the script files: named by a route, or similar to a script; a file with `driver` is always a route."""
     texts = [(one.data or {}).get("script") for path, one in parsed.items() if path.startswith(_SCRIPT_FOLDER + "/")]
     named = {_script_path(text) for text in texts if isinstance(text, str)}
-    found = {path for path in sources.keys() & named if path not in parsed or "driver" not in _keys(parsed[path])}
+    scripts = {path for path in sources.keys() & named if path not in parsed or "driver" not in _keys(parsed[path])}
     looks = {path for path, one in parsed.items() if path.startswith(_SCRIPT_FOLDER + "/") and _looks(_keys(one))}
-    return found | looks
+    return scripts | looks
 
 
 def _keys(parsed: Parsed[Any]) -> set[str]:
@@ -229,7 +234,7 @@ def _looks(keys: set[str]) -> bool:
 
 
 def _with_script(parsed: Parsed[Any], sources: Mapping[str, Source], out: Outcome) -> tuple[Any, str] | list[Problem]:
-    """The route with its script read in, and the digest of both; or what is wrong with what it names."""
+    """Return the route with its script, and the digest of both; or the problems of its script."""
     route = parsed.value
     assert isinstance(route, Route) and isinstance(route.script, str)
     path = _script_path(route.script)
@@ -252,8 +257,8 @@ def _with_script(parsed: Parsed[Any], sources: Mapping[str, Source], out: Outcom
 
 
 def _candidates(sources: Mapping[str, Source], before: Mapping[str, Definition], out: Outcome) -> dict[str, Definition]:
-    """The definitions that are right by themselves; what is unchanged is the very object that is in force."""
-    found: dict[str, Definition] = {}
+    """Return the definitions that are valid by themselves; an unchanged one is the same object as in force."""
+    valid: dict[str, Definition] = {}
     for path, parsed in out.parsed.items():
         kind = kind_of(path)
         if kind is None or out.errors(path):
@@ -275,13 +280,13 @@ def _candidates(sources: Mapping[str, Source], before: Mapping[str, Definition],
             digest = playbook_files.digest(parsed.data, path, sources)
         old = before.get(path)
         if old is not None and (old.digest, old.raw) == (digest, sources[path].raw):
-            found[path] = old
+            valid[path] = old
             continue
-        found[path] = Definition(
+        valid[path] = Definition(
             kind=kind.name, id=id_of(path, kind), path=path, value=parsed.value, data=parsed.data,
             raw=sources[path].raw, digest=digest, used=used,
         )  # fmt: skip
-    return found
+    return valid
 
 
 def _settle(
@@ -291,16 +296,18 @@ def _settle(
     out: Outcome,
     around: Around,
 ) -> None:
-    """Take back candidates, and removals, until all that refers finds what it refers to."""
+    """Withdraw candidates and removals until all references resolve."""
     invalid = out.parsed.keys() - candidates.keys()
     world = {**{path: before[path] for path in invalid & before.keys()}, **candidates}
     while True:
         fresh = {path: one for path, one in world.items() if one is not before.get(path)}
         refused = {
-            path: found for path, one in fresh.items() if (found := list(_dangling(one, world, sources, out, around)))
+            path: problems
+            for path, one in fresh.items()
+            if (problems := list(_dangling_references(one, world, sources, out, around)))
         }
-        for path, found in refused.items():
-            out.problems[path] += found
+        for path, problems in refused.items():
+            out.problems[path] += problems
             if path in before:
                 world[path] = before[path]
             else:
@@ -321,10 +328,10 @@ def _settle(
     out.world = world
 
 
-def _dangling(
+def _dangling_references(
     one: Definition, world: Mapping[str, Definition], sources: Mapping[str, Source], out: Outcome, around: Around
 ) -> Iterator[Problem]:
-    """References of a candidate to what is not there, or that lead back to it."""
+    """Yield a candidate's references to missing definitions, and those that close a cycle."""
     parsed = out.parsed[one.path]
     for keys, target in one.references():
         kind = kind_of(target)
@@ -334,22 +341,22 @@ def _dangling(
         if around.has(target) and around.in_force.at(target) is not None:
             continue
         if target not in world or not is_there:
-            there = [id_of(path, kind) for path in world if kind_of(path) is kind and path != one.path]
-            there += around.ids(kind)
-            near = words.nearest(name, there) if not is_there else None
+            existing = [id_of(path, kind) for path in world if kind_of(path) is kind and path != one.path]
+            existing += around.ids(kind)
+            near = words.nearest(name, existing) if not is_there else None
             message = f"there is no {kind.singular} {name!r}" + (f"; did you mean {near!r}?" if near else "")
             if is_there:
                 message = f"the {kind.singular} {name!r} has errors, and was never in force"
             yield parsed.at(keys, message, code="dangling_reference", suggestion=near)
-        elif keys[0] == "fallbacks" and (way := _way(target, one.path, world)):
+        elif keys[0] == "fallbacks" and (way := _find_path(target, one.path, world)):
             names = " → ".join(id_of(path, kind) for path in (one.path, *way))
-            yield parsed.at(keys, f"the fallbacks go round: {names}", code="reference_cycle")
+            yield parsed.at(keys, f"the fallbacks form a cycle: {names}", code="reference_cycle")
 
 
 def _look_at_drafts(
     sources: Mapping[str, Source], candidates: Mapping[str, Definition], out: Outcome, around: Around
 ) -> None:
-    """What has errors by itself may also refer to what is not there: all of it is told at once."""
+    """Report dangling references of invalid drafts too, so that all problems are reported at once."""
     for path, parsed in out.parsed.items():
         kind = kind_of(path)
         if path in candidates or kind is None or parsed.data is None:
@@ -357,12 +364,12 @@ def _look_at_drafts(
         draft = Definition(
             kind=kind.name, id=id_of(path, kind), path=path, value=parsed.draft, data=parsed.data, raw=b"", digest=""
         )
-        found = [*out.problems[path], *_dangling(draft, out.world, sources, out, around)]
-        out.problems[path] = sorted(found, key=lambda problem: (problem.line or 0, problem.column or 0))
+        problems = [*out.problems[path], *_dangling_references(draft, out.world, sources, out, around)]
+        out.problems[path] = sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))
 
 
-def _way(start: str, end: str, world: Mapping[str, Definition]) -> list[str] | None:
-    """The definitions on the way from one to another by references."""
+def _find_path(start: str, end: str, world: Mapping[str, Definition]) -> list[str] | None:
+    """Return the path of references from one definition to another."""
     ways = [[start]]
     seen = {start}
     while ways:
@@ -377,14 +384,14 @@ def _way(start: str, end: str, world: Mapping[str, Definition]) -> list[str] | N
 
 
 def _observed(sources: Mapping[str, Source], candidates: Mapping[str, Definition], out: Outcome) -> dict[str, Observed]:
-    found: dict[str, Observed] = {}
+    observed: dict[str, Observed] = {}
     for path in out.world.keys() | out.parsed.keys():
         errors = out.errors(path)
         digest = None
         if path in sources:
             digest = candidates[path].digest if path in candidates else reading.digest(sources[path].raw)
-        found[path] = Observed(digest, _words(errors[0]) if errors else None)
-    return found
+        observed[path] = Observed(digest, _words(errors[0]) if errors else None)
+    return observed
 
 
 def _words(problem: Problem) -> str:

@@ -1,10 +1,10 @@
-"""Which files a change concerns. Only they are checked, so that a save costs the same with ten Definitions and with
+"""The files that a change concerns. Only they are checked, so that a save costs the same with ten Definitions and with
 ten thousand.
 
-A file's check depends on the file, on those beside it (a Playbook's folder; of routes all, since one names the scripts
-that others are), and on whether what it refers to is there. What is around the concerned files refers to none that
-comes or goes, so what it came to stays. *Rejected:* checking everything with what was parsed kept in memory: its loops
-alone took 0.1 s with 10,000 personas, at each save.
+A file's check depends on the file, on those beside it (a Playbook's folder; for routes all of the folder, since a route
+names its script), and on whether its references resolve. The files outside of the concerned set refer to none that
+appears or disappears, so their outcome stands. *Rejected:* checking everything with the parsed files kept in memory:
+its loops alone took 0.1 s with 10,000 personas, at each save.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from kheish.domain.definitions import InForce
 from kheish.store.edits.problems import Problem
 
 ROUTES = "routes/"
-#: what a file may be told for the sake of another
+#: problems that a file may have because of another file
 _RELATIVE = frozenset({"bad_name", "dangling_reference", "definition_referenced", "reference_cycle"})
 _REFERRING = frozenset({"config", "playbooks", "routes"})
 
 
 def is_unsettled(path: str, problems: Iterable[Problem]) -> bool:
-    """Return whether what is wrong with a file may change by a change of any other file."""
+    """Return whether a file's problems may change by a change of any other file."""
     kind = kind_of(path)
     may_refer = kind is not None and kind.name in _REFERRING
     return any(one.code in _RELATIVE or (may_refer and one.severity == "error") for one in problems)
@@ -31,14 +31,14 @@ def is_unsettled(path: str, problems: Iterable[Problem]) -> bool:
 
 def of(changed: Iterable[str], sources: Mapping[str, Source], in_force: InForce) -> frozenset[str]:
     """Return the changed files, and those beside them."""
-    found = set(changed)
-    if any(path.startswith(ROUTES) for path in found):
-        found |= {path for path in sources if path.startswith(ROUTES)}
-        found |= {one.path for one in in_force.by_kind["routes"].values()}
-    if folders := {folder for path in found if (folder := playbook_files.folder_of(path)) is not None}:
-        found |= {path for path in sources if playbook_files.folder_of(path) in folders}
-        found |= {f"{folder}{playbook_files.MANIFEST}" for folder in folders}
-    return frozenset(found)
+    concerned = set(changed)
+    if any(path.startswith(ROUTES) for path in concerned):
+        concerned |= {path for path in sources if path.startswith(ROUTES)}
+        concerned |= {one.path for one in in_force.by_kind["routes"].values()}
+    if folders := {folder for path in concerned if (folder := playbook_files.folder_of(path)) is not None}:
+        concerned |= {path for path in sources if playbook_files.folder_of(path) in folders}
+        concerned |= {f"{folder}{playbook_files.MANIFEST}" for folder in folders}
+    return frozenset(concerned)
 
 
 def with_users(concerned: frozenset[str], sources: Mapping[str, Source], in_force: InForce) -> frozenset[str]:

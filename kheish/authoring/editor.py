@@ -1,4 +1,4 @@
-"""Edits Definitions for callers of the API: checked like a person's edit, written to the file, and at once in force."""
+"""Edits of Definitions by API callers: checked like a user's edit, written to the file, and in force at once."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _JSON = "application/json"
 
 
 class Editor:
-    """Writes the files of Definitions, one at a time; `media` is `application/json` or `application/yaml`.
+    """The writer of Definition files, one at a time; `media` is `application/json` or `application/yaml`.
 
-    `held()` says why nothing may be written now (another git is at work), None where it may.
+    `held()` returns why nothing may be written now (another git is at work), or None.
     """
 
     def __init__(
@@ -40,28 +40,28 @@ class Editor:
         self._watcher = watcher
 
     async def put(self, kind: str, id: str, raw: bytes, media: str, *, if_match: str | None, by: str) -> bool:
-        """Make or replace a definition, and take it in force; True where it is new. YAML is kept byte for byte.
+        """Create or replace a definition, and put it in force; return whether it is new. YAML is kept byte for byte.
 
-        Raises Invalid (the id), InvalidDefinition, PreconditionFailed (with `etag` of the current one where there is
+        Raises Invalid (the id), InvalidDefinition, PreconditionFailed (with `etag` of the current version if there is
         one), InsufficientStorage, Unavailable, StoreFailed.
         """
         path = KINDS[kind].path(ids.check_slug(id))
         self._refuse_held()
         async with self._taking.lock:
-            there = await self._current(path)
-            self._match(path, there, if_match)
+            current = await self._current(path)
+            self._match(path, current, if_match)
             parsed, content = await parsing.run(_read, KINDS[kind], path, raw, media)
             changed = {path: Source(path, content)}
             outcome = await self._taking.check(changed, {path: parsed})
             if errors := outcome.errors(path):
                 raise reading.refusal(path, errors)
-            if media == _JSON:  # once more, from the file's own form: later problems name its lines
+            if media == _JSON:  # parsed again from the file's own form: later problems name its lines
                 again = await parsing.run(checking.parse, KINDS[kind], content, path)
                 outcome = await self._taking.check(changed, {path: again})
                 if errors := outcome.errors(path):
                     raise reading.refusal(path, errors)
             is_new = self._state.definitions.at(path) is None
-            if there is None or there.raw != content:
+            if current is None or current.raw != content:
                 self._watcher.expect(path, reading.digest(content))
                 await asyncio.to_thread(_write, self._state.root, path, content)
             self._taking.adopt(outcome, changed, by=by)
@@ -69,30 +69,33 @@ class Editor:
         return is_new
 
     async def delete(self, kind: str, id: str, *, if_match: str | None, by: str) -> None:
-        """Remove one. Raises NotFound, PreconditionFailed, DefinitionReferenced (with `referenced_by`), Unavailable."""
+        """Remove a definition.
+
+        Raises NotFound, PreconditionFailed, DefinitionReferenced (with `referenced_by`), Unavailable.
+        """
         path = KINDS[kind].path(ids.check_slug(id))
         self._refuse_held()
         async with self._taking.lock:
-            there = await self._current(path)
-            if there is None and self._state.definitions.at(path) is None:
+            current = await self._current(path)
+            if current is None and self._state.definitions.at(path) is None:
                 raise NotFound(f"There is no {KINDS[kind].singular} {id!r}.")
-            self._match(path, there, if_match)
-            gone = {path, *playbook_files.with_it(path, self._taking.sources)}
-            changed = dict.fromkeys(gone)
+            self._match(path, current, if_match)
+            removed = {path, *playbook_files.with_it(path, self._taking.sources)}
+            changed = dict.fromkeys(removed)
             outcome = await self._taking.check(changed)
             if path in outcome.world:
                 users = self._state.definitions.bindings(path)
                 raise DefinitionReferenced(
                     f"{path} is not removed: {', '.join(users)} refers to it. Change that first.", referenced_by=users
                 )
-            for one in sorted(gone, reverse=True):
+            for one in sorted(removed, reverse=True):
                 self._watcher.expect(one, None)
                 await asyncio.to_thread(_remove, self._state.root, one)
             self._taking.adopt(outcome, changed, by=by)
         await self._state.durable()
 
     async def validate(self, kind: str, id: str | None, raw: bytes, media: str) -> Sequence[Mapping[str, Any]]:
-        """What would be wrong with it, and with others if it were put, as `GET /v1/problems` shows problems."""
+        """Return the problems that putting it would cause, its own and others, in the format of `GET /v1/problems`."""
         path = KINDS[kind].path(ids.check_slug(id) if id is not None else "new")
         async with self._taking.lock:
             parsed, content = await parsing.run(_read, KINDS[kind], path, raw, media, strict=False)
@@ -101,16 +104,19 @@ class Editor:
         return [{**words.view(problem), "since": now} for problem in outcome.problems[path]]
 
     def _refuse_held(self) -> None:
-        """Nothing is written into the work tree while another git is at work there."""
+        """Raise Unavailable while another git is at work in the work tree: nothing is written there then."""
         if (reason := self._held()) is not None:
             raise Unavailable(f"Definitions cannot be changed now. {reason}")
 
     async def _current(self, path: str) -> Source | None:
-        """The file as it is now: a person may have saved it a moment ago."""
+        """Return the file as it is now: a user may have saved it a moment ago."""
         return (await asyncio.to_thread(sources.read, self._state.root, (path,))).get(path)
 
     def _match(self, path: str, there: Source | None, if_match: str | None) -> None:
-        """The caller must know the file as it lies there: a person's edit that has errors is not lost by accident."""
+        """Raise PreconditionFailed unless the caller has seen the current file.
+
+        A user's edit with errors is so not lost by accident.
+        """
         if if_match is None or (if_match == "*" and there is not None):
             return
         if there is None:
@@ -123,7 +129,7 @@ class Editor:
 
 
 def _read(kind: Kind, path: str, raw: bytes, media: str, *, strict: bool = True) -> tuple[Parsed[Any], bytes]:
-    """What was sent, and the bytes that the file will have. Raises InvalidDefinition, if `strict`."""
+    """Return the parsed body, and the bytes of the file. Raises InvalidDefinition, if `strict`."""
     if media != _JSON:
         return checking.parse(kind, raw, path), raw
     parsed = reading.parse_json(kind.model, raw, path)
@@ -133,12 +139,12 @@ def _read(kind: Kind, path: str, raw: bytes, media: str, *, strict: bool = True)
         return parsed, raw
     defaults = {name: field.get_default(call_default_factory=True) for name, field in kind.model.model_fields.items()
                 if not field.is_required()}  # fmt: skip
-    said = {
+    texts = {
         key: value
         for key, value in parsed.data.items()
         if key not in defaults or getattr(parsed.value, key, value) != defaults[key]
     }
-    return parsed, (reading.dump_markdown if kind.text else reading.dump_yaml)(said)
+    return parsed, (reading.dump_markdown if kind.text else reading.dump_yaml)(texts)
 
 
 def _write(root: Path, path: str, content: bytes) -> None:

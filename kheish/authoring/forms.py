@@ -17,17 +17,17 @@ from kheish.store.edits.yaml12 import Keys, ListNode, MapNode, Mark, Node, Scala
 from kheish.store.log import records
 
 PendingNoun = Literal["approval", "question"]
-#: what a pending file shows, in this order (`shapes.md`)
+#: the fields of a pending file, in this order (`shapes.md`)
 PENDING: Mapping[PendingNoun, tuple[str, ...]] = {
     "approval": ("approval_id", "session_id", "run_id", "tool", "arguments", "preview", "why", "requested_at"),
     "question": ("question_id", "session_id", "run_id", "status", "questions", "asked_at", "expires_at"),
 }
-#: what a person fills in
+#: the fields that a user fills in
 FORM: Mapping[PendingNoun, tuple[str, ...]] = {"approval": ("decision", "reason"), "question": ("answers", "decline")}
 
 
 def pending_fields(noun: PendingNoun, document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a pending file shows; a preview only where there is one."""
+    """Return the fields of a pending file; a preview only if there is one."""
     return {key: document[key] for key in PENDING[noun] if key != "preview" or document.get(key) is not None}
 
 
@@ -55,7 +55,7 @@ class Declined:
 
 @dataclass(slots=True)
 class Form:
-    """A file as it was read: what it says (None: nothing yet, or not clearly), and what is wrong with it."""
+    """A parsed file: its content (None: nothing yet, or ambiguous), and its problems."""
 
     path: str
     filled: Decided | Answered | Declined | None
@@ -66,7 +66,7 @@ class Form:
         self, keys: Keys, message: str, *, code: str = "bad_value", suggestion: str | None = None, key: bool = False,
         severity: Severity = "error",
     ) -> Problem:  # fmt: skip
-        """A problem at a place of the file."""
+        """Return a problem at a place in the file."""
         mark = words.locate(self.root, keys, key=key)
         return Problem(self.path, *words.place(mark), severity, code, message, suggestion, words.pointer(keys))
 
@@ -82,7 +82,7 @@ def read(noun: PendingNoun, raw: bytes, path: str, document: Mapping[str, Any]) 
             problems = [Problem(path, 1, 1, "error", "wrong_type", message)]
         return Form(path, None, problems, MapNode(Mark(1, 1)))
     form = Form(path, None, problems, tree)
-    form.problems += _changed(form, noun, document)
+    form.problems += _check_unchanged(form, noun, document)
     filled = _approval(form) if noun == "approval" else _question(form, document)
     if not any(problem.severity == "error" for problem in form.problems):
         form.filled = filled
@@ -90,17 +90,17 @@ def read(noun: PendingNoun, raw: bytes, path: str, document: Mapping[str, Any]) 
 
 
 def is_untouched(noun: PendingNoun, raw: bytes, document: Mapping[str, Any]) -> bool:
-    """Whether this is what the daemon wrote: nobody has filled it in."""
+    """Return whether the file is as the daemon wrote it, not filled in."""
     return raw == _asked(noun, {**document, "status": "pending"})
 
 
 def is_part(noun: PendingNoun, raw: bytes, document: Mapping[str, Any]) -> bool:
-    """Whether this is less than the daemon wrote, and nothing else: a beginning of it, perhaps with zeros in it."""
+    """Return whether this is a proper part of the daemon's text: a prefix of it, possibly with zero bytes in it."""
     whole = _asked(noun, {**document, "status": "pending"})
     return (
         raw != whole
         and len(raw) <= len(whole)
-        and all(there in (0, asked) for there, asked in zip(raw, whole, strict=False))
+        and all(actual in (0, asked) for actual, asked in zip(raw, whole, strict=False))
     )
 
 
@@ -108,8 +108,8 @@ def _asked(noun: PendingNoun, document: Mapping[str, Any]) -> bytes:
     return records.pending_file(noun, pending_fields(noun, document))
 
 
-def _changed(form: Form, noun: PendingNoun, document: Mapping[str, Any]) -> Iterator[Problem]:
-    """Keys that are the daemon's and are not as it wrote them, and keys that are nobody's."""
+def _check_unchanged(form: Form, noun: PendingNoun, document: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield a problem for each of the daemon's keys that was changed, and for each unknown key."""
     asked = records.read(_asked(noun, document))
     mine = FORM[noun]
     for key in form.root.items:
@@ -121,10 +121,10 @@ def _changed(form: Form, noun: PendingNoun, document: Mapping[str, Any]) -> Iter
         if key in mine:
             continue
         if key not in form.root.items:
-            message = f"{key!r} was removed; only {' and '.join(mine)} are to be changed: put it back as it was"
+            message = f"{key!r} was removed; only {' and '.join(mine)} may be changed: restore it"
             yield form.at((key,), message, code="changed_key")
         elif yaml12.plain(form.root.items[key]) != value:
-            message = f"{key!r} was changed; only {' and '.join(mine)} are to be changed: put it back as it was"
+            message = f"{key!r} was changed; only {' and '.join(mine)} may be changed: restore it"
             yield form.at((key,), message, code="changed_key", key=True)
 
 
@@ -132,7 +132,7 @@ def _changed(form: Form, noun: PendingNoun, document: Mapping[str, Any]) -> Iter
 
 
 def _approval(form: Form) -> Decided | None:
-    decision, reason = _word(form, "decision"), _word(form, "reason")
+    decision, reason = _read_text(form, "decision"), _read_text(form, "reason")
     match decision:
         case "":
             return None
@@ -144,8 +144,8 @@ def _approval(form: Form) -> Decided | None:
     return None
 
 
-def _word(form: Form, key: str) -> str:
-    """What was typed; empty where nothing was."""
+def _read_text(form: Form, key: str) -> str:
+    """Return the typed text, or an empty text."""
     node = form.root.items.get(key)
     if isinstance(node, MapNode | ListNode):
         form.problems.append(form.at((key,), f"{key!r} takes text", code="wrong_type"))
@@ -164,7 +164,7 @@ def _text(node: Node | None) -> str:
 def _question(form: Form, document: Mapping[str, Any]) -> Answered | Declined | None:
     items = {item["id"]: item for item in document["questions"]}
     answers = dict(_answers(form, items))
-    reason = _word(form, "decline")
+    reason = _read_text(form, "decline")
     if reason and answers:
         form.problems.append(form.at(("decline",), "answer, or decline with a reason, not both", key=True))
         return None
@@ -201,7 +201,7 @@ def _answers(form: Form, items: Mapping[str, Any]) -> Iterator[tuple[str, dict[s
 
 
 def _answer(form: Form, id: str, given: Node, item: Mapping[str, Any]) -> dict[str, Any] | None:
-    """One answer; None where there is none, or what is there is wrong."""
+    """Return one answer; None if it is missing or invalid."""
     keys: Keys = ("answers", id)
     match given:
         case ScalarNode():
@@ -221,7 +221,7 @@ def _answer(form: Form, id: str, given: Node, item: Mapping[str, Any]) -> dict[s
 
 
 def _chosen(form: Form, keys: Keys, node: Node, item: Mapping[str, Any]) -> str:
-    """The option that a node names; empty where it names none (which is a problem, unless nothing was typed)."""
+    """Return the option that a node names; empty if it names none (which is a problem, unless the field is empty)."""
     typed = _text(node)
     options = [option["id"] for option in item["options"]]
     if typed in options or (not typed and isinstance(node, ScalarNode)):

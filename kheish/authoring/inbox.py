@@ -1,11 +1,11 @@
-"""Takes what people drop into `inbox/<session>/`: each file becomes one run of that session, once.
+"""The inbox: each file that is dropped into `inbox/<session>/` becomes one run of that session, once.
 
-A file is first moved out of the way, to `.git/kheish/inbox/<ticket>/<session>/<name>`: what is submitted is exactly
-what was moved, and whoever saves the same name again drops a new file. There it stays until a commit holds it in the
-session's folder (or in `inbox/rejected/`), so a kill at any moment leaves it in one of the two places.
+A file is first moved out of the way, to `.git/kheish/inbox/<ticket>/<session>/<name>`: exactly the moved content is
+submitted, and saving the same name again drops a new file. There it stays until a commit holds it in the session's
+folder (or in `inbox/rejected/`), so a kill at any moment leaves it in one of the two places.
 
-The ticket is the idempotency key: submitted again after a kill, the same drop finds the same run, and another drop is
-another request, whatever it says.
+The ticket is the idempotency key: a drop that is resubmitted after a kill returns the same run, and another drop is
+another request, whatever its content.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ FOLDER = "inbox"
 REJECTED = "inbox/rejected"
 MAX_BYTES = 4 * 1024 * 1024  # as a request by HTTP
 SUFFIXES = (".md", ".txt", ".yaml")
-_QUIET = 0.3  # seconds without a change, for what was dropped while no daemon ran
-_SCAN_EVERY, _OLD = 10.0, 15.0  # seconds: a file that has been there for so long is nobody's work in progress
-#: seconds: how long a path is looked at after it was taken, and how old a new file there must be
+_QUIET = 0.3  # seconds without a change, for files dropped while no daemon ran
+_SCAN_EVERY, _OLD = 10.0, 15.0  # seconds: an older file is no longer being written
+#: seconds: how long a path is checked after its file was taken, and the minimal age of a new file there
 _RECENT, _SETTLED = 5.0, 1.0
-BY = "file"  # a file does not say who saved it
+BY = "file"  # the author of a file is unknown
 _ODD = re.compile(r"[^A-Za-z0-9._-]")
 _NAME = 150
 _PROBLEM = "inbox_waiting"
@@ -48,12 +48,12 @@ _REFUSED = "inbox_refused"
 
 
 class Unusable(Exception):
-    """The file can't become a run; the text says why."""
+    """A file that cannot become a run; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A file that was moved out of the way. `path` is where it was dropped, relative to the root."""
+    """A file that was moved out of the way. `path` is its original place, relative to the root."""
 
     ticket: Path
     path: str
@@ -69,8 +69,11 @@ class Taken:
 
 
 class Inbox:
-    """`submit(taken, content)` makes a run of a file and returns where the file goes, or raises Unusable. `held()`
-    returns why the daemon must leave the work tree alone now, or None."""
+    """The inbox.
+
+    `submit(taken, content)` makes a run of a file and returns the file's new path, or raises Unusable. `held()` returns
+    why the daemon must leave the work tree alone now, or None.
+    """
 
     def __init__(
         self,
@@ -90,30 +93,30 @@ class Inbox:
         self._held = held
         self._lock = asyncio.Lock()
         self._away = state.root / ".git" / "kheish" / FOLDER
-        self._later: set[str] = set()  # dropped, and not moved yet: a person's git is at work, or the disk is full
-        self._waiting: list[Taken] = []  # moved, and not submitted yet
-        self._filing: dict[str, tuple[Taken, bytes]] = {}  # what the next commits are to hold, by its new path
-        self._refused: frozenset[str] = frozenset()  # what was dropped, and is no plain file
+        self._later: set[str] = set()  # dropped, but not moved yet: a user's git is at work, or the disk is full
+        self._waiting: list[Taken] = []  # moved, but not submitted yet
+        self._filing: dict[str, tuple[Taken, bytes]] = {}  # files for the next commits, by their new path
+        self._refused: frozenset[str] = frozenset()  # dropped entries that are no plain files
         self._scanned = 0.0
-        self._recent: dict[str, float] = {}  # when a path was taken: the watcher may not tell of the same content again
+        self._recent: dict[str, float] = {}  # when a path was taken: the watcher may not report the same content again
 
     async def start(self) -> None:
-        """Go on with what an earlier daemon had taken, and take what was dropped while none ran."""
-        self._waiting = await asyncio.to_thread(_left, self._away)
-        there = await self._look()
-        if there:  # one that is young may still be written
-            await asyncio.sleep(min(_QUIET, max(0.0, _QUIET - min(there.values()))))
-        await self.take(frozenset(there))
+        """Continue with the files that an earlier daemon had taken, and take those dropped while none ran."""
+        self._waiting = await asyncio.to_thread(_list_moved, self._away)
+        ages = await self._look()
+        if ages:  # a recent file may still be written
+            await asyncio.sleep(min(_QUIET, max(0.0, _QUIET - min(ages.values()))))
+        await self.take(frozenset(ages))
 
     async def take(self, paths: frozenset[str]) -> None:
         """Take files that have settled. Raises StoreFailed."""
         self._later |= {path for path in paths if _is_dropped(path)}
         if self._later:
             await self._look()
-        await self._again()
+        await self._take_waiting()
 
     async def look(self) -> None:
-        """Every second: take what could not be taken before, and now and then what no event told of."""
+        """Retry every second the files that could not be taken, and now and then scan for files without an event."""
         if time.monotonic() - self._scanned > _SCAN_EVERY:
             self._scanned = time.monotonic()
             self._later |= {path for path, age in (await self._look()).items() if age > _OLD}
@@ -122,24 +125,27 @@ class Inbox:
             self._later |= {path for path, age in again.items() if age > _SETTLED}
             before = time.monotonic() - _RECENT
             self._recent = {path: at for path, at in self._recent.items() if at > before}
-        await self._again()
+        await self._take_waiting()
 
     async def _look(self) -> dict[str, float]:
-        """Return the files in the inbox with their age, and report what is no plain file, and so is never taken."""
-        there, refused = await asyncio.to_thread(_there, self._state.root)
+        """Return the files in the inbox with their age.
+
+        Entries that are no plain files are reported, and never taken.
+        """
+        ages, refused = await asyncio.to_thread(_scan, self._state.root)
         for path in self._refused - refused.keys():
             self._problems.clear(_REFUSED, path)
         for path, reason in refused.items():
             self._problems.add(_REFUSED, path, f"it {reason}; it is not taken")
         self._refused = frozenset(refused)
-        return there
+        return ages
 
-    async def _again(self) -> None:
+    async def _take_waiting(self) -> None:
         if not (self._later or self._waiting) or self._state.low_space:
             return
         async with self._lock:
             if (reason := await self._held()) is not None:
-                log.info("the inbox waits: %s", reason)
+                log.info("the inbox is waiting: %s", reason)
                 return
             paths, self._later = sorted(self._later), set()
             for path in paths:
@@ -155,7 +161,10 @@ class Inbox:
     # --- one file -----------------------------------------------------------------------------------------------------
 
     async def _settle(self, taken: Taken, free: _Free) -> None:
-        """Submit it, or reject it with the reason; what is wrong with the daemon and not with the file: later."""
+        """Submit the file, or reject it with the reason.
+
+        If the daemon is at fault and not the file, it is retried later.
+        """
         try:
             raw = await asyncio.to_thread(_read, taken)
             destination = await self._submit(taken, raw)
@@ -163,7 +172,7 @@ class Inbox:
         except Unusable as error:
             await self._reject(taken, str(error), free)
         except FileNotFoundError:
-            log.warning("%s was taken, and is gone", taken.path)
+            log.warning("%s was taken, but is missing", taken.path)
         except StoreFailed:
             self._waiting.append(taken)
             raise
@@ -189,78 +198,78 @@ class Inbox:
             raw = redaction.scrub_file(raw, self._state.scrub)
         inner = plain_name(taken.path.removeprefix(f"{FOLDER}/").replace("/", "."))
         destination = await asyncio.to_thread(free.path, inner, raw)
-        if raw is None:  # too large for a commit, or no plain file: it is moved as it is
+        if raw is None:  # too large for a commit, or no plain file: it is moved unchanged
             await asyncio.to_thread(_rename, taken.file, self._state.root / destination)
         else:
             self._file(taken, destination, raw, f"rejected: {taken.path}")
         self._file(taken, f"{destination}.problem.txt", f"{taken.path} was not used.\n\n{reason}\n".encode(), None)
 
     def _file(self, taken: Taken, path: str, raw: bytes, headline: str | None) -> None:
-        raw = redaction.scrub_file(raw, self._state.scrub)  # it goes into git
+        raw = redaction.scrub_file(raw, self._state.scrub)  # it will be in git
         before = self._filing.get(path)
         self._filing[path] = taken, raw
-        if before is not None and before[0] != taken:  # the same file once more
+        if before is not None and before[0] != taken:  # the same file again
             shutil.rmtree(before[0].ticket, ignore_errors=True)
         self._file_next(path, raw, headline)
-        self._edited([taken.path])  # where somebody had committed it, it goes
+        self._edited([taken.path])  # a committed file is removed
 
     def filed(self, paths: list[str]) -> None:
-        """A commit holds these: what was kept of them may go, once nothing else of the same file is to come."""
+        """Delete the kept files that a commit holds, once no further change of the same file is expected."""
         done = {taken.ticket for path in paths for taken, _ in [self._filing.pop(path, (None, b""))] if taken}
         over = done - {taken.ticket for taken, _ in self._filing.values()}
-        if over:  # in a thread: thousands take seconds; after a kill, what is left is the same drop once more
+        if over:  # in a thread, since thousands take seconds; after a kill, the rest is the same drop again
             asyncio.get_running_loop().run_in_executor(None, _remove, over)
 
 
-# --- what is there ----------------------------------------------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
 def _is_dropped(path: str) -> bool:
     return path.startswith(f"{FOLDER}/") and not path.startswith(f"{REJECTED}/") and not passed_over(path)
 
 
-def _there(root: Path) -> tuple[dict[str, float], dict[str, str]]:
-    """Return the files in the inbox with the seconds since each was written, and what is no plain file with why."""
+def _scan(root: Path) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the files in the inbox with the seconds since their last write, and other entries with the reason."""
     ages, refused, now = dict[str, float](), dict[str, str](), time.time()
-    for path, found in door.walk(root, FOLDER, skip=lambda path: path == REJECTED or not _is_dropped(path)):
-        if (reason := door.kind(found.st_mode)) is not None:
+    for path, status in door.walk(root, FOLDER, skip=lambda path: path == REJECTED or not _is_dropped(path)):
+        if (reason := door.kind(status.st_mode)) is not None:
             refused[path] = reason
         else:
-            ages[path] = now - found.st_mtime
+            ages[path] = now - status.st_mtime
     return ages, refused
 
 
 def _ages(root: Path, paths: Iterable[str]) -> dict[str, float]:
-    """How many seconds ago each of the files was written, of those that are there."""
-    found, now = dict[str, float](), time.time()
+    """Return the seconds since each of the existing files was written."""
+    ages, now = dict[str, float](), time.time()
     for path in paths:
         with suppress(OSError):
-            found[path] = now - names.within(root, path).lstat().st_mtime
-    return found
+            ages[path] = now - names.within(root, path).lstat().st_mtime
+    return ages
 
 
-def _left(away: Path) -> list[Taken]:
-    """What an earlier daemon had moved and not seen in a commit."""
-    found = []
+def _list_moved(away: Path) -> list[Taken]:
+    """Return the files that an earlier daemon had moved but not seen in a commit."""
+    moved = []
     for ticket in sorted(away.iterdir()) if away.is_dir() else ():
         inside = [path for path, _ in door.walk(away, ticket.name)]
         if not inside:
             shutil.rmtree(ticket, ignore_errors=True)
-        found += [Taken(ticket, f"{FOLDER}/{path.partition('/')[2]}") for path in inside]
-    return found
+        moved += [Taken(ticket, f"{FOLDER}/{path.partition('/')[2]}") for path in inside]
+    return moved
 
 
 def _move_away(root: Path, away: Path, path: str) -> Taken | None:
-    """Move a dropped file; None where it is gone, no plain file, or empty (somebody begins to write)."""
+    """Move a dropped file. Returns None if it is missing, no plain file, or empty (a program begins to write)."""
     source = names.within(root, path)
     try:
         if source.is_symlink() or not source.is_file() or source.stat().st_size == 0:
             return None
         taken = Taken(away / ids.new("drop"), path)
         _rename(source, taken.file)
-        # A power cut after its run was accepted must not bring it back as another drop.
+        # After a power cut, an accepted file must not reappear as another drop.
         files.durable_folder(taken.file.parent, upto=away.parent)
-        with suppress(FileNotFoundError):  # the folder went after its last file
+        with suppress(FileNotFoundError):  # the folder disappeared with its last file
             files.fsync_folder(source.parent)
         return taken
     except (FileNotFoundError, NotADirectoryError):
@@ -292,16 +301,16 @@ def _small(taken: Taken) -> bytes | None:
 
 
 class _Free:
-    """Names for rejected files, given out in one round: files of one name (odd ones have one) are looked at once."""
+    """Names for rejected files of one round: files of one name (odd names have the same) are read once."""
 
     def __init__(self, root: Path, filing: Mapping[str, tuple[Taken, bytes]]) -> None:
         self._root = root
         self._filing = filing
-        self._numbers: dict[str, int] = {}  # the first that was not looked at
-        self._known: dict[tuple[str, bytes], str] = {}  # where a name and a content have gone
+        self._numbers: dict[str, int] = {}  # the first that was not read
+        self._known: dict[tuple[str, bytes], str] = {}  # the path of a name and a content
 
     def path(self, name: str, raw: bytes | None) -> str:
-        """Return where a file goes: beside others of the same name, but one that was rejected before is the same."""
+        """Return the path for a rejected file, beside others of the same name. An identical rejected file is reused."""
         stem, dot, suffix = name.rpartition(".")
         digest = hashlib.sha256(raw).digest() if raw is not None else b""
         while True:
@@ -321,11 +330,11 @@ class _Free:
 
 
 def plain_name(name: str) -> str:
-    """A name that every file system takes; its end is kept, for the suffix."""
+    """Return a name that every file system accepts; its end is kept, for the suffix."""
     return _ODD.sub("_", name)[-_NAME:].lstrip(".")
 
 
-# --- what it says -----------------------------------------------------------------------------------------------------
+# --- content ----------------------------------------------------------------------------------------------------------
 
 
 def place_of(path: str) -> tuple[str, str]:
@@ -340,5 +349,5 @@ def place_of(path: str) -> tuple[str, str]:
     except Invalid as error:
         raise Unusable(error.detail) from error
     if not parts[2].endswith(SUFFIXES):
-        raise Unusable(f"Only {', '.join(SUFFIXES)} are taken: text as .md or .txt, a whole submission as .yaml.")
+        raise Unusable(f"Only {', '.join(SUFFIXES)} are accepted: text as .md or .txt, a whole submission as .yaml.")
     return parts[1], parts[2]

@@ -1,4 +1,4 @@
-"""Takes what people wrote into `pending/`: an approval is resolved, a question answered; nonsense becomes a problem."""
+"""Users' edits in `pending/`: an approval is resolved, a question is answered; an invalid edit becomes a problem."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _FOLDERS: dict[str, tuple[PendingNoun, type[Any]]] = {
     "approvals": ("approval", Approval),
     "questions": ("question", Question),
 }
-#: as which person, and by which way, an answer in a file counts: a file does not say who saved it
+#: the person and channel to which an answer in a file is attributed: the author of a file is unknown
 _BY = "file"
 _PAGE = 200
 
 
 class Answers:
-    """`rewrite(noun, id)` has the file of a pending thing written again."""
+    """The reader of filled-in files. `rewrite(noun, id)` requests that the file of a pending thing be rewritten."""
 
     def __init__(self, state: State, problems: Problems, *, rewrite: Callable[[str, str], None]) -> None:
         self._state = state
@@ -39,17 +39,17 @@ class Answers:
         self._lock = asyncio.Lock()
 
     async def start(self) -> None:
-        """Take up what was written, or removed, while no daemon ran."""
-        there = await asyncio.to_thread(_there, self._state.root)
+        """Process the edits and removals from while no daemon ran."""
+        paths = await asyncio.to_thread(_list_files, self._state.root)
         asked = {f"pending/{folder}/{id}.yaml" for folder in _FOLDERS for id in await self._pending(folder)}
-        touched = await asyncio.to_thread(self._touched, there)
+        touched = await asyncio.to_thread(self._list_edited, paths)
         for path in touched:
             await self._drop_part(path)
-        await self.take(frozenset(touched) | asked.difference(there))
+        await self.take(frozenset(touched) | asked.difference(paths))
 
-    def _touched(self, paths: Iterable[str]) -> list[str]:
-        """Those that are not as the daemon wrote them: of what waits for people, few. Blocks on disk."""
-        found: list[str] = []
+    def _list_edited(self, paths: Iterable[str]) -> list[str]:
+        """Return the files that differ from the daemon's text: few of the pending ones. Blocks on disk."""
+        edited: list[str] = []
         for path in paths:
             folder, _, name = path.removeprefix("pending/").partition("/")
             noun, _ = _FOLDERS[folder]
@@ -58,47 +58,48 @@ class Answers:
                 raw = _read(self._state.root, path)
                 if raw is not None and document is not None and forms.is_untouched(noun, raw, document):
                     continue
-            found.append(path)
-        return found
+            edited.append(path)
+        return edited
 
     async def _drop_part(self, path: str) -> None:
-        """Remove what a power cut left of a file, torn or with holes: it is no answer of a person. A thing that is
-        still asked has its file written again, and one that is not needs none."""
+        """Remove a file that a power cut has truncated or left with holes: it is no user's answer. The file of a
+        pending thing is rewritten, and a resolved thing needs none.
+        """
         folder, _, name = path.removeprefix("pending/").partition("/")
         noun, cls = _FOLDERS[folder]
         id = name.removesuffix(".yaml")
         try:
             raw = await asyncio.to_thread(_read, self._state.root, path)
-        except (OSError, FileRefused):  # `take` says so
+        except (OSError, FileRefused):  # `take` reports it
             return
         document = self._state.recalled(cls, id) or await self._state.recall(cls, id)
         if raw is not None and document is not None and forms.is_part(noun, raw, document):
             await asyncio.to_thread(names.within(self._state.root, path).unlink, missing_ok=True)
 
     async def take(self, paths: frozenset[str]) -> None:
-        """Take up files that were made, changed or removed. Raises StoreFailed, Damaged."""
+        """Process files that were created, changed or removed. Raises StoreFailed, Damaged."""
         async with self._lock:
             for path in sorted(paths):
                 folder, _, name = path.removeprefix("pending/").partition("/")
                 if path.startswith("pending/") and folder in _FOLDERS and name.endswith(".yaml") and "/" not in name:
                     noun, cls = _FOLDERS[folder]
-                    self._problems.replace(path, await self._one(noun, cls, name.removesuffix(".yaml"), path))
+                    self._problems.replace(path, await self._take_file(noun, cls, name.removesuffix(".yaml"), path))
 
     async def _pending(self, folder: str) -> list[str]:
         noun, _ = _FOLDERS[folder]
-        found: list[str] = []
+        ids: list[str] = []
         cursor: str | None = None
         while True:
             page = await asyncio.to_thread(
                 self._state.index.things, noun, limit=_PAGE, cursor=cursor, statuses=("pending",)
             )
-            found += [document[f"{noun}_id"] for document in page.items]
+            ids += [document[f"{noun}_id"] for document in page.items]
             cursor = page.next_cursor
             if cursor is None:
-                return found
+                return ids
 
-    async def _one(self, noun: PendingNoun, cls: type[Any], id: str, path: str) -> list[Problem]:
-        """Take up one file; what is wrong with it."""
+    async def _take_file(self, noun: PendingNoun, cls: type[Any], id: str, path: str) -> list[Problem]:
+        """Process one file, and return its problems."""
         try:
             raw = await asyncio.to_thread(_read, self._state.root, path)
         except FileRefused as refused:
@@ -119,12 +120,12 @@ class Answers:
             return form.problems if document["status"] == "pending" else []
         async with self._newest(cls, id, document) as newest:
             if newest["status"] != "pending":
-                return [_late(form, noun, newest)]
+                return [_problem_of_late(form, noun, newest)]
             return self._resolve(id, form)
 
     @asynccontextmanager
     async def _newest(self, cls: type[Any], id: str, known: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Yield the newest document. What is pending is kept in memory; only what is acted on is brought there."""
+        """Yield the newest document. Pending things are kept in memory; others are loaded only if they are acted on."""
         if known["status"] != "pending":
             yield known
             return
@@ -132,7 +133,7 @@ class Answers:
             yield ended or self._state.recalled(cls, id) or known
 
     def _resolve(self, id: str, form: Form) -> list[Problem]:
-        """Call the domain with what was filled in; it may know better."""
+        """Call the domain with the filled-in values, and return its refusal as problems."""
         try:
             match form.filled:
                 case Decided(decision, reason):
@@ -151,21 +152,24 @@ class Answers:
         return []
 
 
-def _late(form: Form, noun: PendingNoun, document: dict[str, Any]) -> Problem:
-    """Somebody else was first. The daemon removes the file with its next commit; whoever filled it in must be told."""
+def _problem_of_late(form: Form, noun: PendingNoun, document: dict[str, Any]) -> Problem:
+    """Return the problem that an earlier answer won.
+
+    The daemon removes the file with its next commit, so its author must be informed.
+    """
     keys = ("decision",) if noun == "approval" else ("answers",)
     error = approvals.late(document) if noun == "approval" else questions.late(document)
     return form.at(keys, error.detail, code=error.code, key=True)
 
 
 def _read(root: Path, path: str) -> bytes | None:
-    """Return the file's bytes; None where it is gone. Raises FileRefused, OSError."""
+    """Return the file's bytes; None if it is missing. Raises FileRefused, OSError."""
     try:
         return door.read(root, path)
     except FileNotFoundError:
         return None
 
 
-def _there(root: Path) -> list[str]:
+def _list_files(root: Path) -> list[str]:
     below = (path for folder in _FOLDERS for path, _ in door.walk(root, f"pending/{folder}"))
     return [path for path in below if path.endswith(".yaml") and path.count("/") == 2]

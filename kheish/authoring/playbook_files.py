@@ -1,4 +1,4 @@
-"""A Playbook's folder: what is wrong with its manifest beyond types, which files belong to it, and its digest."""
+"""A Playbook's folder: problems of its manifest beyond types, its files, and its digest."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MANIFEST = KIND.suffix.removeprefix("/")
 
 @cache
 def tool_names() -> frozenset[str]:
-    """The tools that come with Kheish."""
+    """Return the names of the built-in tools."""
     from kheish.runtime.tools import registry
     from kheish.runtime.tools.shell import SandboxSettings
 
@@ -44,52 +44,52 @@ def tool_names() -> frozenset[str]:
 
 
 def judged(parsed: Parsed[Any], model: type[BaseModel]) -> Parsed[Any]:
-    """What was read, with everything else that is wrong where it is a manifest of a Playbook."""
+    """Return the parsed file, with the further problems of a Playbook's manifest."""
     if model is not Playbook or parsed.data is None:
         return parsed
     known = {(problem.pointer, problem.code) for problem in parsed.problems}
-    found = [
+    further = [
         parsed.at(
             one.keys, one.message, code=one.code, severity=one.severity, suggestion=one.suggestion, key=one.at_key
         )
         for one in playbook_checks.check(parsed.data, tools=tool_names())
     ]
-    problems = [*parsed.problems, *(one for one in found if (one.pointer, one.code) not in known)]
+    problems = [*parsed.problems, *(one for one in further if (one.pointer, one.code) not in known)]
     problems.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
     has_errors = any(problem.severity == "error" for problem in problems)
     return dataclasses.replace(parsed, value=None if has_errors else parsed.value, problems=problems)
 
 
 def parse(raw: bytes, path: str) -> Parsed[Any]:
-    """A manifest in YAML."""
+    """Parse a manifest in YAML."""
     return judged(reading.parse(Playbook, raw, path), Playbook)
 
 
 def text_of(folder: Mapping[str, Any]) -> bytes:
-    """The manifest of a folder as the git worker answers it."""
+    """Return the manifest from a folder that the git worker returned."""
     return unpack(folder["raw"])
 
 
 def on_disk(root: Path, playbook_id: str) -> frozenset[str]:
-    """The paths of all files of a draft that are on disk, and of its manifest in any case. Blocks on disk."""
-    there = (path for path, _ in door.walk(root, f"{KIND.name}/{playbook_id}"))
-    return frozenset({KIND.path(playbook_id), *there})
+    """Return the paths of all files of a draft on disk, and of its manifest in any case. Blocks on disk."""
+    paths = (path for path, _ in door.walk(root, f"{KIND.name}/{playbook_id}"))
+    return frozenset({KIND.path(playbook_id), *paths})
 
 
 def folder_of(path: str) -> str | None:
-    """The folder of the Playbook that a file belongs to: `playbooks/triage/`."""
+    """Return the folder of the Playbook that a file belongs to: `playbooks/triage/`."""
     parts = path.split("/")
     return f"{FOLDER}{parts[1]}/" if len(parts) > 2 and parts[0] == KIND.name else None
 
 
 def beside(manifest: str, paths: Iterable[str]) -> list[str]:
-    """Of some paths, those of files beside a manifest."""
+    """Return those of the paths that lie beside a manifest."""
     folder = manifest.removesuffix(MANIFEST)
     return [path for path in paths if path.startswith(folder) and path != manifest]
 
 
 def named_wrong(path: str, sources: Mapping[str, Source]) -> Iterator[Problem]:
-    """What is wrong with the place of a file under `playbooks/`: each Playbook is a folder, named after its id."""
+    """Yield the problems of the place of a file under `playbooks/`: each Playbook is a folder, named after its id."""
     rest = path.removeprefix(FOLDER)
     id, slash, name = rest.partition("/")
     if not slash:
@@ -107,29 +107,29 @@ def named_wrong(path: str, sources: Mapping[str, Source]) -> Iterator[Problem]:
 
 
 def unreadable(manifest: str, sources: Mapping[str, Source]) -> list[str]:
-    """What is wrong with the files beside a manifest: without them the Playbook is not whole."""
-    found = []
+    """Return the problems of the files beside a manifest: without them the Playbook is incomplete."""
+    problems = []
     for path in beside(manifest, sources):
         one = sources[path]
         if one.fault is not None:
-            found.append(f"{path} {one.fault}")
+            problems.append(f"{path} {one.fault}")
         elif len(one.raw) > MAX_BYTES:
-            found.append(f"{path} is larger than {MAX_BYTES // 1024**2} MiB; put it elsewhere, and name it")
-    return found
+            problems.append(f"{path} is larger than {MAX_BYTES // 1024**2} MiB; put it elsewhere, and name it")
+    return problems
 
 
 def all_beside(sources: Iterable[str]) -> list[str]:
-    """Of some paths, those of files beside any manifest."""
+    """Return those of the paths that lie beside any manifest."""
     return [path for path in sources if (folder := folder_of(path)) is not None and path != folder + MANIFEST]
 
 
 def with_it(path: str, sources: Mapping[str, Source]) -> list[str]:
-    """The files that are committed with a manifest: all beside it."""
+    """Return the files that are committed with a manifest: all beside it."""
     return beside(path, sources) if folder_of(path) == path.removesuffix(MANIFEST) else []
 
 
 def is_whole(path: str, outcome: Outcome, sources: Mapping[str, Source]) -> bool:
-    """Whether a file is beside a manifest that is in force as it lies there."""
+    """Return whether a file lies beside a manifest whose current content is in force."""
     folder = folder_of(path)
     manifest = f"{folder}{MANIFEST}"
     if folder is None or path == manifest or manifest not in outcome.world or manifest not in sources:
@@ -138,19 +138,19 @@ def is_whole(path: str, outcome: Outcome, sources: Mapping[str, Source]) -> bool
 
 
 def digest(parsed_data: Mapping[str, Any], manifest: str, sources: Mapping[str, Source]) -> str:
-    """The digest of a draft as it was read. Raises ValueError."""
+    """Return the digest of a draft as it was read. Raises ValueError."""
     folder = manifest.removesuffix(MANIFEST)
     files = {path.removeprefix(folder): _sha256(sources[path].raw) for path in beside(manifest, sources)}
     return playbook_digest.digest(parsed_data, files)
 
 
 def digest_of_file(file: Path) -> str:
-    """The digest of any manifest on disk, with the files beside it. Raises InvalidDefinition, OSError, ValueError."""
+    """Return the digest of any manifest on disk and its files. Raises InvalidDefinition, OSError, ValueError."""
     parsed = reading.parse(Playbook, door.read_own(file)[0], names.text(os.fspath(file)))
     parsed.require()
     assert parsed.data is not None
-    there = (path.removeprefix("./") for path, found in door.walk(file.parent, ".") if stat.S_ISREG(found.st_mode))
-    files = {path: _sha256(door.read(file.parent, path)) for path in there if path != file.name}
+    paths = (path.removeprefix("./") for path, status in door.walk(file.parent, ".") if stat.S_ISREG(status.st_mode))
+    files = {path: _sha256(door.read(file.parent, path)) for path in paths if path != file.name}
     return playbook_digest.digest(parsed.data, files)
 
 

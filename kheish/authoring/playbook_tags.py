@@ -1,7 +1,7 @@
-"""Tags of Playbook versions against the ledger: taken up where people made or pulled them, noticed where they changed.
+"""Tags of Playbook versions against the ledger: new tags are adopted, changed tags are marked.
 
-A tag object's id covers everything: the commit, its tree, the message. So a look compares ids only, and reads those
-that are new; what a version says is checked against the ledger's digest whenever it is read.
+A tag object's id covers everything: the commit, its tree, the message. So a check compares ids only, and reads the new
+tags; a version's content is compared with the ledger's digest at each read.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ log = logging.getLogger(__name__)
 
 _READ = 128  # versions whose manifest is kept in memory
 _ALL = 1_000_000
-_MOST_NEW = 2000  # tags that one look takes up: anybody who may push makes any number of them
+_MOST_NEW = 2000  # tags that one check adopts: anyone with push access may create any number of them
 _OURS = frozenset({"daemon", "file", "person"})
 
 
 class PlaybookTags:
-    """`turn` is held by whoever makes a tag or compares them with the ledger."""
+    """The adopted and tampered tags. `turn` is held while a tag is created or compared with the ledger."""
 
     def __init__(self, state: State, problems: Problems, git: Child) -> None:
         self._state = state
         self._problems = problems
         self._git = git
-        self._known: dict[str, str] = {}  # tag → object, as the ledger has it and git had it at the last look
-        self._refused: dict[str, str] = {}  # tags that are no versions, so that each is told once
-        self._reasons = RefusedTags(state.root)  # the same with the reasons, over restarts: none is read twice
+        self._known: dict[str, str] = {}  # tag → object, as the ledger has it and git had it at the last check
+        self._refused: dict[str, str] = {}  # tags that are no versions, so that each is reported once
+        self._reasons = RefusedTags(state.root)  # the same with the reasons, kept over restarts: none is read twice
         self._read: OrderedDict[str, Released] = OrderedDict()
         self.turn = asyncio.Lock()
 
     async def start(self) -> None:
-        """Compare everything with the ledger, once, before Flows can start."""
+        """Compare all tags with the ledger once, before Flows can start."""
         page = await asyncio.to_thread(self._state.index.things, "version", limit=_ALL)
         for doc in page.items:
             if doc["tampered"] is None:
                 self._known[doc["tag"]] = doc["tag_id"]
             else:
-                self._known[doc["tag"]] = ""  # looked at again
+                self._known[doc["tag"]] = ""  # it is checked again
                 self._tell(doc["tag"], doc["tampered"])
         for tag, (tag_id, why) in (await asyncio.to_thread(self._reasons.read)).items():
             if tag not in self._known:
@@ -65,15 +65,15 @@ class PlaybookTags:
         await self.look()
 
     def know(self, tag: str, tag_id: str) -> None:
-        """The daemon has made a tag."""
+        """Record a tag that the daemon has created."""
         self._known[tag] = tag_id
 
     async def look(self) -> None:
-        """Take up what changed since the last look. Raises StoreFailed, ChildGone."""
+        """Adopt the changes since the last check. Raises StoreFailed, ChildGone."""
         async with self.turn:
-            found = await self._git.request("tags", prefix=TAG_PREFIX, known={**self._known, **self._refused})
-            new = list(found["new"])
-            for tag in (*new[:_MOST_NEW], *found["gone"]):
+            tags = await self._git.request("tags", prefix=TAG_PREFIX, known={**self._known, **self._refused})
+            new = list(tags["new"])
+            for tag in (*new[:_MOST_NEW], *tags["gone"]):
                 await self.take_up(tag)
             self._problems.clear("too_many_tags")
             if len(new) > _MOST_NEW:
@@ -83,7 +83,7 @@ class PlaybookTags:
             await self._state.durable()
 
     async def take_up(self, tag: str) -> None:
-        """Compare one tag with the ledger; call it with `turn` held."""
+        """Compare one tag with the ledger. The caller holds `turn`."""
         described = await self._git.request("tag", name=tag)
         id, _, version = tag.removeprefix(TAG_PREFIX).rpartition("/")
         async with pins.owner(self._state, RELEASES, id) if ids.is_slug(id) else nullcontext():
@@ -112,7 +112,7 @@ class PlaybookTags:
         return playbooks.versions(self._state, id).get(version)
 
     async def _adopt(self, id: str, version: str, described: Mapping[str, Any]) -> str | None:
-        """Take a tag up as a version; or why it is none."""
+        """Adopt a tag as a version, or return why it is none."""
         if not ids.is_slug(id) or not playbooks.is_version(version):
             return f"its name is not {TAG_PREFIX}<playbook>/<semantic version>. Remove it, or name it so."
         if described["commit"] is None:
@@ -123,7 +123,7 @@ class PlaybookTags:
         except NotFound:
             return f"its commit has no {KIND.path(id)}."
         except Invalid as error:
-            return f"what it holds is too large. {error.detail}"
+            return f"its content is too large. {error.detail}"
         if errors := [one for one in parsed.problems if one.severity == "error"]:
             first = errors[0]
             return f"its {KIND.path(id)}:{first.line}:{first.column} is not valid: {first.message}"
@@ -136,11 +136,11 @@ class PlaybookTags:
         )  # fmt: skip
         playbooks.publish(self._state, made, by=_tagger(described["by"]))
         self._known[tag] = described["tag_id"]
-        log.info("taken up: %s@%s, tagged by %s", id, version, described["by"])
+        log.info("adopted: %s@%s, tagged by %s", id, version, described["by"])
         return None
 
     async def _compare(self, one: Version, described: Mapping[str, Any] | None) -> None:
-        """A version of the ledger against its tag."""
+        """Compare a version of the ledger with its tag."""
         reason = None
         if described is None:
             reason = (
@@ -164,7 +164,7 @@ class PlaybookTags:
         self._mark(one, reason)
 
     def _mark(self, one: Version, reason: str | None) -> None:
-        """Note in the ledger what is wrong with a version's tag, where that is news."""
+        """Record the problem of a version's tag in the ledger, if it is new."""
         name = {"playbook_id": one.playbook_id, "version": one.version}
         if reason is not None:
             self._read.pop(one.tag_id, None)
@@ -184,7 +184,7 @@ class PlaybookTags:
     # --- content ------------------------------------------------------------------------------------------------------
 
     async def read(self, one: Version) -> Released:
-        """What a version says. Raises VersionTampered."""
+        """Return a version's content. Raises VersionTampered."""
         async with pins.owner(self._state, RELEASES, one.playbook_id):
             return await self._read_checked(one)
 
@@ -197,30 +197,32 @@ class PlaybookTags:
             one = playbooks.get(self._state, one.playbook_id, one.version)
             if one.tampered is not None:
                 raise VersionTampered(f"{one.playbook_id}@{one.version} is tampered: {one.tampered}")
-        if (found := self._read.get(one.tag_id)) is None:
+        if (released := self._read.get(one.tag_id)) is None:
             try:
-                found = await self._content(one)
+                released = await self._content(one)
             except (NotFound, Invalid, ValueError) as error:
                 self._mark(one, _unreadable(error))
                 await self._state.durable()
                 raise VersionTampered(f"{one.playbook_id}@{one.version}: {_unreadable(error)}") from error
-        self._read[one.tag_id] = found
+        self._read[one.tag_id] = released
         self._read.move_to_end(one.tag_id)
         while len(self._read) > _READ:
             self._read.popitem(last=False)
-        return Released(version=one, manifest=found.manifest, data=found.data, raw=found.raw, files=found.files)
+        return Released(
+            version=one, manifest=released.manifest, data=released.data, raw=released.raw, files=released.files
+        )
 
     async def file(self, one: Version, path: str) -> bytes:
-        """A file beside the manifest, as the version has it. Raises NotFound."""
-        found = await self._git.request("read", rev=one.commit, path=f"{KIND.name}/{one.playbook_id}/{path}")
-        return found["text"].encode() if "text" in found else unpack(found["content"])
+        """Return a file beside the manifest, as of the version. Raises NotFound."""
+        content = await self._git.request("read", rev=one.commit, path=f"{KIND.name}/{one.playbook_id}/{path}")
+        return content["text"].encode() if "text" in content else unpack(content["content"])
 
     async def _folder(self, commit: str, id: str) -> dict[str, Any]:
-        found: dict[str, Any] = await self._git.request("folder", rev=commit, path=f"{KIND.name}/{id}", file=MANIFEST)
-        return found
+        folder: dict[str, Any] = await self._git.request("folder", rev=commit, path=f"{KIND.name}/{id}", file=MANIFEST)
+        return folder
 
     async def _content(self, one: Version) -> Released:
-        """The manifest from the tag's tree, where it is what was published. Raises NotFound, ValueError."""
+        """Return the manifest from the tag's tree, if it is the published content. Raises NotFound, ValueError."""
         folder = await self._folder(one.commit, one.playbook_id)
         raw = playbook_files.text_of(folder)
         parsed = await parsing.run(playbook_files.parse, raw, KIND.path(one.playbook_id))
@@ -235,20 +237,23 @@ class PlaybookTags:
 
 
 def _unreadable(error: KheishError | ValueError) -> str:
-    return f"what its tag holds is not what was published: {error}"
+    return f"the content of its tag is not what was published: {error}"
 
 
 def _tagger(name: str) -> str:
-    """Who a tag says that made it: a name that anybody can write, so not one by which callers or the daemon go."""
+    """Return the tagger's name, marked as unverified.
+
+    Anyone can write it, so it must differ from names of callers and the daemon.
+    """
     return name if name and name.isprintable() and ":" not in name and name not in _OURS else "git"
 
 
 def _path(tag: str) -> str:
-    """Where a problem of a tag is shown."""
+    """Return the path under which a problem of a tag is reported."""
     return f".git/refs/tags/{tag}"
 
 
 def _notes(message: str) -> str | None:
-    """What a tag's message says below its first line (all of it, where it has only one)."""
+    """Return a tag's message below its first line (all of it, if it has only one)."""
     title, _, rest = message.strip().partition("\n")
     return rest.strip() or title or None

@@ -1,4 +1,4 @@
-"""Versions of Playbooks: publishing a draft as a tag, reading one from its tag's tree, and moving its release."""
+"""Versions of Playbooks: publishing a draft as a tag, reading a version from its tag's tree, and moving its release."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Flush = Callable[[float], Awaitable[bool]]
 
 
 class Playbooks:
-    """`flush(timeout)` commits what is dirty; False where that did not come about (another git is at work)."""
+    """The versions. `flush(timeout)` commits dirty files; it returns False if that failed (another git is at work)."""
 
     def __init__(self, state: State, taking: Taking, git: Child, tags: PlaybookTags, *, flush: Flush) -> None:
         self._state = state
@@ -43,7 +43,8 @@ class Playbooks:
     # --- publishing ---------------------------------------------------------------------------------------------------
 
     async def publish(self, playbook_id: str, version: str, *, notes: str | None, by: str) -> tuple[Version, bool]:
-        """Make the draft a version; True where it is new. The same content under the same version changes nothing.
+        """Publish the draft as a version, and return whether it is new. The same content under the same version changes
+        nothing.
 
         Raises NotFound, Invalid, InvalidDefinition (every error of the draft), VersionExists, DraftNotCommitted,
         Unavailable, StoreFailed.
@@ -52,19 +53,20 @@ class Playbooks:
         playbooks.check_version(version)
         async with self._tags.turn, pins.owner(self._state, RELEASES, playbook_id):
             draft = await self._draft(playbook_id)
-            await self._tags.take_up(playbooks.tag_of(playbook_id, version))  # one made by hand a moment ago
-            there = playbooks.versions(self._state, playbook_id).get(version)
-            if there is not None:
-                if there.digest == draft.digest and there.tampered is None:
-                    return there, False
+            # a version that was tagged by hand a moment ago
+            await self._tags.take_up(playbooks.tag_of(playbook_id, version))
+            existing = playbooks.versions(self._state, playbook_id).get(version)
+            if existing is not None:
+                if existing.digest == draft.digest and existing.tampered is None:
+                    return existing, False
                 raise VersionExists(
-                    f"{playbook_id}@{version} was published {there.published_at} with other content (digest "
-                    f"{there.digest[:12]}, the draft's is {draft.digest[:12]}): choose the next version."
+                    f"{playbook_id}@{version} was published {existing.published_at} with other content (digest "
+                    f"{existing.digest[:12]}, the draft's is {draft.digest[:12]}): choose the next version."
                 )
             return await self._publish(draft, version, notes, by), True
 
     async def _draft(self, playbook_id: str) -> Definition:
-        """The draft as it lies in the work tree now. Raises NotFound, InvalidDefinition."""
+        """Return the draft as it is in the work tree now. Raises NotFound, InvalidDefinition."""
         path = KIND.path(playbook_id)
         await self._taking.take(await asyncio.to_thread(playbook_files.on_disk, self._state.root, playbook_id))
         async with self._taking.lock:
@@ -85,23 +87,21 @@ class Playbooks:
             playbook_id=draft.id, version=version, title=title, digest=draft.digest, tag=tag, tag_id=tag_id,
             commit=commit, notes=notes,
         )  # fmt: skip
-        found = playbooks.publish(self._state, made, by=by)
+        published = playbooks.publish(self._state, made, by=by)
         self._tags.know(tag, tag_id)
         await self._state.durable()
-        return found
+        return published
 
     async def _committed(self, draft: Definition) -> str:
-        """The commit that holds the draft as it is. Raises DraftNotCommitted, Unavailable."""
+        """Return the commit that holds the draft unchanged. Raises DraftNotCommitted, Unavailable."""
         for _ in range(_TRIES):
             if not await self._flush(_COMMIT_TIMEOUT):
-                raise Unavailable(
-                    "The draft cannot be committed now: another git is at work in the state root. Try again."
-                )
+                raise Unavailable("The draft cannot be committed now: another git is at work in the state root. Retry.")
             head: str = (await self._git.request("head"))["commit"]
-            found = await self._git.request(
+            answer = await self._git.request(
                 "folder", rev=head, path=f"{KIND.name}/{draft.id}", file=MANIFEST, missing=True
             )
-            if found is not None and await asyncio.to_thread(_digest, found, draft.path) == draft.digest:
+            if answer is not None and await asyncio.to_thread(_digest, answer, draft.path) == draft.digest:
                 return head
             await asyncio.sleep(0.1)
         manual = self._state.definitions.config.edits.commit == "manual"
@@ -113,17 +113,18 @@ class Playbooks:
     # --- reading ------------------------------------------------------------------------------------------------------
 
     async def version(self, playbook_id: str, version: str) -> Version:
-        """One version. Raises NotFound."""
+        """Return one version. Raises NotFound."""
         async with pins.owner(self._state, RELEASES, ids.check_slug(playbook_id)):
             return playbooks.get(self._state, playbook_id, version)
 
     async def read(self, playbook_id: str, version: str) -> Released:
-        """A version with what it says, from its tag's tree; never from the work tree. What does not fit the ledger is
-        marked as tampered at once. Raises NotFound, VersionTampered."""
+        """Return a version with its content, from its tag's tree; never from the work tree. Content that differs from
+        the ledger is marked as tampered at once. Raises NotFound, VersionTampered.
+        """
         return await self._tags.read(await self.version(playbook_id, version))
 
     async def at(self, playbook_id: str, n: int) -> list[Version]:
-        """The versions that there were at event `n`, oldest first."""
+        """Return the versions that existed at event `n`, oldest first."""
         await self._state.caught_up()
         values = await asyncio.to_thread(
             streams.values_at, self._state.index, self._state.nouns, RELEASES, playbook_id, n
@@ -131,21 +132,21 @@ class Playbooks:
         return sorted(values.get(Version, {}).values(), key=lambda one: one.made)
 
     async def draft(self, playbook_id: str) -> tuple[Definition, Mapping[str, bytes]]:
-        """The draft in force, and the files beside it. Raises NotFound."""
-        found = self._state.definitions.get(KIND.name, playbook_id)
+        """Return the draft in force, and the files beside it. Raises NotFound."""
+        definition = self._state.definitions.get(KIND.name, playbook_id)
         sources = self._taking.sources
-        paths = playbook_files.beside(found.path, sources)
-        return found, {path.removeprefix(f"{KIND.name}/{playbook_id}/"): sources[path].raw for path in paths}
+        paths = playbook_files.beside(definition.path, sources)
+        return definition, {path.removeprefix(f"{KIND.name}/{playbook_id}/"): sources[path].raw for path in paths}
 
     async def file(self, version: Version, path: str) -> bytes:
-        """A file beside the manifest of a version. Raises NotFound."""
+        """Return a file beside the manifest. Raises NotFound."""
         return await self._tags.file(version, path)
 
     async def blame(self, playbook_id: str, version: str | None) -> Sequence[Mapping[str, Any]]:
-        """Each line of the manifest with the commit that it is from. Raises NotFound."""
+        """Return each line of the manifest with the commit that wrote it. Raises NotFound."""
         rev = "HEAD" if version is None else (await self.version(playbook_id, version)).commit
-        found: list[dict[str, Any]] = await self._git.request("blame", rev=rev, path=KIND.path(playbook_id))
-        return found
+        lines: list[dict[str, Any]] = await self._git.request("blame", rev=rev, path=KIND.path(playbook_id))
+        return lines
 
     # --- releases -----------------------------------------------------------------------------------------------------
 
@@ -169,14 +170,14 @@ class Playbooks:
             one = playbooks.get(self._state, playbook_id, version)
             playbooks.check_release(one, to, percent=percent, evidence=evidence)
             if to != "revoked" and one.tampered is None:
-                await self._tags.read(one)  # raises: nobody verifies what is not there
+                await self._tags.read(one)  # raises NotFound: a missing version cannot be verified
             checked = await release_evidence.resolve(self._state, evidence, by=by)
-            found = playbooks.release(
+            released = playbooks.release(
                 self._state, playbook_id, version, to, by=by, percent=percent, evidence=checked, reason=reason,
                 cancel_flows=cancel_flows,
             )  # fmt: skip
             await self._state.durable()
-        return found
+        return released
 
 
 def _digest(found: Mapping[str, Any], path: str) -> str | None:
@@ -185,13 +186,13 @@ def _digest(found: Mapping[str, Any], path: str) -> str | None:
 
 
 def _message(id: str, version: str, title: str, digest: str, notes: str | None, by: str) -> str:
-    """The message of a tag: for people, and below it for machines."""
-    said = f"{notes.strip()}\n\n" if notes and notes.strip() else ""
+    """Return the message of a tag: a text for people, followed by machine-readable lines."""
+    text = f"{notes.strip()}\n\n" if notes and notes.strip() else ""
     trailers = {"Kheish-Playbook": f"{id}@{version}", "Kheish-Digest": digest, "Kheish-Actor": _name(by)}
     lines = "\n".join(f"{name}: {value}" for name, value in trailers.items())
-    return f"{' '.join(title.split())} {version}\n\n{said}{lines}\n"
+    return f"{' '.join(title.split())} {version}\n\n{text}{lines}\n"
 
 
 def _name(by: str) -> str:
-    """A principal as git can write it."""
+    """Return a principal in the form of git's tagger."""
     return " ".join(by.translate(dict.fromkeys(map(ord, "<>\n"), " ")).split()) or "kheish"

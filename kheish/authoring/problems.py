@@ -1,4 +1,4 @@
-"""What is wrong now: kept for the API, and written to PROBLEMS.md for people."""
+"""The current problems: kept for the API, and written to PROBLEMS.md for users."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ log = logging.getLogger(__name__)
 FILE = "PROBLEMS.md"
 _HEAD = """# Problems
 
-What is wrong now. Where a file has errors, its last valid version stays in force. This file is the daemon's: it is
-written anew at each change, and removed when nothing is wrong.
+Current problems. If a file has errors, its last valid version stays in force. The daemon owns this file: it rewrites it
+at each change, and removes it when there are no problems.
 """
 
 _Key = tuple[str, str]
 
 
 class Problems:
-    """Two kinds: what a file's content is (`replace`, by path), and what somebody reports (`add`, `clear`, by code).
+    """The problems of two kinds: those of a file's content (`replace`, by path), and reported conditions (`add`,
+    `clear`, by code).
 
-    To be used on the event loop; the file is written in a thread, many changes at once.
+    They are used on the event loop only. The file is written in a thread, for many changes at once.
     """
 
     def __init__(self, root: Path) -> None:
@@ -41,32 +42,32 @@ class Problems:
         self._writing: asyncio.Task[None] | None = None
 
     def replace(self, path: str, problems: Iterable[Problem]) -> None:
-        """All that is wrong with the content of one file; nothing: it is in order."""
-        found = {("", problem.problem_id): problem for problem in problems}
+        """Replace all problems of one file's content; an empty list means that the file is valid."""
+        keyed = {("", problem.problem_id): problem for problem in problems}
         before = self._files.get(path, {})
-        if found == before:
+        if keyed == before:
             return
-        if found:
-            self._files[path] = found
+        if keyed:
+            self._files[path] = keyed
         else:
             del self._files[path]
-        self._changed(found.keys(), before.keys() - found.keys())
+        self._note_changes(keyed.keys(), before.keys() - keyed.keys())
 
     def add(
         self, code: str, path: str, message: str, *, severity: Severity = "error", suggestion: str | None = None
     ) -> None:
-        """Report what is no mistake in a file's content (`path` may be empty); once more: only its words change."""
+        """Report a problem other than a file's content (`path` may be empty); a repetition only updates the text."""
         problem = Problem(path, None, None, severity, code, message, suggestion)
         if self._reported.get((code, path)) != problem:
             self._reported[code, path] = problem
-            self._changed([(code, path)])
+            self._note_changes([(code, path)])
 
     def damaged(self, path: str, reason: str) -> None:
-        """A journal cannot be read."""
+        """Report that a journal is unreadable."""
         self.add("damaged_journal", path, reason)
 
     def clear(self, code: str, path: str | None = None) -> None:
-        """What was reported is over (without a path: all with this code)."""
+        """Remove a reported problem (without a path: all with this code)."""
         if path is not None:
             over = [(code, path)] if (code, path) in self._reported else []
         else:
@@ -74,14 +75,17 @@ class Problems:
         for key in over:
             del self._reported[key]
         if over:
-            self._changed(gone=over)
+            self._note_changes(gone=over)
 
     def list(self) -> Sequence[Mapping[str, Any]]:
-        """All of them as `GET /v1/problems` shows them, by file and line; `since` stays while a problem persists."""
+        """Return all problems in the format of `GET /v1/problems`, by file and line.
+
+        `since` remains while a problem persists.
+        """
         return [{**words.view(problem), "since": self._since[key]} for key, problem in self._sorted()]
 
     async def write(self) -> None:
-        """Bring PROBLEMS.md up to date, and wait for it."""
+        """Update PROBLEMS.md, and wait for it."""
         self._dirty = True
         self._begin()
         if self._writing is not None:
@@ -89,16 +93,19 @@ class Problems:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _all(self) -> Iterator[tuple[_Key, Problem]]:
+    def _iterate(self) -> Iterator[tuple[_Key, Problem]]:
         for problems in self._files.values():
             yield from problems.items()
         yield from self._reported.items()
 
     def _sorted(self) -> Sequence[tuple[_Key, Problem]]:
-        return sorted(self._all(), key=lambda item: (item[1].path, item[1].line or 0, item[1].column or 0, item[0]))
+        return sorted(self._iterate(), key=lambda item: (item[1].path, item[1].line or 0, item[1].column or 0, item[0]))
 
-    def _changed(self, there: Iterable[_Key] = (), gone: Iterable[_Key] = ()) -> None:
-        """Note since when each is there. Costs what has changed: a pull may bring thousands, one after another."""
+    def _note_changes(self, there: Iterable[_Key] = (), gone: Iterable[_Key] = ()) -> None:
+        """Record since when each problem exists.
+
+        The cost grows with the changes only: a pull may bring thousands in sequence.
+        """
         now = ids.now()
         for key in there:
             self._since.setdefault(key, now)
@@ -117,7 +124,7 @@ class Problems:
             problems = [(problem, self._since[key]) for key, problem in self._sorted()]
             try:
                 await asyncio.to_thread(self._store, problems)
-            except OSError as error:  # it is for people only; the API still says all of it
+            except OSError as error:  # it is for people only; the API still has all of it
                 log.warning("%s cannot be written: %s", FILE, error)
 
     def _store(self, problems: Sequence[tuple[Problem, str]]) -> None:
@@ -128,7 +135,7 @@ class Problems:
 
 
 def _render(problems: Sequence[tuple[Problem, str]]) -> str:
-    """The text of PROBLEMS.md; empty where nothing is wrong."""
+    """Return the text of PROBLEMS.md; empty without problems."""
     if not problems:
         return ""
     lines = [_HEAD]

@@ -1,6 +1,6 @@
-"""Tags that are no versions of Playbooks, each with the reason, kept over restarts: what was refused is not read again.
+"""Rejected tags of Playbook versions, each with the reason, kept over restarts: a rejected tag is not read again.
 
-A file in `.git/kheish`, of one version of Kheish: another one may read what this one could not.
+The file in `.git/kheish` is valid for one version of Kheish only: another version may accept the tag.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NAME = "refused-tags.json"
 
 
 class RefusedTags:
-    """What was refused: tag → (object, reason)."""
+    """The rejected tags: tag → (object, reason)."""
 
     def __init__(self, root: Path) -> None:
         self._path = lock.private(root) / _NAME
@@ -25,26 +25,26 @@ class RefusedTags:
         self._is_written = True
 
     def read(self) -> dict[str, tuple[str, str]]:
-        """Return what an earlier start has refused. Blocks on disk."""
+        """Return the tags that an earlier start has rejected. Blocks on disk."""
         try:
-            found: Any = orjson.loads(self._path.read_bytes())
-            if found["version"] == resources.version():
-                self._tags = {str(tag): (str(id), str(why)) for tag, (id, why) in found["tags"].items()}
+            value: Any = orjson.loads(self._path.read_bytes())
+            if value["version"] == resources.version():
+                self._tags = {str(tag): (str(id), str(why)) for tag, (id, why) in value["tags"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            self._tags = {}  # a cache: they are looked at again
+            self._tags = {}  # a cache: the tags are checked again
         return dict(self._tags)
 
     def note(self, tag: str, tag_id: str, why: str) -> None:
-        """Keep that a tag was refused."""
+        """Record that a tag was rejected."""
         self._is_written = self._is_written and self._tags.get(tag) == (tag_id, why)
         self._tags[tag] = tag_id, why
 
     def forget(self, tag: str) -> None:
-        """Drop a tag that is gone, or is another one now."""
+        """Remove a tag that is missing or has changed."""
         self._is_written = self._tags.pop(tag, None) is None and self._is_written
 
     def write(self) -> None:
-        """Write what has changed. Blocks on disk."""
+        """Write the changes. Blocks on disk."""
         if not self._is_written:
             raw = orjson.dumps({"version": resources.version(), "tags": self._tags})
             files.atomic_write(self._path, raw, fsync=False)

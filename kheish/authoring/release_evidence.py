@@ -1,4 +1,4 @@
-"""Evidence for a release: whether each reference leads somewhere, and to what. A person's attestation is enough."""
+"""Evidence for a release: each reference must resolve. A person's attestation is enough."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ _PRIVATE = (".git", ".kheish", "secrets")
 
 
 async def resolve(state: State, given: Sequence[EvidenceRef], *, by: str) -> tuple[EvidenceRef, ...]:
-    """The references with who gave them and what they lead to. Raises EvidenceUnresolved, with a fault for each that
-    leads nowhere."""
+    """Return the references with their author and the resolved objects.
+
+    Raises EvidenceUnresolved, with a fault for each dangling reference.
+    """
     await state.caught_up()
-    found, faults = [], []
+    references, faults = [], []
     for at, one in enumerate(given):
         try:
             facts = await pool.run(Door(state.root), _facts, state, one)
         except EvidenceUnresolved as error:
             faults.append(Fault(f"/evidence/{at}", error.detail))
         else:
-            found.append(changed(one, by=by, facts=facts))
+            references.append(changed(one, by=by, facts=facts))
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise EvidenceUnresolved(f"{faults[0].message}{more}", errors=faults)
-    return tuple(found)
+    return tuple(references)
 
 
 def _facts(state: State, one: EvidenceRef) -> dict[str, Any]:
@@ -43,15 +45,16 @@ def _facts(state: State, one: EvidenceRef) -> dict[str, Any]:
         raise references.unresolved(f"There is no evidence of the kind {one.kind!r}; {hint}")
     if one.kind == "attestation":
         if not one.id.strip():
-            raise references.unresolved("An attestation needs the name of the person who says so.")
+            raise references.unresolved("An attestation needs the name of the person who attests.")
         return {}
     ref = one.id.rpartition("/")[2] if one.kind == "output" else one.id
     return references.resolve(_place(state, one), one.kind, ref)
 
 
 def _place(state: State, one: EvidenceRef) -> Place:
-    """A release has no session of its own: a call or an output is looked for in that of the run that it names, an
-    agent in all, a file in the state root."""
+    """Return where to resolve a reference. A release has no session of its own: a call or an output is resolved in the
+    session of the named run, an agent in all sessions, a file in the state root.
+    """
     index, session_id, workspace = state.index, None, None
     if one.kind in ("tool_call", "output"):
         run = index.thing("run", one.id.partition("/")[0])

@@ -1,4 +1,4 @@
-"""The files of people as they lie there: which are Definitions, and their bytes."""
+"""The files that users write, as they are on disk: which ones are Definitions, and their bytes."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from kheish.store.edits import yaml12
 from kheish.store.edits.debounce import passed_over
 from kheish.store.edits.yaml12 import MAX_BYTES, ListNode, MapNode, Mark, Node, ScalarNode
 
-#: what may be a Definition, or a script that one names; in a folder of its own (a Playbook) anything may lie beside it
+#: possible Definitions, or scripts that a Definition names; in a folder of its own (a Playbook) any file may lie beside
+#: it
 _SUFFIXES = (".yaml", ".yml", ".json", ".md")
 _READ_ME = "readme.md"
-#: where people put files; what stands there and is no folder is told
+#: folders for users' files; an entry at their place that is no folder is reported
 FOLDERS = frozenset((*KINDS, "inbox", "pending", "secrets"))
-#: folders whose files later versions read, and this one does not; what else lies at the top is its owner's
+#: folders whose files later versions read, but not this one; other entries at the top belong to the user
 LATER = frozenset((
     "channels", "connectors", "hooks", "mcp", "memory", "outputs", "projects", "schedules", "skills", "sources",
     "workers",
 ))  # fmt: skip
 LATER_FILE = "instructions.md"
 NOT_YET = "not_in_this_version"
-_NO_FOLDER = "is no folder, or a link to one; make it a folder, for what is in it is read by the daemon"
+_NO_FOLDER = "is no folder, or a link to one; make it a folder, because the daemon reads its files"
 _NOT_UTF8 = "has a name that is not UTF-8 (shown with \\x for such bytes); rename it"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file as it was read; `fault` says why it cannot be, or may not be used, and `place` where in it."""
+    """A file as it was read; `fault` says why it cannot or may not be used, and `place` where in it."""
 
     path: str
     raw: bytes
@@ -45,12 +46,12 @@ class Source:
 
 
 def of(path: str, raw: bytes) -> Source:
-    """Return a source whose content is at hand, from git or a caller."""
+    """Return a source from content of git or of a caller."""
     return Source(path, raw) if names.is_text(path) else Source(path, b"", _NOT_UTF8, "bad_name")
 
 
 def guarded(found: Mapping[str, Source], scrub: Callable[[bytes], bytes]) -> dict[str, Source]:
-    """The files, where those that hold a known secret may not be used: they would be committed, and pushed."""
+    """Return the files, with a fault for those that hold a known secret: they would be committed and pushed."""
     return {path: _guarded(source, scrub) for path, source in found.items()}
 
 
@@ -65,7 +66,10 @@ def _guarded(source: Source, scrub: Callable[[bytes], bytes]) -> Source:
 
 
 def _as_written(raw: bytes, scrub: Callable[[bytes], bytes]) -> tuple[int, int] | None:
-    """Line and column of a secret in the bytes, comments too. A backslash before it is no escape here, as in JSON."""
+    """Return line and column of a secret in the bytes, comments included.
+
+    A backslash before it is no escape here, as in JSON.
+    """
     plain = raw.replace(b"\\", b" ")
     for text in (raw, plain):
         clean = scrub(text)
@@ -78,18 +82,21 @@ def _as_written(raw: bytes, scrub: Callable[[bytes], bytes]) -> tuple[int, int] 
 
 
 def _as_meant(raw: bytes, scrub: Callable[[bytes], bytes]) -> tuple[int, int] | None:
-    """The same for what YAML makes of it: a value that is indented line by line, folded, or written with escapes."""
-    found = (mark for word, mark in _hidden(raw) if scrub(word) != word)
-    return next(((mark.line, mark.column) for mark in found), None)
+    """Return line and column of a secret in the parsed YAML: a value that is indented, folded, or escaped."""
+    marks = (mark for word, mark in _encoded_texts(raw) if scrub(word) != word)
+    return next(((mark.line, mark.column) for mark in marks), None)
 
 
 @lru_cache(maxsize=4096)
-def _hidden(raw: bytes) -> tuple[tuple[bytes, Mark], ...]:
-    """Texts that do not stand in a file as they are meant, as JSON: few, and the same until somebody edits it."""
+def _encoded_texts(raw: bytes) -> tuple[tuple[bytes, Mark], ...]:
+    """Return the texts whose YAML form differs from their value, as JSON.
+
+    There are few, and they only change by an edit.
+    """
     text, flaw = yaml12.decode(raw)
     if flaw is not None:
         return ()
-    if text.startswith("---"):  # front matter; the text below stands as it is
+    if text.startswith("---"):  # front matter; the text below is literal
         text = text[3:].partition("\n---")[0]
     tree, _ = yaml12.read(text)
     words = _words(tree) if tree is not None else ()
@@ -110,7 +117,7 @@ def _words(node: Node) -> Iterator[tuple[str, Mark | None]]:
 
 
 def kind_of(path: str) -> Kind | None:
-    """The kind of Definition that a file with this path is, by its place; None: it may be a script, or is nothing."""
+    """Return the kind of Definition by the file's path; None: it may be a script, or nothing."""
     if path in TOP:
         return TOP[path]
     folder, slash, name = path.partition("/")
@@ -121,12 +128,12 @@ def kind_of(path: str) -> Kind | None:
 
 
 def id_of(path: str, kind: Kind) -> str:
-    """The id of the Definition in a file: its name without the ending; that of a file at the top is its kind's name."""
+    """Return the id of the Definition in a file: its name without the suffix; for one at the top, its kind's name."""
     return kind.name if path in TOP else path.partition("/")[2].removesuffix(kind.suffix)
 
 
 def is_source(path: str) -> bool:
-    """Whether the path is one that people's Definitions (or their scripts) may have."""
+    """Return whether the path is valid for users' Definitions (or their scripts)."""
     if path in TOP:
         return True
     folder, _, rest = path.partition("/")
@@ -139,8 +146,10 @@ def is_source(path: str) -> bool:
 
 
 def concerns(path: str) -> bool:
-    """Return whether a file with this path could be wrong where Definitions are: those that are no sources by their
-    name as well, for what stands there may be a link or a pipe."""
+    """Return whether a file with this path could be a problem among Definitions.
+
+    Its name does not matter: it may be a link or a pipe.
+    """
     folder, slash, rest = path.partition("/")
     if path in TOP or path in FOLDERS:
         return True
@@ -150,7 +159,7 @@ def concerns(path: str) -> bool:
 
 
 def is_for_later(path: str) -> bool:
-    """Return whether a later version would read a file with this path as a Definition: of a skill, its SKILL.md."""
+    """Return whether a later version would read a file with this path as a Definition: for a skill, its SKILL.md."""
     folder, _, rest = path.partition("/")
     if path == LATER_FILE:
         return True
@@ -158,7 +167,7 @@ def is_for_later(path: str) -> bool:
         return False
     name = rest.rpartition("/")[2]
     if folder == "skills" and "/" in rest:
-        return name == "SKILL.md"  # what lies beside it belongs to the skill
+        return name == "SKILL.md"  # the files beside it belong to the skill
     return name.endswith(_SUFFIXES)
 
 
@@ -173,13 +182,13 @@ def read_all(root: Path) -> dict[str, Source]:
 
 
 def read(root: Path, paths: Iterable[str]) -> dict[str, Source]:
-    """Read the files among `paths` that are there. Blocks on disk."""
-    found = (_read(root, path) for path in paths if concerns(path))
-    return {source.path: source for source in found if source is not None}
+    """Read the existing files among `paths`. Blocks on disk."""
+    sources = (_read(root, path) for path in paths if concerns(path))
+    return {source.path: source for source in sources if source is not None}
 
 
 def _read(root: Path, path: str) -> Source | None:
-    """Read a source, or what stands where no other file is read, and is no plain one."""
+    """Read a source, or an entry that is no plain file in a folder of sources."""
     if is_for_later(path):
         later = f"is ignored: this version of Kheish has no {path.partition('/')[0]} yet"
         return Source(path, b"", later, NOT_YET) if _is_there(root, path) else None
@@ -198,7 +207,7 @@ def _read(root: Path, path: str) -> Source | None:
 
 
 def _misplaced(root: Path, path: str) -> Source | None:
-    """Return what is wrong with a file that has no name of a source; None for a plain one, which is its owner's."""
+    """Return the problem of a file whose name is not a source's; None for a plain file, which belongs to the user."""
     try:
         mode = names.within(root, path).lstat().st_mode
     except OSError:

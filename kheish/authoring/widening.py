@@ -1,9 +1,9 @@
-"""What an edit would let agents do or spend that they may not now: a right, which is not taken from a pull unseen.
+"""Edits that widen the rights or the spending of agents, which must not come unseen by a pull.
 
-Each Definition is compared with the version in force field by field; one that is removed, with one that has no bounds,
-since it could come again as a new one. A new route is compared with those that lead where it leads: it may be no wider
-than one of them. *Rejected:* asking for every edit (instructions and descriptions are what clones are for); a list of
-what is harmful in `generation`, which no provider keeps to.
+Each Definition is compared with the version in force field by field; a removed Definition, with one without bounds,
+since it could be re-added as a new one. A new route is compared with those of the same target: it may be no wider than
+one of them. *Rejected:* asking for every edit (instructions and descriptions are what clones are for); a list of
+harmful settings in `generation`, which no provider adheres to.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kheish.domain.personas import Persona
 from kheish.domain.routes import Price, Route, RouteBudget, RouteLimits
 from kheish.domain.scopes import CapabilityScope
 
-#: settings of a model by which nothing is spent and nothing may be done that could not be before
+#: settings of a model that change neither spending nor rights
 _HARMLESS = frozenset({
     "frequency_penalty", "logit_bias", "logprobs", "min_p", "presence_penalty", "repetition_penalty", "seed", "stop",
     "temperature", "top_k", "top_logprobs", "top_p", "user", "verbosity",
@@ -27,13 +27,13 @@ _LIMITS = tuple(RouteLimits.model_fields)
 
 
 def widened(before: Mapping[str, Definition], after: Mapping[str, Definition]) -> list[str]:
-    """Return `path: field, field` for each Definition that would widen what may be done or spent."""
-    found = []
+    """Return `path: field, field` for each Definition that would widen rights or spending."""
+    widenings = []
     for path in sorted(before.keys() | after.keys()):
         old, new = before.get(path), after.get(path)
         if old is not new and (fields := list(dict.fromkeys(_fields(old, new, before)))):
-            found.append(f"{path} ({', '.join(fields)})")
-    return found
+            widenings.append(f"{path} ({', '.join(fields)})")
+    return widenings
 
 
 def _fields(old: Definition | None, new: Definition | None, before: Mapping[str, Definition]) -> Iterator[str]:
@@ -60,17 +60,21 @@ def _fields(old: Definition | None, new: Definition | None, before: Mapping[str,
 def _new_route(new: Route, before: Mapping[str, Definition]) -> Iterator[str]:
     known = [one.value for one in before.values() if isinstance(one.value, Route)]
     alike = [one for one in known if routes.destination(one) == routes.destination(new) is not None]
-    found = [list(_route(one, new)) for one in alike]
-    if found and all(found):
-        yield from min(found, key=len)
+    differences = [list(_route(one, new)) for one in alike]
+    if differences and all(differences):
+        yield from min(differences, key=len)
 
 
 def _route(old: Route, new: Route) -> Iterator[str]:
     """Yield the fields by which a route spends more, or does more, than another."""
-    yield from (f"budget.{name}" for name in _BUDGET if _raised(_of(old.budget, name), _of(new.budget, name)))
-    yield from (f"limits.{name}" for name in _LIMITS if _raised(_of(old.limits, name), _of(new.limits, name)))
+    yield from (
+        f"budget.{name}" for name in _BUDGET if _raised(_limit_of(old.budget, name), _limit_of(new.budget, name))
+    )
+    yield from (
+        f"limits.{name}" for name in _LIMITS if _raised(_limit_of(old.limits, name), _limit_of(new.limits, name))
+    )
     if _is_cheaper(old.price, new.price):
-        yield "price"  # what is spent is counted by it
+        yield "price"  # the spending is counted by it
     if new.max_retries > old.max_retries:
         yield "max_retries"
     if new.capabilities.tools and not old.capabilities.tools:
@@ -84,7 +88,7 @@ def _route(old: Route, new: Route) -> Iterator[str]:
             yield f"generation.{name}"
 
 
-def _of(part: RouteBudget | RouteLimits | None, name: str) -> float | None:
+def _limit_of(part: RouteBudget | RouteLimits | None, name: str) -> float | None:
     value: float | None = getattr(part, name, None)
     return value
 
@@ -115,7 +119,10 @@ def _persona(old: Persona, new: Persona) -> Iterator[str]:
 
 
 def _is_wider(old: CapabilityScope | None, new: CapabilityScope | None) -> bool:
-    """Return whether a scope may leave what the other does not. By its globs: one that is written otherwise counts."""
+    """Return whether a scope may permit more than the other.
+
+    The comparison is by its globs: a different spelling counts as wider.
+    """
     if old is None:
         return False
     allow: Any = new.allow if new is not None else None

@@ -81,15 +81,15 @@ class AsyncDefinitions(AsyncResource):
         return await self._send(requests.get_definition(self.kind, name, at=at))
 
     async def history(self, name: str, *, limit: int | None = None, cursor: str | None = None) -> Page[Commit]:
-        """Commits that changed a Definition, newest first."""
+        """List commits that changed a Definition, newest first."""
         return await self._send(requests.definition_history(self.kind, name, limit=limit, cursor=cursor))
 
     async def list(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Json]:
-        """Definitions in force, by id."""
+        """List Definitions in force, by id."""
         return await self._send(requests.list_definitions(self.kind, limit=limit, cursor=cursor))
 
     async def put(self, name: str, content: Mapping[str, Any] | str, *, if_match: str | None = None) -> Json:
-        """Make (201) or replace (200) a Definition."""
+        """Create (201) or replace (200) a Definition."""
         return await self._send(requests.put_definition(self.kind, name, content, if_match=if_match))
 
     async def text(self, name: str, *, at: str | None = None) -> Text:
@@ -97,7 +97,7 @@ class AsyncDefinitions(AsyncResource):
         return await self._send(requests.get_definition_text(self.kind, name, at=at))
 
     async def validate(self, content: Mapping[str, Any] | str, *, name: str | None = None) -> Validation:
-        """What is wrong with a Definition; nothing is changed."""
+        """Validate a Definition without saving it."""
         return await self._send(requests.validate_definition(self.kind, content, name=name))
 
 
@@ -105,35 +105,35 @@ class AsyncAccess(AsyncResource):
     """The operations of `access`."""
 
     async def accounts(self) -> Page[Account]:
-        """Provider accounts, and what they are for."""
+        """List provider accounts and their uses."""
         return await self._send(requests.list_accounts())
 
     async def grants(self) -> Page[Grant]:
-        """Which slots may be used for what."""
+        """List slots and their permitted uses."""
         return await self._send(requests.list_grants())
 
     async def leases(self) -> Page[Lease]:
-        """What is lent now, oldest first."""
+        """List leases in use, oldest first."""
         return await self._send(requests.list_leases())
 
     async def restore(self, what: str, id: str) -> Revoked:
-        """Take a revocation back."""
+        """Undo a revocation."""
         return await self._send(requests.restore_access(what, id))
 
     async def revoke(self, what: str, id: str, reason: str | None = None) -> Revoked:
-        """End leases and what is in flight with them, and lend no more."""
+        """End leases and the work in flight under them, and refuse new ones."""
         return await self._send(requests.revoke(what, id, reason))
 
     async def revoke_lease(self, lease: str, *, reason: str | None = None) -> Revoked:
-        """End one lease, and what is in flight with it."""
+        """End one lease and the work in flight under it."""
         return await self._send(requests.revoke_lease(lease, reason=reason))
 
     async def revoke_subject(self, subject: str, *, reason: str | None = None) -> Revoked:
-        """Lend it nothing more."""
+        """Revoke the access of a subject: it gets no new lease."""
         return await self._send(requests.revoke_subject(subject, reason=reason))
 
     async def subject(self, id: str) -> Subject:
-        """What a subject holds now."""
+        """Get the access that a subject holds."""
         return await self._send(requests.get_subject(id))
 
 
@@ -141,7 +141,7 @@ class AsyncApprovals(AsyncResource):
     """The operations of `approvals`."""
 
     async def get(self, approval_id: str, *, at: str | None = None) -> Approval:
-        """One approval, now or as it was."""
+        """Get one approval, now or as of a commit."""
         return await self._send(requests.get_approval(approval_id, at=at))
 
     async def list(
@@ -157,7 +157,7 @@ class AsyncApprovals(AsyncResource):
         risk: str | None = None,
         id_prefix: str | None = None,
     ) -> Page[Approval]:
-        """Approvals, newest first."""
+        """List approvals, newest first."""
         return await self._send(
             requests.list_approvals(
                 limit=limit,
@@ -182,7 +182,7 @@ class AsyncApprovals(AsyncResource):
         arguments: Mapping[str, Any] | None = None,
         remember: str | None = None,
     ) -> Approval:
-        """Allow or deny."""
+        """Allow or deny an approval."""
         return await self._send(
             requests.resolve_approval(
                 approval_id,
@@ -230,7 +230,7 @@ class AsyncApprovals(AsyncResource):
         decision: str | None = None,
         reason: str | None = None,
     ) -> Page[Approval]:
-        """Resolve several: all, or none."""
+        """Resolve several approvals: all of them, or none."""
         return await self._send(
             requests.resolve_approvals(items=items, approval_ids=approval_ids, decision=decision, reason=reason)
         )
@@ -252,7 +252,7 @@ class AsyncAudit(AsyncResource):
         session_id: str | None = None,
         run: str | None = None,
     ) -> Page[AuditEntry]:
-        """Entries of the audit, oldest first."""
+        """List entries of the audit, oldest first."""
         return await self._send(
             requests.list_audit(
                 limit=limit,
@@ -268,7 +268,7 @@ class AsyncAudit(AsyncResource):
         )
 
     async def verify(self, *, key: str | None = None) -> AuditReport:
-        """Follow the chain, and check the signature over its head."""
+        """Verify the chain and the signature over its head."""
         return await self._send(requests.verify_audit(key=key))
 
 
@@ -286,7 +286,7 @@ class AsyncFlows(AsyncFlowFollowing):
         phase: str | None = None,
         description: str | None = None,
     ) -> FlowView:
-        """Attach evidence (201); what it refers to must be there. The same key finds it again (200)."""
+        """Attach evidence (201); the referenced object must exist. The same key returns the earlier evidence (200)."""
         return await self._send(
             requests.attach_evidence(
                 flow_id, kind, id, idempotency_key=idempotency_key, ref=ref, phase=phase, description=description
@@ -300,12 +300,12 @@ class AsyncFlows(AsyncFlowFollowing):
     def events(
         self, flow_id: str, *, after: int | None = None, kind: str | Sequence[str] | None = None
     ) -> AsyncIterator[Event]:
-        """The Flow's events, and those of its runs. Those after `after` (0: all; None: from now on), then live ones,
-        without end; continues over cuts and daemon restarts."""
+        """Stream the events of the Flow and its runs. Those after `after` (0: all; None: from now on), then live
+        ones, without end; continues over cuts and daemon restarts."""
         return self._client.follow(requests.flow_events(flow_id, kind=kind), after=after)
 
     async def get(self, flow_id: str, *, wait: str | None = None, at: str | None = None) -> FlowView:
-        """One Flow, now or as it was."""
+        """Get one Flow, now or as of a commit."""
         return await self._send(requests.get_flow(flow_id, wait=wait, at=at))
 
     async def list(
@@ -320,7 +320,7 @@ class AsyncFlows(AsyncFlowFollowing):
         version: str | None = None,
         id_prefix: str | None = None,
     ) -> Page[FlowView]:
-        """Flows, newest first."""
+        """List Flows, newest first."""
         return await self._send(
             requests.list_flows(
                 limit=limit,
@@ -335,7 +335,7 @@ class AsyncFlows(AsyncFlowFollowing):
         )
 
     async def report(self, flow_id: str, form: str | None = None) -> str:
-        """One page with all of it, for an auditor: Markdown, or HTML that needs nothing else."""
+        """Get the auditor's page of a Flow: Markdown, or self-contained HTML."""
         return await self._send(requests.flow_report(flow_id, form))
 
     async def start(
@@ -369,7 +369,7 @@ class AsyncLogin(AsyncResource):
     """The operations of `login`."""
 
     async def link(self) -> dict[str, str]:
-        """A link that logs one browser in as whoever asks, once, within a minute."""
+        """Make a link that logs one browser in as the caller, once, within a minute."""
         return await login_link(self._client, await self._send(requests.make_login_link()))
 
     async def out(self) -> None:
@@ -377,7 +377,7 @@ class AsyncLogin(AsyncResource):
         await self._send(requests.log_out())
 
     async def who(self) -> WhoAmI:
-        """Who asks, and how; of a login, its CSRF word."""
+        """Get the caller's identity and, for a login, its CSRF token."""
         return await self._send(requests.who_am_i())
 
 
@@ -392,11 +392,11 @@ class AsyncPermissions(AsyncResource):
         session_id: str | None = None,
         session: str | None = None,
     ) -> Verdict:
-        """What a call would meet, without making it."""
+        """Explain the decision on a call without executing it."""
         return await self._send(requests.check_permission(tool, arguments, session_id=session_id, session=session))
 
     async def get(self) -> Json:
-        """The rules in force."""
+        """Get the rules in force."""
         return await self._send(requests.permissions())
 
 
@@ -407,11 +407,11 @@ class AsyncPlaybooks(AsyncDefinitions):
         super().__init__(client, "playbooks")
 
     async def blame(self, name: str, version: str | None = None) -> Page[ManifestLine]:
-        """Each line of the manifest with the commit that it is from."""
+        """Get each line of the manifest with the commit that wrote it."""
         return await self._send(requests.blame_playbook(name, version))
 
     async def diff(self, name: str, before: str | None = None, after: str | None = None) -> PlaybookDiff:
-        """What changed, by field and as text; without versions, from the newest one to the draft."""
+        """Get the changes, by field and as text; without versions, from the newest version to the draft."""
         return await self._send(requests.diff_playbook(name, before, after))
 
     async def publish(self, name: str, version: str, *, notes: str | None = None) -> Version:
@@ -438,11 +438,11 @@ class AsyncPlaybooks(AsyncDefinitions):
         )
 
     async def version(self, name: str, version: str, *, at: str | None = None) -> Version:
-        """A version with its manifest, read from its tag's tree."""
+        """Get a version with its manifest, read from its tag's tree."""
         return await self._send(requests.get_version(name, version, at=at))
 
     async def version_text(self, name: str, version: str, *, at: str | None = None) -> str:
-        """A version with its manifest, read from its tag's tree: the file's own text, byte for byte."""
+        """Get a version with its manifest, read from its tag's tree: the file's own text, byte for byte."""
         return await self._send(requests.get_version_text(name, version, at=at))
 
     async def versions(
@@ -454,7 +454,7 @@ class AsyncPlaybooks(AsyncDefinitions):
         state: str | None = None,
         at: str | None = None,
     ) -> Page[Version]:
-        """Versions of a playbook, newest first."""
+        """List versions of a playbook, newest first."""
         return await self._send(requests.list_versions(name, limit=limit, cursor=cursor, state=state, at=at))
 
 
@@ -464,17 +464,17 @@ class AsyncQuestions(AsyncResource):
     async def answer(
         self, question_id: str, answers: Mapping[str, Answer | Json], *, idempotency_key: str | None = None
     ) -> Question:
-        """Answer all of its items."""
+        """Answer all items of a question."""
         return await self._send(requests.answer_question(question_id, answers, idempotency_key=idempotency_key))
 
     async def decline(
         self, question_id: str, reason: str | None = None, *, idempotency_key: str | None = None
     ) -> Question:
-        """There will be no answer."""
+        """Decline to answer a question."""
         return await self._send(requests.decline_question(question_id, reason, idempotency_key=idempotency_key))
 
     async def get(self, question_id: str, *, at: str | None = None) -> Question:
-        """One question, now or as it was."""
+        """Get one question, now or as of a commit."""
         return await self._send(requests.get_question(question_id, at=at))
 
     async def list(
@@ -488,7 +488,7 @@ class AsyncQuestions(AsyncResource):
         run_id: str | None = None,
         id_prefix: str | None = None,
     ) -> Page[Question]:
-        """Questions, newest first."""
+        """List questions, newest first."""
         return await self._send(
             requests.list_questions(
                 limit=limit,
@@ -520,7 +520,7 @@ class AsyncRuns(AsyncResource):
         all: bool = False,
         reason: str | None = None,
     ) -> Page[RunView]:
-        """Cancel every unfinished run that fits."""
+        """Cancel every unfinished run that matches."""
         return await self._send(
             requests.cancel_runs(
                 session=session, session_id=session_id, status=status, route=route, kind=kind, all=all, reason=reason
@@ -530,12 +530,12 @@ class AsyncRuns(AsyncResource):
     def events(
         self, run_id: str, *, after: int | None = None, kind: str | Sequence[str] | None = None
     ) -> AsyncIterator[Event]:
-        """The run's events. Those after `after` (0: all; None: from now on), then live ones, without end; continues
-        over cuts and daemon restarts."""
+        """Stream the run's events. Those after `after` (0: all; None: from now on), then live ones, without end;
+        continues over cuts and daemon restarts."""
         return self._client.follow(requests.run_events(run_id, kind=kind), after=after)
 
     async def get(self, run_id: str, *, wait: str | None = None, at: str | None = None) -> AsyncRun:
-        """One run, now or as it was."""
+        """Get one run, now or as of a commit."""
         return AsyncRun(self._client, await self._send(requests.get_run(run_id, wait=wait, at=at)))
 
     async def list(
@@ -552,7 +552,7 @@ class AsyncRuns(AsyncResource):
         retry_of: str | None = None,
         id_prefix: str | None = None,
     ) -> Page[RunView]:
-        """Runs, newest first."""
+        """List runs, newest first."""
         return await self._send(
             requests.list_runs(
                 limit=limit,
@@ -620,11 +620,11 @@ class AsyncSecrets(AsyncResource):
     """The operations of `secrets`."""
 
     async def get(self, slot: str) -> Secret:
-        """One slot, without its value."""
+        """Get one slot, without its value."""
         return await self._send(requests.get_secret(slot))
 
     async def list(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Secret]:
-        """Slots by name, without values."""
+        """List slots by name, without values."""
         return await self._send(requests.list_secrets(limit=limit, cursor=cursor))
 
     async def put(self, slot: str, value: str, description: str | None = None) -> Secret:
@@ -632,7 +632,7 @@ class AsyncSecrets(AsyncResource):
         return await self._send(requests.put_secret(slot, value, description))
 
     async def rekey(self) -> Page[Secret]:
-        """Encrypt all slots anew for secrets/recipients.txt."""
+        """Re-encrypt all slots for secrets/recipients.txt."""
         return await self._send(requests.rekey_secrets())
 
     async def remove(self, slot: str) -> None:
@@ -640,7 +640,7 @@ class AsyncSecrets(AsyncResource):
         await self._send(requests.delete_secret(slot))
 
     async def revealed(self, slot: str) -> Secret:
-        """Note in the audit that a value was shown where the identity is (`kheish secrets reveal`)."""
+        """Record in the audit that a value was shown where the identity is (`kheish secrets reveal`)."""
         return await self._send(requests.note_revealed_secret(slot))
 
 
@@ -650,8 +650,8 @@ class AsyncSessions(AsyncResource):
     async def changes(
         self, session_id: str, *, limit: int | None = None, cursor: str | None = None
     ) -> Page[ChangedFile]:
-        """Files of the workspace that the session's file tools changed, the last changed first. What commands
-        (`bash`) changed is not seen."""
+        """List files of the workspace that the session's file tools changed, the last changed first. Changes by
+        commands (`bash`) are not recorded."""
         return await self._send(requests.session_changes(session_id, limit=limit, cursor=cursor))
 
     async def create(
@@ -674,7 +674,7 @@ class AsyncSessions(AsyncResource):
         capability_scope: CapabilityScope | Json | None = None,
         credential_scope: CredentialScope | Json | None = None,
     ) -> Session:
-        """Make a session (201), or get the one that is there with the same settings (200)."""
+        """Create a session (201), or return the existing one with the same settings (200)."""
         return await self._send(
             requests.create_session(
                 session_id,
@@ -697,23 +697,23 @@ class AsyncSessions(AsyncResource):
         )
 
     async def delete(self, session_id: str) -> DeletedSession:
-        """Take a session out of the tree and the index; git's history keeps it."""
+        """Remove a session from the tree and the index; git's history keeps it."""
         return await self._send(requests.delete_session(session_id))
 
     async def diff(
         self, session_id: str, since: str | None = None, to: str | None = None, *, limit: int | None = None
     ) -> SessionDiff:
-        """What happened between two moments."""
+        """Get the events between two moments."""
         return await self._send(requests.session_diff(session_id, since, to, limit=limit))
 
     async def end(self, session_id: str, *, force: bool = False, reason: str | None = None) -> Session:
-        """Take no more input."""
+        """End a session: it accepts no more input."""
         return await self._send(requests.end_session(session_id, force=force, reason=reason))
 
     def events(
         self, session_id: str, *, after: int | None = None, kind: str | Sequence[str] | None = None
     ) -> AsyncIterator[Event]:
-        """The session's events. Those after `after` (0: all; None: from now on), then live ones, without end;
+        """Stream the session's events. Those after `after` (0: all; None: from now on), then live ones, without end;
         continues over cuts and daemon restarts."""
         return self._client.follow(requests.session_events(session_id, kind=kind), after=after)
 
@@ -726,17 +726,17 @@ class AsyncSessions(AsyncResource):
         at: str | None = None,
         title: str | None = None,
     ) -> Session:
-        """Make a session with this one's history (201); the same request finds it again (200)."""
+        """Create a session with this one's history (201); the same request returns it again (200)."""
         return await self._send(
             requests.fork_session(session_id, new_id, idempotency_key=idempotency_key, at=at, title=title)
         )
 
     async def get(self, session_id: str, *, at: str | None = None) -> Session:
-        """One session, now or as it was."""
+        """Get one session, now or as of a commit."""
         return await self._send(requests.get_session(session_id, at=at))
 
     async def history(self, session_id: str, *, limit: int | None = None, cursor: str | None = None) -> Page[Commit]:
-        """Commits that changed a session, newest first."""
+        """List commits that changed a session, newest first."""
         return await self._send(requests.session_history(session_id, limit=limit, cursor=cursor))
 
     async def interrupt(self, session_id: str, *, reason: str | None = None) -> Session:
@@ -753,7 +753,7 @@ class AsyncSessions(AsyncResource):
         run: str | None = None,
         kind: str | Sequence[str] | None = None,
     ) -> Page[JournalLine]:
-        """Journal lines, oldest first."""
+        """List journal lines, oldest first."""
         return await self._send(
             requests.session_journal(session_id, limit=limit, cursor=cursor, after=after, run=run, kind=kind)
         )
@@ -771,7 +771,7 @@ class AsyncSessions(AsyncResource):
         permission_mode: str | None = None,
         id_prefix: str | None = None,
     ) -> Page[FoundSession]:
-        """Sessions, newest first."""
+        """List sessions, newest first."""
         return await self._send(
             requests.list_sessions(
                 limit=limit,
@@ -787,13 +787,13 @@ class AsyncSessions(AsyncResource):
         )
 
     async def patch(self, session_id: str, **changes: Unpack[SessionSettings]) -> Session:
-        """Change settings for what comes after; null resets one."""
+        """Change settings for later work; null resets a setting."""
         return await self._send(requests.change_session(session_id, **changes))
 
     async def search(
         self, session_id: str, words: str, *, limit: int | None = None, cursor: str | None = None
     ) -> Page[Found]:
-        """What was said, newest first."""
+        """Search the conversation, newest match first."""
         return await self._send(requests.search_session(session_id, words, limit=limit, cursor=cursor))
 
     async def tasks(
@@ -804,7 +804,7 @@ class AsyncSessions(AsyncResource):
         cursor: str | None = None,
         status: str | Sequence[str] | None = None,
     ) -> Page[Task]:
-        """The session's tasks, newest first."""
+        """List the session's tasks, newest first."""
         return await self._send(requests.list_tasks(session_id, limit=limit, cursor=cursor, status=status))
 
 
@@ -820,15 +820,15 @@ class AsyncTokens(AsyncResource):
         sessions: Sequence[str] | None = None,
         expires: str | None = None,
     ) -> NewToken:
-        """Make a token; its text is in this answer only."""
+        """Create a token; its text is in this answer only."""
         return await self._send(requests.create_token(name, role, person=person, sessions=sessions, expires=expires))
 
     async def list(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Token]:
-        """Tokens by name, without their text."""
+        """List tokens by name, without their text."""
         return await self._send(requests.list_tokens(limit=limit, cursor=cursor))
 
     async def revoke(self, name: str) -> None:
-        """Let a token count no more."""
+        """Revoke a token."""
         await self._send(requests.revoke_token(name))
 
 
@@ -836,17 +836,17 @@ class AsyncTrust(AsyncResource):
     """The operations of `trust`."""
 
     async def allow(self, name: str, digest: str) -> Trusted:
-        """Let a version start its commands, once they were looked at: it becomes verified on the caller's word."""
+        """Let a version start its commands after their review: it becomes verified on the caller's authority."""
         return await self._send(requests.trust(name, digest))
 
     async def get(self, name: str) -> Trusted:
-        """One version, and whether it may start its commands."""
+        """Get one version, and whether it may start its commands."""
         return await self._send(requests.get_trust(name))
 
     async def list(
         self, *, limit: int | None = None, cursor: str | None = None, playbook: str | None = None
     ) -> Page[Trusted]:
-        """Versions of playbooks that start commands by themselves, newest first, and whether they may."""
+        """List versions of playbooks that start commands by themselves, newest first, and whether they may."""
         return await self._send(requests.list_trust(limit=limit, cursor=cursor, playbook=playbook))
 
 
@@ -927,11 +927,11 @@ class AsyncKheish(AsyncConnection):
         return await self.send(requests.push_backup())
 
     async def blame(self, path: str, *, at: str | None = None) -> Blame:
-        """Who wrote each line of a file of people's, and with which commit."""
+        """Get the author and the commit of each line of a user's file."""
         return await self.send(requests.state_blame(path, at=at))
 
     async def config(self) -> Json:
-        """The settings in force."""
+        """Get the settings in force."""
         return await self.send(requests.config())
 
     def events(
@@ -951,11 +951,11 @@ class AsyncKheish(AsyncConnection):
         )
 
     async def head(self) -> Json:
-        """Where the branch is."""
+        """Get the branch's position."""
         return await self.send(requests.state_head())
 
     async def health(self) -> Json:
-        """Whether the process answers."""
+        """Check whether the process answers."""
         return await self.send(requests.health())
 
     async def log(
@@ -967,7 +967,7 @@ class AsyncKheish(AsyncConnection):
         session_id: str | None = None,
         path: str | None = None,
     ) -> Page[Commit]:
-        """Commits, newest first."""
+        """List commits, newest first."""
         return await self.send(
             requests.state_log(limit=limit, cursor=cursor, session=session, session_id=session_id, path=path)
         )
@@ -975,11 +975,11 @@ class AsyncKheish(AsyncConnection):
     async def logs(
         self, *, limit: int | None = None, cursor: str | None = None, level: str | None = None
     ) -> Page[LogLine]:
-        """The newest lines of the daemon's log."""
+        """List the newest lines of the daemon's log."""
         return await self.send(requests.logs(limit=limit, cursor=cursor, level=level))
 
     async def metrics(self) -> str:
-        """Counters for Prometheus."""
+        """Get counters for Prometheus."""
         return await self.send(requests.metrics())
 
     async def openapi(self) -> Json:
@@ -987,7 +987,7 @@ class AsyncKheish(AsyncConnection):
         return await self.send(requests.openapi())
 
     async def pause(self, route: str | None = None) -> Paused:
-        """Start no new step."""
+        """Pause: no new step starts."""
         return await self.send(requests.pause(route))
 
     async def problems(
@@ -999,11 +999,11 @@ class AsyncKheish(AsyncConnection):
         path: str | None = None,
         code: str | None = None,
     ) -> Page[FileProblem]:
-        """What is wrong in files."""
+        """List problems in files."""
         return await self.send(requests.problems(limit=limit, cursor=cursor, severity=severity, path=path, code=code))
 
     async def ready(self) -> Json:
-        """Whether work is taken."""
+        """Check whether work is accepted."""
         return await self.send(requests.ready())
 
     async def resume(self, route: str | None = None, *, takeover: bool = False) -> Paused:
@@ -1011,12 +1011,13 @@ class AsyncKheish(AsyncConnection):
         return await self.send(requests.resume(route, takeover=takeover))
 
     async def state(self, what: Literal["put-back", "accept-rewind", "gc", "reindex"]) -> Json:
-        """`put-back`: The branch was moved back: bring the daemon's files back. `accept-rewind`: The branch was
-        moved back: go on from there. `gc`: Pack git's objects now. `reindex`: Make the index again."""
+        """`put-back`: After the branch was moved back: restore the daemon's files. `accept-rewind`: After the branch
+        was moved back: continue from its new position. `gc`: Pack git's objects now. `reindex`: Rebuild the
+        index."""
         return await self.send(requests.change_state(what))
 
     async def status(self) -> Json:
-        """What the daemon does, and how it is."""
+        """Get the daemon's activity and condition."""
         return await self.send(requests.status())
 
     async def usage(
@@ -1030,7 +1031,7 @@ class AsyncKheish(AsyncConnection):
         day: str | None = None,
         by: str | Sequence[str] | None = None,
     ) -> Page[UsageRow]:
-        """What was spent."""
+        """Get the usage and its cost."""
         return await self.send(
             requests.usage(
                 limit=limit, cursor=cursor, session=session, session_id=session_id, route=route, day=day, by=by

@@ -81,7 +81,7 @@ if TYPE_CHECKING:
 def answer_question(
     question_id: str, answers: Mapping[str, Answer | Json], *, idempotency_key: str | None = None
 ) -> Call[Question]:
-    """Answer all of its items."""
+    """Answer all items of a question."""
     return send("POST", f"/v1/questions/{quoted(question_id)}/answer", given({"answers": answers}), key=idempotency_key)
 
 
@@ -95,7 +95,7 @@ def attach_evidence(
     phase: str | None = None,
     description: str | None = None,
 ) -> Call[FlowView]:
-    """Attach evidence (201); what it refers to must be there. The same key finds it again (200)."""
+    """Attach evidence (201); the referenced object must exist. The same key returns the earlier evidence (200)."""
     return send(
         "POST",
         f"/v1/flows/{quoted(flow_id)}/evidence",
@@ -105,7 +105,7 @@ def attach_evidence(
 
 
 def blame_playbook(name: str, version: str | None = None) -> Call[Page[ManifestLine]]:
-    """Each line of the manifest with the commit that it is from."""
+    """Get each line of the manifest with the commit that wrote it."""
     return get(f"/v1/playbooks/{quoted(name)}/blame", query={"version": version})
 
 
@@ -129,7 +129,7 @@ def cancel_runs(
     all: bool = False,
     reason: str | None = None,
 ) -> Call[Page[RunView]]:
-    """Cancel every unfinished run that fits."""
+    """Cancel every unfinished run that matches."""
     return send(
         "POST",
         "/v1/runs/cancel",
@@ -148,20 +148,20 @@ def cancel_runs(
 
 
 def change_session(session_id: str, **changes: Unpack[SessionSettings]) -> Call[Session]:
-    """Change settings for what comes after; null resets one."""
+    """Change settings for later work; null resets a setting."""
     return send("PATCH", f"/v1/sessions/{quoted(session_id)}", changes)
 
 
 def change_state(what: Literal["put-back", "accept-rewind", "gc", "reindex"]) -> Call[Json]:
-    """`put-back`: The branch was moved back: bring the daemon's files back. `accept-rewind`: The branch was moved
-    back: go on from there. `gc`: Pack git's objects now. `reindex`: Make the index again."""
+    """`put-back`: After the branch was moved back: restore the daemon's files. `accept-rewind`: After the branch was
+    moved back: continue from its new position. `gc`: Pack git's objects now. `reindex`: Rebuild the index."""
     return send("POST", f"/v1/state/{quoted(what)}", {}, patience=PUSHING)
 
 
 def check_permission(
     tool: str, arguments: Mapping[str, Any] | None = None, *, session_id: str | None = None, session: str | None = None
 ) -> Call[Verdict]:
-    """What a call would meet, without making it."""
+    """Explain the decision on a call without executing it."""
     return send(
         "POST",
         "/v1/permissions/check",
@@ -170,7 +170,7 @@ def check_permission(
 
 
 def config() -> Call[Json]:
-    """The settings in force."""
+    """Get the settings in force."""
     return get("/v1/config")
 
 
@@ -193,7 +193,7 @@ def create_session(
     capability_scope: CapabilityScope | Json | None = None,
     credential_scope: CredentialScope | Json | None = None,
 ) -> Call[Session]:
-    """Make a session (201), or get the one that is there with the same settings (200)."""
+    """Create a session (201), or return the existing one with the same settings (200)."""
     return send(
         "POST",
         "/v1/sessions",
@@ -228,7 +228,7 @@ def create_token(
     sessions: Sequence[str] | None = None,
     expires: str | None = None,
 ) -> Call[NewToken]:
-    """Make a token; its text is in this answer only."""
+    """Create a token; its text is in this answer only."""
     return send(
         "POST",
         "/v1/tokens",
@@ -239,14 +239,14 @@ def create_token(
 def decline_question(
     question_id: str, reason: str | None = None, *, idempotency_key: str | None = None
 ) -> Call[Question]:
-    """There will be no answer."""
+    """Decline to answer a question."""
     return send("POST", f"/v1/questions/{quoted(question_id)}/decline", given({"reason": reason}), key=idempotency_key)
 
 
 def definition_history(
     kind: str, name: str, *, limit: int | None = None, cursor: str | None = None
 ) -> Call[Page[Commit]]:
-    """Commits that changed a Definition, newest first."""
+    """List commits that changed a Definition, newest first."""
     return get(f"/v1/{quoted(kind)}/{quoted(name)}/history", query={"limit": limit, "cursor": cursor})
 
 
@@ -261,17 +261,17 @@ def delete_secret(slot: str) -> Call[None]:
 
 
 def delete_session(session_id: str) -> Call[DeletedSession]:
-    """Take a session out of the tree and the index; git's history keeps it."""
+    """Remove a session from the tree and the index; git's history keeps it."""
     return remove(f"/v1/sessions/{quoted(session_id)}", read_json)
 
 
 def diff_playbook(name: str, before: str | None = None, after: str | None = None) -> Call[PlaybookDiff]:
-    """What changed, by field and as text; without versions, from the newest one to the draft."""
+    """Get the changes, by field and as text; without versions, from the newest version to the draft."""
     return get(f"/v1/playbooks/{quoted(name)}/diff", query={"from": before, "to": after})
 
 
 def end_session(session_id: str, *, force: bool = False, reason: str | None = None) -> Call[Session]:
-    """Take no more input."""
+    """End a session: it accepts no more input."""
     return send("POST", f"/v1/sessions/{quoted(session_id)}/end", given({"force": force or None, "reason": reason}))
 
 
@@ -288,12 +288,12 @@ def events(
 
 
 def flow_events(flow_id: str, *, kind: str | Sequence[str] | None = None) -> Stream:
-    """The Flow's events, and those of its runs."""
+    """Stream the events of the Flow and its runs."""
     return Stream(f"/v1/flows/{quoted(flow_id)}/events", {"kind": kind})
 
 
 def flow_report(flow_id: str, form: str | None = None) -> Call[str]:
-    """One page with all of it, for an auditor: Markdown, or HTML that needs nothing else."""
+    """Get the auditor's page of a Flow: Markdown, or self-contained HTML."""
     return get(f"/v1/flows/{quoted(flow_id)}/report", read_text, query={"format": form})
 
 
@@ -305,7 +305,7 @@ def fork_session(
     at: str | None = None,
     title: str | None = None,
 ) -> Call[Session]:
-    """Make a session with this one's history (201); the same request finds it again (200)."""
+    """Create a session with this one's history (201); the same request returns it again (200)."""
     return send(
         "POST",
         f"/v1/sessions/{quoted(session_id)}/fork",
@@ -315,7 +315,7 @@ def fork_session(
 
 
 def get_approval(approval_id: str, *, at: str | None = None) -> Call[Approval]:
-    """One approval, now or as it was."""
+    """Get one approval, now or as of a commit."""
     return get(f"/v1/approvals/{quoted(approval_id)}", query={"at": at})
 
 
@@ -330,52 +330,52 @@ def get_definition_text(kind: str, name: str, *, at: str | None = None) -> Call[
 
 
 def get_flow(flow_id: str, *, wait: str | None = None, at: str | None = None) -> Call[FlowView]:
-    """One Flow, now or as it was."""
+    """Get one Flow, now or as of a commit."""
     return get(f"/v1/flows/{quoted(flow_id)}", query={"wait": wait, "at": at}, wait=wait)
 
 
 def get_question(question_id: str, *, at: str | None = None) -> Call[Question]:
-    """One question, now or as it was."""
+    """Get one question, now or as of a commit."""
     return get(f"/v1/questions/{quoted(question_id)}", query={"at": at})
 
 
 def get_run(run_id: str, *, wait: str | None = None, at: str | None = None) -> Call[RunView]:
-    """One run, now or as it was."""
+    """Get one run, now or as of a commit."""
     return get(f"/v1/runs/{quoted(run_id)}", query={"wait": wait, "at": at}, wait=wait)
 
 
 def get_secret(slot: str) -> Call[Secret]:
-    """One slot, without its value."""
+    """Get one slot, without its value."""
     return get(f"/v1/secrets/{quoted(slot)}")
 
 
 def get_session(session_id: str, *, at: str | None = None) -> Call[Session]:
-    """One session, now or as it was."""
+    """Get one session, now or as of a commit."""
     return get(f"/v1/sessions/{quoted(session_id)}", query={"at": at})
 
 
 def get_subject(id: str) -> Call[Subject]:
-    """What a subject holds now."""
+    """Get the access that a subject holds."""
     return get(f"/v1/auth/subjects/{quoted(id)}")
 
 
 def get_trust(name: str) -> Call[Trusted]:
-    """One version, and whether it may start its commands."""
+    """Get one version, and whether it may start its commands."""
     return get(f"/v1/trust/{quoted(name)}")
 
 
 def get_version(name: str, version: str, *, at: str | None = None) -> Call[Version]:
-    """A version with its manifest, read from its tag's tree."""
+    """Get a version with its manifest, read from its tag's tree."""
     return get(f"/v1/playbooks/{quoted(name)}/versions/{quoted(version)}", query={"at": at})
 
 
 def get_version_text(name: str, version: str, *, at: str | None = None) -> Call[str]:
-    """A version with its manifest, read from its tag's tree: the file's own text, byte for byte."""
+    """Get a version with its manifest, read from its tag's tree: the file's own text, byte for byte."""
     return get(f"/v1/playbooks/{quoted(name)}/versions/{quoted(version)}", read_text, accept=YAML, query={"at": at})
 
 
 def health() -> Call[Json]:
-    """Whether the process answers."""
+    """Check whether the process answers."""
     return get("/healthz")
 
 
@@ -385,7 +385,7 @@ def interrupt_session(session_id: str, *, reason: str | None = None) -> Call[Ses
 
 
 def list_accounts() -> Call[Page[Account]]:
-    """Provider accounts, and what they are for."""
+    """List provider accounts and their uses."""
     return get("/v1/auth/accounts")
 
 
@@ -401,7 +401,7 @@ def list_approvals(
     risk: str | None = None,
     id_prefix: str | None = None,
 ) -> Call[Page[Approval]]:
-    """Approvals, newest first."""
+    """List approvals, newest first."""
     return get(
         "/v1/approvals",
         query={
@@ -430,7 +430,7 @@ def list_audit(
     session_id: str | None = None,
     run: str | None = None,
 ) -> Call[Page[AuditEntry]]:
-    """Entries of the audit, oldest first."""
+    """List entries of the audit, oldest first."""
     return get(
         "/v1/audit",
         query={
@@ -448,7 +448,7 @@ def list_audit(
 
 
 def list_definitions(kind: str, *, limit: int | None = None, cursor: str | None = None) -> Call[Page[Json]]:
-    """Definitions in force, by id."""
+    """List Definitions in force, by id."""
     return get(f"/v1/{quoted(kind)}", query={"limit": limit, "cursor": cursor})
 
 
@@ -463,7 +463,7 @@ def list_flows(
     version: str | None = None,
     id_prefix: str | None = None,
 ) -> Call[Page[FlowView]]:
-    """Flows, newest first."""
+    """List Flows, newest first."""
     return get(
         "/v1/flows",
         query={
@@ -480,12 +480,12 @@ def list_flows(
 
 
 def list_grants() -> Call[Page[Grant]]:
-    """Which slots may be used for what."""
+    """List slots and their permitted uses."""
     return get("/v1/auth/grants")
 
 
 def list_leases() -> Call[Page[Lease]]:
-    """What is lent now, oldest first."""
+    """List leases in use, oldest first."""
     return get("/v1/auth/leases")
 
 
@@ -499,7 +499,7 @@ def list_questions(
     run_id: str | None = None,
     id_prefix: str | None = None,
 ) -> Call[Page[Question]]:
-    """Questions, newest first."""
+    """List questions, newest first."""
     return get(
         "/v1/questions",
         query={
@@ -527,7 +527,7 @@ def list_runs(
     retry_of: str | None = None,
     id_prefix: str | None = None,
 ) -> Call[Page[RunView]]:
-    """Runs, newest first."""
+    """List runs, newest first."""
     return get(
         "/v1/runs",
         query={
@@ -546,7 +546,7 @@ def list_runs(
 
 
 def list_secrets(*, limit: int | None = None, cursor: str | None = None) -> Call[Page[Secret]]:
-    """Slots by name, without values."""
+    """List slots by name, without values."""
     return get("/v1/secrets", query={"limit": limit, "cursor": cursor})
 
 
@@ -562,7 +562,7 @@ def list_sessions(
     permission_mode: str | None = None,
     id_prefix: str | None = None,
 ) -> Call[Page[FoundSession]]:
-    """Sessions, newest first."""
+    """List sessions, newest first."""
     return get(
         "/v1/sessions",
         query={
@@ -582,26 +582,26 @@ def list_sessions(
 def list_tasks(
     session_id: str, *, limit: int | None = None, cursor: str | None = None, status: str | Sequence[str] | None = None
 ) -> Call[Page[Task]]:
-    """The session's tasks, newest first."""
+    """List the session's tasks, newest first."""
     return get(f"/v1/sessions/{quoted(session_id)}/tasks", query={"limit": limit, "cursor": cursor, "status": status})
 
 
 def list_tokens(*, limit: int | None = None, cursor: str | None = None) -> Call[Page[Token]]:
-    """Tokens by name, without their text."""
+    """List tokens by name, without their text."""
     return get("/v1/tokens", query={"limit": limit, "cursor": cursor})
 
 
 def list_trust(
     *, limit: int | None = None, cursor: str | None = None, playbook: str | None = None
 ) -> Call[Page[Trusted]]:
-    """Versions of playbooks that start commands by themselves, newest first, and whether they may."""
+    """List versions of playbooks that start commands by themselves, newest first, and whether they may."""
     return get("/v1/trust", query={"limit": limit, "cursor": cursor, "playbook": playbook})
 
 
 def list_versions(
     name: str, *, limit: int | None = None, cursor: str | None = None, state: str | None = None, at: str | None = None
 ) -> Call[Page[Version]]:
-    """Versions of a playbook, newest first."""
+    """List versions of a playbook, newest first."""
     return get(
         f"/v1/playbooks/{quoted(name)}/versions", query={"limit": limit, "cursor": cursor, "state": state, "at": at}
     )
@@ -613,22 +613,22 @@ def log_out() -> Call[None]:
 
 
 def logs(*, limit: int | None = None, cursor: str | None = None, level: str | None = None) -> Call[Page[LogLine]]:
-    """The newest lines of the daemon's log."""
+    """List the newest lines of the daemon's log."""
     return get("/v1/logs", query={"limit": limit, "cursor": cursor, "level": level})
 
 
 def make_login_link() -> Call[LoginLink]:
-    """A link that logs one browser in as whoever asks, once, within a minute."""
+    """Make a link that logs one browser in as the caller, once, within a minute."""
     return send("POST", "/v1/auth/login-links", {})
 
 
 def metrics() -> Call[str]:
-    """Counters for Prometheus."""
+    """Get counters for Prometheus."""
     return get("/metrics", read_text)
 
 
 def note_revealed_secret(slot: str) -> Call[Secret]:
-    """Note in the audit that a value was shown where the identity is (`kheish secrets reveal`)."""
+    """Record in the audit that a value was shown where the identity is (`kheish secrets reveal`)."""
     return send("POST", f"/v1/secrets/{quoted(slot)}/revealed", {})
 
 
@@ -638,12 +638,12 @@ def openapi() -> Call[Json]:
 
 
 def pause(route: str | None = None) -> Call[Paused]:
-    """Start no new step."""
+    """Pause: no new step starts."""
     return send("POST", "/v1/pause", given({"route": route}))
 
 
 def permissions() -> Call[Json]:
-    """The rules in force."""
+    """Get the rules in force."""
     return get("/v1/permissions")
 
 
@@ -655,7 +655,7 @@ def problems(
     path: str | None = None,
     code: str | None = None,
 ) -> Call[Page[FileProblem]]:
-    """What is wrong in files."""
+    """List problems in files."""
     return get(
         "/v1/problems", query={"limit": limit, "cursor": cursor, "severity": severity, "path": path, "code": code}
     )
@@ -674,7 +674,7 @@ def push_backup() -> Call[Backup]:
 def put_definition(
     kind: str, name: str, content: Mapping[str, Any] | str, *, if_match: str | None = None
 ) -> Call[Json]:
-    """Make (201) or replace (200) a Definition."""
+    """Create (201) or replace (200) a Definition."""
     return define("PUT", f"/v1/{quoted(kind)}/{quoted(name)}", content, if_match=if_match)
 
 
@@ -684,12 +684,12 @@ def put_secret(slot: str, value: str, description: str | None = None) -> Call[Se
 
 
 def ready() -> Call[Json]:
-    """Whether work is taken."""
+    """Check whether work is accepted."""
     return get("/readyz")
 
 
 def rekey_secrets() -> Call[Page[Secret]]:
-    """Encrypt all slots anew for secrets/recipients.txt."""
+    """Re-encrypt all slots for secrets/recipients.txt."""
     return send("POST", "/v1/secrets/rekey", {})
 
 
@@ -728,7 +728,7 @@ def resolve_approval(
     arguments: Mapping[str, Any] | None = None,
     remember: str | None = None,
 ) -> Call[Approval]:
-    """Allow or deny."""
+    """Allow or deny an approval."""
     return send(
         "POST",
         f"/v1/approvals/{quoted(approval_id)}/resolve",
@@ -744,7 +744,7 @@ def resolve_approvals(
     decision: str | None = None,
     reason: str | None = None,
 ) -> Call[Page[Approval]]:
-    """Resolve several: all, or none."""
+    """Resolve several approvals: all of them, or none."""
     return send(
         "POST",
         "/v1/approvals/resolve",
@@ -753,7 +753,7 @@ def resolve_approvals(
 
 
 def restore_access(what: str, id: str) -> Call[Revoked]:
-    """Take a revocation back."""
+    """Undo a revocation."""
     return send("POST", "/v1/auth/restore", given({"what": what, "id": id}))
 
 
@@ -773,57 +773,57 @@ def retry_run(run_id: str, *, wait: str | None = None, idempotency_key: str | No
 
 
 def revoke(what: str, id: str, reason: str | None = None) -> Call[Revoked]:
-    """End leases and what is in flight with them, and lend no more."""
+    """End leases and the work in flight under them, and refuse new ones."""
     return send("POST", "/v1/auth/revoke", given({"what": what, "id": id, "reason": reason}))
 
 
 def revoke_lease(lease: str, *, reason: str | None = None) -> Call[Revoked]:
-    """End one lease, and what is in flight with it."""
+    """End one lease and the work in flight under it."""
     return send("POST", f"/v1/auth/leases/{quoted(lease)}/revoke", given({"reason": reason}))
 
 
 def revoke_subject(subject: str, *, reason: str | None = None) -> Call[Revoked]:
-    """Lend it nothing more."""
+    """Revoke the access of a subject: it gets no new lease."""
     return send("POST", f"/v1/auth/subjects/{quoted(subject)}/revoke", given({"reason": reason}))
 
 
 def revoke_token(name: str) -> Call[None]:
-    """Let a token count no more."""
+    """Revoke a token."""
     return remove(f"/v1/tokens/{quoted(name)}")
 
 
 def run_events(run_id: str, *, kind: str | Sequence[str] | None = None) -> Stream:
-    """The run's events."""
+    """Stream the run's events."""
     return Stream(f"/v1/runs/{quoted(run_id)}/events", {"kind": kind})
 
 
 def search_session(
     session_id: str, words: str, *, limit: int | None = None, cursor: str | None = None
 ) -> Call[Page[Found]]:
-    """What was said, newest first."""
+    """Search the conversation, newest match first."""
     return get(f"/v1/sessions/{quoted(session_id)}/search", query={"q": words, "limit": limit, "cursor": cursor})
 
 
 def session_changes(session_id: str, *, limit: int | None = None, cursor: str | None = None) -> Call[Page[ChangedFile]]:
-    """Files of the workspace that the session's file tools changed, the last changed first. What commands (`bash`)
-    changed is not seen."""
+    """List files of the workspace that the session's file tools changed, the last changed first. Changes by commands
+    (`bash`) are not recorded."""
     return get(f"/v1/sessions/{quoted(session_id)}/changes", query={"limit": limit, "cursor": cursor})
 
 
 def session_diff(
     session_id: str, since: str | None = None, to: str | None = None, *, limit: int | None = None
 ) -> Call[SessionDiff]:
-    """What happened between two moments."""
+    """Get the events between two moments."""
     return get(f"/v1/sessions/{quoted(session_id)}/diff", query={"from": since, "to": to, "limit": limit})
 
 
 def session_events(session_id: str, *, kind: str | Sequence[str] | None = None) -> Stream:
-    """The session's events."""
+    """Stream the session's events."""
     return Stream(f"/v1/sessions/{quoted(session_id)}/events", {"kind": kind})
 
 
 def session_history(session_id: str, *, limit: int | None = None, cursor: str | None = None) -> Call[Page[Commit]]:
-    """Commits that changed a session, newest first."""
+    """List commits that changed a session, newest first."""
     return get(f"/v1/sessions/{quoted(session_id)}/history", query={"limit": limit, "cursor": cursor})
 
 
@@ -836,7 +836,7 @@ def session_journal(
     run: str | None = None,
     kind: str | Sequence[str] | None = None,
 ) -> Call[Page[JournalLine]]:
-    """Journal lines, oldest first."""
+    """List journal lines, oldest first."""
     return get(
         f"/v1/sessions/{quoted(session_id)}/journal",
         query={"limit": limit, "cursor": cursor, "after": after, "run": run, "kind": kind},
@@ -917,12 +917,12 @@ def start_run(
 
 
 def state_blame(path: str, *, at: str | None = None) -> Call[Blame]:
-    """Who wrote each line of a file of people's, and with which commit."""
+    """Get the author and the commit of each line of a user's file."""
     return get("/v1/state/blame", query={"path": path, "at": at})
 
 
 def state_head() -> Call[Json]:
-    """Where the branch is."""
+    """Get the branch's position."""
     return get("/v1/state/head")
 
 
@@ -934,7 +934,7 @@ def state_log(
     session_id: str | None = None,
     path: str | None = None,
 ) -> Call[Page[Commit]]:
-    """Commits, newest first."""
+    """List commits, newest first."""
     return get(
         "/v1/state/log",
         query={"limit": limit, "cursor": cursor, "session": session, "session_id": session_id, "path": path},
@@ -942,12 +942,12 @@ def state_log(
 
 
 def status() -> Call[Json]:
-    """What the daemon does, and how it is."""
+    """Get the daemon's activity and condition."""
     return get("/v1/status")
 
 
 def trust(name: str, digest: str) -> Call[Trusted]:
-    """Let a version start its commands, once they were looked at: it becomes verified on the caller's word."""
+    """Let a version start its commands after their review: it becomes verified on the caller's authority."""
     return send("POST", "/v1/trust", given({"name": name, "digest": digest}))
 
 
@@ -961,7 +961,7 @@ def usage(
     day: str | None = None,
     by: str | Sequence[str] | None = None,
 ) -> Call[Page[UsageRow]]:
-    """What was spent."""
+    """Get the usage and its cost."""
     return get(
         "/v1/usage",
         query={
@@ -977,15 +977,15 @@ def usage(
 
 
 def validate_definition(kind: str, content: Mapping[str, Any] | str, *, name: str | None = None) -> Call[Validation]:
-    """What is wrong with a Definition; nothing is changed."""
+    """Validate a Definition without saving it."""
     return define("POST", f"/v1/{quoted(kind)}/validate", content, query={"id": name})
 
 
 def verify_audit(*, key: str | None = None) -> Call[AuditReport]:
-    """Follow the chain, and check the signature over its head."""
+    """Verify the chain and the signature over its head."""
     return send("POST", "/v1/audit/verify", given({"key": key}))
 
 
 def who_am_i() -> Call[WhoAmI]:
-    """Who asks, and how; of a login, its CSRF word."""
+    """Get the caller's identity and, for a login, its CSRF token."""
     return get("/v1/auth/login")

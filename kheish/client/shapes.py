@@ -17,22 +17,22 @@ class Page(TypedDict, Generic[T]):
 
 
 class Account(TypedDict):
-    """What the daemon can be at a provider."""
+    """A provider account that the daemon can use."""
 
     account_id: str
     kind: Literal["api_key"]
     slot: str
     audiences: list[str]
-    """What it is for, by the Definitions in force: `route:main`."""
+    """Its uses, by the Definitions in force: `route:main`."""
     status: Literal["ready", "not_ready"]
     reason: str | None
 
 
 class Answer(TypedDict):
-    """What was chosen, and free text where it is taken."""
+    """The selected options, and free text if it is permitted."""
 
     selected: NotRequired[list[str]]
-    """Ids of options."""
+    """Ids of the selected options."""
     text: NotRequired[str | None]
     """Free text."""
 
@@ -43,15 +43,15 @@ class AnswerQuestion(TypedDict):
     answers: dict[str, Answer]
     """`{"q1": {"selected": ["a"], "text": null}}`"""
     idempotency_key: NotRequired[str | None]
-    """The same key with the same request gives the same answer; may also be the header Idempotency-Key."""
+    """The same key with the same request gives the same answer. It may also be sent as the header Idempotency-Key."""
 
 
 class AppliedToolPolicy(TypedDict):
-    """Which tools a run may call, beside the permissions; set by a Playbook, never by a caller."""
+    """A restriction of the tools that a run may call, besides the permissions; set by a Playbook, never by a caller."""
 
     origin: str
     allow: list[str] | None
-    """Only these; null: all."""
+    """The permitted names; null: all."""
     deny: list[str]
 
 
@@ -80,7 +80,7 @@ class Approval(TypedDict):
 
 
 class Asked(TypedDict):
-    """One of the questions that are asked together."""
+    """One of the items of a question."""
 
     id: str
     header: str
@@ -91,30 +91,30 @@ class Asked(TypedDict):
 
 
 class AssetItem(TypedDict):
-    """A part of an input that is a stored file."""
+    """A stored file as a part of an input."""
 
     type: Literal["asset"]
     asset_id: str
-    """Which one."""
+    """The id of the file."""
 
 
 class AttachEvidence(TypedDict):
-    """Something that shows what was done."""
+    """A request to attach evidence."""
 
     kind: Literal[
         "run", "tool_call", "task", "approval", "question", "output", "asset", "commit", "file", "agent", "attestation"
     ]
-    """What it is. An attestation is your own word."""
+    """The kind of evidence. An attestation is your own statement."""
     id: str
     """Its name in the Playbook's `evidence`, or the reference itself."""
     ref: NotRequired[str | None]
-    """What it refers to; without it, `id` is that."""
+    """The referenced object; without it, `id` is the reference."""
     phase: NotRequired[str | None]
-    """The phase that it belongs to; without it, the one that wants it, else the Flow as a whole."""
+    """Its phase; without it, the phase that requires it, else the Flow as a whole."""
     description: NotRequired[str]
-    """What it shows. An attestation is this text."""
+    """The claim that it supports. For an attestation, this text is the evidence."""
     idempotency_key: NotRequired[str | None]
-    """The same key attaches once; may also be the header Idempotency-Key."""
+    """The same key attaches once. It may also be sent as the header Idempotency-Key."""
 
 
 class AuditEntry(TypedDict):
@@ -131,7 +131,7 @@ class AuditEntry(TypedDict):
 
 
 class AuditReport(TypedDict):
-    """What the check found."""
+    """The result of an audit verification."""
 
     ok: bool
     entries: int
@@ -142,34 +142,34 @@ class AuditReport(TypedDict):
     key: str | None
     """The public key that signed."""
     finding: Json | None
-    """The first thing that is wrong: code, message, seq."""
+    """The first problem: code, message, seq."""
 
 
 class Backup(TypedDict):
-    """How the backup is."""
+    """The state of the backup."""
 
     remote: str | None
     """The name of the git remote; null: nothing is pushed."""
     every_seconds: float | None
     outcome: Literal["never", "pushed", "failed", "diverged", "taken_over"]
-    """How the newest push of this daemon went."""
+    """The result of the newest push of this daemon."""
     tried_at: str | None
     error: str | None
     pushed: Pushed | None
     """The newest push that succeeded."""
     restored: bool
-    """Whether this root was restored and has not taken over: it pushes nothing."""
+    """Whether this root was restored and has not taken over; such a root pushes nothing."""
 
 
 class Because(TypedDict):
-    """A request that needs no more than an optional reason."""
+    """A request with an optional reason only."""
 
     reason: NotRequired[str | None]
-    """Why, for the journal."""
+    """The reason, for the journal."""
 
 
 class Blame(TypedDict):
-    """Who wrote each line of a file."""
+    """The commit that wrote each line of a file."""
 
     path: str
     commit: str
@@ -191,12 +191,12 @@ class BlamedLine(TypedDict):
 
 
 class Budget(TypedDict):
-    """What a run (or for tokens and cost a session) may use; the narrowest of all limits holds."""
+    """A limit on a run (or for tokens and cost on a session); the narrowest of all limits applies."""
 
     turns: NotRequired[int | None]
     """Model turns."""
     wall_time: NotRequired[str | float | None]
-    """How long a run may act, waiting for people not counted: `15m`, or seconds."""
+    """The time that a run may act, without the time that it waits for people: `15m`, or seconds."""
     model_calls: NotRequired[int | None]
     """Model calls."""
     tokens: NotRequired[int | None]
@@ -206,31 +206,31 @@ class Budget(TypedDict):
 
 
 class CancelFlow(TypedDict):
-    """Stop a Flow and its runs."""
+    """A request to stop a Flow and its runs."""
 
     reason: NotRequired[str | None]
-    """Why, for the journal."""
+    """The reason, for the journal."""
 
 
 class CancelRuns(TypedDict):
-    """Which unfinished runs to cancel; what is given must all fit."""
+    """A selection of unfinished runs to cancel; all given filters must match."""
 
     session: NotRequired[str | None]
-    """Those of this session."""
+    """Runs of this session."""
     session_id: NotRequired[str | None]
     """The same as `session`."""
     status: NotRequired[
         Literal["queued", "running", "waiting_for_approval", "waiting_for_question", "waiting_for_agent"] | None
     ]
-    """Those with this status."""
+    """Runs with this status."""
     route: NotRequired[str | None]
-    """Those on this route."""
+    """Runs on this route."""
     kind: NotRequired[str | None]
-    """Those of this kind."""
+    """Runs of this kind."""
     all: NotRequired[bool]
-    """Every unfinished run; must be said where nothing else is."""
+    """Every unfinished run; required without another filter."""
     reason: NotRequired[str | None]
-    """Why, for the journal."""
+    """The reason, for the journal."""
 
 
 class Capabilities(TypedDict):
@@ -266,35 +266,35 @@ class ChangedFile(TypedDict):
     runs: list[str]
     """The runs that changed it, in their order."""
     edits: int
-    """How many tool calls changed it."""
+    """The number of tool calls that changed it."""
     changed_at: str
-    """When the last of them did."""
+    """The time of the last change."""
     before_sha256: str | None
-    """The content before the first of them; null: there was no file."""
+    """The content before the first change; null: the file did not exist."""
     after_sha256: str | None
-    """The content after the last of them; null: there is no file."""
+    """The content after the last change; null: the file does not exist."""
     mode: str | None
     """The permissions that a patch gave it, in octal digits."""
     diff: str | None
-    """Null where there can be none, such as for a binary file."""
+    """Null if a diff is not possible, such as for a binary file."""
     is_net: bool
-    """Whether `diff` leads from the content before the first to the one after the last; else it is the diffs of the
-    edits, one after the other."""
+    """Whether `diff` leads from the content before the first change to the content after the last; otherwise it is
+    the diffs of the edits in sequence."""
     is_current: bool
-    """Whether the file is now as the last edit left it."""
+    """Whether the file still is as the last edit left it."""
     note: str | None
     """Why the diff is not the net one, or the file not current."""
 
 
 class CheckPermission(TypedDict):
-    """A call that is not made."""
+    """A tool call to evaluate. It is not executed."""
 
     tool: str
     """The tool's name."""
     arguments: NotRequired[Json]
     """Its arguments."""
     session_id: NotRequired[str | None]
-    """With this session's mode, rules and workspace; without it, those of a new session."""
+    """The session whose mode, rules and workspace apply; without it, those of a new session."""
     session: NotRequired[str | None]
     """The same as `session_id`."""
 
@@ -328,53 +328,54 @@ class Commit(TypedDict):
 
 
 class CreateSession(TypedDict):
-    """A new session; with an id that is there already, the same settings get that session."""
+    """A request to create a session. With an existing id and the same settings, it returns that session."""
 
     title: NotRequired[str | None]
-    """For people."""
+    """A title for people."""
     workspace: NotRequired[str | None]
-    """The folder where tools act, absolute; without it, the daemon's. It must not overlap the state root."""
+    """The folder in which tools act, absolute; without it, the daemon's. It must not overlap the state root."""
     route: NotRequired[str | None]
     """`route` or `route/model`; without it, the daemon's default."""
     permission_mode: NotRequired[Literal["default", "accept_edits", "plan", "dont_ask", "bypass"] | None]
-    """What happens to calls that no rule is about."""
+    """The default decision on calls that no rule matches."""
     permission_rules: NotRequired[list[Rule] | None]
-    """Rules of this session, beside those of permissions.yaml."""
+    """Rules of this session, in addition to those of permissions.yaml."""
     persona: NotRequired[str | None]
     """A persona's id; the session keeps a snapshot of it."""
     labels: NotRequired[dict[str, str] | None]
-    """The caller's own."""
+    """The caller's own data."""
     budget: NotRequired[Budget | None]
-    """What the session's runs may use."""
+    """The budget of the session's runs."""
     input_contract: NotRequired[Json | None]
     """A JSON Schema (2020-12) that each input must fit."""
     output_contract: NotRequired[Json | None]
     """A JSON Schema (2020-12) that each final answer must fit."""
     reply_targets: NotRequired[list[Json] | None]
-    """Where outputs are sent."""
+    """The targets of outputs."""
     while_waiting: NotRequired[Literal["hold", "park"] | None]
-    """Whether a run that waits for a person keeps the session to itself, or lets later runs go ahead."""
+    """Whether a run that waits for a person blocks the session, or lets later runs proceed."""
     capability_scope: NotRequired[CapabilityScope | None]
-    """What its agent sees, and so may call; a persona's own scope holds beside it. Changes need an idle session."""
+    """The tools that its agent sees and may call; a persona's own scope applies in addition. Changes need an idle
+    session."""
     credential_scope: NotRequired[CredentialScope | None]
-    """Which routes, connectors and accounts its runs use. Changes need an idle session."""
+    """The routes, connectors and accounts that its runs use. Changes need an idle session."""
     session_id: NotRequired[str | None]
-    """A name of your choice (a-z, 0-9, `.`, `_`, `-`); without it, one is made."""
+    """An id of your choice (a-z, 0-9, `.`, `_`, `-`); without it, one is generated."""
 
 
 class CreateToken(TypedDict):
-    """A token for somebody, or something."""
+    """A request to create a token for a person or a program."""
 
     name: str
-    """Every change is attributed to it."""
+    """The name to which its changes are attributed."""
     role: str
     """`admin`, `operator`, `approver`, `reader`, `ingress:<connector>`, `observer:<source>`."""
     person: NotRequired[str | None]
-    """Who is behind it: approvals that need two persons count persons."""
+    """The person behind it: approvals that need two persons count persons."""
     sessions: NotRequired[list[str]]
-    """The only sessions that it may see (`*` stands for anything); none: all."""
+    """The only sessions that it may see (`*` matches anything); none: all."""
     expires: NotRequired[str | None]
-    """When it ends to count, such as `30d` from now; without it, never."""
+    """The end of its validity, such as `30d` from now; without it, unlimited."""
 
 
 class CredentialScope(TypedDict):
@@ -400,57 +401,57 @@ class Decision(TypedDict):
 
 
 class DeclineQuestion(TypedDict):
-    """There will be no answer."""
+    """A refusal to answer."""
 
     reason: NotRequired[str | None]
-    """Why, for the journal."""
+    """The reason, for the journal."""
     idempotency_key: NotRequired[str | None]
-    """The same key with the same request gives the same answer; may also be the header Idempotency-Key."""
+    """The same key with the same request gives the same answer. It may also be sent as the header Idempotency-Key."""
 
 
 class DefinitionState(TypedDict):
-    """How a definition is, and who refers to it."""
+    """The state of a definition, and the files that refer to it."""
 
     state: Literal["ready", "not_ready", "invalid", "deleted"]
     last_error: str | None
-    """Why it is not ready, or what is wrong with its file; the last valid version is in force then."""
+    """The reason why it is not ready, or the problem in its file; the last valid version is then in force."""
     observed_digest: str | None
-    """sha256 of the file as last read; null where it is gone."""
+    """sha256 of the file as last read; null if the file is missing."""
     bindings: list[str]
     """The files that refer to it."""
 
 
 class DeletedSession(TypedDict):
-    """What is kept of a session that was deleted."""
+    """The remaining data of a deleted session."""
 
     session_id: str
     path: str
-    """The folder that it had."""
+    """Its former folder."""
     deleted_at: str
     deleted_by: str
     last_n: int
     remains: str
-    """What git's history still has, in words."""
+    """A description of the data that remains in git's history."""
 
 
 class EndSession(TypedDict):
-    """How a session ends."""
+    """A request to end a session."""
 
     force: NotRequired[bool]
-    """Interrupt what runs and cancel what waits; without it, a busy session is left alone (409)."""
+    """Interrupt active runs and cancel waiting ones; without it, a busy session is left alone (409)."""
     reason: NotRequired[str | None]
-    """Why, for the journal."""
+    """The reason, for the journal."""
 
 
 class Evidence(TypedDict):
-    """A reference to what shows that a version may be used."""
+    """A reference to evidence that a version is fit for use."""
 
     kind: str
     """run, tool_call, task, approval, question, output, asset, commit, file, agent; or attestation."""
     id: str
-    """Its id; of an attestation, the person who says so."""
+    """Its id; for an attestation, the person who attests."""
     description: NotRequired[str | None]
-    """What it shows."""
+    """The claim that it supports."""
 
 
 class EvidenceItem(TypedDict):
@@ -469,7 +470,7 @@ class EvidenceItem(TypedDict):
 
 
 class FieldChange(TypedDict):
-    """One field that differs; items that have an `id` are compared by it."""
+    """A field that differs; items that have an `id` are compared by it."""
 
     path: str
     change: Literal["added", "removed", "changed"]
@@ -478,7 +479,7 @@ class FieldChange(TypedDict):
 
 
 class FileProblem(TypedDict):
-    """Something wrong in a file."""
+    """A problem in a file."""
 
     problem_id: str
     path: str
@@ -506,7 +507,7 @@ class FlowAgent(TypedDict):
 
 
 class FlowApproval(TypedDict):
-    """An approval within a Flow, and who decided it."""
+    """An approval within a Flow, and its decisions."""
 
     approval_id: str
     run_id: str
@@ -514,7 +515,7 @@ class FlowApproval(TypedDict):
     tool: str
     """`phase` for one that the Playbook asks for."""
     when: Literal["before", "after"] | None
-    """Of a phase's approval: whether it stands before or after the phase."""
+    """For a phase's approval: whether it comes before or after the phase."""
     status: Literal["pending", "allowed", "denied", "expired", "cancelled"]
     why: str
     requested_at: str
@@ -523,7 +524,7 @@ class FlowApproval(TypedDict):
     via: str | None
     reason: str | None
     decisions: list[Decision]
-    """Every word that was given: it may need two persons."""
+    """All decisions: two persons may be required."""
 
 
 class FlowBudget(TypedDict):
@@ -538,7 +539,7 @@ class FlowBudget(TypedDict):
 
 
 class FlowEvidence(TypedDict):
-    """Something that shows what was done."""
+    """Evidence of work that was done."""
 
     evidence_id: str
     kind: Literal[
@@ -547,20 +548,20 @@ class FlowEvidence(TypedDict):
     id: str
     """Its name in the Playbook, or the reference itself."""
     ref: str | None
-    """What it refers to; null for an attestation."""
+    """The referenced object; null for an attestation."""
     phase: str | None
     description: str
     facts: Json
-    """What the reference was when it was attached: of a file its sha256, of a commit its id and author …"""
+    """The referenced object's state when it was attached: the sha256 of a file, the id and author of a commit …"""
     by: str
-    """Who attached it."""
+    """The author of the attachment."""
     run_id: str | None
     """The run in which an agent attached it."""
     at: str
 
 
 class FlowOutput(TypedDict):
-    """Something that a run of the Flow gave out on its way."""
+    """Interim output of a run of the Flow."""
 
     run_id: str
     output_id: str
@@ -581,17 +582,17 @@ class FlowPhase(TypedDict):
     """All attempts, oldest first."""
     attempts: int
     retried: list[str]
-    """Why each attempt but the last was not the last."""
+    """The reasons for each further attempt."""
     started_at: str | None
     finished_at: str | None
     reason: str | None
-    """Why it failed or was skipped."""
+    """The reason why it failed or was skipped."""
     cost_usd: float | None
     usage: Usage
     evidence: list[FlowEvidence]
     wanted: list[WantedEvidence]
     missing: list[str]
-    """Ids of required evidence that is not there."""
+    """Ids of required evidence that is missing."""
 
 
 class FlowRun(TypedDict):
@@ -610,7 +611,7 @@ class FlowRun(TypedDict):
 
 
 class FlowView(TypedDict):
-    """One start of one Playbook version, and what it led to."""
+    """A start of a Playbook version, and its results."""
 
     flow_id: str
     playbook: str
@@ -626,12 +627,12 @@ class FlowView(TypedDict):
     """Its Record in the state root."""
     status: Literal["pending", "running", "waiting", "succeeded", "failed", "cancelled", "blocked"]
     reason: str | None
-    """Why it failed or was cancelled."""
+    """The reason why it failed or was cancelled."""
     inputs: Json
     phases: list[FlowPhase]
     evidence: list[FlowEvidence]
     missing: list[str]
-    """Ids of required evidence of the whole that is not there."""
+    """Ids of required evidence of the whole Flow that is missing."""
     approvals: list[FlowApproval]
     runs: list[FlowRun]
     agents: list[FlowAgent]
@@ -651,16 +652,16 @@ class ForkSession(TypedDict):
     """A new session with the history of another."""
 
     at: NotRequired[str | None]
-    """Up to when: a commit, a tag, an event number (`n:90412`), a time (`@{2026-11-22T12:00:00Z}`), or an entry of
-    its journal (`seq:17`); without it, up to now."""
+    """The moment to fork at: a commit, a tag, an event number (`n:90412`), a time (`@{2026-11-22T12:00:00Z}`), or an
+    entry of its journal (`seq:17`); without it, now."""
     session_id: NotRequired[str | None]
-    """A name of your choice; without it, one is made."""
+    """An id of your choice; without it, one is generated."""
     title: NotRequired[str | None]
-    """For people; without it, that of the other."""
+    """A title for people; without it, that of the other session."""
 
 
 class Found(TypedDict):
-    """An entry that says what was looked for."""
+    """A matching entry."""
 
     n: int
     seq: int
@@ -673,7 +674,7 @@ class Found(TypedDict):
 
 
 class FoundSession(TypedDict):
-    """A session of a list; `match` is there where the list was asked for with `q`."""
+    """A session of a list; `match` is present if the list was requested with `q`."""
 
     session_id: str
     status: Literal["idle", "busy", "ended"]
@@ -693,9 +694,9 @@ class FoundSession(TypedDict):
     reply_targets: list[Json]
     while_waiting: Literal["hold", "park"]
     capability_scope: Json | None
-    """What its agent sees: `allow` and `deny`."""
+    """The tools that its agent sees: `allow` and `deny`."""
     credential_scope: Json | None
-    """What its runs use: `allow` and `deny`."""
+    """The routes and accounts that its runs use: `allow` and `deny`."""
     active_run_id: str | None
     queued_runs: int
     agent_id: str
@@ -754,7 +755,7 @@ class Lease(TypedDict):
 
 
 class LogLine(TypedDict):
-    """A line of the daemon's log; `text` may be several where a traceback follows."""
+    """A line of the daemon's log; `text` may have several lines if a traceback follows."""
 
     number: int
     at: str
@@ -772,7 +773,7 @@ class LoginLink(TypedDict):
 
 
 class ManifestLine(TypedDict):
-    """A line of a manifest, and the commit that it is from."""
+    """A line of a manifest, and the commit that wrote it."""
 
     line: int
     text: str
@@ -784,17 +785,17 @@ class ManifestLine(TypedDict):
 
 
 class Moment(TypedDict):
-    """A moment that was asked for."""
+    """A requested moment."""
 
     rev: str
     commit: str | None
-    """The first commit that holds it; null where none does yet."""
+    """The first commit that contains it; null if it is not committed yet."""
     n: int
     """Its newest event."""
 
 
 class NewToken(TypedDict):
-    """A token that was made now."""
+    """A new token."""
 
     name: str
     role: str
@@ -823,7 +824,7 @@ class OutputRequired(TypedDict):
 
 
 class Paused(TypedDict):
-    """What is paused."""
+    """The paused parts of the daemon."""
 
     everything: bool
     routes: list[str]
@@ -906,7 +907,7 @@ class Playbook(TypedDict):
 
 
 class PlaybookDiff(TypedDict):
-    """What changed from one version to another."""
+    """The changes from one version to another."""
 
     playbook_id: str
     before: Side
@@ -937,12 +938,12 @@ class Price(TypedDict):
 
 
 class PublishPlaybook(TypedDict):
-    """Make the draft a version."""
+    """A request to publish the draft as a version."""
 
     version: str
     """A semantic version, such as 1.2.0."""
     notes: NotRequired[str | None]
-    """What changed and why; it stands in the tag's message."""
+    """The changes and their reason, for the tag's message."""
 
 
 class Pushed(TypedDict):
@@ -953,7 +954,7 @@ class Pushed(TypedDict):
     """The newest event that it holds."""
     at: str
     url: str
-    """Where to, without credentials."""
+    """The target, without credentials."""
 
 
 class PutSecret(TypedDict):
@@ -962,11 +963,11 @@ class PutSecret(TypedDict):
     value: str
     """The secret; it is encrypted at once, and no answer holds it."""
     description: NotRequired[str | None]
-    """For people; without it, as it was."""
+    """A description for people; without it, the earlier description remains."""
 
 
 class Question(TypedDict):
-    """Questions of an agent."""
+    """A question of an agent, with one or more items."""
 
     question_id: str
     session_id: str
@@ -979,7 +980,7 @@ class Question(TypedDict):
 
 
 class RefusedCall(TypedDict):
-    """A tool call that the permissions or a tool policy did not let through."""
+    """A tool call that the permissions or a tool policy refused."""
 
     run_id: str
     phase: str | None
@@ -990,119 +991,119 @@ class RefusedCall(TypedDict):
 
 
 class ReleaseEvidence(TypedDict):
-    """Something that shows that a version may be used."""
+    """Evidence that a version is fit for use."""
 
     kind: str
     id: str
     description: str | None
     by: str
-    """Who gave it."""
+    """The author of the evidence."""
     at: str | None
     facts: Json
-    """What the reference led to then."""
+    """The referenced object's state at that time."""
 
 
 class ReleasePlaybook(TypedDict):
-    """Move a version to another state."""
+    """A request to move a version to another state."""
 
     state: Literal["published", "verified", "canary", "active", "revoked"]
     """published → verified → canary → active → revoked; back to verified from canary and active."""
     evidence: NotRequired[list[Evidence]]
-    """What shows that it may be used; needed once, to become verified."""
+    """Evidence of fitness; needed once, to become verified."""
     percent: NotRequired[float | None]
-    """Of a canary: how much of the starts that name no version go to it."""
+    """For a canary: the percentage of the starts without a version that it gets."""
     reason: NotRequired[str | None]
-    """Why; it is kept."""
+    """The reason; it is kept."""
     cancel_flows: NotRequired[bool]
-    """With revoked: cancel its running Flows, too."""
+    """With revoked: also cancel its running Flows."""
 
 
 class ResolveApproval(TypedDict):
-    """A person's word on an approval."""
+    """A decision on an approval."""
 
     decision: Literal["allow", "deny"]
-    """The word."""
+    """The decision."""
     reason: NotRequired[str | None]
-    """Why; the model is told it on deny."""
+    """The reason; on deny, the model receives it."""
     arguments: NotRequired[Json | None]
     """Other arguments for the call, with allow."""
     remember: NotRequired[Literal["exact", "pattern"] | None]
-    """Add a rule for the session, so that it need not ask again."""
+    """Add a rule for the session, so that the agent need not ask again."""
     idempotency_key: NotRequired[str | None]
-    """The same key with the same request gives the same answer; may also be the header Idempotency-Key."""
+    """The same key with the same request gives the same answer. It may also be sent as the header Idempotency-Key."""
 
 
 class ResolveApprovals(TypedDict):
-    """Several at once: `items`, or `approval_ids` with one decision for all. All of them are resolved, or none."""
+    """Decisions on several approvals, all or none: `items`, or `approval_ids` with one decision for all."""
 
     items: NotRequired[list[ResolveOne] | None]
-    """Each with its own decision."""
+    """Approvals with individual decisions."""
     approval_ids: NotRequired[list[str] | None]
-    """Which ones."""
+    """The ids of the approvals."""
     decision: NotRequired[Literal["allow", "deny"] | None]
-    """The word on all of `approval_ids`."""
+    """The decision on all of `approval_ids`."""
     reason: NotRequired[str | None]
-    """Why."""
+    """The reason."""
 
 
 class ResolveOne(TypedDict):
-    """One of several."""
+    """A decision on one of several approvals."""
 
     decision: Literal["allow", "deny"]
-    """The word."""
+    """The decision."""
     reason: NotRequired[str | None]
-    """Why; the model is told it on deny."""
+    """The reason; on deny, the model receives it."""
     arguments: NotRequired[Json | None]
     """Other arguments for the call, with allow."""
     remember: NotRequired[Literal["exact", "pattern"] | None]
-    """Add a rule for the session, so that it need not ask again."""
+    """Add a rule for the session, so that the agent need not ask again."""
     idempotency_key: NotRequired[str | None]
-    """The same key with the same request gives the same answer; may also be the header Idempotency-Key."""
+    """The same key with the same request gives the same answer. It may also be sent as the header Idempotency-Key."""
     approval_id: str
-    """Which one."""
+    """The approval's id."""
 
 
 class Restore(TypedDict):
-    """What may be used again."""
+    """A request to restore access."""
 
     what: Literal["subject", "slot", "account"]
     id: str
 
 
 class Resume(TypedDict):
-    """What to go on with, and as whom."""
+    """The scope of a resume, and whether it takes over."""
 
     route: NotRequired[str | None]
-    """Only what uses this route; null: everything."""
+    """Only work that uses this route; null: everything."""
     takeover: NotRequired[bool]
-    """Write a new incarnation to the backup's remote first, so that the daemon that pushed there so far pauses."""
+    """Write a new incarnation to the backup's remote first, so that the daemon that has pushed there pauses."""
 
 
 class Retry(TypedDict):
-    """A run again."""
+    """A request to retry a run."""
 
     idempotency_key: NotRequired[str | None]
-    """The same key retries once; may also be the header Idempotency-Key."""
+    """The same key retries once. It may also be sent as the header Idempotency-Key."""
 
 
 class Revoke(TypedDict):
-    """What nobody may use any more."""
+    """A request to revoke access."""
 
     what: Literal["subject", "slot", "lease", "account"]
     id: str
-    """`session:fix-it`, `agent:agent_01…`; a slot's or an account's name, or `env:NAME`; a lease's id."""
+    """`session:fix-it`, `agent:agent_01…`; the name of a slot or an account, or `env:NAME`; the id of a lease."""
     reason: NotRequired[str | None]
-    """Why, for the journal."""
+    """The reason, for the journal."""
 
 
 class Revoked(TypedDict):
-    """What a revocation did."""
+    """The result of a revocation."""
 
     what: str
     id: str
     revoked: bool
     leases: list[str]
-    """Those that ended with it."""
+    """The leases that ended with it."""
 
 
 class Role(TypedDict):
@@ -1199,7 +1200,7 @@ class Rule(TypedDict):
 
 
 class RunError(TypedDict):
-    """Why a run failed."""
+    """The reason for a run's failure."""
 
     code: str
     message: str
@@ -1207,7 +1208,7 @@ class RunError(TypedDict):
 
 
 class RunItem(TypedDict):
-    """A part of what was asked."""
+    """A part of the request."""
 
     type: Literal["text", "asset"]
     text: str | None
@@ -1215,7 +1216,7 @@ class RunItem(TypedDict):
 
 
 class RunOutput(TypedDict):
-    """Something that the run gave out on its way."""
+    """Interim output of a run."""
 
     output_id: str
     kind: str
@@ -1223,7 +1224,7 @@ class RunOutput(TypedDict):
 
 
 class RunRequest(TypedDict):
-    """What was asked, and by whom."""
+    """The request, and its author."""
 
     actor: str
     source: str
@@ -1232,7 +1233,7 @@ class RunRequest(TypedDict):
 
 
 class RunSettings(TypedDict):
-    """What a run froze when it was accepted."""
+    """The settings of a run, frozen when it was accepted."""
 
     permission_mode: str
     workspace: str
@@ -1241,12 +1242,13 @@ class RunSettings(TypedDict):
     output_contract: Json | None
     completion: list[str | Json]
     checks_ask: bool
-    """Whether the commands of `completion` meet the rules like the agent's own: they came by a file."""
+    """Whether the commands of `completion` are subject to the rules like the agent's own commands: they came from a
+    file."""
     tool_policies: list[AppliedToolPolicy]
     capability_scope: list[Scope]
-    """Which tools, skills and MCP servers the agent sees; all of them hold."""
+    """The tools, skills and MCP servers that the agent sees; all of the restrictions apply."""
     credential_scope: list[Scope]
-    """Which routes, connectors and accounts are used; all of them hold."""
+    """The routes, connectors and accounts in use; all of the restrictions apply."""
     persona: Json | None
     phase_text: str | None
 
@@ -1273,9 +1275,9 @@ class RunView(TypedDict):
     started_at: str | None
     finished_at: str | None
     queue_position: int | None
-    """From 1; null where it does not wait for its session."""
+    """Position in the queue, from 1; null if the run does not wait for its session."""
     n: int
-    """Its newest event."""
+    """The newest event of the run."""
     retry_of: str | None
     request: RunRequest
     route: str
@@ -1295,7 +1297,7 @@ class RunView(TypedDict):
 
 
 class RunWait(TypedDict):
-    """A model server that a run waits for: the last failure, and when it is asked again (null while it is asked)."""
+    """A model server that a run waits for: the last failure, and when the next attempt is due (null during one)."""
 
     route: str
     code: str
@@ -1315,11 +1317,11 @@ class Runtime(TypedDict):
 
 
 class Scope(TypedDict):
-    """What somebody (`origin`) leaves of tools, or of routes and accounts: globs over names."""
+    """A restriction (by `origin`) of tools, or of routes and accounts: globs over names."""
 
     origin: str
     allow: list[str] | None
-    """Only these; null: all."""
+    """The permitted names; null: all."""
     deny: list[str]
 
 
@@ -1393,18 +1395,18 @@ class Secret(TypedDict):
     slot: str
     description: str | None
     version: int
-    """Of the value, from 1."""
+    """The version of the value, from 1."""
     created_at: str
     value_at: str
     """When the value was set."""
     updated_by: str
     recipients: list[str]
-    """Who can decrypt it; empty for a file that a person made."""
+    """The recipients that can decrypt it; empty for a file that a person made."""
     digest: str
     """sha256 of the encrypted file."""
     status: Literal["ready", "unreadable"]
     reason: str | None
-    """Why it is unreadable."""
+    """The reason why it is unreadable."""
     referenced_by: list[str]
     """The Definitions that need it."""
 
@@ -1430,9 +1432,9 @@ class Session(TypedDict):
     reply_targets: list[Json]
     while_waiting: Literal["hold", "park"]
     capability_scope: Json | None
-    """What its agent sees: `allow` and `deny`."""
+    """The tools that its agent sees: `allow` and `deny`."""
     credential_scope: Json | None
-    """What its runs use: `allow` and `deny`."""
+    """The routes and accounts that its runs use: `allow` and `deny`."""
     active_run_id: str | None
     queued_runs: int
     agent_id: str
@@ -1455,70 +1457,71 @@ SessionDiff = TypedDict(
         "next_from": "str | None",
     },
 )
-"""What happened in a session between two moments."""
+"""The events of a session between two moments."""
 
 
 class SessionSettings(TypedDict):
-    """Settings of a session; they hold for what comes after. null stands for the default."""
+    """Settings of a session; they apply to later work. null stands for the default."""
 
     title: NotRequired[str | None]
-    """For people."""
+    """A title for people."""
     workspace: NotRequired[str | None]
-    """The folder where tools act, absolute; without it, the daemon's. It must not overlap the state root."""
+    """The folder in which tools act, absolute; without it, the daemon's. It must not overlap the state root."""
     route: NotRequired[str | None]
     """`route` or `route/model`; without it, the daemon's default."""
     permission_mode: NotRequired[Literal["default", "accept_edits", "plan", "dont_ask", "bypass"] | None]
-    """What happens to calls that no rule is about."""
+    """The default decision on calls that no rule matches."""
     permission_rules: NotRequired[list[Rule] | None]
-    """Rules of this session, beside those of permissions.yaml."""
+    """Rules of this session, in addition to those of permissions.yaml."""
     persona: NotRequired[str | None]
     """A persona's id; the session keeps a snapshot of it."""
     labels: NotRequired[dict[str, str] | None]
-    """The caller's own."""
+    """The caller's own data."""
     budget: NotRequired[Budget | None]
-    """What the session's runs may use."""
+    """The budget of the session's runs."""
     input_contract: NotRequired[Json | None]
     """A JSON Schema (2020-12) that each input must fit."""
     output_contract: NotRequired[Json | None]
     """A JSON Schema (2020-12) that each final answer must fit."""
     reply_targets: NotRequired[list[Json] | None]
-    """Where outputs are sent."""
+    """The targets of outputs."""
     while_waiting: NotRequired[Literal["hold", "park"] | None]
-    """Whether a run that waits for a person keeps the session to itself, or lets later runs go ahead."""
+    """Whether a run that waits for a person blocks the session, or lets later runs proceed."""
     capability_scope: NotRequired[CapabilityScope | None]
-    """What its agent sees, and so may call; a persona's own scope holds beside it. Changes need an idle session."""
+    """The tools that its agent sees and may call; a persona's own scope applies in addition. Changes need an idle
+    session."""
     credential_scope: NotRequired[CredentialScope | None]
-    """Which routes, connectors and accounts its runs use. Changes need an idle session."""
+    """The routes, connectors and accounts that its runs use. Changes need an idle session."""
 
 
 class Side(TypedDict):
-    """One side of a diff: a version, or the draft (null)."""
+    """A side of a diff: a version, or the draft (null)."""
 
     version: str | None
     digest: str
 
 
 class StartFlow(TypedDict):
-    """What to start, and with what."""
+    """A request to start a Flow."""
 
     playbook: str
-    """Which Playbook; also `id@version`."""
+    """The Playbook; also `id@version`."""
     version: NotRequired[str | None]
-    """Which version, verified or above; without it, the active one, or a canary by its percent."""
+    """The version, verified or above; without it, the active version, or a canary by its percentage."""
     inputs: NotRequired[Json]
-    """What the Playbook's `inputs` ask for."""
+    """The values of the Playbook's `inputs`."""
     session_id: NotRequired[str | None]
-    """The session that it runs in; without it, one is made."""
+    """The session that it runs in; without it, a new session is created."""
     budget: NotRequired[Budget | None]
-    """What the Flow may use: cost, tokens and model calls over all of its runs, turns and wall time in each."""
+    """The budget of the Flow: cost, tokens and model calls over all of its runs, turns and wall time in each."""
     reply_targets: NotRequired[list[Json] | None]
-    """Where outputs are sent."""
+    """The targets of outputs."""
     idempotency_key: NotRequired[str | None]
-    """The same key with the same request gives the same Flow; may also be the header Idempotency-Key."""
+    """The same key with the same request gives the same Flow. It may also be sent as the header Idempotency-Key."""
 
 
 class Subject(TypedDict):
-    """Who acts, and what it holds."""
+    """An acting subject, and the access that it holds."""
 
     subject: str
     revoked: bool
@@ -1526,33 +1529,33 @@ class Subject(TypedDict):
 
 
 class Submission(TypedDict):
-    """What somebody wants done: `content`, or `items`."""
+    """A task for a run: `content`, or `items`."""
 
     content: NotRequired[str | None]
     """The task, as one text."""
     items: NotRequired[list[TextItem | AssetItem] | None]
-    """The task, in parts."""
+    """The task, in services."""
     actor: NotRequired[str | None]
-    """On whose behalf, for people who read it later; without it, the token's name."""
+    """The person on whose behalf it is sent, for later readers; without it, the token's name."""
     source: NotRequired[str | None]
-    """Where it comes from (`api`)."""
+    """The source of the submission (`api`)."""
     metadata: NotRequired[Json | None]
-    """The caller's own; 16 KiB at most."""
+    """The caller's own data; 16 KiB at most."""
     route: NotRequired[str | None]
-    """`route` or `route/model`; without it, the session's, else the daemon's default."""
+    """`route` or `route/model`; without it, the session's, or the daemon's default."""
     model: NotRequired[str | None]
     """A model, instead of the route's."""
     generation: NotRequired[Json | None]
     """The provider's own settings, such as temperature."""
     reply_targets: NotRequired[list[Json] | None]
-    """Where outputs are sent."""
+    """The targets of outputs."""
     completion: NotRequired[list[str | Json] | None]
-    """What must be so before the run counts as completed: texts, `{workspace_file: path}`, `{command: line}` (or
-    `{command: {run, exit, timeout}}`), `{output_matches: schema}`."""
+    """The conditions for completing the run: texts, `{workspace_file: path}`, `{command: line}` (or `{command: {run,
+    exit, timeout}}`), `{output_matches: schema}`."""
     budget: NotRequired[Budget | None]
-    """What this run may use."""
+    """The budget of this run."""
     idempotency_key: NotRequired[str | None]
-    """The same key with the same request gives the same run; may also be the header Idempotency-Key."""
+    """The same key with the same request gives the same run. It may also be sent as the header Idempotency-Key."""
 
 
 class Task(TypedDict):
@@ -1604,7 +1607,7 @@ class TaskShell(TypedDict):
 
 
 class TextItem(TypedDict):
-    """A part of an input that is text."""
+    """A text part of an input."""
 
     type: Literal["text"]
     text: str
@@ -1633,12 +1636,12 @@ class ToolPolicy(TypedDict):
 
 
 class Trust(TypedDict):
-    """What may start its commands from now on."""
+    """A request to trust the commands of a version."""
 
     name: str
     """`id@version`."""
     digest: str
-    """Of the content that was looked at (a beginning will do); another one is refused."""
+    """The digest of the reviewed content (a prefix is enough); another digest is refused."""
 
 
 class Trusted(TypedDict):
@@ -1648,10 +1651,10 @@ class Trusted(TypedDict):
     """`id@version`."""
     kind: Literal["playbook"]
     state: Literal["waiting", "trusted", "revoked", "tampered"]
-    """`waiting`: nothing of it starts, until an admin trusts it."""
+    """`waiting`: none of its commands start until an admin trusts it."""
     digest: str
     commands: list[str] | None
-    """The command lines; null where its tag is tampered with."""
+    """The command lines; null if its tag is tampered with."""
     published_by: str
     via: Literal["api", "git"]
     trusted_by: str | None
@@ -1680,8 +1683,8 @@ class Turn(TypedDict):
 
 
 class Usage(TypedDict):
-    """What the run used so far; `cost_usd` is null where its route has no price. `estimated`: some tokens are
-    counted from the characters, for a server that counted none."""
+    """Usage of the run so far; `cost_usd` is null if its route has no price. `estimated`: some tokens are counted
+    from the characters, because the server reported none."""
 
     input_tokens: int
     output_tokens: int
@@ -1693,7 +1696,7 @@ class Usage(TypedDict):
 
 
 class UsageRow(TypedDict):
-    """What was spent. With `by`, what is summed over is null."""
+    """Usage and cost. With `by`, the fields that are summed over are null."""
 
     session_id: str | None
     route: str | None
@@ -1707,28 +1710,28 @@ class UsageRow(TypedDict):
 
 
 class Validation(TypedDict):
-    """Whether a definition is valid, and what is wrong with it."""
+    """The result of validating a definition, with its problems."""
 
     valid: bool
     problems: list[Json]
 
 
 class Verdict(TypedDict):
-    """What a call would meet."""
+    """The decision that a call would get."""
 
     decision: Literal["allow", "ask", "deny"]
     why: str
 
 
 class VerifyAudit(TypedDict):
-    """How the audit is checked."""
+    """The options of an audit verification."""
 
     key: NotRequired[str | None]
-    """The public key (base64) that must have signed; without it, the one that the head names is believed."""
+    """The public key (base64) that must have signed; without it, the key that the head names is trusted."""
 
 
 class Version(TypedDict):
-    """A version of a Playbook: an annotated tag, and how far it may be used."""
+    """A version of a Playbook: an annotated tag, and its release state."""
 
     playbook_id: str
     version: str
@@ -1741,24 +1744,24 @@ class Version(TypedDict):
     published_by: str
     published_at: str
     percent: float | None
-    """Of a canary: how much of the starts that name no version go to it."""
+    """For a canary: the percentage of the starts without a version that it gets."""
     manifest: Json | None
-    """What it says, from the tag's tree; null in lists, and where the tag is tampered with."""
+    """The manifest from the tag's tree; null in lists, and if the tag is tampered with."""
     title: str
     notes: str | None
     evidence: list[ReleaseEvidence]
     reason: str | None
-    """Why it has its state, where somebody said so."""
+    """The reason for its state, if given."""
     tampered: str | None
-    """What is wrong with its tag."""
+    """The problem with its tag."""
     via: Literal["api", "git"]
-    """How it was published: through the daemon, or by a tag made with git."""
+    """The way of its publication: through the daemon, or by a tag made with git."""
     files: NotRequired[dict[str, str] | None]
-    """The files beside the manifest, with their sha256; only of one version."""
+    """The files beside the manifest, with their sha256; only for a single version."""
     commands: NotRequired[list[str] | None]
-    """What its Flows run without asking, once it is released; only of one version."""
+    """The calls that its Flows run without approval after its release; only for a single version."""
     live_flows: NotRequired[int | None]
-    """Where it was revoked just now: its Flows that had not ended."""
+    """After a revocation: its Flows that had not ended."""
     n: int
 
 
@@ -1774,23 +1777,23 @@ class WantedEvidence(TypedDict):
 
 
 class WhichRoute(TypedDict):
-    """What to pause or go on with."""
+    """The scope of a pause or a resume."""
 
     route: NotRequired[str | None]
-    """Only what uses this route; null: everything."""
+    """Only work that uses this route; null: everything."""
 
 
 class WhoAmI(TypedDict):
-    """Who asks, and how."""
+    """The caller, and the kind of its authentication."""
 
     name: str
-    """To whom changes are attributed."""
+    """The name to which changes are attributed."""
     role: str
     person: str | None
     sessions: list[str]
     login_id: str | None
     """None with a token."""
     expires_at: str | None
-    """When the login ends at the latest; None with a token."""
+    """The latest end of the login; None with a token."""
     csrf: str | None
-    """What a logged-in page sends as the header X-Kheish-CSRF with each change; None with a token."""
+    """The value of the header X-Kheish-CSRF that a logged-in page sends with each change; None with a token."""

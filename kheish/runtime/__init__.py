@@ -1,1 +1,3 @@
-"""Drives one run. Asynchronous; knows no HTTP API and no connector. May import: auth, domain, store, jobs and below."""
+"""The runtime, which drives one run. It is asynchronous, and depends on no HTTP API and no connector. May import: auth,
+domain, store, jobs and below.
+"""

@@ -1,8 +1,8 @@
-"""Acceptance: a conversation as messages that a server accepts. A pure function, the last step before the driver.
+"""Acceptance: a conversation as messages that a server accepts, by a pure function, the last step before the driver.
 
-History is replayed with every request, so that one odd name in it would fail every later run of its session. Nothing
-is refused here: what a server does not take is rewritten, joined or told as text, and always in the same way, so that
-providers which cache prefixes find theirs again.
+History is replayed with every request, so that one invalid name in it would fail every later run of its session.
+Nothing is refused here: an unacceptable message is rewritten, joined or converted to text, deterministically, so that
+providers which cache prefixes get cache hits.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from kheish.runtime.drivers.base import Call, Message
 NO_ANSWER = "(There is no answer: the run ended here.)"
 NO_RESULT = "The call has no result: it was not carried out."
 EMPTY = "(empty)"
-BEGIN = "(The conversation goes on from here.)"
+BEGIN = "(The conversation continues from here.)"
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_-]+")
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_DEPTH = 64  # of arguments: encoders have limits, and templates too
+_DEPTH = 64  # limit of arguments: encoders have limits, and templates too
 _JSON = orjson.OPT_NON_STR_KEYS
 
 
 def accept(messages: Sequence[Message], *, has_tools: bool, rules: Rules) -> tuple[Message, ...]:
-    """Return the conversation as a server with these rules takes it; one that it takes already stays as it is."""
-    found = [_clean(message, rules) for message in messages]
-    found = _answered(found)
+    """Return the conversation as a server with these rules accepts it; an acceptable one remains unchanged."""
+    cleaned = [_clean(message, rules) for message in messages]
+    cleaned = _pair_results(cleaned)
     if rules.calls_as_text or (rules.calls_need_tools and not has_tools):
-        found = as_text(found)
+        cleaned = as_text(cleaned)
     else:
-        found = _renamed(found, rules)
+        cleaned = _rename_calls(cleaned, rules)
     if not rules.system:
-        found = [replace(one, role="user") if one.role == "system" else one for one in found]
+        cleaned = [replace(one, role="user") if one.role == "system" else one for one in cleaned]
     if rules.alternates:
-        found = _alternating(found)
-    return tuple(_filled(message) for message in found)
+        cleaned = _alternating(cleaned)
+    return tuple(_fill_empty(message) for message in cleaned)
 
 
 def tool_name(name: str) -> str:
-    """Return the name of a call as servers take it: models put it into namespaces, and leave marks of templates."""
+    """Return the name of a call as servers accept it: models add namespaces, and leave marks of templates."""
     if _NAME.fullmatch(name):
         return name
     plain = name.partition("<|")[0].strip()
@@ -61,7 +61,7 @@ def tool_name(name: str) -> str:
 
 
 def plain_text(text: str) -> str:
-    """Return the text without what JSON or a server's storage cannot hold: halves of surrogate pairs, NUL."""
+    """Return the text without characters that JSON or a server's storage rejects: halves of surrogate pairs, NUL."""
     if len(text) > TEXT_CHARACTERS:
         text = f"{text[:TEXT_CHARACTERS]}\n[… {len(text) - TEXT_CHARACTERS} more characters]"
     if "\0" in text:
@@ -100,7 +100,7 @@ def _clean_call(call: Call) -> Call:
 
 
 def _clean_arguments(arguments: Any) -> dict[str, Any]:
-    """Return arguments that are a JSON object, of a depth that encoders and templates take."""
+    """Return arguments as a JSON object, of a depth that encoders and templates accept."""
     if isinstance(arguments, dict) and _is_plain(arguments, _DEPTH):
         return arguments
     cleaned = _plain_value(arguments, _DEPTH)
@@ -140,41 +140,41 @@ def _plain_value(value: Any, depth: int) -> Any:
     return value if _is_plain(value, 1) else plain_text(str(value))
 
 
-def _answered(messages: Iterable[Message]) -> list[Message]:
-    """Put each result right after its call; a call without one gets it, and a result without a call becomes text."""
+def _pair_results(messages: Iterable[Message]) -> list[Message]:
+    """Put each result right after its call; a call without one gets one, and a result without a call becomes text."""
     given = list(messages)
-    taken: set[int] = set()
-    found: list[Message] = []
+    used: set[int] = set()
+    paired: list[Message] = []
     for at, message in enumerate(given):
         if message.role == "tool":
-            if at not in taken:
-                found.append(_told(message, "The result of an earlier call:"))
+            if at not in used:
+                paired.append(_tell_as_user(message, "The result of an earlier call:"))
             continue
-        found.append(message)
+        paired.append(message)
         if message.calls:
-            results = _results(message.calls, given, at, taken)
-            found += [results.get(number) or _missing(call) for number, call in enumerate(message.calls)]
-    return found
+            results = _results(message.calls, given, at, used)
+            paired += [results.get(number) or _missing(call) for number, call in enumerate(message.calls)]
+    return paired
 
 
 def _results(calls: Sequence[Call], given: Sequence[Message], at: int, taken: set[int]) -> Mapping[int, Message]:
     """Return the results of an answer's calls by number, up to the next answer that uses the same id."""
-    wanted: dict[str | None, list[int]] = {}
+    places: dict[str | None, list[int]] = {}
     for number, call in enumerate(calls):
-        wanted.setdefault(call.id, []).append(number)
-    found: dict[int, Message] = {}
+        places.setdefault(call.id, []).append(number)
+    results: dict[int, Message] = {}
     for later in range(at + 1, len(given)):
         message = given[later]
-        if not wanted:
+        if not places:
             break
         for call in message.calls:
-            wanted.pop(call.id, None)
-        if message.role == "tool" and later not in taken and (numbers := wanted.get(message.call_id)):
+            places.pop(call.id, None)
+        if message.role == "tool" and later not in taken and (numbers := places.get(message.call_id)):
             taken.add(later)
-            found[numbers.pop(0)] = message
+            results[numbers.pop(0)] = message
             if not numbers:
-                del wanted[message.call_id]
-    return found
+                del places[message.call_id]
+    return results
 
 
 def _missing(call: Call) -> Message:
@@ -182,44 +182,44 @@ def _missing(call: Call) -> Message:
 
 
 def as_text(messages: Sequence[Message]) -> list[Message]:
-    """Return the conversation with its calls and results told in words."""
+    """Return the conversation with its calls and results as text."""
     return [_as_text(message) for message in messages]
 
 
-def _told(message: Message, opening: str) -> Message:
+def _tell_as_user(message: Message, opening: str) -> Message:
     return Message(role="user", text=f"{opening}\n\n{message.text}")
 
 
 def _as_text(message: Message) -> Message:
-    """Return the message with its calls told in words, for a server without roles for them."""
+    """Return the message with its calls as text, for a server without roles for them."""
     if message.role == "tool":
-        return _told(message, "The result of the call:" if not message.is_error else "The call failed:")
+        return _tell_as_user(message, "The result of the call:" if not message.is_error else "The call failed:")
     if not message.calls:
         return message
-    told = [f"[I called {call.name} with {_encoded(call.arguments)}]" for call in message.calls]
-    return replace(message, text="\n".join(filter(None, [message.text, *told])), calls=(), opaque=None)
+    lines = [f"[I called {call.name} with {_encoded(call.arguments)}]" for call in message.calls]
+    return replace(message, text="\n".join(filter(None, [message.text, *lines])), calls=(), opaque=None)
 
 
 def _encoded(arguments: Any) -> str:
     return orjson.dumps(arguments, option=_JSON).decode()
 
 
-def _renamed(messages: Iterable[Message], rules: Rules) -> list[Message]:
-    """Give each call an id that the server takes and that no other call has, and its result the same."""
+def _rename_calls(messages: Iterable[Message], rules: Rules) -> list[Message]:
+    """Give each call a unique id that the server accepts, and its result the same id."""
     used: set[str] = set()
-    found: list[Message] = []
+    renamed: list[Message] = []
     pending: list[str] = []
     for message in messages:
         if message.calls:
             calls = tuple(_with_id(call, used, rules) for call in message.calls)
             pending = [call.id for call in calls]
             if not _same(calls, message.calls):
-                message = replace(message, calls=calls, opaque=_moved(message, calls))
+                message = replace(message, calls=calls, opaque=_move_opaque(message, calls))
         elif message.role == "tool" and pending:
-            id = pending.pop(0)  # results stand in the order of their calls
+            id = pending.pop(0)  # results are in the order of their calls
             message = message if message.call_id == id else replace(message, call_id=id)
-        found.append(message)
-    return found
+        renamed.append(message)
+    return renamed
 
 
 def _with_id(call: Call, used: set[str], rules: Rules) -> Call:
@@ -232,7 +232,7 @@ def _with_id(call: Call, used: set[str], rules: Rules) -> Call:
 
 
 def short_id(text: str, length: int) -> str:
-    """Return an id of letters and digits that follows from the text."""
+    """Return an id of letters and digits, derived from the text."""
     number = int.from_bytes(sha256(text.encode("utf-8", "replace")).digest())
     letters = []
     for _ in range(length):
@@ -241,8 +241,8 @@ def short_id(text: str, length: int) -> str:
     return "".join(letters)
 
 
-def _moved(message: Message, calls: Sequence[Call]) -> Any:
-    """Return the provider's block, where what belongs to a call is found under the call's new id."""
+def _move_opaque(message: Message, calls: Sequence[Call]) -> Any:
+    """Return the provider's block, with the data of each call under the call's new id."""
     opaque = message.opaque
     kept = opaque.get("calls") if isinstance(opaque, Mapping) else None
     if not isinstance(opaque, Mapping) or not isinstance(kept, Mapping) or not kept:
@@ -252,27 +252,27 @@ def _moved(message: Message, calls: Sequence[Call]) -> Any:
 
 
 def _alternating(messages: Iterable[Message]) -> list[Message]:
-    """Let users and assistants take turns: neighbours of one role are joined, and a missing answer is said."""
-    found: list[Message] = []
+    """Alternate users and assistants: neighbours of one role are joined, and a missing answer is stated."""
+    alternating: list[Message] = []
     for message in messages:
-        last = found[-1] if found else None
+        last = alternating[-1] if alternating else None
         if last is None or last.role == "system":
             if message.role in ("assistant", "tool"):
-                found.append(Message(role="user", text=BEGIN))
-            found.append(message)
+                alternating.append(Message(role="user", text=BEGIN))
+            alternating.append(message)
         elif message.role == "tool":
-            found.append(message)
-        elif message.role == "system":  # only the first is one
-            _append_user(found, replace(message, role="user"))
+            alternating.append(message)
+        elif message.role == "system":  # only the first of them
+            _append_user(alternating, replace(message, role="user"))
         elif message.role == "user":
-            _append_user(found, message)
+            _append_user(alternating, message)
         elif last.role == "assistant" and not last.calls:
-            found[-1] = _joined(last, message)
+            alternating[-1] = _join_answers(last, message)
         else:
-            found.append(message)
-    if found and found[-1].role in ("assistant", "system"):
-        found.append(Message(role="user", text=BEGIN))
-    return found
+            alternating.append(message)
+    if alternating and alternating[-1].role in ("assistant", "system"):
+        alternating.append(Message(role="user", text=BEGIN))
+    return alternating
 
 
 def _append_user(found: list[Message], message: Message) -> None:
@@ -285,14 +285,14 @@ def _append_user(found: list[Message], message: Message) -> None:
     found.append(message)
 
 
-def _joined(first: Message, second: Message) -> Message:
-    """Return two answers as one. A signed block belongs to its own answer, so that only one of two can be kept."""
+def _join_answers(first: Message, second: Message) -> Message:
+    """Return two answers as one. A signed block is valid for its own answer only, so only one of two can be kept."""
     text = "\n\n".join(filter(None, [first.text, second.text]))
     return replace(second, text=text, opaque=second.opaque if second.opaque is not None else first.opaque)
 
 
-def _filled(message: Message) -> Message:
-    """Return the message with some text, where an empty one would be refused."""
+def _fill_empty(message: Message) -> Message:
+    """Return the message with some text, because an empty one would be refused."""
     if message.calls or (message.text and not message.text.isspace()):
         return message
     return replace(message, text=EMPTY)

@@ -1,4 +1,4 @@
-"""What a run's loop has at hand: model, tools, jobs, live output, and the gates that hold steps back."""
+"""The environment of a run's loop: model, tools, jobs, live output, and the gates that delay steps."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 class Stopped(Exception):
-    """The daemon stops: no new step is started. The journal says where the run goes on."""
+    """The daemon is stopping: no new step is started. The journal holds where the run continues."""
 
 
 @dataclass(slots=True)
 class Agent:
-    """Shared by all runs; nothing in it belongs to one."""
+    """The environment that all runs share. It holds nothing of a single run."""
 
     state: State
     bus: Bus
@@ -43,9 +43,9 @@ class Agent:
     sandbox: Callable[[], SandboxFacts]
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     windows: Windows = field(default_factory=Windows)
-    #: runs that may be stopped at once: they wait for a model, and nothing of theirs has an effect meanwhile
+    #: runs that may be stopped at once: they wait for a model, and have no effects meanwhile
     interruptible: set[str] = field(default_factory=set)
-    #: by run that is driven: the tools of its newest turn
+    #: by driven run: the tools of its newest turn
     _offers: dict[str, Mapping[str, Tool]] = field(default_factory=dict)
 
     async def may_step(self, run: Run) -> None:
@@ -57,31 +57,31 @@ class Agent:
             raise Stopped
 
     def tools_for(self, run: Run | None) -> Mapping[str, Tool]:
-        """Return the tools of a run; without one, those of any run.
+        """Return the tools of a run; without a run, those of any run.
 
-        Tools come and go, with the servers that have them. So a turn's calls are judged by what its model was offered.
-        A run that is not driven (it waits, or the daemon was restarted) has no offer: its calls are judged by the
-        tools of now.
+        Tools appear and disappear with their servers. So a turn's calls are judged by the tools that its model was
+        offered. A run that is not driven (it waits, or the daemon was restarted) has no offer: its calls are judged by
+        the current tools.
         """
         offer = self._offers.get(run.run_id) if run else None
         return self.tool_source(run) if offer is None else offer
 
     def renew_tools(self, run: Run) -> None:
-        """Take the tools of now as those of the run's next turn."""
+        """Use the current tools for the run's next turn."""
         self._offers[run.run_id] = self.tool_source(run)
 
     def release_tools(self, run_id: str) -> None:
-        """Forget the offer of a run that is driven no longer."""
+        """Drop the offer of a run that is no longer driven."""
         self._offers.pop(run_id, None)
 
     def live(self, kind: str, run: Run, turn: int, attempt: int) -> Live:
-        """What shows text of a step as it comes."""
+        """Return the live output of a step."""
         about = {"live": True, "session": run.session_id, "run": run.run_id, "turn": turn, "attempt": attempt}
         return Live(self.bus, kind, about, redaction.stream(self.state.scrub))
 
 
 class Live:
-    """Shows text of one step to whoever listens, without secrets; `offset` counts the characters shown before."""
+    """The live output of one step to its readers, without secrets; `offset` counts the characters shown before."""
 
     def __init__(self, bus: Bus, kind: str, about: Mapping[str, Any], stream: redaction.Stream) -> None:
         self._bus = bus
@@ -91,11 +91,11 @@ class Live:
         self._offset = 0
 
     def __call__(self, text: str) -> None:
-        """Show what may be shown of it now."""
+        """Emit the text, as far as it is safe now."""
         self._show(self._stream.feed(text))
 
     def end(self) -> None:
-        """The step has ended: show what was held back, for it might have become a secret."""
+        """End the step: emit the text that was held back as a possible beginning of a secret."""
         self._show(self._stream.end())
 
     def _show(self, text: str) -> None:
@@ -107,5 +107,5 @@ class Live:
 
 
 def workspace_of(run: Run) -> Path:
-    """Where the run's tools act."""
+    """Return the folder in which the run's tools act."""
     return Path(run.settings.workspace)

@@ -1,4 +1,4 @@
-"""What an approval is bound to: the call, the programs that it names, and the files of the workspace that it names."""
+"""The binding of an approval: the call, and the programs and files of the workspace that it names."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from kheish.errors import NotBeneath
 from kheish.jobs import operands, sandbox
 from kheish.state.state import State
 
-_MORE = "\0"  # no path: says that a pattern means more than is looked at
-_MOST = 500  # files of one call; beyond it the rest is bound by name only
+_MORE = "\0"  # no path: the marker of a pattern that may match more than the checked files
+_MOST = 500  # files of one call; the others are bound by name only
 
 
 async def bind(state: State, run: Run, tool: str, raw: Mapping[str, Any]) -> Bound:
-    """What an approval of this call would be bound to, as things stand now. Reads files, in a thread."""
+    """Return the binding of an approval of this call in the current state. Reads files, in a thread."""
     if tool not in SHELL_TOOLS:
         digest = approvals.digest_of(tool=tool, arguments=raw, folder=run.settings.workspace, executable=None)
         return Bound(digest=digest)
@@ -42,7 +42,7 @@ def _bind(door: Door, tool: str, raw: Mapping[str, Any], read_only: tuple[Path, 
         with opened(door) as top:
             bound, is_whole = _files(top, _candidates(top, named, str(raw.get("workdir") or ".")))
     except NotBeneath:
-        bound, is_whole = (), True  # there is no workspace: nothing of it can be bound
+        bound, is_whole = (), True  # there is no workspace: none of its files can be bound
     if not is_whole:
         unbound = (*unbound, "files beyond the first that fit")
     digest = approvals.digest_of(
@@ -52,7 +52,7 @@ def _bind(door: Door, tool: str, raw: Mapping[str, Any], read_only: tuple[Path, 
 
 
 def _files(root: Root, candidates: Iterator[str]) -> tuple[tuple[dict[str, Any], ...], bool]:
-    """Return the files of the workspace among the candidates, and whether all candidates were looked at."""
+    """Return the files of the workspace among the candidates, and whether all candidates were checked."""
     seen: dict[str, dict[str, Any]] = {}
     is_whole = True
     for candidate in itertools.islice(candidates, 4 * _MOST):
@@ -62,16 +62,16 @@ def _files(root: Root, candidates: Iterator[str]) -> tuple[tuple[dict[str, Any],
         if candidate == _MORE:
             is_whole = False
             continue
-        found = files.digest(root, candidate)  # none: no regular file of the workspace, so that nothing can be bound
-        if found is not None and found.path not in seen:
-            facts = {"path": found.path, "sha256": found.sha256, "bytes": found.bytes}
-            seen[found.path] = facts if found.sha256 is not None else facts | {"mtime_ns": found.mtime_ns}
+        digest = files.digest(root, candidate)  # none: it is no regular file of the workspace, and cannot be bound
+        if digest is not None and digest.path not in seen:
+            facts = {"path": digest.path, "sha256": digest.sha256, "bytes": digest.bytes}
+            seen[digest.path] = facts if digest.sha256 is not None else facts | {"mtime_ns": digest.mtime_ns}
     return tuple(seen.values()), is_whole and next(candidates, None) is None
 
 
 def _candidates(root: Root, named: operands.Operands, workdir: str) -> Iterator[str]:
-    """Paths that the command may mean, from the workspace: seen from its folder, and from those that it goes to."""
-    # Words hold their characters as they are; nothing in them is an escape of ours.
+    """Yield paths that the command may mean, from the workspace: seen from its folder, or one that it changes to."""
+    # Words are literal; they contain no escapes of ours.
     folders = [workdir, *(os.path.join(workdir, names.shown(folder)) for folder in named.folders)]  # noqa: PTH118 - words
     for folder in dict.fromkeys(folders):
         for word in named.words:

@@ -1,4 +1,4 @@
-"""Files of a workspace that a session's tools changed, as its journal has it (`net_diffs.py`: what that comes to)."""
+"""Files of a workspace that a session's tools changed, from its journal (`net_diffs.py` computes the net changes)."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from kheish.store.log import index
 
 TOOLS = frozenset({"write_file", "edit_file", "apply_patch"})
 _KINDS = ("tool.started", "tool.finished")
-#: entries of tool calls that are looked through, the newest; and how many at once
+#: the newest entries of tool calls that are read; and how many at once
 MOST_ENTRIES, _BATCH = 100_000, 500
-#: edits that one page looks into; a page with more ends early
+#: edits that one page reads; a page with more ends early
 MOST_EDITS = 1000
-#: an entry, and which of its files
+#: an entry, and the index of its file
 Place = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One change of one file by one tool call; digests are None where there is no file."""
+    """One change of one file by one tool call; digests are None if the file does not exist."""
 
     place: Place
     at: str
@@ -52,24 +52,24 @@ class Changed:
 
     @property
     def is_change(self) -> bool:
-        """Whether the edits left something changed: a file that was made and removed is none."""
+        """Return whether the edits left a change: a file that was created and removed counts as unchanged."""
         return self.first.before != self.last.after or any(one.mode is not None for one in self.edits)
 
     @property
     def is_chain(self) -> bool:
-        """Whether each edit found what the one before it left."""
+        """Return whether each edit started from the content that the previous one left."""
         return all(one.after == then.before for one, then in zip(self.edits, self.edits[1:], strict=False))
 
 
 def read(state: State, session_id: str) -> tuple[list[Changed], bool]:
-    """Return the changed files, the last changed first, and whether all of the journal was looked through. Blocks."""
+    """Return the changed files, the last changed first, and whether the whole journal was read. Blocks."""
     floor = index.floor(state.index, session_id, _KINDS, MOST_ENTRIES)
     by_file: dict[tuple[str, str], list[Edit]] = {}
     for one in _edits(state, session_id, floor):
         if one.before != one.after or one.mode is not None:
             by_file.setdefault((one.workspace, one.path), []).append(one)
-    found = [Changed(tuple(edits)) for edits in by_file.values()]
-    return sorted((one for one in found if one.is_change), key=lambda one: one.last.place, reverse=True), floor == 0
+    changed = [Changed(tuple(edits)) for edits in by_file.values()]
+    return sorted((one for one in changed if one.is_change), key=lambda one: one.last.place, reverse=True), floor == 0
 
 
 def _edits(state: State, session_id: str, after: int) -> Iterator[Edit]:
@@ -86,7 +86,7 @@ def _edits(state: State, session_id: str, after: int) -> Iterator[Edit]:
             if data["tool"] not in TOOLS:
                 continue
             if kind == "tool.started":
-                # A call that is made again after a restart keeps what it found at first.
+                # A call that is repeated after a restart keeps its first observation.
                 notes.setdefault((run_id, data["call_id"]), data["note"])
             elif not data["is_error"]:
                 if run_id not in workspaces:
@@ -99,7 +99,7 @@ def _of_call(entry: Mapping[str, Any], note: Mapping[str, Any], workspace: str) 
     noted = {one["path"]: one for one in named(note)}
     for rank, one in enumerate(named(entry["data"]["detail"]) or named(note)):
         before = one.get("before")
-        if before == one["after"]:  # found done after a restart: what was there before stands in the note
+        if before == one["after"]:  # detected as done after a restart: the note has the earlier content
             before = noted.get(one["path"], one).get("before")
         yield Edit(
             place=(entry["n"], rank),
@@ -116,12 +116,12 @@ def _of_call(entry: Mapping[str, Any], note: Mapping[str, Any], workspace: str) 
 def named(value: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the files that the note or the detail of a call names."""
     listed = value.get("files")
-    found = listed if isinstance(listed, list) else [value]
-    return [one for one in found if isinstance(one, Mapping) and "path" in one and "after" in one]
+    files = listed if isinstance(listed, list) else [value]
+    return [one for one in files if isinstance(one, Mapping) and "path" in one and "after" in one]
 
 
 def page(found: Sequence[Changed], below: Place | None, limit: int) -> tuple[list[Changed], bool]:
-    """Return those that were last changed before a place, and whether more follow."""
+    """Return the files last changed before a place, and whether more follow."""
     rest = [one for one in found if below is None or one.last.place < below]
     edits = 0
     for number, one in enumerate(rest):

@@ -1,7 +1,7 @@
-"""Compaction: when the conversation outgrows the model's window. The journal is never rewritten; the prompt is.
+"""Compaction, for a conversation that outgrows the model's window. The journal is never rewritten; the prompt is.
 
 A summary stands for the oldest part that fits into a prompt of its own, so that a conversation of any length is
-summarised in parts: the next step finds the rest. Only a text counts as a summary. Where none can be had, the daemon
+summarised in parts: the next step takes the rest. Only a text counts as a summary. If no summary can be had, the daemon
 shortens the part itself, and says so.
 """
 
@@ -20,51 +20,51 @@ from kheish.runtime.prompt import Placed
 from kheish.runtime.targets import Target
 from kheish.state.state import State
 
-KEPT_SHARE = 0.3  # of the conversation's room: what stays as it is at the end
-SUMMARY_SHARE = 0.2  # of the conversation's room: how long a summary may be
+KEPT_SHARE = 0.3  # share of the conversation's room: the end that remains unchanged
+SUMMARY_SHARE = 0.2  # share of the conversation's room: the length of a summary
 SUMMARY_TOKENS = (64, 4000)  # its bounds
-PART_SHARE = 0.85  # of a prompt: what is summarised at once
-ATTEMPTS = 2  # at a summary, before the daemon shortens by itself
+PART_SHARE = 0.85  # share of a prompt: the part that is summarised at once
+ATTEMPTS = 2  # attempts at a summary, before the daemon shortens by itself
 LEAST_GAIN = 64  # tokens
-LINE_CHARACTERS = (60, 240)  # of each message, where the daemon shortens: fewer where there are many
+LINE_CHARACTERS = (60, 240)  # characters of each message when the daemon shortens: fewer if there are many
 #: failures of a summary after which the daemon tries another way; others are the server's, and end as those of any call
 OF_SUMMARY = frozenset({"empty", "truncated", "declined", "context_length", "bad_request", "oversized"})
-#: settings of a route that are about its answers, and say nothing of a summary
+#: settings of a route that concern its answers, and do not apply to a summary
 _OF_ANSWERS = frozenset({
     "max_tokens", "max_completion_tokens", "response_format", "stop", "n", "tool_choice", "parallel_tool_calls",
     "logprobs", "top_logprobs", "logit_bias",
 })  # fmt: skip
 ASK = """\
-Summarise the conversation so far for yourself, so that you can go on with nothing but this summary: what was asked,
+Summarise the conversation so far for yourself, so that you can continue with nothing but this summary: what was asked,
 what was decided, what was done (files, commands, results that matter), what failed, and what is left. Be exact with
 names, paths and numbers. Answer with the summary only, in at most {words} words."""
 
 
 def part(placed: Sequence[Placed], run_id: str, *, rest: int, prompt_room: int) -> list[Placed]:
-    """Return the messages that a summary should stand for next; none where nothing would be gained.
+    """Return the messages that the next summary should replace; none if nothing would be gained.
 
-    `rest` is the room of the conversation, `prompt_room` that of a whole prompt. The end stays as it is, as far as it
-    has room; an answer stays with its results; the task of the run stays beside any summary.
+    `rest` is the room of the conversation, `prompt_room` that of a whole prompt. The end remains unchanged, as far as
+    it has room; an answer stays with its results; the task of the run stays beside any summary.
     """
     ordered = sorted(placed, key=lambda one: (one.source.role != "summary", one.source.seq))
     sizes = [windows.message_tokens(one.message) for one in ordered]
     end = _kept_from(ordered, sizes, rest)
-    taken, size = 0, 0
+    count, size = 0, 0
     room = int((prompt_room - windows.tokens(ASK)) * PART_SHARE)
     for at in range(end):
         starts_group = ordered[at].message.role != "tool" and ordered[at].source.role != "ended"
-        if starts_group and size + sizes[at] > room and _gain(ordered[:taken], sizes, run_id):
+        if starts_group and size + sizes[at] > room and _gain(ordered[:count], sizes, run_id):
             break
         size += sizes[at]
-        taken = at + 1
-    while 0 < taken < len(ordered) and ordered[taken].message.role == "tool":
-        taken += 1
-    covered = ordered[:taken]
+        count = at + 1
+    while 0 < count < len(ordered) and ordered[count].message.role == "tool":
+        count += 1
+    covered = ordered[:count]
     return covered if _gain(covered, sizes, run_id) > LEAST_GAIN else []
 
 
 def _kept_from(ordered: Sequence[Placed], sizes: Sequence[int], rest: int) -> int:
-    """Return where the end begins that stays as it is: at least the newest answer with its results."""
+    """Return the start of the end that remains unchanged: at least the newest answer with its results."""
     room = rest * KEPT_SHARE
     at, size, most = len(ordered), 0, rest * 0.15
     while at > 0 and size + min(sizes[at - 1], most) <= room:
@@ -82,7 +82,7 @@ def _kept_from(ordered: Sequence[Placed], sizes: Sequence[int], rest: int) -> in
 
 
 def _gain(covered: Sequence[Placed], sizes: Sequence[int], run_id: str) -> int:
-    """Return the tokens that a summary would take away: not an earlier summary alone, not what stays beside it."""
+    """Return the tokens that a summary would save: an earlier summary alone and what stays beside it do not count."""
     return sum(
         size
         for one, size in zip(covered, sizes, strict=False)
@@ -91,7 +91,7 @@ def _gain(covered: Sequence[Placed], sizes: Sequence[int], run_id: str) -> int:
 
 
 async def compact(state: State, run: Run, turn: Turn, agent: Agent, target: Target, covered: Sequence[Placed]) -> None:
-    """Put a summary for a part of the conversation. Raises ModelError: the summary could not be had."""
+    """Append a summary of a part of the conversation. Raises ModelError if the summary could not be had."""
     room = target.room.prompt
     assert room is not None
     covers = max(one.source.seq for one in covered if one.source.role != "summary")
@@ -135,7 +135,7 @@ def _summary_tokens(prompt_room: int) -> int:
 
 
 def summary_of(reply: Reply) -> str:
-    """Return the text of a summary. Raises ModelError for anything else: history must not be replaced by nothing."""
+    """Return the text of a summary. Raises ModelError for anything else: an empty text must not replace history."""
     if reply.finish_reason == "length":
         raise ModelError("truncated", "the summary was cut off")
     if reply.calls:
@@ -147,12 +147,12 @@ def summary_of(reply: Reply) -> str:
 
 
 def _request(turn: Turn, target: Target, covered: Sequence[Placed], room: int) -> Request:
-    # After a failed attempt less is asked for, in fewer words.
+    # After a failed attempt a shorter part is summarised, in fewer words.
     attempt = turn.failed_compactions + 1
     words = int(_summary_tokens(room) * 0.6) // attempt
-    # Told as text: an answer with calls would ask for tools, which a summary does not get.
-    told = accepted.as_text([one.message for one in covered])
-    fitted, _ = fitting.fit(told, int((room - windows.tokens(ASK)) * PART_SHARE / attempt))
+    # As text: an answer with calls would request tools, which a summary does not get.
+    texts = accepted.as_text([one.message for one in covered])
+    fitted, _ = fitting.fit(texts, int((room - windows.tokens(ASK)) * PART_SHARE / attempt))
     asked = [*fitted, Message(role="user", text=ASK.format(words=words))]
     route = target.route
     rules = dialects.of(route.driver, target.model, route.api_base, target.facts.strictness)
@@ -169,7 +169,7 @@ def _request(turn: Turn, target: Target, covered: Sequence[Placed], room: int) -
 
 
 def shortened(covered: Sequence[Placed], limit: int) -> str:
-    """Return a conversation as its beginnings: one line for each message, the oldest left out."""
+    """Return a conversation as the beginnings of its messages: one line each, the oldest omitted."""
     lines: list[str] = []
     earlier = ""
     fewest, most = LINE_CHARACTERS
@@ -195,8 +195,8 @@ _WHO: Mapping[str, str] = {"user": "User", "assistant": "Assistant", "tool": "Re
 
 
 def _lines(message: Message, length: int) -> list[str]:
-    found = [f"{_WHO.get(message.role, message.role)}: {_line(message.text, length)}"] if message.text.strip() else []
-    return found + [f"Call: {call.name} {_line(windows.encoded(call.arguments), length)}" for call in message.calls]
+    lines = [f"{_WHO.get(message.role, message.role)}: {_line(message.text, length)}"] if message.text.strip() else []
+    return lines + [f"Call: {call.name} {_line(windows.encoded(call.arguments), length)}" for call in message.calls]
 
 
 def _line(text: str, length: int) -> str:

@@ -1,4 +1,4 @@
-"""Completing: whether a run's final answer may end it. What is unmet is told to the model, twice at most."""
+"""Completion: whether a run's final answer may end it. The model is reminded of unmet requirements, twice at most."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from kheish.runtime import judging
 from kheish.state.state import State
 
 _WORDS = 400  # characters of a requirement in a reminder; the prompt has all of it
-REMINDERS = 2  # how often the model is told what is left; then the run fails
+REMINDERS = 2  # reminders to the model; then the run fails
 
 
 async def is_complete(state: State, run: Run, turn: Turn, text: str) -> bool:
-    """Whether all requirements are met. Else the loop has something to do, or the run has failed."""
+    """Return whether all requirements are met. Otherwise the loop has another step, or the run has failed."""
     requirements = run.settings.completion
     calls = completion.checks(requirements, turn.turn)
     if calls and not turn.checking and not turn.verified:
@@ -52,7 +52,7 @@ def _line(requirements: tuple[Requirement, ...], finding: Finding) -> str:
 
 
 def _commands(requirements: tuple[Requirement, ...], turn: Turn) -> Iterator[Finding]:
-    """What the commands said; where none was run after this answer, those that were run before still hold."""
+    """Yield the results of the commands; without a command run after this answer, the earlier results still apply."""
     outcomes = {completion.number_of(call.id): call.outcome for call in turn.calls if turn.checking}
     for number, one in enumerate(requirements, 1):
         if one.command is not None:
@@ -61,19 +61,19 @@ def _commands(requirements: tuple[Requirement, ...], turn: Turn) -> Iterator[Fin
 
 
 async def _look(state: State, run: Run, requirements: Iterable[Requirement], text: str) -> list[Finding]:
-    """What can be seen without running anything."""
-    found = []
+    """Check the requirements that need no command."""
+    findings = []
     for number, one in enumerate(requirements, 1):
         if one.text is not None:
-            found.append(Finding(number=number, met=None))
+            findings.append(Finding(number=number, met=None))
         elif one.workspace_file is not None:
             wrong = await _file_fault(workspaces.door_of(state, run.settings.workspace), one.workspace_file)
-            found.append(Finding(number=number, met=not wrong, told=wrong))
+            findings.append(Finding(number=number, met=not wrong, told=wrong))
         elif one.output_matches is not None:
             faults = await judging.run(contracts.output_faults, one.output_matches, text)
             wrong = "; ".join(f"{fault.path or '/'}: {fault.message}" for fault in faults)
-            found.append(Finding(number=number, met=not faults, told=wrong))
-    return found
+            findings.append(Finding(number=number, met=not faults, told=wrong))
+    return findings
 
 
 async def _file_fault(door: Door, path: str) -> str:

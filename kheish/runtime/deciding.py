@@ -1,4 +1,4 @@
-"""What a call meets: the verdict of the rules, the request of an approval, the refusal that the model is told."""
+"""Decisions on a call: the verdict of the rules, the request of an approval, the refusal for the model."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _PREVIEW_BYTES = 12 * 1024  # a journal line has it whole
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A call with its tool and its arguments read and checked."""
+    """A call with its tool and its validated arguments."""
 
     call: Call
     tool: Tool
@@ -49,15 +49,16 @@ class Prepared:
 async def judge(
     state: State, run: Run, call_id: str, tool: Tool, raw: Mapping[str, Any], agent: Agent
 ) -> tuple[Verdict, Mapping[str, str]]:
-    """Return what the rules say of a call, and where its paths lead that lead elsewhere than written.
+    """Return the verdict of the rules, and the targets of paths that resolve elsewhere than written.
 
-    A command that checks whether the run is complete was allowed by whoever asked for the run, as a rule would allow
-    it; and what policies and scopes leave of the tools concerns the agent, not it.
+    A command that checks whether the run is complete was allowed by the author of the run's request, as a rule would
+    allow it; policies and scopes of tools restrict the agent, not the check.
     """
     session, file = state.get(Session, run.session_id), state.definitions.permissions
     rules = permission_rules.scopes(file, session.settings["permission_rules"])
     is_check = completion.is_check(call_id)
-    # Two persons have to agree to what one asked for; a Playbook's own checks were looked at when it was trusted.
+    # Two persons have to agree to a command that one requested; a Playbook's own checks were reviewed when it was
+    # trusted.
     needs_two = permission_rules.needs_two(file) and run.flow is None
     if is_check and not run.settings.checks_ask and not needs_two:
         rules = (*rules, ("the run's completion", (Rule(tool=tool.name, decision="allow"),)))
@@ -79,8 +80,9 @@ async def judge(
 async def located(
     state: State, workspace: str | Path, tool: Tool, raw: Mapping[str, Any]
 ) -> tuple[ToolCall, Mapping[str, str]]:
-    """Return the call with where its paths lead and what its folders are, so that a link does not get round a rule;
-    and the paths that lead elsewhere than written. Raises WorkspaceSlow."""
+    """Return the call with its resolved paths and folders, so that a link does not evade a rule; and the paths that
+    resolve elsewhere than written. Raises WorkspaceSlow.
+    """
     call = ToolCall(tool=tool.name, effect=tool.effect.value, arguments=raw)
     if tool.name not in FILE_TOOLS and tool.name not in SHELL_TOOLS:
         return call, {}
@@ -99,30 +101,30 @@ def _located(door: Door, call: ToolCall) -> tuple[ToolCall, Mapping[str, str]]:
 
 
 def _redirected(door: Door, raw: Mapping[str, Any]) -> Iterator[str]:
-    """Yield where each redirection of a command line leads, as it is shown."""
+    """Yield the display form of each redirection target of a command line."""
     folder = str(raw.get("workdir") or ".")
     for redirect in permission_shell.read(str(raw.get("command", ""))).redirections:
-        found = targets.resolve_target(door, redirect.target or "", folder)
-        known = found.names if redirect.target is not None and found.refused is None else None
+        target = targets.resolve_target(door, redirect.target or "", folder)
+        known = target.names if redirect.target is not None and target.refused is None else None
         yield permission_match.NOWHERE if known is None else "/".join(known) or "."
 
 
 def _leads(door: Door, paths: Sequence[str]) -> dict[str, str]:
-    found = {}
+    leads = {}
     try:
         with opened(door) as root:
             for path in paths:
                 try:
-                    found[path] = walk.resolved(root, path)
-                except NotBeneath:  # it leads nowhere, or out: the tool will say so
-                    found[path] = permission_match.NOWHERE
+                    leads[path] = walk.resolved(root, path)
+                except NotBeneath:  # the target is missing or outside: the tool will report it
+                    leads[path] = permission_match.NOWHERE
     except NotBeneath:
         return {}
-    return found
+    return leads
 
 
 def offered(run: Run, agent: Agent) -> Mapping[str, Tool]:
-    """Return the tools that the model sees: none that policies or scopes take away, and evidence only in Flows."""
+    """Return the tools that the model sees: none that policies or scopes remove, and evidence only in Flows."""
     policies, no_use = _policies(run), ATTACH if run.flow is None else None
     tools = agent.tools_for(run)
     return {name: tool for name, tool in tools.items() if name != no_use and permission_policy.leaves(policies, name)}
@@ -133,7 +135,7 @@ def _policies(run: Run) -> tuple[Scope, ...]:
 
 
 def decided(call: Call, verdict: Verdict, resolved: Mapping[str, str]) -> events.PermissionDecided:
-    """The verdict as the journal has it, with the places that it was given for."""
+    """Return the verdict in journal form, with the places that it was given for."""
     return events.PermissionDecided(
         call_id=call.id,
         tool=call.call.name,
@@ -150,9 +152,9 @@ def decided(call: Call, verdict: Verdict, resolved: Mapping[str, str]) -> events
 async def request(
     state: State, run: Run, prepared: Prepared, why: str, origin: str | None, context: Context
 ) -> events.ApprovalRequested:
-    """Return the approval to be asked for, bound to the call and what it names as they are now."""
+    """Return the approval to request, bound to the call and the things that it names in their current state."""
     policy = state.definitions.permissions.approvals
-    # A rule helps next time only where no rule was the reason to ask.
+    # A rule helps next time only if no rule was the reason to ask.
     would_help = (origin or "").startswith("mode ") and policy.required == 1
     bound = await binding.bind(state, run, prepared.tool.name, prepared.raw)
     asked = ToolCall(tool=prepared.tool.name, effect=prepared.tool.effect.value, arguments=prepared.raw)
@@ -175,7 +177,7 @@ async def request(
 
 
 async def _preview(prepared: Prepared, context: Context) -> events.Preview | None:
-    """Return what an edit would change as things are; None for other calls, and where it would fail."""
+    """Return the change that an edit would make now; None for other calls, and for an edit that would fail."""
     if prepared.tool.preview is None:
         return None
     try:
@@ -190,21 +192,21 @@ async def _preview(prepared: Prepared, context: Context) -> events.Preview | Non
 
 
 def expiry(state: State) -> str | None:
-    """When an approval that is asked for now is denied by itself."""
+    """Return when an approval that is requested now expires as denied."""
     expires = state.definitions.permissions.approvals.expires
     return None if expires is None else ids.stamp(state.clock() + expires)
 
 
 def _came_from(state: State, run: Run, call: Call) -> dict[str, Any]:
-    """Who made the arguments, and whether content of the network may have had a part in it."""
+    """Return the author of the arguments, and whether content of the network may have influenced it."""
     by = f"agent:{run.agent_id}"
-    if completion.is_check(call.id):  # who wants it checked: not in whose name, for a person believes what stands here
+    if completion.is_check(call.id):  # the requester of the check; a forged name would mislead the person who decides
         by = run.request.actor if run.flow else run.submitted_by or run.request.actor
     return {"by": by, "turn": call.turn, "tainted_by": state.get(Session, run.session_id).tainted_by}
 
 
 async def still_approved(state: State, run: Run, prepared: Prepared) -> bool:
-    """Whether the call, and what it names, are what a person allowed."""
+    """Return whether the call, and the things that it names, are those that a person allowed."""
     bound = await binding.bind(state, run, prepared.tool.name, prepared.raw)
     return bound.digest == prepared.call.approved_digest
 
@@ -220,5 +222,5 @@ def refusal(call: Call) -> events.ToolFinished:
 
 
 def refused(call: Call, code: str, text: str) -> events.ToolFinished:
-    """The result of a call that does not run."""
+    """Return the result of a call that does not run."""
     return events.ToolFinished(call_id=call.id, tool=call.call.name, is_error=True, content=text, code=code)

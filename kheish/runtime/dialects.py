@@ -25,15 +25,15 @@ TEXT_CHARACTERS = 10_000_000  # of one message; OpenAI refuses more than 10,485,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """The forms that one server accepts."""
+    """The message formats that one server accepts."""
 
     call_id: re.Pattern[str] = re.compile(r"[A-Za-z0-9_.:-]{1,40}")
-    id_length: int = 24  # of an id that replaces another
-    alternates: bool = True  # users and assistants take turns; a result is the assistant's
+    id_length: int = 24  # length of an id that replaces another
+    alternates: bool = True  # users and assistants alternate; a result counts as the assistant's
     system: bool = True  # whether there is a system role
     calls_as_text: bool = False  # whether calls and results become plain text
     calls_need_tools: bool = False  # the same, for a request that offers no tools
-    opaque: bool = True  # whether a provider's own blocks go back to it
+    opaque: bool = True  # whether a provider's own blocks are sent back to it
 
 
 _NINE = re.compile(r"[A-Za-z0-9]{9}")
@@ -44,7 +44,7 @@ MISTRAL = Rules(call_id=_NINE, id_length=9)
 GEMMA = Rules(system=False, calls_as_text=True, opaque=False)
 GEMINI = Rules(call_id=_LETTERS)
 ANTHROPIC = Rules(call_id=_LETTERS, calls_need_tools=True)
-#: no server at all: a script sees its conversation as it is
+#: no server: a script sees its conversation unchanged
 SCRIPTED = Rules(alternates=False, call_id=re.compile(r".+", re.DOTALL))
 
 #: the highest strictness: 0 is the dialect itself
@@ -52,10 +52,10 @@ STRICTEST = 2
 
 
 def of(driver: str, model: str | None, api_base: str | None, strictness: int = 0) -> Rules:
-    """Return the rules for a server. Each degree of `strictness` takes away more of what a server may refuse."""
+    """Return the rules for a server. Each degree of `strictness` removes more that a server may refuse."""
     if driver == "scripted":
         return SCRIPTED
-    rules = _named(f"{model or ''} {api_base or ''}")
+    rules = _rules_by_name(f"{model or ''} {api_base or ''}")
     if strictness >= 1:
         rules = replace(rules, call_id=_NINE, id_length=9, opaque=False, calls_need_tools=True)
     if strictness >= STRICTEST:
@@ -63,7 +63,7 @@ def of(driver: str, model: str | None, api_base: str | None, strictness: int = 0
     return rules
 
 
-def _named(name: str) -> Rules:
+def _rules_by_name(name: str) -> Rules:
     if _MISTRAL.search(name):
         return MISTRAL
     if _GEMMA.search(name):

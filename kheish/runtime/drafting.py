@@ -1,4 +1,4 @@
-"""Drafting: the request of the next model call, as its server takes it and as its window has room for."""
+"""Drafting: the request of the next model call, in a form that its server accepts and that fits its window."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from kheish.runtime.targets import Target
 from kheish.runtime.tools.base import Tool
 from kheish.state.state import State
 
-LEAST_TASK = 96  # tokens: with less room for the conversation there is no sense in asking
+LEAST_TASK = 96  # tokens: with less room for the conversation a request makes no sense
 COMPACTIONS = 60  # in one turn: each stands for a part, so that a long conversation takes several
 _TOOL_FIELDS = frozenset({"tools", "functions", "tool_choice"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A request, and how it was made. `fitted` are its messages before they were made acceptable."""
+    """A request, and its origin. `fitted` are its messages before they were made acceptable."""
 
     request: Request
     fitted: tuple[Message, ...]
@@ -32,7 +32,7 @@ class Draft:
     omitted: tuple[str, ...]
 
     def messages(self, target: Target, strictness: int) -> tuple[Message, ...]:
-        """Return the messages as a server takes them that is as strict as this."""
+        """Return the messages as a server of this strictness accepts them."""
         route = target.route
         rules = dialects.of(route.driver, target.model, route.api_base, strictness)
         return accepted.accept(self.fitted, has_tools=bool(self.request.tools), rules=rules)
@@ -41,8 +41,11 @@ class Draft:
 async def draft(
     state: State, run: Run, turn: Turn, agent: Agent, target: Target, tools: Mapping[str, Tool]
 ) -> Draft | None:
-    """Return the next request. None: the conversation was compacted first, or the run has ended since even the
-    smallest prompt has no room. Raises ModelError: a summary could not be had."""
+    """Return the next request.
+
+    None: the conversation was compacted first, or the run has ended because even the smallest prompt does not fit.
+    Raises ModelError if a summary could not be had.
+    """
     room = target.room
     refuses_tools = bool(target.facts.omit & _TOOL_FIELDS)
     frame = await prompt.frame(state, run, {} if refuses_tools else tools, room.prompt)
@@ -71,8 +74,8 @@ def _with_previews(placed: Sequence[Placed], rest: int) -> tuple[list[Placed], l
     messages, count = fitting.previews([one.message for one in placed], int(rest * fitting.RESULTS_SHARE))
     if not count:
         return list(placed), []
-    found = [Placed(message, one.source) for message, one in zip(messages, placed, strict=True)]
-    return found, [f"Of {count} older tool results only the beginning is shown."]
+    shortened = [Placed(message, one.source) for message, one in zip(messages, placed, strict=True)]
+    return shortened, [f"Of {count} older tool results only the beginning is shown."]
 
 
 def _draft(
@@ -100,7 +103,7 @@ def _draft(
 
 
 def _generation(target: Target) -> tuple[dict[str, Any], list[str]]:
-    """Return the settings of the answer: its length is bounded where prompt and answer would not fit together."""
+    """Return the settings of the answer: its length is bounded if prompt and answer would not fit together."""
     limit = windows.answer_limit(target.generation)
     if limit is None or target.room.window is None or limit[1] <= target.room.reserve:
         return target.generation, []

@@ -1,4 +1,4 @@
-"""Where steps run. A step is a serialisable request and a result; journaling stays with the loop.
+"""Execution of steps. A step is a serialisable request and a result; journaling stays with the loop.
 
 `Local` runs them in this process. Another engine (a cluster) would be another class with the same methods.
 """
@@ -15,34 +15,34 @@ from kheish.runtime.tools.base import Context, Result, Suspended, Tool
 
 
 class Executor(Protocol):
-    """What the loop asks for."""
+    """The interface that the loop uses."""
 
     async def complete(self, driver: str, request: Request, on_delta: Callable[[str], None]) -> Reply:
-        """One model call. Raises drivers.base.ModelError."""
+        """Run one model call. Raises drivers.base.ModelError."""
         ...
 
     async def window(self, request: Request) -> int | None:
-        """Return how many tokens the model takes, as its server says; None where it does not."""
+        """Return the model's window in tokens as its server reports it; None if it does not."""
         ...
 
     async def call(self, tool: Tool, arguments: Any, context: Context) -> Result | Suspended:
-        """One tool call. Raises tools.base.ToolError; TimeoutError after the tool's own limit."""
+        """Run one tool call. Raises tools.base.ToolError; TimeoutError after the tool's own limit."""
         ...
 
 
 class Local:
-    """Steps in this process."""
+    """An executor in this process."""
 
     async def complete(self, driver: str, request: Request, on_delta: Callable[[str], None]) -> Reply:
-        """One model call by the named driver."""
-        found = await registry.get(driver)
-        return await found.complete(request, on_delta)
+        """Run one model call by the named driver."""
+        instance = await registry.get(driver)
+        return await instance.complete(request, on_delta)
 
     async def window(self, request: Request) -> int | None:
         """Ask the server for its model's window."""
         return await described.window(request)
 
     async def call(self, tool: Tool, arguments: Any, context: Context) -> Result | Suspended:
-        """One tool call."""
+        """Run one tool call."""
         async with asyncio.timeout(tool.timeout):
             return await tool.run(arguments, context)

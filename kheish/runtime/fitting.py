@@ -1,8 +1,8 @@
-"""Fitting: a prompt cut to the room that a model's window leaves. All of it says what it left out.
+"""Fitting: a prompt cut to the room in a model's window, with a note of each omission.
 
-The order of what goes: tool definitions become short, then fewer; long sections of the instructions are cut; the oldest
-tool results become previews; at last the longest messages are cut in the middle, evenly, and the oldest left out. The
-task of the run and the newest message have a share of their own.
+The order of omissions: tool definitions become short, then fewer; long sections of the instructions are cut; the oldest
+tool results become previews; finally the longest messages are cut in the middle, evenly, and the oldest are omitted.
+The task of the run and the newest message have a share of their own.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from kheish.runtime.drivers.base import Call, Message, ToolSpec
 from kheish.runtime.tools.base import Tool
 from kheish.runtime.windows import message_tokens, tokens
 
-TOOLS_SHARE = 1 / 3  # of the prompt: what definitions of tools may take
-SYSTEM_SHARE = 0.45  # of the prompt: what the instructions may take
-RESULTS_SHARE = 0.5  # of the conversation: what tool results may take before the oldest become previews
-OWN_SHARE = 0.35  # of the conversation: what the task, and the newest message, may take each
+TOOLS_SHARE = 1 / 3  # share of the prompt for definitions of tools
+SYSTEM_SHARE = 0.45  # share of the prompt for the instructions
+RESULTS_SHARE = 0.5  # share of the conversation: tool results beyond it make the oldest become previews
+OWN_SHARE = 0.35  # share of the conversation for the task and for the newest message, each
 PREVIEW = 300  # characters
-CALL_TOKENS = 24  # what a call takes at least, with its result
+CALL_TOKENS = 24  # minimal tokens of a call with its result
 LEAST = 48  # tokens: shorter texts are never cut
 LEAVES = (4000, 1000, 300, 100, 40)  # characters of a text within arguments
-#: which tools stay longest; those that are not named go first
+#: tools by priority; unnamed tools are dropped first
 PRIORITY = (
     "exit_plan_mode", "emit_output", "bash", "read_file", "write_file", "edit_file", "list_files", "grep_search",
     "ask_user_question", "attach_evidence", "glob_search", "apply_patch", "task_output", "shell_task_start",
@@ -35,7 +35,7 @@ _ANNOTATIONS = frozenset({"description", "title", "default", "examples", "maxLen
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toolbox:
-    """The tools that a prompt offers, and what was done to have room for them."""
+    """The tools that a prompt offers, and the omissions for lack of room."""
 
     specs: tuple[ToolSpec, ...] = ()
     left_out: tuple[str, ...] = ()
@@ -43,15 +43,15 @@ class Toolbox:
     tokens: int = 0
 
     def words(self) -> list[str]:
-        """Return what was left out, in words."""
-        found = ["The descriptions of the tools are shortened."] if self.is_short and self.specs else []
+        """Return the omissions as text."""
+        notes = ["The descriptions of the tools are shortened."] if self.is_short and self.specs else []
         if self.left_out:
-            found.append(f"These tools are left out: {', '.join(self.left_out)}.")
-        return found
+            notes.append(f"These tools are left out: {', '.join(self.left_out)}.")
+        return notes
 
 
 def toolbox(tools: Mapping[str, Tool], room: int | None) -> Toolbox:
-    """Return the definitions of the tools that fit into a prompt: whole ones, short ones, or the most needed."""
+    """Return the definitions of the tools that fit into a prompt: whole ones, short ones, or the most important."""
     names = sorted(tools)
     whole = [full_spec(tools[name]) for name in names]
     size = sum(one.tokens for one in whole)
@@ -100,7 +100,7 @@ def _short_spec(tool: Tool) -> Measured:
 
 
 def _short_schema(schema: Any) -> Any:
-    """Return a schema without what only explains it."""
+    """Return a schema without its explanatory fields."""
     match schema:
         case {"anyOf": [one, {"type": "null"}]}:
             return _short_schema(one)
@@ -118,19 +118,19 @@ def _short_schema(schema: Any) -> Any:
 
 
 def level(sizes: Iterable[int], room: float) -> int:
-    """Return the size to which the largest have to be cut, so that all have room; 0 where nothing has."""
+    """Return the size to which the largest have to be cut, so that all have room; 0 if there is no room."""
     ordered = sorted(sizes)
-    left = max(0.0, room)
+    remaining = max(0.0, room)
     for at, size in enumerate(ordered):
-        share = left / (len(ordered) - at)
+        share = remaining / (len(ordered) - at)
         if size > share:
             return int(share)
-        left -= size
+        remaining -= size
     return ordered[-1] if ordered else 0
 
 
 def cut_text(text: str, limit: int, *, how: str = "") -> str:
-    """Return the beginning and the end of a text, in about `limit` tokens, with a note of what is missing between."""
+    """Return the beginning and the end of a text, in about `limit` tokens, with a note of the omission between."""
     size = tokens(text)
     if size <= limit:
         return text
@@ -139,36 +139,40 @@ def cut_text(text: str, limit: int, *, how: str = "") -> str:
         missing = len(text) - keep
         note = f"\n[… {missing} characters are left out here: the model's window is too small.{how}]\n"
         head = keep * 2 // 3
-        found = f"{text[:head]}{note}{text[len(text) - (keep - head) :] if keep > head else ''}"
-        size = tokens(found)
+        shortened = f"{text[:head]}{note}{text[len(text) - (keep - head) :] if keep > head else ''}"
+        size = tokens(shortened)
         if size <= limit or keep == 0:
-            return found
+            return shortened
         keep = max(0, int(keep * 0.9) - max(0, size - limit) * 2)
-    return found
+    return shortened
 
 
 def previews(messages: Sequence[Message], limit: int) -> tuple[list[Message], int]:
-    """Return the messages with the oldest tool results as previews, so that all results fit into `limit` tokens, and
-    how many became one."""
-    found = list(messages)
+    """Return the messages with the oldest tool results as previews, and how many.
+
+    All results then fit into `limit` tokens.
+    """
+    shortened = list(messages)
     room, count = limit, 0
-    for at in range(len(found) - 1, -1, -1):
-        message = found[at]
+    for at in range(len(shortened) - 1, -1, -1):
+        message = shortened[at]
         if message.role != "tool":
             continue
         size = tokens(message.text)
         if size > room and len(message.text) > PREVIEW + 100:
             more = len(message.text) - PREVIEW
             text = f"{message.text[:PREVIEW]}\n[… {more} more characters; run the call again to see]"
-            found[at] = replace(message, text=text)
+            shortened[at] = replace(message, text=text)
             size, count = tokens(text), count + 1
         room = max(0, room - size)
-    return found, count
+    return shortened, count
 
 
 def fit(messages: Sequence[Message], room: int, task: int | None = None) -> tuple[list[Message], list[str]]:
-    """Return the messages in at most about `room` tokens, and what was left out, in words. `task` is the place of the
-    message that says what is to be done now."""
+    """Return the messages in at most about `room` tokens, and the omissions as text.
+
+    `task` is the index of the message with the current task.
+    """
     sizes = [message_tokens(message) for message in messages]
     if sum(sizes) <= room or not messages:
         return list(messages), []
@@ -176,40 +180,40 @@ def fit(messages: Sequence[Message], room: int, task: int | None = None) -> tupl
     own = {kept.index(at) for at in {task, len(messages) - 1} if at is not None and at in kept}
     dropped = len(messages) - len(kept)
     limits = _limits([sizes[at] for at in kept], own, room - (3 * windows.PER_MESSAGE if dropped else 0))
-    found: list[Message] = []
+    fitted: list[Message] = []
     shortened = 0
     for number, at in enumerate(kept):
         message = messages[at]
         if sizes[at] > limits[number]:
             message, shortened = cut(message, limits[number]), shortened + 1
-        found.append(message)
+        fitted.append(message)
     words = []
     if shortened:
         words.append(f"{shortened} long messages are cut in the middle." if shortened > 1 else "A long message is cut.")
     if dropped:
         words.append(f"The {dropped} oldest messages are left out.")
         note = f"[{dropped} earlier messages are left out here: the model's window is too small.]"
-        found.insert(0, Message(role="user", text=note))
-    return _without_lost_calls(found), words
+        fitted.insert(0, Message(role="user", text=note))
+    return _without_lost_calls(fitted), words
 
 
 def _recent(messages: Sequence[Message], sizes: Sequence[int], room: int, task: int | None) -> list[int]:
-    """Return the places of the messages that can have some room each: all, or the newest, with the task."""
+    """Return the indices of the messages that can have some room each: all, or the newest, with the task."""
     most = max(2, room // (2 * LEAST))
     first = max(0, len(messages) - most)
     while 0 < first < len(messages) - 1 and messages[first].role == "tool":
-        first += 1  # a result without its call would be told in words
+        first += 1  # a result without its call would become text
     kept = list(range(first, len(messages)))
     return [task, *kept] if task is not None and task < first else kept
 
 
 def _limits(sizes: Sequence[int], own: set[int], room: int) -> list[int]:
-    """Return what each message may have: a share of its own for some, and the others what is left, evenly."""
+    """Return the limit of each message: a share of its own for some, and an even part of the rest for the others."""
     others = [size for at, size in enumerate(sizes) if at not in own]
     share = int(room * OWN_SHARE)
     of_own = sum(min(sizes[at], share) for at in own)
     most = level(others, room - of_own)
-    if sum(min(size, most) for size in others) >= sum(others):  # the others are whole
+    if sum(min(size, most) for size in others) >= sum(others):  # the others are complete
         share = level([sizes[at] for at in own], room - sum(others))
     return [share if at in own else most for at in range(len(sizes))]
 
@@ -263,14 +267,14 @@ def _cut_leaves(value: Any, longest: int) -> Any:
 
 
 def _without_lost_calls(messages: Sequence[Message]) -> list[Message]:
-    """Return the messages without results of calls that were left out of their answer."""
-    found: list[Message] = []
+    """Return the messages without results of calls that were omitted from their answer."""
+    remaining: list[Message] = []
     open_calls: set[str] = set()
     for message in messages:
         if message.role == "tool":
             if message.call_id in open_calls:
-                found.append(message)
+                remaining.append(message)
             continue
         open_calls = {call.id for call in message.calls}
-        found.append(message)
-    return found
+        remaining.append(message)
+    return remaining

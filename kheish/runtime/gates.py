@@ -1,4 +1,4 @@
-"""Gates: what holds a step back. Pause, model calls at once on a route, requests and tokens a minute."""
+"""Gates, which delay steps: pause, concurrent model calls of a route, requests and tokens per minute."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WINDOW = 60.0  # seconds: limits are "a minute"
 
 @dataclass(slots=True)
 class _Lane:
-    """One route's calls: when they began, what they used, and who waits."""
+    """The calls of one route: their start, their tokens, and the waiting calls."""
 
     begun: deque[float] = field(default_factory=deque)
     tokens: deque[tuple[float, int]] = field(default_factory=deque)
@@ -26,14 +26,14 @@ class _Lane:
 
 
 class Gates:
-    """The gates of one daemon. `wake` is called by whoever pauses or resumes."""
+    """The gates of one daemon. `wake` is called at each pause and resume."""
 
     def __init__(self) -> None:
         self._lanes: dict[str, _Lane] = {}
         self._resumed = asyncio.Event()
 
     def wake(self) -> None:
-        """Something was resumed, or stops: those that wait look again."""
+        """Wake all waiting steps to check again, after a resume or at a stop."""
         self._resumed.set()
         self._resumed = asyncio.Event()
 
@@ -44,7 +44,7 @@ class Gates:
 
     @asynccontextmanager
     async def call(self, route: str, limits: RouteLimits, per_route: int | None) -> AsyncIterator[_Lane]:
-        """Hold a place on the route for one model call. The lane's `tokens` take what it used."""
+        """Hold a place on the route for one model call. The caller sets the lane's `tokens` to the usage."""
         lane = self._lanes.setdefault(route, _Lane())
         at_once = min((limit for limit in (limits.concurrency, per_route) if limit is not None), default=None)
         while (delay := _wait(lane, limits, at_once)) is not None:
@@ -70,7 +70,7 @@ def used(lane: _Lane, limits: RouteLimits, tokens: int) -> None:
 
 
 def _wait(lane: _Lane, limits: RouteLimits, at_once: int | None) -> float | None:
-    """Seconds until a call may fit (or something changes); None where it fits now."""
+    """Return the seconds until a call may fit (or something changes); None if it fits now."""
     now = time.monotonic()
     while lane.begun and lane.begun[0] <= now - WINDOW:
         lane.begun.popleft()

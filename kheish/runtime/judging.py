@@ -1,4 +1,4 @@
-"""Threads for holding values against schemas: each may wait seconds for a confined child, and the API needs its own."""
+"""Threads for validating values by schemas: each may wait seconds for a confined child, and the API needs its own."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ _THREADS = ThreadPoolExecutor(4, thread_name_prefix="kheish-judging")
 
 
 async def run(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
-    """Call a function that blocks in `kheish.domain.contracts`. Raises what it raises."""
+    """Call a blocking function of `kheish.domain.contracts`. Raises its exceptions."""
     return await asyncio.get_running_loop().run_in_executor(_THREADS, partial(function, *args, **named))

@@ -1,4 +1,4 @@
-"""Learning: what an answer or a refusal says of a server, so that the next request is one that it takes."""
+"""Learning: an answer or a refusal reveals facts about a server, so that it accepts the next request."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from kheish.runtime.drivers import chat, omitting
 from kheish.runtime.drivers.base import ModelError, Reply
 from kheish.runtime.targets import Target
 
-REFUSALS = 16  # of one turn's prompts, for their length: each makes the next one smaller
-#: what a server answers to a request whose form it does not take; templates fail as errors of the server
+REFUSALS = 16  # too long prompts in one turn: each makes the next prompt smaller
+#: answers to a request whose form a server rejects; templates fail as errors of the server
 _FORM = frozenset({None, 400, 422, 500})
 
 
 def answered(target: Target, draft: Draft, reply: Reply) -> None:
-    """Take in how many tokens the server counted."""
+    """Learn from the token count of the server."""
     if reply.usage.estimated or target.route.driver == "scripted":
         return
     target.facts.calibrate(draft.tokens, reply.usage.input_tokens)
@@ -26,7 +26,7 @@ def answered(target: Target, draft: Draft, reply: Reply) -> None:
 
 
 def adapt(target: Target, turn: Turn, draft: Draft, error: ModelError) -> bool:
-    """Take in why the server refused the request. Return whether the next one will be another."""
+    """Learn from the server's refusal. Returns whether the next request will differ."""
     match error.kind:
         case "context_length":
             target.facts.refuse(draft.tokens, error.window, error.prompt_tokens)
@@ -37,7 +37,7 @@ def adapt(target: Target, turn: Turn, draft: Draft, error: ModelError) -> bool:
 
 
 def _omits(target: Target, draft: Draft, error: ModelError) -> bool:
-    """Leave out the field that the server named, where the request has it and can do without."""
+    """Omit the field that the server named, if the request has it and does not need it. Returns whether it did."""
     field = omitting.path(error.field) if error.field else ""
     facts = target.facts
     if not field or field in facts.omit:
@@ -50,7 +50,10 @@ def _omits(target: Target, draft: Draft, error: ModelError) -> bool:
 
 
 def _is_stricter(target: Target, draft: Draft) -> bool:
-    """Simplify the messages by a degree that makes a difference. After the last one the form is not what is wrong."""
+    """Simplify the messages by a degree that makes a difference, and return whether there is one.
+
+    After the last degree the form is not the cause.
+    """
     for strictness in range(target.facts.strictness + 1, dialects.STRICTEST + 1):
         if draft.messages(target, strictness) != draft.request.messages:
             target.facts.strictness = strictness

@@ -1,8 +1,8 @@
-"""The loop: answer the open tool calls that the journal shows, ask the model, append, repeat.
+"""The loop: answer the open tool calls that the journal shows, call the model, append, repeat.
 
-It keeps nothing. A new run, one resumed by an approval, and one whose daemon was killed take the same path: the journal
-(as `turns` has folded it) says what is next, so resuming is not a feature but the only way it works. It returns when
-the run has ended, or waits for a person; whoever answers puts the run back into its queue.
+It keeps no state. A new run, a run resumed by an approval, and a run whose daemon was killed take the same path: the
+journal (as folded by `turns`) determines the next step, so resuming is not a feature but the only way it works. It
+returns when the run has ended, or waits for a person; the answer puts the run back into its queue.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kheish.runtime import completing, deciding, judging, model_turn, phases, to
 from kheish.runtime.agent import Agent
 from kheish.state.state import State
 
-REPAIRS = 3  # turns that a run gets to mend an answer that does not fit its output contract
+REPAIRS = 3  # turns in which a run may repair an answer that violates its output contract
 
 
 async def advance(state: State, run_id: str, agent: Agent) -> None:
@@ -40,7 +40,7 @@ async def advance(state: State, run_id: str, agent: Agent) -> None:
 
 
 async def _finish(state: State, run: Run, turn: turns.Turn) -> None:
-    """The answer has no tool calls: check it, and complete the run; or tell the model what is wrong."""
+    """Check an answer without tool calls: complete the run, or report the faults to the model."""
     text = turn.last_text if turn.last_text is not None else ""
     schema = run.settings.output_contract
     if schema is None and not run.settings.completion:
@@ -70,20 +70,20 @@ async def _finish(state: State, run: Run, turn: turns.Turn) -> None:
 
 
 async def _complete(state: State, run: Run, text: Text) -> None:
-    """Complete the run, unless a person has to allow what came out."""
+    """Complete the run, unless a person has to allow its output."""
     if await phases.passes(state, run, "after", text):
         runs.complete(state, run.run_id, text)
 
 
 def _over_budget(state: State, run: Run) -> bool:
-    """Whether a limit is reached. Then the run has failed, or waits for a person to grant more."""
-    found = budgets.check(state, run, now=ids.stamp(state.clock()))
-    if found is None:
+    """Return whether a limit is reached. If so, the run has failed, or waits for a person to grant more."""
+    excess = budgets.check(state, run, now=ids.stamp(state.clock()))
+    if excess is None:
         return False
-    spent = f"{found.limit}: {found.spent:g} of {found.allowed:g}"
-    if found.grantable and run.grant_refused is None and run.settings.permission_mode != "dont_ask":
-        state.append(*_ask_for_more(state, run, found))
-    elif found.grantable:
+    spent = f"{excess.limit}: {excess.spent:g} of {excess.allowed:g}"
+    if excess.grantable and run.grant_refused is None and run.settings.permission_mode != "dont_ask":
+        state.append(*_ask_for_more(state, run, excess))
+    elif excess.grantable:
         runs.fail(state, run.run_id, "budget_exceeded", f"The budget is used up ({spent}).")
     else:
         runs.fail(state, run.run_id, "limit_exceeded", f"A limit of the run is reached ({spent}).")

@@ -1,4 +1,4 @@
-"""One model call: through the route's gate, with a credential that is lent for just this call."""
+"""One model call: through the route's gate, with a credential that is lent for this call only."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ T = TypeVar("T")
 
 
 async def call(agent: Agent, run: Run, route: Route, request: Request, show: Callable[[str], None]) -> Reply:
-    """One model call through the route's gate. While it lasts, the run may be stopped at once.
+    """Make one model call through the route's gate. During the call, the run may be stopped at once.
 
-    Raises ModelError, CredentialRevoked (also while it lasts), OutOfScope, NotFound, SecretUnreadable.
+    Raises ModelError, CredentialRevoked (also during the call), OutOfScope, NotFound, SecretUnreadable.
     """
     per_route = agent.state.definitions.config.concurrency.per_route
     agent.interruptible.add(run.run_id)
@@ -37,7 +37,7 @@ async def call(agent: Agent, run: Run, route: Route, request: Request, show: Cal
         async with agent.gates.call(request.route_id, route.limits, per_route) as lane:
             try:
                 reply = answer(
-                    await _lent(
+                    await _with_credential(
                         agent, run, route, request, lambda lent: agent.executor.complete(route.driver, lent, show)
                     )
                 )
@@ -55,9 +55,9 @@ def _tokens(reply: Reply) -> int:
     return reply.usage.input_tokens + reply.usage.output_tokens
 
 
-#: finish reasons of answers that are none, with what kind of failure each is
+#: finish reasons of failed answers, with the kind of each failure
 _NO_ANSWER: dict[str, tuple[ErrorKind, str]] = {
-    "length": ("truncated", "the answer was cut off at the limit of its length; raise max_tokens, or ask for less"),
+    "length": ("truncated", "the answer was cut off at its length limit; raise max_tokens, or ask for less"),
     "content_filter": ("declined", "the provider filtered the answer"),
     "refusal": ("declined", "the model refused to answer"),
     "error": ("server", "the answer ended with an error"),
@@ -65,12 +65,12 @@ _NO_ANSWER: dict[str, tuple[ErrorKind, str]] = {
 
 
 def answer(reply: Reply) -> Reply:
-    """The reply within the bound of calls. Raises ModelError for one that is no answer: cut off, refused or empty."""
-    if found := _NO_ANSWER.get(reply.finish_reason):
-        kind, message = found
-        said = f": {reply.text.strip()[:_SHOWN]}" if kind == "declined" and reply.text.strip() else ""
-        told = f"{message}{said} (finish reason {reply.finish_reason}, {reply.usage.output_tokens} tokens)"
-        raise ModelError(kind, told, reply=reply)
+    """Return the reply within the bound of calls. Raises ModelError if it was cut off, refused or empty."""
+    if failure := _NO_ANSWER.get(reply.finish_reason):
+        kind, message = failure
+        detail = f": {reply.text.strip()[:_SHOWN]}" if kind == "declined" and reply.text.strip() else ""
+        text = f"{message}{detail} (finish reason {reply.finish_reason}, {reply.usage.output_tokens} tokens)"
+        raise ModelError(kind, text, reply=reply)
     if not reply.calls and not reply.text.strip():
         raise ModelError("empty", f"the answer is empty (finish reason {reply.finish_reason})", reply=reply)
     over = len(reply.calls) - bounds.CALLS
@@ -78,17 +78,19 @@ def answer(reply: Reply) -> Reply:
 
 
 def credential_scope(state: State, run: Run) -> Scopes:
-    """What may be used for the run now: what it froze, and what its session has left since."""
+    """Return the scopes of the run: those that it froze, narrowed by its session's current ones."""
     return scopes.credential(state.get(Session, run.session_id).settings, run.settings.credential_scope)
 
 
 async def window(agent: Agent, run: Run, route: Route, request: Request) -> int | None:
-    """Return what the server says of its window, asked with the route's credential. A refused lease is audited by the
-    call that this is for."""
-    return await _lent(agent, run, route, request, agent.executor.window, is_audited=False)
+    """Return the window that the server reports, queried with the route's credential.
+
+    A refused lease is audited by the call that follows.
+    """
+    return await _with_credential(agent, run, route, request, agent.executor.window, is_audited=False)
 
 
-async def _lent(
+async def _with_credential(
     agent: Agent,
     run: Run,
     route: Route,
@@ -97,7 +99,7 @@ async def _lent(
     *,
     is_audited: bool = True,
 ) -> T:
-    """Run a step with the route's credential, which is lent for just that long."""
+    """Run a step with the route's credential, which is lent for its duration only."""
     leaves, audience = credential_scope(agent.state, run), f"route:{request.route_id}"
     if route.auth_ref is None:
         scopes.check_use(leaves, audience, None)
@@ -109,6 +111,6 @@ async def _lent(
 
 
 def digest(request: Request) -> str:
-    """sha256 of the request's canonical form; the request itself can be made again from earlier entries."""
+    """Return the sha256 of the request's canonical form; the request itself can be rebuilt from earlier entries."""
     content = {"model": request.model, "messages": request.messages, "tools": request.tools, "how": request.generation}
     return sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()

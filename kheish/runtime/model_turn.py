@@ -1,4 +1,4 @@
-"""Asking the model: one attempt, journaled before and after; what follows is read from the journal."""
+"""A model turn: one attempt, journaled before and after; the next step is read from the journal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kheish.state.state import State
 
 
 async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
-    """One attempt at the turn's answer. A failure is journaled; the loop then finds what is to be done next."""
+    """Make one attempt at the turn's answer. A failure is journaled; the loop then determines the next step."""
     await retrying.until_due(state, run, turn, agent)
     agent.renew_tools(run)
     choice = _choose(state, run, turn)
@@ -46,7 +46,7 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
         digest=model.digest(request),
         omitted=draft.omitted,
     )
-    state.append(requested.on(run.session_id, run.run_id, by=_by(run)))
+    state.append(requested.on(run.session_id, run.run_id, by=_author(run)))
     await state.durable()
     live = agent.live("model.delta", run, turn.turn, attempt)
     try:
@@ -56,22 +56,24 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
             failed = _model_failed(turn, attempt, route_id, error, 0.0, "turn")
             state.append(failed.on(run.session_id, run.run_id))
         else:
-            await _failed(state, run, turn, agent, route_id, route, attempt, error)
+            await _handle_failure(state, run, turn, agent, route_id, route, attempt, error)
         return
     live.end()
     learning.answered(target, draft, reply)
     responded = _responded(state, run, turn, agent, target, reply)
-    state.append(responded.on(run.session_id, run.run_id, by=_by(run)))
+    state.append(responded.on(run.session_id, run.run_id, by=_author(run)))
 
 
 async def _not_summarised(state: State, run: Run, turn: Turn, agent: Agent, target: Target, error: ModelError) -> None:
-    """Journal that no summary could be had. History stays; the next step tries again, or another way."""
+    """Journal a failed summary. History stays; the next step retries it, or tries another way."""
     attempt = turn.failed_compactions + 1
     if error.kind in compaction.OF_SUMMARY:
         failed = _model_failed(turn, attempt, target.route_id, error, 0.0, "compaction")
         state.append(failed.on(run.session_id, run.run_id))
     else:
-        await _failed(state, run, turn, agent, target.route_id, target.route, attempt, error, purpose="compaction")
+        await _handle_failure(
+            state, run, turn, agent, target.route_id, target.route, attempt, error, purpose="compaction"
+        )
 
 
 def _tools(run: Run, turn: Turn, route: Route, agent: Agent) -> Mapping[str, Tool]:
@@ -81,8 +83,10 @@ def _tools(run: Run, turn: Turn, route: Route, agent: Agent) -> Mapping[str, Too
 
 
 def _choose(state: State, run: Run, turn: Turn) -> tuple[str, Route] | None:
-    """The run's route, or the first of its fallbacks that has not failed for good in this turn. One that is out of
-    scope is passed over as a fallback. Raises OutOfScope where the run's own route is."""
+    """Return the run's route, or the first of its fallbacks that has not failed for good in this turn.
+
+    A fallback that is out of scope is skipped. Raises OutOfScope if the run's own route is out of scope.
+    """
     known, leaves = state.definitions.routes, model.credential_scope(state, run)
     first = known.get(run.settings.route)
     candidates = [run.settings.route, *(first.fallbacks if first else ())]
@@ -121,18 +125,19 @@ def _responded(state: State, run: Run, turn: Turn, agent: Agent, target: Target,
 def model_calls(
     state: State, run: Run, turn: Turn, reply: Reply, known_tools: Mapping[str, Tool]
 ) -> tuple[events.ModelCall, ...]:
-    """The calls with ids that no earlier call of the session has (some servers count from 0 in each answer), and that
-    no check of the daemon has. A tool's name in a namespace, or with marks of a template behind it, is the tool's."""
+    """Return the calls with unique ids in the session (some servers count from 0 in each answer), different from those
+    of the daemon's checks. A namespace before a tool's name, or marks of a template after it, are removed.
+    """
     conversation = state.table(messages.Conversation, run.session_id).get(run.session_id)
     used = {call.id for message in conversation.messages for call in message.calls} if conversation else set()
-    found = []
+    calls = []
     for number, asked in enumerate(reply.calls):
         id = asked.id
         if not id or id in used or completion.is_check(id):
             known = asked.id if asked.id and not completion.is_check(asked.id) else "call"
             id = f"{known}-{run.run_id[-8:]}-{turn.turn}-{number}"
         used.add(id)
-        found.append(
+        calls.append(
             events.ModelCall(
                 id=id,
                 name=_known_name(asked.name, known_tools),
@@ -142,7 +147,7 @@ def model_calls(
                 left_out=reply.left_out if number == len(reply.calls) - 1 else 0,
             )
         )
-    return tuple(found)
+    return tuple(calls)
 
 
 def _known_name(name: str, known_tools: Mapping[str, Tool]) -> str:
@@ -150,11 +155,11 @@ def _known_name(name: str, known_tools: Mapping[str, Tool]) -> str:
     return plain if plain in known_tools else name
 
 
-def _by(run: Run) -> str:
+def _author(run: Run) -> str:
     return f"agent:{run.agent_id}"
 
 
-async def _failed(
+async def _handle_failure(
     state: State,
     run: Run,
     turn: Turn,
@@ -165,7 +170,7 @@ async def _failed(
     error: ModelError,
     purpose: str = "turn",
 ) -> None:
-    """Journal a failed attempt, and do what can be done: wait and try again, go on with a fallback, or end."""
+    """Journal a failed attempt, and act on it: wait and retry, continue with a fallback, or end."""
     others = _choose(state, run, changed(turn, given_up=turn.given_up | {route_id})) is not None
     retry_in, patient = retrying.next_attempt(state, run, turn, route_id, route, error, others=others)
     failed = _model_failed(turn, attempt, route_id, error, retry_in, purpose, route=route, patient=patient)

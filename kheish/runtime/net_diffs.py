@@ -1,4 +1,4 @@
-"""What a session's edits of a file come to: one diff from the content before the first to the one after the last."""
+"""The net change of a session's edits of a file: one diff from the content before all edits to that after them."""
 
 from __future__ import annotations
 
@@ -24,18 +24,20 @@ from kheish.state.state import State
 _DIFF_BYTES = 48 * 1024
 _REFERENCE = frozenset({"sha256", "bytes", "preview"})
 
-OLDER = f"only the newest {MOST_ENTRIES} entries of tool calls were looked through"
+OLDER = f"only the newest {MOST_ENTRIES} entries of tool calls were read"
 BETWEEN = "it was also changed in between, not by this session's file tools"
 SINCE = "it was changed since, not by this session's file tools"
 MOVED = "the session's workspace is another folder now"
 MANY = f"only the newest {MOST_EDITS} edits are shown"
 MISSING = "a diff is missing: the content is binary or very long, or the daemon was restarted in the middle of a call"
-INEXACT = "the content before cannot be had from the diffs: the file is not UTF-8, or they are cut or hold a secret"
+INEXACT = (
+    "the earlier content cannot be derived from the diffs: the file is not UTF-8, or they are cut or have a secret"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Present:
-    """What a file is now: not there, or its content where that is not too large."""
+    """A file's current state: missing, or its content if that is not too large."""
 
     digest: str | None
     content: bytes | None
@@ -48,21 +50,21 @@ def listed(
 
     Raises WorkspaceSlow.
     """
-    found, is_all = changed_files.read(state, session["session_id"])
-    chosen, has_more = changed_files.page(found, below, limit)
+    changed, is_all = changed_files.read(state, session["session_id"])
+    chosen, has_more = changed_files.page(changed, below, limit)
     note = None if is_all else OLDER
     door = workspaces.door_of(state, session["workspace"] or "/nonexistent")
     try:
         with opened(door) as root:
-            items = [_told(state, session, root, one, note) for one in chosen]
-    except NotBeneath:  # there is no such folder any more
-        items = [_told(state, session, None, one, note) for one in chosen]
+            items = [_describe(state, session, root, one, note) for one in chosen]
+    except NotBeneath:  # the folder does not exist any more
+        items = [_describe(state, session, None, one, note) for one in chosen]
     # The present content may hold a secret that was stored since the journal was written.
     clean: list[dict[str, Any]] = orjson.loads(encoding.scrubbed(orjson.dumps(items), state.scrub))
     return clean, chosen[-1].last.place if has_more else None
 
 
-def _told(
+def _describe(
     state: State, session: Mapping[str, Any], root: Root | None, one: Changed, note: str | None
 ) -> dict[str, Any]:
     pool.check()
@@ -91,14 +93,14 @@ def _told(
 
 
 def _diff(one: Changed, pieces: Sequence[Piece | None], now: _Present | None) -> tuple[str | None, bool, str | None]:
-    """Return the diff, whether it is the net one, and why not. `now`: the file, if it is as the last edit left it."""
+    """Return the diff, whether it is the net diff, and why not. `now`: the file, if it is as the last edit left it."""
     if len(one.edits) == 1 and pieces[0] is not None:
         return pieces[0].text, True, None
     why = MANY if len(pieces) < len(one.edits) else None if one.is_chain else BETWEEN
     if now is not None and one.first.before is None and now.content is not None:
-        return _net(one, None, now.content, why)  # there was nothing before: no edit needs to be undone
+        return _net(one, None, now.content, why)  # there was no file before: no edit needs to be reverted
     if now is not None and why is None:
-        before, why = _undone(one.edits, pieces, now)
+        before, why = _revert(one.edits, pieces, now)
         if why is None:
             return _net(one, before, now.content, None)
     texts = [piece.text for piece in pieces if piece is not None]
@@ -113,8 +115,8 @@ def _net(
     return (None, False, MISSING) if net is None else (truncate.middle(net, _DIFF_BYTES), True, why)
 
 
-def _undone(edits: Sequence[Edit], pieces: Sequence[Piece | None], now: _Present) -> tuple[bytes | None, str | None]:
-    """Return the content before the edits, or why it cannot be had. Each step is compared with its digest."""
+def _revert(edits: Sequence[Edit], pieces: Sequence[Piece | None], now: _Present) -> tuple[bytes | None, str | None]:
+    """Return the content before the edits, or why it cannot be derived. Each step is compared with its digest."""
     content = now.content
     if content is None and now.digest is not None:
         return None, MISSING
@@ -131,9 +133,9 @@ def _undone(edits: Sequence[Edit], pieces: Sequence[Piece | None], now: _Present
 
 
 def _present(root: Root, path: str) -> _Present | None:
-    """What the file is now; None where it is none of the workspace."""
+    """Return the file's current state; None if it is outside of the workspace."""
     try:
-        # Where the edits were made no link led; what leads elsewhere now is another file.
+        # The edits went through no link; a path that leads elsewhere now is another file.
         straight = Door(root.door.path, root.door.hidden, judged={})
         with opened(straight) as door, walk.place(door, path) as here:
             content = files.contents(here)
@@ -145,7 +147,7 @@ def _present(root: Root, path: str) -> _Present | None:
 
 
 def _piece(state: State, folder: str, edit: Edit) -> Piece | None:
-    """The diff of one edit; None where the journal has none for this file."""
+    """Return the diff of one edit; None if the journal has none for this file."""
     [(_, _, line)] = state.index.events(edit.place[0] - 1, limit=1)
     detail = orjson.loads(line)["data"]["detail"]
     diff = detail.get("diff")
@@ -157,7 +159,7 @@ def _piece(state: State, folder: str, edit: Edit) -> Piece | None:
     if not isinstance(diff, str):
         return None
     named = next((one for one in changed_files.named(detail) if one["path"] == edit.path), None)
-    if named is None or named.get("before") != edit.before:  # found done: the diff is of nothing
+    if named is None or named.get("before") != edit.before:  # detected as done: the diff is empty
         return None
     return diffs.pieces(diff).get(edit.path)
 

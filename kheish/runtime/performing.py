@@ -26,7 +26,7 @@ from kheish.state.state import State
 
 
 async def prepare(state: State, run: Run, call: Call, agent: Agent) -> Prepared | events.ToolFinished:
-    """Return the call with its arguments parsed, or the result that tells the model what is wrong with it."""
+    """Return the call with its arguments parsed, or the result that reports its faults to the model."""
     tool = agent.tools_for(run).get(call.call.name)
     if tool is None:
         return refused(call, "unknown_tool", checking.unknown_tool(call.call.name, deciding.offered(run, agent)))
@@ -71,7 +71,7 @@ def context(
     note: Mapping[str, Any],
     resolved: Mapping[str, str] | None = None,
 ) -> Context:
-    """Return what a call may use; `resolved`: where its paths lead, for one whose decision is not journaled yet."""
+    """Return the context of a call; `resolved`: the targets of its paths, if its decision is not journaled yet."""
     decision = prepared.call.decision
     judged = decision.resolved if decision else resolved
     return Context(
@@ -97,9 +97,9 @@ def _key(run: Run, call: Call) -> str:
 
 
 async def start(state: State, run: Run, prepared: Prepared, agent: Agent) -> bool:
-    """Plan, journal `tool.started`, run. The barrier stands before anything that has an effect.
+    """Plan, journal `tool.started`, run. The barrier stands before any effect.
 
-    Returns False where the run waits.
+    Returns False if the run waits.
     """
     call, tool = prepared.call, prepared.tool
     try:
@@ -148,7 +148,7 @@ async def _perform(state: State, run: Run, prepared: Prepared, agent: Agent, not
 
 
 async def finish(state: State, run: Run, call: Call, result: Result, agent: Agent) -> None:
-    """Journal a result together with what else the call did, and remove its job's folder once that is durable."""
+    """Journal a result together with the call's other events, and remove its job's folder once that is durable."""
     finished = events.ToolFinished(
         call_id=call.id,
         tool=call.call.name,
@@ -166,12 +166,12 @@ async def finish(state: State, run: Run, call: Call, result: Result, agent: Agen
 
 
 def _reaches_out(prepared: Prepared) -> bool:
-    """Return whether a call may reach what is outside, so that the audit has it."""
+    """Return whether a call may reach the network, which the audit records."""
     decision = prepared.call.decision
     return prepared.tool.network or bool(decision and decision.network)
 
 
 def _reached_out(state: State, run: Run, call: Call) -> bool:
-    """Return what `tool.started` said of it; `call` may be of before that."""
+    """Return the value that `tool.started` recorded; `call` may be older than the field."""
     known = next((one for one in turns.of(state, run.run_id).calls if one.id == call.id), call)
     return known.started is not None and known.started.network

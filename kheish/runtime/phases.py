@@ -1,4 +1,4 @@
-"""The gates of a Flow's phases: a person allows what comes next, or what came out, by a normal approval that pauses."""
+"""The approvals of a Flow's phases: a person allows the next phase, or an output, by a normal approval that pauses."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from kheish.domain.sessions import Session
 from kheish.state.state import State
 
 When = Literal["before", "after"]
-#: what the person who decides is shown of the output; all of it is in the run
+#: characters of the output that the approver sees; the run has all of it
 SHOWN = 2000
 
 
 async def passes(state: State, run: Run, when: When, output: Text | None = None) -> bool:
-    """Whether the run may go on. False where it waits for a person now, or has ended because one said no.
+    """Return whether the run may continue. It is False if the run waits for a person now, or has ended because of a
+    denial.
 
-    In `drive: agent` the one run stands for all phases: what must be allowed before any of them is asked before it
-    begins, what must be allowed after them before it completes.
+    In `drive: agent` the single run stands for all phases: what must be allowed before any of them is requested before
+    it begins, what must be allowed after them before it completes.
     """
     flow = state.find(Flow, run.flow["flow_id"]) if run.flow else None
     if flow is None or flow.is_final:
@@ -33,7 +34,7 @@ async def passes(state: State, run: Run, when: When, output: Text | None = None)
             continue
         newest = _newest(flow, run, plan.phase_id, when)
         if newest is None:
-            text = await _whole(state, run, output)
+            text = await _load_output(state, run, output)
             _ask(state, run, flow, plan, when, text)
             return False
         if newest.status != "allowed":
@@ -43,7 +44,10 @@ async def passes(state: State, run: Run, when: When, output: Text | None = None)
 
 
 def _newest(flow: Flow, run: Run, phase: str, when: When) -> Asked | None:
-    """The last time that somebody was asked. A phase may begin again without; each result is asked about."""
+    """Return the newest approval of the phase.
+
+    Another attempt of a phase may begin without one; each result needs its own.
+    """
     if when == "before" and flow_status.allowed(flow, phase, when):
         return next(
             one for one in flow.approvals.values() if (one.phase, one.when, one.status) == (phase, when, "allowed")
@@ -70,7 +74,7 @@ def _ask(state: State, run: Run, flow: Flow, plan: PhasePlan, when: When, text: 
         tool=PHASE_TOOL,
         arguments=arguments,
         digest=approvals.digest_of(tool=PHASE_TOOL, arguments=arguments, folder="", executable=None),
-        why=f"the Playbook asks for a person's word {when} the phase {plan.phase_id}",
+        why=f"the Playbook asks for a person's approval {when} the phase {plan.phase_id}",
         risk="medium",
         expires_at=None if policy.expires is None else ids.stamp(state.clock() + policy.expires),
         required=policy.required,
@@ -79,7 +83,7 @@ def _ask(state: State, run: Run, flow: Flow, plan: PhasePlan, when: When, text: 
     state.append(requested.on(run.session_id, run.run_id), waiting)
 
 
-async def _whole(state: State, run: Run, output: Text | None) -> str | None:
+async def _load_output(state: State, run: Run, output: Text | None) -> str | None:
     if isinstance(output, Spilled):
         path = state.get(Session, run.session_id).path
         output = await state.payloads.text(path, output)
@@ -89,7 +93,7 @@ async def _whole(state: State, run: Run, output: Text | None) -> str | None:
 
 
 def _deny(state: State, run: Run, plan: PhasePlan, when: When, asked: Asked) -> None:
-    """The run ends: before the work for good, after it with the reason for another attempt, where there is one."""
+    """End the run: before the work for good, after it with the reason for another attempt, if there is one."""
     code = "phase_denied" if when == "before" else "phase_rejected"
     who = f"{asked.decided_by} denied" if asked.status == "denied" else f"the approval {asked.status} for"
     reason = f": {asked.reason}" if asked.reason else "."

@@ -26,7 +26,7 @@ from kheish.state.state import State
 INSTRUCTIONS_FILE = "AGENTS.md"
 INSTRUCTIONS_BYTES = 64 * 1024
 _INSTRUCTIONS_SECONDS = 5.0
-UNANSWERED_CHARACTERS = 2000  # that are shown of a task whose run ended before it had an answer
+UNANSWERED_CHARACTERS = 2000  # characters that are shown of a task whose run ended without an answer
 
 #: run and call: models give the same ids to calls of different runs
 CallKey = tuple[str | None, str | None]
@@ -44,14 +44,14 @@ _PLAN = "Plan mode: you can look and ask, but change nothing. With your plan rea
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One part of the system message; `name` is how debug capture shows it."""
+    """A part of the system message; `name` is its label in debug captures."""
 
     name: str
     text: str
 
 
 class Placed(NamedTuple):
-    """A message of the prompt, with the one of the history that it stands for."""
+    """A message of the prompt, with the message of the history that it stands for."""
 
     message: Message
     source: messages.Message
@@ -59,7 +59,7 @@ class Placed(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """What stands around the conversation: the instructions and the tools. `left_out` says what had no room."""
+    """The prompt around the conversation: the instructions and the tools. `left_out` lists the omissions."""
 
     system: Message
     specs: tuple[ToolSpec, ...]
@@ -84,35 +84,35 @@ async def frame(state: State, run: Run, tools: Mapping[str, Tool], room: int | N
 
 
 def _fitting(parts: list[Section], room: int) -> tuple[list[Section], list[str]]:
-    """Return the sections in at most about `room` tokens, and the names of those that were cut."""
+    """Return the sections in at most about `room` tokens, and the names of the cut ones."""
     sizes = [windows.tokens(part.text) + 4 for part in parts]
     if sum(sizes) <= room:
         return parts, []
     most = max(fitting.LEAST, fitting.level(sizes, room))
-    found = [
+    shortened = [
         part if size <= most else Section(part.name, fitting.cut_text(part.text, most))
         for part, size in zip(parts, sizes, strict=True)
     ]
-    return found, [part.name for part, size in zip(parts, sizes, strict=True) if size > most]
+    return shortened, [part.name for part, size in zip(parts, sizes, strict=True) if size > most]
 
 
 async def conversation(state: State, run: Run, server: str) -> list[Placed]:
-    """Return the session's conversation as a prompt shows it to the run, with no other server's signed blocks."""
-    found = state.table(messages.Conversation, run.session_id).get(run.session_id)
-    history = list(found.messages) if found else []
+    """Return the session's conversation for the run's prompt, without signed blocks of other servers."""
+    conversation = state.table(messages.Conversation, run.session_id).get(run.session_id)
+    history = list(conversation.messages) if conversation else []
     if not any(message.role == "user" and message.run_id == run.run_id for message in history):
         history.append(_task(run))
     spilled = await read_spilled(state, run.session_id, history)
-    return [_own(one, server) for one in project(history, run.run_id, spilled)]
+    return [_drop_foreign_block(one, server) for one in project(history, run.run_id, spilled)]
 
 
 def _task(run: Run) -> messages.Message:
-    """Return what the run has to do, where a summary stands for that message: a poor one must not lose the task."""
+    """Return the run's task, to follow a summary that covers that message: a poor summary must not lose the task."""
     return messages.Message(role="user", seq=0, source=0, run_id=run.run_id, items=run.request.items)
 
 
-def _own(placed: Placed, server: str) -> Placed:
-    """Return the message without a block that another server made: it refuses the unknown fields."""
+def _drop_foreign_block(placed: Placed, server: str) -> Placed:
+    """Return the message without a block of another server, which this server would refuse as unknown fields."""
     opaque = placed.message.opaque
     if not isinstance(opaque, Mapping) or opaque.get("server", server) == server:
         return placed
@@ -120,44 +120,44 @@ def _own(placed: Placed, server: str) -> Placed:
 
 
 def task_of(placed: Sequence[Placed], run_id: str) -> int | None:
-    """Return the place of the message that says what the run has to do."""
+    """Return the index of the message with the run's task."""
     return next(
         (at for at, one in enumerate(placed) if one.source.role == "user" and one.source.run_id == run_id), None
     )
 
 
 async def sections(state: State, run: Run, tools: Mapping[str, Tool]) -> list[Section]:
-    """The system message's parts, in the order of `runs.md`."""
+    """Return the system message's parts, in the order of `runs.md`."""
     session = state.get(Session, run.session_id)
-    found = [
+    parts = [
         Section("Instructions", BASE),
         Section("Tools", "You have: " + ", ".join(sorted(tools)) + "." if tools else "You have no tools."),
     ]
     if run.settings.persona:
-        found.append(Section("Persona", str(run.settings.persona["body"])))
+        parts.append(Section("Persona", str(run.settings.persona["body"])))
     project_file = await _instructions(state, run)
     if project_file:
-        found.append(Section(f"Project instructions ({INSTRUCTIONS_FILE})", project_file))
+        parts.append(Section(f"Project instructions ({INSTRUCTIONS_FILE})", project_file))
     if run.phase_text is not None:
-        found.append(Section("Playbook phase", await _whole(state, session, run.phase_text)))
+        parts.append(Section("Playbook phase", await _load_text(state, session, run.phase_text)))
     title = session.settings["title"]
     about = f"Session {run.session_id}" + (f": {title}" if title else "")
-    found.append(Section("Session", about + (f"\n{_PLAN}" if run.mode == "plan" else "")))
+    parts.append(Section("Session", about + (f"\n{_PLAN}" if run.mode == "plan" else "")))
     day = (run.started_at or run.submitted_at)[:10]
-    found.append(
+    parts.append(
         Section("Environment", f"Workspace: {run.settings.workspace}\nDate: {day} (UTC)\nPlatform: {_platform()}")
     )
     if run.settings.output_contract is not None:
         schema = orjson.dumps(run.settings.output_contract).decode()
-        found.append(Section("Output contract", f"Your final answer is JSON that fits this JSON Schema:\n{schema}"))
+        parts.append(Section("Output contract", f"Your final answer is JSON that fits this JSON Schema:\n{schema}"))
     if run.settings.completion:
         listed = "\n".join(f"{at}. {completion.words(one)}" for at, one in enumerate(run.settings.completion, 1))
-        found.append(Section("Completion", f"The task is done when all of this is so:\n{listed}"))
-    return found
+        parts.append(Section("Completion", f"The task is done when all of this is so:\n{listed}"))
+    return parts
 
 
-async def _whole(state: State, session: Session, text: Text) -> str:
-    """Return the whole of a text that may be spilled."""
+async def _load_text(state: State, session: Session, text: Text) -> str:
+    """Return the full text, which may be spilled."""
     if isinstance(text, Spilled):
         return await state.payloads.text(session.path, text)
     return text
@@ -171,9 +171,10 @@ def _platform() -> str:
 
 
 async def _instructions(state: State, run: Run) -> str:
-    """The project's instructions file; nothing where it is missing, leads out of the workspace, or does not answer.
+    """Return the project's instructions file; empty if it is missing, leads out of the workspace, or its folder does
+    not respond.
 
-    A rule that denies reading it holds here too; where it is a link, so does one that asks.
+    A rule that denies reading it applies here too; if it is a link, so does a rule that asks.
     """
     door = workspaces.door_of(state, run.settings.workspace)
     try:
@@ -198,43 +199,43 @@ def _read_instructions(door: Door) -> tuple[str, bytes]:
 
 
 def project(history: Sequence[messages.Message], run_id: str, spilled: Mapping[str, str]) -> list[Placed]:
-    """Return the conversation as a model takes it: each tool result right after its call, whatever came between.
+    """Return the conversation in a model's order: each tool result right after its call, whatever came between.
 
-    Calls of other runs that have no result yet (a parked run) are left out, with a note. What later runs said while
-    this one was parked stands before its own messages: the model continues with what it was asked last.
+    Pending calls of other runs (a parked run) are omitted, with a note. Messages of later runs while this run was
+    parked stand before its own messages: the model continues with its latest task.
     """
     history = sorted(history, key=lambda message: _place(message, run_id))
     results = {_key(message): message for message in history if message.role == "tool"}
     asked: set[CallKey] = {(message.run_id, call.id) for message in history for call in message.calls}
     unanswered = _unanswered(history)
-    found: list[Placed] = []
+    placed: list[Placed] = []
     for message in history:
         match message.role:
             case "assistant":
-                _add_answer(found, message, run_id, results, spilled)
+                _add_answer(placed, message, run_id, results, spilled)
             case "tool" if _key(message) in asked:
-                pass  # stands after its call
-            case "ended" if message.run_id in unanswered or not found or found[-1].source.run_id != message.run_id:
-                pass  # the task says so itself, or a summary stands for the run
+                pass  # placed after its call
+            case "ended" if message.run_id in unanswered or not placed or placed[-1].source.run_id != message.run_id:
+                pass  # the task states it itself, or a summary stands for the run
             case _:
-                found.append(Placed(_told(message, found, unanswered, spilled), message))
-    return found
+                placed.append(Placed(_render_message(message, placed, unanswered, spilled), message))
+    return placed
 
 
 def _place(message: messages.Message, run_id: str) -> int:
-    """Return where a message belongs: summaries and other runs first, then the run's task, then what it did."""
+    """Return a message's position: summaries and other runs first, then the run's task, then its steps."""
     if message.run_id != run_id or message.role == "summary":
         return 0
     return 1 if message.role == "user" else 2
 
 
-def _told(
+def _render_message(
     message: messages.Message,
     before: Sequence[Placed],
     unanswered: Mapping[str | None, str],
     spilled: Mapping[str, str],
 ) -> Message:
-    """Return what is said to the model: by a user, or by the daemon."""
+    """Return the message to the model from a user or the daemon."""
     text = _items(message.items, spilled) if message.role == "user" else _text(message.text, spilled)
     match message.role:
         case "user" if how := unanswered.get(message.run_id):
@@ -244,7 +245,7 @@ def _told(
         case "ended":
             role: Literal["user", "assistant"] = "assistant" if before[-1].message.role == "tool" else "user"
             return Message(role=role, text=f"[The run ended here: it was {_HOW[text]}.]")
-        case "tool":  # of a parked run, whose call the summary stands for
+        case "tool":  # of a parked run, whose call the summary covers
             text = f"The result of a call that was made before the summary:\n\n{text}"
     return Message(role="user", text=text)
 
@@ -255,7 +256,7 @@ _HOW = {"failed": "not finished, because of an error", "cancelled": "cancelled",
 
 
 def _unanswered(history: Iterable[messages.Message]) -> dict[str | None, str]:
-    """Return the runs that ended before they had an answer, and how."""
+    """Return the runs that ended without an answer, and how."""
     ended = {message.run_id: _HOW[str(message.text)] for message in history if message.role == "ended"}
     for message in history:
         if message.role == "assistant":
@@ -264,7 +265,7 @@ def _unanswered(history: Iterable[messages.Message]) -> dict[str | None, str]:
 
 
 def _beginning(text: str) -> str:
-    """Return the beginning of a task that nobody works on any more: it must not fill the window for ever."""
+    """Return the beginning of an abandoned task: it must not fill the window forever."""
     if len(text) <= UNANSWERED_CHARACTERS:
         return text
     return f"{text[:UNANSWERED_CHARACTERS]}\n[… {len(text) - UNANSWERED_CHARACTERS} more characters]"
@@ -311,7 +312,7 @@ def _opaque(opaque: Any, spilled: Mapping[str, str]) -> Any:
 
 
 def _opaque_reference(opaque: Any) -> Spilled | None:
-    """A provider's block is any JSON, so its reference is told by its shape."""
+    """Return the reference of a provider's block; the block is any JSON, so a reference is detected by its form."""
     if isinstance(opaque, dict) and opaque.keys() == {"sha256", "bytes", "preview"}:
         return Spilled(**opaque)
     return None
@@ -329,8 +330,8 @@ def _text(text: Text | None, spilled: Mapping[str, str]) -> str:
 
 async def read_spilled(state: State, session_id: str, history: Sequence[messages.Message]) -> dict[str, str]:
     """Return the texts of all payloads that the history refers to, by digest. Raises Damaged."""
-    wanted = (spilled for message in history for spilled in _references(message))
-    return await state.payloads.texts(state.get(Session, session_id).path, wanted)
+    references = (spilled for message in history for spilled in _references(message))
+    return await state.payloads.texts(state.get(Session, session_id).path, references)
 
 
 def _references(message: messages.Message) -> Iterable[Spilled]:

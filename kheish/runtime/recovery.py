@@ -1,4 +1,4 @@
-"""A call that started and shows no end: what is to be done with it (`runs.md`, "What a restart does")."""
+"""Recovery of a call that has started but shows no end (`runs.md`, "What a restart does")."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ _SHOWN = 1000  # characters of the call
 
 
 async def decide(tool: Tool, arguments: Any, context: Context) -> Result | Literal["again", "ambiguous"]:
-    """The result where the tool can tell it, `again` where running twice is harmless, else `ambiguous`."""
+    """Return the result if the tool can determine it, `again` if repeating is harmless, else `ambiguous`."""
     if tool.recover is not None:
         try:
-            found = await tool.recover(arguments, context)
+            result = await tool.recover(arguments, context)
         except ToolError as error:
             return Result(content=str(error), is_error=True)
-        if found is not None:
-            return found
+        if result is not None:
+            return result
     return "again" if tool.replay is Replay.SAFE else "ambiguous"
 
 
 def ask(state: State, run: Run, call: Call) -> bool:
-    """Ask a user what became of a call. Returns False, since the run waits."""
+    """Ask a user about the outcome of a call. Returns False, since the run waits."""
     item = QuestionItem(
         id=QUESTION,
         header="Did it happen?",
         text=(
-            f"The daemon was stopped while this call of {call.call.name} was under way, and nothing shows its end: "
-            f"this may or may not have happened. Look, and say what to do.\n\n{_said(call)}"
+            f"The daemon was stopped while this call of {call.call.name} was under way, and its end is not recorded: "
+            f"this may or may not have happened. Check, and decide what to do.\n\n{_describe_call(call)}"
         ),
         options=(
-            Option(id="done", label="It was done", description="Go on; write its result as text where it matters."),
+            Option(id="done", label="It was done", description="Continue; write its result as text if it matters."),
             Option(id="run_again", label="Run it again", description="It did not happen, or may happen twice."),
             Option(id="fail", label="Fail the run", description="Stop here."),
         ),
@@ -51,21 +51,22 @@ def ask(state: State, run: Run, call: Call) -> bool:
     return False
 
 
-def _said(call: Call) -> str:
-    """The call for whoever has to look what became of it: a command as it is, else its arguments."""
+def _describe_call(call: Call) -> str:
+    """Return the call for the person who checks its outcome: a command as text, else its arguments."""
     arguments = call.started.arguments if call.started is not None else call.call.arguments
     if isinstance(arguments, events.Spilled):
-        said = arguments.preview
+        text = arguments.preview
     elif isinstance(arguments.get("command"), str):
-        said = arguments["command"]
+        text = arguments["command"]
     else:
-        said = json.dumps(arguments, ensure_ascii=False)
-    return said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
+        text = json.dumps(arguments, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def choice(answer: events.QuestionAnswered) -> tuple[str, str]:
-    """What a person chose (`done`, `run_again`, `fail`) and wrote. Text alone is the result of a call that was done;
-    a question that nobody answered fails the run, for nothing is guessed."""
+    """Return the person's choice (`done`, `run_again`, `fail`) and text. Text alone is the result of a completed call;
+    an unanswered question fails the run, for nothing is guessed.
+    """
     given = (answer.answers or {}).get(QUESTION)
     if answer.outcome != "answered" or not given:
         return "fail", answer.reason or ""

@@ -1,7 +1,7 @@
-"""After a failed model call: whether, when and where it is tried again, and what the run waits for meanwhile.
+"""Retries of a failed model call: whether, when and on which route, and the wait of the run meanwhile.
 
-Retries come first (`max_retries`), then the fallbacks. Where none of them is left, a failure that passes by itself is
-waited for (`patience`): a model server that is restarted or loads its model is away for half a minute.
+Retries come first (`max_retries`), then the fallbacks. After all of them, a transient failure is waited for
+(`patience`): a model server that is restarted or loads its model is away for half a minute.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from kheish.runtime.drivers.base import ErrorKind, Message, ModelError
 from kheish.state.state import State
 
 BACKOFF = (0.5, 30.0)  # seconds: the first, and the longest
-#: seconds that a server may ask for while a fallback is there
+#: seconds that a server may ask for if a fallback exists
 _BEFORE_FALLBACK = 30.0
 _LONGEST = 3600.0  # seconds that a server may ask for at all
-#: what another route would answer in the same way
+#: failures that another route would have in the same way
 NOT_ELSEWHERE = frozenset({"refused", "bad_request", "context_length"})
-#: kinds whose attempts cost as much as an answer, with how many more of them there are at most
+#: kinds whose attempts cost as much as an answer, with the maximal number of retries
 _COSTLY: dict[ErrorKind, int] = {"empty": 2, "truncated": 1}
 #: codes of runs that failed so; of all others, `model_<kind>`
 _CODES: dict[ErrorKind, str] = {
@@ -34,7 +34,7 @@ _CODES: dict[ErrorKind, str] = {
     "truncated": "output_truncated",
     "declined": "output_declined",
 }
-#: what the model is told after an answer that was none
+#: messages to the model after an invalid answer
 _NOTES: dict[str, str] = {
     "empty": "Your last answer was empty. Answer in words, or call a tool.",
     "truncated": (
@@ -45,12 +45,15 @@ _NOTES: dict[str, str] = {
 
 
 def code(kind: ErrorKind) -> str:
-    """The code of a run that fails for this."""
+    """Return the code of a run that fails for this reason."""
     return _CODES.get(kind, f"model_{kind}")
 
 
 def note(turn: Turn) -> tuple[Message, ...]:
-    """What to tell the model because its last answer was none. It is in no journal but by the failed attempt."""
+    """Return the message to the model about its invalid last answer.
+
+    The journal has it only implicitly, by the failed attempt.
+    """
     text = _NOTES.get(turn.last_failure)
     return (Message(role="user", text=text),) if text else ()
 
@@ -58,9 +61,10 @@ def note(turn: Turn) -> tuple[Message, ...]:
 def next_attempt(
     state: State, run: Run, turn: Turn, route_id: str, route: Route, error: ModelError, *, others: bool
 ) -> tuple[float | None, bool]:
-    """Seconds until the next attempt, None for none on this route; and whether that is patience beyond all retries.
+    """Return the seconds until the next attempt, None for none on this route; and whether it is patience beyond all
+    retries.
 
-    `others`: another route is left, so that nothing is waited for that takes long.
+    `others`: another route is left, so that long waits are avoided.
     """
     failures = turn.failed_on.get(route_id, 0) + 1
     may_retry = error.retryable and failures <= route.max_retries
@@ -72,13 +76,13 @@ def next_attempt(
     passes = turns.passes(error.kind, error.status)
     if error.kind in NOT_ELSEWHERE or others or not (passes or turn.resting):
         return None, False
-    left = _patience(state, run, route) - _failing_for(state, turn)
-    # A server that says "at once" again and again is asked as seldom as one that says nothing.
-    return (min(max(wait, backoff(failures, None)), left), True) if left > 0 else (None, False)
+    remaining = _patience(state, run, route) - _failing_for(state, turn)
+    # A server that repeats "at once" is called as rarely as one without a delay.
+    return (min(max(wait, backoff(failures, None)), remaining), True) if remaining > 0 else (None, False)
 
 
 def _patience(state: State, run: Run, route: Route) -> float:
-    """That of the run's own route, whichever fallback has failed last."""
+    """Return the patience of the run's own route, whichever fallback has failed last."""
     return ids.duration(state.definitions.routes.get(run.settings.route, route).patience)
 
 
@@ -87,13 +91,13 @@ def _failing_for(state: State, turn: Turn) -> float:
 
 
 async def until_due(state: State, run: Run, turn: Turn, agent: Agent) -> None:
-    """Wait until the next attempt is due; a stop, a cancel or an interrupt ends it. Raises Stopped."""
-    left = turn.retry_at - state.clock() if turn.retry_at is not None else 0.0
-    if left <= 0:
+    """Wait until the next attempt is due; a stop, a cancel or an interrupt ends the wait. Raises Stopped."""
+    remaining = turn.retry_at - state.clock() if turn.retry_at is not None else 0.0
+    if remaining <= 0:
         return
     agent.interruptible.add(run.run_id)
     try:
-        await asyncio.wait_for(agent.stopping.wait(), left)
+        await asyncio.wait_for(agent.stopping.wait(), remaining)
     except TimeoutError:
         pass
     finally:
@@ -102,13 +106,13 @@ async def until_due(state: State, run: Run, turn: Turn, agent: Agent) -> None:
 
 
 def give_up(state: State, run: Run, route_id: str, error: ModelError) -> None:
-    """End the run: nothing is left to try."""
+    """End the run: no attempt is left."""
     may_pass = turns.passes(error.kind, error.status) or error.kind in ("server", "empty")
     runs.fail(state, run.run_id, code(error.kind), f"Route {route_id}: {error.message}", retryable=may_pass)
 
 
 def backoff(failures: int, retry_after: float | None) -> float:
-    """Seconds before the next attempt: what the server asks for (an hour at most), else doubling with full jitter.
+    """Return the seconds before the next attempt: the server's delay (an hour at most), else doubling with full jitter.
 
     Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """

@@ -1,4 +1,4 @@
-"""Submitting what callers send: schemas are held against it first, off the event loop."""
+"""Submissions of callers: their input is validated by its schemas first, off the event loop."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from kheish.state.state import State
 
 
 async def submit(state: State, given: Input, *, by: str | None = None) -> Run | str:
-    """Queue a run of a session that is in use (`intake.submit`). Raises what `intake.submit` raises."""
+    """Queue a run of a session that is in use (`intake.submit`). Raises as `intake.submit`."""
     session = state.get(Session, given.session_id)
     schemas = intake.schemas_key(session, given)
     if schemas is not None and keys.earlier(state, given.key) is None:
         await judging.run(intake.check_schemas, session.settings["input_contract"], given)
-        given = replace(given, key=await keys.known(state, keys.sent(given.key)))  # it may have come twice
+        given = replace(given, key=await keys.known(state, keys.sent(given.key)))  # it may have been submitted twice
     return intake.submit(state, replace(given, checked=schemas), by=by)

@@ -1,4 +1,4 @@
-"""Targets: whom a model call asks, and what is known of that server. It is asked for its window beside the calls."""
+"""Targets: the server of a model call, and the facts about it. Its window is queried beside the calls."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from kheish.runtime.agent import Agent
 from kheish.runtime.drivers.base import ModelError, Request
 from kheish.runtime.windows import Facts, Room
 
-FIRST_WAIT = 1.0  # seconds that the first call waits for what the server says of itself
+FIRST_WAIT = 1.0  # seconds that the first call waits for the server's description
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A server and model, with the route that leads there."""
+    """A server and model, with its route."""
 
     route_id: str
     route: Route
@@ -33,14 +33,17 @@ class Target:
     room: Room
 
     def streams(self, turn: Turn) -> bool:
-        """Return whether the next answer is streamed. Some servers cut the connection where a prompt is too long for a
-        streamed answer, and say what is wrong only to those who ask for a whole one: each third attempt does."""
+        """Return whether the next answer is streamed.
+
+        Some servers cut the connection if a prompt is too long for a streamed answer, and report the reason only for
+        whole answers: each third attempt requests one.
+        """
         failures = turn.failed_on.get(self.route_id, 0)
         return self.route.capabilities.streaming and failures % 3 != 2
 
 
 async def target(run: Run, agent: Agent, route_id: str, route: Route) -> Target:
-    """Return whom a route asks for a run."""
+    """Return the target of a route for a run."""
     is_first = route_id == run.settings.route
     name = run.settings.model if is_first else route.model
     generation = run.settings.generation if is_first else dict(route.generation)
@@ -60,7 +63,7 @@ async def target(run: Run, agent: Agent, route_id: str, route: Route) -> Target:
 
 
 async def _describe(run: Run, agent: Agent, route_id: str, route: Route, name: str | None, facts: Facts) -> None:
-    """Ask the server for its window in a task of its own; only the very first call waits for it, and not long."""
+    """Query the server's window in a background task; only the very first call waits for it, for a short time."""
     is_new = facts.asked_at == float("-inf")
     facts.asked_at = time.monotonic()
     request = Request(route_id=route_id, model=name, messages=(), settings=routes.driver_settings(route))
@@ -75,4 +78,4 @@ async def _learn(agent: Agent, run: Run, route: Route, request: Request, facts: 
     try:
         facts.describe(await model.window(agent, run, route, request))
     except (KheishError, ModelError):
-        return  # no credential, or out of scope: the call itself says so
+        return  # no credential, or out of scope: the call itself reports it

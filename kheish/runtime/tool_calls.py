@@ -1,4 +1,4 @@
-"""Tool calls: CALL_STEPS has the step from each stage to the next, and the journal says at which stage a call is.
+"""Tool calls: CALL_STEPS has the step from each stage to the next, and the journal has the stage of a call.
 
 A hook before or after a tool is a row: a stage in `turns.STAGES`, and its step here.
 """
@@ -22,20 +22,20 @@ from kheish.state.state import State
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """A step that all calls of a stage take at once, before the turn does anything else."""
+    """A step of all calls of a stage at once, before any other step of the turn."""
 
     take: Callable[[State, Run, Sequence[Call], Agent], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
 class Single:
-    """A step of one call, in the order of the turn; `side_by_side` with its neighbours where all of them only read."""
+    """A step of one call, in the order of the turn; `side_by_side` with its neighbours if all of them only read."""
 
     take: Callable[[State, Run, Call, Agent], Awaitable[bool]]
     side_by_side: bool = False
 
 
-#: Takes calls one step on. Returns False where the run waits for a user, or has ended.
+#: Takes calls one step further. Returns False if the run waits for a user, or has ended.
 Step = Together | Single
 
 
@@ -43,14 +43,14 @@ Step = Together | Single
 
 
 async def _refuse_unoffered(state: State, run: Run, calls: Sequence[Call], agent: Agent) -> bool:
-    """Refuse the calls of an answer that was to mend a final text."""
+    """Refuse the calls of an answer that was to repair a final text."""
     text = "No tools now: answer with nothing but the JSON that the output contract asks for."
     state.append(*(refused(call, "no_tools", text).on(run.session_id, run.run_id) for call in calls))
     return True
 
 
 async def _decide(state: State, run: Run, calls: Sequence[Call], agent: Agent) -> bool:
-    """Decide the calls of the turn; request the approvals of all that ask in one group."""
+    """Decide the calls of the turn; request all needed approvals in one group."""
     drafts: list[Draft] = []
     asking = False
     for call in calls:
@@ -86,13 +86,13 @@ def _waiting(state: State, run: Run, status: Status) -> Draft:
 
 
 async def _refuse(state: State, run: Run, call: Call, agent: Agent) -> bool:
-    """Tell the model that the call was denied."""
+    """Report to the model that the call was denied."""
     state.append(deciding.refusal(call).on(run.session_id, run.run_id))
     return True
 
 
 async def _recheck(state: State, run: Run, call: Call, agent: Agent) -> bool:
-    """Start an approved call; request another approval where what was approved has changed since."""
+    """Start an approved call; request another approval if the approved content has changed since."""
     prepared = await performing.prepare(state, run, call, agent)
     if isinstance(prepared, events.ToolFinished):
         state.append(prepared.on(run.session_id, run.run_id))
@@ -135,11 +135,11 @@ async def _recover(state: State, run: Run, call: Call, agent: Agent) -> bool:
 
 
 async def _outcome(state: State, run: Run, call: Call, agent: Agent) -> Result | str:
-    """Return the result where it can be found out, `again` where the call is safe to repeat, else the policy."""
+    """Return the result if it can be determined, `again` if the call is safe to repeat, else the policy."""
     assert call.started is not None
     prepared = await performing.prepare(state, run, call, agent)
     policy = state.definitions.config.recovery.ambiguous
-    if isinstance(prepared, events.ToolFinished):  # the tool is gone, so that it cannot find out
+    if isinstance(prepared, events.ToolFinished):  # the tool is missing, so that it cannot determine the outcome
         return "again" if call.started.replay == Replay.SAFE else policy
     context = performing.context(state, run, prepared, agent, call.started.note)
     outcome = await recovery.decide(prepared.tool, prepared.arguments, context)
@@ -155,7 +155,7 @@ async def _finish_answered(state: State, run: Run, call: Call, agent: Agent) -> 
 
 
 async def _settle(state: State, run: Run, call: Call, agent: Agent) -> bool:
-    """Do what a user chose for an ambiguous call."""
+    """Apply a user's choice for an ambiguous call."""
     assert call.answer is not None
     choice, text = recovery.choice(call.answer)
     match choice:
@@ -172,7 +172,7 @@ async def _settle(state: State, run: Run, call: Call, agent: Agent) -> bool:
             return False
 
 
-#: stage → step. A missing key is the error; steps that are taken together come first, in this order.
+#: stage → step. A missing key is the error; steps of several calls come first, in this order.
 CALL_STEPS: Mapping[Stage, Step] = {
     Stage.UNOFFERED: Together(_refuse_unoffered),
     Stage.UNDECIDED: Together(_decide),
@@ -188,7 +188,7 @@ CALL_STEPS: Mapping[Stage, Step] = {
 
 
 async def answer(state: State, run: Run, turn: Turn, agent: Agent, steps: Mapping[Stage, Step] = CALL_STEPS) -> bool:
-    """Take the open calls one step on. Returns False where the run waits for a user, or has ended."""
+    """Take the open calls one step further. Returns False if the run waits for a user, or has ended."""
     staged = [(call, call.stage) for call in turn.open_calls]
     for stage, step in steps.items():
         calls = [call for call, at in staged if at is stage]

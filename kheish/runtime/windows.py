@@ -1,8 +1,8 @@
-"""Windows: how many tokens a text has, how many a server takes, and what else was learned of a server.
+"""Windows: the tokens of a text, the limit of a server, and other facts learned about a server.
 
-Nothing here is exact. A count is an estimate, corrected by what the server reports; a window is what the route says,
-or what the server says where that is less, or what follows from a refusal. What was learned is kept in memory only:
-servers are started anew with other settings, and each error teaches it again.
+Nothing here is exact. A count is an estimate, corrected by the server's reports; a window is the route's setting, or
+the server's report if that is less, or follows from a refusal. The facts are kept in memory only: servers are restarted
+with other settings, and each error teaches them again.
 """
 
 from __future__ import annotations
@@ -23,16 +23,19 @@ from kheish.runtime.drivers.base import Message, ToolSpec
 _LETTERS = b" abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _SMALL = b" abcdefghijklmnopqrstuvwxyz"
 PER_MESSAGE = 6  # tokens that templates put around each message
-SMALLEST = 256  # tokens: no window is believed to be smaller
+SMALLEST = 256  # tokens: a smaller window is not believed
 LARGEST = 1 << 26
 REMEMBERED_CHARACTERS = 8192  # the longest text whose count is remembered
-RATIO = (0.8, 4.0)  # bounds of what a server's own count corrects
-CALIBRATED_FROM = 400  # tokens: less says nothing
-REMEMBERED = 600.0  # seconds for which a refusal counts, and after which a server is asked once more
+RATIO = (0.8, 4.0)  # bounds of the correction by a server's own count
+CALIBRATED_FROM = 400  # tokens: smaller prompts are not significant
+REMEMBERED = 600.0  # seconds for which a refusal counts, and after which a server is queried again
 
 
 def tokens(text: str) -> int:
-    """Return about how many tokens a text has; a history is counted with each request, so short ones are remembered."""
+    """Return about how many tokens a text has.
+
+    A history is counted with each request, so counts of short texts are cached.
+    """
     return _remembered(text) if len(text) <= REMEMBERED_CHARACTERS else _count(text)
 
 
@@ -44,9 +47,9 @@ def _remembered(text: str) -> int:
 def _count(text: str) -> int:
     """Return about how many tokens a text has, at the speed of C.
 
-    English has some 4.5 letters a token, capitals and digits break words, punctuation stands alone, and what takes
-    several bytes in UTF-8 takes about as many tokens as it has more bytes, halved. Four characters each, the usual rule
-    of thumb, is half of the truth for code and a fourth of it for Chinese.
+    English has some 4.5 letters per token, capitals and digits break words, punctuation stands alone, and a character
+    of several UTF-8 bytes takes about half as many tokens as it has additional bytes. Four characters per token, the
+    usual rule of thumb, is half of the truth for code and a fourth of it for Chinese.
     """
     if not text:
         return 0
@@ -57,13 +60,13 @@ def _count(text: str) -> int:
 
 
 def message_tokens(message: Message) -> int:
-    """Return about how many tokens a message has, with its calls and what the template puts around it."""
-    found = PER_MESSAGE + tokens(message.text)
+    """Return about how many tokens a message has, with its calls and the template around it."""
+    total = PER_MESSAGE + tokens(message.text)
     for call in message.calls:
-        found += PER_MESSAGE + tokens(call.name) + tokens(encoded(call.arguments))
+        total += PER_MESSAGE + tokens(call.name) + tokens(encoded(call.arguments))
     if message.opaque is not None:
-        found += tokens(encoded(message.opaque))
-    return found
+        total += tokens(encoded(message.opaque))
+    return total
 
 
 def messages_tokens(messages: Iterable[Message]) -> int:
@@ -77,7 +80,7 @@ def spec_tokens(spec: ToolSpec) -> int:
 
 
 def encoded(value: Any) -> str:
-    """Return a value as JSON, or as Python shows it where it cannot be JSON."""
+    """Return a value as JSON, or as its Python representation if it cannot be JSON."""
     try:
         return orjson.dumps(value).decode()
     except (TypeError, ValueError):
@@ -85,42 +88,42 @@ def encoded(value: Any) -> str:
 
 
 def server_key(driver: str, api_base: str | None, model: str | None) -> str:
-    """Return what a server is known by: its address and model. A route's id may come to mean another server."""
+    """Return the key of a server: its address and model. A route's id may come to mean another server."""
     return sha256(f"{driver}\n{(api_base or '').rstrip('/')}\n{model or ''}".encode()).hexdigest()[:16]
 
 
 @dataclass(slots=True)
 class Facts:
-    """What was learned of one server."""
+    """The facts learned about one server."""
 
-    window: int | None = None  # as the server says
-    asked_at: float = float("-inf")  # when it was asked for its window
-    ratio: float = 1.0  # its count of tokens by ours
-    answered: int = 0  # the largest prompt that it took, by its own count
+    window: int | None = None  # the window that the server reports
+    asked_at: float = float("-inf")  # when its window was queried
+    ratio: float = 1.0  # the ratio of its token count to ours
+    answered: int = 0  # the largest prompt that it accepted, by its own count
     refused: int | None = None  # the smallest prompt that was too long for it, by our count
     refused_at: float = float("-inf")
-    omit: frozenset[str] = frozenset()  # fields that it does not take
-    strictness: int = 0  # how far its messages have to be simplified
+    omit: frozenset[str] = frozenset()  # fields that it does not accept
+    strictness: int = 0  # the degree to which its messages have to be simplified
 
     def calibrate(self, estimated: int, counted: int) -> None:
-        """Take in how many tokens the server counted in a prompt."""
+        """Learn from the server's count of a prompt's tokens."""
         self.answered = max(self.answered, counted)
         if estimated >= CALIBRATED_FROM and counted > 0:
             seen = min(max(counted / estimated, RATIO[0]), RATIO[1])
             self.ratio = max(seen, 0.7 * self.ratio + 0.3 * seen)
 
     def describe(self, window: int | None) -> None:
-        """Take in what the server says of its window when it is asked; not what its own answers disprove."""
+        """Learn the window that the server reports, unless its own answers disprove it."""
         if window is not None and SMALLEST <= window <= LARGEST and window >= self.answered:
             self.window = window
 
     def refuse(self, estimated: int, window: int | None, counted: int | None) -> None:
-        """Take in that a prompt was too long."""
+        """Learn that a prompt was too long."""
         now = time.monotonic()
         stale = now - self.refused_at > REMEMBERED
         self.refused = estimated if self.refused is None or stale else min(self.refused, estimated)
         self.refused_at = now
-        self.answered = 0  # the server may have been started anew, with less
+        self.answered = 0  # the server may have been restarted with a smaller window
         if window is not None and SMALLEST <= window <= LARGEST:
             self.window = window
         if counted and estimated:
@@ -129,27 +132,27 @@ class Facts:
 
 @dataclass(slots=True)
 class Windows:
-    """What was learned of all servers, by `server_key`."""
+    """The facts about all servers, by `server_key`."""
 
     _facts: dict[str, Facts] = field(default_factory=dict)
-    asking: set[asyncio.Task[None]] = field(default_factory=set)  # questions to servers that are under way
+    asking: set[asyncio.Task[None]] = field(default_factory=set)  # pending queries to servers
 
     def of(self, server: str) -> Facts:
-        """Return the facts of a server; empty ones of a new one."""
+        """Return the facts of a server; empty ones for a new server."""
         return self._facts.setdefault(server, Facts())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """What a prompt may have. `prompt` is in our own count; None where nothing is known of the window."""
+    """The room of a prompt. `prompt` is in our own count; None if the window is unknown."""
 
     window: int | None = None
-    reserve: int = 0  # tokens that are left to the answer
+    reserve: int = 0  # tokens that are left for the answer
     prompt: int | None = None
 
 
 def room(route: Route, generation: Mapping[str, Any], facts: Facts) -> Room:
-    """Return how large a prompt may be: the window without what the answer needs, as our count has it."""
+    """Return the maximal size of a prompt: the window without the answer's share, in our count."""
     known = [size for size in (route.capabilities.context_window, facts.window) if size]
     window = min(known) if known else None
     reserve = _reserve(window, generation) if window else 0

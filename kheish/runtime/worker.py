@@ -1,7 +1,7 @@
-"""The worker: takes runs from their sessions' queues and drives them, within the daemon's concurrency.
+"""The worker, which takes runs from their sessions' queues and drives them, within the daemon's concurrency.
 
-What is to be done is found in tables (runs whose status says so), after a restart exactly as live. It never looks at
-all sessions: `state.touched` names those with new entries since it last looked.
+Its work is found in tables (runs with a matching status), after a restart exactly as live. It never scans all sessions:
+`state.touched` names those with new entries since the last scan.
 """
 
 from __future__ import annotations
@@ -23,31 +23,35 @@ from kheish.state.state import State
 
 log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 10.0  # after which a folder that does not answer counts as not there
+_LOOK_SECONDS = 10.0  # after which an unresponsive folder counts as missing
 
 
 class Worker:
-    """Drives runs until `drain`."""
+    """The driver of runs, until `drain`."""
 
     def __init__(self, agent: Agent, on_waiting: Callable[[Run, bool], None] = lambda run, is_missing: None) -> None:
-        """`on_waiting` is told when a run waits for its workspace (True), and when it does no more (False)."""
+        """Create a worker.
+
+        `on_waiting` is called with True when a run begins to wait for its workspace, and with False when it stops
+        waiting.
+        """
         self._agent = agent
         self._state: State = agent.state
         self._driving: dict[str, asyncio.Task[None]] = {}  # by run id
         self._by_route: Counter[str] = Counter()
-        self._ready: dict[str, OrderedDict[str, None]] = {}  # by route: sessions that may have a run to take
+        self._ready: dict[str, OrderedDict[str, None]] = {}  # by route: sessions that may have a run to start
         self._late: set[str] = set()  # runs whose wall time is over
         self._seen: set[str] = set()  # runs that this process has driven: they need no `run.resumed` for a restart
-        self._parked: dict[str, str] = {}  # by session: the run whose workspace is not there
+        self._parked: dict[str, str] = {}  # by session: the run whose workspace is missing
         self._on_waiting = on_waiting
 
     @property
     def driving(self) -> int:
-        """How many runs are at work now."""
+        """Return the number of driven runs."""
         return len(self._driving)
 
     def look(self) -> None:
-        """Take what can be taken. Called after each batch of entries, and when a run or a pause ends."""
+        """Start the runs that can start. It is called after each batch of entries, and when a run or a pause ends."""
         touched, self._state.touched = self._state.touched, {}
         for session_id in touched:
             run = runs.next_claim(self._state, session_id)
@@ -89,7 +93,7 @@ class Worker:
         self.look()
 
     def retry(self) -> None:
-        """Look again for what waits for its workspace. Called every so often."""
+        """Retry the runs that wait for their workspace. It is called periodically."""
         for session_id, run_id in list(self._parked.items()):
             run = self._state.find(Run, run_id)
             if run is None or run.is_final:
@@ -103,8 +107,10 @@ class Worker:
             self._on_waiting(run, False)
 
     async def _has_workspace(self, run: Run) -> bool:
-        """Whether the run's folder is there: after a restore, or where a disk is not mounted, it is not. A run that
-        is to stop needs none."""
+        """Return whether the run's folder exists.
+
+        It may be missing after a restore, or without its disk. A run that is to stop needs none.
+        """
         is_there = await self._is_usable(run)
         if is_there or run.stop_requested:
             self._unpark(run.session_id, run)
@@ -114,7 +120,7 @@ class Worker:
         return False
 
     async def _is_usable(self, run: Run) -> bool:
-        """Whether the run's folder answers. Raises WorkspaceNotAllowed where it is one that no session may have."""
+        """Return whether the run's folder responds. Raises WorkspaceNotAllowed if it is forbidden for sessions."""
         door = workspaces.door_of(self._state, run.settings.workspace)
         try:
             return await pool.within(_LOOK_SECONDS, door, workspaces.is_usable, door)
@@ -122,15 +128,18 @@ class Worker:
             return False
 
     async def _drive(self, run_id: str) -> None:
-        """One stretch of a run. The one place that may catch anything: what is unforeseen fails this run only."""
+        """Drive one stretch of a run.
+
+        This is the one place that may catch any exception: an unforeseen one fails this run only.
+        """
         state, agent = self._state, self._agent
         run, clock = state.get(Run, run_id), None
         try:
             if not await self._has_workspace(run):
                 return
             run, claimed = state.get(Run, run_id), runs.next_claim(state, run.session_id)
-            # While its folder was looked at, it may have ended, or an answer put another run of the session before it;
-            # `_done` looks again.
+            # During the check of its folder, it may have ended, or an answer put another run of the session before it;
+            # `_done` checks again.
             if claimed is None or claimed.run_id != run_id:
                 return
             clock = self._wind(run)
@@ -152,7 +161,7 @@ class Worker:
                 clock.cancel()
 
     def _wind(self, run: Run) -> asyncio.TimerHandle | None:
-        """A clock that stops the run in the middle of a step when its wall time is over."""
+        """Return a timer that stops the run in the middle of a step when its wall time is over."""
         limit = run.settings.limits.wall_time
         if limit is None:
             return None
@@ -183,7 +192,7 @@ class Worker:
     # --- stopping -----------------------------------------------------------------------------------------------------
 
     def _stop_if_asked(self, run: Run) -> None:
-        """A cancelled run is stopped at once; an interrupted one where nothing of it has an effect."""
+        """Stop a cancelled run at once, an interrupted one when none of its steps has an effect."""
         at_once = run.stop_requested == "cancelled" or run.run_id in self._agent.interruptible
         if run.stop_requested and at_once:
             self._driving[run.run_id].cancel()
@@ -193,7 +202,7 @@ class Worker:
         is_late = run_id in self._late
         self._late.discard(run_id)
         if self._agent.stopping.is_set() or not (run.stop_requested or is_late):
-            return  # the daemon stops: the journal says where it goes on
+            return  # the daemon stops: the journal holds where it continues
         turn = self._state.find(Turn, run_id)
         for call in turn.open_calls if turn else ():
             job = call.started.note.get("job") if call.started else None
@@ -209,7 +218,7 @@ class Worker:
             runs.fail(self._state, run_id, "limit_exceeded", f"A limit of the run is reached (wall_time: {limit:g} s).")
 
     async def drain(self, grace: float) -> None:
-        """Start no new step; give those under way `grace` seconds; leave the rest to the journal."""
+        """Start no new step; give active steps `grace` seconds; leave the rest to the journal."""
         self._agent.stopping.set()
         self._agent.gates.wake()
         tasks = list(self._driving.values())

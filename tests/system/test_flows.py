@@ -224,7 +224,7 @@ def test_that_the_report_shows_what_changed_since_the_version_before(served: Dae
     assert set(flow) == set(model_of(answers.Flow).model_fields)
     model_of(answers.Flow).model_validate(flow)
     text = served.client.flows.report(flow["flow_id"])
-    assert "What changed since 1.0.0:" in text and re.search(r"^\+.*It is so\.", text, re.MULTILINE)
+    assert "Changes since 1.0.0:" in text and re.search(r"^\+.*It is so\.", text, re.MULTILINE)
     served.quiet()
     trailers = git(served.root, "log", "--format=%(trailers)", f"--grep=Kheish-Flow: {flow['flow_id']}")
     assert "Kheish-Playbook: grows@1.1.0" in trailers

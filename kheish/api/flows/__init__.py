@@ -1,1 +1,1 @@
-"""Flows by HTTP: the endpoints, which events are a Flow's, and what callers get."""
+"""Flows by HTTP: the endpoints, the events of a Flow, and the responses."""

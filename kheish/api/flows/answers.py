@@ -1,4 +1,4 @@
-"""What callers get of Flows, as models (see `answers`)."""
+"""Responses about Flows, as models (see `answers`)."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ Kind = Literal[
 
 
 class Evidence(Answer):
-    """Something that shows what was done."""
+    """Evidence of work that was done."""
 
     evidence_id: str
     kind: Kind
     id: str
     """Its name in the Playbook, or the reference itself."""
     ref: str | None
-    """What it refers to; null for an attestation."""
+    """The referenced object; null for an attestation."""
     phase: str | None
     description: str
     facts: dict[str, Any]
-    """What the reference was when it was attached: of a file its sha256, of a commit its id and author …"""
+    """The referenced object's state when it was attached: the sha256 of a file, the id and author of a commit …"""
     by: str
-    """Who attached it."""
+    """The author of the attachment."""
     run_id: str | None
     """The run in which an agent attached it."""
     at: str
@@ -55,21 +55,21 @@ class FlowPhase(Answer):
     """All attempts, oldest first."""
     attempts: int
     retried: list[str]
-    """Why each attempt but the last was not the last."""
+    """The reasons for each further attempt."""
     started_at: str | None
     finished_at: str | None
     reason: str | None
-    """Why it failed or was skipped."""
+    """The reason why it failed or was skipped."""
     cost_usd: float | None
     usage: RunUsage
     evidence: list[Evidence]
     wanted: list[WantedEvidence]
     missing: list[str]
-    """Ids of required evidence that is not there."""
+    """Ids of required evidence that is missing."""
 
 
 class FlowApproval(Answer):
-    """An approval within a Flow, and who decided it."""
+    """An approval within a Flow, and its decisions."""
 
     approval_id: str
     run_id: str
@@ -77,7 +77,7 @@ class FlowApproval(Answer):
     tool: str
     """`phase` for one that the Playbook asks for."""
     when: Literal["before", "after"] | None
-    """Of a phase's approval: whether it stands before or after the phase."""
+    """For a phase's approval: whether it comes before or after the phase."""
     status: Literal["pending", "allowed", "denied", "expired", "cancelled"]
     why: str
     requested_at: str
@@ -86,7 +86,7 @@ class FlowApproval(Answer):
     via: str | None
     reason: str | None
     decisions: list[DecisionView]
-    """Every word that was given: it may need two persons."""
+    """All decisions: two persons may be required."""
 
 
 class FlowRun(Answer):
@@ -105,7 +105,7 @@ class FlowRun(Answer):
 
 
 class FlowOutput(Answer):
-    """Something that a run of the Flow gave out on its way."""
+    """Interim output of a run of the Flow."""
 
     run_id: str
     output_id: str
@@ -114,7 +114,7 @@ class FlowOutput(Answer):
 
 
 class RefusedCall(Answer):
-    """A tool call that the permissions or a tool policy did not let through."""
+    """A tool call that the permissions or a tool policy refused."""
 
     run_id: str
     phase: str | None
@@ -132,7 +132,7 @@ class FlowAgent(Answer):
 
 
 class Flow(Answer):
-    """One start of one Playbook version, and what it led to."""
+    """A start of a Playbook version, and its results."""
 
     flow_id: str
     playbook: str
@@ -148,12 +148,12 @@ class Flow(Answer):
     """Its Record in the state root."""
     status: Literal["pending", "running", "waiting", "succeeded", "failed", "cancelled", "blocked"]
     reason: str | None
-    """Why it failed or was cancelled."""
+    """The reason why it failed or was cancelled."""
     inputs: dict[str, Any]
     phases: list[FlowPhase]
     evidence: list[Evidence]
     missing: list[str]
-    """Ids of required evidence of the whole that is not there."""
+    """Ids of required evidence of the whole Flow that is missing."""
     approvals: list[FlowApproval]
     runs: list[FlowRun]
     agents: list[FlowAgent]

@@ -1,4 +1,4 @@
-"""Which events are a Flow's, and the stream of them."""
+"""The events of a Flow, and their stream."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from kheish.domain.flows.flow import Flow
 
 @dataclass(slots=True)
 class OfFlow:
-    """What of a session's events is a Flow's: those that name it, and those of its runs, which these name."""
+    """A filter for the events of a Flow among those of its session: events that name it, and events of its runs."""
 
     flow_id: str
     runs: set[str]
 
     def takes(self, kind: str, run: str | None, line: bytes) -> bool:
-        """Whether it is the Flow's."""
+        """Return whether the event belongs to the Flow."""
         if run is not None and run in self.runs:
             return True
         if self.flow_id.encode() not in line:
@@ -36,8 +36,8 @@ class OfFlow:
         return is_its
 
 
-async def follow(parts: Services, feed: Feed, req: Request, resp: Response, flow_id: str) -> None:
-    """Answer with a stream of a Flow's events, and those of its runs. Raises NotFound."""
-    doc = await views.document(parts.state, Flow, flow_id)
+async def follow(services: Services, feed: Feed, req: Request, resp: Response, flow_id: str) -> None:
+    """Answer with a stream of the events of a Flow and its runs. Raises NotFound."""
+    doc = await views.document(services.state, Flow, flow_id)
     of = OfFlow(flow_id, {run["run_id"] for run in doc["runs"]})
-    sse.answer(req, resp, parts, feed, session=doc["session_id"], narrow=of.takes)
+    sse.answer(req, resp, services, feed, session=doc["session_id"], narrow=of.takes)

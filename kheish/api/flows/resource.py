@@ -1,4 +1,4 @@
-"""Flows by HTTP: start, list, show, follow, report, cancel, and evidence that people attach."""
+"""Flows by HTTP: start, list, show, follow, report, cancel, and evidence that users attach."""
 
 from __future__ import annotations
 
@@ -48,67 +48,67 @@ LIST = (
     paging.PREFIX,
 )
 WAIT = Param(
-    name="wait", kind="duration", about="Answer when the Flow ends, waits or is blocked, or this time is over (`30s`)."
+    name="wait", kind="duration", about="Wait until the Flow ends, waits or is blocked, for at most this time (`30s`)."
 )
-#: where a caller who waits may have something to do
+#: statuses in which a waiting caller may have to act
 STOPS = FINAL | {FlowStatus.WAITING, FlowStatus.BLOCKED}
 
 
 class StartFlow(Body):
-    """What to start, and with what."""
+    """A request to start a Flow."""
 
     playbook: Name
-    """Which Playbook; also `id@version`."""
+    """The Playbook; also `id@version`."""
     version: Name | None = None
-    """Which version, verified or above; without it, the active one, or a canary by its percent."""
+    """The version, verified or above; without it, the active version, or a canary by its percentage."""
     inputs: dict[str, Any] = Field(default_factory=dict)
-    """What the Playbook's `inputs` ask for."""
+    """The values of the Playbook's `inputs`."""
     session_id: Name | None = None
-    """The session that it runs in; without it, one is made."""
+    """The session that it runs in; without it, a new session is created."""
     budget: Budget | None = None
-    """What the Flow may use: cost, tokens and model calls over all of its runs, turns and wall time in each."""
+    """The budget of the Flow: cost, tokens and model calls over all of its runs, turns and wall time in each."""
     reply_targets: Targets | None = None
-    """Where outputs are sent."""
+    """The targets of outputs."""
     idempotency_key: Key | None = None
-    """The same key with the same request gives the same Flow; may also be the header Idempotency-Key."""
+    """The same key with the same request gives the same Flow. It may also be sent as the header Idempotency-Key."""
 
 
 class AttachEvidence(Body):
-    """Something that shows what was done."""
+    """A request to attach evidence."""
 
     kind: Literal[
         "run", "tool_call", "task", "approval", "question", "output", "asset", "commit", "file", "agent", "attestation"
     ]
-    """What it is. An attestation is your own word."""
+    """The kind of evidence. An attestation is your own statement."""
     id: Annotated[str, Field(min_length=1, max_length=500)]
     """Its name in the Playbook's `evidence`, or the reference itself."""
     ref: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
-    """What it refers to; without it, `id` is that."""
+    """The referenced object; without it, `id` is the reference."""
     phase: Name | None = None
-    """The phase that it belongs to; without it, the one that wants it, else the Flow as a whole."""
+    """Its phase; without it, the phase that requires it, else the Flow as a whole."""
     description: Annotated[str, Field(max_length=4000)] = ""
-    """What it shows. An attestation is this text."""
+    """The claim that it supports. For an attestation, this text is the evidence."""
     idempotency_key: Key | None = None
-    """The same key attaches once; may also be the header Idempotency-Key."""
+    """The same key attaches once. It may also be sent as the header Idempotency-Key."""
 
 
 class CancelFlow(Body):
-    """Stop a Flow and its runs."""
+    """A request to stop a Flow and its runs."""
 
     reason: Reason | None = None
-    """Why, for the journal."""
+    """The reason, for the journal."""
 
 
 class Flows:
-    """`/v1/flows` and what is below."""
+    """The resource of `/v1/flows` and the paths below it."""
 
-    def __init__(self, parts: Services) -> None:
-        self._parts = parts
-        self._state = parts.state
-        self._feed = parts.feed
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._state = services.state
+        self._feed = services.feed
 
     async def list_flows(self, req: Request, resp: Response) -> None:
-        """A page of Flows, newest first."""
+        """Answer with a page of Flows, newest first."""
         media.send(resp, await views.listed(self._state, Flow, req.context.query))
 
     async def start_flow(self, req: Request, resp: Response) -> None:
@@ -117,33 +117,35 @@ class Flows:
         request = media.idempotency(req, body, "flows")
         key = await keys.known(self._state, request)
         if key is None or key.result is None:
-            found = await self._started(body, req.context.principal, request)
+            flow = await self._start(body, req.context.principal, request)
         else:
             assert key.session_id is not None
             async with self._state.using(key.session_id):
-                found = self._state.find(Flow, key.result) or key.result
-        flow_id = found if isinstance(found, str) else found.flow_id
-        doc = None if isinstance(found, str) else views.of(self._state, found)
+                flow = self._state.find(Flow, key.result) or key.result
+        flow_id = flow if isinstance(flow, str) else flow.flow_id
+        doc = None if isinstance(flow, str) else views.of(self._state, flow)
         await self._state.durable()
         if wait := req.context.query.get("wait"):
-            await settled(self._parts, flow_id, wait)
-            sse.check_lasts(self._parts, req)
+            await settled(self._services, flow_id, wait)
+            sse.check_lasts(self._services, req)
             doc = None
-        whole = await views.document(self._state, Flow, flow_id) if doc is None else (await self._whole([doc]))[0]
+        whole = await views.document(self._state, Flow, flow_id) if doc is None else (await self._expand([doc]))[0]
         resp.set_header("Location", f"/v1/flows/{flow_id}")
         media.send(resp, whole, status=202, n=whole["n"])
 
-    async def _started(self, body: StartFlow, by: str, request: Idempotency | None) -> Flow | str:
-        """Choose the version, complete the inputs, and start the Flow. Returns the id of the Flow that another request
-        with this key has started meanwhile. Raises as `start` does."""
-        playbook, version = _named(body)
+    async def _start(self, body: StartFlow, by: str, request: Idempotency | None) -> Flow | str:
+        """Choose the version, complete the inputs, and start the Flow.
+
+        Returns the id of the Flow if another request with this key has started it meanwhile. Raises as `start` does.
+        """
+        playbook, version = _split_reference(body)
         flow_id = ids.new("flow")
         source = await self._source(playbook, version, flow_id)
         inputs = await judging.run(flow_inputs.complete, source.manifest, body.inputs)
         session_id = ids.check_slug(body.session_id, "session_id") if body.session_id else flow_id
         async with sessions.using_or_new(self._state, session_id):
-            there = self._state.find(Session, session_id)
-            workspace = None if there else await self._parts.workspaces.default(session_id)
+            session = self._state.find(Session, session_id)
+            workspace = None if session else await self._services.workspaces.default(session_id)
             key = await keys.known(self._state, request)
             given = Start(
                 flow_id=flow_id,
@@ -159,11 +161,12 @@ class Flows:
             return flow_start.start(self._state, given)
 
     async def _source(self, playbook_id: str, version: str | None, flow_id: str) -> Source:
-        """The version that is started, as its tag's tree has it. Raises NotFound, VersionTampered, …"""
+        """Return the version to start, from its tag's tree. Raises NotFound, VersionTampered, …"""
         async with pins.owner(self._state, RELEASES, ids.check_slug(playbook_id, "playbook")):
             one = playbooks.resolve(self._state, playbook_id, version, flow_id)
-            released = await self._parts.playbooks.read(playbook_id, one.version)
-            playbooks.resolve(self._state, playbook_id, one.version, flow_id)  # it may have been revoked meanwhile
+            released = await self._services.playbooks.read(playbook_id, one.version)
+            # it may have been revoked during the await
+            playbooks.resolve(self._state, playbook_id, one.version, flow_id)
         return Source(
             playbook_id=playbook_id,
             version=one.version,
@@ -173,71 +176,72 @@ class Flows:
             manifest=released.manifest,
         )
 
-    async def _whole(self, docs: list[Doc]) -> list[Doc]:
+    async def _expand(self, docs: list[Doc]) -> list[Doc]:
         return await views.expand(self._state, docs)
 
     async def get_flow(self, req: Request, resp: Response, flow_id: str) -> None:
-        """One Flow; with `?wait=`, once it has ended, waits or is blocked; with `?at=`, as it was."""
+        """Answer with one Flow; with `?wait=`, after it has ended, waits or is blocked; with `?at=`, as of a commit."""
         if rev := req.context.query.get("at"):
-            return media.send(resp, await at_revision.document(self._parts, resp, Flow, flow_id, rev))
+            return media.send(resp, await at_revision.document(self._services, resp, Flow, flow_id, rev))
         if wait := req.context.query.get("wait"):
-            await settled(self._parts, flow_id, wait)
-            sse.check_lasts(self._parts, req)
+            await settled(self._services, flow_id, wait)
+            sse.check_lasts(self._services, req)
         return media.send(resp, await views.document(self._state, Flow, flow_id))
 
     async def flow_events(self, req: Request, resp: Response, flow_id: str) -> None:
-        """The Flow's events, and those of its runs, as a stream."""
-        await events.follow(self._parts, self._feed, req, resp, flow_id)
+        """Stream the events of the Flow and its runs."""
+        await events.follow(self._services, self._feed, req, resp, flow_id)
 
     async def cancel_flow(self, req: Request, resp: Response, flow_id: str) -> None:
-        """Stop a Flow and its runs for good; a cancelled one stays as it is."""
+        """Stop a Flow and its runs for good; a cancelled Flow remains unchanged."""
         body = await media.read(req, CancelFlow)
         async with pins.thing(self._state, Flow, flow_id) as ended:
             if ended is not None:
                 if ended["status"] != FlowStatus.CANCELLED:
                     raise flow_driving.ended(flow_id, ended["status"])
-                return media.send(resp, (await self._whole([ended]))[0])
+                return media.send(resp, (await self._expand([ended]))[0])
             before = self._state.get(Flow, flow_id).n
             flow = flow_driving.cancel(self._state, flow_id, by=req.context.principal, reason=body.reason)
             doc, n = views.of(self._state, flow), flow.n
         await self._state.durable()
-        return media.send(resp, (await self._whole([doc]))[0], n=n if n != before else None)
+        return media.send(resp, (await self._expand([doc]))[0], n=n if n != before else None)
 
     async def attach_evidence(self, req: Request, resp: Response, flow_id: str) -> None:
-        """Attach evidence (201); what it refers to must be there."""
+        """Attach evidence (201); the referenced object must exist."""
         body = await media.read(req, AttachEvidence)
         request = media.idempotency(req, body, f"flows/{flow_id}/evidence")
         async with pins.thing(self._state, Flow, flow_id) as ended:
             key = await keys.known(self._state, request)
             if key is not None and key.result is not None:
-                return await self._again(resp, flow_id, key.result)
+                return await self._answer_repeated(resp, flow_id, key.result)
             if ended is not None:
                 raise flow_driving.ended(flow_id, ended["status"])
-            given, facts = await self._resolved(flow_id, body, req.context.principal)
-            key = await keys.known(self._state, request)  # what took time may have let the same request in
+            given, facts = await self._resolve_evidence(flow_id, body, req.context.principal)
+            key = await keys.known(self._state, request)  # the same request may have succeeded during the await
             if key is not None and key.result is not None:
-                return await self._again(resp, flow_id, key.result)
+                return await self._answer_repeated(resp, flow_id, key.result)
             how = Attached(by=req.context.principal, facts=facts, evidence_id=ids.new("evid"), key=key)
             flow_evidence.attach(self._state, flow_id, given, how)
             flow = self._state.get(Flow, flow_id)
             doc, n = views.of(self._state, flow), flow.n
         await self._state.durable()
-        return media.send(resp, (await self._whole([doc]))[0], status=201, n=n)
+        return media.send(resp, (await self._expand([doc]))[0], status=201, n=n)
 
-    async def _again(self, resp: Response, flow_id: str, evidence_id: str) -> None:
-        """The same key and request as before: what it did then."""
+    async def _answer_repeated(self, resp: Response, flow_id: str, evidence_id: str) -> None:
+        """Answer a repeated request with the result of the first."""
         doc = await views.document(self._state, Flow, flow_id)
         assert any(one["evidence_id"] == evidence_id for one in doc["evidence"])
         media.send(resp, doc, status=200)
 
-    async def _resolved(self, flow_id: str, body: AttachEvidence, by: str) -> tuple[Given, Doc]:
-        """The evidence with its place in the Flow, and what it refers to. Raises Invalid, EvidenceUnresolved."""
+    async def _resolve_evidence(self, flow_id: str, body: AttachEvidence, by: str) -> tuple[Given, Doc]:
+        """Return the evidence with its place in the Flow, and its object. Raises Invalid, EvidenceUnresolved."""
         flow = self._state.get(Flow, flow_id)
         given = flow_evidence.placed(flow, Given(**body.model_dump(exclude={"idempotency_key"})))
         if given.kind == flow_evidence.ATTESTATION:
             if not given.description.strip():
                 raise Invalid(
-                    "An attestation is a text: say what you attest.", errors=[Fault("/description", "is empty")]
+                    "An attestation is a text: write the statement that you attest.",
+                    errors=[Fault("/description", "is empty")],
                 )
             return given, {"attested_by": by}
         workspace = self._state.get(Session, flow.session_id).settings["workspace"]
@@ -252,26 +256,26 @@ class Flows:
         return given, await pool.run(door, references.resolve, place, given.kind, given.ref)
 
 
-async def settled(parts: Services, flow_id: str, timeout: float) -> None:
-    """Return when the Flow has ended, waits or is blocked; after `timeout` seconds; or when the daemon stops."""
-    flow = parts.state.find(Flow, flow_id)
-    if flow is None or _is_settled(parts, flow_id):
+async def settled(services: Services, flow_id: str, timeout: float) -> None:
+    """Wait until the Flow has ended, waits or is blocked, `timeout` seconds have passed, or the daemon stops."""
+    flow = services.state.find(Flow, flow_id)
+    if flow is None or _is_settled(services, flow_id):
         return
 
     def wakes(frame: Frame) -> bool:
-        return bool(frame.n) and _is_settled(parts, flow_id)
+        return bool(frame.n) and _is_settled(services, flow_id)
 
-    await parts.waits.until(("session", flow.session_id), wakes, timeout)
+    await services.waits.until(("session", flow.session_id), wakes, timeout)
 
 
-def _is_settled(parts: Services, flow_id: str) -> bool:
-    """Whether there is nothing to wait for; so of one that is not in memory."""
-    flow = parts.state.find(Flow, flow_id)
+def _is_settled(services: Services, flow_id: str) -> bool:
+    """Return whether the wait is over; a Flow that is not in memory is settled."""
+    flow = services.state.find(Flow, flow_id)
     return flow is None or flow_status.status(flow) in STOPS
 
 
-def _named(body: StartFlow) -> tuple[str, str | None]:
-    """The Playbook and the version, which may stand in one word. Raises Invalid where two are named."""
+def _split_reference(body: StartFlow) -> tuple[str, str | None]:
+    """Return the Playbook and the version, which may share one field. Raises Invalid if two versions are named."""
     playbook, at, version = body.playbook.partition("@")
     if at and body.version is not None and body.version != version:
         raise Invalid(
@@ -296,12 +300,20 @@ OPERATIONS = (
             problems=(404, 409),
             key=True,
         ),
-        get("/v1/flows", Flows.list_flows, "Flows, newest first.", answers.Flow, *LIST, page=True),
-        get(ONE, Flows.get_flow, "One Flow, now or as it was.", answers.Flow, WAIT, at_revision.AT, problems=(404,)),
+        get("/v1/flows", Flows.list_flows, "List Flows, newest first.", answers.Flow, *LIST, page=True),
+        get(
+            ONE,
+            Flows.get_flow,
+            "Get one Flow, now or as of a commit.",
+            answers.Flow,
+            WAIT,
+            at_revision.AT,
+            problems=(404,),
+        ),
         get(
             f"{ONE}/events",
             Flows.flow_events,
-            "The Flow's events, and those of its runs.",
+            "Stream the events of the Flow and its runs.",
             None,
             *sse.PARAMS,
             media="text/event-stream",
@@ -322,7 +334,7 @@ OPERATIONS = (
         post(
             f"{ONE}/evidence",
             Flows.attach_evidence,
-            "Attach evidence (201); what it refers to must be there. The same key finds it again (200).",
+            "Attach evidence (201); the referenced object must exist. The same key returns the earlier evidence (200).",
             AttachEvidence,
             answers.Flow,
             good=(201, 200),

@@ -1,1 +1,1 @@
-"""HTTP as every endpoint has it: who calls, bodies, pages, problems, streams, the description; it knows no noun."""
+"""HTTP for every endpoint: authentication, bodies, pages, problems, streams, the description. It depends on no noun."""

@@ -1,6 +1,9 @@
-"""What callers get, as models. A noun's answer is the view that its domain module makes (`domain.shown.View`); other
-answers are classes of annotations (`Answer`). Neither is validated on its way out, so pydantic's model of one is made
-when it is asked for: a start of the daemon would spend a fifth of its imports on models that serve the description."""
+"""Responses as models.
+
+A noun's answer is the view that its domain module makes (`domain.shown.View`); other answers are classes of annotations
+(`Answer`). Neither is validated on output. Pydantic models of them are created on demand: otherwise the daemon's start
+would spend a fifth of its imports on models that serve the description.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from kheish.state.event import Spilled
 
 
 class Answer:
-    """Annotated names, each with its text below it. One that ends with an underscore stands for a word of Python."""
+    """Annotated names, each with its description below it. A trailing underscore marks the name of a Python keyword."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -38,12 +41,12 @@ class _Model(BaseModel):
 
 
 def model_of(cls: type[Shape]) -> type[BaseModel]:
-    """Return the same as a model: OpenAPI describes answers from it, and tests hold answers against it."""
+    """Return the equivalent model: OpenAPI describes answers from it, and tests validate answers with it."""
     return _made(cls)  # type: ignore[arg-type]  # mypy does not see that a class can be hashed
 
 
 def name_of(cls: type) -> str:
-    """Return the name by which callers know the class."""
+    """Return the public name of the class."""
     return cls.__name__.removesuffix("View") if issubclass(cls, View) else cls.__name__
 
 
@@ -72,7 +75,7 @@ def _defaults(cls: type[Shape]) -> Mapping[str, Any]:
 
 
 def _shown(hint: Any) -> Any:
-    """Return a type as callers see it: views as models, and payloads whole, where the value may hold a reference."""
+    """Return a type as callers see it: views as models, and payloads whole if the value may hold a reference."""
     if isinstance(hint, type) and issubclass(hint, View):
         return model_of(hint)
     origin, args = get_origin(hint), get_args(hint)
@@ -83,11 +86,11 @@ def _shown(hint: Any) -> Any:
 
 @cache
 def _texts(module: str) -> dict[str, dict[str, str]]:
-    """The text below each annotated name, by class."""
-    found: dict[str, dict[str, str]] = {}
+    """Return the description below each annotated name, by class."""
+    texts: dict[str, dict[str, str]] = {}
     for one in ast.parse(inspect.getsource(sys.modules[module])).body:
         if isinstance(one, ast.ClassDef):
-            found[one.name] = {
+            texts[one.name] = {
                 before.target.id: inspect.cleandoc(after.value.value)
                 for before, after in pairwise(one.body)
                 if isinstance(before, ast.AnnAssign)
@@ -96,15 +99,15 @@ def _texts(module: str) -> dict[str, dict[str, str]]:
                 and isinstance(after.value, ast.Constant)
                 and isinstance(after.value.value, str)
             }
-    return found
+    return texts
 
 
 class Free(Answer):
-    """An object; its fields are described in docs."""
+    """An object. Its fields are described in docs."""
 
 
 class Fault(Answer):
-    """One place that is wrong."""
+    """A faulty place in the request."""
 
     path: str
     """A JSON pointer into the request; `?name` for a query parameter."""

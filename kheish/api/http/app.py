@@ -21,7 +21,7 @@ from kheish.errors import KheishError
 
 
 class App(falcon.asgi.App[Request, Response]):
-    """Falcon's, with one addition: a stream can hear that its client is gone."""
+    """Falcon's application, with one addition: a stream is notified when its client disconnects."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # type: ignore[override,unused-ignore]
         if scope["type"] == "http":

@@ -1,4 +1,4 @@
-"""Who may call: Host, Origin, token and role of each request, and which query parameters its endpoint knows."""
+"""Authentication of each request (Host, Origin, token and role), and validation of its query parameters."""
 
 from __future__ import annotations
 
@@ -21,32 +21,35 @@ from kheish.errors import Forbidden, Invalid, Misdirected, StateRewound, Unautho
 from kheish.state import encoding
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
-#: characters of an id in a path (a subject is the longest that there is)
+#: characters of an id in a path (a subject is the longest)
 MOST_ID = 300
-#: a name (with the dot at its end that it may have) or an address, and a port
+#: a name (with an optional dot at its end) or an address, and a port
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:@/?#\[\]]+?)\.?(?::[0-9]{0,5})?")
 
 
 class Authentication:
-    """Middleware; it awaits nothing, so that it costs microseconds."""
+    """Middleware that awaits nothing, so that it costs microseconds."""
 
-    def __init__(self, parts: Services, operations: Sequence[Operation]) -> None:
-        self._parts = parts
+    def __init__(self, services: Services, operations: Sequence[Operation]) -> None:
+        self._services = services
         self._known = {(one.method, one.path): one.query for one in operations}
         self._ties = {one.path: one.tie for one in operations if one.tie is not None}
-        #: answered without a token: probes for machines that have none, a static page without any data, and the page
-        #: where a link becomes a login
+        #: answered without a token: probes for machines without a token, a static page without data, and the page where
+        #: a link becomes a login
         self._open = {DOCS, *(one.path for one in operations if one.open)}
-        #: answered while the daemon starts, when state is not there yet
+        #: answered while the daemon starts, before the state is loaded
         self._early = {DOCS, *(one.path for one in operations if one.early)}
-        #: the ways on where the branch was moved back
+        #: decisions that are permitted after the branch was moved back
         self._deciding = {one.path for one in operations if one.decides}
         self._rates = Rates()
-        self._refusals = parts.refusals
+        self._refusals = services.refusals
         self._hosts: tuple[Config, frozenset[str]] | None = None
 
     async def process_request(self, req: Request, resp: Response) -> None:
-        """Raises Misdirected, Forbidden, Unauthorized, TooMany; Unavailable while the daemon starts; StateRewound."""
+        """Authenticate the caller.
+
+        Raises Misdirected, Forbidden, Unauthorized, TooMany; Unavailable while the daemon starts; StateRewound.
+        """
         req.context.query = paging.NONE
         host = req.context.host = self._check_host(req)
         _check_origin(req, host)
@@ -54,67 +57,68 @@ class Authentication:
         if req.path not in self._open:
             req.context.caller = self._principal(req, host)
             req.context.principal = req.context.caller.name
-            self._rates.count(req.context.principal, self._parts.config().api.requests_per_second)
-        # Who stops still answers questions; new work would only put off the end.
-        asks = self._parts.closing.begun and req.method in ("GET", "HEAD", "OPTIONS")
-        if not asks and req.path not in self._early and (why := self._parts.ready()) is not None:
+            self._rates.count(req.context.principal, self._services.config().api.requests_per_second)
+        # A stopping daemon still answers reads; new work would only delay the end.
+        asks = self._services.closing.begun and req.method in ("GET", "HEAD", "OPTIONS")
+        if not asks and req.path not in self._early and (why := self._services.ready()) is not None:
             raise Unavailable(why)
         if req.method not in ("GET", "HEAD", "OPTIONS") and req.path not in self._deciding:
-            rewound = self._parts.upkeep.rewound()
+            rewound = self._services.upkeep.rewound()
             if rewound is not None:
                 raise StateRewound(rewound)
 
     async def process_resource(self, req: Request, resp: Response, resource: object, params: dict[str, Any]) -> None:
-        """Check the role, and read the query by what the endpoint knows. Raises Forbidden, Invalid, NotFound."""
+        """Check the role, and parse the query by the endpoint's parameters. Raises Forbidden, Invalid, NotFound."""
         caller: Principal | None = req.context.caller
         for name, given in params.items():
             if len(given) > MOST_ID:
                 raise Invalid(f"The {name} in the path has {len(given)} characters; no id has more than {MOST_ID}.")
-        if caller is not None and (why := roles.refusal(caller, req.method, _said(req, params))) is not None:
+        if caller is not None and (why := roles.refusal(caller, req.method, _path_template(req, params))) is not None:
             self._refusals.audit(req, f"{caller.name} ({caller.role})")
             raise Forbidden(why)
         known = self._known.get((req.method, req.uri_template or ""))
-        if req.query_string and known is not None:  # None: the method is not taken, whatever the query
+        if req.query_string and known is not None:  # None: the method is not allowed, whatever the query
             req.context.query = paging.parse(req.params, known)
         if caller is not None and caller.sessions:
-            await filtering.check(self._parts.state, caller, req, params, self._ties.get(req.uri_template or ""))
+            await filtering.check(self._services.state, caller, req, params, self._ties.get(req.uri_template or ""))
 
     async def process_response(self, req: Request, resp: Response, resource: object, succeeded: bool) -> None:
-        """Count, and blot known secrets out of what says that something is wrong: it may quote what was sent."""
+        """Count the response, and redact known secrets in errors, which may quote the request."""
         if resp.status_code >= 400 and isinstance(resp.data, bytes):
-            resp.data = encoding.scrubbed(resp.data, self._parts.state.scrub)
+            resp.data = encoding.scrubbed(resp.data, self._services.state.scrub)
         resp.set_header("X-Content-Type-Options", "nosniff")
         resp.set_header("Cross-Origin-Resource-Policy", "same-origin")
         if getattr(req.context, "login", None) is not None:
             resp.set_header("Cache-Control", "no-store")
-        self._parts.answered[req.method, resp.status_code] += 1
+        self._services.answered[req.method, resp.status_code] += 1
 
     def _check_host(self, req: Request) -> str:
-        said = [value for name, value in req.scope["headers"] if name == b"host"]
-        host = said[0].decode("latin-1") if len(said) == 1 else ""  # of two, a proxy may have meant the other
+        hosts = [value for name, value in req.scope["headers"] if name == b"host"]
+        host = (
+            hosts[0].decode("latin-1") if len(hosts) == 1 else ""
+        )  # with two values, a proxy may have meant the other
         name = _name(host)
-        if not host or (name not in self._allowed() and name != _own(req)):
-            raise Misdirected(
-                f"The host {name!r} is not known here; if it should be, add it to allowed_hosts in kheish.yaml."
-            )
+        if not host or (name not in self._allowed() and name != _local_address(req)):
+            raise Misdirected(f"The host {name!r} is not allowed; to allow it, add it to allowed_hosts in kheish.yaml.")
         return host.lower()
 
     def _allowed(self) -> frozenset[str]:
-        config = self._parts.config()
+        config = self._services.config()
         if self._hosts is None or self._hosts[0] is not config:
             bound = split_bind(config.bind)[0]
             own = f"[{bound}]" if ":" in bound else bound
             more = {name.lower() if ":" not in name or "[" in name else f"[{name}]" for name in config.allowed_hosts}
-            self._hosts = (config, LOOPBACK | more | ({own.lower()} - {"0.0.0.0", "[::]"}))  # nosec B104  # 0.0.0.0 is taken out of the hosts that are allowed
+            # 0.0.0.0 is removed from the allowed hosts
+            self._hosts = (config, LOOPBACK | more | ({own.lower()} - {"0.0.0.0", "[::]"}))  # nosec B104
         return self._hosts[1]
 
     def _principal(self, req: Request, host: str) -> Principal:
-        said = req.get_header("Authorization")
-        if said is None and (cookie := browsers.cookie(req, host, is_secure=self._parts.secure)) is not None:
+        header = req.get_header("Authorization")
+        if header is None and (cookie := browsers.cookie(req, host, is_secure=self._services.secure)) is not None:
             return self._by_cookie(req, host, cookie)
-        scheme, _, token = (said or "").partition(" ")
+        scheme, _, token = (header or "").partition(" ")
         req.context.digest = digests.of(token.strip())
-        principal = self._parts.tokens.holder(req.context.digest) if scheme.lower() == "bearer" else None
+        principal = self._services.tokens.holder(req.context.digest) if scheme.lower() == "bearer" else None
         if principal is None:
             self._refusals.failed(req, "no valid token")
             raise Unauthorized(
@@ -124,26 +128,29 @@ class Authentication:
         return principal
 
     def _by_cookie(self, req: Request, host: str, cookie: str) -> Principal:
-        login = self._parts.logins.find(cookie)
-        principal = self._parts.logins.holder(login) if login is not None else None
+        login = self._services.logins.find(cookie)
+        principal = self._services.logins.holder(login) if login is not None else None
         if login is None or principal is None:
             self._refusals.failed(req, "no login that lasts")
-            raise Unauthorized("Nobody is logged in here any more; ask for a new link: kheish login")
-        if (why := browsers.foreign(req, host, cookie, is_secure=self._parts.secure)) is not None:
+            raise Unauthorized("The login has ended; request a new link: kheish login")
+        if (why := browsers.foreign(req, host, cookie, is_secure=self._services.secure)) is not None:
             self._refusals.failed(req, f"{principal.name} ({login.login_id}): {why}")
             raise Forbidden(why)
         req.context.login, req.context.digest = login, login.token
         return principal
 
 
-def _said(req: Request, params: Mapping[str, Any]) -> str:
-    """The path as the API lists it, but with the names that roles are about."""
+def _path_template(req: Request, params: Mapping[str, Any]) -> str:
+    """Return the path template, with the names that roles refer to."""
     template = req.uri_template or req.path
     return template.replace("{connector}", str(params.get("connector"))).replace("{source}", str(params.get("source")))
 
 
-def _own(req: Request) -> str:
-    """The address that the connection came to: as a number, it is nobody's trick with names (`--bind`, many cards)."""
+def _local_address(req: Request) -> str:
+    """Return the local address of the connection.
+
+    As a number, it cannot be forged by DNS rebinding (`--bind`, several network cards).
+    """
     server = req.scope.get("server")
     address = str(server[0]) if server else ""
     return f"[{address}]" if ":" in address else address
@@ -151,12 +158,12 @@ def _own(req: Request) -> str:
 
 @lru_cache(maxsize=64)
 def _name(host: str) -> str:
-    """The name in a Host header, without its port; all of it where it is no host."""
-    found = _HOST.fullmatch(host.strip().lower())
-    return found[1] if found is not None else host
+    """Return the name in a Host header without its port, or the whole value if it is no host."""
+    match = _HOST.fullmatch(host.strip().lower())
+    return match[1] if match is not None else host
 
 
 def _check_origin(req: Request, host: str) -> None:
     origin = req.get_header("Origin")
     if origin is not None and origin.lower().partition("://")[2] != host:
-        raise Forbidden(f"Requests of pages from {origin} are not taken.")
+        raise Forbidden(f"Requests of pages from {origin} are not accepted.")

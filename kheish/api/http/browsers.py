@@ -1,9 +1,8 @@
-"""What a browser does by itself, and must not do for a foreign page: which cookie is ours, and what it is taken for.
+"""Protection against cross-site requests: the login cookie, and the checks of requests that carry it.
 
-A browser sends a cookie with whatever any page makes it ask for. So a request that shows who it is by cookie alone must
-come from a page of ours, and whatever changes something must say a word that only such a page can have read. Ports are
-no bounds for cookies (and a page of another port is the "same site"), so neither the cookie's name nor SameSite is
-trusted to do that.
+A browser attaches a cookie to requests of any page. So a request that is authenticated by cookie alone must come from a
+page of ours, and a change must carry a token that only such a page can have read. Cookies are not isolated by port (and
+a page of another port is the "same site"), so neither the cookie's name nor SameSite is trusted for that.
 """
 
 from __future__ import annotations
@@ -19,27 +18,28 @@ from kheish.auth.logins import LOGIN_SECONDS
 CSRF_HEADER = "X-Kheish-CSRF"
 _PAST = datetime.fromtimestamp(0, UTC)
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-#: what browsers say of where a request came from: a page of ours, or a person (an address that was typed, a bookmark)
+#: values of Sec-Fetch-Site that are trusted: a page of ours, or a person (a typed address, a bookmark)
 _OURS = frozenset({"same-origin", "none"})
 
 
 def name(host: str, *, is_secure: bool) -> str:
-    """The cookie's name. It has the port, for two daemons of one machine; with HTTPS, browsers see to it that nobody
-    but this host can set it (`__Host-`)."""
+    """Return the cookie's name. It contains the port, to separate two daemons of one machine. With HTTPS, browsers
+    ensure that only this host can set it (`__Host-`).
+    """
     port = host.rpartition(":")[2]
     return f"{'__Host-' if is_secure else ''}kheish{f'-{port}' if port.isdecimal() else ''}"
 
 
 def cookie(req: Request, host: str, *, is_secure: bool) -> str | None:
-    """The text of our cookie; one that is there twice is nobody's, for somebody else has set one of them."""
-    found = req.get_cookie_values(name(host, is_secure=is_secure))
-    if not found:
+    """Return the text of our cookie, or None if it occurs twice, because another party has set one of them."""
+    values = req.get_cookie_values(name(host, is_secure=is_secure))
+    if not values:
         return None
-    return found[0] if len(found) == 1 else ""
+    return values[0] if len(values) == 1 else ""
 
 
 def give(resp: Response, host: str, text: str, *, is_secure: bool) -> None:
-    """Have the browser keep the cookie; an empty text has it forget it."""
+    """Set the cookie; an empty text deletes it."""
     resp.set_cookie(
         name(host, is_secure=is_secure),
         text,
@@ -53,17 +53,20 @@ def give(resp: Response, host: str, text: str, *, is_secure: bool) -> None:
 
 
 def csrf(text: str) -> str:
-    """What a page of ours sends back with each change. It tells nothing of the cookie, and lasts as long."""
+    """Return the CSRF token that our pages send with each change.
+
+    It reveals nothing of the cookie, and has the same lifetime.
+    """
     return hmac.digest(text.encode(errors="surrogateescape"), b"kheish-csrf-1", sha256).hex()
 
 
 def came_from_elsewhere(req: Request) -> bool:
-    """Whether the browser says that a page which is not ours made it ask."""
+    """Return whether the browser reports that the request comes from a page of another origin."""
     return req.get_header("Sec-Fetch-Site") not in (None, *_OURS)
 
 
 def foreign(req: Request, host: str, text: str, *, is_secure: bool) -> str | None:
-    """Why a request with the cookie `text` is not taken for its person's, in one sentence; None where it is."""
+    """Return why a request with the cookie `text` is not accepted as its user's, in one sentence; None if it is."""
     origin = req.get_header("Origin")
     ours = f"{'https' if is_secure else 'http'}://{host}"
     if came_from_elsewhere(req) or (origin is not None and origin.lower() != ours):
@@ -72,7 +75,7 @@ def foreign(req: Request, host: str, text: str, *, is_secure: bool) -> str | Non
         return None
     if origin is None:
         return "The header Origin is missing; with a login, only a browser's page changes something."
-    said = req.get_header(CSRF_HEADER) or ""
-    if not hmac.compare_digest(said.encode(errors="surrogateescape"), csrf(text).encode()):
-        return f"The header {CSRF_HEADER} is missing or wrong; GET /v1/auth/login says it."
+    token = req.get_header(CSRF_HEADER) or ""
+    if not hmac.compare_digest(token.encode(errors="surrogateescape"), csrf(text).encode()):
+        return f"The header {CSRF_HEADER} is missing or wrong; GET /v1/auth/login returns it."
     return None

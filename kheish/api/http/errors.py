@@ -1,4 +1,4 @@
-"""The one place where an error becomes an answer: `application/problem+json` (RFC 9457)."""
+"""The one translation of errors into answers: `application/problem+json` (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def problem(error: KheishError) -> dict[str, Any]:
-    """The problem document of an error."""
+    """Return the problem document of an error."""
     return {
         "type": f"urn:kheish:error:{error.code}",
         "title": error.title,
@@ -42,9 +42,7 @@ def problem(error: KheishError) -> dict[str, Any]:
 
 async def on_kheish_error(req: Request, resp: Response, error: KheishError, params: dict[str, Any]) -> None:
     """Answer with an error that was raised on purpose."""
-    if error.status >= 500 and not isinstance(
-        error, (Unavailable, InsufficientStorage)
-    ):  # these, the daemon tells once
+    if error.status >= 500 and not isinstance(error, (Unavailable, InsufficientStorage)):  # the daemon logs these once
         log.error("%s %s: %s", req.method, req.path, error.detail, exc_info=error)
     _answer(resp, error.status, problem(error))
     match error:
@@ -57,7 +55,7 @@ async def on_kheish_error(req: Request, resp: Response, error: KheishError, para
 
 
 async def on_http_error(req: Request, resp: Response, error: falcon.HTTPError, params: dict[str, Any]) -> None:
-    """Answer with what Falcon itself found: no such path, a method that the path has not, a bad header."""
+    """Answer with an error that Falcon raised: no such path, a method that the path does not have, a bad header."""
     status = int(str(error.status)[:3])
     phrase = HTTPStatus(status).phrase
     detail = error.description or f"{phrase}: {req.method} {req.path}."
@@ -85,15 +83,15 @@ async def on_http_error(req: Request, resp: Response, error: falcon.HTTPError, p
 
 
 async def on_index_error(req: Request, resp: Response, error: sqlite3.Error, params: dict[str, Any]) -> None:
-    """The index is a cache: what cannot be read is being made again."""
+    """Answer with Unavailable: the index is a cache, and an unreadable one is being rebuilt."""
     log.warning("%s %s: the index cannot be read (%s)", req.method, req.path, error)
-    await on_kheish_error(req, resp, Unavailable("The index is being made again; try again in a moment."), params)
+    await on_kheish_error(req, resp, Unavailable("The index is being rebuilt; retry in a moment."), params)
 
 
 async def on_defect(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:
-    """Answer with 500 where something was raised that nobody meant to, and log it whole."""
+    """Answer with 500 after an unexpected exception, and log it with its traceback."""
     log.error("%s %s failed", req.method, req.path, exc_info=error)
-    _answer(resp, 500, problem(Internal("Something went wrong inside Kheish; its log says what. Please report it.")))
+    _answer(resp, 500, problem(Internal("Internal error; the log of Kheish has the details. Please report it.")))
 
 
 def _answer(resp: Response, status: int, document: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Live events for many readers: each frame is made once, each reader has a bounded buffer and is woken in batches."""
+"""Live events for many readers: a frame is encoded once, a reader has a bounded buffer and is woken in batches."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from kheish.store.bus import Bus, Frame
 
 PING = b": ping\n\n"
 HEARTBEAT = 15.0
-#: a reader whose client does not take this much goes back to reading from the index
+#: a reader whose buffer exceeds this returns to reading from the index
 BUFFER_BYTES = 1 << 20
-#: with this many readers, each is woken at most once in an interval that grows with their number
+#: above this number of readers, each is woken at most once per interval, which grows with their number
 CROWD = 32
 _PER_READER, _LONGEST = 0.0001, 0.1
 
 
 def frame_bytes(frame: Frame) -> bytes:
-    """A frame as SSE has it; a live-only one has no id."""
+    """Return a frame in SSE format; a live-only frame has no id."""
     if frame.n:
         return b"id: %d\nevent: %s\ndata: %s\n\n" % (frame.n, frame.kind.encode(), frame.line)
     return b"event: %s\ndata: %s\n\n" % (frame.kind.encode(), frame.line)
 
 
-#: whether an event is taken, by its kind, its run, and its line
+#: whether an event is accepted, by its kind, its run, and its line
 Narrow = Callable[[str, str | None, bytes], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """What a reader wants to see; empty: everything. `narrow` decides what the fields cannot say."""
+    """The events that a reader wants; empty: all. `narrow` decides conditions that the fields cannot express."""
 
     session: str | None = None
     run: str | None = None
@@ -39,7 +39,7 @@ class Filter:
     narrow: Narrow | None = None
 
     def takes(self, frame: Frame) -> bool:
-        """Whether the frame is wanted."""
+        """Return whether the frame is wanted."""
         return (
             (self.session is None or frame.session == self.session)
             and (self.run is None or frame.run == self.run)
@@ -49,9 +49,10 @@ class Filter:
 
 
 class Reader:
-    """One client's place: `last` is the newest event number that it was given, or that its filter passed over.
+    """A client's position: `last` is the newest event number that was delivered or filtered out.
 
-    It is either attached (live frames are offered to it) or not (it reads from the index). Overflow detaches it.
+    A reader is either attached (live frames are offered to it) or detached (it reads from the index). Overflow detaches
+    it.
     """
 
     __slots__ = ("_chunks", "_newest", "_size", "_wake", "attached", "closed", "filter", "last", "overflowed", "pinged")
@@ -69,7 +70,10 @@ class Reader:
         self._wake: asyncio.Future[None] | None = None
 
     def offer(self, n: int, data: bytes) -> bool:
-        """Put a frame into the buffer; False where it is full: the buffer is then dropped, to be read again."""
+        """Put a frame into the buffer.
+
+        Returns False if the buffer is full: it is then dropped, to be read again from the index.
+        """
         if n and n <= self.last:
             return True  # the index was ahead of the bus
         self._size += len(data)
@@ -83,12 +87,12 @@ class Reader:
         return True
 
     def passed(self, n: int) -> None:
-        """Everything up to `n` is in the buffer or was not wanted."""
+        """Note that everything up to `n` is in the buffer or was not wanted."""
         if not self._chunks:
             self.last = max(self.last, n)
 
     def take(self) -> bytes:
-        """All that is in the buffer; `last` moves on."""
+        """Return and clear the buffer, and advance `last`."""
         if not self._chunks:
             return b""
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
@@ -100,7 +104,7 @@ class Reader:
         self._chunks, self._size, self._newest = [], 0, 0
 
     async def wait(self) -> None:
-        """Until there is something to do; one task waits at a time."""
+        """Wait until there is work; one task waits at a time."""
         if self._chunks or self.closed or self.overflowed or self.pinged:
             return
         self._wake = asyncio.get_running_loop().create_future()
@@ -110,18 +114,21 @@ class Reader:
             self._wake = None
 
     def wake(self) -> None:
-        """Let the waiting task go on."""
+        """Wake the waiting task."""
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
     def close(self) -> None:
-        """No more for this one."""
+        """Close the reader: it gets no more frames."""
         self.closed = True
         self.wake()
 
 
 class Feed:
-    """Hands frames of the bus to the attached readers. The work for a frame grows with those who want it."""
+    """The distributor of the bus's frames to the attached readers.
+
+    The work for a frame grows with the readers that want it.
+    """
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -138,25 +145,25 @@ class Feed:
 
     @property
     def readers(self) -> int:
-        """How many are attached."""
+        """The number of attached readers."""
         return self._count
 
     def join(self, reader: Reader, durable_n: int) -> bool:
-        """Attach a reader that has everything up to `reader.last`, filling in what the bus told since.
+        """Attach a reader that has everything up to `reader.last`, and fill in the later frames of the bus.
 
-        False where the bus does not remember that far back; the reader must read on from the index first. This awaits
-        nothing, so no frame comes between the filling and the attaching.
+        Returns False if the bus does not reach that far back; the reader must first continue from the index. This
+        awaits nothing, so no frame comes between the filling and the attaching.
         """
         recent = self._bus.recent
-        told = recent[-1].n if recent else durable_n
-        if reader.last < told:
+        newest = recent[-1].n if recent else durable_n
+        if reader.last < newest:
             if not recent or recent[0].n > reader.last + 1:
                 return False
             for frame in _after(recent, reader.last):
                 if reader.filter.takes(frame) and not reader.offer(frame.n, frame_bytes(frame)):
                     reader.overflowed = False
                     return False
-            reader.passed(told)
+            reader.passed(newest)
         self._attach(reader)
         return True
 
@@ -170,7 +177,7 @@ class Feed:
             self._beat_later()
 
     def leave(self, reader: Reader) -> None:
-        """Take a reader out; one that is not in is passed over."""
+        """Detach a reader; an unattached reader is ignored."""
         if not reader.attached:
             return
         reader.attached = False
@@ -242,7 +249,7 @@ class Feed:
         self._heart = asyncio.get_running_loop().call_later(HEARTBEAT, self._beat)
 
     def _beat(self) -> None:
-        """A comment for everyone, so that a client that is gone is noticed."""
+        """Send a comment to all readers, so that disconnected clients are noticed."""
         for group in (self._everything, *self._by_session.values(), *self._by_run.values()):
             for reader in group:
                 reader.pinged = True
@@ -251,11 +258,11 @@ class Feed:
 
 
 def _after(recent: Sequence[Frame], last: int) -> list[Frame]:
-    """The frames after number `last`, from the end of the deque."""
-    found: list[Frame] = []
+    """Return the frames after number `last`, from the end of the deque."""
+    frames: list[Frame] = []
     for frame in reversed(recent):
         if frame.n <= last:
             break
-        found.append(frame)
-    found.reverse()
-    return found
+        frames.append(frame)
+    frames.reverse()
+    return frames

@@ -1,4 +1,4 @@
-"""Tokens that may see some sessions only: each request is about one of these, or is refused."""
+"""The session filter of tokens: each request concerns a permitted session, or is refused."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from kheish.state.state import State
 
 
 async def check(state: State, caller: Principal, req: Request, params: Mapping[str, Any], tie: Tie | None) -> None:
-    """Raises Forbidden, and NotFound for a thing that is not there (or not for this caller to know of)."""
+    """Raise Forbidden for other sessions, and NotFound for a thing that is missing (or hidden from this caller)."""
     if "session_id" in params:
         return see(caller, params["session_id"])
     if isinstance(tie, type):
         return await _thing(state, caller, tie, params[f"{BY_CLASS[tie].name}_id"])
     if tie == "query" and req.method == "GET":
-        wanted = req.context.query.get("session") or req.context.query.get("session_id")
-        if wanted is None:
+        session_id = req.context.query.get("session") or req.context.query.get("session_id")
+        if session_id is None:
             raise Forbidden(f"This token sees {', '.join(caller.sessions)} only; ask with ?session=ID.")
-        return see(caller, wanted)
+        return see(caller, session_id)
     if tie != "none":
         raise Forbidden(f"This token sees {', '.join(caller.sessions)} only; {req.uri_template or ''} is about more.")
     return None
 
 
 def see(caller: Principal, session_id: str) -> None:
-    """Raises Forbidden for a session that the token's filter keeps from it, there or not."""
+    """Raise Forbidden for a session outside the token's filter, whether or not it exists."""
     if not caller.may_see(session_id):
         raise Forbidden(f"This token does not see the session {session_id!r}.")
 

@@ -1,8 +1,8 @@
-"""Logging a browser in and out: a link that counts once, the page that it leads to, and who is logged in.
+"""Browser logins: a link that works once, its page, and the current login.
 
-The page takes a press of its button, and its link (GET) uses nothing up: browsers, chats and mail programs fetch links
-ahead of people, and a link that somebody else has sent must not log in without a word as somebody else. The form's
-answer leads on within the site, so that the strict cookie comes along at once.
+The page requires a click on its button, and opening its link (GET) uses nothing up: browsers, chats and mail programs
+prefetch links, and a link from another person must not silently log the user in under another name. The form's answer
+redirects within the site, so that the strict cookie is sent at once.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from kheish.auth import logins
 from kheish.auth.tokens import Principal
 from kheish.errors import Forbidden, Unauthorized
 
-PAGE = (Param(name="code", about="What the link ends with."),)
-#: where a browser goes once it is logged in
+PAGE = (Param(name="code", about="The code at the end of the link."),)
+#: the target of the redirect after a login
 AFTER = "/docs#login"
-_STALE = "This link was used, or is older than a minute; ask for another: kheish login"
+_STALE = "This link was used, or is older than a minute; request another: kheish login"
 _HEADERS = {
-    # Not `no-referrer`: browsers would send the form with `Origin: null`. This one never sends the code either.
+    # Not `no-referrer`: browsers would send the form with `Origin: null`. This policy never sends the code either.
     "Referrer-Policy": "strict-origin",
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
@@ -61,7 +61,7 @@ class Code(Body):
     """The form of the login page."""
 
     code: Annotated[str, Field(min_length=1, max_length=200)]
-    """What the link ends with."""
+    """The code at the end of the link."""
 
 
 class LoginLink(Answer):
@@ -73,30 +73,30 @@ class LoginLink(Answer):
 
 
 class WhoAmI(Answer):
-    """Who asks, and how."""
+    """The caller, and the kind of its authentication."""
 
     name: str
-    """To whom changes are attributed."""
+    """The name to which changes are attributed."""
     role: str
     person: str | None
     sessions: list[str]
     login_id: str | None
     """None with a token."""
     expires_at: str | None
-    """When the login ends at the latest; None with a token."""
+    """The latest end of the login; None with a token."""
     csrf: str | None
-    """What a logged-in page sends as the header X-Kheish-CSRF with each change; None with a token."""
+    """The value of the header X-Kheish-CSRF that a logged-in page sends with each change; None with a token."""
 
 
 class Login:
-    """`/login`, `/v1/auth/login` and `/v1/auth/login-links`."""
+    """The resource of `/login`, `/v1/auth/login` and `/v1/auth/login-links`."""
 
-    def __init__(self, parts: Services) -> None:
-        self._parts = parts
+    def __init__(self, services: Services) -> None:
+        self._services = services
         self._saving = asyncio.Lock()
 
     async def login_page(self, req: Request, resp: Response) -> None:
-        """The page of a link. Raises Unauthorized for one that counts no more."""
+        """Answer with the page of a link. Raises Unauthorized if the link is not valid any more."""
         code = req.context.query.get("code")
         body = _HOW
         if code is not None:
@@ -108,32 +108,35 @@ class Login:
         resp.data = _HTML.format(body=body).encode()
 
     async def log_in(self, req: Request, resp: Response) -> None:
-        """Log in (303). Raises Unauthorized for a code that counts no more, Forbidden for a foreign page."""
+        """Log in (303). Raises Unauthorized for a code that is not valid any more, Forbidden for a foreign page."""
         if browsers.came_from_elsewhere(req):
             raise Forbidden("A page of another origin sent this; open the link itself.")
         code = (await media.read_form(req, Code)).code
         self._offered(req, code)
-        state = self._parts.state
-        begun = logins.begin(state, self._parts.logins, code)
-        assert begun is not None, "it was offered, and nothing was awaited since"
+        state = self._services.state
+        begun = logins.begin(state, self._services.logins, code)
+        assert begun is not None, "the code was valid, and nothing was awaited since"
         _, cookie = begun
         await self._save()
-        browsers.give(resp, req.context.host, cookie, is_secure=self._parts.secure)
+        browsers.give(resp, req.context.host, cookie, is_secure=self._services.secure)
         resp.status = 303
         resp.set_headers(_HEADERS)
         resp.location = AFTER
 
     async def make_login_link(self, req: Request, resp: Response) -> None:
-        """A link for whoever asks (201). Raises Forbidden for a login: it would never end."""
+        """Make a login link for the caller (201).
+
+        Raises Forbidden for a login, which could otherwise prolong itself forever.
+        """
         if req.context.login is not None:
-            raise Forbidden("A login makes no links; ask with a token: kheish login")
-        code, until = self._parts.logins.link(req.context.digest)
+            raise Forbidden("A login cannot make links; use a token: kheish login")
+        code, until = self._services.logins.link(req.context.digest)
         media.send(resp, {"path": f"/login?code={code}", "expires_at": ids.stamp(until)}, status=201)
 
     async def who_am_i(self, req: Request, resp: Response) -> None:
-        """Who asks."""
+        """Answer with the caller's identity."""
         caller, login = req.context.caller, req.context.login
-        cookie = browsers.cookie(req, req.context.host, is_secure=self._parts.secure) if login else None
+        cookie = browsers.cookie(req, req.context.host, is_secure=self._services.secure) if login else None
         media.send(
             resp,
             {
@@ -148,28 +151,28 @@ class Login:
         )
 
     async def log_out(self, req: Request, resp: Response) -> None:
-        """Log out (204): this browser; asked with a token, all browsers that are logged in by it."""
-        own, known = req.context.login, self._parts.logins
+        """Log out (204): this browser, or with a token all browsers that it logged in."""
+        own, known = req.context.login, self._services.logins
         for login in [own] if own is not None else known.of(req.context.digest):
-            logins.end(self._parts.state, known, login, by=req.context.principal)
-        n = self._parts.state.n
+            logins.end(self._services.state, known, login, by=req.context.principal)
+        n = self._services.state.n
         await self._save()
         if own is not None:
-            browsers.give(resp, req.context.host, "", is_secure=self._parts.secure)
+            browsers.give(resp, req.context.host, "", is_secure=self._services.secure)
         resp.status = 204
         resp.set_header(media.EVENT, str(n))
 
     def _offered(self, req: Request, code: str) -> Principal:
-        offered = self._parts.logins.offered(code)
+        offered = self._services.logins.offered(code)
         if offered is None:
-            self._parts.refusals.failed(req, "no link that counts")
+            self._services.refusals.failed(req, "the link is not valid")
             raise Unauthorized(_STALE)
         return offered
 
     async def _save(self) -> None:
         async with self._saving:  # the newest state is written last
-            await asyncio.to_thread(logins.save, self._parts.state.root, self._parts.logins)
-        await self._parts.state.durable()
+            await asyncio.to_thread(logins.save, self._services.state.root, self._services.logins)
+        await self._services.state.durable()
 
 
 OPERATIONS = bind(
@@ -177,7 +180,7 @@ OPERATIONS = bind(
     get(
         "/login",
         Login.login_page,
-        "The page where a link logs a browser in; it uses nothing up.",
+        "Show the page where a link logs a browser in; it uses nothing up.",
         None,
         *PAGE,
         media="text/html",
@@ -187,7 +190,7 @@ OPERATIONS = bind(
     post(
         "/login",
         Login.log_in,
-        "Log this browser in: a cookie, and the way on.",
+        "Log this browser in: set a cookie, and redirect.",
         Code,
         None,
         takes=media.FORM,
@@ -198,13 +201,19 @@ OPERATIONS = bind(
     post(
         "/v1/auth/login-links",
         Login.make_login_link,
-        "A link that logs one browser in as whoever asks, once, within a minute.",
+        "Make a link that logs one browser in as the caller, once, within a minute.",
         None,
         LoginLink,
         good=(201,),
         tie="none",
     ),
-    get("/v1/auth/login", Login.who_am_i, "Who asks, and how; of a login, its CSRF word.", WhoAmI, tie="none"),
+    get(
+        "/v1/auth/login",
+        Login.who_am_i,
+        "Get the caller's identity and, for a login, its CSRF token.",
+        WhoAmI,
+        tie="none",
+    ),
     delete(
         "/v1/auth/login",
         Login.log_out,

@@ -1,4 +1,4 @@
-"""Bodies in and out: strict JSON into models, values as JSON, and which media types are spoken."""
+"""Request and response bodies: strict JSON into models, values as JSON, and the accepted media types."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ M = TypeVar("M", bound=BaseModel)
 JSON = "application/json"
 YAML = "application/yaml"
 FORM = "application/x-www-form-urlencoded"
-#: what a Definition may come as; Markdown with front matter is a Definition's own text as well
+#: media types of a Definition; Markdown with front matter is a Definition's own text as well
 TEXTS = frozenset({YAML, "application/x-yaml", "text/yaml", "text/x-yaml", "text/markdown"})
 BODY_BYTES = 4 * 1024 * 1024
 DEPTH = 64
-#: values of a body, for each that is wrong costs 10 µs to say
+#: values in a body: each wrong value costs 10 µs to report
 VALUES = 50_000
 FORM_BYTES = 4096
 FORM_FIELDS = 20
 EVENT = "X-Kheish-Event"
-#: what may be a number that is none in 64 bits: many digits, or a large exponent
+#: a number that may exceed 64 bits: many digits, or a large exponent
 _LONG = re.compile(rb"\d{19}|\d[eE]\+?\d{3}")
 
 
 class _Twice(ValueError):
-    """An object names a member twice."""
+    """An object with a repeated member."""
 
 
 def _integer(text: str) -> int:
@@ -49,17 +49,17 @@ def _integer(text: str) -> int:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise _Twice
-    return found
+    return members
 
 
 async def body(req: Request) -> bytes:
-    """The whole body. Raises TooLarge."""
+    """Return the whole body. Raises TooLarge."""
     length = req.content_length
     if length is not None and length > BODY_BYTES:
-        raise TooLarge(f"The body has {length} bytes; at most {BODY_BYTES} are taken.")
+        raise TooLarge(f"The body has {length} bytes; at most {BODY_BYTES} are accepted.")
     raw = await req.stream.read(BODY_BYTES + 1)
     if len(raw) > BODY_BYTES:
         raise TooLarge(f"The body has more than {BODY_BYTES} bytes.")
@@ -67,12 +67,12 @@ async def body(req: Request) -> bytes:
 
 
 def media_type(req: Request) -> str:
-    """What the body is said to be, without parameters, in lower case."""
+    """Return the declared media type, without parameters, in lower case."""
     return (req.content_type or "").partition(";")[0].strip().lower()
 
 
 async def read(req: Request, model: type[M]) -> M:
-    """The body as `model`; no body at all is an empty object.
+    """Return the body as `model`; an empty body counts as an empty object.
 
     Raises TooLarge, UnsupportedMedia, Invalid with a fault for each wrong place.
     """
@@ -80,23 +80,23 @@ async def read(req: Request, model: type[M]) -> M:
     if not raw:
         raw = b"{}"
     elif media_type(req) != JSON:
-        said = media_type(req) or "no media type"
-        raise UnsupportedMedia(f"The body is sent as {said}; send {JSON} (curl: -H 'Content-Type: {JSON}').")
+        shown = media_type(req) or "no media type"
+        raise UnsupportedMedia(f"The body is sent as {shown}; send {JSON} (curl: -H 'Content-Type: {JSON}').")
     try:
         if not plain_json(raw):
             return await parsing.run(explain, model, raw)
         return model.__pydantic_validator__.validate_json(raw, strict=True)  # type: ignore[no-any-return,unused-ignore]
     except (ValidationError, ValueError, RecursionError):
-        # Said slowly and in plain words by the reader of Definitions, off the event loop.
+        # The reader of Definitions explains the faults in plain words. It is slow, so it runs off the event loop.
         return await parsing.run(explain, model, raw)
 
 
 async def read_form(req: Request, model: type[M]) -> M:
-    """The fields of a page's form as `model`. Raises TooLarge, UnsupportedMedia, Invalid."""
+    """Return the fields of a page's form as `model`. Raises TooLarge, UnsupportedMedia, Invalid."""
     if media_type(req) != FORM:
         raise UnsupportedMedia(f"The form is sent as {media_type(req) or 'no media type'}; send {FORM}.")
     if req.content_length is None or req.content_length > FORM_BYTES:
-        raise TooLarge(f"A form has at most {FORM_BYTES} bytes, and says how many.")
+        raise TooLarge(f"A form has at most {FORM_BYTES} bytes, and needs Content-Length.")
     raw = await body(req)
     try:
         fields = parse_qsl(
@@ -108,7 +108,7 @@ async def read_form(req: Request, model: type[M]) -> M:
 
 
 def plain_json(raw: bytes) -> bool:
-    """Whether `raw` is JSON without surprises: no member twice, no lone surrogate, not nested too deep.
+    """Return whether `raw` is JSON without surprises: no repeated member, no lone surrogate, limited nesting.
 
     Raises ValueError, RecursionError; Invalid for a number that no journal can hold, TooLarge for too many values.
     """
@@ -118,13 +118,14 @@ def plain_json(raw: bytes) -> bool:
     if raw.count(b",") >= VALUES and _is_more(value, VALUES):
         raise TooLarge(f"The body holds more than {VALUES} values.")
     if not (isinstance(value, dict) and raw.count(b":") == len(value)):
-        # With as many colons as members nothing is nested and nothing is there twice; else it is looked at closely.
+        # If the colons are as many as the members, nothing is nested or repeated; otherwise the value is checked
+        # closely.
         json.loads(raw, object_pairs_hook=_once)
     return raw.count(b"{") + raw.count(b"[") <= DEPTH or not _deep(value)
 
 
 def _levels(value: Any) -> Iterator[list[Any]]:
-    """The values of each level: the value alone, then all that is in it, and so on."""
+    """Yield the values of each level: the value alone, then its members, and so on."""
     level = [value]
     while level:
         yield level
@@ -141,8 +142,8 @@ def _is_more(value: Any, most: int) -> bool:
 
 
 def explain(model: type[M], raw: bytes) -> M:
-    """The model, read slowly. Raises Invalid with every fault."""
-    if raw.strip() == b"null":  # in a file it would be an empty one
+    """Return the model, read slowly. Raises Invalid with every fault."""
+    if raw.strip() == b"null":  # in a file it would count as empty
         raise Invalid("The body is null; send an object, or no body.")
     parsed = definitions.parse_json(model, raw, "")
     errors = [problem for problem in parsed.problems if problem.severity == "error"]
@@ -152,18 +153,18 @@ def explain(model: type[M], raw: bytes) -> M:
 
 
 def _sentence(errors: list[problems.Problem]) -> str:
-    said = []
+    phrases = []
     for one in errors[:3]:
         place = one.pointer or (f"line {one.line}, column {one.column}" if one.line else "the body")
-        said.append(f"{place}: {one.message}")
+        phrases.append(f"{place}: {one.message}")
     more = f" (and {len(errors) - 3} more)" if len(errors) > 3 else ""
-    return f"The request cannot be used: {'; '.join(said)}{more}."
+    return f"The request cannot be used: {'; '.join(phrases)}{more}."
 
 
 def idempotency(req: Request, request: BaseModel, scope: str) -> Idempotency | None:
-    """The key in the header or in the body's `idempotency_key`, with a digest of the request.
+    """Return the key of the header or of the body's `idempotency_key`, with a digest of the request.
 
-    Raises IdempotencyMismatch where both are there and differ.
+    Raises IdempotencyMismatch if both are given and differ.
     """
     header = req.get_header("Idempotency-Key")
     inside: str | None = getattr(request, "idempotency_key", None)
@@ -179,7 +180,7 @@ def idempotency(req: Request, request: BaseModel, scope: str) -> Idempotency | N
 
 
 def send(resp: Response, value: Any, *, status: int = 200, n: int | None = None) -> None:
-    """Answer with JSON. `n` is the event that the caller's stream can go on from."""
+    """Answer with JSON. `n` is the event that the caller's stream can continue from."""
     resp.status = status
     resp.content_type = JSON
     resp.data = value if isinstance(value, bytes) else orjson.dumps(value)
@@ -188,12 +189,12 @@ def send(resp: Response, value: Any, *, status: int = 200, n: int | None = None)
 
 
 def page(items: list[Any], next_cursor: str | None = None) -> Mapping[str, Any]:
-    """The shape of every list."""
+    """Return a page in the format of every list."""
     return {"items": items, "next_cursor": next_cursor}
 
 
 def wants_text(req: Request) -> bool:
-    """Whether the caller asks for a file as it is written."""
+    """Return whether the caller asks for a file in its original text."""
     accept = (req.get_header("Accept") or "").lower()
     if not accept or JSON in accept:
         return False

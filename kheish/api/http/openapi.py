@@ -1,4 +1,4 @@
-"""`/openapi.json`: OpenAPI 3.1, made from the models that validate and the table of operations; and `/docs` over it."""
+"""`/openapi.json`: OpenAPI 3.1, generated from the models and the table of operations; and `/docs`, its page."""
 
 from __future__ import annotations
 
@@ -31,34 +31,37 @@ _SECURITY = {
         "type": "apiKey",
         "in": "cookie",
         "name": "kheish-4000",
-        "description": "A browser's login (`kheish login`); the name ends with the port. What changes something needs "
+        "description": "A browser's login (`kheish login`); the name ends with the port. Changes need "
         "the header `X-Kheish-CSRF` as well, with the `csrf` of `GET /v1/auth/login`, and comes from a page of the "
         "same origin.",
     },
 }
-#: a Definition's file as it is: its YAML or Markdown, of which a type would say less than `schemas/` does
+#: a Definition's file in its own format: its YAML or Markdown, which `schemas/` describes better than a type
 _TEXT = {"description": "The file's own text."}
 _HEADERS = {
-    "X-Kheish-Event": "The newest event of what was changed; a stream from there misses nothing.",
-    "Location": "Where the thing is.",
+    "X-Kheish-Event": "The newest event of the change; a stream from there misses nothing.",
+    "Location": "The URL of the created object.",
     "Set-Cookie": "The login.",
     "ETag": "The git blob id of the file.",
 }
 
 
 class Description:
-    """The resource of `/openapi.json`. `operations` returns all of them, which are not known yet when one is bound."""
+    """The resource of `/openapi.json`.
+
+    `operations` is called late, because the list is not complete when a resource is bound.
+    """
 
     def __init__(self, services: object, operations: Callable[[], Sequence[Operation]]) -> None:
         self._operations = operations
 
     async def openapi(self, req: Request, resp: Response) -> None:
-        """The description."""
+        """Answer with the description."""
         media.send(resp, _rendered(self._operations))
 
 
 class Docs:
-    """A page that shows the description; it loads nothing from elsewhere, and is no operation."""
+    """A page that shows the description. It loads nothing from other hosts, and is no operation."""
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Answer with the page."""
@@ -72,7 +75,7 @@ class Docs:
 
 
 def operations(all_of_them: Callable[[], Sequence[Operation]]) -> tuple[Operation, ...]:
-    """Return the operation that describes all operations, itself included."""
+    """Return the operation that returns the description of all operations, itself included."""
     make = partial(Description, operations=all_of_them)
     return bind(
         make,
@@ -116,17 +119,17 @@ def document(operations: Sequence[Operation]) -> Json:
 
 
 def _schemas(operations: Sequence[Operation]) -> tuple[References, Json]:
-    """References by model, and the schemas that they lead to."""
-    wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(model_of(Problem), "serialization"): None}
+    """Return the references by model, and their schemas."""
+    models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(model_of(Problem), "serialization"): None}
     for operation in operations:
         if operation.body is not None:
-            wanted[operation.body, "validation"] = None
+            models[operation.body, "validation"] = None
         if (answer := operation.answer_model) is not None:
-            wanted[answer, "serialization"] = None
-    found, definitions = models_json_schema(
-        list(wanted), ref_template=_REF, schema_generator=GenerateJsonSchema, title="Kheish"
+            models[answer, "serialization"] = None
+    schemas, definitions = models_json_schema(
+        list(models), ref_template=_REF, schema_generator=GenerateJsonSchema, title="Kheish"
     )
-    return found, definitions.get("$defs", {})
+    return schemas, definitions.get("$defs", {})
 
 
 def _statuses(operations: Sequence[Operation]) -> list[int]:
@@ -135,9 +138,9 @@ def _statuses(operations: Sequence[Operation]) -> list[int]:
 
 def _problem(status: int) -> Json:
     codes = sorted({kind.code for kind in _errors(errors.KheishError) if kind.status == status})
-    told = f" Codes: {', '.join(f'`{code}`' for code in codes)}." if codes else ""
+    suffix = f" Codes: {', '.join(f'`{code}`' for code in codes)}." if codes else ""
     schema = {"$ref": _REF.format(model="Problem")}
-    return {"description": f"{HTTPStatus(status).phrase}.{told}", "content": {MEDIA: {"schema": schema}}}
+    return {"description": f"{HTTPStatus(status).phrase}.{suffix}", "content": {MEDIA: {"schema": schema}}}
 
 
 def _errors(kind: type[errors.KheishError]) -> Iterator[type[errors.KheishError]]:
@@ -148,7 +151,7 @@ def _errors(kind: type[errors.KheishError]) -> Iterator[type[errors.KheishError]
 
 
 def _operation(operation: Operation, references: References) -> Json:
-    said: Json = {
+    described: Json = {
         "operationId": operation.name,
         "summary": operation.about,
         "tags": [operation.tag],
@@ -156,13 +159,13 @@ def _operation(operation: Operation, references: References) -> Json:
         "responses": _responses(operation, references),
     }
     if operation.open:
-        said["security"] = []
+        described["security"] = []
     if operation.body is not None:
         content: Json = {operation.takes: {"schema": references[operation.body, "validation"]}}
         if operation.text:
             content[media.YAML] = {"schema": _TEXT}
-        said["requestBody"] = {"required": operation.text or operation.takes == media.FORM, "content": content}
-    return said
+        described["requestBody"] = {"required": operation.text or operation.takes == media.FORM, "content": content}
+    return described
 
 
 def _path_parameters(operation: Operation) -> Iterator[Json]:
@@ -183,10 +186,10 @@ def _query_parameter(param: Param) -> Json:
     schema = kinds[param.kind]
     if param.many:
         schema = {"type": "array", "items": schema}
-    said: Json = {"name": param.name, "in": "query", "description": param.about, "schema": schema}
+    described: Json = {"name": param.name, "in": "query", "description": param.about, "schema": schema}
     if param.required:
-        said["required"] = True
-    return said | ({"style": "form", "explode": True} if param.many else {})
+        described["required"] = True
+    return described | ({"style": "form", "explode": True} if param.many else {})
 
 
 def _headers(operation: Operation) -> Iterator[Json]:
@@ -194,25 +197,25 @@ def _headers(operation: Operation) -> Iterator[Json]:
     if operation.key:
         names.append(("Idempotency-Key", "The same key with the same request gives the same answer.", {}))
     if operation.media == "text/event-stream":
-        names.append(("Last-Event-ID", "As `after`; it wins over it.", {"pattern": r"^\d{1,18}$"}))
+        names.append(("Last-Event-ID", "As `after`, with precedence over it.", {"pattern": r"^\d{1,18}$"}))
     if operation.method in ("PUT", "DELETE"):
-        names.append(("If-Match", "The ETag that is to be replaced.", {}))
+        names.append(("If-Match", "The ETag of the content to replace.", {}))
     for name, about, bounds in names:
         yield {"name": name, "in": "header", "description": about, "schema": {"type": "string", **bounds}}
 
 
 def _responses(operation: Operation, references: References) -> Json:
-    found: Json = {}
+    responses: Json = {}
     for status in operation.good:
-        found[str(status)] = {"description": HTTPStatus(status).phrase, "headers": _answer_headers(operation)}
+        responses[str(status)] = {"description": HTTPStatus(status).phrase, "headers": _answer_headers(operation)}
         if status not in (204, 303):
-            found[str(status)]["content"] = _content(operation, references)
+            responses[str(status)]["content"] = _content(operation, references)
     errors_ = {*COMMON, *operation.problems, *(WRITES if operation.body is not None else ())}
     if operation.open:
         errors_ = {403, 421, 500, 503, *operation.problems}
     for status in sorted(errors_):
-        found[str(status)] = {"$ref": f"#/components/responses/{status}"}
-    return found
+        responses[str(status)] = {"$ref": f"#/components/responses/{status}"}
+    return responses
 
 
 def _content(operation: Operation, references: References) -> Json:

@@ -1,7 +1,8 @@
-"""An endpoint as data: its method and path, the handler that answers, what it takes, what it answers.
+"""An endpoint as data: its method, path, handler, parameters, body and answer.
 
-A noun's module has the tuple `OPERATIONS` of these, and nothing else lists its routes: the routes, the known query
-parameters, the description, the reference and the clients are made from the union of the tuples (`api/operations.py`).
+A noun's module has the tuple `OPERATIONS` of these, and nothing else lists its routes: the routes, the query
+parameters, the description, the reference and the clients are generated from the union of the tuples
+(`api/operations.py`).
 """
 
 from __future__ import annotations
@@ -16,27 +17,27 @@ from kheish.api.http.answer import Answer, model_of
 from kheish.api.http.paging import Param
 from kheish.domain.shown import View
 
-#: statuses of problems that any endpoint with a token may answer with
+#: statuses of problems that any endpoint with a token may return
 COMMON = (400, 401, 403, 421, 429, 500, 503)
 WRITES = (413, 415, 507)
 
 #: a method of a resource, as its class has it: resource, request, response, ids of the path
 Handler = Callable[..., Awaitable[None]]
-#: makes a resource from what the API is given
+#: makes a resource from the services
 Make = Callable[[Any], object]
 Answers = type[Answer | View | BaseModel]
-#: what ties an endpoint to sessions: the class of the thing that the path names, the query's `session`, or nothing
+#: the relation of an endpoint to sessions: the class of the thing that the path names, the query's `session`, or none
 Tie = type | Literal["query", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One method of one path.
+    """A method of a path.
 
-    `name` is the handler's own where none is given. `answer` is what a good answer is, `page` says that it is a list of
-    them, `media` and `or_media` what it comes as; `takes` is the media type of the body. `open` needs no token, `early`
-    is answered while the daemon starts, `decides` is taken where the branch was moved back. `tie` is how a token for
-    some sessions is held to these; without one, the path names a session, or such a token is refused.
+    `name` defaults to the handler's own name. `answer` is the model of a good answer, `page` marks a list of them,
+    `media` and `or_media` are its media types; `takes` is the media type of the body. `open` needs no token, `early` is
+    answered while the daemon starts, `decides` is permitted after the branch was moved back. `tie` relates the endpoint
+    to sessions, for tokens with a session filter; without it, the path must name a session, or such a token is refused.
     """
 
     method: str
@@ -67,7 +68,7 @@ class Operation:
 
     @property
     def answer_model(self) -> type[BaseModel] | None:
-        """The model of a good answer; a Definition's answer is its own model."""
+        """Return the model of a good answer; a Definition's answer is its own model."""
         answer = self.answer
         if answer is None or issubclass(answer, BaseModel):
             return answer
@@ -75,7 +76,7 @@ class Operation:
 
     @property
     def tag(self) -> str:
-        """The noun that it is about."""
+        """The noun of the endpoint."""
         parts = self.path.split("/")
         return parts[2] if parts[1] == "v1" else "daemon"
 
@@ -94,14 +95,14 @@ def post(
     *query: Param,
     **more: Any,
 ) -> Operation:
-    """Return an operation that makes or does something."""
+    """Return an operation that creates or does something."""
     return Operation(
         method="POST", path=path, handler=handler, about=about, body=body, answer=answer, query=query, **more
     )
 
 
 def put(path: str, handler: Handler, about: str, body: type[BaseModel], answer: Answers, **more: Any) -> Operation:
-    """Return an operation that makes (201) or replaces (200) the thing of its path."""
+    """Return an operation that creates (201) or replaces (200) the thing of its path."""
     return Operation(
         method="PUT", path=path, handler=handler, about=about, body=body, answer=answer, good=(200, 201), **more
     )
@@ -119,5 +120,5 @@ def delete(path: str, handler: Handler, about: str, answer: Answers | None = Non
 
 
 def bind(make: Make, *operations: Operation) -> tuple[Operation, ...]:
-    """Return the operations with what makes the resource of their handlers: a class, or a partial of one."""
+    """Return the operations bound to the factory of their handlers' resource: a class, or a partial of a class."""
     return tuple(replace(operation, make=make) for operation in operations)

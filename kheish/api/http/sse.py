@@ -1,4 +1,4 @@
-"""Event streams: first what the journals have, then live, without a gap and without anything twice."""
+"""Event streams: first the journals, then live events, without a gap or a duplicate."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from kheish.store.edits.problems import nearest
 
 MOST_STREAMS = 4096
 ROWS = 500
-#: seconds between two looks at an index that is behind
+#: seconds between two reads of an index that is behind
 PAUSE = 0.02
 #: shown once and never replayed; the journal does not have them
 LIVE_KINDS = ("model.delta", "tool.output")
 Receive = Callable[[], Awaitable[dict[str, Any]]]
-#: whether the caller's token and login still count
+#: whether the caller's token and login are still valid
 Lasts = Callable[[], bool]
-#: where `app.App` leaves the way to hear of a client that is gone; Falcon does not tell it to a stream
+#: the callback slot for disconnects that `app.App` fills; Falcon does not notify a stream
 RECEIVE = "kheish.receive"
 
 PARAMS = (
@@ -37,11 +37,11 @@ PARAMS = (
 
 
 class Stream:
-    """The body of one answer, as Falcon iterates over it."""
+    """The body of an event stream, as Falcon iterates over it."""
 
     def __init__(
         self,
-        parts: Services,
+        services: Services,
         feed: Feed,
         reader: Reader,
         lasts: Lasts,
@@ -50,16 +50,16 @@ class Stream:
     ) -> None:
         self._caller = caller
         self._lasts = lasts
-        self._state = parts.state
+        self._state = services.state
         self._feed = feed
         self._reader = reader
         self._receive = receive
         self._watch: asyncio.Task[None] | None = None
         self._open = True
-        self._forget = parts.closing.then(reader.close)
+        self._forget = services.closing.then(reader.close)
         feed.streams += 1
         feed.by_caller.opened(caller)
-        if parts.closing.begun:
+        if services.closing.begun:
             reader.close()
 
     def __aiter__(self) -> Stream:
@@ -86,7 +86,7 @@ class Stream:
                 await reader.wait()
 
     async def _catch_up(self) -> bytes:
-        """One page from the index; at its end, over to the live events."""
+        """Return a page from the index; at its end, attach to the live events."""
         reader = self._reader
         data, reached, more = await asyncio.to_thread(self._page, reader.last)
         reader.last = max(reader.last, reached)
@@ -98,24 +98,26 @@ class Stream:
         return data
 
     def _page(self, after: int) -> tuple[bytes, int, bool]:
-        wanted = self._reader.filter
-        newest = self._state.index.newest()  # asked first: whatever is up to here is seen by the query
+        filtered = self._reader.filter
+        newest = self._state.index.newest()  # read first: the query sees everything up to this number
         rows = self._state.index.events(
             after,
             limit=ROWS,
-            session=wanted.session,
-            run=wanted.run,
-            # all kinds where more decides: it may learn from one kind which others it takes
-            kinds=sorted(wanted.kinds) if wanted.narrow is None else (),
+            session=filtered.session,
+            run=filtered.run,
+            # all kinds if `narrow` decides: it may learn from one kind which others it accepts
+            kinds=sorted(filtered.kinds) if filtered.narrow is None else (),
         )
-        shown = rows if wanted.narrow is None else [row for row in rows if _takes(wanted.narrow, wanted.kinds, *row)]
+        shown = (
+            rows if filtered.narrow is None else [row for row in rows if _takes(filtered.narrow, filtered.kinds, *row)]
+        )
         text = "".join([f"id: {n}\nevent: {kind}\ndata: {line}\n\n" for n, kind, line in shown])
         more = len(rows) == ROWS
         reached = rows[-1][0] if rows else after
         return text.encode(), reached if more else max(reached, newest), more
 
     async def close(self) -> None:
-        """Leave everything; the client is gone, or the daemon stops."""
+        """Release everything; the client disconnected, or the daemon stops."""
         if self._open:
             self._open = False
             self._feed.streams -= 1
@@ -140,51 +142,56 @@ async def _until_gone(receive: Receive, reader: Reader) -> None:
 def answer(
     req: Request,
     resp: Response,
-    parts: Services,
+    services: Services,
     feed: Feed,
     *,
     session: str | None = None,
     run: str | None = None,
     narrow: Narrow | None = None,
 ) -> None:
-    """Make the answer an event stream, filtered as the query says. Raises UnknownEvent, Invalid, TooMany."""
+    """Answer with an event stream, filtered by the query. Raises UnknownEvent, Invalid, TooMany."""
     if feed.streams >= MOST_STREAMS:
         raise TooMany(f"There are {MOST_STREAMS} open event streams; close some.")
     caller: str = req.context.principal
-    feed.by_caller.check(caller, parts.config().api.streams)
+    feed.by_caller.check(caller, services.config().api.streams)
     given: Given = req.context.query
-    wanted = Filter(
+    filtered = Filter(
         session=session or paging.session_of(given),
         run=run or given.get("run"),
         kinds=_kinds(given.get("kind", ())),
         narrow=narrow,
     )
-    newest = parts.state.durable_n
+    newest = services.state.durable_n
     after = _after(req, given, newest)
-    reader = Reader(wanted, newest if after is None else after)
+    reader = Reader(filtered, newest if after is None else after)
     if after is None:
         feed.join(reader, newest)
     resp.content_type = "text/event-stream; charset=utf-8"
     resp.set_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no", media.EVENT: str(newest)})
-    resp.stream = Stream(parts, feed, reader, lasts(parts, req), req.scope.get(RECEIVE), caller)
+    resp.stream = Stream(services, feed, reader, lasts(services, req), req.scope.get(RECEIVE), caller)
 
 
-def lasts(parts: Services, req: Request) -> Lasts:
-    """A token that is revoked, or has expired, gets no further event: it is asked before each, and at each ping."""
+def lasts(services: Services, req: Request) -> Lasts:
+    """Return a check of the caller's token. It runs before each event and at each ping, so that a revoked or expired
+    token gets no further event.
+    """
     login, digest = req.context.login, req.context.digest
     if login is not None:
-        return lambda: parts.logins.holder(login) is not None
-    return lambda: parts.tokens.holder(digest) is not None
+        return lambda: services.logins.holder(login) is not None
+    return lambda: services.tokens.holder(digest) is not None
 
 
-def check_lasts(parts: Services, req: Request) -> None:
-    """Tell a caller whose token ended while it waited nothing any more. Raises Unauthorized."""
-    if not lasts(parts, req)():
-        raise Unauthorized("The token (or the login) was revoked, or has expired, since this was asked.")
+def check_lasts(services: Services, req: Request) -> None:
+    """Raise Unauthorized if the caller's token ended during a wait."""
+    if not lasts(services, req)():
+        raise Unauthorized("The token (or the login) was revoked, or has expired, since the request began.")
 
 
 def _after(req: Request, given: Given, newest: int) -> int | None:
-    """Where to begin. An EventSource that reconnects repeats its address, so its header has the newer word."""
+    """Return the event number to start after.
+
+    An EventSource that reconnects repeats its address, so its header is newer.
+    """
     text = req.get_header("Last-Event-ID")
     after: int | None = given.get("after")
     if text:

@@ -1,4 +1,4 @@
-"""How much one caller may ask for: requests in a second, streams at a time, and refusals in a minute."""
+"""Rate limits per caller: requests per second, concurrent streams, and refusals per minute."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ _ADDRESSES = 10_000
 
 
 class Rates:
-    """For each caller a bucket that fills at the rate that is allowed, and holds a second's worth."""
+    """Token buckets by caller. A bucket fills at the permitted rate, and holds the requests of one second."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._left: dict[str, tuple[float, float]] = {}
 
     def count(self, caller: str, rate: int | None) -> None:
-        """Note a request. Raises TooMany where it is one too many; it is not counted then."""
+        """Count a request. Raises TooMany above the rate, without counting the request."""
         if rate is None:
             return
         now = self._clock()
-        left, at = self._left.get(caller, (float(rate), now))
-        left = min(float(rate), left + (now - at) * rate)
-        if left < 1:
+        remaining, at = self._left.get(caller, (float(rate), now))
+        remaining = min(float(rate), remaining + (now - at) * rate)
+        if remaining < 1:
             raise TooMany(
-                f"{caller} asks more than {rate} times in a second (api.requests_per_second in kheish.yaml); wait a "
+                f"{caller} sends more than {rate} requests per second (api.requests_per_second in kheish.yaml); wait a "
                 "moment, and ask again.",
                 retry_after=1,
             )
-        self._left[caller] = left - 1, now
+        self._left[caller] = remaining - 1, now
 
 
 class Streams:
@@ -55,7 +55,7 @@ class Streams:
             del self._open[caller]
 
     def check(self, caller: str, most: int | None) -> None:
-        """Raises TooMany where the caller has as many as it may."""
+        """Raise TooMany if the caller has reached its limit."""
         if most is not None and self._open[caller] >= most:
             raise TooMany(
                 f"{caller} has {most} open event streams (api.streams in kheish.yaml); close some. One stream of "
@@ -65,7 +65,7 @@ class Streams:
 
 
 class Refusals:
-    """Callers that are not who they should be: each is audited, and an address has `FAILURES` in a minute."""
+    """Failed authentications: each is audited, and an address has `FAILURES` in a minute."""
 
     def __init__(self, state: State, ready: Callable[[], str | None]) -> None:
         self._state = state
@@ -73,18 +73,18 @@ class Refusals:
         self._failures: dict[str, deque[float]] = {}
 
     def failed(self, req: Request, why: str) -> None:
-        """Note that a caller was not who it should be. Raises TooMany where an address is refused too often."""
+        """Count a failed authentication. Raises TooMany if the address has too many."""
         self._count(req.remote_addr or "")
         self.audit(req, why)
 
     def audit(self, req: Request, why: str) -> None:
-        """Note a refusal: not durable before the answer, and no more than `FAILURES` of an address in a minute."""
+        """Audit a refusal: not durable before the answer, and at most `FAILURES` of an address in a minute."""
         if self._ready() is None and self._state.failure is None:
             with contextlib.suppress(StoreFailed):
                 self._state.append(audit.auth_failed(req.remote_addr or "", f"{req.method} {req.path[:200]}", why).on())
 
     def _count(self, address: str) -> None:
-        """Note a failure. Raises TooMany where there are many; a valid token is never held up by them."""
+        """Count a failure. Raises TooMany above the limit; a valid token is never delayed by failures."""
         now = time.monotonic()
         if len(self._failures) > _ADDRESSES:
             self._failures.clear()

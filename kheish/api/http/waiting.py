@@ -1,4 +1,4 @@
-"""Long polls: wait for an event of a run or a session, over one listener for all that wait; and the end of them all."""
+"""Long polls: waits for an event of a run or a session, over one shared listener, and their common end."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Literal
 
 from kheish.store.bus import Bus, Frame
 
-#: what a caller waits for events of, and its id
+#: the object of a wait: its kind and its id
 Of = tuple[Literal["run", "session"], str]
 Wakes = Callable[[Frame], bool]
 
 
 @dataclass(slots=True)
 class Closing:
-    """Says that the daemon stops: streams and long polls end then."""
+    """The signal that the daemon stops, which ends streams and long polls."""
 
     begun: bool = False
     _callbacks: dict[int, Callable[[], None]] = field(default_factory=dict)
     _next: int = 0
 
     def begin(self) -> None:
-        """Tell everyone, once."""
+        """Notify all listeners, once."""
         self.begun = True
         for callback in list(self._callbacks.values()):
             callback()
 
     def then(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Have `callback` called; returns the function that takes that back."""
+        """Register `callback`; returns the function that removes it."""
         key, self._next = self._next, self._next + 1
         self._callbacks[key] = callback
 
@@ -40,7 +40,7 @@ class Closing:
 
 
 class Waits:
-    """The long polls that are open, by what they wait for."""
+    """The open long polls, by the object of their wait."""
 
     def __init__(self, bus: Bus, closing: Closing) -> None:
         self._bus = bus
@@ -49,9 +49,9 @@ class Waits:
         self._stop: Callable[[], None] | None = None
 
     async def until(self, of: Of, wakes: Wakes, timeout: float) -> None:
-        """Return after an event of the run or session that `wakes`, after `timeout` seconds, or when the daemon stops.
+        """Wait for an event of the run or session that `wakes`, for `timeout` seconds, or for the daemon's stop.
 
-        The caller has made sure that what it waits for has not happened yet, and has awaited nothing since.
+        The caller has checked that the awaited event has not happened yet, and has awaited nothing since.
         """
         if self._closing.begun:
             return

@@ -1,4 +1,4 @@
-"""What a report is made of, before it is Markdown or HTML: blocks of plain text, which whoever writes them escapes."""
+"""The content of a report, independent of its format: blocks of plain text, which each writer escapes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A commit in a cell: links to where the report lists commits."""
+    """A commit in a cell, linked to the report's list of commits."""
 
     id: str
 
@@ -72,7 +72,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Diagram:
-    """The phases and what needs what."""
+    """The phases and their dependencies."""
 
     nodes: Sequence[Node]
 

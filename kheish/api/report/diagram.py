@@ -1,4 +1,4 @@
-"""The phases of a Flow as an SVG picture: a row for each depth of `needs`, an arrow from each to what needs it."""
+"""The phases of a Flow as an SVG picture: a row for each depth of `needs`, an arrow from each to its dependents."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ _COLOURS = {
 
 
 def svg(nodes: Sequence[Node]) -> str:
-    """The picture, to stand in a page."""
+    """Return the picture, for embedding in a page."""
     places = _places(nodes)
     across = max((column for column, _ in places.values()), default=0) + 1
     down = max((row for _, row in places.values()), default=0) + 1
     width, height = across * (WIDE + GAP) - GAP + 2 * EDGE, down * (HIGH + DROP) - DROP + 2 * EDGE
     arrows = [_arrow(places[need], places[node.id]) for node in nodes for need in node.needs if need in places]
     boxes = [_box(node, *places[node.id]) for node in nodes]
-    told = escape(", ".join(f"{node.id} {node.status}" for node in nodes))
+    label = escape(", ".join(f"{node.id} {node.status}" for node in nodes))
     return (
-        f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="Phases: {told}">'
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="Phases: {label}">'
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
         f'<path d="M0 0 L8 4 L0 8 z" fill="#888"/></marker></defs>{"".join(arrows)}{"".join(boxes)}</svg>'
     )
 
 
 def _places(nodes: Sequence[Node]) -> dict[str, tuple[int, int]]:
-    """Column and row of each: a row below all that it needs."""
+    """Return column and row of each phase: a row below all of its dependencies."""
     known = {node.id: node for node in nodes}
     rows: dict[str, int] = {}
-    for _ in nodes:  # a published Playbook has no cycle; this ends all the same
+    for _ in nodes:  # a published Playbook has no cycle; this ends the loop in any case
         for node in nodes:
             rows[node.id] = max((rows.get(need, 0) + 1 for need in node.needs if need in known), default=0)
-    found: dict[str, tuple[int, int]] = {}
-    taken: dict[int, int] = {}
+    places: dict[str, tuple[int, int]] = {}
+    columns: dict[int, int] = {}
     for node in nodes:
         row = rows[node.id]
-        found[node.id] = (taken.get(row, 0), row)
-        taken[row] = taken.get(row, 0) + 1
-    return found
+        places[node.id] = (columns.get(row, 0), row)
+        columns[row] = columns.get(row, 0) + 1
+    return places
 
 
 def _corner(column: int, row: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What a Flow's report is made from: the Flow, its events with the commits that hold them, and its Playbook version."""
+"""The sources of a Flow's report: the Flow, its events with the commits that hold them, and its Playbook version."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from kheish.domain.playbooks.versions import RELEASES, Released, Version
 from kheish.errors import KheishError, NotFound
 from kheish.state import pins
 
-#: entries that a report reads; beyond them it says that there is more
+#: the maximal number of entries in a report; it notes if there are more
 MOST = 20_000
-#: calls that it lists for each run
+#: the maximal number of listed calls of each run
 CALLS = 200
 TIMELINE = frozenset({
     "flow.started", "phase.started", "phase.retried", "phase.blocked", "phase.ended", "evidence.attached",
@@ -33,7 +33,7 @@ _CALLS = frozenset({"permission.decided", "tool.started", "tool.finished"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happened:
-    """An entry of the Flow, and the commit that holds it; None where none does yet."""
+    """An entry of the Flow, and the commit that holds it; None if it is not committed yet."""
 
     entry: Mapping[str, Any]
     commit: str | None
@@ -41,7 +41,7 @@ class Happened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All that a report tells. `released` is None where the version cannot be read any more; `trouble` says why."""
+    """All facts of a report. `released` is None if the version is unreadable; `trouble` holds the reason."""
 
     doc: Mapping[str, Any]
     timeline: Sequence[Happened]
@@ -55,18 +55,18 @@ class Facts:
     cut: bool
 
 
-async def gather(parts: Services, flow_id: str) -> Facts:
-    """Read it all. Raises NotFound, Unavailable."""
-    doc = await views.document(parts.state, Flow, flow_id)
-    await parts.state.caught_up()
-    entries = await asyncio.to_thread(_entries, parts, doc)
-    timeline = [Happened(entry=one, commit=await _holding(parts, one["n"])) for one in entries if _shown(one)]
-    version, released, previous, diff, trouble = await _version(parts, doc["playbook"], doc["version"])
+async def gather(services: Services, flow_id: str) -> Facts:
+    """Read all facts of a Flow. Raises NotFound, Unavailable."""
+    doc = await views.document(services.state, Flow, flow_id)
+    await services.state.caught_up()
+    entries = await asyncio.to_thread(_entries, services, doc)
+    timeline = [Happened(entry=one, commit=await _holding(services, one["n"])) for one in entries if _shown(one)]
+    version, released, previous, diff, trouble = await _version(services, doc["playbook"], doc["version"])
     return Facts(
         doc=doc,
         timeline=timeline,
         calls=_calls(entries),
-        commits=await _commits(parts, timeline),
+        commits=await _commits(services, timeline),
         version=version,
         released=released,
         previous=previous,
@@ -76,18 +76,18 @@ async def gather(parts: Services, flow_id: str) -> Facts:
     )
 
 
-def _entries(parts: Services, doc: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The Flow's entries, and those of its runs, oldest first."""
+def _entries(services: Services, doc: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the entries of the Flow and its runs, oldest first."""
     of = OfFlow(doc["flow_id"], {run["run_id"] for run in doc["runs"]})
     kinds = sorted(TIMELINE | _CALLS)
-    found: list[dict[str, Any]] = []
-    for _, kind, line in parts.state.index.events(0, limit=2**31, session=doc["session_id"], kinds=kinds):
+    entries: list[dict[str, Any]] = []
+    for _, kind, line in services.state.index.events(0, limit=2**31, session=doc["session_id"], kinds=kinds):
         entry = orjson.loads(line)
         if of.takes(kind, entry["run"], line.encode()):
-            found.append(entry)
-            if len(found) >= MOST:
+            entries.append(entry)
+            if len(entries) >= MOST:
                 break
-    return found
+    return entries
 
 
 def _shown(entry: Mapping[str, Any]) -> bool:
@@ -95,13 +95,15 @@ def _shown(entry: Mapping[str, Any]) -> bool:
 
 
 def _calls(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """For each run its calls: tool, arguments, how they ended, when."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    """Return the calls of each run: tool, arguments, outcome, time."""
+    by_run: dict[str, dict[str, dict[str, Any]]] = {}
     for entry in entries:
         if entry["kind"] not in _CALLS:
             continue
         data = entry["data"]
-        call = found.setdefault(entry["run"], {}).setdefault(data["call_id"], {"tool": data["tool"], "at": entry["at"]})
+        call = by_run.setdefault(entry["run"], {}).setdefault(
+            data["call_id"], {"tool": data["tool"], "at": entry["at"]}
+        )
         match entry["kind"]:
             case "permission.decided":
                 call |= {"decision": data["decision"], "why": data["why"]}
@@ -109,47 +111,47 @@ def _calls(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any
                 call |= {"arguments": data["arguments"], "at": entry["at"]}
             case _:
                 call |= {"is_error": data["is_error"], "code": data["code"]}
-    return {run: list(calls.values())[:CALLS] for run, calls in found.items()}
+    return {run: list(calls.values())[:CALLS] for run, calls in by_run.items()}
 
 
-async def _holding(parts: Services, n: int) -> str | None:
-    return await parts.past.holding(n)
+async def _holding(services: Services, n: int) -> str | None:
+    return await services.past.holding(n)
 
 
-async def _commits(parts: Services, timeline: Sequence[Happened]) -> list[tuple[str, str, str]]:
-    """Each commit once, in the order of the timeline, with its time and first line."""
-    found: list[tuple[str, str, str]] = []
+async def _commits(services: Services, timeline: Sequence[Happened]) -> list[tuple[str, str, str]]:
+    """Return each commit once, in the order of the timeline, with its time and first line."""
+    commits: list[tuple[str, str, str]] = []
     for commit in dict.fromkeys(one.commit for one in timeline if one.commit):
-        log = await parts.git.log(1, rev=commit)
+        log = await services.git.log(1, rev=commit)
         message = log[0]["message"].strip().partition("\n")[0] if log else ""
         first = next(one.entry["at"] for one in timeline if one.commit == commit)
-        found.append((commit, first[:19] + "Z", message))
-    return found
+        commits.append((commit, first[:19] + "Z", message))
+    return commits
 
 
 async def _version(
-    parts: Services, playbook_id: str, version: str
+    services: Services, playbook_id: str, version: str
 ) -> tuple[Version | None, Released | None, Version | None, str, str | None]:
-    """The version as it is now, what it says, the one before, and what changed since that."""
+    """Return the version as it is now, its content, the previous version, and the changes since that version."""
     try:
-        async with pins.owner(parts.state, RELEASES, playbook_id):
-            known = list(playbooks.versions(parts.state, playbook_id).values())
-            one = playbooks.get(parts.state, playbook_id, version)
+        async with pins.owner(services.state, RELEASES, playbook_id):
+            known = list(playbooks.versions(services.state, playbook_id).values())
+            one = playbooks.get(services.state, playbook_id, version)
     except NotFound as error:
         return None, None, None, "", error.detail
     earlier = [other for other in known if other.made < one.made]
     previous = earlier[-1] if earlier else None
     try:
-        released = await parts.playbooks.read(playbook_id, version)
-        before = await parts.playbooks.read(playbook_id, previous.version) if previous else None
-    except KheishError as error:  # tampered with, or gone: the report says so instead of failing
+        released = await services.playbooks.read(playbook_id, version)
+        before = await services.playbooks.read(playbook_id, previous.version) if previous else None
+    except KheishError as error:  # tampered with, or missing: the report notes it instead of failing
         return one, None, previous, "", error.detail
     diff = _diff(before, released) if before else ""
     return one, released, previous, diff, None
 
 
 def _diff(before: Released, after: Released) -> str:
-    """What changed, as text."""
+    """Return the changes as text."""
     lines = difflib.unified_diff(
         before.raw.decode("utf-8", "replace").splitlines(),
         after.raw.decode("utf-8", "replace").splitlines(),

@@ -1,4 +1,4 @@
-"""Single values of a report in words: times, costs, arguments, and what an entry of the journal says."""
+"""Single values of a report as text: times, costs, arguments, and journal entries."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ _LONG = 300
 
 
 def moment(at: str | None) -> str:
-    """A time to the second."""
+    """Return a time, to the second."""
     return f"{at[:10]} {at[11:19]} UTC" if at else "-"
 
 
 def text_of(value: Any) -> str:
-    """Text as it is, anything else as JSON."""
+    """Return text unchanged, anything else as JSON."""
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def cost(usage: Mapping[str, Any]) -> tuple[str, ...]:
-    """The columns of a usage."""
+    """Return the columns of a usage."""
     dollars = "-" if usage["cost_usd"] is None else f"{usage['cost_usd']:.4f}"
     counts = (usage[name] for name in ("model_calls", "tool_calls", "input_tokens", "output_tokens"))
     return (*(str(count) for count in counts), dollars)
 
 
 def spent(usage: Mapping[str, Any]) -> str:
-    """A usage in half a sentence."""
+    """Return a usage as a phrase."""
     dollars = "" if usage["cost_usd"] is None else f", ${usage['cost_usd']:.4f}"
     calls = ((usage["model_calls"], "model call"), (usage["tool_calls"], "tool call"))
     return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in calls) + dollars
 
 
 def facts_of(facts: Mapping[str, Any]) -> list[str]:
-    """What a piece of evidence led to, a line for each fact that is known."""
+    """Return a line for each known fact about a piece of evidence."""
     return [f"{name}: {text_of(value)}" for name, value in facts.items() if value is not None]
 
 
 def said(word: Mapping[str, Any]) -> str:
-    """One decision on an approval: what, by whom, by which way."""
+    """Describe a decision on an approval: the decision, its author, and its channel."""
     if word["via"] == "file" and not word["person"]:
-        return f"{word['decision']}: somebody who wrote it into the file in pending/approvals"
+        return f"{word['decision']}: a person, in the file in pending/approvals"
     return f"{word['decision']}: {word['person'] or word['by']} ({word['via']})"
 
 
 def arguments(value: Any) -> str:
-    """What a call was given: the command or the path alone where that says it."""
+    """Return the arguments of a call: only the command or the path if that suffices."""
     if not isinstance(value, dict):
         return "" if value is None else text_of(value)
     if value.keys() == {"sha256", "bytes", "preview"}:
@@ -59,12 +59,12 @@ def arguments(value: Any) -> str:
 
 
 def shortened(text: str) -> str:
-    """At most so much of it."""
+    """Return the text, truncated to a limit."""
     return text if len(text) <= _LONG else f"{text[:_LONG]}…"
 
 
 def what(entry: Mapping[str, Any]) -> str:
-    """What an entry says, in words."""
+    """Describe an entry of the journal."""
     data, kind = entry["data"], entry["kind"]
     match kind:
         case "flow.started":
@@ -72,7 +72,7 @@ def what(entry: Mapping[str, Any]) -> str:
         case "phase.started":
             return f"phase {data['phase']}: attempt {data['attempt']} starts"
         case "phase.retried":
-            return f"phase {data['phase']}: attempt {data['attempt']} failed and is tried again: {data['reason']}"
+            return f"phase {data['phase']}: attempt {data['attempt']} failed and is retried: {data['reason']}"
         case "phase.blocked":
             return f"phase {data['phase']}: blocked, evidence is missing: {', '.join(data['missing'])}"
         case "phase.ended":
@@ -84,7 +84,7 @@ def what(entry: Mapping[str, Any]) -> str:
         case "flow.sealed":
             return f"sealed: {data['status']}" + (f": {data['reason']}" if data["reason"] else "")
         case "run.resumed":
-            return f"run {entry['run']} goes on after a restart of the daemon"
+            return f"run {entry['run']} continues after a restart of the daemon"
         case _:
             return _people(entry)
 

@@ -1,4 +1,4 @@
-"""The auditor's page of a Flow: what was asked, by which version, who allowed what, what was done, what shows it."""
+"""The auditor's page of a Flow: the request, the version, the approvals, the actions, and the evidence."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _OUTPUT = 6000
 
 
 class FlowReport:
-    """`/v1/flows/{flow_id}/report`."""
+    """The resource of `/v1/flows/{flow_id}/report`."""
 
-    def __init__(self, parts: Services) -> None:
-        self._parts = parts
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
     async def flow_report(self, req: Request, resp: Response, flow_id: str) -> None:
-        """The page, as Markdown or as HTML."""
-        facts = await gather(self._parts, flow_id)
+        """Answer with the report, as Markdown or as HTML."""
+        facts = await gather(self._services, flow_id)
         blocks = list(page(facts))
         if req.context.query.get("format") == "html":
             resp.content_type = "text/html; charset=utf-8"
@@ -39,13 +39,13 @@ class FlowReport:
 
 
 def title(facts: Facts) -> str:
-    """The page's title."""
+    """Return the report's title."""
     doc = facts.doc
     return f"{doc['title']} ({doc['playbook']}@{doc['version']})"
 
 
 def page(facts: Facts) -> Iterator[Block]:
-    """All of it, in the order in which an auditor asks."""
+    """Yield all blocks, in the order of an auditor's questions."""
     yield Heading(1, title(facts))
     yield from _summary(facts)
     yield from _asked(facts.doc)
@@ -59,8 +59,8 @@ def page(facts: Facts) -> Iterator[Block]:
 
 def _summary(facts: Facts) -> Iterator[Block]:
     doc = facts.doc
-    told = f"Flow {doc['flow_id']}: {doc['status']}."
-    yield Paragraph(f"{told} {doc['reason']}" if doc["reason"] else told)
+    text = f"Flow {doc['flow_id']}: {doc['status']}."
+    yield Paragraph(f"{text} {doc['reason']}" if doc["reason"] else text)
     yield Table(
         ("", ""),
         (
@@ -80,7 +80,7 @@ def _node(phase: Mapping[str, Any]) -> Node:
 
 
 def _asked(doc: Mapping[str, Any]) -> Iterator[Block]:
-    yield Heading(2, "What was asked")
+    yield Heading(2, "Request")
     yield Paragraph(doc["objective"])
     if doc["inputs"]:
         yield Table(("Input", "Value"), [(name, text_of(value)) for name, value in doc["inputs"].items()])
@@ -88,7 +88,7 @@ def _asked(doc: Mapping[str, Any]) -> Iterator[Block]:
 
 def _version(facts: Facts) -> Iterator[Block]:
     doc, version = facts.doc, facts.version
-    yield Heading(2, "The Playbook version")
+    yield Heading(2, "Playbook version")
     rows: list[tuple[str, Cell]] = [
         ("Playbook", f"{doc['playbook']}@{doc['version']}"),
         ("Tag", doc["tag"]),
@@ -104,23 +104,23 @@ def _version(facts: Facts) -> Iterator[Block]:
     yield Table(("", ""), rows)
     if version is not None and version.evidence:
         shown = [(one.kind, one.id, one.description or "", one.by, moment(one.at or "")) for one in version.evidence]
-        yield Paragraph("What it was released on:")
+        yield Paragraph("Evidence for its release:")
         yield Table(("Kind", "Reference", "What it says", "By", "When"), shown)
     if facts.trouble:
-        yield Paragraph(f"The version cannot be read now: {facts.trouble}")
+        yield Paragraph(f"The version cannot be read: {facts.trouble}")
     elif facts.previous is None:
-        yield Paragraph("It is the first version that was published.")
+        yield Paragraph("It is the first published version.")
     elif facts.diff:
-        yield Paragraph(f"What changed since {facts.previous.version}:")
+        yield Paragraph(f"Changes since {facts.previous.version}:")
         yield Code(facts.diff)
     else:
-        yield Paragraph(f"The manifest reads as that of {facts.previous.version}.")
+        yield Paragraph(f"The manifest is the same as in {facts.previous.version}.")
     yield Paragraph(f"To read it: git show {doc['tag']}:playbooks/{doc['playbook']}/playbook.yaml")
 
 
 def _approvals(facts: Facts) -> Iterator[Block]:
     doc = facts.doc
-    yield Heading(2, "Who allowed what")
+    yield Heading(2, "Approvals")
     rows = [
         (
             one["tool"] if one["when"] is None else f"{one['when']} the phase",
@@ -135,15 +135,15 @@ def _approvals(facts: Facts) -> Iterator[Block]:
     if rows:
         yield Table(("What", "Phase", "Decision", "By", "When", "Why"), rows)
     else:
-        yield Paragraph("Nothing needed an approval.")
+        yield Paragraph("No call needed an approval.")
     if doc["refused"]:
-        yield Paragraph("Calls that were not let through:")
+        yield Paragraph("Refused calls:")
         refused = [(one["tool"], one["phase"] or "", moment(one["at"]), one["reason"]) for one in doc["refused"]]
         yield Table(("Tool", "Phase", "When", "Why"), refused)
 
 
 def _phases(facts: Facts) -> Iterator[Block]:
-    yield Heading(2, "What was done")
+    yield Heading(2, "Actions")
     runs = {run["run_id"]: run for run in facts.doc["runs"]}
     shown: set[str] = set()
     for phase in facts.doc["phases"]:
@@ -186,7 +186,7 @@ def _call(call: Mapping[str, Any]) -> tuple[str, ...]:
     if call.get("code") == "permission_denied":
         result = f"refused: {call.get('why', '')}"
     elif "is_error" not in call:
-        result = "no end is known"
+        result = "not known to have ended"
     return moment(call["at"]), call["tool"], arguments(call.get("arguments")), result
 
 
@@ -205,7 +205,7 @@ def _evidence(facts: Facts) -> Iterator[Block]:
         for one in facts.doc["evidence"]
     ]
     if rows:
-        yield Table(("Phase", "Evidence", "Refers to", "What it shows", "Attached by", "Commit"), rows)
+        yield Table(("Phase", "Evidence", "Refers to", "Evidence", "Attached by", "Commit"), rows)
     else:
         yield Paragraph("No evidence was attached.")
     yield from _missing(facts.doc["missing"])
@@ -225,7 +225,7 @@ def _cost(doc: Mapping[str, Any]) -> Iterator[Block]:
 
 
 def _timeline(facts: Facts) -> Iterator[Block]:
-    yield Heading(2, "What happened, and the commit that holds it")
+    yield Heading(2, "Events, and the commits that hold them")
     rows = [
         (
             str(one.entry["n"]),
@@ -241,7 +241,7 @@ def _timeline(facts: Facts) -> Iterator[Block]:
         yield Paragraph(f"Only the first {MOST} entries were read; the journal has all.")
     if facts.commits:
         yield Heading(2, "Commits of the state root")
-        yield Paragraph("Each is a consistent state of all that the daemon knew: git show COMMIT")
+        yield Paragraph("Each is a consistent snapshot of the daemon's state: git show COMMIT")
         yield Commits(facts.commits)
 
 
@@ -250,7 +250,7 @@ OPERATIONS = bind(
     get(
         "/v1/flows/{flow_id}/report",
         FlowReport.flow_report,
-        "One page with all of it, for an auditor: Markdown, or HTML that needs nothing else.",
+        "Get the auditor's page of a Flow: Markdown, or self-contained HTML.",
         None,
         *PARAMS,
         media="text/markdown",

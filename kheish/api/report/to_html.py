@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: no script, no font, no picture from anywhere; all text escaped."""
+"""A report as one self-contained HTML page: no script, no font, no external picture; all text is escaped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kheish.api.report import diagram
 from kheish.api.report.blocks import Block, Cell, Code, Commit, Commits, Diagram, Heading, Items, Paragraph, Table
 from kheish.store.git.textconv import visible
 
-#: what the page may do: nothing but have its own styles
+#: the page's content security policy: only its own styles
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8882; --good: #2a7d46; --bad: #b3261e; --wait: #96610a; }
@@ -25,21 +25,21 @@ svg { max-width: 100%; height: auto; } svg text { font: 13px system-ui, sans-ser
 .waiting, .blocked, .pending { color: var(--wait); }
 @media print { body { margin: 0; max-width: none; } }
 """
-#: characters of a word from which on it may be broken: ids and digests, not names of phases and tools
+#: the length of a word from which it may be broken: ids and digests, not names of phases and tools
 _LONG = 22
-#: cells that are coloured by what they say
+#: cells that are coloured by their content
 _WORDS = frozenset(
     ["satisfied", "succeeded", "allowed", "failed", "denied", "cancelled", "waiting", "blocked", "pending"]
 )
 
 
 def escape(text: str) -> str:
-    """Return the text as HTML that shows all of it."""
+    """Return the text as HTML that shows all of it literally."""
     return html.escape(visible(text))
 
 
 def render(title: str, blocks: Iterable[Block]) -> str:
-    """The page."""
+    """Return the page."""
     body = "\n".join(line for block in blocks for line in _block(block))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -1,4 +1,4 @@
-"""A report as Markdown. Everything that comes from elsewhere is escaped: a title is text, never markup."""
+"""A report as Markdown. All external text is escaped: a title is text, never markup."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from kheish.api.report.blocks import Block, Cell, Code, Commit, Commits, Diagram, Heading, Items, Node, Paragraph, Table
 from kheish.store.git.textconv import visible
 
-#: what means something anywhere in a line, and what does so at its beginning only
+#: characters with a meaning anywhere in a line, and those with a meaning at its beginning only
 _SPECIAL = re.compile(r"[\\`*\[\]|~$<>]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _FIRST = re.compile(r"(?:[#+-]|\d+(?=[.)]))")
 _BACKTICKS = re.compile(r"`+")
 
 
 def render(blocks: Iterable[Block]) -> str:
-    """The page."""
+    """Return the page."""
     return "\n\n".join("\n".join(_block(block)) for block in blocks) + "\n"
 
 
 def escape(text: str) -> str:
-    """Text that means nothing but itself, on one line."""
+    """Return text without markup, on one line."""
     plain = _SPECIAL.sub(r"\\\g<0>", " ".join(visible(text).split()).replace("&", "&amp;"))
     plain = plain.replace("\\<", "&lt;").replace("://", "&#58;//")
     begins = _FIRST.match(plain)
@@ -64,7 +64,10 @@ def _cell(cell: Cell) -> str:
 
 
 def _mermaid(nodes: Sequence[Node]) -> Iterator[str]:
-    """Names of our own, labels as quoted text with entities: nothing of a Playbook is read as mermaid."""
+    """Yield a mermaid diagram.
+
+    It uses generated names, and labels as quoted text with entities: no text of a Playbook is parsed as mermaid.
+    """
     names = {node.id: f"p{number}" for number, node in enumerate(nodes)}
     for node in nodes:
         label = "".join(char if char.isalnum() or char in " .-_:" else f"#{ord(char)};" for char in node.label)

@@ -1,1 +1,1 @@
-"""Ways to ask a model: one module each, listed in `registry.py`."""
+"""Drivers of model servers: one module each, listed in `registry.py`."""

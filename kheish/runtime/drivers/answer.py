@@ -1,7 +1,7 @@
-"""Documents of an answer assembled into a Reply: what a server sent, read as it was meant.
+"""Assembly of an answer's documents into a Reply, lenient about the server's format.
 
-Nothing of a document is trusted: a field may have any type, be missing, be repeated, or be cut anywhere. What has no
-sense is left out; what says that the call failed raises ModelError.
+Nothing of a document is trusted: a field may have any type, be missing, be repeated, or be cut anywhere. Meaningless
+parts are dropped; a reported failure of the call raises ModelError.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ERRORS = ("error", "errors", "error_code", "detail", "error_msg")
 
 
 class Assembly:
-    """Takes an answer's documents, in the order in which they come; a whole answer is one document."""
+    """The assembler of an answer's documents, in their order; a whole answer is one document."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
@@ -41,12 +41,12 @@ class Assembly:
 
     @property
     def is_blank(self) -> bool:
-        """Whether the answer ended without anything, a reason included: some servers fail so while they stream."""
+        """Return whether the answer ended without any content or reason: some servers fail so while they stream."""
         has_more = self._refusal or self._calls or self._opaque
         return self._reason is None and not has_more and not "".join(self._text).strip()
 
     def feed(self, document: Any) -> str:
-        """Take one document and return its text. Raises ModelError where it says that the call failed."""
+        """Process one document and return its text. Raises ModelError if it reports a failure of the call."""
         if not isinstance(document, dict):
             document = next((one for one in document if isinstance(one, dict)), None) if _is_list(document) else None
             if document is None:
@@ -64,7 +64,7 @@ class Assembly:
         return shown
 
     def end(self) -> None:
-        """The server says that the answer is over: `[DONE]`, or a whole document."""
+        """Process the end of the answer: `[DONE]`, or a whole document."""
         self._is_over = True
 
     def _fail_on(self, document: Mapping[str, Any], *, has_choices: bool) -> None:
@@ -111,7 +111,7 @@ class Assembly:
     def _other(self, key: str, value: Any) -> None:
         if key == "tool_calls":
             self._keep(self._calls.feed(value))
-        elif key == "function_call":  # the form before tools
+        elif key == "function_call":  # the format before tools
             self._keep(self._calls.feed([{"index": 0, "function": value}]))
         elif key == "refusal":
             self._refusal.append(text_of(value))
@@ -127,7 +127,7 @@ class Assembly:
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def reply(self) -> Reply:
-        """The whole answer. Raises ModelError where it ended before the model had finished."""
+        """Return the whole answer. Raises ModelError if it ended before the model had finished."""
         reply = self.partial()
         if self._reason is None:
             cut = any(call.malformed is not None for call in reply.calls)
@@ -136,7 +136,7 @@ class Assembly:
         return reply
 
     def partial(self) -> Reply:
-        """What there is until now."""
+        """Return the answer so far."""
         calls, extra = self._calls.finished()
         text = "".join(self._text) + lenient.joined(self._held)
         refusal = lenient.joined("".join(self._refusal))
@@ -165,7 +165,7 @@ def _is_list(value: Any) -> bool:
 
 
 def text_of(content: Any, depth: int = 0) -> str:
-    """The text of a content field: a text, null, or a list of parts, of which reasoning is none."""
+    """Return the text of a content field: a text, null, or a list of parts, without reasoning."""
     match content:
         case str():
             return content
@@ -177,7 +177,7 @@ def text_of(content: Any, depth: int = 0) -> str:
 
 
 def _usage_in(document: Mapping[str, Any], choices: Any) -> Any:
-    """Where servers put it: at the top, in `x_groq`, or in the choice (Moonshot)."""
+    """Return the usage from where servers put it: at the top, in `x_groq`, or in the choice (Moonshot)."""
     if usage := document.get("usage"):
         return usage
     if isinstance(groq := document.get("x_groq"), dict) and groq.get("usage"):
@@ -187,7 +187,7 @@ def _usage_in(document: Mapping[str, Any], choices: Any) -> Any:
 
 
 def usage_of(usage: Mapping[str, Any]) -> Usage | None:
-    """Tokens as OpenAI, Anthropic, DeepSeek and Moonshot name them; None where nothing is counted."""
+    """Return the tokens as OpenAI, Anthropic, DeepSeek and Moonshot name them; None without counts."""
     details = usage.get("prompt_tokens_details")
     places = (details, usage) if isinstance(details, dict) else (usage,)
     names = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
@@ -208,7 +208,7 @@ def _tokens(value: Any) -> int:
 
 
 def estimated(request: Request, text: str, calls: Sequence[Call]) -> Usage:
-    """Tokens by the characters, for a server that counts none."""
+    """Estimate the tokens by the characters, for a server that reports none."""
     sent = sum(len(message.text) + sum(_size(call) for call in message.calls) for message in request.messages)
     sent += sum(len(tool.name) + len(tool.description) + len(orjson.dumps(tool.parameters)) for tool in request.tools)
     written = len(text) + sum(_size(call) for call in calls)

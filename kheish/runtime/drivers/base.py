@@ -1,4 +1,4 @@
-"""What a driver gets, what it answers, and how it fails."""
+"""The interface of drivers: requests, answers, and failures."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ ErrorKind = Literal[
     "context_length",  # the prompt is too long for the model
     "oversized",  # over a bound of `bounds.py`
     "bad_request",  # any other 4xx, or no server of this format
-    "refused",  # the driver itself will not answer (a scripted `expect` that does not match, a broken script)
+    "refused",  # the driver itself refuses to answer (a scripted `expect` that does not match, a broken script)
 ]
 
 RETRYABLE: frozenset[ErrorKind] = frozenset({"transport", "timeout", "rate_limited", "server", "empty", "truncated"})
 
 
 class ModelError(Exception):
-    """A model call failed. `retry_after` is in seconds, from a header or the body, else None.
+    """A failed model call. `retry_after` is in seconds, from a header or the body, else None.
 
-    `window` and `prompt_tokens` are what a `context_length` error states: the model's window, and the size of the
-    prompt (with the answer, where the server counts them together). `field` is the request field that a `bad_request`
-    names, such as `messages[3].name`. `reply` is what had come before the call failed.
+    `window` and `prompt_tokens` are stated by a `context_length` error: the model's window, and the size of the prompt
+    (with the answer, if the server counts them together). `field` is the request field that a `bad_request` names, such
+    as `messages[3].name`. `reply` is the part of the answer before the failure.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class ModelError(Exception):
         return self.kind in RETRYABLE
 
     def worded(self, message: str) -> ModelError:
-        """The same failure in other words."""
+        """Return the same failure with another message."""
         return ModelError(
             self.kind,
             message,
@@ -75,7 +75,7 @@ class ModelError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A tool call that the model asks for. `malformed` holds the raw text where it was no JSON object."""
+    """A tool call that the model requests. `malformed` holds the raw text if it was no JSON object."""
 
     id: str
     name: str
@@ -85,9 +85,9 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message of the prompt. `tool` messages answer `call_id`; `assistant` ones may carry `calls`.
+    """A message of the prompt. `tool` messages answer `call_id`; `assistant` messages may carry `calls`.
 
-    `opaque` is what a provider wants back verbatim (signed reasoning), as its driver returned it.
+    `opaque` is data that a provider requires back verbatim (signed reasoning), as its driver returned it.
     """
 
     role: Literal["system", "user", "assistant", "tool"]
@@ -115,9 +115,10 @@ class Request:
     model: str | None
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
-    generation: dict[str, Any] = field(default_factory=dict)  # temperature, max_tokens, …: passed on as they are
-    answers: int = 0  # answers and failed attempts that the run's journal holds: the turn of a script, from 0
-    settings: dict[str, Any] = field(default_factory=dict)  # the route's own: api_base, script, timeouts (seconds), …
+    generation: dict[str, Any] = field(default_factory=dict)  # temperature, max_tokens, …: passed on unchanged
+    answers: int = 0  # answers and failed attempts in the run's journal: the turn of a script, from 0
+    # settings of the route: api_base, script, timeouts (seconds), …
+    settings: dict[str, Any] = field(default_factory=dict)
     credential: str | None = field(default=None, repr=False)
     stream: bool = True
     omit: frozenset[str] = frozenset()  # fields of the body that this server refused, such as `messages.name`
@@ -127,7 +128,7 @@ class Request:
 class Usage:
     """Tokens as the provider counts them; `cached_tokens` are a part of `input_tokens`.
 
-    `estimated`: the provider counted nothing, so that they are counted from the characters.
+    `estimated`: the provider reported no counts, so that they are estimated from the characters.
     """
 
     input_tokens: int = 0
@@ -138,23 +139,24 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A whole answer. `model` is what the provider says that it ran; `left_out` counts the calls over the bound."""
+    """A whole answer. `model` is the model that the provider reports; `left_out` counts the calls over the bound."""
 
     text: str = ""
     calls: tuple[Call, ...] = ()
     left_out: int = 0
-    finish_reason: str = "stop"  # stop | tool_calls | length | content_filter | refusal | error, else as it came
+    # stop | tool_calls | length | content_filter | refusal | error, else the server's own word
+    finish_reason: str = "stop"
     usage: Usage = Usage()
     model: str | None = None
     opaque: Any = None
-    cost_usd: float | None = None  # where the driver itself knows a price (litellm)
+    cost_usd: float | None = None  # if the driver itself has a price (litellm)
 
 
 class Driver(Protocol):
-    """Drivers are stateless but for connection pools; every retry and fallback is the loop's, and in the journal."""
+    """A model driver, stateless but for connection pools. Retries and fallbacks are the loop's, and in the journal."""
 
     async def complete(self, request: Request, on_delta: Callable[[str], None]) -> Reply:
-        """Ask the model; `on_delta` gets text as it comes. Raises ModelError."""
+        """Call the model; `on_delta` gets text as it arrives. Raises ModelError."""
         ...
 
     async def aclose(self) -> None:

@@ -1,4 +1,4 @@
-"""Tool calls out of their fragments: what belongs to which call, whatever a server numbers and names."""
+"""Assembly of tool calls from their fragments, robust against the servers' numbering and naming."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LONGEST_NUMBER = 12  # digits of an index
 
 
 class _Fragments:
-    """A tool call on its way; `extra` is what the provider wants back with it (Gemini signs its calls)."""
+    """A tool call in assembly; `extra` is data that the provider requires back with it (Gemini signs its calls)."""
 
     __slots__ = ("arguments", "extra", "id", "name")
 
@@ -32,14 +32,14 @@ class Calls:
         self.left_out = 0
         self._answers = answers
         self._calls: list[_Fragments] = []
-        self._at: dict[int, _Fragments] = {}  # by the provider's index: the newest of that number
-        self._effort = 0  # characters that were read to see whether a call is whole
+        self._at: dict[int, _Fragments] = {}  # by the provider's index: the newest call of that number
+        self._effort = 0  # characters that were read to check whether a call is complete
 
     def __bool__(self) -> bool:
         return bool(self._calls)
 
     def feed(self, fragments: Any) -> int:
-        """Take the fragments of one document; returns how many characters of them are kept."""
+        """Process the fragments of one document; returns how many characters of them are kept."""
         given = fragments if isinstance(fragments, list) else [fragments]
         seen: set[int] = set()
         size = 0
@@ -53,12 +53,12 @@ class Calls:
     def _take(self, fragment: Mapping[str, Any], index: int, *, is_another: bool) -> int:
         function = fragment.get("function")
         function = function if isinstance(function, dict) else fragment
-        id, name = _word(fragment.get("id")), _word(function.get("name"))
-        arguments = _written(function.get("arguments"))
+        id, name = _as_text(fragment.get("id")), _as_text(function.get("name"))
+        arguments = _arguments_text(function.get("arguments"))
         call = self._at.get(index)
         if call is not None and name and id == call.id and self._is_whole(call):
             if id and (name, arguments) == (call.name, "".join(call.arguments)) and not is_another:
-                return 0  # told once more at the end
+                return 0  # repeated at the end
             call = None
         if call is None or is_another or _is_new(call, fragment, id, name):
             call = self._at[index] = _Fragments()
@@ -67,7 +67,7 @@ class Calls:
             else:
                 self.left_out += 1
         call.id = call.id or id
-        call.name = _grown(call.name, name)
+        call.name = _extend_name(call.name, name)
         if arguments:
             call.arguments.append(arguments)
         for key, value in fragment.items():
@@ -76,12 +76,12 @@ class Calls:
         return len(arguments) + len(name) + 16
 
     def _is_whole(self, call: _Fragments) -> bool:
-        """Whether a call has arguments, and nothing is missing from them. Looked for within a bound of work."""
+        """Return whether a call's arguments are complete. The check has a bound of work."""
         self._effort += sum(map(len, call.arguments))
         return self._effort <= bounds.KEPT and bool(call.arguments) and _object("".join(call.arguments)) is not None
 
     def finished(self) -> tuple[tuple[Call, ...], dict[str, Any]]:
-        """The calls with ids of their own, and by id what goes back with them."""
+        """Return the calls with unique ids, and by id the data that is sent back with them."""
         calls: dict[str, Call] = {}
         extra: dict[str, Any] = {}
         for index, part in enumerate(self._calls):
@@ -96,16 +96,16 @@ class Calls:
 
 
 def _is_new(call: _Fragments, fragment: Mapping[str, Any], id: str, name: str) -> bool:
-    """Whether a fragment with the number of a known call begins another: some servers number every call 0."""
+    """Return whether a fragment with the number of a known call begins another: some servers number every call 0."""
     if id and call.id and id != call.id:
         return True
     if not name or not call.name or name.startswith(call.name):
-        return False  # a piece of the arguments, or the name once more with it
+        return False  # a piece of the arguments, or a repetition of the name
     return bool(call.arguments) or "id" in fragment or "type" in fragment  # else it is a piece of the name
 
 
-def _grown(old: str, new: str) -> str:
-    """A name from its pieces; some servers tell all of it again, or all until now."""
+def _extend_name(old: str, new: str) -> str:
+    """Return a name extended by a piece; some servers repeat all of it, or all so far."""
     return old if not new or len(old) > bounds.NAME else new if new.startswith(old) else old + new
 
 
@@ -116,28 +116,28 @@ def _index(value: Any, position: int) -> int:
     return int(digits) if digits.isdecimal() and len(digits) <= _LONGEST_NUMBER else position
 
 
-def _word(value: Any) -> str:
-    """An id or a name; several servers number their calls."""
+def _as_text(value: Any) -> str:
+    """Return an id or a name as text; several servers use numbers."""
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return ""
     return lenient.joined(str(value)[: bounds.NAME])
 
 
-def _written(arguments: Any) -> str:
-    """Arguments as text: they may come as the object itself."""
+def _arguments_text(arguments: Any) -> str:
+    """Return arguments as text: they may arrive as the object itself."""
     if isinstance(arguments, str):
         return arguments
     return "" if arguments is None else orjson.dumps(lenient.clean(arguments)).decode()
 
 
 def parse_arguments(raw: str) -> tuple[dict[str, Any], str | None]:
-    """The arguments, and the raw text where it is no JSON object (nothing at all is an empty object)."""
-    found = _object(raw) if raw.strip() else {}
-    return ({}, lenient.joined(raw)) if found is None else (found, None)
+    """Return the arguments, and the raw text if it is no JSON object (an empty text is an empty object)."""
+    value = _object(raw) if raw.strip() else {}
+    return ({}, lenient.joined(raw)) if value is None else (value, None)
 
 
 def _object(raw: str) -> dict[str, Any] | None:
-    """The object that `raw` is, also encoded twice, as null, or behind an empty one (some servers begin with `{}`)."""
+    """Return the object in `raw`, even if encoded twice, null, or behind an empty one (some begin with `{}`)."""
     value = _loaded(raw)
     if value is None and raw.lstrip().startswith("{}"):
         value = _loaded(raw.lstrip()[2:])

@@ -1,4 +1,4 @@
-"""The chat-completions format: a Request as its JSON body. What comes back is read by `answer`."""
+"""The chat-completions format: a Request as its JSON body. The module `answer` reads the response."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kheish.runtime.drivers.base import Call, Message, ModelError, Request
 
 
 def body(request: Request) -> dict[str, Any]:
-    """The request body. A generation setting of null is left out, `stream_options: null` included."""
+    """Return the request body. Generation settings of null are omitted, including `stream_options: null`."""
     if not request.model:
         raise ModelError("bad_request", f"the route {request.route_id!r} names no model")
     out: dict[str, Any] = {"stream_options": {"include_usage": True}} if request.stream else {}
@@ -27,8 +27,8 @@ def body(request: Request) -> dict[str, Any]:
             for tool in request.tools
         ]
     out["stream"] = request.stream
-    found = {key: value for key, value in out.items() if value is not None}
-    return omitting.without(found, request.omit) if request.omit else found
+    fields = {key: value for key, value in out.items() if value is not None}
+    return omitting.without(fields, request.omit) if request.omit else fields
 
 
 def _message(message: Message, route_id: str) -> dict[str, Any]:
@@ -41,8 +41,8 @@ def _message(message: Message, route_id: str) -> dict[str, Any]:
 
 
 def _assistant(message: Message, route_id: str) -> dict[str, Any]:
-    # Signed blocks mean something only to the server that made them, and `accepted` has left out those of others.
-    # Older journals name the route alone.
+    # Signed blocks are valid only for the server that made them, and `accepted` has removed those of others. Older
+    # journals name the route only.
     opaque = message.opaque if isinstance(message.opaque, Mapping) else {}
     mine = opaque if "server" in opaque or opaque.get("route") == route_id else {}
     out: dict[str, Any] = {"role": "assistant", "content": message.text or None, **mine.get("fields", {})}
@@ -55,7 +55,7 @@ def _assistant(message: Message, route_id: str) -> dict[str, Any]:
 
 
 def _call(call: Call) -> dict[str, Any]:
-    # Chat templates of local servers parse the arguments again and answer 500 to what is no JSON, for ever after.
+    # Chat templates of local servers parse the arguments again, and answer 500 to invalid JSON on every later request.
     arguments = call.arguments if call.malformed is None else {"malformed_arguments": call.malformed}
     function = {"name": call.name, "arguments": orjson.dumps(arguments).decode()}
     return {"id": call.id, "type": "function", "function": function}

@@ -23,8 +23,8 @@ from kheish.auth import outgoing
 from kheish.runtime.drivers import failures
 from kheish.runtime.drivers.base import ModelError, Request
 
-SECONDS = 5.0  # for all questions together
-MOST_BYTES = 8 << 20  # of one answer: lists of models are long
+SECONDS = 5.0  # seconds for all requests together
+MOST_BYTES = 8 << 20  # bytes of one answer: lists of models are long
 _WINDOWS = (
     "max_model_len", "max_context_length", "context_length", "context_window", "n_ctx", "max_context_window",
     "max_input_tokens", "inputTokenLimit",
@@ -34,7 +34,7 @@ _NUM_CTX = re.compile(r"^num_ctx\s+(\d+)", re.MULTILINE)
 
 
 async def window(request: Request) -> int | None:
-    """Return how many tokens the server says that the model takes; None where it does not say. Never raises."""
+    """Return the model's window in tokens as the server reports it; None if it does not. Never raises."""
     api_base = request.settings.get("api_base")
     if not api_base:
         return None
@@ -55,14 +55,14 @@ async def _ask(api_base: str, request: Request) -> int | None:
         client = await asyncio.to_thread(_client, api_base, headers)
         async with client:
             models = await _json(client, "GET", f"{api_base}/models")
-            found = of_models(models, request.model)
-            if found is None and _mentions(models, "llamacpp"):
-                found = of_props(await _json(client, "GET", f"{root}/props"))
-            if found is None and _mentions(models, "library"):
-                found = of_ollama(await _json(client, "GET", f"{root}/api/ps"), request.model)
-                shown = await _json(client, "POST", f"{root}/api/show", {"model": request.model}) if not found else {}
-                found = found or of_parameters(shown)
-            return found
+            window = of_models(models, request.model)
+            if window is None and _mentions(models, "llamacpp"):
+                window = of_props(await _json(client, "GET", f"{root}/props"))
+            if window is None and _mentions(models, "library"):
+                window = of_ollama(await _json(client, "GET", f"{root}/api/ps"), request.model)
+                shown = await _json(client, "POST", f"{root}/api/show", {"model": request.model}) if not window else {}
+                window = window or of_parameters(shown)
+            return window
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ModelError, ValueError):
         return None
 
@@ -91,24 +91,24 @@ async def _json(client: Any, method: str, url: str, body: Any = None) -> Any:
 
 
 def of_models(answer: Any, model: str | None) -> int | None:
-    """Return the window from a list of models: that of the named one, or of the only one there is."""
+    """Return the window from a list of models: that of the named one, or of the only one."""
     listed = _entries(answer)
     named = [one for one in listed if model is not None and model in (one.get("id"), one.get("model"), one.get("name"))]
     for one in named or (listed if len(listed) == 1 else []):
         meta = one.get("meta")
         for source in (one, meta if isinstance(meta, Mapping) else {}):
-            if found := _first(source, (*_LOADED, *_WINDOWS)):
-                return found
+            if window := _first(source, (*_LOADED, *_WINDOWS)):
+                return window
     return None
 
 
 def _entries(answer: Any) -> list[Mapping[str, Any]]:
     if not isinstance(answer, Mapping):
         return []
-    found = answer.get("data")
-    if not isinstance(found, list):
-        found = answer.get("models")
-    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+    entries = answer.get("data")
+    if not isinstance(entries, list):
+        entries = answer.get("models")
+    return [one for one in entries if isinstance(one, Mapping)] if isinstance(entries, list) else []
 
 
 def _mentions(answer: Any, owner: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a provider's error means: one way for all drivers, from status, headers and body to a ModelError."""
+"""Translation of a provider's errors, the same for all drivers: from status, headers and body to a ModelError."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from kheish.runtime.drivers import sayings
 from kheish.runtime.drivers.base import ErrorKind, ModelError, Reply
 
 _LONGEST_MESSAGE = 1000
-_MATCHED = 4000  # characters of a message that patterns look at
+_MATCHED = 4000  # characters of a message that patterns search
 _NESTED = 8  # errors within errors: a router's, its provider's, …
 _CODES = ("code", "type", "status", "reason", "error_code", "internal_code")
 _STATUSES = ("status", "status_code", "code", "error_code", "http_code")
 _WORDS = ("message", "msg", "error_msg", "error_message", "status_msg", "detail", "title")
-_OTHER = "the provider reported an error without words"
+_OTHER = "the provider reported an error without a message"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """What an error body says, whatever its form."""
+    """The content of an error body, whatever its format."""
 
     message: str = ""
     codes: frozenset[str] = frozenset()
@@ -38,7 +38,7 @@ class Said:
 
 
 def read(document: Any, depth: int = 0) -> Said:
-    """Read an error's body: OpenAI's object, Gemini's list, FastAPI's `detail`, a text, JSON within a text."""
+    """Parse an error's body: OpenAI's object, Gemini's list, FastAPI's `detail`, a text, JSON within a text."""
     if depth >= _NESTED:
         return Said(message=str(document)[:_MATCHED])
     match document:
@@ -67,11 +67,11 @@ def _object(fields: Mapping[str, Any], depth: int) -> Said:
             break
     words: Any = next((fields[key] for key in _WORDS if isinstance(fields.get(key), (str, Mapping, list))), None)
     if words and not inner.message:
-        inner = _joined(inner, read(words, depth + 1))
+        inner = _merge(inner, read(words, depth + 1))
     metadata = fields.get("metadata")
-    if isinstance(metadata, Mapping) and metadata.get("raw"):  # OpenRouter: what its own provider said
+    if isinstance(metadata, Mapping) and metadata.get("raw"):  # OpenRouter: the error of its own provider
         raw = read(metadata["raw"], depth + 1)
-        inner = _joined(raw, inner, message=": ".join(part for part in (inner.message, raw.message) if part))
+        inner = _merge(raw, inner, message=": ".join(part for part in (inner.message, raw.message) if part))
     codes = {str(fields[key]).lower() for key in _CODES if isinstance(fields.get(key), (str, int))}
     own = Said(
         codes=frozenset(code for code in codes if len(code) <= 100),
@@ -81,11 +81,11 @@ def _object(fields: Mapping[str, Any], depth: int) -> Said:
         prompt_tokens=_count(fields.get("n_prompt_tokens")),
         retry_after=_delay_of(fields),
     )
-    return _joined(inner, own)
+    return _merge(inner, own)
 
 
-def _joined(first: Said, second: Said, message: str | None = None) -> Said:
-    """Both; the first where they differ."""
+def _merge(first: Said, second: Said, message: str | None = None) -> Said:
+    """Return both merged; the first has precedence."""
     return Said(
         message=(first.message or second.message) if message is None else message[:_MATCHED],
         codes=first.codes | second.codes,
@@ -112,19 +112,19 @@ def _field_of(fields: Mapping[str, Any]) -> str | None:
 
 
 def _path(text: str) -> str:
-    """A field's place in one spelling: `messages.3.name` and `messages[3].name` are the latter."""
+    """Return a field's path in one spelling: `messages.3.name` and `messages[3].name` both become the latter."""
     return re.sub(r"\.(\d{1,6})(?=\.|$)", r"[\1]", text[:200])
 
 
 def _delay_of(fields: Mapping[str, Any]) -> float | None:
-    """The wait that a body asks for: Google's RetryInfo, Hugging Face's estimate, OpenRouter's forwarded header."""
+    """Return the delay in a body: Google's RetryInfo, Hugging Face's estimate, OpenRouter's forwarded header."""
     details = fields.get("details")
     for one in details if isinstance(details, list) else ():
-        if isinstance(one, Mapping) and (found := _duration(one.get("retryDelay"))) is not None:
-            return found
+        if isinstance(one, Mapping) and (delay := _duration(one.get("retryDelay"))) is not None:
+            return delay
     for key in ("retryDelay", "retry_after", "retry_after_seconds", "estimated_time"):
-        if (found := _duration(fields.get(key))) is not None:
-            return found
+        if (delay := _duration(fields.get(key))) is not None:
+            return delay
     headers = (fields.get("metadata") or {}).get("headers") if isinstance(fields.get("metadata"), Mapping) else None
     reset = _number(headers.get("X-RateLimit-Reset")) if isinstance(headers, Mapping) else None
     return max(0.0, reset / 1000 - time.time()) if reset and reset > 1e12 else None
@@ -147,7 +147,7 @@ def from_body(
     credential: str | None = None,
     reply: Reply | None = None,
 ) -> ModelError:
-    """The error for an HTTP answer, or without a status for an error in the middle of a stream.
+    """Return the error for an HTTP answer, or without a status for an error in the middle of a stream.
 
     `body` is the parsed JSON, or the text. `headers` ignore case, or have lower case.
     """
@@ -172,24 +172,26 @@ def from_body(
 
 
 def _judge(status: int | None, said: Said) -> tuple[ErrorKind, Said]:
-    """The kind that the loop decides by, and what the words add to what the fields say."""
+    """Return the kind that the loop decides by, and the fields completed from the message."""
     text = said.message[:_MATCHED]
     coded = {sayings.CODES[code] for code in said.codes if code in sayings.CODES}
     is_long = "context_length" in coded or status == 413
     if is_long or status in (None, 400, 404, 422, 429, 500, 503):
-        found = overflow(text)
-        # A limit of tokens a minute has its own status; only a request that is larger than the limit is too long.
-        if found is not None and (status != 429 or (found.window is not None and "request too large" in text.lower())):
-            is_long, said = True, _joined(said, found)
+        excess = overflow(text)
+        # A limit of tokens per minute has its own status; only a request that is larger than the limit is too long.
+        if excess is not None and (
+            status != 429 or (excess.window is not None and "request too large" in text.lower())
+        ):
+            is_long, said = True, _merge(said, excess)
     if is_long:
         return _too_long(said, text)
     worded: set[ErrorKind] = {kind for kind, row in sayings.WORDS if row.words.search(text)}
-    told = coded | worded
-    return _kind_of(status, said, told), replace(said, field=said.field or _named(text))
+    facts = coded | worded
+    return _kind_of(status, said, facts), replace(said, field=said.field or _refused_field(text))
 
 
 def _kind_of(status: int | None, said: Said, told: set[ErrorKind]) -> ErrorKind:
-    """The kind by what is told before the status, by the status, and by what is told where it says little."""
+    """Return the kind by the codes with precedence over the status, by the status, or else by the message."""
     for kind in _BEFORE_STATUS:
         if kind in told:
             return kind
@@ -215,7 +217,7 @@ _BY_STATUS: dict[int | None, ErrorKind] = {
 
 
 def _too_long(said: Said, text: str) -> tuple[ErrorKind, Said]:
-    """Too long a prompt; or too long an answer was asked for, which no shorter prompt would mend."""
+    """Classify the failure: too long a prompt, or too long a requested answer, which no shorter prompt would fix."""
     window, prompt = said.window, said.prompt_tokens
     if window and prompt and prompt < window / 2 and sayings.TOO_LONG_AN_ANSWER.search(text):
         return "bad_request", replace(said, field="max_tokens")
@@ -223,35 +225,35 @@ def _too_long(said: Said, text: str) -> tuple[ErrorKind, Said]:
 
 
 def overflow(text: str) -> Said | None:
-    """What `text` says of a prompt that is too long; None where it says something else."""
+    """Return the facts about a too long prompt in `text`; None if it states another failure."""
     for row in sayings.OVERFLOWS:
-        if found := row.words.search(text):
-            groups = found.groupdict()
+        if match := row.words.search(text):
+            groups = match.groupdict()
             sizes = (one.search(text) for one in sayings.PROMPT_SIZES)
             prompt = groups.get("prompt") or next((size[1] for size in sizes if size), None)
             return Said(message=text, window=_count(groups.get("window")), prompt_tokens=_count(prompt))
     return None
 
 
-def _named(text: str) -> str | None:
-    """The request field that `text` says is not accepted."""
+def _refused_field(text: str) -> str | None:
+    """Return the request field that `text` names as not accepted."""
     for row in sayings.FIELDS:
-        if found := row.words.search(text):
-            place = found.groupdict().get("at")
-            return _path(f"{place}.{found['field']}" if place else found["field"])
+        if match := row.words.search(text):
+            place = match.groupdict().get("at")
+            return _path(f"{place}.{match['field']}" if place else match["field"])
     return None
 
 
 def _delay_in(text: str) -> float | None:
-    found = sayings.DELAY.search(text[:_MATCHED])
-    if found is None:
+    match = sayings.DELAY.search(text[:_MATCHED])
+    if match is None:
         return None
-    parts = sayings.DELAY_PART.findall(found["delay"])
+    parts = sayings.DELAY_PART.findall(match["delay"])
     return sum(float(number) * sayings.SECONDS[unit.lower()] for number, unit in parts) if parts else None
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
-    """Seconds to wait, from `retry-after-ms` or either form of `retry-after`; None where there is no sense in it."""
+    """Return the seconds to wait, from `retry-after-ms` or either form of `retry-after`; None if it is invalid."""
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
@@ -277,25 +279,25 @@ def _number(value: Any) -> float | None:
 
 
 def _count(value: Any) -> int | None:
-    """A positive number of tokens, with or without commas."""
+    """Return a positive number of tokens, with or without commas."""
     number = _number(value.replace(",", "").replace("_", "") if isinstance(value, str) else value)
     return int(number) if number and 0 < number < 1e12 else None
 
 
 def within(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those that it stands for, the outermost first: SDKs wrap what their hooks raise."""
+    """Yield an error and its causes, the outermost first: SDKs wrap the exceptions that their hooks raise."""
     seen: set[int] = set()
-    left: list[BaseException | None] = [error]
-    while left:
-        one = left.pop(0)
+    remaining: list[BaseException | None] = [error]
+    while remaining:
+        one = remaining.pop(0)
         if isinstance(one, BaseException) and id(one) not in seen:
             seen.add(id(one))
             yield one
-            left += [getattr(one, "original_exception", None), one.__cause__, one.__context__]
+            remaining += [getattr(one, "original_exception", None), one.__cause__, one.__context__]
 
 
 def usable_credential(credential: str | None) -> str | None:
-    """The credential without the newline that files and shells add; None for none. Raises ModelError."""
+    """Return the credential without the newline that files and shells add, or None. Raises ModelError."""
     stripped = (credential or "").strip()
     if not (stripped.isascii() and stripped.isprintable()):
         raise ModelError("auth", "the credential holds characters that cannot stand in an HTTP header")
@@ -303,7 +305,7 @@ def usable_credential(credential: str | None) -> str | None:
 
 
 def plain(message: str, credential: str | None) -> str:
-    """The message without the credential (providers quote the keys that they refuse), and not endless."""
+    """Return the message, bounded and without the credential (providers quote the keys that they refuse)."""
     if credential and credential.strip():
         message = message.replace(credential.strip(), "[credential]")
     return message if len(message) <= _LONGEST_MESSAGE else message[:_LONGEST_MESSAGE] + "…"

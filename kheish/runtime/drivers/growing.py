@@ -1,4 +1,4 @@
-"""What a provider wants back verbatim (signed reasoning), grown from its fragments in linear time."""
+"""Data that a provider requires back verbatim (signed reasoning), grown from its fragments in linear time."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _TEXTS = frozenset({"text", "thinking", "summary", "data"})
 
 
 def is_opaque(key: str) -> bool:
-    """Whether a field of an answer is the provider's own, and goes back to it."""
+    """Return whether a field of an answer is the provider's own, and is sent back to it."""
     return key in _KEYS or key.startswith(_PREFIXES)
 
 
 class Fields:
-    """Fields that come in fragments: texts grow, lists go on, objects take the newer keys."""
+    """Fields that arrive in fragments: texts and lists grow, objects take the newer keys."""
 
     def __init__(self) -> None:
         self._pieces: dict[str, list[Any]] = {}
@@ -28,33 +28,33 @@ class Fields:
         return bool(self._pieces)
 
     def add(self, key: str, value: Any) -> int:
-        """Take a fragment; returns its size in characters."""
+        """Add a fragment; returns its size in characters."""
         self._pieces.setdefault(key, []).append(value)
         return len(key) + (len(value) if isinstance(value, str) else len(orjson.dumps(value, default=str)))
 
     def joined(self) -> dict[str, Any]:
-        """The whole fields, each as a JSON value that can be written."""
-        return {key: found for key, pieces in self._pieces.items() if (found := written(_joined(pieces))) is not None}
+        """Return the whole fields, each as a JSON value that can be written."""
+        return {key: value for key, pieces in self._pieces.items() if (value := written(_join(pieces))) is not None}
 
 
 def written(value: Any) -> Any:
-    """The value without halves of characters; None for one that no journal can hold."""
+    """Return the value without halves of characters; None for a value that no journal can hold."""
     return None if lenient.is_deep(value) else lenient.clean(value)
 
 
-def _joined(pieces: list[Any]) -> Any:
+def _join(pieces: list[Any]) -> Any:
     if all(isinstance(piece, str) for piece in pieces):
         return "".join(pieces)
     if all(isinstance(piece, list) for piece in pieces):
         return _blocks([item for piece in pieces for item in piece])
     if all(isinstance(piece, dict) for piece in pieces):
         names = dict.fromkeys(key for piece in pieces for key in piece)
-        return {key: _joined([piece[key] for piece in pieces if key in piece]) for key in names}
+        return {key: _join([piece[key] for piece in pieces if key in piece]) for key in names}
     return pieces[-1]
 
 
 def _blocks(items: list[Any]) -> list[Any]:
-    """Blocks of reasoning: one goes on until it is signed, or until one of another type or number comes."""
+    """Return blocks of reasoning: a block continues until it is signed, or until another type or number comes."""
     groups: list[list[Any]] = []
     for item in items:
         if groups and _continues(groups[-1], item):

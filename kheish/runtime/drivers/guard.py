@@ -1,7 +1,7 @@
-"""A guard on every HTTP client that talks to model servers: no redirects, and no answer without bounds.
+"""A guard on every HTTP client of model servers: no redirects, and no answer without bounds.
 
-It is made of httpx's own event hooks, so that it holds for the official SDK and for what litellm uses alike. The body
-is unpacked here, in bounded steps: httpx itself unpacks a whole piece at once, whatever comes out of it.
+It consists of httpx's own event hooks, so that it applies to the official SDK and to litellm alike. The body is
+unpacked here, in bounded steps: httpx itself unpacks a whole piece at once, whatever its unpacked size.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import httpx
 from kheish.runtime.drivers import bounds
 from kheish.runtime.drivers.base import ModelError
 
-_STEP = 256 * 1024  # of what is unpacked at once
+_STEP = 256 * 1024  # bytes that are unpacked at once
 _WINDOWS = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
 
@@ -32,7 +32,7 @@ def put_on(client: httpx.AsyncClient) -> None:
 
 
 async def _ask_plain(request: httpx.Request) -> None:
-    """Ask for an answer that is not packed: nothing is won on a stream of small events."""
+    """Request an unpacked answer: compression gains nothing on a stream of small events."""
     request.headers["accept-encoding"] = "identity"
 
 
@@ -53,14 +53,14 @@ async def _bound(response: httpx.Response) -> None:
 
 
 def _redirected(response: httpx.Response) -> str:
-    """Name the place without what may be secret in it."""
+    """Return the redirect's target without parts that may be secret."""
     target = response.url.join(response.headers.get("location", ""))
     shown = str(target.copy_with(username=None, password=None, query=None, fragment=None))[:200]
-    return f"the server sends the request on to {shown}, which is not followed: set api_base to where it is meant to go"
+    return f"the server sends the request on to {shown}, which is not followed: set api_base to the intended address"
 
 
 class _Bounded(httpx.AsyncByteStream):
-    """A body within bounds; that of an error ends where it is long enough."""
+    """A bounded body; that of an error is truncated."""
 
     def __init__(self, inner: httpx.AsyncByteStream, encoding: str | None, *, is_error: bool) -> None:
         self._inner = inner
@@ -88,22 +88,22 @@ class _Bounded(httpx.AsyncByteStream):
 
 
 class _Unpack:
-    """Unpacks gzip and deflate, the latter also in the form without a head that some servers send."""
+    """An unpacker of gzip and deflate, the latter also without a header as some servers send it."""
 
     def __init__(self, encoding: str) -> None:
         self._stream = zlib.decompressobj(_WINDOWS[encoding])
         self._may_be_raw = encoding == "deflate"
 
     def steps(self, data: bytes) -> Iterator[bytes]:
-        """Yield what comes out of `data`, in bounded pieces."""
+        """Yield the unpacked content of `data`, in bounded pieces."""
         out = b""
-        while data or len(out) == _STEP:  # a full step may have more to come, though nothing is left to read
+        while data or len(out) == _STEP:  # a full step may have more output, even without further input
             out, data = self._step(data)
             if out:
                 yield out
 
     def _step(self, data: bytes) -> tuple[bytes, bytes]:
-        """One bounded step: what came out, and what is left to unpack."""
+        """Return the output of one bounded step, and the rest of the input."""
         try:
             out = self._stream.decompress(data, _STEP)
         except zlib.error as error:

@@ -1,6 +1,6 @@
-"""What a user needs to mend a route: the address that was asked, the credential that was sent, and what to try.
+"""Hints for repairing a route: the requested address, the credential, and what to try.
 
-A failure of the settings is rare and slow to understand, so the server may be asked once more for what it has.
+A wrong setting is rare and hard to diagnose, so the server may get a further request about its models.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from kheish.runtime.drivers.base import ModelError, Request
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-_SECONDS = 3.0  # for all questions together
+_SECONDS = 3.0  # seconds for all requests together
 _SHOWN = 10  # models
 _ENDPOINT = "/chat/completions"
-#: statuses that say that the address may be wrong; 200: the answer was a web page
+#: statuses that indicate a wrong address; 200: the answer was a web page
 _ASTRAY = frozenset({200, 301, 302, 303, 307, 308, 404, 405})
 
 
 async def explained(error: ModelError, client: AsyncOpenAI, request: Request) -> ModelError:
-    """The error with the address, the status and a hint."""
+    """Return the error with the address, the status and a hint."""
     base = plain(str(client.base_url))
-    told = f"{error.message.rstrip()} ({f'{error.status} from ' if error.status else ''}{base}{_ENDPOINT})"
-    found: Iterable[str] = ()
+    message = f"{error.message.rstrip()} ({f'{error.status} from ' if error.status else ''}{base}{_ENDPOINT})"
+    hints: Iterable[str] = ()
     if error.kind == "auth":
-        found = (credential(request),)
+        hints = (credential(request),)
     elif error.kind == "bad_request" and error.status in _ASTRAY:
-        found = await _astray(client, request, base)
-    return error.worded(" ".join((told, *found)))
+        hints = await _astray(client, request, base)
+    return error.worded(" ".join((message, *hints)))
 
 
 def credential(request: Request) -> str:
-    """Say which credential was sent; names only."""
+    """Describe the credential that was sent, by name only."""
     ref = request.settings.get("auth_ref")
     if not ref or not request.credential:
         return "No credential was sent: auth_ref of the route names none."
@@ -46,14 +46,14 @@ def credential(request: Request) -> str:
 
 
 def plain(address: str) -> str:
-    """An address without what may be secret in it."""
+    """Return an address without parts that may be secret."""
     parts = urlsplit(address)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
 
 
 async def _astray(client: AsyncOpenAI, request: Request, base: str) -> list[str]:
-    """Find out whether the model is missing, or the address is wrong."""
+    """Diagnose whether the model is missing, or the address is wrong."""
     try:
         async with asyncio.timeout(_SECONDS):
             models = await _models(client, base)
@@ -69,7 +69,7 @@ async def _astray(client: AsyncOpenAI, request: Request, base: str) -> list[str]
         whole = base.removesuffix(_ENDPOINT).removesuffix("/completions")
         return [f"api_base is the address before {_ENDPOINT}: set it to {whole}"]
     parts = path.split("/")
-    return [] if "v1" in parts else [f"Is api_base whole? Most servers need {base}/v1"]
+    return [] if "v1" in parts else [f"Is api_base complete? Most servers need {base}/v1"]
 
 
 def _no_model(model: str, models: list[str]) -> str:
@@ -79,7 +79,7 @@ def _no_model(model: str, models: list[str]) -> str:
 
 
 def _others(base: str) -> Iterator[str]:
-    """Yield addresses of the same server that may be meant."""
+    """Yield addresses of the same server that may be intended."""
     parts = urlsplit(base)
     path = parts.path
     trimmed = path.removesuffix(_ENDPOINT).removesuffix("/completions").removesuffix("/models")
@@ -89,7 +89,7 @@ def _others(base: str) -> Iterator[str]:
 
 
 async def _models(client: AsyncOpenAI, base: str) -> list[str]:
-    """The names of a server's models; empty where it does not answer so."""
+    """Return the names of a server's models; empty if it does not list them."""
     import httpx
     import openai
 

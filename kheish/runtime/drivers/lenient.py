@@ -1,7 +1,7 @@
-"""Reading JSON as it is meant: halves of characters, NaN, endless numbers, and nothing that could not be written again.
+"""A lenient JSON reader: it repairs halves of characters, NaN and huge numbers, and its result can always be written.
 
-`orjson` reads what is correct, at ten times the speed; what it refuses is read once more, with mercy. Text may then
-hold lone surrogates: halves of a pair that a server escaped one by one, and bytes of a character that it cut in two.
+`orjson` reads correct JSON, at ten times the speed; rejected input is read again leniently. Text may then hold lone
+surrogates: halves of a pair that a server escaped separately, and bytes of a character that it cut in two.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ import orjson
 
 from kheish.runtime.drivers import bounds
 
-_DIGITS = 18  # of a whole number that every reader can hold
+_DIGITS = 18  # digits of an integer that every reader can hold
 _NOT_BYTES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _HELD = 3  # bytes of a character that wait for the last one
-_RUN = 64  # of halves and bytes at the end of a text that are looked at
+_RUN = 64  # halves and bytes at the end of a text that are checked
 
 
 def _nothing(word: str) -> None:
-    """Read what is no number of JSON (NaN, 1e999) as nothing."""
+    """Parse an invalid number (NaN, 1e999) as null."""
 
 
 def refuse(word: str) -> None:
-    """Refuse what is no number of JSON. Raises ValueError."""
+    """Raise ValueError for an invalid number."""
     raise ValueError(f"{word[:20]} is no number")
 
 
 def loads(data: bytes | str, odd: Callable[[str], Any] = _nothing) -> Any:
-    """The value; `odd` reads what is no number. Raises ValueError for what is no JSON, and for what is too deep."""
+    """Return the value; `odd` parses invalid numbers. Raises ValueError for invalid or too deep JSON."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -57,7 +57,7 @@ def loads(data: bytes | str, odd: Callable[[str], Any] = _nothing) -> Any:
 
 
 def joined(text: str) -> str:
-    """The text with its halves of characters put together; what stays alone becomes U+FFFD."""
+    """Return the text with its halves of characters joined; unpaired ones become U+FFFD."""
     if text.isascii() or not _SURROGATES.search(text):
         return text
     paired = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
@@ -65,7 +65,7 @@ def joined(text: str) -> str:
 
 
 def cut(text: str) -> tuple[str, str]:
-    """What can be shown of `text` now, and what may be the beginning of a character."""
+    """Split `text` into the part that can be shown now, and a possible beginning of a character."""
     start = len(text)
     while start > max(0, len(text) - _RUN) and "\ud800" <= text[start - 1] <= "\udfff":
         start -= 1
@@ -76,7 +76,7 @@ def cut(text: str) -> tuple[str, str]:
 
 
 def clean(value: Any) -> Any:
-    """The value with whole characters only, where the slow reader read it."""
+    """Return the value with whole characters only, if the slow reader parsed it."""
     match value:
         case str():
             return joined(value)
@@ -88,7 +88,7 @@ def clean(value: Any) -> Any:
 
 
 def is_deep(value: Any) -> bool:
-    """Whether a JSON value is nested deeper than `bounds.DEPTH`; journals could not hold it."""
+    """Return whether a JSON value is nested deeper than `bounds.DEPTH`; journals could not hold it."""
     level = [value] if isinstance(value, (dict, list)) else []
     for _ in range(bounds.DEPTH + 1):
         items = (item for one in level for item in (one.values() if isinstance(one, dict) else one))

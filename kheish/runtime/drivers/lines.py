@@ -1,6 +1,7 @@
-"""Bytes of an answer into JSON documents: server-sent events, JSON lines, or one whole document, however they are cut.
+"""Bytes of an answer into JSON documents: server-sent events, JSON lines, or one whole document, however they are
+split.
 
-What a server calls it (`content-type`) is not asked: several stream as text/plain, or answer whole to a stream.
+The header `content-type` is ignored: several servers stream as text/plain, or send a whole answer to a stream request.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from kheish.runtime.drivers.base import ModelError
 
 _BOM = b"\xef\xbb\xbf"
 _SHOWN = 80
-DONE = object()  # the server says that the stream is over
+DONE = object()  # the server's end of the stream
 
 
 class Form(Enum):
-    """What the bytes are; known from the first of them."""
+    """The format of the bytes, detected from their beginning."""
 
     UNKNOWN = "unknown"
     EVENTS = "events"
@@ -26,12 +27,12 @@ class Form(Enum):
 
 
 class Documents:
-    """Takes pieces of a body, and gives the documents that are complete, and `DONE`."""
+    """A parser of a body's pieces into complete documents, and `DONE`."""
 
     def __init__(self) -> None:
         self.form = Form.UNKNOWN
-        self.head = b""  # the first bytes, to say what it was where it is of no form
-        self._line: list[bytes] = []  # a line on its way, in pieces
+        self.head = b""  # the first bytes, for the error message of an unknown format
+        self._line: list[bytes] = []  # an incomplete line, in pieces
         self._size = 0  # of that line
         self._data: list[bytes] = []
         self._total = 0  # of the event's data
@@ -41,11 +42,11 @@ class Documents:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the body is one document, which says by its end that it is over."""
+        """Return whether the body is one document, which ends with the body."""
         return self.form is Form.WHOLE
 
     def feed(self, piece: bytes) -> Iterator[Any]:
-        """Take bytes; the result is to be used up. Raises ModelError for what is no JSON, and over a bound."""
+        """Process bytes; the result must be exhausted. Raises ModelError for invalid JSON, and over a bound."""
         if self.form is Form.UNKNOWN:
             piece = self._begin(piece)
         if self.form is Form.EVENTS:
@@ -55,7 +56,7 @@ class Documents:
         return iter(())
 
     def end(self) -> Iterator[Any]:
-        """Take the end of the body. Raises ModelError for what is no JSON, and for a web page."""
+        """Process the end of the body. Raises ModelError for invalid JSON, and for a web page."""
         if self.head.startswith(b"<"):
             raise ModelError("bad_request", "the server answered with a web page, not in the chat format", status=200)
         if self.form is Form.WHOLE:
@@ -108,13 +109,13 @@ class Documents:
             self._keep(rest, bounds.LINE)
 
     def _event(self) -> list[Any]:
-        """The documents of the event that has just ended: one, as a rule."""
+        """Return the documents of the event that has just ended: one, as a rule."""
         data, name, self._data, self._name, self._total = b"\n".join(self._data), self._name, [], b"", 0
-        found = _documents(data)
-        self._count += len(found)
+        documents = _documents(data)
+        self._count += len(documents)
         if name != b"error":
-            return found
-        return [one if one is DONE or _has_error(one) else {"error": one} for one in found]
+            return documents
+        return [one if one is DONE or _has_error(one) else {"error": one} for one in documents]
 
 
 def _has_error(document: Any) -> bool:
@@ -122,7 +123,7 @@ def _has_error(document: Any) -> bool:
 
 
 def _documents(data: bytes) -> list[Any]:
-    """The documents of an event: one, but for servers that leave out the empty line between two."""
+    """Return the documents of an event: one, except for servers that omit the empty line between two."""
     stripped = data.strip()
     if not stripped:
         return []

@@ -1,7 +1,7 @@
-"""The `litellm` driver: every provider that litellm speaks, at its price (an import of seconds, 20 ms a call).
+"""The `litellm` driver: every provider that litellm supports, at its price (an import of seconds, 20 ms a call).
 
-Without `auth_ref` a provider's own way to credentials applies (a cloud's role, for one), except where the route has
-an `api_base`: nothing of the daemon's environment goes to a server that the operator named.
+Without `auth_ref` a provider's own credentials lookup applies (a cloud's role, for example), except if the route has an
+`api_base`: nothing of the daemon's environment goes to a server that the operator named.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ NO_CREDENTIAL = "no-credential"
 
 
 class LiteLLMDriver:
-    """litellm keeps its connections itself, for the whole process."""
+    """A driver whose connections litellm keeps itself, for the whole process."""
 
     def __init__(self) -> None:
         self._litellm: Any = None
 
     async def complete(self, request: Request, on_delta: Callable[[str], None]) -> Reply:
-        """Ask the model. `settings`: api_base, auth_ref; timeout, inactivity_timeout in seconds. Raises ModelError."""
+        """Call the model. `settings`: api_base, auth_ref; timeout, inactivity_timeout in seconds. Raises ModelError."""
         if self._litellm is None:
             await outgoing.load()
             self._litellm = await asyncio.to_thread(_load)
@@ -67,7 +67,7 @@ def _load() -> Any:
 
 
 def _guarding_cache() -> Any:
-    """The cache through which litellm passes every client that it makes: each gets the guard there."""
+    """Return the cache through which litellm passes every client that it makes: each gets the guard there."""
     import httpx
     from litellm.caching.llm_caching_handler import LLMClientCache
 
@@ -80,8 +80,8 @@ def _guarding_cache() -> Any:
             return super().set_cache(key, _guarded(value), *args, **kwargs)
 
         def get_cache(self, key: Any, **kwargs: Any) -> Any:
-            found = super().get_cache(key, **kwargs)  # type: ignore[no-untyped-call]  # litellm has no types here
-            return _guarded(found)  # it makes a closed client anew
+            client = super().get_cache(key, **kwargs)  # type: ignore[no-untyped-call]  # litellm has no types here
+            return _guarded(client)  # it recreates a closed client
 
     def _guarded(value: Any) -> Any:
         for client in (getattr(value, "client", None), getattr(value, "_client", None)):
@@ -103,17 +103,17 @@ async def _ask(litellm: Any, request: Request, assembly: Assembly, on_delta: Cal
             elif text := assembly.feed(document):
                 on_delta(text)
     except (openai.OpenAIError, httpx.HTTPError) as error:  # litellm's errors are the SDK's
-        found = _translated(error, request.credential)
-        found.reply = found.reply or assembly.partial()
-        raise found from error
+        translated = _translated(error, request.credential)
+        translated.reply = translated.reply or assembly.partial()
+        raise translated from error
     return assembly.reply()
 
 
-_OVER = object()  # the answer is whole
+_OVER = object()  # the answer is complete
 
 
 async def _documents(litellm: Any, request: Request) -> AsyncIterator[Any]:
-    """The documents of an answer, without what litellm adds to a stream that broke off."""
+    """Yield the documents of an answer, without litellm's additions to a stream that broke off."""
     quiet = request.settings.get("inactivity_timeout") if request.stream else None
     answer = await _within(quiet, litellm.acompletion(**_arguments(request)))
     if not request.stream:
@@ -133,7 +133,7 @@ async def _documents(litellm: Any, request: Request) -> AsyncIterator[Any]:
 
 
 def _as_received(document: dict[str, Any], stream: Any) -> dict[str, Any]:
-    """A document without what litellm makes up where the provider sent none: the reason `stop`, and tokens."""
+    """Return a document without what litellm invents if the provider sent none: the reason `stop`, and tokens."""
     received = getattr(stream, "received_finish_reason", None) or getattr(stream, "intermittent_finish_reason", None)
     if received is None:
         for choice in document.get("choices") or ():
@@ -152,7 +152,7 @@ async def _within(seconds: float | None, step: Awaitable[Any]) -> Any:
 
 
 async def _close(answer: Any) -> None:
-    # A stream that was left in the middle keeps its connection until then.
+    # A stream that was abandoned in the middle keeps its connection until then.
     if callable(close := getattr(answer, "aclose", None)):
         await close()
 
@@ -170,8 +170,8 @@ def _translated(error: Exception, credential: str | None) -> ModelError:
     import httpx
     import openai
 
-    found = list(failures.within(error))
-    if ours := next((one for one in found if isinstance(one, ModelError)), None):
+    errors = list(failures.within(error))
+    if ours := next((one for one in errors if isinstance(one, ModelError)), None):
         return ours  # the guard's
     # A stream that fails in the middle comes wrapped, with a status that is litellm's and not the provider's.
     inner = getattr(error, "original_exception", None)
@@ -193,7 +193,7 @@ def _translated(error: Exception, credential: str | None) -> ModelError:
 
 
 def _headers(error: Exception) -> dict[str, str]:
-    """litellm keeps a provider's headers in one of two places."""
+    """Return a provider's headers, which litellm keeps in one of two places."""
     out: dict[str, str] = {}
     for headers in (getattr(getattr(error, "response", None), "headers", None), _kept_headers(error)):
         out |= {str(key).lower(): str(value) for key, value in dict(headers or {}).items()}
@@ -205,7 +205,7 @@ def _kept_headers(error: Exception) -> Any:
 
 
 def _cost(litellm: Any, request: Request, reply: Reply) -> float | None:
-    """What litellm's price list says; None for a model that it does not know."""
+    """Return the price by litellm's list; None for a model without a price."""
     try:
         read, written = litellm.cost_per_token(
             model=request.model,

@@ -1,4 +1,4 @@
-"""Which drivers there are: one explicit table, each imported when a route first needs it."""
+"""The drivers: one explicit table, each imported when a route first needs it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _open: dict[str, Driver] = {}
 
 
 async def get(name: str) -> Driver:
-    """The driver of that name, one for the process until `close_all`. Raises Invalid for an unknown one."""
+    """Return the driver of that name, one for the process until `close_all`. Raises Invalid for an unknown name."""
     if name not in _open:
         if name not in DRIVERS:
-            raise Invalid(f"There is no driver {name!r}; there are {', '.join(sorted(DRIVERS))}.")
+            raise Invalid(f"There is no driver {name!r}; choose one of {', '.join(sorted(DRIVERS))}.")
         make = await asyncio.to_thread(_load, name)
-        _open.setdefault(name, make())  # two first users at once: the second takes the first one's
+        _open.setdefault(name, make())  # two concurrent first users: the second gets the driver of the first
     return _open[name]
 
 

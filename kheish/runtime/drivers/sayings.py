@@ -18,7 +18,7 @@ from kheish.runtime.drivers.base import ErrorKind
 
 
 class Saying(NamedTuple):
-    """A row: the words, and where they are from (a page, or a path of the server's own repository)."""
+    """A row: the pattern, and its source (a page, or a path of the server's own repository)."""
 
     words: re.Pattern[str]
     source: str
@@ -30,7 +30,7 @@ def _row(words: str, source: str) -> Saying:
     return Saying(re.compile(words, re.IGNORECASE), source)
 
 
-#: The prompt is too long. The first row that fits counts; those that state numbers come first.
+#: The prompt is too long. The first matching row counts; those that state numbers come first.
 OVERFLOWS: tuple[Saying, ...] = (
     _row(r"input \(<prompt> tokens\) is longer than the model's context length \(<window> tokens\)",
          "seen: sgl-project/sglang#8096, QwenLM/Qwen3#1321; told: Together"),
@@ -114,12 +114,12 @@ PROMPT_SIZES: tuple[re.Pattern[str], ...] = tuple(
     )
 )
 
-#: The longest answer was asked for that the window cannot hold, whatever the prompt
+#: The requested answer exceeds the window, whatever the prompt
 TOO_LONG_AN_ANSWER = re.compile(
     r"max_(?:new_|completion_)?tokens|in the (?:completion|output)|for the completion", re.IGNORECASE
 )
 
-#: Codes, types and statuses of error bodies that tell the kind by themselves. Numbers are the provider's own.
+#: Codes, types and statuses of error bodies that determine the kind by themselves. Numbers are the provider's own.
 CODES: dict[str, ErrorKind] = {
     "context_length_exceeded": "context_length",  # OpenAI, Azure, llama-cpp-python, DeepSeek
     "context_window_exceeded": "context_length",
@@ -160,7 +160,7 @@ CODES: dict[str, ErrorKind] = {
     "api_error": "server",
 }
 
-#: Words that tell the kind where neither status nor code does
+#: Words that determine the kind if neither status nor code does
 WORDS: tuple[tuple[ErrorKind, Saying], ...] = (
     ("auth", _row(r"api key not valid|invalid api key", "told: Gemini (400)")),
     ("quota", _row(r"credit balance is too low", "seen: anthropics/claude-code#66314 (400)")),
@@ -183,7 +183,7 @@ DELAY = re.compile(
 DELAY_PART = re.compile(r"(\d{1,6}(?:\.\d{1,12})?) ?(ms|milli|s|m|h)[a-z]{0,12}", re.IGNORECASE)
 SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
-#: A request field that the server does not take
+#: A request field that the server does not accept
 FIELDS: tuple[Saying, ...] = tuple(
     _row(words.replace("<field>", r"(?P<field>[A-Za-z_][\w.\[\]]{0,120})"), source)
     for words, source in (
@@ -199,7 +199,7 @@ FIELDS: tuple[Saying, ...] = tuple(
     )
 )  # fmt: skip
 
-#: How answers end, in all spellings (compared in lower case), and what of it is meant
+#: How answers end, in all spellings (compared in lower case), and the meaning of each
 FINISH_REASONS: dict[str, str] = {
     "stop": "stop", "end_turn": "stop", "stop_sequence": "stop", "eos": "stop", "eos_token": "stop",  # nosec B105  # words of servers
     "complete": "stop", "completed": "stop", "done": "stop", "finish": "stop", "finished": "stop",

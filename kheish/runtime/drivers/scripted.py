@@ -1,6 +1,6 @@
-"""The `scripted` driver: answers from a route's script, offline and the same each time.
+"""The `scripted` driver: answers from a route's script, offline and deterministic.
 
-The turn is `request.answers`, so that a restart goes on where the journal stands. The script comes as plain data
+The turn is `request.answers`, so that a restart continues where the journal stands. The script comes as plain data
 (`kheish.domain.scripts.Script` has checked it); nothing is parsed again here, since benchmarks run on this driver.
 """
 
@@ -24,10 +24,10 @@ _PLACE = re.compile(r"\{\{\s*(input|last_result)\s*\}\}")
 
 
 class ScriptedDriver:
-    """Stateless; `settings["script"]` is the script as a dict."""
+    """A stateless driver; `settings["script"]` is the script as a dict."""
 
     async def complete(self, request: Request, on_delta: Callable[[str], None]) -> Reply:
-        """Give the script's answer for this turn. Raises ModelError, also where the script says so."""
+        """Return the script's answer for this turn. Raises ModelError, also if the script specifies a failure."""
         turn = turn_of(await _part(_script(request), request), request.answers)
         values = {"input": _input(request), "last_result": _last_result(request)}
         await _check_expectation(turn, values["last_result"], request.answers)
@@ -52,11 +52,11 @@ class ScriptedDriver:
         )
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there are no connections."""
 
 
 def turn_of(script: Mapping[str, Any], number: int) -> Mapping[str, Any]:
-    """The turn for answer `number` (from 0). Raises ModelError after the last one where the script says `fail`."""
+    """Return the turn for answer `number` (from 0). Raises ModelError after the last turn if the script says `fail`."""
     if script.get("echo"):
         return {"text": "{{input}}"}
     turns = script["turns"]
@@ -65,7 +65,7 @@ def turn_of(script: Mapping[str, Any], number: int) -> Mapping[str, Any]:
         return turn
     if script.get("after_last") == "fail":
         raise ModelError("refused", f"the script has {len(turns)} turns, and the run asks for number {number + 1}")
-    # Only the text: the last calls again would never end.
+    # Only the text: repeating the last calls would never end.
     texts = (turn["text"] for turn in reversed(turns) if turn.get("text") is not None)
     return {"text": next(texts, "")}
 
@@ -78,12 +78,12 @@ def _script(request: Request) -> Mapping[str, Any]:
 
 
 async def _part(script: Mapping[str, Any], request: Request) -> Mapping[str, Any]:
-    """The turns for this run. Raises ModelError where no part fits its instructions."""
+    """Return the turns for this run. Raises ModelError if no part matches its instructions."""
     if not script.get("parts"):
         return script
-    told = next((message.text for message in request.messages if message.role == "system"), "")
+    instructions = next((message.text for message in request.messages if message.role == "system"), "")
     for part in script["parts"]:
-        if await _matches(part["prompt"], told):
+        if await _matches(part["prompt"], instructions):
             return {**script, "turns": part["turns"]}
     raise ModelError("refused", "no part of the script fits the instructions of this run")
 
@@ -93,7 +93,7 @@ def _input(request: Request) -> str:
 
 
 def _last_result(request: Request) -> str:
-    """The last tool result since the last user message, else that message: an older run's result says nothing."""
+    """Return the last tool result since the last user message, else that message: older results are irrelevant."""
     for message in reversed(request.messages):
         if message.role in ("tool", "user"):
             return message.text
@@ -101,7 +101,7 @@ def _last_result(request: Request) -> str:
 
 
 async def _matches(pattern: str, text: str) -> bool:
-    """Return whether a script's pattern is found in a text. Raises ModelError where that takes too long."""
+    """Return whether a script's pattern is found in a text. Raises ModelError if that takes too long."""
     if not _REPEATS.search(pattern):
         return re.search(pattern, text) is not None
     try:
@@ -120,9 +120,9 @@ async def _check_expectation(turn: Mapping[str, Any], last: str, number: int) ->
 def _error(error: Mapping[str, Any]) -> ModelError:
     status, code = error["status"], error.get("code")
     message = error.get("message") or f"the script fails this call with status {status}"
-    found = failures.from_body(status, {"message": message, "code": code})
-    found.retry_after = error.get("retry_after")
-    return found
+    failure = failures.from_body(status, {"message": message, "code": code})
+    failure.retry_after = error.get("retry_after")
+    return failure
 
 
 async def _stream(text: str, chunks: int, seconds: float, on_delta: Callable[[str], None]) -> None:
@@ -135,7 +135,7 @@ async def _stream(text: str, chunks: int, seconds: float, on_delta: Callable[[st
 
 
 def pieces(text: str, count: int) -> Iterator[str]:
-    """`text` in `count` parts whose lengths differ by at most one; fewer where it has fewer characters."""
+    """Yield `text` in `count` parts whose lengths differ by at most one; fewer parts if it has fewer characters."""
     count = min(count, len(text))
     for index in range(count):
         yield text[index * len(text) // count : (index + 1) * len(text) // count]
@@ -146,10 +146,10 @@ def _arguments(call: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, 
 
 
 def filled(value: Any, values: Mapping[str, str]) -> Any:
-    """`value` with `{{input}}` and `{{last_result}}` filled into every text of it, however deep (keys are left)."""
+    """Return `value` with `{{input}}` and `{{last_result}}` replaced in all of its texts (keys remain unchanged)."""
     match value:
         case str():
-            # In one pass, so that a result that happens to contain a placeholder stays as it is.
+            # In one pass, so that a placeholder within a result remains unchanged.
             return _PLACE.sub(lambda found: values[found[1]], value) if "{{" in value else value
         case dict():
             return {key: filled(item, values) for key, item in value.items()}

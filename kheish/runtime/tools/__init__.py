@@ -1,1 +1,1 @@
-"""What an agent can do: one module for each family, listed in `registry.py`."""
+"""Tools of the agent: one module for each family, listed in `registry.py`."""

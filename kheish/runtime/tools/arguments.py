@@ -1,4 +1,4 @@
-"""What a model sent, as a tool's arguments, or as words that tell the model what to mend."""
+"""Parsing of a model's tool arguments, with errors that the model can act on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kheish.runtime.tools.parsing import InvalidArguments, steps_of
 
 
 async def parsed(tool: Tool, raw: Any) -> Any:
-    """Return the arguments of a call; the event loop does not wait for a confined child. Raises as parse_arguments."""
+    """Return the arguments of a call, without blocking the loop for a confined child. Raises as parse_arguments."""
     if tool.blocks:
         return await judging.run(parse_arguments, tool, raw)
     return parse_arguments(tool, raw)
@@ -33,7 +33,7 @@ def parse_arguments(tool: Tool, raw: Any) -> Any:
 
 
 def unknown_tool(name: str, known: Iterable[str]) -> str:
-    """Return what a model is told that called a tool that is not there."""
+    """Return the message to a model that called an unknown tool."""
     names = sorted(known)
     near = get_close_matches(name, names, n=3, cutoff=0.7)
     if near:

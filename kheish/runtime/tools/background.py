@@ -1,7 +1,7 @@
 """Commands in the background: `shell_task_start`, `task_output`, `task_stop`.
 
-Each is a session task over a job, like `bash`'s. It outlives the call, the run and the daemon; who waits for its end
-and journals it is the daemon (`kheish/daemon/tasks.py`).
+Each is a session task over a job, like `bash`'s. It outlives the call, the run and the daemon; the daemon waits for its
+end and journals it (`kheish/daemon/tasks.py`).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class TaskStop(Arguments):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """A piece of a task's output. `next` is where the following one begins, `total` what there is by now, in bytes."""
+    """A piece of a task's output. `next` is the start of the following piece, `total` the current length, in bytes."""
 
     text: str
     start: int
@@ -77,7 +77,7 @@ class _Seen:
 
 
 def make(settings: Callable[[], SandboxSettings]) -> tuple[Tool, ...]:
-    """The tools. `settings` is asked when a command is planned."""
+    """Return the tools. `settings` is called when a command is planned."""
 
     async def plan(arguments: ShellTaskStart, context: Context) -> Mapping[str, Any]:
         timeout = math.inf if arguments.timeout is None else arguments.timeout
@@ -89,8 +89,8 @@ def make(settings: Callable[[], SandboxSettings]) -> tuple[Tool, ...]:
     start_tool = Tool(
         name="shell_task_start",
         description=(
-            "Start a command with bash in the workspace, and go on at once: for servers, watchers and long builds. "
-            "Returns a task id for task_output and task_stop. The command goes on when this run ends; it ends by "
+            "Start a command with bash in the workspace, and return at once: for servers, watchers and long builds. "
+            "Returns a task id for task_output and task_stop. The command continues when this run ends; it ends by "
             "itself, by its timeout, by task_stop, or with the session. It has no terminal and no input."
         ),
         arguments=ShellTaskStart,
@@ -111,11 +111,11 @@ async def _start(job: str, arguments: ShellTaskStart, context: Context) -> Resul
         await context.jobs.start(job)
     except (KheishError, OSError) as error:
         raise ToolError(f"The command could not be started: {error}") from error
-    return _started(job, arguments, context)
+    return _report_start(job, arguments, context)
 
 
 async def _recover(arguments: ShellTaskStart, context: Context) -> Result | None:
-    """The start is what this call did, and the job tells whether it happened; how the command ended is the task's."""
+    """Return the start as this call's result, if the job has started; the end of the command belongs to the task."""
     job = context.note.get("job")
     if not isinstance(job, str):
         return None
@@ -125,10 +125,10 @@ async def _recover(arguments: ShellTaskStart, context: Context) -> Result | None
         case JobState.UNCLAIMED:
             return await _start(job, arguments, context)
         case _:
-            return _started(job, arguments, context)
+            return _report_start(job, arguments, context)
 
 
-def _started(job: str, arguments: ShellTaskStart, context: Context) -> Result:
+def _report_start(job: str, arguments: ShellTaskStart, context: Context) -> Result:
     task_id = id_of(job)
     title = " ".join((arguments.description or arguments.command).split())
     created = events.TaskCreated(
@@ -150,15 +150,15 @@ def _started(job: str, arguments: ShellTaskStart, context: Context) -> Result:
 
 
 async def _find(task_id: str, context: Context) -> Mapping[str, Any]:
-    """The task's document. Raises ToolError where the session has no such task."""
-    found = await context.state.recall(Task, task_id)
-    if found is None or found["session_id"] != context.session_id or found["shell"] is None:
+    """Return the task's document. Raises ToolError if the session has no such task."""
+    doc = await context.state.recall(Task, task_id)
+    if doc is None or doc["session_id"] != context.session_id or doc["shell"] is None:
         known = [task.task_id for task in context.state.table(Task, context.session_id).values()]
         raise ToolError(
             f"There is no background command {task_id!r} in this session. "
             + (f"There are: {', '.join(known[-20:])}." if known else "None was started, or they ended long ago.")
         )
-    return found
+    return doc
 
 
 async def _output(arguments: TaskOutput, context: Context) -> Result:
@@ -184,7 +184,7 @@ async def _see(task: Mapping[str, Any], arguments: TaskOutput, context: Context)
             read = context.jobs.output
             begin, data, total = await asyncio.to_thread(read, task["shell"]["job"], arguments.offset, _SHOWN_BYTES)
             return _lines(_decoded(begin, data, total), arguments.tail)
-        except NotFound:  # it ended in this moment
+        except NotFound:  # it ended at this moment
             task = await _find(arguments.task_id, context)
     raw = (await _sealed(task, context)).encode()
     start = max(0, len(raw) - _SHOWN_BYTES) if arguments.offset is None else min(arguments.offset, len(raw))
@@ -192,7 +192,7 @@ async def _see(task: Mapping[str, Any], arguments: TaskOutput, context: Context)
 
 
 async def _sealed(task: Mapping[str, Any], context: Context) -> str:
-    """The output of a task that has ended, from its journal."""
+    """Return the output of an ended task, from its journal."""
     output = task["output"]
     if not isinstance(output, dict):
         return output or ""
@@ -202,7 +202,7 @@ async def _sealed(task: Mapping[str, Any], context: Context) -> str:
 
 
 def _decoded(begin: int, data: bytes, total: int) -> _Seen:
-    """The bytes as text, without the halves of characters at both ends."""
+    """Return the bytes as text, without partial characters at both ends."""
     if begin:
         lead = next((at for at, byte in enumerate(data[:4]) if byte & 0xC0 != 0x80), 0)
         begin, data = begin + lead, data[lead:]
@@ -219,18 +219,18 @@ def _lines(seen: _Seen, tail: int | None) -> _Seen:
 
 
 def _standing(task: Mapping[str, Any]) -> str:
-    """Whether it runs, or how it ended."""
+    """Describe whether it runs, or how it ended."""
     if task["status"] not in FINAL:
         return "running"
     facts = task["shell"]
     if facts["lost"]:
-        return "its process was killed, so nobody knows how it ended; it may or may not have done its work"
+        return "its process was killed, so its outcome is unknown; it may or may not have done its work"
     ending = events.ShellEnding(
         exit_status=facts["exit_status"],
         signal=facts["signal"],
         timed_out=facts["timed_out"],
         stopped=facts["stopped"],
-        exceeded=facts.get("exceeded"),  # Records of before have none of these
+        exceeded=facts.get("exceeded"),  # older Records have none of these
         ended=facts.get("ended", 0),
         left=facts.get("left", 0),
     )
@@ -246,7 +246,7 @@ async def _stop(arguments: TaskStop, context: Context) -> Result:
     detail = {"task_id": arguments.task_id}
     if task["status"] in FINAL:
         return Result(content=f"{arguments.task_id} had ended already: {_standing(task)}.", detail=detail)
-    with contextlib.suppress(NotFound):  # it ended in this moment, and its folder is gone
+    with contextlib.suppress(NotFound):  # it ended at this moment, and its folder is gone
         await context.jobs.stop(task["shell"]["job"], _STOP_GRACE)
     return Result(content=f"{arguments.task_id} was stopped, with all its processes.", detail=detail)
 

@@ -1,4 +1,4 @@
-"""What a tool is: a name, its arguments, an effect class, a replay class, limits, and one async function."""
+"""The interface of tools: a name, its arguments, an effect class, a replay class, limits, and one async function."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Effect(StrEnum):
-    """What a call can change; the permission mode decides by it where no rule matches."""
+    """The effect of a call; the permission mode decides by it if no rule matches."""
 
     READ = "read"
     WRITE = "write"
@@ -28,20 +28,20 @@ class Effect(StrEnum):
 
 
 class Replay(StrEnum):
-    """What recovery does with a call that started and has no outcome (`runs.md`, "What a restart does")."""
+    """The recovery of a call that has started and has no outcome (`runs.md`, "What a restart does")."""
 
     SAFE = "safe"  # runs again
-    BY_DIGEST = "by_digest"  # the files' digests before and after tell whether it happened
-    UNSAFE = "unsafe"  # ambiguous: a person or a policy decides, unless a job tells
+    BY_DIGEST = "by_digest"  # the files' digests before and after determine whether it happened
+    UNSAFE = "unsafe"  # ambiguous: a person or a policy decides, unless a job shows the outcome
 
 
 class ToolError(Exception):
-    """The call failed in a way that the model should be told; the text is its result."""
+    """A failed call whose text is reported to the model as its result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a call may know and use."""
+    """The data and services of a call."""
 
     session_id: str
     run_id: str
@@ -51,22 +51,22 @@ class Context:
     key: str  # stable over restarts: the idempotency key of this call
     state: State  # to read; changes are returned as `Result.drafts`
     jobs: Jobs
-    output: Callable[[str], None]  # live output, as it comes (`tool.output`)
-    note: Mapping[str, Any] = field(default_factory=dict)  # what `plan` noted in `tool.started`
-    network: bool = False  # whether the rule that allowed the call says `network: true`
+    output: Callable[[str], None]  # live output, as it arrives (`tool.output`)
+    note: Mapping[str, Any] = field(default_factory=dict)  # the note of `plan` in `tool.started`
+    network: bool = False  # whether the rule that allowed the call has `network: true`
     hidden: Hidden = NOTHING
-    judged: Mapping[str, str] | None = None  # where the paths of the call lead, as the rules were asked
-    as_read: bool = False  # whether a command line runs as the rules read it, not as it was written
+    judged: Mapping[str, str] | None = None  # the targets of the call's paths, as the rules were evaluated
+    as_read: bool = False  # whether a command line runs as the rules parsed it, not as it was written
 
     @property
     def door(self) -> Door:
-        """The way to everything beneath the workspace."""
+        """The access to everything beneath the workspace."""
         return Door(self.workspace, self.hidden, self.judged)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What the model is told, and what else happened, journaled in one group with `tool.finished`."""
+    """A result for the model, and further events, journaled in one group with `tool.finished`."""
 
     content: str
     is_error: bool = False
@@ -76,7 +76,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspended:
-    """The call waits: `drafts` (a question, a child agent) are journaled together with the run's waiting status."""
+    """A waiting call: `drafts` (a question, a child agent) are journaled together with the run's waiting status."""
 
     drafts: tuple[Draft, ...]
     waiting: str  # the run's status meanwhile: waiting_for_question | waiting_for_agent
@@ -84,16 +84,16 @@ class Suspended:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tool:
-    """One tool. `run` raises ToolError for what the model should hear of; anything else is a defect.
+    """A tool. `run` raises ToolError for failures that the model should see; any other exception is a defect.
 
     `arguments` is a pydantic model (a subclass of Arguments; `run` gets an instance) or a JSON Schema of type object
-    (`run` gets a dict). It becomes `schema`, as the model sees it, and `parse`, which takes what a model sent and
-    raises parsing.InvalidArguments. A JSON Schema that cannot be used raises parsing.InvalidSchema.
+    (`run` gets a dict). It becomes `schema`, as the model sees it, and `parse`, which takes a model's arguments and
+    raises parsing.InvalidArguments. An invalid JSON Schema raises parsing.InvalidSchema.
 
-    `plan` runs before `tool.started` is journaled and returns what the entry should note: `{"job": id}` for a command,
+    `plan` runs before `tool.started` is journaled and returns the entry's note: `{"job": id}` for a command,
     `{"before": sha256 | None, "after": sha256, "path": …}` for an edit. It has no effect outside the job folder.
-    `preview` returns the diff that a call would make, for a user who has to allow it; None where there is none to show.
-    `recover` decides a call that started and shows no end: a Result, or None where it cannot be told (ambiguous).
+    `preview` returns the diff that a call would make, for a user who has to allow it, or None. `recover` decides a call
+    that has started and shows no end: a Result, or None if the outcome is unknown (ambiguous).
     """
 
     name: str
@@ -109,7 +109,7 @@ class Tool:
     recover: Callable[[Any, Context], Awaitable[Result | None]] | None = None
     preview: Callable[[Any, Context], Awaitable[str | None]] | None = None
     max_result_bytes: int = 64 * 1024
-    network: bool = False  # it reaches what is outside by itself; a command does where a rule says so
+    network: bool = False  # it reaches the network by itself; a command does if a rule says so
     timeout: float = 120.0  # seconds; `bash` has an argument of its own
 
     def __post_init__(self, arguments: type[Arguments] | Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
-"""A second look at files that ripgrep found: opened beneath the workspace, and searched by their descriptors.
+"""A second search of the files that ripgrep reported: opened beneath the workspace, and searched by their descriptors.
 
 ripgrep walks by path, so a folder that a background command swaps for a link in that moment leads it out of the
-workspace. What it prints then is not trusted: only which files may match is taken from it.
+workspace. Its output is not trusted: only the names of possibly matching files are taken from it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def names_of(out: bytes) -> list[str]:
 
 
 def those_there(door: Door, folder: str, found: Iterable[str], most: int) -> list[str]:
-    """Return the first names that lead to what they say, through folders of the workspace only."""
+    """Return the first names that resolve to themselves, through folders of the workspace only."""
     with opened(door.judging({})) as root:
         return list(itertools.islice((name for name in found if _is_there(root, _path(folder, name))), most))
 
@@ -47,7 +47,7 @@ def _path(folder: str, name: str) -> str:
 
 
 def by_descriptor(door: Door, folder: str, found: Sequence[str]) -> dict[int, str]:
-    """Open regular files; what is none, or lies behind a link, is left out. The caller closes them."""
+    """Open regular files; others, and files behind a link, are omitted. The caller closes them."""
     descriptors: dict[int, str] = {}
     try:
         with opened(door.judging({})) as root:
@@ -64,13 +64,13 @@ def by_descriptor(door: Door, folder: str, found: Sequence[str]) -> dict[int, st
 
 
 def close(descriptors: Iterable[int]) -> None:
-    """Close what was opened."""
+    """Close the descriptors."""
     for descriptor in descriptors:
         os.close(descriptor)
 
 
 def arguments(descriptors: Iterable[int]) -> list[str]:
-    """Return how a program that inherits the descriptors opens these very files."""
+    """Return the arguments by which a program that inherits the descriptors opens these very files."""
     return [f"{_BY_DESCRIPTOR.decode()}{descriptor}" for descriptor in descriptors]
 
 

@@ -18,7 +18,7 @@ from kheish.runtime.tools import truncate, workspace
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
 
 _DIFF_BYTES = 48 * 1024
-_LOOKED_AT = 8192  # bytes; a NUL in them tells a binary file
+_LOOKED_AT = 8192  # bytes; a NUL in them marks a binary file
 _NUMBERED = re.compile(r"^ *\d+\t", re.MULTILINE)
 
 _Path = Annotated[str, Field(description="Path of the file, relative to the workspace (or absolute inside it).")]
@@ -67,7 +67,7 @@ def _write_now(arguments: WriteFile, context: Context) -> Result:
     after = _encoded(arguments.content)
     with walk.place(context.door, arguments.path, Intent.CREATE) as here:
         before = files.contents(here)
-        # First of all: a call that is made again after a crash must find its own work done, not a mismatch.
+        # First of all: a call that is repeated after a crash must find its own work done, not a mismatch.
         if before == after:
             return Result(
                 content=f"{here.path} already holds exactly this content.",
@@ -85,18 +85,18 @@ def _write_now(arguments: WriteFile, context: Context) -> Result:
 
 
 async def _plan_write(arguments: WriteFile, context: Context) -> Mapping[str, Any]:
-    change = await workspace.work(context, _written, arguments, context)
+    change = await workspace.work(context, _compute_write, arguments, context)
     return {"path": change.path, "before": digest_or_none(change.before), "after": digest(change.after)}
 
 
 async def _preview_write(arguments: WriteFile, context: Context) -> str | None:
-    change = await workspace.work(context, _written, arguments, context)
+    change = await workspace.work(context, _compute_write, arguments, context)
     expect(arguments.expected_sha256, change.before, change.path)
     return diffs.unified(change.path, change.before, change.after)
 
 
-def _written(arguments: WriteFile, context: Context) -> _Change:
-    """Return what the file holds, and what it would hold; nothing is written, and no folder made."""
+def _compute_write(arguments: WriteFile, context: Context) -> _Change:
+    """Return the current and the new content; no file is written, and no folder created."""
     after = _encoded(arguments.content)
     try:
         with walk.place(context.door, arguments.path, Intent.EDIT) as here:
@@ -111,7 +111,7 @@ async def _plan_edit(arguments: EditFile, context: Context) -> Mapping[str, Any]
 
 def _plan_now(arguments: EditFile, context: Context) -> Mapping[str, Any]:
     with walk.place(context.door, arguments.path, Intent.EDIT) as here:
-        change = _changed(arguments, here)
+        change = _compute_edit(arguments, here)
         return {"path": here.path, "before": digest_or_none(change.before), "after": digest(change.after)}
 
 
@@ -121,7 +121,7 @@ async def _preview_edit(arguments: EditFile, context: Context) -> str | None:
 
 def _previewed(arguments: EditFile, context: Context) -> str | None:
     with walk.place(context.door, arguments.path, Intent.EDIT) as here:
-        change = _changed(arguments, here)
+        change = _compute_edit(arguments, here)
         return diffs.unified(change.path, change.before, change.after)
 
 
@@ -131,9 +131,9 @@ async def _edit(arguments: EditFile, context: Context) -> Result:
 
 def _edit_now(arguments: EditFile, context: Context) -> Result:
     with walk.place(context.door, arguments.path, Intent.EDIT) as here:
-        change = _changed(arguments, here)
+        change = _compute_edit(arguments, here)
         planned = context.note.get("before")
-        # Recovery compares with the digests that were noted; an edit of other content would make them lie.
+        # Recovery compares with the recorded digests; an edit of other content would invalidate them.
         if planned is not None and planned != digest_or_none(change.before):
             raise ToolError(f"{here.path}: changed at the same moment by someone else; read it again, then edit.")
         files.replace(here, change.after, key=context.key)
@@ -146,7 +146,7 @@ def _edit_now(arguments: EditFile, context: Context) -> Result:
 
 
 async def _recover_edit(arguments: EditFile, context: Context) -> Result | None:
-    """Compare the file with the digests that were noted: done, not done (then done now), or not to be told."""
+    """Compare the file with the recorded digests: the edit is done, not done (then done now), or undecidable."""
     return await workspace.work(context, _recover_now, arguments, context)
 
 
@@ -159,17 +159,17 @@ def _recover_now(arguments: EditFile, context: Context) -> Result | None:
             content, path = files.contents(here), here.path
     except NotBeneath:
         return None
-    found = None if content is None else digest(content)
-    if found == after:
+    current = None if content is None else digest(content)
+    if current == after:
         return Result(
             content=f"Edited {path}; sha256 now {after[:12]}.",
             detail={"path": path, "before": before, "after": after, "found_done": True},
         )
-    return _edit_now(arguments, context) if found == before else None
+    return _edit_now(arguments, context) if current == before else None
 
 
-def _changed(arguments: EditFile, here: Place) -> _Change:
-    """What the file holds, and what it would hold; nothing is written."""
+def _compute_edit(arguments: EditFile, here: Place) -> _Change:
+    """Return the current and the new content; nothing is written."""
     before = files.contents(here)
     if before is None:
         raise files.missing(here, arguments.path)
@@ -198,9 +198,9 @@ def _not_found(path: str, old: str, before: bytes) -> str:
         return f"{words} It is not UTF-8: choose a text of ASCII characters only, or convert it with a command."
     if _NUMBERED.match(old):
         return f"{words} It seems to hold the line numbers of read_file: leave them and the tab out."
-    wanted = next((part.strip() for part in old.splitlines() if part.strip()), "")
+    first = next((part.strip() for part in old.splitlines() if part.strip()), "")
     lines = before.decode("utf-8", "replace").splitlines()
-    near = [number for number, text in enumerate(lines, 1) if wanted and wanted in text]
+    near = [number for number, text in enumerate(lines, 1) if first and first in text]
     if near:
         places = ", ".join(str(number) for number in near[:5])
         return (
@@ -219,15 +219,15 @@ def _too_many(path: str, made: conventions.Replaced) -> str:
 
 
 def expect(expected: str | None, content: bytes | None, path: str) -> None:
-    """Refuse content that is not what the model has read. Raises ToolError."""
+    """Refuse content that differs from what the model has read. Raises ToolError."""
     if expected is None:
         return
     if content is None:
         raise ToolError(f"{path}: does not exist, but expected_sha256 was given; nothing was changed.")
-    found = digest(content)
-    if not found.startswith(expected.lower()):
+    actual = digest(content)
+    if not actual.startswith(expected.lower()):
         raise ToolError(
-            f"{path}: its sha256 is {found[:12]}…, not {expected[:12]}…: it changed since you read it. Nothing "
+            f"{path}: its sha256 is {actual[:12]}…, not {expected[:12]}…: it changed since you read it. Nothing "
             "was changed; read it again."
         )
 
@@ -240,12 +240,12 @@ def _encoded(text: str) -> bytes:
 
 
 def digest(content: bytes) -> str:
-    """sha256, in hex."""
+    """Return the sha256, in hex."""
     return hashlib.sha256(content).hexdigest()
 
 
 def digest_or_none(content: bytes | None) -> str | None:
-    """Return the digest; None where there is no file."""
+    """Return the digest; None if there is no file."""
     return None if content is None else digest(content)
 
 
@@ -259,7 +259,7 @@ def _detail(path: str, before: bytes | None, after: bytes) -> dict[str, Any]:
 
 
 def diff(path: str, before: bytes | None, after: bytes | None) -> str | None:
-    """Return a unified diff for people, cut where it is long; None where there can be none."""
+    """Return a unified diff for people, cut if it is long; None if a diff is not possible."""
     whole = diffs.unified(path, before, after)
     return None if whole is None else truncate.middle(whole, _DIFF_BYTES)
 

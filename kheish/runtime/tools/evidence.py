@@ -1,4 +1,4 @@
-"""`attach_evidence`: the agent of a Flow shows what it has done."""
+"""The tool `attach_evidence`: the agent of a Flow attaches evidence of its work."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def _attach(arguments: AttachEvidence, context: Context) -> Result:
     place = references.Place(index=state.index, root=state.root, session_id=context.session_id, workspace=context.door)
     try:
         given = flow_evidence.placed(flow, given, phase=run.flow["phase"])
-        await state.durable()  # what this run did a moment ago counts
+        await state.durable()  # the run's latest actions count
         await state.caught_up()
         facts = await pool.run(context.door, references.resolve, place, given.kind, given.ref)
         how = Attached(

@@ -1,4 +1,4 @@
-"""Looking at files: `read_file` and `list_files`."""
+"""File reading: `read_file` and `list_files`."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result
 
 _BUDGET = 60 * 1024  # bytes of text in one answer, below the tool's limit
 _LINE_BYTES = 8192  # of a line are kept; the rest is counted
-_LINE_SHOWN = 2000  # characters
+_LINE_SHOWN = 2000  # characters of a line that are kept; the rest is counted
 _COUNTED = 64 * 1024 * 1024  # larger files are not read to their end just to count lines
 _MAX_ENTRIES = 500
-_LOOKED_AT = 20_000  # entries of one folder; those beyond are not seen
+_LOOKED_AT = 20_000  # entries of one folder; further ones are not read
 _BOM = b"\xef\xbb\xbf"
-#: folders that hold what others made; listed, but not gone into
+#: folders of third-party or generated files; listed, but not entered
 HEAPS = frozenset({".git", "node_modules", ".venv", "__pycache__"})
 
-#: how every tool shows and takes names that are not plain text
+#: how every tool shows and parses names that are not plain text
 ESCAPED = (
     "A byte of a name that is not UTF-8, and a control character, is written \\xHH, and a backslash before such a "
     "place is doubled; paths are read the same way."
@@ -49,7 +49,7 @@ class ListFiles(Arguments):
 
 @dataclass(slots=True)
 class _Window:
-    """The lines that were asked for, gathered in one pass over the file."""
+    """The requested lines, collected in one pass over the file."""
 
     first: int
     limit: int
@@ -114,7 +114,7 @@ def _read_now(arguments: ReadFile, door: Door) -> Result:
 
 
 def _scan(file: BinaryIO, window: _Window, size: int) -> str | None:
-    """Fill the window; the file's sha256 where it was read to its end, else None."""
+    """Fill the window; return the file's sha256 if it was read to its end, else None."""
     digest = hashlib.sha256()
     for raw, dropped in _raw_lines(file, digest.update):
         window.add(raw, dropped)
@@ -124,7 +124,7 @@ def _scan(file: BinaryIO, window: _Window, size: int) -> str | None:
 
 
 def _raw_lines(file: BinaryIO, seen: Callable[[bytes], object]) -> Generator[tuple[bytes, int], None, None]:
-    """Each line's first bytes, and how many bytes of it were passed over."""
+    """Yield each line's first bytes, and how many further bytes of it were skipped."""
     while raw := file.readline(_LINE_BYTES):
         pool.check()
         seen(raw)
@@ -139,7 +139,7 @@ def _raw_lines(file: BinaryIO, seen: Callable[[bytes], object]) -> Generator[tup
 
 def _footer(window: _Window, last: int, digest: str | None) -> str:
     if digest is None:
-        notes = [f"lines {window.first} to {last}; the file goes on. Read on with offset={last + 1}"]
+        notes = [f"lines {window.first} to {last}; the file continues. Read on with offset={last + 1}"]
     elif last < window.total:
         notes = [f"lines {window.first} to {last} of {window.total}. Read on with offset={last + 1}"]
     elif window.first > 1:
@@ -175,10 +175,10 @@ def _list_now(arguments: ListFiles, door: Door) -> Result:
 
 
 def _entries(root: Root, folder: int, prefix: str, depth: int) -> Generator[str, None, None]:
-    """Lines for a folder and what is below it, folders first at each level."""
+    """Yield lines for a folder and its subfolders, folders first at each level."""
     pool.check()
-    with os.scandir(folder) as found:
-        children = list(islice(found, _LOOKED_AT + 1))
+    with os.scandir(folder) as entries:
+        children = list(islice(entries, _LOOKED_AT + 1))
     children.sort(key=lambda entry: (not entry.is_dir(follow_symlinks=False), entry.name))
     if len(children) > _LOOKED_AT:
         yield f"{prefix} [more than {_LOOKED_AT} entries; those that are shown are not the first of all]"

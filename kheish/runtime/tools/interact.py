@@ -1,4 +1,4 @@
-"""What the agent says to people while it works: `ask_user_question`, `emit_output`, `todo_write`."""
+"""Messages of the agent to people during its work: `ask_user_question`, `emit_output`, `todo_write`."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class TodoWrite(Arguments):
 
 
 def derived(prefix: str, key: str) -> str:
-    """An id that follows from the call's key, so that a call that is made again gets the same."""
+    """Return an id derived from the call's key, so that a repeated call gets the same."""
     return f"{prefix}_{hashlib.sha256(key.encode()).hexdigest()[:26]}"
 
 
@@ -137,7 +137,7 @@ TOOLS = (
     Tool(
         name="emit_output",
         description=(
-            "Send something to the caller now, while the work goes on: an interim result, a progress note. The final "
+            "Send something to the caller now, while the work continues: an interim result, a progress note. The final "
             "answer is not sent with this; it is the text of your last turn."
         ),
         arguments=EmitOutput,

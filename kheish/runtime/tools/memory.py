@@ -1,4 +1,4 @@
-"""What the agent remembers: `memory_search`, full text over the session's whole history."""
+"""The agent's memory: `memory_search`, full text over the session's whole history."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kheish.store.log import texts
 from kheish.store.log.index import Reader
 
 _WIDTH = 600
-#: who said it
+#: the author of a message
 _ROLES = {
     "run.submitted": "asked",
     "model.responded": "you",
@@ -37,29 +37,29 @@ async def _search(arguments: MemorySearch, context: Context) -> Result:
     await state.caught_up()
     places = await asyncio.to_thread(history.lineage, state, state.get(Session, context.session_id))
     try:
-        found = await asyncio.to_thread(_find, state.index, arguments, places, context.call_id)
+        matches = await asyncio.to_thread(_find, state.index, arguments, places, context.call_id)
     except ValueError as error:
-        raise ToolError(f"{arguments.query!r} cannot be looked for: {error}.") from error
-    if not found:
-        return Result(content="Nothing in this session's history says that.", detail={"hits": 0})
-    return Result(content="\n\n".join(found), detail={"hits": len(found)})
+        raise ToolError(f"{arguments.query!r} is not a valid query: {error}.") from error
+    if not matches:
+        return Result(content="No matches in this session's history.", detail={"hits": 0})
+    return Result(content="\n\n".join(matches), detail={"hits": len(matches)})
 
 
 def _find(index: Reader, arguments: MemorySearch, places: list[history.Place], call_id: str) -> list[str]:
-    wanted = texts.terms(arguments.query)
+    terms = texts.terms(arguments.query)
     rows = index.search(arguments.query, limit=arguments.limit + 1, places=places)
     lines = [(line, text) for _, _, _, line, text in rows if not _asks(line, call_id)]
-    return [_told(line, texts.snippet(text, wanted, _WIDTH)) for line, text in lines[: arguments.limit]]
+    return [_render_match(line, texts.snippet(text, terms, _WIDTH)) for line, text in lines[: arguments.limit]]
 
 
 def _asks(line: str, call_id: str) -> bool:
-    """Whether it is the answer that made this very call: it says what is looked for."""
+    """Return whether a line is the answer with this very call, which contains the query."""
     entry = orjson.loads(line)
     calls = entry["data"].get("calls") if entry["kind"] == "model.responded" else None
     return isinstance(calls, list) and any(call["id"] == call_id for call in calls)
 
 
-def _told(line: str, snippet: str) -> str:
+def _render_match(line: str, snippet: str) -> str:
     entry = orjson.loads(line)
     kind = entry["kind"]
     role = _ROLES.get(kind, kind)

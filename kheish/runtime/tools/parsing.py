@@ -1,7 +1,7 @@
-"""Parsing: what a model sent becomes a tool's arguments, by a pydantic model or by a JSON Schema.
+"""Parsing of a model's input into a tool's arguments, by a pydantic model or by a JSON Schema.
 
-A JSON Schema may come from others (a server, a package), so it is judged as contracts are: within a number of steps, or
-in a confined child. A null that is wrong where it stands counts as left out, since models send null for that.
+A JSON Schema may come from third parties (a server, a package), so it is evaluated as contracts are: within a number of
+steps, or in a confined child. An invalid null counts as omitted, since models send null for omitted arguments.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from kheish.store.edits.problems import pointer
 
 
 class Arguments(BaseModel):
-    """Base of all argument models: unknown arguments are refused, and the model is told so."""
+    """The base of all argument models: unknown arguments are refused, and reported to the model."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class InvalidArguments(Exception):
-    """The arguments do not fit the tool. Each fault has its place, a JSON pointer into the arguments."""
+    """An error for arguments that do not fit the tool. Each fault has its place, a JSON pointer into the arguments."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__("; ".join(f"{fault.path or '/'}: {fault.message}" for fault in faults))
@@ -34,7 +34,7 @@ class InvalidArguments(Exception):
 
 
 class InvalidSchema(ValueError):
-    """The JSON Schema of a tool cannot be used."""
+    """An error for an unusable JSON Schema of a tool."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__("; ".join(f"{fault.path or '/'}: {fault.message}" for fault in faults))
@@ -43,7 +43,7 @@ class InvalidSchema(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """What a tool takes. `blocks`: `parse` may wait seconds for a confined child, so that it belongs in a thread."""
+    """The accepted input of a tool. `blocks`: `parse` may wait seconds for a confined child, so use a thread."""
 
     schema: Mapping[str, Any]
     parse: Callable[[Mapping[str, Any]], Any]
@@ -76,7 +76,7 @@ def _of_model(model: type[Arguments]) -> Form:
 
 
 def _validated(model: type[Arguments], raw: dict[str, Any]) -> Arguments:
-    """Return the arguments, without nulls that are wrong. Where a value is needed there, the first error says so.
+    """Return the arguments, without invalid nulls. If a value is required there, the first error reports it.
 
     Raises ValidationError.
     """
@@ -87,7 +87,7 @@ def _validated(model: type[Arguments], raw: dict[str, Any]) -> Arguments:
         if not places:
             raise
         try:
-            return model.model_validate(_without(raw, places))
+            return model.model_validate(_drop_nulls(raw, places))
         except ValidationError as other:
             is_needed = any(item["type"] == "missing" and item["loc"] in places for item in other.errors())
             raise (error if is_needed else other) from None
@@ -111,7 +111,7 @@ def _message(kind: str, where: tuple[int | str, ...], message: str, known: list[
 
 
 def _of_schema(schema: Mapping[str, Any]) -> Form:
-    """Return the form of a JSON Schema. It blocks where the schema is large: call it in a thread for one of others."""
+    """Return the form of a JSON Schema. It blocks for a large schema: call it in a thread for third-party schemas."""
     own = copy.deepcopy(dict(schema))
     faults = contracts.check_schema(own)
     if not faults and own.get("type") != "object":
@@ -124,7 +124,7 @@ def _of_schema(schema: Mapping[str, Any]) -> Form:
         faults = contracts.faults(own, value)
         nulls = [steps for fault in faults if (steps := _null_at(value, fault.path))]
         if nulls:
-            shorter = _without(value, nulls)
+            shorter = _drop_nulls(value, nulls)
             if not contracts.faults(own, shorter):
                 return shorter
         if faults:
@@ -135,7 +135,7 @@ def _of_schema(schema: Mapping[str, Any]) -> Form:
 
 
 def _null_at(value: Any, path: str) -> tuple[str, ...]:
-    """Return the steps to a null at a JSON pointer; none where another value is there."""
+    """Return the steps to a null at a JSON pointer; none if another value is there."""
     steps = steps_of(path)
     for step in steps:
         value = _member(value, step)
@@ -160,8 +160,8 @@ def _member(holder: Any, step: int | str) -> Any:
     return _ABSENT
 
 
-def _without(raw: dict[str, Any], places: Iterable[tuple[int | str, ...]]) -> dict[str, Any]:
-    """Return a copy without the nulls at these places. A step that leads nowhere is the label of a union."""
+def _drop_nulls(raw: dict[str, Any], places: Iterable[tuple[int | str, ...]]) -> dict[str, Any]:
+    """Return a copy without the nulls at these places. An unresolvable step is the label of a union."""
     made = copy.deepcopy(raw)
     for *steps, name in places:
         holder: Any = made

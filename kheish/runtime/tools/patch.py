@@ -1,4 +1,4 @@
-"""`apply_patch`: a unified diff over several files, each replaced atomically; where one cannot, none stays changed."""
+"""`apply_patch`: a unified diff over several files, each replaced atomically; if one fails, all are reverted."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ class ApplyPatch(Arguments):
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """One file: its content before and afterwards; None: there is none. `mode`: the permissions that it gets, and
-    `had` those that it had before, where they change."""
+    """One file: its content before and afterwards; None if it does not exist. `mode`: its new permissions, and `had`
+    the earlier ones, if they change.
+    """
 
     path: str
     before: bytes | None
@@ -66,10 +67,10 @@ async def _preview(arguments: ApplyPatch, context: Context) -> str | None:
 
 
 def _previewed(arguments: ApplyPatch, context: Context) -> str | None:
-    """Return the diff of all files; None where that of a file is missing, or would not show its mode."""
+    """Return the diff of all files; None if that of a file is missing, or would not show its mode."""
     changes = _changes(arguments, context)
-    found = [diffs.unified(change.path, change.before, change.after) for change in changes]
-    return None if any(change.mode is not None for change in changes) or None in found else "".join(map(str, found))
+    pieces = [diffs.unified(change.path, change.before, change.after) for change in changes]
+    return None if any(change.mode is not None for change in changes) or None in pieces else "".join(map(str, pieces))
 
 
 async def _apply(arguments: ApplyPatch, context: Context) -> Result:
@@ -79,7 +80,7 @@ async def _apply(arguments: ApplyPatch, context: Context) -> Result:
 def _apply_now(arguments: ApplyPatch, context: Context) -> Result:
     changes = _changes(arguments, context)
     planned = context.note.get("files")
-    # Recovery compares with the digests that were noted; a patch of other content would make them lie.
+    # Recovery compares with the recorded digests; a patch of other content would invalidate them.
     if planned is not None and planned != [change.note() for change in changes]:
         raise ToolError("A file changed at the same moment by someone else; nothing was changed. Read it, then patch.")
     _write_all(changes, context)
@@ -91,28 +92,31 @@ async def _recover(arguments: ApplyPatch, context: Context) -> Result | None:
 
 
 def _recover_now(arguments: ApplyPatch, context: Context) -> Result | None:
-    """Each file is as before, or as afterwards; what is left is done. Anything else cannot be told."""
+    """Complete a patch after a restart.
+
+    Each file must be in the state before or after it; otherwise the outcome is undecidable.
+    """
     planned = context.note.get("files")
     if not planned:
         return None
     by_path = {patch.path: patch for patch in _read(arguments)}
-    left: list[_Change] = []
+    remaining: list[_Change] = []
     for noted in planned:
         try:
-            there = _look(context, noted["path"])
-            found = edit.digest_or_none(there.before)
-            wanted = noted.get("mode")
-            if found == noted["after"] and (wanted is None or _runs(there.had) is _runs(int(wanted, 8))):
+            present = _look(context, noted["path"])
+            current = edit.digest_or_none(present.before)
+            mode = noted.get("mode")
+            if current == noted["after"] and (mode is None or _runs(present.had) is _runs(int(mode, 8))):
                 continue
             patch = next((one for path, one in by_path.items() if _same_path(context, path, noted["path"])), None)
-            if patch is None or found not in (noted["before"], noted["after"]):
+            if patch is None or current not in (noted["before"], noted["after"]):
                 return None
-            after = there.before if found == noted["after"] else patches.apply(patch, there.before)
-            left.append(replace(there, after=after, mode=patch.mode))
+            after = present.before if current == noted["after"] else patches.apply(patch, present.before)
+            remaining.append(replace(present, after=after, mode=patch.mode))
         except (ToolError, NotBeneath, BadPatch):
             return None
-    _write_all(left, context)
-    return _result(left, {"found_done": len(planned) - len(left)}, [noted["path"] for noted in planned])
+    _write_all(remaining, context)
+    return _result(remaining, {"found_done": len(planned) - len(remaining)}, [noted["path"] for noted in planned])
 
 
 def _read(arguments: ApplyPatch) -> tuple[FilePatch, ...]:
@@ -123,27 +127,27 @@ def _read(arguments: ApplyPatch) -> tuple[FilePatch, ...]:
 
 
 def _changes(arguments: ApplyPatch, context: Context) -> list[_Change]:
-    """What each file would become; nothing is written. Raises ToolError that names all that does not fit."""
+    """Return the planned change of each file; nothing is written. Raises ToolError that lists all mismatches."""
     expected = dict(arguments.expected_sha256 or {})
-    found: dict[str, _Change] = {}
+    changes: dict[str, _Change] = {}
     wrong: list[str] = []
     for patch in _read(arguments):
         try:
-            there = _look(context, patch.path)
-            edit.expect(expected.pop(patch.path, None), there.before, there.path)
-            if there.path in found:
-                raise ToolError(f"{patch.path}: the same file as another of the patch ({there.path})")
-            found[there.path] = replace(there, after=patches.apply(patch, there.before), mode=patch.mode)
+            present = _look(context, patch.path)
+            edit.expect(expected.pop(patch.path, None), present.before, present.path)
+            if present.path in changes:
+                raise ToolError(f"{patch.path}: the same file as another of the patch ({present.path})")
+            changes[present.path] = replace(present, after=patches.apply(patch, present.before), mode=patch.mode)
         except (ToolError, NotBeneath, BadPatch) as error:
             wrong.append(str(error).rstrip("."))
     wrong += [f"{path}: in expected_sha256, but not in the patch" for path in expected]
     if wrong:
         raise ToolError("The patch does not fit; nothing was changed:\n" + "\n".join(f"- {one}" for one in wrong))
-    return list(found.values())
+    return list(changes.values())
 
 
 def _write_all(changes: Sequence[_Change], context: Context) -> None:
-    """Write file by file; where one fails, those before it get back what they held. Raises ToolError."""
+    """Write file by file; if one fails, the earlier ones are restored. Raises ToolError."""
     done: list[_Change] = []
     try:
         for change in changes:
@@ -161,7 +165,7 @@ def _write_all(changes: Sequence[_Change], context: Context) -> None:
 
 
 def _put(context: Context, path: str, content: bytes | None, mode: int | None) -> None:
-    # What was looked at is what is written: a link that was put on the way since then is refused.
+    # The checked files are those that are written: a link that was inserted since then is refused.
     with walk.place(context.door.judging({}), path, Intent.CREATE) as here:
         if content is None:
             files.remove(here)
@@ -170,13 +174,13 @@ def _put(context: Context, path: str, content: bytes | None, mode: int | None) -
 
 
 def _look(context: Context, written: str) -> _Change:
-    """Where a path leads, and what is there; no folder is made. Raises NotBeneath, ToolError."""
+    """Return a path's target and its current content; no folder is created. Raises NotBeneath, ToolError."""
     try:
         with walk.place(context.door, written, Intent.EDIT) as here:
             before = files.contents(here)
             return _Change(here.path, before, before, had=files.mode(here))
     except NotThere:
-        path = walk.resolved(context.door, written)  # its folder is still to be made
+        path = walk.resolved(context.door, written)  # its folder does not exist yet
         if any(name.casefold() == ".git" for name in path.split("/")):
             raise ToolError(f"{written}: .git belongs to git; change it with git commands in bash.") from None
         return _Change(path, None, None)
@@ -190,7 +194,7 @@ def _same_path(context: Context, written: str, noted: str) -> bool:
 
 
 def _result(changes: Sequence[_Change], more: Mapping[str, Any], paths: Sequence[str] = ()) -> Result:
-    lines = [_told(change) for change in changes]
+    lines = [_describe_change(change) for change in changes]
     lines += [f"{path}: was done before the restart" for path in paths if path not in {one.path for one in changes}]
     shown = [edit.diff(change.path, change.before, change.after) or "" for change in changes]
     return Result(
@@ -203,7 +207,7 @@ def _result(changes: Sequence[_Change], more: Mapping[str, Any], paths: Sequence
     )
 
 
-def _told(change: _Change) -> str:
+def _describe_change(change: _Change) -> str:
     if change.after is None:
         return f"{change.path}: removed"
     what = "made" if change.before is None else "changed"

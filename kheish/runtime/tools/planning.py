@@ -1,4 +1,4 @@
-"""Plan mode: look first, then ask whether to go ahead. `enter_plan_mode`, `exit_plan_mode`."""
+"""Plan mode: read first, then request permission to proceed. `enter_plan_mode`, `exit_plan_mode`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def _exit(arguments: ExitPlanMode, context: Context) -> Result:
     run = _run(context)
     if run.mode != "plan":
         raise ToolError("You are not in plan mode; nothing was asked, and nothing has changed.")
-    # A session that is made in plan mode is left for the ordinary one, where what has effects asks.
+    # A session that was created in plan mode leaves it for the default mode, in which calls with effects ask.
     after = run.settings.permission_mode if run.settings.permission_mode != "plan" else "default"
     changed = RunModeChanged(mode=after, reason="a person agreed to the plan")
     return Result(

@@ -1,4 +1,4 @@
-"""Processes that search: ended when they take too long, or print too much."""
+"""Search processes, ended at a limit of time or output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the searching process printed; `stopped` says why it was ended early."""
+    """The output of a search process; `stopped` is the reason of an early end."""
 
     out: bytes
     err: str
@@ -22,7 +22,7 @@ class Answer:
 
 
 async def execute(argv: list[str], limit: int, *, stdin: int, cwd: str, descriptors: tuple[int, ...] = ()) -> Answer:
-    """Run a search; ended when it is too long or too much."""
+    """Run a search; it is ended at a limit of time or output."""
     process = await asyncio.create_subprocess_exec(
         *argv,
         stdin=stdin,
@@ -33,7 +33,7 @@ async def execute(argv: list[str], limit: int, *, stdin: int, cwd: str, descript
         pass_fds=descriptors,
     )
     out = bytearray()
-    errors = asyncio.ensure_future(_all(process))
+    errors = asyncio.ensure_future(_read_stderr(process))
     stopped: str | None = None
     try:
         async with asyncio.timeout(SECONDS):
@@ -51,8 +51,8 @@ async def execute(argv: list[str], limit: int, *, stdin: int, cwd: str, descript
     return Answer(bytes(out), err, process.returncode or 0, stopped)
 
 
-async def _all(process: Process) -> bytes:
-    """The first 64 KiB that it says on stderr; the rest is read and dropped, so that it never blocks."""
+async def _read_stderr(process: Process) -> bytes:
+    """Return the first 64 KiB of stderr; the rest is read and dropped, so that the process never blocks."""
     assert process.stderr is not None
     kept = bytearray()
     while chunk := await process.stderr.read(64 * 1024):

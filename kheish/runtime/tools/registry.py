@@ -1,4 +1,4 @@
-"""Which tools there are: the built-in ones, and people's own from the entry point group `kheish.tools`."""
+"""The tools: the built-in ones, and users' own from the entry point group `kheish.tools`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GROUP = "kheish.tools"
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An entry point that gave no usable tool."""
+    """An entry point without a usable tool."""
 
     entry_point: str
     message: str
@@ -36,8 +36,9 @@ class Failure:
 def builtin(
     sandbox_settings: Callable[[], shell.SandboxSettings], network_allowed: Callable[[], Sequence[str]] = tuple
 ) -> dict[str, Tool]:
-    """The tools that come with Kheish, by name. `sandbox_settings` is asked at each shell call, `network_allowed` (see
-    `auth.netguard`) at each fetch."""
+    """Return the built-in tools, by name. `sandbox_settings` is called at each shell call, `network_allowed` (see
+    `auth.netguard`) at each fetch.
+    """
     return {
         tool.name: tool
         for tool in (
@@ -57,26 +58,26 @@ def builtin(
 
 
 def installed(taken: Iterable[str]) -> tuple[dict[str, Tool], list[Failure]]:
-    """People's own tools, by name, and what could not be loaded. It imports their packages: call it in a thread.
+    """Return users' own tools, by name, and the failures. It imports their packages: call it in a thread.
 
-    An entry point names a Tool, an iterable of Tools, or a function without arguments that returns one of these.
-    A name that is `taken` stays with its owner.
+    An entry point names a Tool, an iterable of Tools, or a function without arguments that returns one of these. A name
+    that is `taken` stays with its owner.
     """
     return load(sorted(entry_points(group=GROUP), key=lambda point: point.name), taken)
 
 
 def load(points: Iterable[EntryPoint], taken: Iterable[str]) -> tuple[dict[str, Tool], list[Failure]]:
-    """As `installed`, for the given entry points."""
+    """Load the given entry points as `installed` does."""
     known = set(taken)
     tools: dict[str, Tool] = {}
     failures: list[Failure] = []
     for point in points:
         try:
-            found = _tools(point.load())
-        except Exception as error:  # noqa: BLE001 - code of others: one bad package must not stop the daemon
+            loaded = _tools(point.load())
+        except Exception as error:  # noqa: BLE001 - third-party code: one bad package must not stop the daemon
             failures.append(Failure(point.name, f"{point.value}: {type(error).__name__}: {error}"))
             continue
-        for tool in found:
+        for tool in loaded:
             if tool.name in known:
                 failures.append(Failure(point.name, f"{point.value}: there is a tool {tool.name!r} already"))
             else:
@@ -88,8 +89,8 @@ def load(points: Iterable[EntryPoint], taken: Iterable[str]) -> tuple[dict[str, 
 def _tools(value: Any) -> list[Tool]:
     if callable(value):
         value = value()
-    found = [value] if isinstance(value, Tool) else list(value)
-    for tool in found:
+    tools = [value] if isinstance(value, Tool) else list(value)
+    for tool in tools:
         if not isinstance(tool, Tool):
             raise TypeError(f"{tool!r} is not a kheish.runtime.tools.base.Tool")
-    return found
+    return tools

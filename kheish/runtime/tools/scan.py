@@ -1,7 +1,8 @@
-"""What `search.py` runs where there is no ripgrep: a script of its own, that prints as ripgrep would.
+"""The search script for machines without ripgrep, with ripgrep's output format.
 
-A process, not a thread: Python's regular expressions hold the interpreter's lock, so a bad pattern in a thread would
-stop the whole daemon, and cannot be stopped itself. It imports nothing of Kheish: it runs isolated (`python -I -S`).
+It is a process, not a thread: Python's regular expressions hold the interpreter's lock, so a bad pattern in a thread
+would stop the whole daemon, and cannot be stopped itself. It imports nothing of Kheish: it runs isolated (`python -I
+-S`).
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
-_MAX_LINE = 64 * 1024  # bytes of a line that are looked at
+_MAX_LINE = 64 * 1024  # bytes of a line that are searched
 _MAX_FILE = 64 * 1024 * 1024  # bytes of a file that are searched
 _MAX_COLUMNS = 500  # bytes of a line that are printed
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def main() -> int:
-    """Exit status as ripgrep's: 0 something found, 1 nothing, 2 the pattern cannot be used."""
+    """Return ripgrep's exit status: 0 with matches, 1 without, 2 for an invalid pattern."""
     options = _options()
     out = sys.stdout.buffer
     if options.files:
@@ -34,11 +35,11 @@ def main() -> int:
     except re.error as error:
         print(f"regex parse error: {error}", file=sys.stderr)  # noqa: T201 - a script's own output
         return 2
-    found = False
+    has_matches = False
     for path, file in _texts(options):
         with file:
-            found = _search(path, file, pattern, options, out) or found
-    return 0 if found else 1
+            has_matches = _search(path, file, pattern, options, out) or has_matches
+    return 0 if has_matches else 1
 
 
 def _options() -> argparse.Namespace:
@@ -56,7 +57,10 @@ def _options() -> argparse.Namespace:
 
 
 def _regular_files(options: argparse.Namespace) -> Iterator[tuple[str, int, str]]:
-    """Path, open folder and name of each file below the current folder, links not followed, nothing of a daemon."""
+    """Yield path, open folder and name of each file below the current folder.
+
+    Links are not followed, and a daemon's folders are not entered.
+    """
     for folder, below, names, descriptor in os.fwalk(".", follow_symlinks=False):
         if _is_hidden(os.fstat(descriptor), options) or _is_state_root(descriptor):
             below[:] = []
@@ -79,7 +83,7 @@ def _is_hidden(status: os.stat_result, options: argparse.Namespace) -> bool:
 
 
 def _is_state_root(folder: int) -> bool:
-    """As `kheish.beneath.door` has it; nothing of Kheish is imported here."""
+    """Return whether a folder is a state root, as `kheish.beneath.door` does; nothing of Kheish is imported here."""
     for sign in (".kheish/token", ".git/kheish"):
         try:
             os.stat(sign, dir_fd=folder, follow_symlinks=False)
@@ -119,18 +123,18 @@ def _search(path: str, file: BinaryIO, pattern: re.Pattern[bytes], options: argp
         out.write(b"%d\n" % len(hits))
     if options.output != "lines":
         return True
-    wanted = set(hits)
+    shown = set(hits)
     around = {near for at in hits for near in range(at - options.context, at + options.context + 1)}
     for place, at in enumerate(sorted(near for near in around if 0 <= near < len(lines))):
         text = lines[at]
         more = b" [... omitted end of long line]" if len(text) > _MAX_COLUMNS else b""
         start = name + b"\0" if place else b""
-        out.write(start + b"%d%s" % (at + 1, b":" if at in wanted else b"-") + text[:_MAX_COLUMNS] + more + b"\n")
+        out.write(start + b"%d%s" % (at + 1, b":" if at in shown else b"-") + text[:_MAX_COLUMNS] + more + b"\n")
     return True
 
 
 def _lines(file: BinaryIO) -> list[bytes]:
-    """The lines of a text; none of a binary file."""
+    """Return the lines of a text; none of a binary file."""
     head = file.read(8192)
     if b"\0" in head:
         return []

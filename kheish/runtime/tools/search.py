@@ -1,4 +1,4 @@
-"""Finding files and text: `glob_search` and `grep_search`, by ripgrep where there is one."""
+"""Searching for files and text: `glob_search` and `grep_search`, by ripgrep if it is installed."""
 
 from __future__ import annotations
 
@@ -63,8 +63,9 @@ class GrepSearch(Arguments):
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """The folder or file to search: an open descriptor, and its path from the workspace. `ignored`: what ignore files
-    of the workspace above it say of what is in it."""
+    """The folder or file to search: an open descriptor, and its path from the workspace. `ignored`: the rules of the
+    workspace's ignore files above it, for its content.
+    """
 
     descriptor: int
     path: str
@@ -79,15 +80,18 @@ class _Target:
 
 
 def find_ripgrep() -> str | None:
-    """The path of ripgrep, or None."""
+    """Return the path of ripgrep, or None."""
     return shutil.which("rg")
 
 
 def make(
     ripgrep: Callable[[], str | None] = find_ripgrep, settings: Callable[[], SandboxSettings] | None = None
 ) -> tuple[Tool, Tool]:
-    """Return the two tools. `ripgrep` is asked at each call; where it returns None, Python searches. Where `settings`
-    confine commands, ripgrep is confined like one: it walks by path, and must not get further than they do."""
+    """Return the two tools.
+
+    `ripgrep` is called at each tool call; if it returns None, Python searches. If `settings` confine commands, ripgrep
+    is confined like a command: it walks by path, and must not reach further than commands do.
+    """
 
     async def engine() -> _Engine:
         given = settings() if settings is not None else None
@@ -129,13 +133,13 @@ def make(
 
 @dataclass(frozen=True, slots=True)
 class _Engine:
-    """What searches: ripgrep, confined where there are settings for it, or Python."""
+    """The search engine: ripgrep, confined if there are settings for it, or Python."""
 
     rg: str | None
     settings: SandboxSettings | None = None
 
     def walking(self, argv: list[str], target: _Target, door: Door) -> list[str]:
-        """Return a command that walks by path as it is run. Blocks on disk."""
+        """Return a command that walks by path in the form in which it is run. Blocks on disk."""
         if self.settings is None or target.is_file:
             return argv
         folder = str(door.path) if target.path == "." else f"{door.path}/{names.meant(target.path)}"
@@ -162,22 +166,22 @@ async def _glob(arguments: GlobSearch, context: Context, engine: _Engine) -> Res
     finally:
         os.close(target.descriptor)
     _check(answer)
-    found, total = await workspace.work(context, _select, answer.out, patterns, target, arguments.limit, context.door)
-    lines = [target.shown(name) for name in found] or [f"No file matches {arguments.pattern} in {target.path}."]
-    if total > len(found):
-        lines.append(f"[{len(found)} of {total} paths shown; use a narrower pattern, or a higher limit]")
+    names, total = await workspace.work(context, _select, answer.out, patterns, target, arguments.limit, context.door)
+    lines = [target.shown(name) for name in names] or [f"No file matches {arguments.pattern} in {target.path}."]
+    if total > len(names):
+        lines.append(f"[{len(names)} of {total} paths shown; use a narrower pattern, or a higher limit]")
     if answer.stopped:
         lines.append(f"[the search is not complete: {answer.stopped}; search a folder below]")
     return Result(
         content=truncate.middle("\n".join(lines), _SHOWN_BYTES, advice="use a narrower pattern"),
-        detail=_detail(engine.rg, files=total, shown=len(found), complete=answer.stopped is None),
+        detail=_detail(engine.rg, files=total, shown=len(names), complete=answer.stopped is None),
     )
 
 
 def _select(out: bytes, patterns: _Patterns, target: _Target, limit: int, door: Door) -> tuple[list[str], int]:
-    found = [name for name in by_descriptor.names_of(out) if globs.covers(patterns, name.split("/"))]
-    # It walked by path, and may have been led out of the workspace meanwhile: names from there are not shown.
-    return by_descriptor.those_there(door, target.path, found, limit), len(found)
+    names = [name for name in by_descriptor.names_of(out) if globs.covers(patterns, name.split("/"))]
+    # It walked by path, and may have been led out of the workspace meanwhile: names outside of it are not shown.
+    return by_descriptor.those_there(door, target.path, names, limit), len(names)
 
 
 async def _grep(arguments: GrepSearch, context: Context, engine: _Engine) -> Result:
@@ -189,29 +193,29 @@ async def _grep(arguments: GrepSearch, context: Context, engine: _Engine) -> Res
             answer = await _run(argv, target, _TEXT_BYTES)
             _check(answer)
         else:
-            answer = await _twice(arguments, patterns, target, engine, context)
+            answer = await _search_twice(arguments, patterns, target, engine, context)
     finally:
         os.close(target.descriptor)
     return await asyncio.to_thread(_matches, arguments, patterns, target, answer, engine.rg)
 
 
-async def _twice(
+async def _search_twice(
     arguments: GrepSearch, patterns: _Patterns, target: _Target, engine: _Engine, context: Context
 ) -> Answer:
     """Search by path for the files that may match, and then those files by their descriptors."""
     look = arguments.model_copy(update={"output": "files"})
     first = await _walk(_grep_argv(look, target, engine.rg, context.hidden), target, _LIST_BYTES, engine, context)
     _check(first)
-    found = [
+    names = [
         name for name in by_descriptor.names_of(first.out) if not patterns or globs.covers(patterns, name.split("/"))
     ]
     stopped = first.stopped
-    if len(found) > by_descriptor.MOST:
+    if len(names) > by_descriptor.MOST:
         stopped = f"more than {by_descriptor.MOST} files match"
     argv = [word for word in _grep_argv(arguments, target, engine.rg, context.hidden) if word[:6] != "--sort"][:-1]
     out = bytearray()
-    for at in range(0, min(len(found), by_descriptor.MOST), by_descriptor.AT_ONCE):
-        some = found[at : min(at + by_descriptor.AT_ONCE, by_descriptor.MOST)]
+    for at in range(0, min(len(names), by_descriptor.MOST), by_descriptor.AT_ONCE):
+        some = names[at : min(at + by_descriptor.AT_ONCE, by_descriptor.MOST)]
         opened_files = await workspace.work(context, by_descriptor.by_descriptor, context.door, target.path, some)
         try:
             if opened_files:
@@ -241,7 +245,7 @@ def _grep_argv(arguments: GrepSearch, target: _Target, rg: str | None, hidden: H
         "files": ["--files-with-matches"],
         "counts": ["--count"],
     }[arguments.output]
-    # a type, not --glob: that one would bring back files that .gitignore names
+    # a type, not --glob, which would re-include files that .gitignore names
     ending = _ending(arguments.glob)
     argv += [f"--type-add=kheish:*{ending}", "--type=kheish"] if ending and not target.is_file else []
     argv += ["--fixed-strings"] if arguments.literal else []
@@ -253,7 +257,7 @@ def _matches(arguments: GrepSearch, patterns: _Patterns, target: _Target, answer
     lines: list[str] = []
     total = shown = size = 0
     files: dict[str, None] = {}
-    for name, text in _found(answer.out, arguments.output):
+    for name, text in _parse_records(answer.out, arguments.output):
         if patterns and not target.is_file and not globs.covers(patterns, name.removeprefix("./").split("/")):
             continue
         path = target.shown(name)
@@ -281,22 +285,22 @@ def _matches(arguments: GrepSearch, patterns: _Patterns, target: _Target, answer
     return Result(content="\n".join(lines), detail=detail | {"matches": total})
 
 
-def _found(out: bytes, output: str) -> list[tuple[str, str]]:
-    """Pairs of path and text: `12:text` a match, `11-text` a line near one, a number, or nothing."""
+def _parse_records(out: bytes, output: str) -> list[tuple[str, str]]:
+    """Return pairs of path and text: `12:text` a match, `11-text` a line near a match, a number, or nothing."""
     if output == "files":
         return [(os.fsdecode(raw), "") for raw in out.split(b"\0")[:-1]]
     if output == "counts":  # not line by line: a name may have a line break
-        return [(_named(raw), count.decode()) for raw, count in _COUNTED.findall(out)]
+        return [(_parse_name(raw), count.decode()) for raw, count in _COUNTED.findall(out)]
     pairs = []
     for line in out.split(b"\n"):
         path, mark, text = line.partition(b"\0")
         if mark:
-            pairs.append((_named(path), text.rstrip(b"\r").decode("utf-8", "replace")))
+            pairs.append((_parse_name(path), text.rstrip(b"\r").decode("utf-8", "replace")))
     return pairs
 
 
-def _named(raw: bytes) -> str:
-    """Return the path of a record; `reopened.named` writes a line break in it as `//`."""
+def _parse_name(raw: bytes) -> str:
+    """Return the path of a record; `by_descriptor.named` writes a line break in it as `//`."""
     return os.fsdecode(raw.replace(b"//", b"\n"))
 
 
@@ -305,7 +309,7 @@ async def _run(argv: list[str], target: _Target, limit: int, *, ignored: int | N
     more = () if ignored is None else (ignored,)
     if target.is_file:
         return await processes.execute(argv, limit, stdin=target.descriptor, cwd="/", descriptors=more)
-    # The open folder itself, not its path: that could lead elsewhere by now.
+    # The open folder itself, not its path, which could lead elsewhere by now.
     cwd = f"/proc/self/fd/{target.descriptor}"
     return await processes.execute(argv, limit, stdin=DEVNULL, cwd=cwd, descriptors=more)
 
@@ -326,7 +330,7 @@ def _open(door: Door, path: str) -> _Target:
 
 
 async def _walk(argv: list[str], target: _Target, limit: int, engine: _Engine, context: Context) -> Answer:
-    """Run a search that walks the target's folder, as its ignore files and those above it say."""
+    """Run a search that walks the target's folder, by the rules of its ignore files and those above it."""
     if engine.rg is None or not target.ignored:
         return await _run(await workspace.work(context, engine.walking, argv, target, context.door), target, limit)
     ignored = os.memfd_create("ignored", os.MFD_CLOEXEC)
@@ -339,7 +343,7 @@ async def _walk(argv: list[str], target: _Target, limit: int, engine: _Engine, c
         os.close(ignored)
 
 
-#: a glob, read loosely
+#: a glob, parsed leniently
 _Patterns = tuple[globs.Steps, ...]
 
 
@@ -352,13 +356,13 @@ def _patterns(pattern: str, root: Path) -> _Patterns:
 
 
 def _ending(pattern: str | None) -> str:
-    """How the names end that a glob is about, where that is plain: ripgrep need not look at others."""
+    """Return the suffix of the names that a glob matches, if it is plain: ripgrep need not check others."""
     _, star, ending = (pattern or "").rpartition("*")
     return ending if star and re.fullmatch(r"[\w.-]+", ending) else ""
 
 
 def _relative(pattern: str, root: Path) -> str:
-    """A glob from the searched folder; models sometimes write absolute ones."""
+    """Return a glob relative to the searched folder; models sometimes write absolute ones."""
     if not pattern.startswith("/"):
         return pattern
     inside = pattern.removeprefix(f"{root}/")
@@ -368,7 +372,7 @@ def _relative(pattern: str, root: Path) -> str:
 
 
 def _ripgrep(rg: str) -> list[str]:
-    # Ignore files of the workspace count, those of the user and of the folders above it do not.
+    # Ignore files of the workspace apply, those of the user and of the folders above it do not.
     own = ["--no-config", "--no-ignore-parent", "--no-ignore-global", "--no-require-git"]
     return [rg, *own, "--hidden", "--glob=!.git", "--null", "--sort=path"]
 

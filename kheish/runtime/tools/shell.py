@@ -1,4 +1,4 @@
-"""Commands in the foreground: `bash`, each a job that survives the daemon, confined where the sandbox works."""
+"""Commands in the foreground: `bash`, each a job that survives the daemon, confined if the sandbox works."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _ADVICE = "run it again with head, tail or grep, or write it to a file, to see t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSettings:
-    """`sandbox` of kheish.yaml, and whether bubblewrap works here (`kheish.jobs.probing.probe`).
+    """The section `sandbox` of kheish.yaml, and whether bubblewrap works here (`kheish.jobs.probing.probe`).
 
-    `hide`: what no command may see (state root, tokens, keys); `read_only`: more folders to read. `identity`: name and
-    address of commits, where kheish.yaml has them (`git`).
+    `hide`: paths that no command may see (state root, tokens, keys); `read_only`: further readable folders. `identity`:
+    name and address of commits, if kheish.yaml has them (`git`).
     """
 
     mode: Literal["required", "ask", "off"]
@@ -69,7 +69,10 @@ class Bash(Command):
 
 
 def make(settings: Callable[[], SandboxSettings]) -> Tool:
-    """The tool. `settings` is asked when a command is planned, so that a changed kheish.yaml holds for the next."""
+    """Return the tool.
+
+    `settings` is called when a command is planned, so that a changed kheish.yaml applies to the next command.
+    """
 
     async def plan(arguments: Bash, context: Context) -> Mapping[str, Any]:
         return await plan_job(arguments, context, settings(), timeout=arguments.timeout)
@@ -94,12 +97,12 @@ def make(settings: Callable[[], SandboxSettings]) -> Tool:
         plan=plan,
         recover=_recover,
         max_result_bytes=_SHOWN_BYTES + 2048,
-        timeout=_MAX_SECONDS + 60.0,  # the runner ends the command; this is for a runner that hangs
+        timeout=_MAX_SECONDS + 60.0,  # the runner ends the command; this limit is for a hung runner
     )
 
 
 def job_id(key: str, attempt: int = 1) -> str:
-    """The id of the job of a call."""
+    """Return the id of a call's job."""
     name = f"job_{hashlib.sha256(key.encode()).hexdigest()[:26]}"
     return name if attempt == 1 else f"{name}-{attempt}"
 
@@ -107,15 +110,15 @@ def job_id(key: str, attempt: int = 1) -> str:
 async def plan_job(
     arguments: Command, context: Context, settings: SandboxSettings, *, timeout: float
 ) -> Mapping[str, Any]:
-    """Make the job of a command; what `tool.started` notes of it. Raises ToolError."""
+    """Create the job of a command, and return the note for `tool.started`. Raises ToolError."""
     if settings.mode == "required" and not settings.available:
         raise ToolError(
-            "Commands cannot run: sandbox.mode is `required` and bubblewrap does not work on this machine. Go on "
+            "Commands cannot run: sandbox.mode is `required` and bubblewrap does not work on this machine. Continue "
             "without commands, or tell the operator."
         )
     try:
         spec = await pool.run(context.door, _spec, arguments, context, settings, timeout)
-        name = await asyncio.to_thread(_free, context.jobs, context.key)
+        name = await asyncio.to_thread(_choose_job_id, context.jobs, context.key)
         await context.jobs.create(name, spec)
     except (KheishError, OSError) as error:
         raise ToolError(f"The command cannot be run: {error}") from error
@@ -125,11 +128,11 @@ async def plan_job(
     return note
 
 
-def _free(jobs: Jobs, key: str) -> str:
-    """The id for a new job of this call.
+def _choose_job_id(jobs: Jobs, key: str) -> str:
+    """Return the id for a new job of this call.
 
-    A plan whose `tool.started` was never written left a job that nobody started: its settings may be of yesterday, so
-    it is made again. A job that did start belongs to an earlier try, which somebody decided to run again.
+    If a plan's `tool.started` was never written, its job never started: its settings may be outdated, so it is
+    recreated. A job that did start belongs to an earlier attempt, which a person decided to repeat.
     """
     attempt = 1
     while True:
@@ -175,20 +178,21 @@ def _spec(arguments: Command, context: Context, settings: SandboxSettings, timeo
 
 
 def _identity(workspace: Path, said: tuple[str | None, str | None]) -> tuple[str, str]:
-    """Whose name stands on commits: as kheish.yaml says, else as git says for the workspace, else Kheish's own (git
-    would refuse to commit)."""
+    """Return the author of commits: from kheish.yaml, else git's for the workspace, else Kheish's own (git would refuse
+    to commit without an author).
+    """
     name, email = said if all(said) else _identity_of(workspace, int(time.monotonic() // _IDENTITY_SECONDS))
     return said[0] or name or NAME, said[1] or email or EMAIL
 
 
 @lru_cache(maxsize=256)
 def _identity_of(workspace: Path, _: int) -> tuple[str, str]:
-    """Ask git once in a while: it takes two processes, and most sessions run many commands."""
+    """Query git's identity, with a cache: it takes two processes, and most sessions run many commands."""
     return git.identity(workspace)
 
 
 def _argv(arguments: Command, context: Context, root: Path) -> tuple[str, ...]:
-    """Return what runs: the text as it was written, or as the rules that allowed it read it."""
+    """Return the command line to run: the text as it was written, or as the rules that allowed it parsed it."""
     if not context.as_read:
         return *_SHELL, arguments.command
     plain, folder = _plain(arguments), arguments.workdir or "."
@@ -204,7 +208,7 @@ def _argv(arguments: Command, context: Context, root: Path) -> tuple[str, ...]:
 
 def _plain(arguments: Command) -> plainline.Plain:
     plain = plainline.read(arguments.command)
-    if isinstance(plain, plainline.Refusal):  # decided by an earlier version, which read it otherwise
+    if isinstance(plain, plainline.Refusal):  # decided by an earlier version, which parsed it differently
         raise ToolError(f"The command cannot be run as rules allowed it: {plain.why}.")
     return plain
 
@@ -214,7 +218,7 @@ def _confined(settings: SandboxSettings) -> bool:
 
 
 async def _run(job: str, arguments: Bash, context: Context) -> Result:
-    """Start the job and follow it to its end. Cancelling this leaves the job alone: it is not ours to end."""
+    """Start the job and follow it to its end. A cancellation leaves the job alone: another part ends it."""
     end = await _start_and_wait(job, context)
     if end is None:
         return Result(
@@ -226,7 +230,9 @@ async def _run(job: str, arguments: Bash, context: Context) -> Result:
 
 
 async def _recover(arguments: Bash, context: Context) -> Result | None:
-    """A job that never started starts now; one that did is awaited, or its stored end is used; else nobody knows."""
+    """Recover a call by its job: a job that never started starts now; one that did is awaited, or its stored end is
+    used; otherwise the outcome is unknown.
+    """
     job = context.note.get("job")
     if not isinstance(job, str):
         return None
@@ -234,7 +240,7 @@ async def _recover(arguments: Bash, context: Context) -> Result | None:
         case JobState.MISSING | JobState.GONE:
             return None
         case JobState.UNCLAIMED:
-            # No claim of our own: of a late runner and ours, the claim file lets one run the command.
+            # No claim of our own: between a late runner and ours, the claim file lets only one run the command.
             end = await _start_and_wait(job, context)
         case _:
             end = await context.jobs.wait(job, context.output)
@@ -242,7 +248,10 @@ async def _recover(arguments: Bash, context: Context) -> Result | None:
 
 
 async def _start_and_wait(job: str, context: Context) -> JobEnd | None:
-    """None where the job is gone. Raises ToolError where the command never started."""
+    """Start the job and wait for its end.
+
+    Returns None if the job is missing. Raises ToolError if the command never started.
+    """
     try:
         await context.jobs.start(job)
         return await context.jobs.wait(job, context.output)
@@ -268,14 +277,14 @@ def _result(job: str, end: JobEnd, arguments: Bash) -> Result:
             "left": end.left,
             "duration": round(end.duration, 3),
             "output_bytes": end.output_bytes,
-            # What the model does not get in full is sealed with the entry (spilled beside the journal).
+            # The part that the model does not get is sealed with the entry (spilled beside the journal).
             **({"output": end.output} if output != end.output.rstrip("\n") else {}),
         },
     )
 
 
 def told(end: JobEnd | ShellEnding, timeout: float | None) -> str:
-    """What the model should know of the end; nothing where it is exit status 0."""
+    """Describe the end for the model; empty for exit status 0."""
     if end.exceeded is not None:
         what = {"processes": "processes and threads", "memory": "memory"}.get(end.exceeded, end.exceeded)
         return f"ended: it had more {what} than a command may have (sandbox.{end.exceeded}); it did not finish"
@@ -294,10 +303,10 @@ def told(end: JobEnd | ShellEnding, timeout: float | None) -> str:
 
 
 def accounted(end: JobEnd | ShellEnding) -> str:
-    """What became of the processes that a command left; nothing where it left none."""
-    said = []
+    """Describe the processes that a command left; empty if it left none."""
+    notes = []
     if end.ended > 1 or (end.ended and not (end.exceeded or end.timed_out or end.stopped)):
-        said.append(f"its processes that had to be ended: {end.ended}")
+        notes.append(f"its processes that had to be ended: {end.ended}")
     if end.left:
-        said.append(f"those that could not be ended, and may still run: {end.left}")
-    return "; ".join(said)
+        notes.append(f"those that could not be ended, and may still run: {end.left}")
+    return "; ".join(notes)

@@ -1,18 +1,18 @@
-"""Cutting what is too long for a model, always saying what was left out."""
+"""Truncation of texts that are too long for a model, always with a note of the omission."""
 
 from __future__ import annotations
 
 
 def line(text: str, limit: int, *, more: int = 0) -> str:
-    """One line, at most `limit` characters of it; `more` bytes of it were left out before."""
+    """Return one line, at most `limit` characters of it; `more` bytes of it were already omitted."""
     left_out = max(len(text) - limit, 0) + more
     return f"{text[:limit]} … [{left_out} more characters of this line]" if left_out else text
 
 
 def middle(text: str, limit: int, *, advice: str = "") -> str:
-    """Head and tail of `text`, together at most about `limit` bytes of UTF-8, broken at lines where there are some.
+    """Return head and tail of `text`, together at most about `limit` bytes of UTF-8, broken at lines if possible.
 
-    The end is given two thirds: errors and summaries stand there. `advice` says how to get at the rest.
+    The end gets two thirds: errors and summaries stand there. `advice` describes how to get the rest.
     """
     raw = text.encode("utf-8", "replace")
     if len(raw) <= limit:

@@ -1,13 +1,13 @@
-"""A web page's bytes in, text out. It runs in a confined child process: pages may be made to take forever."""
+"""Conversion of a web page's bytes to text. It runs in a confined child process: a page may be made to take forever."""
 
 from __future__ import annotations
 
-#: parts of a page that say nothing to a reader
+#: parts of a page without content for a reader
 _SILENT = ["script", "style", "noscript", "template", "svg", "iframe", "head"]
 
 
 def read(body: bytes, charset: str, is_html: bool, offset: int, limit: int) -> tuple[str, int]:
-    """Return a part of the text of a page, and how many characters the whole has."""
+    """Return a part of the text of a page, and the length of the whole."""
     text = markdown(body, charset) if is_html else decode(body, charset)
     return text[offset : offset + limit], len(text)
 
@@ -16,7 +16,7 @@ def decode(body: bytes, charset: str) -> str:
     """Return the text; an unknown charset counts as UTF-8."""
     try:
         return body.decode(charset or "utf-8", "replace")
-    except (LookupError, UnicodeError):  # some codecs know no "replace"
+    except (LookupError, UnicodeError):  # some codecs do not support "replace"
         return body.decode("utf-8", "replace")
 
 

@@ -1,4 +1,4 @@
-"""Work of tools beneath the workspace: in threads of its own, with what is refused said in words for the model."""
+"""Work of tools beneath the workspace: in threads of its own, with refusals as messages for the model."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ def test_a_caller_has_a_rate_of_its_own_and_gets_on_after_a_moment() -> None:
     rates = Rates(lambda: now[0])
     for _ in range(10):
         rates.count("token:a", 10)
-    with pytest.raises(TooMany, match="token:a asks more than 10 times"):
+    with pytest.raises(TooMany, match="token:a sends more than 10 requests"):
         rates.count("token:a", 10)
     rates.count("token:b", 10)
     rates.count("token:a", None)
