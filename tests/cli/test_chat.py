@@ -32,7 +32,7 @@ def test_a_call_that_another_person_has_to_allow_leaves_the_run_and_goes_on(at: 
 
     shown = typed(CHAT, ("Allow this call?", "y\n"), ("goes on", "\n"))
 
-    assert "It takes two persons." in shown and "the run goes on" in shown
+    assert "It takes two persons." in shown and "the run continues" in shown
 
 
 def test_what_was_typed_ahead_or_pasted_answers_no_approval(at: Standin) -> None:
@@ -45,7 +45,7 @@ def test_what_was_typed_ahead_or_pasted_answers_no_approval(at: Standin) -> None
         CHAT, ("leaves it", "y\n"), ("Allow this call?", "y\ny\n"), ("Allow this call?", "l\n"), ("goes on", "\n")
     )
 
-    assert "several lines came at once" in shown and not at.of("POST /v1/approvals/appr_1/resolve")
+    assert "several lines arrived at once" in shown and not at.of("POST /v1/approvals/appr_1/resolve")
 
 
 def test_a_message_that_is_refused_stands_at_the_prompt_again(at: Standin) -> None:

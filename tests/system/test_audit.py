@@ -126,7 +126,7 @@ def test_an_audit_that_is_gone_altogether_is_no_empty_one(fresh: Fresh, tmp_path
     git(clone, "-c", "user.name=x", "-c", "user.email=x@example.com", "commit", "-qm", "tidy up")
     committed = daemon.cli("audit", "verify", os.fspath(clone))
 
-    assert (none.returncode, none.stdout) == (0, "There is no entry yet: nothing to verify.\n")
+    assert (none.returncode, none.stdout) == (0, "No audit entries yet: nothing to verify.\n")
     for found in (uncommitted, committed):
         assert (found.returncode, "removed: journals/audit is gone, but git has it" in found.stdout) == (1, True)
 
