@@ -216,7 +216,7 @@ def test_that_a_push_is_a_backup_and_a_restore_brings_it_back(reader: Reader) ->
     reader.env["KHEISH_STATE_ROOT"] = "restored"
     assert reader.type(restore).startswith("kheish ready")
     seen = reader.type(resume)
-    assert "status            paused" in seen and "Going on." in seen
+    assert "status            paused" in seen and "Resumed." in seen
     (first, *_) = reader.type("kheish events --after 0 --quiet").split()
     assert int(first) < 10
     newest = reader.type("kheish events --after 1000000 --quiet").split()

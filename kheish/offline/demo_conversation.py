@@ -98,7 +98,7 @@ def _resolved(data: Entry) -> Iterator[tuple[str, str]]:
 
 def _resumed(data: Entry) -> Iterator[tuple[str, str]]:
     if data["reason"] == "restart":
-        yield "daemon", "was restarted; the run goes on where it was"
+        yield "daemon", "was restarted; the run continues where it was"
 
 
 def _completed(_: Entry) -> Iterator[tuple[str, str]]:

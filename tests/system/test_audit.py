@@ -110,7 +110,7 @@ def test_a_clone_is_checked_without_a_daemon_and_touching_it_is_found(fresh: Fre
 
     bad = daemon.cli("audit", "verify", os.fspath(clone))
 
-    assert (good.returncode, "3 entries, chained; 3 vouched for" in good.stdout) == (0, True)
+    assert (good.returncode, "3 entries, chained; 3 signed by" in good.stdout) == (0, True)
     assert (bad.returncode, "broken_link: Entry 2" in bad.stdout) == (1, True)
 
 
