@@ -162,7 +162,7 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def _wait(self, seconds: float | None) -> None:
-        """Set the deadline. A request does so three times, so a running timer is kept and checks again when it fires."""
+        """Set the deadline. A request sets it three times, so a running timer is kept and rechecks."""
         self._due = None if seconds is None else self.loop.time() + seconds
         if self._due is not None and (self._timer is None or self._timer.when() > self._due):
             self._arm(self._due)
