@@ -7,7 +7,7 @@ from kheish.client import Kheish
 
 def main(state_root: str, session: str, task: str) -> int:
     kheish = Kheish(state_root=state_root)
-    kheish.sessions.create(session)  # gets it where it is there already
+    kheish.sessions.create(session)  # returns the session if it exists
     run = kheish.runs.start(session, task)
     for event in run.follow():
         if event.kind == "model.delta":
@@ -23,7 +23,7 @@ def main(state_root: str, session: str, task: str) -> int:
 
 
 def answer(kheish: Kheish, run) -> None:
-    """Allow every approval, and take the first option of every question. Yours would ask somebody."""
+    """Allow every approval and choose the first option of every question. A real client would ask a user."""
     approvals, questions = run.refresh().waits_for
     for approval_id in approvals:
         approval = kheish.approvals.get(approval_id)

@@ -117,7 +117,7 @@ def test_that_the_quickstart_works_word_for_word(reader: Reader) -> None:
     assert reader.type(serve).startswith("kheish ready http://127.0.0.1:")
     assert "tour" in reader.type(status)
     assert "completed" in reader.type(follow)
-    assert "How shall I greet?" in reader.type(submit)
+    assert "How should I greet?" in reader.type(submit)
     assert "completed" in reader.type(answer)
     seen = reader.type(look)
     assert "Hello!" in seen and "run completed: hello" in seen and "question.asked" in seen and "session.yaml" in seen
@@ -149,7 +149,7 @@ def test_that_the_pages_work_one_after_the_other(reader: Reader) -> None:
     reader.type(serve)
     assert "main" in (told := reader.type(status)) and "tour" in told
     assert "completed" in reader.type(follow)
-    assert "How shall I greet?" in reader.type(submit) and "completed" in reader.type(answer)
+    assert "How should I greet?" in reader.type(submit) and "completed" in reader.type(answer)
     reader.type(look)
     reader.type(program)
 
@@ -216,7 +216,7 @@ def test_that_a_push_is_a_backup_and_a_restore_brings_it_back(reader: Reader) ->
     reader.env["KHEISH_STATE_ROOT"] = "restored"
     assert reader.type(restore).startswith("kheish ready")
     seen = reader.type(resume)
-    assert "status            paused" in seen and "Going on." in seen
+    assert "status            paused" in seen and "Resumed." in seen
     (first, *_) = reader.type("kheish events --after 0 --quiet").split()
     assert int(first) < 10
     newest = reader.type("kheish events --after 1000000 --quiet").split()

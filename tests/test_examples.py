@@ -36,8 +36,8 @@ def test_that_the_client_follows_and_answers_the_scripted_tour(tmp_path: Path) -
         environment = daemon.environment()
         done = subprocess.run(words, check=False, env=environment, capture_output=True, text=True, timeout=30)
         assert (done.returncode, done.stderr) == (0, "")
-        assert "You said: Say hello. I look around first." in done.stdout
-        assert "answering How shall I greet? Warmly" in done.stdout
+        assert "You said: Say hello. First, I look around." in done.stdout
+        assert "answering How should I greet? Warmly" in done.stdout
         assert "completed: Done. Wrote greeting.txt" in done.stdout
         assert (daemon.workspace / "greeting.txt").read_text() == "Hello!\n"
     finally:
@@ -65,7 +65,7 @@ async def test_that_the_routes_for_compatible_servers_work(tmp_path: Path) -> No
         assert [first.output, second.output] == ["Here I am.", "Here too."], [first.error, second.error]
         asked = list(server.requests)
         assert asked[0].headers.get("authorization") == "Bearer sk-example"
-        assert "You review changes; you make none." in str(asked[0].body["messages"])
+        assert "You review changes and make none yourself." in str(asked[0].body["messages"])
         assert [one.body["model"] for one in asked] == ["gpt-5.4-mini", "qwen3-coder"]
 
 

@@ -1,1 +1,1 @@
-"""The command line. Knows only `kheish.client` (init, serve and other offline commands excepted)."""
+"""The command line. It depends on `kheish.client` only, except for offline commands such as init and serve."""

@@ -26,7 +26,7 @@ COLUMNS: list[Column] = [
 _REMEMBER = click.option(
     "--remember",
     type=click.Choice(["exact", "pattern"]),
-    help="Leave a rule in the session: for this very call, or for calls like it (`approvals show` has both).",
+    help="Add a rule to the session: for this exact call, or for similar calls (`approvals show` prints both).",
 )
 
 
@@ -36,12 +36,12 @@ def approvals() -> None:
 
 
 @approvals.command("list")
-@click.option("--session", type=Id("session"), help="Only those of this session.")
-@click.option("--status", default="pending", show_default=True, help="Only those with this status, or: all.")
+@click.option("--session", type=Id("session"), help="Only approvals of this session.")
+@click.option("--status", default="pending", show_default=True, help="Only approvals with this status, or `all`.")
 @page_options
 @pass_settings
 def list_(settings: Settings, session: str | None, status: str, limit: int | None, cursor: str | None) -> None:
-    """List the approvals that wait, newest first."""
+    """List approvals, newest first; only pending ones unless --status is given."""
     page = settings.client().approvals.list(
         session=session, status=None if status == "all" else status, limit=limit, cursor=cursor
     )
@@ -50,7 +50,7 @@ def list_(settings: Settings, session: str | None, status: str, limit: int | Non
         page,
         "approval_id",
         COLUMNS,
-        fitting("No approval waits.", session, None if status == "pending" else status),
+        fitting("No pending approvals.", session, None if status == "pending" else status),
     )
 
 
@@ -59,7 +59,7 @@ def list_(settings: Settings, session: str | None, status: str, limit: int | Non
 @at_option
 @pass_settings
 def show(settings: Settings, approval: str, at: str | None) -> None:
-    """Show one approval with the whole of its call, now or as it was."""
+    """Show an approval with its complete call, now or at an earlier revision."""
     found = settings.client().approvals.get(approval, at=at)
 
     def human() -> None:
@@ -71,27 +71,27 @@ def show(settings: Settings, approval: str, at: str | None) -> None:
 
 @approvals.command()
 @click.argument("approval_ids", metavar="APPROVAL...", nargs=-1, required=True, type=Id("approval"))
-@click.option("--reason", help="Why, for the journal.")
-@click.option("--arguments", metavar="JSON", help="Allow it with these arguments instead.")
+@click.option("--reason", help="The reason, kept in the journal.")
+@click.option("--arguments", metavar="JSON", help="Allow the call with these arguments instead.")
 @_REMEMBER
 @pass_settings
 def allow(
     settings: Settings, approval_ids: tuple[str, ...], reason: str | None, arguments: str | None, remember: str | None
 ) -> None:
-    """Allow suspended calls; their runs go on."""
+    """Allow suspended calls; their runs continue."""
     edited = _arguments(arguments)
     if edited is not None and len(approval_ids) > 1:
-        raise click.UsageError("--arguments goes with one approval.")
+        raise click.UsageError("--arguments requires exactly one approval.")
     _resolve(settings, approval_ids, "allow", reason, edited, remember)
 
 
 @approvals.command()
 @click.argument("approval_ids", metavar="APPROVAL...", nargs=-1, required=True, type=Id("approval"))
-@click.option("--reason", help="Why; the model reads it.")
+@click.option("--reason", help="The reason, passed to the model.")
 @_REMEMBER
 @pass_settings
 def deny(settings: Settings, approval_ids: tuple[str, ...], reason: str | None, remember: str | None) -> None:
-    """Deny suspended calls; the model is told, and the runs go on."""
+    """Deny suspended calls; the runs continue, and the model sees the denial."""
     _resolve(settings, approval_ids, "deny", reason, None, remember)
 
 
@@ -106,8 +106,8 @@ def _resolve(
     client = settings.client()
     for one in ids:
         resolved = client.approvals.resolve(one, decision, reason=reason, arguments=arguments, remember=remember)
-        told = plain(f"{resolved['approval_id']} is {resolved['status']}: {short_call(resolved)}")
-        emit(settings, resolved, ids=[one], human=lambda told=told: say(told))  # type: ignore[misc]  # a lambda's default has no type
+        line = plain(f"{resolved['approval_id']} is {resolved['status']}: {short_call(resolved)}")
+        emit(settings, resolved, ids=[one], human=lambda line=line: say(line))  # type: ignore[misc]  # a lambda's default has no type
 
 
 def _arguments(text: str | None) -> dict[str, Any] | None:

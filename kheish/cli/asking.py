@@ -1,4 +1,4 @@
-"""Approvals and questions in place: show what is asked, take the answer from the terminal, send it."""
+"""Prompts for pending approvals and questions on the terminal."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ if TYPE_CHECKING:
     from kheish.client.shapes import Answer, Approval, Asked, Question
 
 
-#: arguments that the diff of a call says as well
+#: arguments that the diff of a call already shows
 _TEXTS = frozenset({"old_string", "new_string", "content", "patch"})
-#: what `show_approval` shows of an approval
+#: fields of an approval that `show_approval` prints
 SHOWN = frozenset({"tool", "arguments", "why", "risk", "files", "preview", "remember"})
-#: how soon after a line more comes, where it was pasted and not typed
+#: seconds within which more input follows a line if the text was pasted
 _PASTE_SECONDS = 0.05
 
 
 def can_ask() -> bool:
-    """True where a person sits at both ends."""
+    """Return whether both stdin and stdout are a terminal."""
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def fresh_prompt(text: str, **options: Any) -> Any:
     """Prompt for an answer that was typed after the question was shown.
 
-    What stands in the terminal's buffer before it, and a line that comes with more behind it (a paste), answers
-    nothing: it is dropped, and the question is asked again.
+    Text already in the terminal's buffer is discarded. A line followed at once by more input (a paste) is rejected, and
+    the prompt is repeated.
     """
     while True:
         _drop_typed()
         answer = click.prompt(text, **options)
         if not _is_more_typed():
             return answer
-        say("(several lines came at once, which answers nothing; please type the answer)")
+        say("(ignored: several lines arrived at once; please type the answer)")
 
 
 def _drop_typed() -> None:
@@ -61,7 +61,7 @@ def _is_more_typed() -> bool:
 
 
 def approval(client: Kheish, asked: Approval) -> bool:
-    """Ask for one approval and send the user's decision; False where it is put off."""
+    """Prompt for one approval and send the decision; return False if the user postpones it."""
     show_approval(asked)
     choice = fresh_prompt(
         "Allow this call? [y]es, [n]o, [l]ater", type=click.Choice(["y", "n", "l"]), show_choices=False
@@ -73,14 +73,14 @@ def approval(client: Kheish, asked: Approval) -> bool:
         client.approvals.resolve(asked["approval_id"], "allow" if choice == "y" else "deny", reason=reason or None)
     except ApprovalResolved as late:
         say(plain(f"  {late.detail}"))
-    except (PersonRequired, SamePerson) as other:  # it waits for somebody else
+    except (PersonRequired, SamePerson) as other:  # another user has to decide
         say(plain(f"  {other.detail}"))
         return False
     return True
 
 
 def attend(client: Kheish, run: Run, rendering: Rendering) -> None:
-    """Ask all that a run waits for, one after the other. Raises click.Abort where an approval is put off."""
+    """Prompt for each approval and question that a run waits for. Raise click.Abort if the user postpones one."""
     approvals, questions = run.waits_for
     for one in approvals:
         wanted = client.approvals.get(one)
@@ -97,7 +97,7 @@ def attend(client: Kheish, run: Run, rendering: Rendering) -> None:
 
 
 def show_approval(asked: Approval) -> None:
-    """Show a call in full, nothing cut: what is allowed is what was seen."""
+    """Print a call in full: the user must see all of what is allowed."""
     say(paint(f"{asked['tool']} wants approval", bold=True) + plain(f"  ({asked['risk']} risk; {asked['why']})"))
     for name, value in _shown_arguments(asked).items():
         _argument(name, value)
@@ -105,14 +105,14 @@ def show_approval(asked: Approval) -> None:
         size = counted(file["bytes"], "byte")
         say(plain(f"  reads {file['path']}  ({size}, sha256 {(file['sha256'] or 'not read')[:12]})"))
     if tool := asked.get("came_from", {}).get("tainted_by"):
-        say(paint(f"  content of the network came into this conversation before ({plain(tool)})", fg="yellow"))
+        say(paint(f"  this conversation contains content from the network ({plain(tool)})", fg="yellow"))
     for how, rule in asked.get("remember", {}).items():
         if rule is not None:
             say(plain(f"  --remember {how}: {rule['reason']}"))
 
 
 def _shown_arguments(asked: Approval) -> Mapping[str, object]:
-    """Return the arguments as a user reads them: in place of the texts of an edit, the diff that it makes."""
+    """Return the arguments for display, with the texts of an edit replaced by its diff."""
     given = asked["arguments"]
     preview = asked.get("preview")
     if preview is not None and preview["is_whole"]:
@@ -141,7 +141,7 @@ def _argument(name: str, value: object) -> None:
 
 
 def question(client: Kheish, asked: Question) -> None:
-    """Ask the questions one after another and send all answers. Raises click.Abort where the person leaves."""
+    """Prompt for each question and send all answers. Raise click.Abort if the user leaves."""
     answers: dict[str, Answer] = {}
     for one in asked["questions"]:
         show_question(one)
@@ -153,7 +153,7 @@ def question(client: Kheish, asked: Question) -> None:
 
 
 def show_question(asked: Asked) -> None:
-    """Show one question with its options, numbered."""
+    """Print one question with numbered options."""
     say(paint(plain(asked["text"]), bold=True))
     for number, option in enumerate(asked["options"], 1):
         about = f"  {option.get('description')}" if option.get("description") else ""
@@ -161,8 +161,8 @@ def show_question(asked: Asked) -> None:
 
 
 def _prompt(asked: Asked) -> Answer:
-    how = "numbers, with commas" if asked["multi_select"] else "number"
-    free = ", or your own words" if asked["free_text"] else ""
+    how = "numbers, separated by commas" if asked["multi_select"] else "number"
+    free = ", or free text" if asked["free_text"] else ""
     while True:
         said = fresh_prompt(f"Answer ({how}{free})", type=str)
         try:
@@ -172,9 +172,9 @@ def _prompt(asked: Asked) -> Answer:
 
 
 def choose(asked: Asked, said: str) -> Answer:
-    """What the words stand for: options by id, label or number (several with commas), else free text.
+    """Return the answer for the input: options by id, label or number (separated by commas), else free text.
 
-    Raises Invalid, naming the options.
+    Raise Invalid, which lists the options.
     """
     whole = _option(asked["options"], said)
     words = [word for word in said.split(",") if word.strip()] if asked["multi_select"] and not whole else [said]
@@ -184,7 +184,7 @@ def choose(asked: Asked, said: str) -> Answer:
     if asked["free_text"]:
         return {"selected": [], "text": said}
     choices = ", ".join(f"{number} ({option['id']})" for number, option in enumerate(asked["options"], 1))
-    raise Invalid(f"{said!r} is none of the options of {asked['id']!r}: choose {choices}.")
+    raise Invalid(f"{said!r} is not an option of {asked['id']!r}; choose {choices}.")
 
 
 def _option(options: Sequence[Mapping[str, Any]], said: str) -> str | None:

@@ -1,4 +1,4 @@
-"""`kheish audit`: who did what outside, and whether anybody has touched that record since."""
+"""`kheish audit`: list the audit records of external effects, and verify their integrity."""
 
 from __future__ import annotations
 
@@ -25,45 +25,45 @@ _COLUMNS = (
 
 @group()
 def audit() -> None:
-    """Who did what outside, and whether anybody has touched that record since."""
+    """List the audit records of external effects, and verify their integrity."""
 
 
 @audit.command("list")
-@click.option("--action", type=click.Choice(_ACTIONS), help="Only what was of this kind.")
-@click.option("--outcome", type=click.Choice(_OUTCOMES), help="Only what ended so.")
-@click.option("--session", type=Id("session"), help="Only what happened in this session.")
-@click.option("--run", help="Only what happened in this run.")
-@click.option("--after", type=int, help="Only entries above this event number.")
-@click.option("--limit", type=click.IntRange(1, 200), default=50, help="How many at most.")
-@click.option("--cursor", help="Go on from here.")
+@click.option("--action", type=click.Choice(_ACTIONS), help="Only entries of this action.")
+@click.option("--outcome", type=click.Choice(_OUTCOMES), help="Only entries with this outcome.")
+@click.option("--session", type=Id("session"), help="Only entries of this session.")
+@click.option("--run", help="Only entries of this run.")
+@click.option("--after", type=int, help="Only entries after this event number.")
+@click.option("--limit", type=click.IntRange(1, 200), default=50, help="The maximum number of entries.")
+@click.option("--cursor", help="The cursor of the next page.")
 @pass_settings
 def show_all(settings: Settings, /, **query: Any) -> None:
     """List entries, oldest first."""
     page = settings.client().audit.list(**query)
-    listing(settings, page, "n", _COLUMNS, "The audit has no such entry.")
+    listing(settings, page, "n", _COLUMNS, "No matching audit entries.")
 
 
 @audit.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
-@click.option("--key", help="The public key (base64) that must have signed.")
+@click.option("--key", help="The expected public key (base64) of the signature.")
 @click.option(
     "--witness",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Where this was pushed to, or a fresh clone of that (--bare will do): what it has, must be here.",
+    help="A repository this root was pushed to, or a fresh clone (--bare suffices): its entries must all be here.",
 )
 @pass_settings
 def verify(settings: Settings, folder: Path | None, key: str | None, witness: Path | None) -> int:
-    """Follow the chain and check its signature; needs no daemon. FOLDER: a clone instead of the state root."""
+    """Verify the hash chain and its signature; needs no daemon. FOLDER: a clone to verify instead of the state root."""
     from kheish.offline import verifying
 
     report = verifying.audit(folder or settings.root(), key=key, witness=witness)
 
     def human() -> None:
         if report["ok"] and not report["entries"]:
-            say("There is no entry yet: nothing to verify.")
+            say("No audit entries yet: nothing to verify.")
         elif report["ok"]:
             entries = counted(report["entries"], "entry")
-            say(f"{entries}, chained; {report['signed']} vouched for by the key {report['key']}.")
+            say(f"{entries}, chained; {report['signed']} signed by the key {report['key']}.")
         else:
             finding = report["finding"]
             say(f"{finding['code']}: {finding['message']}")

@@ -1,4 +1,4 @@
-"""`kheish auth`: who may use which credential now, and taking that away."""
+"""`kheish auth`: list the credential grants, and revoke or restore them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _WHAT = click.argument("what", type=click.Choice(["subject", "slot", "lease", "a
 
 @group()
 def auth() -> None:
-    """Who may use which credential now."""
+    """List, revoke and restore access to credentials."""
 
 
 @auth.command()
 @pass_settings
 def grants(settings: Settings) -> None:
-    """List which slots may be used for what."""
+    """List the slots and their permitted uses."""
     columns = (("FOR", "audience"), ("SLOT", "slot"), ("STATUS", "status"), ("REASON", "reason"))
     listing(settings, settings.client().access.grants(), "grant_id", columns, "No route needs a credential.")
 
@@ -28,7 +28,7 @@ def grants(settings: Settings) -> None:
 @auth.command()
 @pass_settings
 def accounts(settings: Settings) -> None:
-    """List the provider accounts: slots of the vault, and variables that routes name."""
+    """List the provider accounts: slots of the vault, and environment variables that routes reference."""
     columns = (
         ("ACCOUNT", "account_id"),
         ("FOR", lambda one: ", ".join(one["audiences"])),
@@ -36,13 +36,13 @@ def accounts(settings: Settings) -> None:
         ("REASON", "reason"),
     )
     found = settings.client().access.accounts()
-    listing(settings, found, "account_id", columns, "There are none; `kheish secrets set SLOT` makes one.")
+    listing(settings, found, "account_id", columns, "No accounts; `kheish secrets set SLOT` adds one.")
 
 
 @auth.command()
 @pass_settings
 def leases(settings: Settings) -> None:
-    """List what is lent at this moment."""
+    """List the active leases."""
     columns = (
         ("LEASE", "lease_id"),
         ("SUBJECT", "subject"),
@@ -50,14 +50,14 @@ def leases(settings: Settings) -> None:
         ("FOR", "audience"),
         ("UNTIL", lambda one: when(one["expires_at"])),
     )
-    listing(settings, settings.client().access.leases(), "lease_id", columns, "Nothing is lent now.")
+    listing(settings, settings.client().access.leases(), "lease_id", columns, "No active leases.")
 
 
 @auth.command()
 @click.argument("subject")
 @pass_settings
 def subjects(settings: Settings, subject: str) -> None:
-    """Show what SUBJECT (session:ID, agent:ID, daemon) holds."""
+    """Show the access of SUBJECT (session:ID, agent:ID, daemon)."""
     found = settings.client().access.subject(subject)
     emit(settings, found, ids=[subject], human=lambda: details(found))
 
@@ -65,10 +65,10 @@ def subjects(settings: Settings, subject: str) -> None:
 @auth.command()
 @_WHAT
 @click.argument("id")
-@click.option("--reason", help="Why, for the journal.")
+@click.option("--reason", help="The reason, kept in the journal.")
 @pass_settings
 def revoke(settings: Settings, what: str, id: str, reason: str | None) -> None:
-    """Lend nothing more to or of ID, and end at once what is in flight with it."""
+    """Grant no further leases to or of ID, and end the active ones at once."""
     done = settings.client().access.revoke(what, id, reason)
     ended = len(done["leases"])
     emit(settings, done, ids=done["leases"], human=lambda: say(f"Revoked the {what} {id}; leases ended: {ended}."))
@@ -79,6 +79,6 @@ def revoke(settings: Settings, what: str, id: str, reason: str | None) -> None:
 @click.argument("id")
 @pass_settings
 def restore(settings: Settings, what: Literal["subject", "slot", "account"], id: str) -> None:
-    """Take a revocation back."""
+    """Undo a revocation."""
     done: Any = settings.client().access.restore(what, id)
     emit(settings, done, ids=[id], human=lambda: say(f"The {what} {id} may be used again."))

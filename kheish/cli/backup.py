@@ -1,4 +1,4 @@
-"""`kheish backup`: name a remote, push to it, and see how that goes."""
+"""`kheish backup`: configure a remote, push to it, and show the status."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def backup() -> None:
 
 @backup.command()
 @click.argument("given", metavar="REMOTE")
-@click.option("--name", default="origin", show_default=True, help="What git calls the remote.")
-@click.option("--every", default="10m", show_default=True, help="How often the daemon pushes.")
+@click.option("--name", default="origin", show_default=True, help="The name of the git remote.")
+@click.option("--every", default="10m", show_default=True, help="The interval between pushes.")
 @pass_settings
 def add(settings: Settings, given: str, name: str, every: str) -> None:
-    """Push to REMOTE (an address as git takes it) from now on. The daemon need not run."""
+    """Configure pushes to REMOTE (an address that git accepts). Needs no daemon."""
     from kheish.ids import duration
     from kheish.store.git import template
     from kheish.store.git.remote import clean
@@ -47,14 +47,14 @@ def add(settings: Settings, given: str, name: str, every: str) -> None:
     document = {"remote": name, "url": clean(address), "every": every, "in_force": taken}
     then = {
         True: "now: kheish backup push",
-        False: "but the daemon has not taken that up yet: see kheish problems",
-        None: "once a daemon serves it",
+        False: "but the daemon has not applied the setting yet: see kheish problems",
+        None: "once a daemon serves this root",
     }
     emit(settings, document, ids=[name], human=lambda: say(f"Pushed to {clean(address)} every {every}; {then[taken]}."))
 
 
 def _is_in_force(settings: Settings, name: str) -> bool | None:
-    """Whether the daemon has read the setting, which takes it a moment; None where none runs."""
+    """Return whether the daemon has applied the setting, after a short wait; None without a daemon."""
     try:
         for _ in range(int(_PATIENCE / _PAUSE)):
             if settings.client().status()["backup"]["remote"] == name:
@@ -66,32 +66,32 @@ def _is_in_force(settings: Settings, name: str) -> bool | None:
 
 
 def _name(root: Path, name: str, address: str) -> None:
-    """Make the git remote. Raises Conflict where it is there with another address."""
-    missing, there, _ = _git(root, "remote", "get-url", "--", name)
+    """Create the git remote. Raise Conflict if it exists with another address."""
+    missing, present, _ = _git(root, "remote", "get-url", "--", name)
     if missing:
         failed, _, said = _git(root, "remote", "add", "--", name, address)
         if failed:
             raise Invalid(f"git remote add: {said}")
-    elif there != address:
+    elif present != address:
         raise Conflict(
-            f"There is a git remote {name!r} with another address. To change it: git -C {root} remote set-url {name} "
+            f"The git remote {name!r} has another address. To change it: git -C {root} remote set-url {name} "
             "REMOTE; for a second one: --name NAME."
         )
 
 
 def _git(root: Path, *words: str) -> tuple[int, str, str]:
-    """Return git's exit status, output and errors. Raises Invalid."""
+    """Return git's exit status, output and errors. Raise Invalid if git cannot run."""
     from kheish.store.git import command as git
 
     try:
         done = git.run(root, words)
     except OSError as error:
-        raise Invalid(f"git cannot be run: {error}") from error
+        raise Invalid(f"Cannot run git: {error}") from error
     return done.returncode, done.stdout.decode(errors="replace").strip(), done.stderr.decode(errors="replace").strip()
 
 
 def _write(root: Path, name: str, every: str) -> None:
-    """Add `backup` to kheish.yaml, comments untouched. Raises Conflict where it is there with something else."""
+    """Add `backup` to kheish.yaml and keep its comments. Raise Conflict if it has another value."""
     from kheish.store import files
     from kheish.store.log import records
 
@@ -107,14 +107,14 @@ def _write(root: Path, name: str, every: str) -> None:
     if there == wanted:
         return
     if there is not None:
-        raise Conflict(f"{path} has a `backup` already; write there: backup: {{remote: {name}, every: {every}}}")
+        raise Conflict(f"{path} already has a `backup`; change it to: backup: {{remote: {name}, every: {every}}}")
     files.atomic_write(path, new.encode(), fsync=True)
 
 
 @backup.command()
 @pass_settings
 def push(settings: Settings) -> None:
-    """Push now, and wait until it is there."""
+    """Push now, and wait for the result."""
     done = settings.client().backup()
     pushed = done["pushed"]
     assert pushed is not None  # a push that fails is an error
@@ -129,6 +129,6 @@ def push(settings: Settings) -> None:
 @backup.command()
 @pass_settings
 def status(settings: Settings) -> None:
-    """How the backup is: the newest push, and what is wrong."""
+    """Show the newest push and any errors of the backup."""
     found = settings.client().status()["backup"]
     emit(settings, found, ids=[], human=lambda: details(found))

@@ -1,4 +1,4 @@
-"""`kheish changes`: the files of the workspace that a session changed, with what changed in them."""
+"""`kheish changes`: the files of the workspace that a session changed, with their diffs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MARKS = {"added": "A", "modified": "M", "deleted": "D"}
 
 
 def _lines(file: Mapping[str, Any]) -> str:
-    """Lines that were added and removed; empty where the diff is not the net one."""
+    """Return the counts of added and removed lines; empty unless the diff is the net one."""
     if file["diff"] is None or not file["is_net"]:
         return ""
     lines = file["diff"].split("\n")[2:]
@@ -36,14 +36,13 @@ _STAT: list[Column] = [
 
 @command()
 @click.argument("session", type=Id("session"))
-@click.option("--stat", is_flag=True, help="A line for each file instead of its diff.")
+@click.option("--stat", is_flag=True, help="One line per file instead of its diff.")
 @page_options
 @pass_settings
 def changes(settings: Settings, session: str, stat: bool, limit: int | None, cursor: str | None) -> None:
-    """The files of its workspace that a SESSION changed with write_file, edit_file and apply_patch.
+    """Show the workspace files that SESSION changed with write_file, edit_file and apply_patch.
 
-    One diff for each file, from before the session's first change to after its last. What commands (bash) changed is
-    not in it.
+    Each diff covers all changes of the session to that file. Changes by commands (bash) are not included.
     """
     page = settings.client().sessions.changes(session, limit=limit, cursor=cursor)
     items = page["items"]
@@ -55,7 +54,7 @@ def changes(settings: Settings, session: str, stat: bool, limit: int | None, cur
             _show(file)
         _say_what_is_missing(items)
         if page["next_cursor"]:
-            click.echo(f"There are more: --cursor {page['next_cursor']}", err=True)
+            click.echo(f"More results: --cursor {page['next_cursor']}", err=True)
 
     emit(settings, page, ids=[file["path"] for file in items], human=human)
 
@@ -66,7 +65,7 @@ def _show(file: Mapping[str, Any]) -> None:
     if file["mode"]:
         say(plain(f"  mode {file['mode']}"))
     if file["note"]:
-        kind = "" if file["is_net"] else "; its diffs, one after the other:" if file["diff"] else ""
+        kind = "" if file["is_net"] else "; its individual diffs:" if file["diff"] else ""
         say(paint(plain(f"  {file['note']}{kind}"), fg="yellow"))
     for line, style in diff_lines(file["diff"], at_most=sys.maxsize) if file["diff"] else ():
         say(paint(plain(line.removeprefix("  ")), **style))
@@ -74,7 +73,7 @@ def _show(file: Mapping[str, Any]) -> None:
 
 def _say_what_is_missing(items: Sequence[Mapping[str, Any]]) -> None:
     if not items:
-        click.echo("No file was changed by the file tools (write_file, edit_file, apply_patch).", err=True)
-    where = f"`git -C {plain(items[0]['workspace'])} diff`" if items else "`git diff` in it"
-    seen = "What commands (bash) changed is not seen here; if the workspace is a git repository, look with"
-    click.echo(f"{seen} {where}.", err=True)
+        click.echo("No files were changed by the file tools (write_file, edit_file, apply_patch).", err=True)
+    command = f"`git -C {plain(items[0]['workspace'])} diff`" if items else "`git diff`"
+    note = "Changes by commands (bash) are not included; if the workspace is a git repository, see"
+    click.echo(f"{note} {command}.", err=True)

@@ -1,4 +1,4 @@
-"""`kheish chat [SESSION]`: a conversation with an agent on the terminal, a run for each thing that is said."""
+"""`kheish chat [SESSION]`: a conversation with an agent on the terminal, with one run per message."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from kheish.errors import KheishError
 @command()
 @click.argument("session", required=False, type=Id("session", makes=True))
 @click.option("--route", type=Id("route"), help="The route to a model.")
-@click.option("--workspace", metavar="DIR", help="The folder a new session works in.")
-@click.option("--permission-mode", type=click.Choice(MODES), help="What a new session may do without asking.")
+@click.option("--workspace", metavar="DIR", help="The working folder of a new session.")
+@click.option("--permission-mode", type=click.Choice(MODES), help="The permission mode of a new session.")
 @pass_settings
 def chat(
     settings: Settings, session: str | None, route: str | None, workspace: str | None, permission_mode: str | None
 ) -> int:
-    """Talk with the agent of SESSION (a new one where none is named); an empty line or Ctrl-D leaves.
+    """Talk with the agent of SESSION (default: a new session). An empty line or Ctrl-D leaves the chat.
 
-    What the agent asks is asked in place. Ctrl-C leaves a run alone, which goes on.
+    Approvals and questions are asked in place. Ctrl-C detaches from a run, which continues.
     """
     if not asking.can_ask() or settings.output != "table" or settings.quiet:
-        raise click.UsageError("A chat is for a terminal; elsewhere: kheish run SESSION TEXT --follow.")
+        raise click.UsageError("A chat needs a terminal; otherwise use: kheish run SESSION TEXT --follow.")
     client = settings.client()
     session = ensure(client, session, workspace, permission_mode, route)
-    say(paint(f"Session {session}; an empty line leaves it, and `kheish chat {session}` goes on.", dim=True))
+    say(paint(f"Session {session}; an empty line leaves it, and `kheish chat {session}` resumes it.", dim=True))
     active = client.sessions.get(session)["active_run_id"]
     if active:
         following.follow(settings, client, client.runs.get(active))
@@ -41,7 +41,7 @@ def chat(
     while text := _read_message(unsent):
         try:
             unsent, run = "", client.runs.start(session, text, **chosen)
-        except KheishError as error:  # what was typed must not be lost: it stands at the prompt again
+        except KheishError as error:  # keep the text: the next prompt starts with it
             unsent = text
             report(error, settings)
         else:
@@ -50,7 +50,7 @@ def chat(
 
 
 def _read_message(unsent: str) -> str:
-    """Return what the user types; `unsent` stands there already, to be sent again or changed."""
+    """Return the user's input. The prompt starts with `unsent`, so that the user can edit or resend it."""
     readline.set_startup_hook((lambda: readline.insert_text(unsent)) if unsent else None)
     try:
         return str(click.prompt(paint(">", bold=True), default="", show_default=False, prompt_suffix=" ")).strip()

@@ -1,4 +1,4 @@
-"""`kheish completion SHELL`: the script that makes the shell complete."""
+"""`kheish completion SHELL`: the completion script of a shell."""
 
 from __future__ import annotations
 

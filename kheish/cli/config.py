@@ -1,4 +1,4 @@
-"""`kheish config`: the settings in force, and the file that people edit."""
+"""`kheish config`: the effective settings, and an editor for kheish.yaml."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from kheish.cli.output import as_yaml, emit, plain, say
 
 @group()
 def config() -> None:
-    """The settings in force, and kheish.yaml."""
+    """Show the effective settings; edit kheish.yaml."""
 
 
 @config.command()
 @pass_settings
 def show(settings: Settings) -> None:
-    """Show the settings in force: kheish.yaml, the environment and the defaults."""
+    """Show the effective settings: kheish.yaml, the environment and the defaults."""
     found = settings.client().config()
     emit(settings, found, ids=[], human=lambda: say(plain(as_yaml(found))))
 
@@ -26,21 +26,21 @@ def show(settings: Settings) -> None:
 @config.command()
 @pass_settings
 def edit(settings: Settings) -> None:
-    """Change kheish.yaml in your editor (EDITOR). Nothing is written until it is valid; needs no daemon."""
+    """Edit kheish.yaml in your editor (EDITOR). Only a valid file is saved; needs no daemon."""
     from kheish.authoring import checking, sources
     from kheish.errors import Conflict, Invalid
     from kheish.store import files
     from kheish.store.git import template
 
     if settings.url:
-        raise click.UsageError("kheish.yaml is edited where the state root is; name it with --state-root.")
+        raise click.UsageError("`config edit` needs a local state root; pass --state-root instead of --url.")
     template.open_root(root := settings.root())
     path = root / "kheish.yaml"
     before = text = path.read_text() if path.exists() else ""
     while True:
         changed = click.edit(text, extension=".yaml")
         if changed is None or changed == before:
-            return click.echo("Nothing was changed.", err=True)
+            return click.echo("No changes.", err=True)
         there = {**sources.read_all(root), path.name: sources.Source(path.name, changed.encode())}
         wrong = checking.check(there, {}).errors(path.name)
         if not wrong:
@@ -48,9 +48,9 @@ def edit(settings: Settings) -> None:
         lines = [f"  line {one.line}, column {one.column}: {one.message}" for one in wrong]
         click.echo(plain("\n".join(["kheish.yaml is not valid.", *lines])), err=True)
         if not sys.stdin.isatty() or not click.confirm("Edit again?", default=True, err=True):
-            raise Invalid("Nothing was changed.")
+            raise Invalid("No changes were saved.")
         text = changed
     if (path.read_text() if path.exists() else "") != before:
-        raise Conflict("kheish.yaml was changed meanwhile by somebody else; look at it, and edit it again.")
+        raise Conflict("Another process changed kheish.yaml in the meantime; review it, and edit it again.")
     files.atomic_write(path, changed.encode(), fsync=True)
-    return say("kheish.yaml is saved; a daemon that serves takes it in force within a second.")
+    return say("kheish.yaml is saved; a running daemon applies it within a second.")

@@ -1,4 +1,4 @@
-"""The commands that all kinds of Definitions share: list, show, edit, put, add, validate, remove."""
+"""The commands common to all kinds of Definitions: list, show, edit, put, add, validate, remove."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from kheish.client.sync import Definitions
 
 _KEYS = ("id", "name", "path")
-_FIELDS = {  # what tells one from another in a list
+_FIELDS = {  # columns of a list
     "routes": (("DRIVER", "driver"), ("MODEL", "model"), ("SERVER", "api_base"), ("KEY", "auth_ref")),
     "personas": (("SHOWN AS", "display_name"),),
 }
 
 
 def commands(kind: str, one: str, about: str) -> Group:
-    """The group `kheish <kind>`; `one` is its singular."""
+    """Return the group `kheish <kind>`; `one` is its singular."""
 
     @group(kind, help=about)
     def root() -> None:
@@ -43,10 +43,10 @@ def _readers(root: Group, kind: str, one: str) -> None:
     def list_(settings: Settings, limit: int | None, cursor: str | None) -> None:
         page = settings.client().definitions(kind).list(limit=limit, cursor=cursor)
         key = next((key for key in _KEYS if page["items"] and key in page["items"][0]), "id")
-        none = f"There are no {kind}; `kheish {kind} add NAME FILE` makes one."
+        none = f"No {kind}; `kheish {kind} add NAME FILE` adds one."
         listing(settings, page, key, _columns(kind, key), none)
 
-    @root.command(help=f"Show a {one} as it is written; with --output json or yaml, with its status.")
+    @root.command(help=f"Show a {one} as written; --output json or yaml includes its status.")
     @click.argument("name")
     @at_option
     @pass_settings
@@ -56,7 +56,7 @@ def _readers(root: Group, kind: str, one: str) -> None:
             return say(plain(definitions.text(name, at=at).text.rstrip("\n")))
         return emit(settings, definitions.get(name, at=at), ids=[name], human=lambda: None)
 
-    @root.command(help=f"Check a file (`-`: stdin), or a {one} that is there; nothing is changed.")
+    @root.command(help=f"Check a file (`-`: stdin) or an existing {one}; nothing is changed.")
     @click.argument("what", metavar="FILE|NAME")
     @pass_settings
     def validate(settings: Settings, what: str) -> int:
@@ -75,11 +75,11 @@ def _writers(root: Group, kind: str, one: str) -> None:
 
         return wrap
 
-    @writing("put", f"Make or replace a {one} from FILE (`-`: stdin), kept as it is written.")
+    @writing("put", f"Create or replace a {one} from FILE (`-`: stdin), stored as written.")
     def put(settings: Settings, name: str, file: str) -> None:
         stored(settings, name, settings.client().definitions(kind).put(name, read_file(file)))
 
-    @writing("add", f"Make a {one} from FILE (`-`: stdin); refuses to replace one.")
+    @writing("add", f"Create a {one} from FILE (`-`: stdin); fails if it exists.")
     def add(settings: Settings, name: str, file: str) -> None:
         from kheish.errors import Conflict, NotFound
 
@@ -89,22 +89,22 @@ def _writers(root: Group, kind: str, one: str) -> None:
         except NotFound:
             return stored(settings, name, definitions.put(name, read_file(file)))
         raise Conflict(
-            f"There is a {one} {name!r}; change it with `kheish {kind} edit {name}` or replace it with `put`."
+            f"The {one} {name!r} exists; change it with `kheish {kind} edit {name}` or replace it with `put`."
         )
 
 
 def _changers(root: Group, kind: str, one: str) -> None:
-    @root.command(help=f"Change a {one} in your editor (EDITOR).")
+    @root.command(help=f"Edit a {one} in your editor (EDITOR).")
     @click.argument("name")
     @pass_settings
     def edit(settings: Settings, name: str) -> None:
         definitions = settings.client().definitions(kind)
         found = edited(definitions, name, definitions.text(name))
         if found is None:
-            return click.echo("Nothing was changed.", err=True)
+            return click.echo("No changes.", err=True)
         return stored(settings, name, found)
 
-    @root.command(help=f"Remove a {one}; refused where others refer to it.")
+    @root.command(help=f"Remove a {one}; fails while other files refer to it.")
     @click.argument("name")
     @pass_settings
     def remove(settings: Settings, name: str) -> None:
@@ -113,7 +113,7 @@ def _changers(root: Group, kind: str, one: str) -> None:
 
 
 def edited(definitions: Definitions, name: str, before: Text) -> dict[str, Any] | None:
-    """Edit until it is valid or the person gives up; None where nothing was changed."""
+    """Edit until the text is valid or the user gives up; return None if nothing changed."""
     from kheish.errors import Invalid
 
     text = before.text
@@ -137,22 +137,22 @@ def _where(problem: Mapping[str, Any]) -> str:
 
 
 def read_file(file: str) -> str:
-    """A file of the person's, or stdin."""
+    """Return the text of a file, or of stdin for `-`."""
     if file == "-":
         return sys.stdin.read()
     try:
         return Path(file).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{file} cannot be read: {error}.") from error
+        raise click.UsageError(f"Cannot read {file}: {error}.") from error
 
 
 def stored(settings: Settings, name: str, document: Mapping[str, Any]) -> None:
-    """Say that a definition is stored."""
-    emit(settings, document, ids=[name], human=lambda: say(f"{name} is stored, and in force."))
+    """Report that a Definition is stored."""
+    emit(settings, document, ids=[name], human=lambda: say(f"{name} is stored and in effect."))
 
 
 def verdict(settings: Settings, found: Mapping[str, Any], what: str) -> int:
-    """Print what a validation found; 1 where there are errors."""
+    """Print the result of a validation; return 1 if there are errors, else 0."""
     problems = found.get("problems") or found.get("errors") or found.get("items") or []
     valid = bool(found["valid"]) if "valid" in found else not problems
 

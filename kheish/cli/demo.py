@@ -1,4 +1,4 @@
-"""`kheish demo`: see all of it in a minute, with a scripted model, in a folder of its own."""
+"""`kheish demo`: a one-minute tour with a scripted model, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from kheish.cli.options import command
 
 @command()
 def demo() -> int:
-    """See all of it in a minute: an agent at work, a question, an approval, a crash, and what git has of it.
+    """Show Kheish in a minute: an agent at work, an approval, a crash and recovery, and the history in git.
 
-    The model is scripted and the folder is thrown together for it; nothing of yours is touched.
+    The model is scripted, and all files are in a temporary folder; your own files are not touched.
     """
     from kheish.offline import demo as show
 

@@ -1,4 +1,4 @@
-"""`kheish doctor`: look for what is wrong with this machine and this state root."""
+"""`kheish doctor`: check this machine and this state root for problems."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from kheish.cli.options import Settings, command, pass_settings
 
 
 @command()
-@click.option("--scan-history", is_flag=True, help="Instead, look for values of secrets in all files and git objects.")
+@click.option("--scan-history", is_flag=True, help="Instead, search all files and git objects for values of secrets.")
 @pass_settings
 def doctor(settings: Settings, scan_history: bool) -> int:
-    """Look for what is wrong with this machine and state root; needs no daemon."""
+    """Check this machine and state root for problems; needs no daemon."""
     from kheish.offline import doctor as checks
 
     return checks.run(settings.root(), scan=scan_history)

@@ -1,4 +1,4 @@
-"""`kheish events`: what happened, and with --follow what happens."""
+"""`kheish events`: past events, and with --follow new ones as they happen."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from kheish.client.sse import Event
 
 
 @command()
-@click.option("--follow", "-f", "followed", is_flag=True, help="Go on with what happens, for ever.")
-@click.option("--after", type=click.IntRange(0), help="Begin after this event number (0: everything).")
-@click.option("--session", type=Id("session"), help="Only those of this session.")
-@click.option("--run", help="Only those of this run.")
-@click.option("--flow", help="Only those of this Flow, and of its runs.")
-@click.option("--kind", help="Only those of this kind, such as tool.finished.")
+@click.option("--follow", "-f", "followed", is_flag=True, help="Print new events as they happen, until interrupted.")
+@click.option("--after", type=click.IntRange(0), help="Start after this event number (0: all events).")
+@click.option("--session", type=Id("session"), help="Only events of this session.")
+@click.option("--run", help="Only events of this run.")
+@click.option("--flow", help="Only events of this Flow and its runs.")
+@click.option("--kind", help="Only events of this kind, such as tool.finished.")
 @pass_settings
 def events(
     settings: Settings,
@@ -28,7 +28,7 @@ def events(
     flow: str | None,
     kind: str | None,
 ) -> None:
-    """Print events, oldest first; with --follow and without --after, only new ones. JSON is one line for each."""
+    """Print events, oldest first; with --follow and without --after, only new ones. JSON: one line per event."""
     client = settings.client()
     if followed:
         found = client.events(after=after, session=session, run=run, flow=flow, kind=kind)
@@ -57,7 +57,7 @@ def _show(settings: Settings, event: Event) -> None:
 
 
 def _gist(event: Event) -> str:
-    """What the event says, in a few words."""
+    """Return a short summary of the event."""
     data = event.data
     if data.get("tool"):
         return short_call(data)

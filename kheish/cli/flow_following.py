@@ -1,4 +1,4 @@
-"""Follow a Flow on the terminal: phases and what their runs do, ask what it waits for, and say how it ended."""
+"""Following a Flow on the terminal: print its events, prompt for pending decisions, and report the result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TONES = {"succeeded": "green", "satisfied": "green", "failed": "red", "cancelle
 
 
 def follow(settings: Settings, client: Kheish, flow: FlowView, after: int = 0) -> int:
-    """Follow a Flow to its seal; returns the exit code. Raises WaitsForPerson. Ctrl-C leaves the Flow alone."""
+    """Follow a Flow to its seal and return the exit code. Raise WaitsForPerson. Ctrl-C detaches from the Flow."""
     shown = settings.output == "table" and not settings.quiet
     asks, flow_id = shown and asking.can_ask(), flow["flow_id"]
     rendering = Rendering(asks=asks)
@@ -36,7 +36,7 @@ def follow(settings: Settings, client: Kheish, flow: FlowView, after: int = 0) -
             if event.kind in _STOPS and not _attend(client, flow_id, rendering if asks else None):
                 raise waits(client.flows.get(flow_id))
     except (KeyboardInterrupt, click.Abort):
-        click.echo(f"\nDetached; the Flow goes on. `kheish flows follow {flow_id}` watches it again.", err=True)
+        click.echo(f"\nDetached; the Flow continues. `kheish flows follow {flow_id}` follows it again.", err=True)
         return DETACHED
     flow = client.flows.get(flow_id)
     emit(settings, flow, ids=[flow_id], human=lambda: _ending(flow))
@@ -44,14 +44,14 @@ def follow(settings: Settings, client: Kheish, flow: FlowView, after: int = 0) -
 
 
 def exit_code(flow: Mapping[str, Any]) -> int:
-    """0 for one that succeeded or goes on, 1 for one that came to nothing, 5 for one that waits for a person."""
+    """Return 0 for a Flow that succeeded or continues, 1 for a failed or cancelled one, 5 for a waiting one."""
     if flow["status"] in ("failed", "cancelled"):
         return 1
     return WAITS if flow["status"] in ("waiting", "blocked") else 0
 
 
 def waits(flow: Mapping[str, Any]) -> WaitsForPerson:
-    """What to type for a Flow that waits."""
+    """Return the error for a waiting Flow, with the commands that resolve it."""
     if flow["status"] == "blocked":
         missing = [f"{phase['phase_id']}: {id}" for phase in flow["phases"] for id in phase["missing"]]
         listed = ", ".join([*missing, *flow["missing"]])
@@ -68,7 +68,7 @@ def waits(flow: Mapping[str, Any]) -> WaitsForPerson:
 
 
 def _attend(client: Kheish, flow_id: str, rendering: Rendering | None) -> bool:
-    """Ask what the Flow waits for now. False where no user can be asked, or only evidence helps."""
+    """Prompt for pending decisions. Return False if there is no terminal, or evidence is required."""
     flow = client.flows.get(flow_id)
     if flow["status"] not in ("waiting", "blocked"):
         return True
@@ -87,14 +87,14 @@ def _show(rendering: Rendering, event: Event) -> None:
 
 
 def _line(event: Event) -> str | None:
-    """What a Flow's own event says; None for one of its runs."""
+    """Return the line for an event of the Flow itself; None for an event of a run."""
     data: Mapping[str, Any] = event.data
     match event.kind:
         case "phase.started":
             again = f" (attempt {data['attempt']})" if data["attempt"] > 1 else ""
             return paint(plain(f"── {data['phase']}{again}"), bold=True)
         case "phase.retried":
-            return paint(plain(f"── {data['phase']} failed and is tried again: {data['reason']}"), fg="yellow")
+            return paint(plain(f"── {data['phase']} failed and is retried: {data['reason']}"), fg="yellow")
         case "phase.blocked":
             return paint(plain(f"── {data['phase']} is blocked: {', '.join(data['missing'])} is missing"), fg="yellow")
         case "phase.ended":
@@ -115,4 +115,4 @@ def _ending(flow: Mapping[str, Any]) -> None:
     say(" · ".join([paint(flow["status"], fg=_TONES.get(flow["status"], "yellow"), bold=True), *counts]))
     if flow["reason"]:
         say(plain(flow["reason"]))
-    say(paint(f"The auditor's page: kheish flows report {flow['flow_id']} --html report.html", dim=True))
+    say(paint(f"The report: kheish flows report {flow['flow_id']} --html report.html", dim=True))

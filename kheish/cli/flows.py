@@ -36,19 +36,24 @@ PHASES: list[Column] = [
 
 @group()
 def flows() -> None:
-    """Start, list, show, follow and cancel Flows; evidence; reports."""
+    """Start, list, show, follow and cancel Flows; attach evidence; print reports."""
 
 
 @flows.command()
 @click.argument("playbook", metavar="PLAYBOOK[@VERSION]")
 @click.option(
-    "--input", "-i", "inputs", multiple=True, metavar="NAME=VALUE", help="An input; NAME:=JSON for any value."
+    "--input",
+    "-i",
+    "inputs",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An input; NAME:=JSON for a value that is not text.",
 )
-@click.option("--session", type=Id("session"), help="Run in this session; without it, one is made.")
-@click.option("--budget", metavar="USD", type=float, help="US dollars that all of its runs may cost.")
-@click.option("--idempotency-key", metavar="KEY", help="The same key starts once.")
-@click.option("--follow", "-f", "followed", is_flag=True, help="Watch it.")
-@click.option("--wait", metavar="TIME", help="Answer when it ends, waits or is blocked, or after this time (30s).")
+@click.option("--session", type=Id("session"), help="Run in this session (default: a new one).")
+@click.option("--budget", metavar="USD", type=float, help="The cost limit of all its runs, in US dollars.")
+@click.option("--idempotency-key", metavar="KEY", help="Start at most one Flow per key.")
+@click.option("--follow", "-f", "followed", is_flag=True, help="Follow the Flow.")
+@click.option("--wait", metavar="TIME", help="Wait up to this time (30s) until it ends, waits or is blocked.")
 @pass_settings
 def start(
     settings: Settings,
@@ -60,7 +65,7 @@ def start(
     followed: bool,
     wait: str | None,
 ) -> int:
-    """Start a Playbook: the active version, or the one that is named."""
+    """Start a Playbook: the given version, or the active one."""
     from kheish.cli import flow_following
 
     client = settings.client()
@@ -74,17 +79,17 @@ def start(
     )
     if followed:
         return flow_following.follow(settings, client, flow)
-    told = plain(f"{flow['flow_id']} is {flow['status']}; watch it with `kheish flows follow {flow['flow_id']}`.")
-    emit(settings, flow, ids=[flow["flow_id"]], human=lambda: say(told))
+    line = plain(f"{flow['flow_id']} is {flow['status']}; follow it with `kheish flows follow {flow['flow_id']}`.")
+    emit(settings, flow, ids=[flow["flow_id"]], human=lambda: say(line))
     if wait and flow["status"] in ("waiting", "blocked"):
         raise flow_following.waits(flow)
     return flow_following.exit_code(flow) if wait else 0
 
 
 @flows.command("list")
-@click.option("--playbook", help="Only those of this Playbook.")
-@click.option("--status", help="Only those with this status.")
-@click.option("--session", type=Id("session"), help="Only those in this session.")
+@click.option("--playbook", help="Only Flows of this Playbook.")
+@click.option("--status", help="Only Flows with this status.")
+@click.option("--session", type=Id("session"), help="Only Flows in this session.")
 @page_options
 @pass_settings
 def list_(
@@ -97,26 +102,26 @@ def list_(
 ) -> None:
     """List Flows, newest first."""
     page = settings.client().flows.list(playbook=playbook, status=status, session=session, limit=limit, cursor=cursor)
-    none = fitting("There are no Flows; start one with `kheish flows start PLAYBOOK`.", playbook, status, session)
+    none = fitting("No Flows; start one with `kheish flows start PLAYBOOK`.", playbook, status, session)
     listing(settings, page, "flow_id", COLUMNS, none)
 
 
 @flows.command()
 @click.argument("flow_id", metavar="FLOW", type=Id("flow"))
-@click.option("--at", metavar="REV", help="As it was: a commit, tag, event (n:90412) or time (@{…}).")
+@click.option("--at", metavar="REV", help="At this revision: a commit, tag, event (n:90412) or time (@{…}).")
 @pass_settings
 def show(settings: Settings, flow_id: str, at: str | None) -> None:
-    """Show one Flow: its phases, approvals, evidence and cost."""
+    """Show a Flow: its phases, approvals, evidence and cost."""
     found = settings.client().flows.get(flow_id, at=at)
     emit(settings, found, ids=[flow_id], human=lambda: _show({**found}))
 
 
 @flows.command()
 @click.argument("flow_id", metavar="FLOW", type=Id("flow"))
-@click.option("--after", type=click.IntRange(0), default=0, help="Leave out events up to this number.")
+@click.option("--after", type=click.IntRange(0), default=0, help="Skip events up to this number.")
 @pass_settings
 def follow(settings: Settings, flow_id: str, after: int) -> int:
-    """Watch a Flow from its beginning, and answer what it asks."""
+    """Follow a Flow from its start, and prompt for pending decisions."""
     from kheish.cli import flow_following
 
     client = settings.client()
@@ -125,10 +130,10 @@ def follow(settings: Settings, flow_id: str, after: int) -> int:
 
 @flows.command()
 @click.argument("flow_id", metavar="FLOW", type=Id("flow"))
-@click.option("--reason", help="Why, for the journal.")
+@click.option("--reason", help="The reason, kept in the journal.")
 @pass_settings
 def cancel(settings: Settings, flow_id: str, reason: str | None) -> None:
-    """Stop a Flow and its runs for good."""
+    """Cancel a Flow and its runs."""
     found = settings.client().flows.cancel(flow_id, reason)
     emit(settings, found, ids=[flow_id], human=lambda: say(plain(f"{flow_id} is {_stopping(found)}.")))
 
@@ -137,26 +142,31 @@ def cancel(settings: Settings, flow_id: str, reason: str | None) -> None:
 @click.argument("flow_id", metavar="FLOW", type=Id("flow"))
 @click.argument("kind")
 @click.argument("id")
-@click.option("--ref", help="What it refers to: a path, a commit, a run …; without it, ID is that.")
-@click.option("--phase", help="The phase that it belongs to.")
-@click.option("--description", "-m", default="", help="What it shows; of an attestation, the words.")
+@click.option("--ref", help="The path, commit, run … that it refers to (default: ID).")
+@click.option("--phase", help="The phase it belongs to.")
+@click.option("--description", "-m", default="", help="What it shows; the statement of an attestation.")
 @pass_settings
 def evidence(
     settings: Settings, flow_id: str, kind: str, id: str, ref: str | None, phase: str | None, description: str
 ) -> None:
-    """Attach evidence: KIND is file, commit, run, output, attestation …; ID its name in the Playbook."""
+    """Attach evidence. KIND is file, commit, run, output, attestation …; ID is its name in the Playbook."""
     found = settings.client().flows.attach(flow_id, kind, id, ref=ref, phase=phase, description=description)
     last = found["evidence"][-1]
-    told = f"{last['evidence_id']} is attached to {last['phase'] or 'the Flow'}; {flow_id} is {found['status']}."
-    emit(settings, found, ids=[last["evidence_id"]], human=lambda: say(plain(told)))
+    line = f"{last['evidence_id']} is attached to {last['phase'] or 'the Flow'}; {flow_id} is {found['status']}."
+    emit(settings, found, ids=[last["evidence_id"]], human=lambda: say(plain(line)))
 
 
 @flows.command()
 @click.argument("flow_id", metavar="FLOW", type=Id("flow"))
-@click.option("--html", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write an HTML page here.")
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a self-contained HTML page to this file.",
+)
 @pass_settings
 def report(settings: Settings, flow_id: str, page: Path | None) -> None:
-    """The auditor's page: Markdown to stdout, or one HTML file that needs nothing else."""
+    """Print the auditor's report as Markdown, or write it as a self-contained HTML file."""
     client = settings.client()
     if page is None:
         return say(client.flows.report(flow_id).rstrip("\n"))
@@ -164,12 +174,12 @@ def report(settings: Settings, flow_id: str, page: Path | None) -> None:
     try:
         page.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise Invalid(f"{page} cannot be written: {error.strerror}.") from error
+        raise Invalid(f"Cannot write {page}: {error.strerror}.") from error
     return emit(settings, {"path": str(page)}, ids=[str(page)], human=lambda: say(f"Written: {page}"))
 
 
 def _stopping(flow: Mapping[str, Any]) -> str:
-    return "cancelled" if flow["status"] == "cancelled" else f"{flow['status']}, and stops"
+    return "cancelled" if flow["status"] == "cancelled" else f"{flow['status']}, and stopping"
 
 
 def _show(flow: dict[str, Any]) -> None:
@@ -179,9 +189,9 @@ def _show(flow: dict[str, Any]) -> None:
     if flow["phases"]:
         table(flow["phases"], PHASES)
     for one in flow["approvals"]:
-        who = f"{one['status']} by {one['decided_by']}" if one["decided_by"] else one["status"]
+        outcome = f"{one['status']} by {one['decided_by']}" if one["decided_by"] else one["status"]
         what = f"{one['when']} {one['phase']}" if one["when"] else one["tool"]
-        say(plain(f"approval {one['approval_id']} ({what}): {who}"))
+        say(plain(f"approval {one['approval_id']} ({what}): {outcome}"))
     for one in flow["refused"]:
         say(paint(plain(f"refused {one['tool']}: {one['reason']}"), fg="red"))
 
@@ -190,7 +200,7 @@ def _show(flow: dict[str, Any]) -> None:
 
 
 def _inputs(client: Kheish, playbook: str, given: Iterable[str]) -> dict[str, Any]:
-    """`NAME=VALUE` as text, or as what the Playbook's schema says where it takes no text; `NAME:=JSON` as JSON."""
+    """Return the inputs: `NAME=VALUE` as text, or as the type in the Playbook's schema; `NAME:=JSON` as JSON."""
     found: dict[str, Any] = {}
     types: Mapping[str, Any] | None = None
     for one in given:
@@ -213,7 +223,7 @@ def _json(name: str, value: str) -> Any:
 
 
 def _typed(kind: Any, value: str) -> Any:
-    """A word of the command line as the schema's type; what does not fit is the daemon's to refuse."""
+    """Return an argument converted to the schema's type; the daemon rejects invalid values."""
     kinds = kind if isinstance(kind, list) else [kind]
     if kind is None or "string" in kinds:
         return value
@@ -224,8 +234,10 @@ def _typed(kind: Any, value: str) -> Any:
 
 
 def _schemas(client: Kheish, playbook: str) -> Mapping[str, Any]:
-    """The inputs of the version, or of the draft where none is named. Nothing where they cannot be read: the start
-    itself says what is wrong then."""
+    """Return the input schemas of the version, or of the draft if none is given.
+
+    Return an empty mapping if they cannot be read: the start itself reports the error.
+    """
     id, at, version = playbook.partition("@")
     try:
         if at:

@@ -1,4 +1,4 @@
-"""Follow a run on the terminal: print what happens, ask what it waits for, and say how it ended."""
+"""Following a run on the terminal: print its events, prompt for pending decisions, and report the result."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ DETACHED = 130
 
 
 class WaitsForPerson(KheishError):
-    """A followed run waits, and there is no terminal to ask on."""
+    """A followed run waits, and there is no terminal for a prompt."""
 
     status, code, domain, exit_code, title = 0, "waits_for_person", "runs", WAITS, "The run waits for a person"
 
 
 def follow(settings: Settings, client: Kheish, run: Run, after: int = 0) -> int:
-    """Follow `run` to its end; returns the exit code. Raises WaitsForPerson. Ctrl-C leaves the run alone."""
+    """Follow `run` to its end and return the exit code. Raise WaitsForPerson. Ctrl-C detaches from the run."""
     shown = settings.output == "table" and not settings.quiet
     asks = shown and asking.can_ask()
     rendering = Rendering(asks=asks)
@@ -43,8 +43,8 @@ def follow(settings: Settings, client: Kheish, run: Run, after: int = 0) -> int:
     except (KeyboardInterrupt, click.Abort):
         _write(rendering.fresh_line() if shown else "")
         click.echo(
-            f"Detached; the run goes on. `kheish runs follow {run.run_id}` watches it again, "
-            f"`kheish runs cancel {run.run_id}` ends it.",
+            f"Detached; the run continues. `kheish runs follow {run.run_id}` follows it again, "
+            f"`kheish runs cancel {run.run_id}` cancels it.",
             err=True,
         )
         return DETACHED
@@ -53,14 +53,14 @@ def follow(settings: Settings, client: Kheish, run: Run, after: int = 0) -> int:
 
 
 def accepted(settings: Settings, run: Run, *, waited: bool) -> int:
-    """Say that `run` was accepted, or how it is after a wait; returns the exit code."""
+    """Report that `run` was accepted, or its status after a wait; return the exit code."""
 
     def human() -> None:
         if run.done:
             if run.output:
                 say(plain(run.output))
             return _ending(Rendering(), run)
-        return say(f"{run.run_id} is {run.status}{_place(run)}; watch it with `kheish runs follow {run.run_id}`.")
+        return say(f"{run.run_id} is {run.status}{_place(run)}; follow it with `kheish runs follow {run.run_id}`.")
 
     emit(settings, run.data, ids=[run.run_id], human=human)
     code = exit_code(run) if waited else 0
@@ -70,14 +70,14 @@ def accepted(settings: Settings, run: Run, *, waited: bool) -> int:
 
 
 def exit_code(run: Run) -> int:
-    """0 for a completed run and one that goes on, 1 for one that came to nothing, 5 for one that waits for a person."""
+    """Return 0 for a completed or active run, 1 for a failed or cancelled one, 5 for one that waits for a person."""
     if run.done:
         return 0 if run.status == "completed" else 1
     return WAITS if run.status in ("waiting_for_approval", "waiting_for_question") else 0
 
 
 def waits(run: Run) -> WaitsForPerson:
-    """What to type for a run that waits."""
+    """Return the error for a waiting run, with the commands that resolve it."""
     approvals, questions = run.waits_for
     commands = [f"`kheish approvals allow {one}` (or deny)" for one in approvals]
     commands += [f"`kheish questions answer {one} …`" for one in questions]
@@ -88,7 +88,7 @@ def waits(run: Run) -> WaitsForPerson:
 
 
 def _attend(client: Kheish, run: Run, rendering: Rendering | None) -> bool:
-    """Ask what the run waits for now (not what it waited for once). False where no user can be asked."""
+    """Prompt for what the run waits for now, not at an earlier event. Return False without a terminal."""
     if not any(run.refresh().waits_for) or not run.status.startswith("waiting_for_"):
         return True
     if rendering is None:
@@ -105,7 +105,7 @@ def _ending(rendering: Rendering, run: Run) -> None:
     if run.error is not None:
         say(paint(plain(f"{run.error['code']}: {run.error['message']}"), fg="red"))
     if run.status != "completed":
-        click.echo(f"Try again with `kheish runs retry {run.run_id}`.", err=True)
+        click.echo(f"Retry it with `kheish runs retry {run.run_id}`.", err=True)
 
 
 def _counts(data: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""`kheish diff`, `show`, `blame` and `fork`: the past, as people read it."""
+"""`kheish diff`, `show`, `blame` and `fork`: the history of sessions and files in readable form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kheish.cli.output import details, emit, paint, plain, say, when
 from kheish.errors import SessionDeleted
 from kheish.ids import stamp
 
-#: how the entry of a journal begins, in words
+#: the head of a journal entry in the text of a diff
 _HEAD = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ)(?=  )")
 
 
@@ -22,23 +22,23 @@ _HEAD = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ)(?=  )")
 @click.argument("session", type=Id("session"))
 @click.argument("since", metavar="[FROM]", required=False)
 @click.argument("to", metavar="[TO]", required=False)
-@click.option("--limit", type=click.IntRange(1, 2000), help="How many entries at most (500).")
+@click.option("--limit", type=click.IntRange(1, 2000), help="The maximum number of entries (500).")
 @pass_settings
 def diff(settings: Settings, session: str, since: str | None, to: str | None, limit: int | None) -> None:
-    """What happened in a SESSION between two moments, as a conversation.
+    """Show the events of SESSION between two revisions, as a conversation.
 
-    FROM and TO are commits, tags, event numbers (n:90412) or times (@{2026-11-22T12:00:00Z}); without them, from the
-    beginning and up to now.
+    FROM and TO are commits, tags, event numbers (n:90412) or times (@{2026-11-22T12:00:00Z}). They default to the
+    beginning and to now.
     """
     found = settings.client().sessions.diff(session, since, to, limit=limit)
 
     def human() -> None:
         if not found["entries"]:
-            click.echo("Nothing happened in between.", err=True)
+            click.echo("No events in this range.", err=True)
         conversation(found["text"])
         if found["next_from"]:
             rest = f" {to}" if to else ""
-            click.echo(f"There is more: kheish diff {session} {found['next_from']}{rest}", err=True)
+            click.echo(f"More entries: kheish diff {session} {found['next_from']}{rest}", err=True)
 
     emit(settings, found, ids=[str(entry["n"]) for entry in found["entries"]], human=human)
 
@@ -48,7 +48,7 @@ def diff(settings: Settings, session: str, since: str | None, to: str | None, li
 @at_option
 @pass_settings
 def show(settings: Settings, session: str, at: str | None) -> None:
-    """A SESSION and its conversation, now or as it was."""
+    """Show SESSION and its conversation, now or at an earlier revision."""
     client = settings.client()
     found = client.sessions.get(session, at=at)
 
@@ -56,14 +56,16 @@ def show(settings: Settings, session: str, at: str | None) -> None:
         details({**found})
         say()
         try:
-            told = client.sessions.diff(session, None, at)
+            history = client.sessions.diff(session, None, at)
         except SessionDeleted:
             journal = f"{found['path']}/journal/"
-            return click.echo(f"It was deleted since; its conversation: git log -p --all -- {journal}", err=True)
-        conversation(told["text"])
-        if told["next_from"]:
+            return click.echo(
+                f"The session was deleted since; its conversation: git log -p --all -- {journal}", err=True
+            )
+        conversation(history["text"])
+        if history["next_from"]:
             rest = f" {at}" if at else ""
-            click.echo(f"There is more: kheish diff {session} {told['next_from']}{rest}", err=True)
+            click.echo(f"More entries: kheish diff {session} {history['next_from']}{rest}", err=True)
         return None
 
     emit(settings, found, ids=[found["session_id"]], human=human)
@@ -74,7 +76,7 @@ def show(settings: Settings, session: str, at: str | None) -> None:
 @at_option
 @pass_settings
 def blame(settings: Settings, path: str, at: str | None) -> None:
-    """Who wrote each line of a FILE of people's (routes/local.yaml, kheish.yaml), when, and with which commit."""
+    """Show the author, time and commit of each line of FILE (such as routes/local.yaml or kheish.yaml)."""
     found = settings.client().blame(_within(settings, path), at=at)
 
     def human() -> None:
@@ -87,7 +89,7 @@ def blame(settings: Settings, path: str, at: str | None) -> None:
 
 
 def _within(settings: Settings, path: str) -> str:
-    """The file's path from the state root, also where it was given from the current folder."""
+    """Return the path relative to the state root; `path` may also be relative to the current folder."""
     if settings.url is None and (there := Path(path).absolute()).exists():
         try:
             return there.relative_to(settings.root().absolute()).as_posix()
@@ -99,22 +101,22 @@ def _within(settings: Settings, path: str) -> str:
 @command()
 @click.argument("session", type=Id("session"))
 @click.argument("new", required=False)
-@click.option("--at", metavar="REV", help=f"Up to then: {REV}, or an entry of its journal (seq:17). Without it, now.")
-@click.option("--title", help="What people see.")
+@click.option("--at", metavar="REV", help=f"The revision to fork at: {REV}, or a journal entry (seq:17). Default: now.")
+@click.option("--title", help="The display title.")
 @pass_settings
 def fork(settings: Settings, session: str, new: str | None, at: str | None, title: str | None) -> None:
-    """Make the session NEW with the history of SESSION; what is open in the one is not in the other."""
+    """Create the session NEW with the history of SESSION; open runs, approvals and questions are not copied."""
     made: Any = settings.client().sessions.fork(session, new, at=at, title=title)
     origin = made["forked_from"]
 
     def human() -> None:
-        say(f"{made['session_id']} goes on from {origin['session_id']}, entry {origin['seq']} (event {origin['n']}).")
+        say(f"{made['session_id']} continues from {origin['session_id']}, entry {origin['seq']} (event {origin['n']}).")
 
     emit(settings, made, ids=[made["session_id"]], human=human)
 
 
 def conversation(text: str) -> None:
-    """Print what a diff says; the heads of entries stand out, and have local times."""
+    """Print the text of a diff, with highlighted entry heads and local times."""
     for line in plain(text).splitlines():
         head = _HEAD.match(line)
         say(paint(f"{when(head[1])}{line[head.end() :]}", fg="yellow") if head else line)

@@ -1,4 +1,4 @@
-"""Ids on the command line: whole, shortened to a unique beginning, or `last`; and their completion by the shell."""
+"""Ids on the command line: complete, shortened to a unique prefix, or `last`; with shell completion."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from kheish.client import Kheish
 
-#: what a list of each noun is called by the client, the field of its id, and the beginning of each id ("" for names)
+#: for each noun: its resource in the client, the field of its id, and the prefix of its ids ("" for names)
 _NOUNS: Mapping[str, tuple[Callable[[Kheish], Any], str, str]] = {
     "session": (lambda client: client.sessions, "session_id", ""),
     "run": (lambda client: client.runs, "run_id", "run_"),
@@ -25,7 +25,7 @@ _NOUNS: Mapping[str, tuple[Callable[[Kheish], Any], str, str]] = {
     "route": (lambda client: client.definitions("routes"), "id", ""),
     "persona": (lambda client: client.definitions("personas"), "id", ""),
 }
-#: nouns of which commands take only those that are open, as a rule
+#: nouns of which most commands accept only open ones, and the status of those
 _OPEN: Mapping[str, str] = {"approval": "pending", "question": "pending"}
 _COMPLETED = 50
 _GENERATED = "session_"
@@ -33,10 +33,10 @@ _ULID = re.compile(r"[0-9a-z]{26}")
 
 
 class Id(click.ParamType[str]):
-    """An id of one noun. `last` stands for the newest, a unique beginning (with or without `run_`) for the whole.
+    """An id of one noun: `last` resolves to the newest, and a unique prefix (with or without `run_`) to the full id.
 
-    Sessions have names of their users' choice, so only generated ones are shortened, and a session that is called
-    `last` comes first. `makes`: the command makes what is missing, so every name stands for itself.
+    Users choose the names of sessions, so only generated names are resolved, and a session named `last` takes
+    precedence. `makes`: the command creates a missing session, so names are taken literally.
     """
 
     def __init__(self, noun: str, *, makes: bool = False) -> None:
@@ -44,7 +44,7 @@ class Id(click.ParamType[str]):
         self._makes = makes
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the whole id. Raises BadParameter where none or several begin so, and what the client raises."""
+        """Return the full id. Raise BadParameter for an ambiguous prefix, and the errors of the client."""
         _, _, prefix = _NOUNS[self.name]
         text = str(value)
         if self.name == "session" and (text == "last" or text.startswith(_GENERATED)) and not self._makes:
@@ -68,11 +68,11 @@ class Id(click.ParamType[str]):
         matches = _ids(client, self.name, begins, 4)
         if len(matches) > 1 and begins not in matches:
             more = ", …" if len(matches) > 3 else ""
-            self.fail(f"several begin with {text!r}: {', '.join(matches[:3])}{more}")
-        return matches[0] if len(matches) == 1 else text  # the daemon says what it thinks of an unknown one
+            self.fail(f"{text!r} is ambiguous: {', '.join(matches[:3])}{more}")
+        return matches[0] if len(matches) == 1 else text  # the daemon reports an unknown id
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Return the ids that begin so, newest first, with `last`; none where no daemon answers."""
+        """Return the ids with this prefix, newest first, and `last`; an empty list if no daemon answers."""
         from click.shell_completion import CompletionItem
 
         from kheish.errors import KheishError
@@ -80,15 +80,15 @@ class Id(click.ParamType[str]):
         try:
             client, filters = ctx.ensure_object(Settings).client(), self._filters(ctx)
             ids = _ids(client, self.name, incomplete, _COMPLETED, **filters)
-            knows_last = not self._makes and (self.name == "session" or bool(_NOUNS[self.name][2]))
-            if knows_last and "last".startswith(incomplete) and "last" not in ids:
+            has_last = not self._makes and (self.name == "session" or bool(_NOUNS[self.name][2]))
+            if has_last and "last".startswith(incomplete) and "last" not in ids:
                 ids += ["last"] if ids or _ids(client, self.name, "", 1, **filters) else []
         except KheishError:
             return []
         return [CompletionItem(id) for id in ids]
 
     def _filters(self, ctx: click.Context) -> dict[str, str]:
-        """Return the filters of what a command takes: `show` takes every approval, the others take open ones."""
+        """Return the list filters of the command: `show` accepts every approval, other commands only open ones."""
         is_open = self.name in _OPEN and ctx.info_name != "show"
         return {"status": _OPEN[self.name]} if is_open else {}
 

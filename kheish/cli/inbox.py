@@ -1,4 +1,4 @@
-"""`kheish inbox`: everything that waits for a person, answered one after another on a terminal."""
+"""`kheish inbox`: all pending approvals and questions, with prompts on a terminal."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 @command()
-@click.option("--list", "only_list", is_flag=True, help="Show it, ask nothing.")
+@click.option("--list", "only_list", is_flag=True, help="Only list them, without prompts.")
 @pass_settings
 def inbox(settings: Settings, only_list: bool) -> None:
-    """Everything that waits for a person; on a terminal, answer it in place."""
+    """List pending approvals and questions; on a terminal, prompt for each."""
     client = settings.client()
     approvals = client.approvals.list(status="pending", limit=200)["items"]
     questions = client.questions.list(status="pending", limit=200)["items"]

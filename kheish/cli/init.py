@@ -1,4 +1,4 @@
-"""`kheish init [DIR]`: make a state root; needs no daemon."""
+"""`kheish init [DIR]`: create a state root; needs no daemon."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kheish.cli.output import emit, say
 @click.argument("folder", metavar="[DIR]", required=False)
 @pass_settings
 def init(settings: Settings, folder: str | None) -> None:
-    """Make a state root in DIR (~/kheish-state)."""
+    """Create a state root in DIR (default: ~/kheish-state)."""
     from kheish.store.git import template
 
     root = wanted(settings, folder)
@@ -29,6 +29,6 @@ def init(settings: Settings, folder: str | None) -> None:
 
 
 def wanted(settings: Settings, folder: str | None) -> Path:
-    """Where a state root is to be made. Not the nearest one above, as elsewhere: that is there already."""
+    """Return the path of the state root to create. Unlike other commands, do not search the parent folders."""
     named = folder or settings.state_root or os.environ.get("KHEISH_STATE_ROOT")
     return Path(named).expanduser().absolute() if named else Path.home() / "kheish-state"

@@ -1,4 +1,4 @@
-"""`kheish log`: the state root's commits in plain words, newest first; from git itself where no daemon answers."""
+"""`kheish log`: the commits of the state root, newest first; read from git directly if no daemon answers."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from kheish.errors import Unreachable
 from kheish.ids import stamp
 
 _FIELDS = ("commit", "at", "author", "message")
-#: fields and records end with characters that no message contains
+#: fields and records are separated by characters that no message contains
 _FORMAT = "%H%x1f%aI%x1f%an%x1f%s%x1e"
 
 
 @command()
 @click.argument("session", required=False, type=Id("session"))
-@click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True, help="How many.")
-@click.option("--cursor", help="Where the next page begins.")
+@click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True, help="The maximum number.")
+@click.option("--cursor", help="The cursor of the next page.")
 @pass_settings
 def log(settings: Settings, session: str | None, limit: int, cursor: str | None) -> None:
-    """The state root's commits (or those of one SESSION), newest first, in plain words."""
+    """List the commits of the state root, or of one SESSION, newest first."""
     try:
         page: dict[str, Any] = {**settings.client().log(session=session, limit=limit, cursor=cursor)}
     except Unreachable:
@@ -35,13 +35,13 @@ def log(settings: Settings, session: str | None, limit: int, cursor: str | None)
             raise
         page = {"items": from_git(settings.root(), session, limit), "next_cursor": None}
         if settings.output == "table":
-            click.echo("The daemon is not reachable; this is what git has.", err=True)
+            click.echo("The daemon is not reachable; reading git directly.", err=True)
 
     history(settings, page)
 
 
 def history(settings: Settings, page: Mapping[str, Any], notes: Mapping[str, str] | None = None) -> None:
-    """Print a page of commits; `notes` are said of some."""
+    """Print a page of commits; `notes` maps a commit to a remark."""
 
     def human() -> None:
         for one in page["items"]:
@@ -51,13 +51,13 @@ def history(settings: Settings, page: Mapping[str, Any], notes: Mapping[str, str
             more = f"  {paint(plain(f'[{note}]'), fg='cyan')}" if note else ""
             say(f"{paint(_commit(one)[:8], fg='yellow')}  {_at(one)}  {said}  {by}{more}")
         if page.get("next_cursor"):
-            click.echo(f"There are more: --cursor {page['next_cursor']}", err=True)
+            click.echo(f"More results: --cursor {page['next_cursor']}", err=True)
 
     emit(settings, page, ids=[_commit(one) for one in page["items"]], human=human)
 
 
 def from_git(root: Path, session: str | None, limit: int) -> list[dict[str, str]]:
-    """The newest commits by the `git` command. Raises Unreachable where that cannot read them either."""
+    """Return the newest commits, read with the `git` command. Raise Unreachable if that fails, too."""
     chosen = [f"--grep=^Kheish-Session: {re.escape(session)}$"] if session else []
     from kheish.store.git import command as git
 
@@ -82,6 +82,6 @@ def _author(one: dict[str, Any]) -> str:
 
 
 def _at(one: dict[str, Any]) -> str:
-    """The commit's time, whether told as text or in seconds."""
+    """Return the commit's local time, from text or from seconds."""
     seconds = one.get("time")
     return when(stamp(seconds) if isinstance(seconds, (int, float)) else one.get("at") or seconds)

@@ -1,4 +1,4 @@
-"""`kheish login`, `kheish logout`: let a browser in as whoever runs this, and out again."""
+"""`kheish login`, `kheish logout`: log browsers in as the calling user, and out."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from kheish.cli.output import emit, say, when
 
 
 @command()
-@click.option("--open", "is_opened", is_flag=True, help="Open the link in a browser of this machine.")
+@click.option("--open", "is_opened", is_flag=True, help="Open the link in a browser on this machine.")
 @pass_settings
 def login(settings: Settings, is_opened: bool) -> None:
-    """Print a link that logs one browser in, once, within a minute; the login is yours, and ends with your token."""
+    """Print a single-use link, valid for a minute, that logs a browser in as you; the login ends with your token."""
     made = settings.client().login.link()
     if is_opened:
         import webbrowser
@@ -21,8 +21,8 @@ def login(settings: Settings, is_opened: bool) -> None:
 
     def human() -> None:
         say(made["url"])
-        said = "It is open in a browser" if is_opened else "Open it in a browser"
-        click.echo(f"{said}; it counts once, until {when(made['expires_at'])}.", err=True)
+        hint = "It is open in a browser" if is_opened else "Open it in a browser"
+        click.echo(f"{hint}; it is valid once, until {when(made['expires_at'])}.", err=True)
 
     emit(settings, made, ids=[made["url"]], human=human)
 
@@ -30,6 +30,6 @@ def login(settings: Settings, is_opened: bool) -> None:
 @command()
 @pass_settings
 def logout(settings: Settings) -> None:
-    """Log all browsers out that were let in by your token."""
+    """Log out all browsers that were logged in with your token."""
     settings.client().login.out()
-    emit(settings, {"logged_out": True}, ids=[], human=lambda: say("Logged out everywhere."))
+    emit(settings, {"logged_out": True}, ids=[], human=lambda: say("Logged out of all browsers."))

@@ -1,4 +1,4 @@
-"""`kheish logs`: the newest lines of the daemon's log, for whoever does not sit at its stderr."""
+"""`kheish logs`: the newest lines of the daemon's log, for users without access to its stderr."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ LEVELS = ["debug", "info", "warning", "error", "critical"]
 
 
 @command()
-@click.option("--level", type=click.Choice(LEVELS), help="From this level on.")
+@click.option("--level", type=click.Choice(LEVELS), help="Only lines of this level or above.")
 @page_options
 @pass_settings
 def logs(settings: Settings, level: str | None, limit: int | None, cursor: str | None) -> None:
-    """The newest lines of the daemon's log since it was started, oldest of them first."""
+    """Show the newest log lines of the running daemon, oldest first."""
     page = settings.client().logs(level=level, limit=limit, cursor=cursor)
 
     def human() -> None:
         if not page["items"]:
-            click.echo("Nothing was logged since the daemon was started.", err=True)
+            click.echo("The daemon has logged nothing since its start.", err=True)
         for line in reversed(page["items"]):
             say(plain(f"{when(line['at'])} {line['level'].upper()} {line['name']}: {line['text']}"))
         if page["next_cursor"]:
-            click.echo(f"There are older ones: --cursor {page['next_cursor']}", err=True)
+            click.echo(f"Older lines: --cursor {page['next_cursor']}", err=True)
 
     emit(settings, page, ids=[str(line["number"]) for line in page["items"]], human=human)

@@ -1,4 +1,4 @@
-"""`kheish`: the root of all commands. A command's module is imported when it is used, and errors end here."""
+"""`kheish`: the root of all commands. It imports the module of a command on use, and turns errors into messages."""
 
 from __future__ import annotations
 
@@ -20,51 +20,51 @@ if TYPE_CHECKING:
 
 #: name → (module, function, one line of help): enough to print the help without importing any of them
 COMMANDS = {
-    "init": ("init", "init", "Make a state root."),
-    "up": ("up", "up", "Make a state root where there is none, and serve it."),
-    "serve": ("serve", "serve", "Serve a state root: the daemon, in the foreground."),
-    "stop": ("stop", "stop", "Stop the daemon; what runs is finished or kept."),
-    "status": ("status", "status", "What the daemon does, and how it is."),
-    "tools": ("tools", "tools", "What agents may call, with arguments and effects."),
-    "doctor": ("doctor", "doctor", "Look for what is wrong with this machine and state root."),
-    "demo": ("demo", "demo", "See all of it in a minute, with a scripted model."),
+    "init": ("init", "init", "Create a state root."),
+    "up": ("up", "up", "Create a state root if it is missing, and serve it."),
+    "serve": ("serve", "serve", "Run the daemon of a state root in the foreground."),
+    "stop": ("stop", "stop", "Stop the daemon; running work is finished or kept."),
+    "status": ("status", "status", "Show the activity and health of the daemon."),
+    "tools": ("tools", "tools", "List the tools of agents, with arguments and effects."),
+    "doctor": ("doctor", "doctor", "Check this machine and state root for problems."),
+    "demo": ("demo", "demo", "Show Kheish in a minute, with a scripted model."),
     "run": ("run", "run", "Give an agent a task."),
     "runs": ("runs", "runs", "List, show, follow, cancel and retry runs."),
     "chat": ("chat", "chat", "Talk with an agent on the terminal."),
     "sessions": ("sessions", "sessions", "List, search, show, create, update, end, fork and delete sessions."),
     "tasks": ("tasks", "tasks", "List a session's tasks: its background commands."),
-    "flows": ("flows", "flows", "Start Playbooks, and watch what comes of it."),
-    "inbox": ("inbox", "inbox", "Everything that waits for a person."),
+    "flows": ("flows", "flows", "Start Playbooks, and follow their Flows."),
+    "inbox": ("inbox", "inbox", "List pending approvals and questions, and answer them."),
     "approvals": ("approvals", "approvals", "List, show, allow and deny approvals."),
     "questions": ("questions", "questions", "List, show, answer and decline questions."),
-    "routes": ("routes", "routes", "The ways to models."),
-    "personas": ("personas", "personas", "Instruction texts for sessions."),
-    "playbooks": ("playbooks", "playbooks", "Procedures, their versions and releases."),
-    "permissions": ("permissions", "permissions", "Explain what a tool call would meet."),
-    "events": ("events", "events", "What happened, and what happens."),
-    "logs": ("logs", "logs", "The newest lines of the daemon's log."),
-    "usage": ("usage", "usage", "What was spent on models."),
+    "routes": ("routes", "routes", "Manage routes to models."),
+    "personas": ("personas", "personas", "Manage instruction texts for sessions."),
+    "playbooks": ("playbooks", "playbooks", "Manage procedures, their versions and releases."),
+    "permissions": ("permissions", "permissions", "Explain the decision on a tool call."),
+    "events": ("events", "events", "Print past and new events."),
+    "logs": ("logs", "logs", "Show the newest lines of the daemon's log."),
+    "usage": ("usage", "usage", "Show model usage and cost."),
     "backup": ("backup", "backup", "Push the state root to a git remote."),
-    "restore": ("restore", "restore", "Make a state root from a backup."),
-    "log": ("log", "log", "The state root's commits, in plain words."),
-    "diff": ("history", "diff", "What happened in a session between two moments."),
-    "changes": ("changes", "changes", "Files that a session changed, with what changed in them."),
-    "show": ("history", "show", "A session and its conversation, now or as it was."),
-    "blame": ("history", "blame", "Who wrote each line of a Definition, and when."),
-    "fork": ("history", "fork", "A new session with the history of another."),
-    "secrets": ("secrets", "secrets", "Keep credentials, encrypted."),
-    "auth": ("auth", "auth", "Who may use which credential now."),
-    "audit": ("audit", "audit", "Who did what outside, and whether the record holds."),
-    "trust": ("trust", "trust", "What starts commands by itself, and whether it may."),
-    "tokens": ("tokens", "tokens", "Who else may call the daemon, and as what."),
-    "login": ("login", "login", "Log a browser in, by a link that counts once."),
+    "restore": ("restore", "restore", "Create a state root from a backup."),
+    "log": ("log", "log", "List the commits of the state root."),
+    "diff": ("history", "diff", "Show the events of a session between two revisions."),
+    "changes": ("changes", "changes", "Show the files that a session changed, with diffs."),
+    "show": ("history", "show", "Show a session and its conversation, now or earlier."),
+    "blame": ("history", "blame", "Show the author and time of each line of a Definition."),
+    "fork": ("history", "fork", "Create a session with the history of another."),
+    "secrets": ("secrets", "secrets", "Manage encrypted credentials."),
+    "auth": ("auth", "auth", "List, revoke and restore access to credentials."),
+    "audit": ("audit", "audit", "List audit records of external effects; verify them."),
+    "trust": ("trust", "trust", "Trust versions that run commands without asking."),
+    "tokens": ("tokens", "tokens", "Manage the API tokens of other callers."),
+    "login": ("login", "login", "Log a browser in with a single-use link."),
     "logout": ("login", "logout", "Log all your browsers out."),
-    "state": ("state", "state", "Check, pack and mend the state root as a whole."),
-    "problems": ("problems", "problems", "What is wrong in files, with line and column."),
-    "config": ("config", "config", "The settings in force; edit kheish.yaml."),
-    "pause": ("pause", "pause", "Start no new step."),
-    "resume": ("pause", "resume", "Go on after a pause."),
-    "completion": ("completion", "completion", "Shell completion."),
+    "state": ("state", "state", "Verify, pack and repair the state root."),
+    "problems": ("problems", "problems", "List errors in files, with line and column."),
+    "config": ("config", "config", "Show the effective settings; edit kheish.yaml."),
+    "pause": ("pause", "pause", "Stop starting new steps."),
+    "resume": ("pause", "resume", "Resume after a pause."),
+    "completion": ("completion", "completion", "Print a shell completion script."),
 }  # fmt: skip
 
 
@@ -96,7 +96,7 @@ class Root(Group):
 
             near = get_close_matches(args[0], COMMANDS, n=1)
             hint = f"Did you mean `kheish {near[0]}`?" if near else "See `kheish --help`."
-            ctx.fail(f"There is no command {args[0]!r}. {hint}")
+            ctx.fail(f"Unknown command {args[0]!r}. {hint}")
         return super().resolve_command(ctx, args)
 
 
@@ -118,7 +118,7 @@ def cli() -> None:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code (`docs/cli`). This is the one place where errors become text."""
+    """Run one command and return its exit code. Errors become text here and nowhere else."""
     from kheish.cli.output import report
     from kheish.errors import Invalid, KheishError
 
@@ -137,19 +137,21 @@ def main(args: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped.", err=True)
         return 130
-    except UnicodeError as error:  # of what was given: what we write is escaped where it must be
+    except UnicodeError as error:  # in the input: output is escaped as needed
         return report(
-            Invalid(f"What was given is not UTF-8 ({error.reason if hasattr(error, 'reason') else error})."), settings
+            Invalid(f"The input is not UTF-8 ({error.reason if hasattr(error, 'reason') else error})."), settings
         )
     except BrokenPipeError:
-        # Whoever read us (`| head`) has seen enough; the interpreter must not fail again when it flushes.
+        # The reader (`| head`) has closed the pipe; without this, the interpreter fails again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
 def _write_what_the_terminal_can() -> None:
-    r"""Write as `\u00e9` what stdout and stderr cannot take (ASCII, half of a surrogate pair), which is right in JSON
-    too; and read stdin as UTF-8, whatever the locale is."""
+    r"""Escape characters that stdout and stderr cannot encode as `\u00e9`, and read stdin as UTF-8.
+
+    Such characters occur with an ASCII locale and lone surrogates. The escapes are valid in JSON, too.
+    """
     codecs.register_error("kheish", _escaped)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -166,7 +168,7 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 
 
 def _keep_others_out() -> None:
-    """Where anybody may write what we make (some containers, some services), nobody has chosen so: as usual, then."""
+    """Set the usual umask if the current one makes new files world-writable, as in some containers and services."""
     mask = os.umask(0o077)
     os.umask(mask if mask & 0o002 else mask | 0o022)
 
@@ -190,7 +192,7 @@ def _usage(error: click.ClickException, as_json: bool) -> int:
 
 
 def _wants_json(words: Sequence[str]) -> bool:
-    """True where the words ask for JSON, though they could not be parsed."""
+    """Return whether the arguments request JSON; works for arguments that could not be parsed."""
     return "--output=json" in words or ("--output", "json") in pairwise(words)
 
 

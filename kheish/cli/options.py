@@ -1,4 +1,4 @@
-"""The options that every command takes, before or after its name, and the command classes that know them."""
+"""The options common to all commands, accepted before or after the command name, and the command classes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Settings:
-    """What the common options said; commands get it by `@pass_settings`."""
+    """The values of the common options; commands receive them through `@pass_settings`."""
 
     state_root: str | None = None
     url: str | None = None
@@ -24,26 +24,26 @@ class Settings:
     quiet: bool = False
 
     def client(self) -> Kheish:
-        """A client for the daemon that the options name."""
+        """Return a client for the daemon that the options name."""
         from kheish.client.sync import Kheish
 
         return Kheish(url=self.url, state_root=self.state_root)
 
     def root(self) -> Path:
-        """The state root that the options name."""
+        """Return the state root that the options name."""
         from kheish.client import discovery
 
         return discovery.state_root(self.state_root)
 
 
-#: what people may write for a moment of the past
+#: the accepted forms of a revision
 REV = "a commit, a tag, an event number (n:90412) or a time (@{2026-11-22T12:00:00Z})"
 
 pass_settings = click.make_pass_decorator(Settings, ensure=True)
 
 
 def _note(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    # Given before and after the command, the later one counts; not given, it changes nothing.
+    # If an option occurs before and after the command name, the later value applies; an absent one changes nothing.
     if value is not None and value is not False and param.name:
         setattr(ctx.ensure_object(Settings), param.name, value)
 
@@ -54,14 +54,14 @@ def _common() -> list[click.Parameter]:
 
     return [
         option("--state-root", metavar="DIR", help="The state root (or KHEISH_STATE_ROOT)."),
-        option("--url", metavar="URL", help="A daemon elsewhere (or KHEISH_URL)."),
-        option("--output", type=click.Choice(["table", "json", "yaml"]), help="How to print answers."),
+        option("--url", metavar="URL", help="The URL of a remote daemon (or KHEISH_URL)."),
+        option("--output", type=click.Choice(["table", "json", "yaml"]), help="The output format."),
         option("--quiet", "-q", is_flag=True, help="Print ids only."),
     ]
 
 
 class Command(click.Command):
-    """A command that takes the common options too."""
+    """A command with the common options."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -79,21 +79,21 @@ class Group(click.Group):
 
 
 def command(name: str | None = None, **more: Any) -> Callable[[Callable[..., Any]], Command]:
-    """Like `click.command`, with the common options."""
+    """Return a decorator like `click.command`, with the common options."""
     return click.command(name, cls=Command, **more)
 
 
 def group(name: str | None = None, **more: Any) -> Callable[[Callable[..., Any]], Group]:
-    """Like `click.group`, with the common options."""
+    """Return a decorator like `click.group`, with the common options."""
     return click.group(name, cls=Group, **more)
 
 
 def page_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`--limit` and `--cursor`, as lists take them."""
-    function = click.option("--cursor", help="Where the next page begins.")(function)
-    return click.option("--limit", type=click.IntRange(1, 200), help="How many (50).")(function)
+    """Add the options `--limit` and `--cursor` of lists."""
+    function = click.option("--cursor", help="The cursor of the next page.")(function)
+    return click.option("--limit", type=click.IntRange(1, 200), help="The maximum number of results (50).")(function)
 
 
 def at_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`--at REV`: what is shown, as it was then."""
-    return click.option("--at", metavar="REV", help=f"As it was then: {REV}.")(function)
+    """Add the option `--at REV`, which selects an earlier revision."""
+    return click.option("--at", metavar="REV", help=f"At this revision: {REV}.")(function)

@@ -1,4 +1,4 @@
-"""Print answers: tables for people, JSON and YAML for programs, ids for pipes. Colour only on a terminal."""
+"""Output of results: tables for users, JSON and YAML for programs, ids for pipes; colour only on a terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kheish.store.git.textconv import HIDDEN, visible
 
 Column = tuple[str, str | Callable[[Any], object]]
 
-#: a time as the API has it
+#: a time in the format of the API
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 _STATUS = {
@@ -41,32 +41,32 @@ _STATUS = {
 
 
 def plain(text: object) -> str:
-    """`text` with every character that a terminal would obey made visible; line breaks and tabs stay."""
+    """Return `text` with terminal control characters made visible; line breaks and tabs stay."""
     return visible(str(text))
 
 
 def escaped(text: str) -> str:
-    """JSON that says the same, with what a terminal would obey (C1, DEL, changes of direction) written as `\\u009b`."""
+    """Return equivalent JSON with terminal controls (C1, DEL, changes of direction) escaped as `\\u009b`."""
     return HIDDEN.sub(lambda found: json.dumps(found[0])[1:-1] if found[0] >= " " else found[0], text)
 
 
 def coloured() -> bool:
-    """True on a terminal whose owner did not say NO_COLOR."""
+    """Return whether stdout is a terminal with colour, and NO_COLOR is not set."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def paint(text: str, **style: Any) -> str:
-    """`text` in colour where colour is wanted."""
+    """Return `text`, styled if colour is enabled."""
     return click.style(text, **style) if coloured() else text
 
 
 def say(text: str = "") -> None:
-    """One line to stdout, as it is."""
+    """Write one line to stdout unchanged."""
     click.echo(text, color=coloured())
 
 
 def emit(settings: Settings, document: Any, *, ids: Iterable[str], human: Callable[[], None]) -> None:
-    """Print `document` as the options want it: ids, the API's JSON, YAML, or by `human()`."""
+    """Print `document` in the selected format: ids, JSON of the API, YAML, or with `human()`."""
     if settings.quiet:
         for one in ids:
             say(one)
@@ -79,7 +79,7 @@ def emit(settings: Settings, document: Any, *, ids: Iterable[str], human: Callab
 
 
 def listing(settings: Settings, page: Mapping[str, Any], key: str, columns: Sequence[Column], none: str) -> None:
-    """Print one page of a list; `none` is what to say of an empty one."""
+    """Print one page of a list; `none` is the message for an empty one."""
     items = page["items"]
 
     def human() -> None:
@@ -87,7 +87,7 @@ def listing(settings: Settings, page: Mapping[str, Any], key: str, columns: Sequ
             return click.echo(none, err=True)
         table(items, columns)
         if page.get("next_cursor"):
-            click.echo(f"There are more: --cursor {page['next_cursor']}", err=True)
+            click.echo(f"More results: --cursor {page['next_cursor']}", err=True)
         return None
 
     emit(settings, page, ids=[str(item[key]) for item in items], human=human)
@@ -99,7 +99,7 @@ def fitting(none: str, *filters: object) -> str:
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
-    """Print rows under headings; on a terminal the last column is cut to its width."""
+    """Print rows under headings; on a terminal, truncate the last column to its width."""
     heads = [head for head, _ in columns]
     cells = [[_cell(row, read) for _, read in columns] for row in rows]
     widths = [max(len(head), *(len(line[i]) for line in cells)) for i, head in enumerate(heads)]
@@ -113,7 +113,7 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
 
 
 def details(document: Mapping[str, Any]) -> None:
-    """Print one thing: a line for each field that says something."""
+    """Print one document: a line for each field that is not empty."""
     width = max((len(name) for name in document), default=0)
     for name, value in document.items():
         if value in (None, [], {}, ""):
@@ -130,7 +130,7 @@ def details(document: Mapping[str, Any]) -> None:
 
 
 def as_yaml(document: Any) -> str:
-    """A JSON value as YAML, in its own order, texts over several lines as blocks."""
+    """Return a JSON value as YAML, in its own order, with multi-line texts as blocks."""
     import yaml
 
     class Dumper(yaml.SafeDumper):
@@ -156,12 +156,12 @@ def when(at: object) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a number with its noun, in the plural where it is not one."""
+    """Return a number with its noun, in the plural unless it is 1."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun.removesuffix('y')}{'ies' if noun[-1] == 'y' else 's'}"
 
 
 def shorten(text: str, room: int) -> str:
-    """The first line of `text`, cut to `room` characters."""
+    """Return the first line of `text`, truncated to `room` characters."""
     line = plain(text).strip().split("\n", 1)[0]
     return line if len(line) <= room else line[: max(room - 1, 1)] + "…"
 
@@ -181,7 +181,7 @@ def _toned(cell: str, padded: str) -> str:
 
 
 def report(error: KheishError, settings: Settings) -> int:
-    """Write what went wrong to stderr, and return the exit code that stands for it."""
+    """Write an error to stderr and return its exit code."""
     if settings.output == "json":
         from kheish.client.faults import as_problem
 

@@ -1,4 +1,4 @@
-"""`kheish pause`, `kheish resume`: start no new step for a while, of one route or at all."""
+"""`kheish pause`, `kheish resume`: suspend and resume the work of the daemon, or of one route."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from kheish.cli.output import emit, say
 
 
 @command()
-@click.option("--route", type=Id("route"), help="Only what uses this route.")
+@click.option("--route", type=Id("route"), help="Only runs on this route.")
 @pass_settings
 def pause(settings: Settings, route: str | None) -> None:
-    """Start no new step; what is in flight finishes, submissions queue."""
+    """Stop starting new steps; steps in flight finish, and submissions queue."""
     done = settings.client().pause(route)
-    emit(settings, done, ids=[], human=lambda: say(f"Paused{_of(route)}; `kheish resume` goes on."))
+    emit(settings, done, ids=[], human=lambda: say(f"Paused{_suffix(route)}; `kheish resume` continues."))
 
 
 @command()
-@click.option("--route", type=Id("route"), help="Only what uses this route.")
-@click.option("--takeover", is_flag=True, help="Of a restored root: the backup's remote is its own from now on.")
+@click.option("--route", type=Id("route"), help="Only runs on this route.")
+@click.option("--takeover", is_flag=True, help="For a restored root: take over the backup remote.")
 @pass_settings
 def resume(settings: Settings, route: str | None, takeover: bool) -> None:
-    """Go on after a pause."""
+    """Resume after a pause."""
     done = settings.client().resume(route, takeover=takeover)
-    emit(settings, done, ids=[], human=lambda: say(f"Going on{_of(route)}."))
+    emit(settings, done, ids=[], human=lambda: say(f"Resumed{_suffix(route)}."))
 
 
-def _of(route: str | None) -> str:
+def _suffix(route: str | None) -> str:
     return f" (route {route})" if route else ""

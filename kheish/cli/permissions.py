@@ -1,4 +1,4 @@
-"""`kheish permissions check TOOL ARGS`: what a call would meet, and why, without doing it."""
+"""`kheish permissions check TOOL ARGS`: the decision on a call and its reason, without running the call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kheish.cli.ids import Id
 from kheish.cli.options import Settings, group, pass_settings
 from kheish.cli.output import details, emit
 
-#: what a bare text stands for
+#: the argument that a bare text sets
 _MAIN = {
     "bash": "command",
     "shell_task_start": "command",
@@ -23,16 +23,16 @@ _MAIN = {
 
 @group()
 def permissions() -> None:
-    """Explain what a tool call would meet."""
+    """Explain the decision on a tool call."""
 
 
 @permissions.command()
 @click.argument("tool")
 @click.argument("arguments", metavar="ARGS...", nargs=-1)
-@click.option("--session", type=Id("session"), help="With this session's mode, rules and workspace.")
+@click.option("--session", type=Id("session"), help="Use the mode, rules and workspace of this session.")
 @pass_settings
 def check(settings: Settings, tool: str, arguments: tuple[str, ...], session: str | None) -> None:
-    """Say whether TOOL would be allowed, asked about or denied with ARGS.
+    """Print whether a call of TOOL with ARGS would be allowed, need approval, or be denied.
 
     ARGS is a JSON object, `name=value` words, or the main argument itself, such as a command for bash.
     """
@@ -41,7 +41,7 @@ def check(settings: Settings, tool: str, arguments: tuple[str, ...], session: st
 
 
 def arguments_of(tool: str, words: tuple[str, ...]) -> dict[str, Any]:
-    """The arguments that the words stand for."""
+    """Return the arguments that the words specify."""
     if len(words) == 1 and words[0].lstrip().startswith("{"):
         try:
             found = json.loads(words[0])

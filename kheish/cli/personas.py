@@ -1,5 +1,5 @@
-"""`kheish personas`: instruction texts for sessions."""
+"""`kheish personas`: manage instruction texts for sessions."""
 
 from kheish.cli.definitions import commands
 
-personas = commands("personas", "persona", "Instruction texts: list, show, edit, put, validate, remove.")
+personas = commands("personas", "persona", "Manage instruction texts: list, show, edit, put, validate, remove.")

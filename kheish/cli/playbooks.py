@@ -1,4 +1,4 @@
-"""`kheish playbooks`: procedures, their versions and releases."""
+"""`kheish playbooks`: manage procedures, their versions and releases."""
 
 from __future__ import annotations
 
@@ -21,21 +21,19 @@ _STATES = ("verified", "canary", "active", "revoked")
 _TEMPLATE = """\
 # yaml-language-server: $schema=../../schemas/playbook.schema.json
 title: {name}
-objective: What it is to reach.
+objective: What this procedure achieves.
 phases:
   - id: investigate
     instructions: |
-      What the agent is told.
+      Instructions for the agent.
     acceptance:
-      - What must be so at the end.
+      - A condition that holds when the phase is complete.
     evidence:
-      - {{kind: output, id: findings, description: What was found.}}
+      - {{kind: output, id: findings, description: The findings.}}
 """
 _KINDS = {"added": "+", "removed": "-", "changed": "~"}
 
-playbooks = commands(
-    "playbooks", "playbook", "Procedures: drafts, which are files, and versions, which are tags (ID@VERSION)."
-)
+playbooks = commands("playbooks", "playbook", "Manage procedures: drafts (files) and versions (git tags, ID@VERSION).")
 
 
 # --- drafts -----------------------------------------------------------------------------------------------------------
@@ -50,23 +48,23 @@ def list_(settings: Settings, id: str | None, limit: int | None, cursor: str | N
     client = settings.client().playbooks
     if id is None:
         page = client.list(limit=limit, cursor=cursor)
-        none = "There are no playbooks; `kheish playbooks edit NAME` makes one."
+        none = "No playbooks; `kheish playbooks edit NAME` creates one."
         return listing(settings, page, "id", [("NAME", "id"), ("STATE", _state), ("TITLE", "title")], none)
     versions = client.versions(id, limit=limit, cursor=cursor)
     columns: list[Column] = [
         ("VERSION", "version"), ("STATE", _shown), ("PUBLISHED", lambda one: when(one["published_at"])),
         ("BY", "published_by"), ("DIGEST", lambda one: one["digest"][:12]), ("NOTES", "notes"),
     ]  # fmt: skip
-    none = f"Nothing of {id} is published; `kheish playbooks publish {id} 1.0.0` does that."
+    none = f"No version of {id} is published; `kheish playbooks publish {id} 1.0.0` publishes one."
     return listing(settings, versions, "version", columns, none)
 
 
 @playbooks.command()
 @click.argument("what", metavar="ID[@VERSION]")
-@click.option("--at", help="As it was then: a commit, time or event number.")
+@click.option("--at", help="At this revision: a commit, time or event number.")
 @pass_settings
 def show(settings: Settings, what: str, at: str | None) -> None:
-    """Show the draft as it is written, or a version with its release."""
+    """Show the draft as written, or a version with its release."""
     client = settings.client().playbooks
     id, _, version = what.partition("@")
     if not version:
@@ -86,17 +84,21 @@ def show(settings: Settings, what: str, at: str | None) -> None:
 
 @playbooks.command()
 @click.argument("what", metavar="FILE|ID")
-@click.option("--offline", is_flag=True, help="Without a daemon: names of routes and personas are not looked up.")
+@click.option(
+    "--offline", is_flag=True, help="Check without a daemon; references to routes and personas are not resolved."
+)
 @pass_settings
 def validate(settings: Settings, what: str, offline: bool) -> int:
-    """Check a file (`-`: stdin), or a draft that is there; nothing is changed. Without a daemon a file is checked by
-    itself. The exit code is 1 where there are errors."""
+    """Check a file (`-`: stdin) or an existing draft; nothing is changed.
+
+    Without a daemon, a file is checked on its own. The exit code is 1 if there are errors.
+    """
     from kheish.errors import Unreachable
 
     is_file = what == "-" or Path(what).is_file()
     text = read_file(what) if is_file else None
     if text is None and offline:
-        raise click.UsageError(f"There is no file {what}.")
+        raise click.UsageError(f"No such file: {what}.")
     if not offline:
         client = settings.client().playbooks
         try:
@@ -106,7 +108,7 @@ def validate(settings: Settings, what: str, offline: bool) -> int:
         except Unreachable:
             if text is None:
                 raise
-            click.echo("The daemon is not reachable; names of routes and personas are not looked up.", err=True)
+            click.echo("The daemon is not reachable; references to routes and personas are not resolved.", err=True)
     from kheish.authoring import playbook_files
     from kheish.store.edits import problems
 
@@ -119,7 +121,7 @@ def validate(settings: Settings, what: str, offline: bool) -> int:
 @click.argument("what", metavar="FILE|ID[@VERSION]")
 @pass_settings
 def digest(settings: Settings, what: str) -> None:
-    """Print the digest of a manifest and the files beside it, of a draft, or of a version."""
+    """Print the digest of a draft, a version, or a manifest file with the files beside it."""
     if Path(what).is_file():
         found = _digest_of_file(Path(what))
     else:
@@ -136,15 +138,17 @@ def _digest_of_file(file: Path) -> str:
     try:
         return playbook_files.digest_of_file(file)
     except (OSError, ValueError) as error:
-        raise Invalid(f"{file} has no digest: {error}.") from error
+        raise Invalid(f"Cannot compute the digest of {file}: {error}.") from error
 
 
 @playbooks.command()
 @click.argument("name")
 @pass_settings
 def edit(settings: Settings, name: str) -> None:
-    """Change the draft in your editor (EDITOR); a new one begins with a template. What is wrong is told, and the editor
-    can be opened again."""
+    """Edit the draft in your editor (EDITOR); a new draft starts from a template.
+
+    If the text is invalid, the errors are printed and you can edit it again.
+    """
     from kheish.client.call import Text
     from kheish.errors import NotFound
 
@@ -155,7 +159,7 @@ def edit(settings: Settings, name: str) -> None:
         before = Text(_TEMPLATE.format(name=name), None)
     found = edited(client, name, before)
     if found is None:
-        return click.echo("Nothing was changed.", err=True)
+        return click.echo("No changes.", err=True)
     return stored(settings, name, found)
 
 
@@ -165,21 +169,21 @@ def edit(settings: Settings, name: str) -> None:
 @playbooks.command()
 @click.argument("id")
 @click.argument("version")
-@click.option("--notes", help="What changed and why; it stands in the tag's message.")
+@click.option("--notes", help="What changed and why, kept in the tag message.")
 @pass_settings
 def publish(settings: Settings, id: str, version: str, notes: str | None) -> None:
-    """Make the draft a version: the annotated tag playbook/ID/VERSION."""
+    """Publish the draft as a version: the annotated tag playbook/ID/VERSION."""
     found = settings.client().playbooks.publish(id, version, notes=notes)
-    emit(settings, found, ids=[f"{id}@{version}"], human=lambda: _said(found))
+    emit(settings, found, ids=[f"{id}@{version}"], human=lambda: _print_release(found))
 
 
 @playbooks.command()
 @click.argument("what", metavar="ID@VERSION")
 @click.argument("state", type=click.Choice(_STATES))
-@click.option("--evidence", multiple=True, metavar="KIND:ID", help="What shows that it may be used: run:run_01….")
-@click.option("--attest", metavar="TEXT", help="Your own word for it.")
-@click.option("--percent", type=float, help="Of a canary: how much of the starts go to it.")
-@click.option("--reason", help="Why; it is kept.")
+@click.option("--evidence", multiple=True, metavar="KIND:ID", help="Evidence for the release, such as run:run_01….")
+@click.option("--attest", metavar="TEXT", help="A statement of your own as evidence.")
+@click.option("--percent", type=float, help="For canary: the percentage of starts that use it.")
+@click.option("--reason", help="The reason, kept in the journal.")
 @pass_settings
 def release(
     settings: Settings,
@@ -190,34 +194,34 @@ def release(
     percent: float | None,
     reason: str | None,
 ) -> None:
-    """Move a version: published → verified → canary → active → revoked, and back to verified."""
+    """Change the release of a version: published → verified → canary → active → revoked, or back to verified."""
     id, version = _split(what)
     given = _evidence(evidence, attest)
     client = settings.client().playbooks
     found: Any = client.release(id, version, state, evidence=given, percent=percent, reason=reason)
 
     def human() -> None:
-        _said(found)
+        _print_release(found)
         commands = found["commands"] if state in ("verified", "canary", "active") else []
         if commands:
-            say("Its Flows run without asking: " + ", ".join(f"`{plain(one)}`" for one in commands))
+            say("Its Flows run these without asking: " + ", ".join(f"`{plain(one)}`" for one in commands))
 
     emit(settings, found, ids=[what], human=human)
 
 
 @playbooks.command()
 @click.argument("what", metavar="ID@VERSION")
-@click.option("--reason", help="Why; it is kept.")
-@click.option("--cancel-flows", is_flag=True, help="Cancel its running Flows, too.")
+@click.option("--reason", help="The reason, kept in the journal.")
+@click.option("--cancel-flows", is_flag=True, help="Also cancel its running Flows.")
 @pass_settings
 def revoke(settings: Settings, what: str, reason: str | None, cancel_flows: bool) -> None:
-    """Let no more Flows start with a version; that is final."""
+    """Revoke a version for good: no new Flows start with it."""
     id, version = _split(what)
     client = settings.client().playbooks
     found: Any = client.release(id, version, "revoked", reason=reason, cancel_flows=cancel_flows)
 
     def human() -> None:
-        _said(found)
+        _print_release(found)
         say(_live(found["live_flows"], cancel_flows))
 
     emit(settings, found, ids=[what], human=human)
@@ -229,12 +233,12 @@ def revoke(settings: Settings, what: str, reason: str | None, cancel_flows: bool
 @click.argument("after", required=False, metavar="[V2]")
 @pass_settings
 def diff(settings: Settings, id: str, before: str | None, after: str | None) -> None:
-    """What changed from V1 (the newest version) to V2 (the draft), by field and as text."""
+    """Show the changes from V1 (default: the newest version) to V2 (default: the draft), by field and as text."""
     found = settings.client().playbooks.diff(id, before, after)
 
     def human() -> None:
         if not found["fields"] and not found["text"]:
-            return click.echo("Nothing differs.", err=True)
+            return click.echo("No differences.", err=True)
         for one in found["fields"]:
             say(plain(f"{_KINDS[one['change']]} {one['path']}{_values(one)}"))
         say()
@@ -251,7 +255,7 @@ def diff(settings: Settings, id: str, before: str | None, after: str | None) -> 
 @page_options
 @pass_settings
 def log(settings: Settings, id: str, limit: int | None, cursor: str | None) -> None:
-    """The commits that changed the draft, newest first, each with the version that was published of it."""
+    """List the commits that changed the draft, newest first, with the versions published from them."""
     client = settings.client().playbooks
     page = client.history(id, limit=limit, cursor=cursor)
     notes = _published(page["items"], client.versions(id, limit=200)["items"])
@@ -262,7 +266,7 @@ def log(settings: Settings, id: str, limit: int | None, cursor: str | None) -> N
 @click.argument("what", metavar="ID[@VERSION]")
 @pass_settings
 def blame(settings: Settings, what: str) -> None:
-    """Each line of the manifest with the commit and the author that it is from."""
+    """Show the commit and author of each line of the manifest."""
     id, _, version = what.partition("@")
     page = settings.client().playbooks.blame(id, version or None)
 
@@ -279,16 +283,19 @@ def blame(settings: Settings, what: str) -> None:
 
 
 def _live(count: int, cancelled: bool) -> str:
-    """What becomes of the Flows of a version that was revoked."""
+    """Return a sentence about the Flows of a revoked version."""
     if not count:
-        return "None of its Flows is under way."
+        return "It has no active Flows."
     if count == 1:
-        return f"One Flow of it {'is being cancelled' if cancelled else 'goes on'}."
-    return f"{count} Flows of it {'are being cancelled' if cancelled else 'go on'}."
+        return f"One Flow of it {'is being cancelled' if cancelled else 'continues'}."
+    return f"{count} Flows of it {'are being cancelled' if cancelled else 'continue'}."
 
 
 def _published(commits: Sequence[Mapping[str, Any]], versions: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """What was published of each commit: a tag may be on a later one than that which changed the draft last."""
+    """Return the versions published from each commit.
+
+    A tag may be on a later commit than the last change of the draft, so versions are matched by time.
+    """
     from kheish.ids import seconds_of
 
     found: dict[str, list[str]] = {}
@@ -311,12 +318,12 @@ def _shown(one: Mapping[str, Any]) -> str:
 def _split(what: str) -> tuple[str, str]:
     id, at, version = what.partition("@")
     if not at or not version:
-        raise click.UsageError(f"{what!r} names no version; write ID@VERSION, such as triage@1.0.0.")
+        raise click.UsageError(f"{what!r} contains no version; use ID@VERSION, such as triage@1.0.0.")
     return id, version
 
 
 def _name(file: Path) -> str | None:
-    """The id of the playbook that a file would be: its folder's name."""
+    """Return the id of the Playbook in a file, which is the name of its folder; None for another file."""
     from kheish import ids
 
     name = file.resolve().parent.name
@@ -328,14 +335,14 @@ def _evidence(given: tuple[str, ...], attest: str | None) -> list[Evidence]:
     for text in given:
         kind, colon, id = text.partition(":")
         if not colon or not id:
-            raise click.UsageError(f"{text!r} is no evidence; write KIND:ID, such as run:run_01… or commit:HEAD.")
+            raise click.UsageError(f"{text!r} is not valid evidence; use KIND:ID, such as run:run_01… or commit:HEAD.")
         found.append({"kind": kind, "id": id})
     if attest is not None:
         found.append({"kind": "attestation", "id": getpass.getuser(), "description": attest})
     return found
 
 
-def _said(found: Mapping[str, Any]) -> None:
+def _print_release(found: Mapping[str, Any]) -> None:
     name = f"{found['playbook_id']}@{found['version']}"
     say(plain(f"{name} is {_shown(found)} (tag {found['tag']}, digest {found['digest'][:12]})."))
 

@@ -1,4 +1,4 @@
-"""`kheish problems`: what is wrong in files, with line and column."""
+"""`kheish problems`: list errors in files, with line and column."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from kheish.cli.output import Column, listing
 
 
 def place(problem: dict[str, object]) -> str:
-    """`routes/local.yaml:3:5`, as editors understand it."""
+    """Return the location in the format of editors: `routes/local.yaml:3:5`."""
     return ":".join(str(problem[key]) for key in ("path", "line", "column") if problem.get(key))
 
 
 def said(problem: dict[str, object]) -> str:
-    """The message, and the nearest known key where one was misspelled."""
+    """Return the message, which suggests a key for a misspelled one."""
     return f"{problem['message']}"
 
 
@@ -26,5 +26,5 @@ COLUMNS: list[Column] = [
 @command()
 @pass_settings
 def problems(settings: Settings) -> None:
-    """What is wrong in files, with line and column."""
-    listing(settings, settings.client().problems(), "problem_id", COLUMNS, "Nothing is wrong.")
+    """List errors in files, with line and column."""
+    listing(settings, settings.client().problems(), "problem_id", COLUMNS, "No problems.")

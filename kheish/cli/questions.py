@@ -30,12 +30,12 @@ def questions() -> None:
 
 
 @questions.command("list")
-@click.option("--session", type=Id("session"), help="Only those of this session.")
-@click.option("--status", default="pending", show_default=True, help="Only those with this status, or: all.")
+@click.option("--session", type=Id("session"), help="Only questions of this session.")
+@click.option("--status", default="pending", show_default=True, help="Only questions with this status, or `all`.")
 @page_options
 @pass_settings
 def list_(settings: Settings, session: str | None, status: str, limit: int | None, cursor: str | None) -> None:
-    """List the questions that wait, newest first."""
+    """List questions, newest first; only pending ones unless --status is given."""
     page = settings.client().questions.list(
         session=session, status=None if status == "all" else status, limit=limit, cursor=cursor
     )
@@ -44,7 +44,7 @@ def list_(settings: Settings, session: str | None, status: str, limit: int | Non
         page,
         "question_id",
         COLUMNS,
-        fitting("No question waits.", session, None if status == "pending" else status),
+        fitting("No pending questions.", session, None if status == "pending" else status),
     )
 
 
@@ -52,7 +52,7 @@ def list_(settings: Settings, session: str | None, status: str, limit: int | Non
 @click.argument("question", type=Id("question"))
 @pass_settings
 def show(settings: Settings, question: str) -> None:
-    """Show the questions that are asked together, with their options."""
+    """Show a set of questions with their options."""
     found = settings.client().questions.get(question)
 
     def human() -> None:
@@ -66,18 +66,18 @@ def show(settings: Settings, question: str) -> None:
 @questions.command()
 @click.argument("question", type=Id("question"))
 @click.argument("answers", nargs=-1)
-@click.option("--text", "texts", multiple=True, metavar="[ID=]TEXT", help="An answer in your own words.")
+@click.option("--text", "texts", multiple=True, metavar="[ID=]TEXT", help="A free-text answer.")
 @pass_settings
 def answer(settings: Settings, question: str, answers: tuple[str, ...], texts: tuple[str, ...]) -> None:
-    """Answer all questions at once: `q1=a q2=b,c`, or just `a` where there is one. Options by id, number or label.
+    """Answer all questions of a set: `q1=a q2=b,c`, or just `a` for a single question.
 
-    Without answers it asks on the terminal.
+    Give options by id, number or label. Without answers, the command prompts on the terminal.
     """
     client = settings.client()
     asked = client.questions.get(question)
     if not answers and not texts:
         if not asking.can_ask():
-            raise click.UsageError(f"Say the answers: kheish questions answer {question} {_example(asked)}.")
+            raise click.UsageError(f"Answers are missing: kheish questions answer {question} {_example(asked)}.")
         asking.question(client, asked)
         answered = client.questions.get(question)
     else:
@@ -87,16 +87,16 @@ def answer(settings: Settings, question: str, answers: tuple[str, ...], texts: t
 
 @questions.command()
 @click.argument("question", type=Id("question"))
-@click.option("--reason", help="Why; the model reads it.")
+@click.option("--reason", help="The reason, passed to the model.")
 @pass_settings
 def decline(settings: Settings, question: str, reason: str | None) -> None:
-    """Decline to answer; the model is told, and the run goes on."""
+    """Decline to answer; the run continues, and the model sees the refusal."""
     declined = settings.client().questions.decline(question, reason)
     emit(settings, declined, ids=[question], human=lambda: say(f"{question} is {declined['status']}."))
 
 
 def given(asked: Question, answers: tuple[str, ...], texts: tuple[str, ...]) -> dict[str, Answer]:
-    """The answers that the words stand for, by the question's id. Raises Invalid."""
+    """Return the answers by question id. Raise Invalid if an argument matches no question."""
     by_id = {one["id"]: one for one in asked["questions"]}
     found: dict[str, Answer] = {}
     for one in answers:
@@ -114,7 +114,7 @@ def _named(word: str, by_id: dict[str, Any]) -> tuple[str, str]:
         return name, said
     if len(by_id) == 1:
         return next(iter(by_id)), word
-    raise Invalid(f"Say which question {word!r} answers: write it as ID=ANSWER, with {', '.join(by_id)} as the id.")
+    raise Invalid(f"{word!r} matches no question: write ID=ANSWER, with {', '.join(by_id)} as the id.")
 
 
 def _example(asked: Question) -> str:

@@ -1,6 +1,6 @@
-"""Events of a run in, text for a terminal out: the agent's words, its tool calls, their results and diffs.
+"""Conversion of a run's events to text for a terminal: the agent's words, its tool calls, their results and diffs.
 
-It prints nothing and asks nobody, so that it can be tested with events alone. `words.py` has the streaming.
+The module neither prints nor prompts, so that tests need events only. `words.py` handles the streaming.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from kheish.cli.words import BROKEN_OFF, Words
 from kheish.client.sse import Event
 
 Data = Mapping[str, Any]
-#: a line and how it is painted
+#: a line and its style
 Line = tuple[str, dict[str, Any]]
 
 _RESULT_LINES = 6
-#: results of calls that did not run, which the decision before has said
+#: results of calls that did not run: the preceding decision already shows them
 _SAID = frozenset({"permission_denied", "approval_denied", "approval_expired", "approval_cancelled"})
 _DIFF_LINES = 60
 _SHORT = 100
 _WIDE = 200
-#: the argument that says most about a call
+#: the most informative argument of a call, by priority
 _TELLING = ("command", "pattern", "path", "ref", "url", "query", "content", "text")
 
 
 class Rendering:
-    """The picture of one followed run; `feed` returns what to print next, with its own line breaks.
+    """The terminal output of one followed run; `feed` returns the text to print next, with its line breaks.
 
-    `asks`: what the run waits for is asked in place, where it is shown in full; a line about it is held back until
-    then, and printed only where another user answers it.
+    `asks`: the caller prompts for pending decisions and shows them in full. A line about one is held back, and printed
+    only if another user decides.
     """
 
     def __init__(self, paint: Callable[..., str] = paint, *, asks: bool = False) -> None:
@@ -46,7 +46,7 @@ class Rendering:
         self._last_call: str | None = None
 
     def feed(self, event: Event) -> str:
-        """What to print for `event`; empty for one that says nothing to a person."""
+        """Return the text to print for `event`, which may be empty."""
         match event.kind:
             case "model.delta":
                 return self._delta(event.data)
@@ -59,13 +59,13 @@ class Rendering:
         return self._block(lines)
 
     def asked(self, id: str, diff: str | None = None) -> None:
-        """Note that an approval or a question was shown in place, and the diff that it showed."""
+        """Record that an approval or question was shown by a prompt, with its diff."""
         self._held.pop(id, None)
         if diff:
             self._diffs.add(plain(diff))
 
     def _of_request(self, event: Event) -> list[Line]:
-        """Lines about what is asked: held back where it is asked in place; with the answer of another user."""
+        """Return the lines about approvals and questions; hold requests back if the caller prompts for them."""
         data = event.data
         id = str(data.get("approval_id") or data.get("question_id"))
         match event.kind:
@@ -102,7 +102,7 @@ class Rendering:
         return [(f"  answered: {'; '.join(said)}", {"fg": "green"})]
 
     def fresh_line(self) -> str:
-        """A line break where the last line is not ended yet."""
+        """Return a line break if the last line has not ended."""
         was_open, self._line_open = self._line_open, False
         return "\n" if was_open else ""
 
@@ -126,16 +126,16 @@ class Rendering:
         call = str(event.data.get("call_id"))
         if event.kind == "tool.started":
             self._calls[call] = self._last_call = short_call(event.data)
-            # What is asked comes with `question.asked`, and reads better there.
+            # `question.asked` follows, and is more readable.
             asks = event.data.get("tool") == "ask_user_question"
             return [] if asks else [(f"→ {self._last_call}", {"fg": "cyan"})]
         if event.kind == "tool.finished":
             head = self._calls.pop(call, str(event.data.get("tool")))
-            # Of parallel calls, say whose result this is.
+            # Parallel calls: name the call that this result belongs to.
             whose: list[Line] = [] if head == self._last_call else [(f"← {head}", {"fg": "cyan"})]
             self._last_call = None
             if event.data.get("tool") == "ask_user_question" and not event.data.get("is_error"):
-                return []  # `question.answered` said it
+                return []  # `question.answered` shows it
             if event.data.get("code") in _SAID:
                 return []
             return whose + self._outcome(event.data)
@@ -152,7 +152,7 @@ class Rendering:
 
 
 def short_call(data: Data) -> str:
-    """A tool call in one line: `bash: python -m pytest -q`."""
+    """Return a tool call in one line: `bash: python -m pytest -q`."""
     arguments = data.get("arguments")
     said = ""
     if data.get("tool") == "phase" and isinstance(arguments, Mapping) and "phase" in arguments:
@@ -168,7 +168,7 @@ def short_call(data: Data) -> str:
 
 
 def text_of(value: Any) -> str:
-    """A text of an event: as it is, or the preview of one that was too large for its line."""
+    """Return a text of an event, or the preview of a spilled one."""
     if _spilled(value):
         spill = value.get("spill", value)
         return f"{spill.get('preview', '')}\n… ({spill.get('bytes')} bytes in all, in spill/{spill.get('sha256')})"
@@ -178,15 +178,15 @@ def text_of(value: Any) -> str:
 
 
 def diff_lines(diff: str, at_most: int = _DIFF_LINES) -> list[Line]:
-    """A unified diff, added lines green and removed ones red."""
+    """Return the lines of a unified diff, added ones green and removed ones red."""
     return _first([("  " + line, _diff_style(line)) for line in diff.rstrip("\n").split("\n")], at_most)
 
 
 def _failure(data: Data, detail: object) -> list[Line]:
-    """Return the end of what failed: why it did stands there, and the exit status."""
+    """Return the last lines of a failed call, which have the reason and the exit status."""
     content = text_of(data.get("content"))
     status = detail.get("exit_status") if isinstance(detail, Mapping) else None
-    if _spilled(data.get("content")) and status:  # its end is not in the preview
+    if _spilled(data.get("content")) and status:  # the preview lacks the end
         content += f"\n[exit status {status}]"
     lines = content.rstrip("\n").split("\n")
     left = len(lines) - _RESULT_LINES
@@ -220,7 +220,7 @@ def _silent(_: Data) -> list[Line]:
 
 def _failed(data: Data) -> list[Line]:
     again = data.get("retry_in")
-    then = f"; asked again in {again:.2g} s" if isinstance(again, (int, float)) else ""
+    then = f"; retry in {again:.2g} s" if isinstance(again, (int, float)) else ""
     waits = f"; waiting for the server of route {data.get('route')}" if data.get("patient") else ""
     return [(f"! the model call failed: {_message(data.get('error'))}{waits}{then}", {"fg": "yellow"})]
 
@@ -244,15 +244,15 @@ def _resolved(data: Data) -> list[Line]:
 
 
 def _one_of_two(data: Data) -> list[Line]:
-    return [(f"  allowed by {data.get('person')}; another person has to allow it too", {"fg": "yellow"})]
+    return [(f"  allowed by {data.get('person')}; a second person has to allow it, too", {"fg": "yellow"})]
 
 
 def _checked(data: Data) -> list[Line]:
     found = [one for one in data.get("findings") or [] if isinstance(one, Mapping) and one.get("met") is not None]
     met = sum(bool(one["met"]) for one in found)
-    if not found:  # what is required is prose: the agent was told, and nobody else can look
+    if not found:  # only prose requirements, which the daemon cannot check
         return []
-    return [(f"(completion: {met} of {len(found)} requirements are met)", {"dim": True})]
+    return [(f"(completion: {met} of {len(found)} requirements met)", {"dim": True})]
 
 
 def _mode(data: Data) -> list[Line]:
@@ -273,26 +273,26 @@ def _todo(data: Data) -> list[Line]:
 
 
 def _nudged(data: Data) -> list[Line]:
-    return [(f"(told the model: {shorten(str(data.get('text')), _SHORT)})", {"dim": True})]
+    return [(f"(message to the model: {shorten(str(data.get('text')), _SHORT)})", {"dim": True})]
 
 
 def _checking(_: Data) -> list[Line]:
-    return [("(checking the completion requirements)", {"dim": True})]
+    return [("(checking completion requirements)", {"dim": True})]
 
 
 def _compacted(data: Data) -> list[Line]:
-    how = "summarised" if data.get("made_by") != "daemon" else "shortened: no summary of them could be had"
+    how = "summarised" if data.get("made_by") != "daemon" else "shortened: no summary was available"
     return [(f"(earlier messages were {how})", {"dim": True})]
 
 
 def _left_out(data: Data) -> list[Line]:
-    """Return what did not fit into the prompt of a run's first turn; the next ones would repeat it."""
+    """Return what did not fit into the prompt, on the first turn only: later turns would repeat it."""
     omitted = data.get("omitted") if data.get("turn") == 0 else None
     return [(f"(the model's window is small: {' '.join(map(str, omitted))})", {"dim": True})] if omitted else []
 
 
 def _resumed(data: Data) -> list[Line]:
-    return [("(the daemon was restarted; the run goes on)", {"dim": True})] if data.get("reason") == "restart" else []
+    return [("(the daemon was restarted; the run continues)", {"dim": True})] if data.get("reason") == "restart" else []
 
 
 _LINES: dict[str, Callable[[Data], list[Line]]] = {

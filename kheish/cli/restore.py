@@ -1,4 +1,4 @@
-"""`kheish restore URL DIR`: make a state root from a backup; needs no daemon."""
+"""`kheish restore URL DIR`: create a state root from a backup; needs no daemon."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from kheish.cli.output import counted, emit, plain, say
 @command()
 @click.argument("address", metavar="URL")
 @click.argument("folder", metavar="DIR")
-@click.option("--branch", help="The branch, where several hold a state root.")
+@click.option("--branch", help="The branch, if several contain a state root.")
 @pass_settings
 def restore(settings: Settings, address: str, folder: str, branch: str | None) -> int:
-    """Make a state root in DIR from the backup at URL. It starts paused, until `kheish resume`."""
+    """Create a state root in DIR from the backup at URL. It starts paused, until `kheish resume`."""
     from kheish.store.git import restore as making
 
     root = Path(folder).expanduser().absolute()
@@ -33,8 +33,8 @@ def restore(settings: Settings, address: str, folder: str, branch: str | None) -
         say(
             f"{root} is restored: {counted(made.sessions, 'session')}, branch {made.branch}, commit {made.commit[:12]}."
         )
-        say(f"It starts paused: `kheish serve --state-root {root}`, look at it, then `kheish resume` (with --takeover")
-        say("where the old daemon may still run, or this one is to push from now on).")
+        say(f"It starts paused: `kheish serve --state-root {root}`, check it, then `kheish resume` (with --takeover")
+        say("if the old daemon may still run, or this one should push from now on).")
 
     emit(settings, document, ids=[str(root)], human=human)
     for line in made.damaged:

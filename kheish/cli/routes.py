@@ -1,5 +1,5 @@
-"""`kheish routes`: the ways to models."""
+"""`kheish routes`: manage routes to models."""
 
 from kheish.cli.definitions import commands
 
-routes = commands("routes", "route", "The ways to models: list, show, edit, put, validate, remove.")
+routes = commands("routes", "route", "Manage routes to models: list, show, edit, put, validate, remove.")

@@ -29,14 +29,14 @@ def runs() -> None:
 
 
 @runs.command("list")
-@click.option("--session", type=Id("session"), help="Only those of this session.")
-@click.option("--status", help="Only those with this status.")
+@click.option("--session", type=Id("session"), help="Only runs of this session.")
+@click.option("--status", help="Only runs with this status.")
 @page_options
 @pass_settings
 def list_(settings: Settings, session: str | None, status: str | None, limit: int | None, cursor: str | None) -> None:
     """List runs, newest first."""
     page = settings.client().runs.list(session=session, status=status, limit=limit, cursor=cursor)
-    none = fitting('There are no runs; start one with `kheish run SESSION "task"`.', session, status)
+    none = fitting('No runs; start one with `kheish run SESSION "task"`.', session, status)
     listing(settings, page, "run_id", COLUMNS, none)
 
 
@@ -45,17 +45,17 @@ def list_(settings: Settings, session: str | None, status: str | None, limit: in
 @at_option
 @pass_settings
 def show(settings: Settings, run_id: str, at: str | None) -> None:
-    """Show one run, now or as it was."""
+    """Show a run, now or at an earlier revision."""
     found = settings.client().runs.get(run_id, at=at)
     emit(settings, found.data, ids=[found.run_id], human=lambda: details({**found.data}))
 
 
 @runs.command()
 @click.argument("run_id", metavar="RUN", type=Id("run"))
-@click.option("--after", type=click.IntRange(0), default=0, help="Leave out events up to this number.")
+@click.option("--after", type=click.IntRange(0), default=0, help="Skip events up to this number.")
 @pass_settings
 def follow(settings: Settings, run_id: str, after: int) -> int:
-    """Watch a run from its beginning, and answer what it asks."""
+    """Follow a run from its start, and prompt for pending decisions."""
     from kheish.cli import following
 
     client = settings.client()
@@ -66,14 +66,14 @@ def follow(settings: Settings, run_id: str, after: int) -> int:
 @click.argument("run_ids", metavar="[RUN]...", nargs=-1, type=Id("run"))
 @click.option("--session", type=Id("session"), help="All unfinished runs of this session.")
 @click.option("--status", help="All runs with this status.")
-@click.option("--reason", help="Why, for the journal.")
+@click.option("--reason", help="The reason, kept in the journal.")
 @pass_settings
 def cancel(
     settings: Settings, run_ids: tuple[str, ...], session: str | None, status: str | None, reason: str | None
 ) -> None:
     """Cancel runs, by id or by filter."""
     if bool(run_ids) == bool(session or status):
-        raise click.UsageError("Name runs, or choose them by --session and --status, not both.")
+        raise click.UsageError("Give either run ids or the filters --session and --status.")
     client = settings.client()
     if not run_ids:
         many = client.runs.cancel_many(session=session, status=status)
@@ -86,8 +86,8 @@ def cancel(
 
 @runs.command()
 @click.argument("run_id", metavar="RUN", type=Id("run"))
-@click.option("--follow", "-f", "followed", is_flag=True, help="Watch the new run.")
-@click.option("--idempotency-key", metavar="KEY", help="The same key retries once.")
+@click.option("--follow", "-f", "followed", is_flag=True, help="Follow the new run.")
+@click.option("--idempotency-key", metavar="KEY", help="Retry at most once per key.")
 @pass_settings
 def retry(settings: Settings, run_id: str, followed: bool, idempotency_key: str | None) -> int:
     """Start a new run with the same task."""

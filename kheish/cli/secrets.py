@@ -1,4 +1,4 @@
-"""`kheish secrets`: keep credentials in the state root, encrypted; only this machine's identity opens them."""
+"""`kheish secrets`: keep credentials in the state root, encrypted; this machine's identity decrypts them."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _COLUMNS = (
 
 @group()
 def secrets() -> None:
-    """Keep credentials in the state root, encrypted with age."""
+    """Manage credentials in the state root, encrypted with age."""
 
 
 def _given(from_env: str | None, file: str | None, slot: str) -> str:
-    """The value, from where the options say; never from an argument, which every process can read."""
+    """Return the value from the source that the options select; never an argument, which every process can read."""
     if from_env is not None:
         value = os.environ.get(from_env)
         if not value:
-            raise Invalid(f"The environment has no {from_env}.")
+            raise Invalid(f"The environment variable {from_env} is not set.")
         return value
     if file == "-" or (file is None and not sys.stdin.isatty()):
         return sys.stdin.read().rstrip("\r\n")
@@ -40,28 +40,28 @@ def _given(from_env: str | None, file: str | None, slot: str) -> str:
         try:
             return Path(file).read_text().rstrip("\r\n")
         except OSError as error:
-            raise Invalid(f"{file} cannot be read: {error.strerror}.") from error
+            raise Invalid(f"Cannot read {file}: {error.strerror}.") from error
         except UnicodeDecodeError as error:
-            raise Invalid(f"{file} holds no text.") from error
+            raise Invalid(f"{file} is not a text file.") from error
     value = click.prompt(f"Value of {slot}", hide_input=True, confirmation_prompt=True)
     return str(value)
 
 
-_FROM_ENV = click.option("--from-env", metavar="NAME", help="Take the value from a variable of this environment.")
-_FILE = click.option("--file", "-f", metavar="FILE", help="Take the value from a file (- is stdin).")
+_FROM_ENV = click.option("--from-env", metavar="NAME", help="Read the value from an environment variable.")
+_FILE = click.option("--file", "-f", metavar="FILE", help="Read the value from a file (-: stdin).")
 
 
 @secrets.command("set")
 @click.argument("slot")
 @_FROM_ENV
 @_FILE
-@click.option("--description", help="For people.")
+@click.option("--description", help="A description for users.")
 @pass_settings
 def put(settings: Settings, slot: str, from_env: str | None, file: str | None, description: str | None) -> None:
-    """Set SLOT: the value comes from a prompt, stdin, a file or a variable."""
+    """Set SLOT to a value from a prompt, stdin, a file or an environment variable."""
     from kheish.ids import check_slug
 
-    check_slug(slot, "slot")  # before a person is asked for its value
+    check_slug(slot, "slot")  # before the prompt for its value
     _put(settings, slot, _given(from_env, file, slot), description)
 
 
@@ -71,31 +71,31 @@ def put(settings: Settings, slot: str, from_env: str | None, file: str | None, d
 @_FILE
 @pass_settings
 def rotate(settings: Settings, slot: str, from_env: str | None, file: str | None) -> None:
-    """Give SLOT, which must be there, a new value."""
+    """Set a new value in an existing SLOT."""
     settings.client().secrets.get(slot)
     _put(settings, slot, _given(from_env, file, slot), None)
 
 
 def _put(settings: Settings, slot: str, value: str, description: str | None) -> None:
     done = settings.client().secrets.put(slot, value, description)
-    emit(settings, done, ids=[slot], human=lambda: say(f"Kept as {slot}, version {done['version']}."))
+    emit(settings, done, ids=[slot], human=lambda: say(f"Stored as {slot}, version {done['version']}."))
 
 
 @secrets.command("list")
-@click.option("--limit", type=click.IntRange(1, 200), default=50, help="How many at most.")
-@click.option("--cursor", help="Go on from here.")
+@click.option("--limit", type=click.IntRange(1, 200), default=50, help="The maximum number of slots.")
+@click.option("--cursor", help="The cursor of the next page.")
 @pass_settings
 def show_all(settings: Settings, limit: int, cursor: str | None) -> None:
     """List slots, without values."""
     page = settings.client().secrets.list(limit=limit, cursor=cursor)
-    listing(settings, page, "slot", _COLUMNS, "There is no secret yet: kheish secrets set SLOT")
+    listing(settings, page, "slot", _COLUMNS, "No secrets; `kheish secrets set SLOT` adds one.")
 
 
 @secrets.command()
 @click.argument("slot")
 @pass_settings
 def show(settings: Settings, slot: str) -> None:
-    """Show what is known of SLOT, without its value."""
+    """Show SLOT without its value."""
     found = settings.client().secrets.get(slot)
     emit(settings, found, ids=[slot], human=lambda: details(found))
 
@@ -103,17 +103,17 @@ def show(settings: Settings, slot: str) -> None:
 @secrets.command()
 @pass_settings
 def rekey(settings: Settings) -> None:
-    """Encrypt all slots anew for secrets/recipients.txt."""
+    """Re-encrypt all slots for the keys in secrets/recipients.txt."""
     page = settings.client().secrets.rekey()
     names = [one["slot"] for one in page["items"]]
-    emit(settings, page, ids=names, human=lambda: say(f"Encrypted anew: {', '.join(names) or 'nothing'}."))
+    emit(settings, page, ids=names, human=lambda: say(f"Re-encrypted: {', '.join(names) or 'nothing'}."))
 
 
 @secrets.command()
 @click.argument("slot")
 @pass_settings
 def remove(settings: Settings, slot: str) -> None:
-    """Remove SLOT. git keeps what was encrypted: rotate the credential itself where it may have leaked."""
+    """Remove SLOT. git keeps the encrypted value: if it may have leaked, rotate the credential itself."""
     settings.client().secrets.remove(slot)
     emit(settings, {"slot": slot, "removed": True}, ids=[slot], human=lambda: say(f"Removed {slot}."))
 
@@ -122,8 +122,10 @@ def remove(settings: Settings, slot: str) -> None:
 @click.argument("slot")
 @pass_settings
 def reveal(settings: Settings, slot: str) -> None:
-    """Print SLOT's value, and leave an entry in the audit. Works only here, with the identity; the daemon never tells
-    it."""
+    """Print the value of SLOT, and record that in the audit.
+
+    This works only on this machine, with the identity: the API never returns a value.
+    """
     from kheish.ids import check_slug
     from kheish.store import secrets as store
 

@@ -1,4 +1,4 @@
-"""`kheish serve`: the daemon, in the foreground."""
+"""`kheish serve`: run the daemon in the foreground."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from kheish.cli.options import Settings, command, pass_settings
 
 
 @command()
-@click.option("--bind", metavar="HOST:PORT", help="Where to listen (127.0.0.1:4000; port 0: a free one).")
-@click.option("--workspace", metavar="DIR", type=click.Path(path_type=Path), help="Where tools act.")
-@click.option("--allow-bypass", is_flag=True, help="Allow sessions in permission mode bypass.")
+@click.option("--bind", metavar="HOST:PORT", help="The address to listen on (127.0.0.1:4000; port 0: any free port).")
+@click.option("--workspace", metavar="DIR", type=click.Path(path_type=Path), help="The default workspace.")
+@click.option("--allow-bypass", is_flag=True, help="Permit sessions with permission mode bypass.")
 @click.option(
     "--tls-cert", metavar="FILE", type=click.Path(path_type=Path), help="Serve HTTPS: certificate chain, PEM."
 )
 @click.option("--tls-key", metavar="FILE", type=click.Path(path_type=Path), help="The certificate's private key, PEM.")
-@click.option("--behind-proxy", is_flag=True, help="Allow plain HTTP on other addresses: a proxy ends TLS.")
+@click.option(
+    "--behind-proxy", is_flag=True, help="Permit plain HTTP on other addresses, behind a proxy that terminates TLS."
+)
 @pass_settings
 def serve(
     settings: Settings,
@@ -28,7 +30,7 @@ def serve(
     tls_key: Path | None,
     behind_proxy: bool,
 ) -> int:
-    """Serve a state root in the foreground; prints one line when it is ready."""
+    """Run the daemon of a state root in the foreground; it prints one line when it is ready."""
     from kheish.daemon import serve as daemon
     from kheish.daemon.listening import Serving
 

@@ -42,13 +42,13 @@ PLACES: list[Column] = [
 ]
 
 
-#: settings that `update --reset` takes back
+#: settings that `update --reset` accepts
 RESETTABLE = ["title", "workspace", "route", "persona", "permission-mode", "permission-rules", "labels", "budget",
               "input-contract", "output-contract", "while-waiting", "capability-scope", "credential-scope"]  # fmt: skip
 
 
 def _globs(option: str, about: str) -> Callable[[Command], Command]:
-    """An option that takes a glob, and may be repeated."""
+    """Return a repeatable option that takes a glob."""
     return click.option(f"--{option}", multiple=True, metavar="GLOB", help=about)
 
 
@@ -58,40 +58,40 @@ def sessions() -> None:
 
 
 @sessions.command("list")
-@click.option("--status", type=click.Choice(["idle", "busy", "ended"]), help="Only those with this status.")
+@click.option("--status", type=click.Choice(["idle", "busy", "ended"]), help="Only sessions with this status.")
 @page_options
 @pass_settings
 def list_(settings: Settings, status: str | None, limit: int | None, cursor: str | None) -> None:
     """List sessions, newest first."""
     page = settings.client().sessions.list(status=status, limit=limit, cursor=cursor)
-    none = fitting('There are no sessions; `kheish run SESSION "task"` makes one.', status)
+    none = fitting('No sessions; `kheish run SESSION "task"` creates one.', status)
     listing(settings, page, "session_id", COLUMNS, none)
 
 
 @sessions.command()
 @click.argument("session", type=Id("session"))
-@click.option("--at", metavar="REV", help=f"As it was then: {REV}.")
+@click.option("--at", metavar="REV", help=f"At this revision: {REV}.")
 @pass_settings
 def show(settings: Settings, session: str, at: str | None) -> None:
-    """Show one session."""
+    """Show a session."""
     _show(settings, settings.client().sessions.get(session, at=at))
 
 
 @sessions.command()
 @click.argument("words", nargs=-1, required=True)
-@click.option("--session", type=Id("session"), help="Only in this one; shows every place.")
+@click.option("--session", type=Id("session"), help="Search only this session, and show every match.")
 @page_options
 @pass_settings
 def search(
     settings: Settings, words: tuple[str, ...], session: str | None, limit: int | None, cursor: str | None
 ) -> None:
-    """Find what was said: WORDS must all be there; '"a phrase"', deplo* for beginnings."""
-    client, wanted = settings.client().sessions, " ".join(words)
+    """Search conversations for all WORDS; use '"a phrase"' for phrases and deplo* for prefixes."""
+    client, query = settings.client().sessions, " ".join(words)
     if session is not None:
-        places = client.search(session, wanted, limit=limit, cursor=cursor)
-        return listing(settings, places, "n", PLACES, "Nothing in this session says that.")
-    found: Any = client.list(q=wanted, limit=limit, cursor=cursor)
-    return listing(settings, found, "session_id", FOUND, "No session says that.")
+        places = client.search(session, query, limit=limit, cursor=cursor)
+        return listing(settings, places, "n", PLACES, "No matches in this session.")
+    found: Any = client.list(q=query, limit=limit, cursor=cursor)
+    return listing(settings, found, "session_id", FOUND, "No matches.")
 
 
 @sessions.command()
@@ -99,7 +99,7 @@ def search(
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @pass_settings
 def delete(settings: Settings, session: str, yes: bool) -> None:
-    """Take a session out of the tree and the index; git's history keeps it, and its id is never used again."""
+    """Remove a session from the tree and the index. git's history keeps it, and its id is never reused."""
     if not yes and not settings.quiet and settings.output == "table" and sys.stdin.isatty():
         click.confirm(f"Delete the session {session}?", abort=True)
     gone = settings.client().sessions.delete(session)
@@ -108,41 +108,41 @@ def delete(settings: Settings, session: str, yes: bool) -> None:
 
 @sessions.command()
 @click.argument("session", type=Id("session"))
-@click.option("--after", type=click.IntRange(0), help="Entries after this event number.")
+@click.option("--after", type=click.IntRange(0), help="Only entries after this event number.")
 @click.option("--kind", help="Only entries of this kind.")
 @page_options
 @pass_settings
 def journal(
     settings: Settings, session: str, after: int | None, kind: str | None, limit: int | None, cursor: str | None
 ) -> None:
-    """The session's journal, oldest first, line by line; for people: `kheish diff SESSION`."""
+    """Print the journal of a session line by line, oldest first; for a readable form use `kheish diff SESSION`."""
     page = settings.client().sessions.journal(session, after=after, kind=kind, limit=limit, cursor=cursor)
 
     def human() -> None:
         for line in page["items"]:
             say(plain(json.dumps(line, ensure_ascii=False)))
         if page["next_cursor"]:
-            click.echo(f"There are more: --cursor {page['next_cursor']}", err=True)
+            click.echo(f"More results: --cursor {page['next_cursor']}", err=True)
 
     emit(settings, page, ids=[str(line["n"]) for line in page["items"]], human=human)
 
 
 def _changeable(function: Command) -> Command:
-    """The settings of a session, as options."""
+    """Add the settings of a session as options."""
     for option in (
-        _globs("deny-route", "Such routes or slots are not used."),
-        _globs("allow-route", "Only such routes, or such slots (openai.*), are used."),
-        _globs("deny-tool", "Its agent does not see such tools."),
-        _globs("allow-tool", "Its agent sees only such tools (read_*)."),
+        _globs("deny-route", "Routes and slots not to use."),
+        _globs("allow-route", "The only routes and slots (openai.*) to use."),
+        _globs("deny-tool", "Tools to hide from the agent."),
+        _globs("allow-tool", "The only tools (read_*) that the agent sees."),
         click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label; may be repeated."),
         click.option(
-            "--while-waiting", type=click.Choice(["hold", "park"]), help="park: later runs go ahead meanwhile."
+            "--while-waiting", type=click.Choice(["hold", "park"]), help="park: later runs proceed while one waits."
         ),
-        click.option("--permission-mode", type=click.Choice(MODES), help="What is decided where no rule matches."),
-        click.option("--persona", help="The persona, kept as it is now."),
+        click.option("--permission-mode", type=click.Choice(MODES), help="The decision when no rule matches."),
+        click.option("--persona", help="The persona, copied in its current form."),
         click.option("--route", type=Id("route"), help="The route to a model."),
-        click.option("--workspace", metavar="DIR", help="The folder that the agent works in."),
-        click.option("--title", help="What people see."),
+        click.option("--workspace", metavar="DIR", help="The working folder of the agent."),
+        click.option("--title", help="The display title."),
     ):
         function = option(function)
     return function
@@ -153,48 +153,49 @@ def _changeable(function: Command) -> Command:
 @_changeable
 @pass_settings
 def create(settings: Settings, /, session: str | None, **given: Any) -> None:
-    """Make a session, with a name of its own where none is given."""
-    _show(settings, settings.client().sessions.create(session, **_wanted(given)))
+    """Create a session, with a generated name by default."""
+    _show(settings, settings.client().sessions.create(session, **_settings(given)))
 
 
 @sessions.command()
 @click.argument("session", type=Id("session"))
 @_changeable
 @click.option("--reset", multiple=True, type=click.Choice(RESETTABLE), metavar="SETTING",
-              help="Take it back to its default, such as route or permission-rules; may be repeated.")  # fmt: skip
+              help="Reset a setting to its default, such as route or permission-rules; may be repeated.")  # fmt: skip
 @pass_settings
 def update(settings: Settings, /, session: str, reset: tuple[str, ...], **given: Any) -> None:
-    """Change settings of SESSION, for what comes after; labels and scopes that are given replace those that are there.
+    """Change settings of SESSION for later work; given labels and scopes replace the existing ones.
 
-    Persona and scopes change only while the session is idle. `--reset permission-rules` forgets remembered answers.
+    Persona and scopes can change only while the session is idle. `--reset permission-rules` discards remembered
+    decisions.
     """
-    wanted: dict[str, Any] = {**_wanted(given), **{name.replace("-", "_"): None for name in reset}}
-    if not wanted:
-        raise click.UsageError("Say what to change; see `kheish sessions update --help`.")
-    _show(settings, settings.client().sessions.patch(session, **wanted))
+    fields: dict[str, Any] = {**_settings(given), **{name.replace("-", "_"): None for name in reset}}
+    if not fields:
+        raise click.UsageError("No settings given; see `kheish sessions update --help`.")
+    _show(settings, settings.client().sessions.patch(session, **fields))
 
 
-def _wanted(given: dict[str, Any]) -> Any:
-    """The options that were given, as settings of a session."""
+def _settings(given: dict[str, Any]) -> Any:
+    """Return the given options as settings of a session."""
     lists = {name: list(given.pop(name)) for name in ("allow_tool", "deny_tool", "allow_route", "deny_route")}
     labels = given.pop("labels")
-    wanted: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    fields: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     for scope, kind in (("capability_scope", "tool"), ("credential_scope", "route")):
         if lists[f"allow_{kind}"] or lists[f"deny_{kind}"]:
-            wanted[scope] = {"allow": lists[f"allow_{kind}"] or None, "deny": lists[f"deny_{kind}"]}
+            fields[scope] = {"allow": lists[f"allow_{kind}"] or None, "deny": lists[f"deny_{kind}"]}
     if workspace := given["workspace"]:
-        wanted["workspace"] = str(Path(workspace).expanduser().absolute())
+        fields["workspace"] = str(Path(workspace).expanduser().absolute())
     if labels:
-        wanted["labels"] = dict(_label(one) for one in labels)
-    return wanted
+        fields["labels"] = dict(_label(one) for one in labels)
+    return fields
 
 
 @sessions.command()
 @click.argument("session", type=Id("session"))
-@click.option("--force", is_flag=True, help="Interrupt what runs, instead of refusing.")
+@click.option("--force", is_flag=True, help="Interrupt an active run instead of failing.")
 @pass_settings
 def end(settings: Settings, session: str, force: bool) -> None:
-    """End a session: it takes no new input."""
+    """End a session: it accepts no new input."""
     ended = settings.client().sessions.end(session, force=force)
     emit(settings, ended, ids=[session], human=lambda: say(f"{session} is {ended['status']}."))
 

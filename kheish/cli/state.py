@@ -1,4 +1,4 @@
-"""`kheish state`: the state root as a whole. Without a daemon, verify, gc and reindex work on the files."""
+"""`kheish state`: verify, pack and repair the state root. Without a daemon, verify, gc and reindex use the files."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _STARTING = 60.0  # seconds
 
 @group()
 def state() -> None:
-    """Check, pack and mend the state root as a whole."""
+    """Verify, pack and repair the state root."""
 
 
 @state.command()
 @pass_settings
 def verify(settings: Settings) -> int:
-    """Read all of it and say what is wrong: journals, the last commit, the index. Changes nothing; needs no daemon."""
+    """Verify journals, the last commit and the index, and report errors. Changes nothing; needs no daemon."""
     from kheish.offline import verifying
 
     found = verifying.verify(settings.root())
@@ -34,7 +34,7 @@ def verify(settings: Settings) -> int:
         say(
             f"{counted(found['journals'], 'journal')}, {counted(found['entries'], 'entry')}, "
             f"commit {str(found['commit'])[:10]}: "
-            + (f"{counted(len(found['findings']), 'finding')}." if found["findings"] else "nothing is wrong.")
+            + (f"{counted(len(found['findings']), 'finding')}." if found["findings"] else "no problems.")
         )
 
     emit(settings, found, ids=[one["path"] for one in found["findings"]], human=human)
@@ -44,7 +44,7 @@ def verify(settings: Settings) -> int:
 @state.command()
 @pass_settings
 def gc(settings: Settings) -> None:
-    """Pack git's objects. The daemon does it by itself where many are loose; nothing younger than two weeks goes."""
+    """Pack git's objects, and keep all of the last two weeks. The daemon also packs by itself when many are loose."""
 
     def offline() -> dict[str, Any]:
         from kheish.offline import verifying
@@ -60,7 +60,7 @@ def gc(settings: Settings) -> None:
 @state.command()
 @pass_settings
 def reindex(settings: Settings) -> None:
-    """Make the index again from journals and the log. Without a daemon: its next start does."""
+    """Rebuild the index from journals and the log. Without a daemon, the next start rebuilds it."""
 
     def offline() -> dict[str, Any]:
         from kheish.offline import verifying
@@ -68,30 +68,30 @@ def reindex(settings: Settings) -> None:
         return verifying.drop_index(settings.root())
 
     found = _ask(settings, "reindex", offline)
-    now = "The index was made again." if found["reindexed"] else "The next start makes the index again."
+    now = "The index was rebuilt." if found["reindexed"] else "The next start rebuilds the index."
     emit(settings, found, ids=[], human=lambda: say(now))
 
 
 @state.command(name="put-back")
 @pass_settings
 def put_back(settings: Settings) -> None:
-    """The branch was moved back: bring back all that the daemon had, in a commit on top."""
+    """After the branch was moved back: restore the daemon's newest state in a commit on top."""
     found = _decide(settings, "put-back")
-    said = f"Put back {found['files']} {'file' if found['files'] == 1 else 'files'}."
+    said = f"Restored {found['files']} {'file' if found['files'] == 1 else 'files'}."
     emit(settings, found, ids=[found["commit"]], human=lambda: say(said))
 
 
 @state.command(name="accept-rewind")
 @pass_settings
 def accept_rewind(settings: Settings) -> None:
-    """The branch was moved back: go on from there. What is gone stays in git, under the ref that is printed."""
+    """After the branch was moved back: continue from there. The previous state stays in git, under the printed ref."""
     found = _decide(settings, "accept-rewind")
-    said = f"Going on from {found['commit'][:10]}; what was is kept as {found['kept']}."
+    said = f"Continuing from {found['commit'][:10]}; the previous state is kept as {found['kept']}."
     emit(settings, found, ids=[found["commit"]], human=lambda: say(said))
 
 
 def _decide(settings: Settings, way: Literal["put-back", "accept-rewind"]) -> dict[str, Any]:
-    """Tell the daemon, and wait until it has started: what is typed next is to find it there."""
+    """Send the decision, and wait until the daemon has started, so that the next command reaches it."""
     import time
 
     from kheish.errors import Unavailable
@@ -100,13 +100,15 @@ def _decide(settings: Settings, way: Literal["put-back", "accept-rewind"]) -> di
     found, until = client.state(way), time.monotonic() + _STARTING
     while client.status()["status"] == "starting":
         if time.monotonic() > until:
-            raise Unavailable("It is decided; the daemon still starts. `kheish status` says how far it is.")
+            raise Unavailable(
+                "The decision is made, but the daemon is still starting. `kheish status` shows its progress."
+            )
         time.sleep(0.05)
     return {**found}
 
 
 def _ask(settings: Settings, what: Literal["gc", "reindex"], offline: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Ask the daemon; where none serves this state root, do it here."""
+    """Call the daemon; if none serves this state root, run `offline`."""
     from kheish.errors import Unreachable
 
     try:

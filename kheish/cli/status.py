@@ -1,4 +1,4 @@
-"""`kheish status`: what the daemon does, and how it is."""
+"""`kheish status`: show the activity and health of the daemon."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from kheish.cli.output import details, emit
 @command()
 @pass_settings
 def status(settings: Settings) -> None:
-    """What the daemon does, and how it is."""
+    """Show the activity and health of the daemon."""
     found = settings.client().status()
     emit(settings, found, ids=[], human=lambda: details(found))

@@ -14,11 +14,13 @@ from kheish.cli.output import emit, say
 
 
 @command()
-@click.option("--timeout", default="60s", show_default=True, help="How long to wait for its end.")
-@click.option("--end-jobs", is_flag=True, help="End running commands too, instead of leaving them to their runners.")
+@click.option("--timeout", default="60s", show_default=True, help="How long to wait for the shutdown.")
+@click.option(
+    "--end-jobs", is_flag=True, help="Also end running commands, which otherwise continue under their runners."
+)
 @pass_settings
 def stop(settings: Settings, timeout: str, end_jobs: bool) -> int:
-    """Stop the daemon: it starts no new step, finishes or keeps what runs, commits and ends."""
+    """Stop the daemon: it starts no new step, finishes or keeps running work, commits, and exits."""
     from kheish.client import discovery
     from kheish.ids import duration
 
@@ -27,7 +29,7 @@ def stop(settings: Settings, timeout: str, end_jobs: bool) -> int:
     except ValueError as error:
         raise click.UsageError(f"--timeout: {error}.") from error
     if settings.url:
-        raise click.UsageError("A daemon on another machine is stopped there; name the state root with --state-root.")
+        raise click.UsageError("A remote daemon cannot be stopped from here; pass --state-root for a local one.")
     root = settings.root()
     noted = discovery.daemon_note(root)
     pid = noted.get("pid") if noted else None
@@ -39,20 +41,22 @@ def stop(settings: Settings, timeout: str, end_jobs: bool) -> int:
         shutdown.ask_to_end_jobs(root, pid)
     os.kill(pid, signal.SIGTERM)
     if not _ended(pid, patience):
-        click.echo(f"kheish: The daemon (pid {pid}) still drains after {timeout}; it ends by itself.", err=True)
+        click.echo(
+            f"kheish: The daemon (pid {pid}) is still draining after {timeout}; it will exit by itself.", err=True
+        )
         return 1
-    emit(settings, {"pid": pid, "stopped": True}, ids=[str(pid)], human=lambda: say(f"Daemon {pid} has ended."))
+    emit(settings, {"pid": pid, "stopped": True}, ids=[str(pid)], human=lambda: say(f"Daemon {pid} has stopped."))
     return 0
 
 
 def is_daemon(pid: int) -> bool:
-    """False where the process is gone, or another has its number by now (daemon.json outlives a crash)."""
+    """Return whether `pid` is a daemon; it may be gone or reused, since daemon.json outlives a crash."""
     if pid <= 1 or not _lives(pid):
         return False
     try:
         return b"kheish" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
-        return True  # no /proc here; the number is all there is
+        return True  # no /proc: the pid is all there is to check
 
 
 def _ended(pid: int, patience: float) -> bool:
@@ -72,7 +76,7 @@ def _lives(pid: int) -> bool:
     except PermissionError:
         return True
     try:
-        # One that has ended but whose parent has not noticed is no daemon any more.
+        # A zombie is no longer a daemon.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (OSError, IndexError):
         return True

@@ -19,12 +19,12 @@ COLUMNS: list[Column] = [
 
 @group()
 def tasks() -> None:
-    """List the tasks of a session; so far, its background commands."""
+    """List the tasks of a session; currently these are its background commands."""
 
 
 @tasks.command("list")
 @click.argument("session", type=Id("session"))
-@click.option("--status", help="Only those with this status, such as in_progress.")
+@click.option("--status", help="Only tasks with this status, such as in_progress.")
 @page_options
 @pass_settings
 def list_(settings: Settings, session: str, status: str | None, limit: int | None, cursor: str | None) -> None:

@@ -1,4 +1,4 @@
-"""`kheish tokens`: who else may call the daemon, and as what."""
+"""`kheish tokens`: manage the API tokens of other callers."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ _COLUMNS = (
 
 @group()
 def tokens() -> None:
-    """Who else may call the daemon, and as what."""
+    """Manage the API tokens of other callers."""
 
 
 @tokens.command()
 @click.argument("name")
 @click.option("--role", required=True, help="admin, operator, approver, reader, ingress:CONNECTOR, observer:SOURCE.")
-@click.option("--person", help="Who is behind it: approvals that need two persons count persons.")
-@click.option("--session", "sessions", multiple=True, help="The only sessions that it may see (`*` allowed).")
-@click.option("--expires", help="When it ends to count: 30d, 12h from now. Without it, never.")
+@click.option("--person", help="The person who uses it; approvals by two people count persons.")
+@click.option("--session", "sessions", multiple=True, help="Restrict it to these sessions (globs); may be repeated.")
+@click.option("--expires", help="Its lifetime, such as 30d or 12h (default: unlimited).")
 @pass_settings
 def create(
     settings: Settings, name: str, role: str, person: str | None, sessions: tuple[str, ...], expires: str | None
 ) -> None:
-    """Make a token and print it, for the only time."""
+    """Create a token and print it; it cannot be shown again."""
     made = settings.client().tokens.create(name, role, person=person, sessions=sessions, expires=expires)
     emit(settings, made, ids=[made["token"]], human=lambda: say(made["token"]))
 
 
 @tokens.command("list")
-@click.option("--limit", type=click.IntRange(1, 200), default=50, help="How many at most.")
-@click.option("--cursor", help="Go on from here.")
+@click.option("--limit", type=click.IntRange(1, 200), default=50, help="The maximum number of tokens.")
+@click.option("--cursor", help="The cursor of the next page.")
 @pass_settings
 def show_all(settings: Settings, limit: int, cursor: str | None) -> None:
     """List tokens."""
     page = settings.client().tokens.list(limit=limit, cursor=cursor)
-    listing(settings, page, "name", _COLUMNS, "There is only the local token of .kheish/token.")
+    listing(settings, page, "name", _COLUMNS, "No tokens except the local one in .kheish/token.")
 
 
 @tokens.command()
 @click.argument("name")
 @pass_settings
 def revoke(settings: Settings, name: str) -> None:
-    """Let a token count no more, from this moment on."""
+    """Revoke a token with immediate effect."""
     settings.client().tokens.revoke(name)
     emit(settings, {"name": name, "revoked": True}, ids=[name], human=lambda: say(f"Revoked {name}."))

@@ -1,4 +1,4 @@
-"""`kheish tools`: what agents may call, with arguments and effects."""
+"""`kheish tools`: list the tools of agents, with arguments and effects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COLUMNS: list[Column] = [
 
 
 def _names(arguments: list[dict[str, Any]]) -> str:
-    """Return the names of a tool's own arguments; those that are optional end in `?`."""
+    """Return the names of a tool's own arguments; optional ones end in `?`."""
     own = [one for one in arguments if "[" not in one["name"] and "." not in one["name"]]
     return ", ".join(one["name"] + ("" if one["required"] else "?") for one in own)
 
@@ -27,7 +27,7 @@ def _names(arguments: list[dict[str, Any]]) -> str:
 @click.argument("name", required=False)
 @pass_settings
 def tools(settings: Settings, name: str | None) -> None:
-    """List the tools of agents, or show one with its arguments. It needs no running daemon."""
+    """List the tools of agents, or show one with its arguments. Needs no daemon."""
     from kheish.offline import toolbook
 
     known = toolbook.tools()

@@ -1,4 +1,4 @@
-"""`kheish trust`: which Definitions start commands that nobody is asked about, and saying that one may."""
+"""`kheish trust`: list versions that run commands without asking, and trust one."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _COLUMNS = (
 
 @command()
 @click.argument("name", required=False, metavar="[ID@VERSION]")
-@click.option("--digest", help="Of what you have looked at; only that is trusted.")
+@click.option("--digest", help="The digest that you reviewed; only that content is trusted.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @page_options
 @pass_settings
 def trust(
     settings: Settings, name: str | None, digest: str | None, yes: bool, limit: int | None, cursor: str | None
 ) -> None:
-    """List what starts commands by itself; or let ID@VERSION do so, once you have seen which."""
+    """List the versions that run commands without asking, or trust ID@VERSION after a review of its commands."""
     client = settings.client().trust
     if name is None:
         page = client.list(limit=limit, cursor=cursor)
-        listing(settings, page, "name", _COLUMNS, "No version of a playbook starts commands by itself.")
+        listing(settings, page, "name", _COLUMNS, "No version of a playbook runs commands without asking.")
         return
     one = client.get(name)
     if one["state"] == "waiting" and not yes:
@@ -43,10 +43,12 @@ def trust(
 
 
 def _ask(name: str, digest: str, commands: list[str]) -> None:
-    what = "run these without asking:" if commands else "run no command without asking; trusted, it may be started."
+    what = (
+        "run these without asking:" if commands else "run no command without asking; once trusted, they can be started."
+    )
     click.echo(plain(f"Flows of {name} (digest {digest[:12]}) {what}"), err=True)
     for line in commands:
         click.echo(plain(f"    {line}"), err=True)
     if not sys.stdin.isatty():
-        raise Invalid("There is no terminal to ask on; read the above, then pass --yes.")
+        raise Invalid("There is no terminal for a prompt; read the above, then pass --yes.")
     click.confirm("Trust them?", abort=True, err=True)

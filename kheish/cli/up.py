@@ -1,4 +1,4 @@
-"""`kheish up [DIR]`: a state root where there is none yet, and the daemon that serves it."""
+"""`kheish up [DIR]`: create a state root if it is missing, and serve it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from kheish.cli.options import Settings, command, pass_settings
 
 @command()
 @click.argument("folder", metavar="[DIR]", required=False)
-@click.option("--bind", metavar="HOST:PORT", help="Where to listen (127.0.0.1:4000; port 0: a free one).")
-@click.option("--workspace", metavar="DIR", type=click.Path(path_type=Path), help="Where tools act.")
+@click.option("--bind", metavar="HOST:PORT", help="The address to listen on (127.0.0.1:4000; port 0: any free port).")
+@click.option("--workspace", metavar="DIR", type=click.Path(path_type=Path), help="The default workspace.")
 @pass_settings
 def up(settings: Settings, folder: str | None, bind: str | None, workspace: Path | None) -> int:
-    """Make a state root in DIR (~/kheish-state) where there is none, and serve it in the foreground."""
+    """Create a state root in DIR (default: ~/kheish-state) if it is missing, and serve it in the foreground."""
     from kheish.daemon import serve
     from kheish.store.git import template
 

@@ -1,4 +1,4 @@
-"""`kheish usage`: what was spent, summed up by what one asks for."""
+"""`kheish usage`: show model usage and cost, summed up by session, route or day."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _HEADS: dict[str, Column] = {
 
 
 @command()
-@click.option("--by", multiple=True, type=click.Choice(_BY), help="Sum up by this; may be repeated. (day and route)")
-@click.option("--session", type=Id("session"), help="Only of this session.")
-@click.option("--route", type=Id("route"), help="Only of this route.")
-@click.option("--day", metavar="YYYY-MM-DD", help="Only of this UTC day.")
+@click.option("--by", multiple=True, type=click.Choice(_BY), help="Sum up by this (day and route); may be repeated.")
+@click.option("--session", type=Id("session"), help="Only usage of this session.")
+@click.option("--route", type=Id("route"), help="Only usage of this route.")
+@click.option("--day", metavar="YYYY-MM-DD", help="Only usage of this UTC day.")
 @page_options
 @pass_settings
 def usage(
@@ -32,7 +32,7 @@ def usage(
     limit: int | None,
     cursor: str | None,
 ) -> None:
-    """What was spent on models: calls, tokens, and US dollars where the route has a price."""
+    """Show the usage of models: calls, tokens, and US dollars for routes with a price."""
     kept = [name for name in _BY if name in (by or ("day", "route"))]
     page = settings.client().usage(by=kept, session=session, route=route, day=day, limit=limit, cursor=cursor)
     columns: list[Column] = [
@@ -43,4 +43,4 @@ def usage(
         ("OUTPUT", "output_tokens"),
         ("USD", lambda row: None if row["cost_usd"] is None else f"{row['cost_usd']:.4f}"),
     ]
-    listing(settings, page, str(_HEADS[kept[0]][1]), columns, "Nothing was spent.")
+    listing(settings, page, str(_HEADS[kept[0]][1]), columns, "No usage.")

@@ -1,7 +1,7 @@
-"""An agent's words as they come, each printed once.
+"""Streaming of an agent's words, each printed once.
 
-They arrive twice: as live `model.delta` frames, of which some may be missing, and once more, whole, with
-`model.responded`. So what was shown of the current answer is kept, and only what is new is given out.
+The text arrives twice: in live `model.delta` frames, some of which may be missing, and complete with `model.responded`.
+This module tracks the part of the current answer that was shown, and returns only new text.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-BROKEN_OFF = "(the answer broke off; the model is asked again)"
+BROKEN_OFF = "(the answer was cut off; retrying the model call)"
 
 
 class Words:
@@ -17,21 +17,21 @@ class Words:
 
     def __init__(self) -> None:
         self._attempt: tuple[int, int] | None = None
-        self._answered = -1  # the newest turn whose answer is complete: late frames of it say nothing new
+        self._answered = -1  # the newest turn with a complete answer; later frames of it are ignored
         self._shown = ""
         self._gap = False
 
     @property
     def begun(self) -> bool:
-        """True while a part of an answer stands there without its end."""
+        """Whether a part of an unfinished answer was shown."""
         return bool(self._shown)
 
     def breaks_off(self, frame: Mapping[str, Any]) -> bool:
-        """True where `frame` begins another attempt while a part of the one before stands there."""
+        """Return whether `frame` begins another attempt although a part of the previous one was shown."""
         return self.begun and _attempt(frame) != self._attempt and _attempt(frame)[0] > self._answered
 
     def delta(self, frame: Mapping[str, Any]) -> str:
-        """The new part of a live frame (`turn`, `attempt`, `offset` in characters, `text`)."""
+        """Return the new part of a live frame (`turn`, `attempt`, `offset` in characters, `text`)."""
         attempt = _attempt(frame)
         if attempt[0] <= self._answered:
             return ""
@@ -39,24 +39,24 @@ class Words:
             self._attempt, self._shown, self._gap = attempt, "", False
         offset = int(frame.get("offset") or 0)
         if offset > len(self._shown) or self._gap:
-            self._gap = True  # frames are missing: the whole answer will fill it in
+            self._gap = True  # frames are missing: the complete answer fills the gap
             return ""
         new = str(frame.get("text") or "")[len(self._shown) - offset :]
         self._shown += new
         return new
 
     def whole(self, turn: object, text: str) -> str:
-        """What of the complete answer was not shown yet."""
+        """Return the part of the complete answer that was not shown."""
         shown, gap = self._shown, self._gap
         self._answered = max(self._answered, _number(turn))
         self.forget()
         if text.startswith(shown):
             return text[len(shown) :]
-        # Without a gap it was shown, and differs only by what was scrubbed or spilled.
+        # Without a gap all of it was shown; the texts differ only by scrubbing or spilling.
         return "\n" + text if gap else ""
 
     def forget(self) -> None:
-        """Leave the current attempt: it failed, or is complete."""
+        """Discard the current attempt, which failed or is complete."""
         self._attempt, self._shown, self._gap = None, "", False
 
 

@@ -1,1 +1,1 @@
-"""Knows everyone: wires the parts, boots, serves, and runs what must happen every so often."""
+"""The daemon: wiring of the services, boot, serving, and periodic work."""

@@ -1,4 +1,4 @@
-"""The past, as the API asks for it: what a revision stands for, and what the repository held then."""
+"""Access to earlier revisions for the API: resolve a revision, and read the repository at it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 
 
 class Past:
-    """Reads commits in the git worker, and knows by the index which commit holds an event."""
+    """Access to commits through the git worker; the index maps events to commits."""
 
     def __init__(self, child: Child, state: State) -> None:
         self._child = child
         self._state = state
 
     async def resolve(self, rev: str) -> Moment:
-        """The moment that a revision stands for. Raises Invalid, UnknownEvent, NotFound."""
+        """Return the moment that a revision denotes. Raise Invalid, UnknownEvent or NotFound."""
         match revisions.parse(rev):
             case revisions.Event(n):
                 return await (self._digits(rev, n) if n > self._state.n and rev.isdecimal() else self._event(n))
@@ -34,30 +34,30 @@ class Past:
                 return await self._time(rev, int(time))
             case revisions.Name(name):
                 return Moment(**await self._child.request("resolve", rev=name))
-        raise Invalid(f"{rev} counts in one session only; it is taken where a session is forked.")
+        raise Invalid(f"{rev} refers to a position in one session; it is accepted only where a session is forked.")
 
     async def holding(self, n: int) -> str | None:
-        """The first commit that holds event `n`; None where none does yet."""
+        """Return the first commit that contains event `n`; None if it is not committed yet."""
         found = await self._mark(n=n)
         return found[1] if found else None
 
     async def read(self, commit: str, path: str) -> bytes:
-        """A file as a commit has it. Raises NotFound."""
+        """Return a file at a commit. Raise NotFound."""
         found = await self._child.request("read", rev=commit, path=path)
         return found["text"].encode() if "text" in found else unpack(found["content"])
 
     async def blame(self, path: str, rev: str | None) -> tuple[str, Sequence[Mapping[str, Any]]]:
-        """The commit that `rev` (None: the branch) stands for, and who wrote each line of a person's file there.
+        """Return the commit of `rev` (None: the branch), and the author of each line of a user's file there.
 
-        Raises Invalid, NotFound, Unavailable.
+        Raise Invalid, NotFound, Unavailable.
         """
         if not is_source(path):
-            raise Invalid(f"{path!r} is no file of people's; there are kheish.yaml, routes/<id>.yaml, and the like.")
+            raise Invalid(f"{path!r} is not a file that users write, such as kheish.yaml or routes/<id>.yaml.")
         commit = (await self.resolve(rev or BRANCH)).commit
         return commit, await blame.lines(self._state.root, commit, path)
 
     async def folder(self, commit: str, session_id: str) -> str | None:
-        """Where a commit has a session's folder, for one that the index does not know any more."""
+        """Return the path of a session's folder in a commit, for a session that is no longer in the index."""
         found: str | None = await self._child.request("find", rev=commit, under="sessions", name=session_id)
         return found
 
@@ -73,7 +73,7 @@ class Past:
         if is_walked or session_id is None or not await self._knows():
             rev = place.removeprefix("c") if is_walked and place else None
             if rev is not None and not _COMMIT.match(rev):
-                raise InvalidCursor("The cursor is not one that this list gave; start again without it.")
+                raise InvalidCursor("The cursor was not issued by this list; restart without it.")
             log = await self._child.request("log", limit=limit, paths=[path], rev=rev)
             return [{**one, "place": f"c{one['commit']}"} for one in log]
         below = int(place) if place and place.isdecimal() and len(place) < 19 else None
@@ -83,11 +83,11 @@ class Past:
         return [{**one, "place": places[one["commit"]]} for one in found]
 
     async def _knows(self) -> bool:
-        """Whether the index knows all commits."""
+        """Return whether the index covers all commits."""
         return await asyncio.to_thread(self._state.index.fact, "marked") is not None
 
     async def _digits(self, rev: str, n: int) -> Moment:
-        """The beginning of a commit id may have digits only."""
+        """Resolve digits as an abbreviated commit id, else as an event number."""
         try:
             return Moment(**await self._child.request("resolve", rev=rev))
         except NotFound:
@@ -98,7 +98,7 @@ class Past:
             raise UnknownEvent(f"There is no event {n}; the newest is {self._state.n}.")
         found = await self._mark(n=n)
         if found is None:
-            raise NotFound(f"Event {n} is in no commit yet; commits follow within seconds: try again in a moment.")
+            raise NotFound(f"Event {n} is not committed yet; commits follow within seconds: retry in a moment.")
         return Moment(commit=found[1], n=n, time=found[2])
 
     async def _time(self, rev: str, time: int) -> Moment:
@@ -108,7 +108,7 @@ class Past:
         return Moment(commit=found[1], n=found[0], time=found[2])
 
     async def _mark(self, *, n: int | None = None, time: int | None = None) -> Sequence[Any] | None:
-        """`(n, commit, time)`, from the index where that knows all commits, else from git."""
+        """Return `(n, commit, time)` from the index if it covers all commits, else from git."""
         index = self._state.index
         if not await self._knows():
             walked: Sequence[Any] | None = await self._child.request("covering", n=n, time=time)

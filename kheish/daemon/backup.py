@@ -1,4 +1,4 @@
-"""Backup: the branch is pushed by command and every so often; what people pushed from other clones is taken in.
+"""Backup: pushes of the branch, on request and at intervals, and merges of commits pushed from other clones.
 
 One push at a time, in a child process. What went wrong is a problem until a push succeeds; nothing is ever forced.
 """
@@ -80,25 +80,25 @@ class Backup:
         self.mark: restored.Mark | None = None
 
     async def start(self) -> None:
-        """Read what is known from before."""
+        """Read the result of the newest push and the restore mark."""
         self._pushed = await asyncio.to_thread(_read, self._path)
         self.mark = await asyncio.to_thread(restored.read, self._state.root)
         if self.mark is not None:
             self._problems.add("restored", "", RESTORED, severity="warning")
 
     async def run(self) -> None:
-        """Push whenever it is time; at once after a start and where another remote is named."""
+        """Push at intervals, and at once after a start or a change of the remote."""
         while True:
             await asyncio.sleep(TICK)
             if self._is_due():
-                with contextlib.suppress(BackupFailed, BackupDiverged, TakenOver):  # told already
+                with contextlib.suppress(BackupFailed, BackupDiverged, TakenOver):  # already reported
                     try:
                         await self.push()
-                    except KheishError as error:  # the git worker is being started again, say
+                    except KheishError as error:  # such as a restart of the git worker
                         log.warning("backup: %s", error.detail)
 
     def view(self) -> Mapping[str, Any]:
-        """For `GET /v1/status`."""
+        """Return the backup's part of `GET /v1/status`."""
         config = self._state.definitions.config.backup
         return {
             "remote": config.remote,
@@ -152,7 +152,7 @@ class Backup:
         return name != config.remote or time.monotonic() >= when + config.every
 
     async def _attempt(self, name: str) -> None:
-        """Push to a remote, and tell how it went."""
+        """Push to a remote, and record the outcome."""
         self._tried_at = ids.now()
         try:
             self._pushed = await self._push(name)
@@ -177,10 +177,10 @@ class Backup:
                 return Pushed(commit, held["n"], ids.now(), to.url)
             await remote.fetch(root, to)
             await self._join(to)
-        raise BackupFailed(f"The remote {name} was moved again and again by others; it is tried again.")
+        raise BackupFailed(f"Other pushes moved the remote {name} repeatedly; the daemon retries.")
 
     async def _join(self, to: Target) -> None:
-        """Take in what others pushed. Raises BackupDiverged, TakenOver, BackupFailed."""
+        """Merge the commits that others pushed. Raise BackupDiverged, TakenOver or BackupFailed."""
         known = self._pushed.commit if self._pushed else None
         is_safe = self._state.definitions.config.backup.merge == "safe"
         asked = {"theirs": to.tracking, "known": known, "is_safe": is_safe}
@@ -203,7 +203,7 @@ class Backup:
                 raise self._diverged(to, WIDER.format(fields="; ".join(wider[:5])))
             done = await self._git.request("join", **asked, expected=changes, remote=to.name)
         if "held" in done:
-            raise BackupFailed(f"What others pushed to {to.name} cannot be merged now: {done['held']}")
+            raise BackupFailed(f"Commits that others pushed to {to.name} cannot be merged now: {done['held']}")
         if "dirty" in done:
             raise BackupDiverged(DIRTY.format(name=to.name, paths=", ".join(done["dirty"][:5])))
         if "commit" in done:
@@ -212,7 +212,7 @@ class Backup:
             await self._taking.take(frozenset(changes))
 
     async def _outcome_of(self, to: Target, wanted: Mapping[str, str | None]) -> Outcome:
-        """What the Definitions would come to."""
+        """Return the outcome of a check of the Definitions after the merge."""
         found: dict[str, Source | None] = dict.fromkeys(wanted)
         for path in (path for path, blob in wanted.items() if blob is not None):
             read = await self._git.request("read", rev=to.tracking, path=path)
@@ -220,7 +220,7 @@ class Backup:
         return await self._taking.check(found)
 
     def _in_force(self, outcome: Outcome) -> dict[str, Definition]:
-        """What is in force of the files that an outcome concerns."""
+        """Return the Definitions in force for the files of an outcome."""
         return {path: one for path in outcome.concerned if (one := self._state.definitions.at(path)) is not None}
 
     def _diverged(self, to: Target, why: str) -> BackupDiverged:
@@ -228,14 +228,14 @@ class Backup:
         return BackupDiverged(DIVERGED.format(name=to.name, why=why, root=self._state.root, branch=branch))
 
     def _led_away(self, outcome: Outcome) -> str:
-        """Routes that would send prompts or a credential where no route in force sends them; empty where none does."""
+        """Return the routes that would send prompts or a credential to a new destination; empty if there are none."""
         known = {routes.destination(route) for route in self._state.definitions.routes.values()}
         found = [path for path, one in outcome.world.items()
                  if isinstance(one.value, Route) and routes.destination(one.value) not in (None, *known)]  # fmt: skip
         return ", ".join(sorted(found)[:5])
 
     async def _tell(self, error: KheishError) -> None:
-        """A problem of one kind at a time; whoever was taken over acts no more."""
+        """Report one problem at a time; pause the daemon if another one took over."""
         is_new = error.detail != self._error
         self._outcome = "failed"
         self._error = error.detail
@@ -283,7 +283,7 @@ DIRTY = (
 
 
 def _faults(outcome: Outcome, wanted: Mapping[str, str | None]) -> str:
-    """What is wrong with Definitions as they would be; empty where nothing is."""
+    """Return the errors in the merged Definitions; empty if there are none."""
     faults = [(path, one) for path in wanted for one in outcome.errors(path)]
     wrong = [f"{path}:{one.line or 1}:{one.column or 1}: {one.message}" for path, one in faults]
     wrong += [f"{path} is removed there, and referred to here" for path, blob in wanted.items()

@@ -49,14 +49,14 @@ class Batches:
             listener(entries)
 
     def recovered(self, groups: Sequence[wal.Entries], committed: int, changes: Sequence[Change]) -> None:
-        """Take up, at the start, what the log has above `committed`."""
+        """Adopt, at the start, the log's entries above `committed`."""
         for _, line in (one for group in groups for one in group):
             if line["n"] > committed and line["kind"] == events.SessionDeleted.kind:
                 self._forget(events.decode(line))
         self._next_cut.recovered(groups, committed, changes)
 
     def _forget(self, entry: Entry) -> None:
-        """A session is deleted: the scribe drops its folder from the index."""
+        """Make the scribe drop a deleted session's folder from the index."""
         tomb = session_end.tombstone(entry)
         self._deleted.append(entry)
         self._send("forget", session=tomb["session_id"], path=tomb["path"], things=[grave(tomb)])
@@ -66,11 +66,11 @@ class Batches:
             self._scribe.send_nowait(op, **payload)
         except ChildGone:
             if not self._is_gone:
-                log.error("the scribe is gone; it is started again")
+                log.error("the scribe is gone; restarting it")
             self._is_gone = True
 
     def committed(self, n_to: int, commit: str) -> None:
-        """Drop from the log what a commit holds: everything up to `n_to` but what belongs to a damaged journal."""
+        """Drop committed entries from the log: all up to `n_to`, except those of damaged journals."""
         self._log.drop(self._next_cut.committed(n_to))
         self._send("committed", commit=commit, n=n_to)
 

@@ -63,7 +63,7 @@ async def recover(
         await git.request("after_outage")
     before, last = await asyncio.gather(scribe.request("start"), git.request("last"))
     committed = last["n"] if last else 0
-    # What somebody pulled into a journal, or as one, is nobody's decision here: it goes before anything is read.
+    # Pulled changes to journals are no decisions made here: discard them before anything is read.
     if foreign := await git.request("foreign_journals"):
         await scribe.request("check", paths=foreign)
     mark = await asyncio.to_thread(restored.read, root)
@@ -79,8 +79,10 @@ async def recover(
 
 
 async def sweep(git: Child, found: wal.Recovered) -> None:
-    """Remove payloads whose entries the log never got: a kill came between. Nothing where the log is damaged, for then
-    nobody knows what it named."""
+    """Remove payloads whose entries are not in the log, since a kill came between the two writes.
+
+    Do nothing if the log is damaged: its references are unknown then.
+    """
     if not found.damaged:
         swept = await git.request("sweep_spills", named=sorted(set(_payloads(found))))
         if swept:
@@ -104,7 +106,7 @@ def _noted(root: Path) -> int:
 
 
 def note(root: Path, n: int) -> None:
-    """Keep the highest event number where no git command reaches."""
+    """Store the highest event number out of reach of git commands."""
     path = root / ".git" / "kheish" / "n"
     temporary = path.with_suffix(".tmp")
     temporary.write_text(str(n))
@@ -120,7 +122,7 @@ async def index(
     booted: Booted,
     progress: Callable[[str], None],
 ) -> None:
-    """Bring the index up to journals: what the log names, what commits changed meanwhile, or all of it."""
+    """Update the index from journals: those in the log, those that commits changed, or all."""
     known, n = before["commit"], before["n"] or 0
     named = {where for group in found.groups for where, _ in group}
     is_cold = known is None or n == 0 or not before["whole"]
@@ -129,7 +131,7 @@ async def index(
             changed = await git.request("changed_since", commit=known)
             named |= {path.rsplit("/", 1)[0] for path in changed if path.endswith(".jsonl")}
         except KheishError as error:  # the commit is gone, or cannot be read: read everything
-            log.warning("the index knows a commit that cannot be read (%s); it is made again", error)
+            log.warning("the index refers to a commit that cannot be read (%s); rebuilding it", error)
             is_cold = True
     while is_cold and (reason := (await git.request("hold"))["held"]):  # the files may be another branch's
         progress(f"the index is to be made anew, which waits for another git. {reason}")
@@ -171,7 +173,7 @@ def _by_journal(groups: Iterable[wal.Entries]) -> dict[str, list[dict[str, Any]]
 
 
 async def _nothing() -> None:
-    """What there is to wait for before the first."""
+    """Return an awaitable that is already done, for the first iteration."""
 
 
 def _all_journals(root: Path) -> list[str]:
@@ -190,7 +192,7 @@ def _folders(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _is_ours(name: str) -> bool:
-    """Return whether the daemon may have given a folder this name: somebody's own has no journal."""
+    """Return whether the daemon may have created a folder with this name; other folders have no journal."""
     return name.isascii() and name.isprintable()
 
 
@@ -258,7 +260,7 @@ def _owned(
 
 
 async def _store(scribe: Child, booted: Booted, portions: Iterator[_Read]) -> None:
-    """Put what changed in streams into the index, a portion at a time: a stream may be longer than memory is large."""
+    """Index the changes in streams by portions: a stream may exceed the memory."""
     while (read := await asyncio.to_thread(next, portions, None)) is not None:
         _note(booted, read)
         if read.rows or read.damaged:
@@ -286,7 +288,7 @@ async def find_stream_ends(state: State) -> None:
 
 
 async def paused(state: State, booted: Booted) -> None:
-    """What was paused when the daemon ended, is; and all of a root that was restored."""
+    """Restore the pauses from before the restart; pause all of a restored root."""
     if booted.restored:
         state.paused.add(None)
     kinds = ("daemon.paused", "daemon.resumed")

@@ -1,4 +1,4 @@
-"""Child processes of the daemon, and the way back from other threads to its loop."""
+"""Child processes of the daemon, and calls from other threads to its event loop."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from kheish.store.pipes import Child
 
 
 def child(module: str, root: Path, *words: str, **options: Any) -> Child:
-    """Start a child process that runs a module of ours on the state root."""
+    """Return a child process that runs a module of Kheish on the state root."""
     return Child([sys.executable, "-m", module, str(root), *words], **options)
 
 
 def scribe(root: Path, filters: Mapping[str, Sequence[str]], **options: Any) -> Child:
-    """Start a scribe, whose index has these filters."""
+    """Return a scribe, whose index has these filters."""
     return child("kheish.store.log.scribe", root, json.dumps(filters), **options)
 
 
 def on_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., None]) -> Callable[..., None]:
-    """`function`, to be called from another thread; after the loop is closed, nothing."""
+    """Return a wrapper of `function` for other threads; it does nothing once the loop is closed."""
 
     def call(*args: Any) -> None:
         if not loop.is_closed():

@@ -1,4 +1,4 @@
-"""Connections with an end: who never finishes a request, or sends endless headers, does not stay for ever."""
+"""HTTP connections with limits on the time and size of requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SAYS = b"HTTP/1.1 %s\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-leng
 
 
 class _Plain(RequestResponseCycle):
-    """An answer to HTTP/1.0, which knows no chunks: without a length, the end of the connection is its end."""
+    """A response to HTTP/1.0, which has no chunked encoding: without a length, it ends with the connection."""
 
     _is_framed = False
 
@@ -26,7 +26,7 @@ class _Plain(RequestResponseCycle):
 
 
 class _Gentle:
-    """The transport as an answer has it: closed only when the caller had its time to read the answer."""
+    """The transport of a response; it closes only after the caller had time to read the response."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -42,9 +42,9 @@ class _Gentle:
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's, with bounds: it waits for ever for the rest of a request, and keeps headers of any size.
+    """uvicorn's protocol with limits: uvicorn itself waits forever for a request, and accepts headers of any size.
 
-    Answers may take as long as they like: long polls and event streams do.
+    Responses are not limited, because of long polls and event streams.
     """
 
     HEAD_SECONDS = 15.0
@@ -85,7 +85,7 @@ class Connection(HttpToolsProtocol):
         return None
 
     def eof_received(self) -> None:
-        """Close where only the answer was waited for."""
+        """Close the connection if it lingered for the response only."""
         if self._lingers:
             self.transport.close()
 
@@ -144,7 +144,7 @@ class Connection(HttpToolsProtocol):
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def close_gently(self) -> None:
-        """Close; where the request is not read to its end, when its sender had its time to read the answer."""
+        """Close the connection; if the request is incomplete, first give its sender time to read the response."""
         if self._lingers or self.transport.is_closing():
             return None
         if not (self._in_body or self._in_head or self._is_deaf):
@@ -162,7 +162,7 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def _wait(self, seconds: float | None) -> None:
-        """End the connection after so long. A request sets this three times, so the timer goes on, and looks then."""
+        """Set the deadline. A request sets it three times, so a running timer is kept and rechecks."""
         self._due = None if seconds is None else self.loop.time() + seconds
         if self._due is not None and (self._timer is None or self._timer.when() > self._due):
             self._arm(self._due)

@@ -1,4 +1,4 @@
-"""Submits dropped files: what a file of the inbox asks for, as a run of the session that its folder names."""
+"""Submission of dropped files: each inbox file becomes a run of the session that its folder names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def submitter(state: State, workspace: Callable[[str], Awaitable[Path]]) -> Call
     """Return what submits a file that was taken; `workspace(session_id)` chooses the folder of a new session."""
 
     async def submit(taken: Taken, raw: bytes) -> str:
-        """Have the run accepted, durably; return where the file goes. Raises Unusable, KheishError."""
+        """Submit the run durably; return the new path of the file. Raise Unusable or KheishError."""
         session_id, name = place_of(taken.path)
         body = await parsing.run(read, taken.path, name, raw)
         async with pins.session_or_new(state, session_id):
@@ -33,7 +33,7 @@ def submitter(state: State, workspace: Callable[[str], Awaitable[Path]]) -> Call
                 home = await workspace(session_id)
                 sessions.create(state, session_id, {}, workspace=home, by=BY)
             key = await keys.known(state, _key(taken, raw, session_id, body))
-            # A file proves nobody, and may have come with a pull: its commands are not allowed by being in it.
+            # A file has no authenticated author and may come from a pull: it does not authorise its commands.
             given = submissions.wanted(session_id, body, actor=BY, source="inbox", key=key, checks_ask=True)
             run = await submission.submit(state, given, by=BY)
             run_id = run if isinstance(run, str) else run.run_id

@@ -26,12 +26,12 @@ class Git:
         return found
 
     async def head(self) -> Mapping[str, Any]:
-        """Where the branch and the daemon's last commit are."""
+        """Return the commits of the branch and of the daemon."""
         found: dict[str, Any] = await self._child.request("head")
         return found
 
     async def held(self) -> str | None:
-        """Why the work tree is to be left alone now (a person's git is at work); None where it need not."""
+        """Return the reason for a hold (a user's git process is active); None without one."""
         try:
             found: str | None = (await self._child.request("hold"))["held"]
         except ChildGone as gone:
@@ -39,7 +39,7 @@ class Git:
         return found
 
     async def committed(self, path: str) -> bytes | None:
-        """A file as the daemon's last commit has it; None where it has none."""
+        """Return a file of the daemon's last commit; None if it is missing."""
         for rev in LAST:
             try:
                 found = await self._child.request("read", rev=rev, path=path)

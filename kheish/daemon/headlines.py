@@ -1,4 +1,4 @@
-"""What the daemon's commits say: which events are worth one, and what happened in words for `git log`."""
+"""Headlines of the daemon's commits: the events worth a commit, and their description for `git log`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PLAYBOOKS = (
     events.PlaybookTampered,
     events.PlaybookIntact,
 )
-#: events that tell of a person's edit, and belong into its commit
+#: events that record a user's edit, and belong in its commit
 EDITS = (events.DefinitionChanged, events.SecretChanged)
-#: events after which a commit is made at once, where it is quiet
+#: events followed by an immediate commit if the daemon is otherwise idle
 URGENT = (
     events.RunCompleted,
     events.RunFailed,

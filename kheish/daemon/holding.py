@@ -1,4 +1,4 @@
-"""Hold: while a person's git works in the state root, what must wait waits; afterwards it is caught up.
+"""Hold: while a user's git process works in the state root, commits and edits wait; later the daemon catches up.
 
 The git worker (before each commit), the scribe (before each write) and whoever is about to take up a person's files ask
 `store.git.hold` at that moment; this is where it comes together: for status, for problems, and for the end of the hold.
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 #: seconds after which a hold is a problem that people should know of
 LONG = 600.0
-#: seconds between two looks at the root: quiet, and while it holds
+#: seconds between two checks of the root: normally, and during a hold
 EVERY, OFTEN = 1.0, 0.25
 
 Take = Callable[[frozenset[str]], Awaitable[None]]
@@ -59,7 +59,7 @@ class Holding:
         return OFTEN if self._since is not None or self._later else EVERY
 
     async def changed(self, paths: frozenset[str]) -> None:
-        """A person's files have settled: taken up now, or when the hold is over, all of them together."""
+        """Adopt changed files of a user now, or all together after the hold."""
         self._later |= paths
         if (reason := await self._git.held()) is not None:
             self.held(reason)
@@ -67,7 +67,7 @@ class Holding:
             await self._take_up()
 
     def held(self, reason: str) -> None:
-        """Somebody saw that another git is at work."""
+        """Begin a hold: another git process was detected."""
         if self._since is None:
             self._since = self._clock()
             log.info("held: %s", reason)
@@ -106,7 +106,7 @@ class Holding:
         # A commit from a stale index takes an edit out of the branch again, and touches no file: nobody else would see.
         self._later |= {path for path in found.get("theirs", ()) if is_source(path)}
         if found.get("mended"):
-            log.warning("git had lost objects of the last commit, written again: %s", ", ".join(found["mended"][:10]))
+            log.warning("git had lost objects of the last commit; restored: %s", ", ".join(found["mended"][:10]))
         if found.get("lost"):
             names = ", ".join(found["lost"][:5])
             self._problems.add(

@@ -1,4 +1,4 @@
-"""What would happen: `permissions check`, and the digest of a call that a person edited."""
+"""Inspection of calls: `permissions check`, and the digest of a call with edited arguments."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from kheish.state.state import State
 
 
 class Inspector:
-    """Knows tools and sandbox, which the API does not."""
+    """Inspection of calls with access to tools and sandbox, which the API lacks."""
 
     def __init__(self, state: State, agent: Agent, workspaces: Workspaces) -> None:
         self._state = state
@@ -41,7 +41,7 @@ class Inspector:
         return tool
 
     async def check(self, tool: str, arguments: Mapping[str, Any], session_id: str | None) -> Mapping[str, Any]:
-        """What a call would meet, and why. Raises NotFound for a tool or session that is not there."""
+        """Return the decision on a call and its reason. Raise NotFound for a missing tool or session."""
         if session_id is not None:
             async with self._state.using(session_id):
                 return await self._check(tool, arguments, self._state.get(Session, session_id))
@@ -88,6 +88,6 @@ class Inspector:
 
 
 def _runs(verdict: Verdict, arguments: Mapping[str, Any]) -> str | None:
-    """Return the command line that runs where patterns allow it; None where the text runs as it was written."""
+    """Return the command line that runs if patterns allow it; None if the text runs unchanged."""
     plain = plainline.read(str(arguments.get("command", ""))) if verdict.as_read else None
     return plainrun.emit(plain) if isinstance(plain, plainline.Plain) else None

@@ -1,4 +1,4 @@
-"""Where the daemon listens, and how: plain on this machine, with TLS, or behind a proxy that has it."""
+"""The listening socket: plain HTTP on this machine, TLS, or plain HTTP behind a TLS proxy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Serving:
         return self.certificate is not None or self.behind_proxy
 
     def check(self, host: str) -> None:
-        """Raises Invalid where tokens would go over a network in the clear, or the files cannot be used."""
+        """Raise Invalid if tokens would go over a network in the clear, or the files cannot be used."""
         if (self.certificate is None) != (self.key is None):
             raise Invalid(
                 "--tls-cert and --tls-key go together: the certificate (with its chain), and its private key."
@@ -45,7 +45,7 @@ class Serving:
             )
 
     def url(self, host: str, port: int) -> str:
-        """The address for who is on this machine."""
+        """Return the address for callers on this machine."""
         host = _EVERYWHERE.get(host, host)
         return f"{'https' if self.certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -78,7 +78,7 @@ def allow_many_files(wanted: int = 16_384) -> None:
 
 @contextlib.contextmanager
 def listen(host: str, port: int) -> Iterator[socket.socket]:
-    """The socket. Raises AddressInUse."""
+    """Return the listening socket. Raise AddressInUse."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

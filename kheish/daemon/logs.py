@@ -16,7 +16,7 @@ from kheish.store.escaping import visible
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 KEPT = 1000
-#: what others write at INFO is of no use to operators, and may have URLs and headers in it
+#: loggers whose INFO lines are of no use to operators, and may contain URLs and headers
 _QUIET = ("uvicorn.error", "httpx", "httpcore", "openai", "watchdog")
 
 
@@ -40,7 +40,7 @@ class Formatter(logging.Formatter):
         return self._blotted(super().format(record))
 
     def said(self, record: logging.LogRecord) -> str:
-        """The message and what follows it, without what stands before."""
+        """Return the message and its traceback, without the prefix."""
         return self._blotted(_PLAIN.format(record))
 
     def _blotted(self, text: str) -> str:
@@ -51,7 +51,7 @@ _PLAIN = logging.Formatter("%(message)s")
 
 
 class Kept(logging.Handler):
-    """The newest lines, for whoever cannot read the daemon's stderr; a restart forgets them."""
+    """The newest lines in memory, for operators without access to stderr; lost on a restart."""
 
     def __init__(self, formatter: Formatter) -> None:
         super().__init__()

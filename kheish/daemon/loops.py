@@ -1,4 +1,4 @@
-"""What happens every second, and what the daemon's parts report: each a few lines that call a function."""
+"""Periodic work, and reactions to reports of the daemon's services; each is a few lines that call a function."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PACKED, TAGS = ".git/packed-refs", ".git/refs/tags/playbook/"
 async def revive_scribe(daemon: Daemon) -> None:
     """A scribe that ended or failed is started again; where that fails (files that change under it, a full disk) once
     more in a second. Cut off (by a stop), it counts as failed: the stop does it."""
-    log.warning("the scribe ended or failed; it is started again, and finds in the log what is missing")
+    log.warning("the scribe ended or failed; restarting it: it recovers missing entries from the log")
     daemon.facts.scribe_failed = False
     try:
         is_whole = await daemon.store.batches.revive()
@@ -48,7 +48,7 @@ async def revive_scribe(daemon: Daemon) -> None:
     else:
         daemon.problems.clear("scribe_failed")
         if not is_whole:
-            log.warning("the index is not whole; it is made again")
+            log.warning("the index is incomplete; rebuilding it")
             spawn(reindex(daemon))
 
 
@@ -65,7 +65,7 @@ def learn_secrets(daemon: Daemon) -> None:
 
 
 def on_scribe(daemon: Daemon, notice: dict[str, Any]) -> None:
-    """What the scribe says unasked."""
+    """Handle a notice of the scribe."""
     match notice["notice"]:
         case "journaled":
             daemon.state.made_journaled(notice["n"])
@@ -80,7 +80,7 @@ def on_scribe(daemon: Daemon, notice: dict[str, Any]) -> None:
             daemon.problems.add("damaged_journal", notice["journal"], notice["detail"])
             daemon.store.committer.leave_out(notice["journal"])
         case "index_lost":
-            log.warning("the index was lost (%s); it is made again", notice["detail"])
+            log.warning("the index was lost (%s); rebuilding it", notice["detail"])
             spawn(reindex(daemon))
         case "failed":
             log.error("the scribe could not %s: %s", notice["op"], notice["error"])
@@ -89,7 +89,7 @@ def on_scribe(daemon: Daemon, notice: dict[str, Any]) -> None:
 
 
 def put_back(daemon: Daemon, paths: Sequence[str]) -> None:
-    """The daemon's files were changed by somebody, and are restored."""
+    """Report and restore files of the daemon that another process changed."""
     if paths and not daemon.store.log.is_open:
         daemon.facts.put_back += paths  # which event numbers are free, is not known yet
     elif paths:
@@ -98,7 +98,7 @@ def put_back(daemon: Daemon, paths: Sequence[str]) -> None:
 
 
 def on_git(daemon: Daemon, answer: dict[str, Any]) -> None:
-    """What the committer notices: a hold, an error, files put back."""
+    """Handle a notice of the committer: a hold, an error, restored files."""
     if doubted := [*answer.get("short", ()), *answer.get("doubted", ())]:
         log.warning("files are not as the log has them, and are looked after: %s", ", ".join(doubted[:5]))
         with contextlib.suppress(ChildGone):  # a new one looks at all that the log has
@@ -113,7 +113,7 @@ def on_git(daemon: Daemon, answer: dict[str, Any]) -> None:
 
 
 def committed(daemon: Daemon, n: int, commit: str) -> None:
-    """A commit was made."""
+    """Handle a new commit."""
     daemon.facts.commit, daemon.facts.committed_n = commit, n
     daemon.problems.clear("commit_failed")
     daemon.store.batches.committed(n, commit)
@@ -203,7 +203,7 @@ async def take(daemon: Daemon, paths: frozenset[str]) -> None:
         elsewhere = ("pending/", "inbox/", "secrets/")
         await daemon.taking.take(frozenset(path for path in paths if not path.startswith(elsewhere)))
     except KheishError as error:
-        log.error("what was edited could not be taken up: %s", error.detail)
+        log.error("edits could not be adopted: %s", error.detail)
 
 
 def waits_for_workspace(daemon: Daemon, run: Run, is_missing: bool) -> None:

@@ -1,4 +1,4 @@
-"""The next cut: what the next commit will hold, gathered from entries, changes, edits and files.
+"""The next cut: the content of the next commit, gathered from entries, changes, edits and files.
 
 Nothing here blocks, but for `gather`, which awaits the scribe.
 """
@@ -27,7 +27,7 @@ from kheish.store.pipes import Child, ChildGone
 
 @dataclass(slots=True)
 class Dirty:
-    """What the next cut will hold."""
+    """The content of the next cut."""
 
     first: int = 0
     records: dict[tuple[str, str], Change] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Dirty:
 
 
 class NextCut:
-    """Gathers what the next commit holds, and asks the committer for it."""
+    """The builder of the next commit; it passes the content to the committer."""
 
     def __init__(self, state: State, scribe: Child) -> None:
         self._state = state
@@ -98,7 +98,7 @@ class NextCut:
             if line["n"] > committed:
                 folder = where.removesuffix("/journal")
                 named = (spills.place_of(folder, name) for name in encoding.spilled(line["data"]))
-                # What only looks like a reference (a caller's metadata) names no file.
+                # Text that only looks like a reference (in a caller's metadata) names no file.
                 self._dirty.spills += [path for path in named if spills.exists(self._state.root, path)]
                 self._note(events.decode(line))
 
@@ -122,7 +122,7 @@ class NextCut:
                 dirty.headlines.append(line)
 
     def _remove(self, entry: Entry) -> None:
-        """Remove a deleted session's folder with the next cut, and what the cut would have had of it."""
+        """Remove a deleted session's folder with the next cut, and its pending content."""
         tomb = session_end.tombstone(entry)
         dirty, inside = self._dirty, f"{tomb['path']}/"
         for key, change in list(dirty.records.items()):
@@ -177,7 +177,7 @@ class NextCut:
         self.ask_for_commit()
 
     def rewrite(self, noun: str, id: str) -> None:
-        """A pending file that somebody removed is written again with the next cut."""
+        """Rewrite a removed pending file with the next cut."""
         kind = self._state.nouns.by_name[noun]
         value: Any = self._state.find(kind.cls, id)
         if value is not None:
@@ -262,7 +262,7 @@ class NextCut:
 
 
 def _place(change: Change) -> str:
-    """The file of a Record: in the session's folder, or from the state root."""
+    """Return the path of a Record, in the session's folder or relative to the state root."""
     if change.noun.filed is not None:
         return change.noun.filed(change.value)
     assert change.noun.record is not None

@@ -1,4 +1,4 @@
-"""`.kheish/`: where the daemon is, and the local token. Somebody may delete it (`git clean -fdx`): it is made again."""
+"""`.kheish/`: the address of the daemon, and the local token. It is recreated after a `git clean -fdx`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kheish.store.log.index import Reader
 
 
 def note(root: Path, facts: Facts) -> None:
-    """Say where the daemon is, to other processes on this machine."""
+    """Publish the daemon's address to other processes on this machine."""
     about = {
         "pid": os.getpid(),
         "url": facts.url,

@@ -39,9 +39,8 @@ LeftOut = Callable[[Iterable[str]], Awaitable[Mapping[str, bytes]]]
 
 
 class Secrets:
-    """`edited(paths)` gets what to commit; `changed()` is told when values came or went, before anything else is
-    journaled; `held()` says why nothing may be written into the work tree now; `left_out(paths)` which files git keeps
-    out of it, as they are."""
+    """The vault. `edited(paths)` receives files to commit; `changed()` runs before other entries if values change;
+    `held()` returns the reason for a hold; `left_out(paths)` returns the files that git keeps out of the work tree."""
 
     def __init__(
         self,

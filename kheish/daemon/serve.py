@@ -76,7 +76,7 @@ def _bring_along(root: Path) -> None:
         command = [sys.executable, "-m", "kheish.store.git.migration", str(root)]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
-            raise Conflict(done.stderr.strip() or f"The migration ended with {done.returncode}; start again.")
+            raise Conflict(done.stderr.strip() or f"The migration exited with {done.returncode}; restart the daemon.")
         log.warning("the state root was brought along: %s", ", ".join(done.stdout.splitlines()) or "what was begun")
 
 
@@ -206,13 +206,13 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
 
 
 def _announce(root: Path, daemon: Daemon) -> None:
-    """Say where the daemon is: to other processes by a file, to whoever started it by one line."""
+    """Publish the daemon's address in a file for other processes, and print it in one line."""
     presence.note(root, daemon.facts)
     print(f"kheish ready {daemon.facts.url}", flush=True)  # noqa: T201 - the line that shapes.md promises
 
 
 async def _suggest(daemon: Daemon) -> None:
-    """Where there is no route to a model, say what this machine seems to have."""
+    """Log suggestions for routes if there is none."""
     if not daemon.state.definitions.by_kind["routes"]:
         from kheish.offline import suggesting
 
@@ -258,7 +258,7 @@ async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
         await daemon.state.durable()
         await _have_scribe(daemon)  # that one was killed a moment ago may be seen only now
         if not await daemon.store.committer.flush(30.0 if daemon.facts.held is None else 2.0):
-            log.warning("the last commit could not be made; the log has what it lacks")
+            log.warning("the last commit failed; the log has the uncommitted entries")
     daemon.state.waiting.let_readers_go(Unavailable("The daemon is stopping."))
     await daemon.store.committer.close()
     daemon.store.log.close()
@@ -270,7 +270,7 @@ async def stop(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
 
 
 async def _have_scribe(daemon: Daemon) -> None:
-    """Who asks waits for the index, and the last commit for journals."""
+    """Restart a dead scribe: pending readers need the index, the last commit needs the journals."""
     is_gone = daemon.facts.scribe_failed or not daemon.store.scribe.alive
     if is_gone and daemon.store.log.is_open:
         await loops.revive_scribe(daemon)
@@ -288,7 +288,10 @@ def _leave(daemon: Daemon) -> None:
 
 
 async def _end_jobs(daemon: Daemon) -> None:
-    """End what runs, and wait until the ends of background commands are journaled; `bash` has its at the next start."""
+    """End running commands, and wait until the ends of background ones are journaled.
+
+    A `bash` call gets its result at the next start.
+    """
     grace = daemon.state.definitions.config.shutdown_grace
     log.info("jobs ended: %d", await shutdown.end_jobs(daemon.agent.jobs, grace))
     with contextlib.suppress(TimeoutError):

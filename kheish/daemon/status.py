@@ -1,4 +1,4 @@
-"""What the daemon says of itself: `GET /v1/status`."""
+"""The daemon's status: `GET /v1/status`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kheish.store.git.template import Format
 
 @dataclass(slots=True)
 class Facts:
-    """What changes while the daemon runs, and no table has."""
+    """Runtime facts that are in no table."""
 
     format: Format
     sandbox: Probe
@@ -44,7 +44,7 @@ class Facts:
 def view(
     state: State, facts: Facts, *, driving: int, problems: int, backup: Mapping[str, Any], rewound: bool
 ) -> Mapping[str, Any]:
-    """The answer. `rewound`: nothing acts until somebody decides on the branch that was moved back."""
+    """Return the response. `rewound`: the daemon waits for an operator's decision on the branch that was moved back."""
     config = state.definitions.config
     serving = "rewound" if rewound else "paused" if None in state.paused else "serving"
     return {

@@ -1,4 +1,4 @@
-"""What people ask of a state root as a whole: ways on after it was moved back, packing, a new index."""
+"""Maintenance of the state root: decisions after its branch was moved back, packing, reindexing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOOK = 30.0
 
 
 class Upkeep:
-    """`reindex()` makes the index again from journals and the log."""
+    """Maintenance operations; `reindex()` rebuilds the index from journals and the log."""
 
     def __init__(
         self, root: Path, git: Child, facts: Facts, problems: Problems, reindex: Callable[[], Awaitable[None]]
@@ -43,7 +43,7 @@ class Upkeep:
     # --- moved back ---------------------------------------------------------------------------------------------------
 
     def rewound(self) -> str | None:
-        """What is wrong where the branch was found moved back, until somebody decided."""
+        """The problem of a branch that was moved back, until an operator decides."""
         found = self._rewound
         if found is None:
             return None
@@ -54,7 +54,7 @@ class Upkeep:
         )
 
     async def start(self) -> bool:
-        """Look; True where somebody must decide first."""
+        """Return whether the branch was moved back, and an operator has to decide first."""
         self._rewound = await self._git.request("rewound")
         if self._rewound is None:
             return False
@@ -65,7 +65,7 @@ class Upkeep:
         return True
 
     async def decided(self) -> None:
-        """Wait until somebody decided, and it is done."""
+        """Wait until an operator's decision is applied."""
         if self._decided is not None:
             await self._decided
 
@@ -106,13 +106,13 @@ class Upkeep:
         return found
 
     async def reindex(self) -> Mapping[str, Any]:
-        """Make the index again; until it is there, nothing else is answered."""
+        """Rebuild the index; other requests are refused until it is complete."""
         async with self._turn:
             await self._reindex()
         return {"reindexed": True}
 
     async def run(self) -> None:
-        """Look at the size now and then, and pack where much is loose."""
+        """Check the size periodically, and pack if many objects are loose."""
         from kheish.store.git import maintenance
 
         while True:

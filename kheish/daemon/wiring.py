@@ -1,4 +1,4 @@
-"""The composition root: every part is made here, from keyword arguments that a test can replace."""
+"""The composition root: it creates every service from keyword arguments that a test can replace."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Store:
 
 @dataclass(slots=True, kw_only=True)
 class Auth:
-    """Who may call, and what may be used."""
+    """Authentication and access to credentials."""
 
     vault: Vault
     secrets: Secrets
@@ -183,7 +183,7 @@ def make(
 
 
 def _given(store: Store, facts: Facts, auth: Auth, daemon: Callable[[], Daemon]) -> dict[str, Any]:
-    """What the API gets as it is."""
+    """Return the services that the API receives unchanged."""
     state, bus, closing = store.state, store.bus, Closing()
 
     def ready() -> str | None:

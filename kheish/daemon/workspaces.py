@@ -1,4 +1,4 @@
-"""Which folder the tools of a session act in: the one that it names, if its caller may choose it, else a default."""
+"""Selection of a session's workspace: its own choice if the caller may make one, else a default."""
 
 from __future__ import annotations
 

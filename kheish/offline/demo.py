@@ -1,7 +1,6 @@
-"""`kheish demo`: the whole product in half a minute, played by the real daemon and the real command line.
+"""`kheish demo`: a half-minute tour with the real daemon and the real command line.
 
-Only the model is not real: a script says what it answers. Each act checks that what it tells has happened; where it has
-not, the demo says so and fails.
+Only the model is simulated, by a script. Each step verifies what it claims, and the demo fails otherwise.
 """
 
 from __future__ import annotations
@@ -41,9 +40,9 @@ WAITS = 5  # the CLI's exit code of a followed Flow that waits for a person
 
 
 def run() -> int:
-    """Play the demo; 0 where all of it happened as told."""
+    """Run the demo; return 0 if every step succeeded."""
     if shutil.which("git") is None:
-        say("The demo needs git, which is not on the PATH: install it, and try again.")
+        say("The demo needs git, which is not on the PATH. Install git, and retry.")
         return 1
     base = Path(tempfile.mkdtemp(prefix="kheish-demo-")).resolve()
     started = time.monotonic()
@@ -53,10 +52,10 @@ def run() -> int:
     except Failed as failed:
         say()
         say(click.style(f"The demo failed: {failed}.", fg="red", bold=True))
-        say(f"Everything is left as it is in {base}; the daemon's own words are in daemon.log.")
+        say(f"All files are kept in {base}; the daemon's output is in daemon.log.")
         return 1
     except KeyboardInterrupt:
-        say(f"\nStopped. What there is of it is in {base}.")
+        say(f"\nStopped. The files so far are in {base}.")
         return 130
     _farewell(stage, time.monotonic() - started)
     return 0
@@ -74,20 +73,20 @@ def _play(stage: Stage) -> None:
 
 
 def _introduce() -> bool:
-    """Say what will be seen and what is not real; whether commands can be confined here."""
-    say("Kheish runs AI agents as durable services, by procedures that people write. You")
-    say("will publish such a procedure (a Playbook), start it, see it survive a kill -9 of")
-    say("its daemon and wait for your word; then, that all of it is in a git repository.")
+    """Print an introduction; return whether commands can be confined on this machine."""
+    say("Kheish runs AI agents as durable services that follow written procedures. You will")
+    say("publish a procedure (a Playbook), start it, and watch it survive a kill -9 of the")
+    say("daemon and wait for your approval. Finally, you will find all of it in git.")
     say()
-    say("The model is scripted: its answers stand in a file, so that no key and no")
-    say("network is needed. Daemon, tools, files, tests, git and the crash are real.")
+    say("The model is scripted: its replies are in a file, and neither a key nor a network")
+    say("is needed. The daemon, tools, files, tests, git and the crash are real.")
     found = probing.probe()
     if found.available:
         say("The agent's commands are confined by bubblewrap.")
     else:
-        say(click.style(f"The sandbox cannot be used here: {found.why}.", fg="yellow"))
-        say("So the demo runs its commands unconfined (sandbox.mode: off), in a throw-away")
-        say("folder. With agents that are not scripted, do that only inside a container.")
+        say(click.style(f"The sandbox is not available here: {found.why}.", fg="yellow"))
+        say("So the demo runs its commands unconfined (sandbox.mode: off) in a temporary folder.")
+        say("With a real model, do that only inside a container.")
     return found.available
 
 
@@ -103,7 +102,7 @@ def _prepare(stage: Stage, confined: bool) -> None:
     kheish(stage, "init", "state")
     demo_scene.write_definitions(stage.root, confined=confined)
     say("The demo has written state/routes/demo.yaml (the scripted model) and")
-    say("state/permissions.yaml (tests, edits and commits are allowed, the rest asks).")
+    say("state/permissions.yaml (allows tests, edits and commits; all else needs approval).")
     serve(stage, "--workspace", "shop")
 
 
@@ -124,7 +123,7 @@ def _publish(stage: Stage) -> None:
 
 
 def _start(stage: Stage) -> str:
-    """The Flow is started, and watched beside us until its slow test has done a part of its work. Returns its id."""
+    """Start and follow the Flow until its slow test is partly done; return the id of the Flow."""
     heading("You start it")
     inputs = [word for name, value in INPUTS.items() for word in ("--input", f"{name}={value}")]
     kheish(stage, "flows", "start", PLAYBOOK, *inputs)
@@ -133,7 +132,7 @@ def _start(stage: Stage) -> str:
     flow_id: str = flows[0]["flow_id"]
     before = requests_answered(stage)
     stage.follower = following(stage, "flows", "follow", flow_id)
-    # From its first answer on it comes through anything; on a slow machine that may be later than the tests.
+    # The follower survives a crash only after its first response, which may be late on a slow machine.
     polls = iter(range(1, 10_000))
     eventually(lambda: requests_answered(stage) - next(polls) > before, "`flows follow` did not find the daemon")
     eventually(lambda: len(_progress(stage)) > 3, "the slow test did not begin")
@@ -145,10 +144,10 @@ def _crash(stage: Stage, flow_id: str) -> None:
     kill(stage)
     before = len(_progress(stage)) - 1
     check(before < GROUPS, "the tests ended before the daemon was killed")
-    say(f"There is no daemon now. The tests go on all the same: {before} of {GROUPS} groups done …")
+    say(f"The daemon is gone, but the tests continue: {before} of {GROUPS} groups done …")
     more = min(before + 3, GROUPS)
     eventually(lambda: len(_progress(stage)) > more, "the tests did not outlive the daemon")
-    say(f"… and now {len(_progress(stage)) - 1}. Another daemon finds them again, and their result:")
+    say(f"… and now {len(_progress(stage)) - 1}. A new daemon finds the running tests and their result:")
     serve(stage, "--workspace", "shop")
     assert stage.follower is not None
     code = stage.follower.wait(60)
@@ -158,18 +157,18 @@ def _crash(stage: Stage, flow_id: str) -> None:
     flow = ask(stage, "flows", "show", flow_id)
     attempts = [phase["attempts"] for phase in flow["phases"]]
     check(attempts == [1, 1, 0], f"the phases were begun {attempts} times")
-    say("Neither the phase nor its tests began again; `flows follow` came through the")
-    say("crash by itself, and missed nothing. Now the Playbook wants your word.")
+    say("Neither the phase nor its tests were repeated, and `flows follow` survived the")
+    say("crash without missing an event. Now the Playbook needs your approval.")
 
 
 def _approve(stage: Stage, flow_id: str) -> None:
-    heading("You look at the change, and allow it by writing into a file")
+    heading("You review the change, and allow it by editing a file")
     typed("git", "-C", "shop", "diff", "--stat")
     changed = git(stage.workspace, "diff", "--stat")
     check("shop/bill.py" in changed and "requirements.txt" in changed, f"the repository was not changed: {changed}")
     say(changed.rstrip())
     flow = ask(stage, "flows", "show", flow_id)
-    check(flow["status"] == "waiting", f"the Flow is {flow['status']} and waits for nobody")
+    check(flow["status"] == "waiting", f"the Flow is {flow['status']} and is not waiting")
     (approval_id,) = [one["approval_id"] for one in flow["approvals"] if one["status"] == "pending"]
     path = stage.root / "pending" / "approvals" / f"{approval_id}.yaml"
     text = eventually(lambda: path.read_text() if path.exists() else "", f"there is no file {path}")
@@ -177,7 +176,7 @@ def _approve(stage: Stage, flow_id: str) -> None:
     say(text.rstrip())
     check(text.count("\ndecision:") == 1, f"{path} has no line `decision:` to be filled in")
     say()
-    say("The demo, as your editor would, now fills in the line: decision: allow")
+    say("The demo now fills in a line, as you would in your editor: decision: allow")
     _save(path, text.replace("\ndecision:", "\ndecision: allow"))
     eventually(lambda: not path.exists(), "the daemon did not take the file with the decision")
     approval = ask(stage, "approvals", "show", approval_id)
@@ -187,7 +186,7 @@ def _approve(stage: Stage, flow_id: str) -> None:
 
 
 def _report(stage: Stage, flow_id: str) -> None:
-    heading("What an auditor gets, a year later")
+    heading("The report for an auditor, a year later")
     kheish(stage, "flows", "show", flow_id)
     flow = ask(stage, "flows", "show", flow_id)
     check(flow["status"] == "succeeded", f"the Flow is {flow['status']}")
@@ -199,36 +198,36 @@ def _report(stage: Stage, flow_id: str) -> None:
 
 
 def _history(stage: Stage, flow_id: str) -> None:
-    heading("What git has of it")
+    heading("The record in git")
     eventually(lambda: not git(stage.root, "status", "--porcelain"), "git status in the state root is not clean")
     typed("git", "-C", "state", "log", "--format=%h %an: %s")
     say(git(stage.root, "log", "--format=%h %an: %s").rstrip())
     git(stage.root, "fsck", "--no-progress")
     check("phase.ended" in git(stage.root, "log", "-p", "sessions/"), "`git log -p` does not show the journal")
-    heading("The phase that was killed, as its journal tells it")
+    heading("The journal of the interrupted phase")
     entries = [json.loads(line) for path in _segments(stage, flow_id) for line in path.read_text().splitlines()]
     check(
         any(one["kind"] == "run.resumed" and one["data"]["reason"] == "restart" for one in entries),
-        "the journal does not tell of the restart",
+        "the journal does not record the restart",
     )
     (run_id,) = ask(stage, "flows", "show", flow_id)["phases"][1]["run_ids"]
     for line in demo_conversation.lines(entries, run_id):
         say(line)
     kheish(stage, "stop")
     if stage.daemon is not None:
-        check(stage.daemon.wait(15) == 0, "the daemon did not end well")
+        check(stage.daemon.wait(15) == 0, "the daemon did not shut down cleanly")
         stage.daemon = None
 
 
 def _farewell(stage: Stage, seconds: float) -> None:
     kheish_ = program()
-    heading(f"That was all, in {seconds:.0f} seconds")
-    say(f"All of it is in {stage.base}")
-    say("  report.html            the auditor's page; open it in a browser")
+    heading(f"Done, in {seconds:.0f} seconds")
+    say(f"All files are in {stage.base}")
+    say("  report.html            the report; open it in a browser")
     say("  shop/                  the repository that the agent worked in")
-    say("  state/                 the state root; README.md there explains it")
-    say("  state/playbooks/       three Playbooks to begin with; edit them, and publish")
-    say("Every word of it, as a conversation:")
+    say("  state/                 the state root; see its README.md")
+    say("  state/playbooks/       three example Playbooks to edit and publish")
+    say("The complete history, as a conversation:")
     say(f"  git -C {stage.root} log -p sessions/")
     say()
     say("Next, with a real model (set OPENAI_API_KEY first; docs/models.md has others):")
@@ -238,7 +237,7 @@ def _farewell(stage: Stage, seconds: float) -> None:
 
 
 def _progress(stage: Stage) -> list[str]:
-    """What the slow test has noted: `begin`, then a line for each group."""
+    """Return the progress notes of the slow test: `begin`, then a line for each group."""
     path = stage.workspace / PROGRESS
     return path.read_text().splitlines() if path.exists() else []
 
@@ -250,7 +249,7 @@ def _segments(stage: Stage, session_id: str) -> list[Path]:
 
 
 def _save(path: Path, text: str) -> None:
-    """As editors do: a new file in the place of the old one."""
+    """Replace the file with a new one, as editors do."""
     written = path.with_name(f".{path.name}.swp")
     written.write_text(text)
     written.replace(path)

@@ -1,4 +1,4 @@
-"""A session's journal as a conversation of 80 columns: who said and did what, when, with the event numbers."""
+"""A session's journal as a conversation of 80 columns, with times and event numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COLOURS = {"you": "green", "agent": "cyan", "tool": "white", "daemon": "yellow"
 
 
 def lines(entries: Iterable[Entry], run_id: str) -> Iterator[str]:
-    """The lines of one run; entries that say nothing to a person are left out."""
+    """Yield the lines of one run; skip entries without readable content."""
     labels: dict[str, str] = {}
     for entry in entries:
         if entry["run"] != run_id:
@@ -37,7 +37,7 @@ def _paragraph(entry: Entry, who: str, text: str) -> Iterator[str]:
 
 
 def _wrapped(text: str) -> Sequence[str]:
-    """Prose is wrapped; the lines of a diff stay whole."""
+    """Return the lines of a text: prose is wrapped, and the lines of a diff are kept."""
     return [
         part
         for line in text.splitlines()
@@ -98,7 +98,7 @@ def _resolved(data: Entry) -> Iterator[tuple[str, str]]:
 
 def _resumed(data: Entry) -> Iterator[tuple[str, str]]:
     if data["reason"] == "restart":
-        yield "daemon", "was restarted; the run goes on where it was"
+        yield "daemon", "was restarted; the run continues where it was"
 
 
 def _completed(_: Entry) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""`kheish doctor`: looks for what is wrong with this machine and a state root, one line each, and says what to do."""
+"""`kheish doctor`: checks of this machine and a state root, with a remedy for each problem."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def _names(root: Path, path: str, scrubber: redaction.Scrubber) -> list[str]:
 
 
 def _in_objects(root: Path, scrubber: redaction.Scrubber) -> Iterator[str]:
-    """Every object that git has, of all branches and of none."""
+    """Yield the matches in all objects of git, including unreachable ones."""
     with git.popen(root, ("cat-file", "--batch-all-objects", "--unordered", "--batch")) as process:
         assert process.stdout is not None
         while head := process.stdout.readline():
@@ -90,7 +90,7 @@ def _in_objects(root: Path, scrubber: redaction.Scrubber) -> Iterator[str]:
 
 
 def _place(root: Path, oid: str, kind: str) -> str:
-    """The first commit with an object, and its path there."""
+    """Return the first commit with an object, and the path there."""
     if kind != "blob":
         return f"{kind} {oid[:12]}"
     words = ["log", "--all", "--reflog", "--reverse", "--format=%h", "--name-only", "--no-ext-diff", "-z"]

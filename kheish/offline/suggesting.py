@@ -1,6 +1,6 @@
-"""For a state root without a route: which models this machine seems to have, and the one command that would add each.
+"""Suggestions for a state root without a route: the models available here, and the command that adds each.
 
-Nothing is written, and no key is looked at: only that a variable is set, and that a local server answers.
+The module writes nothing and reads no key; it checks that a variable is set, and that a local server answers.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """What was found, and the command that would make a route of it."""
+    """A detected model, and the command that adds a route to it."""
 
     found: str
     command: str
 
 
 def look(environ: Mapping[str, str], servers: Sequence[tuple[str, str]] = _SERVERS) -> Iterator[Suggestion]:
-    """What there is. Blocks up to half a second for each server."""
+    """Yield the detected models. Blocks up to half a second per server."""
     for variable, (name, driver, model) in _KEYS.items():
         if environ.get(variable, "").strip():
             lines = [f"driver: {driver}", f"model: {model}", f"auth_ref: env:{variable}"]
@@ -49,7 +49,7 @@ def look(environ: Mapping[str, str], servers: Sequence[tuple[str, str]] = _SERVE
 
 
 def say(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """The lines that `serve` says where there is no route."""
+    """Return the lines that `serve` logs without a route."""
     lines = ["There is no route to a model yet: runs cannot be submitted. routes/README.md shows what one looks like."]
     return lines + [f"{one.found}; this would add it: {one.command}" for one in look(environ)]
 
@@ -63,7 +63,7 @@ def _quoted(text: str) -> str:
 
 
 def _first_model(address: str) -> str | None:
-    """The first model that the server lists; None where nobody answers, or not so."""
+    """Return the first model that the server lists; None without a valid response."""
     try:
         with _DIRECT.open(f"{address}/models", timeout=_PATIENCE) as answer:
             listed = json.loads(answer.read(1_000_000))["data"]

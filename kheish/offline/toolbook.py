@@ -1,4 +1,4 @@
-"""The tools as users read about them: for `kheish tools` and `docs/reference/tools.md`. It needs no running daemon."""
+"""Descriptions of the tools for `kheish tools` and `docs/reference/tools.md`; they need no running daemon."""
 
 from __future__ import annotations
 

@@ -54,14 +54,14 @@ def audit(root: Path, *, key: str | None = None, witness: Path | None = None) ->
 
 
 def pack(root: Path) -> dict[str, Any]:
-    """See `maintenance.run`. Raises LockHeld where a daemon serves."""
+    """Pack git's objects (`maintenance.run`). Raise LockHeld if a daemon serves."""
     template.open_root(root)
     with lock.RootLock(root):
         return maintenance.run(root, whole=True)
 
 
 def drop_index(root: Path) -> dict[str, Any]:
-    """Remove the index; the next start makes it again. Raises LockHeld where a daemon serves."""
+    """Remove the index; the next start rebuilds it. Raise LockHeld if a daemon serves."""
     template.open_root(root)
     with lock.RootLock(root):
         for path in (root / ".kheish").glob("index.sqlite*"):
@@ -86,7 +86,7 @@ def _read(root: Path, where: str, findings: list[Finding]) -> Iterator[dict[str,
 
 
 def _numbers(where: str, lines: list[dict[str, Any]], seen: dict[int, str]) -> Iterator[Finding]:
-    """Event numbers grow in a journal, and none is in two."""
+    """Yield a finding for each event number that does not grow, or is in two journals."""
     last = 0
     for line in lines:
         n = line.get("n", 0)
@@ -110,7 +110,7 @@ def _git(repo: Repo, commit: str | None) -> Iterator[Finding]:
 
 
 def _index(root: Path, ends: Mapping[str, tuple[int, int]], logged: set[str]) -> Iterator[Finding]:
-    """The index has each journal up to its end; what the log still has may be on its way."""
+    """Yield a finding for each journal that the index does not cover, unless the log still has its entries."""
     path = root / ".kheish" / "index.sqlite"
     if not path.exists():
         return  # the next start makes it

@@ -30,9 +30,9 @@ def test_a_call_that_another_person_has_to_allow_leaves_the_run_and_goes_on(at: 
     at.answers["POST /v1/approvals/appr_1/resolve"] = refused
     at.streams["/v1/runs/run_1/events"] = [[frame(1, "run.waiting", status="waiting_for_approval")]]
 
-    shown = typed(CHAT, ("Allow this call?", "y\n"), ("goes on", "\n"))
+    shown = typed(CHAT, ("Allow this call?", "y\n"), ("continues", "\n"))
 
-    assert "It takes two persons." in shown and "the run goes on" in shown
+    assert "It takes two persons." in shown and "the run continues" in shown
 
 
 def test_what_was_typed_ahead_or_pasted_answers_no_approval(at: Standin) -> None:
@@ -42,10 +42,10 @@ def test_what_was_typed_ahead_or_pasted_answers_no_approval(at: Standin) -> None
     at.streams["/v1/runs/run_1/events"] = [[frame(1, "run.waiting", status="waiting_for_approval")]]
 
     shown = typed(
-        CHAT, ("leaves it", "y\n"), ("Allow this call?", "y\ny\n"), ("Allow this call?", "l\n"), ("goes on", "\n")
+        CHAT, ("leaves it", "y\n"), ("Allow this call?", "y\ny\n"), ("Allow this call?", "l\n"), ("continues", "\n")
     )
 
-    assert "several lines came at once" in shown and not at.of("POST /v1/approvals/appr_1/resolve")
+    assert "several lines arrived at once" in shown and not at.of("POST /v1/approvals/appr_1/resolve")
 
 
 def test_a_message_that_is_refused_stands_at_the_prompt_again(at: Standin) -> None:

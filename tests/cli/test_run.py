@@ -119,4 +119,4 @@ def test_ctrl_c_leaves_the_run_alone(started: Standin) -> None:
         err = pressed(child)
 
     assert child.returncode == 130
-    assert "the run goes on" in err and "kheish runs cancel run_1" in err
+    assert "the run continues" in err and "kheish runs cancel run_1" in err

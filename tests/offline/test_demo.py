@@ -24,8 +24,8 @@ def test_that_the_demo_happens_as_it_is_told(tmp_path: Path) -> None:
     told = done.stdout
     parts = ["model is scripted", "is published (tag playbook/dependency-upgrade/1.0.0", "You start it", "$ kill -9",
              "the daemon was restarted", "decision: allow", "── commit satisfied", "succeeded",
-             "Written: report.html", "What git has of it", "flow succeeded: dependency-upgrade@1.0.0",
-             "goes on where it was", "All of it is in", "with a real model"]  # fmt: skip
+             "Written: report.html", "The record in git", "flow succeeded: dependency-upgrade@1.0.0",
+             "continues where it was", "All files are in", "with a real model"]  # fmt: skip
     places = [told.find(part) for part in parts]
     assert -1 not in places and places == sorted(places), dict(zip(parts, places, strict=True))
     assert "\033[" not in told  # no terminal, no colour
@@ -75,4 +75,4 @@ def test_that_a_conversation_keeps_to_80_columns_and_leaves_other_runs_out() -> 
     )
     lines = [click.unstyle(line) for line in told]
     assert 60 < max(len(line) for line in lines) <= 80 and "another" not in "".join(lines)
-    assert lines[-2].endswith("The first ones") and lines[-1].endswith("the run goes on where it was")
+    assert lines[-2].endswith("The first ones") and lines[-1].endswith("the run continues where it was")

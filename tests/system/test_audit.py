@@ -110,7 +110,7 @@ def test_a_clone_is_checked_without_a_daemon_and_touching_it_is_found(fresh: Fre
 
     bad = daemon.cli("audit", "verify", os.fspath(clone))
 
-    assert (good.returncode, "3 entries, chained; 3 vouched for" in good.stdout) == (0, True)
+    assert (good.returncode, "3 entries, chained; 3 signed by" in good.stdout) == (0, True)
     assert (bad.returncode, "broken_link: Entry 2" in bad.stdout) == (1, True)
 
 
@@ -126,7 +126,7 @@ def test_an_audit_that_is_gone_altogether_is_no_empty_one(fresh: Fresh, tmp_path
     git(clone, "-c", "user.name=x", "-c", "user.email=x@example.com", "commit", "-qm", "tidy up")
     committed = daemon.cli("audit", "verify", os.fspath(clone))
 
-    assert (none.returncode, none.stdout) == (0, "There is no entry yet: nothing to verify.\n")
+    assert (none.returncode, none.stdout) == (0, "No audit entries yet: nothing to verify.\n")
     for found in (uncommitted, committed):
         assert (found.returncode, "removed: journals/audit is gone, but git has it" in found.stdout) == (1, True)
 

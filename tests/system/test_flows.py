@@ -205,7 +205,7 @@ def test_that_revoking_a_version_may_take_its_flows_with_it_and_stops_new_ones(s
     before = served.client.flows.start("doomed@1.0.0", session_id="old")["flow_id"]
     queued = served.client.flows.start("doomed", session_id="old")["flow_id"]  # behind it, in the same session
     told = served.cli("playbooks", "release", "doomed@1.0.0", "verified").stdout
-    assert "run without asking: `make test`, `make lint`" in told
+    assert "run these without asking: `make test`, `make lint`" in told
     done = served.cli("playbooks", "revoke", "doomed@1.0.0", "--cancel-flows", "--reason", "a hole in it")
     assert (done.returncode, "2 Flows of it are being cancelled." in done.stdout) == (0, True), done.stderr
     for flow_id in (before, queued):

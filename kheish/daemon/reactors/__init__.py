@@ -1,4 +1,4 @@
-"""What acts by itself, one module each. `make` has the one list of them."""
+"""Reactors, one module each; `make` has the only list of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What acts by itself: it finds its work at the start, reacts to durable entries, and is called every second."""
+"""The base of reactors, which find work at the start, react to durable entries, and tick every second."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kheish.state.encoding import Recorded
 
 
 class Reactor:
-    """A reactor that does nothing. Each overrides what it needs; all of it runs on the event loop."""
+    """A reactor that does nothing. Subclasses override what they need; all methods run on the event loop."""
 
     async def start(self) -> None:
         """Find open work in the index. Called once, before runs continue."""
@@ -17,7 +17,7 @@ class Reactor:
         """React to a durable batch. Called from the first entry on, also before `start`."""
 
     async def tick(self, now: str) -> None:
-        """Do what is due. Called every second; `now` is a timestamp."""
+        """Do the work that is due; called every second with a timestamp."""
 
     async def close(self) -> None:
-        """Stop; wait for what is under way."""
+        """Stop, and wait for work in progress."""

@@ -1,4 +1,4 @@
-"""Removes the folders of jobs that nobody needs any more.
+"""Removal of the folders of jobs that are no longer needed.
 
 A call removes its job when its result is durable, a background command its own (`tasks.py`). What is left over belongs
 to runs that ended otherwise (cancelled, failed, killed between two steps), and goes with them; at the start with what
@@ -33,7 +33,7 @@ class Clearing(Reactor):
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Clear what earlier daemons left, and remember what open runs may still need."""
+        """Clear leftovers of earlier daemons, and keep what open runs may still need."""
         left = await asyncio.to_thread(self._look)
         if left:
             self._spawn(left, "what earlier daemons left")
@@ -75,7 +75,7 @@ class Clearing(Reactor):
                     self._spawn(left, run_id)
 
     async def close(self) -> None:
-        """Wait for what is being removed."""
+        """Wait for removals in progress."""
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
     def _spawn(self, jobs: Iterable[str], of: str) -> None:

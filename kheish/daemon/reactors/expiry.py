@@ -14,13 +14,13 @@ from kheish.state.state import State
 
 
 class Expiry(Reactor):
-    """Finds what is overdue in the index, so that sessions that are not loaded are found as well."""
+    """Expiry of approvals and questions; it reads the index, which includes sessions that are not loaded."""
 
     def __init__(self, state: State) -> None:
         self._state = state
 
     async def tick(self, now: str) -> None:
-        """Expire what is overdue. While the index is being rebuilt, nothing is: the next tick tries again."""
+        """Expire overdue items. During a rebuild of the index, skip: the next tick retries."""
         with contextlib.suppress(Unavailable, sqlite3.Error):
             async with contextlib.AsyncExitStack() as used:
                 for noun, cls in (("approval", approvals.Approval), ("question", questions.Question)):

@@ -1,4 +1,4 @@
-"""Drives Flows: after each batch of entries, what is next in the Flows that they concern.
+"""Progress of Flows: after each batch of entries, the next step of the Flows that they concern.
 
 It finds its work in the index (Flows that are pending or running) and in entries, so that it is the same after a
 restart as live, and costs what goes on, not what there is. It waits for nothing: a person's word, a run's end and
@@ -26,7 +26,7 @@ from kheish.state.state import State
 log = logging.getLogger(__name__)
 
 _PAGE = 200
-#: what another step of a Flow may follow from
+#: events that may lead to the next step of a Flow
 HEARD = (
     events.FlowStarted,
     events.FlowCancelRequested,
@@ -112,7 +112,7 @@ class Flows(Reactor):
         except Damaged as error:
             self._damaged(session_id, error.detail)
         except NotFound as error:
-            log.warning("the Flow %s cannot go on: %s", flow_id, error.detail)
+            log.warning("the Flow %s cannot continue: %s", flow_id, error.detail)
 
     def heard(self, batch: Sequence[Recorded]) -> None:
         """Advance the Flows of the batch's sessions; cancel those of a version that was revoked with them."""

@@ -1,4 +1,4 @@
-"""Lets the worker take runs: after each batch, when a pause ends, and every second what had to wait."""
+"""Wake-ups of the worker: after each batch, at the end of a pause, and every second for delayed runs."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ class Runs(Reactor):
             self._worker.look()
 
     async def tick(self, now: str) -> None:
-        """Try again the runs whose workspace was missing."""
+        """Retry the runs whose workspace was missing."""
         self._worker.retry()

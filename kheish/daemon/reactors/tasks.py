@@ -22,7 +22,7 @@ from kheish.state.state import State
 log = logging.getLogger(__name__)
 
 _PAGE = 200
-#: how often a runner that ended before it started its command is started again
+#: how often to restart a runner that ended before it started its command
 _TRIES = 3
 _LOST = "The process that ran the command was killed: it may or may not have done its work."
 
@@ -38,7 +38,7 @@ class Tasks(Reactor):
         self._stops: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Find again what runs, or ended while no daemon ran."""
+        """Find the commands that run, or that ended without a daemon."""
         cursor: str | None = None
         while True:
             page = await asyncio.to_thread(
