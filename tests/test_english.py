@@ -22,6 +22,7 @@ VERBS = frozenset(
     re.findall(
         r"[a-z-]+",
         """
+        alternate diagnose distrust learn manage point re-encrypt share talk
         abandon abort accept acquire act adapt add adjust admit adopt advance advise aggregate allow analyse
         announce answer append apply approve archive arm arrange ask assemble assert assign assume attach audit
         authenticate authorize await back batch begin bind block bound break bring broadcast buffer build cache

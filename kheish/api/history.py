@@ -134,7 +134,7 @@ class History:
         media.send(resp, await search.entries(self._state, doc, given.get("q", ""), given))
 
     async def fork_session(self, req: Request, resp: Response, session_id: str) -> None:
-        """Create a session (201) with this one's history up to a moment; the same request returns it again (200)."""
+        """Create a session (201) with the history of another; the same request returns it again (200)."""
         body = await media.read(req, ForkSession)
         target = ids.check_slug(body.session_id, "session_id") if body.session_id else fresh_id(req)
         filtering.see(req.context.caller, target)
@@ -290,7 +290,7 @@ OPERATIONS = bind(
     post(
         f"{ONE}/fork",
         History.fork_session,
-        "Create a session with this one's history (201); the same request returns it again (200).",
+        "Create a session with the history of another (201); the same request returns it again (200).",
         ForkSession,
         answers.Session,
         good=(201, 200),

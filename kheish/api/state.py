@@ -50,11 +50,11 @@ class StateRoot:
         media.send(resp, {"path": path, "commit": commit, "lines": lines})
 
     async def put_back_state(self, req: Request, resp: Response) -> None:
-        """After the branch was moved back: commit the daemon's later state on top of it. Raises Conflict."""
+        """Commit the daemon's later state on top of a branch that was moved back. Raises Conflict."""
         media.send(resp, await self._services.upkeep.decide("put_back"))
 
     async def accept_rewind(self, req: Request, resp: Response) -> None:
-        """After the branch was moved back: continue from its new position. Raises Conflict."""
+        """Continue from the new position of a branch that was moved back. Raises Conflict."""
         media.send(resp, await self._services.upkeep.decide("accept"))
 
     async def pack_state(self, req: Request, resp: Response) -> None:

@@ -114,7 +114,7 @@ def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version.")
 def cli() -> None:
-    """Kheish runs AI agents as durable services over a git repository of plain files."""
+    """Run AI agents as durable services over a git repository of plain files."""
 
 
 def main(args: Sequence[str] | None = None) -> int:

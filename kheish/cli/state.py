@@ -75,7 +75,7 @@ def reindex(settings: Settings) -> None:
 @state.command(name="put-back")
 @pass_settings
 def put_back(settings: Settings) -> None:
-    """After the branch was moved back: restore the daemon's newest state in a commit on top."""
+    """Restore the daemon's newest state, in a commit on top of a branch that was moved back."""
     found = _decide(settings, "put-back")
     said = f"Restored {found['files']} {'file' if found['files'] == 1 else 'files'}."
     emit(settings, found, ids=[found["commit"]], human=lambda: say(said))
@@ -84,7 +84,7 @@ def put_back(settings: Settings) -> None:
 @state.command(name="accept-rewind")
 @pass_settings
 def accept_rewind(settings: Settings) -> None:
-    """After the branch was moved back: continue from there. The previous state stays in git, under the printed ref."""
+    """Continue from where the branch was moved back to. The previous state stays in git, under the printed ref."""
     found = _decide(settings, "accept-rewind")
     said = f"Continuing from {found['commit'][:10]}; the previous state is kept as {found['kept']}."
     emit(settings, found, ids=[found["commit"]], human=lambda: say(said))

@@ -726,7 +726,7 @@ class AsyncSessions(AsyncResource):
         at: str | None = None,
         title: str | None = None,
     ) -> Session:
-        """Create a session with this one's history (201); the same request returns it again (200)."""
+        """Create a session with the history of another (201); the same request returns it again (200)."""
         return await self._send(
             requests.fork_session(session_id, new_id, idempotency_key=idempotency_key, at=at, title=title)
         )

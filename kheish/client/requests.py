@@ -305,7 +305,7 @@ def fork_session(
     at: str | None = None,
     title: str | None = None,
 ) -> Call[Session]:
-    """Create a session with this one's history (201); the same request returns it again (200)."""
+    """Create a session with the history of another (201); the same request returns it again (200)."""
     return send(
         "POST",
         f"/v1/sessions/{quoted(session_id)}/fork",

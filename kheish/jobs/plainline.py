@@ -154,7 +154,7 @@ class _Reader:
             raise _NotPlain("it has a redirection without a plain file")
         word = self._word()
         if word.is_open or not word.text:
-            raise _NotPlain("it has a redirection whose target only bash knows")
+            raise _NotPlain("it has a redirection whose target only bash can name")
         return word.text
 
     def _word(self) -> PlainWord:

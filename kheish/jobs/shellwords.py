@@ -29,8 +29,8 @@ from kheish.jobs.syntax import (
     has_braces,
     has_live,
     inert,
-    is_on_one_line,
     refuse_evaluation,
+    refuse_line_breaks,
     short,
     sound,
     text_of,
@@ -99,7 +99,7 @@ class _Reader:
             case "test_command":
                 self._test(node, depth)
             case "variable_assignment" | "variable_assignments":
-                is_on_one_line(node)
+                refuse_line_breaks(node)
                 nodes = [node] if node.type == "variable_assignment" else node.named_children
                 assignments = tuple(self._assignment(child, depth + 1) for child in nodes)
                 self.simple.append(SimpleCommand(" ".join(assignments), (), assignments))
@@ -114,7 +114,7 @@ class _Reader:
 
     def _command(self, node: Node, depth: int) -> None:
         gaps_are_blank(node)
-        is_on_one_line(node)
+        refuse_line_breaks(node)
         words_are_apart(node)
         if len(self.simple) == _MAX_COMMANDS:
             raise Unreadable(f"more than {_MAX_COMMANDS} commands")
@@ -172,7 +172,7 @@ class _Reader:
             raise Unreadable(f"more than {_MAX_REDIRECTIONS} redirections")
         if node.type == "heredoc_redirect":
             return self._heredoc(node, depth)
-        is_on_one_line(node)
+        refuse_line_breaks(node)
         operator = next(child.type for child in node.children if child.type != "file_descriptor")
         targets = [child for child in node.named_children if child.type != "file_descriptor"]
         if targets and operator in (">&-", "<&-"):  # for bash the word after it is one of the command's

@@ -64,7 +64,7 @@ def gaps_are_blank(node: Node) -> None:
             raise Unreadable(f"something unnamed in: {short(node)}")
 
 
-def is_on_one_line(node: Node) -> None:
+def refuse_line_breaks(node: Node) -> None:
     """Raise Unreadable if a line break stands between the parts of a command or of a redirection.
 
     bash ends the command there; after some words (`=~`) the parser continues.

@@ -2,7 +2,7 @@
 
 The runner is their subreaper, so that none escapes by `setsid` or by the death of its parent; it counts them, and ends
 them. Limits of the kernel cannot do this: RLIMIT_NPROC counts all of a user's processes and exempts root, and most
-containers allow no control group of one's own.
+containers allow no control groups inside.
 """
 # Imported by the runner, see folder.py:
 # ruff: noqa: PTH123, PTH208

@@ -50,7 +50,7 @@ def _omits(target: Target, draft: Draft, error: ModelError) -> bool:
 
 
 def _is_stricter(target: Target, draft: Draft) -> bool:
-    """Simplify the messages by a degree that makes a difference, and return whether there is one.
+    """Return whether the messages could be simplified by a degree that makes a difference, and simplify them.
 
     After the last degree the form is not the cause.
     """

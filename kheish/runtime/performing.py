@@ -172,6 +172,6 @@ def _reaches_out(prepared: Prepared) -> bool:
 
 
 def _reached_out(state: State, run: Run, call: Call) -> bool:
-    """Return the value that `tool.started` recorded; `call` may be older than the field."""
+    """Return whether `tool.started` recorded network access; `call` may be older than the field."""
     known = next((one for one in turns.of(state, run.run_id).calls if one.id == call.id), call)
     return known.started is not None and known.started.network

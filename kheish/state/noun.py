@@ -16,7 +16,7 @@ Fold = Callable[[Tables, Entry], Iterable[str]]
 
 
 def always(_: Any) -> bool:
-    """Return that a value stays in memory (`Noun.keep`)."""
+    """Return whether a value stays in memory (`Noun.keep`): it always does."""
     return True
 
 

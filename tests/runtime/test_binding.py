@@ -90,7 +90,7 @@ async def test_regular_files_of_the_workspace_that_are_words(it: Live, command: 
         ("ls | xargs cat", "what `xargs` fills in"),
         ("find . -exec sh {} ;", "what `find` fills in"),
         ("sh deploy.py", "what `sh deploy.py` reads or runs"),
-        ("eval $x", "files that only bash knows"),
+        ("eval $x", "files that only bash can name"),
         ("cat < $X", "the file of a redirection"),
         ("cat {1..2000}{1..2000}", "`{1..2000}{1..2000}`"),
         ("cat ~/x", "`~/x`"),

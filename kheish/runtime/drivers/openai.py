@@ -104,7 +104,7 @@ class OpenAIDriver:
 
     @contextlib.asynccontextmanager
     async def _client(self, request: Request) -> AsyncIterator[AsyncOpenAI]:
-        """A client that is not closed while it is in use."""
+        """Return a client, and keep it open while it is in use."""
         credential = failures.usable_credential(request.credential) or NO_CREDENTIAL
         key = (request.settings.get("api_base") or DEFAULT_API_BASE, credential)
         self._users[key] = self._users.get(key, 0) + 1
@@ -150,7 +150,7 @@ def _load_sdk() -> None:
 
 
 def _connect(api_base: str, credential: str) -> AsyncOpenAI:
-    """A client that takes nothing from the daemon's environment but proxies and certificates (loads the latter)."""
+    """Return a client that takes only proxies and certificates from the daemon's environment (loads the latter)."""
     from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
     from kheish.runtime.drivers import guard
@@ -169,7 +169,7 @@ def _connect(api_base: str, credential: str) -> AsyncOpenAI:
 
 
 def _is_loopback(api_base: str) -> bool:
-    """A proxy of the environment cannot reach this machine's own loopback."""
+    """Return whether the address is on this machine: a proxy of the environment cannot reach its loopback."""
     host = urlsplit(api_base).hostname or ""
     try:
         return ip_address(host).is_loopback
@@ -185,7 +185,7 @@ def _without(request: Request, refused: frozenset[str]) -> Request:
 
 
 async def _send_and_read(client: AsyncOpenAI, request: Request, exchange: _Exchange) -> Reply | None:
-    """One request and its answer; None for one that ended without anything. Raises ModelError."""
+    """Send a request and return its answer; None if the answer was empty. Raises ModelError."""
     import httpx
     import openai
 

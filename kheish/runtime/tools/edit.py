@@ -135,7 +135,7 @@ def _edit_now(arguments: EditFile, context: Context) -> Result:
         planned = context.note.get("before")
         # Recovery compares with the recorded digests; an edit of other content would invalidate them.
         if planned is not None and planned != digest_or_none(change.before):
-            raise ToolError(f"{here.path}: changed at the same moment by someone else; read it again, then edit.")
+            raise ToolError(f"{here.path}: another process changed it at the same moment; read it again, then edit.")
         files.replace(here, change.after, key=context.key)
         path = here.path
     times = "1 place" if change.count == 1 else f"{change.count} places"

@@ -82,7 +82,7 @@ def _apply_now(arguments: ApplyPatch, context: Context) -> Result:
     planned = context.note.get("files")
     # Recovery compares with the recorded digests; a patch of other content would invalidate them.
     if planned is not None and planned != [change.note() for change in changes]:
-        raise ToolError("A file changed at the same moment by someone else; nothing was changed. Read it, then patch.")
+        raise ToolError("Another process changed a file at the same moment; nothing was changed. Read it, then patch.")
     _write_all(changes, context)
     return _result(changes, {})
 

@@ -67,7 +67,7 @@ TOOLS = (
         name=LEAVE_PLAN,
         description=(
             "Show your plan to a person and leave plan mode where they agree. They may change the plan; what this "
-            "returns is what to do. Where they refuse you stay in plan mode, and are told why."
+            "returns is what to do. Where they refuse you stay in plan mode, with their reason."
         ),
         arguments=ExitPlanMode,
         effect=Effect.COORDINATION,

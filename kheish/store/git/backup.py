@@ -1,7 +1,7 @@
 """Merging of commits that another clone pushed: planned and made by tree in the git worker, as a commit with two
 parents.
 
-Only users' files are taken from there, and only if nobody here changed them; nothing is overwritten. The right to push
+Only users' files are taken from there, and only if they are unchanged here; nothing is overwritten. The right to push
 to a remote does not imply the right to run commands here or to read secrets. Changes that would grant it must be pulled
 by a user.
 """

@@ -120,8 +120,10 @@ class Index:
         return False
 
     def distrust(self) -> None:
-        """Have files that were written shortly before an outage compared by content, once: a lost file may still have
-        the size and time recorded in the index."""
+        """Mark files that were written shortly before an outage, to be compared by content once.
+
+        A lost file may still have the size and time recorded in the index.
+        """
         self._read()
         times = {}
         for entry in self._index:
