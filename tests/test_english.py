@@ -94,9 +94,13 @@ def offences(text: str) -> Iterator[tuple[int, str]]:
                 yield from ((node.lineno, f"{match[0]!r}: say {say}") for match in words.finditer(said))
 
 
+#: the subject of commits that hold journals only, which is in the history of every state root
+SUBJECT = "journals go on"
+
+
 def is_prose(node: ast.Constant) -> bool:
     """Whether a literal is a text for people: three words at least (the parts of an f-string are single literals)."""
-    return len(_WORD.findall(node.value)) > 2 and " " in node.value.strip()
+    return node.value != SUBJECT and len(_WORD.findall(node.value)) > 2 and " " in node.value.strip()
 
 
 def opening_faults(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
