@@ -84,7 +84,7 @@ def test_nothing_of_this_machine_is_in_the_tree() -> None:
 def test_payloads_have_one_door() -> None:
     """`store/log/spills.py` alone builds the paths of payloads, and `state/payloads.py` reads them, since it holds what
     waits for the log. Readers of a journal itself come after the log: the scribe, and a fork."""
-    readers = {"state/payloads.py", "domain/forks.py", "store/log/scribe.py"}
+    readers = {"state/payloads.py", "domain/forks/fork.py", "store/log/scribe.py"}
     for path in MODULES:
         name, text = path.relative_to(ROOT / "kheish").as_posix(), path.read_text()
         if "spill" not in text:  # whatever is looked for has the word
@@ -119,3 +119,13 @@ def test_what_is_loaded_is_pinned_and_keys_are_looked_up() -> None:
         for call in (ast.unparse(func) for func in calls):
             assert only.get(call.rpartition(".")[2], name) == name, f"{name} calls {call}"
             assert not call.endswith("state.load") or name == "state/pins.py", f"{name} calls {call}: use state.using"
+
+
+def test_a_folder_has_at_most_thirty_modules() -> None:
+    """A folder with more is a package that is missing; the command line has a module for each command."""
+    folders = {path.parent for path in MODULES} - {ROOT / "kheish" / "cli"}
+    counts = {
+        folder.relative_to(ROOT).as_posix(): len([path for path in folder.glob("*.py") if path.stem != "__init__"])
+        for folder in folders
+    }
+    assert not {folder: count for folder, count in counts.items() if count > 30}

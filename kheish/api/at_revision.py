@@ -21,7 +21,7 @@ from kheish.domain.flows.flow import Flow
 from kheish.domain.nouns import BY_CLASS
 from kheish.domain.questions import Question
 from kheish.domain.runs import Run
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from kheish.errors import NotFound, SessionDeleted
 from kheish.state.state import State
 from kheish.store import parsing

@@ -18,9 +18,11 @@ from kheish.api.http.paging import Given, Param
 from kheish.api.services import Services
 from kheish.api.sessions import fresh_id, using_or_new
 from kheish.beneath import pool
-from kheish.domain import forks, history, session_end, workspaces
+from kheish.domain import history, workspaces
 from kheish.domain.events import Entry
-from kheish.domain.sessions import Session
+from kheish.domain.forks import fork as forks
+from kheish.domain.sessions import end as session_end
+from kheish.domain.sessions.session import Session
 from kheish.errors import Forbidden, InvalidCursor, SessionConflict
 from kheish.runtime import net_diffs
 from kheish.runtime.changed_files import Place

@@ -20,11 +20,14 @@ from kheish.api.http.paging import Param
 from kheish.api.services import Services
 from kheish.api.submissions import Budget
 from kheish.auth.tokens import Principal
-from kheish.domain import contracts, keys, personas, routes, session_end, sessions
+from kheish.domain import keys, personas, routes
 from kheish.domain import runs as domain_runs
+from kheish.domain.contracts import check as contracts
 from kheish.domain.permissions.rules import Mode, Rule
 from kheish.domain.scopes import CapabilityScope, CredentialScope
-from kheish.domain.sessions import Session
+from kheish.domain.sessions import end as session_end
+from kheish.domain.sessions import session as sessions
+from kheish.domain.sessions.session import Session
 from kheish.errors import Fault, Forbidden, Invalid, SessionConflict, SessionDeleted
 from kheish.runtime import judging
 from kheish.state import pins

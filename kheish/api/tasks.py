@@ -9,7 +9,7 @@ from kheish.api.http import media, paging
 from kheish.api.http.operation import bind, get
 from kheish.api.services import Services
 from kheish.domain import tasks
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 
 LIST = (
     *paging.PAGE,

@@ -15,7 +15,7 @@ from kheish.domain import runs
 from kheish.domain.events import Spilled
 from kheish.domain.nouns import BY_CLASS
 from kheish.domain.runs import Run
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from kheish.errors import Damaged, NotFound
 from kheish.state.state import State
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import orjson
 
-from kheish.authoring import checking, concern, playbook_files, sources
+from kheish.authoring import checking, concern, sources
 from kheish.authoring.checking import Around, Outcome
+from kheish.authoring.playbooks import files as playbook_files
 from kheish.authoring.problems import Problems
 from kheish.authoring.sources import Source, concerns, is_source, kind_of
 from kheish.config import Config, apply_environment

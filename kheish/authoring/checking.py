@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from kheish import ids
-from kheish.authoring import playbook_files
+from kheish.authoring.playbooks import files as playbook_files
 from kheish.authoring.sources import NOT_YET, Source, id_of, kind_of
 from kheish.config import Config
 from kheish.domain.definitions import KINDS, TOP, Definition, InForce, Kind, Observed

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kheish.authoring import playbook_files
+from kheish.authoring.playbooks import files as playbook_files
 from kheish.authoring.sources import Source, kind_of
 from kheish.domain.definitions import InForce
 from kheish.store.edits.problems import Problem

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from kheish import ids
-from kheish.authoring import checking, playbook_files, sources
+from kheish.authoring import checking, sources
 from kheish.authoring.adopting import Taking
+from kheish.authoring.playbooks import files as playbook_files
 from kheish.authoring.sources import Source
 from kheish.domain.definitions import KINDS, Kind
 from kheish.errors import DefinitionReferenced, InsufficientStorage, NotFound, PreconditionFailed, Unavailable

@@ -11,6 +11,6 @@ def demo() -> int:
 
     The model is scripted, and all files are in a temporary folder; your own files are not touched.
     """
-    from kheish.offline import demo as show
+    from kheish.offline.demo import demo as show
 
     return show.run()

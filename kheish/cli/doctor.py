@@ -12,6 +12,6 @@ from kheish.cli.options import Settings, command, pass_settings
 @pass_settings
 def doctor(settings: Settings, scan_history: bool) -> int:
     """Check this machine and state root for problems; needs no daemon."""
-    from kheish.offline import doctor as checks
+    from kheish.offline.doctor import doctor as checks
 
     return checks.run(settings.root(), scan=scan_history)

@@ -109,7 +109,7 @@ def validate(settings: Settings, what: str, offline: bool) -> int:
             if text is None:
                 raise
             click.echo("The daemon is not reachable; references to routes and personas are not resolved.", err=True)
-    from kheish.authoring import playbook_files
+    from kheish.authoring.playbooks import files as playbook_files
     from kheish.store.edits import problems
 
     found = [problems.view(one) for one in playbook_files.parse((text or "").encode(), what).problems]
@@ -132,7 +132,7 @@ def digest(settings: Settings, what: str) -> None:
 
 
 def _digest_of_file(file: Path) -> str:
-    from kheish.authoring import playbook_files
+    from kheish.authoring.playbooks import files as playbook_files
     from kheish.errors import Invalid
 
     try:

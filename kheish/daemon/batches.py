@@ -11,8 +11,9 @@ from typing import Any
 
 from kheish.daemon.next_cut import NextCut
 from kheish.daemon.rows import grave, row
-from kheish.domain import events, session_end
+from kheish.domain import events
 from kheish.domain.events import Entry
+from kheish.domain.sessions import end as session_end
 from kheish.state.encoding import Recorded
 from kheish.state.state import Change, State
 from kheish.store.bus import Bus, Frame

@@ -19,7 +19,9 @@ import orjson
 
 from kheish.daemon import index_backfill
 from kheish.daemon.rows import row
-from kheish.domain import events, forks, nouns, runs, session_end
+from kheish.domain import events, nouns, runs
+from kheish.domain.forks import fork as forks
+from kheish.domain.sessions import end as session_end
 from kheish.errors import Damaged, KheishError
 from kheish.state import encoding, loading, streams
 from kheish.state.state import Change, State

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from kheish.api import submissions
 from kheish.authoring.inbox import BY, FOLDER, Taken, Unusable, place_of, plain_name
-from kheish.domain import conventions, keys, sessions
+from kheish.domain import conventions, keys
 from kheish.domain.events import Idempotency
-from kheish.domain.sessions import Session
+from kheish.domain.sessions import session as sessions
+from kheish.domain.sessions.session import Session
 from kheish.runtime import submission
 from kheish.state import pins
 from kheish.state.state import State

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kheish.daemon.rows import grave
-from kheish.domain import events, session_end
+from kheish.domain import events
 from kheish.domain.events import Entry, SessionDeleted
+from kheish.domain.sessions import end as session_end
 from kheish.errors import Damaged, KheishError
 from kheish.store.log import journal
 from kheish.store.log.wal import Recovered

@@ -15,7 +15,7 @@ from kheish.domain.permissions import decide as permissions
 from kheish.domain.permissions import rules as permission_rules
 from kheish.domain.permissions.rules import Verdict
 from kheish.domain.runs import BUDGET, Run
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from kheish.errors import Fault, Invalid, NotFound
 from kheish.jobs import plainline, plainrun
 from kheish.runtime import binding, deciding

@@ -15,7 +15,7 @@ from kheish.daemon import boot, index_backfill, presence
 from kheish.daemon.spawning import spawn
 from kheish.domain import events, routes
 from kheish.domain.runs import Run
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from kheish.errors import KheishError
 from kheish.store import lock
 from kheish.store.files import LOW_SPACE, free_bytes

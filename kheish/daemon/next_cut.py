@@ -11,10 +11,12 @@ from typing import Any
 
 from kheish.authoring.forms import PendingNoun, pending_fields
 from kheish.daemon.headlines import EDITS, HEADLINES, PLAYBOOKS, TRAILERS, URGENT, headline
-from kheish.domain import events, forks, session_end
+from kheish.domain import events
 from kheish.domain.events import Entry
 from kheish.domain.flows.flow import Flow
+from kheish.domain.forks import fork as forks
 from kheish.domain.runs import Run
+from kheish.domain.sessions import end as session_end
 from kheish.errors import Unavailable
 from kheish.state import encoding
 from kheish.state.encoding import Recorded

@@ -21,8 +21,8 @@ from kheish.authoring.adopting import Taking
 from kheish.authoring.editor import Editor
 from kheish.authoring.inbox import Inbox
 from kheish.authoring.pending import Answers
-from kheish.authoring.playbook_tags import PlaybookTags
-from kheish.authoring.playbooks import Playbooks
+from kheish.authoring.playbooks.tags import PlaybookTags
+from kheish.authoring.playbooks.versions import Playbooks
 from kheish.authoring.problems import Problems
 from kheish.authoring.sources import LATER, LATER_FILE
 from kheish.beneath import Hidden

@@ -11,7 +11,7 @@ from kheish.domain.events import Entry, changed, frozen
 from kheish.domain.flows import view as flow_view
 from kheish.domain.flows.flow import Flow
 from kheish.domain.runs import Run
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from kheish.domain.turns import Turn
 from kheish.state.noun import Noun, always
 

@@ -11,8 +11,9 @@ import re
 import shlex
 from collections.abc import Callable, Iterator
 
-from kheish.jobs import plainline, programs
+from kheish.jobs import plainline
 from kheish.jobs.plainwords import UNKNOWN, SimplePlain
+from kheish.jobs.programs import table as programs
 
 _MARK = "KHEISH0INPUT0GIVEN"  # stands for the given value while a command line is parsed
 

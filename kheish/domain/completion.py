@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from kheish import ids
-from kheish.domain import contracts
+from kheish.domain.contracts import check as contracts
 from kheish.domain.events import ModelCall, Requirement, ToolFinished, frozen
 from kheish.domain.permissions.match import beneath
 from kheish.errors import Fault

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from kheish.store.git import textconv
 
 if TYPE_CHECKING:

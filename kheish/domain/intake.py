@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from kheish import ids
-from kheish.domain import completion, contracts, events, keys, routes, runs, scopes, sessions
+from kheish.domain import completion, events, keys, routes, runs, scopes
+from kheish.domain.contracts import check as contracts
 from kheish.domain.events import Draft, Item, Limits, Request, RunSettings, Scope, ToolPolicy, frozen
 from kheish.domain.keys import Key
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
-from kheish.domain.sessions import Session
+from kheish.domain.sessions import session as sessions
+from kheish.domain.sessions.session import Session
 from kheish.errors import Fault, InsufficientStorage, Invalid, InvalidInput, RouteNotReady, SessionNotIdle
 from kheish.state.event import adapter
 

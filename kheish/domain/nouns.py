@@ -15,18 +15,18 @@ from kheish.domain import (
     audits,
     budgets,
     events,
-    inherited,
     keys,
     questions,
     runs,
-    sessions,
     tasks,
     todos,
     turns,
 )
 from kheish.domain.definitions import InForce
 from kheish.domain.flows import view as flows
+from kheish.domain.forks import inherited
 from kheish.domain.playbooks import versions as playbooks
+from kheish.domain.sessions import session as sessions
 from kheish.state.noun import Nouns
 from kheish.state.state import State
 from kheish.store.log.index import Reader

@@ -11,7 +11,7 @@ from kheish import ids
 from kheish.domain import completion, events, spent, turns, waiting
 from kheish.domain.completion import is_check
 from kheish.domain.events import Draft, Entry, Event, Request, RunError, RunSettings, Text, changed, frozen
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from kheish.domain.spent import Spent
 from kheish.domain.waiting import WaitsFor
 from kheish.errors import RunStateConflict

@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from kheish.jobs import programs, shellwords, wrappers
+from kheish.jobs import shellwords, wrappers
 from kheish.jobs.commandline import CommandLine, SimpleCommand, Word
+from kheish.jobs.programs import table as programs
 
 _MAX_NESTING = 10
 _MAX_SPELLINGS = 64  # of one word with braces

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kheish.auth import redaction
 from kheish.errors import FileRefused, KheishError
-from kheish.offline.doctor_machine import Finding
+from kheish.offline.doctor.machine import Finding
 from kheish.store import door, names, secrets
 from kheish.store.git import command as git
 from kheish.store.git import template

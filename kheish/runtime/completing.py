@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from kheish.beneath import Door, files, pool
-from kheish.domain import completion, contracts, events, runs, workspaces
+from kheish.domain import completion, events, runs, workspaces
 from kheish.domain.completion import Finding
+from kheish.domain.contracts import check as contracts
 from kheish.domain.events import Requirement
 from kheish.domain.runs import Run
 from kheish.domain.turns import Turn

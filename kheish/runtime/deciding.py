@@ -23,7 +23,7 @@ from kheish.domain.permissions import shell as permission_shell
 from kheish.domain.permissions.rules import FILE_TOOLS, SHELL_TOOLS, Rule, ToolCall, Verdict
 from kheish.domain.runs import Run
 from kheish.domain.scopes import ATTACH
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from kheish.domain.turns import Call
 from kheish.errors import NotBeneath
 from kheish.runtime import binding, places

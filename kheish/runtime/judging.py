@@ -15,5 +15,5 @@ _THREADS = ThreadPoolExecutor(4, thread_name_prefix="kheish-judging")
 
 
 async def run(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
-    """Call a blocking function of `kheish.domain.contracts`. Raises its exceptions."""
+    """Call a blocking function of `kheish.domain.contracts.check`. Raises its exceptions."""
     return await asyncio.get_running_loop().run_in_executor(_THREADS, partial(function, *args, **named))

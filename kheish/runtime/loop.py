@@ -8,10 +8,11 @@ returns when the run has ended, or waits for a person; the answer puts the run b
 from __future__ import annotations
 
 from kheish import ids
-from kheish.domain import approvals, budgets, contracts, events, runs, turns
+from kheish.domain import approvals, budgets, events, runs, turns
+from kheish.domain.contracts import check as contracts
 from kheish.domain.events import Draft, Spilled, Text
 from kheish.domain.runs import BUDGET, Run, Status
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from kheish.runtime import completing, deciding, judging, model_turn, phases, tool_calls
 from kheish.runtime.agent import Agent
 from kheish.state.state import State

@@ -14,7 +14,7 @@ from kheish.domain import scopes
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
 from kheish.domain.scopes import Scopes
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from kheish.runtime import gates
 from kheish.runtime.agent import Agent
 from kheish.runtime.drivers import bounds

@@ -11,9 +11,10 @@ import orjson
 
 from kheish.beneath import Door, files, pool, walk
 from kheish.beneath.door import Root, opened
-from kheish.domain import diffs, workspaces
-from kheish.domain.diffs import Piece
+from kheish.domain import workspaces
 from kheish.domain.events import Spilled
+from kheish.domain.patches import diffs
+from kheish.domain.patches.diffs import Piece
 from kheish.errors import Damaged, NotBeneath, NotThere
 from kheish.runtime import changed_files
 from kheish.runtime.changed_files import MOST_EDITS, MOST_ENTRIES, Changed, Edit, Place

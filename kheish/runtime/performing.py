@@ -14,7 +14,7 @@ from kheish.domain import approvals, events, runs, turns
 from kheish.domain.events import Spilled
 from kheish.domain.permissions.rules import FILE_TOOLS
 from kheish.domain.runs import Run
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from kheish.domain.turns import Call
 from kheish.runtime import deciding, recovery
 from kheish.runtime.agent import Agent

@@ -10,7 +10,7 @@ from kheish.domain.events import PhasePlan, Spilled, Text
 from kheish.domain.flows import status as flow_status
 from kheish.domain.flows.flow import PHASE_TOOL, Asked, Flow
 from kheish.domain.runs import Run, Status
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from kheish.state.state import State
 
 When = Literal["before", "after"]

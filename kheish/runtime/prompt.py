@@ -16,7 +16,7 @@ from kheish.domain.permissions import decide as permissions
 from kheish.domain.permissions import rules as permission_rules
 from kheish.domain.permissions.rules import SandboxFacts, ToolCall
 from kheish.domain.runs import Run
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from kheish.errors import NotBeneath, WorkspaceSlow
 from kheish.runtime import fitting, windows
 from kheish.runtime.drivers.base import Call, Message, ToolSpec

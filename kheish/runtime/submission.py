@@ -7,7 +7,7 @@ from dataclasses import replace
 from kheish.domain import intake, keys
 from kheish.domain.intake import Input
 from kheish.domain.runs import Run
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from kheish.runtime import judging
 from kheish.state.state import State
 

@@ -26,10 +26,11 @@ from kheish.beneath import Hidden
 from kheish.config import Config
 from kheish.daemon.rows import grave, row
 from kheish.daemon.workspaces import Workspaces
-from kheish.domain import events, nouns, runs, session_end
+from kheish.domain import events, nouns, runs
 from kheish.domain.approvals import Approval, Bound
 from kheish.domain.definitions import KINDS, Definition
 from kheish.domain.routes import Route
+from kheish.domain.sessions import end as session_end
 from kheish.errors import KheishError, NotFound, PreconditionFailed
 from kheish.state.state import Change, State
 from kheish.store.bus import Bus, Frame

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from kheish.domain import events, session_end
+from kheish.domain import events
 from kheish.domain.events.playbooks import RELEASES
 from kheish.domain.flows.flow import Flow
 from kheish.domain.playbooks import versions as playbooks
 from kheish.domain.playbooks.versions import Released
-from kheish.domain.sessions import Session
+from kheish.domain.sessions import end as session_end
+from kheish.domain.sessions.session import Session
 from kheish.state.state import State
 from tests.api.harness import World, approval, question, world
 from tests.domain.playbooks.test_versions import WORD

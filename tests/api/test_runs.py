@@ -7,7 +7,7 @@ import asyncio
 from kheish.api import answers
 from kheish.api.http.answer import model_of
 from kheish.domain import events
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from tests.api.harness import World, eventually
 
 

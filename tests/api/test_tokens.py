@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from tests.api.harness import World, approval, eventually
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kheish.authoring import playbook_files
+from kheish.authoring.playbooks import files as playbook_files
 from kheish.cli.main import main
 
 TEXT = "title: T\nobjective: o\nphases:\n  - {id: a, acceptance: [x], evidence: [{kind: run, id: r}]}\n"

@@ -10,7 +10,7 @@ from kheish.domain import approvals
 from kheish.domain.approvals import Approval, Bound
 from kheish.domain.permissions import remember as permission_remember
 from kheish.domain.runs import Status
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from kheish.domain.turns import Turn
 from kheish.errors import ApprovalResolved, Invalid, PersonRequired, SamePerson
 from tests.support.stateful import Played, approval

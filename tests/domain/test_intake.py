@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from kheish.config import Config
-from kheish.domain import events, intake, keys, runs, sessions
+from kheish.domain import events, intake, keys, runs
 from kheish.domain.events import Item
 from kheish.domain.runs import Run, Status
+from kheish.domain.sessions import session as sessions
 from kheish.errors import (
     IdempotencyConflict,
     InsufficientStorage,

@@ -11,7 +11,7 @@ from kheish.domain.approvals import Approval
 from kheish.domain.messages import Conversation
 from kheish.domain.questions import Question
 from kheish.domain.runs import Run, Status
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from kheish.domain.spent import Spent
 from kheish.domain.turns import Turn
 from kheish.errors import RunStateConflict

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from kheish.domain import intake, scopes, sessions
+from kheish.domain import intake, scopes
 from kheish.domain.events import Scope
 from kheish.domain.scopes import CapabilityScope, CredentialScope
+from kheish.domain.sessions import session as sessions
 from kheish.errors import OutOfScope, SessionNotIdle
 from tests.support.stateful import Played
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from kheish.domain import events, session_end, tasks
+from kheish.domain import events, tasks
 from kheish.domain.events import ShellEnding, ShellTask, Spilled
 from kheish.domain.permissions import decide as permissions
 from kheish.domain.permissions.rules import Mode, Rule, SandboxFacts, ToolCall
+from kheish.domain.sessions import end as session_end
 from kheish.domain.tasks import Task
 from kheish.errors import SessionNotIdle
 from tests.support.stateful import Played, table

@@ -6,9 +6,10 @@ import pytest
 
 from kheish.auth.broker import Broker
 from kheish.auth.vault import Slot, Vault
-from kheish.domain import approvals, sessions
+from kheish.domain import approvals
 from kheish.domain.events import Scope
 from kheish.domain.runs import Status
+from kheish.domain.sessions import session as sessions
 from kheish.errors import OutOfScope
 from kheish.runtime import deciding, prompt
 from tests.runtime.harness import Live, call

@@ -10,7 +10,7 @@ from kheish.domain import approvals
 from kheish.domain.approvals import Approval
 from kheish.domain.events import ToolStarted
 from kheish.domain.runs import Status
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from tests.runtime.harness import Live, call
 
 LOOKED = {"confined": True, "network": False}

@@ -25,8 +25,8 @@ ALLOWED = {
     "runtime/tools/search.py": "descriptors, and where ripgrep is installed",
     "runtime/tools/shell.py": "the workspace's own path, for the sandbox",
     "domain/workspaces.py": "whether a folder may be a workspace; nothing in it is opened",
-    "domain/forks.py": "journals of the state root",
-    "domain/inherited.py": "journals of the state root",
+    "domain/forks/fork.py": "journals of the state root",
+    "domain/forks/inherited.py": "journals of the state root",
     "state/loading.py": "journals of the state root",
     "domain/audits.py": "the state root",
 }

@@ -6,7 +6,7 @@ import pytest
 
 from kheish.domain import nouns
 from kheish.domain.runs import Run
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from kheish.errors import Damaged
 from kheish.state import loading
 from kheish.store.log import journal
@@ -15,7 +15,7 @@ from tests.support.stateful import Played
 
 @pytest.mark.demand(5)
 def test_a_long_session_is_read_from_its_last_checkpoint_on(p: Played) -> None:
-    from kheish.domain import sessions
+    from kheish.domain.sessions import session as sessions
 
     for number in range(2200):
         sessions.update(p.state, "s", {"title": f"number {number} {'x' * 100}"}, by="test")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from kheish.domain import approvals, session_end
+from kheish.domain import approvals
 from kheish.domain.approvals import Approval
 from kheish.domain.events.playbooks import RELEASES
 from kheish.domain.playbooks import versions as playbooks
 from kheish.domain.playbooks.versions import Version
-from kheish.domain.sessions import Session
+from kheish.domain.sessions import end as session_end
+from kheish.domain.sessions.session import Session
 from kheish.errors import NotFound, SessionDeleted
 from kheish.state import pins
 from tests.state.test_streams import filled

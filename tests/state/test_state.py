@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kheish.auth import forms, redaction
-from kheish.domain import approvals, events, keys, questions, runs, sessions
+from kheish.domain import approvals, events, keys, questions, runs
 from kheish.domain.messages import Conversation
 from kheish.domain.runs import Run, Status
-from kheish.domain.sessions import Session
+from kheish.domain.sessions import session as sessions
+from kheish.domain.sessions.session import Session
 from kheish.domain.turns import Turn
 from kheish.errors import Damaged, IdempotencyConflict, NotFound, StoreFailed, Unavailable
 from kheish.state import pins

@@ -10,12 +10,13 @@ from typing import Any
 import orjson
 
 from kheish.daemon.rows import row
-from kheish.domain import approvals, events, intake, keys, nouns, runs, sessions
+from kheish.domain import approvals, events, intake, keys, nouns, runs
 from kheish.domain.definitions import Definition
 from kheish.domain.events import Event, Item
 from kheish.domain.keys import Key
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
+from kheish.domain.sessions import session as sessions
 from kheish.state import encoding, loading
 from kheish.store.log import journal, segments, wal
 from kheish.store.log.index import Reader, Writer

@@ -33,7 +33,7 @@ from kheish.domain.flows.start import Source, Start
 from kheish.domain.flows.status import FINAL, FlowStatus
 from kheish.domain.playbooks import versions as playbooks
 from kheish.domain.playbooks.versions import RELEASES
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from kheish.domain.workspaces import door_of
 from kheish.errors import Fault, Invalid
 from kheish.runtime import judging

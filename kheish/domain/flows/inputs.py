@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from kheish.domain import command_templates, contracts
+from kheish.domain import command_templates
+from kheish.domain.contracts import check as contracts
 from kheish.domain.playbooks.manifest import Playbook
 from kheish.errors import Fault, Invalid
 from kheish.store.edits.problems import nearest

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
-from kheish.domain import command_templates, events, intake, keys, personas, routes, scopes, sessions
+from kheish.domain import command_templates, events, intake, keys, personas, routes, scopes
 from kheish.domain.events import (
     Draft,
     PhasePlan,
@@ -23,7 +23,8 @@ from kheish.domain.flows import inputs as flow_inputs
 from kheish.domain.flows.flow import Flow
 from kheish.domain.keys import Key
 from kheish.domain.playbooks.manifest import EvidenceItem, Phase, Playbook, Requirement, Role, ToolPolicy
-from kheish.domain.sessions import Session
+from kheish.domain.sessions import session as sessions
+from kheish.domain.sessions.session import Session
 from kheish.errors import Fault, InsufficientStorage, Invalid, RouteNotReady
 from kheish.store.files import blob_id
 

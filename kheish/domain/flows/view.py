@@ -12,7 +12,7 @@ from kheish.domain.flows import status as flow_status
 from kheish.domain.flows.flow import Evidence, Flow, Part, Refused
 from kheish.domain.flows.status import PhaseStatus
 from kheish.domain.runs import Run
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from kheish.domain.spent import Spent
 from kheish.state.noun import Noun, Tables
 

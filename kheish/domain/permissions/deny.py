@@ -8,7 +8,7 @@ from functools import lru_cache
 from kheish.domain.permissions.match import Fit
 from kheish.domain.permissions.names import ANY, Alternative, may_be_alias
 from kheish.domain.permissions.shell import Part, Reading, is_wild, pieces_of
-from kheish.jobs import programs
+from kheish.jobs.programs import table as programs
 
 
 def restricts(match: str | None, reading: Reading) -> Fit:

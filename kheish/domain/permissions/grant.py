@@ -8,7 +8,7 @@ from kheish.domain.permissions import match as permission_match
 from kheish.domain.permissions import shell as permission_shell
 from kheish.domain.permissions.rules import Place, Rule, ToolCall
 from kheish.domain.permissions.shell import Part
-from kheish.jobs import programs
+from kheish.jobs.programs import table as programs
 
 _BLANKS = " \t\n"  # those of bash; Python also counts U+3000
 

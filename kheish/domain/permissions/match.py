@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kheish.beneath import globs, names
-from kheish.domain import patches
+from kheish.domain.patches import patch as patches
 from kheish.domain.permissions.rules import FILE_TOOLS, SHELL_TOOLS, Rule, ToolCall
 
 #: invalid paths: an unresolvable path among several must not hide the targets of the others

@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kheish.jobs import programs, shellwords, wrappers
+from kheish.jobs import shellwords, wrappers
 from kheish.jobs.commandline import SimpleCommand, Word
+from kheish.jobs.programs import table as programs
 
 ANY = "\ue000"  # stands in a text for parts that only bash can determine
 _GLOB = re.compile(r"[*?\[].*", re.DOTALL)

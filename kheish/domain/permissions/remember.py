@@ -23,7 +23,8 @@ from kheish.domain.permissions import match as permission_match
 from kheish.domain.permissions import risk as permission_risk
 from kheish.domain.permissions.rules import FILE_TOOLS, SHELL_TOOLS, Rule
 from kheish.errors import Fault, Invalid
-from kheish.jobs import plainline, programs, shellwords
+from kheish.jobs import plainline, shellwords
+from kheish.jobs.programs import table as programs
 
 How = Literal["exact", "pattern"]
 _SHOWN = 200

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from kheish.domain.permissions import shell as permission_shell
 from kheish.domain.permissions.rules import SHELL_TOOLS, Risk, ToolCall
-from kheish.jobs import programs, shellwords
+from kheish.jobs import shellwords
 from kheish.jobs.commandline import SimpleCommand
+from kheish.jobs.programs import table as programs
 
 _BY_EFFECT: dict[str, Risk] = {"read": "low", "coordination": "low", "write": "medium", "effect": "high"}
 #: programs that destroy data, change identity, or use the network

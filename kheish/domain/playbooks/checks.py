@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kheish.domain import command_templates, contracts
+from kheish.domain import command_templates
+from kheish.domain.contracts import check as contracts
 from kheish.domain.playbooks import digest as playbook_digest
 from kheish.domain.playbooks.manifest import input_schema
 from kheish.errors import Fault

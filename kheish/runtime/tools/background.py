@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from kheish.domain import events
 from kheish.domain.events import Spilled
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from kheish.domain.tasks import FINAL, Task, id_of
 from kheish.errors import KheishError, NotFound
 from kheish.jobs.runner import JobState

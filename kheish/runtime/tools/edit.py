@@ -12,7 +12,8 @@ from pydantic import Field
 
 from kheish.beneath import files, walk
 from kheish.beneath.walk import Intent, Place
-from kheish.domain import conventions, diffs
+from kheish.domain import conventions
+from kheish.domain.patches import diffs
 from kheish.errors import NotBeneath, NotThere
 from kheish.runtime.tools import truncate, workspace
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError

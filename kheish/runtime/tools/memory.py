@@ -8,7 +8,7 @@ import orjson
 from pydantic import Field
 
 from kheish.domain import history
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
 from kheish.store.log import texts
 from kheish.store.log.index import Reader

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kheish.domain import contracts
+from kheish.domain.contracts import check as contracts
 from kheish.errors import Fault
 from kheish.store.edits.problems import pointer
 

@@ -10,8 +10,9 @@ from pydantic import Field
 
 from kheish.beneath import files, walk
 from kheish.beneath.walk import Intent
-from kheish.domain import diffs, patches
-from kheish.domain.patches import BadPatch, FilePatch
+from kheish.domain.patches import diffs
+from kheish.domain.patches import patch as patches
+from kheish.domain.patches.patch import BadPatch, FilePatch
 from kheish.errors import NotBeneath, NotThere
 from kheish.runtime.tools import edit, truncate, workspace
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from kheish.domain import events, runs, session_end
+from kheish.domain import events, runs
 from kheish.domain.flows import advance as flow_driving
 from kheish.domain.flows import status as flow_status
 from kheish.domain.flows.flow import Flow
 from kheish.domain.runs import Run
+from kheish.domain.sessions import end as session_end
 from kheish.errors import FlowStateConflict, SessionNotIdle
 from kheish.state import loading
 from tests.support import flowing

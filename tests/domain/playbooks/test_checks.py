@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kheish.authoring import playbook_files
+from kheish.authoring.playbooks import files as playbook_files
 from kheish.domain.playbooks.manifest import Playbook
 
 GOOD = """\

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kheish.authoring import playbook_files
+from kheish.authoring.playbooks import files as playbook_files
 from kheish.domain.playbooks import digest as playbook_digest
 
 PLAIN = {"title": "Ärger", "objective": "o", "phases": [{"id": "b", "retries": 1}], "metadata": {"x": 1.0, "a": None}}

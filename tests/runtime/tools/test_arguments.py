@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import Field
 
-from kheish.domain import contracts
+from kheish.domain.contracts import check as contracts
 from kheish.runtime.tools import registry
 from kheish.runtime.tools.arguments import parse_arguments, parsed
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from kheish.domain import conventions, patches
+from kheish.domain import conventions
+from kheish.domain.patches import patch as patches
 from kheish.runtime.tools.base import ToolError
 from kheish.runtime.tools.edit import EDIT_FILE, EditFile
 from kheish.runtime.tools.files import READ_FILE, ReadFile

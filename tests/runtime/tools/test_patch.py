@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from kheish.domain import patches
-from kheish.domain.patches import BadPatch
+from kheish.domain.patches import patch as patches
+from kheish.domain.patches.patch import BadPatch
 from kheish.runtime.tools.base import Result, ToolError
 from kheish.runtime.tools.patch import TOOLS, ApplyPatch
 

@@ -6,9 +6,9 @@ import shlex
 
 import pytest
 
-from kheish.jobs import programs
 from kheish.jobs.plainwords import UNKNOWN
-from kheish.jobs.program_values import OPERANDS, Use, options_of
+from kheish.jobs.programs import table as programs
+from kheish.jobs.programs.values import OPERANDS, Use, options_of
 
 COVERED = {
     "git log *": [

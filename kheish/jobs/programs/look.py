@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kheish.jobs.program_values import Program, Use
+from kheish.jobs.programs.values import Program, Use
 
 _COREUTILS = "GNU coreutils 9.1, `info coreutils`"
 _SUMS = "-bctwz --binary --check --tag --text --zero --ignore-missing --quiet --status --strict --warn --help --version"

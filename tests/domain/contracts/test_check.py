@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kheish.domain import contracts
+from kheish.domain.contracts import check as contracts
 from kheish.errors import Fault
 
 REPORT = {

@@ -15,9 +15,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from kheish.jobs import programs_build, programs_git, programs_look, wrappers
+from kheish.jobs import wrappers
 from kheish.jobs.plainwords import UNKNOWN
-from kheish.jobs.program_values import LONGEST, OPERANDS, Options, Program, Use, options_of
+from kheish.jobs.programs import build as programs_build
+from kheish.jobs.programs import git as programs_git
+from kheish.jobs.programs import look as programs_look
+from kheish.jobs.programs.values import LONGEST, OPERANDS, Options, Program, Use, options_of
 
 TABLE: dict[str, Program] = {
     **programs_look.TABLE,

@@ -18,7 +18,7 @@ from kheish.domain.definitions import Definition
 from kheish.domain.routes import readiness
 from kheish.errors import FileRefused, KheishError
 from kheish.offline import suggesting
-from kheish.offline.doctor_machine import Finding
+from kheish.offline.doctor.machine import Finding
 from kheish.store import door, lock, secrets
 from kheish.store.edits import definitions as reading
 from kheish.store.edits.problems import Problem

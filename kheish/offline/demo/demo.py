@@ -15,9 +15,10 @@ from pathlib import Path
 import click
 
 from kheish.jobs import probing
-from kheish.offline import demo_conversation, demo_scene
-from kheish.offline.demo_scene import GROUPS, INPUTS, PLAYBOOK, PROGRESS
-from kheish.offline.demo_stage import (
+from kheish.offline.demo import conversation as demo_conversation
+from kheish.offline.demo import scene as demo_scene
+from kheish.offline.demo.scene import GROUPS, INPUTS, PLAYBOOK, PROGRESS
+from kheish.offline.demo.stage import (
     Failed,
     Stage,
     ask,

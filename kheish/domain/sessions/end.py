@@ -10,7 +10,7 @@ from kheish.domain.events import Entry, SessionDeleted, SessionEnded
 from kheish.domain.flows import advance as flow_driving
 from kheish.domain.flows.flow import Flow
 from kheish.domain.runs import Run, Status
-from kheish.domain.sessions import Session
+from kheish.domain.sessions.session import Session
 from kheish.errors import SessionNotIdle
 
 if TYPE_CHECKING:

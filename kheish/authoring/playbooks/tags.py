@@ -14,10 +14,10 @@ from contextlib import nullcontext
 from typing import Any
 
 from kheish import ids
-from kheish.authoring import playbook_files
-from kheish.authoring.playbook_files import KIND, MANIFEST
+from kheish.authoring.playbooks import files as playbook_files
+from kheish.authoring.playbooks.files import KIND, MANIFEST
+from kheish.authoring.playbooks.refused import RefusedTags
 from kheish.authoring.problems import Problems
-from kheish.authoring.refused_tags import RefusedTags
 from kheish.domain import events
 from kheish.domain.events.playbooks import RELEASES
 from kheish.domain.playbooks import digest as playbook_digest

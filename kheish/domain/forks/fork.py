@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from kheish import ids
-from kheish.domain import events, inherited, sessions
+from kheish.domain import events
+from kheish.domain.forks import inherited
 from kheish.domain.messages import Conversation
-from kheish.domain.sessions import Session
+from kheish.domain.sessions import session as sessions
+from kheish.domain.sessions.session import Session
 from kheish.errors import Damaged, Invalid, SessionConflict
 from kheish.state import encoding
 from kheish.store.log import journal, spills

@@ -11,8 +11,9 @@ import click
 import pytest
 
 from kheish.domain.routes import Route
-from kheish.offline import demo_conversation, demo_scene
-from kheish.offline.demo_stage import Failed, Stage, check, eventually, git, kheish
+from kheish.offline.demo import conversation as demo_conversation
+from kheish.offline.demo import scene as demo_scene
+from kheish.offline.demo.stage import Failed, Stage, check, eventually, git, kheish
 from kheish.store.edits import definitions
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kheish.jobs.program_values import Program, Use
+from kheish.jobs.programs.values import Program, Use
 
 _DIFF = (
     "-psu -a -b -w -z -R -W -U? -S: -G: -M? -C? -B? -l: -I: --stat=? --numstat --shortstat --summary --patch-with-stat "

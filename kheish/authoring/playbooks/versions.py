@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from kheish import ids
-from kheish.authoring import playbook_files, release_evidence
 from kheish.authoring.adopting import Taking
-from kheish.authoring.playbook_files import KIND, MANIFEST
-from kheish.authoring.playbook_tags import PlaybookTags
+from kheish.authoring.playbooks import evidence as release_evidence
+from kheish.authoring.playbooks import files as playbook_files
+from kheish.authoring.playbooks.files import KIND, MANIFEST
+from kheish.authoring.playbooks.tags import PlaybookTags
 from kheish.domain import events
 from kheish.domain.definitions import Definition
 from kheish.domain.events.playbooks import RELEASES, EvidenceRef, ReleaseState

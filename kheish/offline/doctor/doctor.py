@@ -10,8 +10,10 @@ from pathlib import Path
 import click
 
 from kheish.jobs import probing
-from kheish.offline import doctor_machine, doctor_root, scanning
-from kheish.offline.doctor_machine import Finding
+from kheish.offline import scanning
+from kheish.offline.doctor import machine as doctor_machine
+from kheish.offline.doctor import root as doctor_root
+from kheish.offline.doctor.machine import Finding
 
 _TONES = {"ok": "green", "warning": "yellow", "error": "red"}
 _WIDTH = 100

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from kheish.jobs.probing import Probe
-from kheish.offline import doctor, doctor_machine, doctor_root
+from kheish.offline.doctor import doctor
+from kheish.offline.doctor import machine as doctor_machine
+from kheish.offline.doctor import root as doctor_root
 from kheish.store.git import template
 from tests.support.daemon import Daemon
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
-from kheish.domain import patches
-from kheish.domain.patches import BadPatch, Change, FilePatch
+from kheish.domain.patches import patch as patches
+from kheish.domain.patches.patch import BadPatch, Change, FilePatch
 
 #: above this, difflib takes seconds
 MOST_LINES = 10_000

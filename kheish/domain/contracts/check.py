@@ -17,7 +17,7 @@ from itertools import islice
 from re import _parser as parser  # type: ignore[attr-defined]  # the parser of re.compile; it has no public name
 from typing import TYPE_CHECKING, Any
 
-from kheish.domain import schema_steps
+from kheish.domain.contracts import steps as schema_steps
 from kheish.errors import Fault
 from kheish.jobs import confined
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kheish.jobs.program_values import Program, Use
+from kheish.jobs.programs.values import Program, Use
 
 _PYTEST = (
     "-qvxslhV -k: -m: -r: -n: --quiet --verbose --exitfirst --maxfail= --lf --last-failed --ff --failed-first --nf "

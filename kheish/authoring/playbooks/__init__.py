@@ -1,0 +1,1 @@
+"""Playbooks as files and tags: drafts, published versions, releases."""

@@ -1,0 +1,1 @@
+"""Contracts: JSON Schemas that inputs and outputs must satisfy."""

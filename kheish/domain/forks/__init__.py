@@ -1,0 +1,1 @@
+"""Forks: sessions that begin with the history of another."""

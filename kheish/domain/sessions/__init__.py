@@ -1,0 +1,1 @@
+"""Sessions: their settings, their queue, and their end."""

@@ -1,0 +1,1 @@
+"""`kheish demo`: the product in half a minute."""

@@ -1,0 +1,1 @@
+"""`kheish doctor`: checks of the machine and of a state root."""
