@@ -64,10 +64,10 @@ class Past:
     async def commits(
         self, session_id: str | None, path: str, place: str | None, limit: int
     ) -> Sequence[Mapping[str, Any]]:
-        """Commits that changed a session's folder, newest first, each with its `place`: a page that is asked for there
-        begins with it. `session_id`: None where it is deleted. Raises InvalidCursor.
+        """List the commits that changed a session's folder, newest first, each with its `place`. Raises InvalidCursor.
 
-        By the index; by reading commit after commit for what that does not know (yet, or any more).
+        A page that is requested at a `place` begins with that commit. `session_id`: None if the session is deleted.
+        The commits come from the index. What it does not cover (yet, or any more) is read commit by commit.
         """
         is_walked = place is not None and place.startswith("c")
         if is_walked or session_id is None or not await self._knows():

@@ -136,7 +136,7 @@ async def index(
             log.warning("the index refers to a commit that cannot be read (%s); rebuilding it", error)
             is_cold = True
     while is_cold and (reason := (await git.request("hold"))["held"]):  # the files may be another branch's
-        progress(f"the index is to be made anew, which waits for another git. {reason}")
+        progress(f"the index must be rebuilt, which waits for another git. {reason}")
         await asyncio.sleep(0.5)
     if is_cold:
         named |= set(await asyncio.to_thread(_all_journals, root))
@@ -185,7 +185,7 @@ def _all_journals(root: Path) -> list[str]:
 
 
 def _folders(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """100,000 sessions are found in a fifth of the time that `glob` takes."""
+    """Yield the folders in a folder. For 100,000 sessions, this takes a fifth of the time of `glob`."""
     try:
         with os.scandir(folder) as entries:
             yield from (entry for entry in entries if entry.is_dir(follow_symlinks=False) and _is_ours(entry.name))
@@ -208,8 +208,10 @@ class _Read:
 
 
 def _read(root: Path, journals: Iterable[str], after_n: int, behind: Container[str]) -> _Read:
-    """What changed in sessions after an event number. `behind`: journals that may lack entries which the index has,
-    since another git works here."""
+    """Read what changed in sessions after an event number.
+
+    `behind`: journals that may lack entries which the index has, since another git works here.
+    """
     result = _Read()
     index = Reader(root / ".kheish" / "index.sqlite")
     for where in journals:
@@ -338,7 +340,7 @@ def _load_all(state: State, session_ids: Iterable[str]) -> list[loading.Partitio
 
 
 def batched(items: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
-    """Items in tuples of at most `size` (itertools has it from Python 3.12 on)."""
+    """Yield the items in tuples of at most `size` (itertools has it from Python 3.12 on)."""
     rest = iter(items)
     while part := tuple(islice(rest, size)):
         yield part

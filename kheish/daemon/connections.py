@@ -126,7 +126,7 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def _take_host(self) -> None:
-        """`GET http://host/path`: that host is meant, whatever the header says (RFC 9112, 3.2.2)."""
+        """Replace the Host header by the host of an absolute URL, as in `GET http://host/path` (RFC 9112, 3.2.2)."""
         _, _, rest = self.url.partition(b"://")
         host = re.split(rb"[/?#]", rest, maxsplit=1)[0]
         self.headers[:] = [*(one for one in self.headers if one[0] != b"host"), (b"host", host)]

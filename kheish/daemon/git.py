@@ -19,7 +19,7 @@ class Git:
         self._child = child
 
     async def log(self, limit: int, *, path: str | None = None, rev: str | None = None) -> Sequence[Mapping[str, Any]]:
-        """Commits newest first, from `rev` on, that changed `path`. Raises NotFound."""
+        """Return the commits that changed `path`, newest first, from `rev` on. Raises NotFound."""
         found: list[dict[str, Any]] = await self._child.request(
             "log", limit=limit, paths=[path] if path else [], rev=rev
         )
@@ -49,14 +49,16 @@ class Git:
         return None
 
     async def left_out(self, paths: Iterable[str]) -> Mapping[str, bytes]:
-        """Return which files are missing because git was told so (a sparse checkout), as the last commit has them."""
+        """Return the files that git leaves out of the work tree (a sparse checkout), as the last commit has them."""
         wanted = sorted(paths)
         names = await self._child.request("left_out", paths=wanted) if wanted else []
         return {path: raw for path in names if (raw := await self.committed(path)) is not None}
 
     async def listed(self, folder: str) -> Sequence[str]:
-        """The files in a folder of the daemon's last commit and below, by their paths from there; of the top, without
-        what is below. None where it has no such folder."""
+        """List the files in and below a folder of the daemon's last commit, by their paths from there.
+
+        Of the top folder, files below it are left out. Returns none if the commit has no such folder.
+        """
         for rev in LAST:
             try:
                 if folder:

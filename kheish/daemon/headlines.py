@@ -57,7 +57,10 @@ _VERBS: dict[type[events.Event], str] = {
 
 
 def headline(entry: Entry, asked: Callable[[str | None], str], named: Callable[[str], str]) -> str | None:
-    """What happened, in words for `git log`. `asked`: what a run was asked; `named`: of which Playbook a Flow is."""
+    """Describe what happened, in words for `git log`.
+
+    `asked` returns the request of a run. `named` returns the Playbook of a Flow.
+    """
     match entry.event:
         case events.SessionForked(origin=origin, seq=seq):
             return f"session forked: {entry.session} from {origin} at {seq}"

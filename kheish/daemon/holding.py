@@ -1,7 +1,7 @@
 """Hold: while a user's git process works in the state root, commits and edits wait; later the daemon catches up.
 
-The git worker (before each commit), the scribe (before each write) and whoever is about to take up a person's files ask
-`store.git.hold` at that moment; this is where it comes together: for status, for problems, and for the end of the hold.
+The git worker (before each commit), the scribe (before each write) and each adoption of a person's files ask
+`store.git.hold` at that moment. This module combines them for status, for problems, and for the end of the hold.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Holding:
             )
 
     async def over(self) -> None:
-        """No other git is at work (any more): catch up."""
+        """Catch up: no other git is at work (any more)."""
         if self._since is not None:
             log.info("the hold is over after %.1f s", self._clock() - self._since)
             self._since, self._facts.held = None, None
@@ -100,10 +100,10 @@ class Holding:
                 await self._take(paths)
 
     def looked(self, found: dict[str, Any]) -> list[str]:
-        """What the git worker saw while no other git was at work; returns the daemon's files that it put back."""
+        """Handle what the git worker saw while no other git was at work. Returns the daemon's files it put back."""
         if found.get("moved") or found.get("aside"):
             self._next_cut.mend(found.get("aside", ()))
-        # A commit from a stale index takes an edit out of the branch again, and touches no file: nobody else would see.
+        # A commit from a stale index removes an edit from the branch, and touches no file: nothing else would notice.
         self._later |= {path for path in found.get("theirs", ()) if is_source(path)}
         if found.get("mended"):
             log.warning("git had lost objects of the last commit; restored: %s", ", ".join(found["mended"][:10]))

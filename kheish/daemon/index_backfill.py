@@ -1,5 +1,4 @@
-"""What the index must be told that no journal of a session says: which sessions were deleted, and which commit holds
-which events."""
+"""Facts for the index that no journal of a session has: deleted sessions, and which commit holds which events."""
 
 from __future__ import annotations
 
@@ -27,8 +26,10 @@ PAGE = 500  # commits that the git worker reads at a time: some 10 ms, since com
 
 
 def deleted(root: Path, found: Recovered, *, all_of_them: bool) -> list[Entry]:
-    """The deletions that the log has, or all that there were. Their sessions' files may still be there: they go with
-    the next commit. Blocks on disk."""
+    """Return the deletions that the log has, or all that there were. Blocks on disk.
+
+    The files of the deleted sessions may still be there: they go with the next commit.
+    """
     lines = [line for group in found.groups for _, line in group]
     if all_of_them:
         try:
@@ -40,13 +41,16 @@ def deleted(root: Path, found: Recovered, *, all_of_them: bool) -> list[Entry]:
 
 
 async def bury(scribe: Child, entries: list[Entry]) -> None:
-    """Have the index forget these sessions, but for their tombstones."""
+    """Remove these sessions from the index, except for their tombstones."""
     for tomb in map(session_end.tombstone, entries):
         await scribe.request("forget", session=tomb["session_id"], path=tomb["path"], things=[grave(tomb)])
 
 
 async def mark_commits(daemon: Daemon) -> None:
-    """Tell the index which commits hold which events, back to where it knows; in the background, page by page."""
+    """Record in the index which commits hold which events, back to those that it has.
+
+    Runs in the background, page by page.
+    """
     git, scribe, index = daemon.store.git, daemon.store.scribe, daemon.state.index
     try:
         newest = await git.request("last")

@@ -69,8 +69,10 @@ class Inspector:
         return {**permissions.explain(verdict), "runs": _runs(verdict, arguments)}
 
     async def bound(self, approval: Approval, arguments: Mapping[str, Any]) -> Bound:
-        """What an approval of this call with other arguments would be bound to. Raises Invalid where these do not fit
-        the tool."""
+        """Determine what an approval of this call with other arguments would be bound to.
+
+        Raises Invalid if the arguments do not fit the tool.
+        """
         if approval.tool in (BUDGET, PHASE_TOOL):
             raise Invalid(f"A question about a {approval.tool} takes allow or deny, no other arguments.")
         run = self._state.get(Run, approval.run_id)

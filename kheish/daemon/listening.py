@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kheish.errors import AddressInUse, Invalid
 
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # nosec B104  # where it is told as loopback; nothing is bound by it
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # nosec B104  # reported as loopback; nothing is bound by it
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Serving:
             _try(self.certificate, self.key)
         elif not self.behind_proxy and not _is_loopback(host):
             raise Invalid(
-                f"Plain HTTP on {host} is refused: whoever listens on the network would have the tokens. Give "
-                "--tls-cert FILE and --tls-key FILE; or --behind-proxy, where a proxy ends TLS and nobody else reaches "
+                f"Plain HTTP on {host} is refused: an eavesdropper on the network would get the tokens. Give "
+                "--tls-cert FILE and --tls-key FILE; or --behind-proxy, where a proxy ends TLS and alone reaches "
                 "this address; or listen on 127.0.0.1."
             )
 

@@ -21,9 +21,9 @@ _QUIET = ("uvicorn.error", "httpx", "httpcore", "openai", "watchdog")
 
 
 class Formatter(logging.Formatter):
-    """Times in RFC 3339 and UTC; what looks like a credential is blotted out, and what `scrub` knows to be one.
+    """A format with times in RFC 3339 and UTC. It blots out what looks like a credential, and what `scrub` removes.
 
-    It looks at the whole record, the traceback too.
+    It covers the whole record, including the traceback.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Kept(logging.Handler):
         self._lines.append({**where, "name": record.name, "text": self.formatter.said(record)})
 
     def lines(self) -> Sequence[Mapping[str, Any]]:
-        """Newest first."""
+        """Return the kept lines, newest first."""
         return list(self._lines)[::-1]
 
 

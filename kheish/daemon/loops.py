@@ -32,8 +32,11 @@ PACKED, TAGS = ".git/packed-refs", ".git/refs/tags/playbook/"
 
 
 async def revive_scribe(daemon: Daemon) -> None:
-    """A scribe that ended or failed is started again; where that fails (files that change under it, a full disk) once
-    more in a second. Cut off (by a stop), it counts as failed: the stop does it."""
+    """Restart a scribe that ended or failed.
+
+    If that fails (files that change under it, a full disk), a retry follows in a second. If a stop cuts the restart
+    off, the scribe counts as failed: the stop restarts it.
+    """
     log.warning("the scribe ended or failed; restarting it: it recovers missing entries from the log")
     daemon.facts.scribe_failed = False
     try:
@@ -53,7 +56,7 @@ async def revive_scribe(daemon: Daemon) -> None:
 
 
 def learn_secrets(daemon: Daemon) -> None:
-    """From now on the vault's values, and what routes refer to by `env:NAME`, are scrubbed from every line."""
+    """Scrub the vault's values, and what routes refer to by `env:NAME`, from every line from now on."""
     secrets = {"token": daemon.facts.token, **daemon.auth.vault.values()}
     for route in daemon.state.definitions.routes.values():
         value = routes.from_environment(route.auth_ref or "", daemon.environ)
@@ -120,12 +123,12 @@ def committed(daemon: Daemon, n: int, commit: str) -> None:
 
 
 def changed(daemon: Daemon, paths: frozenset[str]) -> None:
-    """A person's files have settled."""
+    """Adopt a person's files that have settled."""
     spawn(daemon.holding.changed(paths))
 
 
 def refs(daemon: Daemon, paths: frozenset[str]) -> None:
-    """Branches or tags have moved: versions of Playbooks may be among them."""
+    """Look at tags, since branches or tags have moved: versions of Playbooks may be among them."""
     if any(path == PACKED or path.startswith(TAGS) for path in paths):
         spawn(look_at_tags(daemon))
 
@@ -170,7 +173,7 @@ async def reindex(daemon: Daemon) -> None:
 
 
 async def keep_watch(daemon: Daemon) -> None:
-    """Look whether a person's git is at work, what it did when it is over, and that there is a git worker at all."""
+    """Check whether a person's git is at work, what it did when it is over, and that a git worker exists at all."""
     while True:
         await asyncio.sleep(daemon.holding.every)
         try:
@@ -207,7 +210,7 @@ async def take(daemon: Daemon, paths: frozenset[str]) -> None:
 
 
 def waits_for_workspace(daemon: Daemon, run: Run, is_missing: bool) -> None:
-    """A run cannot go on (or can again): its folder is not on this machine, as after a restore."""
+    """Report that a run waits for its folder, or no longer: it is not on this machine, as after a restore."""
     path = f"{daemon.state.get(Session, run.session_id).path}/session.yaml"
     if not is_missing:
         return daemon.problems.clear("workspace_missing", path)
@@ -215,19 +218,19 @@ def waits_for_workspace(daemon: Daemon, run: Run, is_missing: bool) -> None:
         "workspace_missing",
         path,
         f"The run {run.run_id} waits: its workspace {run.settings.workspace} is not there. Bring the folder back (or "
-        "make it), and the run goes on; or cancel it, and start another in a session with another workspace.",
+        "make it), and the run continues; or cancel it, and start another in a session with another workspace.",
     )
 
 
 def tell_watching(daemon: Daemon) -> None:
-    """How changes of people's files are found, and what to do where the system gives no watches (any more)."""
+    """Report how changes of files are found, and what to do if the system gives no watches (any more)."""
     daemon.facts.watching = daemon.watcher.mode
     if daemon.watcher.reason is not None:
         daemon.problems.add("files_polled", "", POLLED.format(reason=daemon.watcher.reason), severity="warning")
 
 
 POLLED = (
-    "People's files are polled, since the system gives no watches ({reason}): an edit takes some 3 seconds. Raise "
+    "Your files are polled, since the system gives no watches ({reason}): an edit takes some 3 seconds. Raise "
     "fs.inotify.max_user_instances and fs.inotify.max_user_watches (sysctl), then start the daemon again."
 )
 
@@ -247,9 +250,9 @@ def _watch_space(daemon: Daemon, free: int) -> None:
 
 
 async def keep_time(daemon: Daemon) -> None:
-    """Every second: watch the disk, restart processes that ended, and let the reactors do what is due.
+    """Watch the disk, restart processes that ended, and let the reactors do what is due, every second.
 
-    Raises StoreFailed where the state root was moved away.
+    Raises StoreFailed if the state root was moved away.
     """
     while True:
         await asyncio.sleep(TICK)

@@ -86,7 +86,7 @@ class NextCut:
             self.committer.touch(now=urgent)
 
     def ask_for_commit(self) -> None:
-        """Have a commit made soon."""
+        """Request a commit soon."""
         if self.committer:
             self.committer.touch(now=True)
 
@@ -151,7 +151,7 @@ class NextCut:
         return line if len(line) <= 72 else f"{line[:71]}…"
 
     def _named(self, flow_id: str) -> str:
-        """Of which Playbook version a Flow is."""
+        """Return the Playbook version of a Flow."""
         change = self._dirty.records.get(("flow", flow_id))
         flow = change.value if change else self._state.find(Flow, flow_id)
         return f"{flow.playbook}@{flow.version}" if flow else flow_id
@@ -159,20 +159,22 @@ class NextCut:
     # --- edits and put-backs ------------------------------------------------------------------------------------------
 
     def edited(self, paths: Sequence[str]) -> None:
-        """A person's files that are valid (or gone): the next commit has them."""
+        """Add a person's files that are valid (or gone) to the next commit."""
         for path in paths:
             self._dirty.edits[path] = None
         self.ask_for_commit()
 
     def mend(self, kept: Sequence[str] = ()) -> None:
-        """Files of the daemon were changed by somebody: the next commit puts back what the branch lacks, and has what
-        was `kept` of theirs."""
+        """Mend changes to the daemon's files with the next commit.
+
+        It puts back what the branch lacks, and has what was `kept` of the changes.
+        """
         self._dirty.moved = True
         self._dirty.spills += kept
         self.ask_for_commit()
 
     def file(self, path: str, content: bytes, headline: str | None = None) -> None:
-        """A file for the next commit, written with it; `on_filed` is told when it is there."""
+        """Add a file to the next commit, written with it. `on_filed` is called when it is there."""
         self._dirty.files[path] = content
         if headline is not None and len(self._dirty.headlines) < HEADLINES:
             self._dirty.headlines.append(headline)
@@ -191,7 +193,7 @@ class NextCut:
     # --- cuts ---------------------------------------------------------------------------------------------------------
 
     async def gather(self) -> Cut | None:
-        """The next cut: all entries that are durable now, with Records as of then.
+        """Gather the next cut: all entries that are durable now, with Records as of then.
 
         `grow` adds nothing that is not durable and the scribe has been sent exactly these entries, so
         that its answer to a `cut` that is sent in this same moment is of the same N.
@@ -289,7 +291,7 @@ def _pending(change: Change) -> tuple[str, PendingNoun, dict[str, Any] | None]:
 
 
 def _message(dirty: Dirty) -> str:
-    """What the commit is about: where all of it is one run's, one Flow's or one session's, the newest that happened."""
+    """Summarize the commit. If all of it is of one run, one Flow or one session, only the newest headline counts."""
     is_one = len(dirty.sessions) <= 1 and (len(dirty.runs) <= 1 or len(dirty.flows) == 1)
     headlines = dirty.headlines[-1:] if is_one else dirty.headlines
     return message(headlines, sessions=len(dirty.sessions), runs=len(dirty.runs))

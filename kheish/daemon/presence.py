@@ -28,7 +28,7 @@ def note(root: Path, facts: Facts) -> None:
 
 
 def restore(root: Path, facts: Facts, index: Reader) -> bool:
-    """Write again what somebody deleted; False where the index is gone too. One that was damaged is removed."""
+    """Rewrite files that were deleted. Returns False if the index is gone too. A damaged index is removed."""
     folder = root / ".kheish"
     folder.mkdir(mode=0o700, exist_ok=True)
     if not (folder / "token").exists():

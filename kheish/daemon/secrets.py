@@ -90,11 +90,11 @@ class Secrets:
             await self._take({path for path in paths if path.endswith(".age")}, dict(self._vault.slots))
 
     def view(self) -> list[dict[str, Any]]:
-        """All slots, by name, without values."""
+        """Return all slots, by name, without values."""
         return [one.view(self._users(name)) for name, one in sorted(self._vault.slots.items())]
 
     def show(self, slot: str) -> dict[str, Any]:
-        """One slot, without its value. Raises NotFound."""
+        """Return one slot, without its value. Raises NotFound."""
         found = self._vault.slots.get(slot)
         if found is None:
             raise NotFound(f"There is no secret in the slot {slot!r}.")
@@ -115,7 +115,7 @@ class Secrets:
             await asyncio.to_thread(store.forget_reveals, self._state.root)
 
     def _told(self) -> dict[str, Slot]:
-        """Each slot as the newest entry of `journals/auth` has it, values not read."""
+        """Return each slot as the newest entry of `journals/auth` has it; values are not read."""
         told: dict[str, Slot] = {}
         for _, _, line in self._state.index.stream("journals/auth", (SecretChanged.kind,)):
             entry = orjson.loads(line)
@@ -144,7 +144,7 @@ class Secrets:
                 self._identity = error.detail
 
     def _read(self, raw: bytes) -> tuple[str | None, str | None]:
-        """The value of a file, or why there is none. Blocks."""
+        """Return the value of a file, or the reason why it is missing. Blocks."""
         if isinstance(self._identity, str):
             return None, self._identity
         try:
@@ -194,7 +194,7 @@ class Secrets:
         return [SecretChanged(slot=name, change="removed", version=before.version).on(by="person")]
 
     async def _came(self, path: str, name: str, raw: bytes, before: Slot | None, dirty: list[str]) -> list[Draft]:
-        """A file that is there: known, or new. One that cannot be read replaces nothing that can."""
+        """Adopt a file that is there, known or new. An unreadable file replaces no readable one."""
         digest = sha256(raw).hexdigest()
         value, reason = await asyncio.to_thread(self._read, raw)
         if reason is not None:
@@ -292,7 +292,7 @@ class Secrets:
         await self._state.durable()
 
     async def rekey(self, *, by: str) -> list[dict[str, Any]]:
-        """Encrypt every slot anew for the recipients as they are now: one commit. Raises as `put`, SecretUnreadable."""
+        """Encrypt every slot for the recipients as they are now, in one commit. Raises as `put`, SecretUnreadable."""
         await self._refuse_held()
         async with self._lock:
             _, keys = await asyncio.to_thread(self._keys)
@@ -313,7 +313,7 @@ class Secrets:
         return self.view()
 
     def _keys(self) -> tuple[bool, tuple[str, ...]]:
-        """The recipients, and whether they were made just now with the identity. Raises IdentityMissing."""
+        """Return whether the recipients were made just now with the identity, and these. Raises IdentityMissing."""
         self._open()
         keys = store.recipients(self._state.root)
         if not isinstance(self._identity, str):
@@ -346,7 +346,7 @@ class Secrets:
             raise Unavailable(f"Secrets cannot be changed now. {text}")
 
     async def _lacks_recipients(self) -> bool:
-        """Whether git keeps the recipients out of the work tree: nobody has removed them."""
+        """Return whether git keeps the recipients out of the work tree: no user has removed them."""
         is_there = await asyncio.to_thread(os.path.lexists, self._state.root / store.RECIPIENTS)
         return not is_there and bool(await self._left_out((store.RECIPIENTS,)))
 
@@ -373,7 +373,7 @@ def _event(slot: Slot, change: Any) -> SecretChanged:
 
 
 def _bytes(root: Path, path: str) -> bytes | None:
-    """Return the content of a slot's file; None where there is none. Raises FileRefused, OSError."""
+    """Return the content of a slot's file; None if it is missing. Raises FileRefused, OSError."""
     try:
         return door.read(root, path, most=store.MOST)
     except (FileNotFoundError, NotADirectoryError):
@@ -381,7 +381,7 @@ def _bytes(root: Path, path: str) -> bytes | None:
 
 
 def _write(root: Path, slot: Slot, raw: bytes) -> None:
-    """The value's file and its card. Raises Unavailable."""
+    """Write the value's file and its card. Raises Unavailable."""
     try:
         files.atomic_write(files.inside(root, store.path_of(slot.slot)), raw, fsync=True)
         _write_card(root, slot)

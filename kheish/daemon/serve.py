@@ -221,7 +221,7 @@ async def _suggest(daemon: Daemon) -> None:
 
 
 async def _until_stopped(daemon: Daemon, stopping: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
-    """Until a signal, a failed log, or the end of a task that must not end."""
+    """Wait for a signal, a failed log, or the end of a task that must not end."""
     waits = [asyncio.create_task(stopping.wait()), asyncio.create_task(daemon.store.failed.wait())]
     done, _ = await asyncio.wait([*waits, *tasks], return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
@@ -277,7 +277,7 @@ async def _have_scribe(daemon: Daemon) -> None:
 
 
 def _leave(daemon: Daemon) -> None:
-    """What the next start and other processes look at; a disk that failed has it no more."""
+    """Update the files that the next start and other processes read. A disk that failed keeps the old ones."""
     root = daemon.state.root
     try:
         (root / ".kheish" / "daemon.json").unlink(missing_ok=True)

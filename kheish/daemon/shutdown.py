@@ -22,7 +22,7 @@ _FILE = ".kheish/end-jobs.json"
 
 
 def ask_to_end_jobs(root: Path, pid: int) -> None:
-    """Say that the daemon with this process id shall end its jobs when it stops. Raises OSError."""
+    """Ask the daemon with this process id to end its jobs when it stops. Raises OSError."""
     path = root / _FILE
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps({"pid": pid}))
@@ -30,7 +30,7 @@ def ask_to_end_jobs(root: Path, pid: int) -> None:
 
 
 def is_asked_to_end_jobs(root: Path) -> bool:
-    """Whether this process was asked to. The wish is taken away."""
+    """Return whether this process was asked to end its jobs. The wish is removed."""
     path = root / _FILE
     try:
         found = json.loads(path.read_bytes())

@@ -43,14 +43,14 @@ class Upkeep:
     # --- moved back ---------------------------------------------------------------------------------------------------
 
     def rewound(self) -> str | None:
-        """The problem of a branch that was moved back, until an operator decides."""
+        """Return the problem of a branch that was moved back, until an operator decides."""
         found = self._rewound
         if found is None:
             return None
         return (
             f"The branch is at {found['head'][:10]}, and lacks {found['files']} files of the daemon's last commit "
             f"{found['last'][:10]}. Nothing acts until you decide: `kheish state put-back` brings them back; `kheish "
-            "state accept-rewind` goes on from here."
+            "state accept-rewind` continues from here."
         )
 
     async def start(self) -> bool:
@@ -70,7 +70,7 @@ class Upkeep:
             await self._decided
 
     async def decide(self, choice: Choice) -> Mapping[str, Any]:
-        """Go on one of the two ways. Raises Conflict where nothing was moved back, or another git is at work."""
+        """Apply the operator's choice. Raises Conflict if nothing was moved back, or another git is at work."""
         async with self._turn:
             found = self._rewound
             if found is None or self._decided is None:

@@ -266,7 +266,7 @@ def _status(daemon: Daemon) -> Mapping[str, Any]:
 
 
 def _store(root: Path, config: Config, daemon: Callable[[], Daemon]) -> Store:
-    """The log with what follows it. `daemon` is asked later, when all parts are there."""
+    """Build the log with what follows it. `daemon` is called later, when all parts are there."""
     loop, failed = asyncio.get_running_loop(), asyncio.Event()
 
     def take(groups: Sequence[Group], text: bytes) -> None:
@@ -333,12 +333,12 @@ def _agent(
 
 
 def _keys(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """Where keys are that no command may see: they may lie in a folder that it can read (`sandbox.read_only`)."""
+    """Return where keys are that no command may see: these may lie in a folder it can read (`sandbox.read_only`)."""
     return config_folder(environ), identity_path(environ), audit.key_path(environ)
 
 
 def _sandbox(state: State, facts: Facts, hide: tuple[Path, ...]) -> SandboxSettings:
-    """How a command is confined now: a changed kheish.yaml holds for the next."""
+    """Return how a command is confined now. A changed kheish.yaml holds for the next command."""
     config, git = state.definitions.config.sandbox, state.definitions.config.git
     return SandboxSettings(
         mode=config.mode,

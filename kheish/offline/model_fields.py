@@ -61,7 +61,7 @@ def _is_list(field: Schema) -> bool:
 
 
 def _inner(field: Schema, known: Schema) -> Schema | None:
-    """The model that a field holds, or a list of which it holds. A script has its own table."""
+    """Return the model that a field holds, or a list of which it holds. A script has its own table."""
     for one in _members(field):
         for at in (one, one.get("items", {}), *one.get("allOf", ())):
             if isinstance(at, Mapping) and "$ref" in at:

@@ -14,12 +14,12 @@ from kheish.store import door, names, secrets
 from kheish.store.git import command as git
 from kheish.store.git import template
 
-_MOST = 200  # places that are told one by one
+_MOST = 200  # places that are reported one by one
 _HELD = 1024 * 1024  # bytes of a file that are looked at at once
 
 
 def scan(root: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """A finding for each place that has a known value, and one that says what was looked for. Raises KheishError."""
+    """Yield a finding for each place that has a known value, and one with what was looked for. Raises KheishError."""
     template.open_root(root)
     values, closed = _known(root, environ)
     for slot, reason in closed.items():
@@ -41,7 +41,7 @@ def scan(root: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _known(root: Path, environ: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """The values by name, and the slots that cannot be opened with the reason."""
+    """Return the values by name, and the slots that cannot be opened, with the reason."""
     found = {"the local token": door.read_own(root / ".kheish" / "token")[0].decode(errors="replace").strip()}
     closed: dict[str, str] = {}
     for slot, raw in secrets.read_all(root).items():
@@ -53,7 +53,7 @@ def _known(root: Path, environ: Mapping[str, str]) -> tuple[dict[str, str], dict
 
 
 def _in_files(root: Path, scrubber: redaction.Scrubber) -> Iterator[str]:
-    """Files of the state root, its log and its jobs; git's own objects are packed, and looked at unpacked."""
+    """Search files of the state root, its log and its jobs. git's objects are packed: `_in_objects` unpacks them."""
     for top in sorted(root.iterdir()):
         below = door.walk(root, names.text(top.name)) if top.is_dir() and not top.is_symlink() else ()
         for name in (names.text(top.name), *(path for path, _ in below)):

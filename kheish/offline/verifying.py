@@ -19,7 +19,7 @@ _DAMAGED = "git cannot read it; `kheish state gc` writes it again where the last
 
 
 def verify(root: Path) -> dict[str, Any]:
-    """`{journals, entries, commit, findings: [{code, path, message}]}`. Raises NotAStateRoot.
+    """Return `{journals, entries, commit, findings: [{code, path, message}]}`. Raises NotAStateRoot.
 
     While a daemon serves, what it writes at this moment may be behind the log; that is no finding.
     """
@@ -46,8 +46,11 @@ def verify(root: Path) -> dict[str, Any]:
 
 
 def audit(root: Path, *, key: str | None = None, witness: Path | None = None) -> dict[str, Any]:
-    """See `auth.audit.verify`; works on a clone as well. `witness`: the repository that the root was pushed to, or a
-    clone of it. Raises NotAStateRoot, Invalid where the witness is none."""
+    """Verify the audit log as `auth.audit.verify` does; works on a clone as well.
+
+    `witness`: the repository that the root was pushed to, or a clone of it. Raises NotAStateRoot, and Invalid if the
+    witness is neither.
+    """
     template.open_root(root)
     head = remote.content(witness, auditing.HEAD) if witness is not None else None
     return auditing.verify(root, key=key, witness=head).view()

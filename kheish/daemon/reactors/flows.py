@@ -1,8 +1,8 @@
 """Progress of Flows: after each batch of entries, the next step of the Flows that they concern.
 
 It finds its work in the index (Flows that are pending or running) and in entries, so that it is the same after a
-restart as live, and costs what goes on, not what there is. It waits for nothing: a person's word, a run's end and
-evidence are entries like any other.
+restart as live. Its cost depends on the active Flows, not on all Flows. It waits for nothing: a person's word, a run's
+end and evidence are entries like any other.
 """
 
 from __future__ import annotations

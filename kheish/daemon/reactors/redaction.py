@@ -16,7 +16,7 @@ class Redaction(Reactor):
         self._learn = learn
 
     def heard(self, batch: Sequence[Recorded]) -> None:
-        """Learn the secrets of changed routes before a run can use them."""
+        """Register the secrets of changed routes before a run can use them."""
         for item in batch:
             match item.entry.event:
                 case events.DefinitionChanged(definition="routes"):

@@ -98,7 +98,10 @@ class Tasks(Reactor):
         task.add_done_callback(self._stops.discard)
 
     async def _to_the_end(self, task_id: str, session_id: str, job: str) -> None:
-        """The one place that may catch what is foreseen of one command: others must not suffer by it."""
+        """Wait for the end of a command, and journal it.
+
+        Only this place may catch the foreseen errors of one command: others must not suffer by them.
+        """
         try:
             output, ending = await self._wait(job)
             async with self._state.using(session_id):

@@ -28,7 +28,7 @@ _WIDTH = 80
 
 
 class Failed(Exception):
-    """Something did not happen as the demo tells it; the text says what."""
+    """A deviation from what the demo announces; the text says which."""
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class Stage:
 
 @contextlib.contextmanager
 def opened(base: Path) -> Iterator[Stage]:
-    """A stage whose processes are ended, whatever happens."""
+    """Yield a stage, and end its processes, whatever happens."""
     stage = Stage(base)
     try:
         yield stage
@@ -71,30 +71,30 @@ def opened(base: Path) -> Iterator[Stage]:
 
 
 def heading(text: str) -> None:
-    """A new part of the story."""
+    """Print the heading of a new part of the story."""
     say()
     say(click.style(f"── {text} ".ljust(_WIDTH, "─"), fg="cyan", bold=True))
 
 
 def say(text: str = "") -> None:
-    """A line of the narrator. Flushed: other processes write to the same terminal."""
+    """Print a line of the narrator. It is flushed: other processes write to the same terminal."""
     click.echo(text)
     sys.stdout.flush()
 
 
 def typed(*words: str) -> None:
-    """A command that a person could have typed."""
+    """Print a command that a person could have typed."""
     say(click.style("$ " + shlex.join(words), bold=True))
 
 
 def check(happened: object, what: str) -> None:
-    """Raises Failed with `what` where something is not so."""
+    """Raise Failed with `what` unless it happened."""
     if not happened:
         raise Failed(what)
 
 
 def eventually(look: Callable[[], T], what: str, seconds: float = 20.0) -> T:
-    """What `look` finds, as soon as it finds something. Raises Failed with `what`."""
+    """Return what `look` finds, as soon as it finds something. Raises Failed with `what`."""
     until = time.monotonic() + seconds
     while not (found := look()):
         check(time.monotonic() < until, what)
@@ -103,7 +103,7 @@ def eventually(look: Callable[[], T], what: str, seconds: float = 20.0) -> T:
 
 
 def environment() -> dict[str, str]:
-    """Ours, without what would lead to another daemon or repository."""
+    """Return our environment, without what would lead to another daemon or repository."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("KHEISH_", "GIT_"))}
     # The commands of the agent get their Python from the daemon's PATH: it should be one that is sure to be there.
     path = f"{Path(sys.base_prefix) / 'bin'}{os.pathsep}{kept.get('PATH', os.defpath)}"
@@ -133,7 +133,7 @@ def serve(stage: Stage, *options: str) -> None:
 
 
 def kill(stage: Stage) -> None:
-    """SIGKILL: the daemon gets no chance to tidy up."""
+    """Kill the daemon with SIGKILL: it gets no chance to tidy up."""
     assert stage.daemon is not None
     typed("kill", "-9", str(stage.daemon.pid))
     stage.daemon.kill()
@@ -148,7 +148,7 @@ def kheish(stage: Stage, *words: str, expect: int = 0) -> None:
 
 
 def following(stage: Stage, *words: str) -> subprocess.Popen[bytes]:
-    """Start a command of the CLI with its output on our terminal; it goes on beside us."""
+    """Start a command of the CLI with its output on our terminal. It runs beside us."""
     typed("kheish", *words)
     return subprocess.Popen(
         [*KHEISH, *words], cwd=stage.base, env=environment() | _here(stage), stdin=subprocess.DEVNULL
@@ -156,7 +156,7 @@ def following(stage: Stage, *words: str) -> subprocess.Popen[bytes]:
 
 
 def ask(stage: Stage, *words: str) -> Any:
-    """The JSON that a command of the CLI answers with, unseen. Raises Failed."""
+    """Return the JSON that a command of the CLI answers with, without showing it. Raises Failed."""
     done = subprocess.run(
         [*KHEISH, *words, "--output", "json"],
         cwd=stage.base,
@@ -170,7 +170,7 @@ def ask(stage: Stage, *words: str) -> Any:
 
 
 def requests_answered(stage: Stage) -> int:
-    """How many requests the daemon has answered, by its own counters; this one is not among them. Raises Failed."""
+    """Return how many requests the daemon has answered, by its own counters, without this one. Raises Failed."""
     import urllib.request
 
     token = (stage.root / ".kheish" / "token").read_text().strip()
@@ -185,14 +185,14 @@ def requests_answered(stage: Stage) -> int:
 
 
 def git(folder: Path, *words: str) -> str:
-    """What a git command prints. Raises Failed."""
+    """Return what a git command prints. Raises Failed."""
     done = git_store.run(folder, words)
     check(done.returncode == 0, f"`git {shlex.join(words)}` failed: {done.stderr.decode().strip()}")
     return done.stdout.decode()
 
 
 def program() -> str:
-    """How a person calls `kheish` from where they are."""
+    """Return how a person calls `kheish` from the current folder."""
     own = Path(sys.executable).with_name("kheish")
     if shutil.which("kheish") or not own.exists():
         return "kheish"

@@ -33,7 +33,7 @@ def run(root: Path, *, scan: bool = False) -> int:
 
 
 def examine(root: Path) -> Iterator[Finding]:
-    """Everything that can be looked at without a daemon. What needs a state root is left out where there is none."""
+    """Examine everything that needs no daemon. What needs a state root is left out if there is no state root."""
     yield from doctor_machine.python()
     yield from doctor_machine.git()
     yield from doctor_machine.ripgrep()

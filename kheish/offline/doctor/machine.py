@@ -39,7 +39,7 @@ def python() -> Iterator[Finding]:
 
 
 def git() -> Iterator[Finding]:
-    """The daemon brings its own git library; people and backups use the program."""
+    """Check for the program git: the daemon brings its own git library; people and backups use the program."""
     program = shutil.which("git")
     if program is None:
         yield Finding("warning", "git is not on the PATH", "Install git: `git log` and `git push` are how you read and "
@@ -58,7 +58,7 @@ def ripgrep() -> Iterator[Finding]:
 
 
 def confinement(mode: str, found: Probe) -> Iterator[Finding]:
-    """Whether commands are confined, and what `sandbox.mode` makes of it."""
+    """Report whether commands are confined, and what `sandbox.mode` makes of it."""
     if mode == "off":
         yield Finding("warning", "commands run unconfined (sandbox.mode: off)",
                       "Keep that only where something else, such as a container, confines the daemon.")  # fmt: skip
@@ -105,7 +105,7 @@ def space(folder: Path) -> Iterator[Finding]:
 
 
 def watches() -> Iterator[Finding]:
-    """How many folders the kernel lets one user watch; where it has no say, folders are polled."""
+    """Report how many folders the kernel lets one user watch. If it does not say, folders may be polled."""
     if sys.platform != "linux":
         return  # watchdog uses what the system has instead
     try:

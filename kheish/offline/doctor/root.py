@@ -48,7 +48,7 @@ def state_root(root: Path) -> Iterator[Finding]:
 
 
 def config(root: Path) -> Config:
-    """kheish.yaml; the defaults where it cannot be read (`definitions` says why)."""
+    """Read kheish.yaml. Returns the defaults if it cannot be read (`definitions` says why)."""
     try:
         return reading.parse(Config, door.begin(root, "kheish.yaml"), "kheish.yaml").value or Config()
     except (OSError, FileRefused):
@@ -56,7 +56,7 @@ def config(root: Path) -> Config:
 
 
 def daemon(root: Path) -> Iterator[Finding]:
-    """Whether somebody holds the lock, and whether it answers."""
+    """Report whether a daemon holds the lock, and whether it answers."""
     if not _held(root):
         yield Finding("ok", f"no daemon serves it; `kheish serve --state-root {root}` starts one")
         return
@@ -71,7 +71,7 @@ def daemon(root: Path) -> Iterator[Finding]:
         with _DIRECT.open(f"{url}/readyz", timeout=5):
             yield Finding("ok", f"a daemon serves it: pid {pid}, {url}")
     except urllib.error.HTTPError as error:
-        yield Finding("warning", f"daemon {pid} is not ready: {_detail(error)}", "Wait; `kheish status` tells.")
+        yield Finding("warning", f"daemon {pid} is not ready: {_detail(error)}", "Wait; see `kheish status`.")
     except OSError as error:
         yield Finding("error", f"daemon {pid} holds the lock, and does not answer at {url}: {error}",
                       "Look at what it writes to stderr; `kheish stop` ends it.")  # fmt: skip
@@ -107,14 +107,14 @@ def token(root: Path) -> Iterator[Finding]:
         return
     mode = stat.S_IMODE(found.st_mode)
     if mode & 0o077:
-        yield Finding("error", f"{path} can be read by others (mode {mode:o}): whoever has it may do everything",
-                      f"chmod 600 {path}; if somebody may have read it, delete it and restart the daemon.")  # fmt: skip
+        yield Finding("error", f"{path} can be read by others (mode {mode:o}): any user with it may do everything",
+                      f"chmod 600 {path}; if others may have read it, delete it and restart the daemon.")  # fmt: skip
     else:
         yield Finding("ok", f"the token is yours alone (mode {mode:o})")
 
 
 def repository(root: Path) -> Iterator[Finding]:
-    """What git's own settings mean for the root: who edits are by, hooks, where it is pushed to."""
+    """Report what git's own settings mean for the root: the author of edits, hooks, where it is pushed to."""
     name, email = git.identity(root)
     if name and email:
         yield Finding("ok", f"your edits are committed as {name} <{email}>")
@@ -145,7 +145,7 @@ def _git(root: Path, *words: str) -> str:
 
 
 def definitions(root: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """What people wrote, checked as the daemon checks it, and whether each route could be used."""
+    """Check what users wrote, as the daemon checks it, and whether each route could be used."""
     found = checking.check(sources.read_all(root), {})
     problems = [problem for path in sorted(found.problems) for problem in found.problems[path]]
     for problem in problems:
@@ -158,7 +158,7 @@ def definitions(root: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _slots(root: Path, environ: Mapping[str, str]) -> dict[str, str | None]:
-    """Each slot of the vault, with why this user's identity does not open it."""
+    """Return each slot of the vault, with the reason why this user's identity does not open it."""
     found: dict[str, str | None] = {}
     for slot, raw in secrets.read_all(root).items():
         try:
