@@ -20,7 +20,7 @@ EFFECTS: Mapping[Effect, str] = {
 REPLAYS: Mapping[Replay, str] = {
     Replay.SAFE: "runs again",
     Replay.BY_DIGEST: "the digests of its files tell whether it happened",
-    Replay.UNSAFE: "its job tells, or a user is asked",
+    Replay.UNSAFE: "its job shows it, or a user is asked",
 }
 
 
