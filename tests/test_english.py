@@ -16,9 +16,22 @@ from tests.test_shape import GENERATED, MODULES, ROOT
 
 #: folders of kheish/ without offences; `.` has the modules beside the folders
 HELD = (
-    ".", "api", "auth", "authoring", "beneath", "cli", "client", "daemon", "domain", "generate", "jobs", "offline", "runtime",
-    "state", "store",
-)  # fmt: skip
+    ".",
+    "api",
+    "auth",
+    "authoring",
+    "beneath",
+    "cli",
+    "client",
+    "daemon",
+    "domain",
+    "generate",
+    "jobs",
+    "offline",
+    "runtime",
+    "state",
+    "store",
+)
 
 #: imperatives that a function's docstring may begin with; add a verb here when the right one is missing
 VERBS = frozenset(
