@@ -202,7 +202,7 @@ def test_that_history_is_read_word_for_word(reader: Reader) -> None:
     assert "answers" in told and "+    now the docs" in told and '"kind"' not in told
     assert "now the changelog" in reader.type(fork)
     told = reader.type(delete)
-    assert "Git never forgets" in told and "make the tests pass" in told
+    assert "Git keeps it" in told and "make the tests pass" in told
 
 
 def test_that_a_push_is_a_backup_and_a_restore_brings_it_back(reader: Reader) -> None:

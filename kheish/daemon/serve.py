@@ -182,6 +182,8 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
         daemon.problems.add("damaged_journal", where, reason)
     facts.recovered, facts.resumed = booted.groups, booted.resumed
     loops.tell_watching(daemon)
+    for reactor in daemon.reactors:
+        await reactor.prepare()
     daemon.store.batches.on_entries += [reactor.heard for reactor in daemon.reactors]
     committing = daemon.store.committer.start()
     started = events.DaemonStarted(

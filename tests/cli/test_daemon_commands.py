@@ -203,7 +203,7 @@ def test_login_prints_a_link_with_the_daemons_address(at: Standin, capsys: pytes
 
     assert main(["login"]) == 0
     said = capsys.readouterr()
-    assert said.out == f"{at.url}/login?code=kheish_link_x\n" and "counts once" in said.err
+    assert said.out == f"{at.url}/login?code=kheish_link_x\n" and "valid once" in said.err
     assert main(["login", "--output", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["url"] == f"{at.url}/login?code=kheish_link_x"
     assert main(["logout"]) == 0

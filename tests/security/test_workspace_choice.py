@@ -185,7 +185,7 @@ def test_a_workspace_whose_folder_became_a_link(tmp_path: Path) -> None:
     door = Door(workspaces.check(Hidden(), tmp_path / "work" / "inner"))
     (tmp_path / "work" / "inner").rmdir()
     (tmp_path / "work" / "inner").symlink_to(tmp_path / "secret")
-    with pytest.raises(NotBeneath, match="is a link now"):
+    with pytest.raises(NotBeneath, match="is now a link"):
         files.read(door, "key", 100)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -210,7 +209,7 @@ class Daemon:
         assert self.process is not None and self.process.stdout is not None
         deadline, got = time.monotonic() + timeout, b""
         while b"\n" not in got and (left := deadline - time.monotonic()) > 0:
-            ready, _, _ = select.select([self.process.stdout], [], [], left)
+            ready = forking.is_readable(self.process.stdout.fileno(), left)
             chunk = os.read(self.process.stdout.fileno(), 4096) if ready else b""
             if ready and not chunk:
                 break

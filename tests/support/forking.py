@@ -53,7 +53,7 @@ class Forked:
     def poll(self) -> int | None:
         """Return the exit code, negative for a signal; None while it runs."""
         with self._lock:
-            if self.returncode is None and _is_readable(self._status, 0):
+            if self.returncode is None and is_readable(self._status, 0):
                 self._ended()
         return self.returncode
 
@@ -65,7 +65,7 @@ class Forked:
             if left == 0.0:
                 raise subprocess.TimeoutExpired(f"forked process {self.pid}", timeout or 0)
             with contextlib.suppress(OSError):  # another thread has seen the end
-                _is_readable(self._status, min(left or 1.0, 1.0))
+                is_readable(self._status, min(left or 1.0, 1.0))
         assert self.returncode is not None
         return self.returncode
 
@@ -87,7 +87,7 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-def _is_readable(descriptor: int, seconds: float) -> bool:
+def is_readable(descriptor: int, seconds: float) -> bool:
     """Wait until a descriptor can be read. `select` takes no descriptors above 1023."""
     waiting = select.poll()
     waiting.register(descriptor, select.POLLIN)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pty
-import select
 import shutil
 import subprocess
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import forking
 from tests.support.daemon import Daemon, git, until
 from tests.system.test_hand_edits import PERSONA, changes, in_force
 
@@ -67,7 +67,7 @@ def _nano(path: Path, word: str) -> None:
 def _read_until(terminal: int, expected: bytes, timeout: float = 10) -> None:
     seen, deadline = b"", time.monotonic() + timeout
     while expected not in seen:
-        assert select.select([terminal], [], [], deadline - time.monotonic())[0], f"{expected!r} is not in {seen!r}"
+        assert forking.is_readable(terminal, max(0.0, deadline - time.monotonic())), f"{expected!r} is not in {seen!r}"
         seen += os.read(terminal, 65536)
 
 

@@ -10,6 +10,9 @@ from kheish.state.encoding import Recorded
 class Reactor:
     """A reactor that does nothing. Subclasses override what they need; all methods run on the event loop."""
 
+    async def prepare(self) -> None:
+        """Put in order what an earlier daemon left. Called before the first entry is appended."""
+
     async def start(self) -> None:
         """Find open work in the index. Called once, before runs continue."""
 

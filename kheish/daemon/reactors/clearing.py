@@ -32,7 +32,7 @@ class Clearing(Reactor):
         self._of: defaultdict[str, set[str]] = defaultdict(set)  # by run id
         self._under_way: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> None:
+    async def prepare(self) -> None:
         """Clear leftovers of earlier daemons, and keep what open runs may still need."""
         left = await asyncio.to_thread(self._look)
         if left:

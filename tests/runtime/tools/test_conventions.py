@@ -144,7 +144,7 @@ async def test_modes_survive_edits_and_nothing_runs_as_its_owner(root: Path, con
     assert (root / "s").stat().st_mode & 0o7777 == 0o755
     for mode in ("120000", "160000", "104755"):
         patch = f"diff --git a/l b/l\nnew file mode {mode}\n--- /dev/null\n+++ b/l\n@@ -0,0 +1 @@\n+/etc/passwd\n{NO}\n"
-        with pytest.raises(ToolError, match="no regular file"):
+        with pytest.raises(ToolError, match="not a regular file"):
             await call(TOOLS["apply_patch"], context, patch=patch)
 
 

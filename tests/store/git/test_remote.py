@@ -59,7 +59,7 @@ async def test_a_refusal_is_told_without_the_credentials_of_the_address(tmp_path
     assert "s3cret" not in found.value.detail and "127.0.0.1:9" in found.value.detail
     with pytest.raises(BackupFailed, match="no git remote 'nope'"):
         await remote.target(root, "nope")
-    with pytest.raises(BackupFailed, match="no name"):
+    with pytest.raises(BackupFailed, match="not a valid name"):
         await remote.target(root, "--upload-pack=x")
 
 

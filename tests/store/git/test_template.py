@@ -58,7 +58,7 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ForeignRepository):
         template.init(foreign)
-    with pytest.raises(Invalid, match="not empty"):
+    with pytest.raises(Invalid, match="neither empty"):
         template.init(full)
     with pytest.raises(NotAStateRoot):
         template.open_root(full)
