@@ -267,7 +267,7 @@ def test_that_the_report_tells_all_and_fetches_and_runs_nothing(served: Daemon) 
     text = served.client.flows.report(flow["flow_id"])
     assert "<script" not in text and "![" not in text and "://" not in text and not re.search(r"[^\\]\]\(http", text)
     for told in (flow["digest"], "playbook/writes/1.0.0", "report.md", flow["evidence"][0]["facts"]["sha256"],
-                 "sealed: succeeded", "Ada", "first version"):  # fmt: skip
+                 "sealed: succeeded", "Ada", "first published version"):  # fmt: skip
         assert told in text, told
     assert re.search(r"\[`[0-9a-f]{12}`\]\(#c-[0-9a-f]{12}\)", text)
 

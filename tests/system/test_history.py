@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kheish.errors import SessionConflict, SessionDeleted
+from kheish.errors import NotFound, SessionConflict, SessionDeleted
 from tests.support.daemon import Daemon, bash, git, until
 
 Fresh = Callable[..., Daemon]
@@ -35,7 +36,12 @@ def test_the_past_by_commit_event_and_time(fresh: Fresh) -> None:
     assert daemon.client.runs.get(first.run_id, at=commit).data == first.refresh().data
     assert daemon.http("GET", f"/v1/runs/{second.run_id}?at={commit}").status_code == 404
     stamp = git(daemon.root, "log", "-1", "--format=%cI", commit).strip()
-    assert sessions.get("fix-it", at=f"@{{{stamp}}}")["last_n"] >= then["last_n"]
+    def is_there() -> bool:  # the index learns of a commit a moment after it was made
+        with contextlib.suppress(NotFound):
+            return bool(sessions.get("fix-it", at=f"@{{{stamp}}}")["last_n"] >= then["last_n"])
+        return False
+
+    until(is_there, what="the session as of the commit's time")
     messages = [one["message"] for one in sessions.history("fix-it")["items"]]
     assert messages[:2] == ['run completed: fix-it "two"', 'run completed: fix-it "one"']
     shown = daemon.cli("diff", "fix-it", commit).stdout

@@ -104,7 +104,7 @@ async def test_an_edit_of_a_file_that_changed_after_the_plan_is_refused(root: Pa
     note = await EDIT_FILE.plan(call, context())
     (root / "x").write_text("before and more")
 
-    with pytest.raises(ToolError, match="changed at the same moment"):
+    with pytest.raises(ToolError, match="changed it at the same moment"):
         await EDIT_FILE.run(call, context(note=note))
     with pytest.raises(ToolError, match="does not exist"):
         await EDIT_FILE.plan(EditFile(path="y/z", old_string="a", new_string="b"), context())
