@@ -36,6 +36,7 @@ def test_the_past_by_commit_event_and_time(fresh: Fresh) -> None:
     assert daemon.client.runs.get(first.run_id, at=commit).data == first.refresh().data
     assert daemon.http("GET", f"/v1/runs/{second.run_id}?at={commit}").status_code == 404
     stamp = git(daemon.root, "log", "-1", "--format=%cI", commit).strip()
+
     def is_there() -> bool:  # the index learns of a commit a moment after it was made
         with contextlib.suppress(NotFound):
             return bool(sessions.get("fix-it", at=f"@{{{stamp}}}")["last_n"] >= then["last_n"])
