@@ -11,10 +11,10 @@ class Reactor:
     """A reactor that does nothing. Subclasses override what they need; all methods run on the event loop."""
 
     async def prepare(self) -> None:
-        """Put in order what an earlier daemon left. Called before the first entry is appended."""
+        """Clean up after an earlier daemon. Called before the first entry is appended, and so before runs continue."""
 
     async def start(self) -> None:
-        """Find open work in the index. Called once, before runs continue."""
+        """Find open work in the index. Called once, when the daemon is ready."""
 
     def heard(self, batch: Sequence[Recorded]) -> None:
         """React to a durable batch. Called from the first entry on, also before `start`."""

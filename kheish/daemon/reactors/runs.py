@@ -12,24 +12,24 @@ from kheish.state.encoding import Recorded
 
 
 class Runs(Reactor):
-    """The last of the reactors: no run continues before the others have found their work."""
+    """The last of the reactors, so that the worker sees the runs that the others submit.
+
+    Open runs continue with the first entry: they do not wait until a long inbox is read.
+    """
 
     def __init__(self, worker: Worker, gates: Gates) -> None:
         self._worker = worker
         self._gates = gates
-        self._is_started = False
 
     async def start(self) -> None:
         """Continue open runs."""
-        self._is_started = True
         self._worker.look()
 
     def heard(self, batch: Sequence[Recorded]) -> None:
         """Wake steps that a pause held back, and take runs that were submitted or resumed."""
         if any(isinstance(item.entry.event, events.DaemonResumed) for item in batch):
             self._gates.wake()
-        if self._is_started:
-            self._worker.look()
+        self._worker.look()
 
     async def tick(self, now: str) -> None:
         """Retry the runs whose workspace was missing."""

@@ -1,7 +1,7 @@
 """Commands in the background: `shell_task_start`, `task_output`, `task_stop`.
 
 Each is a session task over a job, like `bash`'s. It outlives the call, the run and the daemon; the daemon waits for its
-end and journals it (`kheish/daemon/tasks.py`).
+end and journals it (`kheish/daemon/reactors/tasks.py`).
 """
 
 from __future__ import annotations
