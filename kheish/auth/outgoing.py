@@ -37,8 +37,8 @@ def _load() -> None:
     import encodings.idna  # noqa: F401 - for names of hosts
 
     import anyio._backends._asyncio  # noqa: F401 - httpcore imports it, inside of a request
-    import httpcore  # noqa: F401
-    import httpx  # noqa: F401
+    import httpcore  # noqa: F401 - loaded here, used at the first request
+    import httpx  # noqa: F401 - the same
     import sniffio  # noqa: F401 - the same
 
     tls()

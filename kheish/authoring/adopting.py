@@ -38,7 +38,7 @@ async def _no_files(paths: Iterable[str]) -> Mapping[str, bytes]:
     return {}
 
 
-class Taking:
+class Adopting:
     """The files as last read, and the definitions in force (`state.definitions`).
 
     `edited(paths)` gets the paths to commit if `edits.commit` is auto. `committed(path)` reads the last commit, and

@@ -10,7 +10,7 @@ from typing import Any
 
 from kheish import ids
 from kheish.authoring import checking, sources
-from kheish.authoring.adopting import Taking
+from kheish.authoring.adopting import Adopting
 from kheish.authoring.playbooks import files as playbook_files
 from kheish.authoring.sources import Source
 from kheish.domain.definitions import KINDS, Kind
@@ -33,11 +33,11 @@ class Editor:
     """
 
     def __init__(
-        self, state: State, taking: Taking, watcher: Watcher, *, held: Callable[[], str | None] = lambda: None
+        self, state: State, adopting: Adopting, watcher: Watcher, *, held: Callable[[], str | None] = lambda: None
     ) -> None:
         self._state = state
         self._held = held
-        self._taking = taking
+        self._adopting = adopting
         self._watcher = watcher
 
     async def put(self, kind: str, id: str, raw: bytes, media: str, *, if_match: str | None, by: str) -> bool:
@@ -48,24 +48,24 @@ class Editor:
         """
         path = KINDS[kind].path(ids.check_slug(id))
         self._refuse_held()
-        async with self._taking.lock:
+        async with self._adopting.lock:
             current = await self._current(path)
             self._match(path, current, if_match)
             parsed, content = await parsing.run(_read, KINDS[kind], path, raw, media)
             changed = {path: Source(path, content)}
-            outcome = await self._taking.check(changed, {path: parsed})
+            outcome = await self._adopting.check(changed, {path: parsed})
             if errors := outcome.errors(path):
                 raise reading.refusal(path, errors)
             if media == _JSON:  # parsed again from the file's own form: later problems name its lines
                 again = await parsing.run(checking.parse, KINDS[kind], content, path)
-                outcome = await self._taking.check(changed, {path: again})
+                outcome = await self._adopting.check(changed, {path: again})
                 if errors := outcome.errors(path):
                     raise reading.refusal(path, errors)
             is_new = self._state.definitions.at(path) is None
             if current is None or current.raw != content:
                 self._watcher.expect(path, reading.digest(content))
                 await asyncio.to_thread(_write, self._state.root, path, content)
-            self._taking.adopt(outcome, changed, by=by)
+            self._adopting.adopt(outcome, changed, by=by)
         await self._state.durable()
         return is_new
 
@@ -76,14 +76,14 @@ class Editor:
         """
         path = KINDS[kind].path(ids.check_slug(id))
         self._refuse_held()
-        async with self._taking.lock:
+        async with self._adopting.lock:
             current = await self._current(path)
             if current is None and self._state.definitions.at(path) is None:
                 raise NotFound(f"There is no {KINDS[kind].singular} {id!r}.")
             self._match(path, current, if_match)
-            removed = {path, *playbook_files.with_it(path, self._taking.sources)}
+            removed = {path, *playbook_files.with_it(path, self._adopting.sources)}
             changed = dict.fromkeys(removed)
-            outcome = await self._taking.check(changed)
+            outcome = await self._adopting.check(changed)
             if path in outcome.world:
                 users = self._state.definitions.bindings(path)
                 raise DefinitionReferenced(
@@ -92,15 +92,15 @@ class Editor:
             for one in sorted(removed, reverse=True):
                 self._watcher.expect(one, None)
                 await asyncio.to_thread(_remove, self._state.root, one)
-            self._taking.adopt(outcome, changed, by=by)
+            self._adopting.adopt(outcome, changed, by=by)
         await self._state.durable()
 
     async def validate(self, kind: str, id: str | None, raw: bytes, media: str) -> Sequence[Mapping[str, Any]]:
         """Return the problems that putting it would cause, its own and others, in the format of `GET /v1/problems`."""
         path = KINDS[kind].path(ids.check_slug(id) if id is not None else "new")
-        async with self._taking.lock:
+        async with self._adopting.lock:
             parsed, content = await parsing.run(_read, KINDS[kind], path, raw, media, strict=False)
-            outcome = await self._taking.check({path: Source(path, content)}, {path: parsed})
+            outcome = await self._adopting.check({path: Source(path, content)}, {path: parsed})
         now = ids.now()
         return [{**words.view(problem), "since": now} for problem in outcome.problems[path]]
 

@@ -25,7 +25,7 @@ class TooMany(ValueError):
 
 
 class Reach(IntEnum):
-    """How a pattern relates to a path: NO, MAYBE to something below it, YES to it or a folder above it."""
+    """The relation of a pattern to a path: NO match, MAYBE something below it, YES the path or a folder above it."""
 
     NO = 0
     MAYBE = 1

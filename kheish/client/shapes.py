@@ -464,7 +464,7 @@ class EvidenceItem(TypedDict):
     id: str
     """The name of the evidence in this Playbook."""
     description: NotRequired[str | None]
-    """What the evidence shows."""
+    """The facts that the evidence shows."""
     required: NotRequired[bool]
     """Whether the phase (or the Flow) is blocked without it."""
 
@@ -1135,8 +1135,8 @@ class Route(TypedDict):
     max_retries: NotRequired[int]
     """The number of retries of a failed call before the fallbacks."""
     patience: NotRequired[str]
-    """How long to wait for a server that is unreachable, loading its model or overloaded, when no other route is
-    left; `0s`: not at all."""
+    """The time to wait for a server that is unreachable, loading its model or overloaded, if no other route is left;
+    `0s`: none."""
     capabilities: NotRequired[Capabilities]
     """The capabilities of the model: context window, streaming, tools, vision."""
     budget: NotRequired[RouteBudget | None]

@@ -18,7 +18,7 @@ import orjson
 
 from kheish import ids
 from kheish.authoring import sources, widening
-from kheish.authoring.adopting import Taking
+from kheish.authoring.adopting import Adopting
 from kheish.authoring.checking import Outcome
 from kheish.authoring.problems import Problems
 from kheish.authoring.sources import Source, is_source
@@ -62,13 +62,13 @@ class Backup:
         state: State,
         facts: Facts,
         problems: Problems,
-        taking: Taking,
+        adopting: Adopting,
         git: Child,
         *,
         flush: Callable[[float], Awaitable[bool]],
         file: Callable[[str, bytes, str], None],
     ) -> None:
-        self._state, self._facts, self._problems, self._taking, self._git = state, facts, problems, taking, git
+        self._state, self._facts, self._problems, self._adopting, self._git = state, facts, problems, adopting, git
         self._flush, self._file = flush, file
         self._turn = asyncio.Lock()
         self._path = lock.private(state.root) / "backup.json"
@@ -190,7 +190,7 @@ class Backup:
         if plan["verdict"] == "diverged":
             raise self._diverged(to, plan["why"])
         changes: dict[str, str | None] = plan["changes"]
-        async with self._taking.lock:
+        async with self._adopting.lock:
             wanted = {path: blob for path, blob in changes.items() if is_source(path)}
             outcome = await self._outcome_of(to, wanted)
             if wrong := _faults(outcome, wanted):
@@ -209,7 +209,7 @@ class Backup:
         if "commit" in done:
             log.info("merged from %s: %s", to.name, ", ".join(done["paths"][:10]) or "history only")
             self._facts.commit = done["commit"]
-            await self._taking.take(frozenset(changes))
+            await self._adopting.take(frozenset(changes))
 
     async def _outcome_of(self, to: Target, wanted: Mapping[str, str | None]) -> Outcome:
         """Return the outcome of a check of the Definitions after the merge."""
@@ -217,7 +217,7 @@ class Backup:
         for path in (path for path, blob in wanted.items() if blob is not None):
             read = await self._git.request("read", rev=to.tracking, path=path)
             found[path] = sources.of(path, read["text"].encode() if "text" in read else unpack(read["content"]))
-        return await self._taking.check(found)
+        return await self._adopting.check(found)
 
     def _in_force(self, outcome: Outcome) -> dict[str, Definition]:
         """Return the Definitions in force for the files of an outcome."""

@@ -1,4 +1,4 @@
-"""What follows each batch of the log: barriers open, listeners see the entries, the scribe writes, the next cut grows.
+"""The steps after each batch of the log: barriers open, the scribe writes, the next cut grows, listeners react.
 
 One function call down (`submit`), facts up (`take`), always on the event loop; nothing here blocks.
 """

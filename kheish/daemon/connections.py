@@ -113,7 +113,7 @@ class Connection(HttpToolsProtocol):
         if not self.url.startswith(b"/") and b"://" in self.url:
             self._take_host()
         super().on_headers_complete()
-        self.cycle.transport = _Gentle(self)  # type: ignore[assignment]
+        self.cycle.transport = _Gentle(self)  # type: ignore[assignment]  # has the methods that uvicorn calls
         if self.scope["http_version"] == "1.0":
             self.cycle.__class__ = _Plain  # its task is made, and has not begun
         return None

@@ -1,4 +1,4 @@
-"""Questions to the git worker, as the API and the taking of definitions ask them."""
+"""Questions to the git worker, as sent by the API and by the adoption of Definitions."""
 
 from __future__ import annotations
 

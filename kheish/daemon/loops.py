@@ -195,7 +195,7 @@ async def keep_watch(daemon: Daemon) -> None:
             if daemon.facts.unread:
                 daemon.facts.unread = False
                 found = await asyncio.to_thread(sources.read_all, daemon.state.root)
-                await take(daemon, frozenset({*found, *daemon.taking.sources}))
+                await take(daemon, frozenset({*found, *daemon.adopting.sources}))
 
 
 async def take(daemon: Daemon, paths: frozenset[str]) -> None:
@@ -204,7 +204,7 @@ async def take(daemon: Daemon, paths: frozenset[str]) -> None:
         await daemon.inbox.take(frozenset(path for path in paths if path.startswith("inbox/")))
         await daemon.auth.secrets.take(frozenset(path for path in paths if path.startswith("secrets/")))
         elsewhere = ("pending/", "inbox/", "secrets/")
-        await daemon.taking.take(frozenset(path for path in paths if not path.startswith(elsewhere)))
+        await daemon.adopting.take(frozenset(path for path in paths if not path.startswith(elsewhere)))
     except KheishError as error:
         log.error("edits could not be adopted: %s", error.detail)
 

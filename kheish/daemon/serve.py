@@ -174,7 +174,7 @@ async def start(daemon: Daemon) -> list[asyncio.Task[None]]:
     await daemon.watcher.start()
     facts.unread = (await daemon.store.git.request("hold"))["held"] is not None
     await daemon.auth.secrets.start()  # first, for no Definition that holds one may be committed
-    await daemon.taking.start(held=facts.unread)
+    await daemon.adopting.start(held=facts.unread)
     await asyncio.to_thread(daemon.auth.broker.remember)
     loops.learn_secrets(daemon)
     await boot.open_work(state, booted, progress)

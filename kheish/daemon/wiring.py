@@ -17,7 +17,7 @@ from kheish.api.services import Services
 from kheish.auth import audit, logins, redaction, tokens
 from kheish.auth.broker import Broker
 from kheish.auth.vault import Vault
-from kheish.authoring.adopting import Taking
+from kheish.authoring.adopting import Adopting
 from kheish.authoring.editor import Editor
 from kheish.authoring.inbox import Inbox
 from kheish.authoring.pending import Answers
@@ -109,7 +109,7 @@ class Daemon:
     agent: Agent
     problems: Problems
     watcher: Watcher
-    taking: Taking
+    adopting: Adopting
     auth: Auth
     answers: Answers
     backup: Backup
@@ -141,7 +141,7 @@ def make(
     auth = _auth(token, store, problems, watcher, environ, lambda: daemon)
     agent = _agent(root, store, facts, auth.broker, executor or Local(), environ)
     git, folders = Git(store.git), Workspaces(root, state.hidden, lambda: state.definitions.config, workspace)
-    backup = _backup(store, facts, problems, taking := _taking(store, problems, git, environ))
+    backup = _backup(store, facts, problems, adopting := _adopting(store, problems, git, environ))
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
     tags = PlaybookTags(state, problems, store.git)
     parts = Services(
@@ -149,9 +149,9 @@ def make(
         problems=problems.list,
         git=git,
         backup=backup,
-        editor=Editor(state, taking, watcher, held=lambda: facts.held),
+        editor=Editor(state, adopting, watcher, held=lambda: facts.held),
         inspector=Inspector(state, agent, folders),
-        playbooks=_playbooks(store, taking, tags),
+        playbooks=_playbooks(store, adopting, tags),
         upkeep=upkeep,
         workspaces=folders,
     )
@@ -169,7 +169,7 @@ def make(
         agent=agent,
         problems=problems,
         watcher=watcher,
-        taking=taking,
+        adopting=adopting,
         auth=auth,
         answers=answers,
         backup=backup,
@@ -233,19 +233,19 @@ def _auth(
     return Auth(vault=vault, secrets=secrets, broker=broker, tokens=known, logins=browsers)
 
 
-def _taking(store: Store, problems: Problems, git: Git, environ: Mapping[str, str]) -> Taking:
+def _adopting(store: Store, problems: Problems, git: Git, environ: Mapping[str, str]) -> Adopting:
     edited, state = store.next_cut.edited, store.state
     asked: dict[str, Any] = {"committed": git.committed, "listed": git.listed, "left_out": git.left_out}
-    return Taking(state, problems, edited=edited, environ=environ, **asked)
+    return Adopting(state, problems, edited=edited, environ=environ, **asked)
 
 
-def _playbooks(store: Store, taking: Taking, tags: PlaybookTags) -> Playbooks:
-    return Playbooks(store.state, taking, store.git, tags, flush=store.committer.flush)
+def _playbooks(store: Store, adopting: Adopting, tags: PlaybookTags) -> Playbooks:
+    return Playbooks(store.state, adopting, store.git, tags, flush=store.committer.flush)
 
 
-def _backup(store: Store, facts: Facts, problems: Problems, taking: Taking) -> Backup:
+def _backup(store: Store, facts: Facts, problems: Problems, adopting: Adopting) -> Backup:
     flush, file = store.committer.flush, store.next_cut.file
-    return Backup(store.state, facts, problems, taking, store.git, flush=flush, file=file)
+    return Backup(store.state, facts, problems, adopting, store.git, flush=flush, file=file)
 
 
 def _inbox(store: Store, problems: Problems, folders: Workspaces, git: Git) -> Inbox:

@@ -139,8 +139,8 @@ class Route(_Part):
     max_retries: int = Field(default=4, ge=0, le=100)
     """The number of retries of a failed call before the fallbacks."""
     patience: Duration = "5m"
-    """How long to wait for a server that is unreachable, loading its model or overloaded, when no other route is left;
-    `0s`: not at all."""
+    """The time to wait for a server that is unreachable, loading its model or overloaded, if no other route is left;
+    `0s`: none."""
     capabilities: Capabilities = Capabilities()
     """The capabilities of the model: context window, streaming, tools, vision."""
     budget: RouteBudget | None = None

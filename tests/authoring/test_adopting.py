@@ -146,7 +146,7 @@ async def test_a_link_is_no_definition(tmp_path: Path) -> None:
     async with desk(tmp_path / "root", {"routes/a.yaml": ECHO}) as d:
         (tmp_path / "outside.yaml").write_text(ECHO)
         (d.root / "routes/b.yaml").symlink_to(tmp_path / "outside.yaml")
-        await d.taking.take(frozenset({"routes/b.yaml"}))
+        await d.adopting.take(frozenset({"routes/b.yaml"}))
         assert d.routes() == {"a"} and d.wrong() == [("routes/b.yaml", None, None, "unreadable")]
 
 

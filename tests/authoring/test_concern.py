@@ -98,7 +98,7 @@ async def test_checking_what_is_concerned_is_checking_everything(tmp_path: Path,
                 text = None if is_there and chance.random() < 0.3 else chance.choice(FILES[path])
                 edit[path] = text
             await d.edit(edit)
-            full = checking.check(dict(d.taking.sources), before)
+            full = checking.check(dict(d.adopting.sources), before)
             compare(d, full)
             before = full.world
 
@@ -128,7 +128,7 @@ async def test_a_save_costs_what_changed(tmp_path: Path, count: int, monkeypatch
         monkeypatch.setattr(checking, "check", counted)
         await d.edit({"personas/x3.md": "Be another.\n"})
         edit = Editor(
-            d.state, d.taking, Watcher(d.root, ("personas",), (), lambda paths: None, asyncio.get_running_loop())
+            d.state, d.adopting, Watcher(d.root, ("personas",), (), lambda paths: None, asyncio.get_running_loop())
         )
         await edit.put("personas", "x4", b"Be put.\n", "application/yaml", if_match=None, by="x")
         await edit.put("personas", "x5", b'{"body": "Be JSON."}', "application/json", if_match=None, by="x")

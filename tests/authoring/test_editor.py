@@ -20,7 +20,7 @@ RAW = b"# mine\ndriver: scripted\nscript: {echo: true}  # says it\n"
 def editor(d: Desk, seen: list[frozenset[str]] | None = None) -> tuple[Editor, Watcher]:
     told = (seen if seen is not None else []).append
     watcher = Watcher(d.root, ("routes", "personas"), ("kheish.yaml",), told, asyncio.get_running_loop())
-    return Editor(d.state, d.taking, watcher), watcher
+    return Editor(d.state, d.adopting, watcher), watcher
 
 
 async def test_put_is_in_force_at_once_byte_for_byte_and_no_edit_of_a_person(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kheish.authoring.adopting import Taking
+from kheish.authoring.adopting import Adopting
 from kheish.authoring.problems import Problems
 from kheish.domain import events, nouns
 from kheish.domain.events import DefinitionChanged
@@ -26,7 +26,7 @@ class Desk:
     root: Path
     state: State
     problems: Problems
-    taking: Taking
+    adopting: Adopting
     commits: dict[str, bytes] = field(default_factory=dict)
     handed_on: list[str] = field(default_factory=list)
     told: list[DefinitionChanged] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Desk:
                 (self.root / path).unlink()
             else:
                 self.write(path, text)
-        return await self.taking.take(frozenset(files))
+        return await self.adopting.take(frozenset(files))
 
     def wrong(self) -> list[tuple[str, int | None, int | None, str]]:
         return [(one["path"], one["line"], one["column"], one["code"]) for one in self.problems.list()]
@@ -82,11 +82,13 @@ async def opened(
         names = (path.removeprefix(prefix) for path in commits if path.startswith(prefix))
         return [name for name in names if "/" not in name]
 
-    taking = Taking(state, problems, edited=handed_on.extend, committed=committed, listed=listed, environ=environ or {})
-    made = Desk(root, state, problems, taking, commits, handed_on)
+    adopting = Adopting(
+        state, problems, edited=handed_on.extend, committed=committed, listed=listed, environ=environ or {}
+    )
+    made = Desk(root, state, problems, adopting, commits, handed_on)
     hear(state, made.told.append)
     if start:
-        await taking.start()
+        await adopting.start()
     yield made
     await state.durable()
     await problems.write()

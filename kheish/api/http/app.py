@@ -23,6 +23,7 @@ from kheish.errors import KheishError
 class App(falcon.asgi.App[Request, Response]):
     """Falcon's application, with one addition: a stream is notified when its client disconnects."""
 
+    # Falcon types the three arguments in some releases only.
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # type: ignore[override,unused-ignore]
         if scope["type"] == "http":
             scope[RECEIVE] = receive

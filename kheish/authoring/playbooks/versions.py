@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from kheish import ids
-from kheish.authoring.adopting import Taking
+from kheish.authoring.adopting import Adopting
 from kheish.authoring.playbooks import evidence as release_evidence
 from kheish.authoring.playbooks import files as playbook_files
 from kheish.authoring.playbooks.files import KIND, MANIFEST
@@ -34,9 +34,9 @@ Flush = Callable[[float], Awaitable[bool]]
 class Playbooks:
     """The versions. `flush(timeout)` commits dirty files; it returns False if that failed (another git is at work)."""
 
-    def __init__(self, state: State, taking: Taking, git: Child, tags: PlaybookTags, *, flush: Flush) -> None:
+    def __init__(self, state: State, adopting: Adopting, git: Child, tags: PlaybookTags, *, flush: Flush) -> None:
         self._state = state
-        self._taking = taking
+        self._adopting = adopting
         self._git = git
         self._tags = tags
         self._flush = flush
@@ -69,9 +69,9 @@ class Playbooks:
     async def _draft(self, playbook_id: str) -> Definition:
         """Return the draft as it is in the work tree now. Raises NotFound, InvalidDefinition."""
         path = KIND.path(playbook_id)
-        await self._taking.take(await asyncio.to_thread(playbook_files.on_disk, self._state.root, playbook_id))
-        async with self._taking.lock:
-            outcome = await self._taking.check({path: self._taking.sources.get(path)})
+        await self._adopting.take(await asyncio.to_thread(playbook_files.on_disk, self._state.root, playbook_id))
+        async with self._adopting.lock:
+            outcome = await self._adopting.check({path: self._adopting.sources.get(path)})
             if errors := outcome.errors(path):
                 raise reading.refusal(path, errors)
             return self._state.definitions.get(KIND.name, playbook_id)
@@ -135,7 +135,7 @@ class Playbooks:
     async def draft(self, playbook_id: str) -> tuple[Definition, Mapping[str, bytes]]:
         """Return the draft in force, and the files beside it. Raises NotFound."""
         definition = self._state.definitions.get(KIND.name, playbook_id)
-        sources = self._taking.sources
+        sources = self._adopting.sources
         paths = playbook_files.beside(definition.path, sources)
         return definition, {path.removeprefix(f"{KIND.name}/{playbook_id}/"): sources[path].raw for path in paths}
 

@@ -169,7 +169,7 @@ class EvidenceItem(_Part):
     id: Slug
     """The name of the evidence in this Playbook."""
     description: str | None = None
-    """What the evidence shows."""
+    """The facts that the evidence shows."""
     required: bool = True
     """Whether the phase (or the Flow) is blocked without it."""
 
