@@ -89,7 +89,7 @@ def test_the_same_file_dropped_again_is_a_new_request(served: Daemon) -> None:
         ("bad/a.yaml", "content: x\nrout: hello\n", "2:1: unknown key 'rout'"),
         ("bad/b.yaml", "content: x\nroute: nowhere\n", "nowhere"),
         ("bad/c.yaml", "a: [", "1:"),
-        ("bad/d.png", b"\x89PNG", "Only .md, .txt, .yaml are taken"),
+        ("bad/d.png", b"\x89PNG", "Only .md, .txt, .yaml are accepted"),
         ("bad/e.md", b"\xff\xfe", "no UTF-8 text"),
         ("Not A Slug/f.md", "x", "not a legal name"),
         ("lost.md", "x", "inbox/<session>/"),

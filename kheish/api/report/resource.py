@@ -205,7 +205,7 @@ def _evidence(facts: Facts) -> Iterator[Block]:
         for one in facts.doc["evidence"]
     ]
     if rows:
-        yield Table(("Phase", "Evidence", "Refers to", "Evidence", "Attached by", "Commit"), rows)
+        yield Table(("Phase", "Evidence", "Refers to", "Description", "Attached by", "Commit"), rows)
     else:
         yield Paragraph("No evidence was attached.")
     yield from _missing(facts.doc["missing"])
