@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 FILE = "PROBLEMS.md"
 _HEAD = """# Problems
 
-Current problems. If a file has errors, its last valid version stays in force. The daemon owns this file: it rewrites it
-at each change, and removes it when there are no problems.
+Current problems. If a file has errors, its last valid version stays in effect. The daemon owns this file: it rewrites
+it at each change, and removes it when there are no problems.
 """
 
 _Key = tuple[str, str]

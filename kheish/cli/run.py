@@ -25,7 +25,7 @@ MODES = ["default", "accept_edits", "plan", "dont_ask", "bypass"]
 @click.option("--wait", metavar="TIME", help="Wait up to this time (30s) for its end.")
 @click.option("--no-create", is_flag=True, help="Fail if the session does not exist.")
 @click.option(
-    "--route", type=Id("route"), help="The route: for a new session a setting, for another one used by this run only."
+    "--route", type=Id("route"), help="The route; a new session keeps it, an existing one uses it for this run only."
 )
 @click.option("--model", help="Override the model of the route.")
 @click.option("--workspace", metavar="DIR", help="The working folder of a new session.")

@@ -87,7 +87,7 @@ def _answered(data: Entry) -> Iterator[tuple[str, str]]:
 
 def _requested(data: Entry) -> Iterator[tuple[str, str]]:
     if data["tool"] == "phase":
-        yield "daemon", f"allow what came out of the phase {data['arguments']['phase']}?"
+        yield "daemon", f"allow the result of the phase {data['arguments']['phase']}?"
     else:
         yield "agent", f"may I? {data['tool']}: {data['arguments'].get('command')}"
 
