@@ -6,8 +6,10 @@ import ast
 import os
 import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -129,3 +131,11 @@ def test_a_folder_has_at_most_thirty_modules() -> None:
         for folder in folders
     }
     assert not {folder: count for folder, count in counts.items() if count > 30}
+
+
+def test_no_modules_import_each_other() -> None:
+    """Not even inside functions: `static_order` raises CycleError, with the modules of the cycle."""
+    graph = grimp.build_graph("kheish", exclude_type_checking_imports=True, cache_dir=None)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    assert imports["kheish.store.git.template"] >= {"kheish.store.git.migration"}, "an import inside a function"
+    assert len(list(TopologicalSorter(imports).static_order())) == len(imports)
