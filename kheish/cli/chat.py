@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from kheish.cli import asking, following
-from kheish.cli.ids import Id
+from kheish.cli.ids import Id, Name
 from kheish.cli.options import Settings, command, pass_settings
 from kheish.cli.output import paint, plain, report, say
 from kheish.cli.run import MODES, ensure
@@ -17,7 +17,7 @@ from kheish.errors import KheishError
 
 @command()
 @click.argument("session", required=False, type=Id("session", makes=True))
-@click.option("--route", type=Id("route"), help="The route to a model.")
+@click.option("--route", type=Name("routes"), help="The route to a model.")
 @click.option("--workspace", metavar="DIR", help="The working folder of a new session.")
 @click.option("--permission-mode", type=click.Choice(MODES), help="The permission mode of a new session.")
 @pass_settings

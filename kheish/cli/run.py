@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kheish.cli.ids import Id
+from kheish.cli.ids import Id, Name
 from kheish.cli.options import Settings, command, pass_settings
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ MODES = ["default", "accept_edits", "plan", "dont_ask", "bypass"]
 @click.option("--wait", metavar="TIME", help="Wait up to this time (30s) for its end.")
 @click.option("--no-create", is_flag=True, help="Fail if the session does not exist.")
 @click.option(
-    "--route", type=Id("route"), help="The route: for a new session a setting, for another one used by this run only."
+    "--route",
+    type=Name("routes"),
+    help="The route: for a new session a setting, for another one used by this run only.",
 )
 @click.option("--model", help="Override the model of the route.")
 @click.option("--workspace", metavar="DIR", help="The working folder of a new session.")
