@@ -38,7 +38,7 @@ def run(settings: Settings, session: str, text: str, followed: bool, wait: str |
         route: str | None, model: str | None, workspace: str | None, permission_mode: str | None,
         idempotency_key: str | None) -> int:  # fmt: skip
     """Give the agent of SESSION the task TEXT (`-`: stdin). A missing session is created."""
-    from kheish.cli import following
+    from kheish.cli import follow
 
     content = _content(text)
     client = settings.client()
@@ -47,8 +47,8 @@ def run(settings: Settings, session: str, text: str, followed: bool, wait: str |
     choices: Any = {name: value for name, value in (("route", route), ("model", model)) if value}
     started = client.runs.start(session, content, idempotency_key=idempotency_key, wait=wait, **choices)
     if followed:
-        return following.follow(settings, client, started)
-    return following.accepted(settings, started, waited=wait is not None)
+        return follow.follow(settings, client, follow.FollowedRun(started))
+    return follow.accepted(settings, started, waited=wait is not None)
 
 
 def _content(text: str) -> str:
