@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from kheish.authoring import forms
+from kheish.authoring import contents, forms
+from kheish.authoring.contents import Content
 from kheish.authoring.forms import Answered, Decided, Declined, Form, PendingNoun
 from kheish.authoring.problems import Problems
 from kheish.domain import approvals, questions
@@ -43,47 +44,40 @@ class Answers:
         paths = await asyncio.to_thread(_list_files, self._state.root)
         asked = {f"pending/{folder}/{id}.yaml" for folder in _FOLDERS for id in await self._pending(folder)}
         touched = await asyncio.to_thread(self._list_edited, paths)
-        for path in touched:
-            await self._drop_part(path)
+        async for path, content in contents.each(self._state.root, touched):
+            await self._drop_part(path, content)
         await self.take(frozenset(touched) | asked.difference(paths))
 
     def _list_edited(self, paths: Iterable[str]) -> list[str]:
         """Return the files that differ from the daemon's text: few of the pending ones. Blocks on disk."""
         edited: list[str] = []
         for path in paths:
-            folder, _, name = path.removeprefix("pending/").partition("/")
-            noun, _ = _FOLDERS[folder]
-            document = self._state.index.thing(noun, name.removesuffix(".yaml"))
+            noun, _, id = _thing(path)
+            document = self._state.index.thing(noun, id)
             with suppress(OSError, FileRefused):
-                raw = _read(self._state.root, path)
-                if raw is not None and document is not None and forms.is_untouched(noun, raw, document):
+                raw = door.read(self._state.root, path)
+                if document is not None and forms.is_untouched(noun, raw, document):
                     continue
             edited.append(path)
         return edited
 
-    async def _drop_part(self, path: str) -> None:
+    async def _drop_part(self, path: str, raw: Content) -> None:
         """Remove a file that a power cut has truncated or left with holes: it is no user's answer. The file of a
         pending thing is rewritten, and a resolved thing needs none.
         """
-        folder, _, name = path.removeprefix("pending/").partition("/")
-        noun, cls = _FOLDERS[folder]
-        id = name.removesuffix(".yaml")
-        try:
-            raw = await asyncio.to_thread(_read, self._state.root, path)
-        except (OSError, FileRefused):  # `take` reports it
+        noun, cls, id = _thing(path)
+        if not isinstance(raw, bytes):  # `take` reports it
             return
         document = self._state.recalled(cls, id) or await self._state.recall(cls, id)
-        if raw is not None and document is not None and forms.is_part(noun, raw, document):
+        if document is not None and forms.is_part(noun, raw, document):
             await asyncio.to_thread(names.within(self._state.root, path).unlink, missing_ok=True)
 
     async def take(self, paths: frozenset[str]) -> None:
         """Process files that were created, changed or removed. Raises StoreFailed, Damaged."""
         async with self._lock:
-            for path in sorted(paths):
-                folder, _, name = path.removeprefix("pending/").partition("/")
-                if path.startswith("pending/") and folder in _FOLDERS and name.endswith(".yaml") and "/" not in name:
-                    noun, cls = _FOLDERS[folder]
-                    self._problems.replace(path, await self._take_file(noun, cls, name.removesuffix(".yaml"), path))
+            ours = [path for path in sorted(paths) if _is_form(path)]
+            async for path, content in contents.each(self._state.root, ours):
+                self._problems.replace(path, await self._take_file(path, content))
 
     async def _pending(self, folder: str) -> list[str]:
         noun, _ = _FOLDERS[folder]
@@ -98,14 +92,13 @@ class Answers:
             if cursor is None:
                 return ids
 
-    async def _take_file(self, noun: PendingNoun, cls: type[Any], id: str, path: str) -> list[Problem]:
+    async def _take_file(self, path: str, raw: Content) -> list[Problem]:
         """Process one file, and return its problems."""
-        try:
-            raw = await asyncio.to_thread(_read, self._state.root, path)
-        except FileRefused as refused:
-            return [Problem(path, None, None, "error", "unreadable", f"the file {refused.reason}")]
-        except OSError as error:
-            return [Problem(path, None, None, "error", "unreadable", f"the file cannot be read: {error.strerror}")]
+        noun, cls, id = _thing(path)
+        if isinstance(raw, FileRefused):
+            return [Problem(path, None, None, "error", "unreadable", f"the file {raw.reason}")]
+        if isinstance(raw, OSError):
+            return [Problem(path, None, None, "error", "unreadable", f"the file cannot be read: {raw.strerror}")]
         document = self._state.recalled(cls, id) or await self._state.recall(cls, id)
         if document is None:
             message = f"there is no {noun} {id!r}; remove the file"
@@ -162,14 +155,19 @@ def _problem_of_late(form: Form, noun: PendingNoun, document: dict[str, Any]) ->
     return form.at(keys, error.detail, code=error.code, key=True)
 
 
-def _read(root: Path, path: str) -> bytes | None:
-    """Return the file's bytes; None if it is missing. Raises FileRefused, OSError."""
-    try:
-        return door.read(root, path)
-    except FileNotFoundError:
-        return None
-
-
 def _list_files(root: Path) -> list[str]:
     below = (path for folder in _FOLDERS for path, _ in door.walk(root, f"pending/{folder}"))
-    return [path for path in below if path.endswith(".yaml") and path.count("/") == 2]
+    return [path for path in below if _is_form(path)]
+
+
+def _is_form(path: str) -> bool:
+    """Return whether users answer in a file with this path."""
+    top, _, rest = path.partition("/")
+    folder, _, name = rest.partition("/")
+    return top == "pending" and folder in _FOLDERS and name.endswith(".yaml") and "/" not in name
+
+
+def _thing(path: str) -> tuple[PendingNoun, type[Any], str]:
+    """Return the noun, the class and the id of the thing that a file is about."""
+    _, folder, name = path.split("/")
+    return *_FOLDERS[folder], name.removesuffix(".yaml")
