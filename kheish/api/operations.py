@@ -25,6 +25,7 @@ from kheish.api import (
     tokens,
     trust,
 )
+from kheish.api.agents import resource as agents
 from kheish.api.flows import resource as flows
 from kheish.api.http import login, openapi
 from kheish.api.http.operation import Operation
@@ -41,6 +42,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *submissions.OPERATIONS,
     *tasks.OPERATIONS,
     *runs.OPERATIONS,
+    *agents.OPERATIONS,
     *approvals.OPERATIONS,
     *questions.OPERATIONS,
     *permissions.OPERATIONS,

@@ -21,6 +21,7 @@ _NOUNS: Mapping[str, tuple[Callable[[Kheish], Any], str, str]] = {
     "run": (lambda client: client.runs, "run_id", "run_"),
     "approval": (lambda client: client.approvals, "approval_id", "appr_"),
     "question": (lambda client: client.questions, "question_id", "q_"),
+    "agent": (lambda client: client.agents, "agent_id", "agent_"),
     "flow": (lambda client: client.flows, "flow_id", "flow_"),
     "route": (lambda client: client.definitions("routes"), "id", ""),
     "persona": (lambda client: client.definitions("personas"), "id", ""),

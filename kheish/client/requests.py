@@ -27,6 +27,8 @@ from kheish.client.call import (
 if TYPE_CHECKING:
     from kheish.client.shapes import (
         Account,
+        Agent,
+        AgentChanges,
         Answer,
         Approval,
         AssetItem,
@@ -37,15 +39,18 @@ if TYPE_CHECKING:
         Budget,
         CapabilityScope,
         ChangedFile,
+        Closed,
         Commit,
         CredentialScope,
         DeletedSession,
         Evidence,
+        Explained,
         FileProblem,
         FlowView,
         Found,
         FoundSession,
         Grant,
+        Instructions,
         JournalLine,
         Json,
         Lease,
@@ -57,6 +62,7 @@ if TYPE_CHECKING:
         Paused,
         PlaybookDiff,
         Question,
+        Quotas,
         ResolveOne,
         Revoked,
         Rule,
@@ -69,6 +75,8 @@ if TYPE_CHECKING:
         Task,
         TextItem,
         Token,
+        Tools,
+        Tree,
         Trusted,
         UsageRow,
         Validation,
@@ -76,6 +84,16 @@ if TYPE_CHECKING:
         Version,
         WhoAmI,
     )
+
+
+def agent_quotas(*, session: str | None = None, session_id: str | None = None) -> Call[Quotas]:
+    """Get the quotas of agents, and what is used of them."""
+    return get("/v1/agents/quotas", query={"session": session, "session_id": session_id})
+
+
+def agent_tree(agent_id: str) -> Call[Tree]:
+    """Get an agent and all below it."""
+    return get(f"/v1/agents/{quoted(agent_id)}/tree")
 
 
 def answer_question(
@@ -115,7 +133,7 @@ def cancel_flow(flow_id: str, reason: str | None = None) -> Call[FlowView]:
 
 
 def cancel_run(run_id: str, reason: str | None = None) -> Call[RunView]:
-    """Stop a run for good."""
+    """Stop a run for good, with the agents that it spawned."""
     return send("POST", f"/v1/runs/{quoted(run_id)}/cancel", given({"reason": reason}))
 
 
@@ -147,6 +165,11 @@ def cancel_runs(
     )
 
 
+def change_agent(agent_id: str, **changes: Unpack[AgentChanges]) -> Call[Agent]:
+    """Change an agent's nickname or retention."""
+    return send("PATCH", f"/v1/agents/{quoted(agent_id)}", changes)
+
+
 def change_session(session_id: str, **changes: Unpack[SessionSettings]) -> Call[Session]:
     """Change settings for later work; null resets a setting."""
     return send("PATCH", f"/v1/sessions/{quoted(session_id)}", changes)
@@ -167,6 +190,11 @@ def check_permission(
         "/v1/permissions/check",
         given({"tool": tool, "arguments": arguments, "session_id": session_id, "session": session}),
     )
+
+
+def close_agent(agent_id: str, *, cascade: bool | None = None, reason: str | None = None) -> Call[Closed]:
+    """Close an agent for good."""
+    return send("POST", f"/v1/agents/{quoted(agent_id)}/close", given({"cascade": cascade, "reason": reason}))
 
 
 def config() -> Call[Json]:
@@ -287,6 +315,61 @@ def events(
     return Stream("/v1/events", {"kind": kind, "session": session, "session_id": session_id, "run": run, "flow": flow})
 
 
+def explain_spawn(
+    parent: str,
+    name: str,
+    *,
+    prompt: str | None = None,
+    items: Sequence[TextItem | Json | AssetItem] | None = None,
+    agent: str | None = None,
+    instructions: Instructions | Json | None = None,
+    context: str | None = None,
+    route: str | None = None,
+    model: str | None = None,
+    generation: Mapping[str, Any] | None = None,
+    tools: Tools | Json | None = None,
+    permission_mode: str | None = None,
+    capability_scope: CapabilityScope | Json | None = None,
+    credential_scope: CredentialScope | Json | None = None,
+    budget: Budget | Json | None = None,
+    isolation: str | None = None,
+    cwd: str | None = None,
+    retention: str | None = None,
+    detached: bool = False,
+    timeout: str | None = None,
+    spawn_request_id: str | None = None,
+) -> Call[Explained]:
+    """Answer as a spawn would, without doing it."""
+    return send(
+        "POST",
+        f"/v1/agents/{quoted(parent)}/sidechains/explain",
+        given(
+            {
+                "name": name,
+                "prompt": prompt,
+                "items": items,
+                "agent": agent,
+                "instructions": instructions,
+                "context": context,
+                "route": route,
+                "model": model,
+                "generation": generation,
+                "tools": tools,
+                "permission_mode": permission_mode,
+                "capability_scope": capability_scope,
+                "credential_scope": credential_scope,
+                "budget": budget,
+                "isolation": isolation,
+                "cwd": cwd,
+                "retention": retention,
+                "detached": detached or None,
+                "timeout": timeout,
+                "spawn_request_id": spawn_request_id,
+            }
+        ),
+    )
+
+
 def flow_events(flow_id: str, *, kind: str | Sequence[str] | None = None) -> Stream:
     """Stream the events of the Flow and its runs."""
     return Stream(f"/v1/flows/{quoted(flow_id)}/events", {"kind": kind})
@@ -312,6 +395,11 @@ def fork_session(
         given({"session_id": new_id, "at": at, "title": title}),
         key=idempotency_key,
     )
+
+
+def get_agent(agent_id: str) -> Call[Agent]:
+    """Get one agent."""
+    return get(f"/v1/agents/{quoted(agent_id)}")
 
 
 def get_approval(approval_id: str, *, at: str | None = None) -> Call[Approval]:
@@ -387,6 +475,35 @@ def interrupt_session(session_id: str, *, reason: str | None = None) -> Call[Ses
 def list_accounts() -> Call[Page[Account]]:
     """List provider accounts and their uses."""
     return get("/v1/auth/accounts")
+
+
+def list_agents(
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    session: str | None = None,
+    session_id: str | None = None,
+    status: str | Sequence[str] | None = None,
+    root: str | None = None,
+    parent: str | None = None,
+    closed: bool | None = None,
+    id_prefix: str | None = None,
+) -> Call[Page[Agent]]:
+    """List agents, newest first."""
+    return get(
+        "/v1/agents",
+        query={
+            "limit": limit,
+            "cursor": cursor,
+            "session": session,
+            "session_id": session_id,
+            "status": status,
+            "root": root,
+            "parent": parent,
+            "closed": closed,
+            "id_prefix": id_prefix,
+        },
+    )
 
 
 def list_approvals(
@@ -840,6 +957,63 @@ def session_journal(
     return get(
         f"/v1/sessions/{quoted(session_id)}/journal",
         query={"limit": limit, "cursor": cursor, "after": after, "run": run, "kind": kind},
+    )
+
+
+def spawn_agent(
+    parent: str,
+    name: str,
+    *,
+    idempotency_key: str | None = None,
+    prompt: str | None = None,
+    items: Sequence[TextItem | Json | AssetItem] | None = None,
+    agent: str | None = None,
+    instructions: Instructions | Json | None = None,
+    context: str | None = None,
+    route: str | None = None,
+    model: str | None = None,
+    generation: Mapping[str, Any] | None = None,
+    tools: Tools | Json | None = None,
+    permission_mode: str | None = None,
+    capability_scope: CapabilityScope | Json | None = None,
+    credential_scope: CredentialScope | Json | None = None,
+    budget: Budget | Json | None = None,
+    isolation: str | None = None,
+    cwd: str | None = None,
+    retention: str | None = None,
+    detached: bool = False,
+    timeout: str | None = None,
+    spawn_request_id: str | None = None,
+) -> Call[Agent]:
+    """Spawn a child."""
+    return send(
+        "POST",
+        f"/v1/agents/{quoted(parent)}/sidechains",
+        given(
+            {
+                "name": name,
+                "prompt": prompt,
+                "items": items,
+                "agent": agent,
+                "instructions": instructions,
+                "context": context,
+                "route": route,
+                "model": model,
+                "generation": generation,
+                "tools": tools,
+                "permission_mode": permission_mode,
+                "capability_scope": capability_scope,
+                "credential_scope": credential_scope,
+                "budget": budget,
+                "isolation": isolation,
+                "cwd": cwd,
+                "retention": retention,
+                "detached": detached or None,
+                "timeout": timeout,
+                "spawn_request_id": spawn_request_id,
+            }
+        ),
+        key=idempotency_key,
     )
 
 

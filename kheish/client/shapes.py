@@ -28,6 +28,111 @@ class Account(TypedDict):
     reason: str | None
 
 
+class Agent(TypedDict):
+    """An agent: the execution context of a session."""
+
+    agent_id: str
+    session_id: str
+    parent: str | None
+    """The agent that spawned it; null for the agent of a session that a user created."""
+    root: str
+    """The agent at the top of its tree."""
+    name: str
+    """Its name, unique among the children of its parent."""
+    path: str
+    """The names from the root to it: `root/reviewer`."""
+    nickname: str | None
+    agent: str | None
+    """The agent file that it was made from."""
+    status: Literal["idle", "running", "waiting", "settled", "failed", "cancelled", "closed"]
+    waiting_on: Literal["task", "agent", "timer", "approval", "question", "message", "worker"] | None
+    """The first thing that holds it, while it waits."""
+    depth: int
+    retention: str
+    """`retain`, or `close_on_settle`."""
+    detached: bool
+    """Whether it continues if the run that spawned it is cancelled."""
+    isolation: str
+    """`shared`: it works in its parent's workspace; `worktree`: in a git worktree of its own."""
+    worktree: AgentWorktree | None
+    spawned_by_run: str | None
+    spawn_request_id: str | None
+    spawned_at: str | None
+    settled_at: str | None
+    closed_at: str | None
+    result: AgentResult | None
+    """Its result, when it has settled."""
+    unfinished: list[dict[str, str]]
+    """What is open after its answer: `{kind, id, title}`."""
+    usage: AgentUsage
+    children: int
+    """The number of agents that it spawned."""
+    mailbox_pending: int
+    n: int
+
+
+class AgentChanges(TypedDict):
+    """Changes of an agent's record."""
+
+    nickname: NotRequired[str | None]
+    """A name for people."""
+    retention: NotRequired[Literal["retain", "close_on_settle"] | None]
+    """Whether it is closed when it has settled."""
+
+
+class AgentFailure(TypedDict):
+    """The reason for an agent's failure."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+class AgentLimits(TypedDict):
+    """Limits of an agent that is spawned from the file; a request can only narrow them."""
+
+    turns: NotRequired[int | None]
+    """Model turns of a run."""
+    wall_time: NotRequired[str | None]
+    """Active time of a run."""
+    model_calls: NotRequired[int | None]
+    """Model calls of a run."""
+    tokens: NotRequired[int | None]
+    """Input and output tokens of all its runs."""
+    cost_usd: NotRequired[float | None]
+    """US dollars of all its runs."""
+
+
+class AgentResult(TypedDict):
+    """The result of an agent's work."""
+
+    status: str
+    """`settled`, `failed` or `cancelled`."""
+    output: str | None
+    """The answer, with the output of commands that ended after it."""
+    error: AgentFailure | None
+
+
+class AgentUsage(TypedDict):
+    """The usage of an agent."""
+
+    own: Spent
+    """That of its own runs."""
+    subtree: Spent
+    """That of its own runs and of all agents below it."""
+
+
+class AgentWorktree(TypedDict):
+    """A git worktree of the workspace's repository."""
+
+    path: str
+    branch: str
+    base: str
+    """The commit at which the branch began."""
+    state: str | None
+    """What became of it: `committed`, `removed`, `kept`, `merged`, `discarded`, `restored`; null while it is in use."""
+
+
 class Answer(TypedDict):
     """The selected options, and free text if it is permitted."""
 
@@ -299,6 +404,22 @@ class CheckPermission(TypedDict):
     """The same as `session_id`."""
 
 
+class CloseAgent(TypedDict):
+    """A request to close an agent for good."""
+
+    cascade: NotRequired[bool]
+    """Close the agents below it, too; without it, an agent with live children is left alone (409)."""
+    reason: NotRequired[str | None]
+    """The reason, for the journal."""
+
+
+class Closed(TypedDict):
+    """The agents that were closed, and the runs that were stopped, the innermost first."""
+
+    closed: list[str]
+    cancelled_runs: list[str]
+
+
 class CommandCheck(TypedDict):
     """A command and its required exit status."""
 
@@ -467,6 +588,26 @@ class EvidenceItem(TypedDict):
     """The facts that the evidence shows."""
     required: NotRequired[bool]
     """Whether the phase (or the Flow) is blocked without it."""
+
+
+class Explained(TypedDict):
+    """The child that a spawn would create; it was not created."""
+
+    allowed: bool
+    name: str
+    path: str
+    parent: str
+    depth: int
+    permission_mode: str
+    route: str | None
+    workspace: str
+    isolation: str
+    persona: str | None
+    budget: Json | None
+    capability_scope: list[Json]
+    """The scopes that all hold."""
+    credential_scope: list[Json]
+    quotas: list[Quota]
 
 
 class FieldChange(TypedDict):
@@ -731,6 +872,14 @@ class Input(TypedDict):
     """The value if a start does not give the input."""
 
 
+class Instructions(TypedDict):
+    """Instructions for a child."""
+
+    mode: NotRequired[Literal["append", "replace"]]
+    """Whether they follow the instructions of its persona, or replace them."""
+    text: str
+
+
 class JournalLine(TypedDict):
     """A journal line, verbatim."""
 
@@ -831,7 +980,8 @@ class Paused(TypedDict):
 
 
 class Persona(TypedDict):
-    """`personas/<id>.md`: front matter, followed by the instruction text."""
+    """`personas/<id>.md`: front matter, followed by the instruction text. A spawned agent may name it; the fields
+    after `metadata` apply to spawned agents only."""
 
     display_name: NotRequired[str | None]
     """The name shown to users; the default is its id."""
@@ -841,6 +991,26 @@ class Persona(TypedDict):
     """Skills that are loaded from the start."""
     metadata: NotRequired[Json]
     """Free-form data; stored, not interpreted."""
+    description: NotRequired[str | None]
+    """The tasks that the agent is for."""
+    tools: NotRequired[list[str] | None]
+    """The only tools of the agent; null: its parent's."""
+    disallowed_tools: NotRequired[list[str]]
+    """Tools that the agent lacks."""
+    route: NotRequired[str | None]
+    """The route to a model (`route` or `route/model`)."""
+    model: NotRequired[str | None]
+    """A model, instead of the route's."""
+    permission_mode: NotRequired[Literal["default", "accept_edits", "plan", "dont_ask", "bypass"] | None]
+    """The widest permission mode of the agent."""
+    limits: NotRequired[AgentLimits | None]
+    """The widest limits of the agent."""
+    skills: NotRequired[list[str] | None]
+    """The skills of the agent."""
+    isolation: NotRequired[Literal["shared", "worktree"] | None]
+    """`worktree` gives the agent a git worktree of its own."""
+    context: NotRequired[str | None]
+    """The parent's messages that it begins with: none, last:N or all."""
     body: str
     """The instruction text (the part below the front matter)."""
 
@@ -977,6 +1147,25 @@ class Question(TypedDict):
     asked_at: str
     expires_at: str | None
     answers: Json | None
+
+
+class Quota(TypedDict):
+    """A quota of agents."""
+
+    name: str
+    used: int
+    limit: int | None
+    """The most; null: it does not apply here."""
+
+
+class Quotas(TypedDict):
+    """The quotas of agents, for an agent if a session is named."""
+
+    session_id: str | None
+    agent_id: str | None
+    quotas: list[Quota]
+    limits: Json
+    """The settings `agents` of kheish.yaml."""
 
 
 class RefusedCall(TypedDict):
@@ -1253,6 +1442,21 @@ class RunSettings(TypedDict):
     phase_text: str | None
 
 
+class RunTreeUsage(TypedDict):
+    """Usage of the run so far, and of the agents that it spawned."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    model_calls: int
+    tool_calls: int
+    cost_usd: float | None
+    estimated: bool
+    own: Usage
+    subtree: Usage
+    """With the usage of all agents below it."""
+
+
 class RunView(TypedDict):
     """A run."""
 
@@ -1288,12 +1492,14 @@ class RunView(TypedDict):
     pending_questions: list[str]
     waits_for: RunWait | None
     """The model server that it waits for."""
-    usage: Usage
+    usage: RunTreeUsage
     output: str | None
     """The final text."""
     outputs: list[RunOutput]
     error: RunError | None
     flow: Json | None
+    stopped: NotRequired[StoppedWork | None]
+    """What a cancel took with it; only its answer has this."""
 
 
 class RunWait(TypedDict):
@@ -1501,6 +1707,63 @@ class Side(TypedDict):
     digest: str
 
 
+class SpawnAgent(TypedDict):
+    """A request for a child: `prompt`, or `items`. It can only narrow what its parent has."""
+
+    name: str
+    """Its name, unique among the children of its parent."""
+    prompt: NotRequired[str | None]
+    """The task, as one text."""
+    items: NotRequired[list[TextItem | AssetItem] | None]
+    """The task, in parts."""
+    agent: NotRequired[str | None]
+    """An agent file: a persona's id, or a file of the workspace's `.claude/agents`."""
+    instructions: NotRequired[Instructions | None]
+    """Instructions besides those of its file or persona."""
+    context: NotRequired[str | None]
+    """The parent's messages that it begins with: `none`, `last:N` or `all`."""
+    route: NotRequired[str | None]
+    """`route` or `route/model`; without it, the route of its parent's run."""
+    model: NotRequired[str | None]
+    """A model, instead of the route's."""
+    generation: NotRequired[Json | None]
+    """The provider's own settings, such as temperature."""
+    tools: NotRequired[Tools | None]
+    """Its tools."""
+    permission_mode: NotRequired[Literal["default", "accept_edits", "plan", "dont_ask", "bypass"] | None]
+    """Its permission mode."""
+    capability_scope: NotRequired[CapabilityScope | None]
+    """The names that it sees."""
+    credential_scope: NotRequired[CredentialScope | None]
+    """The routes, connectors and accounts that it may use."""
+    budget: NotRequired[Budget | None]
+    """The budget of all its runs."""
+    isolation: NotRequired[Literal["shared", "worktree"] | None]
+    """`worktree`: a git worktree of its own."""
+    cwd: NotRequired[str | None]
+    """Its folder, in its parent's workspace."""
+    retention: NotRequired[Literal["retain", "close_on_settle"]]
+    """Whether it is closed when it has settled."""
+    detached: NotRequired[bool]
+    """Whether it continues if the run that spawned it is cancelled."""
+    timeout: NotRequired[str | None]
+    """Its work is stopped after this time: `15m`."""
+    spawn_request_id: NotRequired[str | None]
+    """The same id gives the same child. It may also be sent as the header Idempotency-Key."""
+
+
+class Spent(TypedDict):
+    """The usage of a run so far."""
+
+    input_tokens: NotRequired[int]
+    output_tokens: NotRequired[int]
+    cached_tokens: NotRequired[int]
+    model_calls: NotRequired[int]
+    tool_calls: NotRequired[int]
+    cost_usd: NotRequired[float | None]
+    estimated: NotRequired[bool]
+
+
 class StartFlow(TypedDict):
     """A request to start a Flow."""
 
@@ -1518,6 +1781,15 @@ class StartFlow(TypedDict):
     """The targets of outputs."""
     idempotency_key: NotRequired[str | None]
     """The same key with the same request gives the same Flow. It may also be sent as the header Idempotency-Key."""
+
+
+class StoppedWork(TypedDict):
+    """What a stop took with it, the innermost first."""
+
+    agents: list[str]
+    runs: list[str]
+    tasks: list[str]
+    """Background commands."""
 
 
 class Subject(TypedDict):
@@ -1633,6 +1905,22 @@ class ToolPolicy(TypedDict):
     """Only these tools; without it, all."""
     deny: NotRequired[list[str]]
     """Tools that may never be called."""
+
+
+class Tools(TypedDict):
+    """The tools of a child: globs; deny wins."""
+
+    allow: NotRequired[list[str] | None]
+    """The only tools; null: its parent's."""
+    deny: NotRequired[list[str]]
+    """Tools that it lacks."""
+
+
+class Tree(TypedDict):
+    """An agent with the agents below it, `children` in the order of their spawn."""
+
+    agent: Json
+    children: list[Json]
 
 
 class Trust(TypedDict):

@@ -137,7 +137,7 @@ class NextCut:
 
     def _render(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            if (change.noun.record or change.noun.filed) and change.value is not None:
+            if change.value is not None and (change.noun.filed or _has_record(change)):
                 self._dirty.records[change.noun.name, change.id] = change
             if isinstance(change.value, Flow):
                 self._dirty.flows[change.id] = None
@@ -265,12 +265,17 @@ class NextCut:
         return n_to if self._kept is None else min(n_to, self._kept - 1)
 
 
+def _has_record(change: Change) -> bool:
+    return change.noun.record is not None and change.noun.record(change.value) is not None
+
+
 def _place(change: Change) -> str:
     """Return the path of a Record, in the session's folder or relative to the state root."""
     if change.noun.filed is not None:
         return change.noun.filed(change.value)
     assert change.noun.record is not None
     name = change.noun.record(change.value)
+    assert name is not None
     return f"{change.path}/{name}" if change.path else name
 
 

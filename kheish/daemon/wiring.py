@@ -139,7 +139,7 @@ def make(
     state.scrub = redaction.scrubber({"token": token})
     watcher = _watcher(root, lambda paths: loops.changed(daemon, paths), lambda paths: loops.refs(daemon, paths))
     auth = _auth(token, store, problems, watcher, environ, lambda: daemon)
-    agent = _agent(root, store, facts, auth.broker, executor or Local(), environ)
+    agent = _agent(root, store, facts, auth.broker, executor or Local(), environ, allow_bypass=allow_bypass)
     git, folders = Git(store.git), Workspaces(root, state.hidden, lambda: state.definitions.config, workspace)
     backup = _backup(store, facts, problems, adopting := _adopting(store, problems, git, environ))
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
@@ -307,7 +307,14 @@ def _store(root: Path, config: Config, daemon: Callable[[], Daemon]) -> Store:
 
 
 def _agent(
-    root: Path, store: Store, facts: Facts, broker: Broker, executor: Executor, environ: Mapping[str, str]
+    root: Path,
+    store: Store,
+    facts: Facts,
+    broker: Broker,
+    executor: Executor,
+    environ: Mapping[str, str],
+    *,
+    allow_bypass: bool,
 ) -> Agent:
     state = store.state
     hide = (root, *_keys(environ))
@@ -318,7 +325,9 @@ def _agent(
         return SandboxFacts(mode=state.definitions.config.sandbox.mode, available=facts.sandbox.available)
 
     builtin = tool_registry.builtin(
-        lambda: _sandbox(state, facts, hide), lambda: state.definitions.config.network.allow
+        lambda: _sandbox(state, facts, hide),
+        lambda: state.definitions.config.network.allow,
+        allow_bypass=allow_bypass,
     )
     return Agent(
         state=state,

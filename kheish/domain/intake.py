@@ -73,9 +73,16 @@ def submit(state: State, given: Input, *, by: str | None = None, beside: Sequenc
     earlier = keys.earlier(state, given.key)
     if earlier is not None:
         return state.find(Run, earlier) or earlier
+    run_id, submitted = draft(state, sessions.accepting(state, given.session_id), given)
+    state.append(*beside, submitted.on(given.session_id, run_id, by=by or given.actor))
+    return state.get(Run, run_id)
+
+
+def draft(state: State, session: Session, given: Input) -> tuple[str, events.RunSubmitted]:
+    """Return the id and the submission of a run that passed all checks, for a larger group. The session may be one that
+    the group creates. Raises as `submit`."""
     if state.low_space:
         raise InsufficientStorage(state.low_space)
-    session = sessions.accepting(state, given.session_id)
     if given.checked != schemas_key(session, given):
         raise SessionNotIdle("The session's contract changed while the input was checked against it; send it again.")
     required, wrong = completion.read(given.completion)
@@ -102,7 +109,7 @@ def submit(state: State, given: Input, *, by: str | None = None, beside: Sequenc
         limits=limits,
         output_contract=given.output_contract or session.settings["output_contract"],
         while_waiting=session.settings["while_waiting"],
-        tool_policies=given.tool_policies,
+        tool_policies=(*given.tool_policies, *_inherited_policies(session.settings)),
         completion=required,
         own_persona=given.persona is not None,
         checks_ask=given.checks_ask,
@@ -118,9 +125,7 @@ def submit(state: State, given: Input, *, by: str | None = None, beside: Sequenc
         idempotency=keys.sent(given.key),
         phase_text=given.phase_text,
     )
-    run_id = ids.new("run")
-    state.append(*beside, submitted.on(session.session_id, run_id, by=by or given.actor))
-    return state.get(Run, run_id)
+    return ids.new("run"), submitted
 
 
 def again(state: State, old: Mapping[str, Any], *, by: str, key: Key | None = None) -> Input:
@@ -181,6 +186,14 @@ def _unavailable(session: Session, given: Input) -> list[Fault]:
 def _metadata_faults(metadata: Mapping[str, Any]) -> list[Fault]:
     size = len(orjson.dumps(metadata))
     return [Fault("/metadata", f"has {size} bytes; at most {METADATA_BYTES}")] if size > METADATA_BYTES else []
+
+
+def _inherited_policies(settings: Mapping[str, Any]) -> tuple[ToolPolicy, ...]:
+    """Return the tool policies of the run that spawned the session's agent."""
+    return tuple(
+        ToolPolicy(origin=one.origin, allow=one.allow, deny=one.deny)
+        for one in scopes.inherited(settings, "tool_policies")
+    )
 
 
 def _route(state: State, session: Session, given: Input) -> tuple[str, str | None, Route]:

@@ -22,6 +22,7 @@ from kheish.domain import (
     todos,
     turns,
 )
+from kheish.domain.agents import agent as agents
 from kheish.domain.definitions import InForce
 from kheish.domain.flows import view as flows
 from kheish.domain.forks import inherited
@@ -40,6 +41,7 @@ _NOUNS = (
     questions.NOUN,
     todos.NOUN,
     tasks.NOUN,
+    agents.NOUN,
     flows.NOUN,
     budgets.NOUN,
     keys.NOUN,

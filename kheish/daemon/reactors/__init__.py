@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from kheish.daemon.reactors.agents import Agents
 from kheish.daemon.reactors.clearing import Clearing
 from kheish.daemon.reactors.expiry import Expiry
 from kheish.daemon.reactors.files import Files
@@ -31,6 +32,7 @@ def make(
         Redaction(learn_secrets),
         Clearing(state, jobs),
         Tasks(state, jobs, damaged=problems.damaged),
+        Agents(state, damaged=problems.damaged),
         Flows(state, damaged=problems.damaged),
         Files(answers, inbox),
         Expiry(state),

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from kheish.domain.events.agents import *
 from kheish.domain.events.auth import *
 from kheish.domain.events.daemon import *
 from kheish.domain.events.flows import *

@@ -270,6 +270,19 @@ class Usage:
 
 
 @frozen
+class Spent:
+    """The usage of a run so far."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    model_calls: int = 0
+    tool_calls: int = 0
+    cost_usd: float | None = None
+    estimated: bool = False  # partly estimated from characters, for a server that counted nothing
+
+
+@frozen
 class ModelCall:
     """A tool call in an answer.
 
