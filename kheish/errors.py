@@ -1,36 +1,4 @@
-"""Every error that Kheish raises on purpose, in one tree.
-
-    KheishError
-    ├── Invalid            400  the request is invalid; `errors` names each place
-    │   └── UnknownEvent, InvalidCursor, RouteRequired, IdempotencyMismatch, InvalidInput, InvalidDefinition,
-    │       WorkspaceNotAllowed, NotAStateRoot, EvidenceRequired, EvidenceUnresolved, FileRefused
-    ├── NotBeneath         400  a path leads out of the workspace, or to a path that no tool may open
-    │   └── NotAFolder, NotThere
-    ├── Unauthorized       401
-    ├── Forbidden          403
-    │   └── AddressNotAllowed, PersonRequired, OutOfScope
-    ├── NotFound           404
-    │   └── SessionDeleted
-    ├── Conflict           409
-    │   └── SessionConflict, SessionNotIdle, SessionEnded, RunStateConflict, FlowStateConflict, ApprovalResolved,
-    │       SamePerson, QuestionResolved, IdempotencyConflict, RouteNotReady, StateRewound, DefinitionReferenced,
-    │       LockHeld, NewerFormat, ForeignRepository, AddressInUse, BackupDiverged, TakenOver, VersionExists,
-    │       ReleaseStateConflict, VersionTampered, VersionNotStartable, NoActiveVersion, DraftNotCommitted,
-    │       IdentityMissing, SecretUnreadable, SecretReferenced, CredentialRevoked, KeyUnusable
-    ├── PreconditionFailed 412
-    ├── TooLarge           413
-    ├── UnsupportedMedia   415
-    ├── Misdirected        421
-    ├── TooMany            429
-    ├── WorkspaceSlow      503  a folder or a disk did not answer in time
-    ├── Unavailable        503  not ready; nothing was accepted
-    │   ├── StoreFailed         a write or an fsync failed; the daemon stops
-    │   └── BackupFailed        the remote could not be reached, or refused
-    ├── FetchFailed        502  a page could not be fetched
-    ├── InsufficientStorage 507
-    ├── Internal           500  a defect of Kheish
-    ├── Damaged            500  a journal or the log is unreadable
-    └── Unreachable             the client finds no daemon
+"""Every error that Kheish raises on purpose, in one tree of classes; the reference lists them.
 
 Each class carries the HTTP status, a stable `code`, a `domain`, and the CLI's exit code, so that the API and the CLI
 translate in exactly one place each. Code must never match on text.
@@ -169,6 +137,26 @@ class RunStateConflict(Conflict):
     code, domain, title = "run_state_conflict", "runs", "The run's state does not allow this"
 
 
+class MessageStateConflict(Conflict):
+    code, domain, title = "message_state_conflict", "mailboxes", "The message's state does not allow this"
+
+
+class TaskExists(Conflict):
+    code, domain, title = "task_exists", "tasks", "An active task has this title"
+
+
+class TaskCycle(Conflict):
+    code, domain, title = "task_cycle", "tasks", "The tasks would block each other"
+
+
+class TaskBlocked(Conflict):
+    code, domain, title = "task_blocked", "tasks", "Other tasks come first"
+
+
+class TaskStateConflict(Conflict):
+    code, domain, title = "task_state_conflict", "tasks", "The task's state does not allow this"
+
+
 class FlowStateConflict(Conflict):
     code, domain, title = "flow_state_conflict", "flows", "The Flow's state does not allow this"
 
@@ -292,6 +280,10 @@ class Misdirected(KheishError):
 
 class TooMany(KheishError):
     status, code, domain, exit_code, title = 429, "too_many_requests", "request", 1, "Too many requests"
+
+
+class MailboxFull(TooMany):
+    code, domain, title = "mailbox_full", "mailboxes", "The mailbox is full"
 
 
 class Unavailable(KheishError):

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         Page,
         Paused,
         PlaybookDiff,
+        PostedMessage,
         Question,
         ResolveOne,
         Revoked,
@@ -76,6 +77,11 @@ if TYPE_CHECKING:
         Version,
         WhoAmI,
     )
+
+
+def ack_mail(agent: str, message: str) -> Call[PostedMessage]:
+    """Ack a message that was read by the API."""
+    return send("POST", f"/v1/agents/{quoted(agent)}/mailbox/{quoted(message)}/ack", {})
 
 
 def answer_question(
@@ -334,6 +340,11 @@ def get_flow(flow_id: str, *, wait: str | None = None, at: str | None = None) ->
     return get(f"/v1/flows/{quoted(flow_id)}", query={"wait": wait, "at": at}, wait=wait)
 
 
+def get_mail(agent: str, message: str) -> Call[PostedMessage]:
+    """Get one message."""
+    return get(f"/v1/agents/{quoted(agent)}/mailbox/{quoted(message)}")
+
+
 def get_question(question_id: str, *, at: str | None = None) -> Call[Question]:
     """Get one question, now or as of a commit."""
     return get(f"/v1/questions/{quoted(question_id)}", query={"at": at})
@@ -487,6 +498,13 @@ def list_grants() -> Call[Page[Grant]]:
 def list_leases() -> Call[Page[Lease]]:
     """List leases in use, oldest first."""
     return get("/v1/auth/leases")
+
+
+def list_mail(
+    agent: str, *, limit: int | None = None, cursor: str | None = None, state: str | Sequence[str] | None = None
+) -> Call[Page[PostedMessage]]:
+    """List an agent's messages, newest first."""
+    return get(f"/v1/agents/{quoted(agent)}/mailbox", query={"limit": limit, "cursor": cursor, "state": state})
 
 
 def list_questions(
@@ -647,6 +665,37 @@ def permissions() -> Call[Json]:
     return get("/v1/permissions")
 
 
+def post_mail(
+    agent: str,
+    payload: str | Mapping[str, Any],
+    *,
+    idempotency_key: str | None = None,
+    type: str | None = None,
+    subject: str | None = None,
+    in_reply_to: str | None = None,
+    delivery: str | None = None,
+    expires_at: str | None = None,
+    message_id: str | None = None,
+) -> Call[PostedMessage]:
+    """Post a message to an agent."""
+    return send(
+        "POST",
+        f"/v1/agents/{quoted(agent)}/mailbox",
+        given(
+            {
+                "payload": payload,
+                "type": type,
+                "subject": subject,
+                "in_reply_to": in_reply_to,
+                "delivery": delivery,
+                "expires_at": expires_at,
+                "message_id": message_id,
+            }
+        ),
+        key=idempotency_key,
+    )
+
+
 def problems(
     *,
     limit: int | None = None,
@@ -686,6 +735,11 @@ def put_secret(slot: str, value: str, description: str | None = None) -> Call[Se
 def ready() -> Call[Json]:
     """Check whether work is accepted."""
     return get("/readyz")
+
+
+def redeliver_mail(agent: str, message: str) -> Call[PostedMessage]:
+    """Send a dead letter again."""
+    return send("POST", f"/v1/agents/{quoted(agent)}/mailbox/{quoted(message)}/redeliver", {})
 
 
 def rekey_secrets() -> Call[Page[Secret]]:
@@ -944,6 +998,11 @@ def state_log(
 def status() -> Call[Json]:
     """Get the daemon's activity and condition."""
     return get("/v1/status")
+
+
+def steer_run(run_id: str, content: str, *, idempotency_key: str | None = None) -> Call[PostedMessage]:
+    """Add a user's message at the next turn of a run."""
+    return send("POST", f"/v1/runs/{quoted(run_id)}/steer", given({"content": content}), key=idempotency_key)
 
 
 def trust(name: str, digest: str) -> Call[Trusted]:

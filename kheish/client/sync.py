@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Page,
         Paused,
         PlaybookDiff,
+        PostedMessage,
         Question,
         ResolveOne,
         Revoked,
@@ -381,6 +382,61 @@ class Login(Resource):
         return self._send(requests.who_am_i())
 
 
+class Mailbox(Resource):
+    """The operations of `mailbox`."""
+
+    def ack(self, agent: str, message: str) -> PostedMessage:
+        """Ack a message that was read by the API."""
+        return self._send(requests.ack_mail(agent, message))
+
+    def get(self, agent: str, message: str) -> PostedMessage:
+        """Get one message."""
+        return self._send(requests.get_mail(agent, message))
+
+    def list(
+        self,
+        agent: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        state: str | Sequence[str] | None = None,
+    ) -> Page[PostedMessage]:
+        """List an agent's messages, newest first."""
+        return self._send(requests.list_mail(agent, limit=limit, cursor=cursor, state=state))
+
+    def post(
+        self,
+        agent: str,
+        payload: str | Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        type: str | None = None,
+        subject: str | None = None,
+        in_reply_to: str | None = None,
+        delivery: str | None = None,
+        expires_at: str | None = None,
+        message_id: str | None = None,
+    ) -> PostedMessage:
+        """Post a message to an agent."""
+        return self._send(
+            requests.post_mail(
+                agent,
+                payload,
+                idempotency_key=idempotency_key,
+                type=type,
+                subject=subject,
+                in_reply_to=in_reply_to,
+                delivery=delivery,
+                expires_at=expires_at,
+                message_id=message_id,
+            )
+        )
+
+    def redeliver(self, agent: str, message: str) -> PostedMessage:
+        """Send a dead letter again."""
+        return self._send(requests.redeliver_mail(agent, message))
+
+
 class Permissions(Resource):
     """The operations of `permissions`."""
 
@@ -610,6 +666,10 @@ class Runs(Resource):
                 )
             ),
         )
+
+    def steer(self, run_id: str, content: str, *, idempotency_key: str | None = None) -> PostedMessage:
+        """Add a user's message at the next turn of a run."""
+        return self._send(requests.steer_run(run_id, content, idempotency_key=idempotency_key))
 
 
 class Secrets(Resource):
@@ -875,6 +935,11 @@ class Kheish(Connection):
     def login(self) -> Login:
         """The operations of `login`."""
         return Login(self)
+
+    @cached_property
+    def mailbox(self) -> Mailbox:
+        """The operations of `mailbox`."""
+        return Mailbox(self)
 
     @cached_property
     def permissions(self) -> Permissions:

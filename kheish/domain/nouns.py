@@ -25,6 +25,7 @@ from kheish.domain import (
 from kheish.domain.definitions import InForce
 from kheish.domain.flows import view as flows
 from kheish.domain.forks import inherited
+from kheish.domain.mailboxes import message as mailboxes
 from kheish.domain.playbooks import versions as playbooks
 from kheish.domain.sessions import session as sessions
 from kheish.state.noun import Nouns
@@ -40,6 +41,8 @@ _NOUNS = (
     questions.NOUN,
     todos.NOUN,
     tasks.NOUN,
+    mailboxes.NOUN,
+    mailboxes.MAILBOX,
     flows.NOUN,
     budgets.NOUN,
     keys.NOUN,

@@ -174,6 +174,7 @@ class RunSubmitted(Event):
     flow: dict[str, Any] | None = None
     idempotency: Idempotency | None = None
     phase_text: Text | None = None  # the Playbook's text for this phase; a section of the prompt
+    message_ids: tuple[str, ...] = ()  # the messages of the session's mailbox that this run delivers: it claims them
 
 
 @frozen

@@ -54,7 +54,7 @@ class Session:
     queued: tuple[str, ...] = ()
     parking: frozenset[str] = field(default_factory=frozenset)  # live runs that yield the slot while they wait
     n: int = 0
-    tainted_by: str | None = None  # the tool that brought untrusted network content into the conversation
+    tainted_by: str | None = None  # what brought untrusted network content in: a tool, or an agent's message
 
     @property
     def status(self) -> Literal["idle", "busy", "ended"]:
@@ -78,6 +78,7 @@ CHANGED = (
     events.RunCancelled,
     events.RunInterrupted,
     events.ToolStarted,
+    events.MessageDelivered,
 )
 
 
@@ -102,6 +103,11 @@ def fold(table: dict[str, Session], entry: Entry) -> Iterable[str]:
         if old.tainted_by is not None or not taints(event.tool, event.effect, event.note):
             return ()
         table[entry.session] = changed(old, tainted_by=event.tool, n=entry.n)
+    elif isinstance(event, events.MessageDelivered):
+        old = table[entry.session]
+        if old.tainted_by is not None or event.tainted_by is None:
+            return ()
+        table[entry.session] = changed(old, tainted_by=event.tainted_by, n=entry.n)
     else:
         old = table[entry.session]
         table[entry.session] = changed(old, n=entry.n, **_fold_change(old, entry))

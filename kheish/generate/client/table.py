@@ -71,6 +71,14 @@ ROWS: Mapping[str, Row] = {
     "cancel_run": Row(positional=("reason",)),
     "get_run": Row(through="Run"),
     "retry_run": Row(through="Run"),
+    "steer_run": Row(positional=("content",)),
+    "list_mail": Row(namespace="mailbox", method="list", renamed={"{agent_id}": "agent"}),
+    "get_mail": Row(namespace="mailbox", method="get", renamed={"{agent_id}": "agent", "{message_id}": "message"}),
+    "post_mail": Row(namespace="mailbox", method="post", positional=("payload",), renamed={"{agent_id}": "agent"}),
+    "ack_mail": Row(namespace="mailbox", method="ack", renamed={"{agent_id}": "agent", "{message_id}": "message"}),
+    "redeliver_mail": Row(
+        namespace="mailbox", method="redeliver", renamed={"{agent_id}": "agent", "{message_id}": "message"}
+    ),
     "resolve_approval": Row(presets="decision"),
     "decline_question": Row(positional=("reason",)),
     "check_permission": Row(positional=("arguments",)),
