@@ -57,7 +57,7 @@ from kheish.runtime.worker import Worker
 from kheish.state.state import State
 from kheish.store.bus import Bus
 from kheish.store.edits.watcher import Settled, Watcher
-from kheish.store.git import template
+from kheish.store.git import root_format, template
 from kheish.store.git.committer import Committer
 from kheish.store.log.index import Reader
 from kheish.store.log.wal import Group, Log
@@ -134,7 +134,7 @@ def make(
 ) -> Daemon:
     """Make the parts. Nothing is started, and nothing but `.kheish/` and `.git/kheish/` is touched."""
     token, problems = template.ensure_token(root), Problems(root)
-    facts = Facts(format=template.open_root(root), sandbox=sandbox or probing.probe(), token=token)
+    facts = Facts(format=root_format.open_root(root), sandbox=sandbox or probing.probe(), token=token)
     state = (store := _store(root, config, lambda: daemon)).state
     state.scrub = redaction.scrubber({"token": token})
     watcher = _watcher(root, lambda paths: loops.changed(daemon, paths), lambda paths: loops.refs(daemon, paths))

@@ -202,7 +202,7 @@ NOUN = Noun(
     keep=always,
     is_busy=lambda session: session.active is not None or bool(session.queued),
     view=view,
-    record=lambda session: "session.yaml",
+    record="session.yaml",
     filters=("route", "permission_mode", "agent_id"),
 )
 
