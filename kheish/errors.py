@@ -1,4 +1,4 @@
-"""Every error that Kheish raises on purpose, in one tree.
+"""Every error that Kheish raises on purpose, in one tree of classes; the reference lists them.
 
 Each class carries the HTTP status, a stable `code`, a `domain`, and the CLI's exit code, so that the API and the CLI
 translate in exactly one place each. Code must never match on text.
@@ -143,6 +143,26 @@ class RunStateConflict(Conflict):
     code, domain, title = "run_state_conflict", "runs", "The run's state does not allow this"
 
 
+class MessageStateConflict(Conflict):
+    code, domain, title = "message_state_conflict", "mailboxes", "The message's state does not allow this"
+
+
+class TaskExists(Conflict):
+    code, domain, title = "task_exists", "tasks", "An active task has this title"
+
+
+class TaskCycle(Conflict):
+    code, domain, title = "task_cycle", "tasks", "The tasks would block each other"
+
+
+class TaskBlocked(Conflict):
+    code, domain, title = "task_blocked", "tasks", "Other tasks come first"
+
+
+class TaskStateConflict(Conflict):
+    code, domain, title = "task_state_conflict", "tasks", "The task's state does not allow this"
+
+
 class FlowStateConflict(Conflict):
     code, domain, title = "flow_state_conflict", "flows", "The Flow's state does not allow this"
 
@@ -272,6 +292,10 @@ class SpawnQuota(TooMany):
     """The error that a quota leaves no room for another agent; `errors` names each quota."""
 
     code, domain, title, exit_code = "spawn_quota", "agents", "A quota of agents is reached", 4
+
+
+class MailboxFull(TooMany):
+    code, domain, title = "mailbox_full", "mailboxes", "The mailbox is full"
 
 
 class Unavailable(KheishError):

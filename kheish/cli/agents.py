@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from kheish.cli.ids import Id
+from kheish.cli.ids import Id, Name
 from kheish.cli.options import Settings, group, page_options, pass_settings
 from kheish.cli.output import Column, details, emit, fitting, listing, plain, say, when
 from kheish.cli.run import MODES
@@ -88,7 +89,7 @@ def _spawning(function: Command) -> Command:
         click.option("--deny-tool", multiple=True, metavar="GLOB", help="Tools that it lacks."),
         click.option("--allow-tool", multiple=True, metavar="GLOB", help="Its only tools."),
         click.option("--permission-mode", type=click.Choice(MODES), help="At most its parent's."),
-        click.option("--route", type=Id("route"), help="The route to a model; by default its parent's."),
+        click.option("--route", type=Name("routes"), help="The route to a model; by default its parent's."),
         click.option("--context", help="Messages that it begins with: none, last:N or all."),
         click.option("--instructions", help="Instructions besides those of its agent file."),
         click.option("--agent", "file", metavar="FILE", help="The agent file to make it from."),
@@ -145,3 +146,60 @@ def close(settings: Settings, agent: str, no_cascade: bool, reason: str | None) 
         f"Closed: {', '.join(done['closed']) or 'none'}. Runs stopped: {', '.join(done['cancelled_runs']) or 'none'}."
     )
     emit(settings, done, ids=done["closed"], human=lambda: say(told))
+
+
+@agents.command()
+@click.argument("agent", type=Id("agent"))
+@click.argument("text")
+@pass_settings
+def message(settings: Settings, agent: str, text: str) -> None:
+    """Send TEXT to an agent; one that has settled resumes its work."""
+    posted = settings.client().mailbox.post(agent, text)
+    emit(
+        settings, posted, ids=[posted["message_id"]], human=lambda: say(f"{posted['message_id']} is {posted['state']}.")
+    )
+
+
+TREES: list[Column] = [
+    ("AGENT", lambda tree: tree["agent_id"] or "(orphan)"),
+    ("STATE", lambda tree: "orphan" if tree["orphan"] else tree["state"] or "in use"),
+    ("BRANCH", lambda tree: tree["branch"] or ""),
+    ("PATH", "path"),
+]
+
+
+@agents.command()
+@pass_settings
+def worktrees(settings: Settings) -> None:
+    """List the git worktrees of agents, and orphans, which nothing removes."""
+    listing(settings, settings.client().agents.worktrees(), "path", TREES, "No worktrees.")
+
+
+@agents.command()
+@click.argument("agent", type=Id("agent"))
+@pass_settings
+def diff(settings: Settings, agent: str) -> None:
+    """Show the changes in an agent's worktree, or on its branch."""
+    tree = settings.client().agents.worktree(agent)
+    emit(settings, tree, ids=[tree["branch"]], human=lambda: say(plain(tree["diff"].rstrip("\n") or "No changes.")))
+
+
+@agents.command()
+@click.argument("agent", type=Id("agent"))
+@pass_settings
+def merge(settings: Settings, agent: str) -> None:
+    """Merge an agent's branch into the branch of its workspace, and remove its worktree."""
+    tree = settings.client().agents.merge(agent)
+    emit(settings, tree, ids=[tree["branch"]], human=lambda: say(f"{tree['branch']} is merged."))
+
+
+@agents.command()
+@click.argument("agent", type=Id("agent"))
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@pass_settings
+def discard(settings: Settings, agent: str, yes: bool) -> None:
+    """Remove an agent's worktree and branch with all work in them."""
+    if not yes and not settings.quiet and settings.output == "table" and sys.stdin.isatty():
+        click.confirm(f"Discard the work of {agent}?", abort=True)
+    tree = settings.client().agents.discard(agent)
+    emit(settings, tree, ids=[tree["branch"]], human=lambda: say(f"{tree['branch']} is discarded."))

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         Page,
         Paused,
         PlaybookDiff,
+        PostedMessage,
         Question,
         Quotas,
         ResolveOne,
@@ -83,7 +84,14 @@ if TYPE_CHECKING:
         Verdict,
         Version,
         WhoAmI,
+        WorktreeDiff,
+        WorktreeRow,
     )
+
+
+def ack_mail(agent: str, message: str) -> Call[PostedMessage]:
+    """Ack a message that was read by the API."""
+    return send("POST", f"/v1/agents/{quoted(agent)}/mailbox/{quoted(message)}/ack", {})
 
 
 def agent_quotas(*, session: str | None = None, session_id: str | None = None) -> Call[Quotas]:
@@ -179,6 +187,11 @@ def change_state(what: Literal["put-back", "accept-rewind", "gc", "reindex"]) ->
     """`put-back`: After the branch was moved back: restore the daemon's files. `accept-rewind`: After the branch was
     moved back: continue from its new position. `gc`: Pack git's objects now. `reindex`: Rebuild the index."""
     return send("POST", f"/v1/state/{quoted(what)}", {}, patience=PUSHING)
+
+
+def change_worktree(agent_id: str, action: str) -> Call[WorktreeDiff]:
+    """Merge or discard a worktree."""
+    return send("POST", f"/v1/agents/{quoted(agent_id)}/worktree", given({"action": action}))
 
 
 def check_permission(
@@ -333,6 +346,7 @@ def explain_spawn(
     credential_scope: CredentialScope | Json | None = None,
     budget: Budget | Json | None = None,
     isolation: str | None = None,
+    finish: str | None = None,
     cwd: str | None = None,
     retention: str | None = None,
     detached: bool = False,
@@ -360,6 +374,7 @@ def explain_spawn(
                 "credential_scope": credential_scope,
                 "budget": budget,
                 "isolation": isolation,
+                "finish": finish,
                 "cwd": cwd,
                 "retention": retention,
                 "detached": detached or None,
@@ -422,6 +437,11 @@ def get_flow(flow_id: str, *, wait: str | None = None, at: str | None = None) ->
     return get(f"/v1/flows/{quoted(flow_id)}", query={"wait": wait, "at": at}, wait=wait)
 
 
+def get_mail(agent: str, message: str) -> Call[PostedMessage]:
+    """Get one message."""
+    return get(f"/v1/agents/{quoted(agent)}/mailbox/{quoted(message)}")
+
+
 def get_question(question_id: str, *, at: str | None = None) -> Call[Question]:
     """Get one question, now or as of a commit."""
     return get(f"/v1/questions/{quoted(question_id)}", query={"at": at})
@@ -460,6 +480,11 @@ def get_version(name: str, version: str, *, at: str | None = None) -> Call[Versi
 def get_version_text(name: str, version: str, *, at: str | None = None) -> Call[str]:
     """Get a version with its manifest, read from its tag's tree: the file's own text, byte for byte."""
     return get(f"/v1/playbooks/{quoted(name)}/versions/{quoted(version)}", read_text, accept=YAML, query={"at": at})
+
+
+def get_worktree(agent_id: str) -> Call[WorktreeDiff]:
+    """Get the changes in a worktree."""
+    return get(f"/v1/agents/{quoted(agent_id)}/worktree")
 
 
 def health() -> Call[Json]:
@@ -606,6 +631,13 @@ def list_leases() -> Call[Page[Lease]]:
     return get("/v1/auth/leases")
 
 
+def list_mail(
+    agent: str, *, limit: int | None = None, cursor: str | None = None, state: str | Sequence[str] | None = None
+) -> Call[Page[PostedMessage]]:
+    """List an agent's messages, newest first."""
+    return get(f"/v1/agents/{quoted(agent)}/mailbox", query={"limit": limit, "cursor": cursor, "state": state})
+
+
 def list_questions(
     *,
     limit: int | None = None,
@@ -724,6 +756,11 @@ def list_versions(
     )
 
 
+def list_worktrees() -> Call[Page[WorktreeRow]]:
+    """List worktrees."""
+    return get("/v1/agents/worktrees")
+
+
 def log_out() -> Call[None]:
     """Log this browser out; with a token, all browsers that it logged in."""
     return remove("/v1/auth/login")
@@ -762,6 +799,37 @@ def pause(route: str | None = None) -> Call[Paused]:
 def permissions() -> Call[Json]:
     """Get the rules in force."""
     return get("/v1/permissions")
+
+
+def post_mail(
+    agent: str,
+    payload: str | Mapping[str, Any],
+    *,
+    idempotency_key: str | None = None,
+    type: str | None = None,
+    subject: str | None = None,
+    in_reply_to: str | None = None,
+    delivery: str | None = None,
+    expires_at: str | None = None,
+    message_id: str | None = None,
+) -> Call[PostedMessage]:
+    """Post a message to an agent."""
+    return send(
+        "POST",
+        f"/v1/agents/{quoted(agent)}/mailbox",
+        given(
+            {
+                "payload": payload,
+                "type": type,
+                "subject": subject,
+                "in_reply_to": in_reply_to,
+                "delivery": delivery,
+                "expires_at": expires_at,
+                "message_id": message_id,
+            }
+        ),
+        key=idempotency_key,
+    )
 
 
 def problems(
@@ -803,6 +871,11 @@ def put_secret(slot: str, value: str, description: str | None = None) -> Call[Se
 def ready() -> Call[Json]:
     """Check whether work is accepted."""
     return get("/readyz")
+
+
+def redeliver_mail(agent: str, message: str) -> Call[PostedMessage]:
+    """Send a dead letter again."""
+    return send("POST", f"/v1/agents/{quoted(agent)}/mailbox/{quoted(message)}/redeliver", {})
 
 
 def rekey_secrets() -> Call[Page[Secret]]:
@@ -979,6 +1052,7 @@ def spawn_agent(
     credential_scope: CredentialScope | Json | None = None,
     budget: Budget | Json | None = None,
     isolation: str | None = None,
+    finish: str | None = None,
     cwd: str | None = None,
     retention: str | None = None,
     detached: bool = False,
@@ -1006,6 +1080,7 @@ def spawn_agent(
                 "credential_scope": credential_scope,
                 "budget": budget,
                 "isolation": isolation,
+                "finish": finish,
                 "cwd": cwd,
                 "retention": retention,
                 "detached": detached or None,
@@ -1118,6 +1193,11 @@ def state_log(
 def status() -> Call[Json]:
     """Get the daemon's activity and condition."""
     return get("/v1/status")
+
+
+def steer_run(run_id: str, content: str, *, idempotency_key: str | None = None) -> Call[PostedMessage]:
+    """Add a user's message at the next turn of a run."""
+    return send("POST", f"/v1/runs/{quoted(run_id)}/steer", given({"content": content}), key=idempotency_key)
 
 
 def trust(name: str, digest: str) -> Call[Trusted]:

@@ -361,6 +361,13 @@ class CapabilityScope(TypedDict):
     """Never these."""
 
 
+class ChangeWorktree(TypedDict):
+    """A decision about an agent's worktree."""
+
+    action: Literal["merge", "discard"]
+    """`merge` its branch into the workspace's own, or `discard` its work."""
+
+
 class ChangedFile(TypedDict):
     """A file of the workspace that a session's file tools changed."""
 
@@ -1087,6 +1094,59 @@ class PlaybookDiff(TypedDict):
     """The same as a unified diff of the files."""
 
 
+class PostMessage(TypedDict):
+    """A message to an agent. The daemon stamps its sender."""
+
+    type: NotRequired[Literal["message"]]
+    """The other types come from the daemon alone."""
+    payload: str | Json
+    """A text or an object, of 64 KiB at most."""
+    subject: NotRequired[str | None]
+    """A subject, in one line."""
+    in_reply_to: NotRequired[str | None]
+    """The id of the message that this one answers."""
+    delivery: NotRequired[Literal["next_run", "next_turn"] | None]
+    """`next_run`: in a run of its own; `next_turn`: at the next turn of the active run. Without it, the next turn of
+    a busy agent, else a run."""
+    expires_at: NotRequired[str | None]
+    """RFC 3339. A message that is still pending then becomes a dead letter."""
+    message_id: NotRequired[str | None]
+    """The same id with the same content is one message. The header Idempotency-Key serves as well."""
+
+
+PostedMessage = TypedDict(
+    "PostedMessage",
+    {
+        "message_id": "str",
+        "session_id": "str",
+        "type": "str",
+        "from": "str",
+        "from_name": "str | None",
+        "from_session": "str | None",
+        "to": "str",
+        "subject": "str | None",
+        "payload": "str | Json",
+        "in_reply_to": "str | None",
+        "tainted": "bool",
+        "tainted_by": "str | None",
+        "delivery": "Literal['next_run', 'next_turn']",
+        "for_run": "str | None",
+        "state": "Literal['pending', 'delivering', 'delivered', 'acked', 'dead_letter']",
+        "position": "int | None",
+        "recipient_status": "str",
+        "attempts": "int",
+        "last_error": "str | None",
+        "posted_at": "str",
+        "delivered_at": "str | None",
+        "run_id": "str | None",
+        "turn": "int | None",
+        "expires_at": "str | None",
+        "n": "int",
+    },
+)
+"""A message in a mailbox."""
+
+
 class Preview(TypedDict):
     """The change that a call would make, captured when the approval was requested."""
 
@@ -1740,6 +1800,8 @@ class SpawnAgent(TypedDict):
     """The budget of all its runs."""
     isolation: NotRequired[Literal["shared", "worktree"] | None]
     """`worktree`: a git worktree of its own."""
+    finish: NotRequired[Literal["keep", "commit", "discard"]]
+    """What becomes of its worktree when it has settled."""
     cwd: NotRequired[str | None]
     """Its folder, in its parent's workspace."""
     retention: NotRequired[Literal["retain", "close_on_settle"]]
@@ -1781,6 +1843,15 @@ class StartFlow(TypedDict):
     """The targets of outputs."""
     idempotency_key: NotRequired[str | None]
     """The same key with the same request gives the same Flow. It may also be sent as the header Idempotency-Key."""
+
+
+class Steer(TypedDict):
+    """A user's words to an agent in the middle of a run."""
+
+    content: str
+    """The text, of 64 KiB at most. It answers no approval and no question."""
+    idempotency_key: NotRequired[str | None]
+    """The same key with the same content is one message. It may also be sent as the header Idempotency-Key."""
 
 
 class StoppedWork(TypedDict):
@@ -2085,3 +2156,26 @@ class WhoAmI(TypedDict):
     """The latest end of the login; None with a token."""
     csrf: str | None
     """The value of the header X-Kheish-CSRF that a logged-in page sends with each change; None with a token."""
+
+
+class WorktreeDiff(TypedDict):
+    """The worktree of an agent, with its changes."""
+
+    agent_id: str
+    path: str
+    branch: str
+    base: str
+    state: str | None
+    exists: bool
+    diff: str
+    """The changes since the base, and untracked files as lines that begin with `??`."""
+
+
+class WorktreeRow(TypedDict):
+    """A worktree: of an agent, or an orphan that no agent has."""
+
+    agent_id: str | None
+    path: str
+    branch: str | None
+    state: str | None
+    orphan: bool

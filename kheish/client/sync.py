@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         Page,
         Paused,
         PlaybookDiff,
+        PostedMessage,
         Question,
         Quotas,
         ResolveOne,
@@ -69,6 +70,8 @@ if TYPE_CHECKING:
         Verdict,
         Version,
         WhoAmI,
+        WorktreeDiff,
+        WorktreeRow,
     )
     from kheish.client.sse import Event
 
@@ -152,6 +155,18 @@ class Agents(Resource):
         """Change an agent's nickname or retention."""
         return self._send(requests.change_agent(agent_id, **changes))
 
+    def change_worktree(self, agent_id: str, action: str) -> WorktreeDiff:
+        """Merge or discard a worktree."""
+        return self._send(requests.change_worktree(agent_id, action))
+
+    def merge(self, agent_id: str) -> WorktreeDiff:
+        """Change_worktree with the action `merge`."""
+        return self.change_worktree(agent_id, "merge")
+
+    def discard(self, agent_id: str) -> WorktreeDiff:
+        """Change_worktree with the action `discard`."""
+        return self.change_worktree(agent_id, "discard")
+
     def close(self, agent_id: str, *, cascade: bool | None = None, reason: str | None = None) -> Closed:
         """Close an agent for good."""
         return self._send(requests.close_agent(agent_id, cascade=cascade, reason=reason))
@@ -175,6 +190,7 @@ class Agents(Resource):
         credential_scope: CredentialScope | Json | None = None,
         budget: Budget | Json | None = None,
         isolation: str | None = None,
+        finish: str | None = None,
         cwd: str | None = None,
         retention: str | None = None,
         detached: bool = False,
@@ -200,6 +216,7 @@ class Agents(Resource):
                 credential_scope=credential_scope,
                 budget=budget,
                 isolation=isolation,
+                finish=finish,
                 cwd=cwd,
                 retention=retention,
                 detached=detached,
@@ -264,6 +281,7 @@ class Agents(Resource):
         credential_scope: CredentialScope | Json | None = None,
         budget: Budget | Json | None = None,
         isolation: str | None = None,
+        finish: str | None = None,
         cwd: str | None = None,
         retention: str | None = None,
         detached: bool = False,
@@ -290,6 +308,7 @@ class Agents(Resource):
                 credential_scope=credential_scope,
                 budget=budget,
                 isolation=isolation,
+                finish=finish,
                 cwd=cwd,
                 retention=retention,
                 detached=detached,
@@ -301,6 +320,14 @@ class Agents(Resource):
     def tree(self, agent_id: str) -> Tree:
         """Get an agent and all below it."""
         return self._send(requests.agent_tree(agent_id))
+
+    def worktree(self, agent_id: str) -> WorktreeDiff:
+        """Get the changes in a worktree."""
+        return self._send(requests.get_worktree(agent_id))
+
+    def worktrees(self) -> Page[WorktreeRow]:
+        """List worktrees."""
+        return self._send(requests.list_worktrees())
 
 
 class Approvals(Resource):
@@ -547,6 +574,61 @@ class Login(Resource):
         return self._send(requests.who_am_i())
 
 
+class Mailbox(Resource):
+    """The operations of `mailbox`."""
+
+    def ack(self, agent: str, message: str) -> PostedMessage:
+        """Ack a message that was read by the API."""
+        return self._send(requests.ack_mail(agent, message))
+
+    def get(self, agent: str, message: str) -> PostedMessage:
+        """Get one message."""
+        return self._send(requests.get_mail(agent, message))
+
+    def list(
+        self,
+        agent: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        state: str | Sequence[str] | None = None,
+    ) -> Page[PostedMessage]:
+        """List an agent's messages, newest first."""
+        return self._send(requests.list_mail(agent, limit=limit, cursor=cursor, state=state))
+
+    def post(
+        self,
+        agent: str,
+        payload: str | Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        type: str | None = None,
+        subject: str | None = None,
+        in_reply_to: str | None = None,
+        delivery: str | None = None,
+        expires_at: str | None = None,
+        message_id: str | None = None,
+    ) -> PostedMessage:
+        """Post a message to an agent."""
+        return self._send(
+            requests.post_mail(
+                agent,
+                payload,
+                idempotency_key=idempotency_key,
+                type=type,
+                subject=subject,
+                in_reply_to=in_reply_to,
+                delivery=delivery,
+                expires_at=expires_at,
+                message_id=message_id,
+            )
+        )
+
+    def redeliver(self, agent: str, message: str) -> PostedMessage:
+        """Send a dead letter again."""
+        return self._send(requests.redeliver_mail(agent, message))
+
+
 class Permissions(Resource):
     """The operations of `permissions`."""
 
@@ -776,6 +858,10 @@ class Runs(Resource):
                 )
             ),
         )
+
+    def steer(self, run_id: str, content: str, *, idempotency_key: str | None = None) -> PostedMessage:
+        """Add a user's message at the next turn of a run."""
+        return self._send(requests.steer_run(run_id, content, idempotency_key=idempotency_key))
 
 
 class Secrets(Resource):
@@ -1046,6 +1132,11 @@ class Kheish(Connection):
     def login(self) -> Login:
         """The operations of `login`."""
         return Login(self)
+
+    @cached_property
+    def mailbox(self) -> Mailbox:
+        """The operations of `mailbox`."""
+        return Mailbox(self)
 
     @cached_property
     def permissions(self) -> Permissions:

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ from kheish.daemon.reactors.base import Reactor
 from kheish.daemon.secrets import Secrets
 from kheish.daemon.status import Facts
 from kheish.daemon.upkeep import Upkeep
-from kheish.daemon.workspaces import Workspaces
+from kheish.daemon.workspaces import Workspaces, state_home
 from kheish.domain import nouns
 from kheish.domain.definitions import KINDS
 from kheish.domain.permissions.rules import SandboxFacts
@@ -49,6 +50,7 @@ from kheish.jobs import probing
 from kheish.jobs.probing import Probe
 from kheish.jobs.runner import Jobs, Limits
 from kheish.runtime.agent import Agent
+from kheish.runtime.agents.worktrees import Worktrees
 from kheish.runtime.executor import Executor, Local
 from kheish.runtime.gates import Gates
 from kheish.runtime.tools import registry as tool_registry
@@ -57,7 +59,7 @@ from kheish.runtime.worker import Worker
 from kheish.state.state import State
 from kheish.store.bus import Bus
 from kheish.store.edits.watcher import Settled, Watcher
-from kheish.store.git import template
+from kheish.store.git import root_format, template
 from kheish.store.git.committer import Committer
 from kheish.store.log.index import Reader
 from kheish.store.log.wal import Group, Log
@@ -134,7 +136,7 @@ def make(
 ) -> Daemon:
     """Make the parts. Nothing is started, and nothing but `.kheish/` and `.git/kheish/` is touched."""
     token, problems = template.ensure_token(root), Problems(root)
-    facts = Facts(format=template.open_root(root), sandbox=sandbox or probing.probe(), token=token)
+    facts = Facts(format=root_format.open_root(root), sandbox=sandbox or probing.probe(), token=token)
     state = (store := _store(root, config, lambda: daemon)).state
     state.scrub = redaction.scrubber({"token": token})
     watcher = _watcher(root, lambda paths: loops.changed(daemon, paths), lambda paths: loops.refs(daemon, paths))
@@ -154,6 +156,7 @@ def make(
         playbooks=_playbooks(store, adopting, tags),
         upkeep=upkeep,
         workspaces=folders,
+        worktrees=agent.worktrees,
     )
     worker = Worker(agent, lambda run, is_missing: loops.waits_for_workspace(daemon, run, is_missing))
     answers = Answers(state, problems, rewrite=store.next_cut.rewrite)
@@ -324,9 +327,12 @@ def _agent(
     def confinement() -> SandboxFacts:
         return SandboxFacts(mode=state.definitions.config.sandbox.mode, available=facts.sandbox.available)
 
+    jobs = Jobs(root / ".git" / "kheish" / "jobs")
+    trees = Worktrees(jobs, state_home() / "kheish" / "worktrees" / _unique_name(root))
     builtin = tool_registry.builtin(
         lambda: _sandbox(state, facts, hide),
         lambda: state.definitions.config.network.allow,
+        worktrees=trees,
         allow_bypass=allow_bypass,
     )
     return Agent(
@@ -334,11 +340,17 @@ def _agent(
         bus=store.bus,
         executor=executor,
         tool_source=lambda run: builtin,
-        jobs=Jobs(root / ".git" / "kheish" / "jobs"),
+        jobs=jobs,
         gates=Gates(),
         broker=broker,
         sandbox=confinement,
+        worktrees=trees,
     )
+
+
+def _unique_name(root: Path) -> str:
+    """Return a name for the folders that a state root has elsewhere: its own, and a digest of its path."""
+    return f"{root.name}-{sha256(str(root.resolve()).encode()).hexdigest()[:8]}"
 
 
 def _keys(environ: Mapping[str, str]) -> tuple[Path, ...]:

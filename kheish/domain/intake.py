@@ -59,6 +59,7 @@ class Input:
     phase_text: str | None = None
     persona: dict[str, Any] | None = None  # a snapshot (`personas.snapshot`) instead of the session's
     checks_ask: bool = False  # no caller with the right to start commands asked for those of `completion`
+    message_ids: tuple[str, ...] = ()  # the messages that the run delivers
     checked: str | None = None  # `schemas_key` of the schemas that checked the input (`check_schemas`)
 
 
@@ -124,6 +125,7 @@ def draft(state: State, session: Session, given: Input) -> tuple[str, events.Run
         flow=given.flow,
         idempotency=keys.sent(given.key),
         phase_text=given.phase_text,
+        message_ids=given.message_ids,
     )
     return ids.new("run"), submitted
 
@@ -247,11 +249,11 @@ def seconds(value: Any) -> Any:
 def schemas_key(session: Session, given: Input) -> str | None:
     """Return a digest of the schemas that apply to an input; None if there are none.
 
-    The session's input contract is for callers, so it does not apply to a phase of a Flow; the schemas in the phase's
-    acceptance were checked with its Playbook.
+    The session's input contract is for callers, so it does not apply to a phase of a Flow, nor to messages; the schemas
+    in the phase's acceptance were checked with its Playbook.
     """
     schemas = [] if given.flow else [*completion.schemas(given.completion)]
-    contract = None if given.flow else session.settings["input_contract"]
+    contract = None if given.flow or given.message_ids else session.settings["input_contract"]
     if contract is None and given.output_contract is None and not schemas:
         return None
     return sha256(orjson.dumps([contract, given.output_contract, schemas])).hexdigest()

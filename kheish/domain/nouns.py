@@ -26,6 +26,7 @@ from kheish.domain.agents import agent as agents
 from kheish.domain.definitions import InForce
 from kheish.domain.flows import view as flows
 from kheish.domain.forks import inherited
+from kheish.domain.mailboxes import message as mailboxes
 from kheish.domain.playbooks import versions as playbooks
 from kheish.domain.sessions import session as sessions
 from kheish.state.noun import Nouns
@@ -41,6 +42,8 @@ _NOUNS = (
     questions.NOUN,
     todos.NOUN,
     tasks.NOUN,
+    mailboxes.NOUN,
+    mailboxes.MAILBOX,
     agents.NOUN,
     flows.NOUN,
     budgets.NOUN,

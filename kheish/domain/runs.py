@@ -294,7 +294,7 @@ def view(run: Run, queue_position: int | None = None) -> dict[str, Any]:
 
 NOUN = Noun(
     name="run", cls=Run, folded=frozenset(FOLDED), fold=lambda tables, entry: fold(tables[Run], entry, tables[Session]),
-    keep=lambda run: not run.is_final or bool(run.children), view=view, record=lambda run: f"runs/{run.run_id}.yaml",
+    keep=lambda run: not run.is_final or bool(run.children), view=view, record="runs/{id}.yaml",
     filters=("kind", "route", "agent_id", "retry_of"),
 )  # fmt: skip
 

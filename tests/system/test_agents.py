@@ -45,6 +45,16 @@ ROUTES: dict[str, Any] = {
     "top": [spawn("branch", route="middle"), WAIT, TELL],
     "impatient": [spawn("sleeper", route="slow"), {"tool_calls": [use("wait_agent", timeout="300ms")]}, TELL],
     "idle": [{"text": "ready"}],
+    "echo": {"driver": "scripted", "script": {"echo": True}},
+    "leaves": [spawn("kid", route="late"), {"text": "I do not wait"}, {"text": "heard: {{input}}"}],
+    "late": [{"text": "my result", "delay": "400ms"}],
+    "busy": [
+        spawn("kid", route="kid"),
+        {"tool_calls": [use("bash", command="sleep 1")]},
+        {"tool_calls": [use("bash", command="echo seen")]},
+        {"text": "done"},
+    ],
+    "asks": [spawn("kid", route="kid"), {"tool_calls": [use("bash", command="id -u")]}, {"text": "done"}],
 }
 
 
@@ -105,6 +115,69 @@ def test_21_a_child_has_not_settled_while_its_command_runs(daemon: Daemon) -> No
     assert child["status"] == "settled" and child["result"]["output"].endswith("late")
 
 
+def results(daemon: Daemon, session: str) -> list[dict[str, Any]]:
+    """The results of children in the mailbox of a session."""
+    page = daemon.client.mailbox.list(daemon.client.sessions.get(session)["agent_id"])
+    return [dict(one) for one in page["items"] if one["type"] == "agent_result"]
+
+
+def test_21_an_idle_parent_gets_one_run_with_the_result(daemon: Daemon) -> None:
+    root(daemon, "idle-parent", "leaves")
+    first = daemon.client.runs.start("idle-parent", "go", wait="20s")
+    assert first.output == "I do not wait"
+
+    def delivered() -> Any:
+        runs = daemon.client.runs.list(session="idle-parent")["items"]
+        return [run for run in runs if run["kind"] == "mailbox_delivery" and run["status"] == "completed"]
+
+    (run,) = until(delivered, what="a run with the result")
+    assert "my result" in "".join(item["text"] for item in run["request"]["items"])
+    (message,) = results(daemon, "idle-parent")
+    assert (message["state"], message["run_id"], message["from"]["name"]) == ("acked", run["run_id"], "root/kid")
+    assert len(daemon.client.runs.list(session="idle-parent")["items"]) == 2
+
+
+def test_21_a_busy_parent_sees_the_result_at_its_next_turn(daemon: Daemon) -> None:
+    root(daemon, "busy-parent", "busy")
+    run = daemon.client.runs.start("busy-parent", "go", wait="30s")
+    assert run.status == "completed"
+    (message,) = results(daemon, "busy-parent")
+    assert (message["state"], message["run_id"]) == ("acked", run.run_id)
+    assert len(daemon.client.runs.list(session="busy-parent")["items"]) == 1
+
+
+def test_21_a_parent_that_waits_for_an_approval_gets_the_result_then(daemon: Daemon) -> None:
+    root(daemon, "asking-parent", "asks")
+    run = daemon.client.runs.start("asking-parent", "go", wait="30s")
+    assert run.status == "waiting_for_approval"
+    until(lambda: results(daemon, "asking-parent"), what="the child has settled")
+    daemon.client.approvals.allow(run.waits_for[0][0])
+    run = daemon.client.runs.get(run.run_id, wait="30s")
+    assert run.status == "completed"
+    until(lambda: results(daemon, "asking-parent")[0]["state"] == "acked")
+    runs = daemon.client.runs.list(session="asking-parent")["items"]
+    assert len(runs) == 1 and results(daemon, "asking-parent")[0]["run_id"] == run.run_id
+
+
+def test_a_message_resumes_a_settled_child(daemon: Daemon) -> None:
+    agent = root(daemon, "resumed", "echo")
+    child = daemon.client.agents.spawn(agent, "kid", prompt="first", route="echo")["agent_id"]
+    first = until(lambda: settled(daemon, child), what="it settles")
+    until(lambda: len(results(daemon, "resumed")) == 1)
+    daemon.client.mailbox.post(child, "second")
+    second = until(lambda: settled(daemon, child, after=first["n"]), what="it settles again")
+    assert "second" in second["result"]["output"]
+    assert second["usage"]["own"]["model_calls"] == 2
+    until(lambda: len(results(daemon, "resumed")) == 2, what="each end is told")
+    top = daemon.client.agents.get(agent)
+    assert top["usage"]["subtree"]["model_calls"] == top["usage"]["own"]["model_calls"] + 2, "nothing counts twice"
+
+
+def settled(daemon: Daemon, agent_id: str, after: int = 0) -> Any:
+    agent = daemon.client.agents.get(agent_id)
+    return agent if agent["status"] == "settled" and agent["n"] > after else None
+
+
 def test_a_wait_for_the_answer_is_marked(daemon: Daemon) -> None:
     root(daemon, "early", "early")
     run = daemon.client.runs.start("early", "go", wait="30s")
@@ -122,7 +195,13 @@ def test_a_wait_ends_with_its_time(daemon: Daemon) -> None:
 def test_22_a_cancelled_run_takes_its_tree_with_it(daemon: Daemon) -> None:
     root(daemon, "tree", "top")
     run = daemon.client.runs.start("tree", "go")
-    until(lambda: len(daemon.jobs()) >= 2, what="two commands run")
+    leaves = ("root/branch/leaf", "root/branch/leaf2")
+
+    def at_work() -> bool:
+        agents = tree(daemon, "tree")
+        return all(path in agents and agents[path]["usage"]["own"]["tool_calls"] for path in leaves)
+
+    until(at_work, what="two commands run")
 
     begun = time.monotonic()
     answer: Any = daemon.client.runs.cancel(run.run_id)

@@ -67,6 +67,8 @@ class SpawnAgent(Body):
     """The budget of all its runs."""
     isolation: Literal["shared", "worktree"] | None = None
     """`worktree`: a git worktree of its own."""
+    finish: Literal["keep", "commit", "discard"] = "commit"
+    """What becomes of its worktree when it has settled."""
     cwd: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     """Its folder, in its parent's workspace."""
     retention: Literal["retain", "close_on_settle"] = "retain"
@@ -92,6 +94,13 @@ class CloseAgent(Body):
     """Close the agents below it, too; without it, an agent with live children is left alone (409)."""
     reason: Reason | None = None
     """The reason, for the journal."""
+
+
+class ChangeWorktree(Body):
+    """A decision about an agent's worktree."""
+
+    action: Literal["merge", "discard"]
+    """`merge` its branch into the workspace's own, or `discard` its work."""
 
 
 class AgentChanges(Body):
@@ -154,3 +163,26 @@ class Tree(Answer):
 
     agent: dict[str, Any]
     children: list[dict[str, Any]]
+
+
+class WorktreeRow(Answer):
+    """A worktree: of an agent, or an orphan that no agent has."""
+
+    agent_id: str | None
+    path: str
+    branch: str | None
+    state: str | None
+    orphan: bool
+
+
+class WorktreeDiff(Answer):
+    """The worktree of an agent, with its changes."""
+
+    agent_id: str
+    path: str
+    branch: str
+    base: str
+    state: str | None
+    exists: bool
+    diff: str
+    """The changes since the base, and untracked files as lines that begin with `??`."""

@@ -9,7 +9,7 @@ from typing import Any
 from falcon.asgi import Request, Response
 
 from kheish.api import views
-from kheish.api.agents import bodies
+from kheish.api.agents import bodies, worktrees
 from kheish.api.agents.bodies import AgentChanges, CloseAgent, SpawnAgent
 from kheish.api.http import media, paging
 from kheish.api.http.operation import bind, get, patch, post
@@ -94,7 +94,8 @@ class Agents:
             if earlier is None:
                 parent = agents.of_session(self._state, session_id)
                 run = spawning.run_of(self._state, parent)
-                child, drafts = await spawning.spawned(self._state, session_id, run, self._wanted(req, body, key))
+                wanted, trees = self._wanted(req, body, key), self._services.worktrees
+                child, drafts = await spawning.spawned(self._state, session_id, run, wanted, trees)
                 self._state.append(*drafts)
                 earlier = child.agent_id
             n = self._state.n
@@ -167,6 +168,7 @@ class Agents:
             credential_scope=body.credential_scope.model_dump() if body.credential_scope else None,
             budget=body.budget.model_dump(exclude_none=True) if body.budget else None,
             isolation=body.isolation,
+            finish=body.finish,
             retention=body.retention,
             detached=body.detached,
             timeout=body.timeout,
@@ -251,7 +253,7 @@ def _idempotency(req: Request, body: SpawnAgent, agent_id: str) -> events.Idempo
 
 
 ONE = "/v1/agents/{agent_id}"
-OPERATIONS = bind(
+OPERATIONS = worktrees.OPERATIONS + bind(
     Agents,
     get("/v1/agents", Agents.list_agents, "List agents, newest first.", AgentView, *LIST, page=True, tie="query"),
     get(

@@ -15,12 +15,14 @@ from typing import Any
 from kheish import ids
 from kheish.daemon.reactors.base import Reactor
 from kheish.daemon.spawning import spawn
-from kheish.domain import events
+from kheish.domain import events, runs
 from kheish.domain.agents import agent as agents
 from kheish.domain.agents import ending, fleet, standing
 from kheish.domain.agents.agent import Agent
-from kheish.errors import Damaged, KheishError, NotFound, StoreFailed
+from kheish.domain.events.agents import Worktree
+from kheish.errors import Damaged, KheishError, NotFound, StoreFailed, WorktreeConflict
 from kheish.runtime.agents import reporting
+from kheish.runtime.agents.worktrees import Finished, Worktrees
 from kheish.state.encoding import Recorded
 from kheish.state.state import State
 
@@ -33,8 +35,9 @@ _HEARD = tuple(agents.FOLDED - {events.SessionCreated, events.SessionForked})
 class Agents(Reactor):
     """`damaged(path, reason)` is called for a session that cannot be read: its child's end is not recorded."""
 
-    def __init__(self, state: State, *, damaged: Callable[[str, str], None]) -> None:
+    def __init__(self, state: State, trees: Worktrees | None, *, damaged: Callable[[str, str], None]) -> None:
         self._state = state
+        self._trees = trees
         self._damaged = damaged
         self._held: dict[str, ExitStack] = {}  # by live child: the pins of its session and its parent's
         self._deadlines: dict[str, str] = {}
@@ -161,9 +164,13 @@ class Agents(Reactor):
                 assert parent_session is not None
                 async with state.using(parent_session):
                     while ending.is_due(state, child := state.get(Agent, agent_id)):
+                        if child.worktree is not None and child.worktree_state in (None, "restored"):
+                            await self._finish(child, child.worktree)
+                            continue
                         output = await reporting.with_tails(state, child)
+                        letter = await reporting.letter(state, child, output)
                         if state.get(Agent, agent_id) == child:  # nothing has happened to it meanwhile
-                            ending.settle(state, child, output, [])
+                            ending.settle(state, child, output, letter)
                             self._release(agent_id)
         except StoreFailed:
             return  # the daemon ends; the next one records it
@@ -171,6 +178,23 @@ class Agents(Reactor):
             self._damaged(session_id, error.detail)
         except KheishError as error:
             log.error("the end of the agent %s cannot be recorded: %s", agent_id, error.detail)
+
+    async def _finish(self, child: Agent, tree: Worktree) -> None:
+        """Commit or remove a child's worktree before its end is recorded: its result names what became of it."""
+        done = Finished("kept", reason="this daemon has no worktrees")
+        if self._trees is not None:
+            done = await self._trees.finish(tree)
+        changed = events.WorktreeChanged(state=done.state, commit=done.commit, reason=done.reason)
+        self._state.append(changed.on(child.session_id))
+
+    async def _restore(self, child: Agent, tree: Worktree) -> None:
+        """Make the worktree of a resumed child again if it is gone. Its runs fail if that is not possible."""
+        try:
+            if self._trees is not None and await self._trees.ensure(tree):
+                self._state.append(events.WorktreeChanged(state="restored").on(child.session_id))
+        except WorktreeConflict as error:
+            for run_id in sorted(self._state.get(Agent, child.agent_id).runs):
+                runs.fail(self._state, run_id, error.code, error.detail)
 
     async def _resume(self, agent_id: str, session_id: str) -> None:
         """Count a settled child that has work again, and record it in its parent's journal."""
@@ -183,6 +207,8 @@ class Agents(Reactor):
                     child = state.get(Agent, agent_id)
                     if child.is_live:
                         ending.resume(state, child)
+                    if child.worktree is not None:
+                        await self._restore(child, child.worktree)
         except (StoreFailed, NotFound):
             return
         except Damaged as error:

@@ -13,6 +13,7 @@ from kheish.domain import events, spent
 from kheish.domain.agents import standing
 from kheish.domain.events import Entry, RunError, Text, changed, frozen
 from kheish.domain.events.agents import Worktree
+from kheish.domain.mailboxes.message import Mailbox
 from kheish.domain.runs import FOLDED as RUN_EVENTS
 from kheish.domain.runs import Run
 from kheish.domain.sessions.session import CREATED, Session
@@ -111,6 +112,7 @@ class Agent:
     waits: tuple[Wait, ...] = ()
     runs: frozenset[str] = frozenset()  # its runs that have not ended
     tasks: tuple[str, ...] = ()  # commands that ended since its answer
+    mailbox_pending: int = 0
 
     @property
     def is_child(self) -> bool:
@@ -130,7 +132,8 @@ _OWN = frozenset({
     events.AgentSpawned, events.AgentSettled, events.AgentClosed, events.AgentUpdated, events.WorktreeChanged,
     events.ChildSpawned, events.ChildResumed, events.ChildSettled, events.WaitOpened, events.WaitEnded,
 })  # fmt: skip
-FOLDED = frozenset({*CREATED, *_RUNS, *_OWN, events.TaskCreated, events.TaskEnded, events.SessionEnded})
+_MAIL = frozenset({events.MessagePosted, events.MessageDelivered, events.MessageDied, events.MessageAcked})
+FOLDED = frozenset({*CREATED, *_RUNS, *_OWN, *_MAIL, events.TaskCreated, events.TaskEnded, events.SessionEnded})
 assert frozenset(RUN_EVENTS) >= _RUNS
 
 
@@ -141,7 +144,8 @@ def fold(tables: Tables, entry: Entry) -> Iterable[str]:
     session: Session = tables[Session][entry.session]
     old = table.get(session.agent_id) or root(session)
     agent = changed(old, n=entry.n, **_fold_change(old, entry, tables))
-    table[agent.agent_id] = changed(agent, **standing.derived(agent, session, tables[Run], tables[Task]))
+    box = tables[Mailbox].get(entry.session)
+    table[agent.agent_id] = changed(agent, **standing.derived(agent, session, tables[Run], tables[Task], box))
     return (agent.agent_id,)
 
 
@@ -157,7 +161,7 @@ def _fold_change(old: Agent, entry: Entry, tables: Tables) -> dict[str, Any]:
     """Return the fields that an entry changes, so that an agent is copied once per entry."""
     match entry.event:
         case events.RunSubmitted():
-            return {"runs": old.runs | {entry.run}, "result": None, "settled_at": None}
+            return {"runs": old.runs | {entry.run}, "result": None, "settled_at": None, "worktree_state": None}
         case events.RunCompleted() | events.RunFailed() | events.RunCancelled() | events.RunInterrupted() as event:
             return _fold_answer(old, tables[Run].get(entry.run or ""), event)
         case events.TaskEnded(task_id=id) if old.is_child and not old.runs:
@@ -352,7 +356,7 @@ def view(agent: Agent) -> AgentView:
         unfinished=agent.unfinished,
         usage=AgentUsage(own=agent.own, subtree=spent.total(agent.own, agent.below)),
         children=agent.children,
-        mailbox_pending=0,
+        mailbox_pending=agent.mailbox_pending,
         n=agent.n,
     )  # fmt: skip
 
@@ -364,7 +368,7 @@ def _derive(tables: Tables) -> None:
 
 NOUN = Noun(
     name="agent", cls=Agent, folded=FOLDED, fold=fold, keep=always, view=view, derive=_derive,
-    record=lambda agent: "agent.yaml" if agent.is_child or agent.children else None,
+    record="agent.yaml", recorded=lambda agent: agent.is_child or agent.children > 0,
     filters=("root", "parent", "path"),
 )  # fmt: skip
 

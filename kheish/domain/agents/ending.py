@@ -11,6 +11,7 @@ from kheish.domain import events, runs, spent, tasks
 from kheish.domain.agents import fleet, standing, usage
 from kheish.domain.agents.agent import Agent, Wait
 from kheish.domain.events import Draft, RunError, Text
+from kheish.domain.mailboxes import letters
 from kheish.domain.runs import Run, Status
 from kheish.domain.sessions.session import Session
 from kheish.errors import AgentStateConflict
@@ -45,16 +46,21 @@ def _is_listed(state: State, child: Agent) -> bool:
     return parent is not None and any(one.agent_id == child.agent_id for one in parent.live)
 
 
-def settle(state: State, child: Agent, output: Text | None, message: list[Draft]) -> None:
-    """Record the end of a child whose session and parent's session are loaded, in one group with everything that
-    follows from it. `message` posts its result, unless a wait of its parent covers it."""
-    parent = state.get(Agent, child.parent or "")
-    total = usage.subtree(state, child)
+def status_of(state: State, child: Agent) -> tuple[events.agents.Ended, RunError | None]:
+    """Return the status with which a child settles, and its error."""
     answer = child.answer
     status = _STATUSES[answer.status] if answer is not None else "cancelled"
-    error = answer.error if answer is not None else None
     if status == "cancelled" and child.deadline is not None and child.deadline <= ids.stamp(state.clock()):
-        status, error = "failed", RunError(code="timeout", message="The time of the agent is over.")
+        return "failed", RunError(code="timeout", message="The time of the agent is over.")
+    return status, answer.error if answer is not None else None
+
+
+def settle(state: State, child: Agent, output: Text | None, message: letters.Letter | None = None) -> None:
+    """Record the end of a child whose session and parent's session are loaded, in one group with everything that
+    follows from it. `message` has its result; it is posted unless a wait of its parent covers it."""
+    parent = state.get(Agent, child.parent or "")
+    total = usage.subtree(state, child)
+    status, error = status_of(state, child)
     group: list[Draft] = []
     if child.closed_at is None:
         settled = events.AgentSettled(status=status, output=output, error=error, reported=total)
@@ -71,8 +77,8 @@ def settle(state: State, child: Agent, output: Text | None, message: list[Draft]
     covering = [wait for wait in parent.waits if child.agent_id in wait.agents]
     for wait in covering:
         group += end_wait(state, parent, wait, ended={child.agent_id: ended.status})
-    if not covering and not _is_stopped(state, child):
-        group += message
+    if message is not None and not covering and child.closed_at is None and not _is_stopped(state, child):
+        group.append(letters.draft(state, parent.session_id, message))
     state.append(*group)
     fleet.of(state).remove(child.agent_id)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
@@ -46,6 +47,7 @@ class Spawn:
     budget: dict[str, Any] | None = None
     workspace: str | None = None
     isolation: str | None = None
+    finish: str = "commit"
     retention: str = "retain"
     detached: bool = False
     timeout: float | None = None
@@ -216,7 +218,7 @@ def drafts(
     """
     parent, wanted, by = child.parent, child.wanted, child.wanted.by
     path = opening.path if opening is not None else state.place_session(child.session_id)
-    settings = {**child.settings, **({"workspace": worktree.path} if worktree is not None else {})}
+    settings = {**child.settings, **({"workspace": _inside(worktree, child)} if worktree is not None else {})}
     session = Session(
         session_id=child.session_id, path=path, agent_id=child.agent_id, created_at="", made=0, settings=settings
     )
@@ -240,6 +242,13 @@ def drafts(
     whole.add(child.agent_id, child.session_id, parent.session_id, parent.root)
     whole.note_spawn(now)
     return group
+
+
+def _inside(worktree: Worktree, child: Child) -> str:
+    """Return the folder in a worktree that stands for the child's folder in the repository."""
+    folder = Path(child.settings["workspace"])
+    repository = Path(worktree.repository)
+    return str(Path(worktree.path) / (folder.relative_to(repository) if folder.is_relative_to(repository) else ""))
 
 
 def _record(state: State, child: Child, worktree: Worktree | None, now: float) -> events.AgentSpawned:

@@ -55,7 +55,7 @@ class Session:
     queued: tuple[str, ...] = ()
     parking: frozenset[str] = field(default_factory=frozenset)  # live runs that yield the slot while they wait
     n: int = 0
-    tainted_by: str | None = None  # the tool that brought untrusted network content into the conversation
+    tainted_by: str | None = None  # what brought untrusted network content in: a tool, or an agent's message
 
     @property
     def status(self) -> Literal["idle", "busy", "ended"]:
@@ -82,6 +82,7 @@ CHANGED = (
     events.AgentSpawned,
     events.ChildSettled,
     events.WaitEnded,
+    events.MessageDelivered,
 )
 
 
@@ -112,7 +113,13 @@ def fold(table: dict[str, Session], entry: Entry) -> Iterable[str]:
     return (entry.session,)
 
 
-_TAINTING = (events.ToolStarted, events.AgentSpawned, events.ChildSettled, events.WaitEnded)
+_TAINTING = (
+    events.ToolStarted,
+    events.AgentSpawned,
+    events.ChildSettled,
+    events.WaitEnded,
+    events.MessageDelivered,
+)
 
 
 def _tainted_by(event: Any) -> str | None:
@@ -211,7 +218,7 @@ NOUN = Noun(
     keep=always,
     is_busy=lambda session: session.active is not None or bool(session.queued),
     view=view,
-    record=lambda session: "session.yaml",
+    record="session.yaml",
     filters=("route", "permission_mode", "agent_id"),
 )
 

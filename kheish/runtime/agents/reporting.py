@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kheish.domain.agents import ending
 from kheish.domain.agents.agent import Agent
 from kheish.domain.events import Spilled, WaitEnded, WaitOpened
+from kheish.domain.mailboxes import letters
 from kheish.domain.sessions.session import Session
 from kheish.domain.tasks import Task
 from kheish.runtime.tools.base import Result
@@ -48,6 +50,8 @@ async def described(state: State, doc: Mapping[str, Any], status: str | None = N
     head = f"[agent {doc['name']} ({doc['agent_id']}): {status}"
     if doc["status"] == "waiting" and doc["waiting_on"]:
         head += f", waiting on {doc['waiting_on']}"
+    if doc["worktree"] is not None:
+        head += f", worktree {doc['worktree']['state'] or 'in use'}, branch {doc['worktree']['branch']}"
     if doc["unfinished"]:
         head += "; unfinished: " + ", ".join(f"{one['kind']} {one['id']}" for one in doc["unfinished"])
     result = doc["result"]
@@ -107,3 +111,26 @@ async def _tail(state: State, session_id: str, task_id: str) -> str:
     shell = task["shell"] or {}
     how = f"exit status {shell['exit_status']}" if shell.get("exit_status") is not None else task["status"]
     return f"[{task_id} ({task['title']}) ended: {how}]\n{shown}".rstrip()
+
+
+async def letter(state: State, child: Agent, output: Any) -> letters.Letter:
+    """Return the message that brings a settled child's result to its parent. Its id is that of the child's answer, so
+    that a repeat posts nothing."""
+    answer = child.answer
+    error = answer.error if answer is not None else None
+    payload: dict[str, Any] = {
+        "agent_id": child.agent_id,
+        "name": child.name,
+        "status": ending.status_of(state, child)[0],
+        "output": await text_of(state, child.session_id, output),
+        "error": None if error is None else {"code": error.code, "message": error.message},
+    }
+    if child.worktree is not None:
+        payload["worktree"] = {"branch": child.worktree.branch, "state": child.worktree_state}
+    return letters.Letter(
+        type="agent_result",
+        sender=letters.sender_of(state.get(Session, child.session_id), child.path),
+        payload=payload,
+        subject=f"{child.name}: {payload['status']}",
+        message_id=f"msg_{child.agent_id.removeprefix('agent_')}-{child.answers}",
+    )

@@ -17,8 +17,9 @@ from kheish.domain.agents.spawn import Child, Spawn
 from kheish.domain.events import Draft, changed
 from kheish.domain.runs import Run
 from kheish.domain.sessions.session import Session
-from kheish.errors import Fault, Invalid
+from kheish.errors import Fault, Invalid, KheishError
 from kheish.runtime.agents import files
+from kheish.runtime.agents.worktrees import Worktrees
 from kheish.state.state import State
 
 
@@ -82,11 +83,24 @@ async def planned(state: State, parent_session: str, run: Run | None, request: R
     return spawn.plan(state, of_session(state, parent_session), run, wanted)
 
 
-async def spawned(state: State, parent_session: str, run: Run | None, request: Request) -> tuple[Child, list[Draft]]:
+async def spawned(
+    state: State, parent_session: str, run: Run | None, request: Request, trees: Worktrees | None
+) -> tuple[Child, list[Draft]]:
     """Return a child and the group that creates it, to be appended before the next await. Raises as `planned`, and as
     `intake.submit`."""
     child = await planned(state, parent_session, run, request)
-    return child, spawn.drafts(state, child)
+    if child.isolation != "worktree":
+        return child, spawn.drafts(state, child)
+    if trees is None:
+        raise Invalid("Worktrees are not possible here.", errors=[Fault("/isolation", "is not possible here")])
+    tree = await trees.make(child.settings["workspace"], child.agent_id, child.wanted.name, child.wanted.finish)
+    try:
+        run = state.get(Run, run.run_id) if run is not None else None
+        spawn.plan(state, of_session(state, parent_session), run, child.wanted)  # others may have spawned meanwhile
+        return child, spawn.drafts(state, changed(child, parent=of_session(state, parent_session)), worktree=tree)
+    except KheishError:
+        await trees.discard(tree)
+        raise
 
 
 def key_of(parent: str, request_id: str | None, request: Mapping[str, Any]) -> Any:

@@ -7,7 +7,6 @@ after a kill, it finds the same child.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, Literal
 
 from pydantic import Field
@@ -24,6 +23,7 @@ from kheish.domain.personas import Carried
 from kheish.domain.runs import Run
 from kheish.errors import KheishError
 from kheish.runtime.agents import closing, reporting, spawning
+from kheish.runtime.agents.worktrees import Worktrees
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Suspended, Tool, ToolError
 
 _ID = "The name of a child, or its agent id."
@@ -72,11 +72,11 @@ class CloseAgent(Arguments):
     reason: str | None = Field(None, max_length=1000)
 
 
-def make(allow_bypass: Callable[[], bool]) -> tuple[Tool, ...]:
-    """Return the tools. `allow_bypass` returns whether the daemon permits the mode bypass."""
+def make(trees: Worktrees | None, *, allow_bypass: bool) -> tuple[Tool, ...]:
+    """Return the tools. `allow_bypass`: the daemon permits the mode bypass."""
 
     async def spawn(arguments: SpawnAgent, context: Context) -> Result:
-        return await _spawn(arguments, context, allow_bypass=allow_bypass())
+        return await _spawn(arguments, context, trees, allow_bypass=allow_bypass)
 
     spawn_tool = Tool(
         name="spawn_agent",
@@ -96,7 +96,7 @@ def make(allow_bypass: Callable[[], bool]) -> tuple[Tool, ...]:
 # --- spawning ---------------------------------------------------------------------------------------------------------
 
 
-async def _spawn(arguments: SpawnAgent, context: Context, *, allow_bypass: bool) -> Result:
+async def _spawn(arguments: SpawnAgent, context: Context, trees: Worktrees | None, *, allow_bypass: bool) -> Result:
     state, parent = context.state, of_session(context.state, context.session_id)
     request = arguments.model_dump(mode="json", exclude_none=True)
     key = await keys.known(state, spawning.key_of(parent.agent_id, context.key, request))
@@ -124,7 +124,8 @@ async def _spawn(arguments: SpawnAgent, context: Context, *, allow_bypass: bool)
     )
     asked = spawning.Request(spawn=wanted, cwd=arguments.cwd, context=arguments.context)
     try:
-        child, drafts = await spawning.spawned(state, context.session_id, state.get(Run, context.run_id), asked)
+        run = state.get(Run, context.run_id)
+        child, drafts = await spawning.spawned(state, context.session_id, run, asked, trees)
     except KheishError as error:
         raise ToolError(f"{error.code}: {error.detail}") from error
     return _started(arguments.name, child.agent_id, drafts=tuple(drafts))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from kheish.runtime.agents.worktrees import Worktrees
 from kheish.runtime.tools import (
     agents,
     background,
@@ -38,6 +39,7 @@ def builtin(
     sandbox_settings: Callable[[], shell.SandboxSettings],
     network_allowed: Callable[[], Sequence[str]] = tuple,
     *,
+    worktrees: Worktrees | None = None,
     allow_bypass: bool = False,
 ) -> dict[str, Tool]:
     """Return the built-in tools, by name. `sandbox_settings` is called at each shell call, `network_allowed` (see
@@ -53,7 +55,7 @@ def builtin(
             shell.make(sandbox_settings),
             *background.make(sandbox_settings),
             *interact.TOOLS,
-            *agents.make(lambda: allow_bypass),
+            *agents.make(worktrees, allow_bypass=allow_bypass),
             *evidence.TOOLS,
             *memory.TOOLS,
             *planning.TOOLS,

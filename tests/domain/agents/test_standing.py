@@ -106,13 +106,13 @@ class Family(RuleBasedStateMachine):
             grandchild = self.agent(child.agent_id)
             for run_id in grandchild.runs:
                 runs.cancel(self.state, run_id, by="test")
-            ending.settle(self.state, self.agent(child.agent_id), None, [])
+            ending.settle(self.state, self.agent(child.agent_id), None)
             return
 
     @rule()
     def the_reactor_looks(self) -> None:
         if ending.is_due(self.state, self.child):
-            ending.settle(self.state, self.child, "out", [])
+            ending.settle(self.state, self.child, "out")
 
     @precondition(lambda self: self.child.closed_at is None)
     @rule()
