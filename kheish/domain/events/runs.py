@@ -178,6 +178,7 @@ class RunSubmitted(Event):
     flow: dict[str, Any] | None = None
     idempotency: Idempotency | None = None
     phase_text: Text | None = None  # the Playbook's text for this phase; a section of the prompt
+    message_ids: tuple[str, ...] = ()  # the messages of the session's mailbox that this run delivers: it claims them
 
 
 @frozen
@@ -281,6 +282,19 @@ class Usage:
     cached_tokens: int = 0
     cost_usd: float | None = None
     estimated: bool = False
+
+
+@frozen
+class Spent:
+    """The usage of a run so far."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    model_calls: int = 0
+    tool_calls: int = 0
+    cost_usd: float | None = None
+    estimated: bool = False  # partly estimated from characters, for a server that counted nothing
 
 
 @frozen
