@@ -22,9 +22,11 @@ from kheish.domain import (
     todos,
     turns,
 )
+from kheish.domain.agents import agent as agents
 from kheish.domain.definitions import InForce
 from kheish.domain.flows import view as flows
 from kheish.domain.forks import inherited
+from kheish.domain.mailboxes import message as mailboxes
 from kheish.domain.playbooks import versions as playbooks
 from kheish.domain.sessions import session as sessions
 from kheish.state.noun import Nouns
@@ -40,6 +42,9 @@ _NOUNS = (
     questions.NOUN,
     todos.NOUN,
     tasks.NOUN,
+    mailboxes.NOUN,
+    mailboxes.MAILBOX,
+    agents.NOUN,
     flows.NOUN,
     budgets.NOUN,
     keys.NOUN,
