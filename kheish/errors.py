@@ -321,9 +321,8 @@ class StoreFailed(Unavailable):
     @classmethod
     def of(cls, what: str, error: OSError) -> StoreFailed:
         """Return the error that `what` failed, with the system's reason."""
-        return cls(
-            f"{what} ({error.strerror}); the daemon stops. No acknowledged data is lost. Repair the disk, then restart it."
-        )
+        said = f"{what} ({error.strerror}); the daemon stops. No acknowledged data is lost."
+        return cls(f"{said} Repair the disk, then restart the daemon.")
 
 
 class BackupFailed(Unavailable):
