@@ -133,7 +133,7 @@ def test_21_an_idle_parent_gets_one_run_with_the_result(daemon: Daemon) -> None:
     (run,) = until(delivered, what="a run with the result")
     assert "my result" in "".join(item["text"] for item in run["request"]["items"])
     (message,) = results(daemon, "idle-parent")
-    assert (message["state"], message["run_id"], message["from"]["name"]) == ("acked", run["run_id"], "root/kid")
+    assert (message["state"], message["run_id"], message["from_name"]) == ("acked", run["run_id"], "root/kid")
     assert len(daemon.client.runs.list(session="idle-parent")["items"]) == 2
 
 
