@@ -91,6 +91,7 @@ def nothing(path: Path) -> None:
         (uncommitted, "discard", "removed"),
     ],
 )
+@pytest.mark.demand(23)
 async def test_23_a_worktree_is_removed_on_positive_proof_only(
     trees: Worktrees, tmp_path: Path, what: Callable[[Path], None], finish: str, state: str
 ) -> None:
