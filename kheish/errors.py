@@ -275,6 +275,11 @@ class PreconditionFailed(KheishError):
 class TooLarge(KheishError):
     status, code, domain, exit_code, title = 413, "too_large", "request", 2, "Too large"
 
+    @classmethod
+    def of_body(cls, length: int, limit: int) -> TooLarge:
+        """Return the error for a body with too many bytes."""
+        return cls(f"The body has {length} bytes; at most {limit} are accepted.")
+
 
 class UnsupportedMedia(KheishError):
     status, code, domain, exit_code, title = 415, "unsupported_media_type", "request", 2, "Unsupported media type"

@@ -20,7 +20,7 @@ from kheish.auth.broker import Broker
 from kheish.auth.vault import Vault
 from kheish.authoring.adopting import Adopting
 from kheish.authoring.editor import Editor
-from kheish.authoring.inbox import Inbox
+from kheish.authoring.inbox.inbox import Inbox
 from kheish.authoring.pending import Answers
 from kheish.authoring.playbooks.tags import PlaybookTags
 from kheish.authoring.playbooks.versions import Playbooks

@@ -59,7 +59,7 @@ async def body(req: Request) -> bytes:
     """Return the whole body. Raises TooLarge."""
     length = req.content_length
     if length is not None and length > BODY_BYTES:
-        raise TooLarge(f"The body has {length} bytes; at most {BODY_BYTES} are accepted.")
+        raise TooLarge.of_body(length, BODY_BYTES)
     raw = await req.stream.read(BODY_BYTES + 1)
     if len(raw) > BODY_BYTES:
         raise TooLarge(f"The body has more than {BODY_BYTES} bytes.")

@@ -16,7 +16,7 @@ from kheish.daemon.reactors.runs import Runs
 from kheish.daemon.reactors.tasks import Tasks
 
 if TYPE_CHECKING:
-    from kheish.authoring.inbox import Inbox
+    from kheish.authoring.inbox.inbox import Inbox
     from kheish.authoring.pending import Answers
     from kheish.authoring.problems import Problems
     from kheish.daemon.reactors.base import Reactor
