@@ -59,6 +59,8 @@ class Input:
     phase_text: str | None = None
     persona: dict[str, Any] | None = None  # a snapshot (`personas.snapshot`) instead of the session's
     checks_ask: bool = False  # no caller with the right to start commands asked for those of `completion`
+    run_id: str | None = None  # an id that an event in `beside` names; without it, one is generated
+    unattended: str = "ask"  # deny: no person is asked during the run
     checked: str | None = None  # `schemas_key` of the schemas that checked the input (`check_schemas`)
 
 
@@ -108,6 +110,7 @@ def submit(state: State, given: Input, *, by: str | None = None, beside: Sequenc
         checks_ask=given.checks_ask,
         capability_scope=scopes.capability(session.settings, persona, in_flow=given.flow is not None),
         credential_scope=scopes.credential(session.settings, given.credential_scope),
+        unattended=given.unattended,
     )
     submitted = events.RunSubmitted(
         run_kind=given.kind,
@@ -118,7 +121,7 @@ def submit(state: State, given: Input, *, by: str | None = None, beside: Sequenc
         idempotency=keys.sent(given.key),
         phase_text=given.phase_text,
     )
-    run_id = ids.new("run")
+    run_id = given.run_id or ids.new("run")
     state.append(*beside, submitted.on(session.session_id, run_id, by=by or given.actor))
     return state.get(Run, run_id)
 
@@ -155,6 +158,7 @@ def again(state: State, old: Mapping[str, Any], *, by: str, key: Key | None = No
         phase_text=settings.get("phase_text"),
         persona=settings.get("persona"),
         checks_ask=settings.get("checks_ask", False),
+        unattended=settings.get("unattended", "ask"),
         retry_of=old["run_id"],
         key=key,
     )
