@@ -4,25 +4,58 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from falcon.asgi import Request, Response
 
 from kheish import ids
-from kheish.api import answers, at_revision
+from kheish.api import at_revision
 from kheish.api import state as api_state
 from kheish.api.http import media, paging
+from kheish.api.http.answer import Answer
 from kheish.api.http.operation import Operation, bind, delete, get, post, put
 from kheish.api.http.paging import Param
 from kheish.api.services import Services
 from kheish.domain.definitions import KINDS, Definition, Kind
+from kheish.domain.events import frozen
+from kheish.domain.shown import View
 from kheish.errors import Fault, Invalid, UnsupportedMedia
 from kheish.store.files import blob_id
 
 #: fields that an answer adds to a definition's own; a PUT ignores them
 ADDED = ("id", "path", "etag", "status")
 VALIDATE = (Param(name="id", about="The id of the definition; paths beside the file are resolved from its folder."),)
+
+
+class Validation(Answer):
+    """The result of validating a definition, with its problems."""
+
+    valid: bool
+    problems: list[dict[str, Any]]
+
+
+class DefinitionState(Answer):
+    """The state of a definition, and the files that refer to it."""
+
+    state: Literal["ready", "not_ready", "invalid", "deleted"]
+    last_error: str | None
+    """The reason why it is not ready, or the problem in its file; the last valid version is then in force."""
+    observed_digest: str | None
+    """sha256 of the file as last read; null if the file is missing."""
+    bindings: list[str]
+    """The files that refer to it."""
+
+
+@frozen
+class DefinitionView(View):
+    """A definition: its own fields, and the following."""
+
+    id: str
+    path: str
+    etag: str
+    """The git blob id of the file."""
+    status: DefinitionState
 
 
 class Definitions:
@@ -165,7 +198,7 @@ def operations(kind: Kind) -> tuple[Operation, ...]:
             many,
             Definitions.list_definitions,
             f"List {kind.name} in force, by id.",
-            answers.Definition,
+            DefinitionView,
             *paging.PAGE,
             page=True,
             name=f"list_{kind.name}",
@@ -174,7 +207,7 @@ def operations(kind: Kind) -> tuple[Operation, ...]:
             one,
             Definitions.get_definition,
             f"One {noun}.",
-            answers.Definition,
+            DefinitionView,
             at_revision.AT,
             problems=(404,),
             text=True,
@@ -185,7 +218,7 @@ def operations(kind: Kind) -> tuple[Operation, ...]:
             Definitions.put_definition,
             f"Create (201) or replace (200) a {noun}.",
             kind.model,
-            answers.Definition,
+            DefinitionView,
             problems=(404, 409, 412),
             text=True,
             name=f"put_{noun}",
@@ -198,7 +231,7 @@ def operations(kind: Kind) -> tuple[Operation, ...]:
             Definitions.validate_definition,
             f"Validate a {noun} without saving it.",
             kind.model,
-            answers.Validation,
+            Validation,
             *VALIDATE,
             text=True,
             name=f"validate_{noun}",
@@ -207,7 +240,7 @@ def operations(kind: Kind) -> tuple[Operation, ...]:
             f"{one}/history",
             Definitions.definition_history,
             f"List commits that changed a {noun}, newest first.",
-            answers.Commit,
+            at_revision.Commit,
             *paging.PAGE,
             page=True,
             problems=(404,),

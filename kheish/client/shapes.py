@@ -47,7 +47,8 @@ class AnswerQuestion(TypedDict):
 
 
 class AppliedToolPolicy(TypedDict):
-    """A restriction of the tools that a run may call, besides the permissions; set by a Playbook, never by a caller."""
+    """A restriction of the tools that a run may call, set by a Playbook or its phase (`playbook triage@1.2.0, phase
+    fix`), never by a caller. It grants nothing: permissions still apply to the tools that it leaves."""
 
     origin: str
     allow: list[str] | None
@@ -398,6 +399,7 @@ class Decision(TypedDict):
     at: str
     person: str | None
     digest: str | None
+    """The digest of the decided call."""
 
 
 class DeclineQuestion(TypedDict):
@@ -973,10 +975,15 @@ class Question(TypedDict):
     session_id: str
     run_id: str
     status: Literal["pending", "answered", "declined", "expired", "cancelled"]
+    purpose: NotRequired[str]
+    """`tool`, or `ambiguous`: the daemon asks what happened to a call."""
     questions: list[Asked]
     asked_at: str
     expires_at: str | None
     answers: Json | None
+    answered_by: NotRequired[str | None]
+    answered_at: NotRequired[str | None]
+    reason: NotRequired[str | None]
 
 
 class RefusedCall(TypedDict):
@@ -1200,7 +1207,7 @@ class Rule(TypedDict):
 
 
 class RunError(TypedDict):
-    """The reason for a run's failure."""
+    """The reason for a run's failure: a stable `code`, a sentence, and whether the same request may succeed later."""
 
     code: str
     message: str
@@ -1208,15 +1215,25 @@ class RunError(TypedDict):
 
 
 class RunItem(TypedDict):
-    """A part of the request."""
+    """A part of the request: text, or a stored asset."""
 
     type: Literal["text", "asset"]
     text: str | None
     asset_id: str | None
 
 
+class RunLimits(TypedDict):
+    """The limits that end a run: counts, seconds, tokens, US dollars. None: no limit."""
+
+    turns: int
+    wall_time: float | None
+    model_calls: int | None
+    tokens: int | None
+    cost_usd: float | None
+
+
 class RunOutput(TypedDict):
-    """Interim output of a run."""
+    """An output that the run emitted before its end."""
 
     output_id: str
     kind: str
@@ -1224,7 +1241,7 @@ class RunOutput(TypedDict):
 
 
 class RunRequest(TypedDict):
-    """The request, and its author."""
+    """The request, and its author; `metadata` is the caller's own."""
 
     actor: str
     source: str
@@ -1238,7 +1255,7 @@ class RunSettings(TypedDict):
     permission_mode: str
     workspace: str
     generation: Json
-    limits: Json
+    limits: RunLimits
     output_contract: Json | None
     completion: list[str | Json]
     checks_ask: bool
@@ -1297,7 +1314,7 @@ class RunView(TypedDict):
 
 
 class RunWait(TypedDict):
-    """A model server that a run waits for: the last failure, and when the next attempt is due (null during one)."""
+    """A model server that a run waits for: the last failure, and the time of the next attempt (null during one)."""
 
     route: str
     code: str
@@ -1317,7 +1334,8 @@ class Runtime(TypedDict):
 
 
 class Scope(TypedDict):
-    """A restriction (by `origin`) of tools, or of routes and accounts: globs over names."""
+    """A restriction of tools, or of routes and accounts: globs over names; `deny` wins. `origin` names its source
+    (`session, credential scope`)."""
 
     origin: str
     allow: list[str] | None
@@ -1683,8 +1701,8 @@ class Turn(TypedDict):
 
 
 class Usage(TypedDict):
-    """Usage of the run so far; `cost_usd` is null if its route has no price. `estimated`: some tokens are counted
-    from the characters, because the server reported none."""
+    """Usage so far; `cost_usd` is null if a route has no price. `estimated`: some tokens are counted from the
+    characters, because the server reported none."""
 
     input_tokens: int
     output_tokens: int
@@ -1766,7 +1784,7 @@ class Version(TypedDict):
 
 
 class WantedEvidence(TypedDict):
-    """Evidence that the Playbook asks for."""
+    """Evidence that a Playbook requires or allows, for a phase or for the whole Flow."""
 
     kind: Literal[
         "run", "tool_call", "task", "approval", "question", "output", "asset", "commit", "file", "agent", "attestation"

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from kheish.domain import events
 from kheish.domain.events import changed, frozen
+from kheish.domain.shown import View
 
 
 @frozen
-class Spent:
-    """The usage of a run so far."""
+class Spent(View):
+    """Usage so far; `cost_usd` is null if a route has no price. `estimated`: some tokens are counted from the
+    characters, because the server reported none."""
 
+    shown_as = "RunUsage"
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
     model_calls: int = 0
     tool_calls: int = 0
     cost_usd: float | None = None
-    estimated: bool = False  # partly estimated from characters, for a server that counted nothing
+    estimated: bool = False
 
 
 def added(spent: Spent, usage: events.Usage) -> Spent:

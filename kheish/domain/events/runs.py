@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from kheish.domain.shown import View
 from kheish.state.event import Arguments, Event, Text, frozen
 
 # --- sessions ---------------------------------------------------------------------------------------------------------
@@ -79,18 +80,20 @@ class RuleAdded(Event):
 
 
 @frozen
-class Item:
-    """A part of an input: text, or a stored asset."""
+class Item(View):
+    """A part of the request: text, or a stored asset."""
 
+    shown_as = "RunItem"
     type: Literal["text", "asset"] = "text"
     text: Text | None = None
     asset_id: str | None = None
 
 
 @frozen
-class Request:
-    """A request and its author; `metadata` is the caller's own."""
+class Request(View):
+    """The request, and its author; `metadata` is the caller's own."""
 
+    shown_as = "RunRequest"
     actor: str
     source: str
     items: tuple[Item, ...]
@@ -98,9 +101,10 @@ class Request:
 
 
 @frozen
-class Limits:
+class Limits(View):
     """The limits that end a run: counts, seconds, tokens, US dollars. None: no limit."""
 
+    shown_as = "RunLimits"
     turns: int = 500
     wall_time: float | None = None
     model_calls: int | None = None
@@ -109,19 +113,23 @@ class Limits:
 
 
 @frozen
-class Scope:
-    """A restriction of tools, or of routes and accounts: globs over names. `allow` None is all of them; `deny` wins.
-    `origin` names its source (`session, credential scope`)."""
+class Scope(View):
+    """A restriction of tools, or of routes and accounts: globs over names; `deny` wins. `origin` names its source
+    (`session, credential scope`)."""
 
+    shown_as = "Scope"
     origin: str
     allow: tuple[str, ...] | None = None
+    """The permitted names; null: all."""
     deny: tuple[str, ...] = ()
 
 
 @frozen
 class ToolPolicy(Scope):
-    """The tools that a run may call, restricted by a Playbook or its phase (`playbook triage@1.2.0, phase fix`). It
-    grants nothing: permissions still apply to the tools that it leaves."""
+    """A restriction of the tools that a run may call, set by a Playbook or its phase (`playbook triage@1.2.0, phase
+    fix`), never by a caller. It grants nothing: permissions still apply to the tools that it leaves."""
+
+    shown_as = "AppliedToolPolicy"
 
 
 @frozen
@@ -231,9 +239,10 @@ class RunInterruptRequested(Event):
 
 
 @frozen
-class RunError:
-    """The reason why a run failed: a stable `code`, a sentence, and whether the same request may succeed later."""
+class RunError(View):
+    """The reason for a run's failure: a stable `code`, a sentence, and whether the same request may succeed later."""
 
+    shown_as = "RunFailure"
     code: str
     message: str
     retryable: bool = False
