@@ -146,7 +146,6 @@ def make(
     git, folders = Git(store.git), Workspaces(root, state.hidden, lambda: state.definitions.config, workspace)
     backup = _backup(store, facts, problems, adopting := _adopting(store, problems, git, environ))
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
-    tags = PlaybookTags(state, problems, store.git)
     parts = Services(
         **_given(store, facts, auth, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure, "logs": logs},
         problems=problems.list,
@@ -154,7 +153,7 @@ def make(
         backup=backup,
         editor=Editor(state, adopting, watcher, held=lambda: facts.held),
         inspector=Inspector(state, agent, folders),
-        playbooks=(versions := _playbooks(store, adopting, tags)),
+        playbooks=(versions := _playbooks(store, adopting, tags := PlaybookTags(state, problems, store.git))),
         schedules=(firing := Firing(state, folders, versions.read)),
         upkeep=upkeep,
         workspaces=folders,

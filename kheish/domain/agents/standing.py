@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from kheish.domain import lifecycle
+from kheish.domain.runs import lifecycle
 
 if TYPE_CHECKING:
     from kheish.domain.agents.agent import Agent
