@@ -218,6 +218,16 @@ class Backup(Settings):
     )
 
 
+class ScheduleSettings(Settings):
+    """Firing of schedules."""
+
+    spread: Duration = Field(
+        default="60s", validate_default=True, ge=0,
+        description="The time over which occurrences of several schedules are spread that were missed while the daemon "
+        "was down.",
+    )  # fmt: skip
+
+
 class Retention(Settings):
     """Retention of data other than history."""
 
@@ -257,6 +267,7 @@ class Config(Settings):
     agents: Agents = Field(default_factory=Agents, description="Quotas of agents that spawn agents.")
     recovery: Recovery = Field(default_factory=Recovery, description="Treatment of an ambiguous call at a restart.")
     backup: Backup = Field(default_factory=Backup, description="Remote to which the state root is pushed.")
+    schedules: ScheduleSettings = Field(default_factory=ScheduleSettings, description="Firing of schedules.")
     retention: Retention = Field(default_factory=Retention, description="Retention of data other than history.")
     memory: bool = Field(default=True, description="Whether the prompt includes short summaries of earlier runs.")
     debug: Literal["off", "redacted", "full"] = Field(default="off", description="Capture of model calls and hooks.")

@@ -25,8 +25,7 @@ _READ_ME = "readme.md"
 FOLDERS = frozenset((*KINDS, "inbox", "pending", "secrets"))
 #: folders whose files later versions read, but not this one; other entries at the top belong to the user
 LATER = frozenset((
-    "channels", "connectors", "hooks", "mcp", "memory", "outputs", "projects", "schedules", "skills", "sources",
-    "workers",
+    "channels", "connectors", "hooks", "mcp", "memory", "outputs", "projects", "skills", "sources", "workers",
 ))  # fmt: skip
 LATER_FILE = "instructions.md"
 NOT_YET = "not_in_this_version"

@@ -41,6 +41,7 @@ COMMANDS = {
     "routes": ("routes", "routes", "Manage routes to models."),
     "personas": ("personas", "personas", "Manage instruction texts for sessions."),
     "playbooks": ("playbooks", "playbooks", "Manage procedures, their versions and releases."),
+    "schedules": ("schedules", "schedules", "Manage schedules, their times and their fires."),
     "permissions": ("permissions", "permissions", "Explain the decision on a tool call."),
     "events": ("events", "events", "Print past and new events."),
     "logs": ("logs", "logs", "Show the newest lines of the daemon's log."),

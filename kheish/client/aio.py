@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Evidence,
         Explained,
         FileProblem,
+        Fire,
         FlowView,
         Found,
         FoundSession,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         LogLine,
         ManifestLine,
         NewToken,
+        NextTimes,
         Page,
         Paused,
         PlaybookDiff,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
         Revoked,
         Rule,
         RunView,
+        ScheduleDetails,
         Secret,
         Session,
         SessionDiff,
@@ -868,6 +871,44 @@ class AsyncRuns(AsyncResource):
         return await self._send(requests.steer_run(run_id, content, idempotency_key=idempotency_key))
 
 
+class AsyncSchedules(AsyncDefinitions):
+    """The operations of `schedules`, including those of any Definition."""
+
+    def __init__(self, client: AsyncConnection) -> None:
+        super().__init__(client, "schedules")
+
+    async def fires(
+        self,
+        name: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        state: str | Sequence[str] | None = None,
+        run_id: str | None = None,
+        flow_id: str | None = None,
+    ) -> Page[Fire]:
+        """List the fires with their outcomes, newest first."""
+        return await self._send(
+            requests.schedule_fires(name, limit=limit, cursor=cursor, state=state, run_id=run_id, flow_id=flow_id)
+        )
+
+    async def next(self, name: str, *, count: int | None = None) -> NextTimes:
+        """List the next times, also of a paused schedule."""
+        return await self._send(requests.schedule_next(name, count=count))
+
+    async def pause(self, name: str, *, reason: str | None = None) -> ScheduleDetails:
+        """Skip occurrences from now on."""
+        return await self._send(requests.pause_schedule(name, reason=reason))
+
+    async def resume(self, name: str) -> ScheduleDetails:
+        """End a pause."""
+        return await self._send(requests.resume_schedule(name))
+
+    async def trigger(self, name: str, *, idempotency_key: str | None = None) -> Fire:
+        """Fire now, whatever the time, a pause, or a fire in flight."""
+        return await self._send(requests.trigger_schedule(name, idempotency_key=idempotency_key))
+
+
 class AsyncSecrets(AsyncResource):
     """The operations of `secrets`."""
 
@@ -1126,7 +1167,7 @@ class AsyncKheish(AsyncConnection):
         return AsyncAudit(self)
 
     def definitions(self, kind: str) -> AsyncDefinitions:
-        """Return the Definitions of one kind: `routes`, `personas`, `playbooks`."""
+        """Return the Definitions of one kind: `routes`, `personas`, `playbooks`, `schedules`."""
         return AsyncDefinitions(self, kind)
 
     @cached_property
@@ -1163,6 +1204,11 @@ class AsyncKheish(AsyncConnection):
     def runs(self) -> AsyncRuns:
         """The operations of `runs`."""
         return AsyncRuns(self)
+
+    @cached_property
+    def schedules(self) -> AsyncSchedules:
+        """The operations of `schedules`."""
+        return AsyncSchedules(self)
 
     @cached_property
     def secrets(self) -> AsyncSecrets:

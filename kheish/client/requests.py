@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         Evidence,
         Explained,
         FileProblem,
+        Fire,
         FlowView,
         Found,
         FoundSession,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
         LogLine,
         ManifestLine,
         NewToken,
+        NextTimes,
         Page,
         Paused,
         PlaybookDiff,
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
         Revoked,
         Rule,
         RunView,
+        ScheduleDetails,
         Secret,
         Session,
         SessionDiff,
@@ -796,6 +799,11 @@ def pause(route: str | None = None) -> Call[Paused]:
     return send("POST", "/v1/pause", given({"route": route}))
 
 
+def pause_schedule(name: str, *, reason: str | None = None) -> Call[ScheduleDetails]:
+    """Skip occurrences from now on."""
+    return send("POST", f"/v1/schedules/{quoted(name)}/pause", given({"reason": reason}))
+
+
 def permissions() -> Call[Json]:
     """Get the effective rules."""
     return get("/v1/permissions")
@@ -957,6 +965,11 @@ def resume(route: str | None = None, *, takeover: bool = False) -> Call[Paused]:
     )
 
 
+def resume_schedule(name: str) -> Call[ScheduleDetails]:
+    """End a pause."""
+    return send("POST", f"/v1/schedules/{quoted(name)}/resume", {})
+
+
 def retry_run(run_id: str, *, wait: str | None = None, idempotency_key: str | None = None) -> Call[RunView]:
     """Queue a new run with the same task."""
     return send("POST", f"/v1/runs/{quoted(run_id)}/retry", {}, query={"wait": wait}, wait=wait, key=idempotency_key)
@@ -985,6 +998,27 @@ def revoke_token(name: str) -> Call[None]:
 def run_events(run_id: str, *, kind: str | Sequence[str] | None = None) -> Stream:
     """Stream the run's events."""
     return Stream(f"/v1/runs/{quoted(run_id)}/events", {"kind": kind})
+
+
+def schedule_fires(
+    name: str,
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    state: str | Sequence[str] | None = None,
+    run_id: str | None = None,
+    flow_id: str | None = None,
+) -> Call[Page[Fire]]:
+    """List the fires with their outcomes, newest first."""
+    return get(
+        f"/v1/schedules/{quoted(name)}/fires",
+        query={"limit": limit, "cursor": cursor, "state": state, "run_id": run_id, "flow_id": flow_id},
+    )
+
+
+def schedule_next(name: str, *, count: int | None = None) -> Call[NextTimes]:
+    """List the next times, also of a paused schedule."""
+    return get(f"/v1/schedules/{quoted(name)}/next", query={"count": count})
 
 
 def search_session(
@@ -1198,6 +1232,11 @@ def status() -> Call[Json]:
 def steer_run(run_id: str, content: str, *, idempotency_key: str | None = None) -> Call[PostedMessage]:
     """Add a user's message at the next turn of a run."""
     return send("POST", f"/v1/runs/{quoted(run_id)}/steer", given({"content": content}), key=idempotency_key)
+
+
+def trigger_schedule(name: str, *, idempotency_key: str | None = None) -> Call[Fire]:
+    """Fire now, whatever the time, a pause, or a fire in flight."""
+    return send("POST", f"/v1/schedules/{quoted(name)}/trigger", {}, key=idempotency_key)
 
 
 def trust(name: str, digest: str) -> Call[Trusted]:

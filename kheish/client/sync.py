@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Evidence,
         Explained,
         FileProblem,
+        Fire,
         FlowView,
         Found,
         FoundSession,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         LogLine,
         ManifestLine,
         NewToken,
+        NextTimes,
         Page,
         Paused,
         PlaybookDiff,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
         Revoked,
         Rule,
         RunView,
+        ScheduleDetails,
         Secret,
         Session,
         SessionDiff,
@@ -864,6 +867,44 @@ class Runs(Resource):
         return self._send(requests.steer_run(run_id, content, idempotency_key=idempotency_key))
 
 
+class Schedules(Definitions):
+    """The operations of `schedules`, including those of any Definition."""
+
+    def __init__(self, client: Connection) -> None:
+        super().__init__(client, "schedules")
+
+    def fires(
+        self,
+        name: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        state: str | Sequence[str] | None = None,
+        run_id: str | None = None,
+        flow_id: str | None = None,
+    ) -> Page[Fire]:
+        """List the fires with their outcomes, newest first."""
+        return self._send(
+            requests.schedule_fires(name, limit=limit, cursor=cursor, state=state, run_id=run_id, flow_id=flow_id)
+        )
+
+    def next(self, name: str, *, count: int | None = None) -> NextTimes:
+        """List the next times, also of a paused schedule."""
+        return self._send(requests.schedule_next(name, count=count))
+
+    def pause(self, name: str, *, reason: str | None = None) -> ScheduleDetails:
+        """Skip occurrences from now on."""
+        return self._send(requests.pause_schedule(name, reason=reason))
+
+    def resume(self, name: str) -> ScheduleDetails:
+        """End a pause."""
+        return self._send(requests.resume_schedule(name))
+
+    def trigger(self, name: str, *, idempotency_key: str | None = None) -> Fire:
+        """Fire now, whatever the time, a pause, or a fire in flight."""
+        return self._send(requests.trigger_schedule(name, idempotency_key=idempotency_key))
+
+
 class Secrets(Resource):
     """The operations of `secrets`."""
 
@@ -1120,7 +1161,7 @@ class Kheish(Connection):
         return Audit(self)
 
     def definitions(self, kind: str) -> Definitions:
-        """Return the Definitions of one kind: `routes`, `personas`, `playbooks`."""
+        """Return the Definitions of one kind: `routes`, `personas`, `playbooks`, `schedules`."""
         return Definitions(self, kind)
 
     @cached_property
@@ -1157,6 +1198,11 @@ class Kheish(Connection):
     def runs(self) -> Runs:
         """The operations of `runs`."""
         return Runs(self)
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        """The operations of `schedules`."""
+        return Schedules(self)
 
     @cached_property
     def secrets(self) -> Secrets:

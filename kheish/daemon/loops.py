@@ -115,11 +115,11 @@ def on_git(daemon: Daemon, answer: dict[str, Any]) -> None:
         put_back(daemon, answer["put_back"])
 
 
-def committed(daemon: Daemon, n: int, commit: str) -> None:
+def committed(daemon: Daemon, n: int, commit: str, time: int) -> None:
     """Handle a new commit."""
     daemon.facts.commit, daemon.facts.committed_n = commit, n
     daemon.problems.clear("commit_failed")
-    daemon.store.batches.committed(n, commit)
+    daemon.store.batches.committed(n, commit, time)
 
 
 def changed(daemon: Daemon, paths: frozenset[str]) -> None:

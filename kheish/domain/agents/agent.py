@@ -145,7 +145,10 @@ def fold(tables: Tables, entry: Entry) -> Iterable[str]:
     old = table.get(session.agent_id) or root(session)
     agent = changed(old, n=entry.n, **_fold_change(old, entry, tables))
     box = tables[Mailbox].get(entry.session)
-    table[agent.agent_id] = changed(agent, **standing.derived(agent, session, tables[Run], tables[Task], box))
+    agent = changed(agent, **standing.derived(agent, session, tables[Run], tables[Task], box))
+    if agent.agent_id in table and agent == changed(old, n=entry.n):
+        return ()  # most steps of a run change nothing here, and so cost the index nothing
+    table[agent.agent_id] = agent
     return (agent.agent_id,)
 
 

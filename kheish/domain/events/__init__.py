@@ -20,6 +20,7 @@ from kheish.domain.events.mailboxes import *
 from kheish.domain.events.people import *
 from kheish.domain.events.playbooks import *
 from kheish.domain.events.runs import *
+from kheish.domain.events.schedules import *
 from kheish.domain.events.tasks import *
 from kheish.domain.events.tools import *
 from kheish.state import event

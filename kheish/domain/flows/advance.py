@@ -202,6 +202,7 @@ def _input(flow: Flow, plan: PhasePlan | None, attempt: int) -> intake.Input:
         phase_text=flow_prompt.section(flow, plan),
         persona=role.persona if role else None,
         checks_ask=flow.plan.checks_ask,
+        unattended=flow.unattended,
     )
 
 

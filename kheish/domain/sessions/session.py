@@ -81,6 +81,7 @@ CHANGED = (
     events.ToolStarted,
     events.AgentSpawned,
     events.ChildSettled,
+    events.ClarificationAsked,
     events.WaitEnded,
     events.MessageDelivered,
 )
@@ -117,6 +118,7 @@ _TAINTING = (
     events.ToolStarted,
     events.AgentSpawned,
     events.ChildSettled,
+    events.ClarificationAsked,
     events.WaitEnded,
     events.MessageDelivered,
 )
