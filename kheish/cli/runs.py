@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from kheish.cli.ids import Id
+from kheish.cli.ids import Id, Name
 from kheish.cli.options import Settings, at_option, group, page_options, pass_settings
 from kheish.cli.output import Column, details, emit, fitting, listing, say, shorten, when
 
@@ -56,17 +56,17 @@ def show(settings: Settings, run_id: str, at: str | None) -> None:
 @pass_settings
 def follow(settings: Settings, run_id: str, after: int) -> int:
     """Follow a run from its start, and prompt for pending decisions."""
-    from kheish.cli import following
+    from kheish.cli import follow
 
     client = settings.client()
-    return following.follow(settings, client, client.runs.get(run_id), after)
+    return follow.follow(settings, client, follow.FollowedRun(client.runs.get(run_id)), after)
 
 
 @runs.command()
 @click.argument("run_ids", metavar="[RUN]...", nargs=-1, type=Id("run"))
 @click.option("--session", type=Id("session"), help="All unfinished runs of this session.")
 @click.option("--status", help="All runs with this status.")
-@click.option("--route", type=Id("route"), help="All unfinished runs on this route.")
+@click.option("--route", type=Name("routes"), help="All unfinished runs on this route.")
 @click.option("--all", "every", is_flag=True, help="All unfinished runs.")
 @click.option("--reason", help="The reason, kept in the journal.")
 @pass_settings
@@ -100,10 +100,10 @@ def cancel(
 @pass_settings
 def retry(settings: Settings, run_id: str, followed: bool, idempotency_key: str | None) -> int:
     """Start a new run with the same task."""
-    from kheish.cli import following
+    from kheish.cli import follow
 
     client = settings.client()
     started = client.runs.retry(run_id, idempotency_key=idempotency_key)
     if followed:
-        return following.follow(settings, client, started)
-    return following.accepted(settings, started, waited=False)
+        return follow.follow(settings, client, follow.FollowedRun(started))
+    return follow.accepted(settings, started, waited=False)

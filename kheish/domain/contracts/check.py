@@ -66,7 +66,7 @@ def judge_schema(text: str) -> list[tuple[str, str]]:
     schema = json.loads(text)
     dialect = dialects.of(schema)
     if dialect is None:  # its keywords would produce misleading errors
-        return [("/$schema", f"must be one of {dialects.names()}, or left out")]
+        return [("/$schema", f"must be one of {dialects.names()}, or omitted")]
     problems = _faults_by(dialect, schema)
     if problems and "$schema" not in schema and not _faults_by(dialects.DRAFT_07, schema):
         problems.append(Fault("/$schema", f"is missing: by draft-07 it is valid ({dialects.DRAFT_07})"))
@@ -96,7 +96,7 @@ def _confined(function: Callable[..., list[tuple[str, str]]], *args: Any) -> lis
     try:
         return [Fault(*one) for one in _POOL.run(function, *args, seconds=_SECONDS)]
     except (confined.Overdue, confined.Failed):
-        return [Fault("", "the schema takes too many steps to be held against this; simplify it")]
+        return [Fault("", "validating this takes too many steps; simplify the schema")]
 
 
 def judge(schema: str, given: str, steps: int) -> list[tuple[str, str]]:
@@ -109,7 +109,7 @@ def judge(schema: str, given: str, steps: int) -> list[tuple[str, str]]:
     except Unresolvable as error:
         return [("", f"the schema refers to {error.ref!r}, which is not in it, and nothing is fetched")]
     except RecursionError:
-        return [("", "the schema refers to itself without end, or the value is nested too deep")]
+        return [("", "the schema refers to itself endlessly, or the value is nested too deep")]
 
 
 def parse_output(text: str) -> Any:
