@@ -71,9 +71,9 @@ class SessionChanges(Body):
     budget: Budget | None = None
     """The budget of the session's runs."""
     input_contract: dict[str, Any] | None = None
-    """A JSON Schema (2020-12) that each input must fit."""
+    """A JSON Schema (2020-12, or what its `$schema` names) that each input must fit."""
     output_contract: dict[str, Any] | None = None
-    """A JSON Schema (2020-12) that each final answer must fit."""
+    """A JSON Schema (2020-12, or what its `$schema` names) that each final answer must fit."""
     reply_targets: Targets | None = None
     """The targets of outputs."""
     while_waiting: Literal["hold", "park"] | None = None

@@ -525,9 +525,9 @@ class CreateSession(TypedDict):
     budget: NotRequired[Budget | None]
     """The budget of the session's runs."""
     input_contract: NotRequired[Json | None]
-    """A JSON Schema (2020-12) that each input must fit."""
+    """A JSON Schema (2020-12, or what its `$schema` names) that each input must fit."""
     output_contract: NotRequired[Json | None]
-    """A JSON Schema (2020-12) that each final answer must fit."""
+    """A JSON Schema (2020-12, or what its `$schema` names) that each final answer must fit."""
     reply_targets: NotRequired[list[Json] | None]
     """The targets of outputs."""
     while_waiting: NotRequired[Literal["hold", "park"] | None]
@@ -1135,7 +1135,7 @@ class OutputRequired(TypedDict):
     """A requirement that is met if the final output fits the JSON Schema."""
 
     output_matches: Json | bool
-    """A JSON Schema (2020-12)."""
+    """A JSON Schema (2020-12, or what its `$schema` names)."""
 
 
 class Paused(TypedDict):
@@ -2032,9 +2032,9 @@ class SessionSettings(TypedDict):
     budget: NotRequired[Budget | None]
     """The budget of the session's runs."""
     input_contract: NotRequired[Json | None]
-    """A JSON Schema (2020-12) that each input must fit."""
+    """A JSON Schema (2020-12, or what its `$schema` names) that each input must fit."""
     output_contract: NotRequired[Json | None]
-    """A JSON Schema (2020-12) that each final answer must fit."""
+    """A JSON Schema (2020-12, or what its `$schema` names) that each final answer must fit."""
     reply_targets: NotRequired[list[Json] | None]
     """The targets of outputs."""
     while_waiting: NotRequired[Literal["hold", "park"] | None]
