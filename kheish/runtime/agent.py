@@ -14,6 +14,7 @@ from kheish.auth import redaction
 from kheish.auth.broker import Broker
 from kheish.domain.runs import Run
 from kheish.jobs.runner import Jobs
+from kheish.runtime.agents.worktrees import Worktrees
 from kheish.runtime.drivers.digests import Digests
 from kheish.runtime.executor import Executor
 from kheish.runtime.gates import Gates
@@ -55,6 +56,7 @@ class Agent:
     sandbox: Callable[[], SandboxFacts]
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     windows: Windows = field(default_factory=Windows)
+    worktrees: Worktrees | None = None
     #: runs that may be stopped at once: they wait for a model, and have no effects meanwhile
     interruptible: set[str] = field(default_factory=set)
     _driven: dict[str, Memory] = field(default_factory=dict)

@@ -38,6 +38,8 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     if origin is Literal:
         return st.sampled_from(args)
     if origin is tuple:
+        if args[-1] is not ...:
+            return st.tuples(*map(values, args))
         return st.lists(values(args[0]), max_size=2).map(tuple)
     if origin is dict:
         return st.dictionaries(WORDS, values(args[1]), max_size=3)

@@ -1,82 +1,12 @@
-"""Events of sessions, of runs, and of model requests and answers."""
+"""Events of runs, and of model requests and answers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import field
-from typing import Annotated, Any, ClassVar, Literal
-
-from pydantic import Field
+from typing import Any, Literal
 
 from kheish.domain.shown import View
 from kheish.state.event import Arguments, Event, Text, frozen
-
-# --- sessions ---------------------------------------------------------------------------------------------------------
-
-
-@frozen
-class SessionCreated(Event):
-    kind = "session.created"
-    headline = "session created: {session}"
-    opens = True
-    path: str  # the session's folder in the state root
-    agent_id: str
-    settings: dict[str, Any]
-
-
-@frozen
-class SessionForked(SessionCreated):
-    """A session that begins with the history of another, up to its entry `seq` (event `at_n`), in `forked/`.
-
-    `commit` is the first commit that holds that entry; None if it was not committed yet.
-    """
-
-    kind = "session.forked"
-    headline = "session forked: {session} from {origin} at {seq}"
-    inherits = True
-    written: ClassVar[Mapping[str, str]] = {"origin": "from"}
-    origin: Annotated[str, Field(alias="from")]
-    seq: int
-    at_n: int
-    commit: str | None
-    segments: int  # files in forked/
-    spills: tuple[str, ...] = ()  # payloads that were copied
-    tainted_by: str | None = None  # as in the source session at that time
-
-
-@frozen
-class SessionDeleted(Event):
-    """The removal of a session's folder from the tree. Its id is never reused; git's history keeps the folder."""
-
-    kind = "session.deleted"
-    stream = "daemon"
-    headline = "session deleted: {session_id}"
-    session_id: str
-    path: str
-    made: int  # the event that created it
-    last_n: int
-
-
-@frozen
-class SessionUpdated(Event):
-    kind = "session.updated"
-    changes: dict[str, Any]
-
-
-@frozen
-class SessionEnded(Event):
-    kind = "session.ended"
-    headline = "session ended: {session}"
-    reason: str | None = None
-
-
-@frozen
-class RuleAdded(Event):
-    kind = "session.rule_added"
-    rule: dict[str, Any]
-
-
-# --- runs -------------------------------------------------------------------------------------------------------------
 
 
 @frozen
@@ -162,6 +92,7 @@ class RunSettings:
     completion: tuple[Requirement, ...] = ()
     own_persona: bool = False  # whether `persona` differs from the session's (a Playbook's role)
     checks_ask: bool = False  # the rules apply to commands of `completion` as to the agent's own
+    unattended: str = "ask"  # deny: what would ask a person is denied instead
     capability_scope: tuple[Scope, ...] = ()  # what the agent sees: all must leave it, as for the next
     credential_scope: tuple[Scope, ...] = ()  # the routes and accounts that may be used
 
@@ -186,6 +117,7 @@ class RunSubmitted(Event):
     flow: dict[str, Any] | None = None
     idempotency: Idempotency | None = None
     phase_text: Text | None = None  # the Playbook's text for this phase; a section of the prompt
+    message_ids: tuple[str, ...] = ()  # the messages of the session's mailbox that this run delivers: it claims them
 
 
 @frozen
@@ -288,6 +220,21 @@ class Usage:
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    cost_usd: float | None = None
+    estimated: bool = False
+
+
+@frozen
+class Spent(View):
+    """Usage so far; `cost_usd` is null if a route has no price. `estimated`: some tokens are counted from the
+    characters, because the server reported none."""
+
+    shown_as = "RunUsage"
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    model_calls: int = 0
+    tool_calls: int = 0
     cost_usd: float | None = None
     estimated: bool = False
 

@@ -1,4 +1,5 @@
-"""Runs: one execution inside a session. The state machine is the table TRANSITIONS; nothing else moves a run."""
+"""Runs: one execution inside a session. The state machine is the table TRANSITIONS (`lifecycle`); nothing else moves a
+run."""
 
 from __future__ import annotations
 
@@ -9,13 +10,14 @@ from kheish import ids
 from kheish.domain import events, spent, turns, waiting
 from kheish.domain.completion import is_check
 from kheish.domain.events import Draft, Entry, Event, RunError, Text, changed
-from kheish.domain.runs.run import FINAL as FINAL
-from kheish.domain.runs.run import LIVE as LIVE
-from kheish.domain.runs.run import WAITING as WAITING
+from kheish.domain.lifecycle import FINAL as FINAL
+from kheish.domain.lifecycle import LIVE as LIVE
+from kheish.domain.lifecycle import TRANSITIONS as TRANSITIONS
+from kheish.domain.lifecycle import WAITING as WAITING
+from kheish.domain.lifecycle import Status as Status
 from kheish.domain.runs.run import Output as Output
 from kheish.domain.runs.run import Run as Run
 from kheish.domain.runs.run import RunView as RunView
-from kheish.domain.runs.run import Status as Status
 from kheish.domain.runs.run import view as view
 from kheish.domain.sessions.session import Session
 from kheish.errors import RunStateConflict
@@ -27,30 +29,6 @@ if TYPE_CHECKING:
 
 #: the tool name of an approval that asks for more budget (`runs.md`)
 BUDGET = "budget"
-
-#: (status, event) → the possible new statuses. A missing key is an error.
-TRANSITIONS: Mapping[tuple[Status, type[Event]], frozenset[Status]] = {
-    (Status.QUEUED, events.RunStarted): frozenset({Status.RUNNING}),
-    (Status.QUEUED, events.RunResumed): frozenset({Status.RUNNING}),
-    (Status.QUEUED, events.RunFailed): frozenset({Status.FAILED}),
-    (Status.QUEUED, events.RunCancelled): frozenset({Status.CANCELLED}),
-    (Status.RUNNING, events.RunResumed): frozenset({Status.RUNNING}),  # a restart: the status is unchanged
-    (Status.RUNNING, events.RunWaiting): WAITING,
-    (Status.RUNNING, events.RunCompleted): frozenset({Status.COMPLETED}),
-    (Status.RUNNING, events.RunFailed): frozenset({Status.FAILED}),
-    (Status.RUNNING, events.RunInterrupted): frozenset({Status.INTERRUPTED}),
-    (Status.RUNNING, events.RunCancelled): frozenset({Status.CANCELLED}),
-    **{
-        (waiting, event): frozenset({target})
-        for waiting in WAITING
-        for event, target in (
-            (events.RunRequeued, Status.QUEUED),
-            (events.RunFailed, Status.FAILED),
-            (events.RunInterrupted, Status.INTERRUPTED),
-            (events.RunCancelled, Status.CANCELLED),
-        )
-    },
-}
 
 
 FOLDED = (
@@ -76,6 +54,9 @@ FOLDED = (
     events.ApprovalResolved,
     events.QuestionAsked,
     events.QuestionAnswered,
+    events.ChildSpawned,
+    events.ChildResumed,
+    events.ChildSettled,
 )
 
 
@@ -168,6 +149,12 @@ def _fold_work(run: Run, event: Event, at: str) -> dict[str, Any]:
             return {"pending_questions": (*run.pending_questions, id)}
         case events.QuestionAnswered(question_id=id):
             return {"pending_questions": tuple(other for other in run.pending_questions if other != id)}
+        case events.ChildSpawned(agent_id=id):
+            return {"children": run.children | {id}, "spawned": run.spawned + 1}
+        case events.ChildResumed(agent_id=id):
+            return {"children": run.children | {id}}
+        case events.ChildSettled(agent_id=id, spent=below):
+            return {"children": run.children - {id}, "below": spent.total(run.below, below)}
         case _:
             return {}
 
@@ -213,7 +200,7 @@ def step(state: State, run_id: str, event: Event, *, by: str = "daemon") -> Draf
 
 NOUN = Noun(
     name="run", cls=Run, folded=frozenset(FOLDED), fold=lambda tables, entry: fold(tables[Run], entry, tables[Session]),
-    keep=lambda run: not run.is_final, view=view, record="runs/{id}.yaml",
+    keep=lambda run: not run.is_final or bool(run.children), view=view, record="runs/{id}.yaml",
     filters=("kind", "route", "agent_id", "retry_of"),
 )  # fmt: skip
 

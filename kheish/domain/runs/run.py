@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import field
-from enum import StrEnum
 from typing import Any
 
-from kheish.domain import completion
+from kheish.domain import completion, spent
 from kheish.domain.events import Limits, Request, RunError, RunSettings, Scope, Text, ToolPolicy, frozen
+from kheish.domain.lifecycle import FINAL, Status
 from kheish.domain.shown import View
-from kheish.domain.spent import Spent
+from kheish.domain.spent import Spent, TreeUsage
 from kheish.domain.waiting import WaitsFor
-
-
-class Status(StrEnum):
-    """The states of a run (`runs.md`)."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    WAITING_FOR_APPROVAL = "waiting_for_approval"
-    WAITING_FOR_QUESTION = "waiting_for_question"
-    WAITING_FOR_AGENT = "waiting_for_agent"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    INTERRUPTED = "interrupted"
-    CANCELLED = "cancelled"
-
-
-FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.INTERRUPTED, Status.CANCELLED})
-WAITING = frozenset({Status.WAITING_FOR_APPROVAL, Status.WAITING_FOR_QUESTION, Status.WAITING_FOR_AGENT})
-LIVE = frozenset(Status) - FINAL
 
 
 @frozen
@@ -76,6 +57,9 @@ class Run:
     grant_asked: dict[str, Any] | None = None  # {approval_id, limit, more} of the newest budget question
     grant_refused: str | None = None  # the limit that users refused to raise
     submitted_by: str = ""  # the token's name; `request.actor` is the caller's own
+    spawned: int = 0  # agents that it spawned
+    children: frozenset[str] = frozenset()  # those of them that have not settled
+    below: Spent = Spent()  # the usage of those that have settled
 
     @property
     def is_final(self) -> bool:
@@ -96,6 +80,8 @@ class RunSettingsView(View):
     """Whether the commands of `completion` are subject to the rules like the agent's own commands: they came from a
     file.
     """
+    unattended: str = "ask"
+    """`deny`: calls that would ask a person are denied, and questions are declined (schedules)."""
     tool_policies: tuple[ToolPolicy, ...]
     capability_scope: tuple[Scope, ...]
     """The tools, skills and MCP servers that the agent sees; all of the restrictions apply."""
@@ -131,7 +117,7 @@ class RunView(View):
     pending_questions: tuple[str, ...]
     waits_for: WaitsFor | None
     """The model server that it waits for."""
-    usage: Spent
+    usage: TreeUsage
     output: Text | None
     """The final text."""
     outputs: tuple[Output, ...]
@@ -167,6 +153,7 @@ def view(run: Run) -> RunView:
             output_contract=settings.output_contract,
             completion=tuple(completion.written(one) for one in settings.completion),
             checks_ask=settings.checks_ask,
+            unattended=settings.unattended,
             tool_policies=settings.tool_policies,
             capability_scope=settings.capability_scope,
             credential_scope=settings.credential_scope,
@@ -176,7 +163,7 @@ def view(run: Run) -> RunView:
         pending_approvals=run.pending_approvals,
         pending_questions=run.pending_questions,
         waits_for=run.waits_for,
-        usage=run.usage,
+        usage=spent.shown(run.usage, run.below),
         output=run.output,
         outputs=run.outputs,
         error=run.error,
