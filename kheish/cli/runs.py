@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from kheish.cli.ids import Id
@@ -80,8 +82,15 @@ def cancel(
         return emit(settings, many, ids=[run["run_id"] for run in many["items"]], human=lambda: details(many))
     for run_id in run_ids:
         run = client.runs.cancel(run_id, reason)
-        emit(settings, run, ids=[run_id], human=lambda run=run: say(f"{run['run_id']} is {run['status']}."))  # type: ignore[misc]  # a lambda's default has no type
+        emit(settings, run, ids=[run_id], human=lambda run=run: say(_cancelled(run)))  # type: ignore[misc]  # a lambda's default has no type
     return None
+
+
+def _cancelled(run: Any) -> str:
+    """Return what a cancel stopped, in a sentence."""
+    agents = run["stopped"]["agents"] if run.get("stopped") else []
+    below = f" Stopped with it: {', '.join(agents)}." if agents else ""
+    return f"{run['run_id']} is {run['status']}.{below}"
 
 
 @runs.command()
