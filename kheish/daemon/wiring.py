@@ -145,7 +145,6 @@ def make(
     git, folders = Git(store.git), Workspaces(root, state.hidden, lambda: state.definitions.config, workspace)
     backup = _backup(store, facts, problems, adopting := _adopting(store, problems, git, environ))
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
-    tags = PlaybookTags(state, problems, store.git)
     parts = Services(
         **_given(store, facts, auth, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure, "logs": logs},
         problems=problems.list,
@@ -153,7 +152,7 @@ def make(
         backup=backup,
         editor=Editor(state, adopting, watcher, held=lambda: facts.held),
         inspector=Inspector(state, agent, folders),
-        playbooks=_playbooks(store, adopting, tags),
+        playbooks=_playbooks(store, adopting, tags := PlaybookTags(state, problems, store.git)),
         upkeep=upkeep,
         workspaces=folders,
         worktrees=agent.worktrees,

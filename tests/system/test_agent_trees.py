@@ -122,6 +122,5 @@ def test_a_tree_shares_its_budget(fresh: Fresh) -> None:
     assert 0.10 <= cost <= 0.10 + 5 * 0.01 + 1e-9, "at most one call each beyond it"
     children = [agents[f"root/{name}"] for name in "abcde"]
     assert {child["result"]["error"]["code"] for child in children} == {"budget_exceeded"}
-    assert min(child["usage"]["own"]["model_calls"] for child in children) >= 1, "a share for each"
     own = sum(agent["usage"]["own"]["cost_usd"] or 0.0 for agent in agents.values())
     assert own == pytest.approx(cost) and run.data["usage"]["subtree"]["cost_usd"] == pytest.approx(cost)

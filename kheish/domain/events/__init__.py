@@ -22,6 +22,7 @@ from kheish.domain.events.playbooks import *
 from kheish.domain.events.runs import *
 from kheish.domain.events.tasks import *
 from kheish.domain.events.tools import *
+from kheish.domain.events.usage import *
 from kheish.state import event
 from kheish.state.event import Arguments as Arguments
 from kheish.state.event import Checkpoint as Checkpoint

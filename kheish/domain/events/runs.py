@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from kheish.domain.events.usage import Usage
 from kheish.state.event import Arguments, Event, Text, frozen
 
 # --- sessions ---------------------------------------------------------------------------------------------------------
@@ -270,31 +271,6 @@ class RunInterrupted(Event):
 
 
 # --- the model --------------------------------------------------------------------------------------------------------
-
-
-@frozen
-class Usage:
-    """The cost of one answer. `cost_usd` is None for a route without a price; `estimated`: the server counted nothing,
-    so tokens are estimated from characters."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    cost_usd: float | None = None
-    estimated: bool = False
-
-
-@frozen
-class Spent:
-    """The usage of a run so far."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    model_calls: int = 0
-    tool_calls: int = 0
-    cost_usd: float | None = None
-    estimated: bool = False  # partly estimated from characters, for a server that counted nothing
 
 
 @frozen
