@@ -19,6 +19,7 @@ from kheish.domain.approvals import Approval, Bound
 from kheish.domain.definitions import Definition
 from kheish.domain.events.playbooks import EvidenceRef, ReleaseState
 from kheish.domain.playbooks.versions import Released, Version
+from kheish.jobs.runner import Jobs
 from kheish.state.state import State
 from kheish.store.bus import Bus
 from kheish.store.git.revisions import Moment
@@ -215,6 +216,7 @@ class Services:
     workspaces: Workspaces
     feed: Feed
     waits: Waits
+    jobs: Jobs
     refusals: Refusals
     ready: Callable[[], str | None] = lambda: None
     logs: Callable[[], Sequence[Mapping[str, Any]]] = tuple

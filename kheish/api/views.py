@@ -111,6 +111,8 @@ def references(doc: Doc) -> Iterator[tuple[Any, Any, str]]:
     """Yield the places of references: the container, its key, and the kind of payload."""
     if _is_reference(doc.get("output")):
         yield doc, "output", "text"
+    if _is_reference(doc.get("description")):
+        yield doc, "description", "text"
     if _is_reference(doc.get("arguments")):
         yield doc, "arguments", "json"
     if _is_reference(doc.get("payload")):

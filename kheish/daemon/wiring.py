@@ -145,7 +145,7 @@ def make(
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
     tags = PlaybookTags(state, problems, store.git)
     parts = Services(
-        **_given(store, facts, auth, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure, "logs": logs},
+        **_given(store, auth, agent, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure, "logs": logs},
         problems=problems.list,
         git=git,
         backup=backup,
@@ -182,12 +182,12 @@ def make(
     return daemon
 
 
-def _given(store: Store, facts: Facts, auth: Auth, daemon: Callable[[], Daemon]) -> dict[str, Any]:
+def _given(store: Store, auth: Auth, agent: Agent, daemon: Callable[[], Daemon]) -> dict[str, Any]:
     """Return the services that the API receives unchanged."""
     state, bus, closing = store.state, store.bus, Closing()
 
     def ready() -> str | None:
-        return facts.starting
+        return daemon().facts.starting
 
     return {
         "state": state,
@@ -203,6 +203,7 @@ def _given(store: Store, facts: Facts, auth: Auth, daemon: Callable[[], Daemon])
         "closing": closing,
         "feed": Feed(bus),
         "waits": Waits(bus, closing),
+        "jobs": agent.jobs,
         "refusals": Refusals(state, ready),
     }
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kheish.domain import runs, tasks
+from kheish.domain import runs
 from kheish.domain.events import Entry, SessionDeleted, SessionEnded
 from kheish.domain.flows import advance as flow_driving
 from kheish.domain.flows.flow import Flow
 from kheish.domain.runs import Run, Status
 from kheish.domain.sessions.session import Session
+from kheish.domain.tasks import task as tasks
+from kheish.domain.tasks import verbs as task_verbs
 from kheish.errors import SessionNotIdle
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def end(state: State, session_id: str, *, by: str, reason: str | None, force: bo
         flow_driving.cancel(state, flow.flow_id, by=by, reason=reason or "the session ends")
     live = [run for run in state.table(Run, session_id).values() if not run.is_final]
     for task in background:
-        tasks.stop(state, task.task_id, by=by, reason=reason or "the session ends")
+        task_verbs.stop(state, task.task_id, by=by, reason=reason or "the session ends")
     for run in live:
         stop = runs.cancel if run.status == Status.QUEUED else runs.interrupt
         stop(state, run.run_id, by=by, reason=reason or "the session ends")

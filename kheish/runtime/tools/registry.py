@@ -13,11 +13,13 @@ from kheish.runtime.tools import (
     evidence,
     files,
     interact,
+    mailbox,
     memory,
     patch,
     planning,
     search,
     shell,
+    tasks,
     web,
 )  # fmt: skip
 from kheish.runtime.tools.base import Tool
@@ -49,6 +51,8 @@ def builtin(
             shell.make(sandbox_settings),
             *background.make(sandbox_settings),
             *interact.TOOLS,
+            *mailbox.TOOLS,
+            *tasks.TOOLS,
             *evidence.TOOLS,
             *memory.TOOLS,
             *planning.TOOLS,
