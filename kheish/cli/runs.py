@@ -1,4 +1,4 @@
-"""`kheish runs`: list, show, follow, cancel, retry."""
+"""`kheish runs`: list, show, follow, steer, cancel, retry."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COLUMNS: list[Column] = [
 
 @group()
 def runs() -> None:
-    """List, show, follow, cancel and retry runs."""
+    """List, show, follow, steer, cancel and retry runs."""
 
 
 @runs.command("list")
@@ -62,6 +62,18 @@ def follow(settings: Settings, run_id: str, after: int) -> int:
 
     client = settings.client()
     return follow.follow(settings, client, follow.FollowedRun(client.runs.get(run_id)), after)
+
+
+@runs.command()
+@click.argument("run_id", metavar="RUN", type=Id("run"))
+@click.argument("text")
+@click.option("--idempotency-key", metavar="KEY", help="Send at most once per key.")
+@pass_settings
+def steer(settings: Settings, run_id: str, text: str, idempotency_key: str | None) -> None:
+    """Send the agent a message for the next turn of a run. It answers no approval and no question."""
+    posted = settings.client().runs.steer(run_id, text, idempotency_key=idempotency_key)
+    line = f"{posted['message_id']} is {posted['state']}, for the next turn of {run_id}."
+    emit(settings, posted, ids=[posted["message_id"]], human=lambda: say(line))
 
 
 @runs.command()

@@ -18,7 +18,6 @@ from kheish.domain import (
     keys,
     questions,
     runs,
-    tasks,
     todos,
     turns,
 )
@@ -29,6 +28,7 @@ from kheish.domain.forks import inherited
 from kheish.domain.mailboxes import message as mailboxes
 from kheish.domain.playbooks import versions as playbooks
 from kheish.domain.sessions import session as sessions
+from kheish.domain.tasks import task as tasks
 from kheish.state.noun import Nouns
 from kheish.state.state import State
 from kheish.store.log.index import Reader
