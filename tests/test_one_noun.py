@@ -268,7 +268,7 @@ SHARED: Mapping[str, tuple[tuple[str, str], ...]] = {
     "api/operations.py": (("    *tasks.OPERATIONS,", "    *memos.OPERATIONS,"), ("    manifests,", "    memos,")),
     "cli/main.py": (
         (
-            '    "tasks": ("tasks", "tasks", "List a session\'s tasks: its background commands."),',
+            '    "tasks": ("tasks", "tasks", "List, create and change the tasks of a session."),',
             '    "memos": ("memos", "memos", "List memos."),',
         ),
     ),

@@ -20,6 +20,7 @@ from kheish.domain.definitions import Definition
 from kheish.domain.events.playbooks import EvidenceRef, ReleaseState
 from kheish.domain.keys import Key
 from kheish.domain.playbooks.versions import Released, Version
+from kheish.jobs.runner import Jobs
 from kheish.runtime.agents.worktrees import Worktrees
 from kheish.state.state import State
 from kheish.store.bus import Bus
@@ -225,6 +226,7 @@ class Services:
     workspaces: Workspaces
     feed: Feed
     waits: Waits
+    jobs: Jobs
     refusals: Refusals
     worktrees: Worktrees | None = None
     ready: Callable[[], str | None] = lambda: None

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         CancelledRun,
         CapabilityScope,
         ChangedFile,
+        ChangeTask,
         Closed,
         Commit,
         CredentialScope,
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
         SessionSettings,
         Subject,
         Task,
+        TaskOutput,
         TextItem,
         Token,
         Tools,
@@ -193,6 +195,11 @@ def change_state(what: Literal["put-back", "accept-rewind", "gc", "reindex"]) ->
     return send("POST", f"/v1/state/{quoted(what)}", {}, patience=PUSHING)
 
 
+def change_task(session: str, task: str, **changes: Unpack[ChangeTask]) -> Call[Task]:
+    """Change a task that has not ended."""
+    return send("PATCH", f"/v1/sessions/{quoted(session)}/tasks/{quoted(task)}", changes)
+
+
 def change_worktree(agent_id: str, action: str) -> Call[WorktreeDiff]:
     """Merge or discard a worktree."""
     return send("POST", f"/v1/agents/{quoted(agent_id)}/worktree", given({"action": action}))
@@ -259,6 +266,39 @@ def create_session(
                 "while_waiting": while_waiting,
                 "capability_scope": capability_scope,
                 "credential_scope": credential_scope,
+            }
+        ),
+        key=idempotency_key,
+    )
+
+
+def create_task(
+    session: str,
+    title: str,
+    *,
+    idempotency_key: str | None = None,
+    description: str | None = None,
+    status: str | None = None,
+    block_kind: str | None = None,
+    owner: str | None = None,
+    blocked_by: Sequence[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    output: str | None = None,
+) -> Call[Task]:
+    """Create a task."""
+    return send(
+        "POST",
+        f"/v1/sessions/{quoted(session)}/tasks",
+        given(
+            {
+                "title": title,
+                "description": description,
+                "status": status,
+                "block_kind": block_kind,
+                "owner": owner,
+                "blocked_by": blocked_by,
+                "metadata": metadata,
+                "output": output,
             }
         ),
         key=idempotency_key,
@@ -469,6 +509,11 @@ def get_session(session_id: str, *, at: str | None = None) -> Call[Session]:
 def get_subject(id: str) -> Call[Subject]:
     """Get the access that a subject holds."""
     return get(f"/v1/auth/subjects/{quoted(id)}")
+
+
+def get_task(session: str, task: str) -> Call[Task]:
+    """Get one task."""
+    return get(f"/v1/sessions/{quoted(session)}/tasks/{quoted(task)}")
 
 
 def get_trust(name: str) -> Call[Trusted]:
@@ -1233,6 +1278,22 @@ def status() -> Call[Json]:
 def steer_run(run_id: str, content: str, *, idempotency_key: str | None = None) -> Call[PostedMessage]:
     """Add a user's message at the next turn of a run."""
     return send("POST", f"/v1/runs/{quoted(run_id)}/steer", given({"content": content}), key=idempotency_key)
+
+
+def stop_task(session: str, task: str, reason: str | None = None) -> Call[Task]:
+    """Stop a background command, or cancel another task."""
+    return send("POST", f"/v1/sessions/{quoted(session)}/tasks/{quoted(task)}/stop", given({"reason": reason}))
+
+
+def task_output(
+    session: str, task: str, *, after: int | None = None, tail: int | None = None, wait: str | None = None
+) -> Call[TaskOutput]:
+    """Read a task's output."""
+    return get(
+        f"/v1/sessions/{quoted(session)}/tasks/{quoted(task)}/output",
+        query={"after": after, "tail": tail, "wait": wait},
+        wait=wait,
+    )
 
 
 def trigger_schedule(name: str, *, idempotency_key: str | None = None) -> Call[Fire]:

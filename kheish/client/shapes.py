@@ -411,6 +411,29 @@ class CapabilityScope(TypedDict):
     """Never these."""
 
 
+class ChangeTask(TypedDict):
+    """Changes of a task that has not ended; a field that is left out stays as it is."""
+
+    title: NotRequired[str | None]
+    """Unique among the session's active tasks."""
+    description: NotRequired[str | None]
+    """What is to be done, and when it is done."""
+    status: NotRequired[Literal["pending", "in_progress", "blocked", "completed", "failed", "cancelled"] | None]
+    """`completed`, `failed` and `cancelled` are final."""
+    block_kind: NotRequired[
+        Literal["dependency", "dependency_failed", "needs_input", "capability", "transient", "attempts"] | None
+    ]
+    """The reason of the status `blocked`."""
+    owner: NotRequired[str | None]
+    """The agent that does it, which gets a message; null: none."""
+    blocked_by: NotRequired[list[str] | None]
+    """The ids of the tasks of this session that come first."""
+    metadata: NotRequired[Json | None]
+    """The caller's own data; 16 KiB at most."""
+    output: NotRequired[str | None]
+    """What came of it."""
+
+
 class ChangeWorktree(TypedDict):
     """A decision about an agent's worktree."""
 
@@ -539,6 +562,31 @@ class CreateSession(TypedDict):
     """The routes, connectors and accounts that its runs use. Changes need an idle session."""
     session_id: NotRequired[str | None]
     """An id of your choice (a-z, 0-9, `.`, `_`, `-`); without it, one is generated."""
+
+
+class CreateTask(TypedDict):
+    """A task of the session."""
+
+    title: str
+    """Unique among the session's active tasks."""
+    description: NotRequired[str | None]
+    """What is to be done, and when it is done."""
+    status: NotRequired[Literal["pending", "in_progress", "blocked", "completed", "failed", "cancelled"] | None]
+    """`completed`, `failed` and `cancelled` are final."""
+    block_kind: NotRequired[
+        Literal["dependency", "dependency_failed", "needs_input", "capability", "transient", "attempts"] | None
+    ]
+    """The reason of the status `blocked`."""
+    owner: NotRequired[str | None]
+    """The agent that does it, which gets a message; null: none."""
+    blocked_by: NotRequired[list[str] | None]
+    """The ids of the tasks of this session that come first."""
+    metadata: NotRequired[Json | None]
+    """The caller's own data; 16 KiB at most."""
+    output: NotRequired[str | None]
+    """What came of it."""
+    idempotency_key: NotRequired[str | None]
+    """The same key creates one task. It may also be sent as the header Idempotency-Key."""
 
 
 class CreateToken(TypedDict):
@@ -2187,14 +2235,41 @@ class Task(TypedDict):
     """For a background command: the command line."""
     status: Literal["pending", "in_progress", "blocked", "completed", "failed", "cancelled"]
     owner: str | None
+    """The agent that it is assigned to."""
     blocked_by: list[str]
     output: str | None
-    """The output of a background command, once it has ended."""
+    """What came of it; of a background command: its output, once it has ended."""
     created_at: str
     ended_at: str | None
     n: int
     shell: TaskShell | None
     """The background command; null for other tasks."""
+    blocks: NotRequired[list[str]]
+    """The tasks that are blocked by this one."""
+    block_kind: NotRequired[
+        Literal["dependency", "dependency_failed", "needs_input", "capability", "transient", "attempts"] | None
+    ]
+    """The reason of the status `blocked`."""
+    metadata: Json
+    notify: NotRequired[bool | Literal["run"]]
+    """Whether the end of a background command is posted to the mailbox of its session."""
+    waits_for_input: NotRequired[bool]
+    """Whether a background command seems to wait at a prompt."""
+
+
+class TaskOutput(TypedDict):
+    """A piece of a task's output."""
+
+    task_id: str
+    status: str
+    text: str
+    start: int
+    """The first byte of `text` in the whole output."""
+    next: int
+    """The byte behind `text`: the `after` of the next request."""
+    total: int
+    """The bytes that there are by now."""
+    waits_for_input: bool
 
 
 class TaskShell(TypedDict):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         CancelledRun,
         CapabilityScope,
         ChangedFile,
+        ChangeTask,
         Closed,
         Commit,
         CredentialScope,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
         SessionSettings,
         Subject,
         Task,
+        TaskOutput,
         TextItem,
         Token,
         Tools,
@@ -1096,6 +1098,58 @@ class Sessions(Resource):
         return self._send(requests.list_tasks(session_id, limit=limit, cursor=cursor, status=status))
 
 
+class Tasks(Resource):
+    """The operations of `tasks`."""
+
+    def create(
+        self,
+        session: str,
+        title: str,
+        *,
+        idempotency_key: str | None = None,
+        description: str | None = None,
+        status: str | None = None,
+        block_kind: str | None = None,
+        owner: str | None = None,
+        blocked_by: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        output: str | None = None,
+    ) -> Task:
+        """Create a task."""
+        return self._send(
+            requests.create_task(
+                session,
+                title,
+                idempotency_key=idempotency_key,
+                description=description,
+                status=status,
+                block_kind=block_kind,
+                owner=owner,
+                blocked_by=blocked_by,
+                metadata=metadata,
+                output=output,
+            )
+        )
+
+    def get(self, session: str, task: str) -> Task:
+        """Get one task."""
+        return self._send(requests.get_task(session, task))
+
+    def output(
+        self, session: str, task: str, *, after: int | None = None, tail: int | None = None, wait: str | None = None
+    ) -> TaskOutput:
+        """Read a task's output."""
+        return self._send(requests.task_output(session, task, after=after, tail=tail, wait=wait))
+
+    def stop(self, session: str, task: str, reason: str | None = None) -> Task:
+        """Stop a background command, or cancel another task."""
+        return self._send(requests.stop_task(session, task, reason))
+
+    def update(self, session: str, task: str, **changes: Unpack[ChangeTask]) -> Task:
+        """Change a task that has not ended."""
+        return self._send(requests.change_task(session, task, **changes))
+
+
 class Tokens(Resource):
     """The operations of `tokens`."""
 
@@ -1214,6 +1268,11 @@ class Kheish(Connection):
     def sessions(self) -> Sessions:
         """The operations of `sessions`."""
         return Sessions(self)
+
+    @cached_property
+    def tasks(self) -> Tasks:
+        """The operations of `tasks`."""
+        return Tasks(self)
 
     @cached_property
     def tokens(self) -> Tokens:

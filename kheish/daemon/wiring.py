@@ -147,7 +147,7 @@ def make(
     backup = _backup(store, facts, problems, adopting := _adopting(store, problems, git, environ))
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
     parts = Services(
-        **_given(store, facts, auth, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure, "logs": logs},
+        **_given(store, auth, agent, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure, "logs": logs},
         problems=problems.list,
         git=git,
         backup=backup,
@@ -185,12 +185,12 @@ def make(
     return daemon
 
 
-def _given(store: Store, facts: Facts, auth: Auth, daemon: Callable[[], Daemon]) -> dict[str, Any]:
+def _given(store: Store, auth: Auth, agent: Agent, daemon: Callable[[], Daemon]) -> dict[str, Any]:
     """Return the services that the API receives unchanged."""
     state, bus, closing = store.state, store.bus, Closing()
 
     def ready() -> str | None:
-        return facts.starting
+        return daemon().facts.starting
 
     return {
         "state": state,
@@ -206,6 +206,7 @@ def _given(store: Store, facts: Facts, auth: Auth, daemon: Callable[[], Daemon])
         "closing": closing,
         "feed": Feed(bus),
         "waits": Waits(bus, closing),
+        "jobs": agent.jobs,
         "refusals": Refusals(state, ready),
     }
 

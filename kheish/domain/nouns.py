@@ -18,7 +18,6 @@ from kheish.domain import (
     keys,
     questions,
     runs,
-    tasks,
     todos,
     turns,
 )
@@ -32,6 +31,7 @@ from kheish.domain.schedules import fire as fires
 from kheish.domain.schedules import schedule as schedules
 from kheish.domain.schedules import wakes
 from kheish.domain.sessions import session as sessions
+from kheish.domain.tasks import task as tasks
 from kheish.state.noun import Nouns
 from kheish.state.state import State
 from kheish.store.log.index import Reader

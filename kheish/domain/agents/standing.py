@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kheish.domain.mailboxes.message import Mailbox
     from kheish.domain.runs import Run
     from kheish.domain.sessions.session import Session
-    from kheish.domain.tasks import Task
+    from kheish.domain.tasks.task import Task
 
 Status = Literal["idle", "running", "waiting", "settled", "failed", "cancelled", "closed"]
 WaitingOn = Literal["task", "agent", "timer", "approval", "question", "message", "worker"]

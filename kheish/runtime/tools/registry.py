@@ -15,11 +15,13 @@ from kheish.runtime.tools import (
     evidence,
     files,
     interact,
+    mailbox,
     memory,
     patch,
     planning,
     search,
     shell,
+    tasks,
     web,
 )  # fmt: skip
 from kheish.runtime.tools.base import Tool
@@ -56,6 +58,8 @@ def builtin(
             *background.make(sandbox_settings),
             *interact.TOOLS,
             *agents.make(worktrees, allow_bypass=allow_bypass),
+            *mailbox.TOOLS,
+            *tasks.TOOLS,
             *evidence.TOOLS,
             *memory.TOOLS,
             *planning.TOOLS,

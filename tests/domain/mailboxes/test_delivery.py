@@ -237,6 +237,15 @@ def test_the_same_id_is_one_message(p: Played) -> None:
         post(p, "b", message_id="m1")
 
 
+def test_an_expired_message_is_not_delivered(p: Played) -> None:
+    run = p.submit_run()
+    begin(p, run)
+    post(p, "old", expires_at="2026-01-01T00:00:00.000000Z")
+    assert turn(p, run) == []
+    runs.complete(p.state, run.run_id, "done")
+    assert delivery.claim(p.state, "s", 0.0) is None
+
+
 def test_a_mailbox_is_bounded(p: Played) -> None:
     p.submit_run()
     for number in range(letters.PENDING):
