@@ -189,6 +189,17 @@ class Api(Settings):
     streams: int | None = Field(default=2000, gt=0, description="Event streams open at a time; null: no limit.")
 
 
+class Agents(Settings):
+    """Quotas of agents that spawn agents."""
+
+    depth: int = Field(default=4, ge=0, description="Levels below an agent without a parent.")
+    live_per_parent: int = Field(default=6, ge=0, description="Children of an agent that have not settled.")
+    live_per_root: int = Field(default=24, ge=0, description="Agents of a tree that have not settled.")
+    spawns_per_run: int = Field(default=6, ge=0, description="Agents that a run spawns.")
+    live: int = Field(default=128, ge=0, description="Children in the whole daemon that have not settled.")
+    spawns_per_minute: int = Field(default=30, ge=0, description="Agents spawned in the whole daemon in a minute.")
+
+
 class Recovery(Settings):
     """Treatment of a call that may or may not have happened before a restart."""
 
@@ -259,6 +270,7 @@ class Config(Settings):
     git: Git = Field(default_factory=Git, description="Author of the commits that commands make.")
     network: Network = Field(default_factory=Network, description="Addresses that the network guard allows.")
     api: Api = Field(default_factory=Api, description="Request limits of a caller.")
+    agents: Agents = Field(default_factory=Agents, description="Quotas of agents that spawn agents.")
     recovery: Recovery = Field(default_factory=Recovery, description="Treatment of an ambiguous call at a restart.")
     backup: Backup = Field(default_factory=Backup, description="Remote to which the state root is pushed.")
     schedules: ScheduleSettings = Field(default_factory=ScheduleSettings, description="Firing of schedules.")

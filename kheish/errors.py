@@ -1,36 +1,4 @@
-"""Every error that Kheish raises on purpose, in one tree.
-
-    KheishError
-    ├── Invalid            400  the request is invalid; `errors` names each place
-    │   └── UnknownEvent, InvalidCursor, RouteRequired, IdempotencyMismatch, InvalidInput, InvalidDefinition,
-    │       WorkspaceNotAllowed, NotAStateRoot, EvidenceRequired, EvidenceUnresolved, FileRefused
-    ├── NotBeneath         400  a path leads out of the workspace, or to a path that no tool may open
-    │   └── NotAFolder, NotThere
-    ├── Unauthorized       401
-    ├── Forbidden          403
-    │   └── AddressNotAllowed, PersonRequired, OutOfScope
-    ├── NotFound           404
-    │   └── SessionDeleted
-    ├── Conflict           409
-    │   └── SessionConflict, SessionNotIdle, SessionEnded, RunStateConflict, FlowStateConflict, ApprovalResolved,
-    │       SamePerson, QuestionResolved, IdempotencyConflict, RouteNotReady, StateRewound, DefinitionReferenced,
-    │       LockHeld, NewerFormat, ForeignRepository, AddressInUse, BackupDiverged, TakenOver, VersionExists,
-    │       ReleaseStateConflict, VersionTampered, VersionNotStartable, NoActiveVersion, DraftNotCommitted,
-    │       IdentityMissing, SecretUnreadable, SecretReferenced, CredentialRevoked, KeyUnusable
-    ├── PreconditionFailed 412
-    ├── TooLarge           413
-    ├── UnsupportedMedia   415
-    ├── Misdirected        421
-    ├── TooMany            429
-    ├── WorkspaceSlow      503  a folder or a disk did not answer in time
-    ├── Unavailable        503  not ready; nothing was accepted
-    │   ├── StoreFailed         a write or an fsync failed; the daemon stops
-    │   └── BackupFailed        the remote could not be reached, or refused
-    ├── FetchFailed        502  a page could not be fetched
-    ├── InsufficientStorage 507
-    ├── Internal           500  a defect of Kheish
-    ├── Damaged            500  a journal or the log is unreadable
-    └── Unreachable             the client finds no daemon
+"""Every error that Kheish raises on purpose, in one tree of classes; the reference lists them.
 
 Each class carries the HTTP status, a stable `code`, a `domain`, and the CLI's exit code, so that the API and the CLI
 translate in exactly one place each. Code must never match on text.
@@ -137,6 +105,12 @@ class OutOfScope(Forbidden):
     code, domain, title = "out_of_scope", "auth", "Outside of the credential scope"
 
 
+class ScopeTooWide(Forbidden):
+    """The error that a child would have more than its parent; `errors` names each wide place."""
+
+    code, domain, title = "scope_too_wide", "agents", "Wider than the parent"
+
+
 class PersonRequired(Forbidden):
     code, domain, title = "person_required", "approvals", "A person must answer"
 
@@ -167,6 +141,26 @@ class SessionEnded(Conflict):
 
 class RunStateConflict(Conflict):
     code, domain, title = "run_state_conflict", "runs", "The run's state does not allow this"
+
+
+class MessageStateConflict(Conflict):
+    code, domain, title = "message_state_conflict", "mailboxes", "The message's state does not allow this"
+
+
+class TaskExists(Conflict):
+    code, domain, title = "task_exists", "tasks", "An active task has this title"
+
+
+class TaskCycle(Conflict):
+    code, domain, title = "task_cycle", "tasks", "The tasks would block each other"
+
+
+class TaskBlocked(Conflict):
+    code, domain, title = "task_blocked", "tasks", "Other tasks come first"
+
+
+class TaskStateConflict(Conflict):
+    code, domain, title = "task_state_conflict", "tasks", "The task's state does not allow this"
 
 
 class FlowStateConflict(Conflict):
@@ -281,6 +275,11 @@ class PreconditionFailed(KheishError):
 class TooLarge(KheishError):
     status, code, domain, exit_code, title = 413, "too_large", "request", 2, "Too large"
 
+    @classmethod
+    def of_body(cls, length: int, limit: int) -> TooLarge:
+        """Return the error for a body with too many bytes."""
+        return cls(f"The body has {length} bytes; at most {limit} are accepted.")
+
 
 class UnsupportedMedia(KheishError):
     status, code, domain, exit_code, title = 415, "unsupported_media_type", "request", 2, "Unsupported media type"
@@ -292,6 +291,16 @@ class Misdirected(KheishError):
 
 class TooMany(KheishError):
     status, code, domain, exit_code, title = 429, "too_many_requests", "request", 1, "Too many requests"
+
+
+class SpawnQuota(TooMany):
+    """The error that a quota leaves no room for another agent; `errors` names each quota."""
+
+    code, domain, title, exit_code = "spawn_quota", "agents", "A quota of agents is reached", 4
+
+
+class MailboxFull(TooMany):
+    code, domain, title = "mailbox_full", "mailboxes", "The mailbox is full"
 
 
 class Unavailable(KheishError):
@@ -348,6 +357,18 @@ class KeyUnusable(Conflict):
 
 class CredentialRevoked(Conflict):
     code, domain, title = "credential_revoked", "auth", "The credential was revoked"
+
+
+class AgentExists(Conflict):
+    code, domain, title = "agent_exists", "agents", "A child with this name exists"
+
+
+class AgentStateConflict(Conflict):
+    code, domain, title = "agent_state_conflict", "agents", "The agent's state does not allow this"
+
+
+class WorktreeConflict(Conflict):
+    code, domain, title = "worktree_conflict", "agents", "The worktree does not allow this"
 
 
 class Internal(KheishError):

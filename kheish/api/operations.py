@@ -9,6 +9,7 @@ from kheish.api import (
     backup,
     definitions,
     history,
+    mailboxes,
     manifests,
     metrics,
     permissions,
@@ -25,6 +26,7 @@ from kheish.api import (
     tokens,
     trust,
 )
+from kheish.api.agents import resource as agents
 from kheish.api.flows import resource as flows
 from kheish.api.http import login, openapi
 from kheish.api.http.operation import Operation
@@ -41,7 +43,9 @@ OPERATIONS: tuple[Operation, ...] = (
     *history.OPERATIONS,
     *submissions.OPERATIONS,
     *tasks.OPERATIONS,
+    *mailboxes.OPERATIONS,
     *runs.OPERATIONS,
+    *agents.OPERATIONS,
     *approvals.OPERATIONS,
     *questions.OPERATIONS,
     *permissions.OPERATIONS,

@@ -20,6 +20,7 @@ from kheish.domain.definitions import Definition
 from kheish.domain.events.playbooks import EvidenceRef, ReleaseState
 from kheish.domain.keys import Key
 from kheish.domain.playbooks.versions import Released, Version
+from kheish.runtime.agents.worktrees import Worktrees
 from kheish.state.state import State
 from kheish.store.bus import Bus
 from kheish.store.git.revisions import Moment
@@ -225,6 +226,7 @@ class Services:
     feed: Feed
     waits: Waits
     refusals: Refusals
+    worktrees: Worktrees | None = None
     ready: Callable[[], str | None] = lambda: None
     logs: Callable[[], Sequence[Mapping[str, Any]]] = tuple
     closing: Closing = field(default_factory=Closing)

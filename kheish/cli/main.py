@@ -33,6 +33,7 @@ COMMANDS = {
     "chat": ("chat", "chat", "Talk with an agent on the terminal."),
     "sessions": ("sessions", "sessions", "List, search, show, create, update, end, fork and delete sessions."),
     "tasks": ("tasks", "tasks", "List a session's tasks: its background commands."),
+    "agents": ("agents", "agents", "List, spawn and close agents."),
     "flows": ("flows", "flows", "Start Playbooks, and follow their Flows."),
     "inbox": ("inbox", "inbox", "List pending approvals and questions, and answer them."),
     "approvals": ("approvals", "approvals", "List, show, allow and deny approvals."),

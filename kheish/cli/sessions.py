@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from kheish.cli.history import fork
-from kheish.cli.ids import Id
+from kheish.cli.ids import Id, Name
 from kheish.cli.options import REV, Settings, group, page_options, pass_settings
 from kheish.cli.output import Column, details, emit, fitting, listing, plain, say, when
 from kheish.cli.run import MODES
@@ -140,7 +140,7 @@ def _changeable(function: Command) -> Command:
         ),
         click.option("--permission-mode", type=click.Choice(MODES), help="The decision when no rule matches."),
         click.option("--persona", help="The persona, copied in its current form."),
-        click.option("--route", type=Id("route"), help="The route to a model."),
+        click.option("--route", type=Name("routes"), help="The route to a model."),
         click.option("--workspace", metavar="DIR", help="The working folder of the agent."),
         click.option("--title", help="The display title."),
     ):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from kheish.client.call import Text
     from kheish.client.shapes import (
         Account,
+        Agent,
+        AgentChanges,
         Answer,
         Approval,
         AssetItem,
@@ -24,16 +26,19 @@ if TYPE_CHECKING:
         Budget,
         CapabilityScope,
         ChangedFile,
+        Closed,
         Commit,
         CredentialScope,
         DeletedSession,
         Evidence,
+        Explained,
         FileProblem,
         Fire,
         FlowView,
         Found,
         FoundSession,
         Grant,
+        Instructions,
         JournalLine,
         Json,
         Lease,
@@ -44,7 +49,9 @@ if TYPE_CHECKING:
         Page,
         Paused,
         PlaybookDiff,
+        PostedMessage,
         Question,
+        Quotas,
         ResolveOne,
         Revoked,
         Rule,
@@ -58,12 +65,16 @@ if TYPE_CHECKING:
         Task,
         TextItem,
         Token,
+        Tools,
+        Tree,
         Trusted,
         UsageRow,
         Validation,
         Verdict,
         Version,
         WhoAmI,
+        WorktreeDiff,
+        WorktreeRow,
     )
     from kheish.client.sse import Event
 
@@ -138,6 +149,188 @@ class AsyncAccess(AsyncResource):
     async def subject(self, id: str) -> Subject:
         """Get the access that a subject holds."""
         return await self._send(requests.get_subject(id))
+
+
+class AsyncAgents(AsyncResource):
+    """The operations of `agents`."""
+
+    async def change(self, agent_id: str, **changes: Unpack[AgentChanges]) -> Agent:
+        """Change an agent's nickname or retention."""
+        return await self._send(requests.change_agent(agent_id, **changes))
+
+    async def change_worktree(self, agent_id: str, action: str) -> WorktreeDiff:
+        """Merge or discard a worktree."""
+        return await self._send(requests.change_worktree(agent_id, action))
+
+    async def merge(self, agent_id: str) -> WorktreeDiff:
+        """Change_worktree with the action `merge`."""
+        return await self.change_worktree(agent_id, "merge")
+
+    async def discard(self, agent_id: str) -> WorktreeDiff:
+        """Change_worktree with the action `discard`."""
+        return await self.change_worktree(agent_id, "discard")
+
+    async def close(self, agent_id: str, *, cascade: bool | None = None, reason: str | None = None) -> Closed:
+        """Close an agent for good."""
+        return await self._send(requests.close_agent(agent_id, cascade=cascade, reason=reason))
+
+    async def explain(
+        self,
+        parent: str,
+        name: str,
+        *,
+        prompt: str | None = None,
+        items: Sequence[TextItem | Json | AssetItem] | None = None,
+        agent: str | None = None,
+        instructions: Instructions | Json | None = None,
+        context: str | None = None,
+        route: str | None = None,
+        model: str | None = None,
+        generation: Mapping[str, Any] | None = None,
+        tools: Tools | Json | None = None,
+        permission_mode: str | None = None,
+        capability_scope: CapabilityScope | Json | None = None,
+        credential_scope: CredentialScope | Json | None = None,
+        budget: Budget | Json | None = None,
+        isolation: str | None = None,
+        finish: str | None = None,
+        cwd: str | None = None,
+        retention: str | None = None,
+        detached: bool = False,
+        timeout: str | None = None,
+        spawn_request_id: str | None = None,
+    ) -> Explained:
+        """Answer as a spawn would, without doing it."""
+        return await self._send(
+            requests.explain_spawn(
+                parent,
+                name,
+                prompt=prompt,
+                items=items,
+                agent=agent,
+                instructions=instructions,
+                context=context,
+                route=route,
+                model=model,
+                generation=generation,
+                tools=tools,
+                permission_mode=permission_mode,
+                capability_scope=capability_scope,
+                credential_scope=credential_scope,
+                budget=budget,
+                isolation=isolation,
+                finish=finish,
+                cwd=cwd,
+                retention=retention,
+                detached=detached,
+                timeout=timeout,
+                spawn_request_id=spawn_request_id,
+            )
+        )
+
+    async def get(self, agent_id: str) -> Agent:
+        """Get one agent."""
+        return await self._send(requests.get_agent(agent_id))
+
+    async def list(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        session: str | None = None,
+        session_id: str | None = None,
+        status: str | Sequence[str] | None = None,
+        root: str | None = None,
+        parent: str | None = None,
+        closed: bool | None = None,
+        id_prefix: str | None = None,
+    ) -> Page[Agent]:
+        """List agents, newest first."""
+        return await self._send(
+            requests.list_agents(
+                limit=limit,
+                cursor=cursor,
+                session=session,
+                session_id=session_id,
+                status=status,
+                root=root,
+                parent=parent,
+                closed=closed,
+                id_prefix=id_prefix,
+            )
+        )
+
+    async def quotas(self, *, session: str | None = None, session_id: str | None = None) -> Quotas:
+        """Get the quotas of agents, and what is used of them."""
+        return await self._send(requests.agent_quotas(session=session, session_id=session_id))
+
+    async def spawn(
+        self,
+        parent: str,
+        name: str,
+        *,
+        idempotency_key: str | None = None,
+        prompt: str | None = None,
+        items: Sequence[TextItem | Json | AssetItem] | None = None,
+        agent: str | None = None,
+        instructions: Instructions | Json | None = None,
+        context: str | None = None,
+        route: str | None = None,
+        model: str | None = None,
+        generation: Mapping[str, Any] | None = None,
+        tools: Tools | Json | None = None,
+        permission_mode: str | None = None,
+        capability_scope: CapabilityScope | Json | None = None,
+        credential_scope: CredentialScope | Json | None = None,
+        budget: Budget | Json | None = None,
+        isolation: str | None = None,
+        finish: str | None = None,
+        cwd: str | None = None,
+        retention: str | None = None,
+        detached: bool = False,
+        timeout: str | None = None,
+        spawn_request_id: str | None = None,
+    ) -> Agent:
+        """Spawn a child."""
+        return await self._send(
+            requests.spawn_agent(
+                parent,
+                name,
+                idempotency_key=idempotency_key,
+                prompt=prompt,
+                items=items,
+                agent=agent,
+                instructions=instructions,
+                context=context,
+                route=route,
+                model=model,
+                generation=generation,
+                tools=tools,
+                permission_mode=permission_mode,
+                capability_scope=capability_scope,
+                credential_scope=credential_scope,
+                budget=budget,
+                isolation=isolation,
+                finish=finish,
+                cwd=cwd,
+                retention=retention,
+                detached=detached,
+                timeout=timeout,
+                spawn_request_id=spawn_request_id,
+            )
+        )
+
+    async def tree(self, agent_id: str) -> Tree:
+        """Get an agent and all below it."""
+        return await self._send(requests.agent_tree(agent_id))
+
+    async def worktree(self, agent_id: str) -> WorktreeDiff:
+        """Get the changes in a worktree."""
+        return await self._send(requests.get_worktree(agent_id))
+
+    async def worktrees(self) -> Page[WorktreeRow]:
+        """List worktrees."""
+        return await self._send(requests.list_worktrees())
 
 
 class AsyncApprovals(AsyncResource):
@@ -384,6 +577,61 @@ class AsyncLogin(AsyncResource):
         return await self._send(requests.who_am_i())
 
 
+class AsyncMailbox(AsyncResource):
+    """The operations of `mailbox`."""
+
+    async def ack(self, agent: str, message: str) -> PostedMessage:
+        """Ack a message that was read by the API."""
+        return await self._send(requests.ack_mail(agent, message))
+
+    async def get(self, agent: str, message: str) -> PostedMessage:
+        """Get one message."""
+        return await self._send(requests.get_mail(agent, message))
+
+    async def list(
+        self,
+        agent: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        state: str | Sequence[str] | None = None,
+    ) -> Page[PostedMessage]:
+        """List an agent's messages, newest first."""
+        return await self._send(requests.list_mail(agent, limit=limit, cursor=cursor, state=state))
+
+    async def post(
+        self,
+        agent: str,
+        payload: str | Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        type: str | None = None,
+        subject: str | None = None,
+        in_reply_to: str | None = None,
+        delivery: str | None = None,
+        expires_at: str | None = None,
+        message_id: str | None = None,
+    ) -> PostedMessage:
+        """Post a message to an agent."""
+        return await self._send(
+            requests.post_mail(
+                agent,
+                payload,
+                idempotency_key=idempotency_key,
+                type=type,
+                subject=subject,
+                in_reply_to=in_reply_to,
+                delivery=delivery,
+                expires_at=expires_at,
+                message_id=message_id,
+            )
+        )
+
+    async def redeliver(self, agent: str, message: str) -> PostedMessage:
+        """Send a dead letter again."""
+        return await self._send(requests.redeliver_mail(agent, message))
+
+
 class AsyncPermissions(AsyncResource):
     """The operations of `permissions`."""
 
@@ -509,7 +757,7 @@ class AsyncRuns(AsyncResource):
     """The operations of `runs`."""
 
     async def cancel(self, run_id: str, reason: str | None = None) -> RunView:
-        """Stop a run for good."""
+        """Stop a run for good, with the agents that it spawned."""
         return await self._send(requests.cancel_run(run_id, reason))
 
     async def cancel_many(
@@ -617,6 +865,10 @@ class AsyncRuns(AsyncResource):
                 )
             ),
         )
+
+    async def steer(self, run_id: str, content: str, *, idempotency_key: str | None = None) -> PostedMessage:
+        """Add a user's message at the next turn of a run."""
+        return await self._send(requests.steer_run(run_id, content, idempotency_key=idempotency_key))
 
 
 class AsyncSchedules(AsyncDefinitions):
@@ -900,6 +1152,11 @@ class AsyncKheish(AsyncConnection):
         return AsyncAccess(self)
 
     @cached_property
+    def agents(self) -> AsyncAgents:
+        """The operations of `agents`."""
+        return AsyncAgents(self)
+
+    @cached_property
     def approvals(self) -> AsyncApprovals:
         """The operations of `approvals`."""
         return AsyncApprovals(self)
@@ -922,6 +1179,11 @@ class AsyncKheish(AsyncConnection):
     def login(self) -> AsyncLogin:
         """The operations of `login`."""
         return AsyncLogin(self)
+
+    @cached_property
+    def mailbox(self) -> AsyncMailbox:
+        """The operations of `mailbox`."""
+        return AsyncMailbox(self)
 
     @cached_property
     def permissions(self) -> AsyncPermissions:

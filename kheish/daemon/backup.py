@@ -29,7 +29,7 @@ from kheish.domain.routes import Route
 from kheish.errors import BackupDiverged, BackupFailed, Conflict, KheishError, TakenOver
 from kheish.state.state import State
 from kheish.store import files, lock
-from kheish.store.git import remote, restored, template
+from kheish.store.git import remote, restored, root_format
 from kheish.store.git.remote import Target
 from kheish.store.pipes import Child, unpack
 
@@ -127,7 +127,7 @@ class Backup:
             raise Conflict(f"There is nothing to take over: git has no remote {name!r} here; kheish backup add URL")
         async with self._turn:
             new = replace(self._facts.format, incarnation=ids.new("inc"))
-            self._file("format.yaml", template.format_file(new), f"taken over: incarnation {new.incarnation}")
+            self._file("format.yaml", root_format.format_file(new), f"taken over: incarnation {new.incarnation}")
             if not await self._flush(FLUSH):
                 raise BackupFailed(f"Nothing can be committed now: {self._facts.held or 'the commit is not made yet'}")
             self._facts.format = new

@@ -16,6 +16,7 @@ import orjson
 from kheish import ids
 from kheish.auth import audit
 from kheish.auth.vault import Slot, Vault
+from kheish.authoring import contents
 from kheish.authoring.problems import Problems
 from kheish.domain.events import Draft
 from kheish.domain.events.auth import SecretChanged
@@ -29,7 +30,7 @@ from kheish.errors import (
     Unavailable,
 )
 from kheish.state.state import State
-from kheish.store import door, files
+from kheish.store import files
 from kheish.store import secrets as store
 from kheish.store.edits.watcher import Watcher
 from kheish.store.log import records
@@ -156,12 +157,10 @@ class Secrets:
 
     async def _take(self, paths: Iterable[str], told: Mapping[str, Slot]) -> None:
         drafts, dirty = list[Draft](), list[str]()
-        for path in sorted(paths):
+        async for path, raw in contents.each(self._state.root, sorted(paths), most=store.MOST):
             name = path.removeprefix(f"{store.FOLDER}/").removesuffix(".age")
-            try:
-                raw = await asyncio.to_thread(_bytes, self._state.root, path)
-            except (FileRefused, OSError) as error:  # what was read before stays in force
-                text = error.detail if isinstance(error, FileRefused) else f"{path} cannot be read: {error.strerror}."
+            if isinstance(raw, FileRefused | OSError):  # what was read before stays in force
+                text = raw.detail if isinstance(raw, FileRefused) else f"{path} cannot be read: {raw.strerror}."
                 self._problems.add("secret_unreadable", path, text)
                 continue
             if raw is None and name in told:
@@ -370,14 +369,6 @@ def _event(slot: Slot, change: Any) -> SecretChanged:
         created_at=slot.created_at,
         value_at=slot.value_at,
     )
-
-
-def _bytes(root: Path, path: str) -> bytes | None:
-    """Return the content of a slot's file; None if it is missing. Raises FileRefused, OSError."""
-    try:
-        return door.read(root, path, most=store.MOST)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 def _write(root: Path, slot: Slot, raw: bytes) -> None:

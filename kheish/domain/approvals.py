@@ -221,7 +221,7 @@ def _shown(word: Decision) -> DecisionView:
 NOUN = Noun(
     name="approval", cls=Approval, fold=lambda tables, entry: fold(tables[Approval], entry),
     folded=frozenset({events.ApprovalRequested, events.ApprovalDecided, events.ApprovalResolved}),
-    keep=lambda one: one.status == "pending", view=view, record=lambda one: f"approvals/{one.approval_id}.yaml",
+    keep=lambda one: one.status == "pending", view=view, record="approvals/{id}.yaml",
     filters=("run_id", "tool", "risk"), pending="approvals",
 )  # fmt: skip
 

@@ -81,6 +81,8 @@ class Definition:
         match self.value:
             case Config(default_route=str() as route):
                 yield ("default_route",), KINDS["routes"].path(route)
+            case Persona(route=str() as route):
+                yield ("route",), _route(route)
             case Route(fallbacks=fallbacks):
                 for at, route in enumerate(fallbacks):
                     yield ("fallbacks", at), KINDS["routes"].path(route)

@@ -22,9 +22,11 @@ from kheish.domain import (
     todos,
     turns,
 )
+from kheish.domain.agents import agent as agents
 from kheish.domain.definitions import InForce
 from kheish.domain.flows import view as flows
 from kheish.domain.forks import inherited
+from kheish.domain.mailboxes import message as mailboxes
 from kheish.domain.playbooks import versions as playbooks
 from kheish.domain.schedules import fire as fires
 from kheish.domain.schedules import schedule as schedules
@@ -43,13 +45,16 @@ _NOUNS = (
     questions.NOUN,
     todos.NOUN,
     tasks.NOUN,
+    wakes.NOUN,
+    mailboxes.NOUN,
+    mailboxes.MAILBOX,
+    agents.NOUN,
     flows.NOUN,
     budgets.NOUN,
     keys.NOUN,
     playbooks.NOUN,
     schedules.NOUN,
     fires.NOUN,
-    wakes.NOUN,
     inherited.NOUN,
 )
 

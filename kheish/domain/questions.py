@@ -99,7 +99,7 @@ NOUN = Noun(
     fold=lambda tables, entry: fold(tables[Question], entry),
     keep=lambda question: question.status == "pending",
     view=view,
-    record=lambda question: f"questions/{question.question_id}.yaml",
+    record="questions/{id}.yaml",
     filters=("run_id",),
     pending="questions",
 )

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import click
 
@@ -169,11 +169,17 @@ def _events() -> Iterator[str]:
         yield from ("", f"## {kind}", "")
         if where or about:
             yield from ((where + about).strip(), "")
-        rows = [(f"`{field.name}`", f"`{field.type}`", _default(field)) for field in dataclasses.fields(cls)]
+        rows = [(f"`{field.name}`", f"`{_type(cls, field)}`", _default(field)) for field in dataclasses.fields(cls)]
         if rows:
             yield from table(("field", "type", "default"), rows)
         else:
             yield "No fields."
+
+
+def _type(cls: type, field: dataclasses.Field[Any]) -> str:
+    """Return the type of a field as it is written, with the choices that a name stands for."""
+    choices = getattr(sys.modules[cls.__module__], str(field.type), None)
+    return f"Literal{list(get_args(choices))}" if get_origin(choices) is Literal else str(field.type)
 
 
 def _default(field: dataclasses.Field[Any]) -> str:

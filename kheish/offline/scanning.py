@@ -12,7 +12,7 @@ from kheish.errors import FileRefused, KheishError
 from kheish.offline.doctor.machine import Finding
 from kheish.store import door, names, secrets
 from kheish.store.git import command as git
-from kheish.store.git import template
+from kheish.store.git import root_format
 
 _MOST = 200  # places that are reported one by one
 _HELD = 1024 * 1024  # bytes of a file that are looked at at once
@@ -20,7 +20,7 @@ _HELD = 1024 * 1024  # bytes of a file that are looked at at once
 
 def scan(root: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Yield a finding for each place that has a known value, and one with what was looked for. Raises KheishError."""
-    template.open_root(root)
+    root_format.open_root(root)
     values, closed = _known(root, environ)
     for slot, reason in closed.items():
         yield Finding("error", f"the secret {slot!r} cannot be looked for: {reason}", "Run this where its identity is.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from falcon.asgi import Request, Response
 from pydantic import Field
@@ -22,6 +22,7 @@ from kheish.authoring.playbooks import source as sources
 from kheish.beneath import Door, pool
 from kheish.domain import keys, references
 from kheish.domain.events import Idempotency
+from kheish.domain.events.flows import EvidenceKind
 from kheish.domain.flows import advance as flow_driving
 from kheish.domain.flows import evidence as flow_evidence
 from kheish.domain.flows import inputs as flow_inputs
@@ -75,9 +76,7 @@ class StartFlow(Body):
 class AttachEvidence(Body):
     """A request to attach evidence."""
 
-    kind: Literal[
-        "run", "tool_call", "task", "approval", "question", "output", "asset", "commit", "file", "agent", "attestation"
-    ]
+    kind: EvidenceKind
     """The kind of evidence. An attestation is your own statement."""
     id: Annotated[str, Field(min_length=1, max_length=500)]
     """Its name in the Playbook's `evidence`, or the reference itself."""

@@ -10,6 +10,7 @@ from falcon.asgi import Request
 
 from kheish.api.http.operation import Tie
 from kheish.auth.tokens import Principal
+from kheish.domain.mailboxes import recipients
 from kheish.domain.nouns import BY_CLASS
 from kheish.errors import Forbidden, NotFound
 from kheish.state.state import State
@@ -21,6 +22,8 @@ async def check(state: State, caller: Principal, req: Request, params: Mapping[s
         return see(caller, params["session_id"])
     if isinstance(tie, type):
         return await _thing(state, caller, tie, params[f"{BY_CLASS[tie].name}_id"])
+    if tie == "agent":
+        return see(caller, await recipients.resolve(state, params["agent_id"]))
     if tie == "query" and req.method == "GET":
         session_id = req.context.query.get("session") or req.context.query.get("session_id")
         if session_id is None:

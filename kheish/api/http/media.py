@@ -59,7 +59,7 @@ async def body(req: Request) -> bytes:
     """Return the whole body. Raises TooLarge."""
     length = req.content_length
     if length is not None and length > BODY_BYTES:
-        raise TooLarge(f"The body has {length} bytes; at most {BODY_BYTES} are accepted.")
+        raise TooLarge.of_body(length, BODY_BYTES)
     raw = await req.stream.read(BODY_BYTES + 1)
     if len(raw) > BODY_BYTES:
         raise TooLarge(f"The body has more than {BODY_BYTES} bytes.")
@@ -166,17 +166,21 @@ def idempotency(req: Request, request: BaseModel, scope: str) -> Idempotency | N
 
     Raises IdempotencyMismatch if both are given and differ.
     """
-    header = req.get_header("Idempotency-Key")
-    inside: str | None = getattr(request, "idempotency_key", None)
-    if header is not None and inside is not None and header != inside:
-        raise IdempotencyMismatch(
-            "The Idempotency-Key header and the body's idempotency_key differ; send one of them.",
-            errors=[Fault("/idempotency_key", f"is {inside!r}, the header says {header!r}")],
-        )
-    key = header if header is not None else inside
+    key = one_key(req, getattr(request, "idempotency_key", None), "idempotency_key")
     if key is None:
         return None
     return keys.of(scope, key, request.model_dump(mode="json", exclude={"idempotency_key"}, exclude_none=True))
+
+
+def one_key(req: Request, inside: str | None, name: str) -> str | None:
+    """Return the key of the header or of the body's member `name`. Raises IdempotencyMismatch if both differ."""
+    header = req.get_header("Idempotency-Key")
+    if header is not None and inside is not None and header != inside:
+        raise IdempotencyMismatch(
+            f"The Idempotency-Key header and the body's {name} differ; send one of them.",
+            errors=[Fault(f"/{name}", f"is {inside!r}, the header says {header!r}")],
+        )
+    return header if header is not None else inside
 
 
 def send(resp: Response, value: Any, *, status: int = 200, n: int | None = None) -> None:

@@ -23,7 +23,7 @@ from kheish.store import door, lock, secrets
 from kheish.store.edits import definitions as reading
 from kheish.store.edits.problems import Problem
 from kheish.store.git import command as git
-from kheish.store.git import template
+from kheish.store.git import root_format
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is for elsewhere
 
@@ -35,7 +35,7 @@ def state_root(root: Path) -> Iterator[Finding]:
                       "Make one with `kheish init DIR`; or name yours with --state-root.")  # fmt: skip
         return
     try:
-        found = template.open_root(root)
+        found = root_format.open_root(root)
     except KheishError as error:
         yield Finding("error", error.detail, "Or name another with --state-root.")
         return
