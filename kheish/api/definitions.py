@@ -132,7 +132,7 @@ class Definitions:
         extra = [name for name in (*ADDED, *self.added) if name in value and name not in known]
         if "id" in extra and id is not None and value["id"] != id:
             raise Invalid(
-                f"The body's id is {value['id']!r}, the address says {id!r}.", errors=[Fault("/id", "differs")]
+                f"The body's id is {value['id']!r}, but the path has {id!r}.", errors=[Fault("/id", "differs")]
             )
         return orjson.dumps({key: item for key, item in value.items() if key not in extra}) if extra else raw
 
@@ -197,7 +197,7 @@ def operations(
         get(
             many,
             Definitions.list_definitions,
-            f"List {kind.name} in force, by id.",
+            f"List valid {kind.name}, by id.",
             answer,
             *paging.PAGE,
             page=True,

@@ -180,6 +180,7 @@ def _usage(error: click.ClickException, as_json: bool) -> int:
         error.show()
         return 2
     detail = error.format_message()
+    detail = detail if detail.endswith((".", "?", "!")) else f"{detail}."
     context = getattr(error, "ctx", None)
     help_line = f" See `{context.command_path} --help`." if context and "--help" not in detail else ""
     if as_json:

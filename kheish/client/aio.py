@@ -99,7 +99,7 @@ class AsyncDefinitions(AsyncResource):
         return await self._send(requests.definition_history(self.kind, name, limit=limit, cursor=cursor))
 
     async def list(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Json]:
-        """List Definitions in force, by id."""
+        """List valid Definitions, by id."""
         return await self._send(requests.list_definitions(self.kind, limit=limit, cursor=cursor))
 
     async def put(self, name: str, content: Mapping[str, Any] | str, *, if_match: str | None = None) -> Json:
@@ -531,7 +531,7 @@ class AsyncFlows(AsyncFlowFollowing):
         )
 
     async def report(self, flow_id: str, form: str | None = None) -> str:
-        """Get the auditor's page of a Flow: Markdown, or self-contained HTML."""
+        """Get the auditor's report of a Flow, as Markdown or self-contained HTML."""
         return await self._send(requests.flow_report(flow_id, form))
 
     async def start(
@@ -647,7 +647,7 @@ class AsyncPermissions(AsyncResource):
         return await self._send(requests.check_permission(tool, arguments, session_id=session_id, session=session))
 
     async def get(self) -> Json:
-        """Get the rules in force."""
+        """Get the effective rules."""
         return await self._send(requests.permissions())
 
 
@@ -1113,7 +1113,7 @@ class AsyncTokens(AsyncResource):
         sessions: Sequence[str] | None = None,
         expires: str | None = None,
     ) -> NewToken:
-        """Create a token; its text is in this answer only."""
+        """Create a token; only this response contains its text."""
         return await self._send(requests.create_token(name, role, person=person, sessions=sessions, expires=expires))
 
     async def list(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Token]:
@@ -1133,13 +1133,13 @@ class AsyncTrust(AsyncResource):
         return await self._send(requests.trust(name, digest))
 
     async def get(self, name: str) -> Trusted:
-        """Get one version, and whether it may start its commands."""
+        """Get one version with its trust."""
         return await self._send(requests.get_trust(name))
 
     async def list(
         self, *, limit: int | None = None, cursor: str | None = None, playbook: str | None = None
     ) -> Page[Trusted]:
-        """List versions of playbooks that start commands by themselves, newest first, and whether they may."""
+        """List versions of playbooks that start commands by themselves, newest first, with their trust."""
         return await self._send(requests.list_trust(limit=limit, cursor=cursor, playbook=playbook))
 
 
@@ -1239,7 +1239,7 @@ class AsyncKheish(AsyncConnection):
         return await self.send(requests.state_blame(path, at=at))
 
     async def config(self) -> Json:
-        """Get the settings in force."""
+        """Get the effective settings."""
         return await self.send(requests.config())
 
     def events(
@@ -1315,7 +1315,7 @@ class AsyncKheish(AsyncConnection):
         return await self.send(requests.ready())
 
     async def resume(self, route: str | None = None, *, takeover: bool = False) -> Paused:
-        """Go on."""
+        """Resume after a pause."""
         return await self.send(requests.resume(route, takeover=takeover))
 
     async def state(self, what: Literal["put-back", "accept-rewind", "gc", "reindex"]) -> Json:

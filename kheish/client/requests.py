@@ -214,7 +214,7 @@ def close_agent(agent_id: str, *, cascade: bool | None = None, reason: str | Non
 
 
 def config() -> Call[Json]:
-    """Get the settings in force."""
+    """Get the effective settings."""
     return get("/v1/config")
 
 
@@ -272,7 +272,7 @@ def create_token(
     sessions: Sequence[str] | None = None,
     expires: str | None = None,
 ) -> Call[NewToken]:
-    """Create a token; its text is in this answer only."""
+    """Create a token; only this response contains its text."""
     return send(
         "POST",
         "/v1/tokens",
@@ -394,7 +394,7 @@ def flow_events(flow_id: str, *, kind: str | Sequence[str] | None = None) -> Str
 
 
 def flow_report(flow_id: str, form: str | None = None) -> Call[str]:
-    """Get the auditor's page of a Flow: Markdown, or self-contained HTML."""
+    """Get the auditor's report of a Flow, as Markdown or self-contained HTML."""
     return get(f"/v1/flows/{quoted(flow_id)}/report", read_text, query={"format": form})
 
 
@@ -471,7 +471,7 @@ def get_subject(id: str) -> Call[Subject]:
 
 
 def get_trust(name: str) -> Call[Trusted]:
-    """Get one version, and whether it may start its commands."""
+    """Get one version with its trust."""
     return get(f"/v1/trust/{quoted(name)}")
 
 
@@ -593,7 +593,7 @@ def list_audit(
 
 
 def list_definitions(kind: str, *, limit: int | None = None, cursor: str | None = None) -> Call[Page[Json]]:
-    """List Definitions in force, by id."""
+    """List valid Definitions, by id."""
     return get(f"/v1/{quoted(kind)}", query={"limit": limit, "cursor": cursor})
 
 
@@ -746,7 +746,7 @@ def list_tokens(*, limit: int | None = None, cursor: str | None = None) -> Call[
 def list_trust(
     *, limit: int | None = None, cursor: str | None = None, playbook: str | None = None
 ) -> Call[Page[Trusted]]:
-    """List versions of playbooks that start commands by themselves, newest first, and whether they may."""
+    """List versions of playbooks that start commands by themselves, newest first, with their trust."""
     return get("/v1/trust", query={"limit": limit, "cursor": cursor, "playbook": playbook})
 
 
@@ -805,7 +805,7 @@ def pause_schedule(name: str, *, reason: str | None = None) -> Call[ScheduleDeta
 
 
 def permissions() -> Call[Json]:
-    """Get the rules in force."""
+    """Get the effective rules."""
     return get("/v1/permissions")
 
 
@@ -956,7 +956,7 @@ def restore_access(what: str, id: str) -> Call[Revoked]:
 
 
 def resume(route: str | None = None, *, takeover: bool = False) -> Call[Paused]:
-    """Go on."""
+    """Resume after a pause."""
     return send(
         "POST",
         "/v1/resume",

@@ -1479,7 +1479,7 @@ class Role(TypedDict):
 
 
 class Route(TypedDict):
-    """A named way to a model."""
+    """Named access to a model."""
 
     driver: Literal["openai", "litellm", "scripted", "replay"]
     """`openai` for OpenAI and every compatible server, `litellm` for other providers, `scripted` for a script."""

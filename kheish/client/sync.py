@@ -99,7 +99,7 @@ class Definitions(Resource):
         return self._send(requests.definition_history(self.kind, name, limit=limit, cursor=cursor))
 
     def list(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Json]:
-        """List Definitions in force, by id."""
+        """List valid Definitions, by id."""
         return self._send(requests.list_definitions(self.kind, limit=limit, cursor=cursor))
 
     def put(self, name: str, content: Mapping[str, Any] | str, *, if_match: str | None = None) -> Json:
@@ -531,7 +531,7 @@ class Flows(FlowFollowing):
         )
 
     def report(self, flow_id: str, form: str | None = None) -> str:
-        """Get the auditor's page of a Flow: Markdown, or self-contained HTML."""
+        """Get the auditor's report of a Flow, as Markdown or self-contained HTML."""
         return self._send(requests.flow_report(flow_id, form))
 
     def start(
@@ -647,7 +647,7 @@ class Permissions(Resource):
         return self._send(requests.check_permission(tool, arguments, session_id=session_id, session=session))
 
     def get(self) -> Json:
-        """Get the rules in force."""
+        """Get the effective rules."""
         return self._send(requests.permissions())
 
 
@@ -1107,7 +1107,7 @@ class Tokens(Resource):
         sessions: Sequence[str] | None = None,
         expires: str | None = None,
     ) -> NewToken:
-        """Create a token; its text is in this answer only."""
+        """Create a token; only this response contains its text."""
         return self._send(requests.create_token(name, role, person=person, sessions=sessions, expires=expires))
 
     def list(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Token]:
@@ -1127,13 +1127,13 @@ class Trust(Resource):
         return self._send(requests.trust(name, digest))
 
     def get(self, name: str) -> Trusted:
-        """Get one version, and whether it may start its commands."""
+        """Get one version with its trust."""
         return self._send(requests.get_trust(name))
 
     def list(
         self, *, limit: int | None = None, cursor: str | None = None, playbook: str | None = None
     ) -> Page[Trusted]:
-        """List versions of playbooks that start commands by themselves, newest first, and whether they may."""
+        """List versions of playbooks that start commands by themselves, newest first, with their trust."""
         return self._send(requests.list_trust(limit=limit, cursor=cursor, playbook=playbook))
 
 
@@ -1233,7 +1233,7 @@ class Kheish(Connection):
         return self.send(requests.state_blame(path, at=at))
 
     def config(self) -> Json:
-        """Get the settings in force."""
+        """Get the effective settings."""
         return self.send(requests.config())
 
     def events(
@@ -1307,7 +1307,7 @@ class Kheish(Connection):
         return self.send(requests.ready())
 
     def resume(self, route: str | None = None, *, takeover: bool = False) -> Paused:
-        """Go on."""
+        """Resume after a pause."""
         return self.send(requests.resume(route, takeover=takeover))
 
     def state(self, what: Literal["put-back", "accept-rewind", "gc", "reindex"]) -> Json:

@@ -292,7 +292,7 @@ def _store(root: Path, config: Config, daemon: Callable[[], Daemon]) -> Store:
     next_cut.committer = committer = Committer(
         git,
         next_cut.gather,
-        lambda n, commit: loops.committed(daemon(), n, commit),
+        lambda n, commit, time: loops.committed(daemon(), n, commit, time),
         config.commit.every,
         on_notice=lambda answer: loops.on_git(daemon(), answer),
     )

@@ -59,9 +59,9 @@ class Input:
     phase_text: str | None = None
     persona: dict[str, Any] | None = None  # a snapshot (`personas.snapshot`) instead of the session's
     checks_ask: bool = False  # no caller with the right to start commands asked for those of `completion`
+    message_ids: tuple[str, ...] = ()  # the messages that the run delivers
     run_id: str | None = None  # an id that an event in `beside` names; without it, one is generated
     unattended: str = "ask"  # deny: no person is asked during the run
-    message_ids: tuple[str, ...] = ()  # the messages that the run delivers
     checked: str | None = None  # `schemas_key` of the schemas that checked the input (`check_schemas`)
 
 

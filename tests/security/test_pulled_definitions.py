@@ -88,7 +88,7 @@ def test_a_pulled_route_that_sends_a_credential_to_another_host(shared: Shared) 
         {"routes/paid.yaml": {"driver": "openai", "model": "m", "api_base": EVIL}},  # what agents read, without a key
     ]
     for attack in attacks:
-        assert f"lead where none leads yet, for a person to look at and pull: {next(iter(attack))}" in shared.refused(
+        assert f"lead to new destinations; a person must review and pull them: {next(iter(attack))}" in shared.refused(
             attack
         )
     assert daemon.http("GET", "/v1/routes/paid").json()["api_base"] is None

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from kheish.errors import AgentExists, ScopeTooWide, SpawnQuota
-from tests.support.daemon import Daemon, allow, until
+from kheish.errors import AgentExists, Invalid, NotFound, ScopeTooWide, SpawnQuota
+from tests.support.daemon import Daemon, allow, git, until
 from tests.system.conftest import COMMANDS
 
 SPAWNING: dict[str, Any] = {
@@ -44,6 +44,7 @@ ROUTES: dict[str, Any] = {
     "middle": [spawn("leaf", "leaf2", route="slow"), WAIT, TELL],
     "top": [spawn("branch", route="middle"), WAIT, TELL],
     "impatient": [spawn("sleeper", route="slow"), {"tool_calls": [use("wait_agent", timeout="300ms")]}, TELL],
+    "writes": [{"tool_calls": [use("write_file", path="new.txt", content="{{input}}")]}, {"text": "written"}],
     "idle": [{"text": "ready"}],
     "echo": {"driver": "scripted", "script": {"echo": True}},
     "leaves": [spawn("kid", route="late"), {"text": "I do not wait"}, {"text": "heard: {{input}}"}],
@@ -54,6 +55,11 @@ ROUTES: dict[str, Any] = {
         {"tool_calls": [use("bash", command="echo seen")]},
         {"text": "done"},
     ],
+    "unsure": [
+        {"tool_calls": [use("request_parent_clarification", question="tabs or spaces?")]},
+        {"text": "I use: {{last_result}}"},
+    ],
+    "decides": [spawn("kid", route="unsure"), WAIT, TELL],
     "asks": [spawn("kid", route="kid"), {"tool_calls": [use("bash", command="id -u")]}, {"text": "done"}],
 }
 
@@ -83,6 +89,7 @@ def root(daemon: Daemon, session: str, route: str = "idle", **settings: Any) -> 
     return daemon.client.sessions.create(session, route=route, **settings)["agent_id"]
 
 
+@pytest.mark.demand(21)
 def test_21_a_parent_that_waits_gets_the_results_of_its_children(daemon: Daemon) -> None:
     root(daemon, "waits-both", "parent")
 
@@ -98,6 +105,7 @@ def test_21_a_parent_that_waits_gets_the_results_of_its_children(daemon: Daemon)
         assert child["result"]["output"] == f"kid says I am {name}" and child["spawned_by_run"] == run.run_id
 
 
+@pytest.mark.demand(21)
 def test_21_a_child_has_not_settled_while_its_command_runs(daemon: Daemon) -> None:
     root(daemon, "late", "waits")
     run = daemon.client.runs.start("late", "go")
@@ -121,6 +129,7 @@ def results(daemon: Daemon, session: str) -> list[dict[str, Any]]:
     return [dict(one) for one in page["items"] if one["type"] == "agent_result"]
 
 
+@pytest.mark.demand(21)
 def test_21_an_idle_parent_gets_one_run_with_the_result(daemon: Daemon) -> None:
     root(daemon, "idle-parent", "leaves")
     first = daemon.client.runs.start("idle-parent", "go", wait="20s")
@@ -133,10 +142,11 @@ def test_21_an_idle_parent_gets_one_run_with_the_result(daemon: Daemon) -> None:
     (run,) = until(delivered, what="a run with the result")
     assert "my result" in "".join(item["text"] for item in run["request"]["items"])
     (message,) = results(daemon, "idle-parent")
-    assert (message["state"], message["run_id"], message["from"]["name"]) == ("acked", run["run_id"], "root/kid")
+    assert (message["state"], message["run_id"], message["from_name"]) == ("acked", run["run_id"], "root/kid")
     assert len(daemon.client.runs.list(session="idle-parent")["items"]) == 2
 
 
+@pytest.mark.demand(21)
 def test_21_a_busy_parent_sees_the_result_at_its_next_turn(daemon: Daemon) -> None:
     root(daemon, "busy-parent", "busy")
     run = daemon.client.runs.start("busy-parent", "go", wait="30s")
@@ -146,6 +156,7 @@ def test_21_a_busy_parent_sees_the_result_at_its_next_turn(daemon: Daemon) -> No
     assert len(daemon.client.runs.list(session="busy-parent")["items"]) == 1
 
 
+@pytest.mark.demand(21)
 def test_21_a_parent_that_waits_for_an_approval_gets_the_result_then(daemon: Daemon) -> None:
     root(daemon, "asking-parent", "asks")
     run = daemon.client.runs.start("asking-parent", "go", wait="30s")
@@ -192,6 +203,7 @@ def test_a_wait_ends_with_its_time(daemon: Daemon) -> None:
     daemon.client.agents.close(daemon.client.sessions.get("impatient")["agent_id"])
 
 
+@pytest.mark.demand(22)
 def test_22_a_cancelled_run_takes_its_tree_with_it(daemon: Daemon) -> None:
     root(daemon, "tree", "top")
     run = daemon.client.runs.start("tree", "go")
@@ -276,3 +288,92 @@ def test_the_command_line(daemon: Daemon) -> None:
     wide = daemon.cli("agents", "explain", agent, "x", "--name", "y", "--permission-mode", "accept_edits")
     assert wide.returncode == 7 and "may only narrow" in wide.stderr
     assert "Closed: " + child in daemon.cli("agents", "close", child).stdout
+
+
+def test_a_child_asks_its_parent_which_waits_for_it(daemon: Daemon) -> None:
+    """The parent's run has given way, so that a run of its own answers; that run takes the session's route."""
+    daemon.client.sessions.create("clarify", route="echo")
+    run = daemon.client.runs.start("clarify", "go", route="decides", wait="30s")
+    assert run.status == "completed" and "The parent answered:" in str(run.output), run.data
+    assert "tabs or spaces?" in str(run.output), "the echo of the parent"
+    kinds = {one["kind"]: one["status"] for one in daemon.client.runs.list(session="clarify")["items"]}
+    assert kinds == {"input": "completed", "parent_clarification": "completed"}
+
+
+def test_a_cancelled_clarification_is_told(daemon: Daemon) -> None:
+    daemon.client.sessions.create("unclear", route="slow")
+    run = daemon.client.runs.start("unclear", "go", route="decides")
+
+    def asked() -> Any:
+        runs = daemon.client.runs.list(session="unclear", kind="parent_clarification")["items"]
+        return runs[0] if runs and runs[0]["status"] == "running" else None
+
+    daemon.client.runs.cancel(until(asked, what="the question")["run_id"])
+    run = daemon.client.runs.get(run.run_id, wait="30s")
+    assert run.status == "completed" and "The question was cancelled." in str(run.output)
+
+
+@pytest.mark.parametrize(("context", "seen"), [("none", 0), ("last:2", 1), ("all", 2)])
+def test_a_child_begins_with_a_part_of_its_parents_conversation(daemon: Daemon, context: str, seen: int) -> None:
+    session = f"context-{context.replace(':', '')}"
+    agent = root(daemon, session, "echo")
+    for text in ("the first word", "the second word"):
+        daemon.client.runs.start(session, text, wait="20s")
+    child = daemon.client.agents.spawn(agent, "kid", prompt="and now?", context=context)
+    until(lambda: settled(daemon, child["agent_id"]))
+    talk = daemon.client.sessions.journal(child["session_id"])["items"]
+    opened = talk[0]["data"]
+    assert talk[0]["kind"] == ("session.created" if context == "none" else "session.forked")
+    if seen:
+        folder = daemon.root / opened["path"] / "forked"
+        history = "".join(path.read_text() for path in folder.iterdir())
+        assert ("the second word" in history) and ("the first word" in history) == (seen == 2)
+    before = daemon.client.runs.list(session=child["session_id"])["items"][0]["usage"]["input_tokens"]
+    assert before > 0
+
+
+def test_agent_files_of_a_workspace_only_narrow(daemon: Daemon) -> None:
+    folder = daemon.workspace / ".claude" / "agents"
+    folder.mkdir(parents=True, exist_ok=True)
+    front = (
+        "name: checker\ndescription: Checks.\ntools: Read, Grep, Bash\npermissionMode: bypassPermissions\ncolor: red"
+    )
+    (folder / "checker.md").write_text(f"---\n{front}\n---\nYou check things.\n")
+    agent = root(daemon, "files", permission_mode="dont_ask")
+    explained = daemon.client.agents.explain(agent, "one", prompt="x", agent="checker")
+    assert (explained["permission_mode"], explained["persona"]) == ("dont_ask", "checker")
+    allowed = [scope["allow"] for scope in explained["capability_scope"]]
+    assert allowed == [["read_file", "list_files", "grep_search", "bash", "shell_task_start"]]
+    made = daemon.client.agents.spawn(agent, "one", prompt="x", agent="checker", route="echo")
+    persona = daemon.client.sessions.get(made["session_id"])["persona"]
+    assert persona is not None and persona["body"] == "You check things." and made["agent"] == "checker"
+    planning = daemon.client.agents.explain(agent, "two", prompt="x", agent="plan")
+    assert planning["permission_mode"] == "plan", "the profiles lie in each state root"
+    with pytest.raises(NotFound):
+        daemon.client.agents.explain(agent, "three", prompt="x", agent="nothing-like-it")
+    with pytest.raises(Invalid):
+        daemon.client.agents.explain(agent, "four", prompt="x", agent="../../etc/passwd")
+
+
+@pytest.mark.demand(23)
+def test_a_childs_work_is_found_on_its_branch(daemon: Daemon) -> None:
+    repository = daemon.workspace / "repository"
+    repository.mkdir()
+    (repository / "a.txt").write_text("one\n")
+    git(repository, "init", "-q", "-b", "main")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "base")
+    agent = root(daemon, "trees", workspace=str(repository))
+    child = daemon.client.agents.spawn(agent, "kid", prompt="two", route="writes", isolation="worktree")
+    assert child["isolation"] == "worktree" and child["worktree"] is not None
+    done = until(lambda: settled(daemon, child["agent_id"]))
+    assert done["worktree"]["state"] == "committed" and (repository / "a.txt").read_text() == "one\n"
+    assert git(repository, "show", f"{done['worktree']['branch']}:new.txt") == "two"
+    assert "new.txt" in daemon.cli("agents", "diff", child["agent_id"]).stdout
+    assert child["agent_id"] in daemon.cli("agents", "worktrees").stdout
+    merged = daemon.cli("agents", "merge", child["agent_id"])
+    assert merged.returncode == 0 and (repository / "new.txt").read_text() == "two", merged.stderr
+    assert not daemon.client.agents.worktrees()["items"]
+    plain = root(daemon, "plain")
+    with pytest.raises(Invalid):
+        daemon.client.agents.spawn(plain, "kid", prompt="x", isolation="worktree")

@@ -20,6 +20,7 @@ from kheish.domain.agents import agent as agents
 from kheish.domain.agents import ending, fleet, standing
 from kheish.domain.agents.agent import Agent
 from kheish.domain.events.agents import Worktree
+from kheish.domain.runs import Run
 from kheish.errors import Damaged, KheishError, NotFound, StoreFailed, WorktreeConflict
 from kheish.runtime.agents import reporting
 from kheish.runtime.agents.worktrees import Finished, Worktrees
@@ -85,6 +86,11 @@ class Agents(Reactor):
         async for doc in self._live_documents():
             try:
                 async with self._state.using(doc["session_id"]):
+                    agent = agents.of_session(self._state, doc["session_id"])
+                    for wait in agent.waits:
+                        if wait.clarification is not None:
+                            await self._state.recall(Run, wait.clarification)
+                    ending.clarified(self._state, agent)
                     self._look(doc["session_id"])
             except Damaged as error:
                 self._damaged(doc["session_id"], error.detail)
@@ -112,6 +118,9 @@ class Agents(Reactor):
         try:
             for run_id in list(ending.orphaned(self._state, agent)):
                 ending.stop_children(self._state, run_id, by="daemon", reason="the run that spawned it is cancelled")
+            for child in agent.live:
+                if (below := self._state.find(Agent, child.agent_id)) is not None:
+                    ending.clarified(self._state, below)
             for one in (agent, agents.find_in(self._state, agent.parent_session)):
                 if one is not None and one.waits:  # its parent may wait for its answer
                     ending.look_at_waits(self._state, one, ids.stamp(self._state.clock()))

@@ -149,7 +149,10 @@ def fold(tables: Tables, entry: Entry) -> Iterable[str]:
     agent = changed(old, n=entry.n, **_fold_change(old, entry, tables))
     box = tables[Mailbox].get(entry.session)
     standings = standing.derived(agent, session, tables[Run], tables[Task], tables[wakes.Wake], box)
-    table[agent.agent_id] = changed(agent, **standings)
+    agent = changed(agent, **standings)
+    if agent.agent_id in table and agent == changed(old, n=entry.n):
+        return ()  # most steps of a run change nothing here, and so cost the index nothing
+    table[agent.agent_id] = agent
     return (agent.agent_id,)
 
 

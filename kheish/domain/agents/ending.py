@@ -139,12 +139,37 @@ def end_wait(
     at_end = statuses(state, parent, wait, ended or {})
     if outcome is None and not is_over(wait, at_end):
         return []
-    over = events.WaitEnded(call_id=wait.call_id, outcome=outcome or "done", statuses=at_end)  # type: ignore[arg-type]
+    above = state.find(Session, parent.parent_session or "") if wait.clarification is not None else None
+    over = events.WaitEnded(
+        call_id=wait.call_id,
+        outcome=outcome or "done",  # type: ignore[arg-type]
+        statuses=at_end,
+        tainted_by=above.tainted_by if above is not None else None,
+    )
     drafts = [over.on(parent.session_id, wait.run_id)]
     run = state.find(Run, wait.run_id)
     if run is not None and run.status is Status.WAITING_FOR_AGENT:
         drafts.append(runs.step(state, wait.run_id, events.RunRequeued(reason="agent")))
     return drafts
+
+
+#: the outcome of a clarification by the status of the run that was to answer it
+_ANSWERS: Mapping[str, str] = {
+    "completed": "answered",
+    "failed": "declined",
+    "cancelled": "cancelled",
+    "interrupted": "interrupted",
+}
+
+
+def clarified(state: State, child: Agent) -> None:
+    """End the waits of a loaded child for an answer of its parent, if the parent's run has ended. Its document was
+    recalled if it is not in memory."""
+    for wait in child.waits:
+        doc = state.recalled(Run, wait.clarification) if wait.clarification is not None else None
+        outcome = _ANSWERS.get(doc["status"]) if doc is not None else None
+        if outcome is not None:
+            state.append(*end_wait(state, child, wait, outcome=outcome))
 
 
 def look_at_waits(state: State, parent: Agent, now: str) -> None:
@@ -154,6 +179,9 @@ def look_at_waits(state: State, parent: Agent, now: str) -> None:
         late = ("expired" if wait.clarification is not None else "timeout") if is_late else None
         if drafts := end_wait(state, parent, wait) or (end_wait(state, parent, wait, outcome=late) if late else []):
             state.append(*drafts)
+            asked = state.find(Run, wait.clarification) if wait.clarification is not None else None
+            if asked is not None and not asked.is_final:
+                runs.cancel(state, asked.run_id, by="daemon", reason="the time for an answer is over")
 
 
 # --- stops ------------------------------------------------------------------------------------------------------------

@@ -119,6 +119,15 @@ class WorktreeChanged(Event):
 
 
 @frozen
+class ClarificationAsked(Event):
+    """A child's question to its parent, in the parent's journal; the run is the run that answers it."""
+
+    kind = "agent.clarification_asked"
+    agent_id: str
+    tainted_by: str | None = None
+
+
+@frozen
 class WaitOpened(Event):
     """A call that waits for agents. `until` is the moment that ends it: all have settled, or all have answered."""
 

@@ -52,7 +52,7 @@ def cancel(state: State, flow_id: str, *, by: str, reason: str | None = None) ->
 
 def ended(flow_id: str, status: str) -> FlowStateConflict:
     """Return the error for changing a sealed Flow."""
-    return FlowStateConflict(f"The Flow {flow_id} is {status}; nothing changes it any more.", flow_status=status)
+    return FlowStateConflict(f"The Flow {flow_id} is {status}; it can no longer be changed.", flow_status=status)
 
 
 # --- one step ---------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from kheish.domain.agents import ending
 from kheish.domain.agents.agent import Agent
 from kheish.domain.events import Spilled, WaitEnded, WaitOpened
 from kheish.domain.mailboxes import letters
+from kheish.domain.runs import Run
 from kheish.domain.sessions.session import Session
 from kheish.domain.tasks import Task
 from kheish.runtime.tools.base import Result
@@ -68,6 +69,9 @@ async def described(state: State, doc: Mapping[str, Any], status: str | None = N
 async def after_wait(state: State, wait: WaitOpened, waited: WaitEnded) -> Result:
     """Return the result of a call that waited for agents."""
     parts = [_OUTCOMES[waited.outcome]] if _OUTCOMES[waited.outcome] else []
+    if wait.clarification is not None and waited.outcome == "answered":
+        run = await state.recall(Run, wait.clarification)
+        parts.append(await text_of(state, run["session_id"], run["output"]) if run is not None else "")
     for agent_id in wait.agents:
         doc = await document(state, agent_id)
         status = waited.statuses.get(agent_id)

@@ -15,10 +15,11 @@ from kheish.domain.agents import narrowing, spawn
 from kheish.domain.agents.agent import Agent, of_session
 from kheish.domain.agents.spawn import Child, Spawn
 from kheish.domain.events import Draft, changed
+from kheish.domain.events.agents import Worktree
 from kheish.domain.runs import Run
 from kheish.domain.sessions.session import Session
 from kheish.errors import Fault, Invalid, KheishError
-from kheish.runtime.agents import files
+from kheish.runtime.agents import contexts, files
 from kheish.runtime.agents.worktrees import Worktrees
 from kheish.state.state import State
 
@@ -89,17 +90,29 @@ async def spawned(
     """Return a child and the group that creates it, to be appended before the next await. Raises as `planned`, and as
     `intake.submit`."""
     child = await planned(state, parent_session, run, request)
-    if child.isolation != "worktree":
-        return child, spawn.drafts(state, child)
-    if trees is None:
-        raise Invalid("Worktrees are not possible here.", errors=[Fault("/isolation", "is not possible here")])
-    tree = await trees.make(child.settings["workspace"], child.agent_id, child.wanted.name, child.wanted.finish)
+    context = request.context or (child.wanted.file.context if child.wanted.file is not None else None) or "none"
+    tree: Worktree | None = None
+    if child.isolation == "worktree":
+        if trees is None:
+            raise Invalid("Worktrees are not possible here.", errors=[Fault("/isolation", "is not possible here")])
+        tree = await trees.make(child.settings["workspace"], child.agent_id, child.wanted.name, child.wanted.finish)
     try:
+        path, carried = state.place_session(child.session_id), None
+        if context != "none":
+            carried = await contexts.carried(state, parent_session, child.session_id, path, context)
+        if tree is None and carried is None:
+            return child, spawn.drafts(state, child)
         run = state.get(Run, run.run_id) if run is not None else None
         spawn.plan(state, of_session(state, parent_session), run, child.wanted)  # others may have spawned meanwhile
-        return child, spawn.drafts(state, changed(child, parent=of_session(state, parent_session)), worktree=tree)
+        opening, conversation = carried if carried is not None else (None, None)
+        child = changed(child, parent=of_session(state, parent_session), run=run)
+        group = spawn.drafts(state, child, worktree=tree, opening=opening)
+        if conversation is not None:
+            contexts.adopt(state, child.session_id, path, conversation)
+        return child, group
     except KheishError:
-        await trees.discard(tree)
+        if tree is not None and trees is not None:
+            await trees.discard(tree)
         raise
 
 

@@ -32,6 +32,7 @@ def test_the_built_in_tools_and_their_classes() -> None:
         "get_agent": (Effect.READ, Replay.SAFE),
         "list_agents": (Effect.READ, Replay.SAFE),
         "close_agent": (Effect.COORDINATION, Replay.SAFE),
+        "request_parent_clarification": (Effect.COORDINATION, Replay.SAFE),
         "bash": (Effect.EFFECT, Replay.UNSAFE),
         "shell_task_start": (Effect.EFFECT, Replay.UNSAFE),
         "task_output": (Effect.READ, Replay.SAFE),
