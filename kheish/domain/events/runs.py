@@ -10,8 +10,6 @@ from pydantic import Field
 
 from kheish.state.event import Arguments, Event, Text, frozen
 
-# --- sessions ---------------------------------------------------------------------------------------------------------
-
 
 @frozen
 class SessionCreated(Event):
@@ -73,9 +71,6 @@ class SessionEnded(Event):
 class RuleAdded(Event):
     kind = "session.rule_added"
     rule: dict[str, Any]
-
-
-# --- runs -------------------------------------------------------------------------------------------------------------
 
 
 @frozen

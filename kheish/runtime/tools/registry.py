@@ -18,6 +18,7 @@ from kheish.runtime.tools import (
     memory,
     patch,
     planning,
+    schedules,
     search,
     shell,
     web,
@@ -41,9 +42,11 @@ def builtin(
     *,
     worktrees: Worktrees | None = None,
     allow_bypass: bool = False,
+    definitions: Callable[[], schedules.Files | None] = lambda: None,
 ) -> dict[str, Tool]:
     """Return the built-in tools, by name. `sandbox_settings` is called at each shell call, `network_allowed` (see
-    `auth.netguard`) at each fetch. `allow_bypass`: the daemon permits the mode bypass.
+    `auth.netguard`) at each fetch. `allow_bypass`: the daemon permits the mode bypass. `definitions` returns the writer
+    of users' files.
     """
     return {
         tool.name: tool
@@ -59,6 +62,7 @@ def builtin(
             *evidence.TOOLS,
             *memory.TOOLS,
             *planning.TOOLS,
+            *schedules.make(definitions),
             *web.make(network_allowed),
         )
     }
