@@ -213,6 +213,16 @@ def test_that_mailboxes_and_tasks_work_word_for_word(reader: Reader) -> None:
     assert "is cancelled" in told and "task_assignment" in told
 
 
+def test_that_schedules_are_kept_word_for_word(reader: Reader) -> None:
+    store, fire = blocks("docs/schedules.md")
+    served(reader)
+    seen = reader.type(store)
+    assert "morning.yaml is valid" in seen and "Morning report" in seen and "T09:00:00+0" in seen
+    seen = reader.type(fire)
+    assert "morning is dispatched: run_" in seen and "morning is paused" in seen and "morning is resumed" in seen
+    until(lambda: "settled" in reader.type("kheish schedules fires morning"), what="its run has ended")
+
+
 def test_that_history_is_read_word_for_word(reader: Reader) -> None:
     past, read, http, changes, alone, fork, delete = blocks("docs/history.md")
     served(reader)

@@ -84,7 +84,8 @@ def _over_budget(state: State, run: Run) -> bool:
     if excess is None:
         return False
     spent = f"{excess.limit}: {excess.spent:g} of {excess.allowed:g}"
-    if excess.grantable and run.grant_refused is None and run.settings.permission_mode != "dont_ask":
+    may_ask = run.settings.permission_mode != "dont_ask" and not deciding.is_unattended(run)
+    if excess.grantable and run.grant_refused is None and may_ask:
         state.append(*_ask_for_more(state, run, excess))
     elif excess.is_shared:
         of = f" of {excess.above}" if excess.above is not None else ""

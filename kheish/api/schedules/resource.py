@@ -108,25 +108,8 @@ class ScheduleFiles(Definitions):
             firing.set_file(self._state, id, found.value, found.digest, now=self._state.clock(), by=by)
 
     async def _added(self, found: Sequence[Definition]) -> list[dict[str, Any]]:
-        known = await _documents(self._services, [one.id for one in found])
+        known = await schedules.newest(self._state, [one.id for one in found])
         return [_state(one.value, doc) for one, doc in zip(found, known, strict=True)]
-
-
-async def _documents(services: Services, schedule_ids: Sequence[str]) -> list[dict[str, Any] | None]:
-    """Return the newest document of each schedule; None for one that is not applied yet."""
-    state = services.state
-    recent = {id: state.find(Schedule, id) for id in schedule_ids}
-    changes = {id: state.unjournaled.get((Schedule, id)) for id in schedule_ids}
-
-    def read() -> list[dict[str, Any] | None]:
-        docs = []
-        for id in schedule_ids:
-            change = changes[id]
-            value = recent[id] or (change.value if change is not None else None)
-            docs.append(state.document(schedules.NOUN, value) if value else state.index.thing("schedule", id))
-        return docs
-
-    return await asyncio.to_thread(read)
 
 
 def _state(file: ScheduleFile, doc: dict[str, Any] | None) -> dict[str, Any]:

@@ -11,8 +11,6 @@ from pydantic import Field
 from kheish.domain.shown import View
 from kheish.state.event import Event, Text, frozen
 
-# --- sessions ---------------------------------------------------------------------------------------------------------
-
 
 @frozen
 class SessionCreated(Event):
@@ -74,9 +72,6 @@ class SessionEnded(Event):
 class RuleAdded(Event):
     kind = "session.rule_added"
     rule: dict[str, Any]
-
-
-# --- runs -------------------------------------------------------------------------------------------------------------
 
 
 @frozen

@@ -19,6 +19,7 @@ from kheish.runtime.tools import (
     memory,
     patch,
     planning,
+    schedules,
     search,
     shell,
     tasks,
@@ -43,9 +44,11 @@ def builtin(
     *,
     worktrees: Worktrees | None = None,
     allow_bypass: bool = False,
+    definitions: Callable[[], schedules.Files | None] = lambda: None,
 ) -> dict[str, Tool]:
     """Return the built-in tools, by name. `sandbox_settings` is called at each shell call, `network_allowed` (see
-    `auth.netguard`) at each fetch. `allow_bypass`: the daemon permits the mode bypass.
+    `auth.netguard`) at each fetch. `allow_bypass`: the daemon permits the mode bypass. `definitions` returns the writer
+    of users' files.
     """
     return {
         tool.name: tool
@@ -63,6 +66,7 @@ def builtin(
             *evidence.TOOLS,
             *memory.TOOLS,
             *planning.TOOLS,
+            *schedules.make(definitions),
             *web.make(network_allowed),
         )
     }
