@@ -181,6 +181,25 @@ class SamePerson(Conflict):
     code, domain, title = "same_person", "approvals", "Another person must decide"
 
 
+class MemoryChanged(Conflict):
+    """The error that a memory file differs from the version that a caller saw. `extra` has both versions: `current`
+    (None: the file is gone) and `yours`, each with `digest` and `content`."""
+
+    code, domain, title = "memory_changed", "memory", "The memory file changed meanwhile"
+
+
+class MemoryFull(Conflict):
+    code, domain, title = "memory_full", "memory", "A limit of memory is reached"
+
+
+class ProposalDecided(Conflict):
+    code, domain, title = "proposal_decided", "memory", "The proposal is already decided"
+
+
+class NoProjects(Invalid):
+    code, domain, title = "no_projects", "memory", "There are no projects in this version"
+
+
 class QuestionResolved(Conflict):
     code, domain, title = "question_resolved", "questions", "The question is already resolved"
 

@@ -28,6 +28,7 @@ from kheish.api import (
 from kheish.api.flows import resource as flows
 from kheish.api.http import login, openapi
 from kheish.api.http.operation import Operation
+from kheish.api.memory import sessions as memory
 
 OPERATIONS: tuple[Operation, ...] = (
     *probes.OPERATIONS,
@@ -40,6 +41,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *history.OPERATIONS,
     *submissions.OPERATIONS,
     *tasks.OPERATIONS,
+    *memory.OPERATIONS,
     *runs.OPERATIONS,
     *approvals.OPERATIONS,
     *questions.OPERATIONS,

@@ -19,6 +19,7 @@ from kheish.domain.approvals import Approval, Bound
 from kheish.domain.definitions import Definition
 from kheish.domain.events.playbooks import EvidenceRef, ReleaseState
 from kheish.domain.playbooks.versions import Released, Version
+from kheish.runtime.memory.recall import Memory
 from kheish.state.state import State
 from kheish.store.bus import Bus
 from kheish.store.git.revisions import Moment
@@ -45,6 +46,9 @@ class Past(Protocol):
 
     async def read(self, commit: str, path: str) -> bytes:
         """Return a file as of a commit. Raises NotFound."""
+
+    async def files(self, commit: str, folder: str) -> Mapping[str, bytes]:
+        """Return the files in a folder as of a commit, by their names; none if there is no such folder."""
 
     async def blame(self, path: str, rev: str | None) -> tuple[str, Sequence[Mapping[str, Any]]]:
         """Return a commit (None: the newest), and the origin of each line of a user's file in it."""
@@ -208,6 +212,7 @@ class Services:
     backup: Backup
     editor: Editor
     inspector: Inspector
+    memory: Memory
     secrets: Secrets
     broker: Broker
     playbooks: Playbooks

@@ -2,6 +2,7 @@
 
 approval:  `decision: allow | deny`, `reason:`
 question:  `answers: {q1: option id | [option ids] | {text: …}}`, `decline:`
+proposal:  `decision: accept | reject`, `reason:`
 """
 
 from __future__ import annotations
@@ -16,14 +17,22 @@ from kheish.store.edits.problems import Problem, Severity
 from kheish.store.edits.yaml12 import Keys, ListNode, MapNode, Mark, Node, ScalarNode
 from kheish.store.log import records
 
-PendingNoun = Literal["approval", "question"]
+PendingNoun = Literal["approval", "question", "memory_proposal"]
 #: the fields of a pending file, in this order (`shapes.md`)
 PENDING: Mapping[PendingNoun, tuple[str, ...]] = {
     "approval": ("approval_id", "session_id", "run_id", "tool", "arguments", "preview", "why", "requested_at"),
     "question": ("question_id", "session_id", "run_id", "status", "questions", "asked_at", "expires_at"),
-}
+    "memory_proposal": (
+        "proposal_id", "session_id", "run_id", "by", "path", "operation", "new_path", "diff", "is_whole", "tainted_by",
+        "status", "at",
+    ),
+}  # fmt: skip
 #: the fields that a user fills in
-FORM: Mapping[PendingNoun, tuple[str, ...]] = {"approval": ("decision", "reason"), "question": ("answers", "decline")}
+FORM: Mapping[PendingNoun, tuple[str, ...]] = {
+    "approval": ("decision", "reason"),
+    "question": ("answers", "decline"),
+    "memory_proposal": ("decision", "reason"),
+}
 
 
 def pending_fields(noun: PendingNoun, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,6 +45,14 @@ class Decided:
     """An approval's file, filled in."""
 
     decision: Literal["allow", "deny"]
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """A proposal's file, filled in."""
+
+    decision: Literal["accept", "reject"]
     reason: str | None
 
 
@@ -58,7 +75,7 @@ class Form:
     """A parsed file: its content (None: nothing yet, or ambiguous), and its problems."""
 
     path: str
-    filled: Decided | Answered | Declined | None
+    filled: Decided | Reviewed | Answered | Declined | None
     problems: list[Problem]
     root: MapNode
 
@@ -83,7 +100,7 @@ def read(noun: PendingNoun, raw: bytes, path: str, document: Mapping[str, Any]) 
         return Form(path, None, problems, MapNode(Mark(1, 1)))
     form = Form(path, None, problems, tree)
     form.problems += _check_unchanged(form, noun, document)
-    filled = _approval(form) if noun == "approval" else _question(form, document)
+    filled = _question(form, document) if noun == "question" else _decision(form, noun)
     if not any(problem.severity == "error" for problem in form.problems):
         form.filled = filled
     return form
@@ -128,19 +145,24 @@ def _check_unchanged(form: Form, noun: PendingNoun, document: Mapping[str, Any])
             yield form.at((key,), message, code="changed_key", key=True)
 
 
-# --- approvals --------------------------------------------------------------------------------------------------------
+# --- approvals and proposals ------------------------------------------------------------------------------------------
 
 
-def _approval(form: Form) -> Decided | None:
+def _decision(form: Form, noun: PendingNoun) -> Decided | Reviewed | None:
     decision, reason = _read_text(form, "decision"), _read_text(form, "reason")
-    match decision:
-        case "":
-            return None
-        case "allow" | "deny":
-            return Decided(decision, reason or None)
-    near = words.nearest(decision, ("allow", "deny"))
+    choices = ("allow", "deny") if noun == "approval" else ("accept", "reject")
+    if not decision:
+        return None
+    if decision in choices:
+        match decision:
+            case "allow" | "deny":
+                return Decided(decision, reason or None)
+            case "accept" | "reject":
+                return Reviewed(decision, reason or None)
+    near = words.nearest(decision, choices)
     hint = f"; did you mean {near!r}?" if near else ""
-    form.problems.append(form.at(("decision",), f"write allow or deny, not {decision!r}{hint}", suggestion=near))
+    message = f"write {' or '.join(choices)}, not {decision!r}{hint}"
+    form.problems.append(form.at(("decision",), message, suggestion=near))
     return None
 
 

@@ -1,4 +1,7 @@
-"""Users' edits in `pending/`: an approval is resolved, a question is answered; an invalid edit becomes a problem."""
+"""Users' edits in `pending/`: an approval is resolved, a question answered, a proposal decided.
+
+An invalid edit becomes a problem.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from kheish.authoring import forms
-from kheish.authoring.forms import Answered, Decided, Declined, Form, PendingNoun
+from kheish.authoring.forms import Answered, Decided, Declined, Form, PendingNoun, Reviewed
 from kheish.authoring.problems import Problems
 from kheish.domain import approvals, questions
 from kheish.domain.approvals import Approval
+from kheish.domain.memory import proposals as proposed
+from kheish.domain.memory.proposals import Decision, Proposal
 from kheish.domain.questions import Question
-from kheish.errors import FileRefused, Invalid, PersonRequired
+from kheish.errors import FileRefused, Invalid, KheishError, PersonRequired, StoreFailed
+from kheish.runtime.memory import proposals
+from kheish.runtime.memory.keeper import Keeper
 from kheish.state import pins
 from kheish.state.state import State
 from kheish.store import door, names, parsing
@@ -23,6 +30,7 @@ from kheish.store.edits.problems import Problem
 _FOLDERS: dict[str, tuple[PendingNoun, type[Any]]] = {
     "approvals": ("approval", Approval),
     "questions": ("question", Question),
+    "memory": ("memory_proposal", Proposal),
 }
 #: the person and channel to which an answer in a file is attributed: the author of a file is unknown
 _BY = "file"
@@ -32,9 +40,12 @@ _PAGE = 200
 class Answers:
     """The reader of filled-in files. `rewrite(noun, id)` requests that the file of a pending thing be rewritten."""
 
-    def __init__(self, state: State, problems: Problems, *, rewrite: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, state: State, problems: Problems, memory: Keeper, *, rewrite: Callable[[str, str], None]
+    ) -> None:
         self._state = state
         self._problems = problems
+        self._memory = memory
         self._rewrite = rewrite
         self._lock = asyncio.Lock()
 
@@ -93,7 +104,7 @@ class Answers:
             page = await asyncio.to_thread(
                 self._state.index.things, noun, limit=_PAGE, cursor=cursor, statuses=("pending",)
             )
-            ids += [document[f"{noun}_id"] for document in page.items]
+            ids += [document[forms.PENDING[noun][0]] for document in page.items]
             cursor = page.next_cursor
             if cursor is None:
                 return ids
@@ -121,7 +132,7 @@ class Answers:
         async with self._newest(cls, id, document) as newest:
             if newest["status"] != "pending":
                 return [_problem_of_late(form, noun, newest)]
-            return self._resolve(id, form)
+            return await self._resolve(id, form)
 
     @asynccontextmanager
     async def _newest(self, cls: type[Any], id: str, known: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
@@ -132,12 +143,14 @@ class Answers:
         async with pins.thing(self._state, cls, id) as ended:
             yield ended or self._state.recalled(cls, id) or known
 
-    def _resolve(self, id: str, form: Form) -> list[Problem]:
+    async def _resolve(self, id: str, form: Form) -> list[Problem]:
         """Call the domain with the filled-in values, and return its refusal as problems."""
         try:
             match form.filled:
                 case Decided(decision, reason):
                     approvals.resolve(self._state, id, decision, by=_BY, via="file", reason=reason)
+                case Reviewed(decision, reason):
+                    return await self._review(id, form, decision, reason)
                 case Answered(answers):
                     questions.answer(self._state, id, answers, by=_BY, via="file")
                 case Declined(reason):
@@ -151,15 +164,25 @@ class Answers:
             ]
         return []
 
+    async def _review(self, id: str, form: Form, decision: Decision, reason: str | None) -> list[Problem]:
+        """Decide about a proposal of memory; what prevents the change becomes a problem. Raises StoreFailed."""
+        try:
+            await proposals.decide(self._memory, id, decision, by=_BY, via="file", reason=reason)
+        except StoreFailed:
+            raise
+        except KheishError as error:
+            return [form.at(("decision",), error.detail, code=error.code)]
+        return []
+
 
 def _problem_of_late(form: Form, noun: PendingNoun, document: dict[str, Any]) -> Problem:
     """Return the problem that an earlier answer won.
 
     The daemon removes the file with its next commit, so its author must be informed.
     """
-    keys = ("decision",) if noun == "approval" else ("answers",)
-    error = approvals.late(document) if noun == "approval" else questions.late(document)
-    return form.at(keys, error.detail, code=error.code, key=True)
+    late = {"approval": approvals.late, "question": questions.late, "memory_proposal": proposed.late}[noun]
+    error = late(document)
+    return form.at((forms.FORM[noun][0],), error.detail, code=error.code, key=True)
 
 
 def _read(root: Path, path: str) -> bytes | None:

@@ -32,6 +32,7 @@ COMMANDS = {
     "runs": ("runs", "runs", "List, show, follow, cancel and retry runs."),
     "chat": ("chat", "chat", "Talk with an agent on the terminal."),
     "sessions": ("sessions", "sessions", "List, search, show, create, update, end, fork and delete sessions."),
+    "memory": ("memory", "memory", "Show and edit agents' memory; decide on proposals."),
     "tasks": ("tasks", "tasks", "List a session's tasks: its background commands."),
     "flows": ("flows", "flows", "Start Playbooks, and follow their Flows."),
     "inbox": ("inbox", "inbox", "List pending approvals and questions, and answer them."),

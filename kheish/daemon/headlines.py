@@ -45,6 +45,9 @@ URGENT = (
     events.TokenChanged,
     events.AccessRevoked,
     events.AccessRestored,
+    events.MemoryChanged,
+    events.MemoryProposed,
+    events.MemoryDecided,
     *PLAYBOOKS,
 )
 _VERBS: dict[type[events.Event], str] = {
@@ -54,6 +57,11 @@ _VERBS: dict[type[events.Event], str] = {
     events.RunInterrupted: "run interrupted",
     events.RunWaiting: "run waits",
 }
+
+
+def is_edit(event: events.Event) -> bool:
+    """Return whether an event records a user's edit, and belongs in its commit."""
+    return isinstance(event, EDITS) or (isinstance(event, events.MemoryChanged) and event.origin == "person")
 
 
 def headline(entry: Entry, asked: Callable[[str | None], str], named: Callable[[str], str]) -> str | None:
@@ -84,6 +92,12 @@ def headline(entry: Entry, asked: Callable[[str | None], str], named: Callable[[
             return f"playbook {state}: {id} {version}"
         case events.PlaybookPublished() | events.PlaybookTampered() | events.PlaybookIntact():
             return f"{entry.event.kind.replace('.', ' ')}: {entry.event.playbook_id} {entry.event.version}"
+        case events.MemoryChanged(path=path, change=change):
+            return f"memory {change}: {path}"
+        case events.MemoryProposed(path=path):
+            return f"memory proposed: {path}"
+        case events.MemoryDecided(proposal_id=id, outcome=outcome):
+            return f"memory proposal {outcome}: {id}"
         case events.SecretChanged(slot=slot, change=change):
             return f"secret {change}: {slot}"
         case events.TokenChanged(name=name, change=change):

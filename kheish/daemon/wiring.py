@@ -17,9 +17,11 @@ from kheish.api.services import Services
 from kheish.auth import audit, logins, redaction, tokens
 from kheish.auth.broker import Broker
 from kheish.auth.vault import Vault
+from kheish.authoring import memory as memory_files
 from kheish.authoring.adopting import Adopting
 from kheish.authoring.editor import Editor
 from kheish.authoring.inbox import Inbox
+from kheish.authoring.memory import MemoryFiles
 from kheish.authoring.pending import Answers
 from kheish.authoring.playbooks.tags import PlaybookTags
 from kheish.authoring.playbooks.versions import Playbooks
@@ -51,6 +53,9 @@ from kheish.jobs.runner import Jobs, Limits
 from kheish.runtime.agent import Agent
 from kheish.runtime.executor import Executor, Local
 from kheish.runtime.gates import Gates
+from kheish.runtime.memory.catalog import Catalog
+from kheish.runtime.memory.keeper import Keeper
+from kheish.runtime.memory.recall import Memory
 from kheish.runtime.tools import registry as tool_registry
 from kheish.runtime.tools.shell import SandboxSettings
 from kheish.runtime.worker import Worker
@@ -66,7 +71,7 @@ from kheish.store.secrets import config_folder, identity_path
 
 log = logging.getLogger(__name__)
 
-WATCHED_FOLDERS = (*KINDS, *sorted(LATER), "pending", "inbox", "secrets")
+WATCHED_FOLDERS = (*KINDS, *sorted(LATER), memory_files.FOLDER, "pending", "inbox", "secrets")
 WATCHED_FILES = ("kheish.yaml", "permissions.yaml", LATER_FILE)
 
 
@@ -114,6 +119,7 @@ class Daemon:
     answers: Answers
     backup: Backup
     inbox: Inbox
+    memory: MemoryFiles
     holding: Holding
     upkeep: Upkeep
     reactors: tuple[Reactor, ...]
@@ -140,25 +146,24 @@ def make(
     watcher = _watcher(root, lambda paths: loops.changed(daemon, paths), lambda paths: loops.refs(daemon, paths))
     auth = _auth(token, store, problems, watcher, environ, lambda: daemon)
     agent = _agent(root, store, facts, auth.broker, executor or Local(), environ)
+    remembered, memory = _memory(store, facts, problems, watcher, agent)
     git, folders = Git(store.git), Workspaces(root, state.hidden, lambda: state.definitions.config, workspace)
     backup = _backup(store, facts, problems, adopting := _adopting(store, problems, git, environ))
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
     tags = PlaybookTags(state, problems, store.git)
     parts = Services(
         **_given(store, facts, auth, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure, "logs": logs},
-        problems=problems.list,
         git=git,
         backup=backup,
         editor=Editor(state, adopting, watcher, held=lambda: facts.held),
         inspector=Inspector(state, agent, folders),
+        memory=remembered,
         playbooks=_playbooks(store, adopting, tags),
         upkeep=upkeep,
         workspaces=folders,
     )
     worker = Worker(agent, lambda run, is_missing: loops.waits_for_workspace(daemon, run, is_missing))
-    answers = Answers(state, problems, rewrite=store.next_cut.rewrite)
-    inbox = _inbox(store, problems, folders, git)
-    acting = reactors.make(agent, worker, problems, answers, inbox, lambda: loops.learn_secrets(daemon))
+    answers, inbox = _answers(store, problems, remembered), _inbox(store, problems, folders, git)
     daemon = Daemon(
         environ=environ,
         store=store,
@@ -174,10 +179,11 @@ def make(
         answers=answers,
         backup=backup,
         inbox=inbox,
+        memory=memory,
         upkeep=upkeep,
         holding=Holding(facts, problems, store.next_cut, git, watcher, lambda paths: loops.take(daemon, paths)),
         playbook_tags=tags,
-        reactors=acting,
+        reactors=reactors.make(agent, worker, problems, answers, inbox, memory, lambda: loops.learn_secrets(daemon)),
     )
     return daemon
 
@@ -197,6 +203,7 @@ def _given(store: Store, facts: Facts, auth: Auth, daemon: Callable[[], Daemon])
         "secrets": auth.secrets,
         "broker": auth.broker,
         "past": Past(store.git, state),
+        "problems": lambda: _listed(daemon()),
         "config": lambda: state.definitions.config,
         "status": lambda: _status(daemon()),
         "ready": ready,
@@ -248,6 +255,10 @@ def _backup(store: Store, facts: Facts, problems: Problems, adopting: Adopting) 
     return Backup(store.state, facts, problems, adopting, store.git, flush=flush, file=file)
 
 
+def _answers(store: Store, problems: Problems, memory: Memory) -> Answers:
+    return Answers(store.state, problems, memory.keeper, rewrite=store.next_cut.rewrite)
+
+
 def _inbox(store: Store, problems: Problems, folders: Workspaces, git: Git) -> Inbox:
     file, edited, submit = store.next_cut.file, store.next_cut.edited, dropped.submitter(store.state, folders.default)
     inbox = Inbox(store.state, problems, file=file, edited=edited, submit=submit, held=git.held)
@@ -257,6 +268,10 @@ def _inbox(store: Store, problems: Problems, folders: Workspaces, git: Git) -> I
 
 def _watcher(root: Path, changed: Settled, refs: Settled) -> Watcher:
     return Watcher(root, WATCHED_FOLDERS, WATCHED_FILES, changed, asyncio.get_running_loop(), on_refs=refs)
+
+
+def _listed(daemon: Daemon) -> Sequence[Mapping[str, Any]]:
+    return daemon.problems.list()
 
 
 def _status(daemon: Daemon) -> Mapping[str, Any]:
@@ -330,6 +345,32 @@ def _agent(
         broker=broker,
         sandbox=confinement,
     )
+
+
+def _memory(
+    store: Store, facts: Facts, problems: Problems, watcher: Watcher, agent: Agent
+) -> tuple[Memory, MemoryFiles]:
+    """Return the memory of runs, which the agent receives, and the adoption of memory files."""
+    cut, git, catalog = store.next_cut, Git(store.git), Catalog()
+    files = MemoryFiles(
+        store.state,
+        problems,
+        catalog,
+        commit=cut.authored,
+        brought=git.brought,
+        blobs=git.blobs,
+        held=git.held,
+    )
+    keeper = Keeper(
+        store.state,
+        catalog,
+        expect=watcher.expect,
+        wrote=watcher.look,
+        commit=cut.authored,
+        held=lambda: facts.held,
+    )
+    agent.memory = Memory(keeper, exceeded=files.exceeded)
+    return agent.memory, files
 
 
 def _keys(environ: Mapping[str, str]) -> tuple[Path, ...]:

@@ -25,6 +25,9 @@ from kheish.domain import (
 from kheish.domain.definitions import InForce
 from kheish.domain.flows import view as flows
 from kheish.domain.forks import inherited
+from kheish.domain.memory import ledger as memory_ledger
+from kheish.domain.memory import proposals as memory_proposals
+from kheish.domain.memory import records as memory_records
 from kheish.domain.playbooks import versions as playbooks
 from kheish.domain.sessions import session as sessions
 from kheish.state.noun import Nouns
@@ -45,6 +48,9 @@ _NOUNS = (
     keys.NOUN,
     playbooks.NOUN,
     inherited.NOUN,
+    memory_ledger.NOUN,
+    memory_proposals.NOUN,
+    memory_records.NOUN,
 )
 
 NOUNS = Nouns(_NOUNS, events.kinds)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kheish.domain import routes, runs
+from kheish.domain.events import MemoryLoaded
 from kheish.domain.runs import Run
 from kheish.domain.turns import Turn
 from kheish.runtime import accepted, compaction, dialects, fitting, prompt, retrying, windows
@@ -30,6 +31,7 @@ class Draft:
     fitted: tuple[Message, ...]
     tokens: int
     omitted: tuple[str, ...]
+    memory: tuple[MemoryLoaded, ...] = ()
 
     def messages(self, target: Target, strictness: int) -> tuple[Message, ...]:
         """Return the messages as a server of this strictness accepts them."""
@@ -48,9 +50,10 @@ async def draft(
     """
     room = target.room
     refuses_tools = bool(target.facts.omit & _TOOL_FIELDS)
-    frame = await prompt.frame(state, run, {} if refuses_tools else tools, room.prompt)
+    memory = await agent.memory.of_run(run) if agent.memory is not None else None
+    frame = await prompt.frame(state, run, {} if refuses_tools else tools, room.prompt, memory)
     if room.prompt is not None and room.prompt - frame.tokens < LEAST_TASK:
-        frame = await prompt.frame(state, run, {}, room.prompt)
+        frame = await prompt.frame(state, run, {}, room.prompt, memory)
     placed = await prompt.conversation(state, run, target.server)
     if room.prompt is None:
         return _draft(run, turn, target, frame, [one.message for one in placed], frame.left_out)
@@ -97,6 +100,7 @@ def _draft(
         fitted=(frame.system, *messages, *retrying.note(turn)),
         tokens=frame.tokens + windows.messages_tokens(messages),
         omitted=(*omitted, *words),
+        memory=frame.memory,
     )
     request = replace(made.request, messages=made.messages(target, target.facts.strictness))
     return replace(made, request=request)

@@ -45,6 +45,7 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
         model=request.model,
         digest=model.digest(request),
         omitted=draft.omitted,
+        memory=draft.memory,
     )
     state.append(requested.on(run.session_id, run.run_id, by=_author(run)))
     await state.durable()

@@ -24,7 +24,8 @@ LOOK = (
     "get_run run_events permissions list_audit list_flows get_flow flow_events flow_report list_versions "
     "get_version list_trust get_trust diff_playbook blame_playbook list_routes get_route route_history list_personas "
     "get_persona persona_history "
-    "list_playbooks get_playbook playbook_history"
+    "list_playbooks get_playbook playbook_history "
+    "list_memory get_memory memory_history list_proposals get_proposal session_memory"
 )
 CHECK = "check_permission validate_route validate_persona validate_playbook"
 WORK = (
@@ -36,7 +37,8 @@ ADMIN = (
     "list_secrets get_secret put_secret delete_secret note_revealed_secret rekey_secrets list_accounts "
     "list_grants list_leases get_subject revoke_subject revoke_lease revoke restore_access verify_audit "
     "publish_playbook release_version trust "
-    "put_route delete_route put_persona delete_persona put_playbook delete_playbook"
+    "put_route delete_route put_persona delete_persona put_playbook delete_playbook "
+    "put_memory delete_memory accept_memory revoke_memory promote_memory decide_proposal"  # operators need a person
 )
 READ_ANSWERS = "list_approvals get_approval list_questions get_question"
 ROLES = {
@@ -49,7 +51,7 @@ ROLES = {
 }
 #: what a token for some sessions may ask for though it is about no session
 FREE = f"{OPEN} {LOGIN} openapi check_permission"
-LISTS = "list_runs list_approvals list_questions events"
+LISTS = "list_runs list_approvals list_questions list_proposals events"
 NAMES = {operation.name for operation in OPERATIONS}
 
 
@@ -61,6 +63,7 @@ def placed(text: str) -> set[str]:
 
 def path_of(operation: Operation, **ids: str) -> str:
     names = ("id", "version", "slot", "name", "subject", "lease", "flow_id", "session_id", "run_id", "approval_id")
+    names += ("scope", "owner", "path", "proposal_id")
     given = dict.fromkeys((*names, "question_id"), "absent") | ids
     return operation.path.format(**given)
 

@@ -9,12 +9,14 @@ from kheish.daemon.reactors.clearing import Clearing
 from kheish.daemon.reactors.expiry import Expiry
 from kheish.daemon.reactors.files import Files
 from kheish.daemon.reactors.flows import Flows
+from kheish.daemon.reactors.memory import Memory
 from kheish.daemon.reactors.redaction import Redaction
 from kheish.daemon.reactors.runs import Runs
 from kheish.daemon.reactors.tasks import Tasks
 
 if TYPE_CHECKING:
     from kheish.authoring.inbox import Inbox
+    from kheish.authoring.memory import MemoryFiles
     from kheish.authoring.pending import Answers
     from kheish.authoring.problems import Problems
     from kheish.daemon.reactors.base import Reactor
@@ -23,7 +25,13 @@ if TYPE_CHECKING:
 
 
 def make(
-    agent: Agent, worker: Worker, problems: Problems, answers: Answers, inbox: Inbox, learn_secrets: Callable[[], None]
+    agent: Agent,
+    worker: Worker,
+    problems: Problems,
+    answers: Answers,
+    inbox: Inbox,
+    memory: MemoryFiles,
+    learn_secrets: Callable[[], None],
 ) -> tuple[Reactor, ...]:
     """Return the reactors, in the order in which they start and react; they close in the opposite order."""
     state, jobs = agent.state, agent.jobs
@@ -32,6 +40,7 @@ def make(
         Clearing(state, jobs),
         Tasks(state, jobs, damaged=problems.damaged),
         Flows(state, damaged=problems.damaged),
+        Memory(memory),
         Files(answers, inbox),
         Expiry(state),
         Runs(worker, agent.gates),

@@ -15,6 +15,7 @@ from typing import Any
 from kheish.domain.events.auth import *
 from kheish.domain.events.daemon import *
 from kheish.domain.events.flows import *
+from kheish.domain.events.memory import *
 from kheish.domain.events.people import *
 from kheish.domain.events.playbooks import *
 from kheish.domain.events.runs import *

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from kheish.domain.events.memory import MemoryLoaded
 from kheish.state.event import Arguments, Event, Text, frozen
 
 # --- sessions ---------------------------------------------------------------------------------------------------------
@@ -298,6 +299,7 @@ class ModelRequested(Event):
     digest: str
     purpose: str = "turn"  # turn | compaction
     omitted: tuple[str, ...] = ()  # what did not fit into the prompt, in words; the journal keeps it
+    memory: tuple[MemoryLoaded, ...] = ()  # the memory files in the prompt, by content
 
 
 @frozen

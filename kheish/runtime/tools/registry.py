@@ -13,7 +13,6 @@ from kheish.runtime.tools import (
     evidence,
     files,
     interact,
-    memory,
     patch,
     planning,
     search,
@@ -21,6 +20,8 @@ from kheish.runtime.tools import (
     web,
 )  # fmt: skip
 from kheish.runtime.tools.base import Tool
+from kheish.runtime.tools.memory import files as memory
+from kheish.runtime.tools.memory import search as memory_search
 
 GROUP = "kheish.tools"
 
@@ -51,6 +52,7 @@ def builtin(
             *interact.TOOLS,
             *evidence.TOOLS,
             *memory.TOOLS,
+            *memory_search.TOOLS,
             *planning.TOOLS,
             *web.make(network_allowed),
         )

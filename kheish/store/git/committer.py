@@ -30,8 +30,9 @@ class Cut:
 
     `n_from` is above `n_to` if there is no new entry (files are restored, a user edited). `journals` maps path → (size
     in bytes, digest of that much). `records` has (path, data or None to remove), `pending` (path, kind, data or None),
-    `files` (path, content). `edits` are a user's paths, `spills` paths that are on disk, `deletes` paths to delete,
-    `removes` folders to delete with everything in them.
+    `files` (path, content). `authored` has changes of agents, each a commit of its own (`store.git.authored`).
+    `edits` are a user's paths, `spills` paths that are on disk, `deletes` paths to delete, `removes` folders to delete
+    with everything in them.
     """
 
     n_from: int
@@ -42,8 +43,9 @@ class Cut:
     journals: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     files: Sequence[tuple[str, bytes | str]] = ()
     records: Sequence[tuple[str, Mapping[str, Any] | None]] = ()
-    pending: Sequence[tuple[str, Literal["approval", "question"], Mapping[str, Any] | None]] = ()
+    pending: Sequence[tuple[str, Literal["approval", "question", "memory_proposal"], Mapping[str, Any] | None]] = ()
     edits: Sequence[str] = ()
+    authored: Sequence[Mapping[str, Any]] = ()
     spills: Sequence[str] = ()
     deletes: Sequence[str] = ()
     removes: Sequence[str] = ()

@@ -17,7 +17,7 @@ from kheish.store.git.textconv import HIDDEN
 if TYPE_CHECKING:
     from kheish.store.edits import yaml12
 
-PendingKind = Literal["approval", "question"]
+PendingKind = Literal["approval", "question", "memory_proposal"]
 
 #: text that needs no quotes: it begins with a letter (or a path), and has no ": ", " #" or character that needs quotes
 _PLAIN = re.compile(
@@ -43,7 +43,10 @@ def render(data: Mapping[str, Any]) -> bytes:
 def pending_file(kind: PendingKind, data: Mapping[str, Any]) -> bytes:
     """Return the file of a question in `pending/`, ending with the lines that a user fills in."""
     asked = render(data).decode()
-    if kind == "approval":
+    if kind == "memory_proposal":
+        cut = "" if data.get("is_whole", True) else "# The diff is cut; kheish memory proposals ID shows all of it.\n"
+        form = f'{cut}# Write accept or reject after "decision:", and save. `reason` is optional.\ndecision:\nreason:\n'
+    elif kind == "approval":
         form = '# Write allow or deny after "decision:", and save. `reason` is optional.\ndecision:\nreason:\n'
     else:
         hint = "an option id, a list of them, or {text: …}"

@@ -34,6 +34,7 @@ def test_the_built_in_tools_and_their_classes() -> None:
         "ask_user_question": (Effect.COORDINATION, Replay.SAFE),
         "emit_output": (Effect.COORDINATION, Replay.SAFE),
         "todo_write": (Effect.COORDINATION, Replay.SAFE),
+        "memory": (Effect.COORDINATION, Replay.BY_DIGEST),
         "memory_search": (Effect.READ, Replay.SAFE),
         "web_fetch": (Effect.EFFECT, Replay.UNSAFE),
         "attach_evidence": (Effect.COORDINATION, Replay.SAFE),
