@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from kheish.runtime.memory.catalog import Catalog
 from kheish.runtime.memory.keeper import Committed, Keeper
 from kheish.runtime.memory.recall import Memory
@@ -12,12 +14,6 @@ def memory(state: State, committed: list[Committed] | None = None) -> Memory:
     """Return a memory whose files are read; `committed` gets the changes to commit."""
     catalog, changes = Catalog(), committed if committed is not None else []
     catalog.loaded.set()
-    keeper = Keeper(
-        state,
-        catalog,
-        expect=lambda path, digest: None,
-        wrote=lambda path: None,
-        commit=changes.append,
-        held=lambda: None,
-    )
+    ignored: dict[str, Any] = {"expect": lambda path, digest: None, "wrote": lambda path: None, "held": lambda: None}
+    keeper = Keeper(state, catalog, commit=changes.append, **ignored)
     return Memory(keeper, exceeded=lambda session_id, paths: None)
