@@ -9,6 +9,7 @@ from kheish.api import (
     backup,
     definitions,
     history,
+    mailboxes,
     manifests,
     metrics,
     permissions,
@@ -25,10 +26,12 @@ from kheish.api import (
     tokens,
     trust,
 )
+from kheish.api.agents import resource as agents
 from kheish.api.flows import resource as flows
 from kheish.api.http import login, openapi
 from kheish.api.http.operation import Operation
 from kheish.api.memory import sessions as memory
+from kheish.api.schedules import resource as schedules
 
 OPERATIONS: tuple[Operation, ...] = (
     *probes.OPERATIONS,
@@ -41,8 +44,10 @@ OPERATIONS: tuple[Operation, ...] = (
     *history.OPERATIONS,
     *submissions.OPERATIONS,
     *tasks.OPERATIONS,
+    *mailboxes.OPERATIONS,
     *memory.OPERATIONS,
     *runs.OPERATIONS,
+    *agents.OPERATIONS,
     *approvals.OPERATIONS,
     *questions.OPERATIONS,
     *permissions.OPERATIONS,
@@ -56,4 +61,5 @@ OPERATIONS: tuple[Operation, ...] = (
     *trust.OPERATIONS,
     *manifests.OPERATIONS,
     *definitions.OPERATIONS,
+    *schedules.OPERATIONS,
 )

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from kheish.auth.vault import Vault
 from kheish.authoring import memory as memory_files
 from kheish.authoring.adopting import Adopting
 from kheish.authoring.editor import Editor
-from kheish.authoring.inbox import Inbox
+from kheish.authoring.inbox.inbox import Inbox
 from kheish.authoring.memory import MemoryFiles
 from kheish.authoring.pending import Answers
 from kheish.authoring.playbooks.tags import PlaybookTags
@@ -29,11 +30,12 @@ from kheish.authoring.problems import Problems
 from kheish.authoring.sources import LATER, LATER_FILE
 from kheish.beneath import Hidden
 from kheish.config import Config
-from kheish.daemon import children, dropped, loops, reactors, status
+from kheish.daemon import children, dropped, loops, reactors, remembering, status
 from kheish.daemon.at_revision import Past
 from kheish.daemon.backup import Backup
 from kheish.daemon.batches import Batches
 from kheish.daemon.children import child, on_loop
+from kheish.daemon.firing import Firing
 from kheish.daemon.git import Git
 from kheish.daemon.holding import Holding
 from kheish.daemon.inspector import Inspector
@@ -42,7 +44,7 @@ from kheish.daemon.reactors.base import Reactor
 from kheish.daemon.secrets import Secrets
 from kheish.daemon.status import Facts
 from kheish.daemon.upkeep import Upkeep
-from kheish.daemon.workspaces import Workspaces
+from kheish.daemon.workspaces import Workspaces, state_home
 from kheish.domain import nouns
 from kheish.domain.definitions import KINDS
 from kheish.domain.permissions.rules import SandboxFacts
@@ -51,18 +53,16 @@ from kheish.jobs import probing
 from kheish.jobs.probing import Probe
 from kheish.jobs.runner import Jobs, Limits
 from kheish.runtime.agent import Agent
+from kheish.runtime.agents.worktrees import Worktrees
 from kheish.runtime.executor import Executor, Local
 from kheish.runtime.gates import Gates
-from kheish.runtime.memory.catalog import Catalog
-from kheish.runtime.memory.keeper import Keeper
-from kheish.runtime.memory.recall import Memory
 from kheish.runtime.tools import registry as tool_registry
 from kheish.runtime.tools.shell import SandboxSettings
 from kheish.runtime.worker import Worker
 from kheish.state.state import State
 from kheish.store.bus import Bus
 from kheish.store.edits.watcher import Settled, Watcher
-from kheish.store.git import template
+from kheish.store.git import root_format, template
 from kheish.store.git.committer import Committer
 from kheish.store.log.index import Reader
 from kheish.store.log.wal import Group, Log
@@ -140,30 +140,31 @@ def make(
 ) -> Daemon:
     """Make the parts. Nothing is started, and nothing but `.kheish/` and `.git/kheish/` is touched."""
     token, problems = template.ensure_token(root), Problems(root)
-    facts = Facts(format=template.open_root(root), sandbox=sandbox or probing.probe(), token=token)
+    facts = Facts(format=root_format.open_root(root), sandbox=sandbox or probing.probe(), token=token)
     state = (store := _store(root, config, lambda: daemon)).state
-    state.scrub = redaction.scrubber({"token": token})
     watcher = _watcher(root, lambda paths: loops.changed(daemon, paths), lambda paths: loops.refs(daemon, paths))
     auth = _auth(token, store, problems, watcher, environ, lambda: daemon)
-    agent = _agent(root, store, facts, auth.broker, executor or Local(), environ)
-    remembered, memory = _memory(store, facts, problems, watcher, agent)
-    git, folders = Git(store.git), Workspaces(root, state.hidden, lambda: state.definitions.config, workspace)
+    agent = _agent(root, store, facts, auth.broker, executor or Local(), environ, allow_bypass=allow_bypass)
+    git, memory = Git(store.git), remembering.make(store, facts, problems, watcher, agent)
+    folders = Workspaces(root, state.hidden, lambda: state.definitions.config, workspace)
     backup = _backup(store, facts, problems, adopting := _adopting(store, problems, git, environ))
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
     tags = PlaybookTags(state, problems, store.git)
+    options = {"allow_bypass": allow_bypass, "secure": secure, "logs": logs}
     parts = Services(
-        **_given(store, facts, auth, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure, "logs": logs},
+        **_given(store, facts, auth, agent, lambda: daemon) | options,
         git=git,
         backup=backup,
         editor=Editor(state, adopting, watcher, held=lambda: facts.held),
         inspector=Inspector(state, agent, folders),
-        memory=remembered,
-        playbooks=_playbooks(store, adopting, tags),
+        playbooks=(versions := _playbooks(store, adopting, tags)),
+        schedules=(firing := Firing(state, folders, versions.read)),
         upkeep=upkeep,
         workspaces=folders,
     )
     worker = Worker(agent, lambda run, is_missing: loops.waits_for_workspace(daemon, run, is_missing))
-    answers, inbox = _answers(store, problems, remembered), _inbox(store, problems, folders, git)
+    answers, inbox = _answers(store, problems, agent), _inbox(store, problems, folders, git)
+    acting = reactors.make(agent, worker, problems, answers, inbox, memory, firing, lambda: loops.learn_secrets(daemon))
     daemon = Daemon(
         environ=environ,
         store=store,
@@ -183,12 +184,12 @@ def make(
         upkeep=upkeep,
         holding=Holding(facts, problems, store.next_cut, git, watcher, lambda paths: loops.take(daemon, paths)),
         playbook_tags=tags,
-        reactors=reactors.make(agent, worker, problems, answers, inbox, memory, lambda: loops.learn_secrets(daemon)),
+        reactors=acting,
     )
     return daemon
 
 
-def _given(store: Store, facts: Facts, auth: Auth, daemon: Callable[[], Daemon]) -> dict[str, Any]:
+def _given(store: Store, facts: Facts, auth: Auth, agent: Agent, daemon: Callable[[], Daemon]) -> dict[str, Any]:
     """Return the services that the API receives unchanged."""
     state, bus, closing = store.state, store.bus, Closing()
 
@@ -203,6 +204,8 @@ def _given(store: Store, facts: Facts, auth: Auth, daemon: Callable[[], Daemon])
         "secrets": auth.secrets,
         "broker": auth.broker,
         "past": Past(store.git, state),
+        "memory": agent.memory,
+        "worktrees": agent.worktrees,
         "problems": lambda: _listed(daemon()),
         "config": lambda: state.definitions.config,
         "status": lambda: _status(daemon()),
@@ -223,6 +226,7 @@ def _auth(
     daemon: Callable[[], Daemon],
 ) -> Auth:
     state, vault = store.state, Vault()
+    state.scrub = redaction.scrubber({"token": local_token})
     secrets = Secrets(
         state,
         vault,
@@ -255,8 +259,9 @@ def _backup(store: Store, facts: Facts, problems: Problems, adopting: Adopting) 
     return Backup(store.state, facts, problems, adopting, store.git, flush=flush, file=file)
 
 
-def _answers(store: Store, problems: Problems, memory: Memory) -> Answers:
-    return Answers(store.state, problems, memory.keeper, rewrite=store.next_cut.rewrite)
+def _answers(store: Store, problems: Problems, agent: Agent) -> Answers:
+    assert agent.memory is not None
+    return Answers(store.state, problems, agent.memory.keeper, rewrite=store.next_cut.rewrite)
 
 
 def _inbox(store: Store, problems: Problems, folders: Workspaces, git: Git) -> Inbox:
@@ -304,7 +309,7 @@ def _store(root: Path, config: Config, daemon: Callable[[], Daemon]) -> Store:
     next_cut.committer = committer = Committer(
         git,
         next_cut.gather,
-        lambda n, commit: loops.committed(daemon(), n, commit),
+        lambda n, commit, time: loops.committed(daemon(), n, commit, time),
         config.commit.every,
         on_notice=lambda answer: loops.on_git(daemon(), answer),
     )
@@ -322,7 +327,14 @@ def _store(root: Path, config: Config, daemon: Callable[[], Daemon]) -> Store:
 
 
 def _agent(
-    root: Path, store: Store, facts: Facts, broker: Broker, executor: Executor, environ: Mapping[str, str]
+    root: Path,
+    store: Store,
+    facts: Facts,
+    broker: Broker,
+    executor: Executor,
+    environ: Mapping[str, str],
+    *,
+    allow_bypass: bool,
 ) -> Agent:
     state = store.state
     hide = (root, *_keys(environ))
@@ -332,45 +344,30 @@ def _agent(
     def confinement() -> SandboxFacts:
         return SandboxFacts(mode=state.definitions.config.sandbox.mode, available=facts.sandbox.available)
 
+    jobs = Jobs(root / ".git" / "kheish" / "jobs")
+    trees = Worktrees(jobs, state_home() / "kheish" / "worktrees" / _unique_name(root))
     builtin = tool_registry.builtin(
-        lambda: _sandbox(state, facts, hide), lambda: state.definitions.config.network.allow
+        lambda: _sandbox(state, facts, hide),
+        lambda: state.definitions.config.network.allow,
+        worktrees=trees,
+        allow_bypass=allow_bypass,
     )
     return Agent(
         state=state,
         bus=store.bus,
         executor=executor,
         tool_source=lambda run: builtin,
-        jobs=Jobs(root / ".git" / "kheish" / "jobs"),
+        jobs=jobs,
         gates=Gates(),
         broker=broker,
         sandbox=confinement,
+        worktrees=trees,
     )
 
 
-def _memory(
-    store: Store, facts: Facts, problems: Problems, watcher: Watcher, agent: Agent
-) -> tuple[Memory, MemoryFiles]:
-    """Return the memory of runs, which the agent receives, and the adoption of memory files."""
-    cut, git, catalog = store.next_cut, Git(store.git), Catalog()
-    files = MemoryFiles(
-        store.state,
-        problems,
-        catalog,
-        commit=cut.authored,
-        brought=git.brought,
-        blobs=git.blobs,
-        held=git.held,
-    )
-    keeper = Keeper(
-        store.state,
-        catalog,
-        expect=watcher.expect,
-        wrote=watcher.look,
-        commit=cut.authored,
-        held=lambda: facts.held,
-    )
-    agent.memory = Memory(keeper, exceeded=files.exceeded)
-    return agent.memory, files
+def _unique_name(root: Path) -> str:
+    """Return a name for the folders that a state root has elsewhere: its own, and a digest of its path."""
+    return f"{root.name}-{sha256(str(root.resolve()).encode()).hexdigest()[:8]}"
 
 
 def _keys(environ: Mapping[str, str]) -> tuple[Path, ...]:

@@ -14,6 +14,7 @@ from kheish.auth import redaction
 from kheish.auth.broker import Broker
 from kheish.domain.runs import Run
 from kheish.jobs.runner import Jobs
+from kheish.runtime.agents.worktrees import Worktrees
 from kheish.runtime.executor import Executor
 from kheish.runtime.gates import Gates
 from kheish.runtime.memory.recall import Memory
@@ -45,6 +46,7 @@ class Agent:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     windows: Windows = field(default_factory=Windows)
     memory: Memory | None = None
+    worktrees: Worktrees | None = None
     #: runs that may be stopped at once: they wait for a model, and have no effects meanwhile
     interruptible: set[str] = field(default_factory=set)
     #: by driven run: the tools of its newest turn

@@ -22,6 +22,7 @@ class MemoryChanged(Event):
     kind = "memory.changed"
     stream = MEMORY
     owned_by = "digest"
+    headline = "memory {change}: {path}"
     path: str
     digest: str
     change: Change
@@ -41,6 +42,7 @@ class MemoryProposed(Event):
     that the agent saw; `diff` shows the change to a user, cut if it is long."""
 
     kind = "memory.proposed"
+    headline = "memory proposed: {path}"
     spillable = ("content",)
     proposal_id: str
     path: str
@@ -59,6 +61,7 @@ class MemoryDecided(Event):
     """The decision of a user on a proposal."""
 
     kind = "memory.decided"
+    headline = "memory proposal {outcome}: {proposal_id}"
     proposal_id: str
     outcome: Literal["accepted", "rejected"]
     by: str

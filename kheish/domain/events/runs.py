@@ -17,6 +17,7 @@ from kheish.state.event import Arguments, Event, Text, frozen
 @frozen
 class SessionCreated(Event):
     kind = "session.created"
+    headline = "session created: {session}"
     opens = True
     path: str  # the session's folder in the state root
     agent_id: str
@@ -25,12 +26,11 @@ class SessionCreated(Event):
 
 @frozen
 class SessionForked(SessionCreated):
-    """A session that begins with the history of another, up to its entry `seq` (event `at_n`), in `forked/`.
-
-    `commit` is the first commit that holds that entry; None if it was not committed yet.
-    """
+    """A session with the history of another up to its entry `seq` (event `at_n`), in `forked/`. `commit` is the first
+    that holds that entry; None if it was not committed yet."""
 
     kind = "session.forked"
+    headline = "session forked: {session} from {origin} at {seq}"
     inherits = True
     written: ClassVar[Mapping[str, str]] = {"origin": "from"}
     origin: Annotated[str, Field(alias="from")]
@@ -48,6 +48,7 @@ class SessionDeleted(Event):
 
     kind = "session.deleted"
     stream = "daemon"
+    headline = "session deleted: {session_id}"
     session_id: str
     path: str
     made: int  # the event that created it
@@ -63,6 +64,7 @@ class SessionUpdated(Event):
 @frozen
 class SessionEnded(Event):
     kind = "session.ended"
+    headline = "session ended: {session}"
     reason: str | None = None
 
 
@@ -117,14 +119,12 @@ class Scope:
 
 @frozen
 class ToolPolicy(Scope):
-    """The tools that a run may call, restricted by a Playbook or its phase (`playbook triage@1.2.0, phase fix`). It
-    grants nothing: permissions still apply to the tools that it leaves."""
+    """The tools that a Playbook or its phase leaves to a run. It grants nothing: permissions still apply."""
 
 
 @frozen
 class Requirement:
-    """A condition for a run to count as completed; exactly one of the four fields is set. A text is only shown to the
-    model; the others are checked."""
+    """A condition of a run's completion: one of the four. A text is shown to the model, others are checked."""
 
     text: str | None = None
     workspace_file: str | None = None
@@ -151,6 +151,7 @@ class RunSettings:
     completion: tuple[Requirement, ...] = ()
     own_persona: bool = False  # whether `persona` differs from the session's (a Playbook's role)
     checks_ask: bool = False  # the rules apply to commands of `completion` as to the agent's own
+    unattended: str = "ask"  # deny: what would ask a person is denied instead
     capability_scope: tuple[Scope, ...] = ()  # what the agent sees: all must leave it, as for the next
     credential_scope: tuple[Scope, ...] = ()  # the routes and accounts that may be used
 
@@ -175,6 +176,7 @@ class RunSubmitted(Event):
     flow: dict[str, Any] | None = None
     idempotency: Idempotency | None = None
     phase_text: Text | None = None  # the Playbook's text for this phase; a section of the prompt
+    message_ids: tuple[str, ...] = ()  # the messages of the session's mailbox that this run delivers: it claims them
 
 
 @frozen
@@ -191,7 +193,13 @@ class RunResumed(Event):
 @frozen
 class RunWaiting(Event):
     kind = "run.waiting"
+    headline = 'run {words}: {session} "{request}"'
     status: str  # waiting_for_approval | waiting_for_question | waiting_for_agent
+
+    @property
+    def words(self) -> str:
+        """The status in words."""
+        return self.status.replace("_", " ")
 
 
 @frozen
@@ -233,6 +241,7 @@ class RunError:
 @frozen
 class RunCompleted(Event):
     kind = "run.completed"
+    headline = 'run completed: {session} "{request}"'
     spillable = ("output",)
     output: Text
 
@@ -240,18 +249,21 @@ class RunCompleted(Event):
 @frozen
 class RunFailed(Event):
     kind = "run.failed"
+    headline = 'run failed: {session} "{request}"'
     error: RunError
 
 
 @frozen
 class RunCancelled(Event):
     kind = "run.cancelled"
+    headline = 'run cancelled: {session} "{request}"'
     reason: str | None = None
 
 
 @frozen
 class RunInterrupted(Event):
     kind = "run.interrupted"
+    headline = 'run interrupted: {session} "{request}"'
     reason: str | None = None
 
 
@@ -260,14 +272,26 @@ class RunInterrupted(Event):
 
 @frozen
 class Usage:
-    """The cost of one answer. `cost_usd` is None for a route without a price; `estimated`: the server counted nothing,
-    so tokens are estimated from characters."""
+    """The cost of one answer; `cost_usd` is None without a price; `estimated`: tokens counted by characters."""
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
     cost_usd: float | None = None
     estimated: bool = False
+
+
+@frozen
+class Spent:
+    """The usage of a run so far."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    model_calls: int = 0
+    tool_calls: int = 0
+    cost_usd: float | None = None
+    estimated: bool = False  # partly estimated from characters, for a server that counted nothing
 
 
 @frozen
@@ -318,8 +342,7 @@ class ModelResponded(Event):
 
 @frozen
 class ModelFailed(Event):
-    """A failed attempt. `text` and `usage` cover the part before the failure; `finish_reason` says how that part
-    ended."""
+    """A failed attempt. `text` and `usage` cover the part before it; `finish_reason` says how that part ended."""
 
     kind = "model.failed"
     spillable = ("text",)

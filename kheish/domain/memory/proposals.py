@@ -145,13 +145,13 @@ def view(one: Proposal) -> MemoryProposalView:
 
 
 NOUN = Noun(
-    name="memory_proposal",
+    name="proposal",
     cls=Proposal,
     folded=frozenset(FOLDED),
     fold=lambda tables, entry: fold(tables[Proposal], entry),
     keep=lambda one: one.status == "pending",
     view=view,
-    record=lambda one: f"memory-proposals/{one.proposal_id}.yaml",
+    record="memory-proposals/{id}.yaml",
     filters=("place",),
     pending="memory",
 )

@@ -21,11 +21,11 @@ from kheish.domain.memory import ledger, names
 from kheish.domain.memory.ledger import MEMORY, Author, Origin
 from kheish.domain.memory.names import Place
 from kheish.errors import (
+    Conflict,
     FileRefused,
     InsufficientStorage,
     Invalid,
     MemoryChanged,
-    MemoryFull,
     NotFound,
     TooLarge,
     Unavailable,
@@ -56,8 +56,8 @@ class Content:
 
 
 class Keeper:
-    """The writer. `expect(path, digest)` announces a write to the watcher, `wrote(path)` reports it, `commit` adds it to
-    the next commit, and `held()` returns why nothing may be written now (another git is at work), or None."""
+    """The writer. `expect(path, digest)` announces a write to the watcher, and `wrote(path)` reports it. `commit` adds
+    it to the next commit. `held()` returns why nothing may be written now (another git is at work), or None."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class Keeper:
     async def write(self, author: Author, place: Place, name: str, content: bytes, *, seen: str | None) -> Note:
         """Create the file (`seen` None), or replace the content with the digest `seen`.
 
-        Raises MemoryChanged, MemoryFull, TooLarge, Invalid, InvalidDefinition, Unavailable, InsufficientStorage.
+        Raises MemoryChanged, Conflict, TooLarge, Invalid, InvalidDefinition, Unavailable, InsufficientStorage.
         """
         path = place.path(name)
         lock = self.lock(place)
@@ -193,7 +193,7 @@ class Keeper:
     # --- checks -------------------------------------------------------------------------------------------------------
 
     async def check(self, place: Place, name: str, content: bytes, *, moved_from: str | None = None) -> Note:
-        """Return the note that the content would have. Raises TooLarge, MemoryFull, Invalid, InvalidDefinition."""
+        """Return the note that the content would have. Raises TooLarge, Conflict, Invalid, InvalidDefinition."""
         path = place.path(names.check_name(name))
         await self.catalog.loaded.wait()
         if len(content) > names.MOST_BYTES:
@@ -216,11 +216,11 @@ class Keeper:
             other: note for other, note in self.catalog.of(place).items() if other != name and note.path != moved_from
         }
         if len(others) >= names.MOST_FILES:
-            raise MemoryFull(f"{place.folder} has {len(others)} files, and at most {names.MOST_FILES} are kept.")
+            raise Conflict(f"{place.folder} has {len(others)} files, and at most {names.MOST_FILES} are kept.")
         total = sum(note.bytes for note in others.values()) + size
         if total > names.MOST_TOTAL:
             most = names.MOST_TOTAL // 1024
-            raise MemoryFull(f"{place.folder} would have {total} bytes, and at most {most} KiB are kept.")
+            raise Conflict(f"{place.folder} would have {total} bytes, and at most {most} KiB are kept.")
         twin = next((other for other in others if other.casefold() == name.casefold()), None)
         if twin is not None:
             raise Invalid(f"{name!r} differs from {twin!r} only by case; choose another name.")

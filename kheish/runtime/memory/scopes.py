@@ -8,7 +8,7 @@ from typing import Any
 from kheish.domain.memory import names
 from kheish.domain.memory.names import SHARED, Place
 from kheish.domain.runs import Run
-from kheish.errors import Invalid, NoProjects
+from kheish.errors import Invalid
 
 ROOT = "/memories"
 _PROJECTS = "There are no projects in this version of Kheish, so there is no project memory; use session or shared."
@@ -35,7 +35,7 @@ def shown(places: Mapping[str, Place], place: Place, name: str = "") -> str:
 
 def resolve(places: Mapping[str, Place], path: str) -> tuple[Place | None, str]:
     """Return the place and the file's name that an agent means; without a name it is a folder, without a place all of
-    memory. A file right in /memories is in the session's place. Raises Invalid, NoProjects."""
+    memory. A file right in /memories is in the session's place. Raises Invalid."""
     words = [word for word in path.split("/") if word not in ("", ".")]
     if not path.startswith("/") or not words or words[0] != ROOT[1:] or ".." in words:
         raise Invalid(f"Path {path} is outside of the memory directory {ROOT}")
@@ -43,7 +43,7 @@ def resolve(places: Mapping[str, Place], path: str) -> tuple[Place | None, str]:
     if not rest:
         return None, ""
     if rest[0] == "project":
-        raise NoProjects(_PROJECTS)
+        raise Invalid(_PROJECTS)
     place = places.get(rest[0])
     if place is not None and len(rest) == 1:
         return place, ""

@@ -29,10 +29,10 @@ class Cut:
     """The content of a commit: all entries from `n_from` up to `n_to`, and none above.
 
     `n_from` is above `n_to` if there is no new entry (files are restored, a user edited). `journals` maps path → (size
-    in bytes, digest of that much). `records` has (path, data or None to remove), `pending` (path, kind, data or None),
-    `files` (path, content). `authored` has changes of agents, each a commit of its own (`store.git.authored`).
-    `edits` are a user's paths, `spills` paths that are on disk, `deletes` paths to delete, `removes` folders to delete
-    with everything in them.
+    in bytes, digest of that much). `records` has (path, data or None to remove), `pending` (path, data or None, the
+    lines that a user fills in), `files` (path, content). `authored` has changes of memory, each a commit of its own
+    (`store.git.authored`). `edits` are a user's paths, `spills` paths that are on disk, `deletes` paths to delete,
+    `removes` folders to delete with everything in them.
     """
 
     n_from: int
@@ -43,7 +43,7 @@ class Cut:
     journals: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     files: Sequence[tuple[str, bytes | str]] = ()
     records: Sequence[tuple[str, Mapping[str, Any] | None]] = ()
-    pending: Sequence[tuple[str, Literal["approval", "question", "memory_proposal"], Mapping[str, Any] | None]] = ()
+    pending: Sequence[tuple[str, Mapping[str, Any] | None, str]] = ()
     edits: Sequence[str] = ()
     authored: Sequence[Mapping[str, Any]] = ()
     spills: Sequence[str] = ()
@@ -80,15 +80,15 @@ class Committer:
 
     `gather()` returns the next cut, or None if nothing is dirty. It must not return the same cut twice: the committer
     retries a cut until it is committed. If it raises a Kheish error or hold.Held, it is called again later.
-    `on_committed(n_to, commit)` follows each commit. `on_notice(answer)` follows an answer with `held` (the reason),
-    `error`, or a non-empty `put_back` or `doubted`. `every` is in seconds.
+    `on_committed(n_to, commit, time)` follows each commit. `on_notice(answer)` follows an answer with `held` (the
+    reason), `error`, or a non-empty `put_back` or `doubted`. `every` is in seconds.
     """
 
     def __init__(
         self,
         child: Child,
         gather: Callable[[], Awaitable[Cut | None]],
-        on_committed: Callable[[int, str], None],
+        on_committed: Callable[[int, str, int], None],
         every: float = 5.0,
         *,
         on_notice: Callable[[dict[str, Any]], None] | None = None,
@@ -215,7 +215,7 @@ class Committer:
             self._cut, self._is_failed = None, False
             if is_kept:
                 self.touch(now=True)  # requests since that cut was gathered were answered with it: commit theirs now
-            self._on_committed(answer["n_to"], answer["commit"])
+            self._on_committed(answer["n_to"], answer["commit"], answer["time"])
             if answer["put_back"] or answer.get("doubted"):
                 self._report(answer)
             return max(0.0, began + _GAP - self._clock())

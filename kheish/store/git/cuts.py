@@ -81,8 +81,8 @@ def take(root: Path, frame: Frame) -> Take:
         _plan(root, path, unpack(content), taken, seen)
     for path, data in frame.get("records", ()):
         _plan(root, path, None if data is None else records.render(data), taken, seen)
-    for path, kind, data in frame.get("pending", ()):
-        _plan(root, path, None if data is None else records.pending_file(kind, data), taken, seen)
+    for path, data, blank in frame.get("pending", ()):
+        _plan(root, path, None if data is None else records.pending_file(data, blank), taken, seen)
     for path in frame.get("deletes", ()):
         _plan(root, path, None, taken, seen)
     return taken
@@ -198,7 +198,10 @@ def _commit(repo: Repo, frame: Frame, taken: Take, edited: Take) -> tuple[dict[s
     changes = {**apart, **changes, **mine}
     _finish(repo, head, last, top)
     restored = [*put_back, *outside.replaced]
-    answer = {"commit": top, "tree": tree, "n_to": frame["cut"]["n_to"], "paths": len(changes), "put_back": restored}
+    answer = {
+        "commit": top, "time": history.time_of(repo, top), "tree": tree, "n_to": frame["cut"]["n_to"],
+        "paths": len(changes), "put_back": restored,
+    }  # fmt: skip
     return {**answer, "doubted": [path for path in foreign if path.endswith(".jsonl")]}, changes
 
 
