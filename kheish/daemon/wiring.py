@@ -153,7 +153,6 @@ def make(
     options = {"allow_bypass": allow_bypass, "secure": secure, "logs": logs}
     parts = Services(
         **_given(store, facts, auth, agent, lambda: daemon) | options,
-        git=git,
         backup=backup,
         editor=Editor(state, adopting, watcher, held=lambda: facts.held),
         inspector=Inspector(state, agent, folders),
@@ -204,6 +203,7 @@ def _given(store: Store, facts: Facts, auth: Auth, agent: Agent, daemon: Callabl
         "secrets": auth.secrets,
         "broker": auth.broker,
         "past": Past(store.git, state),
+        "git": Git(store.git),
         "memory": agent.memory,
         "worktrees": agent.worktrees,
         "problems": lambda: _listed(daemon()),
