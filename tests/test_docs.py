@@ -223,6 +223,20 @@ def test_that_schedules_are_kept_word_for_word(reader: Reader) -> None:
     until(lambda: "settled" in reader.type("kheish schedules fires morning"), what="its run has ended")
 
 
+def test_that_memory_works_word_for_word(reader: Reader) -> None:
+    served(reader)
+    write, shown, origin, proposals, commits, search = blocks("docs/memory.md")
+    seen = reader.type(write)
+    assert "memory/shared/deploy.md  person  always" in seen and "Ada: edit: memory/shared/deploy.md" in seen
+    assert "memory/shared/deploy.md" in reader.type(shown)
+    seen = reader.type(origin)
+    assert "counts as an agent's file" in seen and "is a user's file" in seen and "+Deploy on Mondays only." in seen
+    assert reader.type(proposals) is not None
+    assert "Ada: edit: memory/shared/deploy.md" in reader.type(commits)
+    seen = reader.type(search)
+    assert "memory/shared/deploy.md" in seen and "name: deploying" in seen
+
+
 def test_that_history_is_read_word_for_word(reader: Reader) -> None:
     past, read, http, changes, alone, fork, delete = blocks("docs/history.md")
     served(reader)

@@ -22,11 +22,13 @@ from kheish.beneath import pool
 from kheish.domain import history, workspaces
 from kheish.domain.events import Entry
 from kheish.domain.forks import fork as forks
+from kheish.domain.memory.names import Place as MemoryPlace
 from kheish.domain.sessions import end as session_end
 from kheish.domain.sessions.session import Session, SessionView
 from kheish.errors import Forbidden, InvalidCursor, SessionConflict
 from kheish.runtime import net_diffs
 from kheish.runtime.changed_files import Place
+from kheish.runtime.memory import forks as memory_forks
 from kheish.store.git import revisions
 from kheish.store.git.revisions import FORMS
 
@@ -205,6 +207,7 @@ class History:
                 return media.send(resp, views.of(self._state, existing))
             path = self._state.place_session(target)
             conversation = await asyncio.to_thread(forks.write, self._state.root, path, copied, target)
+            await self._copy_memory(copied, body.at, target, req.context.principal)
             made = forks.create(
                 self._state,
                 target,
@@ -219,6 +222,21 @@ class History:
         await self._state.durable()
         resp.set_header("Location", f"/v1/sessions/{target}")
         return media.send(resp, doc, status=201, n=made.n)
+
+    async def _copy_memory(self, copied: forks.History, rev: str | None, target: str, by: str) -> None:
+        """Give the fork the memory files that the session had then: those of the commit, and before the first commit
+        the present ones."""
+        folder = MemoryPlace("session", copied.origin).folder
+        commit = await self._commit_of(rev, copied.n)
+        files = await self._services.past.files(commit, folder) if commit is not None else None
+        await memory_forks.copy(self._services.memory.keeper, copied.origin, target, files, by=by)
+
+    async def _commit_of(self, rev: str | None, n: int) -> str | None:
+        """Return the commit that a fork starts from; None: the newest state, or one that is not committed yet."""
+        if rev is None:
+            return None
+        moment = None if isinstance(revisions.parse(rev), revisions.Seq) else (await self._moment(rev))[0]
+        return moment["commit"] if moment is not None else await self._services.past.holding(n)
 
     async def _copied(self, source: dict[str, Any], rev: str | None) -> forks.History:
         """Return the history up to a moment. Raises Invalid, NotFound, Forbidden."""

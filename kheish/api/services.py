@@ -22,6 +22,7 @@ from kheish.domain.keys import Key
 from kheish.domain.playbooks.versions import Released, Version
 from kheish.jobs.runner import Jobs
 from kheish.runtime.agents.worktrees import Worktrees
+from kheish.runtime.memory.recall import Memory
 from kheish.state.state import State
 from kheish.store.bus import Bus
 from kheish.store.git.revisions import Moment
@@ -48,6 +49,9 @@ class Past(Protocol):
 
     async def read(self, commit: str, path: str) -> bytes:
         """Return a file as of a commit. Raises NotFound."""
+
+    async def files(self, commit: str, folder: str) -> Mapping[str, bytes]:
+        """Return the files in a folder as of a commit, by their names; none if there is no such folder."""
 
     async def blame(self, path: str, rev: str | None) -> tuple[str, Sequence[Mapping[str, Any]]]:
         """Return a commit (None: the newest), and the origin of each line of a user's file in it."""
@@ -218,6 +222,7 @@ class Services:
     backup: Backup
     editor: Editor
     inspector: Inspector
+    memory: Memory
     secrets: Secrets
     broker: Broker
     playbooks: Playbooks

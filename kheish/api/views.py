@@ -112,6 +112,8 @@ def _expand_all(state: State, docs: list[Doc], paths: dict[str, str]) -> list[Do
 
 def references(doc: Doc) -> Iterator[tuple[Any, Any, str]]:
     """Yield the places of references: the container, its key, and the kind of payload."""
+    if _is_reference(doc.get("content")):
+        yield doc, "content", "text"
     if _is_reference(doc.get("output")):
         yield doc, "output", "text"
     if _is_reference(doc.get("description")):

@@ -34,6 +34,7 @@ COMMANDS = {
     "sessions": ("sessions", "sessions", "List, search, show, create, update, end, fork and delete sessions."),
     "tasks": ("tasks", "tasks", "List, create and change the tasks of a session."),
     "mailbox": ("mailbox", "mailbox", "Post messages to agents, and list them."),
+    "memory": ("memory", "memory", "Show and edit agents' memory; decide on proposals."),
     "agents": ("agents", "agents", "List, spawn and close agents."),
     "flows": ("flows", "flows", "Start Playbooks, and follow their Flows."),
     "inbox": ("inbox", "inbox", "List pending approvals and questions, and answer them."),

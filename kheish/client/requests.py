@@ -60,6 +60,8 @@ if TYPE_CHECKING:
         LoginLink,
         LogLine,
         ManifestLine,
+        MemoryFile,
+        MemoryProposal,
         NewToken,
         NextTimes,
         Page,
@@ -76,7 +78,9 @@ if TYPE_CHECKING:
         Secret,
         Session,
         SessionDiff,
+        SessionMemory,
         SessionSettings,
+        SkillDraft,
         Subject,
         Task,
         TaskOutput,
@@ -93,6 +97,11 @@ if TYPE_CHECKING:
         WorktreeDiff,
         WorktreeRow,
     )
+
+
+def accept_memory(path: str, *, digest: str | None = None) -> Call[MemoryFile]:
+    """Accept an agent's memory file: it counts as a user's from then on."""
+    return send("POST", "/v1/memory/accept", given({"path": path, "digest": digest}))
 
 
 def ack_mail(agent: str, message: str) -> Call[PostedMessage]:
@@ -321,6 +330,13 @@ def create_token(
     )
 
 
+def decide_proposal(proposal_id: str, decision: str, reason: str | None = None) -> Call[MemoryProposal]:
+    """Accept or reject a proposal."""
+    return send(
+        "POST", f"/v1/memory/proposals/{quoted(proposal_id)}/decide", given({"decision": decision, "reason": reason})
+    )
+
+
 def decline_question(
     question_id: str, reason: str | None = None, *, idempotency_key: str | None = None
 ) -> Call[Question]:
@@ -338,6 +354,11 @@ def definition_history(
 def delete_definition(kind: str, name: str, *, if_match: str | None = None) -> Call[None]:
     """Remove a Definition."""
     return remove(f"/v1/{quoted(kind)}/{quoted(name)}", if_match=if_match)
+
+
+def delete_memory(scope: str, owner: str, path: str, *, if_match: str | None = None) -> Call[None]:
+    """Remove a memory file."""
+    return remove(f"/v1/memory/{quoted(scope)}/{quoted(owner)}/{quoted(path)}", if_match=if_match)
 
 
 def delete_secret(slot: str) -> Call[None]:
@@ -484,6 +505,21 @@ def get_flow(flow_id: str, *, wait: str | None = None, at: str | None = None) ->
 def get_mail(agent: str, message: str) -> Call[PostedMessage]:
     """Get one message."""
     return get(f"/v1/agents/{quoted(agent)}/mailbox/{quoted(message)}")
+
+
+def get_memory(scope: str, owner: str, path: str, *, at: str | None = None) -> Call[MemoryFile]:
+    """Get a memory file. The owner of shared memory is `-`."""
+    return get(f"/v1/memory/{quoted(scope)}/{quoted(owner)}/{quoted(path)}", query={"at": at})
+
+
+def get_memory_text(scope: str, owner: str, path: str, *, at: str | None = None) -> Call[Text]:
+    """Get a memory file. The owner of shared memory is `-`: the file's own text, byte for byte."""
+    return get(f"/v1/memory/{quoted(scope)}/{quoted(owner)}/{quoted(path)}", read_source, accept=YAML, query={"at": at})
+
+
+def get_proposal(proposal_id: str) -> Call[MemoryProposal]:
+    """Get one proposal."""
+    return get(f"/v1/memory/proposals/{quoted(proposal_id)}")
 
 
 def get_question(question_id: str, *, at: str | None = None) -> Call[Question]:
@@ -687,6 +723,44 @@ def list_mail(
     return get(f"/v1/agents/{quoted(agent)}/mailbox", query={"limit": limit, "cursor": cursor, "state": state})
 
 
+def list_memory(
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    scope: str | Sequence[str] | None = None,
+    owner: str | None = None,
+    origin: str | Sequence[str] | None = None,
+    q: str | None = None,
+) -> Call[Page[MemoryFile]]:
+    """List memory files by path; with q, the newest matches first."""
+    return get(
+        "/v1/memory", query={"limit": limit, "cursor": cursor, "scope": scope, "owner": owner, "origin": origin, "q": q}
+    )
+
+
+def list_proposals(
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    session: str | None = None,
+    session_id: str | None = None,
+    status: str | Sequence[str] | None = None,
+    place: str | None = None,
+) -> Call[Page[MemoryProposal]]:
+    """List changes of memory that agents proposed, newest first."""
+    return get(
+        "/v1/memory/proposals",
+        query={
+            "limit": limit,
+            "cursor": cursor,
+            "session": session,
+            "session_id": session_id,
+            "status": status,
+            "place": place,
+        },
+    )
+
+
 def list_questions(
     *,
     limit: int | None = None,
@@ -825,6 +899,15 @@ def make_login_link() -> Call[LoginLink]:
     return send("POST", "/v1/auth/login-links", {})
 
 
+def memory_history(
+    scope: str, owner: str, path: str, *, limit: int | None = None, cursor: str | None = None
+) -> Call[Page[Commit]]:
+    """List commits that changed a memory file, newest first."""
+    return get(
+        f"/v1/memory/{quoted(scope)}/{quoted(owner)}/{quoted(path)}/history", query={"limit": limit, "cursor": cursor}
+    )
+
+
 def metrics() -> Call[str]:
     """Get counters for Prometheus."""
     return get("/metrics", read_text)
@@ -900,6 +983,11 @@ def problems(
     )
 
 
+def promote_memory(path: str, skill: str) -> Call[SkillDraft]:
+    """Write the draft of a skill from a memory file, for a user to review."""
+    return send("POST", "/v1/memory/promote", given({"path": path, "skill": skill}))
+
+
 def publish_playbook(name: str, version: str, *, notes: str | None = None) -> Call[Version]:
     """Publish the draft as an annotated tag (201); the same content under the same version changes nothing (200)."""
     return send("POST", f"/v1/playbooks/{quoted(name)}/versions", given({"version": version, "notes": notes}))
@@ -915,6 +1003,13 @@ def put_definition(
 ) -> Call[Json]:
     """Create (201) or replace (200) a Definition."""
     return define("PUT", f"/v1/{quoted(kind)}/{quoted(name)}", content, if_match=if_match)
+
+
+def put_memory(
+    scope: str, owner: str, path: str, content: Mapping[str, Any] | str, *, if_match: str | None = None
+) -> Call[MemoryFile]:
+    """Create (201) or replace (200) a memory file, which becomes a user's."""
+    return define("PUT", f"/v1/memory/{quoted(scope)}/{quoted(owner)}/{quoted(path)}", content, if_match=if_match)
 
 
 def put_secret(slot: str, value: str, description: str | None = None) -> Call[Secret]:
@@ -1031,6 +1126,11 @@ def revoke_lease(lease: str, *, reason: str | None = None) -> Call[Revoked]:
     return send("POST", f"/v1/auth/leases/{quoted(lease)}/revoke", given({"reason": reason}))
 
 
+def revoke_memory(path: str, *, digest: str | None = None) -> Call[MemoryFile]:
+    """Revoke a user's memory file: it counts as an agent's from then on."""
+    return send("POST", "/v1/memory/revoke", given({"path": path, "digest": digest}))
+
+
 def revoke_subject(subject: str, *, reason: str | None = None) -> Call[Revoked]:
     """Revoke the access of a subject: it gets no new lease."""
     return send("POST", f"/v1/auth/subjects/{quoted(subject)}/revoke", given({"reason": reason}))
@@ -1111,6 +1211,11 @@ def session_journal(
         f"/v1/sessions/{quoted(session_id)}/journal",
         query={"limit": limit, "cursor": cursor, "after": after, "run": run, "kind": kind},
     )
+
+
+def session_memory(session_id: str, *, query: str | None = None, at: str | None = None) -> Call[SessionMemory]:
+    """Get the memory in the session's next prompt and the reasons, or what a prompt had earlier."""
+    return get(f"/v1/sessions/{quoted(session_id)}/memory", query={"query": query, "at": at})
 
 
 def spawn_agent(

@@ -614,6 +614,15 @@ class CredentialScope(TypedDict):
     """Never these."""
 
 
+class DecideProposal(TypedDict):
+    """A decision on a proposal."""
+
+    decision: Literal["accept", "reject"]
+    """accept makes the change on behalf of the caller."""
+    reason: NotRequired[str | None]
+    """The reason, for the journal."""
+
+
 class Decision(TypedDict):
     """The decision of a single person."""
 
@@ -1104,6 +1113,77 @@ class ManifestLine(TypedDict):
     message: str
 
 
+class Marking(TypedDict):
+    """A memory file whose origin a user changes."""
+
+    path: str
+    """Its path in the state root: `memory/shared/deploy.md`."""
+    digest: NotRequired[str | None]
+    """The sha256 of the reviewed content (a prefix is enough); other content is refused."""
+
+
+class MemoryFile(TypedDict):
+    """A memory file."""
+
+    path: str
+    """Its path in the state root."""
+    scope: Literal["shared", "persona", "project", "session"]
+    owner: str | None
+    """The id of its persona, project or session; null for shared memory."""
+    name: str
+    description: str
+    """From its front matter, or the first line of its text."""
+    load: Literal["index", "always", "never"]
+    expires: str | None
+    bytes: int
+    digest: str
+    """The sha256 of its content."""
+    origin: Literal["person", "agent"]
+    """`person` only if the ledger has this content as a user's."""
+    tainted: bool
+    """Whether a run that untrusted content had reached wrote it."""
+    by: str | None
+    """The author of this content; null if the ledger has no entry of it."""
+    run_id: str | None
+    at: str
+    """The time of the ledger's entry, or of the file."""
+    content: str | None
+    """The whole file; null in lists."""
+    snippet: str | None
+    """The part around the first match of a search."""
+
+
+class MemoryProposal(TypedDict):
+    """A change of memory that an agent proposed."""
+
+    proposal_id: str
+    session_id: str
+    run_id: str | None
+    by: str
+    path: str
+    place: str
+    """The folder of the file: proposals of a place are bounded."""
+    operation: Literal["write", "remove", "rename"]
+    new_path: str | None
+    """The new path of a file that is to be renamed."""
+    diff: str
+    is_whole: bool
+    """Whether `diff` shows the whole change; `content` always has all of it."""
+    content: str | None
+    """The whole proposed content; null for a removal or a new name."""
+    before: str | None
+    """The sha256 of the content that the agent saw; null for a new file."""
+    tainted_by: str | None
+    """The tool that brought untrusted content into the conversation before the proposal."""
+    status: Literal["pending", "accepted", "rejected"]
+    at: str
+    decided_by: str | None
+    decided_via: str | None
+    decided_at: str | None
+    reason: str | None
+    n: int
+
+
 class Moment(TypedDict):
     """A requested moment."""
 
@@ -1203,6 +1283,8 @@ class Persona(TypedDict):
     """The names visible to the agent."""
     default_skills: NotRequired[list[str]]
     """Skills that are loaded from the start."""
+    memory: NotRequired[Literal["propose", "write"]]
+    """write: sessions with this persona may change its memory without a user."""
     metadata: NotRequired[Json]
     """Free-form data; stored, not interpreted."""
     description: NotRequired[str | None]
@@ -1374,6 +1456,14 @@ class Price(TypedDict):
     """Per million prompt tokens from the provider's cache; the default is the price of other prompt tokens."""
 
 
+class PromoteMemory(TypedDict):
+    """A memory file that becomes the draft of a skill."""
+
+    path: str
+    skill: str
+    """The name of the skill."""
+
+
 class PublishPlaybook(TypedDict):
     """A request to publish the draft as a version."""
 
@@ -1392,6 +1482,13 @@ class Pushed(TypedDict):
     at: str
     url: str
     """The target, without credentials."""
+
+
+class PutMemory(TypedDict):
+    """The content of a memory file."""
+
+    content: str
+    """The whole file: optional front matter, and the text below it."""
 
 
 class PutSecret(TypedDict):
@@ -1438,6 +1535,18 @@ class Quotas(TypedDict):
     quotas: list[Quota]
     limits: Json
     """The settings `agents` of kheish.yaml."""
+
+
+class RecalledFile(TypedDict):
+    """A memory file as a session's next prompt treats it."""
+
+    path: str
+    digest: str
+    loaded: Literal["whole", "index", "no"]
+    why: str
+    origin: Literal["person", "agent"]
+    tokens: int
+    """The estimated tokens of a text that is shown whole, or that did not fit."""
 
 
 class RefusedCall(TypedDict):
@@ -1711,6 +1820,14 @@ class RunOutput(TypedDict):
     output_id: str
     kind: str
     content: str
+
+
+class RunRecord(TypedDict):
+    """The record of an ended run."""
+
+    run_id: str
+    text: str
+    at: str
 
 
 class RunRequest(TypedDict):
@@ -2060,6 +2177,18 @@ SessionDiff = TypedDict(
 """The events of a session between two moments."""
 
 
+class SessionMemory(TypedDict):
+    """The memory in a session's next prompt, or what was in a prompt at an earlier revision."""
+
+    session_id: str
+    text: str | None
+    """The section of the prompt; null at an earlier revision, whose files `?at=` shows."""
+    files: list[RecalledFile]
+    records: list[RunRecord]
+    n: int | None
+    """At an earlier revision: the event `model.requested` that named the files."""
+
+
 class SessionSettings(TypedDict):
     """Settings of a session; they apply to later work. null stands for the default."""
 
@@ -2099,6 +2228,13 @@ class Side(TypedDict):
 
     version: str | None
     digest: str
+
+
+class SkillDraft(TypedDict):
+    """A draft of a skill, for a user to review."""
+
+    path: str
+    content: str
 
 
 class SpawnAgent(TypedDict):

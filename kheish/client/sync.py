@@ -46,6 +46,8 @@ if TYPE_CHECKING:
         Lease,
         LogLine,
         ManifestLine,
+        MemoryFile,
+        MemoryProposal,
         NewToken,
         NextTimes,
         Page,
@@ -62,7 +64,9 @@ if TYPE_CHECKING:
         Secret,
         Session,
         SessionDiff,
+        SessionMemory,
         SessionSettings,
+        SkillDraft,
         Subject,
         Task,
         TaskOutput,
@@ -635,6 +639,86 @@ class Mailbox(Resource):
         return self._send(requests.redeliver_mail(agent, message))
 
 
+class Memory(Resource):
+    """The operations of `memory`."""
+
+    def accept(self, path: str, *, digest: str | None = None) -> MemoryFile:
+        """Accept an agent's memory file: it counts as a user's from then on."""
+        return self._send(requests.accept_memory(path, digest=digest))
+
+    def decide(self, proposal_id: str, decision: str, reason: str | None = None) -> MemoryProposal:
+        """Accept or reject a proposal."""
+        return self._send(requests.decide_proposal(proposal_id, decision, reason))
+
+    def delete(self, scope: str, owner: str, path: str, *, if_match: str | None = None) -> None:
+        """Remove a memory file."""
+        self._send(requests.delete_memory(scope, owner, path, if_match=if_match))
+
+    def get(self, scope: str, owner: str, path: str, *, at: str | None = None) -> MemoryFile:
+        """Get a memory file. The owner of shared memory is `-`."""
+        return self._send(requests.get_memory(scope, owner, path, at=at))
+
+    def history(
+        self, scope: str, owner: str, path: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[Commit]:
+        """List commits that changed a memory file, newest first."""
+        return self._send(requests.memory_history(scope, owner, path, limit=limit, cursor=cursor))
+
+    def list(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        scope: str | Sequence[str] | None = None,
+        owner: str | None = None,
+        origin: str | Sequence[str] | None = None,
+        q: str | None = None,
+    ) -> Page[MemoryFile]:
+        """List memory files by path; with q, the newest matches first."""
+        return self._send(
+            requests.list_memory(limit=limit, cursor=cursor, scope=scope, owner=owner, origin=origin, q=q)
+        )
+
+    def promote(self, path: str, skill: str) -> SkillDraft:
+        """Write the draft of a skill from a memory file, for a user to review."""
+        return self._send(requests.promote_memory(path, skill))
+
+    def proposal(self, proposal_id: str) -> MemoryProposal:
+        """Get one proposal."""
+        return self._send(requests.get_proposal(proposal_id))
+
+    def proposals(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        session: str | None = None,
+        session_id: str | None = None,
+        status: str | Sequence[str] | None = None,
+        place: str | None = None,
+    ) -> Page[MemoryProposal]:
+        """List changes of memory that agents proposed, newest first."""
+        return self._send(
+            requests.list_proposals(
+                limit=limit, cursor=cursor, session=session, session_id=session_id, status=status, place=place
+            )
+        )
+
+    def put(
+        self, scope: str, owner: str, path: str, content: Mapping[str, Any] | str, *, if_match: str | None = None
+    ) -> MemoryFile:
+        """Create (201) or replace (200) a memory file, which becomes a user's."""
+        return self._send(requests.put_memory(scope, owner, path, content, if_match=if_match))
+
+    def revoke(self, path: str, *, digest: str | None = None) -> MemoryFile:
+        """Revoke a user's memory file: it counts as an agent's from then on."""
+        return self._send(requests.revoke_memory(path, digest=digest))
+
+    def text(self, scope: str, owner: str, path: str, *, at: str | None = None) -> Text:
+        """Get a memory file. The owner of shared memory is `-`: the file's own text, byte for byte."""
+        return self._send(requests.get_memory_text(scope, owner, path, at=at))
+
+
 class Permissions(Resource):
     """The operations of `permissions`."""
 
@@ -1076,6 +1160,10 @@ class Sessions(Resource):
             )
         )
 
+    def memory(self, session_id: str, *, query: str | None = None, at: str | None = None) -> SessionMemory:
+        """Get the memory in the session's next prompt and the reasons, or what a prompt had earlier."""
+        return self._send(requests.session_memory(session_id, query=query, at=at))
+
     def patch(self, session_id: str, **changes: Unpack[SessionSettings]) -> Session:
         """Change settings for later work; null resets a setting."""
         return self._send(requests.change_session(session_id, **changes))
@@ -1233,6 +1321,11 @@ class Kheish(Connection):
     def mailbox(self) -> Mailbox:
         """The operations of `mailbox`."""
         return Mailbox(self)
+
+    @cached_property
+    def memory(self) -> Memory:
+        """The operations of `memory`."""
+        return Memory(self)
 
     @cached_property
     def permissions(self) -> Permissions:

@@ -18,6 +18,7 @@ from kheish.runtime.agents.worktrees import Worktrees
 from kheish.runtime.drivers.digests import Digests
 from kheish.runtime.executor import Executor
 from kheish.runtime.gates import Gates
+from kheish.runtime.memory.recall import Memory
 from kheish.runtime.prompt import Rendered
 from kheish.runtime.tools.base import Tool
 from kheish.runtime.windows import Windows
@@ -33,7 +34,7 @@ class Stopped(Exception):
 
 
 @dataclass(slots=True)
-class Memory:
+class Driven:
     """What is kept of a driven run, so that a turn costs what is new in it: the tools of the newest turn, the rendered
     conversation, and the digest of the last request. It is rebuilt from the journal."""
 
@@ -56,10 +57,11 @@ class Agent:
     sandbox: Callable[[], SandboxFacts]
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     windows: Windows = field(default_factory=Windows)
+    memory: Memory | None = None
     worktrees: Worktrees | None = None
     #: runs that may be stopped at once: they wait for a model, and have no effects meanwhile
     interruptible: set[str] = field(default_factory=set)
-    _driven: dict[str, Memory] = field(default_factory=dict)
+    _driven: dict[str, Driven] = field(default_factory=dict)
 
     async def may_step(self, run: Run) -> None:
         """Wait while the daemon or the route is paused. Raises Stopped."""
@@ -81,11 +83,11 @@ class Agent:
 
     def renew_tools(self, run: Run) -> None:
         """Use the current tools for the run's next turn."""
-        self.memory(run).tools = self.tool_source(run)
+        self.driven(run).tools = self.tool_source(run)
 
-    def memory(self, run: Run) -> Memory:
+    def driven(self, run: Run) -> Driven:
         """Return what is kept of a run while it is driven."""
-        return self._driven.setdefault(run.run_id, Memory())
+        return self._driven.setdefault(run.run_id, Driven())
 
     def release(self, run_id: str) -> None:
         """Drop what is kept of a run that is no longer driven."""

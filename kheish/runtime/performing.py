@@ -90,6 +90,7 @@ def context(
         network=decision.network if decision else False,
         hidden=state.hidden,
         judged=judged if prepared.tool.name in FILE_TOOLS else None,
+        memory=agent.memory,
         as_read=decision.as_read if decision else False,
     )
 

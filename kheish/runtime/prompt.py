@@ -11,7 +11,7 @@ import orjson
 
 from kheish.beneath import Door, files, pool
 from kheish.domain import completion, conventions, messages, workspaces
-from kheish.domain.events import Item, ModelCall, Spilled, Text
+from kheish.domain.events import Item, MemoryLoaded, ModelCall, Spilled, Text
 from kheish.domain.permissions import decide as permissions
 from kheish.domain.permissions import rules as permission_rules
 from kheish.domain.permissions.rules import SandboxFacts, ToolCall
@@ -20,6 +20,7 @@ from kheish.domain.sessions.session import Session
 from kheish.errors import NotBeneath, WorkspaceSlow
 from kheish.runtime import fitting, windows
 from kheish.runtime.drivers.base import Call, Message, ToolSpec
+from kheish.runtime.memory.section import Recalled
 from kheish.runtime.tools.base import Tool
 from kheish.state.state import State
 
@@ -68,14 +69,18 @@ class Frame:
     specs: tuple[ToolSpec, ...]
     tokens: int
     left_out: tuple[str, ...] = ()
+    memory: tuple[MemoryLoaded, ...] = ()
 
 
-async def frame(state: State, run: Run, tools: Mapping[str, Tool], room: int | None) -> Frame:
+async def frame(
+    state: State, run: Run, tools: Mapping[str, Tool], room: int | None, memory: Recalled | None = None
+) -> Frame:
     """Return the instructions and the tools, cut to their shares of `room` tokens."""
     box = fitting.toolbox(tools, room)
     offered = {spec.name: tools[spec.name] for spec in box.specs}
-    parts = await sections(state, run, offered)
+    parts = await sections(state, run, offered, memory)
     words = box.words()
+    words += [f"The memory file {path} is not shown." for path in memory.left_out] if memory is not None else []
     if room is not None:
         parts, cut = _fitting(parts, int(room * fitting.SYSTEM_SHARE))
         words += [f"The section {name} is cut." for name in cut]
@@ -83,7 +88,8 @@ async def frame(state: State, run: Run, tools: Mapping[str, Tool], room: int | N
         parts.append(Section("Left out", f"The model's window is small. {' '.join(words)}"))
     system = Message(role="system", text="\n\n".join(f"# {part.name}\n\n{part.text}" for part in parts))
     size = windows.message_tokens(system) + box.tokens
-    return Frame(system=system, specs=box.specs, tokens=size, left_out=tuple(words))
+    loaded = memory.loaded if memory is not None else ()
+    return Frame(system=system, specs=box.specs, tokens=size, left_out=tuple(words), memory=loaded)
 
 
 def _fitting(parts: list[Section], room: int) -> tuple[list[Section], list[str]]:
@@ -162,7 +168,7 @@ def task_of(placed: Sequence[Placed], run_id: str) -> int | None:
     )
 
 
-async def sections(state: State, run: Run, tools: Mapping[str, Tool]) -> list[Section]:
+async def sections(state: State, run: Run, tools: Mapping[str, Tool], memory: Recalled | None = None) -> list[Section]:
     """Return the system message's parts, in the order of `runs.md`."""
     session = state.get(Session, run.session_id)
     parts = [
@@ -179,6 +185,8 @@ async def sections(state: State, run: Run, tools: Mapping[str, Tool]) -> list[Se
     title = session.settings["title"]
     about = f"Session {run.session_id}" + (f": {title}" if title else "")
     parts.append(Section("Session", about + (f"\n{_PLAN}" if run.mode == "plan" else "")))
+    if memory is not None and memory.text:
+        parts.append(Section("Memory", memory.text))
     day = (run.started_at or run.submitted_at)[:10]
     parts.append(
         Section("Environment", f"Workspace: {run.settings.workspace}\nDate: {day} (UTC)\nPlatform: {_platform()}")

@@ -26,7 +26,8 @@ LOOK = (
     "get_persona persona_history "
     "list_playbooks get_playbook playbook_history list_schedules get_schedule schedule_history schedule_next "
     "schedule_fires list_agents get_agent agent_tree agent_quotas "
-    "list_worktrees get_worktree list_mail get_mail"
+    "list_worktrees get_worktree list_mail get_mail "
+    "list_memory get_memory memory_history list_proposals get_proposal session_memory"
 )
 CHECK = "check_permission validate_route validate_persona validate_playbook validate_schedule"
 WORK = (
@@ -40,7 +41,8 @@ ADMIN = (
     "list_secrets get_secret put_secret delete_secret note_revealed_secret rekey_secrets list_accounts "
     "list_grants list_leases get_subject revoke_subject revoke_lease revoke restore_access verify_audit "
     "publish_playbook release_version trust "
-    "put_route delete_route put_persona delete_persona put_playbook delete_playbook put_schedule delete_schedule"
+    "put_route delete_route put_persona delete_persona put_playbook delete_playbook put_schedule delete_schedule "
+    "put_memory delete_memory accept_memory revoke_memory promote_memory decide_proposal"  # operators need a person
 )
 READ_ANSWERS = "list_approvals get_approval list_questions get_question"
 ROLES = {
@@ -53,7 +55,7 @@ ROLES = {
 }
 #: what a token for some sessions may ask for though it is about no session
 FREE = f"{OPEN} {LOGIN} openapi check_permission"
-LISTS = "list_runs list_approvals list_questions list_agents agent_quotas events"
+LISTS = "list_runs list_approvals list_questions list_proposals list_agents agent_quotas events"
 #: about a part of a thing that the test's things lack
 LACKING = "get_worktree change_worktree get_mail ack_mail redeliver_mail"
 NAMES = {operation.name for operation in OPERATIONS}
@@ -67,6 +69,7 @@ def placed(text: str) -> set[str]:
 
 def path_of(operation: Operation, **ids: str) -> str:
     names = ("id", "version", "slot", "name", "subject", "lease", "flow_id", "session_id", "run_id", "approval_id")
+    names += ("scope", "owner", "path", "proposal_id")
     given = dict.fromkeys((*names, "question_id", "agent_id", "message_id"), "absent") | ids
     return operation.path.format(**given)
 

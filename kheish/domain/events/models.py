@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Any, Literal
 
+from kheish.domain.events.memory import MemoryLoaded
 from kheish.domain.events.runs import RunError
 from kheish.domain.shown import View
 from kheish.state.event import Arguments, Event, Text, frozen
@@ -66,6 +67,7 @@ class ModelRequested(Event):
     digest: str
     purpose: str = "turn"  # turn | compaction
     omitted: tuple[str, ...] = ()  # what did not fit into the prompt, in words; the journal keeps it
+    memory: tuple[MemoryLoaded, ...] = ()  # the memory files in the prompt, by content
 
 
 @frozen

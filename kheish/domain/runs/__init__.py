@@ -10,6 +10,7 @@ from kheish import ids
 from kheish.domain import events, spent, turns, waiting
 from kheish.domain.completion import is_check
 from kheish.domain.events import Draft, Entry, Event, RunError, Text, changed
+from kheish.domain.memory import records as memory
 from kheish.domain.runs.lifecycle import FINAL as FINAL
 from kheish.domain.runs.lifecycle import LIVE as LIVE
 from kheish.domain.runs.lifecycle import TRANSITIONS as TRANSITIONS
@@ -236,6 +237,7 @@ def end(state: State, run_id: str, event: Event, *, by: str = "daemon") -> Run:
         *(events.QuestionAnswered(question_id=id, outcome="cancelled", by=by) for id in run.pending_questions),
     ]
     drafts = [one.on(run.session_id, run_id, by=by) for one in withdrawn]
+    drafts += memory.draft(state, run.session_id, run_id, run.request.items, event)
     state.append(*turns.closing(state, run_id, run.session_id), *drafts, last)
     return state.get(Run, run_id)
 

@@ -141,6 +141,8 @@ def taints(tool: str, effect: str, note: Mapping[str, Any]) -> bool:
 
     `note` is the `tool.started` of the call. An unconfined command has network access, whatever the rules say.
     """
+    if note.get("tainted") is True:  # of a memory file that a tainted run wrote
+        return True
     if effect != "effect" or tool == "task_stop":
         return False
     return tool not in SHELL_TOOLS or bool(note.get("network")) or note.get("confined") is not True

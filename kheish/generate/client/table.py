@@ -71,6 +71,8 @@ ROWS: Mapping[str, Row] = {
     "cancel_run": Row(positional=("reason",)),
     "get_run": Row(through="Run"),
     "retry_run": Row(through="Run"),
+    "get_memory_text": Row(method="text"),
+    "decide_proposal": Row(method="decide", positional=("reason",)),
     "agent_quotas": Row(method="quotas"),
     "list_worktrees": Row(namespace="agents", method="worktrees"),
     "get_worktree": Row(method="worktree"),

@@ -16,7 +16,6 @@ from kheish.runtime.tools import (
     files,
     interact,
     mailbox,
-    memory,
     patch,
     planning,
     schedules,
@@ -26,6 +25,8 @@ from kheish.runtime.tools import (
     web,
 )  # fmt: skip
 from kheish.runtime.tools.base import Tool
+from kheish.runtime.tools.memory import files as memory
+from kheish.runtime.tools.memory import search as memory_search
 
 GROUP = "kheish.tools"
 
@@ -65,6 +66,7 @@ def builtin(
             *tasks.TOOLS,
             *evidence.TOOLS,
             *memory.TOOLS,
+            *memory_search.TOOLS,
             *planning.TOOLS,
             *schedules.make(definitions),
             *web.make(network_allowed),

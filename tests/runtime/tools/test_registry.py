@@ -40,6 +40,7 @@ def test_the_built_in_tools_and_their_classes() -> None:
         "ask_user_question": (Effect.COORDINATION, Replay.SAFE),
         "emit_output": (Effect.COORDINATION, Replay.SAFE),
         "todo_write": (Effect.COORDINATION, Replay.SAFE),
+        "memory": (Effect.COORDINATION, Replay.BY_DIGEST),
         "memory_search": (Effect.READ, Replay.SAFE),
         "schedule_create": (Effect.COORDINATION, Replay.SAFE),
         "schedule_update": (Effect.COORDINATION, Replay.SAFE),
