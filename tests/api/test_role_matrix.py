@@ -24,12 +24,13 @@ LOOK = (
     "get_run run_events permissions list_audit list_flows get_flow flow_events flow_report list_versions "
     "get_version list_trust get_trust diff_playbook blame_playbook list_routes get_route route_history list_personas "
     "get_persona persona_history "
-    "list_playbooks get_playbook playbook_history"
+    "list_playbooks get_playbook playbook_history list_mail get_mail get_task task_output"
 )
 CHECK = "check_permission validate_route validate_persona validate_playbook"
 WORK = (
     "pause resume create_session change_session end_session interrupt_session fork_session delete_session start_run "
-    "cancel_run retry_run cancel_runs start_flow cancel_flow attach_evidence"
+    "cancel_run retry_run cancel_runs start_flow cancel_flow attach_evidence post_mail ack_mail redeliver_mail "
+    "steer_run create_task change_task stop_task"
 )
 ADMIN = (
     "put_back_state accept_rewind pack_state reindex_state push_backup list_tokens create_token revoke_token "
@@ -61,7 +62,7 @@ def placed(text: str) -> set[str]:
 
 def path_of(operation: Operation, **ids: str) -> str:
     names = ("id", "version", "slot", "name", "subject", "lease", "flow_id", "session_id", "run_id", "approval_id")
-    given = dict.fromkeys((*names, "question_id"), "absent") | ids
+    given = dict.fromkeys((*names, "question_id", "task_id", "agent_id", "message_id"), "absent") | ids
     return operation.path.format(**given)
 
 
