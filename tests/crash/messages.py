@@ -1,4 +1,4 @@
-"""Checks what journals tell of messages: each is before the model once, in the order of its sender, or a dead letter."""
+"""Checks what journals tell of messages: each is before the model once, in its sender's order, or a dead letter."""
 
 from __future__ import annotations
 
