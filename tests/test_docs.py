@@ -204,6 +204,15 @@ def test_that_mailboxes_and_tasks_work_word_for_word(reader: Reader) -> None:
     assert "is cancelled" in told and "task_assignment" in told
 
 
+def test_that_agents_are_spawned_word_for_word(reader: Reader) -> None:
+    spawn, message = blocks("docs/agents.md")
+    served(reader)
+    seen = reader.type(spawn)
+    assert "allowed" in seen and "reader  settled" in seen
+    seen = reader.type(message)
+    assert "And the license?" in seen and "Closed: " in seen
+
+
 def test_that_history_is_read_word_for_word(reader: Reader) -> None:
     past, read, http, changes, alone, fork, delete = blocks("docs/history.md")
     served(reader)

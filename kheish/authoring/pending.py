@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from kheish.authoring import contents
+from kheish.authoring.contents import Content
 from kheish.authoring.forms import FORMS
 from kheish.authoring.forms.form import Form, PendingForm, read
 from kheish.authoring.problems import Problems
@@ -37,8 +39,8 @@ class Answers:
             f"pending/{folder}/{id}.yaml" for folder, kind in _FOLDERS.items() for id in await self._pending(kind.name)
         }
         touched = await asyncio.to_thread(self._list_edited, paths)
-        for path in touched:
-            await self._drop_part(path)
+        async for path, content in contents.each(self._state.root, touched):
+            await self._drop_part(path, content)
         await self.take(frozenset(touched) | asked.difference(paths))
 
     def _list_edited(self, paths: Iterable[str]) -> list[str]:
@@ -48,32 +50,30 @@ class Answers:
             kind, id = _thing(path)
             document = self._state.index.thing(kind.name, id)
             with suppress(OSError, FileRefused):
-                raw = _read(self._state.root, path)
-                if raw is not None and document is not None and kind.is_untouched(raw, document):
+                raw = door.read(self._state.root, path)
+                if document is not None and kind.is_untouched(raw, document):
                     continue
             edited.append(path)
         return edited
 
-    async def _drop_part(self, path: str) -> None:
+    async def _drop_part(self, path: str, raw: Content) -> None:
         """Remove a file that a power cut has truncated or left with holes: it is no user's answer. The file of a
         pending thing is rewritten, and a resolved thing needs none.
         """
         kind, id = _thing(path)
         cls = kind.noun.cls
-        try:
-            raw = await asyncio.to_thread(_read, self._state.root, path)
-        except (OSError, FileRefused):  # `take` reports it
+        if not isinstance(raw, bytes):  # `take` reports it
             return
         document = self._state.recalled(cls, id) or await self._state.recall(cls, id)
-        if raw is not None and document is not None and kind.is_part(raw, document):
+        if document is not None and kind.is_part(raw, document):
             await asyncio.to_thread(names.within(self._state.root, path).unlink, missing_ok=True)
 
     async def take(self, paths: frozenset[str]) -> None:
         """Process files that were created, changed or removed. Raises StoreFailed, Damaged."""
         async with self._lock:
-            for path in sorted(paths):
-                if is_form(path):
-                    self._problems.replace(path, await self._take_file(*_thing(path), path))
+            ours = [path for path in sorted(paths) if is_form(path)]
+            async for path, content in contents.each(self._state.root, ours):
+                self._problems.replace(path, await self._take_file(path, content))
 
     async def _pending(self, noun: str) -> list[str]:
         ids: list[str] = []
@@ -87,15 +87,14 @@ class Answers:
             if cursor is None:
                 return ids
 
-    async def _take_file(self, kind: PendingForm, id: str, path: str) -> list[Problem]:
+    async def _take_file(self, path: str, raw: Content) -> list[Problem]:
         """Process one file, and return its problems."""
+        kind, id = _thing(path)
         cls = kind.noun.cls
-        try:
-            raw = await asyncio.to_thread(_read, self._state.root, path)
-        except FileRefused as refused:
-            return [Problem(path, None, None, "error", "unreadable", f"the file {refused.reason}")]
-        except OSError as error:
-            return [Problem(path, None, None, "error", "unreadable", f"the file cannot be read: {error.strerror}")]
+        if isinstance(raw, FileRefused):
+            return [Problem(path, None, None, "error", "unreadable", f"the file {raw.reason}")]
+        if isinstance(raw, OSError):
+            return [Problem(path, None, None, "error", "unreadable", f"the file cannot be read: {raw.strerror}")]
         document = self._state.recalled(cls, id) or await self._state.recall(cls, id)
         if document is None:
             message = f"there is no {kind.name} {id!r}; remove the file"
@@ -149,14 +148,6 @@ def _thing(path: str) -> tuple[PendingForm, str]:
     """Return what a file is about: its kind, and the id of the thing."""
     _, folder, name = path.split("/")
     return _FOLDERS[folder], name.removesuffix(".yaml")
-
-
-def _read(root: Path, path: str) -> bytes | None:
-    """Return the file's bytes; None if it is missing. Raises FileRefused, OSError."""
-    try:
-        return door.read(root, path)
-    except FileNotFoundError:
-        return None
 
 
 def _list_files(root: Path) -> list[str]:

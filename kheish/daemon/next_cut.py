@@ -137,7 +137,7 @@ class NextCut:
 
     def _render(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            if (change.noun.record or change.noun.filed) and change.value is not None:
+            if change.value is not None and (change.noun.filed or _has_record(change)):
                 self._dirty.records[change.noun.name, change.id] = change
             if isinstance(change.value, Flow):
                 self._dirty.flows[change.id] = None
@@ -211,7 +211,7 @@ class NextCut:
                 if "held" in answer:  # after the hold the scribe counts all that the log has as changed
                     raise hold.Held(answer["held"])
                 if answer["n"] < sent:
-                    raise Unavailable(f"Journals are at {answer['n']}, and have been told of {sent}.")
+                    raise Unavailable(f"Journals are at {answer['n']}, but were sent {sent}.")
             except ChildGone:
                 self._give_back(dirty)  # `revive` starts it again, and asks for a commit
                 return None
@@ -263,6 +263,10 @@ class NextCut:
         if filed:
             self.on_filed(filed)
         return n_to if self._kept is None else min(n_to, self._kept - 1)
+
+
+def _has_record(change: Change) -> bool:
+    return change.noun.record is not None and change.noun.recorded(change.value)
 
 
 def _place(change: Change) -> str:

@@ -47,6 +47,7 @@ FOLDED = (
     events.FlowStarted,
     events.EvidenceAttached,
     events.TaskCreated,
+    events.ChildSpawned,
 )
 
 
@@ -67,6 +68,8 @@ def fold(table: dict[str, KeyUse], entry: Entry) -> Iterable[str]:
         case events.TaskCreated(idempotency=Idempotency() as used, task_id=result):
             pass
         case events.EvidenceAttached(idempotency=Idempotency() as used, evidence_id=result):
+            pass
+        case events.ChildSpawned(idempotency=Idempotency() as used, agent_id=result):
             pass
         case _:
             return ()

@@ -21,11 +21,15 @@ from kheish.domain import (
     todos,
     turns,
 )
+from kheish.domain.agents import agent as agents
 from kheish.domain.definitions import InForce
 from kheish.domain.flows import view as flows
 from kheish.domain.forks import inherited
 from kheish.domain.mailboxes import message as mailboxes
 from kheish.domain.playbooks import versions as playbooks
+from kheish.domain.schedules import fire as fires
+from kheish.domain.schedules import schedule as schedules
+from kheish.domain.schedules import wakes
 from kheish.domain.sessions import session as sessions
 from kheish.domain.tasks import task as tasks
 from kheish.state.noun import Nouns
@@ -43,10 +47,14 @@ _NOUNS = (
     tasks.NOUN,
     mailboxes.NOUN,
     mailboxes.MAILBOX,
+    agents.NOUN,
     flows.NOUN,
     budgets.NOUN,
     keys.NOUN,
     playbooks.NOUN,
+    schedules.NOUN,
+    fires.NOUN,
+    wakes.NOUN,
     inherited.NOUN,
 )
 

@@ -33,6 +33,8 @@ class Noun:
     Two fields serve nouns that are folded from entries. `needs_from(value, seq)` returns the first entry that a reader
     needs (`seq` if that is the next). `inherit(root, path, session_id, needs_from)` reads the initial values of a fork.
     `is_busy` returns whether a session may be active.
+
+    `derive` adds the values that the checkpoints of earlier versions lack. A value that is not `recorded` has no file.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Noun:
     view: Callable[[Any], Any] | None = None
     status: Callable[[Any], str | None] = lambda value: str(value.status)
     record: str | None = None
+    recorded: Callable[[Any], bool] = always
     filters: tuple[str, ...] = ()  # fields of `view` that lists are filtered by: the index has an index for each
     filed: Callable[[Any], str] | None = None
     pending: str | None = None  # the folder under pending/ where a user answers it
@@ -50,6 +53,7 @@ class Noun:
     inherit: Callable[[Path, str, str, int | None], Any] | None = None
     is_busy: Callable[[Any], bool] | None = None
     read: Callable[[dict[str, Any]], Any] | None = None  # a stream's noun: reads a document
+    derive: Callable[[Tables], None] | None = None
 
     def kept(self, value: Any) -> bool | None:
         """Return whether an owner's value stays in memory; None for a session's."""

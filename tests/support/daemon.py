@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import httpx
 
 from kheish.client import Kheish
-from tests.support import forking
+from tests.support import forking, new_root
 
 T = TypeVar("T")
 Turns = Sequence[Mapping[str, Any]]
@@ -32,7 +32,6 @@ READY = 120.0  # seconds: generous, since machines that run tests are busy
 PATIENCE = 60.0
 #: kheish.yaml of a test's daemon
 QUICK = {"sandbox": {"mode": "off"}, "shutdown_grace": "1s", "commit": {"every": "1s"}}
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR")
 
 
 class DaemonDied(AssertionError):
@@ -40,15 +39,19 @@ class DaemonDied(AssertionError):
 
 
 def until(condition: Callable[[], T | None], timeout: float = PATIENCE, *, what: str = "") -> T:
-    """The first value of `condition` that is true, asked again every 10 ms; AssertionError after `timeout`."""
-    deadline = time.monotonic() + timeout
+    """The first value of `condition` that is true; AssertionError after `timeout`.
+
+    It is asked again after 10 ms, and after longer waits less often: what is waited for needs the processors itself.
+    """
+    began = time.monotonic()
     while True:
         found = condition()
         if found:
             return found
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > timeout:
             raise AssertionError(f"not within {timeout:g} s: {what or condition}; last seen: {found!r}")
-        time.sleep(0.01)
+        time.sleep(min(max(0.01, waited / 10), 0.05))
 
 
 def call(name: str, **arguments: Any) -> dict[str, Any]:
@@ -128,8 +131,11 @@ class Daemon:
         """
         made = cls(folder / "state", folder / "work", dict(env or {}), tuple(options))
         made.workspace.mkdir(parents=True)
-        done = made.cli("init", str(made.root))
-        assert done.returncode == 0, done.stderr
+        if made.is_forked:
+            new_root.copy(made.root)
+        else:
+            done = made.cli("init", str(made.root))
+            assert done.returncode == 0, done.stderr
         made.write("kheish.yaml", {**QUICK, **(config or {})})
         if permissions is not None:
             made.write("permissions.yaml", permissions)
@@ -151,8 +157,7 @@ class Daemon:
 
     def environment(self) -> dict[str, str]:
         """What the process gets: nothing of the tester's own settings, and a home of its own."""
-        passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        return {**passed, "HOME": str(self.root.parent / "home"), **self.env}
+        return {**forking.environment(self.root.parent / "home"), **self.env}
 
     @property
     def is_forked(self) -> bool:
@@ -304,7 +309,7 @@ class Daemon:
     def cli(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run `kheish WORDS` against this root."""
         words = ("--state-root", str(self.root), *words)
-        if self.is_forked:
+        if self.command == CLI and forking.is_used() and forking.can_have(self.env):
             return forking.run(words, env=self.environment(), cwd=self.workspace, timeout=timeout)
         return subprocess.run(
             [*self.command, *words],

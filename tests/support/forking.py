@@ -3,8 +3,9 @@
 Three quarters of the CPU time of a daemon's start are imports, and the suite starts hundreds of daemons. A forked
 process runs the same code in a session, with descriptors and in a working folder of its own, and executes its children
 as ever. What differs: `/proc/PID/environ` and `/proc/PID/cmdline` are the server's, and the interpreter does not read
-the environment again. Therefore a process with settings in its environment is executed, not forked
-(`tests.support.daemon`), and `KHEISH_TEST_FORK=0` (`make crash`, `make powercut`, `make bench`) executes all of them.
+the environment again. Therefore a daemon with settings in its environment is executed, not forked, and so is a command
+line with settings for the interpreter (`tests.support.daemon`). `KHEISH_TEST_FORK=0` (`make crash`, `make powercut`,
+`make bench`) executes all of them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ from typing import IO, Any
 
 #: the modules that the server imports; what is lazy in a real process stays lazy in a forked one
 PRELOADED = ("kheish.cli.main", "kheish.daemon.serve", "uvloop")
+#: what processes get of the tester's environment
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR")
+#: how an environment variable begins that only the start of an interpreter obeys
+_INTERPRETERS = ("PYTHON", "LC_", "LANG", "LD_")
 #: how many descriptors come with a request: stdin, stdout, stderr, where the exit status is written
 _PASSED = 4
 _LARGEST = 1 << 20
@@ -35,6 +40,17 @@ _LARGEST = 1 << 20
 def is_used() -> bool:
     """Return whether processes may be forked."""
     return os.environ.get("KHEISH_TEST_FORK", "1") != "0"
+
+
+def can_have(env: Mapping[str, str]) -> bool:
+    """Return whether a forked process obeys these settings of its environment as an executed one does."""
+    return not any(name.startswith(_INTERPRETERS) for name in env)
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Return what processes get: nothing of the tester's own settings, and a home of their own."""
+    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return {**passed, "HOME": str(home)}
 
 
 # --- the tester's side ------------------------------------------------------------------------------------------------
@@ -113,7 +129,7 @@ class Server:
         stderr: int,
     ) -> tuple[int, int]:
         """Start `kheish WORDS`; return its pid and the descriptor from which its exit code can be read."""
-        asked = {"words": list(words), "env": dict(env), "cwd": str(cwd), "umask": _umask()}
+        asked = {"words": list(words), "env": dict(env), "cwd": str(cwd), "umask": umask()}
         status, written = os.pipe()
         try:
             with self._lock:
@@ -148,7 +164,8 @@ def _end(control: socket.socket, process: subprocess.Popen[bytes], owner: int) -
         process.wait(10)
 
 
-def _umask() -> int:
+def umask() -> int:
+    """Return the umask of this process, without setting another for a moment."""
     status = Path("/proc/self/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("Umask:")), 8)
 
@@ -254,14 +271,26 @@ def main() -> int:
     for name in PRELOADED:
         import_module(name)
     gc.collect()
-    gc.freeze()
+    gc.freeze()  # for the forked ones, too: a collection that looked at it all would copy it all
     words = serve(socket.socket(fileno=int(sys.argv[1])))
-    gc.unfreeze()
     sys.argv = ["kheish", *words]
     from kheish.cli import main as command
 
     return command.main()
 
 
+def _end_here(code: int) -> None:
+    """End this process as the interpreter does, but leave all that it imported to the kernel.
+
+    To take it apart costs a quarter of a second, most of it for copies of memory that is shared with the server.
+    """
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BrokenPipeError):
+            stream.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _end_here(main())

@@ -85,7 +85,7 @@ def test_24_an_idle_agent_gets_one_run(daemon: Daemon) -> None:
 def test_24_a_busy_agent_gets_it_at_its_next_turn(daemon: Daemon) -> None:
     run, approval = waiting(daemon, "busy", "asks")
     posted = post(daemon, "busy", "only two minutes left")
-    assert (posted["state"], posted["position"], posted["recipient_status"]) == ("pending", 1, "busy")
+    assert (posted["state"], posted["position"], posted["recipient_status"]) == ("pending", 1, "waiting")
     daemon.client.approvals.allow(approval)
     done = daemon.run(run.run_id, "completed")
     acked = message(daemon, posted, "acked")
@@ -141,7 +141,7 @@ def test_an_ended_session_is_a_dead_letter_at_once(daemon: Daemon) -> None:
     daemon.client.sessions.create("over", route="echo")
     daemon.client.sessions.end("over")
     posted = post(daemon, "over", "hello?")
-    assert (posted["state"], posted["recipient_status"]) == ("dead_letter", "ended") and posted["last_error"]
+    assert (posted["state"], posted["recipient_status"]) == ("dead_letter", "closed") and posted["last_error"]
     (dead,) = daemon.client.mailbox.list("over", state="dead_letter")["items"]
     assert dead["message_id"] == posted["message_id"]
     assert daemon.client.mailbox.redeliver("over", posted["message_id"])["state"] == "dead_letter"
@@ -331,7 +331,7 @@ def test_24_enter_in_a_chat_steers_the_run(daemon: Daemon, monkeypatch: pytest.M
     monkeypatch.setenv("KHEISH_STATE_ROOT", str(daemon.root))
     shown = typed(
         ("chat", "chatted", "--route", "slow", "--workspace", str(daemon.workspace)),
-        ("leaves it", "go\n"),
+        ("empty line exits", "go\n"),
         ("begun", "mind the gap\n"),
         ("I minded", ""),
         ("completed", "\n"),

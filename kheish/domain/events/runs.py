@@ -154,6 +154,7 @@ class RunSettings:
     completion: tuple[Requirement, ...] = ()
     own_persona: bool = False  # whether `persona` differs from the session's (a Playbook's role)
     checks_ask: bool = False  # the rules apply to commands of `completion` as to the agent's own
+    unattended: str = "ask"  # deny: what would ask a person is denied instead
     capability_scope: tuple[Scope, ...] = ()  # what the agent sees: all must leave it, as for the next
     credential_scope: tuple[Scope, ...] = ()  # the routes and accounts that may be used
 
@@ -282,6 +283,19 @@ class Usage:
     cached_tokens: int = 0
     cost_usd: float | None = None
     estimated: bool = False
+
+
+@frozen
+class Spent:
+    """The usage of a run so far."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    model_calls: int = 0
+    tool_calls: int = 0
+    cost_usd: float | None = None
+    estimated: bool = False  # partly estimated from characters, for a server that counted nothing
 
 
 @frozen

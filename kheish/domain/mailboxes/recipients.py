@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from kheish.domain.sessions.session import Session
+from kheish.domain.agents import agent as agents
 from kheish.errors import NotFound, SessionDeleted
 
 if TYPE_CHECKING:
@@ -15,13 +15,22 @@ _AGENT = "agent_"
 
 
 async def resolve(state: State, agent_id: str, *, caller: str | None = None) -> str:
-    """Return the session of an agent. `caller` is the session of the agent that asks, for names.
+    """Return the session of an agent. `caller` is the session of the agent that asks: it may name a child, or `parent`.
 
     Raises NotFound, SessionDeleted.
     """
     if agent_id.startswith(_AGENT):
         await state.caught_up()
         page = await asyncio.to_thread(state.index.things, "session", limit=1, fields={"agent_id": agent_id})
+        if page.items:
+            return str(page.items[0]["session_id"])
+    asking = agents.find_in(state, caller)
+    if asking is not None:
+        if agent_id == "parent" and asking.parent_session is not None:
+            return asking.parent_session
+        await state.caught_up()
+        fields = {"parent": asking.agent_id, "path": f"{asking.path}/{agent_id}"}
+        page = await asyncio.to_thread(state.index.things, "agent", limit=1, fields=fields)
         if page.items:
             return str(page.items[0]["session_id"])
     try:
@@ -34,5 +43,5 @@ async def resolve(state: State, agent_id: str, *, caller: str | None = None) -> 
 
 
 def recipient_status(state: State, session_id: str) -> str:
-    """Return the status of a loaded session as senders see it."""
-    return state.get(Session, session_id).status
+    """Return the status of the agent of a loaded session."""
+    return agents.of_session(state, session_id).status
