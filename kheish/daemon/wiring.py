@@ -158,7 +158,6 @@ def make(
         schedules=(firing := Firing(state, folders, versions.read)),
         upkeep=upkeep,
         workspaces=folders,
-        worktrees=agent.worktrees,
     )
     worker = Worker(agent, lambda run, is_missing: loops.waits_for_workspace(daemon, run, is_missing))
     answers, inbox = Answers(state, problems, rewrite=store.next_cut.rewrite), _inbox(store, problems, folders, git)
@@ -208,6 +207,7 @@ def _given(store: Store, auth: Auth, agent: Agent, daemon: Callable[[], Daemon])
         "feed": Feed(bus),
         "waits": Waits(bus, closing),
         "jobs": agent.jobs,
+        "worktrees": agent.worktrees,
         "refusals": Refusals(state, ready),
     }
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from kheish.domain.events.agents import *
 from kheish.domain.events.auth import *
+from kheish.domain.events.completion import *
 from kheish.domain.events.daemon import *
 from kheish.domain.events.flows import *
 from kheish.domain.events.mailboxes import *
