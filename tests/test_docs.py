@@ -188,6 +188,15 @@ def test_that_editing_by_hand_works_word_for_word(reader: Reader) -> None:
     until(lambda: "completed" in reader.type("kheish runs list --session asked"), what="answered in files")
 
 
+def test_that_agents_are_spawned_word_for_word(reader: Reader) -> None:
+    spawn, message = blocks("docs/agents.md")
+    served(reader)
+    seen = reader.type(spawn)
+    assert "allowed" in seen and "reader  settled" in seen
+    seen = reader.type(message)
+    assert "And the license?" in seen and "Closed: " in seen
+
+
 def test_that_mailboxes_and_tasks_work_word_for_word(reader: Reader) -> None:
     served(reader)
     first, dead, steer, http = blocks("docs/mailboxes.md")
@@ -204,13 +213,14 @@ def test_that_mailboxes_and_tasks_work_word_for_word(reader: Reader) -> None:
     assert "is cancelled" in told and "task_assignment" in told
 
 
-def test_that_agents_are_spawned_word_for_word(reader: Reader) -> None:
-    spawn, message = blocks("docs/agents.md")
+def test_that_schedules_are_kept_word_for_word(reader: Reader) -> None:
+    store, fire = blocks("docs/schedules.md")
     served(reader)
-    seen = reader.type(spawn)
-    assert "allowed" in seen and "reader  settled" in seen
-    seen = reader.type(message)
-    assert "And the license?" in seen and "Closed: " in seen
+    seen = reader.type(store)
+    assert "morning.yaml is valid" in seen and "Morning report" in seen and "T09:00:00+0" in seen
+    seen = reader.type(fire)
+    assert "morning is dispatched: run_" in seen and "morning is paused" in seen and "morning is resumed" in seen
+    until(lambda: "settled" in reader.type("kheish schedules fires morning"), what="its run has ended")
 
 
 def test_that_history_is_read_word_for_word(reader: Reader) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Backup,
         Blame,
         Budget,
+        CancelledRun,
         CapabilityScope,
         ChangedFile,
         ChangeTask,
@@ -758,7 +759,7 @@ class AsyncQuestions(AsyncResource):
 class AsyncRuns(AsyncResource):
     """The operations of `runs`."""
 
-    async def cancel(self, run_id: str, reason: str | None = None) -> RunView:
+    async def cancel(self, run_id: str, reason: str | None = None) -> CancelledRun:
         """Stop a run for good, with the agents that it spawned."""
         return await self._send(requests.cancel_run(run_id, reason))
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Backup,
         Blame,
         Budget,
+        CancelledRun,
         CapabilityScope,
         ChangedFile,
         ChangeTask,
@@ -145,7 +146,7 @@ def cancel_flow(flow_id: str, reason: str | None = None) -> Call[FlowView]:
     return send("POST", f"/v1/flows/{quoted(flow_id)}/cancel", given({"reason": reason}))
 
 
-def cancel_run(run_id: str, reason: str | None = None) -> Call[RunView]:
+def cancel_run(run_id: str, reason: str | None = None) -> Call[CancelledRun]:
     """Stop a run for good, with the agents that it spawned."""
     return send("POST", f"/v1/runs/{quoted(run_id)}/cancel", given({"reason": reason}))
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Backup,
         Blame,
         Budget,
+        CancelledRun,
         CapabilityScope,
         ChangedFile,
         ChangeTask,
@@ -756,7 +757,7 @@ class Questions(Resource):
 class Runs(Resource):
     """The operations of `runs`."""
 
-    def cancel(self, run_id: str, reason: str | None = None) -> RunView:
+    def cancel(self, run_id: str, reason: str | None = None) -> CancelledRun:
         """Stop a run for good, with the agents that it spawned."""
         return self._send(requests.cancel_run(run_id, reason))
 

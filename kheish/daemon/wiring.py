@@ -142,11 +142,10 @@ def make(
     state.scrub = redaction.scrubber({"token": token})
     watcher = _watcher(root, lambda paths: loops.changed(daemon, paths), lambda paths: loops.refs(daemon, paths))
     auth = _auth(token, store, problems, watcher, environ, lambda: daemon)
-    agent = _agent(root, store, facts, auth.broker, executor or Local(), environ, allow_bypass=allow_bypass)
+    agent = _agent(root, store, facts, auth.broker, executor or Local(), environ, allow_bypass, lambda: daemon)
     git, folders = Git(store.git), Workspaces(root, state.hidden, lambda: state.definitions.config, workspace)
     backup = _backup(store, facts, problems, adopting := _adopting(store, problems, git, environ))
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
-    tags = PlaybookTags(state, problems, store.git)
     parts = Services(
         **_given(store, auth, agent, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure, "logs": logs},
         problems=problems.list,
@@ -154,14 +153,13 @@ def make(
         backup=backup,
         editor=Editor(state, adopting, watcher, held=lambda: facts.held),
         inspector=Inspector(state, agent, folders),
-        playbooks=(versions := _playbooks(store, adopting, tags)),
+        playbooks=(versions := _playbooks(store, adopting, tags := PlaybookTags(state, problems, store.git))),
         schedules=(firing := Firing(state, folders, versions.read)),
         upkeep=upkeep,
         workspaces=folders,
     )
     worker = Worker(agent, lambda run, is_missing: loops.waits_for_workspace(daemon, run, is_missing))
     answers, inbox = Answers(state, problems, rewrite=store.next_cut.rewrite), _inbox(store, problems, folders, git)
-    acting = reactors.make(agent, worker, problems, answers, inbox, firing, lambda: loops.learn_secrets(daemon))
     daemon = Daemon(
         environ=environ,
         store=store,
@@ -180,7 +178,7 @@ def make(
         upkeep=upkeep,
         holding=Holding(facts, problems, store.next_cut, git, watcher, lambda paths: loops.take(daemon, paths)),
         playbook_tags=tags,
-        reactors=acting,
+        reactors=reactors.make(agent, worker, problems, answers, inbox, firing, lambda: loops.learn_secrets(daemon)),
     )
     return daemon
 
@@ -318,8 +316,8 @@ def _agent(
     broker: Broker,
     executor: Executor,
     environ: Mapping[str, str],
-    *,
     allow_bypass: bool,
+    daemon: Callable[[], Daemon],
 ) -> Agent:
     state = store.state
     hide = (root, *_keys(environ))
@@ -336,6 +334,7 @@ def _agent(
         lambda: state.definitions.config.network.allow,
         worktrees=trees,
         allow_bypass=allow_bypass,
+        definitions=lambda: daemon().parts.editor,
     )
     return Agent(
         state=state,

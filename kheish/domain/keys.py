@@ -46,8 +46,8 @@ FOLDED = (
     events.QuestionAnswered,
     events.FlowStarted,
     events.EvidenceAttached,
-    events.TaskCreated,
     events.ChildSpawned,
+    events.TaskCreated,
 )
 
 

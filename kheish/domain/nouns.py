@@ -45,6 +45,7 @@ _NOUNS = (
     questions.NOUN,
     todos.NOUN,
     tasks.NOUN,
+    wakes.NOUN,
     mailboxes.NOUN,
     mailboxes.MAILBOX,
     agents.NOUN,
@@ -54,7 +55,6 @@ _NOUNS = (
     playbooks.NOUN,
     schedules.NOUN,
     fires.NOUN,
-    wakes.NOUN,
     inherited.NOUN,
 )
 

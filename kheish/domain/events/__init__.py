@@ -14,10 +14,10 @@ from typing import Any
 
 from kheish.domain.events.agents import *
 from kheish.domain.events.auth import *
-from kheish.domain.events.completion import *
 from kheish.domain.events.daemon import *
 from kheish.domain.events.flows import *
 from kheish.domain.events.mailboxes import *
+from kheish.domain.events.models import *
 from kheish.domain.events.people import *
 from kheish.domain.events.playbooks import *
 from kheish.domain.events.runs import *

@@ -19,6 +19,7 @@ from kheish.runtime.tools import (
     memory,
     patch,
     planning,
+    schedules,
     search,
     shell,
     tasks,
@@ -43,9 +44,11 @@ def builtin(
     *,
     worktrees: Worktrees | None = None,
     allow_bypass: bool = False,
+    definitions: Callable[[], schedules.Files | None] = lambda: None,
 ) -> dict[str, Tool]:
     """Return the built-in tools, by name. `sandbox_settings` is called at each shell call, `network_allowed` (see
-    `auth.netguard`) at each fetch. `allow_bypass`: the daemon permits the mode bypass.
+    `auth.netguard`) at each fetch. `allow_bypass`: the daemon permits the mode bypass. `definitions` returns the writer
+    of users' files.
     """
     return {
         tool.name: tool
@@ -57,12 +60,13 @@ def builtin(
             shell.make(sandbox_settings),
             *background.make(sandbox_settings),
             *interact.TOOLS,
+            *agents.make(worktrees, allow_bypass=allow_bypass),
             *mailbox.TOOLS,
             *tasks.TOOLS,
-            *agents.make(worktrees, allow_bypass=allow_bypass),
             *evidence.TOOLS,
             *memory.TOOLS,
             *planning.TOOLS,
+            *schedules.make(definitions),
             *web.make(network_allowed),
         )
     }

@@ -91,6 +91,12 @@ class Family(RuleBasedStateMachine):
         )  # fmt: skip
         self.state.append(created.on(self.child.session_id, next(iter(self.child.runs))))
 
+    @precondition(lambda self: self.child.runs)
+    @rule()
+    def a_checkpoint_is_written(self) -> None:
+        compacted = events.ContextCompacted(summary="all of it", covers=0)
+        self.state.append(compacted.on(self.child.session_id, next(iter(self.child.runs))))
+
     @rule()
     def a_command_ends(self) -> None:
         for task in tasks.running(self.state, self.child.session_id):

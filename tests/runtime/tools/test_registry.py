@@ -41,6 +41,12 @@ def test_the_built_in_tools_and_their_classes() -> None:
         "emit_output": (Effect.COORDINATION, Replay.SAFE),
         "todo_write": (Effect.COORDINATION, Replay.SAFE),
         "memory_search": (Effect.READ, Replay.SAFE),
+        "schedule_create": (Effect.COORDINATION, Replay.SAFE),
+        "schedule_update": (Effect.COORDINATION, Replay.SAFE),
+        "schedule_cancel": (Effect.COORDINATION, Replay.SAFE),
+        "schedule_list": (Effect.COORDINATION, Replay.SAFE),
+        "wake_after": (Effect.COORDINATION, Replay.SAFE),
+        "wake_at": (Effect.COORDINATION, Replay.SAFE),
         "web_fetch": (Effect.EFFECT, Replay.UNSAFE),
         "attach_evidence": (Effect.COORDINATION, Replay.SAFE),
     }
