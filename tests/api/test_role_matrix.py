@@ -26,7 +26,7 @@ LOOK = (
     "get_persona persona_history "
     "list_playbooks get_playbook playbook_history list_schedules get_schedule schedule_history schedule_next "
     "schedule_fires list_agents get_agent agent_tree agent_quotas "
-    "list_worktrees get_worktree list_mail get_mail "
+    "list_worktrees get_worktree list_mail get_mail get_task task_output "
     "list_memory get_memory memory_history list_proposals get_proposal session_memory"
 )
 CHECK = "check_permission validate_route validate_persona validate_playbook validate_schedule"
@@ -34,7 +34,8 @@ WORK = (
     "pause resume create_session change_session end_session interrupt_session fork_session delete_session start_run "
     "cancel_run retry_run cancel_runs start_flow cancel_flow attach_evidence "
     "trigger_schedule pause_schedule resume_schedule "
-    "spawn_agent explain_spawn change_agent close_agent change_worktree steer_run post_mail ack_mail redeliver_mail"
+    "spawn_agent explain_spawn change_agent close_agent change_worktree steer_run post_mail ack_mail redeliver_mail "
+    "create_task change_task stop_task"
 )
 ADMIN = (
     "put_back_state accept_rewind pack_state reindex_state push_backup list_tokens create_token revoke_token "
@@ -70,7 +71,7 @@ def placed(text: str) -> set[str]:
 def path_of(operation: Operation, **ids: str) -> str:
     names = ("id", "version", "slot", "name", "subject", "lease", "flow_id", "session_id", "run_id", "approval_id")
     names += ("scope", "owner", "path", "proposal_id")
-    given = dict.fromkeys((*names, "question_id", "agent_id", "message_id"), "absent") | ids
+    given = dict.fromkeys((*names, "question_id", "agent_id", "message_id", "task_id"), "absent") | ids
     return operation.path.format(**given)
 
 
