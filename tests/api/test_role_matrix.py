@@ -25,13 +25,14 @@ LOOK = (
     "get_version list_trust get_trust diff_playbook blame_playbook list_routes get_route route_history list_personas "
     "get_persona persona_history "
     "list_playbooks get_playbook playbook_history list_agents get_agent agent_tree agent_quotas list_worktrees "
-    "get_worktree list_mail get_mail"
+    "get_worktree list_mail get_mail get_task task_output"
 )
 CHECK = "check_permission validate_route validate_persona validate_playbook"
 WORK = (
     "pause resume create_session change_session end_session interrupt_session fork_session delete_session start_run "
     "cancel_run retry_run cancel_runs start_flow cancel_flow attach_evidence spawn_agent explain_spawn change_agent "
-    "close_agent change_worktree steer_run post_mail ack_mail redeliver_mail"
+    "close_agent change_worktree steer_run post_mail ack_mail redeliver_mail "
+    "create_task change_task stop_task"
 )
 ADMIN = (
     "put_back_state accept_rewind pack_state reindex_state push_backup list_tokens create_token revoke_token "
@@ -65,7 +66,7 @@ def placed(text: str) -> set[str]:
 
 def path_of(operation: Operation, **ids: str) -> str:
     names = ("id", "version", "slot", "name", "subject", "lease", "flow_id", "session_id", "run_id", "approval_id")
-    given = dict.fromkeys((*names, "question_id", "agent_id", "message_id"), "absent") | ids
+    given = dict.fromkeys((*names, "question_id", "agent_id", "message_id", "task_id"), "absent") | ids
     return operation.path.format(**given)
 
 
