@@ -22,8 +22,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/kheish demo
 
+# Each worker takes whole modules, those that take longest first (tests/conftest.py).
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest $(PARALLEL)
 
 lint: setup
 	$(BIN)/ruff check .
@@ -62,7 +65,7 @@ shell-fuzz: setup
 # `make test` tries 25 examples of each property: any text, any calls, any order of steps (minutes).
 .PHONY: properties
 properties: setup
-	KHEISH_TEST_EXAMPLES=$(PROPERTIES) $(BIN)/python -m pytest -n 2 -m hypothesis tests
+	KHEISH_TEST_EXAMPLES=$(PROPERTIES) $(BIN)/python -m pytest $(PARALLEL) -m hypothesis tests
 
 # `make test` has the rows with few runs each; this is the table as state-root.md promises it (some ten minutes).
 git-table: setup

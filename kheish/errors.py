@@ -88,7 +88,7 @@ class InvalidDefinition(Invalid):
 
 
 class Unauthorized(KheishError):
-    status, code, domain, exit_code, title = 401, "unauthorized", "auth", 7, "A valid token is needed"
+    status, code, domain, exit_code, title = 401, "unauthorized", "auth", 7, "A valid token is required"
 
 
 class Forbidden(KheishError):
@@ -102,7 +102,7 @@ class AddressNotAllowed(Forbidden):
 class OutOfScope(Forbidden):
     """The error that an audience is out of scope; `scope` in `extra` names the limiting scope."""
 
-    code, domain, title = "out_of_scope", "auth", "Outside of the credential scope"
+    code, domain, title = "out_of_scope", "auth", "Outside the credential scope"
 
 
 class ScopeTooWide(Forbidden):
@@ -184,7 +184,7 @@ class IdempotencyConflict(Conflict):
 
 
 class RouteNotReady(Conflict):
-    code, domain, title = "route_not_ready", "routes", "The route cannot be used"
+    code, domain, title = "route_not_ready", "routes", "The route is not ready"
 
 
 class WorkspaceNotAllowed(Invalid):
@@ -195,7 +195,7 @@ class NotBeneath(KheishError):
     """The error that a path of a workspace is not opened: it leads out, to no file, or to a path that the daemon
     hides."""
 
-    status, code, domain, exit_code, title = 400, "not_beneath", "sessions", 2, "Not a file of the workspace"
+    status, code, domain, exit_code, title = 400, "not_beneath", "sessions", 2, "Not a file in the workspace"
 
     def __init__(
         self, detail: str, *, reason: Reason = "unreadable", errors: Sequence[Fault] = (), **extra: Any
@@ -217,7 +217,7 @@ class NotThere(NotBeneath):
 class WorkspaceSlow(KheishError):
     """The error that work in a workspace took too long, and was given up."""
 
-    status, code, domain, exit_code, title = 503, "workspace_slow", "sessions", 6, "The workspace does not answer"
+    status, code, domain, exit_code, title = 503, "workspace_slow", "sessions", 6, "The workspace does not respond"
 
 
 class DefinitionReferenced(Conflict):
@@ -253,7 +253,7 @@ class DraftNotCommitted(Conflict):
 
 
 class EvidenceRequired(Invalid):
-    code, domain, title = "evidence_required", "playbooks", "Evidence is needed"
+    code, domain, title = "evidence_required", "playbooks", "Evidence is required"
 
 
 class EvidenceUnresolved(Invalid):
@@ -269,7 +269,7 @@ class LockHeld(Conflict):
 
 
 class PreconditionFailed(KheishError):
-    status, code, domain, exit_code, title = 412, "precondition_failed", "definitions", 4, "It changed meanwhile"
+    status, code, domain, exit_code, title = 412, "precondition_failed", "definitions", 4, "The resource has changed"
 
 
 class TooLarge(KheishError):
@@ -302,7 +302,7 @@ class MailboxFull(TooMany):
 
 
 class Unavailable(KheishError):
-    status, code, domain, exit_code, title = 503, "unavailable", "daemon", 6, "Not available now"
+    status, code, domain, exit_code, title = 503, "unavailable", "daemon", 6, "Temporarily unavailable"
 
 
 class FetchFailed(KheishError):
@@ -319,10 +319,8 @@ class StoreFailed(Unavailable):
     @classmethod
     def of(cls, what: str, error: OSError) -> StoreFailed:
         """Return the error that `what` failed, with the system's reason."""
-        return cls(
-            f"{what} ({error.strerror}); the daemon stops. Nothing that was acknowledged is lost. Mend the disk, and "
-            "start it again."
-        )
+        said = f"{what} ({error.strerror}); the daemon stops. No acknowledged data is lost."
+        return cls(f"{said} Repair the disk, then restart the daemon.")
 
 
 class BackupFailed(Unavailable):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
+from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,47 @@ settings.load_profile("kheish")
 
 
 DESCRIPTORS = Path("/proc/self/fd")
+#: a module has these if it starts daemons, directly or by other modules of the tests
+STARTS_DAEMONS = "tests.support.daemon"
+#: how many tests of other modules take as long as a test with daemons
+LONG = 25
+
+gc.disable()  # what collection imports stays
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # and is no work for later collections
+    gc.enable()
+
+
+@cache
+def helpers(module: str) -> frozenset[str]:
+    """Return the modules of the tests whose names a module of the tests uses."""
+    values = vars(sys.modules[module]).values()
+    names = {getattr(value, "__module__", None) or getattr(value, "__name__", None) for value in values}
+    return frozenset(name for name in names if isinstance(name, str) and name.startswith("tests.") and name != module)
+
+
+def is_long(module: str) -> bool:
+    """Return whether a test module uses real daemons."""
+    known, left = {module}, [module]
+    while left and STARTS_DAEMONS not in known:
+        new = helpers(left.pop()) - known
+        known |= new
+        left += new
+    return STARTS_DAEMONS in known
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the modules that take longest: those with many tests, and above all with many daemons.
+
+    Two workers take one module after another (`make test`), so that both end with the shortest, at about the same time.
+    """
+    sizes = Counter(item.path for item in items)
+    named = {item.path: item.module.__name__ for item in items if isinstance(item, pytest.Function)}
+    weights = {path: sizes[path] * (LONG if path in named and is_long(named[path]) else 1) for path in sizes}
+    places = {path: place for place, path in enumerate(sorted(sizes, key=lambda path: (-weights[path], path)))}
+    items.sort(key=lambda item: places[item.path])  # stable: the order within a module is as before
 
 
 @pytest.hookimpl(trylast=True)

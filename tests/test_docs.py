@@ -188,15 +188,6 @@ def test_that_editing_by_hand_works_word_for_word(reader: Reader) -> None:
     until(lambda: "completed" in reader.type("kheish runs list --session asked"), what="answered in files")
 
 
-def test_that_agents_are_spawned_word_for_word(reader: Reader) -> None:
-    spawn, message = blocks("docs/agents.md")
-    served(reader)
-    seen = reader.type(spawn)
-    assert "allowed" in seen and "reader  settled" in seen
-    seen = reader.type(message)
-    assert "And the license?" in seen and "Closed: " in seen
-
-
 def test_that_mailboxes_and_tasks_work_word_for_word(reader: Reader) -> None:
     served(reader)
     first, dead, steer, http = blocks("docs/mailboxes.md")
@@ -211,6 +202,15 @@ def test_that_mailboxes_and_tasks_work_word_for_word(reader: Reader) -> None:
     assert "blocked" in told and "all green" in told and "pending" in told
     told = reader.type("\n".join([*plan.splitlines()[3:5], assign]).replace("parser", "lexer"))
     assert "is cancelled" in told and "task_assignment" in told
+
+
+def test_that_agents_are_spawned_word_for_word(reader: Reader) -> None:
+    spawn, message = blocks("docs/agents.md")
+    served(reader)
+    seen = reader.type(spawn)
+    assert "allowed" in seen and "reader  settled" in seen
+    seen = reader.type(message)
+    assert "And the license?" in seen and "Closed: " in seen
 
 
 def test_that_history_is_read_word_for_word(reader: Reader) -> None:

@@ -108,6 +108,8 @@ class RunSettings(Answer):
     """Whether the commands of `completion` are subject to the rules like the agent's own commands: they came from a
     file.
     """
+    unattended: str = "ask"
+    """`deny`: calls that would ask a person are denied, and questions are declined (schedules)."""
     tool_policies: list[AppliedToolPolicy]
     capability_scope: list[Scope]
     """The tools, skills and MCP servers that the agent sees; all of the restrictions apply."""

@@ -30,6 +30,7 @@ from kheish.api.agents import resource as agents
 from kheish.api.flows import resource as flows
 from kheish.api.http import login, openapi
 from kheish.api.http.operation import Operation
+from kheish.api.schedules import resource as schedules
 
 OPERATIONS: tuple[Operation, ...] = (
     *probes.OPERATIONS,
@@ -58,4 +59,5 @@ OPERATIONS: tuple[Operation, ...] = (
     *trust.OPERATIONS,
     *manifests.OPERATIONS,
     *definitions.OPERATIONS,
+    *schedules.OPERATIONS,
 )

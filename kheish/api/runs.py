@@ -61,7 +61,7 @@ class CancelRuns(Body):
     @model_validator(mode="after")
     def _something(self) -> CancelRuns:
         if not self.all and not any((self.session, self.session_id, self.status, self.route, self.kind)):
-            raise ValueError("say which runs: session, status, route or kind; or all: true")
+            raise ValueError("select runs by session, status, route or kind; or all: true")
         if self.session and self.session_id and self.session != self.session_id:
             raise ValueError("session and session_id differ; send one of them")
         return self
@@ -159,7 +159,7 @@ class Runs:
 def _refuse_ended(doc: Doc) -> None:
     if doc["status"] != runs.Status.CANCELLED:
         raise RunStateConflict(
-            f"The run {doc['run_id']} is {doc['status']}; it cannot be cancelled any more.",
+            f"The run {doc['run_id']} is {doc['status']}; it can no longer be cancelled.",
             from_status=doc["status"],
             to_status="cancelled",
         )

@@ -18,6 +18,7 @@ from kheish.config import Config
 from kheish.domain.approvals import Approval, Bound
 from kheish.domain.definitions import Definition
 from kheish.domain.events.playbooks import EvidenceRef, ReleaseState
+from kheish.domain.keys import Key
 from kheish.domain.playbooks.versions import Released, Version
 from kheish.jobs.runner import Jobs
 from kheish.runtime.agents.worktrees import Worktrees
@@ -190,6 +191,13 @@ class Playbooks(Protocol):
         """
 
 
+class Schedules(Protocol):
+    """The firing of schedules."""
+
+    async def trigger(self, schedule_id: str, *, by: str, key: Key | None = None) -> str:
+        """Fire now, and return the id of the fire. Raises NotFound."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """The dependencies of the API, handed to `app.build`.
@@ -213,6 +221,7 @@ class Services:
     secrets: Secrets
     broker: Broker
     playbooks: Playbooks
+    schedules: Schedules
     upkeep: Upkeep
     workspaces: Workspaces
     feed: Feed

@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 FILE = "PROBLEMS.md"
 _HEAD = """# Problems
 
-Current problems. If a file has errors, its last valid version stays in force. The daemon owns this file: it rewrites it
-at each change, and removes it when there are no problems.
+Current problems. If a file has errors, its last valid version stays in effect. The daemon owns this file: it rewrites
+it at each change, and removes it when there are no problems.
 """
 
 #: the rest after a write of the file, as a multiple of its time, and in seconds

@@ -38,7 +38,7 @@ def chat(
         raise click.UsageError("A chat needs a terminal; otherwise use: kheish run SESSION TEXT --follow.")
     client = settings.client()
     session = ensure(client, session, workspace, permission_mode, route)
-    say(paint(f"Session {session}; an empty line leaves it, and `kheish chat {session}` resumes it.", dim=True))
+    say(paint(f"Session {session}; an empty line exits, and `kheish chat {session}` resumes it.", dim=True))
     active = client.sessions.get(session)["active_run_id"]
     unsent = _follow(settings, client, client.runs.get(active)) if active else ""
     chosen: Any = {"route": route} if route else {}

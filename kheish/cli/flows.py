@@ -176,7 +176,7 @@ def report(settings: Settings, flow_id: str, page: Path | None) -> None:
         page.write_text(text, encoding="utf-8")
     except OSError as error:
         raise Invalid(f"Cannot write {page}: {error.strerror}.") from error
-    return emit(settings, {"path": str(page)}, ids=[str(page)], human=lambda: say(f"Written: {page}"))
+    return emit(settings, {"path": str(page)}, ids=[str(page)], human=lambda: say(f"The report is in {page}."))
 
 
 def _stopping(flow: Mapping[str, Any]) -> str:

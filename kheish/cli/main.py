@@ -42,6 +42,7 @@ COMMANDS = {
     "routes": ("routes", "routes", "Manage routes to models."),
     "personas": ("personas", "personas", "Manage instruction texts for sessions."),
     "playbooks": ("playbooks", "playbooks", "Manage procedures, their versions and releases."),
+    "schedules": ("schedules", "schedules", "Manage schedules, their times and their fires."),
     "permissions": ("permissions", "permissions", "Explain the decision on a tool call."),
     "events": ("events", "events", "Print past and new events."),
     "logs": ("logs", "logs", "Show the newest lines of the daemon's log."),
@@ -180,6 +181,7 @@ def _usage(error: click.ClickException, as_json: bool) -> int:
         error.show()
         return 2
     detail = error.format_message()
+    detail = detail if detail.endswith((".", "?", "!")) else f"{detail}."
     context = getattr(error, "ctx", None)
     help_line = f" See `{context.command_path} --help`." if context and "--help" not in detail else ""
     if as_json:

@@ -246,7 +246,7 @@ def _resolved(data: Data) -> list[Line]:
 
 
 def _one_of_two(data: Data) -> list[Line]:
-    return [(f"  allowed by {data.get('person')}; a second person has to allow it, too", {"fg": "yellow"})]
+    return [(f"  allowed by {data.get('person')}; a second person must allow it, too", {"fg": "yellow"})]
 
 
 def _checked(data: Data) -> list[Line]:

@@ -27,7 +27,7 @@ MODES = ["default", "accept_edits", "plan", "dont_ask", "bypass"]
 @click.option(
     "--route",
     type=Name("routes"),
-    help="The route: for a new session a setting, for another one used by this run only.",
+    help="The route; a new session keeps it, an existing one uses it for this run only.",
 )
 @click.option("--model", help="Override the model of the route.")
 @click.option("--workspace", metavar="DIR", help="The working folder of a new session.")

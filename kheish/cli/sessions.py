@@ -130,8 +130,8 @@ def journal(
 def _changeable(function: Command) -> Command:
     """Add the settings of a session as options."""
     for option in (
-        _globs("deny-route", "Routes and slots not to use."),
-        _globs("allow-route", "The only routes and slots (openai.*) to use."),
+        _globs("deny-route", "Routes and slots that runs may not use."),
+        _globs("allow-route", "The only routes and slots (openai.*) that runs may use."),
         _globs("deny-tool", "Tools to hide from the agent."),
         _globs("allow-tool", "The only tools (read_*) that the agent sees."),
         click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label; may be repeated."),

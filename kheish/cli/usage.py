@@ -17,7 +17,9 @@ _HEADS: dict[str, Column] = {
 
 
 @command()
-@click.option("--by", multiple=True, type=click.Choice(_BY), help="Sum up by this (day and route); may be repeated.")
+@click.option(
+    "--by", multiple=True, type=click.Choice(_BY), help="Group by this; may be repeated (default: day, route)."
+)
 @click.option("--session", type=Id("session"), help="Only usage of this session.")
 @click.option("--route", type=Name("routes"), help="Only usage of this route.")
 @click.option("--day", metavar="YYYY-MM-DD", help="Only usage of this UTC day.")

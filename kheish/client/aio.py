@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Evidence,
         Explained,
         FileProblem,
+        Fire,
         FlowView,
         Found,
         FoundSession,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         LogLine,
         ManifestLine,
         NewToken,
+        NextTimes,
         Page,
         Paused,
         PlaybookDiff,
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
         Revoked,
         Rule,
         RunView,
+        ScheduleDetails,
         Secret,
         Session,
         SessionDiff,
@@ -98,7 +101,7 @@ class AsyncDefinitions(AsyncResource):
         return await self._send(requests.definition_history(self.kind, name, limit=limit, cursor=cursor))
 
     async def list(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Json]:
-        """List Definitions in force, by id."""
+        """List valid Definitions, by id."""
         return await self._send(requests.list_definitions(self.kind, limit=limit, cursor=cursor))
 
     async def put(self, name: str, content: Mapping[str, Any] | str, *, if_match: str | None = None) -> Json:
@@ -530,7 +533,7 @@ class AsyncFlows(AsyncFlowFollowing):
         )
 
     async def report(self, flow_id: str, form: str | None = None) -> str:
-        """Get the auditor's page of a Flow: Markdown, or self-contained HTML."""
+        """Get the auditor's report of a Flow, as Markdown or self-contained HTML."""
         return await self._send(requests.flow_report(flow_id, form))
 
     async def start(
@@ -646,7 +649,7 @@ class AsyncPermissions(AsyncResource):
         return await self._send(requests.check_permission(tool, arguments, session_id=session_id, session=session))
 
     async def get(self) -> Json:
-        """Get the rules in force."""
+        """Get the effective rules."""
         return await self._send(requests.permissions())
 
 
@@ -868,6 +871,44 @@ class AsyncRuns(AsyncResource):
     async def steer(self, run_id: str, content: str, *, idempotency_key: str | None = None) -> PostedMessage:
         """Add a user's message at the next turn of a run."""
         return await self._send(requests.steer_run(run_id, content, idempotency_key=idempotency_key))
+
+
+class AsyncSchedules(AsyncDefinitions):
+    """The operations of `schedules`, including those of any Definition."""
+
+    def __init__(self, client: AsyncConnection) -> None:
+        super().__init__(client, "schedules")
+
+    async def fires(
+        self,
+        name: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        state: str | Sequence[str] | None = None,
+        run_id: str | None = None,
+        flow_id: str | None = None,
+    ) -> Page[Fire]:
+        """List the fires with their outcomes, newest first."""
+        return await self._send(
+            requests.schedule_fires(name, limit=limit, cursor=cursor, state=state, run_id=run_id, flow_id=flow_id)
+        )
+
+    async def next(self, name: str, *, count: int | None = None) -> NextTimes:
+        """List the next times, also of a paused schedule."""
+        return await self._send(requests.schedule_next(name, count=count))
+
+    async def pause(self, name: str, *, reason: str | None = None) -> ScheduleDetails:
+        """Skip occurrences from now on."""
+        return await self._send(requests.pause_schedule(name, reason=reason))
+
+    async def resume(self, name: str) -> ScheduleDetails:
+        """End a pause."""
+        return await self._send(requests.resume_schedule(name))
+
+    async def trigger(self, name: str, *, idempotency_key: str | None = None) -> Fire:
+        """Fire now, whatever the time, a pause, or a fire in flight."""
+        return await self._send(requests.trigger_schedule(name, idempotency_key=idempotency_key))
 
 
 class AsyncSecrets(AsyncResource):
@@ -1126,7 +1167,7 @@ class AsyncTokens(AsyncResource):
         sessions: Sequence[str] | None = None,
         expires: str | None = None,
     ) -> NewToken:
-        """Create a token; its text is in this answer only."""
+        """Create a token; only this response contains its text."""
         return await self._send(requests.create_token(name, role, person=person, sessions=sessions, expires=expires))
 
     async def list(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Token]:
@@ -1146,13 +1187,13 @@ class AsyncTrust(AsyncResource):
         return await self._send(requests.trust(name, digest))
 
     async def get(self, name: str) -> Trusted:
-        """Get one version, and whether it may start its commands."""
+        """Get one version with its trust."""
         return await self._send(requests.get_trust(name))
 
     async def list(
         self, *, limit: int | None = None, cursor: str | None = None, playbook: str | None = None
     ) -> Page[Trusted]:
-        """List versions of playbooks that start commands by themselves, newest first, and whether they may."""
+        """List versions of playbooks that start commands by themselves, newest first, with their trust."""
         return await self._send(requests.list_trust(limit=limit, cursor=cursor, playbook=playbook))
 
 
@@ -1180,7 +1221,7 @@ class AsyncKheish(AsyncConnection):
         return AsyncAudit(self)
 
     def definitions(self, kind: str) -> AsyncDefinitions:
-        """Return the Definitions of one kind: `routes`, `personas`, `playbooks`."""
+        """Return the Definitions of one kind: `routes`, `personas`, `playbooks`, `schedules`."""
         return AsyncDefinitions(self, kind)
 
     @cached_property
@@ -1219,6 +1260,11 @@ class AsyncKheish(AsyncConnection):
         return AsyncRuns(self)
 
     @cached_property
+    def schedules(self) -> AsyncSchedules:
+        """The operations of `schedules`."""
+        return AsyncSchedules(self)
+
+    @cached_property
     def secrets(self) -> AsyncSecrets:
         """The operations of `secrets`."""
         return AsyncSecrets(self)
@@ -1252,7 +1298,7 @@ class AsyncKheish(AsyncConnection):
         return await self.send(requests.state_blame(path, at=at))
 
     async def config(self) -> Json:
-        """Get the settings in force."""
+        """Get the effective settings."""
         return await self.send(requests.config())
 
     def events(
@@ -1328,7 +1374,7 @@ class AsyncKheish(AsyncConnection):
         return await self.send(requests.ready())
 
     async def resume(self, route: str | None = None, *, takeover: bool = False) -> Paused:
-        """Go on."""
+        """Resume after a pause."""
         return await self.send(requests.resume(route, takeover=takeover))
 
     async def state(self, what: Literal["put-back", "accept-rewind", "gc", "reindex"]) -> Json:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         Evidence,
         Explained,
         FileProblem,
+        Fire,
         FlowView,
         Found,
         FoundSession,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         LogLine,
         ManifestLine,
         NewToken,
+        NextTimes,
         Page,
         Paused,
         PlaybookDiff,
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
         Revoked,
         Rule,
         RunView,
+        ScheduleDetails,
         Secret,
         Session,
         SessionDiff,
@@ -218,7 +221,7 @@ def close_agent(agent_id: str, *, cascade: bool | None = None, reason: str | Non
 
 
 def config() -> Call[Json]:
-    """Get the settings in force."""
+    """Get the effective settings."""
     return get("/v1/config")
 
 
@@ -309,7 +312,7 @@ def create_token(
     sessions: Sequence[str] | None = None,
     expires: str | None = None,
 ) -> Call[NewToken]:
-    """Create a token; its text is in this answer only."""
+    """Create a token; only this response contains its text."""
     return send(
         "POST",
         "/v1/tokens",
@@ -431,7 +434,7 @@ def flow_events(flow_id: str, *, kind: str | Sequence[str] | None = None) -> Str
 
 
 def flow_report(flow_id: str, form: str | None = None) -> Call[str]:
-    """Get the auditor's page of a Flow: Markdown, or self-contained HTML."""
+    """Get the auditor's report of a Flow, as Markdown or self-contained HTML."""
     return get(f"/v1/flows/{quoted(flow_id)}/report", read_text, query={"format": form})
 
 
@@ -513,7 +516,7 @@ def get_task(session: str, task: str) -> Call[Task]:
 
 
 def get_trust(name: str) -> Call[Trusted]:
-    """Get one version, and whether it may start its commands."""
+    """Get one version with its trust."""
     return get(f"/v1/trust/{quoted(name)}")
 
 
@@ -635,7 +638,7 @@ def list_audit(
 
 
 def list_definitions(kind: str, *, limit: int | None = None, cursor: str | None = None) -> Call[Page[Json]]:
-    """List Definitions in force, by id."""
+    """List valid Definitions, by id."""
     return get(f"/v1/{quoted(kind)}", query={"limit": limit, "cursor": cursor})
 
 
@@ -788,7 +791,7 @@ def list_tokens(*, limit: int | None = None, cursor: str | None = None) -> Call[
 def list_trust(
     *, limit: int | None = None, cursor: str | None = None, playbook: str | None = None
 ) -> Call[Page[Trusted]]:
-    """List versions of playbooks that start commands by themselves, newest first, and whether they may."""
+    """List versions of playbooks that start commands by themselves, newest first, with their trust."""
     return get("/v1/trust", query={"limit": limit, "cursor": cursor, "playbook": playbook})
 
 
@@ -841,8 +844,13 @@ def pause(route: str | None = None) -> Call[Paused]:
     return send("POST", "/v1/pause", given({"route": route}))
 
 
+def pause_schedule(name: str, *, reason: str | None = None) -> Call[ScheduleDetails]:
+    """Skip occurrences from now on."""
+    return send("POST", f"/v1/schedules/{quoted(name)}/pause", given({"reason": reason}))
+
+
 def permissions() -> Call[Json]:
-    """Get the rules in force."""
+    """Get the effective rules."""
     return get("/v1/permissions")
 
 
@@ -993,13 +1001,18 @@ def restore_access(what: str, id: str) -> Call[Revoked]:
 
 
 def resume(route: str | None = None, *, takeover: bool = False) -> Call[Paused]:
-    """Go on."""
+    """Resume after a pause."""
     return send(
         "POST",
         "/v1/resume",
         given({"route": route, "takeover": takeover or None}),
         patience=PUSHING if takeover else PATIENCE,
     )
+
+
+def resume_schedule(name: str) -> Call[ScheduleDetails]:
+    """End a pause."""
+    return send("POST", f"/v1/schedules/{quoted(name)}/resume", {})
 
 
 def retry_run(run_id: str, *, wait: str | None = None, idempotency_key: str | None = None) -> Call[RunView]:
@@ -1030,6 +1043,27 @@ def revoke_token(name: str) -> Call[None]:
 def run_events(run_id: str, *, kind: str | Sequence[str] | None = None) -> Stream:
     """Stream the run's events."""
     return Stream(f"/v1/runs/{quoted(run_id)}/events", {"kind": kind})
+
+
+def schedule_fires(
+    name: str,
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    state: str | Sequence[str] | None = None,
+    run_id: str | None = None,
+    flow_id: str | None = None,
+) -> Call[Page[Fire]]:
+    """List the fires with their outcomes, newest first."""
+    return get(
+        f"/v1/schedules/{quoted(name)}/fires",
+        query={"limit": limit, "cursor": cursor, "state": state, "run_id": run_id, "flow_id": flow_id},
+    )
+
+
+def schedule_next(name: str, *, count: int | None = None) -> Call[NextTimes]:
+    """List the next times, also of a paused schedule."""
+    return get(f"/v1/schedules/{quoted(name)}/next", query={"count": count})
 
 
 def search_session(
@@ -1259,6 +1293,11 @@ def task_output(
         query={"after": after, "tail": tail, "wait": wait},
         wait=wait,
     )
+
+
+def trigger_schedule(name: str, *, idempotency_key: str | None = None) -> Call[Fire]:
+    """Fire now, whatever the time, a pause, or a fire in flight."""
+    return send("POST", f"/v1/schedules/{quoted(name)}/trigger", {}, key=idempotency_key)
 
 
 def trust(name: str, digest: str) -> Call[Trusted]:

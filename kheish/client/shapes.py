@@ -295,6 +295,10 @@ class BlamedLine(TypedDict):
     """The first line of the commit's message."""
 
 
+class Body(TypedDict):
+    """The base of all request bodies. Unknown fields are rejected."""
+
+
 class Budget(TypedDict):
     """A limit on a run (or for tokens and cost on a session); the narrowest of all limits applies."""
 
@@ -695,6 +699,47 @@ class FileRequired(TypedDict):
     """The path, from the workspace."""
 
 
+class Fire(TypedDict):
+    """An occurrence of a schedule, with its outcome."""
+
+    fire_id: str
+    """`<schedule>@<planned>`."""
+    schedule_id: str
+    planned: str
+    """The planned time; for a trigger, the time of the request."""
+    state: str
+    """claimed, dispatched, retrying, skipped, settled or failed."""
+    reason: str | None
+    """The reason why it was skipped, is retried, or failed."""
+    session_id: str | None
+    run_id: str | None
+    """The run that it started."""
+    flow_id: str | None
+    """The Flow that it started."""
+    attempt: int
+    """The failed attempts to start it."""
+    retry_at: str | None
+    by: str | None
+    """The caller who triggered it; null for an occurrence."""
+    is_late: bool
+    """Whether it makes up for missed occurrences."""
+    until: str | None
+    """For a range of occurrences that were skipped together: the last of them."""
+    claimed_at: str | None
+    ended_at: str | None
+    made: int
+    n: int
+
+
+class FireCounts(TypedDict):
+    """What became of the fires."""
+
+    claimed: int
+    skipped: int
+    settled: int
+    failed: int
+
+
 class FlowAgent(TypedDict):
     """An agent that works in a Flow."""
 
@@ -806,6 +851,19 @@ class FlowRun(TypedDict):
     error: RunError | None
 
 
+class FlowStart(TypedDict):
+    """The Flow that each fire starts."""
+
+    playbook: str
+    """The Playbook; also `id@version`."""
+    version: NotRequired[str | None]
+    """The version; without it, the active one."""
+    inputs: NotRequired[Json]
+    """The values of the Playbook's `inputs`."""
+    session: NotRequired[str | None]
+    """The session that it runs in; without it, each Flow has its own."""
+
+
 class FlowView(TypedDict):
     """A start of a Playbook version, and its results."""
 
@@ -914,6 +972,17 @@ class Grant(TypedDict):
     reason: str | None
 
 
+class InFlight(TypedDict):
+    """A fire that has not ended."""
+
+    fire_id: str
+    planned: str
+    session_id: str | None
+    run_id: str | None
+    """Its run; null while it waits for an earlier fire, or for a retry."""
+    flow_id: str | None
+
+
 class Input(TypedDict):
     """An input: a JSON Schema (2020-12), with `required` and `default` beside its keywords."""
 
@@ -998,6 +1067,33 @@ class Moment(TypedDict):
     """Its newest event."""
 
 
+class NewSession(TypedDict):
+    """The settings of the session that each fire creates."""
+
+    title: NotRequired[str | None]
+    """A title for people."""
+    workspace: NotRequired[str | None]
+    """The folder in which tools act, absolute; without it, the daemon's."""
+    route: NotRequired[str | None]
+    """`route` or `route/model`; without it, the daemon's default."""
+    permission_mode: NotRequired[Literal["default", "accept_edits", "plan", "dont_ask"] | None]
+    """The decision on calls that no rule matches."""
+    permission_rules: NotRequired[list[Rule]]
+    """Rules of the session, in addition to those of permissions.yaml."""
+    persona: NotRequired[str | None]
+    """A persona; the session keeps a snapshot of it."""
+    labels: NotRequired[dict[str, str]]
+    """Data of your own."""
+    budget: NotRequired[ScheduleBudget | None]
+    """The budget of the session's runs."""
+    while_waiting: NotRequired[Literal["hold", "park"]]
+    """Whether a run that waits for a person blocks the session."""
+    capability_scope: NotRequired[CapabilityScope | None]
+    """The tools that its agent sees and may call."""
+    credential_scope: NotRequired[CredentialScope | None]
+    """The routes, connectors and accounts that its runs use."""
+
+
 class NewToken(TypedDict):
     """A new token."""
 
@@ -1010,6 +1106,22 @@ class NewToken(TypedDict):
     expires_at: str | None
     token: str
     """Its text, shown only here."""
+
+
+class NextTime(TypedDict):
+    """A time to come."""
+
+    planned: str
+    local: str
+    """The same in the schedule's time zone."""
+
+
+class NextTimes(TypedDict):
+    """The times to come, also of a paused schedule."""
+
+    items: list[NextTime]
+    timezone: str
+    next_cursor: str | None
 
 
 class Option(TypedDict):
@@ -1415,7 +1527,7 @@ class Role(TypedDict):
 
 
 class Route(TypedDict):
-    """A named way to a model."""
+    """Named access to a model."""
 
     driver: Literal["openai", "litellm", "scripted", "replay"]
     """`openai` for OpenAI and every compatible server, `litellm` for other providers, `scripted` for a script."""
@@ -1504,6 +1616,25 @@ class RunError(TypedDict):
     retryable: bool
 
 
+class RunInput(TypedDict):
+    """The input of each run."""
+
+    content: str
+    """The task, as one text."""
+    metadata: NotRequired[Json]
+    """Data of your own; `scheduled_for` and `fire_id` are added."""
+    route: NotRequired[str | None]
+    """`route` or `route/model`; without it, the session's, or the daemon's default."""
+    model: NotRequired[str | None]
+    """A model, instead of the route's."""
+    generation: NotRequired[Json]
+    """The provider's own settings, such as temperature."""
+    completion: NotRequired[list[str | FileRequired | CommandRequired | OutputRequired]]
+    """The conditions for completing the run. Their commands ask like the agent's own, since a file requests them."""
+    budget: NotRequired[ScheduleBudget | None]
+    """The budget of each run."""
+
+
 class RunItem(TypedDict):
     """A part of the request."""
 
@@ -1541,6 +1672,8 @@ class RunSettings(TypedDict):
     checks_ask: bool
     """Whether the commands of `completion` are subject to the rules like the agent's own commands: they came from a
     file."""
+    unattended: NotRequired[str]
+    """`deny`: calls that would ask a person are denied, and questions are declined (schedules)."""
     tool_policies: list[AppliedToolPolicy]
     capability_scope: list[Scope]
     """The tools, skills and MCP servers that the agent sees; all of the restrictions apply."""
@@ -1628,6 +1761,100 @@ class Runtime(TypedDict):
     """The route, as `route` or `route/model`; roles may have their own."""
     generation: NotRequired[Json | None]
     """The model's settings, such as temperature."""
+
+
+class ScheduleBudget(TypedDict):
+    """The budget of each run; the narrowest of all budgets applies."""
+
+    turns: NotRequired[int | None]
+    """Model turns."""
+    wall_time: NotRequired[str | None]
+    """Active time, without the time that it waits for people."""
+    model_calls: NotRequired[int | None]
+    """Model calls."""
+    tokens: NotRequired[int | None]
+    """Input and output tokens."""
+    cost_usd: NotRequired[float | None]
+    """US dollars; the route needs a price."""
+
+
+class ScheduleDetails(TypedDict):
+    """A schedule: the fields of its file, and the following."""
+
+    id: str
+    path: str
+    etag: str
+    """The git blob id of the file."""
+    status: DefinitionState
+    state: Literal["active", "paused", "completed"]
+    timezone: str
+    """The time zone in effect."""
+    next: str | None
+    """The next occurrence, also while it is paused; null if there is no more."""
+    last: str | None
+    """The planned time of the newest fire that was claimed."""
+    in_flight: list[InFlight]
+    counts: FireCounts
+    pause_reason: str | None
+    """The reason of a pause."""
+
+
+class ScheduleFile(TypedDict):
+    """A schedule: exactly one of `cron`, `every` and `at` says when it fires."""
+
+    title: NotRequired[str | None]
+    """The name shown to people."""
+    cron: NotRequired[str | None]
+    """Five fields (minute hour day month weekday) with names, `L` and `#`, or `@hourly` to `@yearly`."""
+    every: NotRequired[str | None]
+    """An interval, `5s` at least. It keeps its phase over pauses and restarts."""
+    at: NotRequired[str | None]
+    """A single time, such as `2026-12-01T09:00Z`; without an offset, it is in `timezone`."""
+    timezone: NotRequired[str | None]
+    """The time zone of `cron` and `at`; without it, the daemon's."""
+    start: ScheduleStart
+    """What each fire starts."""
+    overlap: NotRequired[Literal["skip", "queue_one", "parallel"]]
+    """An occurrence while an earlier fire is in flight: it is skipped, one of them waits, or it starts as well."""
+    misfire: NotRequired[Literal["once", "skip"]]
+    """Occurrences that were missed by more than `grace` (the daemon was down): one is made up for, or none."""
+    grace: NotRequired[str]
+    """The lateness up to which an occurrence still counts as on time."""
+    jitter: NotRequired[str]
+    """The longest delay of its occurrences. Each schedule has its own fixed part of it."""
+    max_runs: NotRequired[int | None]
+    """The number of starts after which it is completed."""
+    unattended: NotRequired[Literal["ask", "deny"]]
+    """Calls that need an approval, and questions: a person is asked, or they are denied."""
+    pause_after_failures: NotRequired[int | None]
+    """Failures in a row after which it is paused; null: never."""
+    paused: NotRequired[bool]
+    """Whether occurrences are skipped. `pause` and `resume` apply until this line is changed."""
+    reply_targets: NotRequired[list[Any]]
+    """The targets of outputs. Not available in this version."""
+
+
+class ScheduleStart(TypedDict):
+    """What each fire starts: a run in a session, a run in a new session, or a Flow."""
+
+    session: NotRequired[str | None]
+    """The session of the runs; it is created if it is missing."""
+    new_session: NotRequired[NewSession | None]
+    """The settings of a session of its own for each run; `{}` for the defaults."""
+    input: NotRequired[RunInput | None]
+    """The input of each run."""
+    flow: NotRequired[FlowStart | None]
+    """A Flow instead of a run."""
+    observations: NotRequired[Any]
+    """Not available in this version."""
+    channel: NotRequired[Any]
+    """Not available in this version."""
+    message: NotRequired[Any]
+    """Not available in this version."""
+    project: NotRequired[Any]
+    """Not available in this version."""
+    task: NotRequired[Any]
+    """Not available in this version."""
 
 
 class Scope(TypedDict):
@@ -2067,6 +2294,13 @@ class Tree(TypedDict):
 
     agent: Json
     children: list[Json]
+
+
+class TriggerSchedule(TypedDict):
+    """A request to fire now."""
+
+    idempotency_key: NotRequired[str | None]
+    """The same key fires once. It may also be sent as the header Idempotency-Key."""
 
 
 class Trust(TypedDict):

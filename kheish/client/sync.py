@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Evidence,
         Explained,
         FileProblem,
+        Fire,
         FlowView,
         Found,
         FoundSession,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         LogLine,
         ManifestLine,
         NewToken,
+        NextTimes,
         Page,
         Paused,
         PlaybookDiff,
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
         Revoked,
         Rule,
         RunView,
+        ScheduleDetails,
         Secret,
         Session,
         SessionDiff,
@@ -98,7 +101,7 @@ class Definitions(Resource):
         return self._send(requests.definition_history(self.kind, name, limit=limit, cursor=cursor))
 
     def list(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Json]:
-        """List Definitions in force, by id."""
+        """List valid Definitions, by id."""
         return self._send(requests.list_definitions(self.kind, limit=limit, cursor=cursor))
 
     def put(self, name: str, content: Mapping[str, Any] | str, *, if_match: str | None = None) -> Json:
@@ -530,7 +533,7 @@ class Flows(FlowFollowing):
         )
 
     def report(self, flow_id: str, form: str | None = None) -> str:
-        """Get the auditor's page of a Flow: Markdown, or self-contained HTML."""
+        """Get the auditor's report of a Flow, as Markdown or self-contained HTML."""
         return self._send(requests.flow_report(flow_id, form))
 
     def start(
@@ -646,7 +649,7 @@ class Permissions(Resource):
         return self._send(requests.check_permission(tool, arguments, session_id=session_id, session=session))
 
     def get(self) -> Json:
-        """Get the rules in force."""
+        """Get the effective rules."""
         return self._send(requests.permissions())
 
 
@@ -864,6 +867,44 @@ class Runs(Resource):
     def steer(self, run_id: str, content: str, *, idempotency_key: str | None = None) -> PostedMessage:
         """Add a user's message at the next turn of a run."""
         return self._send(requests.steer_run(run_id, content, idempotency_key=idempotency_key))
+
+
+class Schedules(Definitions):
+    """The operations of `schedules`, including those of any Definition."""
+
+    def __init__(self, client: Connection) -> None:
+        super().__init__(client, "schedules")
+
+    def fires(
+        self,
+        name: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        state: str | Sequence[str] | None = None,
+        run_id: str | None = None,
+        flow_id: str | None = None,
+    ) -> Page[Fire]:
+        """List the fires with their outcomes, newest first."""
+        return self._send(
+            requests.schedule_fires(name, limit=limit, cursor=cursor, state=state, run_id=run_id, flow_id=flow_id)
+        )
+
+    def next(self, name: str, *, count: int | None = None) -> NextTimes:
+        """List the next times, also of a paused schedule."""
+        return self._send(requests.schedule_next(name, count=count))
+
+    def pause(self, name: str, *, reason: str | None = None) -> ScheduleDetails:
+        """Skip occurrences from now on."""
+        return self._send(requests.pause_schedule(name, reason=reason))
+
+    def resume(self, name: str) -> ScheduleDetails:
+        """End a pause."""
+        return self._send(requests.resume_schedule(name))
+
+    def trigger(self, name: str, *, idempotency_key: str | None = None) -> Fire:
+        """Fire now, whatever the time, a pause, or a fire in flight."""
+        return self._send(requests.trigger_schedule(name, idempotency_key=idempotency_key))
 
 
 class Secrets(Resource):
@@ -1120,7 +1161,7 @@ class Tokens(Resource):
         sessions: Sequence[str] | None = None,
         expires: str | None = None,
     ) -> NewToken:
-        """Create a token; its text is in this answer only."""
+        """Create a token; only this response contains its text."""
         return self._send(requests.create_token(name, role, person=person, sessions=sessions, expires=expires))
 
     def list(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Token]:
@@ -1140,13 +1181,13 @@ class Trust(Resource):
         return self._send(requests.trust(name, digest))
 
     def get(self, name: str) -> Trusted:
-        """Get one version, and whether it may start its commands."""
+        """Get one version with its trust."""
         return self._send(requests.get_trust(name))
 
     def list(
         self, *, limit: int | None = None, cursor: str | None = None, playbook: str | None = None
     ) -> Page[Trusted]:
-        """List versions of playbooks that start commands by themselves, newest first, and whether they may."""
+        """List versions of playbooks that start commands by themselves, newest first, with their trust."""
         return self._send(requests.list_trust(limit=limit, cursor=cursor, playbook=playbook))
 
 
@@ -1174,7 +1215,7 @@ class Kheish(Connection):
         return Audit(self)
 
     def definitions(self, kind: str) -> Definitions:
-        """Return the Definitions of one kind: `routes`, `personas`, `playbooks`."""
+        """Return the Definitions of one kind: `routes`, `personas`, `playbooks`, `schedules`."""
         return Definitions(self, kind)
 
     @cached_property
@@ -1213,6 +1254,11 @@ class Kheish(Connection):
         return Runs(self)
 
     @cached_property
+    def schedules(self) -> Schedules:
+        """The operations of `schedules`."""
+        return Schedules(self)
+
+    @cached_property
     def secrets(self) -> Secrets:
         """The operations of `secrets`."""
         return Secrets(self)
@@ -1246,7 +1292,7 @@ class Kheish(Connection):
         return self.send(requests.state_blame(path, at=at))
 
     def config(self) -> Json:
-        """Get the settings in force."""
+        """Get the effective settings."""
         return self.send(requests.config())
 
     def events(
@@ -1320,7 +1366,7 @@ class Kheish(Connection):
         return self.send(requests.ready())
 
     def resume(self, route: str | None = None, *, takeover: bool = False) -> Paused:
-        """Go on."""
+        """Resume after a pause."""
         return self.send(requests.resume(route, takeover=takeover))
 
     def state(self, what: Literal["put-back", "accept-rewind", "gc", "reindex"]) -> Json:

@@ -70,10 +70,10 @@ class Batches:
                 log.error("the scribe is gone; restarting it")
             self._is_gone = True
 
-    def committed(self, n_to: int, commit: str) -> None:
+    def committed(self, n_to: int, commit: str, time: int) -> None:
         """Drop committed entries from the log: all up to `n_to`, except those of damaged journals."""
         self._log.drop(self._next_cut.committed(n_to))
-        self._send("committed", commit=commit, n=n_to)
+        self._send("committed", commit=commit, n=n_to, time=time)
 
     async def revive(self) -> bool:
         """Restart the scribe after it was killed: it finds entries in the log, and is sent the rows that they led to.

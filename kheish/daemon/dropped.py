@@ -54,7 +54,7 @@ def read(path: str, name: str, raw: bytes) -> submissions.Submission:
         try:
             return submissions.Submission(content=raw.removeprefix(conventions.BOM).decode())
         except UnicodeDecodeError as error:
-            raise Unusable(f"It is no UTF-8 text: {error}.") from error
+            raise Unusable(f"It is not UTF-8 text: {error}.") from error
     parsed = definitions.parse(submissions.Submission, raw, path)
     if parsed.value is not None:
         return parsed.value

@@ -211,7 +211,7 @@ class NextCut:
                 if "held" in answer:  # after the hold the scribe counts all that the log has as changed
                     raise hold.Held(answer["held"])
                 if answer["n"] < sent:
-                    raise Unavailable(f"Journals are at {answer['n']}, and have been told of {sent}.")
+                    raise Unavailable(f"Journals are at {answer['n']}, but were sent {sent}.")
             except ChildGone:
                 self._give_back(dirty)  # `revive` starts it again, and asks for a commit
                 return None

@@ -65,7 +65,7 @@ class Secrets:
         self._held = held
         self._left_out = left_out
         self._identity_path = store.identity_path(environ)
-        self._identity: store.Identity | str = "it was not read yet"
+        self._identity: store.Identity | str = "it has not been read yet"
         self._lock = asyncio.Lock()
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ class Secrets:
                 for problem in ("secret_name", "secret_unreadable"):
                     self._problems.clear(problem, path)
             elif not ids.is_slug(name):
-                text = f"{name!r} is no legal name of a slot, so the file is not used."
+                text = f"{name!r} is not a legal name of a slot, so the file is not used."
                 self._problems.add("secret_name", path, text)
             elif raw is None:
                 drafts += self._gone(name, told.get(name))
@@ -197,7 +197,7 @@ class Secrets:
         digest = sha256(raw).hexdigest()
         value, reason = await asyncio.to_thread(self._read, raw)
         if reason is not None:
-            self._problems.add("secret_unreadable", path, f"{reason} What needs this secret is not ready.")
+            self._problems.add("secret_unreadable", path, f"{reason} Anything that needs this secret is not ready.")
         else:
             self._problems.clear("secret_unreadable", path)
         if before is not None and before.digest == digest:
@@ -278,7 +278,7 @@ class Secrets:
                 raise NotFound(f"There is no secret in the slot {slot!r}.")
             if users := self._users(slot):
                 raise SecretReferenced(
-                    f"The secret {slot!r} is not removed: {', '.join(users)} refers to it. Change that first.",
+                    f"The secret {slot!r} is still referenced by {', '.join(users)}. Remove the reference first.",
                     referenced_by=users,
                 )
             paths = [store.path_of(slot), store.card_of(slot)]
@@ -319,8 +319,8 @@ class Secrets:
             return False, keys
         if keys or self._identity_path.exists():
             raise IdentityMissing(
-                f"{self._identity} Put the identity there that {store.RECIPIENTS} names, or name its file in "
-                "KHEISH_AGE_IDENTITY_FILE."
+                f"{self._identity} Put the identity that {store.RECIPIENTS} lists there, or set "
+                "KHEISH_AGE_IDENTITY_FILE to its path."
             )
         self._identity = store.make_identity(self._state.root, self._identity_path)
         return True, store.recipients(self._state.root)
@@ -341,7 +341,7 @@ class Secrets:
         if (reason := self._held()) is not None:
             raise Unavailable(f"Secrets cannot be changed now. {reason}")
         if await self._lacks_recipients():
-            text = f"{store.RECIPIENTS} is left out of the work tree: git sparse-checkout add {store.FOLDER}"
+            text = f"{store.RECIPIENTS} is excluded from the work tree: git sparse-checkout add {store.FOLDER}"
             raise Unavailable(f"Secrets cannot be changed now. {text}")
 
     async def _lacks_recipients(self) -> bool:

@@ -77,7 +77,8 @@ def _bring_along(root: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
             raise Conflict(done.stderr.strip() or f"The migration exited with {done.returncode}; restart the daemon.")
-        log.warning("the state root was brought along: %s", ", ".join(done.stdout.splitlines()) or "what was begun")
+        steps = ", ".join(done.stdout.splitlines()) or "an interrupted migration was completed"
+        log.warning("the state root was migrated: %s", steps)
 
 
 def _config(root: Path) -> Config:

@@ -33,6 +33,7 @@ from kheish.daemon.at_revision import Past
 from kheish.daemon.backup import Backup
 from kheish.daemon.batches import Batches
 from kheish.daemon.children import child, on_loop
+from kheish.daemon.firing import Firing
 from kheish.daemon.git import Git
 from kheish.daemon.holding import Holding
 from kheish.daemon.inspector import Inspector
@@ -152,15 +153,14 @@ def make(
         backup=backup,
         editor=Editor(state, adopting, watcher, held=lambda: facts.held),
         inspector=Inspector(state, agent, folders),
-        playbooks=_playbooks(store, adopting, tags := PlaybookTags(state, problems, store.git)),
+        playbooks=(versions := _playbooks(store, adopting, tags := PlaybookTags(state, problems, store.git))),
+        schedules=(firing := Firing(state, folders, versions.read)),
         upkeep=upkeep,
         workspaces=folders,
-        worktrees=agent.worktrees,
     )
     worker = Worker(agent, lambda run, is_missing: loops.waits_for_workspace(daemon, run, is_missing))
-    answers = Answers(state, problems, rewrite=store.next_cut.rewrite)
-    inbox = _inbox(store, problems, folders, git)
-    acting = reactors.make(agent, worker, problems, answers, inbox, lambda: loops.learn_secrets(daemon))
+    answers, inbox = Answers(state, problems, rewrite=store.next_cut.rewrite), _inbox(store, problems, folders, git)
+    acting = reactors.make(agent, worker, problems, answers, inbox, firing, lambda: loops.learn_secrets(daemon))
     daemon = Daemon(
         environ=environ,
         store=store,
@@ -206,6 +206,7 @@ def _given(store: Store, auth: Auth, agent: Agent, daemon: Callable[[], Daemon])
         "feed": Feed(bus),
         "waits": Waits(bus, closing),
         "jobs": agent.jobs,
+        "worktrees": agent.worktrees,
         "refusals": Refusals(state, ready),
     }
 
@@ -292,7 +293,7 @@ def _store(root: Path, config: Config, daemon: Callable[[], Daemon]) -> Store:
     next_cut.committer = committer = Committer(
         git,
         next_cut.gather,
-        lambda n, commit: loops.committed(daemon(), n, commit),
+        lambda n, commit, time: loops.committed(daemon(), n, commit, time),
         config.commit.every,
         on_notice=lambda answer: loops.on_git(daemon(), answer),
     )

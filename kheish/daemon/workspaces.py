@@ -37,8 +37,8 @@ class Workspaces:
         Forbidden."""
         if caller.sessions:
             raise Forbidden(
-                f"A token that is limited to sessions ({', '.join(caller.sessions)}) chooses no workspace; leave it "
-                "out."
+                f"A token that is limited to sessions ({', '.join(caller.sessions)}) cannot choose a workspace: omit "
+                "it."
             )
         if named is None:
             return await self.default(session_id)

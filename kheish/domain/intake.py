@@ -60,6 +60,8 @@ class Input:
     persona: dict[str, Any] | None = None  # a snapshot (`personas.snapshot`) instead of the session's
     checks_ask: bool = False  # no caller with the right to start commands asked for those of `completion`
     message_ids: tuple[str, ...] = ()  # the messages that the run delivers
+    run_id: str | None = None  # an id that an event in `beside` names; without it, one is generated
+    unattended: str = "ask"  # deny: no person is asked during the run
     checked: str | None = None  # `schemas_key` of the schemas that checked the input (`check_schemas`)
 
 
@@ -116,6 +118,7 @@ def draft(state: State, session: Session, given: Input) -> tuple[str, events.Run
         checks_ask=given.checks_ask,
         capability_scope=scopes.capability(session.settings, persona, in_flow=given.flow is not None),
         credential_scope=scopes.credential(session.settings, given.credential_scope),
+        unattended=given.unattended,
     )
     submitted = events.RunSubmitted(
         run_kind=given.kind,
@@ -127,7 +130,7 @@ def draft(state: State, session: Session, given: Input) -> tuple[str, events.Run
         phase_text=given.phase_text,
         message_ids=given.message_ids,
     )
-    return ids.new("run"), submitted
+    return given.run_id or ids.new("run"), submitted
 
 
 def again(state: State, old: Mapping[str, Any], *, by: str, key: Key | None = None) -> Input:
@@ -162,6 +165,7 @@ def again(state: State, old: Mapping[str, Any], *, by: str, key: Key | None = No
         phase_text=settings.get("phase_text"),
         persona=settings.get("persona"),
         checks_ask=settings.get("checks_ask", False),
+        unattended=settings.get("unattended", "ask"),
         retry_of=old["run_id"],
         key=key,
     )

@@ -46,8 +46,8 @@ FOLDED = (
     events.QuestionAnswered,
     events.FlowStarted,
     events.EvidenceAttached,
-    events.ChildSpawned,
     events.TaskCreated,
+    events.ChildSpawned,
 )
 
 

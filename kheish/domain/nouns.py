@@ -27,6 +27,9 @@ from kheish.domain.flows import view as flows
 from kheish.domain.forks import inherited
 from kheish.domain.mailboxes import message as mailboxes
 from kheish.domain.playbooks import versions as playbooks
+from kheish.domain.schedules import fire as fires
+from kheish.domain.schedules import schedule as schedules
+from kheish.domain.schedules import wakes
 from kheish.domain.sessions import session as sessions
 from kheish.domain.tasks import task as tasks
 from kheish.state.noun import Nouns
@@ -49,6 +52,9 @@ _NOUNS = (
     budgets.NOUN,
     keys.NOUN,
     playbooks.NOUN,
+    schedules.NOUN,
+    fires.NOUN,
+    wakes.NOUN,
     inherited.NOUN,
 )
 

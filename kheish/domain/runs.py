@@ -275,6 +275,7 @@ def view(run: Run, queue_position: int | None = None) -> dict[str, Any]:
             "output_contract": run.settings.output_contract,
             "completion": tuple(completion.written(one) for one in run.settings.completion),
             "checks_ask": run.settings.checks_ask,
+            "unattended": run.settings.unattended,
             "tool_policies": run.settings.tool_policies,
             "capability_scope": run.settings.capability_scope,
             "credential_scope": run.settings.credential_scope,

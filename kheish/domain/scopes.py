@@ -100,7 +100,7 @@ def fault(scope: Scope, name: str, *, aliases: Iterable[str] = (), denied_as: It
     names = (name, *aliases)
     for glob in scope.deny:
         if any(fnmatchcase(known, glob) for known in (*names, *denied_as)):
-            return f"takes {name} away (deny: {glob})"
+            return f"excludes {name} (deny: {glob})"
     if scope.allow is None or any(fnmatchcase(known, glob) for known in names for glob in scope.allow):
         return None
     return f"allows only {', '.join(scope.allow) or 'nothing at all'}"

@@ -15,7 +15,7 @@ from kheish.store.git.repo import Repo
 from kheish.store.log import journal, outage, segments, wal
 
 Finding = dict[str, str]
-_DAMAGED = "git cannot read it; `kheish state gc` writes it again where the last commit has it"
+_DAMAGED = "git cannot read it; `kheish state gc` rewrites it if the last commit has it"
 
 
 def verify(root: Path) -> dict[str, Any]:

@@ -24,22 +24,24 @@ LOOK = (
     "get_run run_events permissions list_audit list_flows get_flow flow_events flow_report list_versions "
     "get_version list_trust get_trust diff_playbook blame_playbook list_routes get_route route_history list_personas "
     "get_persona persona_history "
-    "list_playbooks get_playbook playbook_history list_agents get_agent agent_tree agent_quotas list_worktrees "
-    "get_worktree list_mail get_mail get_task task_output"
+    "list_mail get_mail get_task task_output list_playbooks get_playbook playbook_history "
+    "list_schedules get_schedule schedule_history schedule_next "
+    "schedule_fires list_agents get_agent agent_tree agent_quotas list_worktrees get_worktree"
 )
-CHECK = "check_permission validate_route validate_persona validate_playbook"
+CHECK = "check_permission validate_route validate_persona validate_playbook validate_schedule"
 WORK = (
     "pause resume create_session change_session end_session interrupt_session fork_session delete_session start_run "
-    "cancel_run retry_run cancel_runs start_flow cancel_flow attach_evidence spawn_agent explain_spawn change_agent "
-    "close_agent change_worktree steer_run post_mail ack_mail redeliver_mail "
-    "create_task change_task stop_task"
+    "post_mail ack_mail redeliver_mail steer_run create_task change_task stop_task "
+    "cancel_run retry_run cancel_runs start_flow cancel_flow attach_evidence "
+    "trigger_schedule pause_schedule resume_schedule spawn_agent explain_spawn change_agent close_agent "
+    "change_worktree"
 )
 ADMIN = (
     "put_back_state accept_rewind pack_state reindex_state push_backup list_tokens create_token revoke_token "
     "list_secrets get_secret put_secret delete_secret note_revealed_secret rekey_secrets list_accounts "
     "list_grants list_leases get_subject revoke_subject revoke_lease revoke restore_access verify_audit "
     "publish_playbook release_version trust "
-    "put_route delete_route put_persona delete_persona put_playbook delete_playbook"
+    "put_route delete_route put_persona delete_persona put_playbook delete_playbook put_schedule delete_schedule"
 )
 READ_ANSWERS = "list_approvals get_approval list_questions get_question"
 ROLES = {
@@ -66,7 +68,7 @@ def placed(text: str) -> set[str]:
 
 def path_of(operation: Operation, **ids: str) -> str:
     names = ("id", "version", "slot", "name", "subject", "lease", "flow_id", "session_id", "run_id", "approval_id")
-    given = dict.fromkeys((*names, "question_id", "agent_id", "message_id", "task_id"), "absent") | ids
+    given = dict.fromkeys((*names, "question_id", "task_id", "agent_id", "message_id"), "absent") | ids
     return operation.path.format(**given)
 
 

@@ -126,6 +126,7 @@ def test_bounds(p: Played, monkeypatch: pytest.MonkeyPatch) -> None:
         create(p, "c")
 
 
+@pytest.mark.demand(21)
 @pytest.mark.parametrize(
     ("notify", "ending", "asked_to_stop", "posted"),
     [

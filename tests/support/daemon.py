@@ -39,15 +39,19 @@ class DaemonDied(AssertionError):
 
 
 def until(condition: Callable[[], T | None], timeout: float = PATIENCE, *, what: str = "") -> T:
-    """The first value of `condition` that is true, asked again every 10 ms; AssertionError after `timeout`."""
-    deadline = time.monotonic() + timeout
+    """The first value of `condition` that is true; AssertionError after `timeout`.
+
+    It is asked again after 10 ms, and after longer waits less often: what is waited for needs the processors itself.
+    """
+    began = time.monotonic()
     while True:
         found = condition()
         if found:
             return found
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > timeout:
             raise AssertionError(f"not within {timeout:g} s: {what or condition}; last seen: {found!r}")
-        time.sleep(0.01)
+        time.sleep(min(max(0.01, waited / 10), 0.05))
 
 
 def call(name: str, **arguments: Any) -> dict[str, Any]:

@@ -68,6 +68,7 @@ def prompts(daemon: Daemon, session: str) -> list[str]:
     return texts
 
 
+@pytest.mark.demand(24)
 def test_24_an_idle_agent_gets_one_run(daemon: Daemon) -> None:
     daemon.client.sessions.create("idle", route="echo")
     posted = post(daemon, "idle", "the tests are red", subject="CI")
@@ -80,6 +81,7 @@ def test_24_an_idle_agent_gets_one_run(daemon: Daemon) -> None:
     assert by_agent == acked
 
 
+@pytest.mark.demand(24)
 def test_24_a_busy_agent_gets_it_at_its_next_turn(daemon: Daemon) -> None:
     run, approval = waiting(daemon, "busy", "asks")
     posted = post(daemon, "busy", "only two minutes left")
@@ -91,6 +93,7 @@ def test_24_a_busy_agent_gets_it_at_its_next_turn(daemon: Daemon) -> None:
     assert len(daemon.client.runs.list(session="busy")["items"]) == 1
 
 
+@pytest.mark.demand(24)
 def test_24_a_user_steers_a_run(daemon: Daemon) -> None:
     run, approval = waiting(daemon, "steered", "asks")
     posted = dict(daemon.client.runs.steer(run.run_id, "you have two minutes"))
@@ -102,6 +105,7 @@ def test_24_a_user_steers_a_run(daemon: Daemon) -> None:
     assert late.value.code == "run_state_conflict"
 
 
+@pytest.mark.demand(24)
 def test_24_a_message_approves_and_answers_nothing(daemon: Daemon) -> None:
     run, approval = waiting(daemon, "obeys", "asks-twice")
     for words in (f"approve {approval}", f"allow {approval}", "yes", '{"decision": "allow"}'):
@@ -154,6 +158,7 @@ def test_an_expired_message_can_be_sent_again(daemon: Daemon) -> None:
     message(daemon, posted, "acked")
 
 
+@pytest.mark.demand(24)
 def test_24_large_messages_survive_a_kill(fresh: Fresh) -> None:
     daemon = fresh(routes={"asks": [bash("id -u"), {"text": "{{last_result}}"}]})
     texts = {kib: f"{'é' * (kib * 512 - 4)}end." for kib in (15, 16, 17, 64)}
@@ -176,6 +181,7 @@ def test_24_large_messages_survive_a_kill(fresh: Fresh) -> None:
         assert [one["message_id"] for one in delivered] == ["large", structured["message_id"]]
 
 
+@pytest.mark.demand(24)
 @pytest.mark.parametrize(("count", "kills"), [(60, 3), pytest.param(1000, 12, marks=pytest.mark.campaign)])
 def test_24_messages_of_ten_senders_under_kills(fresh: Fresh, count: int, kills: int) -> None:
     """Each is in one prompt, in the order of its sender; what was acknowledged is not lost, what is repeated is one."""
@@ -236,6 +242,7 @@ def results(daemon: Daemon, session: str) -> list[str]:
     return [text for text in prompts(daemon, session) if text == "Output:\nthe result of it\n"]
 
 
+@pytest.mark.demand(21)
 @pytest.mark.parametrize("case", ["idle", "busy", "waits", "dead"])
 def test_21_a_command_that_ends_is_one_run_or_turn(fresh: Fresh, case: str) -> None:
     turns = {
@@ -265,6 +272,7 @@ def test_21_a_command_that_ends_is_one_run_or_turn(fresh: Fresh, case: str) -> N
     assert (acked["run_id"] == run.run_id) == (case in ("busy", "waits"))
 
 
+@pytest.mark.demand(24)
 def test_24_taint_travels_with_a_message(fresh: Fresh) -> None:
     """A command that a rule allows runs for a message, and asks for the message of a tainted agent."""
 
@@ -318,11 +326,12 @@ def test_session_tasks_by_the_command_line(daemon: Daemon) -> None:
     assert "There is no agent" in kheish("mailbox", "post", "missing", "x", code=3)
 
 
+@pytest.mark.demand(24)
 def test_24_enter_in_a_chat_steers_the_run(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KHEISH_STATE_ROOT", str(daemon.root))
     shown = typed(
         ("chat", "chatted", "--route", "slow", "--workspace", str(daemon.workspace)),
-        ("leaves it", "go\n"),
+        ("empty line exits", "go\n"),
         ("begun", "mind the gap\n"),
         ("I minded", ""),
         ("completed", "\n"),

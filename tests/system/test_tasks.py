@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -32,6 +33,19 @@ def routes(**scripts: list[dict[str, Any]]) -> dict[str, Any]:
     return {name: [*turns, {"text": "{{last_result}}"}] for name, turns in scripts.items()}
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon that nobody kills; tests have sessions of their own names."""
+    scripts = routes(
+        speaks=[start(SPEAK, description="say two things")],
+        starts=[start("printf 'one\\ntwo\\n'; sleep 60")],
+        sleeps=[start("sleep 60")],
+        asks=[start("id -u")],
+    )
+    with Daemon.fresh(tmp_path_factory.mktemp("tasks"), permissions=allow(*COMMANDS), routes=scripts) as daemon:
+        yield daemon
+
+
 def tasks(daemon: Daemon, session: str) -> list[dict[str, Any]]:
     return [dict(one) for one in daemon.client.sessions.tasks(session)["items"]]
 
@@ -46,21 +60,19 @@ def go(daemon: Daemon, session: str, route: str, **more: Any) -> Any:
     return daemon.client.runs.start(session, "x", wait="20s", **more)
 
 
-def test_a_background_command_goes_on_when_its_run_has_ended(fresh: Fresh) -> None:
-    daemon = fresh(routes=routes(speaks=[start(SPEAK, description="say two things")]))
-
-    run = go(daemon, "s", "speaks")
+def test_a_background_command_goes_on_when_its_run_has_ended(served: Daemon) -> None:
+    run = go(served, "outlives", "speaks")
 
     assert run.status == "completed" and "task_" in run.output, run.data
-    (task,) = tasks(daemon, "s")
+    (task,) = tasks(served, "outlives")
     assert (task["status"], task["title"], task["output"]) == ("in_progress", "say two things", None)
-    task = ended(daemon, "s")
+    task = ended(served, "outlives")
     assert (task["status"], task["shell"]["exit_status"], task["output"]) == ("completed", 0, "begun\nover\n")
-    until(lambda: not daemon.jobs() and not list((daemon.root / ".git/kheish/jobs").iterdir()), what="its folder goes")
-    daemon.quiet()
-    record = next(daemon.root.glob(f"sessions/*/s/tasks/{task['task_id']}.yaml")).read_text()
+    until(lambda: not served.jobs() and not list((served.root / ".git/kheish/jobs").iterdir()), what="its folder goes")
+    served.quiet()
+    record = next(served.root.glob(f"sessions/*/outlives/tasks/{task['task_id']}.yaml")).read_text()
     assert "status: completed" in record and "begun" in record
-    listed = daemon.cli("tasks", "list", "s")
+    listed = served.cli("tasks", "list", "outlives")
     assert "completed" in listed.stdout and "say two things" in listed.stdout
 
 
@@ -81,10 +93,9 @@ def test_a_killed_daemon_finds_it_again_or_learns_its_end(fresh: Fresh, down: fl
     assert daemon.kinds("s").count("task.ended") == 1
 
 
-def test_output_is_read_while_it_runs_and_it_can_be_stopped(fresh: Fresh) -> None:
-    daemon = fresh(routes=routes(starts=[start("printf 'one\\ntwo\\n'; sleep 60")]))
-    go(daemon, "s", "starts")
-    id = tasks(daemon, "s")[0]["task_id"]
+def test_output_is_read_while_it_runs_and_it_can_be_stopped(served: Daemon) -> None:
+    go(served, "read", "starts")
+    id = tasks(served, "read")[0]["task_id"]
     turns = [
         {"tool_calls": [call("task_output", task_id=id, offset=0, wait=20)]},
         {"tool_calls": [call("task_output", task_id=id, tail=1)]},
@@ -92,42 +103,40 @@ def test_output_is_read_while_it_runs_and_it_can_be_stopped(fresh: Fresh) -> Non
         {"tool_calls": [call("task_stop", task_id=id)]},
         {"text": "stopped"},
     ]
-    daemon.client.definitions("routes").put("reads", {"driver": "scripted", "script": {"turns": turns}})
+    served.client.definitions("routes").put("reads", {"driver": "scripted", "script": {"turns": turns}})
 
-    assert daemon.client.runs.start("s", "go", route="reads", wait="30s").output == "stopped"
+    assert served.client.runs.start("read", "go", route="reads", wait="30s").output == "stopped"
 
-    results = [one["data"]["content"] for one in daemon.journal("s") if one["kind"] == "tool.finished"]
+    results = [one["data"]["content"] for one in served.journal("read") if one["kind"] == "tool.finished"]
     assert results[1].startswith(f"[{id}: running; bytes 0 to ") and "one\n" in results[1]
     assert results[2].endswith("\ntwo") and "one" not in results[2].partition("\n")[2]
     assert "There is no background command 'task_other'" in results[3] and id in results[3]
-    task = ended(daemon, "s")
-    assert (task["status"], task["shell"]["stopped"], daemon.jobs()) == ("cancelled", True, [])
+    task = ended(served, "read")
+    assert (task["status"], task["shell"]["stopped"]) == ("cancelled", True)
+    until(lambda: not served.jobs(), what="its processes are gone")
 
 
-def test_a_session_does_not_end_over_its_commands_unless_forced(fresh: Fresh) -> None:
-    daemon = fresh(routes=routes(sleeps=[start("sleep 60")]))
-    go(daemon, "s", "sleeps")
+def test_a_session_does_not_end_over_its_commands_unless_forced(served: Daemon) -> None:
+    go(served, "ends", "sleeps")
 
-    refused = daemon.http("POST", "/v1/sessions/s/end", {})
+    refused = served.http("POST", "/v1/sessions/ends/end", {})
     assert (refused.status_code, refused.json()["code"]) == (409, "session_not_idle")
-    assert tasks(daemon, "s")[0]["task_id"] in refused.json()["detail"]
-    daemon.client.sessions.end("s", force=True)
+    assert tasks(served, "ends")[0]["task_id"] in refused.json()["detail"]
+    served.client.sessions.end("ends", force=True)
 
-    assert ended(daemon, "s")["status"] == "cancelled"
-    assert not daemon.jobs()
+    assert ended(served, "ends")["status"] == "cancelled"
+    until(lambda: not served.jobs(), what="its processes are gone")
 
 
-def test_starting_one_asks_as_bash_does(fresh: Fresh) -> None:
-    daemon = fresh(routes=routes(asks=[start("id -u")]))
-
-    run = go(daemon, "s", "asks")
+def test_starting_one_asks_as_bash_does(served: Daemon) -> None:
+    run = go(served, "asked", "asks")
 
     assert run.status == "waiting_for_approval"
-    approval = daemon.client.approvals.get(run.data["pending_approvals"][0])
+    approval = served.client.approvals.get(run.data["pending_approvals"][0])
     assert (approval["tool"], approval["arguments"]["command"]) == ("shell_task_start", "id -u")
-    daemon.client.approvals.allow(approval["approval_id"])
-    assert daemon.run(run.run_id)["status"] == "completed"
-    assert ended(daemon, "s")["output"].strip().isdigit()
+    served.client.approvals.allow(approval["approval_id"])
+    assert served.run(run.run_id)["status"] == "completed"
+    assert ended(served, "asked")["output"].strip().isdigit()
 
 
 def test_kills_at_any_moment_start_none_twice_and_end_each_once(fresh: Fresh) -> None:

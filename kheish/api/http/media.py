@@ -44,7 +44,7 @@ class _Twice(ValueError):
 def _integer(text: str) -> int:
     value = int(text) if len(text) < 30 else 1 << 64
     if not -(1 << 63) <= value < 1 << 64:
-        raise Invalid(f"The number {text[:40]} has more than 64 bits; send it as a text.")
+        raise Invalid(f"The number {text[:40]} has more than 64 bits; send it as text.")
     return value
 
 
@@ -116,7 +116,7 @@ def plain_json(raw: bytes) -> bool:
         json.loads(raw, parse_int=_integer, parse_float=definitions.finite)
     value = orjson.loads(raw)
     if raw.count(b",") >= VALUES and _is_more(value, VALUES):
-        raise TooLarge(f"The body holds more than {VALUES} values.")
+        raise TooLarge(f"The body has more than {VALUES} values.")
     if not (isinstance(value, dict) and raw.count(b":") == len(value)):
         # If the colons are as many as the members, nothing is nested or repeated; otherwise the value is checked
         # closely.

@@ -90,7 +90,7 @@ def read(kind: PendingForm, raw: bytes, path: str, document: Mapping[str, Any]) 
     problems = words.from_flaws(path, flaws)
     if not isinstance(tree, MapNode):
         if not problems:
-            message = "the file must hold the question and its answer, as the daemon wrote it; remove it to get it back"
+            message = "not a mapping, as the daemon wrote it; remove the file, and the daemon writes it again"
             problems = [Problem(path, 1, 1, "error", "wrong_type", message)]
         return Form(path, None, problems, MapNode(Mark(1, 1)))
     form = Form(path, None, problems, tree)
@@ -124,7 +124,7 @@ def read_text(form: Form, key: str) -> str:
     """Return the typed text, or an empty text."""
     node = form.root.items.get(key)
     if isinstance(node, MapNode | ListNode):
-        form.problems.append(form.at((key,), f"{key!r} takes text", code="wrong_type"))
+        form.problems.append(form.at((key,), f"{key!r} must be text", code="wrong_type"))
         return ""
     return text_of(node)
 

@@ -116,7 +116,7 @@ class Inbox:
         for path in self._refused - refused.keys():
             self._problems.clear(_REFUSED, path)
         for path, reason in refused.items():
-            self._problems.add(_REFUSED, path, f"it {reason}; it is not taken")
+            self._problems.add(_REFUSED, path, f"it {reason}; it is not adopted")
         self._refused = frozenset(refused)
         return ages
 
@@ -273,7 +273,7 @@ def place_of(path: str) -> tuple[str, str]:
     if not names.is_text(path):
         raise Unusable(f"Its name is not UTF-8: {path}. Each \\x stands for such a byte; rename it, and drop it again.")
     if len(parts) != 3:
-        raise Unusable(f"Put it into {FOLDER}/<session>/, and not elsewhere: the folder names the session.")
+        raise Unusable(f"Put it into {FOLDER}/<session>/: the folder names the session.")
     try:
         ids.check_slug(parts[1], "the session")
     except Invalid as error:

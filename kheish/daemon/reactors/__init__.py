@@ -13,19 +13,27 @@ from kheish.daemon.reactors.flows import Flows
 from kheish.daemon.reactors.mailboxes import Mailboxes
 from kheish.daemon.reactors.redaction import Redaction
 from kheish.daemon.reactors.runs import Runs
+from kheish.daemon.reactors.schedules import Schedules
 from kheish.daemon.reactors.tasks import Tasks
 
 if TYPE_CHECKING:
     from kheish.authoring.inbox.inbox import Inbox
     from kheish.authoring.pending import Answers
     from kheish.authoring.problems import Problems
+    from kheish.daemon.firing import Firing
     from kheish.daemon.reactors.base import Reactor
     from kheish.runtime.agent import Agent
     from kheish.runtime.worker import Worker
 
 
 def make(
-    agent: Agent, worker: Worker, problems: Problems, answers: Answers, inbox: Inbox, learn_secrets: Callable[[], None]
+    agent: Agent,
+    worker: Worker,
+    problems: Problems,
+    answers: Answers,
+    inbox: Inbox,
+    firing: Firing,
+    learn_secrets: Callable[[], None],
 ) -> tuple[Reactor, ...]:
     """Return the reactors, in the order in which they start and react; they close in the opposite order."""
     state, jobs = agent.state, agent.jobs
@@ -38,5 +46,6 @@ def make(
         Mailboxes(state, damaged=problems.damaged),
         Files(answers, inbox),
         Expiry(state),
+        Schedules(state, firing, problems),
         Runs(worker, agent.gates),
     )

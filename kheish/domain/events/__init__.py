@@ -14,12 +14,14 @@ from typing import Any
 
 from kheish.domain.events.agents import *
 from kheish.domain.events.auth import *
+from kheish.domain.events.completion import *
 from kheish.domain.events.daemon import *
 from kheish.domain.events.flows import *
 from kheish.domain.events.mailboxes import *
 from kheish.domain.events.people import *
 from kheish.domain.events.playbooks import *
 from kheish.domain.events.runs import *
+from kheish.domain.events.schedules import *
 from kheish.domain.events.tasks import *
 from kheish.domain.events.tools import *
 from kheish.domain.events.usage import *

@@ -155,6 +155,7 @@ class RunSettings:
     completion: tuple[Requirement, ...] = ()
     own_persona: bool = False  # whether `persona` differs from the session's (a Playbook's role)
     checks_ask: bool = False  # the rules apply to commands of `completion` as to the agent's own
+    unattended: str = "ask"  # deny: what would ask a person is denied instead
     capability_scope: tuple[Scope, ...] = ()  # what the agent sees: all must leave it, as for the next
     credential_scope: tuple[Scope, ...] = ()  # the routes and accounts that may be used
 
@@ -357,23 +358,3 @@ class Nudged(Event):
     kind = "run.nudged"
     text: str
     reason: str  # output_contract | completion
-
-
-@frozen
-class CompletionStarted(Event):
-    """The start of completion checks: the answer of `turn` is meant as the last, and `calls` by the daemon check it."""
-
-    kind = "completion.started"
-    turn: int
-    calls: tuple[ModelCall, ...]
-
-
-@frozen
-class CompletionChecked(Event):
-    """The result of each requirement: `{number, met, told}`; `met` is null for one that cannot be checked."""
-
-    kind = "completion.checked"
-    turn: int
-    findings: tuple[dict[str, Any], ...]
-    met: bool
-    commands_met: bool  # if so, they are not rerun before another tool is called

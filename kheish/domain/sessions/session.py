@@ -281,7 +281,7 @@ def update(state: State, session_id: str, changes: Mapping[str, Any], *, by: str
     identity = sorted(IDENTITY & effective.keys())
     if identity and (session.active or session.queued):
         raise SessionNotIdle(
-            f"The {' and '.join(identity)} of {session_id!r} can only change while it is idle; in the way: "
+            f"The {' and '.join(identity)} of {session_id!r} can only change while it is idle; blocked by: "
             f"{session.active or session.queued[0]}. Wait for it, or cancel it.",
             run_id=session.active or session.queued[0],
         )

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from kheish.domain.agents.agent import find_in
+from kheish.domain.events.mailboxes import Sender
 from kheish.domain.mailboxes import letters, recipients
 from kheish.domain.mailboxes.letters import Letter
 from kheish.domain.mailboxes.message import pending
@@ -25,6 +27,12 @@ class MessageAgent(Arguments):
     )
 
 
+def sender(context: Context) -> Sender:
+    """Return the agent of a call as a sender: a child by its path, a root agent by its session."""
+    session, agent = (context.state.get(Session, context.session_id), find_in(context.state, context.session_id))
+    return letters.sender_of(session, agent.path if agent is not None and agent.is_child else None)
+
+
 async def _send(arguments: MessageAgent, context: Context) -> Result:
     state = context.state
     try:
@@ -34,7 +42,7 @@ async def _send(arguments: MessageAgent, context: Context) -> Result:
         async with state.using(session_id):
             letter = Letter(
                 type="message",
-                sender=letters.sender_of(state.get(Session, context.session_id)),
+                sender=sender(context),
                 payload=arguments.message,
                 subject=arguments.subject,
                 in_reply_to=arguments.in_reply_to,

@@ -10,7 +10,7 @@ import orjson
 from pydantic import Field
 
 from kheish.domain.events import Spilled
-from kheish.domain.mailboxes import letters, recipients
+from kheish.domain.mailboxes import recipients
 from kheish.domain.sessions.session import Session
 from kheish.domain.tasks import verbs
 from kheish.domain.tasks.task import FINAL, Task, view
@@ -18,6 +18,7 @@ from kheish.domain.tasks.verbs import Author, Change, Fields, Owner
 from kheish.errors import KheishError
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
 from kheish.runtime.tools.interact import derived
+from kheish.runtime.tools.mailbox import sender
 from kheish.state import encoding
 
 _Status = Literal["pending", "in_progress", "blocked", "completed", "failed", "cancelled"]
@@ -64,8 +65,7 @@ async def _owner(name: str | None, context: Context) -> Owner | None:
 
 
 def _author(context: Context) -> Author:
-    sender = letters.sender_of(context.state.get(Session, context.session_id))
-    return Author(sender=sender, agent_id=context.agent_id, run_id=context.run_id)
+    return Author(sender=sender(context), agent_id=context.agent_id, run_id=context.run_id)
 
 
 async def _create(arguments: TaskCreate, context: Context) -> Result:

@@ -78,15 +78,15 @@ class Committer:
 
     `gather()` returns the next cut, or None if nothing is dirty. It must not return the same cut twice: the committer
     retries a cut until it is committed. If it raises a Kheish error or hold.Held, it is called again later.
-    `on_committed(n_to, commit)` follows each commit. `on_notice(answer)` follows an answer with `held` (the reason),
-    `error`, or a non-empty `put_back` or `doubted`. `every` is in seconds.
+    `on_committed(n_to, commit, time)` follows each commit. `on_notice(answer)` follows an answer with `held` (the
+    reason), `error`, or a non-empty `put_back` or `doubted`. `every` is in seconds.
     """
 
     def __init__(
         self,
         child: Child,
         gather: Callable[[], Awaitable[Cut | None]],
-        on_committed: Callable[[int, str], None],
+        on_committed: Callable[[int, str, int], None],
         every: float = 5.0,
         *,
         on_notice: Callable[[dict[str, Any]], None] | None = None,
@@ -213,7 +213,7 @@ class Committer:
             self._cut, self._is_failed = None, False
             if is_kept:
                 self.touch(now=True)  # requests since that cut was gathered were answered with it: commit theirs now
-            self._on_committed(answer["n_to"], answer["commit"])
+            self._on_committed(answer["n_to"], answer["commit"], answer["time"])
             if answer["put_back"] or answer.get("doubted"):
                 self._report(answer)
             return max(0.0, began + _GAP - self._clock())

@@ -197,7 +197,10 @@ def _commit(repo: Repo, frame: Frame, taken: Take, edited: Take) -> tuple[dict[s
     changes = {**changes, **mine}
     _finish(repo, head, last, top)
     restored = [*put_back, *outside.replaced]
-    answer = {"commit": top, "tree": tree, "n_to": frame["cut"]["n_to"], "paths": len(changes), "put_back": restored}
+    answer = {
+        "commit": top, "time": history.time_of(repo, top), "tree": tree, "n_to": frame["cut"]["n_to"],
+        "paths": len(changes), "put_back": restored,
+    }  # fmt: skip
     return {**answer, "doubted": [path for path in foreign if path.endswith(".jsonl")]}, changes
 
 

@@ -284,7 +284,7 @@ def main() -> None:
     with lock.worker_lock(root):
         watch = stuck.Watch(root, "worker")
         if watch.said:
-            sys.stderr.write(f"the git worker was stuck, and looks for damaged objects:\n{watch.said}\n")
+            sys.stderr.write(f"the git worker was stuck; checking for damaged objects:\n{watch.said}\n")
             outage.expect(root)
         worker = Worker(root)
         worker.start()

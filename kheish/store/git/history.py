@@ -47,6 +47,11 @@ def describe(commit: Any) -> dict[str, Any]:
     }
 
 
+def time_of(repo: Repo, commit: str) -> int:
+    """Return a commit's time, in seconds since the epoch."""
+    return _time(next(iter(repo.walk(commit))))
+
+
 def _message(commit: Any) -> str:
     return decoded(commit.raw_message, commit.message_encoding)
 

@@ -26,7 +26,7 @@ _UNDER_WAY = {
     "REVERT_HEAD": "a revert",
     "rebase-merge": "a rebase",
     "rebase-apply": "a rebase or git am",
-    "sequencer": "a sequence of picks",
+    "sequencer": "a sequence of cherry-picks",
 }
 _WRITERS = frozenset((
     "add", "am", "apply", "bisect", "checkout", "checkout-index", "cherry-pick", "clean", "commit",
@@ -144,8 +144,8 @@ def _under_way(root: Path) -> str | None:
         if (root / ".git" / name).exists():
             if name == "rebase-merge" and not (root / ".git" / name / "head-name").exists():
                 return (
-                    "A rebase has only begun (.git/rebase-merge); if none runs, git has given it up because a file "
-                    "changed at that moment: git rebase --quit, and git stash pop where it had put your changes away."
+                    "A rebase has only begun (.git/rebase-merge); if none runs, git gave up because a file changed at "
+                    "that moment: run git rebase --quit, and git stash pop if git had stashed your changes."
                 )
             return f"{what.capitalize()} is under way (.git/{name}); finish or abort it."
     return None

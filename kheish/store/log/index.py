@@ -388,4 +388,4 @@ def _position(cursor: str) -> int:
             raise ValueError(cursor)
         return int(raw[1:])
     except ValueError as error:
-        raise InvalidCursor("The cursor is not from a list; start over without it.") from error
+        raise InvalidCursor("The cursor is not from a list; restart without it.") from error

@@ -132,7 +132,7 @@ def _other(value: Any) -> str:
             return "{}"
         case list() | tuple():
             return "[]"
-    raise TypeError(f"a record cannot hold a {type(value).__name__}")
+    raise TypeError(f"a record cannot contain a {type(value).__name__}")
 
 
 def _float(value: float) -> str:

@@ -302,13 +302,13 @@ class Scribe:
         for where in sorted(doubted - self._stopped):
             self._mend(where)
 
-    def committed(self, commit: str, n: int | None = None) -> None:
-        """Record that a commit holds every event up to `n`. The index records the commit only when it has the documents
-        too: the next start reads the changes after the recorded commit, and the log no longer has them."""
+    def committed(self, commit: str, n: int | None = None, time: int = 0) -> None:
+        """Record that a commit of a `time` holds every event up to `n`. The index records the commit only when it has
+        the documents too: the next start reads the changes after the recorded commit, which the log no longer has."""
         if not self._lacks:
             self._index.set("commit", commit)
         if n is not None:
-            self._index.mark([(n, commit, int(time.time()))])
+            self._index.mark([(n, commit, time)])
             if self._marking:
                 self._index.set("marked", commit)
 

@@ -188,6 +188,7 @@ class Mail(RuleBasedStateMachine):
             assert not box.pending
 
 
+@pytest.mark.demand(24)
 def test_24_a_message_is_in_one_prompt_and_in_order() -> None:
     run_state_machine_as_test(Mail)
 
@@ -197,6 +198,7 @@ def test_the_table_names_all_moves() -> None:
     assert {state for state, _ in TRANSITIONS} == set(MessageState) - {MessageState.ACKED}
 
 
+@pytest.mark.demand(24)
 def test_24_delivered_is_one_group_with_the_start(p: Played) -> None:
     posted = post(p)
     run = delivery.claim(p.state, "s", 0.0)
@@ -209,6 +211,7 @@ def test_24_delivered_is_one_group_with_the_start(p: Played) -> None:
     assert p.state.get(Message, posted.key).state is MessageState.ACKED
 
 
+@pytest.mark.demand(24)
 def test_24_a_turn_has_it_in_one_group_with_the_request(p: Played) -> None:
     run = p.submit_run()
     begin(p, run)

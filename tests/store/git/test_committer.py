@@ -33,7 +33,7 @@ class Dirty:
         path, whole = roots.journal(self.root, "a", self.n)
         return Cut(n_from=first, n_to=self.n, message=f"to {self.n}", journals={path: whole})
 
-    def committed(self, n: int, _commit: str) -> None:
+    def committed(self, n: int, _commit: str, _time: int) -> None:
         self.done.put_nowait(n)
 
 

@@ -69,11 +69,13 @@ async def test_a_revision_tells_its_commit_and_event(root: Path, child: pipes.Ch
 
 
 async def test_which_commit_holds_an_event_from_git_and_from_the_index(root: Path, child: pipes.Child) -> None:
-    commits = [(await child.request("commit", **roots.cut(root, "a", n)))["commit"] for n in (3, 7, 9)]
+    answers = [await child.request("commit", **roots.cut(root, "a", n)) for n in (3, 7, 9)]
+    commits = [one["commit"] for one in answers]
     page = await child.request("marks", rev="HEAD", limit=2)
     rest = await child.request("marks", rev=page["next"], limit=2)
     marks = page["marks"] + rest["marks"]
     assert ([n for n, _, _ in marks], rest["next"]) == ([9, 7, 3], None)
+    assert [[one["n_to"], one["commit"], one["time"]] for one in reversed(answers)] == marks
     assert (await child.request("marks", rev="HEAD", until=commits[1]))["marks"] == marks[:1]
 
     writer = Writer(root / ".kheish" / "index.sqlite")

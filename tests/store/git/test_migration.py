@@ -101,6 +101,6 @@ def test_a_start_brings_a_root_along_in_a_child_and_says_why_where_it_cannot(tmp
         daemon.start()
         daemon.quiet()
         assert root_format.read_format(daemon.root).version == 1
-        assert "the state root was brought along: what was begun" in daemon.stderr()
+        assert "the state root was migrated: an interrupted migration was completed" in daemon.stderr()
     finally:
         daemon.end()

@@ -50,7 +50,7 @@ def test_a_branch_of_another_name_is_followed_and_several_must_be_chosen(bare: P
     git(tmp_path / "one", "push", "-q")
     assert git(bare, "log", "-1", "--format=%s", "state") == "mine"
     git(bare, "branch", "second", "state")
-    with pytest.raises(Invalid, match="Several branches hold a state root: second, state"):
+    with pytest.raises(Invalid, match="Several branches contain a state root: second, state"):
         restore.restore(str(bare), tmp_path / "two")
     assert restore.restore(str(bare), tmp_path / "two", branch="second").branch == "second"
 

@@ -133,6 +133,16 @@ async def test_a_commit_is_not_known_before_the_documents_of_its_entries_are(at:
     assert (index_of(at).fact("commit"), index_of(at).fact("n")) == ("c2", 3)
 
 
+async def test_a_commit_is_found_at_its_own_time_however_late_the_index_learns_of_it(at: Fixture) -> None:
+    at.log(3)
+    at.scribe.send_nowait("committed", commit="c1", n=3, time=1_000)
+    await at.scribe.request("things", things=[])
+
+    index = index_of(at)
+    assert index.commit_at(1_000) == (3, "c1", 1_000)
+    assert index.commit_at(999) is None
+
+
 async def test_what_was_not_done_when_it_was_killed_is_done_at_the_next_start(at: Fixture) -> None:
     await at.apply(50, pad=1000)
     size = (at.root / FILE).stat().st_size
