@@ -25,6 +25,8 @@ NOT_RECORDED = (
     "/v1/agents/quotas",
     "/v1/agents/worktrees",
     *(f"/v1/agents/a{rest}" for rest in ("", "/tree", "/worktree", "/mailbox", "/mailbox/m")),
+    "/v1/sessions/s/tasks/t",
+    "/v1/sessions/s/tasks/t/output",
 )
 #: `since`: when this daemon first saw a problem; `message`: prose, whose wording may improve; `problem_id`: its digest
 VARYING = frozenset({"since", "message", "problem_id"})

@@ -196,15 +196,16 @@ def end(state: State, task_id: str, output: str, ending: ShellEnding) -> Task:
 def notice_for(state: State, task: Task, ending: ShellEnding) -> Literal["post", "none"]:
     """Return what becomes of the end of a background command: a message to its session, or nothing.
 
-    An agent that stopped its command itself has that from the call: only then is there no request to stop. The output
-    of a command that ends after a child's answer becomes a part of the child's result, unless it asked for a run.
+    An agent that stopped its command itself has that from the call: only then is there no request to stop. A child
+    agent that has answered gets no further run, unless it asked for it: the output is part of its result.
     """
     agent = agents.find_in(state, task.session_id)
-    if agent is not None and agent.is_child and not agent.runs and task.notify != "run":
-        return "none"
+    has_answered = agent is not None and agent.is_child and agent.answer is not None and not agent.runs
     is_own_stop = ending.stopped and not task.stop_requested
     is_over = state.get(Session, task.session_id).ended_at is not None
-    return "none" if not task.notify or is_own_stop or is_over else "post"
+    if not task.notify or is_own_stop or is_over or (has_answered and task.notify != "run"):
+        return "none"
+    return "post"
 
 
 def result(state: State, task: Task, status: str, output: str, ending: ShellEnding) -> Draft:
