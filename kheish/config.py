@@ -173,11 +173,9 @@ class Git(Settings):
 
 
 class Network(Settings):
-    """Addresses that the network guard allows."""
+    """Addresses that the network guard permits."""
 
-    allow: list[str] = Field(
-        default_factory=list, description="Private hosts or networks that agents may reach nevertheless."
-    )
+    allow: list[str] = Field(default_factory=list, description="Private hosts or networks that agents may reach.")
 
 
 class Api(Settings):
@@ -187,6 +185,17 @@ class Api(Settings):
         default=5000, gt=0, description="Requests above the limit get 429; null: no limit."
     )
     streams: int | None = Field(default=2000, gt=0, description="Event streams open at a time; null: no limit.")
+
+
+class Agents(Settings):
+    """Quotas of agents that spawn agents."""
+
+    depth: int = Field(default=4, ge=0, description="Levels below an agent without a parent.")
+    live_per_parent: int = Field(default=6, ge=0, description="Children of an agent that have not settled.")
+    live_per_root: int = Field(default=24, ge=0, description="Agents of a tree that have not settled.")
+    spawns_per_run: int = Field(default=6, ge=0, description="Agents that a run spawns.")
+    live: int = Field(default=128, ge=0, description="Children in the whole daemon that have not settled.")
+    spawns_per_minute: int = Field(default=30, ge=0, description="Agents spawned in the whole daemon in a minute.")
 
 
 class Recovery(Settings):
@@ -204,10 +213,19 @@ class Backup(Settings):
     every: Duration | None = Field(default=None, description="Interval between pushes; null pushes only by command.")
     merge: Literal["safe", "all"] = Field(
         default="safe",
-        description="Commits pushed there by others: safe leaves rights, keys, work and new destinations of "
-        "prompts to a "
-        "user, to be pulled by hand; all merges all files of users.",
+        description="Commits that others pushed: safe leaves changes of permissions, keys, work and destinations of "
+        "prompts to be pulled by hand; all merges all user files.",
     )
+
+
+class ScheduleSettings(Settings):
+    """Firing of schedules."""
+
+    spread: Duration = Field(
+        default="60s", validate_default=True, ge=0,
+        description="The time over which occurrences of several schedules are spread that were missed while the daemon "
+        "was down.",
+    )  # fmt: skip
 
 
 class Retention(Settings):
@@ -223,36 +241,35 @@ class Config(Settings):
     """The settings of a daemon; all of them are optional."""
 
     bind: Annotated[str, AfterValidator(_address)] = Field(
-        default="127.0.0.1:4000", description="Address of the API as HOST:PORT; port 0 picks a free one."
+        default="127.0.0.1:4000", description="Address of the API as HOST:PORT; port 0 selects a free one."
     )
     allowed_hosts: list[str] = Field(
         default_factory=list, description="Host names that requests may carry, besides loopback and bind."
     )
-    workspace: str | None = Field(
-        default=None, description="The folder where tools act, for sessions without their own."
-    )
+    workspace: str | None = Field(default=None, description="The working folder of tools, for sessions that set none.")
     workspaces: list[str] = Field(
         default_factory=list,
-        description="Folders, with everything beneath, that a token of the role operator may choose as a "
-        "session's workspace "
-        "(paths or globs, `~` is the home) besides the daemon's own; an admin may choose any.",
+        description="Folders that a token of the role operator may choose as a session's workspace, with everything "
+        "below them, besides the daemon's own (paths or globs, `~` is the home folder); an admin may choose any.",
     )
-    default_route: str | None = Field(default=None, description="The route of sessions without their own.")
+    default_route: str | None = Field(default=None, description="The route of sessions that set none.")
     durability: Literal["fsync", "os"] = Field(
-        default="fsync", description="os leaves the time of writes to the operating system: for benchmarks only."
+        default="fsync", description="os does not wait for the disk: for benchmarks only."
     )
     commit: Commit = Field(default_factory=Commit, description="Commits to git, which follow the log.")
     edits: Edits = Field(default_factory=Edits, description="Handling of users' edits.")
     concurrency: Concurrency = Field(default_factory=Concurrency, description="Number of concurrent runs.")
-    limits: Limits = Field(default_factory=Limits, description="The widest limits of a run.")
+    limits: Limits = Field(default_factory=Limits, description="The upper limits of a run.")
     sandbox: Sandbox = Field(default_factory=Sandbox, description="Confinement of shell commands.")
     git: Git = Field(default_factory=Git, description="Author of the commits that commands make.")
-    network: Network = Field(default_factory=Network, description="Addresses that the network guard allows.")
+    network: Network = Field(default_factory=Network, description="Addresses that the network guard permits.")
     api: Api = Field(default_factory=Api, description="Request limits of a caller.")
+    agents: Agents = Field(default_factory=Agents, description="Quotas of agents that spawn agents.")
     recovery: Recovery = Field(default_factory=Recovery, description="Treatment of an ambiguous call at a restart.")
     backup: Backup = Field(default_factory=Backup, description="Remote to which the state root is pushed.")
+    schedules: ScheduleSettings = Field(default_factory=ScheduleSettings, description="Firing of schedules.")
     retention: Retention = Field(default_factory=Retention, description="Retention of data other than history.")
-    memory: bool = Field(default=True, description="Whether short records of earlier runs go into the prompt.")
+    memory: bool = Field(default=True, description="Whether the prompt includes short summaries of earlier runs.")
     debug: Literal["off", "redacted", "full"] = Field(default="off", description="Capture of model calls and hooks.")
     shutdown_grace: Duration = Field(
         default="10s", validate_default=True, description="How long tools may continue after SIGTERM."
@@ -292,7 +309,7 @@ def apply_environment(config: Config, environ: Mapping[str, str]) -> Config:
                 faults.append(Fault(name, _reason(error)))
         elif name not in names and "__" in name and name.startswith(PREFIX):
             near = difflib.get_close_matches(name, names, n=1)
-            faults.append(Fault(name, "is no setting" + (f"; did you mean {near[0]}?" if near else "")))
+            faults.append(Fault(name, "is not a setting" + (f"; did you mean {near[0]}?" if near else "")))
     if faults:
         raise Invalid("; ".join(f"{fault.path}: {fault.message}" for fault in faults), errors=faults)
     return Config.model_validate(data)

@@ -1,36 +1,4 @@
-"""Every error that Kheish raises on purpose, in one tree.
-
-    KheishError
-    ├── Invalid            400  the request is invalid; `errors` names each place
-    │   └── UnknownEvent, InvalidCursor, RouteRequired, IdempotencyMismatch, InvalidInput, InvalidDefinition,
-    │       WorkspaceNotAllowed, NotAStateRoot, EvidenceRequired, EvidenceUnresolved, FileRefused
-    ├── NotBeneath         400  a path leads out of the workspace, or to a path that no tool may open
-    │   └── NotAFolder, NotThere
-    ├── Unauthorized       401
-    ├── Forbidden          403
-    │   └── AddressNotAllowed, PersonRequired, OutOfScope
-    ├── NotFound           404
-    │   └── SessionDeleted
-    ├── Conflict           409
-    │   └── SessionConflict, SessionNotIdle, SessionEnded, RunStateConflict, FlowStateConflict, ApprovalResolved,
-    │       SamePerson, QuestionResolved, IdempotencyConflict, RouteNotReady, StateRewound, DefinitionReferenced,
-    │       LockHeld, NewerFormat, ForeignRepository, AddressInUse, BackupDiverged, TakenOver, VersionExists,
-    │       ReleaseStateConflict, VersionTampered, VersionNotStartable, NoActiveVersion, DraftNotCommitted,
-    │       IdentityMissing, SecretUnreadable, SecretReferenced, CredentialRevoked, KeyUnusable
-    ├── PreconditionFailed 412
-    ├── TooLarge           413
-    ├── UnsupportedMedia   415
-    ├── Misdirected        421
-    ├── TooMany            429
-    ├── WorkspaceSlow      503  a folder or a disk did not answer in time
-    ├── Unavailable        503  not ready; nothing was accepted
-    │   ├── StoreFailed         a write or an fsync failed; the daemon stops
-    │   └── BackupFailed        the remote could not be reached, or refused
-    ├── FetchFailed        502  a page could not be fetched
-    ├── InsufficientStorage 507
-    ├── Internal           500  a defect of Kheish
-    ├── Damaged            500  a journal or the log is unreadable
-    └── Unreachable             the client finds no daemon
+"""Every error that Kheish raises on purpose, in one tree of classes; the reference lists them.
 
 Each class carries the HTTP status, a stable `code`, a `domain`, and the CLI's exit code, so that the API and the CLI
 translate in exactly one place each. Code must never match on text.
@@ -120,7 +88,7 @@ class InvalidDefinition(Invalid):
 
 
 class Unauthorized(KheishError):
-    status, code, domain, exit_code, title = 401, "unauthorized", "auth", 7, "A valid token is needed"
+    status, code, domain, exit_code, title = 401, "unauthorized", "auth", 7, "A valid token is required"
 
 
 class Forbidden(KheishError):
@@ -134,7 +102,13 @@ class AddressNotAllowed(Forbidden):
 class OutOfScope(Forbidden):
     """The error that an audience is out of scope; `scope` in `extra` names the limiting scope."""
 
-    code, domain, title = "out_of_scope", "auth", "Outside of the credential scope"
+    code, domain, title = "out_of_scope", "auth", "Outside the credential scope"
+
+
+class ScopeTooWide(Forbidden):
+    """The error that a child would have more than its parent; `errors` names each wide place."""
+
+    code, domain, title = "scope_too_wide", "agents", "Wider than the parent"
 
 
 class PersonRequired(Forbidden):
@@ -169,6 +143,26 @@ class RunStateConflict(Conflict):
     code, domain, title = "run_state_conflict", "runs", "The run's state does not allow this"
 
 
+class MessageStateConflict(Conflict):
+    code, domain, title = "message_state_conflict", "mailboxes", "The message's state does not allow this"
+
+
+class TaskExists(Conflict):
+    code, domain, title = "task_exists", "tasks", "An active task has this title"
+
+
+class TaskCycle(Conflict):
+    code, domain, title = "task_cycle", "tasks", "The tasks would block each other"
+
+
+class TaskBlocked(Conflict):
+    code, domain, title = "task_blocked", "tasks", "Other tasks come first"
+
+
+class TaskStateConflict(Conflict):
+    code, domain, title = "task_state_conflict", "tasks", "The task's state does not allow this"
+
+
 class FlowStateConflict(Conflict):
     code, domain, title = "flow_state_conflict", "flows", "The Flow's state does not allow this"
 
@@ -190,7 +184,7 @@ class IdempotencyConflict(Conflict):
 
 
 class RouteNotReady(Conflict):
-    code, domain, title = "route_not_ready", "routes", "The route cannot be used"
+    code, domain, title = "route_not_ready", "routes", "The route is not ready"
 
 
 class WorkspaceNotAllowed(Invalid):
@@ -201,7 +195,7 @@ class NotBeneath(KheishError):
     """The error that a path of a workspace is not opened: it leads out, to no file, or to a path that the daemon
     hides."""
 
-    status, code, domain, exit_code, title = 400, "not_beneath", "sessions", 2, "Not a file of the workspace"
+    status, code, domain, exit_code, title = 400, "not_beneath", "sessions", 2, "Not a file in the workspace"
 
     def __init__(
         self, detail: str, *, reason: Reason = "unreadable", errors: Sequence[Fault] = (), **extra: Any
@@ -223,7 +217,7 @@ class NotThere(NotBeneath):
 class WorkspaceSlow(KheishError):
     """The error that work in a workspace took too long, and was given up."""
 
-    status, code, domain, exit_code, title = 503, "workspace_slow", "sessions", 6, "The workspace does not answer"
+    status, code, domain, exit_code, title = 503, "workspace_slow", "sessions", 6, "The workspace does not respond"
 
 
 class DefinitionReferenced(Conflict):
@@ -259,7 +253,7 @@ class DraftNotCommitted(Conflict):
 
 
 class EvidenceRequired(Invalid):
-    code, domain, title = "evidence_required", "playbooks", "Evidence is needed"
+    code, domain, title = "evidence_required", "playbooks", "Evidence is required"
 
 
 class EvidenceUnresolved(Invalid):
@@ -275,11 +269,16 @@ class LockHeld(Conflict):
 
 
 class PreconditionFailed(KheishError):
-    status, code, domain, exit_code, title = 412, "precondition_failed", "definitions", 4, "It changed meanwhile"
+    status, code, domain, exit_code, title = 412, "precondition_failed", "definitions", 4, "The resource has changed"
 
 
 class TooLarge(KheishError):
     status, code, domain, exit_code, title = 413, "too_large", "request", 2, "Too large"
+
+    @classmethod
+    def of_body(cls, length: int, limit: int) -> TooLarge:
+        """Return the error for a body with too many bytes."""
+        return cls(f"The body has {length} bytes; at most {limit} are accepted.")
 
 
 class UnsupportedMedia(KheishError):
@@ -294,8 +293,18 @@ class TooMany(KheishError):
     status, code, domain, exit_code, title = 429, "too_many_requests", "request", 1, "Too many requests"
 
 
+class SpawnQuota(TooMany):
+    """The error that a quota leaves no room for another agent; `errors` names each quota."""
+
+    code, domain, title, exit_code = "spawn_quota", "agents", "A quota of agents is reached", 4
+
+
+class MailboxFull(TooMany):
+    code, domain, title = "mailbox_full", "mailboxes", "The mailbox is full"
+
+
 class Unavailable(KheishError):
-    status, code, domain, exit_code, title = 503, "unavailable", "daemon", 6, "Not available now"
+    status, code, domain, exit_code, title = 503, "unavailable", "daemon", 6, "Temporarily unavailable"
 
 
 class FetchFailed(KheishError):
@@ -312,10 +321,8 @@ class StoreFailed(Unavailable):
     @classmethod
     def of(cls, what: str, error: OSError) -> StoreFailed:
         """Return the error that `what` failed, with the system's reason."""
-        return cls(
-            f"{what} ({error.strerror}); the daemon stops. Nothing that was acknowledged is lost. Mend the disk, and "
-            "start it again."
-        )
+        said = f"{what} ({error.strerror}); the daemon stops. No acknowledged data is lost."
+        return cls(f"{said} Repair the disk, then restart the daemon.")
 
 
 class BackupFailed(Unavailable):
@@ -348,6 +355,18 @@ class KeyUnusable(Conflict):
 
 class CredentialRevoked(Conflict):
     code, domain, title = "credential_revoked", "auth", "The credential was revoked"
+
+
+class AgentExists(Conflict):
+    code, domain, title = "agent_exists", "agents", "A child with this name exists"
+
+
+class AgentStateConflict(Conflict):
+    code, domain, title = "agent_state_conflict", "agents", "The agent's state does not allow this"
+
+
+class WorktreeConflict(Conflict):
+    code, domain, title = "worktree_conflict", "agents", "The worktree does not allow this"
 
 
 class Internal(KheishError):

@@ -188,6 +188,15 @@ def test_that_editing_by_hand_works_word_for_word(reader: Reader) -> None:
     until(lambda: "completed" in reader.type("kheish runs list --session asked"), what="answered in files")
 
 
+def test_that_agents_are_spawned_word_for_word(reader: Reader) -> None:
+    spawn, message = blocks("docs/agents.md")
+    served(reader)
+    seen = reader.type(spawn)
+    assert "allowed" in seen and "reader  settled" in seen
+    seen = reader.type(message)
+    assert "And the license?" in seen and "Closed: " in seen
+
+
 def test_that_history_is_read_word_for_word(reader: Reader) -> None:
     past, read, http, changes, alone, fork, delete = blocks("docs/history.md")
     served(reader)

@@ -1,4 +1,7 @@
-"""A noun costs files of its own and a line in each shared list: a trial noun is added to a copy of the tree."""
+"""A noun costs files of its own and a line in each shared list: a trial noun is added to a copy of the tree.
+
+Its memos are events, a noun with a Record, an API, commands, a file that users answer, and a reactor that writes them.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
+from tests.support.daemon import Daemon, git, until
 
 ROOT = Path(__file__).parent.parent
 #: the noun's own files, by their path in the package
@@ -27,8 +32,18 @@ class MemoWritten(Event):
     """A memo of a session."""
 
     kind = "memo.written"
+    headline = "memo in {colour}: {session}"
     memo_id: str
     colour: str
+
+
+@frozen
+class MemoRead(Event):
+    """An answer to a memo."""
+
+    kind = "memo.read"
+    memo_id: str
+    thanks: str
 ''',
     "domain/memos.py": '''"""Memos of a session."""
 
@@ -37,9 +52,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kheish.domain import events
-from kheish.domain.events import Entry, frozen
+from kheish.domain.events import Entry, changed, frozen
 from kheish.domain.shown import View
+from kheish.errors import Conflict
 from kheish.state.noun import Noun
+from kheish.state.state import State
 
 
 @frozen
@@ -51,16 +68,30 @@ class Memo:
     colour: str
     made: int
     n: int
+    status: str = "pending"
 
 
 def fold(table: dict[str, Memo], entry: Entry) -> Iterable[str]:
-    """Take one entry in; returns the ids that changed."""
-    assert entry.session is not None and isinstance(entry.event, events.MemoWritten)
-    event = entry.event
-    table[event.memo_id] = Memo(
-        memo_id=event.memo_id, session_id=entry.session, colour=event.colour, made=entry.n, n=entry.n
-    )
-    return (event.memo_id,)
+    """Fold an entry into the table and return the ids that changed."""
+    match entry.event:
+        case events.MemoWritten() as event:
+            assert entry.session is not None
+            table[event.memo_id] = Memo(
+                memo_id=event.memo_id, session_id=entry.session, colour=event.colour, made=entry.n, n=entry.n
+            )
+            return (event.memo_id,)
+        case events.MemoRead(memo_id=id) if id in table:
+            table[id] = changed(table[id], status="read", n=entry.n)
+            return (id,)
+    return ()
+
+
+def answer(state: State, memo_id: str, thanks: str) -> None:
+    """Record that a memo was read."""
+    memo = state.get(Memo, memo_id)
+    if memo.status != "pending":
+        raise Conflict("The memo was read before.")
+    state.append(events.MemoRead(memo_id=memo_id, thanks=thanks).on(memo.session_id))
 
 
 @frozen
@@ -69,23 +100,24 @@ class MemoView(View):
 
     memo_id: str
     session_id: str
+    status: str
     colour: str
 
 
 def view(memo: Memo) -> MemoView:
     """Return the memo as the API and its Record show it."""
-    return MemoView(memo_id=memo.memo_id, session_id=memo.session_id, colour=memo.colour)
+    return MemoView(memo_id=memo.memo_id, session_id=memo.session_id, status=memo.status, colour=memo.colour)
 
 
 NOUN = Noun(
     name="memo",
     cls=Memo,
-    folded=frozenset({events.MemoWritten}),
+    folded=frozenset({events.MemoWritten, events.MemoRead}),
     fold=lambda tables, entry: fold(tables[Memo], entry),
-    keep=lambda memo: False,
+    keep=lambda memo: memo.status == "pending",
     view=view,
-    status=lambda memo: None,
-    record=lambda memo: f"memos/{memo.memo_id}.yaml",
+    pending="memos",
+    record="memos/{id}.yaml",
     filters=("colour",),
 )
 ''',
@@ -97,18 +129,26 @@ from falcon.asgi import Request, Response
 
 from kheish.api import views
 from kheish.api.http import media, paging
+from kheish.api import at_revision
 from kheish.api.http.operation import bind, get
 from kheish.api.services import Services
 from kheish.domain import memos
 
-LIST = (*paging.PAGE, *paging.SESSION, *(paging.text(name) for name in memos.NOUN.filters))
+LIST = (*paging.PAGE, *paging.SESSION, *(paging.text(name) for name in memos.NOUN.filters), paging.PREFIX)
 
 
 class Memos:
     """`/v1/memos`."""
 
     def __init__(self, parts: Services) -> None:
+        self._services = parts
         self._state = parts.state
+
+    async def get_memo(self, req: Request, resp: Response, memo_id: str) -> None:
+        """Respond with a memo, now or at an earlier revision."""
+        if at := req.context.query.get("at"):
+            return media.send(resp, await at_revision.document(self._services, resp, memos.Memo, memo_id, at))
+        media.send(resp, await views.document(self._state, memos.Memo, memo_id))
 
     async def list_memos(self, req: Request, resp: Response) -> None:
         """A page of memos, newest first."""
@@ -116,7 +156,11 @@ class Memos:
 
 
 OPERATIONS = bind(
-    Memos, get("/v1/memos", Memos.list_memos, "Memos, newest first.", memos.MemoView, *LIST, page=True, tie="query")
+    Memos,
+    get("/v1/memos", Memos.list_memos, "Memos, newest first.", memos.MemoView, *LIST, page=True, tie="query"),
+    get(
+        "/v1/memos/{memo_id}", Memos.get_memo, "A memo.", memos.MemoView, at_revision.AT, tie=memos.Memo
+    ),
 )
 ''',
     "cli/memos.py": '''"""`kheish memos`: list them."""
@@ -125,8 +169,9 @@ from __future__ import annotations
 
 import click
 
+from kheish.cli.ids import Id
 from kheish.cli.options import Settings, group, page_options, pass_settings
-from kheish.cli.output import listing
+from kheish.cli.output import details, emit, listing
 
 
 @group()
@@ -142,6 +187,68 @@ def list_(settings: Settings, colour: str | None, limit: int | None, cursor: str
     """List memos, newest first."""
     page = settings.client().memos.list(colour=colour, limit=limit, cursor=cursor)
     listing(settings, page, "memo_id", [("MEMO", "memo_id"), ("COLOUR", "colour")], "There are no memos.")
+
+
+@memos.command()
+@click.argument("memo", type=Id("memo"))
+@pass_settings
+def show(settings: Settings, memo: str) -> None:
+    """Show a memo."""
+    found = settings.client().memos.get(memo)
+    emit(settings, found, ids=[memo], human=lambda: details(found))
+''',
+    "authoring/forms/memos.py": '''"""The file of a memo that waits: `thanks:`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from kheish.authoring.forms.form import Form, PendingForm, Resolve, read_text
+from kheish.domain import memos
+from kheish.errors import Conflict
+
+
+def _fill(form: Form, _: Mapping[str, Any]) -> Resolve | None:
+    thanks = read_text(form, "thanks")
+    return partial(memos.answer, thanks=thanks) if thanks else None
+
+
+FORM = PendingForm(
+    noun=memos.NOUN,
+    asked=("memo_id", "colour"),
+    mine=("thanks",),
+    blank=lambda _: "thanks:\\n",
+    fill=_fill,
+    late=lambda _: Conflict("The memo was read before."),
+)
+''',
+    "daemon/reactors/memos.py": '''"""Writes a memo of each completed run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kheish import ids
+from kheish.daemon.reactors.base import Reactor
+from kheish.domain import events
+from kheish.state.encoding import Recorded
+from kheish.state.state import State
+
+
+class Memos(Reactor):
+    """Memos about runs."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def heard(self, batch: Sequence[Recorded]) -> None:
+        """Write the memos of the runs that are completed."""
+        for item in batch:
+            if isinstance(item.entry.event, events.RunCompleted):
+                memo = events.MemoWritten(memo_id=ids.new("memo"), colour="blue")
+                self._state.append(memo.on(item.entry.session))
 ''',
 }
 #: the shared lists: the line above, the noun's line; then the line above its import, and the import
@@ -157,11 +264,21 @@ SHARED: Mapping[str, tuple[tuple[str, str], ...]] = {
             '    "memos": ("memos", "memos", "List memos."),',
         ),
     ),
+    "daemon/reactors/__init__.py": (
+        ("        Flows(state, damaged=problems.damaged),", "        Memos(state),"),
+        ("from kheish.daemon.reactors.flows import Flows", "from kheish.daemon.reactors.memos import Memos"),
+    ),
+    "authoring/forms/__init__.py": (
+        ("        approvals.FORM,", "        memos.FORM,"),
+        ("    approvals,", "    memos,"),
+    ),
 }
+IMPORTS = ("+     memos,", "+ from kheish.daemon.reactors.memos import Memos")
 #: what is written from them
 GENERATED = ("client/requests.py", "client/shapes.py", "client/sync.py", "client/aio.py")
 #: what a user of the copy sees of the noun
 USE = """
+from kheish.authoring.forms import FORMS
 from kheish.api.operations import OPERATIONS
 from kheish.client import AsyncKheish, Kheish
 from kheish.domain import events
@@ -175,6 +292,7 @@ assert noun.filters == NOUNS.filters["memo"] == ("colour",)
 assert "/v1/memos" in {operation.path for operation in OPERATIONS}
 assert Kheish.memos and AsyncKheish.memos
 assert "memo-record" in schemas.models()
+assert FORMS["memo"].noun is noun
 pages = reference.pages()
 assert "`GET /v1/memos`" in pages["api.md"] and "## memo.written" in pages["events.md"]
 assert "kheish memos" in pages["cli.md"]
@@ -223,10 +341,26 @@ def test_shared_lists_take_one_line_per_noun(copy: Path) -> None:
         before = (ROOT / "kheish" / name).read_text().splitlines()
         diff = [line for line in difflib.ndiff(before, path.read_text().splitlines()) if line[:2] in ("+ ", "- ")]
         if diff:
-            edited[name] = [line for line in diff if line != "+     memos,"]
+            edited[name] = [line for line in diff if line not in IMPORTS]
     assert {name: len(lines) for name, lines in edited.items()} == dict.fromkeys(SHARED, 1), edited
 
 
-def test_the_noun_is_everywhere_then(copy: Path) -> None:
+def test_generated_files_have_the_noun(copy: Path) -> None:
     python(copy, "-c", USE)
     assert "--colour" in python(copy, "-m", "kheish.cli.main", "memos", "list", "--help")
+
+
+def test_a_daemon_serves_the_noun(copy: Path, tmp_path: Path) -> None:
+    routes = {"local": [{"text": "done"}]}
+    with Daemon.fresh(tmp_path, routes=routes, env={"PYTHONPATH": str(copy)}) as daemon:
+        daemon.client.sessions.create("desk", route="local")
+        daemon.client.runs.start("desk", "go", wait="30s")
+        [file] = until(lambda: list(daemon.root.glob("pending/memos/memo_*.yaml")))
+        assert file.read_text() == f"memo_id: {file.stem}\ncolour: blue\nthanks:\n"
+        file.write_text(file.read_text().replace("thanks:", "thanks: gladly"))
+        shown = until(lambda: "read" in (text := daemon.cli("memos", "show", "last").stdout) and text)
+        assert file.stem in shown and daemon.cli("memos", "list", "--colour", "red").stdout == ""
+        until(lambda: list(daemon.root.glob(f"sessions/*/desk/memos/{file.stem}.yaml")))
+        assert "memo in blue: desk" in git(daemon.root, "log", "--format=%B")
+        kept = daemon.http("GET", f"/v1/memos/{file.stem}?at=HEAD").json()
+        assert kept["memo_id"] == file.stem

@@ -6,8 +6,11 @@ import ast
 import os
 import re
 from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -129,3 +132,29 @@ def test_a_folder_has_at_most_thirty_modules() -> None:
         for folder in folders
     }
     assert not {folder: count for folder, count in counts.items() if count > 30}
+
+
+@cache
+def imports() -> dict[str, set[str]]:
+    """The modules that each module imports, also inside functions."""
+    graph = grimp.build_graph("kheish", exclude_type_checking_imports=True, cache_dir=None)
+    return {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+
+
+def test_no_modules_import_each_other() -> None:
+    """Not even inside functions: `static_order` raises CycleError, with the modules of the cycle."""
+    assert "kheish.store.git.migration" in imports()["kheish.store.git.template"], "an import inside a function"
+    assert len(list(TopologicalSorter(imports()).static_order())) == len(imports())
+
+
+def test_http_knows_no_noun() -> None:
+    """`api/http` imports no other module of the API: those are nouns, and come with their operations. `services` is
+    what all of them are handed."""
+    http = {module: names for module, names in imports().items() if module.startswith("kheish.api.http.")}
+    others = [
+        f"{module} imports {name}"
+        for module, names in http.items()
+        for name in names
+        if name.startswith("kheish.api.") and name not in {*http, "kheish.api.services"}
+    ]
+    assert len(http) > 10 and not others

@@ -38,6 +38,23 @@ class RunUsage(Answer):
     estimated: bool
 
 
+class RunTreeUsage(RunUsage):
+    """Usage of the run so far, and of the agents that it spawned."""
+
+    own: RunUsage
+    subtree: RunUsage
+    """With the usage of all agents below it."""
+
+
+class StoppedWork(Answer):
+    """What a stop took with it, the innermost first."""
+
+    agents: list[str]
+    runs: list[str]
+    tasks: list[str]
+    """Background commands."""
+
+
 class RunWait(Answer):
     """A model server that a run waits for: the last failure, and when the next attempt is due (null during one)."""
 
@@ -91,6 +108,8 @@ class RunSettings(Answer):
     """Whether the commands of `completion` are subject to the rules like the agent's own commands: they came from a
     file.
     """
+    unattended: str = "ask"
+    """`deny`: calls that would ask a person are denied, and questions are declined (schedules)."""
     tool_policies: list[AppliedToolPolicy]
     capability_scope: list[Scope]
     """The tools, skills and MCP servers that the agent sees; all of the restrictions apply."""
@@ -135,12 +154,14 @@ class Run(Answer):
     pending_questions: list[str]
     waits_for: RunWait | None
     """The model server that it waits for."""
-    usage: RunUsage
+    usage: RunTreeUsage
     output: str | None
     """The final text."""
     outputs: list[RunOutput]
     error: RunFailure | None
     flow: dict[str, Any] | None
+    stopped: StoppedWork | None = None
+    """What a cancel took with it; only its answer has this."""
 
 
 class Session(Answer):

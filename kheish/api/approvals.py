@@ -117,7 +117,7 @@ class Approvals:
         _refuse_twice([one.approval_id for one in each])
         for number, one in enumerate(each):
             if one.idempotency_key is not None:
-                raise Invalid("A request for several approvals takes no idempotency keys of its items.")
+                raise Invalid("In a request for several approvals, items cannot have idempotency keys.")
             if one.arguments is not None and one.decision == "deny":
                 raise Invalid(
                     "Edited arguments require allow.", errors=[Fault(f"/items/{number}/arguments", "on deny")]

@@ -14,15 +14,12 @@ from kheish.api.http import media, paging
 from kheish.api.http.paging import Given, Param
 from kheish.api.services import Services
 from kheish.api.views import Doc
-from kheish.domain.approvals import Approval
 from kheish.domain.definitions import Definition, Kind
 from kheish.domain.events import Spilled
-from kheish.domain.flows.flow import Flow
 from kheish.domain.nouns import BY_CLASS
-from kheish.domain.questions import Question
-from kheish.domain.runs import Run
 from kheish.domain.sessions.session import Session
 from kheish.errors import NotFound, SessionDeleted
+from kheish.state.noun import Noun
 from kheish.state.state import State
 from kheish.store import parsing
 from kheish.store.edits import definitions as reading
@@ -31,23 +28,19 @@ from kheish.store.log import records, spills
 
 AT = Param(name="at", about=f"The revision to read: {FORMS}.")
 COMMIT = "X-Kheish-Commit"
-#: nouns with a Record in their session's folder: the name, and the folder below the session's
-_INNER: Mapping[type, tuple[str, str]] = {
-    Run: ("run", "runs"), Approval: ("approval", "approvals"), Question: ("question", "questions"),
-}  # fmt: skip
 
 
 async def document(services: Services, resp: Response, cls: type, id: str, rev: str) -> Doc:
     """Return the Record of a session, of a noun in it, or of a Flow, as of a commit. Raises Invalid, NotFound."""
     moment = await services.past.resolve(rev)
-    folder = await _folder(services, cls, id, moment)
-    path = await _record(services, cls, id, folder)
-    noun = BY_CLASS[cls].name
+    noun = BY_CLASS[cls]
+    folder = await _folder(services, noun, id, moment)
+    path = await _record(services, noun, id, folder)
     try:
         raw = await services.past.read(moment.commit, path)
     except NotFound:
         raise NotFound(
-            f"There was no {noun} {id!r} at {rev} (commit {moment.commit[:12]}); for its history see "
+            f"There was no {noun.name} {id!r} at {rev} (commit {moment.commit[:12]}); for its history see "
             f"GET /v1/sessions/{folder.rpartition('/')[2]}/history"
         ) from None
     doc = await asyncio.to_thread(records.read, raw)
@@ -57,26 +50,25 @@ async def document(services: Services, resp: Response, cls: type, id: str, rev: 
     return doc
 
 
-async def _record(services: Services, cls: type, id: str, folder: str) -> str:
+async def _record(services: Services, noun: Noun, id: str, folder: str) -> str:
     """Return the path of its Record."""
-    if cls is Flow:
-        return str((await views.document(services.state, Flow, id))["path"])
-    return f"{folder}/{_INNER[cls][1]}/{id}.yaml" if cls in _INNER else f"{folder}/session.yaml"
+    if noun.record is None:  # stored elsewhere
+        return str((await views.document(services.state, noun.cls, id))["path"])
+    return f"{folder}/{noun.record.format(id=id)}"
 
 
-async def _folder(services: Services, cls: type, id: str, moment: Moment) -> str:
+async def _folder(services: Services, noun: Noun, id: str, moment: Moment) -> str:
     """Return the session's folder, even if the session is deleted. Raises NotFound."""
     session_id = id
-    if cls is Flow:
-        session_id = (await views.document(services.state, Flow, id))["session_id"]
-    elif cls in _INNER:
-        noun, inner = _INNER[cls]
+    if noun.cls is not Session:
         try:
-            session_id = (await views.document(services.state, cls, id))["session_id"]
+            session_id = (await views.document(services.state, noun.cls, id))["session_id"]
         except NotFound:
+            if noun.record is None:
+                raise
             raise NotFound(
-                f"There is no {noun} {id!r}. If its session was deleted: git log --all -- "
-                f"'sessions/*/*/{inner}/{id}.yaml'"
+                f"There is no {noun.name} {id!r}. If its session was deleted: git log --all -- "
+                f"'sessions/*/*/{noun.record.format(id=id)}'"
             ) from None
     try:
         return str((await views.document(services.state, Session, session_id))["path"])

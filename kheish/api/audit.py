@@ -16,7 +16,7 @@ from kheish.api.http.operation import bind, get, post
 from kheish.api.http.paging import Param
 from kheish.api.services import Services
 from kheish.auth import audit
-from kheish.domain.audits import Action, Outcome
+from kheish.domain.events.auth import Action, Outcome
 
 LIST = (
     *paging.PAGE,

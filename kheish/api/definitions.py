@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -13,6 +15,7 @@ from kheish import ids
 from kheish.api import answers, at_revision
 from kheish.api import state as api_state
 from kheish.api.http import media, paging
+from kheish.api.http.answer import Answer
 from kheish.api.http.operation import Operation, bind, delete, get, post, put
 from kheish.api.http.paging import Param
 from kheish.api.services import Services
@@ -22,11 +25,16 @@ from kheish.store.files import blob_id
 
 #: fields that an answer adds to a definition's own; a PUT ignores them
 ADDED = ("id", "path", "etag", "status")
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+#: kinds whose module extends these operations
+OWN = frozenset({"schedules"})
 VALIDATE = (Param(name="id", about="The id of the definition; paths beside the file are resolved from its folder."),)
 
 
 class Definitions:
     """The resource of `/v1/{kind}` and the paths below it, for one kind."""
+
+    added: tuple[str, ...] = ()
 
     def __init__(self, services: Services, kind: Kind) -> None:
         self._services = services
@@ -41,7 +49,9 @@ class Definitions:
         rows = [known[id] for id in sorted(known) if after is None or id > after][: limit + 1]
         more = len(rows) > limit
         definitions = self._state.definitions
-        items = [self._view(one, definitions.status(one, os.environ, self._state.slots)) for one in rows[:limit]]
+        statuses = [definitions.status(one, os.environ, self._state.slots) for one in rows[:limit]]
+        added = await self._added(rows[:limit])
+        items = [self._view(*one) for one in zip(rows[:limit], statuses, added, strict=True)]
         media.send(resp, media.page(items, paging.cursor_of("d", items[-1]["id"]) if more else None))
 
     async def get_definition(self, req: Request, resp: Response, id: str) -> None:
@@ -51,7 +61,7 @@ class Definitions:
                 self._services, resp, self._kind, ids.check_slug(id, "id"), rev
             )
             return self._send(req, resp, value, status)
-        return self._send(req, resp, self._state.definitions.get(self._kind.name, id))
+        return await self.answer(req, resp, self._state.definitions.get(self._kind.name, id))
 
     async def put_definition(self, req: Request, resp: Response, id: str) -> None:
         """Create (201) or replace (200) a definition. YAML is kept byte for byte."""
@@ -60,9 +70,10 @@ class Definitions:
         made = await self._services.editor.put(
             self._kind.name, id, raw, kind, if_match=_etag(req), by=req.context.principal
         )
+        await self._stored(id, req.context.principal)
         n = self._state.n
         await self._state.durable()
-        self._send(req, resp, self._state.definitions.get(self._kind.name, id))
+        await self.answer(req, resp, self._state.definitions.get(self._kind.name, id))
         resp.status = 201 if made else 200
         resp.set_header(media.EVENT, str(n))
         resp.set_header("Location", f"/v1/{self._kind.name}/{id}")
@@ -118,23 +129,43 @@ class Definitions:
         known = self._kind.model.model_fields
         if not isinstance(value, dict):
             return raw
-        extra = [name for name in ADDED if name in value and name not in known]
+        extra = [name for name in (*ADDED, *self.added) if name in value and name not in known]
         if "id" in extra and id is not None and value["id"] != id:
             raise Invalid(
-                f"The body's id is {value['id']!r}, the address says {id!r}.", errors=[Fault("/id", "differs")]
+                f"The body's id is {value['id']!r}, but the path has {id!r}.", errors=[Fault("/id", "differs")]
             )
         return orjson.dumps({key: item for key, item in value.items() if key not in extra}) if extra else raw
 
-    def _send(self, req: Request, resp: Response, found: Definition, status: dict[str, Any] | None = None) -> None:
+    async def answer(self, req: Request, resp: Response, found: Definition) -> None:
+        """Answer with a definition as it is now."""
+        self._send(req, resp, found, added=(await self._added([found]))[0])
+
+    async def _stored(self, id: str, by: str) -> None:
+        """Act on a definition that was just stored, before the answer."""
+
+    async def _added(self, found: Sequence[Definition]) -> list[dict[str, Any]]:
+        """Return the members that an answer adds to each definition; subclasses name them in `added`."""
+        return [{}] * len(found)
+
+    def _send(
+        self,
+        req: Request,
+        resp: Response,
+        found: Definition,
+        status: dict[str, Any] | None = None,
+        added: Mapping[str, Any] = NOTHING,
+    ) -> None:
         resp.set_header("ETag", f'"{blob_id(found.raw)}"')
         resp.set_header("Vary", "Accept")
         if media.wants_text(req):
             resp.content_type = f"{media.YAML}; charset=utf-8"
             resp.data = found.raw
         else:
-            media.send(resp, self._view(found, status))
+            media.send(resp, self._view(found, status, added))
 
-    def _view(self, found: Definition, status: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _view(
+        self, found: Definition, status: dict[str, Any] | None = None, more: Mapping[str, Any] = NOTHING
+    ) -> dict[str, Any]:
         added = {
             "id": found.id,
             "path": found.path,
@@ -142,7 +173,7 @@ class Definitions:
             "status": status or self._state.definitions.status(found, os.environ, self._state.slots),
         }
         data = found.data if found.value is None else found.value.model_dump(mode="json", by_alias=True)
-        return {**added, **data}
+        return {**added, **data, **more}
 
 
 def _etag(req: Request) -> str | None:
@@ -156,16 +187,18 @@ def _etag(req: Request) -> str | None:
     return tag
 
 
-def operations(kind: Kind) -> tuple[Operation, ...]:
+def operations(
+    kind: Kind, resource: type[Definitions] = Definitions, answer: type[Answer] = answers.Definition
+) -> tuple[Operation, ...]:
     """Return the operations of one kind; their names contain its name."""
     many, one, noun = f"/v1/{kind.name}", f"/v1/{kind.name}/{{id}}", kind.singular
     return bind(
-        partial(Definitions, kind=kind),
+        partial(resource, kind=kind),
         get(
             many,
             Definitions.list_definitions,
-            f"List {kind.name} in force, by id.",
-            answers.Definition,
+            f"List valid {kind.name}, by id.",
+            answer,
             *paging.PAGE,
             page=True,
             name=f"list_{kind.name}",
@@ -174,7 +207,7 @@ def operations(kind: Kind) -> tuple[Operation, ...]:
             one,
             Definitions.get_definition,
             f"One {noun}.",
-            answers.Definition,
+            answer,
             at_revision.AT,
             problems=(404,),
             text=True,
@@ -185,7 +218,7 @@ def operations(kind: Kind) -> tuple[Operation, ...]:
             Definitions.put_definition,
             f"Create (201) or replace (200) a {noun}.",
             kind.model,
-            answers.Definition,
+            answer,
             problems=(404, 409, 412),
             text=True,
             name=f"put_{noun}",
@@ -216,4 +249,4 @@ def operations(kind: Kind) -> tuple[Operation, ...]:
     )
 
 
-OPERATIONS = tuple(operation for kind in KINDS.values() for operation in operations(kind))
+OPERATIONS = tuple(operation for kind in KINDS.values() if kind.name not in OWN for operation in operations(kind))

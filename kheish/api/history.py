@@ -34,7 +34,7 @@ DIFF_LIMIT = 500
 DIFF = (
     Param(name="from", about=f"The start, exclusive: {FORMS}. Without it, the beginning."),
     Param(name="to", about="The end, inclusive. Without it, now."),
-    Param(name="limit", kind="count", least=1, most=MOST, about=f"The maximal number of entries ({DIFF_LIMIT})."),
+    Param(name="limit", kind="count", least=1, most=MOST, about=f"The maximum number of entries ({DIFF_LIMIT})."),
 )
 SEARCH = (
     *paging.PAGE,
@@ -226,9 +226,9 @@ class History:
 def _remains(entry: Entry) -> str:
     path = session_end.tombstone(entry)["path"]
     return (
-        "The folder goes with the next commit, within seconds. Git keeps it: the commits up to then still have "
-        f"it, and so has every clone and push of them (git log -- {path}). Its workspace is left as it is. Rotate "
-        "secrets that it contains."
+        "The next commit removes the folder, within seconds. Git keeps it: earlier commits still have it, and so does "
+        f"every clone and push of them (git log -- {path}). The workspace is unchanged. Rotate any secrets in the "
+        "history."
     )
 
 

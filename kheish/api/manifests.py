@@ -101,7 +101,7 @@ class Manifests:
         page = await asyncio.to_thread(self._state.index.things, "version", limit=1, session=session)
         if not page.items:
             self._state.definitions.get("playbooks", id)
-            raise NotFound(f"Nothing of the playbook {id!r} is published yet, so there is nothing to compare with.")
+            raise NotFound(f"The playbook {id!r} has no published version to compare with.")
         return str(page.items[0]["version"])
 
     async def _side(self, id: str, version: str | None) -> tuple[str, Any, dict[str, bytes]]:

@@ -9,6 +9,7 @@ from kheish.api import (
     backup,
     definitions,
     history,
+    mailboxes,
     manifests,
     metrics,
     permissions,
@@ -25,9 +26,11 @@ from kheish.api import (
     tokens,
     trust,
 )
+from kheish.api.agents import resource as agents
 from kheish.api.flows import resource as flows
 from kheish.api.http import login, openapi
 from kheish.api.http.operation import Operation
+from kheish.api.schedules import resource as schedules
 
 OPERATIONS: tuple[Operation, ...] = (
     *probes.OPERATIONS,
@@ -40,7 +43,9 @@ OPERATIONS: tuple[Operation, ...] = (
     *history.OPERATIONS,
     *submissions.OPERATIONS,
     *tasks.OPERATIONS,
+    *mailboxes.OPERATIONS,
     *runs.OPERATIONS,
+    *agents.OPERATIONS,
     *approvals.OPERATIONS,
     *questions.OPERATIONS,
     *permissions.OPERATIONS,
@@ -54,4 +59,5 @@ OPERATIONS: tuple[Operation, ...] = (
     *trust.OPERATIONS,
     *manifests.OPERATIONS,
     *definitions.OPERATIONS,
+    *schedules.OPERATIONS,
 )

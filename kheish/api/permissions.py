@@ -52,7 +52,7 @@ class Permissions:
 
 OPERATIONS = bind(
     Permissions,
-    get("/v1/permissions", Permissions.permissions, "Get the rules in force.", Free),
+    get("/v1/permissions", Permissions.permissions, "Get the effective rules.", Free),
     post(
         "/v1/permissions/check",
         Permissions.check_permission,

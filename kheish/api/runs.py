@@ -16,6 +16,7 @@ from kheish.api.http.operation import bind, get, post
 from kheish.api.services import Services
 from kheish.api.views import Doc
 from kheish.domain import intake, keys, runs
+from kheish.domain.agents import ending
 from kheish.domain.runs import Run
 from kheish.errors import RunStateConflict
 from kheish.runtime import submission
@@ -60,7 +61,7 @@ class CancelRuns(Body):
     @model_validator(mode="after")
     def _something(self) -> CancelRuns:
         if not self.all and not any((self.session, self.session_id, self.status, self.route, self.kind)):
-            raise ValueError("say which runs: session, status, route or kind; or all: true")
+            raise ValueError("select runs by session, status, route or kind; or all: true")
         if self.session and self.session_id and self.session != self.session_id:
             raise ValueError("session and session_id differ; send one of them")
         return self
@@ -93,17 +94,19 @@ class Runs:
         sse.answer(req, resp, self._services, self._feed, run=run_id)
 
     async def cancel_run(self, req: Request, resp: Response, run_id: str) -> None:
-        """Stop a run for good; a cancelled run remains unchanged."""
+        """Stop a run for good, with the agents that it spawned; a cancelled run remains unchanged."""
         body = await media.read(req, Because)
         async with pins.thing(self._state, Run, run_id) as ended:
             if ended is not None:
                 _refuse_ended(ended)
-                return media.send(resp, (await views.expand(self._state, [ended]))[0])
-            before = self._state.get(Run, run_id).n
-            run = runs.cancel(self._state, run_id, by=req.context.principal, reason=body.reason)
-            doc, n = views.of(self._state, run), run.n
+                doc = (await views.expand(self._state, [ended]))[0]
+                return media.send(resp, {**doc, "stopped": ending.Stopped().shown()})
+            before = self._state.n
+            stopped = ending.stop_run(self._state, run_id, by=req.context.principal, reason=body.reason)
+            doc, n = views.of(self._state, self._state.get(Run, run_id)), self._state.n
         await self._state.durable()
-        return media.send(resp, (await views.expand(self._state, [doc]))[0], n=n if n != before else None)
+        doc = (await views.expand(self._state, [doc]))[0]
+        return media.send(resp, {**doc, "stopped": stopped.shown()}, n=n if n != before else None)
 
     async def cancel_runs(self, req: Request, resp: Response) -> None:
         """Cancel every unfinished run that matches, and answer with the stopped runs."""
@@ -114,8 +117,8 @@ class Runs:
                 if ended is not None:
                     continue  # it ended during the await
                 with contextlib.suppress(RunStateConflict):
-                    run = runs.cancel(self._state, run_id, by=req.context.principal, reason=body.reason)
-                    done.append(views.of(self._state, run))
+                    ending.stop_run(self._state, run_id, by=req.context.principal, reason=body.reason)
+                    done.append(views.of(self._state, self._state.get(Run, run_id)))
         n = self._state.n
         await self._state.durable()
         media.send(resp, media.page(await views.expand(self._state, done)), n=n if done else None)
@@ -156,7 +159,7 @@ class Runs:
 def _refuse_ended(doc: Doc) -> None:
     if doc["status"] != runs.Status.CANCELLED:
         raise RunStateConflict(
-            f"The run {doc['run_id']} is {doc['status']}; it cannot be cancelled any more.",
+            f"The run {doc['run_id']} is {doc['status']}; it can no longer be cancelled.",
             from_status=doc["status"],
             to_status="cancelled",
         )
@@ -189,7 +192,7 @@ OPERATIONS = bind(
     post(
         f"{ONE}/cancel",
         Runs.cancel_run,
-        "Stop a run for good.",
+        "Stop a run for good, with the agents that it spawned.",
         Because,
         answers.Run,
         problems=(404, 409),

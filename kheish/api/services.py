@@ -18,7 +18,9 @@ from kheish.config import Config
 from kheish.domain.approvals import Approval, Bound
 from kheish.domain.definitions import Definition
 from kheish.domain.events.playbooks import EvidenceRef, ReleaseState
+from kheish.domain.keys import Key
 from kheish.domain.playbooks.versions import Released, Version
+from kheish.runtime.agents.worktrees import Worktrees
 from kheish.state.state import State
 from kheish.store.bus import Bus
 from kheish.store.git.revisions import Moment
@@ -188,6 +190,13 @@ class Playbooks(Protocol):
         """
 
 
+class Schedules(Protocol):
+    """The firing of schedules."""
+
+    async def trigger(self, schedule_id: str, *, by: str, key: Key | None = None) -> str:
+        """Fire now, and return the id of the fire. Raises NotFound."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """The dependencies of the API, handed to `app.build`.
@@ -211,11 +220,13 @@ class Services:
     secrets: Secrets
     broker: Broker
     playbooks: Playbooks
+    schedules: Schedules
     upkeep: Upkeep
     workspaces: Workspaces
     feed: Feed
     waits: Waits
     refusals: Refusals
+    worktrees: Worktrees | None = None
     ready: Callable[[], str | None] = lambda: None
     logs: Callable[[], Sequence[Mapping[str, Any]]] = tuple
     closing: Closing = field(default_factory=Closing)

@@ -73,7 +73,7 @@ class StateRoot:
 async def commits(services: Services, given: Given, path: str | None) -> Mapping[str, Any]:
     """Return a page of commits; a cursor holds the commit that the next page begins with. Raises InvalidCursor."""
     if path is not None and (path.startswith("/") or ".." in path.split("/")):
-        raise Invalid(f"{path!r} is no path in the state root.")
+        raise Invalid(f"{path!r} is not a path in the state root.")
     rev = paging.place_of("c", given.get("cursor"))
     if rev is not None and not _COMMIT.match(rev):
         raise InvalidCursor("The cursor is not from this list; restart without it.")

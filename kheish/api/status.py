@@ -118,7 +118,8 @@ class Daemon:
         route = self._route(given)
         if given.takeover:
             if route is not None:
-                raise Invalid("A takeover applies to everything.", errors=[Fault("/route", "cannot be with takeover")])
+                fault = Fault("/route", "cannot be combined with takeover")
+                raise Invalid("A takeover applies to everything.", errors=[fault])
             await self._services.backup.take_over()
         going_on = set(self._state.paused) if route is None else self._state.paused & {route}
         if going_on:
@@ -202,7 +203,7 @@ OPERATIONS = bind(
     Daemon,
     get("/v1/status", Daemon.status, "Get the daemon's activity and condition.", Free, early=True),
     get("/v1/problems", Daemon.problems, "List problems in files.", answers.FileProblem, *PROBLEMS, page=True),
-    get("/v1/config", Daemon.config, "Get the settings in force.", Free),
+    get("/v1/config", Daemon.config, "Get the effective settings.", Free),
     get("/v1/usage", Daemon.usage, "Get the usage and its cost.", answers.UsageRow, *USAGE, page=True),
     get("/v1/logs", Daemon.logs, "List the newest lines of the daemon's log.", answers.LogLine, *LOGS, page=True),
     get(
@@ -216,5 +217,5 @@ OPERATIONS = bind(
         tie="query",
     ),
     post("/v1/pause", Daemon.pause, "Pause: no new step starts.", WhichRoute, answers.Paused),
-    post("/v1/resume", Daemon.resume, "Go on.", Resume, answers.Paused, problems=(409,)),
+    post("/v1/resume", Daemon.resume, "Resume after a pause.", Resume, answers.Paused, problems=(409,)),
 )

@@ -20,8 +20,11 @@ from kheish.runtime import submission
 from kheish.store.bus import Frame
 
 WAIT = (Param(name="wait", kind="duration", about="Wait until the run ends or waits, for at most this time (`30s`)."),)
-#: the events after which a waiting caller may have to act
+#: the events after which a waiting caller may have to act, except for a wait for agents
 STOPS = frozenset({"run.completed", "run.failed", "run.cancelled", "run.interrupted", "run.waiting"})
+#: statuses in which a run needs a user
+HELD = runs.WAITING - {runs.Status.WAITING_FOR_AGENT}
+_FOR_AGENT = f'"status":"{runs.Status.WAITING_FOR_AGENT}"'.encode()
 
 
 class Budget(Body):
@@ -172,14 +175,14 @@ async def accepted(services: Services, req: Request, resp: Response, run: Run | 
 
 
 async def settled(services: Services, run_id: str, timeout: float) -> None:
-    """Wait until the run has ended or waits, `timeout` seconds have passed, or the daemon stops."""
+    """Wait until the run has ended or waits for a user, `timeout` seconds have passed, or the daemon stops."""
     run = services.state.find(Run, run_id)
-    if run is not None and not run.is_final and run.status not in runs.WAITING:
+    if run is not None and not run.is_final and run.status not in HELD:
         await services.waits.until(("run", run_id), _stops, timeout)
 
 
 def _stops(frame: Frame) -> bool:
-    return frame.kind in STOPS
+    return frame.kind in STOPS and not (frame.kind == "run.waiting" and _FOR_AGENT in frame.line)
 
 
 OPERATIONS = bind(

@@ -121,7 +121,7 @@ OPERATIONS = bind(
     post(
         "/v1/tokens",
         TokensResource.create_token,
-        "Create a token; its text is in this answer only.",
+        "Create a token; only this response contains its text.",
         CreateToken,
         NewToken,
         good=(201,),

@@ -109,7 +109,7 @@ OPERATIONS = bind(
     get(
         "/v1/trust",
         Trusting.list_trust,
-        "List versions of playbooks that start commands by themselves, newest first, and whether they may.",
+        "List versions of playbooks that start commands by themselves, newest first, with their trust.",
         Trusted,
         *LIST,
         page=True,
@@ -117,7 +117,7 @@ OPERATIONS = bind(
     get(
         "/v1/trust/{name}",
         Trusting.get_trust,
-        "Get one version, and whether it may start its commands.",
+        "Get one version with its trust.",
         Trusted,
         problems=(404,),
     ),

@@ -113,6 +113,8 @@ def references(doc: Doc) -> Iterator[tuple[Any, Any, str]]:
         yield doc, "output", "text"
     if _is_reference(doc.get("arguments")):
         yield doc, "arguments", "json"
+    if _is_reference(doc.get("payload")):
+        yield doc, "payload", "json" if doc.get("structured") else "text"
     for one in doc.get("outputs") or ():
         if _is_reference(one["content"]):
             yield one, "content", "text"

@@ -147,12 +147,12 @@ def verify(root: Path, *, key: str | None = None, witness: bytes | None = None) 
             entry = orjson.loads(line)
             claimed, follows = entry["data"]["prev"], entry["seq"]
         except (ValueError, KeyError, TypeError):
-            return _broken(seq, last, "not_an_entry", f"{where} is no entry of the audit.", seq + 1)
+            return _broken(seq, last, "not_an_entry", f"{where} is not an entry of the audit.", seq + 1)
         if follows != seq + 1:
             return _broken(seq, last, "gap", f"{where} is entry {follows}, where {seq + 1} follows.", seq + 1)
         if claimed != last:
             about = f"Entry {seq} is not what was written" if seq else "The first entry has another before it"
-            return _broken(seq, last, "broken_link", f"{about}: the link of {where} does not fit.", seq or 1)
+            return _broken(seq, last, "broken_link", f"{about}: the link of {where} does not match.", seq or 1)
         seq, last = follows, link(line)
         if seq in wanted:
             links[seq] = last
@@ -186,7 +186,7 @@ def _signed(head: Mapping[str, Any] | None, key: str | None, seq: int, last: str
     if key is not None and said != key:
         finding = Finding("other_key", f"The head was signed with the key {said}, not with {key}.")
     elif not _is_signed(head, said):
-        finding = Finding("bad_signature", f"The signature of {HEAD} does not fit.")
+        finding = Finding("bad_signature", f"The signature of {HEAD} does not match.")
     elif not isinstance(at, int) or at > seq:
         finding = Finding("cut", f"The head vouches for {at} entries, and there are {seq}: the end was cut off.", seq)
     elif links.get(at) != head.get("hash"):

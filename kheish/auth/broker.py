@@ -110,7 +110,7 @@ class Broker:
         for what, id in keys:
             if (what, id) in self.revoked:
                 raise CredentialRevoked(
-                    f"The {what} {id} is revoked; no credential is lent for it. {_way_on(what, id)}"
+                    f"The {what} {id} is revoked; no credential is leased for it. {_way_on(what, id)}"
                 )
 
     def _value(self, slot: str) -> str:
@@ -224,7 +224,7 @@ def _is_of(lease: Lease, what: What, id: str) -> bool:
 def _way_on(what: What, id: str) -> str:
     """Return advice for the reader of a failed run."""
     if what == "lease":
-        return "Nothing else was revoked, so the run can be tried again: kheish runs retry RUN."
+        return "Nothing else was revoked, so the run can be retried: kheish runs retry RUN."
     new = f", or give it a new value with `kheish secrets rotate {id}`" if what in _OF_SLOTS and ids.is_slug(id) else ""
     return f"Allow it again with `kheish auth restore {what} {id}`{new}; then: kheish runs retry RUN."
 

@@ -215,7 +215,7 @@ async def _read(response: httpx.Response, url: str, limit: int) -> Answer:
     """Return the body, decompressed here so that a small response cannot grow large before it is measured."""
     coding = response.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("gzip", "x-gzip", "identity", ""):
-        raise FetchFailed(f"{url} answers in the coding {coding!r}, which was not requested.")
+        raise FetchFailed(f"{url} has the content encoding {coding!r}, which was not requested.")
     unpack = zlib.decompressobj(wbits=31) if "gzip" in coding else None
     body = bytearray()
     async for raw in response.aiter_raw():

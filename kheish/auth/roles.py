@@ -45,7 +45,9 @@ def refusal(principal: Principal, method: str, template: str) -> str | None:
 
 
 def _is_work(method: str, noun: str, words: list[str]) -> bool:
+    if words[-1] in ("check", "validate"):
+        return True
     if noun in _WORK:
         # An admin writes a Definition; operators work with it.
         return method != "PUT" and not (noun in ("channels", "projects", "schedules") and len(words) <= 3)
-    return words[-1] in ("check", "validate")
+    return False

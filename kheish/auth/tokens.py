@@ -148,11 +148,11 @@ def revoke(state: State, tokens: Tokens, name: str, *, by: str) -> Token:
 def _check(token: Token) -> None:
     faults = []
     if not ids.is_slug(token.name):
-        faults.append(Fault("/name", f"{token.name!r} is no legal name: use a-z, 0-9, '.', '_', '-'"))
+        faults.append(Fault("/name", f"{token.name!r} is not a legal name: use a-z, 0-9, '.', '_', '-'"))
     kind, colon, of = token.role.partition(":")
     if not (token.role in ROLES or (kind in NAMED_ROLES and colon and ids.is_slug(of))):
         known = ", ".join((*ROLES, *(f"{name}:NAME" for name in NAMED_ROLES)))
-        faults.append(Fault("/role", f"{token.role!r} is no role; there are {known}"))
+        faults.append(Fault("/role", f"{token.role!r} is not a role; use one of {known}"))
     if token.sessions and token.role == "admin":
         faults.append(Fault("/sessions", "an admin is not limited to sessions"))
     if faults:

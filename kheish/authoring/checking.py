@@ -173,7 +173,7 @@ def _named_wrong(path: str, sources: Mapping[str, Source], around: Around) -> It
     stem = name.rpartition(".")[0]
     if kind_of(path) is None:
         if kind.suffix == ".yaml" and name.endswith(".yml"):
-            message = f"the ending .yml is not read here; name the file {stem}.yaml"
+            message = f".yml files are not read; name the file {stem}.yaml"
             yield Problem(path, None, None, "error", "bad_name", message, f"{stem}.yaml")
         return
     if ids.is_slug(stem):
@@ -321,8 +321,8 @@ def _settle(
     for path in world.keys() - sources.keys():
         users = sorted(one.path for one in world.values() if any(target == path for _, target in one.references()))
         message = (
-            f"the file is gone, but {', '.join(users)} refers to it; its last valid version stays in force: "
-            f"put it back, or change {', '.join(users)}"
+            f"the file was removed, but {', '.join(users)} refers to it; its last valid version stays in effect: "
+            f"restore it, or change {', '.join(users)}"
         )
         out.problems[path] = [Problem(path, None, None, "error", "definition_referenced", message)]
     out.world = world
@@ -346,7 +346,7 @@ def _dangling_references(
             near = words.nearest(name, existing) if not is_there else None
             message = f"there is no {kind.singular} {name!r}" + (f"; did you mean {near!r}?" if near else "")
             if is_there:
-                message = f"the {kind.singular} {name!r} has errors, and was never in force"
+                message = f"the {kind.singular} {name!r} has errors, and was never valid"
             yield parsed.at(keys, message, code="dangling_reference", suggestion=near)
         elif keys[0] == "fallbacks" and (way := _find_path(target, one.path, world)):
             names = " → ".join(id_of(path, kind) for path in (one.path, *way))

@@ -87,7 +87,8 @@ class Editor:
             if path in outcome.world:
                 users = self._state.definitions.bindings(path)
                 raise DefinitionReferenced(
-                    f"{path} is not removed: {', '.join(users)} refers to it. Change that first.", referenced_by=users
+                    f"{path} is still referenced by {', '.join(users)}. Remove the reference first.",
+                    referenced_by=users,
                 )
             for one in sorted(removed, reverse=True):
                 self._watcher.expect(one, None)
@@ -121,7 +122,7 @@ class Editor:
         if if_match is None or (if_match == "*" and there is not None):
             return
         if there is None:
-            raise PreconditionFailed(f"{path} does not exist (any more).")
+            raise PreconditionFailed(f"{path} does not exist.")
         etag = blob_id(there.raw)
         if if_match != etag:
             raise PreconditionFailed(

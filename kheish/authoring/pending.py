@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from kheish.authoring import forms
-from kheish.authoring.forms import Answered, Decided, Declined, Form, PendingNoun
+from kheish.authoring import contents
+from kheish.authoring.contents import Content
+from kheish.authoring.forms import FORMS
+from kheish.authoring.forms.form import Form, PendingForm, read
 from kheish.authoring.problems import Problems
-from kheish.domain import approvals, questions
-from kheish.domain.approvals import Approval
-from kheish.domain.questions import Question
 from kheish.errors import FileRefused, Invalid, PersonRequired
 from kheish.state import pins
 from kheish.state.state import State
 from kheish.store import door, names, parsing
 from kheish.store.edits.problems import Problem
 
-_FOLDERS: dict[str, tuple[PendingNoun, type[Any]]] = {
-    "approvals": ("approval", Approval),
-    "questions": ("question", Question),
-}
-#: the person and channel to which an answer in a file is attributed: the author of a file is unknown
-_BY = "file"
+_FOLDERS: Mapping[str, PendingForm] = {str(kind.noun.pending): kind for kind in FORMS.values()}
 _PAGE = 200
 
 
@@ -41,52 +35,47 @@ class Answers:
     async def start(self) -> None:
         """Process the edits and removals from while no daemon ran."""
         paths = await asyncio.to_thread(_list_files, self._state.root)
-        asked = {f"pending/{folder}/{id}.yaml" for folder in _FOLDERS for id in await self._pending(folder)}
+        asked = {
+            f"pending/{folder}/{id}.yaml" for folder, kind in _FOLDERS.items() for id in await self._pending(kind.name)
+        }
         touched = await asyncio.to_thread(self._list_edited, paths)
-        for path in touched:
-            await self._drop_part(path)
+        async for path, content in contents.each(self._state.root, touched):
+            await self._drop_part(path, content)
         await self.take(frozenset(touched) | asked.difference(paths))
 
     def _list_edited(self, paths: Iterable[str]) -> list[str]:
         """Return the files that differ from the daemon's text: few of the pending ones. Blocks on disk."""
         edited: list[str] = []
         for path in paths:
-            folder, _, name = path.removeprefix("pending/").partition("/")
-            noun, _ = _FOLDERS[folder]
-            document = self._state.index.thing(noun, name.removesuffix(".yaml"))
+            kind, id = _thing(path)
+            document = self._state.index.thing(kind.name, id)
             with suppress(OSError, FileRefused):
-                raw = _read(self._state.root, path)
-                if raw is not None and document is not None and forms.is_untouched(noun, raw, document):
+                raw = door.read(self._state.root, path)
+                if document is not None and kind.is_untouched(raw, document):
                     continue
             edited.append(path)
         return edited
 
-    async def _drop_part(self, path: str) -> None:
+    async def _drop_part(self, path: str, raw: Content) -> None:
         """Remove a file that a power cut has truncated or left with holes: it is no user's answer. The file of a
         pending thing is rewritten, and a resolved thing needs none.
         """
-        folder, _, name = path.removeprefix("pending/").partition("/")
-        noun, cls = _FOLDERS[folder]
-        id = name.removesuffix(".yaml")
-        try:
-            raw = await asyncio.to_thread(_read, self._state.root, path)
-        except (OSError, FileRefused):  # `take` reports it
+        kind, id = _thing(path)
+        cls = kind.noun.cls
+        if not isinstance(raw, bytes):  # `take` reports it
             return
         document = self._state.recalled(cls, id) or await self._state.recall(cls, id)
-        if raw is not None and document is not None and forms.is_part(noun, raw, document):
+        if document is not None and kind.is_part(raw, document):
             await asyncio.to_thread(names.within(self._state.root, path).unlink, missing_ok=True)
 
     async def take(self, paths: frozenset[str]) -> None:
         """Process files that were created, changed or removed. Raises StoreFailed, Damaged."""
         async with self._lock:
-            for path in sorted(paths):
-                folder, _, name = path.removeprefix("pending/").partition("/")
-                if path.startswith("pending/") and folder in _FOLDERS and name.endswith(".yaml") and "/" not in name:
-                    noun, cls = _FOLDERS[folder]
-                    self._problems.replace(path, await self._take_file(noun, cls, name.removesuffix(".yaml"), path))
+            ours = [path for path in sorted(paths) if is_form(path)]
+            async for path, content in contents.each(self._state.root, ours):
+                self._problems.replace(path, await self._take_file(path, content))
 
-    async def _pending(self, folder: str) -> list[str]:
-        noun, _ = _FOLDERS[folder]
+    async def _pending(self, noun: str) -> list[str]:
         ids: list[str] = []
         cursor: str | None = None
         while True:
@@ -98,30 +87,31 @@ class Answers:
             if cursor is None:
                 return ids
 
-    async def _take_file(self, noun: PendingNoun, cls: type[Any], id: str, path: str) -> list[Problem]:
+    async def _take_file(self, path: str, raw: Content) -> list[Problem]:
         """Process one file, and return its problems."""
-        try:
-            raw = await asyncio.to_thread(_read, self._state.root, path)
-        except FileRefused as refused:
-            return [Problem(path, None, None, "error", "unreadable", f"the file {refused.reason}")]
-        except OSError as error:
-            return [Problem(path, None, None, "error", "unreadable", f"the file cannot be read: {error.strerror}")]
+        kind, id = _thing(path)
+        cls = kind.noun.cls
+        if isinstance(raw, FileRefused):
+            return [Problem(path, None, None, "error", "unreadable", f"the file {raw.reason}")]
+        if isinstance(raw, OSError):
+            return [Problem(path, None, None, "error", "unreadable", f"the file cannot be read: {raw.strerror}")]
         document = self._state.recalled(cls, id) or await self._state.recall(cls, id)
         if document is None:
-            message = f"there is no {noun} {id!r}; remove the file"
-            return [] if raw is None else [Problem(path, None, None, "error", f"unknown_{noun}", message)]
+            message = f"there is no {kind.name} {id!r}; remove the file"
+            return [] if raw is None else [Problem(path, None, None, "error", f"unknown_{kind.name}", message)]
         if raw is None:
             async with self._newest(cls, id, document) as newest:
                 if newest["status"] == "pending":
-                    self._rewrite(noun, id)
+                    self._rewrite(kind.name, id)
             return []
-        form = await parsing.run(forms.read, noun, raw, path, {**document, "status": "pending"})
+        form = await parsing.run(read, kind, raw, path, {**document, "status": "pending"})
         if form.filled is None:
             return form.problems if document["status"] == "pending" else []
         async with self._newest(cls, id, document) as newest:
-            if newest["status"] != "pending":
-                return [_problem_of_late(form, noun, newest)]
-            return self._resolve(id, form)
+            if newest["status"] != "pending":  # the daemon removes the file, so its author must be informed
+                late = kind.late(newest)
+                return [form.at(kind.mine[:1], late.detail, code=late.code, key=True)]
+            return self._resolve(kind, id, form)
 
     @asynccontextmanager
     async def _newest(self, cls: type[Any], id: str, known: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
@@ -132,18 +122,13 @@ class Answers:
         async with pins.thing(self._state, cls, id) as ended:
             yield ended or self._state.recalled(cls, id) or known
 
-    def _resolve(self, id: str, form: Form) -> list[Problem]:
+    def _resolve(self, kind: PendingForm, id: str, form: Form) -> list[Problem]:
         """Call the domain with the filled-in values, and return its refusal as problems."""
+        assert form.filled is not None
         try:
-            match form.filled:
-                case Decided(decision, reason):
-                    approvals.resolve(self._state, id, decision, by=_BY, via="file", reason=reason)
-                case Answered(answers):
-                    questions.answer(self._state, id, answers, by=_BY, via="file")
-                case Declined(reason):
-                    questions.decline(self._state, id, by=_BY, via="file", reason=reason)
+            form.filled(self._state, id)
         except PersonRequired as error:
-            return [form.at(("decision",), error.detail, code=error.code)]
+            return [form.at(kind.mine[:1], error.detail, code=error.code)]
         except Invalid as error:
             faults = [(tuple(fault.path.strip("/").split("/")), fault.message) for fault in error.errors]
             return [form.at(keys, f"{keys[-1]}: {message}") for keys, message in faults] or [
@@ -152,24 +137,19 @@ class Answers:
         return []
 
 
-def _problem_of_late(form: Form, noun: PendingNoun, document: dict[str, Any]) -> Problem:
-    """Return the problem that an earlier answer won.
-
-    The daemon removes the file with its next commit, so its author must be informed.
-    """
-    keys = ("decision",) if noun == "approval" else ("answers",)
-    error = approvals.late(document) if noun == "approval" else questions.late(document)
-    return form.at(keys, error.detail, code=error.code, key=True)
+def is_form(path: str) -> bool:
+    """Return whether a path is that of a file which users fill in."""
+    top, _, name = path.partition("/")
+    folder, _, name = name.partition("/")
+    return top == "pending" and folder in _FOLDERS and name.endswith(".yaml") and "/" not in name
 
 
-def _read(root: Path, path: str) -> bytes | None:
-    """Return the file's bytes; None if it is missing. Raises FileRefused, OSError."""
-    try:
-        return door.read(root, path)
-    except FileNotFoundError:
-        return None
+def _thing(path: str) -> tuple[PendingForm, str]:
+    """Return what a file is about: its kind, and the id of the thing."""
+    _, folder, name = path.split("/")
+    return _FOLDERS[folder], name.removesuffix(".yaml")
 
 
 def _list_files(root: Path) -> list[str]:
     below = (path for folder in _FOLDERS for path, _ in door.walk(root, f"pending/{folder}"))
-    return [path for path in below if path.endswith(".yaml") and path.count("/") == 2]
+    return [path for path in below if is_form(path)]

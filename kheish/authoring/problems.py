@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,12 @@ log = logging.getLogger(__name__)
 FILE = "PROBLEMS.md"
 _HEAD = """# Problems
 
-Current problems. If a file has errors, its last valid version stays in force. The daemon owns this file: it rewrites it
-at each change, and removes it when there are no problems.
+Current problems. If a file has errors, its last valid version stays in effect. The daemon owns this file: it rewrites
+it at each change, and removes it when there are no problems.
 """
+
+#: the rest after a write of the file, as a multiple of its time, and in seconds
+_REST, _LONGEST = 10.0, 2.0
 
 _Key = tuple[str, str]
 
@@ -39,6 +44,8 @@ class Problems:
         self._reported: dict[_Key, Problem] = {}
         self._since: dict[_Key, str] = {}
         self._dirty = False
+        self._next = 0.0  # when the file is written next, unless a caller waits for it
+        self._urgent = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
 
     def replace(self, path: str, problems: Iterable[Problem]) -> None:
@@ -87,6 +94,7 @@ class Problems:
     async def write(self) -> None:
         """Update PROBLEMS.md, and wait for it."""
         self._dirty = True
+        self._urgent.set()
         self._begin()
         if self._writing is not None:
             await self._writing
@@ -120,12 +128,22 @@ class Problems:
 
     async def _write(self) -> None:
         while self._dirty:
-            self._dirty = False
+            await self._rest()
+            self._dirty, began = False, time.monotonic()
             problems = [(problem, self._since[key]) for key, problem in self._sorted()]
             try:
                 await asyncio.to_thread(self._store, problems)
             except OSError as error:  # it is for people only; the API still has all of it
                 log.warning("%s cannot be written: %s", FILE, error)
+            ended = time.monotonic()
+            self._next = ended + min(_REST * (ended - began), _LONGEST)
+
+    async def _rest(self) -> None:
+        """Wait in proportion to the time of the last write: for thousands of problems that come one by one, the file
+        would be written as often."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._urgent.wait(), max(0.0, self._next - time.monotonic()))
+        self._urgent.clear()
 
     def _store(self, problems: Sequence[tuple[Problem, str]]) -> None:
         if text := _render(problems):

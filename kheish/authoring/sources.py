@@ -25,12 +25,11 @@ _READ_ME = "readme.md"
 FOLDERS = frozenset((*KINDS, "inbox", "pending", "secrets"))
 #: folders whose files later versions read, but not this one; other entries at the top belong to the user
 LATER = frozenset((
-    "channels", "connectors", "hooks", "mcp", "memory", "outputs", "projects", "schedules", "skills", "sources",
-    "workers",
+    "channels", "connectors", "hooks", "mcp", "memory", "outputs", "projects", "skills", "sources", "workers",
 ))  # fmt: skip
 LATER_FILE = "instructions.md"
 NOT_YET = "not_in_this_version"
-_NO_FOLDER = "is no folder, or a link to one; make it a folder, because the daemon reads its files"
+_NO_FOLDER = "is not a folder, or is a link to one; make it a folder, because the daemon reads its files"
 _NOT_UTF8 = "has a name that is not UTF-8 (shown with \\x for such bytes); rename it"
 
 
@@ -61,7 +60,7 @@ def _guarded(source: Source, scrub: Callable[[bytes], bytes]) -> Source:
     place = _as_written(source.raw, scrub) or _as_meant(source.raw, scrub)
     if place is None:
         return source
-    text = "holds a stored secret; name its slot (auth_ref), and put a new value there if this file was passed on"
+    text = "contains a stored secret; name its slot instead (auth_ref), and rotate the secret if this file was shared"
     return replace(source, fault=text, code="secret_in_file", place=place)
 
 

@@ -204,7 +204,7 @@ def _opened(here: Place, path: str) -> Iterator[BinaryIO]:
 def _check_regular(status: os.stat_result, path: str) -> None:
     if stat.S_ISREG(status.st_mode):
         return
-    kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
+    kind = _KINDS.get(stat.S_IFMT(status.st_mode), "a special file")
     hint = "; use list_files to see what is in it" if stat.S_ISDIR(status.st_mode) else ""
     raise NotBeneath(f"{path}: is {kind}, not a file{hint}.", reason="special")
 

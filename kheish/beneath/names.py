@@ -34,7 +34,7 @@ def meant(text: str) -> str:
     """Return the name or path that a text means, in the form of `os`. Raises ValueError for a text that cannot be a
     file name."""
     if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("a lone surrogate is no character of a file name")
+        raise ValueError("a lone surrogate cannot be part of a file name")
     raw = text.encode()
     if b"\\" in raw:
         raw = _ESCAPE.sub(lambda found: bytes([int(found[1], 16)]) if found[1] else b"\\", raw)

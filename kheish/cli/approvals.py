@@ -28,6 +28,8 @@ _REMEMBER = click.option(
     type=click.Choice(["exact", "pattern"]),
     help="Add a rule to the session: for this exact call, or for similar calls (`approvals show` prints both).",
 )
+APPROVAL = Id("approval", "appr_")
+PENDING = Id("approval", "appr_", status="pending")
 
 
 @group()
@@ -55,7 +57,7 @@ def list_(settings: Settings, session: str | None, status: str, limit: int | Non
 
 
 @approvals.command()
-@click.argument("approval", type=Id("approval"))
+@click.argument("approval", type=APPROVAL)
 @at_option
 @pass_settings
 def show(settings: Settings, approval: str, at: str | None) -> None:
@@ -70,7 +72,7 @@ def show(settings: Settings, approval: str, at: str | None) -> None:
 
 
 @approvals.command()
-@click.argument("approval_ids", metavar="APPROVAL...", nargs=-1, required=True, type=Id("approval"))
+@click.argument("approval_ids", metavar="APPROVAL...", nargs=-1, required=True, type=PENDING)
 @click.option("--reason", help="The reason, kept in the journal.")
 @click.option("--arguments", metavar="JSON", help="Allow the call with these arguments instead.")
 @_REMEMBER
@@ -86,7 +88,7 @@ def allow(
 
 
 @approvals.command()
-@click.argument("approval_ids", metavar="APPROVAL...", nargs=-1, required=True, type=Id("approval"))
+@click.argument("approval_ids", metavar="APPROVAL...", nargs=-1, required=True, type=PENDING)
 @click.option("--reason", help="The reason, passed to the model.")
 @_REMEMBER
 @pass_settings

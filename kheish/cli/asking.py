@@ -98,7 +98,7 @@ def attend(client: Kheish, run: Run, rendering: Rendering) -> None:
 
 def show_approval(asked: Approval) -> None:
     """Print a call in full: the user must see all of what is allowed."""
-    say(paint(f"{asked['tool']} wants approval", bold=True) + plain(f"  ({asked['risk']} risk; {asked['why']})"))
+    say(paint(f"{asked['tool']} needs approval", bold=True) + plain(f"  ({asked['risk']} risk; {asked['why']})"))
     for name, value in _shown_arguments(asked).items():
         _argument(name, value)
     for file in asked.get("files") or ():

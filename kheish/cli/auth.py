@@ -48,7 +48,7 @@ def leases(settings: Settings) -> None:
         ("SUBJECT", "subject"),
         ("SLOT", "slot"),
         ("FOR", "audience"),
-        ("UNTIL", lambda one: when(one["expires_at"])),
+        ("EXPIRES", lambda one: when(one["expires_at"])),
     )
     listing(settings, settings.client().access.leases(), "lease_id", columns, "No active leases.")
 

@@ -30,11 +30,11 @@ def backup() -> None:
 def add(settings: Settings, given: str, name: str, every: str) -> None:
     """Configure pushes to REMOTE (an address that git accepts). Needs no daemon."""
     from kheish.ids import duration
-    from kheish.store.git import template
+    from kheish.store.git import root_format
     from kheish.store.git.remote import clean
 
     root = settings.root()
-    template.open_root(root)
+    root_format.open_root(root)
     try:
         duration(every)
     except ValueError as error:

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from kheish.cli import asking, following
-from kheish.cli.ids import Id
+from kheish.cli import asking
+from kheish.cli.follow import FollowedRun, follow
+from kheish.cli.ids import Id, Name
 from kheish.cli.options import Settings, command, pass_settings
 from kheish.cli.output import paint, plain, report, say
 from kheish.cli.run import MODES, ensure
@@ -17,7 +18,7 @@ from kheish.errors import KheishError
 
 @command()
 @click.argument("session", required=False, type=Id("session", makes=True))
-@click.option("--route", type=Id("route"), help="The route to a model.")
+@click.option("--route", type=Name("routes"), help="The route to a model.")
 @click.option("--workspace", metavar="DIR", help="The working folder of a new session.")
 @click.option("--permission-mode", type=click.Choice(MODES), help="The permission mode of a new session.")
 @pass_settings
@@ -32,10 +33,10 @@ def chat(
         raise click.UsageError("A chat needs a terminal; otherwise use: kheish run SESSION TEXT --follow.")
     client = settings.client()
     session = ensure(client, session, workspace, permission_mode, route)
-    say(paint(f"Session {session}; an empty line leaves it, and `kheish chat {session}` resumes it.", dim=True))
+    say(paint(f"Session {session}; an empty line exits, and `kheish chat {session}` resumes it.", dim=True))
     active = client.sessions.get(session)["active_run_id"]
     if active:
-        following.follow(settings, client, client.runs.get(active))
+        follow(settings, client, FollowedRun(client.runs.get(active)))
     chosen: Any = {"route": route} if route else {}
     unsent = ""
     while text := _read_message(unsent):
@@ -45,7 +46,7 @@ def chat(
             unsent = text
             report(error, settings)
         else:
-            following.follow(settings, client, run)
+            follow(settings, client, FollowedRun(run))
     return 0
 
 

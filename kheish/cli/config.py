@@ -30,11 +30,11 @@ def edit(settings: Settings) -> None:
     from kheish.authoring import checking, sources
     from kheish.errors import Conflict, Invalid
     from kheish.store import files
-    from kheish.store.git import template
+    from kheish.store.git import root_format
 
     if settings.url:
         raise click.UsageError("`config edit` needs a local state root; pass --state-root instead of --url.")
-    template.open_root(root := settings.root())
+    root_format.open_root(root := settings.root())
     path = root / "kheish.yaml"
     before = text = path.read_text() if path.exists() else ""
     while True:

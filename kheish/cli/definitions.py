@@ -20,6 +20,7 @@ _KEYS = ("id", "name", "path")
 _FIELDS = {  # columns of a list
     "routes": (("DRIVER", "driver"), ("MODEL", "model"), ("SERVER", "api_base"), ("KEY", "auth_ref")),
     "personas": (("SHOWN AS", "display_name"),),
+    "schedules": (("ACTIVE", "state"), ("NEXT", "next"), ("LAST", "last"), ("ZONE", "timezone"), ("TITLE", "title")),
 }
 
 

@@ -66,7 +66,7 @@ def start(
     wait: str | None,
 ) -> int:
     """Start a Playbook: the given version, or the active one."""
-    from kheish.cli import flow_following
+    from kheish.cli import follow
 
     client = settings.client()
     flow = client.flows.start(
@@ -78,12 +78,13 @@ def start(
         budget=None if budget is None else {"cost_usd": budget},
     )
     if followed:
-        return flow_following.follow(settings, client, flow)
+        return follow.follow(settings, client, follow.FollowedFlow(client, flow))
     line = plain(f"{flow['flow_id']} is {flow['status']}; follow it with `kheish flows follow {flow['flow_id']}`.")
     emit(settings, flow, ids=[flow["flow_id"]], human=lambda: say(line))
-    if wait and flow["status"] in ("waiting", "blocked"):
-        raise flow_following.waits(flow)
-    return flow_following.exit_code(flow) if wait else 0
+    started = follow.FollowedFlow(client, flow)
+    if wait and started.is_waiting:
+        raise started.waits()
+    return started.exit_code if wait else 0
 
 
 @flows.command("list")
@@ -122,10 +123,10 @@ def show(settings: Settings, flow_id: str, at: str | None) -> None:
 @pass_settings
 def follow(settings: Settings, flow_id: str, after: int) -> int:
     """Follow a Flow from its start, and prompt for pending decisions."""
-    from kheish.cli import flow_following
+    from kheish.cli import follow
 
     client = settings.client()
-    return flow_following.follow(settings, client, client.flows.get(flow_id), after)
+    return follow.follow(settings, client, follow.FollowedFlow(client, client.flows.get(flow_id)), after)
 
 
 @flows.command()
@@ -175,7 +176,7 @@ def report(settings: Settings, flow_id: str, page: Path | None) -> None:
         page.write_text(text, encoding="utf-8")
     except OSError as error:
         raise Invalid(f"Cannot write {page}: {error.strerror}.") from error
-    return emit(settings, {"path": str(page)}, ids=[str(page)], human=lambda: say(f"Written: {page}"))
+    return emit(settings, {"path": str(page)}, ids=[str(page)], human=lambda: say(f"The report is in {page}."))
 
 
 def _stopping(flow: Mapping[str, Any]) -> str:

@@ -33,6 +33,7 @@ COMMANDS = {
     "chat": ("chat", "chat", "Talk with an agent on the terminal."),
     "sessions": ("sessions", "sessions", "List, search, show, create, update, end, fork and delete sessions."),
     "tasks": ("tasks", "tasks", "List a session's tasks: its background commands."),
+    "agents": ("agents", "agents", "List, spawn and close agents."),
     "flows": ("flows", "flows", "Start Playbooks, and follow their Flows."),
     "inbox": ("inbox", "inbox", "List pending approvals and questions, and answer them."),
     "approvals": ("approvals", "approvals", "List, show, allow and deny approvals."),
@@ -40,6 +41,7 @@ COMMANDS = {
     "routes": ("routes", "routes", "Manage routes to models."),
     "personas": ("personas", "personas", "Manage instruction texts for sessions."),
     "playbooks": ("playbooks", "playbooks", "Manage procedures, their versions and releases."),
+    "schedules": ("schedules", "schedules", "Manage schedules, their times and their fires."),
     "permissions": ("permissions", "permissions", "Explain the decision on a tool call."),
     "events": ("events", "events", "Print past and new events."),
     "logs": ("logs", "logs", "Show the newest lines of the daemon's log."),
@@ -178,6 +180,7 @@ def _usage(error: click.ClickException, as_json: bool) -> int:
         error.show()
         return 2
     detail = error.format_message()
+    detail = detail if detail.endswith((".", "?", "!")) else f"{detail}."
     context = getattr(error, "ctx", None)
     help_line = f" See `{context.command_path} --help`." if context and "--help" not in detail else ""
     if as_json:

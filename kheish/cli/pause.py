@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from kheish.cli.ids import Id
+from kheish.cli.ids import Name
 from kheish.cli.options import Settings, command, pass_settings
 from kheish.cli.output import emit, say
 
 
 @command()
-@click.option("--route", type=Id("route"), help="Only runs on this route.")
+@click.option("--route", type=Name("routes"), help="Only runs on this route.")
 @pass_settings
 def pause(settings: Settings, route: str | None) -> None:
     """Stop starting new steps; steps in flight finish, and submissions queue."""
@@ -19,7 +19,7 @@ def pause(settings: Settings, route: str | None) -> None:
 
 
 @command()
-@click.option("--route", type=Id("route"), help="Only runs on this route.")
+@click.option("--route", type=Name("routes"), help="Only runs on this route.")
 @click.option("--takeover", is_flag=True, help="For a restored root: take over the backup remote.")
 @pass_settings
 def resume(settings: Settings, route: str | None, takeover: bool) -> None:

@@ -22,6 +22,8 @@ COLUMNS: list[Column] = [
     ("ASKED", lambda question: when(question["asked_at"])),
     ("TEXT", lambda question: "; ".join(shorten(one["text"], 80) for one in question["questions"])),
 ]
+QUESTION = Id("question", "q_")
+PENDING = Id("question", "q_", status="pending")
 
 
 @group()
@@ -49,7 +51,7 @@ def list_(settings: Settings, session: str | None, status: str, limit: int | Non
 
 
 @questions.command()
-@click.argument("question", type=Id("question"))
+@click.argument("question", type=QUESTION)
 @pass_settings
 def show(settings: Settings, question: str) -> None:
     """Show a set of questions with their options."""
@@ -64,7 +66,7 @@ def show(settings: Settings, question: str) -> None:
 
 
 @questions.command()
-@click.argument("question", type=Id("question"))
+@click.argument("question", type=PENDING)
 @click.argument("answers", nargs=-1)
 @click.option("--text", "texts", multiple=True, metavar="[ID=]TEXT", help="A free-text answer.")
 @pass_settings
@@ -86,7 +88,7 @@ def answer(settings: Settings, question: str, answers: tuple[str, ...], texts: t
 
 
 @questions.command()
-@click.argument("question", type=Id("question"))
+@click.argument("question", type=PENDING)
 @click.option("--reason", help="The reason, passed to the model.")
 @pass_settings
 def decline(settings: Settings, question: str, reason: str | None) -> None:

@@ -17,6 +17,8 @@ Data = Mapping[str, Any]
 #: a line and its style
 Line = tuple[str, dict[str, Any]]
 
+#: the colours of a run's, a Flow's and a phase's status
+TONES = {"completed": "green", "succeeded": "green", "satisfied": "green", "failed": "red", "cancelled": "red"}
 _RESULT_LINES = 6
 #: results of calls that did not run: the preceding decision already shows them
 _SAID = frozenset({"permission_denied", "approval_denied", "approval_expired", "approval_cancelled"})
@@ -244,7 +246,7 @@ def _resolved(data: Data) -> list[Line]:
 
 
 def _one_of_two(data: Data) -> list[Line]:
-    return [(f"  allowed by {data.get('person')}; a second person has to allow it, too", {"fg": "yellow"})]
+    return [(f"  allowed by {data.get('person')}; a second person must allow it, too", {"fg": "yellow"})]
 
 
 def _checked(data: Data) -> list[Line]:
@@ -295,6 +297,29 @@ def _resumed(data: Data) -> list[Line]:
     return [("(the daemon was restarted; the run continues)", {"dim": True})] if data.get("reason") == "restart" else []
 
 
+def _phase_started(data: Data) -> list[Line]:
+    attempt = f" (attempt {data['attempt']})" if data["attempt"] > 1 else ""
+    return [(f"── {data['phase']}{attempt}", {"bold": True})]
+
+
+def _phase_retried(data: Data) -> list[Line]:
+    return [(f"── {data['phase']} failed and is retried: {data['reason']}", {"fg": "yellow"})]
+
+
+def _phase_blocked(data: Data) -> list[Line]:
+    return [(f"── {data['phase']} is blocked: {', '.join(data['missing'])} is missing", {"fg": "yellow"})]
+
+
+def _phase_ended(data: Data) -> list[Line]:
+    why = f": {data['reason']}" if data["reason"] else ""
+    return [(f"── {data['phase']} {data['status']}{why}", {"fg": TONES.get(data["status"])})]
+
+
+def _attached(data: Data) -> list[Line]:
+    refers = f" → {data['ref']}" if data["ref"] else ""
+    return [(f"  evidence {data['id']} ({data['evidence_kind']}){refers}", {"fg": "green"})]
+
+
 _LINES: dict[str, Callable[[Data], list[Line]]] = {
     "model.failed": _failed,
     "model.requested": _left_out,
@@ -307,6 +332,11 @@ _LINES: dict[str, Callable[[Data], list[Line]]] = {
     "context.compacted": _compacted,
     "completion.started": _checking,
     "run.resumed": _resumed,
+    "phase.started": _phase_started,
+    "phase.retried": _phase_retried,
+    "phase.blocked": _phase_blocked,
+    "phase.ended": _phase_ended,
+    "evidence.attached": _attached,
 }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kheish.cli.ids import Id
+from kheish.cli.ids import Id, Name
 from kheish.cli.options import Settings, command, pass_settings
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ MODES = ["default", "accept_edits", "plan", "dont_ask", "bypass"]
 @click.option("--wait", metavar="TIME", help="Wait up to this time (30s) for its end.")
 @click.option("--no-create", is_flag=True, help="Fail if the session does not exist.")
 @click.option(
-    "--route", type=Id("route"), help="The route: for a new session a setting, for another one used by this run only."
+    "--route",
+    type=Name("routes"),
+    help="The route; a new session keeps it, an existing one uses it for this run only.",
 )
 @click.option("--model", help="Override the model of the route.")
 @click.option("--workspace", metavar="DIR", help="The working folder of a new session.")
@@ -36,7 +38,7 @@ def run(settings: Settings, session: str, text: str, followed: bool, wait: str |
         route: str | None, model: str | None, workspace: str | None, permission_mode: str | None,
         idempotency_key: str | None) -> int:  # fmt: skip
     """Give the agent of SESSION the task TEXT (`-`: stdin). A missing session is created."""
-    from kheish.cli import following
+    from kheish.cli import follow
 
     content = _content(text)
     client = settings.client()
@@ -45,8 +47,8 @@ def run(settings: Settings, session: str, text: str, followed: bool, wait: str |
     choices: Any = {name: value for name, value in (("route", route), ("model", model)) if value}
     started = client.runs.start(session, content, idempotency_key=idempotency_key, wait=wait, **choices)
     if followed:
-        return following.follow(settings, client, started)
-    return following.accepted(settings, started, waited=wait is not None)
+        return follow.follow(settings, client, follow.FollowedRun(started))
+    return follow.accepted(settings, started, waited=wait is not None)
 
 
 def _content(text: str) -> str:

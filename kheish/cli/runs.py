@@ -56,10 +56,10 @@ def show(settings: Settings, run_id: str, at: str | None) -> None:
 @pass_settings
 def follow(settings: Settings, run_id: str, after: int) -> int:
     """Follow a run from its start, and prompt for pending decisions."""
-    from kheish.cli import following
+    from kheish.cli import follow
 
     client = settings.client()
-    return following.follow(settings, client, client.runs.get(run_id), after)
+    return follow.follow(settings, client, follow.FollowedRun(client.runs.get(run_id)), after)
 
 
 @runs.command()
@@ -91,10 +91,10 @@ def cancel(
 @pass_settings
 def retry(settings: Settings, run_id: str, followed: bool, idempotency_key: str | None) -> int:
     """Start a new run with the same task."""
-    from kheish.cli import following
+    from kheish.cli import follow
 
     client = settings.client()
     started = client.runs.retry(run_id, idempotency_key=idempotency_key)
     if followed:
-        return following.follow(settings, client, started)
-    return following.accepted(settings, started, waited=False)
+        return follow.follow(settings, client, follow.FollowedRun(started))
+    return follow.accepted(settings, started, waited=False)

@@ -55,7 +55,7 @@ _FILE = click.option("--file", "-f", metavar="FILE", help="Read the value from a
 @click.argument("slot")
 @_FROM_ENV
 @_FILE
-@click.option("--description", help="A description for users.")
+@click.option("--description", help="A description of the secret.")
 @pass_settings
 def put(settings: Settings, slot: str, from_env: str | None, file: str | None, description: str | None) -> None:
     """Set SLOT to a value from a prompt, stdin, a file or an environment variable."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from kheish.cli.history import fork
-from kheish.cli.ids import Id
+from kheish.cli.ids import Id, Name
 from kheish.cli.options import REV, Settings, group, page_options, pass_settings
 from kheish.cli.output import Column, details, emit, fitting, listing, plain, say, when
 from kheish.cli.run import MODES
@@ -130,8 +130,8 @@ def journal(
 def _changeable(function: Command) -> Command:
     """Add the settings of a session as options."""
     for option in (
-        _globs("deny-route", "Routes and slots not to use."),
-        _globs("allow-route", "The only routes and slots (openai.*) to use."),
+        _globs("deny-route", "Routes and slots that runs may not use."),
+        _globs("allow-route", "The only routes and slots (openai.*) that runs may use."),
         _globs("deny-tool", "Tools to hide from the agent."),
         _globs("allow-tool", "The only tools (read_*) that the agent sees."),
         click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label; may be repeated."),
@@ -140,7 +140,7 @@ def _changeable(function: Command) -> Command:
         ),
         click.option("--permission-mode", type=click.Choice(MODES), help="The decision when no rule matches."),
         click.option("--persona", help="The persona, copied in its current form."),
-        click.option("--route", type=Id("route"), help="The route to a model."),
+        click.option("--route", type=Name("routes"), help="The route to a model."),
         click.option("--workspace", metavar="DIR", help="The working folder of the agent."),
         click.option("--title", help="The display title."),
     ):

@@ -12,8 +12,8 @@ _COLUMNS = (
     ("ROLE", "role"),
     ("PERSON", "person"),
     ("SESSIONS", lambda one: ", ".join(one["sessions"])),
-    ("MADE", lambda one: when(one["created_at"])),
-    ("UNTIL", lambda one: when(one["expires_at"])),
+    ("CREATED", lambda one: when(one["created_at"])),
+    ("EXPIRES", lambda one: when(one["expires_at"])),
 )
 
 
@@ -25,7 +25,7 @@ def tokens() -> None:
 @tokens.command()
 @click.argument("name")
 @click.option("--role", required=True, help="admin, operator, approver, reader, ingress:CONNECTOR, observer:SOURCE.")
-@click.option("--person", help="The person who uses it; approvals by two people count persons.")
+@click.option("--person", help="The person who uses it; approvals by two people require it.")
 @click.option("--session", "sessions", multiple=True, help="Restrict it to these sessions (globs); may be repeated.")
 @click.option("--expires", help="Its lifetime, such as 30d or 12h (default: unlimited).")
 @pass_settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from kheish.cli.ids import Id
+from kheish.cli.ids import Id, Name
 from kheish.cli.options import Settings, command, page_options, pass_settings
 from kheish.cli.output import Column, listing
 
@@ -17,9 +17,11 @@ _HEADS: dict[str, Column] = {
 
 
 @command()
-@click.option("--by", multiple=True, type=click.Choice(_BY), help="Sum up by this (day and route); may be repeated.")
+@click.option(
+    "--by", multiple=True, type=click.Choice(_BY), help="Group by this; may be repeated (default: day, route)."
+)
 @click.option("--session", type=Id("session"), help="Only usage of this session.")
-@click.option("--route", type=Id("route"), help="Only usage of this route.")
+@click.option("--route", type=Name("routes"), help="Only usage of this route.")
 @click.option("--day", metavar="YYYY-MM-DD", help="Only usage of this UTC day.")
 @page_options
 @pass_settings

@@ -108,7 +108,7 @@ def unreachable(root: Path) -> Unreachable:
     """Return the error for a state root without a daemon, with the command that would help."""
     if not (root / "kheish.yaml").is_file() and not (root / "format.yaml").is_file():
         return Unreachable(
-            f"{root} is not a state root; make one with `kheish init {root}`, or name it by --state-root."
+            f"{root} is not a state root; create one with `kheish init {root}`, or pass another with --state-root."
         )
     return Unreachable(f"No daemon serves {root}; start one with `kheish serve --state-root {root}`.")
 

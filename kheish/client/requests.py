@@ -27,6 +27,8 @@ from kheish.client.call import (
 if TYPE_CHECKING:
     from kheish.client.shapes import (
         Account,
+        Agent,
+        AgentChanges,
         Answer,
         Approval,
         AssetItem,
@@ -37,15 +39,19 @@ if TYPE_CHECKING:
         Budget,
         CapabilityScope,
         ChangedFile,
+        Closed,
         Commit,
         CredentialScope,
         DeletedSession,
         Evidence,
+        Explained,
         FileProblem,
+        Fire,
         FlowView,
         Found,
         FoundSession,
         Grant,
+        Instructions,
         JournalLine,
         Json,
         Lease,
@@ -53,14 +59,18 @@ if TYPE_CHECKING:
         LogLine,
         ManifestLine,
         NewToken,
+        NextTimes,
         Page,
         Paused,
         PlaybookDiff,
+        PostedMessage,
         Question,
+        Quotas,
         ResolveOne,
         Revoked,
         Rule,
         RunView,
+        ScheduleDetails,
         Secret,
         Session,
         SessionDiff,
@@ -69,13 +79,32 @@ if TYPE_CHECKING:
         Task,
         TextItem,
         Token,
+        Tools,
+        Tree,
         Trusted,
         UsageRow,
         Validation,
         Verdict,
         Version,
         WhoAmI,
+        WorktreeDiff,
+        WorktreeRow,
     )
+
+
+def ack_mail(agent: str, message: str) -> Call[PostedMessage]:
+    """Ack a message that was read by the API."""
+    return send("POST", f"/v1/agents/{quoted(agent)}/mailbox/{quoted(message)}/ack", {})
+
+
+def agent_quotas(*, session: str | None = None, session_id: str | None = None) -> Call[Quotas]:
+    """Get the quotas of agents, and what is used of them."""
+    return get("/v1/agents/quotas", query={"session": session, "session_id": session_id})
+
+
+def agent_tree(agent_id: str) -> Call[Tree]:
+    """Get an agent and all below it."""
+    return get(f"/v1/agents/{quoted(agent_id)}/tree")
 
 
 def answer_question(
@@ -115,7 +144,7 @@ def cancel_flow(flow_id: str, reason: str | None = None) -> Call[FlowView]:
 
 
 def cancel_run(run_id: str, reason: str | None = None) -> Call[RunView]:
-    """Stop a run for good."""
+    """Stop a run for good, with the agents that it spawned."""
     return send("POST", f"/v1/runs/{quoted(run_id)}/cancel", given({"reason": reason}))
 
 
@@ -147,6 +176,11 @@ def cancel_runs(
     )
 
 
+def change_agent(agent_id: str, **changes: Unpack[AgentChanges]) -> Call[Agent]:
+    """Change an agent's nickname or retention."""
+    return send("PATCH", f"/v1/agents/{quoted(agent_id)}", changes)
+
+
 def change_session(session_id: str, **changes: Unpack[SessionSettings]) -> Call[Session]:
     """Change settings for later work; null resets a setting."""
     return send("PATCH", f"/v1/sessions/{quoted(session_id)}", changes)
@@ -156,6 +190,11 @@ def change_state(what: Literal["put-back", "accept-rewind", "gc", "reindex"]) ->
     """`put-back`: After the branch was moved back: restore the daemon's files. `accept-rewind`: After the branch was
     moved back: continue from its new position. `gc`: Pack git's objects now. `reindex`: Rebuild the index."""
     return send("POST", f"/v1/state/{quoted(what)}", {}, patience=PUSHING)
+
+
+def change_worktree(agent_id: str, action: str) -> Call[WorktreeDiff]:
+    """Merge or discard a worktree."""
+    return send("POST", f"/v1/agents/{quoted(agent_id)}/worktree", given({"action": action}))
 
 
 def check_permission(
@@ -169,8 +208,13 @@ def check_permission(
     )
 
 
+def close_agent(agent_id: str, *, cascade: bool | None = None, reason: str | None = None) -> Call[Closed]:
+    """Close an agent for good."""
+    return send("POST", f"/v1/agents/{quoted(agent_id)}/close", given({"cascade": cascade, "reason": reason}))
+
+
 def config() -> Call[Json]:
-    """Get the settings in force."""
+    """Get the effective settings."""
     return get("/v1/config")
 
 
@@ -228,7 +272,7 @@ def create_token(
     sessions: Sequence[str] | None = None,
     expires: str | None = None,
 ) -> Call[NewToken]:
-    """Create a token; its text is in this answer only."""
+    """Create a token; only this response contains its text."""
     return send(
         "POST",
         "/v1/tokens",
@@ -287,13 +331,70 @@ def events(
     return Stream("/v1/events", {"kind": kind, "session": session, "session_id": session_id, "run": run, "flow": flow})
 
 
+def explain_spawn(
+    parent: str,
+    name: str,
+    *,
+    prompt: str | None = None,
+    items: Sequence[TextItem | Json | AssetItem] | None = None,
+    agent: str | None = None,
+    instructions: Instructions | Json | None = None,
+    context: str | None = None,
+    route: str | None = None,
+    model: str | None = None,
+    generation: Mapping[str, Any] | None = None,
+    tools: Tools | Json | None = None,
+    permission_mode: str | None = None,
+    capability_scope: CapabilityScope | Json | None = None,
+    credential_scope: CredentialScope | Json | None = None,
+    budget: Budget | Json | None = None,
+    isolation: str | None = None,
+    finish: str | None = None,
+    cwd: str | None = None,
+    retention: str | None = None,
+    detached: bool = False,
+    timeout: str | None = None,
+    spawn_request_id: str | None = None,
+) -> Call[Explained]:
+    """Answer as a spawn would, without doing it."""
+    return send(
+        "POST",
+        f"/v1/agents/{quoted(parent)}/sidechains/explain",
+        given(
+            {
+                "name": name,
+                "prompt": prompt,
+                "items": items,
+                "agent": agent,
+                "instructions": instructions,
+                "context": context,
+                "route": route,
+                "model": model,
+                "generation": generation,
+                "tools": tools,
+                "permission_mode": permission_mode,
+                "capability_scope": capability_scope,
+                "credential_scope": credential_scope,
+                "budget": budget,
+                "isolation": isolation,
+                "finish": finish,
+                "cwd": cwd,
+                "retention": retention,
+                "detached": detached or None,
+                "timeout": timeout,
+                "spawn_request_id": spawn_request_id,
+            }
+        ),
+    )
+
+
 def flow_events(flow_id: str, *, kind: str | Sequence[str] | None = None) -> Stream:
     """Stream the events of the Flow and its runs."""
     return Stream(f"/v1/flows/{quoted(flow_id)}/events", {"kind": kind})
 
 
 def flow_report(flow_id: str, form: str | None = None) -> Call[str]:
-    """Get the auditor's page of a Flow: Markdown, or self-contained HTML."""
+    """Get the auditor's report of a Flow, as Markdown or self-contained HTML."""
     return get(f"/v1/flows/{quoted(flow_id)}/report", read_text, query={"format": form})
 
 
@@ -314,6 +415,11 @@ def fork_session(
     )
 
 
+def get_agent(agent_id: str) -> Call[Agent]:
+    """Get one agent."""
+    return get(f"/v1/agents/{quoted(agent_id)}")
+
+
 def get_approval(approval_id: str, *, at: str | None = None) -> Call[Approval]:
     """Get one approval, now or as of a commit."""
     return get(f"/v1/approvals/{quoted(approval_id)}", query={"at": at})
@@ -332,6 +438,11 @@ def get_definition_text(kind: str, name: str, *, at: str | None = None) -> Call[
 def get_flow(flow_id: str, *, wait: str | None = None, at: str | None = None) -> Call[FlowView]:
     """Get one Flow, now or as of a commit."""
     return get(f"/v1/flows/{quoted(flow_id)}", query={"wait": wait, "at": at}, wait=wait)
+
+
+def get_mail(agent: str, message: str) -> Call[PostedMessage]:
+    """Get one message."""
+    return get(f"/v1/agents/{quoted(agent)}/mailbox/{quoted(message)}")
 
 
 def get_question(question_id: str, *, at: str | None = None) -> Call[Question]:
@@ -360,7 +471,7 @@ def get_subject(id: str) -> Call[Subject]:
 
 
 def get_trust(name: str) -> Call[Trusted]:
-    """Get one version, and whether it may start its commands."""
+    """Get one version with its trust."""
     return get(f"/v1/trust/{quoted(name)}")
 
 
@@ -372,6 +483,11 @@ def get_version(name: str, version: str, *, at: str | None = None) -> Call[Versi
 def get_version_text(name: str, version: str, *, at: str | None = None) -> Call[str]:
     """Get a version with its manifest, read from its tag's tree: the file's own text, byte for byte."""
     return get(f"/v1/playbooks/{quoted(name)}/versions/{quoted(version)}", read_text, accept=YAML, query={"at": at})
+
+
+def get_worktree(agent_id: str) -> Call[WorktreeDiff]:
+    """Get the changes in a worktree."""
+    return get(f"/v1/agents/{quoted(agent_id)}/worktree")
 
 
 def health() -> Call[Json]:
@@ -387,6 +503,35 @@ def interrupt_session(session_id: str, *, reason: str | None = None) -> Call[Ses
 def list_accounts() -> Call[Page[Account]]:
     """List provider accounts and their uses."""
     return get("/v1/auth/accounts")
+
+
+def list_agents(
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    session: str | None = None,
+    session_id: str | None = None,
+    status: str | Sequence[str] | None = None,
+    root: str | None = None,
+    parent: str | None = None,
+    closed: bool | None = None,
+    id_prefix: str | None = None,
+) -> Call[Page[Agent]]:
+    """List agents, newest first."""
+    return get(
+        "/v1/agents",
+        query={
+            "limit": limit,
+            "cursor": cursor,
+            "session": session,
+            "session_id": session_id,
+            "status": status,
+            "root": root,
+            "parent": parent,
+            "closed": closed,
+            "id_prefix": id_prefix,
+        },
+    )
 
 
 def list_approvals(
@@ -448,7 +593,7 @@ def list_audit(
 
 
 def list_definitions(kind: str, *, limit: int | None = None, cursor: str | None = None) -> Call[Page[Json]]:
-    """List Definitions in force, by id."""
+    """List valid Definitions, by id."""
     return get(f"/v1/{quoted(kind)}", query={"limit": limit, "cursor": cursor})
 
 
@@ -487,6 +632,13 @@ def list_grants() -> Call[Page[Grant]]:
 def list_leases() -> Call[Page[Lease]]:
     """List leases in use, oldest first."""
     return get("/v1/auth/leases")
+
+
+def list_mail(
+    agent: str, *, limit: int | None = None, cursor: str | None = None, state: str | Sequence[str] | None = None
+) -> Call[Page[PostedMessage]]:
+    """List an agent's messages, newest first."""
+    return get(f"/v1/agents/{quoted(agent)}/mailbox", query={"limit": limit, "cursor": cursor, "state": state})
 
 
 def list_questions(
@@ -594,7 +746,7 @@ def list_tokens(*, limit: int | None = None, cursor: str | None = None) -> Call[
 def list_trust(
     *, limit: int | None = None, cursor: str | None = None, playbook: str | None = None
 ) -> Call[Page[Trusted]]:
-    """List versions of playbooks that start commands by themselves, newest first, and whether they may."""
+    """List versions of playbooks that start commands by themselves, newest first, with their trust."""
     return get("/v1/trust", query={"limit": limit, "cursor": cursor, "playbook": playbook})
 
 
@@ -605,6 +757,11 @@ def list_versions(
     return get(
         f"/v1/playbooks/{quoted(name)}/versions", query={"limit": limit, "cursor": cursor, "state": state, "at": at}
     )
+
+
+def list_worktrees() -> Call[Page[WorktreeRow]]:
+    """List worktrees."""
+    return get("/v1/agents/worktrees")
 
 
 def log_out() -> Call[None]:
@@ -642,9 +799,45 @@ def pause(route: str | None = None) -> Call[Paused]:
     return send("POST", "/v1/pause", given({"route": route}))
 
 
+def pause_schedule(name: str, *, reason: str | None = None) -> Call[ScheduleDetails]:
+    """Skip occurrences from now on."""
+    return send("POST", f"/v1/schedules/{quoted(name)}/pause", given({"reason": reason}))
+
+
 def permissions() -> Call[Json]:
-    """Get the rules in force."""
+    """Get the effective rules."""
     return get("/v1/permissions")
+
+
+def post_mail(
+    agent: str,
+    payload: str | Mapping[str, Any],
+    *,
+    idempotency_key: str | None = None,
+    type: str | None = None,
+    subject: str | None = None,
+    in_reply_to: str | None = None,
+    delivery: str | None = None,
+    expires_at: str | None = None,
+    message_id: str | None = None,
+) -> Call[PostedMessage]:
+    """Post a message to an agent."""
+    return send(
+        "POST",
+        f"/v1/agents/{quoted(agent)}/mailbox",
+        given(
+            {
+                "payload": payload,
+                "type": type,
+                "subject": subject,
+                "in_reply_to": in_reply_to,
+                "delivery": delivery,
+                "expires_at": expires_at,
+                "message_id": message_id,
+            }
+        ),
+        key=idempotency_key,
+    )
 
 
 def problems(
@@ -686,6 +879,11 @@ def put_secret(slot: str, value: str, description: str | None = None) -> Call[Se
 def ready() -> Call[Json]:
     """Check whether work is accepted."""
     return get("/readyz")
+
+
+def redeliver_mail(agent: str, message: str) -> Call[PostedMessage]:
+    """Send a dead letter again."""
+    return send("POST", f"/v1/agents/{quoted(agent)}/mailbox/{quoted(message)}/redeliver", {})
 
 
 def rekey_secrets() -> Call[Page[Secret]]:
@@ -758,13 +956,18 @@ def restore_access(what: str, id: str) -> Call[Revoked]:
 
 
 def resume(route: str | None = None, *, takeover: bool = False) -> Call[Paused]:
-    """Go on."""
+    """Resume after a pause."""
     return send(
         "POST",
         "/v1/resume",
         given({"route": route, "takeover": takeover or None}),
         patience=PUSHING if takeover else PATIENCE,
     )
+
+
+def resume_schedule(name: str) -> Call[ScheduleDetails]:
+    """End a pause."""
+    return send("POST", f"/v1/schedules/{quoted(name)}/resume", {})
 
 
 def retry_run(run_id: str, *, wait: str | None = None, idempotency_key: str | None = None) -> Call[RunView]:
@@ -795,6 +998,27 @@ def revoke_token(name: str) -> Call[None]:
 def run_events(run_id: str, *, kind: str | Sequence[str] | None = None) -> Stream:
     """Stream the run's events."""
     return Stream(f"/v1/runs/{quoted(run_id)}/events", {"kind": kind})
+
+
+def schedule_fires(
+    name: str,
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    state: str | Sequence[str] | None = None,
+    run_id: str | None = None,
+    flow_id: str | None = None,
+) -> Call[Page[Fire]]:
+    """List the fires with their outcomes, newest first."""
+    return get(
+        f"/v1/schedules/{quoted(name)}/fires",
+        query={"limit": limit, "cursor": cursor, "state": state, "run_id": run_id, "flow_id": flow_id},
+    )
+
+
+def schedule_next(name: str, *, count: int | None = None) -> Call[NextTimes]:
+    """List the next times, also of a paused schedule."""
+    return get(f"/v1/schedules/{quoted(name)}/next", query={"count": count})
 
 
 def search_session(
@@ -840,6 +1064,65 @@ def session_journal(
     return get(
         f"/v1/sessions/{quoted(session_id)}/journal",
         query={"limit": limit, "cursor": cursor, "after": after, "run": run, "kind": kind},
+    )
+
+
+def spawn_agent(
+    parent: str,
+    name: str,
+    *,
+    idempotency_key: str | None = None,
+    prompt: str | None = None,
+    items: Sequence[TextItem | Json | AssetItem] | None = None,
+    agent: str | None = None,
+    instructions: Instructions | Json | None = None,
+    context: str | None = None,
+    route: str | None = None,
+    model: str | None = None,
+    generation: Mapping[str, Any] | None = None,
+    tools: Tools | Json | None = None,
+    permission_mode: str | None = None,
+    capability_scope: CapabilityScope | Json | None = None,
+    credential_scope: CredentialScope | Json | None = None,
+    budget: Budget | Json | None = None,
+    isolation: str | None = None,
+    finish: str | None = None,
+    cwd: str | None = None,
+    retention: str | None = None,
+    detached: bool = False,
+    timeout: str | None = None,
+    spawn_request_id: str | None = None,
+) -> Call[Agent]:
+    """Spawn a child."""
+    return send(
+        "POST",
+        f"/v1/agents/{quoted(parent)}/sidechains",
+        given(
+            {
+                "name": name,
+                "prompt": prompt,
+                "items": items,
+                "agent": agent,
+                "instructions": instructions,
+                "context": context,
+                "route": route,
+                "model": model,
+                "generation": generation,
+                "tools": tools,
+                "permission_mode": permission_mode,
+                "capability_scope": capability_scope,
+                "credential_scope": credential_scope,
+                "budget": budget,
+                "isolation": isolation,
+                "finish": finish,
+                "cwd": cwd,
+                "retention": retention,
+                "detached": detached or None,
+                "timeout": timeout,
+                "spawn_request_id": spawn_request_id,
+            }
+        ),
+        key=idempotency_key,
     )
 
 
@@ -944,6 +1227,16 @@ def state_log(
 def status() -> Call[Json]:
     """Get the daemon's activity and condition."""
     return get("/v1/status")
+
+
+def steer_run(run_id: str, content: str, *, idempotency_key: str | None = None) -> Call[PostedMessage]:
+    """Add a user's message at the next turn of a run."""
+    return send("POST", f"/v1/runs/{quoted(run_id)}/steer", given({"content": content}), key=idempotency_key)
+
+
+def trigger_schedule(name: str, *, idempotency_key: str | None = None) -> Call[Fire]:
+    """Fire now, whatever the time, a pause, or a fire in flight."""
+    return send("POST", f"/v1/schedules/{quoted(name)}/trigger", {}, key=idempotency_key)
 
 
 def trust(name: str, digest: str) -> Call[Trusted]:

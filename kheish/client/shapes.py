@@ -28,6 +28,111 @@ class Account(TypedDict):
     reason: str | None
 
 
+class Agent(TypedDict):
+    """An agent: the execution context of a session."""
+
+    agent_id: str
+    session_id: str
+    parent: str | None
+    """The agent that spawned it; null for the agent of a session that a user created."""
+    root: str
+    """The agent at the top of its tree."""
+    name: str
+    """Its name, unique among the children of its parent."""
+    path: str
+    """The names from the root to it: `root/reviewer`."""
+    nickname: str | None
+    agent: str | None
+    """The agent file that it was made from."""
+    status: Literal["idle", "running", "waiting", "settled", "failed", "cancelled", "closed"]
+    waiting_on: Literal["task", "agent", "timer", "approval", "question", "message", "worker"] | None
+    """The first thing that holds it, while it waits."""
+    depth: int
+    retention: str
+    """`retain`, or `close_on_settle`."""
+    detached: bool
+    """Whether it continues if the run that spawned it is cancelled."""
+    isolation: str
+    """`shared`: it works in its parent's workspace; `worktree`: in a git worktree of its own."""
+    worktree: AgentWorktree | None
+    spawned_by_run: str | None
+    spawn_request_id: str | None
+    spawned_at: str | None
+    settled_at: str | None
+    closed_at: str | None
+    result: AgentResult | None
+    """Its result, when it has settled."""
+    unfinished: list[dict[str, str]]
+    """What is open after its answer: `{kind, id, title}`."""
+    usage: AgentUsage
+    children: int
+    """The number of agents that it spawned."""
+    mailbox_pending: int
+    n: int
+
+
+class AgentChanges(TypedDict):
+    """Changes of an agent's record."""
+
+    nickname: NotRequired[str | None]
+    """A name for people."""
+    retention: NotRequired[Literal["retain", "close_on_settle"] | None]
+    """Whether it is closed when it has settled."""
+
+
+class AgentFailure(TypedDict):
+    """The reason for an agent's failure."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+class AgentLimits(TypedDict):
+    """Limits of an agent that is spawned from the file; a request can only narrow them."""
+
+    turns: NotRequired[int | None]
+    """Model turns of a run."""
+    wall_time: NotRequired[str | None]
+    """Active time of a run."""
+    model_calls: NotRequired[int | None]
+    """Model calls of a run."""
+    tokens: NotRequired[int | None]
+    """Input and output tokens of all its runs."""
+    cost_usd: NotRequired[float | None]
+    """US dollars of all its runs."""
+
+
+class AgentResult(TypedDict):
+    """The result of an agent's work."""
+
+    status: str
+    """`settled`, `failed` or `cancelled`."""
+    output: str | None
+    """The answer, with the output of commands that ended after it."""
+    error: AgentFailure | None
+
+
+class AgentUsage(TypedDict):
+    """The usage of an agent."""
+
+    own: Spent
+    """That of its own runs."""
+    subtree: Spent
+    """That of its own runs and of all agents below it."""
+
+
+class AgentWorktree(TypedDict):
+    """A git worktree of the workspace's repository."""
+
+    path: str
+    branch: str
+    base: str
+    """The commit at which the branch began."""
+    state: str | None
+    """What became of it: `committed`, `removed`, `kept`, `merged`, `discarded`, `restored`; null while it is in use."""
+
+
 class Answer(TypedDict):
     """The selected options, and free text if it is permitted."""
 
@@ -190,6 +295,10 @@ class BlamedLine(TypedDict):
     """The first line of the commit's message."""
 
 
+class Body(TypedDict):
+    """The base of all request bodies. Unknown fields are rejected."""
+
+
 class Budget(TypedDict):
     """A limit on a run (or for tokens and cost on a session); the narrowest of all limits applies."""
 
@@ -256,6 +365,13 @@ class CapabilityScope(TypedDict):
     """Never these."""
 
 
+class ChangeWorktree(TypedDict):
+    """A decision about an agent's worktree."""
+
+    action: Literal["merge", "discard"]
+    """`merge` its branch into the workspace's own, or `discard` its work."""
+
+
 class ChangedFile(TypedDict):
     """A file of the workspace that a session's file tools changed."""
 
@@ -297,6 +413,22 @@ class CheckPermission(TypedDict):
     """The session whose mode, rules and workspace apply; without it, those of a new session."""
     session: NotRequired[str | None]
     """The same as `session_id`."""
+
+
+class CloseAgent(TypedDict):
+    """A request to close an agent for good."""
+
+    cascade: NotRequired[bool]
+    """Close the agents below it, too; without it, an agent with live children is left alone (409)."""
+    reason: NotRequired[str | None]
+    """The reason, for the journal."""
+
+
+class Closed(TypedDict):
+    """The agents that were closed, and the runs that were stopped, the innermost first."""
+
+    closed: list[str]
+    cancelled_runs: list[str]
 
 
 class CommandCheck(TypedDict):
@@ -469,6 +601,26 @@ class EvidenceItem(TypedDict):
     """Whether the phase (or the Flow) is blocked without it."""
 
 
+class Explained(TypedDict):
+    """The child that a spawn would create; it was not created."""
+
+    allowed: bool
+    name: str
+    path: str
+    parent: str
+    depth: int
+    permission_mode: str
+    route: str | None
+    workspace: str
+    isolation: str
+    persona: str | None
+    budget: Json | None
+    capability_scope: list[Json]
+    """The scopes that all hold."""
+    credential_scope: list[Json]
+    quotas: list[Quota]
+
+
 class FieldChange(TypedDict):
     """A field that differs; items that have an `id` are compared by it."""
 
@@ -497,6 +649,47 @@ class FileRequired(TypedDict):
 
     workspace_file: str
     """The path, from the workspace."""
+
+
+class Fire(TypedDict):
+    """An occurrence of a schedule, with its outcome."""
+
+    fire_id: str
+    """`<schedule>@<planned>`."""
+    schedule_id: str
+    planned: str
+    """The planned time; for a trigger, the time of the request."""
+    state: str
+    """claimed, dispatched, retrying, skipped, settled or failed."""
+    reason: str | None
+    """The reason why it was skipped, is retried, or failed."""
+    session_id: str | None
+    run_id: str | None
+    """The run that it started."""
+    flow_id: str | None
+    """The Flow that it started."""
+    attempt: int
+    """The failed attempts to start it."""
+    retry_at: str | None
+    by: str | None
+    """The caller who triggered it; null for an occurrence."""
+    is_late: bool
+    """Whether it makes up for missed occurrences."""
+    until: str | None
+    """For a range of occurrences that were skipped together: the last of them."""
+    claimed_at: str | None
+    ended_at: str | None
+    made: int
+    n: int
+
+
+class FireCounts(TypedDict):
+    """What became of the fires."""
+
+    claimed: int
+    skipped: int
+    settled: int
+    failed: int
 
 
 class FlowAgent(TypedDict):
@@ -610,6 +803,19 @@ class FlowRun(TypedDict):
     error: RunError | None
 
 
+class FlowStart(TypedDict):
+    """The Flow that each fire starts."""
+
+    playbook: str
+    """The Playbook; also `id@version`."""
+    version: NotRequired[str | None]
+    """The version; without it, the active one."""
+    inputs: NotRequired[Json]
+    """The values of the Playbook's `inputs`."""
+    session: NotRequired[str | None]
+    """The session that it runs in; without it, each Flow has its own."""
+
+
 class FlowView(TypedDict):
     """A start of a Playbook version, and its results."""
 
@@ -718,6 +924,17 @@ class Grant(TypedDict):
     reason: str | None
 
 
+class InFlight(TypedDict):
+    """A fire that has not ended."""
+
+    fire_id: str
+    planned: str
+    session_id: str | None
+    run_id: str | None
+    """Its run; null while it waits for an earlier fire, or for a retry."""
+    flow_id: str | None
+
+
 class Input(TypedDict):
     """An input: a JSON Schema (2020-12), with `required` and `default` beside its keywords."""
 
@@ -729,6 +946,14 @@ class Input(TypedDict):
     """Whether a start must give the input. (A list is the JSON Schema keyword, for an object's members.)"""
     default: NotRequired[Any]
     """The value if a start does not give the input."""
+
+
+class Instructions(TypedDict):
+    """Instructions for a child."""
+
+    mode: NotRequired[Literal["append", "replace"]]
+    """Whether they follow the instructions of its persona, or replace them."""
+    text: str
 
 
 class JournalLine(TypedDict):
@@ -794,6 +1019,33 @@ class Moment(TypedDict):
     """Its newest event."""
 
 
+class NewSession(TypedDict):
+    """The settings of the session that each fire creates."""
+
+    title: NotRequired[str | None]
+    """A title for people."""
+    workspace: NotRequired[str | None]
+    """The folder in which tools act, absolute; without it, the daemon's."""
+    route: NotRequired[str | None]
+    """`route` or `route/model`; without it, the daemon's default."""
+    permission_mode: NotRequired[Literal["default", "accept_edits", "plan", "dont_ask"] | None]
+    """The decision on calls that no rule matches."""
+    permission_rules: NotRequired[list[Rule]]
+    """Rules of the session, in addition to those of permissions.yaml."""
+    persona: NotRequired[str | None]
+    """A persona; the session keeps a snapshot of it."""
+    labels: NotRequired[dict[str, str]]
+    """Data of your own."""
+    budget: NotRequired[ScheduleBudget | None]
+    """The budget of the session's runs."""
+    while_waiting: NotRequired[Literal["hold", "park"]]
+    """Whether a run that waits for a person blocks the session."""
+    capability_scope: NotRequired[CapabilityScope | None]
+    """The tools that its agent sees and may call."""
+    credential_scope: NotRequired[CredentialScope | None]
+    """The routes, connectors and accounts that its runs use."""
+
+
 class NewToken(TypedDict):
     """A new token."""
 
@@ -806,6 +1058,22 @@ class NewToken(TypedDict):
     expires_at: str | None
     token: str
     """Its text, shown only here."""
+
+
+class NextTime(TypedDict):
+    """A time to come."""
+
+    planned: str
+    local: str
+    """The same in the schedule's time zone."""
+
+
+class NextTimes(TypedDict):
+    """The times to come, also of a paused schedule."""
+
+    items: list[NextTime]
+    timezone: str
+    next_cursor: str | None
 
 
 class Option(TypedDict):
@@ -831,7 +1099,8 @@ class Paused(TypedDict):
 
 
 class Persona(TypedDict):
-    """`personas/<id>.md`: front matter, followed by the instruction text."""
+    """`personas/<id>.md`: front matter, followed by the instruction text. A spawned agent may name it; the fields
+    after `metadata` apply to spawned agents only."""
 
     display_name: NotRequired[str | None]
     """The name shown to users; the default is its id."""
@@ -841,6 +1110,26 @@ class Persona(TypedDict):
     """Skills that are loaded from the start."""
     metadata: NotRequired[Json]
     """Free-form data; stored, not interpreted."""
+    description: NotRequired[str | None]
+    """The tasks that the agent is for."""
+    tools: NotRequired[list[str] | None]
+    """The only tools of the agent; null: its parent's."""
+    disallowed_tools: NotRequired[list[str]]
+    """Tools that the agent lacks."""
+    route: NotRequired[str | None]
+    """The route to a model (`route` or `route/model`)."""
+    model: NotRequired[str | None]
+    """A model, instead of the route's."""
+    permission_mode: NotRequired[Literal["default", "accept_edits", "plan", "dont_ask", "bypass"] | None]
+    """The widest permission mode of the agent."""
+    limits: NotRequired[AgentLimits | None]
+    """The widest limits of the agent."""
+    skills: NotRequired[list[str] | None]
+    """The skills of the agent."""
+    isolation: NotRequired[Literal["shared", "worktree"] | None]
+    """`worktree` gives the agent a git worktree of its own."""
+    context: NotRequired[str | None]
+    """The parent's messages that it begins with: none, last:N or all."""
     body: str
     """The instruction text (the part below the front matter)."""
 
@@ -917,6 +1206,59 @@ class PlaybookDiff(TypedDict):
     """The same as a unified diff of the files."""
 
 
+class PostMessage(TypedDict):
+    """A message to an agent. The daemon stamps its sender."""
+
+    type: NotRequired[Literal["message"]]
+    """The other types come from the daemon alone."""
+    payload: str | Json
+    """A text or an object, of 64 KiB at most."""
+    subject: NotRequired[str | None]
+    """A subject, in one line."""
+    in_reply_to: NotRequired[str | None]
+    """The id of the message that this one answers."""
+    delivery: NotRequired[Literal["next_run", "next_turn"] | None]
+    """`next_run`: in a run of its own; `next_turn`: at the next turn of the active run. Without it, the next turn of
+    a busy agent, else a run."""
+    expires_at: NotRequired[str | None]
+    """RFC 3339. A message that is still pending then becomes a dead letter."""
+    message_id: NotRequired[str | None]
+    """The same id with the same content is one message. The header Idempotency-Key serves as well."""
+
+
+PostedMessage = TypedDict(
+    "PostedMessage",
+    {
+        "message_id": "str",
+        "session_id": "str",
+        "type": "str",
+        "from": "str",
+        "from_name": "str | None",
+        "from_session": "str | None",
+        "to": "str",
+        "subject": "str | None",
+        "payload": "str | Json",
+        "in_reply_to": "str | None",
+        "tainted": "bool",
+        "tainted_by": "str | None",
+        "delivery": "Literal['next_run', 'next_turn']",
+        "for_run": "str | None",
+        "state": "Literal['pending', 'delivering', 'delivered', 'acked', 'dead_letter']",
+        "position": "int | None",
+        "recipient_status": "str",
+        "attempts": "int",
+        "last_error": "str | None",
+        "posted_at": "str",
+        "delivered_at": "str | None",
+        "run_id": "str | None",
+        "turn": "int | None",
+        "expires_at": "str | None",
+        "n": "int",
+    },
+)
+"""A message in a mailbox."""
+
+
 class Preview(TypedDict):
     """The change that a call would make, captured when the approval was requested."""
 
@@ -977,6 +1319,25 @@ class Question(TypedDict):
     asked_at: str
     expires_at: str | None
     answers: Json | None
+
+
+class Quota(TypedDict):
+    """A quota of agents."""
+
+    name: str
+    used: int
+    limit: int | None
+    """The most; null: it does not apply here."""
+
+
+class Quotas(TypedDict):
+    """The quotas of agents, for an agent if a session is named."""
+
+    session_id: str | None
+    agent_id: str | None
+    quotas: list[Quota]
+    limits: Json
+    """The settings `agents` of kheish.yaml."""
 
 
 class RefusedCall(TypedDict):
@@ -1118,7 +1479,7 @@ class Role(TypedDict):
 
 
 class Route(TypedDict):
-    """A named way to a model."""
+    """Named access to a model."""
 
     driver: Literal["openai", "litellm", "scripted", "replay"]
     """`openai` for OpenAI and every compatible server, `litellm` for other providers, `scripted` for a script."""
@@ -1207,6 +1568,25 @@ class RunError(TypedDict):
     retryable: bool
 
 
+class RunInput(TypedDict):
+    """The input of each run."""
+
+    content: str
+    """The task, as one text."""
+    metadata: NotRequired[Json]
+    """Data of your own; `scheduled_for` and `fire_id` are added."""
+    route: NotRequired[str | None]
+    """`route` or `route/model`; without it, the session's, or the daemon's default."""
+    model: NotRequired[str | None]
+    """A model, instead of the route's."""
+    generation: NotRequired[Json]
+    """The provider's own settings, such as temperature."""
+    completion: NotRequired[list[str | FileRequired | CommandRequired | OutputRequired]]
+    """The conditions for completing the run. Their commands ask like the agent's own, since a file requests them."""
+    budget: NotRequired[ScheduleBudget | None]
+    """The budget of each run."""
+
+
 class RunItem(TypedDict):
     """A part of the request."""
 
@@ -1244,6 +1624,8 @@ class RunSettings(TypedDict):
     checks_ask: bool
     """Whether the commands of `completion` are subject to the rules like the agent's own commands: they came from a
     file."""
+    unattended: NotRequired[str]
+    """`deny`: calls that would ask a person are denied, and questions are declined (schedules)."""
     tool_policies: list[AppliedToolPolicy]
     capability_scope: list[Scope]
     """The tools, skills and MCP servers that the agent sees; all of the restrictions apply."""
@@ -1251,6 +1633,21 @@ class RunSettings(TypedDict):
     """The routes, connectors and accounts in use; all of the restrictions apply."""
     persona: Json | None
     phase_text: str | None
+
+
+class RunTreeUsage(TypedDict):
+    """Usage of the run so far, and of the agents that it spawned."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    model_calls: int
+    tool_calls: int
+    cost_usd: float | None
+    estimated: bool
+    own: Usage
+    subtree: Usage
+    """With the usage of all agents below it."""
 
 
 class RunView(TypedDict):
@@ -1288,12 +1685,14 @@ class RunView(TypedDict):
     pending_questions: list[str]
     waits_for: RunWait | None
     """The model server that it waits for."""
-    usage: Usage
+    usage: RunTreeUsage
     output: str | None
     """The final text."""
     outputs: list[RunOutput]
     error: RunError | None
     flow: Json | None
+    stopped: NotRequired[StoppedWork | None]
+    """What a cancel took with it; only its answer has this."""
 
 
 class RunWait(TypedDict):
@@ -1314,6 +1713,100 @@ class Runtime(TypedDict):
     """The route, as `route` or `route/model`; roles may have their own."""
     generation: NotRequired[Json | None]
     """The model's settings, such as temperature."""
+
+
+class ScheduleBudget(TypedDict):
+    """The budget of each run; the narrowest of all budgets applies."""
+
+    turns: NotRequired[int | None]
+    """Model turns."""
+    wall_time: NotRequired[str | None]
+    """Active time, without the time that it waits for people."""
+    model_calls: NotRequired[int | None]
+    """Model calls."""
+    tokens: NotRequired[int | None]
+    """Input and output tokens."""
+    cost_usd: NotRequired[float | None]
+    """US dollars; the route needs a price."""
+
+
+class ScheduleDetails(TypedDict):
+    """A schedule: the fields of its file, and the following."""
+
+    id: str
+    path: str
+    etag: str
+    """The git blob id of the file."""
+    status: DefinitionState
+    state: Literal["active", "paused", "completed"]
+    timezone: str
+    """The time zone in effect."""
+    next: str | None
+    """The next occurrence, also while it is paused; null if there is no more."""
+    last: str | None
+    """The planned time of the newest fire that was claimed."""
+    in_flight: list[InFlight]
+    counts: FireCounts
+    pause_reason: str | None
+    """The reason of a pause."""
+
+
+class ScheduleFile(TypedDict):
+    """A schedule: exactly one of `cron`, `every` and `at` says when it fires."""
+
+    title: NotRequired[str | None]
+    """The name shown to people."""
+    cron: NotRequired[str | None]
+    """Five fields (minute hour day month weekday) with names, `L` and `#`, or `@hourly` to `@yearly`."""
+    every: NotRequired[str | None]
+    """An interval, `5s` at least. It keeps its phase over pauses and restarts."""
+    at: NotRequired[str | None]
+    """A single time, such as `2026-12-01T09:00Z`; without an offset, it is in `timezone`."""
+    timezone: NotRequired[str | None]
+    """The time zone of `cron` and `at`; without it, the daemon's."""
+    start: ScheduleStart
+    """What each fire starts."""
+    overlap: NotRequired[Literal["skip", "queue_one", "parallel"]]
+    """An occurrence while an earlier fire is in flight: it is skipped, one of them waits, or it starts as well."""
+    misfire: NotRequired[Literal["once", "skip"]]
+    """Occurrences that were missed by more than `grace` (the daemon was down): one is made up for, or none."""
+    grace: NotRequired[str]
+    """The lateness up to which an occurrence still counts as on time."""
+    jitter: NotRequired[str]
+    """The longest delay of its occurrences. Each schedule has its own fixed part of it."""
+    max_runs: NotRequired[int | None]
+    """The number of starts after which it is completed."""
+    unattended: NotRequired[Literal["ask", "deny"]]
+    """Calls that need an approval, and questions: a person is asked, or they are denied."""
+    pause_after_failures: NotRequired[int | None]
+    """Failures in a row after which it is paused; null: never."""
+    paused: NotRequired[bool]
+    """Whether occurrences are skipped. `pause` and `resume` apply until this line is changed."""
+    reply_targets: NotRequired[list[Any]]
+    """The targets of outputs. Not available in this version."""
+
+
+class ScheduleStart(TypedDict):
+    """What each fire starts: a run in a session, a run in a new session, or a Flow."""
+
+    session: NotRequired[str | None]
+    """The session of the runs; it is created if it is missing."""
+    new_session: NotRequired[NewSession | None]
+    """The settings of a session of its own for each run; `{}` for the defaults."""
+    input: NotRequired[RunInput | None]
+    """The input of each run."""
+    flow: NotRequired[FlowStart | None]
+    """A Flow instead of a run."""
+    observations: NotRequired[Any]
+    """Not available in this version."""
+    channel: NotRequired[Any]
+    """Not available in this version."""
+    message: NotRequired[Any]
+    """Not available in this version."""
+    project: NotRequired[Any]
+    """Not available in this version."""
+    task: NotRequired[Any]
+    """Not available in this version."""
 
 
 class Scope(TypedDict):
@@ -1501,6 +1994,65 @@ class Side(TypedDict):
     digest: str
 
 
+class SpawnAgent(TypedDict):
+    """A request for a child: `prompt`, or `items`. It can only narrow what its parent has."""
+
+    name: str
+    """Its name, unique among the children of its parent."""
+    prompt: NotRequired[str | None]
+    """The task, as one text."""
+    items: NotRequired[list[TextItem | AssetItem] | None]
+    """The task, in parts."""
+    agent: NotRequired[str | None]
+    """An agent file: a persona's id, or a file of the workspace's `.claude/agents`."""
+    instructions: NotRequired[Instructions | None]
+    """Instructions besides those of its file or persona."""
+    context: NotRequired[str | None]
+    """The parent's messages that it begins with: `none`, `last:N` or `all`."""
+    route: NotRequired[str | None]
+    """`route` or `route/model`; without it, the route of its parent's run."""
+    model: NotRequired[str | None]
+    """A model, instead of the route's."""
+    generation: NotRequired[Json | None]
+    """The provider's own settings, such as temperature."""
+    tools: NotRequired[Tools | None]
+    """Its tools."""
+    permission_mode: NotRequired[Literal["default", "accept_edits", "plan", "dont_ask", "bypass"] | None]
+    """Its permission mode."""
+    capability_scope: NotRequired[CapabilityScope | None]
+    """The names that it sees."""
+    credential_scope: NotRequired[CredentialScope | None]
+    """The routes, connectors and accounts that it may use."""
+    budget: NotRequired[Budget | None]
+    """The budget of all its runs."""
+    isolation: NotRequired[Literal["shared", "worktree"] | None]
+    """`worktree`: a git worktree of its own."""
+    finish: NotRequired[Literal["keep", "commit", "discard"]]
+    """What becomes of its worktree when it has settled."""
+    cwd: NotRequired[str | None]
+    """Its folder, in its parent's workspace."""
+    retention: NotRequired[Literal["retain", "close_on_settle"]]
+    """Whether it is closed when it has settled."""
+    detached: NotRequired[bool]
+    """Whether it continues if the run that spawned it is cancelled."""
+    timeout: NotRequired[str | None]
+    """Its work is stopped after this time: `15m`."""
+    spawn_request_id: NotRequired[str | None]
+    """The same id gives the same child. It may also be sent as the header Idempotency-Key."""
+
+
+class Spent(TypedDict):
+    """The usage of a run so far."""
+
+    input_tokens: NotRequired[int]
+    output_tokens: NotRequired[int]
+    cached_tokens: NotRequired[int]
+    model_calls: NotRequired[int]
+    tool_calls: NotRequired[int]
+    cost_usd: NotRequired[float | None]
+    estimated: NotRequired[bool]
+
+
 class StartFlow(TypedDict):
     """A request to start a Flow."""
 
@@ -1518,6 +2070,24 @@ class StartFlow(TypedDict):
     """The targets of outputs."""
     idempotency_key: NotRequired[str | None]
     """The same key with the same request gives the same Flow. It may also be sent as the header Idempotency-Key."""
+
+
+class Steer(TypedDict):
+    """A user's words to an agent in the middle of a run."""
+
+    content: str
+    """The text, of 64 KiB at most. It answers no approval and no question."""
+    idempotency_key: NotRequired[str | None]
+    """The same key with the same content is one message. It may also be sent as the header Idempotency-Key."""
+
+
+class StoppedWork(TypedDict):
+    """What a stop took with it, the innermost first."""
+
+    agents: list[str]
+    runs: list[str]
+    tasks: list[str]
+    """Background commands."""
 
 
 class Subject(TypedDict):
@@ -1633,6 +2203,29 @@ class ToolPolicy(TypedDict):
     """Only these tools; without it, all."""
     deny: NotRequired[list[str]]
     """Tools that may never be called."""
+
+
+class Tools(TypedDict):
+    """The tools of a child: globs; deny wins."""
+
+    allow: NotRequired[list[str] | None]
+    """The only tools; null: its parent's."""
+    deny: NotRequired[list[str]]
+    """Tools that it lacks."""
+
+
+class Tree(TypedDict):
+    """An agent with the agents below it, `children` in the order of their spawn."""
+
+    agent: Json
+    children: list[Json]
+
+
+class TriggerSchedule(TypedDict):
+    """A request to fire now."""
+
+    idempotency_key: NotRequired[str | None]
+    """The same key fires once. It may also be sent as the header Idempotency-Key."""
 
 
 class Trust(TypedDict):
@@ -1797,3 +2390,26 @@ class WhoAmI(TypedDict):
     """The latest end of the login; None with a token."""
     csrf: str | None
     """The value of the header X-Kheish-CSRF that a logged-in page sends with each change; None with a token."""
+
+
+class WorktreeDiff(TypedDict):
+    """The worktree of an agent, with its changes."""
+
+    agent_id: str
+    path: str
+    branch: str
+    base: str
+    state: str | None
+    exists: bool
+    diff: str
+    """The changes since the base, and untracked files as lines that begin with `??`."""
+
+
+class WorktreeRow(TypedDict):
+    """A worktree: of an agent, or an orphan that no agent has."""
+
+    agent_id: str | None
+    path: str
+    branch: str | None
+    state: str | None
+    orphan: bool

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from kheish.client.call import Text
     from kheish.client.shapes import (
         Account,
+        Agent,
+        AgentChanges,
         Answer,
         Approval,
         AssetItem,
@@ -24,29 +26,37 @@ if TYPE_CHECKING:
         Budget,
         CapabilityScope,
         ChangedFile,
+        Closed,
         Commit,
         CredentialScope,
         DeletedSession,
         Evidence,
+        Explained,
         FileProblem,
+        Fire,
         FlowView,
         Found,
         FoundSession,
         Grant,
+        Instructions,
         JournalLine,
         Json,
         Lease,
         LogLine,
         ManifestLine,
         NewToken,
+        NextTimes,
         Page,
         Paused,
         PlaybookDiff,
+        PostedMessage,
         Question,
+        Quotas,
         ResolveOne,
         Revoked,
         Rule,
         RunView,
+        ScheduleDetails,
         Secret,
         Session,
         SessionDiff,
@@ -55,12 +65,16 @@ if TYPE_CHECKING:
         Task,
         TextItem,
         Token,
+        Tools,
+        Tree,
         Trusted,
         UsageRow,
         Validation,
         Verdict,
         Version,
         WhoAmI,
+        WorktreeDiff,
+        WorktreeRow,
     )
     from kheish.client.sse import Event
 
@@ -85,7 +99,7 @@ class Definitions(Resource):
         return self._send(requests.definition_history(self.kind, name, limit=limit, cursor=cursor))
 
     def list(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Json]:
-        """List Definitions in force, by id."""
+        """List valid Definitions, by id."""
         return self._send(requests.list_definitions(self.kind, limit=limit, cursor=cursor))
 
     def put(self, name: str, content: Mapping[str, Any] | str, *, if_match: str | None = None) -> Json:
@@ -135,6 +149,188 @@ class Access(Resource):
     def subject(self, id: str) -> Subject:
         """Get the access that a subject holds."""
         return self._send(requests.get_subject(id))
+
+
+class Agents(Resource):
+    """The operations of `agents`."""
+
+    def change(self, agent_id: str, **changes: Unpack[AgentChanges]) -> Agent:
+        """Change an agent's nickname or retention."""
+        return self._send(requests.change_agent(agent_id, **changes))
+
+    def change_worktree(self, agent_id: str, action: str) -> WorktreeDiff:
+        """Merge or discard a worktree."""
+        return self._send(requests.change_worktree(agent_id, action))
+
+    def merge(self, agent_id: str) -> WorktreeDiff:
+        """Change_worktree with the action `merge`."""
+        return self.change_worktree(agent_id, "merge")
+
+    def discard(self, agent_id: str) -> WorktreeDiff:
+        """Change_worktree with the action `discard`."""
+        return self.change_worktree(agent_id, "discard")
+
+    def close(self, agent_id: str, *, cascade: bool | None = None, reason: str | None = None) -> Closed:
+        """Close an agent for good."""
+        return self._send(requests.close_agent(agent_id, cascade=cascade, reason=reason))
+
+    def explain(
+        self,
+        parent: str,
+        name: str,
+        *,
+        prompt: str | None = None,
+        items: Sequence[TextItem | Json | AssetItem] | None = None,
+        agent: str | None = None,
+        instructions: Instructions | Json | None = None,
+        context: str | None = None,
+        route: str | None = None,
+        model: str | None = None,
+        generation: Mapping[str, Any] | None = None,
+        tools: Tools | Json | None = None,
+        permission_mode: str | None = None,
+        capability_scope: CapabilityScope | Json | None = None,
+        credential_scope: CredentialScope | Json | None = None,
+        budget: Budget | Json | None = None,
+        isolation: str | None = None,
+        finish: str | None = None,
+        cwd: str | None = None,
+        retention: str | None = None,
+        detached: bool = False,
+        timeout: str | None = None,
+        spawn_request_id: str | None = None,
+    ) -> Explained:
+        """Answer as a spawn would, without doing it."""
+        return self._send(
+            requests.explain_spawn(
+                parent,
+                name,
+                prompt=prompt,
+                items=items,
+                agent=agent,
+                instructions=instructions,
+                context=context,
+                route=route,
+                model=model,
+                generation=generation,
+                tools=tools,
+                permission_mode=permission_mode,
+                capability_scope=capability_scope,
+                credential_scope=credential_scope,
+                budget=budget,
+                isolation=isolation,
+                finish=finish,
+                cwd=cwd,
+                retention=retention,
+                detached=detached,
+                timeout=timeout,
+                spawn_request_id=spawn_request_id,
+            )
+        )
+
+    def get(self, agent_id: str) -> Agent:
+        """Get one agent."""
+        return self._send(requests.get_agent(agent_id))
+
+    def list(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        session: str | None = None,
+        session_id: str | None = None,
+        status: str | Sequence[str] | None = None,
+        root: str | None = None,
+        parent: str | None = None,
+        closed: bool | None = None,
+        id_prefix: str | None = None,
+    ) -> Page[Agent]:
+        """List agents, newest first."""
+        return self._send(
+            requests.list_agents(
+                limit=limit,
+                cursor=cursor,
+                session=session,
+                session_id=session_id,
+                status=status,
+                root=root,
+                parent=parent,
+                closed=closed,
+                id_prefix=id_prefix,
+            )
+        )
+
+    def quotas(self, *, session: str | None = None, session_id: str | None = None) -> Quotas:
+        """Get the quotas of agents, and what is used of them."""
+        return self._send(requests.agent_quotas(session=session, session_id=session_id))
+
+    def spawn(
+        self,
+        parent: str,
+        name: str,
+        *,
+        idempotency_key: str | None = None,
+        prompt: str | None = None,
+        items: Sequence[TextItem | Json | AssetItem] | None = None,
+        agent: str | None = None,
+        instructions: Instructions | Json | None = None,
+        context: str | None = None,
+        route: str | None = None,
+        model: str | None = None,
+        generation: Mapping[str, Any] | None = None,
+        tools: Tools | Json | None = None,
+        permission_mode: str | None = None,
+        capability_scope: CapabilityScope | Json | None = None,
+        credential_scope: CredentialScope | Json | None = None,
+        budget: Budget | Json | None = None,
+        isolation: str | None = None,
+        finish: str | None = None,
+        cwd: str | None = None,
+        retention: str | None = None,
+        detached: bool = False,
+        timeout: str | None = None,
+        spawn_request_id: str | None = None,
+    ) -> Agent:
+        """Spawn a child."""
+        return self._send(
+            requests.spawn_agent(
+                parent,
+                name,
+                idempotency_key=idempotency_key,
+                prompt=prompt,
+                items=items,
+                agent=agent,
+                instructions=instructions,
+                context=context,
+                route=route,
+                model=model,
+                generation=generation,
+                tools=tools,
+                permission_mode=permission_mode,
+                capability_scope=capability_scope,
+                credential_scope=credential_scope,
+                budget=budget,
+                isolation=isolation,
+                finish=finish,
+                cwd=cwd,
+                retention=retention,
+                detached=detached,
+                timeout=timeout,
+                spawn_request_id=spawn_request_id,
+            )
+        )
+
+    def tree(self, agent_id: str) -> Tree:
+        """Get an agent and all below it."""
+        return self._send(requests.agent_tree(agent_id))
+
+    def worktree(self, agent_id: str) -> WorktreeDiff:
+        """Get the changes in a worktree."""
+        return self._send(requests.get_worktree(agent_id))
+
+    def worktrees(self) -> Page[WorktreeRow]:
+        """List worktrees."""
+        return self._send(requests.list_worktrees())
 
 
 class Approvals(Resource):
@@ -335,7 +531,7 @@ class Flows(FlowFollowing):
         )
 
     def report(self, flow_id: str, form: str | None = None) -> str:
-        """Get the auditor's page of a Flow: Markdown, or self-contained HTML."""
+        """Get the auditor's report of a Flow, as Markdown or self-contained HTML."""
         return self._send(requests.flow_report(flow_id, form))
 
     def start(
@@ -381,6 +577,61 @@ class Login(Resource):
         return self._send(requests.who_am_i())
 
 
+class Mailbox(Resource):
+    """The operations of `mailbox`."""
+
+    def ack(self, agent: str, message: str) -> PostedMessage:
+        """Ack a message that was read by the API."""
+        return self._send(requests.ack_mail(agent, message))
+
+    def get(self, agent: str, message: str) -> PostedMessage:
+        """Get one message."""
+        return self._send(requests.get_mail(agent, message))
+
+    def list(
+        self,
+        agent: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        state: str | Sequence[str] | None = None,
+    ) -> Page[PostedMessage]:
+        """List an agent's messages, newest first."""
+        return self._send(requests.list_mail(agent, limit=limit, cursor=cursor, state=state))
+
+    def post(
+        self,
+        agent: str,
+        payload: str | Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        type: str | None = None,
+        subject: str | None = None,
+        in_reply_to: str | None = None,
+        delivery: str | None = None,
+        expires_at: str | None = None,
+        message_id: str | None = None,
+    ) -> PostedMessage:
+        """Post a message to an agent."""
+        return self._send(
+            requests.post_mail(
+                agent,
+                payload,
+                idempotency_key=idempotency_key,
+                type=type,
+                subject=subject,
+                in_reply_to=in_reply_to,
+                delivery=delivery,
+                expires_at=expires_at,
+                message_id=message_id,
+            )
+        )
+
+    def redeliver(self, agent: str, message: str) -> PostedMessage:
+        """Send a dead letter again."""
+        return self._send(requests.redeliver_mail(agent, message))
+
+
 class Permissions(Resource):
     """The operations of `permissions`."""
 
@@ -396,7 +647,7 @@ class Permissions(Resource):
         return self._send(requests.check_permission(tool, arguments, session_id=session_id, session=session))
 
     def get(self) -> Json:
-        """Get the rules in force."""
+        """Get the effective rules."""
         return self._send(requests.permissions())
 
 
@@ -504,7 +755,7 @@ class Runs(Resource):
     """The operations of `runs`."""
 
     def cancel(self, run_id: str, reason: str | None = None) -> RunView:
-        """Stop a run for good."""
+        """Stop a run for good, with the agents that it spawned."""
         return self._send(requests.cancel_run(run_id, reason))
 
     def cancel_many(
@@ -610,6 +861,48 @@ class Runs(Resource):
                 )
             ),
         )
+
+    def steer(self, run_id: str, content: str, *, idempotency_key: str | None = None) -> PostedMessage:
+        """Add a user's message at the next turn of a run."""
+        return self._send(requests.steer_run(run_id, content, idempotency_key=idempotency_key))
+
+
+class Schedules(Definitions):
+    """The operations of `schedules`, including those of any Definition."""
+
+    def __init__(self, client: Connection) -> None:
+        super().__init__(client, "schedules")
+
+    def fires(
+        self,
+        name: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        state: str | Sequence[str] | None = None,
+        run_id: str | None = None,
+        flow_id: str | None = None,
+    ) -> Page[Fire]:
+        """List the fires with their outcomes, newest first."""
+        return self._send(
+            requests.schedule_fires(name, limit=limit, cursor=cursor, state=state, run_id=run_id, flow_id=flow_id)
+        )
+
+    def next(self, name: str, *, count: int | None = None) -> NextTimes:
+        """List the next times, also of a paused schedule."""
+        return self._send(requests.schedule_next(name, count=count))
+
+    def pause(self, name: str, *, reason: str | None = None) -> ScheduleDetails:
+        """Skip occurrences from now on."""
+        return self._send(requests.pause_schedule(name, reason=reason))
+
+    def resume(self, name: str) -> ScheduleDetails:
+        """End a pause."""
+        return self._send(requests.resume_schedule(name))
+
+    def trigger(self, name: str, *, idempotency_key: str | None = None) -> Fire:
+        """Fire now, whatever the time, a pause, or a fire in flight."""
+        return self._send(requests.trigger_schedule(name, idempotency_key=idempotency_key))
 
 
 class Secrets(Resource):
@@ -814,7 +1107,7 @@ class Tokens(Resource):
         sessions: Sequence[str] | None = None,
         expires: str | None = None,
     ) -> NewToken:
-        """Create a token; its text is in this answer only."""
+        """Create a token; only this response contains its text."""
         return self._send(requests.create_token(name, role, person=person, sessions=sessions, expires=expires))
 
     def list(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Token]:
@@ -834,13 +1127,13 @@ class Trust(Resource):
         return self._send(requests.trust(name, digest))
 
     def get(self, name: str) -> Trusted:
-        """Get one version, and whether it may start its commands."""
+        """Get one version with its trust."""
         return self._send(requests.get_trust(name))
 
     def list(
         self, *, limit: int | None = None, cursor: str | None = None, playbook: str | None = None
     ) -> Page[Trusted]:
-        """List versions of playbooks that start commands by themselves, newest first, and whether they may."""
+        """List versions of playbooks that start commands by themselves, newest first, with their trust."""
         return self._send(requests.list_trust(limit=limit, cursor=cursor, playbook=playbook))
 
 
@@ -853,6 +1146,11 @@ class Kheish(Connection):
         return Access(self)
 
     @cached_property
+    def agents(self) -> Agents:
+        """The operations of `agents`."""
+        return Agents(self)
+
+    @cached_property
     def approvals(self) -> Approvals:
         """The operations of `approvals`."""
         return Approvals(self)
@@ -863,7 +1161,7 @@ class Kheish(Connection):
         return Audit(self)
 
     def definitions(self, kind: str) -> Definitions:
-        """Return the Definitions of one kind: `routes`, `personas`, `playbooks`."""
+        """Return the Definitions of one kind: `routes`, `personas`, `playbooks`, `schedules`."""
         return Definitions(self, kind)
 
     @cached_property
@@ -875,6 +1173,11 @@ class Kheish(Connection):
     def login(self) -> Login:
         """The operations of `login`."""
         return Login(self)
+
+    @cached_property
+    def mailbox(self) -> Mailbox:
+        """The operations of `mailbox`."""
+        return Mailbox(self)
 
     @cached_property
     def permissions(self) -> Permissions:
@@ -895,6 +1198,11 @@ class Kheish(Connection):
     def runs(self) -> Runs:
         """The operations of `runs`."""
         return Runs(self)
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        """The operations of `schedules`."""
+        return Schedules(self)
 
     @cached_property
     def secrets(self) -> Secrets:
@@ -925,7 +1233,7 @@ class Kheish(Connection):
         return self.send(requests.state_blame(path, at=at))
 
     def config(self) -> Json:
-        """Get the settings in force."""
+        """Get the effective settings."""
         return self.send(requests.config())
 
     def events(
@@ -999,7 +1307,7 @@ class Kheish(Connection):
         return self.send(requests.ready())
 
     def resume(self, route: str | None = None, *, takeover: bool = False) -> Paused:
-        """Go on."""
+        """Resume after a pause."""
         return self.send(requests.resume(route, takeover=takeover))
 
     def state(self, what: Literal["put-back", "accept-rewind", "gc", "reindex"]) -> Json:

@@ -29,7 +29,7 @@ from kheish.domain.routes import Route
 from kheish.errors import BackupDiverged, BackupFailed, Conflict, KheishError, TakenOver
 from kheish.state.state import State
 from kheish.store import files, lock
-from kheish.store.git import remote, restored, template
+from kheish.store.git import remote, restored, root_format
 from kheish.store.git.remote import Target
 from kheish.store.pipes import Child, unpack
 
@@ -127,7 +127,7 @@ class Backup:
             raise Conflict(f"There is nothing to take over: git has no remote {name!r} here; kheish backup add URL")
         async with self._turn:
             new = replace(self._facts.format, incarnation=ids.new("inc"))
-            self._file("format.yaml", template.format_file(new), f"taken over: incarnation {new.incarnation}")
+            self._file("format.yaml", root_format.format_file(new), f"taken over: incarnation {new.incarnation}")
             if not await self._flush(FLUSH):
                 raise BackupFailed(f"Nothing can be committed now: {self._facts.held or 'the commit is not made yet'}")
             self._facts.format = new
@@ -197,7 +197,7 @@ class Backup:
                 raise BackupDiverged(INVALID.format(name=to.name, why=wrong))
             if is_safe and (led := self._led_away(outcome)):
                 raise self._diverged(
-                    to, f"These routes lead where none leads yet, for a person to look at and pull: {led}."
+                    to, f"These routes lead to new destinations; a person must review and pull them: {led}."
                 )
             if is_safe and (wider := widening.widened(self._in_force(outcome), outcome.world)):
                 raise self._diverged(to, WIDER.format(fields="; ".join(wider[:5])))
@@ -257,23 +257,22 @@ class Backup:
 
 RESTORED = (
     "This state root was restored from a backup: it started paused, and pushes nothing. `kheish resume` lets it act; "
-    "`kheish resume --takeover` also makes it the one that the remote belongs to, and the old daemon pauses itself at "
-    "its next push."
+    "`kheish resume --takeover` also takes over the remote, and the old daemon pauses itself at its next push."
 )
 TAKEN_OVER = (
-    "Another daemon has taken over what is at {name}, and this one has paused itself. {why} Stop this daemon and keep "
+    "Another daemon has taken over the remote {name}, and this one has paused itself. {why} Stop this daemon, and set "
     "its folder aside. Only if the takeover was a mistake: push to another remote (git remote set-url {name} URL), "
     "then `kheish resume`."
 )
 DIVERGED = (
-    "The remote {name} has what this state root lacks, and it cannot be merged by itself. {why} Nothing was pushed. "
-    "For files of yours, merge by hand: git -C {root} pull --no-rebase {name} {branch}; then `kheish backup push`. "
-    "Where another daemon has pushed there, give this root a remote of its own (git remote set-url {name} URL), or "
-    "serve a fresh restore instead."
+    "The remote {name} has changes that cannot be merged automatically. {why} Nothing was pushed. Merge changes of "
+    "your own files by hand: git -C {root} pull --no-rebase {name} {branch}; then `kheish backup push`. If another "
+    "daemon has pushed there, give this root a remote of its own (git remote set-url {name} URL), or serve a fresh "
+    "restore instead."
 )
-WIDER = "It widens what agents may do or spend, for a person to look at and pull: {fields}."
+WIDER = "It lets agents do or spend more; a person must review and pull it: {fields}."
 INVALID = (
-    "The remote {name} has an edit that is not valid, so it was not taken, and nothing was pushed: {why}. Mend it "
+    "The remote {name} has an edit that is not valid, so it was not merged, and nothing was pushed: {why}. Fix it "
     "there and push it, then `kheish backup push`."
 )
 DIRTY = (
@@ -286,7 +285,7 @@ def _faults(outcome: Outcome, wanted: Mapping[str, str | None]) -> str:
     """Return the errors in the merged Definitions; empty if there are none."""
     faults = [(path, one) for path in wanted for one in outcome.errors(path)]
     wrong = [f"{path}:{one.line or 1}:{one.column or 1}: {one.message}" for path, one in faults]
-    wrong += [f"{path} is removed there, and referred to here" for path, blob in wanted.items()
+    wrong += [f"{path} is removed there, but still referenced here" for path, blob in wanted.items()
               if blob is None and path in outcome.world]  # fmt: skip
     return "; ".join(wrong[:5])
 

@@ -88,7 +88,7 @@ async def sweep(git: Child, found: wal.Recovered) -> None:
     if not found.damaged:
         swept = await git.request("sweep_spills", named=sorted(set(_payloads(found))))
         if swept:
-            log.info("%d payloads of entries that were never written are removed", len(swept))
+            log.info("removed %d payloads of entries that were never written", len(swept))
 
 
 def _payloads(found: wal.Recovered) -> Iterator[str]:
@@ -136,7 +136,7 @@ async def index(
             log.warning("the index refers to a commit that cannot be read (%s); rebuilding it", error)
             is_cold = True
     while is_cold and (reason := (await git.request("hold"))["held"]):  # the files may be another branch's
-        progress(f"the index must be rebuilt, which waits for another git. {reason}")
+        progress(f"the index must be rebuilt, but another git process is at work. {reason}")
         await asyncio.sleep(0.5)
     if is_cold:
         named |= set(await asyncio.to_thread(_all_journals, root))

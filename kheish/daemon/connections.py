@@ -6,9 +6,13 @@ import asyncio
 import re
 from typing import Any
 
+import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-_SAYS = b"HTTP/1.1 %s\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+from kheish.api.http import errors, media
+from kheish.errors import TooLarge
+
+_SAYS = b"HTTP/1.1 %b\r\ncontent-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
 
 
 class _Plain(RequestResponseCycle):
@@ -109,6 +113,10 @@ class Connection(HttpToolsProtocol):
         if self._head > self.HEAD_BYTES:  # it came whole, in one piece
             return self._end(b"431 Request Header Fields Too Large")
         self._in_body = True
+        if (length := self._content_length()) > media.BODY_BYTES:
+            # Falcon reads before it asks the resource: the caller would be told to continue, and send all of it.
+            document = errors.problem(TooLarge.of_body(length, media.BODY_BYTES))
+            return self._end(b"413 Content Too Large", errors.MEDIA.encode(), orjson.dumps(document))
         self._wait(self.BODY_SECONDS)
         if not self.url.startswith(b"/") and b"://" in self.url:
             self._take_host()
@@ -124,6 +132,11 @@ class Connection(HttpToolsProtocol):
         if self.cycle.response_complete:
             self._discard(len(body))
         super().on_body(body)
+
+    def _content_length(self) -> int:
+        """Return the declared length of the body; 0 if it is missing, or no number."""
+        text = next((value for name, value in self.headers if name == b"content-length"), b"")
+        return int(text) if text.isdigit() else 0
 
     def _take_host(self) -> None:
         """Replace the Host header by the host of an absolute URL, as in `GET http://host/path` (RFC 9112, 3.2.2)."""
@@ -183,10 +196,10 @@ class Connection(HttpToolsProtocol):
         else:
             self._end(b"408 Request Timeout")
 
-    def _end(self, status: bytes) -> None:
+    def _end(self, status: bytes, kind: bytes = b"text/plain; charset=utf-8", body: bytes = b"") -> None:
         answering = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
         if answering:  # the bytes would stand in the middle of another answer
             return self.transport.close()
-        self.transport.write(_SAYS % status)
+        self.transport.write(_SAYS % (status, kind, len(body), body))
         self._is_deaf = True
         return self.close_gently()

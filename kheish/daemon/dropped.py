@@ -8,7 +8,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from kheish.api import submissions
-from kheish.authoring.inbox import BY, FOLDER, Taken, Unusable, place_of, plain_name
+from kheish.authoring.inbox.inbox import BY, Unusable, place_of
+from kheish.authoring.inbox.rejects import plain_name
+from kheish.authoring.inbox.tickets import FOLDER, Taken
 from kheish.domain import conventions, keys
 from kheish.domain.events import Idempotency
 from kheish.domain.sessions import session as sessions
@@ -52,7 +54,7 @@ def read(path: str, name: str, raw: bytes) -> submissions.Submission:
         try:
             return submissions.Submission(content=raw.removeprefix(conventions.BOM).decode())
         except UnicodeDecodeError as error:
-            raise Unusable(f"It is no UTF-8 text: {error}.") from error
+            raise Unusable(f"It is not UTF-8 text: {error}.") from error
     parsed = definitions.parse(submissions.Submission, raw, path)
     if parsed.value is not None:
         return parsed.value
@@ -66,6 +68,6 @@ def _key(taken: Taken, raw: bytes, session_id: str, body: submissions.Submission
         found = keys.of(f"sessions/{session_id}/runs", body.idempotency_key, request)
     else:
         request = {"path": taken.path, "sha256": sha256(raw).hexdigest()}
-        found = keys.of(f"{FOLDER}/{session_id}", taken.ticket.name, request)
+        found = keys.of(f"{FOLDER}/{session_id}", taken.key, request)
     assert found is not None
     return found

@@ -78,7 +78,7 @@ class Holding:
             self._problems.add(
                 "git_hold",
                 "",
-                f"Nothing has been committed for {minutes} minutes, since another git is at work here. {reason}",
+                f"Nothing has been committed for {minutes} minutes, because another git process works here. {reason}",
                 severity="warning",
             )
 
@@ -110,7 +110,7 @@ class Holding:
         if found.get("lost"):
             names = ", ".join(found["lost"][:5])
             self._problems.add(
-                "objects_lost", "", f"git has lost what the last commit has of {names}; fetch it from a backup."
+                "objects_lost", "", f"git has lost objects of the last commit for {names}; fetch it from a backup."
             )
         elif "lost" in found:
             self._problems.clear("objects_lost")

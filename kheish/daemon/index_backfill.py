@@ -35,7 +35,7 @@ def deleted(root: Path, found: Recovered, *, all_of_them: bool) -> list[Entry]:
         try:
             lines += journal.read(root, STREAM)
         except Damaged as error:
-            log.error("which sessions were deleted cannot be read in full: %s", error.detail)
+            log.error("the list of deleted sessions cannot be read completely: %s", error.detail)
     known = {line["n"]: line for line in lines if line["kind"] == SessionDeleted.kind}
     return [events.decode(known[n]) for n in sorted(known)]
 
@@ -64,4 +64,4 @@ async def mark_commits(daemon: Daemon) -> None:
             rev = page["next"]
         await scribe.request("marks", marks=[], upto=newest["commit"])
     except KheishError as error:
-        log.warning("which commits hold which events is not known in full; it is looked for in git: %s", error.detail)
+        log.warning("the commits of some events are not indexed and will be searched in git: %s", error.detail)

@@ -74,7 +74,7 @@ class Inspector:
         Raises Invalid if the arguments do not fit the tool.
         """
         if approval.tool in (BUDGET, PHASE_TOOL):
-            raise Invalid(f"A question about a {approval.tool} takes allow or deny, no other arguments.")
+            raise Invalid(f"An approval of a {approval.tool} takes allow or deny, but no other arguments.")
         run = self._state.get(Run, approval.run_id)
         tool = self._tool(approval.tool, run)
         try:

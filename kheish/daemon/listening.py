@@ -39,9 +39,9 @@ class Serving:
             _try(self.certificate, self.key)
         elif not self.behind_proxy and not _is_loopback(host):
             raise Invalid(
-                f"Plain HTTP on {host} is refused: an eavesdropper on the network would get the tokens. Give "
-                "--tls-cert FILE and --tls-key FILE; or --behind-proxy, where a proxy ends TLS and alone reaches "
-                "this address; or listen on 127.0.0.1."
+                f"Plain HTTP on {host} is refused: an eavesdropper on the network could read the tokens. Pass "
+                "--tls-cert FILE and --tls-key FILE; or --behind-proxy, if a proxy terminates TLS and nothing else "
+                "can reach this address; or listen on 127.0.0.1."
             )
 
     def url(self, host: str, port: int) -> str:
@@ -87,7 +87,7 @@ def listen(host: str, port: int) -> Iterator[socket.socket]:
         except OSError as error:
             raise AddressInUse(
                 f"The address {host}:{port} cannot be used ({error.strerror}). Is another daemon running there? Choose "
-                "another with --bind HOST:PORT; port 0 picks a free one."
+                "another with --bind HOST:PORT; port 0 selects a free one."
             ) from error
         listening.listen(2048)
         yield listening

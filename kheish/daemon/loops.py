@@ -103,7 +103,7 @@ def put_back(daemon: Daemon, paths: Sequence[str]) -> None:
 def on_git(daemon: Daemon, answer: dict[str, Any]) -> None:
     """Handle a notice of the committer: a hold, an error, restored files."""
     if doubted := [*answer.get("short", ()), *answer.get("doubted", ())]:
-        log.warning("files are not as the log has them, and are looked after: %s", ", ".join(doubted[:5]))
+        log.warning("files differ from the log; repairing them: %s", ", ".join(doubted[:5]))
         with contextlib.suppress(ChildGone):  # a new one looks at all that the log has
             daemon.store.scribe.send_nowait("check", paths=doubted)
     elif answer.get("held"):
@@ -138,7 +138,7 @@ async def look_at_tags(daemon: Daemon) -> None:
     try:
         await daemon.playbook_tags.look()
     except KheishError as error:  # the watcher looks again every few seconds
-        log.warning("the tags cannot be looked at: %s", error.detail)
+        log.warning("the tags cannot be read: %s", error.detail)
 
 
 async def reindex(daemon: Daemon) -> None:
@@ -146,7 +146,7 @@ async def reindex(daemon: Daemon) -> None:
     ends meanwhile, it is done once more when there is another."""
 
     def progress(what: str) -> None:
-        daemon.facts.starting = f"The index is made again: {what}."
+        daemon.facts.starting = f"The index is being rebuilt: {what}."
 
     progress("reading journals")
     n = daemon.state.durable_n
@@ -182,7 +182,7 @@ async def keep_watch(daemon: Daemon) -> None:
             await daemon.store.committer.revive()
             continue
         except KheishError as error:
-            log.warning("the state root cannot be looked at: %s", error.detail)
+            log.warning("the state root cannot be checked: %s", error.detail)
             continue
         if found["held"]:
             daemon.holding.held(found["held"])
@@ -217,8 +217,8 @@ def waits_for_workspace(daemon: Daemon, run: Run, is_missing: bool) -> None:
     return daemon.problems.add(
         "workspace_missing",
         path,
-        f"The run {run.run_id} waits: its workspace {run.settings.workspace} is not there. Bring the folder back (or "
-        "make it), and the run continues; or cancel it, and start another in a session with another workspace.",
+        f"The run {run.run_id} waits because its workspace {run.settings.workspace} is missing. Restore or create the "
+        "folder, and the run continues; or cancel it, and start another in a session with another workspace.",
     )
 
 
@@ -230,8 +230,8 @@ def tell_watching(daemon: Daemon) -> None:
 
 
 POLLED = (
-    "Your files are polled, since the system gives no watches ({reason}): an edit takes some 3 seconds. Raise "
-    "fs.inotify.max_user_instances and fs.inotify.max_user_watches (sysctl), then start the daemon again."
+    "Files are polled, because the system provides no watches ({reason}): an edit takes about 3 seconds. Raise "
+    "fs.inotify.max_user_instances and fs.inotify.max_user_watches (sysctl), then restart the daemon."
 )
 
 
@@ -241,11 +241,11 @@ def _watch_space(daemon: Daemon, free: int) -> None:
         daemon.state.low_space = None
         return daemon.problems.clear("low_space")
     mark = f"{LOW_SPACE // 1024**2} MiB"
-    said = f"Only {free // 1024**2} MiB are free where the state root is; new work is refused below {mark}."
+    said = f"Only {free // 1024**2} MiB are free on the disk of the state root; new work is refused below {mark}."
     if daemon.state.low_space is None:
         log.warning("%s", said)
     daemon.state.low_space = f"{said} Free some space."
-    message = f"Less than {mark} are free where the state root is; new work is refused. Free some space."
+    message = f"Less than {mark} are free on the disk of the state root; new work is refused. Free some space."
     return daemon.problems.add("low_space", "", message)
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kheish.authoring.forms import PendingNoun, pending_fields
-from kheish.daemon.headlines import EDITS, HEADLINES, PLAYBOOKS, TRAILERS, URGENT, headline
+from kheish.authoring.forms import FORMS
+from kheish.daemon.headlines import EDITS, HEADLINES, PLAYBOOKS, TRAILERS, headline
 from kheish.domain import events
 from kheish.domain.events import Entry
 from kheish.domain.flows.flow import Flow
@@ -81,7 +81,7 @@ class NextCut:
             if item.entry.event.chained:
                 self._dirty.head = item
             self._note(item.entry)
-            urgent = urgent or type(item.entry.event) in URGENT
+            urgent = urgent or bool(item.entry.event.headline)
         if self.committer and entries:
             self.committer.touch(now=urgent)
 
@@ -118,10 +118,10 @@ class NextCut:
             dirty.runs[entry.run] = None
         if isinstance(entry.event, PLAYBOOKS):
             dirty.playbooks[f"{entry.event.playbook_id}@{entry.event.version}"] = None
-        if type(entry.event) in URGENT:
+        if entry.event.headline:
             dirty.actors[entry.actor] = None
-            if len(dirty.headlines) < HEADLINES and (line := headline(entry, self._asked, self._named)):
-                dirty.headlines.append(line)
+            if len(dirty.headlines) < HEADLINES:
+                dirty.headlines.append(headline(entry, self._asked, self._named))
 
     def _remove(self, entry: Entry) -> None:
         """Remove a deleted session's folder with the next cut, and its pending content."""
@@ -137,7 +137,7 @@ class NextCut:
 
     def _render(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            if (change.noun.record or change.noun.filed) and change.value is not None:
+            if change.value is not None and (change.noun.filed or _has_record(change)):
                 self._dirty.records[change.noun.name, change.id] = change
             if isinstance(change.value, Flow):
                 self._dirty.flows[change.id] = None
@@ -211,7 +211,7 @@ class NextCut:
                 if "held" in answer:  # after the hold the scribe counts all that the log has as changed
                     raise hold.Held(answer["held"])
                 if answer["n"] < sent:
-                    raise Unavailable(f"Journals are at {answer['n']}, and have been told of {sent}.")
+                    raise Unavailable(f"Journals are at {answer['n']}, but were sent {sent}.")
             except ChildGone:
                 self._give_back(dirty)  # `revive` starts it again, and asks for a commit
                 return None
@@ -265,12 +265,16 @@ class NextCut:
         return n_to if self._kept is None else min(n_to, self._kept - 1)
 
 
+def _has_record(change: Change) -> bool:
+    return change.noun.record is not None and change.noun.recorded(change.value)
+
+
 def _place(change: Change) -> str:
     """Return the path of a Record, in the session's folder or relative to the state root."""
     if change.noun.filed is not None:
         return change.noun.filed(change.value)
     assert change.noun.record is not None
-    name = change.noun.record(change.value)
+    name = change.noun.record.format(id=change.id)
     return f"{change.path}/{name}" if change.path else name
 
 
@@ -280,14 +284,12 @@ def _document(change: Change) -> dict[str, Any]:
     return found
 
 
-def _pending(change: Change) -> tuple[str, PendingNoun, dict[str, Any] | None]:
-    kind: PendingNoun = "approval" if change.noun.name == "approval" else "question"
-    is_open = change.value.status == "pending"
+def _pending(change: Change) -> tuple[str, dict[str, Any] | None, str]:
     path = f"pending/{change.noun.pending}/{change.id}.yaml"
-    if not is_open:
-        return path, kind, None
-    document = _document(change)
-    return path, kind, pending_fields(kind, document)
+    if change.value.status != "pending":
+        return path, None, ""
+    form, document = FORMS[change.noun.name], _document(change)
+    return path, form.fields(document), form.blank(document)
 
 
 def _message(dirty: Dirty) -> str:

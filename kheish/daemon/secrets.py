@@ -16,6 +16,7 @@ import orjson
 from kheish import ids
 from kheish.auth import audit
 from kheish.auth.vault import Slot, Vault
+from kheish.authoring import contents
 from kheish.authoring.problems import Problems
 from kheish.domain.events import Draft
 from kheish.domain.events.auth import SecretChanged
@@ -29,7 +30,7 @@ from kheish.errors import (
     Unavailable,
 )
 from kheish.state.state import State
-from kheish.store import door, files
+from kheish.store import files
 from kheish.store import secrets as store
 from kheish.store.edits.watcher import Watcher
 from kheish.store.log import records
@@ -64,7 +65,7 @@ class Secrets:
         self._held = held
         self._left_out = left_out
         self._identity_path = store.identity_path(environ)
-        self._identity: store.Identity | str = "it was not read yet"
+        self._identity: store.Identity | str = "it has not been read yet"
         self._lock = asyncio.Lock()
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -156,12 +157,10 @@ class Secrets:
 
     async def _take(self, paths: Iterable[str], told: Mapping[str, Slot]) -> None:
         drafts, dirty = list[Draft](), list[str]()
-        for path in sorted(paths):
+        async for path, raw in contents.each(self._state.root, sorted(paths), most=store.MOST):
             name = path.removeprefix(f"{store.FOLDER}/").removesuffix(".age")
-            try:
-                raw = await asyncio.to_thread(_bytes, self._state.root, path)
-            except (FileRefused, OSError) as error:  # what was read before stays in force
-                text = error.detail if isinstance(error, FileRefused) else f"{path} cannot be read: {error.strerror}."
+            if isinstance(raw, FileRefused | OSError):  # what was read before stays in force
+                text = raw.detail if isinstance(raw, FileRefused) else f"{path} cannot be read: {raw.strerror}."
                 self._problems.add("secret_unreadable", path, text)
                 continue
             if raw is None and name in told:
@@ -170,7 +169,7 @@ class Secrets:
                 for problem in ("secret_name", "secret_unreadable"):
                     self._problems.clear(problem, path)
             elif not ids.is_slug(name):
-                text = f"{name!r} is no legal name of a slot, so the file is not used."
+                text = f"{name!r} is not a legal name of a slot, so the file is not used."
                 self._problems.add("secret_name", path, text)
             elif raw is None:
                 drafts += self._gone(name, told.get(name))
@@ -198,7 +197,7 @@ class Secrets:
         digest = sha256(raw).hexdigest()
         value, reason = await asyncio.to_thread(self._read, raw)
         if reason is not None:
-            self._problems.add("secret_unreadable", path, f"{reason} What needs this secret is not ready.")
+            self._problems.add("secret_unreadable", path, f"{reason} Anything that needs this secret is not ready.")
         else:
             self._problems.clear("secret_unreadable", path)
         if before is not None and before.digest == digest:
@@ -279,7 +278,7 @@ class Secrets:
                 raise NotFound(f"There is no secret in the slot {slot!r}.")
             if users := self._users(slot):
                 raise SecretReferenced(
-                    f"The secret {slot!r} is not removed: {', '.join(users)} refers to it. Change that first.",
+                    f"The secret {slot!r} is still referenced by {', '.join(users)}. Remove the reference first.",
                     referenced_by=users,
                 )
             paths = [store.path_of(slot), store.card_of(slot)]
@@ -320,8 +319,8 @@ class Secrets:
             return False, keys
         if keys or self._identity_path.exists():
             raise IdentityMissing(
-                f"{self._identity} Put the identity there that {store.RECIPIENTS} names, or name its file in "
-                "KHEISH_AGE_IDENTITY_FILE."
+                f"{self._identity} Put the identity that {store.RECIPIENTS} lists there, or set "
+                "KHEISH_AGE_IDENTITY_FILE to its path."
             )
         self._identity = store.make_identity(self._state.root, self._identity_path)
         return True, store.recipients(self._state.root)
@@ -342,7 +341,7 @@ class Secrets:
         if (reason := self._held()) is not None:
             raise Unavailable(f"Secrets cannot be changed now. {reason}")
         if await self._lacks_recipients():
-            text = f"{store.RECIPIENTS} is left out of the work tree: git sparse-checkout add {store.FOLDER}"
+            text = f"{store.RECIPIENTS} is excluded from the work tree: git sparse-checkout add {store.FOLDER}"
             raise Unavailable(f"Secrets cannot be changed now. {text}")
 
     async def _lacks_recipients(self) -> bool:
@@ -370,14 +369,6 @@ def _event(slot: Slot, change: Any) -> SecretChanged:
         created_at=slot.created_at,
         value_at=slot.value_at,
     )
-
-
-def _bytes(root: Path, path: str) -> bytes | None:
-    """Return the content of a slot's file; None if it is missing. Raises FileRefused, OSError."""
-    try:
-        return door.read(root, path, most=store.MOST)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 def _write(root: Path, slot: Slot, raw: bytes) -> None:

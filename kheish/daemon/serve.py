@@ -34,7 +34,7 @@ from kheish.jobs import probing
 from kheish.runtime.drivers import registry
 from kheish.store import door
 from kheish.store.edits import definitions
-from kheish.store.git import template
+from kheish.store.git import root_format
 from kheish.store.lock import RootLock
 from kheish.store.log import outage
 
@@ -54,7 +54,7 @@ def run(
     """Serve a state root until SIGTERM or SIGINT; returns the exit code. Raises KheishError where it cannot start."""
     kept = logs.start()
     root = root.resolve()
-    template.open_root(root)
+    root_format.open_root(root)
     config = _config(root)
     host, port = split_bind(bind or config.bind)
     serving.check(host)
@@ -72,12 +72,13 @@ def run(
 
 def _bring_along(root: Path) -> None:
     """Bring a root of an older format to this one, in a child (this process keeps pygit2 out). Raises Conflict."""
-    if template.read_format(root).version < template.FORMAT:
+    if root_format.read_format(root).version < root_format.FORMAT:
         command = [sys.executable, "-m", "kheish.store.git.migration", str(root)]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
             raise Conflict(done.stderr.strip() or f"The migration exited with {done.returncode}; restart the daemon.")
-        log.warning("the state root was brought along: %s", ", ".join(done.stdout.splitlines()) or "what was begun")
+        steps = ", ".join(done.stdout.splitlines()) or "an interrupted migration was completed"
+        log.warning("the state root was migrated: %s", steps)
 
 
 def _config(root: Path) -> Config:

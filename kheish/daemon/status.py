@@ -12,7 +12,7 @@ from typing import Any
 from kheish import ids, resources
 from kheish.jobs.probing import Probe
 from kheish.state.state import State
-from kheish.store.git.template import Format
+from kheish.store.git.root_format import Format
 
 
 @dataclass(slots=True)

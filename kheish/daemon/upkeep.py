@@ -49,8 +49,8 @@ class Upkeep:
             return None
         return (
             f"The branch is at {found['head'][:10]}, and lacks {found['files']} files of the daemon's last commit "
-            f"{found['last'][:10]}. Nothing acts until you decide: `kheish state put-back` brings them back; `kheish "
-            "state accept-rewind` continues from here."
+            f"{found['last'][:10]}. Nothing acts until you decide: `kheish state put-back` restores them; "
+            "`kheish state accept-rewind` continues from here."
         )
 
     async def start(self) -> bool:
@@ -77,7 +77,7 @@ class Upkeep:
                 raise Conflict("The state root was not moved back; there is nothing to decide.")
             answer = await self._git.request("put_back_rewound" if choice == "put_back" else "accept_rewind")
             if "held" in answer:
-                raise Conflict(f"Another git is at work. {answer['held']} Then decide again.")
+                raise Conflict(f"Another git process is at work. {answer['held']} Then decide again.")
             log.warning("the branch was moved back: %s", choice)
             self._rewound, self._facts.starting = None, "The daemon is starting."
             self._problems.clear("state_rewound")
@@ -118,7 +118,7 @@ class Upkeep:
         while True:
             self._facts.size = size = await asyncio.to_thread(maintenance.size, self._root)
             if size["bytes"] > LARGE:
-                message = f"The state root's history has {size['bytes'] // 1024**2} MiB; git keeps all that ever was."
+                message = f"The state root's history has {size['bytes'] // 1024**2} MiB; git keeps the whole history."
                 self._problems.add("large_history", "", message, severity="warning")
             if size["loose"] > LOOSE and self._facts.held is None:
                 try:

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from kheish.auth.broker import Broker
 from kheish.auth.vault import Vault
 from kheish.authoring.adopting import Adopting
 from kheish.authoring.editor import Editor
-from kheish.authoring.inbox import Inbox
+from kheish.authoring.inbox.inbox import Inbox
 from kheish.authoring.pending import Answers
 from kheish.authoring.playbooks.tags import PlaybookTags
 from kheish.authoring.playbooks.versions import Playbooks
@@ -32,6 +33,7 @@ from kheish.daemon.at_revision import Past
 from kheish.daemon.backup import Backup
 from kheish.daemon.batches import Batches
 from kheish.daemon.children import child, on_loop
+from kheish.daemon.firing import Firing
 from kheish.daemon.git import Git
 from kheish.daemon.holding import Holding
 from kheish.daemon.inspector import Inspector
@@ -40,7 +42,7 @@ from kheish.daemon.reactors.base import Reactor
 from kheish.daemon.secrets import Secrets
 from kheish.daemon.status import Facts
 from kheish.daemon.upkeep import Upkeep
-from kheish.daemon.workspaces import Workspaces
+from kheish.daemon.workspaces import Workspaces, state_home
 from kheish.domain import nouns
 from kheish.domain.definitions import KINDS
 from kheish.domain.permissions.rules import SandboxFacts
@@ -49,6 +51,7 @@ from kheish.jobs import probing
 from kheish.jobs.probing import Probe
 from kheish.jobs.runner import Jobs, Limits
 from kheish.runtime.agent import Agent
+from kheish.runtime.agents.worktrees import Worktrees
 from kheish.runtime.executor import Executor, Local
 from kheish.runtime.gates import Gates
 from kheish.runtime.tools import registry as tool_registry
@@ -57,7 +60,7 @@ from kheish.runtime.worker import Worker
 from kheish.state.state import State
 from kheish.store.bus import Bus
 from kheish.store.edits.watcher import Settled, Watcher
-from kheish.store.git import template
+from kheish.store.git import root_format, template
 from kheish.store.git.committer import Committer
 from kheish.store.log.index import Reader
 from kheish.store.log.wal import Group, Log
@@ -134,12 +137,12 @@ def make(
 ) -> Daemon:
     """Make the parts. Nothing is started, and nothing but `.kheish/` and `.git/kheish/` is touched."""
     token, problems = template.ensure_token(root), Problems(root)
-    facts = Facts(format=template.open_root(root), sandbox=sandbox or probing.probe(), token=token)
+    facts = Facts(format=root_format.open_root(root), sandbox=sandbox or probing.probe(), token=token)
     state = (store := _store(root, config, lambda: daemon)).state
     state.scrub = redaction.scrubber({"token": token})
     watcher = _watcher(root, lambda paths: loops.changed(daemon, paths), lambda paths: loops.refs(daemon, paths))
     auth = _auth(token, store, problems, watcher, environ, lambda: daemon)
-    agent = _agent(root, store, facts, auth.broker, executor or Local(), environ)
+    agent = _agent(root, store, facts, auth.broker, executor or Local(), environ, allow_bypass=allow_bypass)
     git, folders = Git(store.git), Workspaces(root, state.hidden, lambda: state.definitions.config, workspace)
     backup = _backup(store, facts, problems, adopting := _adopting(store, problems, git, environ))
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
@@ -151,14 +154,15 @@ def make(
         backup=backup,
         editor=Editor(state, adopting, watcher, held=lambda: facts.held),
         inspector=Inspector(state, agent, folders),
-        playbooks=_playbooks(store, adopting, tags),
+        playbooks=(versions := _playbooks(store, adopting, tags)),
+        schedules=(firing := Firing(state, folders, versions.read)),
         upkeep=upkeep,
         workspaces=folders,
+        worktrees=agent.worktrees,
     )
     worker = Worker(agent, lambda run, is_missing: loops.waits_for_workspace(daemon, run, is_missing))
-    answers = Answers(state, problems, rewrite=store.next_cut.rewrite)
-    inbox = _inbox(store, problems, folders, git)
-    acting = reactors.make(agent, worker, problems, answers, inbox, lambda: loops.learn_secrets(daemon))
+    answers, inbox = Answers(state, problems, rewrite=store.next_cut.rewrite), _inbox(store, problems, folders, git)
+    acting = reactors.make(agent, worker, problems, answers, inbox, firing, lambda: loops.learn_secrets(daemon))
     daemon = Daemon(
         environ=environ,
         store=store,
@@ -307,7 +311,14 @@ def _store(root: Path, config: Config, daemon: Callable[[], Daemon]) -> Store:
 
 
 def _agent(
-    root: Path, store: Store, facts: Facts, broker: Broker, executor: Executor, environ: Mapping[str, str]
+    root: Path,
+    store: Store,
+    facts: Facts,
+    broker: Broker,
+    executor: Executor,
+    environ: Mapping[str, str],
+    *,
+    allow_bypass: bool,
 ) -> Agent:
     state = store.state
     hide = (root, *_keys(environ))
@@ -317,19 +328,30 @@ def _agent(
     def confinement() -> SandboxFacts:
         return SandboxFacts(mode=state.definitions.config.sandbox.mode, available=facts.sandbox.available)
 
+    jobs = Jobs(root / ".git" / "kheish" / "jobs")
+    trees = Worktrees(jobs, state_home() / "kheish" / "worktrees" / _unique_name(root))
     builtin = tool_registry.builtin(
-        lambda: _sandbox(state, facts, hide), lambda: state.definitions.config.network.allow
+        lambda: _sandbox(state, facts, hide),
+        lambda: state.definitions.config.network.allow,
+        worktrees=trees,
+        allow_bypass=allow_bypass,
     )
     return Agent(
         state=state,
         bus=store.bus,
         executor=executor,
         tool_source=lambda run: builtin,
-        jobs=Jobs(root / ".git" / "kheish" / "jobs"),
+        jobs=jobs,
         gates=Gates(),
         broker=broker,
         sandbox=confinement,
+        worktrees=trees,
     )
+
+
+def _unique_name(root: Path) -> str:
+    """Return a name for the folders that a state root has elsewhere: its own, and a digest of its path."""
+    return f"{root.name}-{sha256(str(root.resolve()).encode()).hexdigest()[:8]}"
 
 
 def _keys(environ: Mapping[str, str]) -> tuple[Path, ...]:

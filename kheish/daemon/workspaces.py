@@ -37,8 +37,8 @@ class Workspaces:
         Forbidden."""
         if caller.sessions:
             raise Forbidden(
-                f"A token that is limited to sessions ({', '.join(caller.sessions)}) chooses no workspace; leave it "
-                "out."
+                f"A token that is limited to sessions ({', '.join(caller.sessions)}) cannot choose a workspace: omit "
+                "it."
             )
         if named is None:
             return await self.default(session_id)
@@ -72,7 +72,7 @@ class Workspaces:
         return workspaces.check(self._hidden, folder)
 
     def _home(self) -> Path:
-        return _state_home() / "kheish" / "workspaces" / self._root.name
+        return state_home() / "kheish" / "workspaces" / self._root.name
 
     def _own(self) -> Path | None:
         """Return `serve --workspace`, else `workspace` of kheish.yaml, else the current folder if it may be one."""
@@ -90,7 +90,7 @@ class Workspaces:
             return None
 
 
-def _state_home() -> Path:
+def state_home() -> Path:
     """Return the user's state folder, by the XDG base directory specification."""
     given = os.environ.get("XDG_STATE_HOME")
     return Path(given) if given else Path.home() / ".local" / "state"

@@ -221,7 +221,7 @@ def _shown(word: Decision) -> DecisionView:
 NOUN = Noun(
     name="approval", cls=Approval, fold=lambda tables, entry: fold(tables[Approval], entry),
     folded=frozenset({events.ApprovalRequested, events.ApprovalDecided, events.ApprovalResolved}),
-    keep=lambda one: one.status == "pending", view=view, record=lambda one: f"approvals/{one.approval_id}.yaml",
+    keep=lambda one: one.status == "pending", view=view, record="approvals/{id}.yaml",
     filters=("run_id", "tool", "risk"), pending="approvals",
 )  # fmt: skip
 
@@ -288,8 +288,8 @@ def _pending(state: State, wanted: Resolution) -> Approval:
         raise Invalid("Edited arguments require allow; a denied call does not run.")
     if wanted.arguments is not None and encoding.holds_secret(wanted.arguments, state.scrub):
         raise SecretInArguments(
-            "The arguments hold a stored secret, which the journal would not have: leave it out.",
-            errors=[Fault("/arguments", "holds a stored secret")],
+            "The arguments contain a stored secret, which the journal cannot record: leave it out.",
+            errors=[Fault("/arguments", "contains a stored secret")],
         )
     return approval
 
@@ -321,13 +321,13 @@ def _counted(approval: Approval, wanted: Resolution) -> str:
     """Return the person whose allow counts towards the required number."""
     if wanted.person is None:
         raise PersonRequired(
-            f"The approval {approval.approval_id} takes {approval.required} different persons, and this answer "
-            f"({wanted.by}, by {wanted.via}) proves none; answer with a token that carries a person. A deny needs none."
+            f"The approval {approval.approval_id} needs {approval.required} different persons, but this answer "
+            f"({wanted.by}, by {wanted.via}) identifies none; answer with a token that has a person. A deny needs none."
         )
     digest = wanted.bound.digest if wanted.bound else approval.digest
     if any(one.person == wanted.person and one.digest == digest for one in approval.decisions):
         raise SamePerson(
-            f"{wanted.person} has allowed {approval.approval_id} already; another person has to allow it too.",
+            f"{wanted.person} has allowed {approval.approval_id} already; another person must allow it, too.",
             person=wanted.person,
         )
     return wanted.person
@@ -337,7 +337,7 @@ def _rule(approval: Approval, wanted: Resolution) -> Draft:
     """Return the rule that the session remembers. Raises Invalid for an impossible rule or one without effect."""
     assert wanted.remember is not None
     if approval.required > 1 and wanted.decision == "allow":
-        raise _not_remembered("two persons have to allow such calls each time")
+        raise _not_remembered("two persons must allow each such call")
     if not approval.remember and wanted.decision == "allow":
         raise _not_remembered(f"the call would still ask ({approval.why})")
     arguments = wanted.arguments if wanted.arguments is not None else approval.arguments

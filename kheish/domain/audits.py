@@ -8,22 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
 from kheish.domain import events
 from kheish.domain.definitions import InForce
 from kheish.domain.events import AuditRecorded, Draft, Event
+from kheish.domain.events.auth import Action, Outcome
 
 #: a route's id → the name of its driver; None for a route that does not exist (any more)
 DriverOf = Callable[[str], str | None]
 #: drivers that contact nothing outside
 INSIDE = frozenset({"scripted", "replay"})
 _WEB = frozenset({"web_fetch"})
-
-Action = Literal["model", "http", "shell", "delivery", "secret", "token", "access", "approval", "auth"]
-Outcome = Literal["begun", "done", "failed", "refused"]
 
 
 def companions(drafts: Iterable[Draft], known: InForce) -> list[Draft]:

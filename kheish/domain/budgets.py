@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from kheish import ids
 from kheish.domain import events
+from kheish.domain.agents import usage
+from kheish.domain.agents.agent import Agent
 from kheish.domain.events import Entry, changed, frozen
 from kheish.domain.flows import view as flow_view
 from kheish.domain.flows.flow import Flow
 from kheish.domain.runs import Run
 from kheish.domain.sessions.session import Session
+from kheish.domain.spent import NOTHING
 from kheish.domain.turns import Turn
 from kheish.state.noun import Noun, always
 
@@ -50,16 +53,16 @@ def fold(table: dict[str, Spend], entry: Entry) -> Iterable[str]:
     day = ids.day(entry.at)
     id = f"{entry.session}/{day}/{route}"
     old = table.get(id) or Spend(spend_id=id, session_id=entry.session, route=route, day=day, made=entry.n, n=entry.n)
-    usage = event.usage
+    amount = event.usage
     table[id] = changed(
         old,
         n=entry.n,
         model_calls=old.model_calls + (not isinstance(event, events.ModelFailed)),
-        input_tokens=old.input_tokens + usage.input_tokens,
-        output_tokens=old.output_tokens + usage.output_tokens,
-        cached_tokens=old.cached_tokens + usage.cached_tokens,
-        cost_usd=old.cost_usd if usage.cost_usd is None else (old.cost_usd or 0.0) + usage.cost_usd,
-        estimated=old.estimated or usage.estimated,
+        input_tokens=old.input_tokens + amount.input_tokens,
+        output_tokens=old.output_tokens + amount.output_tokens,
+        cached_tokens=old.cached_tokens + amount.cached_tokens,
+        cost_usd=old.cost_usd if amount.cost_usd is None else (old.cost_usd or 0.0) + amount.cost_usd,
+        estimated=old.estimated or amount.estimated,
     )
     return (id,)
 
@@ -93,15 +96,21 @@ NOUN = Noun(
 
 @frozen
 class Exceeded:
-    """A limit that was reached: its name, the amounts, and whether a user may grant more."""
+    """A limit that was reached: its name, the amounts, and whether a user may grant more. `above` names the run or
+    session of an ancestor whose limit it is."""
 
     limit: str
     allowed: float
     spent: float
+    above: str | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        return self.limit in ("tokens", "cost_usd")
 
     @property
     def grantable(self) -> bool:
-        return self.limit in ("tokens", "cost_usd")
+        return self.is_shared and self.above is None
 
 
 def check(state: State, run: Run, *, now: str) -> Exceeded | None:
@@ -110,12 +119,14 @@ def check(state: State, run: Run, *, now: str) -> Exceeded | None:
     The calls of one run are sequential, so concurrent runs exceed a shared limit by at most one call each.
     """
     used, limits, granted = run.usage, run.settings.limits, run.granted
+    agent = state.find(Agent, run.agent_id)
+    whole = usage.of_run(state, run) if run.children or run.below != NOTHING else used
     turn = state.find(Turn, run.run_id)
     active = run.active_seconds
     if run.running_since:
         active += max(0.0, ids.seconds_of(now) - ids.seconds_of(run.running_since))
-    tokens, cost = used.input_tokens + used.output_tokens, used.cost_usd or 0.0
-    session_tokens, session_cost = _spent_by_session(state, run.session_id)
+    tokens, cost = whole.input_tokens + whole.output_tokens, whole.cost_usd or 0.0
+    session_tokens, session_cost = _spent_by_session(state, run.session_id, agent)
     budget = state.get(Session, run.session_id).settings["budget"] or {}
     flow = state.find(Flow, run.flow["flow_id"]) if run.flow else None
     for name, allowed, spent in (
@@ -129,7 +140,24 @@ def check(state: State, run: Run, *, now: str) -> Exceeded | None:
     ):
         if allowed is not None and spent >= allowed + granted.get(name, 0):
             return Exceeded(limit=name, allowed=float(allowed), spent=float(spent))
-    return _of_flow(flow) if flow is not None else None
+    excess = _of_flow(flow) if flow is not None else None
+    return excess or (_of_ancestors(state, agent) if agent is not None and agent.is_child else None)
+
+
+def _of_ancestors(state: State, agent: Agent) -> Exceeded | None:
+    """Return the first exceeded limit of the runs and sessions above an agent: what it spends counts there, too."""
+    for above, run in usage.ancestors(state, agent):
+        if run is not None:
+            excess = usage.exceeded(run.settings.limits, run.granted, usage.of_run(state, run))
+            if excess is not None:
+                return Exceeded(limit=excess[0], allowed=excess[1], spent=excess[2], above=f"the run {run.run_id}")
+        budget = state.get(Session, above.session_id).settings["budget"] or {}
+        tokens, cost = _spent_by_session(state, above.session_id, above)
+        for name, spent in (("tokens", tokens), ("cost_usd", cost)):
+            if budget.get(name) is not None and spent >= budget[name]:
+                where = f"the session {above.session_id}"
+                return Exceeded(limit=name, allowed=float(budget[name]), spent=float(spent), above=where)
+    return None
 
 
 def _of_flow(flow: Flow) -> Exceeded | None:
@@ -147,9 +175,11 @@ def _of_flow(flow: Flow) -> Exceeded | None:
     return None
 
 
-def _spent_by_session(state: State, session_id: str) -> tuple[int, float]:
+def _spent_by_session(state: State, session_id: str, agent: Agent | None) -> tuple[int, float]:
+    """Return the tokens and US dollars of a session and of the agents below it."""
     rows = state.table(Spend, session_id).values()
+    below = usage.below(state, agent) if agent is not None and agent.children else NOTHING
     return (
-        sum(row.input_tokens + row.output_tokens for row in rows),
-        sum(row.cost_usd or 0.0 for row in rows),
+        sum(row.input_tokens + row.output_tokens for row in rows) + below.input_tokens + below.output_tokens,
+        sum(row.cost_usd or 0.0 for row in rows) + (below.cost_usd or 0.0),
     )

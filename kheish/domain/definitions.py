@@ -14,6 +14,7 @@ from kheish.domain.permissions.decide import PermissionsFile
 from kheish.domain.personas import Persona
 from kheish.domain.playbooks.manifest import Playbook
 from kheish.domain.routes import Route, readiness
+from kheish.domain.schedules.definition import ScheduleFile
 from kheish.errors import NotFound
 
 
@@ -47,6 +48,7 @@ KINDS: Mapping[str, Kind] = {
         Kind(name="routes", singular="route", suffix=".yaml", model=Route),
         Kind(name="personas", singular="persona", suffix=".md", model=Persona, text=True),
         Kind(name="playbooks", singular="playbook", suffix="/playbook.yaml", model=Playbook),
+        Kind(name="schedules", singular="schedule", suffix=".yaml", model=ScheduleFile),
     )
 }
 #: the two files at the top of the tree
@@ -79,9 +81,14 @@ class Definition:
         match self.value:
             case Config(default_route=str() as route):
                 yield ("default_route",), KINDS["routes"].path(route)
+            case Persona(route=str() as route):
+                yield ("route",), _route(route)
             case Route(fallbacks=fallbacks):
                 for at, route in enumerate(fallbacks):
                     yield ("fallbacks", at), KINDS["routes"].path(route)
+            case ScheduleFile() as schedule:
+                for keys, kind, id in schedule.references():
+                    yield keys, KINDS[kind].path(id)
 
 
 def playbook_references(data: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -59,6 +59,9 @@ class Input:
     phase_text: str | None = None
     persona: dict[str, Any] | None = None  # a snapshot (`personas.snapshot`) instead of the session's
     checks_ask: bool = False  # no caller with the right to start commands asked for those of `completion`
+    message_ids: tuple[str, ...] = ()  # the messages that the run delivers
+    run_id: str | None = None  # an id that an event in `beside` names; without it, one is generated
+    unattended: str = "ask"  # deny: no person is asked during the run
     checked: str | None = None  # `schemas_key` of the schemas that checked the input (`check_schemas`)
 
 
@@ -73,9 +76,16 @@ def submit(state: State, given: Input, *, by: str | None = None, beside: Sequenc
     earlier = keys.earlier(state, given.key)
     if earlier is not None:
         return state.find(Run, earlier) or earlier
+    run_id, submitted = draft(state, sessions.accepting(state, given.session_id), given)
+    state.append(*beside, submitted.on(given.session_id, run_id, by=by or given.actor))
+    return state.get(Run, run_id)
+
+
+def draft(state: State, session: Session, given: Input) -> tuple[str, events.RunSubmitted]:
+    """Return the id and the submission of a run that passed all checks, for a larger group. The session may be one that
+    the group creates. Raises as `submit`."""
     if state.low_space:
         raise InsufficientStorage(state.low_space)
-    session = sessions.accepting(state, given.session_id)
     if given.checked != schemas_key(session, given):
         raise SessionNotIdle("The session's contract changed while the input was checked against it; send it again.")
     required, wrong = completion.read(given.completion)
@@ -102,12 +112,13 @@ def submit(state: State, given: Input, *, by: str | None = None, beside: Sequenc
         limits=limits,
         output_contract=given.output_contract or session.settings["output_contract"],
         while_waiting=session.settings["while_waiting"],
-        tool_policies=given.tool_policies,
+        tool_policies=(*given.tool_policies, *_inherited_policies(session.settings)),
         completion=required,
         own_persona=given.persona is not None,
         checks_ask=given.checks_ask,
         capability_scope=scopes.capability(session.settings, persona, in_flow=given.flow is not None),
         credential_scope=scopes.credential(session.settings, given.credential_scope),
+        unattended=given.unattended,
     )
     submitted = events.RunSubmitted(
         run_kind=given.kind,
@@ -117,10 +128,9 @@ def submit(state: State, given: Input, *, by: str | None = None, beside: Sequenc
         flow=given.flow,
         idempotency=keys.sent(given.key),
         phase_text=given.phase_text,
+        message_ids=given.message_ids,
     )
-    run_id = ids.new("run")
-    state.append(*beside, submitted.on(session.session_id, run_id, by=by or given.actor))
-    return state.get(Run, run_id)
+    return given.run_id or ids.new("run"), submitted
 
 
 def again(state: State, old: Mapping[str, Any], *, by: str, key: Key | None = None) -> Input:
@@ -155,6 +165,7 @@ def again(state: State, old: Mapping[str, Any], *, by: str, key: Key | None = No
         phase_text=settings.get("phase_text"),
         persona=settings.get("persona"),
         checks_ask=settings.get("checks_ask", False),
+        unattended=settings.get("unattended", "ask"),
         retry_of=old["run_id"],
         key=key,
     )
@@ -181,6 +192,14 @@ def _unavailable(session: Session, given: Input) -> list[Fault]:
 def _metadata_faults(metadata: Mapping[str, Any]) -> list[Fault]:
     size = len(orjson.dumps(metadata))
     return [Fault("/metadata", f"has {size} bytes; at most {METADATA_BYTES}")] if size > METADATA_BYTES else []
+
+
+def _inherited_policies(settings: Mapping[str, Any]) -> tuple[ToolPolicy, ...]:
+    """Return the tool policies of the run that spawned the session's agent."""
+    return tuple(
+        ToolPolicy(origin=one.origin, allow=one.allow, deny=one.deny)
+        for one in scopes.inherited(settings, "tool_policies")
+    )
 
 
 def _route(state: State, session: Session, given: Input) -> tuple[str, str | None, Route]:
@@ -234,11 +253,11 @@ def seconds(value: Any) -> Any:
 def schemas_key(session: Session, given: Input) -> str | None:
     """Return a digest of the schemas that apply to an input; None if there are none.
 
-    The session's input contract is for callers, so it does not apply to a phase of a Flow; the schemas in the phase's
-    acceptance were checked with its Playbook.
+    The session's input contract is for callers, so it does not apply to a phase of a Flow, nor to messages; the schemas
+    in the phase's acceptance were checked with its Playbook.
     """
     schemas = [] if given.flow else [*completion.schemas(given.completion)]
-    contract = None if given.flow else session.settings["input_contract"]
+    contract = None if given.flow or given.message_ids else session.settings["input_contract"]
     if contract is None and given.output_contract is None and not schemas:
         return None
     return sha256(orjson.dumps([contract, given.output_contract, schemas])).hexdigest()

@@ -46,6 +46,7 @@ FOLDED = (
     events.QuestionAnswered,
     events.FlowStarted,
     events.EvidenceAttached,
+    events.ChildSpawned,
 )
 
 
@@ -64,6 +65,8 @@ def fold(table: dict[str, KeyUse], entry: Entry) -> Iterable[str]:
         case events.FlowStarted(idempotency=Idempotency() as used, flow_id=result):
             pass
         case events.EvidenceAttached(idempotency=Idempotency() as used, evidence_id=result):
+            pass
+        case events.ChildSpawned(idempotency=Idempotency() as used, agent_id=result):
             pass
         case _:
             return ()

@@ -18,7 +18,7 @@ class Message:
     summary, `is_error` means that no model could write it.
     """
 
-    role: Literal["user", "assistant", "tool", "note", "summary", "ended"]
+    role: Literal["user", "assistant", "tool", "note", "mail", "summary", "ended"]
     seq: int
     source: int
     run_id: str | None
@@ -52,6 +52,7 @@ FOLDED = (
     events.ModelResponded,
     events.ToolFinished,
     events.Nudged,
+    events.MessageDelivered,
     events.ContextCompacted,
 )
 
@@ -87,6 +88,8 @@ def _fold(conversation: Conversation, entry: Entry) -> None:
             add(Message(role="tool", text=content, call_id=call_id, is_error=is_error, **at))
         case events.Nudged(text=text):
             add(Message(role="note", text=text, **at))
+        case events.MessageDelivered(items=items) if items:  # those of a run's start are its task
+            add(Message(role="mail", items=items, **at))
         case events.ContextCompacted(summary=summary, covers=covers, made_by=made_by):
             # An earlier summary precedes the messages that it kept, and the new summary always includes it.
             kept = [message for message in conversation.messages if message.seq > covers and message.role != "summary"]

@@ -22,10 +22,15 @@ from kheish.domain import (
     todos,
     turns,
 )
+from kheish.domain.agents import agent as agents
 from kheish.domain.definitions import InForce
 from kheish.domain.flows import view as flows
 from kheish.domain.forks import inherited
+from kheish.domain.mailboxes import message as mailboxes
 from kheish.domain.playbooks import versions as playbooks
+from kheish.domain.schedules import fire as fires
+from kheish.domain.schedules import schedule as schedules
+from kheish.domain.schedules import wakes
 from kheish.domain.sessions import session as sessions
 from kheish.state.noun import Nouns
 from kheish.state.state import State
@@ -40,10 +45,16 @@ _NOUNS = (
     questions.NOUN,
     todos.NOUN,
     tasks.NOUN,
+    mailboxes.NOUN,
+    mailboxes.MAILBOX,
+    agents.NOUN,
     flows.NOUN,
     budgets.NOUN,
     keys.NOUN,
     playbooks.NOUN,
+    schedules.NOUN,
+    fires.NOUN,
+    wakes.NOUN,
     inherited.NOUN,
 )
 

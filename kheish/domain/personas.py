@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kheish.domain.scopes import CapabilityScope
+from kheish.config import Duration
+from kheish.domain.permissions.rules import Mode
+from kheish.domain.scopes import CapabilityScope, Glob
+
+
+class AgentLimits(BaseModel):
+    """Limits of an agent that is spawned from the file; a request can only narrow them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    turns: int | None = Field(default=None, ge=1, description="Model turns of a run.")
+    wall_time: Duration | None = Field(default=None, description="Active time of a run.")
+    model_calls: int | None = Field(default=None, ge=1, description="Model calls of a run.")
+    tokens: int | None = Field(default=None, ge=1, description="Input and output tokens of all its runs.")
+    cost_usd: float | None = Field(default=None, gt=0, description="US dollars of all its runs.")
+
+
+#: the parent's messages that a child begins with
+Carried = Annotated[str, Field(pattern=r"^(none|all|last:[1-9][0-9]{0,3})$")]
 
 
 class Persona(BaseModel):
-    """`personas/<id>.md`: front matter, followed by the instruction text."""
+    """`personas/<id>.md`: front matter, followed by the instruction text. A spawned agent may name it; the fields after
+    `metadata` apply to spawned agents only."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -18,7 +38,28 @@ class Persona(BaseModel):
     capability_scope: CapabilityScope | None = Field(default=None, description="The names visible to the agent.")
     default_skills: list[str] = Field(default_factory=list, description="Skills that are loaded from the start.")
     metadata: dict[str, Any] = Field(default_factory=dict, description="Free-form data; stored, not interpreted.")
+    description: str | None = Field(default=None, description="The tasks that the agent is for.")
+    tools: list[Glob] | None = Field(default=None, description="The only tools of the agent; null: its parent's.")
+    disallowed_tools: list[Glob] = Field(default_factory=list, description="Tools that the agent lacks.")
+    route: str | None = Field(default=None, description="The route to a model (`route` or `route/model`).")
+    model: str | None = Field(default=None, description="A model, instead of the route's.")
+    permission_mode: Mode | None = Field(default=None, description="The widest permission mode of the agent.")
+    limits: AgentLimits | None = Field(default=None, description="The widest limits of the agent.")
+    skills: list[str] | None = Field(default=None, description="The skills of the agent.")
+    isolation: Literal["shared", "worktree"] | None = Field(
+        default=None, description="`worktree` gives the agent a git worktree of its own."
+    )
+    context: Carried | None = Field(
+        default=None, description="The parent's messages that it begins with: none, last:N or all."
+    )
     body: str = Field(min_length=1, description="The instruction text (the part below the front matter).")
+
+
+#: the snapshot of a persona without a file
+EMPTY: Mapping[str, Any] = {
+    "persona_id": "", "display_name": "", "digest": "", "blob": None, "bound_at": None, "capability_scope": None,
+    "default_skills": [], "metadata": {}, "body": "",
+}  # fmt: skip
 
 
 def snapshot(persona_id: str, persona: Persona, digest: str, at: str, *, blob: str | None = None) -> dict[str, Any]:

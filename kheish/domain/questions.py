@@ -99,7 +99,7 @@ NOUN = Noun(
     fold=lambda tables, entry: fold(tables[Question], entry),
     keep=lambda question: question.status == "pending",
     view=view,
-    record=lambda question: f"questions/{question.question_id}.yaml",
+    record="questions/{id}.yaml",
     filters=("run_id",),
     pending="questions",
 )
@@ -124,7 +124,7 @@ def answer(
     faults += [Fault(f"/answers/{id}", "no such question") for id in answers if id not in known]
     if faults:
         listed = "; ".join(f"{fault.path.rsplit('/', 1)[-1]}: {fault.message}" for fault in faults)
-        raise Invalid(f"The answers don't fit the question: {listed}.", errors=faults)
+        raise Invalid(f"The answers do not fit the question: {listed}.", errors=faults)
     full = {
         id: {"selected": list(given.get("selected") or []), "text": given.get("text")} for id, given in answers.items()
     }

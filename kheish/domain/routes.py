@@ -48,7 +48,7 @@ def _url(text: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{text!r} is not an http or https address, such as http://127.0.0.1:8080/v1")
     if parts.username or parts.password:
-        raise ValueError("an address must not hold a credential; use auth_ref")
+        raise ValueError("an address must not contain a credential; use auth_ref")
     return text
 
 
@@ -122,7 +122,7 @@ class Price(_Part):
 
 
 class Route(_Part):
-    """A named way to a model."""
+    """Named access to a model."""
 
     driver: Literal["openai", "litellm", "scripted", "replay"]
     """`openai` for OpenAI and every compatible server, `litellm` for other providers, `scripted` for a script."""

@@ -1,16 +1,21 @@
-"""Runs: one execution inside a session. The state machine is the table TRANSITIONS; nothing else moves a run."""
+"""Runs: one execution inside a session. The state machine is the table TRANSITIONS (`lifecycle`); nothing else moves a
+run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
 from kheish.domain import completion, events, spent, turns, waiting
 from kheish.domain.completion import is_check
 from kheish.domain.events import Draft, Entry, Event, Request, RunError, RunSettings, Text, changed, frozen
+from kheish.domain.lifecycle import FINAL as FINAL
+from kheish.domain.lifecycle import LIVE as LIVE
+from kheish.domain.lifecycle import TRANSITIONS as TRANSITIONS
+from kheish.domain.lifecycle import WAITING as WAITING
+from kheish.domain.lifecycle import Status as Status
 from kheish.domain.sessions.session import Session
 from kheish.domain.spent import Spent
 from kheish.domain.waiting import WaitsFor
@@ -21,49 +26,8 @@ if TYPE_CHECKING:
     from kheish.state.state import State
 
 
-class Status(StrEnum):
-    """The states of a run (`runs.md`)."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    WAITING_FOR_APPROVAL = "waiting_for_approval"
-    WAITING_FOR_QUESTION = "waiting_for_question"
-    WAITING_FOR_AGENT = "waiting_for_agent"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    INTERRUPTED = "interrupted"
-    CANCELLED = "cancelled"
-
-
-FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.INTERRUPTED, Status.CANCELLED})
-WAITING = frozenset({Status.WAITING_FOR_APPROVAL, Status.WAITING_FOR_QUESTION, Status.WAITING_FOR_AGENT})
-LIVE = frozenset(Status) - FINAL
 #: the tool name of an approval that asks for more budget (`runs.md`)
 BUDGET = "budget"
-
-#: (status, event) → the possible new statuses. A missing key is an error.
-TRANSITIONS: Mapping[tuple[Status, type[Event]], frozenset[Status]] = {
-    (Status.QUEUED, events.RunStarted): frozenset({Status.RUNNING}),
-    (Status.QUEUED, events.RunResumed): frozenset({Status.RUNNING}),
-    (Status.QUEUED, events.RunFailed): frozenset({Status.FAILED}),
-    (Status.QUEUED, events.RunCancelled): frozenset({Status.CANCELLED}),
-    (Status.RUNNING, events.RunResumed): frozenset({Status.RUNNING}),  # a restart: the status is unchanged
-    (Status.RUNNING, events.RunWaiting): WAITING,
-    (Status.RUNNING, events.RunCompleted): frozenset({Status.COMPLETED}),
-    (Status.RUNNING, events.RunFailed): frozenset({Status.FAILED}),
-    (Status.RUNNING, events.RunInterrupted): frozenset({Status.INTERRUPTED}),
-    (Status.RUNNING, events.RunCancelled): frozenset({Status.CANCELLED}),
-    **{
-        (waiting, event): frozenset({target})
-        for waiting in WAITING
-        for event, target in (
-            (events.RunRequeued, Status.QUEUED),
-            (events.RunFailed, Status.FAILED),
-            (events.RunInterrupted, Status.INTERRUPTED),
-            (events.RunCancelled, Status.CANCELLED),
-        )
-    },
-}
 
 
 @frozen
@@ -109,6 +73,9 @@ class Run:
     grant_asked: dict[str, Any] | None = None  # {approval_id, limit, more} of the newest budget question
     grant_refused: str | None = None  # the limit that users refused to raise
     submitted_by: str = ""  # the token's name; `request.actor` is the caller's own
+    spawned: int = 0  # agents that it spawned
+    children: frozenset[str] = frozenset()  # those of them that have not settled
+    below: Spent = Spent()  # the usage of those that have settled
 
     @property
     def is_final(self) -> bool:
@@ -138,6 +105,9 @@ FOLDED = (
     events.ApprovalResolved,
     events.QuestionAsked,
     events.QuestionAnswered,
+    events.ChildSpawned,
+    events.ChildResumed,
+    events.ChildSettled,
 )
 
 
@@ -230,6 +200,12 @@ def _fold_work(run: Run, event: Event, at: str) -> dict[str, Any]:
             return {"pending_questions": (*run.pending_questions, id)}
         case events.QuestionAnswered(question_id=id):
             return {"pending_questions": tuple(other for other in run.pending_questions if other != id)}
+        case events.ChildSpawned(agent_id=id):
+            return {"children": run.children | {id}, "spawned": run.spawned + 1}
+        case events.ChildResumed(agent_id=id):
+            return {"children": run.children | {id}}
+        case events.ChildSettled(agent_id=id, spent=below):
+            return {"children": run.children - {id}, "below": spent.total(run.below, below)}
         case _:
             return {}
 
@@ -299,6 +275,7 @@ def view(run: Run, queue_position: int | None = None) -> dict[str, Any]:
             "output_contract": run.settings.output_contract,
             "completion": tuple(completion.written(one) for one in run.settings.completion),
             "checks_ask": run.settings.checks_ask,
+            "unattended": run.settings.unattended,
             "tool_policies": run.settings.tool_policies,
             "capability_scope": run.settings.capability_scope,
             "credential_scope": run.settings.credential_scope,
@@ -308,7 +285,7 @@ def view(run: Run, queue_position: int | None = None) -> dict[str, Any]:
         "pending_approvals": run.pending_approvals,
         "pending_questions": run.pending_questions,
         "waits_for": run.waits_for,
-        "usage": run.usage,
+        "usage": spent.shown(run.usage, run.below),
         "output": run.output,
         "outputs": run.outputs,
         "error": run.error,
@@ -318,7 +295,7 @@ def view(run: Run, queue_position: int | None = None) -> dict[str, Any]:
 
 NOUN = Noun(
     name="run", cls=Run, folded=frozenset(FOLDED), fold=lambda tables, entry: fold(tables[Run], entry, tables[Session]),
-    keep=lambda run: not run.is_final, view=view, record=lambda run: f"runs/{run.run_id}.yaml",
+    keep=lambda run: not run.is_final or bool(run.children), view=view, record="runs/{id}.yaml",
     filters=("kind", "route", "agent_id", "retry_of"),
 )  # fmt: skip
 

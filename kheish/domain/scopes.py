@@ -52,7 +52,8 @@ def intersection(*scopes: Iterable[Scope]) -> Scopes:
 def capability(settings: Mapping[str, Any], persona: Mapping[str, Any] | None, *, in_flow: bool) -> Scopes:
     """Return the capability scopes of a run, from the settings of its session and the snapshot of its persona."""
     besides = (ATTACH,) if in_flow else ()
-    of_session = _of(f"{_SESSION}, capability scope", settings.get("capability_scope"), besides)
+    own = _of(f"{_SESSION}, capability scope", settings.get("capability_scope"), besides)
+    of_session = intersection(inherited(settings, "capability"), own)
     lists = persona.get("capability_scope") if persona is not None else None
     if persona is None or lists is None:
         return of_session
@@ -62,7 +63,18 @@ def capability(settings: Mapping[str, Any], persona: Mapping[str, Any] | None, *
 def credential(settings: Mapping[str, Any], given: Iterable[Scope] = ()) -> Scopes:
     """Return the credential scopes of a run, from the settings of its session and the scopes `given` by its
     Playbook."""
-    return intersection(given, _of(f"{_SESSION}, credential scope", settings.get("credential_scope")))
+    of_session = _of(f"{_SESSION}, credential scope", settings.get("credential_scope"))
+    return intersection(given, inherited(settings, "credential"), of_session)
+
+
+def inherited(settings: Mapping[str, Any], kind: str) -> Scopes:
+    """Return the scopes of some kind that a spawned agent's session has of its parent, whatever its own settings."""
+    scopes = (settings.get("inherited") or {}).get(kind, ())
+    return tuple(Scope(origin=one["origin"], allow=_names(one["allow"]), deny=tuple(one["deny"])) for one in scopes)
+
+
+def _names(allow: Iterable[str] | None) -> tuple[str, ...] | None:
+    return None if allow is None else tuple(allow)
 
 
 def given(frozen: Iterable[Scope]) -> Scopes:
@@ -88,7 +100,7 @@ def fault(scope: Scope, name: str, *, aliases: Iterable[str] = (), denied_as: It
     names = (name, *aliases)
     for glob in scope.deny:
         if any(fnmatchcase(known, glob) for known in (*names, *denied_as)):
-            return f"takes {name} away (deny: {glob})"
+            return f"excludes {name} (deny: {glob})"
     if scope.allow is None or any(fnmatchcase(known, glob) for known in names for glob in scope.allow):
         return None
     return f"allows only {', '.join(scope.allow) or 'nothing at all'}"

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from kheish.domain import events
-from kheish.domain.events import changed, frozen
+from kheish.domain.events import Spent as Spent
+from kheish.domain.events import changed
 
-
-@frozen
-class Spent:
-    """The usage of a run so far."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    model_calls: int = 0
-    tool_calls: int = 0
-    cost_usd: float | None = None
-    estimated: bool = False  # partly estimated from characters, for a server that counted nothing
+NOTHING = Spent()
 
 
 def added(spent: Spent, usage: events.Usage) -> Spent:
@@ -32,3 +24,53 @@ def added(spent: Spent, usage: events.Usage) -> Spent:
         cost_usd=cost,
         estimated=spent.estimated or usage.estimated,
     )
+
+
+def total(*parts: Spent) -> Spent:
+    """Return the sum of several amounts."""
+    first, *rest = parts or (Spent(),)
+    for one in rest:
+        first = Spent(
+            input_tokens=first.input_tokens + one.input_tokens,
+            output_tokens=first.output_tokens + one.output_tokens,
+            cached_tokens=first.cached_tokens + one.cached_tokens,
+            model_calls=first.model_calls + one.model_calls,
+            tool_calls=first.tool_calls + one.tool_calls,
+            cost_usd=_cost(first, one, 1),
+            estimated=first.estimated or one.estimated,
+        )
+    return first
+
+
+def since(now: Spent, before: Spent) -> Spent:
+    """Return what was spent after an earlier amount."""
+    return Spent(
+        input_tokens=now.input_tokens - before.input_tokens,
+        output_tokens=now.output_tokens - before.output_tokens,
+        cached_tokens=now.cached_tokens - before.cached_tokens,
+        model_calls=now.model_calls - before.model_calls,
+        tool_calls=now.tool_calls - before.tool_calls,
+        cost_usd=_cost(now, before, -1),
+        estimated=now.estimated,
+    )
+
+
+def _cost(one: Spent, other: Spent, sign: int) -> float | None:
+    if one.cost_usd is None and other.cost_usd is None:
+        return None
+    return (one.cost_usd or 0.0) + sign * (other.cost_usd or 0.0)
+
+
+def shown(own: Spent, below: Spent) -> dict[str, Any]:
+    """Return an amount as documents show it: its own members, and the same with all that was spawned."""
+    return {
+        "input_tokens": own.input_tokens,
+        "output_tokens": own.output_tokens,
+        "cached_tokens": own.cached_tokens,
+        "model_calls": own.model_calls,
+        "tool_calls": own.tool_calls,
+        "cost_usd": own.cost_usd,
+        "estimated": own.estimated,
+        "own": own,
+        "subtree": own if below == NOTHING else total(own, below),
+    }

@@ -177,7 +177,7 @@ NOUN = Noun(
     fold=lambda tables, entry: fold(tables[Task], entry),
     keep=lambda task: not task.is_final,
     view=view,
-    record=lambda task: f"tasks/{task.task_id}.yaml",
+    record="tasks/{id}.yaml",
 )
 
 

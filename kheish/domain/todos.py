@@ -54,5 +54,5 @@ NOUN = Noun(
     keep=always,
     view=view,
     status=lambda todo: None,
-    record=lambda todo: "tasks/todo.yaml",
+    record="tasks/todo.yaml",
 )

@@ -24,6 +24,8 @@ class Stage(StrEnum):
     UNDECIDED = "undecided"
     AWAITS_APPROVAL = "awaits_approval"
     AWAITS_ANSWER = "awaits_answer"
+    AWAITS_AGENT = "awaits_agent"
+    WAITED = "waited"  # the wait for agents is over
     STARTED = "started"  # and no entry shows its end
     ANSWERED = "answered"  # the question that it asks is answered
     SETTLED = "settled"  # a user has chosen how to proceed, since no entry shows its end
@@ -52,6 +54,8 @@ class Call:
     finished: bool = False
     outcome: events.ToolFinished | None = None  # for a check only; other results are in the conversation
     unoffered: bool = False  # the answer was meant to mend a final text, so no tools were offered
+    wait: events.WaitOpened | None = None  # for agents
+    waited: events.WaitEnded | None = None
 
     @property
     def id(self) -> str:
@@ -70,6 +74,8 @@ STAGES: tuple[tuple[Stage, Callable[[Call], bool]], ...] = (
     (Stage.UNDECIDED, lambda call: call.started is None and _is_undecided(call)),
     (Stage.AWAITS_APPROVAL, lambda call: call.approval_id is not None and call.approval is None),
     (Stage.AWAITS_ANSWER, lambda call: call.question_id is not None and call.answer is None),
+    (Stage.AWAITS_AGENT, lambda call: call.wait is not None and call.waited is None),
+    (Stage.WAITED, lambda call: call.waited is not None),
     (Stage.STARTED, lambda call: call.started is not None and call.answer is None),
     (Stage.ANSWERED, lambda call: call.started is not None and call.question_purpose == "tool"),
     (Stage.SETTLED, lambda call: call.started is not None),
@@ -154,6 +160,8 @@ FOLDED = (
     events.QuestionAnswered,
     events.ToolStarted,
     events.ToolFinished,
+    events.WaitOpened,
+    events.WaitEnded,
     events.RunCompleted,
     events.RunFailed,
     events.RunCancelled,
@@ -288,6 +296,10 @@ def _fold_call(turn: Turn, event: events.Event) -> Turn:
             # A user's answer about an earlier start does not apply to this one.
             asked = {"question_id": None, "question_purpose": None, "answer": None}
             return _change_call(turn, id, started=event, attempts=attempts, **asked)
+        case events.WaitOpened(call_id=id) as event:
+            return _change_call(turn, id, wait=event, waited=None)
+        case events.WaitEnded(call_id=id) as event:
+            return _change_call(turn, id, waited=event)
         case events.ToolFinished(call_id=id) as event:
             return _change_call(turn, id, finished=True, outcome=event if turn.checking else None)
         case _:

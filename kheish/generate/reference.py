@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import click
 
@@ -75,7 +75,7 @@ def _cli() -> Iterator[str]:
     )
     context = click.Context(root, info_name="kheish")
     common = _options(root.get_command(context, "status"), context)  # it has no options of its own
-    yield from table(("option", "what"), common)
+    yield from table(("option", "description"), common)
     yield from (
         "",
         "Exit codes: 0 done (a run: completed, or accepted without `--follow`) · 1 failed · 2 usage · 3 not found · "
@@ -99,7 +99,7 @@ def _commands(group: click.Group, context: click.Context, common: Sequence[str])
         own = [row for row in _options(command, inner) if row[0] not in common]
         if own:
             yield ""
-            yield from table(("option", "what"), own)
+            yield from table(("option", "description"), own)
 
 
 def _options(command: click.Command | None, context: click.Context) -> list[tuple[str, str]]:
@@ -132,7 +132,7 @@ def _configuration() -> Iterator[str]:
     names = {path: name for name, path in config.environment_names().items()}
     rows = model_fields.rows(config.Config)
     yield from table(
-        ("setting", "type", "default", "environment", "what"),
+        ("setting", "type", "default", "environment", "description"),
         ((f"`{'.'.join(row.path)}`", row.type, row.default, f"`{names[row.path]}`", row.about) for row in rows),
     )
     for title, model in (
@@ -143,7 +143,7 @@ def _configuration() -> Iterator[str]:
     ):
         yield from ("", f"## {title}", "", inspect.cleandoc(model.__doc__ or ""), "")
         yield from table(
-            ("key", "type", "default", "what"),
+            ("key", "type", "default", "description"),
             (
                 (f"`{'.'.join(row.path)}`", row.type, row.default, row.about)
                 for row in model_fields.rows(model)
@@ -169,11 +169,17 @@ def _events() -> Iterator[str]:
         yield from ("", f"## {kind}", "")
         if where or about:
             yield from ((where + about).strip(), "")
-        rows = [(f"`{field.name}`", f"`{field.type}`", _default(field)) for field in dataclasses.fields(cls)]
+        rows = [(f"`{field.name}`", f"`{_type(cls, field)}`", _default(field)) for field in dataclasses.fields(cls)]
         if rows:
             yield from table(("field", "type", "default"), rows)
         else:
             yield "No fields."
+
+
+def _type(cls: type, field: dataclasses.Field[Any]) -> str:
+    """Return the type of a field as it is written, with the choices that a name stands for."""
+    choices = getattr(sys.modules[cls.__module__], str(field.type), None)
+    return f"Literal{list(get_args(choices))}" if get_origin(choices) is Literal else str(field.type)
 
 
 def _default(field: dataclasses.Field[Any]) -> str:
@@ -200,7 +206,7 @@ def _errors() -> Iterator[str]:
         for one in _tree(errors.KheishError)
     )
     yield from table(
-        ("code", "status", "exit code", "domain", "what"), sorted(set(rows), key=lambda row: (row[1], row))
+        ("code", "status", "exit code", "domain", "title"), sorted(set(rows), key=lambda row: (row[1], row))
     )
 
 
@@ -225,7 +231,7 @@ def _api() -> Iterator[str]:
     for tag in dict.fromkeys(operation.tag for operation in OPERATIONS):
         yield from ("", f"## {tag}", "")
         yield from table(
-            ("endpoint", "what", "query", "body", "answer", "problems"),
+            ("endpoint", "description", "query", "body", "response", "problems"),
             (_operation(one) for one in OPERATIONS if one.tag == tag),
         )
 

@@ -63,7 +63,7 @@ class _Reader:
         """Read all of the text."""
         bad = next((char for char in self.text if not (char.isprintable() or char in "\t\n")), None)
         if bad is not None:
-            raise _NotPlain(f"it holds the character U+{ord(bad):04X}")
+            raise _NotPlain(f"it contains the character U+{ord(bad):04X}")
         while True:
             self._skip_blanks(newlines=True)
             if self.at == len(self.text):
@@ -76,7 +76,7 @@ class _Reader:
                 break
             self.operators.append(operator)
         if not self.commands:
-            raise _NotPlain("it holds no command")
+            raise _NotPlain("it contains no command")
         if len(self.operators) == len(self.commands) and self.operators.pop() != ";":
             raise _NotPlain("it ends with an operator")
         return Plain(tuple(self.commands), tuple(self.operators))
@@ -166,7 +166,7 @@ class _Reader:
             if char == "'":
                 end = self.text.find("'", self.at + 1)
                 if end < 0:
-                    raise _NotPlain("it has a quote that does not end")
+                    raise _NotPlain("it has an unclosed quote")
                 pieces.append(Piece("literal", self.text[self.at + 1 : end]))
                 self.at = end + 1
             elif char == '"':
@@ -201,7 +201,7 @@ class _Reader:
             if self.at == start and self.text[self.at + 1 : self.at + 2] in ("", *_ENDS_WORD):
                 self.at += 1
                 return Piece("literal", "[")
-            raise _NotPlain("it has a bracket that is no simple glob")
+            raise _NotPlain("it has a bracket that is not a simple glob")
         if char == "~":
             return self._tilde(pieces, unquoted)
         run = _LITERAL_RUN.match(self.text, self.at)
@@ -241,7 +241,7 @@ class _Reader:
                     end += 1
                 pieces.append(Piece("literal", self.text[self.at : end]))
                 self.at = end
-        raise _NotPlain("it has a quote that does not end")
+        raise _NotPlain("it has an unclosed quote")
 
     def _dollar(self, after: frozenset[str]) -> Piece:
         """Read a variable, or a literal dollar before one of the characters `after`."""

@@ -291,7 +291,7 @@ def run_now(root: Path, spec: JobSpec) -> JobEnd:
     subprocess.run(_runner(path), cwd="/", stdin=subprocess.DEVNULL, timeout=spec.timeout * 2, check=False)
     end = _end(str(path), _state(str(path)), spec.output_limit)
     if end is None:
-        raise OSError("the runner left no end")
+        raise OSError("the runner recorded no end")
     return end
 
 

@@ -298,7 +298,7 @@ class _Reader:
     def _comment(self, node: Node) -> None:
         before = self.source[max(0, node.start_byte - 2) : node.start_byte]
         if "\n" in text_of(node) or before[-1:] not in (b"", *(bytes([char]) for char in b" \t\n;&|()")):
-            raise Unreadable("a comment in an odd place")
+            raise Unreadable("a comment in an unexpected place")
         if before.startswith(b"\\"):
             raise Unreadable("a comment after an escape")
 

@@ -12,7 +12,7 @@ from kheish.errors import FileRefused, KheishError
 from kheish.offline.doctor.machine import Finding
 from kheish.store import door, names, secrets
 from kheish.store.git import command as git
-from kheish.store.git import template
+from kheish.store.git import root_format
 
 _MOST = 200  # places that are reported one by one
 _HELD = 1024 * 1024  # bytes of a file that are looked at at once
@@ -20,23 +20,26 @@ _HELD = 1024 * 1024  # bytes of a file that are looked at at once
 
 def scan(root: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Yield a finding for each place that has a known value, and one with what was looked for. Raises KheishError."""
-    template.open_root(root)
+    root_format.open_root(root)
     values, closed = _known(root, environ)
     for slot, reason in closed.items():
-        yield Finding("error", f"the secret {slot!r} cannot be looked for: {reason}", "Run this where its identity is.")
+        remedy = "Run this on a machine that has its identity."
+        yield Finding("error", f"the secret {slot!r} cannot be searched for: {reason}", remedy)
     scrubber = redaction.scrubber(values)
     places = [*_in_files(root, scrubber), *_in_objects(root, scrubber)]
     for what in places[:_MOST]:
         yield Finding("error", what)
-    looked = f"looked for {', '.join(sorted(values))} in all files and git objects"
+    looked = f"searched for {', '.join(sorted(values))} in all files and git objects"
     if not places:
-        yield Finding("ok", f"{looked}: nowhere")
+        yield Finding("ok", f"{looked}: not found")
         return
+    shown = f" (the first {_MOST} are listed)" if len(places) > _MOST else ""
     yield Finding(
         "error",
-        f"{looked}: {len(places)} places" + (f" ({_MOST} are told)" if len(places) > _MOST else ""),
-        "Give those slots new values (kheish secrets rotate), and the old ones up where they were valid: every clone "
-        "and push of the repository has them. For the local token: kheish stop, remove .kheish/token, start again.",
+        f"{looked}: found in {len(places)} places{shown}",
+        "Rotate those slots (kheish secrets rotate), and revoke the old values at their providers: every clone and "
+        "push of the repository has them. For the local token: kheish stop, remove .kheish/token, and start the daemon "
+        "again.",
     )
 
 

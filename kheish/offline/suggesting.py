@@ -50,8 +50,8 @@ def look(environ: Mapping[str, str], servers: Sequence[tuple[str, str]] = _SERVE
 
 def say(environ: Mapping[str, str] = os.environ) -> list[str]:
     """Return the lines that `serve` logs without a route."""
-    lines = ["There is no route to a model yet: runs cannot be submitted. routes/README.md shows what one looks like."]
-    return lines + [f"{one.found}; this would add it: {one.command}" for one in look(environ)]
+    lines = ["There is no route to a model yet: runs cannot be submitted. routes/README.md has an example."]
+    return lines + [f"{one.found}; to add it: {one.command}" for one in look(environ)]
 
 
 def _command(name: str, lines: Sequence[str]) -> str:

@@ -14,12 +14,12 @@ EFFECTS: Mapping[Effect, str] = {
     Effect.READ: "reads only: runs without asking",
     Effect.WRITE: "changes files of the workspace: asks",
     Effect.EFFECT: "has effects elsewhere: asks",
-    Effect.COORDINATION: "changes what Kheish itself keeps: runs without asking",
+    Effect.COORDINATION: "changes Kheish's own data: runs without asking",
 }
 #: what a restart does with a call that began and has no result
 REPLAYS: Mapping[Replay, str] = {
     Replay.SAFE: "runs again",
-    Replay.BY_DIGEST: "the digests of its files tell whether it happened",
+    Replay.BY_DIGEST: "the digests of its files show whether it happened",
     Replay.UNSAFE: "its job shows it, or a user is asked",
 }
 
@@ -35,7 +35,7 @@ def tools() -> list[dict[str, Any]]:
 
 
 def _unused() -> Any:
-    raise AssertionError("nothing is run here")
+    raise AssertionError("nothing runs here")
 
 
 def _view(tool: Tool) -> dict[str, Any]:
@@ -63,9 +63,9 @@ def page() -> Iterator[str]:
     """Yield the lines of the reference's page."""
     yield "# Tools"
     yield ""
-    yield "What an agent may call. What needs no rule, and what asks, follows from a tool's effect in the permission"
+    yield "The tools that an agent can call. A tool's effect determines whether a call asks in the permission"
     yield "mode `default` ([permissions](../permissions.md)); the replay class is what a restart does with a call that"
-    yield "began and has no result ([recovery](../recovery.md)). `kheish tools` prints this, with the tools of"
+    yield "started and has no result ([recovery](../recovery.md)). `kheish tools` prints this, with the tools of"
     yield "installed packages."
     for tool in tools():
         yield from _section(tool)
@@ -76,9 +76,9 @@ def _section(tool: Mapping[str, Any]) -> Iterator[str]:
     yield f"- Effect `{tool['effect']}`: {EFFECTS[Effect(tool['effect'])]}."
     yield f"- Replay `{tool['replay']}`: {REPLAYS[Replay(tool['replay'])]}."
     if tool["network"]:
-        yield "- It reaches the network."
+        yield "- It uses the network."
     if tool["arguments"]:
-        yield from ("", "| argument | type | default | what |", "| --- | --- | --- | --- |")
+        yield from ("", "| argument | type | default | description |", "| --- | --- | --- | --- |")
     for one in tool["arguments"]:
         default = "required" if one["required"] else "" if one["default"] is None else f"`{one['default']}`"
         cells = (f"`{one['name']}`", one["type"], default, one["description"])

@@ -10,12 +10,12 @@ from typing import Any
 from kheish.auth import audit as auditing
 from kheish.errors import Damaged, KheishError
 from kheish.store import lock, names
-from kheish.store.git import maintenance, mending, remote, template
+from kheish.store.git import maintenance, mending, remote, root_format
 from kheish.store.git.repo import Repo
 from kheish.store.log import journal, outage, segments, wal
 
 Finding = dict[str, str]
-_DAMAGED = "git cannot read it; `kheish state gc` writes it again where the last commit has it"
+_DAMAGED = "git cannot read it; `kheish state gc` rewrites it if the last commit has it"
 
 
 def verify(root: Path) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def verify(root: Path) -> dict[str, Any]:
 
     While a daemon serves, what it writes at this moment may be behind the log; that is no finding.
     """
-    template.open_root(root)
+    root_format.open_root(root)
     log = wal.recover(root / ".git" / "kheish" / "wal", cut=False)
     logged = {where for group in log.groups for where, _ in group}
     findings = [_finding("damaged_log", ".git/kheish/wal", line) for line in log.damaged]
@@ -51,21 +51,21 @@ def audit(root: Path, *, key: str | None = None, witness: Path | None = None) ->
     `witness`: the repository that the root was pushed to, or a clone of it. Raises NotAStateRoot, and Invalid if the
     witness is neither.
     """
-    template.open_root(root)
+    root_format.open_root(root)
     head = remote.content(witness, auditing.HEAD) if witness is not None else None
     return auditing.verify(root, key=key, witness=head).view()
 
 
 def pack(root: Path) -> dict[str, Any]:
     """Pack git's objects (`maintenance.run`). Raise LockHeld if a daemon serves."""
-    template.open_root(root)
+    root_format.open_root(root)
     with lock.RootLock(root):
         return maintenance.run(root, whole=True)
 
 
 def drop_index(root: Path) -> dict[str, Any]:
     """Remove the index; the next start rebuilds it. Raise LockHeld if a daemon serves."""
-    template.open_root(root)
+    root_format.open_root(root)
     with lock.RootLock(root):
         for path in (root / ".kheish").glob("index.sqlite*"):
             path.unlink(missing_ok=True)

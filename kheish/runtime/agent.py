@@ -14,6 +14,7 @@ from kheish.auth import redaction
 from kheish.auth.broker import Broker
 from kheish.domain.runs import Run
 from kheish.jobs.runner import Jobs
+from kheish.runtime.agents.worktrees import Worktrees
 from kheish.runtime.executor import Executor
 from kheish.runtime.gates import Gates
 from kheish.runtime.tools.base import Tool
@@ -43,6 +44,7 @@ class Agent:
     sandbox: Callable[[], SandboxFacts]
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     windows: Windows = field(default_factory=Windows)
+    worktrees: Worktrees | None = None
     #: runs that may be stopped at once: they wait for a model, and have no effects meanwhile
     interruptible: set[str] = field(default_factory=set)
     #: by driven run: the tools of its newest turn

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kheish.domain import routes, runs
+from kheish.domain.events import Item
 from kheish.domain.runs import Run
 from kheish.domain.turns import Turn
 from kheish.runtime import accepted, compaction, dialects, fitting, prompt, retrying, windows
@@ -39,9 +40,15 @@ class Draft:
 
 
 async def draft(
-    state: State, run: Run, turn: Turn, agent: Agent, target: Target, tools: Mapping[str, Tool]
+    state: State,
+    run: Run,
+    turn: Turn,
+    agent: Agent,
+    target: Target,
+    tools: Mapping[str, Tool],
+    mail: Sequence[Sequence[Item]] = (),
 ) -> Draft | None:
-    """Return the next request.
+    """Return the next request, with `mail` at its end.
 
     None: the conversation was compacted first, or the run has ended because even the smallest prompt does not fit.
     Raises ModelError if a summary could not be had.
@@ -51,7 +58,7 @@ async def draft(
     frame = await prompt.frame(state, run, {} if refuses_tools else tools, room.prompt)
     if room.prompt is not None and room.prompt - frame.tokens < LEAST_TASK:
         frame = await prompt.frame(state, run, {}, room.prompt)
-    placed = await prompt.conversation(state, run, target.server)
+    placed = await prompt.conversation(state, run, target.server, mail)
     if room.prompt is None:
         return _draft(run, turn, target, frame, [one.message for one in placed], frame.left_out)
     rest = room.prompt - frame.tokens
@@ -61,7 +68,8 @@ async def draft(
     placed, words = _with_previews(placed, rest)
     messages = [one.message for one in placed]
     if windows.messages_tokens(messages) > rest:
-        covered = compaction.part(placed, run.run_id, rest=rest, prompt_room=room.prompt)
+        journaled = [one for one in placed if one.source.seq != prompt.UNSENT]
+        covered = compaction.part(journaled, run.run_id, rest=rest, prompt_room=room.prompt)
         if covered and turn.compactions < COMPACTIONS:
             await compaction.compact(state, run, turn, agent, target, covered)
             return None

@@ -84,8 +84,9 @@ def _over_budget(state: State, run: Run) -> bool:
     spent = f"{excess.limit}: {excess.spent:g} of {excess.allowed:g}"
     if excess.grantable and run.grant_refused is None and run.settings.permission_mode != "dont_ask":
         state.append(*_ask_for_more(state, run, excess))
-    elif excess.grantable:
-        runs.fail(state, run.run_id, "budget_exceeded", f"The budget is used up ({spent}).")
+    elif excess.is_shared:
+        of = f" of {excess.above}" if excess.above is not None else ""
+        runs.fail(state, run.run_id, "budget_exceeded", f"The budget{of} is used up ({spent}).")
     else:
         runs.fail(state, run.run_id, "limit_exceeded", f"A limit of the run is reached ({spent}).")
     return True

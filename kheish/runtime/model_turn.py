@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from kheish.domain import completion, events, messages, routes, runs, scopes
 from kheish.domain.events import RunError, Usage, changed
+from kheish.domain.mailboxes import delivery
 from kheish.domain.routes import Route
 from kheish.domain.runs import Run
 from kheish.domain.turns import Turn
@@ -30,13 +31,16 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
         return
     target = await targets.target(run, agent, *choice)
     route_id, route = choice
+    mail = [] if turn.is_mending else delivery.due(state, run)
     try:
-        draft = await drafting.draft(state, run, turn, agent, target, _tools(run, turn, route, agent))
+        texts = [items for _, items in mail]
+        draft = await drafting.draft(state, run, turn, agent, target, _tools(run, turn, route, agent), texts)
     except ModelError as error:
         await _not_summarised(state, run, turn, agent, target, error)
         return
-    if draft is None:
-        return
+    delivered = delivery.in_turn(state, run, turn.turn, mail) if draft is not None else None
+    if draft is None or delivered is None:
+        return  # the next step drafts another
     request, attempt = draft.request, turn.attempt + 1
     requested = events.ModelRequested(
         turn=turn.turn,
@@ -46,7 +50,7 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
         digest=model.digest(request),
         omitted=draft.omitted,
     )
-    state.append(requested.on(run.session_id, run.run_id, by=_author(run)))
+    state.append(*delivered, requested.on(run.session_id, run.run_id, by=_author(run)))
     await state.durable()
     live = agent.live("model.delta", run, turn.turn, attempt)
     try:

@@ -26,8 +26,8 @@ _DIFF_BYTES = 48 * 1024
 _REFERENCE = frozenset({"sha256", "bytes", "preview"})
 
 OLDER = f"only the newest {MOST_ENTRIES} entries of tool calls were read"
-BETWEEN = "it was also changed in between, not by this session's file tools"
-SINCE = "it was changed since, not by this session's file tools"
+BETWEEN = "it was also changed in between, but not by this session's file tools"
+SINCE = "it was changed since, but not by this session's file tools"
 MOVED = "the session's workspace is another folder now"
 MANY = f"only the newest {MOST_EDITS} edits are shown"
 MISSING = "a diff is missing: the content is binary or very long, or the daemon was restarted in the middle of a call"

@@ -28,6 +28,9 @@ INSTRUCTIONS_BYTES = 64 * 1024
 _INSTRUCTIONS_SECONDS = 5.0
 UNANSWERED_CHARACTERS = 2000  # characters that are shown of a task whose run ended without an answer
 
+#: the position of messages that are not journaled as delivered yet: behind all others
+UNSENT = 2**62
+
 #: run and call: models give the same ids to calls of different runs
 CallKey = tuple[str | None, str | None]
 
@@ -96,12 +99,15 @@ def _fitting(parts: list[Section], room: int) -> tuple[list[Section], list[str]]
     return shortened, [part.name for part, size in zip(parts, sizes, strict=True) if size > most]
 
 
-async def conversation(state: State, run: Run, server: str) -> list[Placed]:
-    """Return the session's conversation for the run's prompt, without signed blocks of other servers."""
+async def conversation(state: State, run: Run, server: str, mail: Sequence[Sequence[Item]] = ()) -> list[Placed]:
+    """Return the session's conversation for the run's prompt, without signed blocks of other servers; at its end, the
+    messages that this prompt delivers."""
     conversation = state.table(messages.Conversation, run.session_id).get(run.session_id)
     history = list(conversation.messages) if conversation else []
     if not any(message.role == "user" and message.run_id == run.run_id for message in history):
         history.append(_task(run))
+    at: dict[str, Any] = {"seq": UNSENT, "source": UNSENT, "run_id": run.run_id}
+    history += [messages.Message(role="mail", items=tuple(items), **at) for items in mail]
     spilled = await read_spilled(state, run.session_id, history)
     return [_drop_foreign_block(one, server) for one in project(history, run.run_id, spilled)]
 
@@ -236,7 +242,7 @@ def _render_message(
     spilled: Mapping[str, str],
 ) -> Message:
     """Return the message to the model from a user or the daemon."""
-    text = _items(message.items, spilled) if message.role == "user" else _text(message.text, spilled)
+    text = _items(message.items, spilled) if message.role in ("user", "mail") else _text(message.text, spilled)
     match message.role:
         case "user" if how := unanswered.get(message.run_id):
             text = f"{_beginning(text)}\n\n[This task has no answer: its run was {how}.]"

@@ -15,6 +15,7 @@ from kheish.domain.runs import Run, Status
 from kheish.domain.turns import Call, Stage, Turn
 from kheish.runtime import deciding, performing, recovery
 from kheish.runtime.agent import Agent
+from kheish.runtime.agents import reporting
 from kheish.runtime.deciding import refused
 from kheish.runtime.tools.base import Effect, Replay, Result
 from kheish.state.state import State
@@ -78,6 +79,11 @@ async def _await_approval(state: State, run: Run, calls: Sequence[Call], agent: 
 
 async def _await_answer(state: State, run: Run, calls: Sequence[Call], agent: Agent) -> bool:
     state.append(_waiting(state, run, Status.WAITING_FOR_QUESTION))
+    return False
+
+
+async def _await_agent(state: State, run: Run, calls: Sequence[Call], agent: Agent) -> bool:
+    state.append(_waiting(state, run, Status.WAITING_FOR_AGENT))
     return False
 
 
@@ -154,6 +160,14 @@ async def _finish_answered(state: State, run: Run, call: Call, agent: Agent) -> 
     return True
 
 
+async def _finish_waited(state: State, run: Run, call: Call, agent: Agent) -> bool:
+    """Finish a call that waited for agents with their results."""
+    assert call.wait is not None and call.waited is not None
+    result = await reporting.after_wait(state, call.wait, call.waited)
+    await performing.finish(state, run, call, result, agent)
+    return True
+
+
 async def _settle(state: State, run: Run, call: Call, agent: Agent) -> bool:
     """Apply a user's choice for an ambiguous call."""
     assert call.answer is not None
@@ -178,11 +192,13 @@ CALL_STEPS: Mapping[Stage, Step] = {
     Stage.UNDECIDED: Together(_decide),
     Stage.AWAITS_APPROVAL: Together(_await_approval),
     Stage.AWAITS_ANSWER: Together(_await_answer),
+    Stage.AWAITS_AGENT: Together(_await_agent),
     Stage.DENIED: Single(_refuse, side_by_side=True),
     Stage.APPROVED: Single(_recheck, side_by_side=True),
     Stage.ALLOWED: Single(_start, side_by_side=True),
     Stage.STARTED: Single(_recover),
     Stage.ANSWERED: Single(_finish_answered),
+    Stage.WAITED: Single(_finish_waited),
     Stage.SETTLED: Single(_settle),
 }
 

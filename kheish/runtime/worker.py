@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from kheish.beneath import pool
 from kheish.domain import events, runs, workspaces
+from kheish.domain.mailboxes import delivery
 from kheish.domain.runs import Run, Status
 from kheish.domain.turns import Turn
 from kheish.errors import KheishError, StoreFailed, WorkspaceSlow
@@ -178,7 +179,8 @@ class Worker:
             if run.run_id not in self._seen:
                 self._state.append(runs.step(self._state, run.run_id, events.RunResumed(reason="restart")))
         elif run.started_at is None:
-            self._state.append(runs.step(self._state, run.run_id, events.RunStarted()))
+            started = runs.step(self._state, run.run_id, events.RunStarted())
+            self._state.append(started, *delivery.started(self._state, run))
         else:
             self._state.append(runs.step(self._state, run.run_id, events.RunResumed(reason="answered")))
         self._seen.add(run.run_id)

@@ -18,7 +18,8 @@ SPILL_BYTES = 16 * 1024  # a payload over this goes into its own file
 PREVIEW_CHARS = 400
 _REFERENCE = {"sha256", "bytes", "preview"}
 _SIGN = b'"preview":'  # a key of every reference; inside a text the quotes would be escaped
-WHOLE = frozenset({"arguments", "nouns", "opaque"})  # mappings that are spilled as a single JSON text, not text by text
+#: mappings that are spilled as a single JSON text, not text by text
+WHOLE = frozenset({"arguments", "nouns", "opaque", "payload"})
 KEPT = frozenset({"metadata"})  # the caller's own data, bounded on input: never spilled
 
 

@@ -58,6 +58,9 @@ class Event:
     opens: ClassVar[bool] = False  # the first event of a session; its `path` is the session's folder
     inherits: ClassVar[bool] = False  # the session starts from data outside its own journal (`Noun.inherit`)
     checkpointed: ClassVar[bool] = False  # a checkpoint follows in the same group
+    #: its line in `git log`, a template of its fields and properties, and of what `daemon.headlines` adds; a commit
+    #: follows such an entry at once if the daemon is otherwise idle
+    headline: ClassVar[str] = ""
     chained: ClassVar[bool] = False  # its field `prev` gets the sha256 of the previous line in its journal
 
     def on(self, session: str | None = None, run: str | None = None, *, by: str = "daemon") -> Draft:

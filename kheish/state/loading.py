@@ -79,6 +79,9 @@ def restore(part: Partition, entry: Entry, nouns: dict[str, Any]) -> None:
     for noun, _ in part.nouns.checkpointed:
         read, held = reading.adapter(noun.cls), nouns.get(noun.name, {})
         part.tables[noun.cls] = {id: read.validate_python(value) for id, value in held.items()}
+    for noun, _ in part.nouns.checkpointed:
+        if noun.derive is not None:
+            noun.derive(part.tables)
 
 
 def trim(part: Partition, entry: Entry) -> list[tuple[type, str]]:

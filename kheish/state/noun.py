@@ -22,8 +22,8 @@ def always(_: Any) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noun:
-    """A kind of thing. `name` is its key in checkpoints and in the index. `record` is its file in the session's folder;
-    `filed` is its file in the state root if it is stored elsewhere.
+    """A kind of thing. `name` is its key in checkpoints and in the index. `record` is its file in the session's folder
+    (`runs/{id}.yaml`); `filed` returns its file in the state root if it is stored elsewhere.
 
     `keep` decides which values stay in memory; the index has all of them. A session's values are dropped at its next
     checkpoint, an owner's (of a noun with `read`) at once. No event changes a value after `keep` dropped it. A
@@ -33,6 +33,8 @@ class Noun:
     Two fields serve nouns that are folded from entries. `needs_from(value, seq)` returns the first entry that a reader
     needs (`seq` if that is the next). `inherit(root, path, session_id, needs_from)` reads the initial values of a fork.
     `is_busy` returns whether a session may be active.
+
+    `derive` adds the values that the checkpoints of earlier versions lack. A value that is not `recorded` has no file.
     """
 
     name: str
@@ -42,7 +44,8 @@ class Noun:
     keep: Callable[[Any], bool] | None
     view: Callable[[Any], Any] | None = None
     status: Callable[[Any], str | None] = lambda value: str(value.status)
-    record: Callable[[Any], str] | None = None
+    record: str | None = None
+    recorded: Callable[[Any], bool] = always
     filters: tuple[str, ...] = ()  # fields of `view` that lists are filtered by: the index has an index for each
     filed: Callable[[Any], str] | None = None
     pending: str | None = None  # the folder under pending/ where a user answers it
@@ -50,6 +53,7 @@ class Noun:
     inherit: Callable[[Path, str, str, int | None], Any] | None = None
     is_busy: Callable[[Any], bool] | None = None
     read: Callable[[dict[str, Any]], Any] | None = None  # a stream's noun: reads a document
+    derive: Callable[[Tables], None] | None = None
 
     def kept(self, value: Any) -> bool | None:
         """Return whether an owner's value stays in memory; None for a session's."""

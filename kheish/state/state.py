@@ -86,6 +86,7 @@ class State:
         self.deleted: dict[str, dict[str, Any]] = {}  # tombstones of this process's lifetime; the index has all
         self.failure: StoreFailed | None = None
         self.low_space: str | None = None
+        self.derived: dict[type, Any] = {}  # what nouns count in memory, rebuilt from the index at the start
         self.hidden = beneath.Hidden()  # the paths that no tool may open, wherever a workspace lies
         self._submit = submit
         self._companions = companions

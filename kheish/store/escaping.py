@@ -13,6 +13,8 @@ _CONTROLS |= {0x09: "\t", 0x0A: "\\n", 0x0D: "\\r"}
 
 def visible(text: str) -> str:
     """Return the text on one line, with every control character as an escape."""
+    if text.isascii() and text.isprintable():
+        return text
     return HIDDEN.sub(_escaped, text.translate(_CONTROLS))
 
 

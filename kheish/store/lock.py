@@ -89,7 +89,7 @@ def _held(raw: bytes) -> LockHeld:
         holder = orjson.loads(raw)
         pid, since = holder["pid"], holder["since"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        return LockHeld("Another daemon serves this state root (it has not yet said its pid).")
+        return LockHeld("Another daemon serves this state root (its pid is not recorded yet).")
     return LockHeld(f"Another daemon serves this state root: pid {pid}, since {since}.", pid=pid, since=since)
 
 

@@ -19,6 +19,8 @@ _LIKE_ONE = re.compile(rb"\\(?=x(?:[89a-f][0-9a-f]|5c))")
 
 def text(name: str | bytes) -> str:
     """Return a name (or path) from the system as text; `disk` is the inverse."""
+    if isinstance(name, str) and name.isascii() and "\\" not in name:
+        return name
     raw = os.fsencode(name)
     if b"\\" in raw:
         raw = _LIKE_ONE.sub(rb"\\x5c", raw)
@@ -31,6 +33,11 @@ def disk(path: str) -> str:
         return path
     name = os.fsdecode(_ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), path.encode()))
     return name if text(name) == path else path
+
+
+def lstat(root: str, path: str) -> os.stat_result:
+    """Return the status of a path of the state root, given as text; for scans of many paths. Raises OSError."""
+    return os.lstat(f"{root}/{disk(path)}")
 
 
 def is_text(path: str) -> bool:

@@ -26,7 +26,7 @@ MOST = 256 * 1024
 _REVEALS = ".git/kheish/reveals"
 _ARMOR = b"-----BEGIN AGE ENCRYPTED FILE-----"
 _HEAD = """\
-# Recipients of the secrets of this state root: one age or ssh public key a line. After a change: kheish secrets rekey
+# Recipients of the secrets of this state root: one age or ssh public key per line. After a change: kheish secrets rekey
 """
 
 
@@ -154,7 +154,8 @@ def decrypt(raw: bytes, identity: Identity) -> str:
     try:
         return str(opened(raw, list(identity.keys)).decode())
     except DecryptError as error:
-        reason = "not for the daemon's identity" if raw.startswith((_ARMOR, b"age-encryption.org/")) else "no age file"
+        is_age = raw.startswith((_ARMOR, b"age-encryption.org/"))
+        reason = "not for the daemon's identity" if is_age else "not an age file"
         raise SecretUnreadable(f"It is {reason}: {error}.") from error
     except UnicodeDecodeError as error:
         raise SecretUnreadable("It is not text.") from error

@@ -249,6 +249,13 @@ class Playbooks:
         return nothing
 
 
+class Schedules:
+    """Fires nothing."""
+
+    async def trigger(self, schedule_id: str, *, by: str, key: Any = None) -> str:
+        raise NotFound(f"There is no schedule {schedule_id!r}.")
+
+
 class Secrets:
     """A vault without a file: it knows what was put, and shows it."""
 
@@ -357,7 +364,7 @@ async def world(folder: Path, **parts: Any) -> AsyncIterator[World]:
     given = Services(
         state=state, bus=bus, tokens=tokens, logins=Logins(tokens, clock=clock), config=lambda: config,
         status=lambda: {"version": "1"}, problems=lambda: found, git=git, past=past, backup=backup,
-        editor=Editor(state), inspector=Inspector(), playbooks=Playbooks(), secrets=Secrets(),
+        editor=Editor(state), inspector=Inspector(), playbooks=Playbooks(), schedules=Schedules(), secrets=Secrets(),
         broker=Broker(state, Vault(), {}), upkeep=Upkeep(), workspaces=folders, closing=closing,
         feed=Feed(bus), waits=Waits(bus, closing), refusals=Refusals(state, parts.get("ready", lambda: None)), **parts,
     )  # fmt: skip

@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import orjson
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
@@ -196,7 +197,7 @@ async def test_heads_are_taken_up_to_the_bound_and_no_further() -> None:
 
 
 @pytest.mark.parametrize(
-    "head", [b"Connection: close\r\nContent-Length: 8000000", b"Connection: close\r\nTransfer-Encoding: chunked"]
+    "head", [b"Connection: close\r\nContent-Length: 4000000", b"Connection: close\r\nTransfer-Encoding: chunked"]
 )
 async def test_an_answer_before_the_end_of_the_body_arrives(head: bytes) -> None:
     """The sender of a body reads nothing until it has sent all of it: a reset would take the answer away."""
@@ -205,9 +206,24 @@ async def test_an_answer_before_the_end_of_the_body_arrives(head: bytes) -> None
     async with server.serving():
         with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as sender:
             await asyncio.to_thread(sender.sendall, b"POST / HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n\r\n")
-            body = b"7a1200\r\n" + b"x" * 8_000_000 + b"\r\n0\r\n\r\n" if b"chunked" in head else b"x" * 8_000_000
+            body = b"7a1200\r\n" + b"x" * 8_000_000 + b"\r\n0\r\n\r\n" if b"chunked" in head else b"x" * 4_000_000
             await asyncio.to_thread(sender.sendall, body)
             assert (await asyncio.to_thread(sender.recv, 100)).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("more", [b"", b"Expect: 100-continue\r\n"])
+async def test_a_body_over_the_limit_is_refused_before_it_comes(more: bytes) -> None:
+    """Nothing asks for it, whatever reads from the request later, and slow senders need not send it."""
+    server = Server()
+    async with server.serving():
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\n" + more + b"Content-Length: 60000000\r\n\r\n")
+        head, _, body = (await asyncio.wait_for(reader.read(), PATIENCE)).partition(b"\r\n\r\n")
+        await gone(writer)
+
+    assert head.startswith(b"HTTP/1.1 413 ") and b"connection: close" in head
+    assert orjson.loads(body)["code"] == "too_large" and b"60000000" in body
+    assert not server.asked.is_set()
 
 
 async def test_an_answer_to_http_1_0_has_no_chunks() -> None:

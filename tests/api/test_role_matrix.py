@@ -24,19 +24,21 @@ LOOK = (
     "get_run run_events permissions list_audit list_flows get_flow flow_events flow_report list_versions "
     "get_version list_trust get_trust diff_playbook blame_playbook list_routes get_route route_history list_personas "
     "get_persona persona_history "
-    "list_playbooks get_playbook playbook_history"
+    "list_playbooks get_playbook playbook_history list_schedules get_schedule schedule_history schedule_next "
+    "schedule_fires"
 )
-CHECK = "check_permission validate_route validate_persona validate_playbook"
+CHECK = "check_permission validate_route validate_persona validate_playbook validate_schedule"
 WORK = (
     "pause resume create_session change_session end_session interrupt_session fork_session delete_session start_run "
-    "cancel_run retry_run cancel_runs start_flow cancel_flow attach_evidence"
+    "cancel_run retry_run cancel_runs start_flow cancel_flow attach_evidence "
+    "trigger_schedule pause_schedule resume_schedule"
 )
 ADMIN = (
     "put_back_state accept_rewind pack_state reindex_state push_backup list_tokens create_token revoke_token "
     "list_secrets get_secret put_secret delete_secret note_revealed_secret rekey_secrets list_accounts "
     "list_grants list_leases get_subject revoke_subject revoke_lease revoke restore_access verify_audit "
     "publish_playbook release_version trust "
-    "put_route delete_route put_persona delete_persona put_playbook delete_playbook"
+    "put_route delete_route put_persona delete_persona put_playbook delete_playbook put_schedule delete_schedule"
 )
 READ_ANSWERS = "list_approvals get_approval list_questions get_question"
 ROLES = {

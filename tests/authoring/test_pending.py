@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from kheish.authoring.forms import PendingNoun, pending_fields
+from kheish.authoring.forms import FORMS
 from kheish.authoring.pending import Answers
 from kheish.authoring.problems import Problems
 from kheish.domain import approvals
 from kheish.domain.approvals import Approval
 from kheish.domain.questions import Question
 from kheish.domain.runs import Run
-from kheish.store.log import records
 from tests.api.harness import World, approval, question, world
 
 APPROVAL, QUESTION = "pending/approvals/appr_1.yaml", "pending/questions/q_1.yaml"
@@ -30,11 +29,10 @@ class Tray:
     answers: Answers
     rewritten: list[tuple[str, str]] = field(default_factory=list)
 
-    def ask(self, noun: PendingNoun, id: str) -> str:
+    def ask(self, noun: str, id: str) -> str:
         """The file as the daemon writes it."""
-        cls = Approval if noun == "approval" else Question
-        document = self.w.state.recalled(cls, id) or {}
-        return records.pending_file(noun, pending_fields(noun, document)).decode()
+        form = FORMS[noun]
+        return form.render(self.w.state.recalled(form.noun.cls, id) or {}).decode()
 
     async def save(self, path: str, text: str) -> list[tuple[int | None, int | None, str, str | None]]:
         file = self.w.root / path

@@ -63,5 +63,5 @@ def test_restore_says_what_it_made_and_leaves_nothing_where_it_cannot(
     made = json.loads(capfd.readouterr().out)
     assert (made["state_root"], made["branch"], made["damaged"]) == (str(root.parent / "restored"), "main", [])
     assert main(["restore", "remote.git", "empty"]) == 2
-    assert "No branch of the remote holds a state root" in capfd.readouterr().err
+    assert "No branch of the remote contains a state root" in capfd.readouterr().err
     assert not (root.parent / "empty").exists()

@@ -16,7 +16,7 @@ def test_each_line_is_a_run_of_one_session(at: Standin) -> None:
     at.answers["GET /v1/runs/run_1"] = 200, run_view(output="hello")
     at.streams["/v1/runs/run_1/events"] = [[frame(1, "run.completed")], [frame(2, "run.completed")]]
 
-    shown = typed(CHAT, ("leaves it", "hi\nand bye\n\n"))
+    shown = typed(CHAT, ("empty line exits", "hi\nand bye\n\n"))
 
     assert [one.json["content"] for one in at.of("POST /v1/sessions/s/runs")] == ["hi", "and bye"]
     assert shown.count("completed") == 2 and "kheish chat s" in shown
@@ -42,7 +42,11 @@ def test_what_was_typed_ahead_or_pasted_answers_no_approval(at: Standin) -> None
     at.streams["/v1/runs/run_1/events"] = [[frame(1, "run.waiting", status="waiting_for_approval")]]
 
     shown = typed(
-        CHAT, ("leaves it", "y\n"), ("Allow this call?", "y\ny\n"), ("Allow this call?", "l\n"), ("continues", "\n")
+        CHAT,
+        ("empty line exits", "y\n"),
+        ("Allow this call?", "y\ny\n"),
+        ("Allow this call?", "l\n"),
+        ("continues", "\n"),
     )
 
     assert "several lines arrived at once" in shown and not at.of("POST /v1/approvals/appr_1/resolve")
@@ -53,7 +57,7 @@ def test_a_message_that_is_refused_stands_at_the_prompt_again(at: Standin) -> No
     at.answers["POST /v1/sessions/s/runs"] = [problem(400, "route_required"), (202, run_view("queued"))]
     at.streams["/v1/runs/run_1/events"] = [[frame(1, "run.completed")]]
 
-    typed(CHAT, ("leaves it", "my long message\n"), ("0m my long message", " again\n"), ("completed", "\n"))
+    typed(CHAT, ("empty line exits", "my long message\n"), ("0m my long message", " again\n"), ("completed", "\n"))
 
     sent = [one.json["content"] for one in at.of("POST /v1/sessions/s/runs")]
     assert sent == ["my long message", "my long message again"]

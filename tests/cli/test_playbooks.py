@@ -38,7 +38,7 @@ def test_a_file_is_checked_by_itself_where_no_daemon_answers(
 def test_warnings_are_told_and_are_no_failure(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest.write_text("title: T\nobjective: o\nphases: [{id: a}]\n")
     assert main(["playbooks", "validate", "--offline", str(manifest)]) == 0
-    assert capsys.readouterr().out.count(":1:1: warning: there is no ") == 2
+    assert capsys.readouterr().out.count(":1:1: warning: the Playbook has no ") == 2
     assert main(["playbooks", "validate", "--offline", str(manifest.parent)]) == 2
 
 

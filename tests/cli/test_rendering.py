@@ -100,7 +100,7 @@ def test_one_of_two_persons_the_mode_and_what_completes_a_run() -> None:
         event("completion.checked", turn=1, findings=findings, met=False, commands_met=False),
     )
     assert shown == (
-        "  allowed by ann; a second person has to allow it, too\n"
+        "  allowed by ann; a second person must allow it, too\n"
         "(permission mode: plan)\n"
         "(completion: 1 of 2 requirements met)\n"
     )

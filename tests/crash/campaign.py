@@ -25,7 +25,13 @@ DRAIN = 60.0  # … a stop has ended: its last commit may wait 30 s for a worker
 CLIENTS = 3
 CHECKED = 25  # rounds after which the checker looks
 #: entries wait for a commit as long as where people serve: more is in the log alone when the daemon is killed
-CONFIG = {"concurrency": {"runs": 16}, "sandbox": {"mode": "off"}, "shutdown_grace": "200ms", "commit": {"every": "5s"}}
+CONFIG = {
+    "concurrency": {"runs": 16},
+    "sandbox": {"mode": "off"},
+    "shutdown_grace": "200ms",
+    "commit": {"every": "5s"},
+    "agents": {"spawns_per_minute": 100_000, "live": 1000, "live_per_parent": 100, "live_per_root": 100},
+}
 #: parts of the rounds in which …
 DIES_STARTING = 0.15  # … the daemon is killed while it starts, first
 HAS_FAILPOINT = 0.5  # … it is killed at a named place, and not at a random moment

@@ -134,7 +134,11 @@ def order(journals: Mapping[str, list[Entry]]) -> Iterator[Finding]:
                     yield Finding("two_active", name, f"{entry['run']} started while {active} had not ended")
                 active = entry["run"]
             elif entry.get("run") == active and (
-                entry["kind"] in ENDS or (entry["kind"] == "run.waiting" and active in parks)
+                entry["kind"] in ENDS
+                or (
+                    entry["kind"] == "run.waiting"
+                    and (active in parks or entry["data"]["status"] == "waiting_for_agent")
+                )
             ):
                 active = None
 

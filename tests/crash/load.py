@@ -63,6 +63,23 @@ ROUTES: dict[str, list[dict[str, Any]]] = {
         {"text": "{{input}}" + BULK},
     ],
     "told": [{"text": "{{input}}"}],
+    "family": [
+        {
+            "tool_calls": [
+                {
+                    "name": "spawn_agent",
+                    "arguments": {"name": "{{input}}.a", "prompt": "{{input}}.a", "route": "shell"},
+                },
+                {
+                    "name": "spawn_agent",
+                    "arguments": {"name": "{{input}}.b", "prompt": "{{input}}.b", "route": "behind"},
+                },
+            ]
+        },
+        {"tool_calls": [{"name": "wait_agent", "arguments": {}}]},
+        bash("echo {{input}}/1 >> ledger.txt"),
+        _TEXT,
+    ],
     "flaky": [{"error": {"status": 429, "retry_after": 0.05}}, bash("echo {{input}}/1 >> ledger.txt"), _TEXT],
 }
 _ALLOWED = allow("echo *", "sleep *", "seq *")
@@ -129,7 +146,7 @@ class Load:
             for noun, answer in (("approvals", client.decide), ("questions", client.reply)):
                 for item in client.listed(noun):
                     answer(item)
-            return not client.listed("runs", statuses=("queued", "running", *WAITING))
+            return not client.listed("runs", statuses=("queued", "running", "waiting_for_agent", *WAITING))
 
     def tasks_ended(self) -> bool:
         """Whether no command runs in the background any more, and no folder of a job is left."""

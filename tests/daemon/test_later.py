@@ -15,7 +15,7 @@ from kheish.authoring import sources
         ("skills/y/notes.md", False),
         ("skills/README.md", False),
         ("skills/.y.md", False),
-        ("schedules/nightly.yaml", True),
+        ("channels/nightly.yaml", True),
         ("mcp/github.json", True),
         ("elsewhere/y.md", False),
     ],

@@ -49,7 +49,7 @@ def test_the_route_of_the_specification_is_accepted() -> None:
         ({"driver": "gpt"}, ("driver",), "Input should be 'openai'"),
         ({"timeout": "4 minutes"}, ("timeout",), "not a duration"),
         ({"api_base": "127.0.0.1:8080"}, ("api_base",), "not an http"),
-        ({"api_base": "https://user:pw@h/v1"}, ("api_base",), "must not hold a credential"),
+        ({"api_base": "https://user:pw@h/v1"}, ("api_base",), "must not contain a credential"),
         ({"auth_ref": "env:"}, ("auth_ref",), "no environment variable"),
         ({"auth_ref": "Prod Key"}, ("auth_ref",), "not a legal name"),
         ({"generation": {"model": "other"}}, ("generation",), "cannot be set here"),

@@ -68,7 +68,8 @@ def test_both_twins_have_the_same_methods_with_the_same_arguments() -> None:
     assert set(blocking) == set(other)
     for name, cls in blocking.items():
         one, two = public(cls), public(other[name])
-        assert set(one) - ONLY["sync"] == set(two) - ONLY["aio"], name
+        only = {"sync": set(), "aio": set()} if name == "Agents" else ONLY  # agents have a `close` of their own
+        assert set(one) - only["sync"] == set(two) - only["aio"], name
         for method in set(one) & set(two):
             assert signature(one[method]) == signature(two[method]), f"{name}.{method}"
             assert (one[method].__doc__ is None) == (two[method].__doc__ is None), f"{name}.{method}"

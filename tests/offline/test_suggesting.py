@@ -54,7 +54,7 @@ def test_that_the_commands_add_routes(tmp_path: Path, server: str) -> None:
 
 
 def test_that_serve_says_it_where_there_is_no_route_only(tmp_path: Path) -> None:
-    said = "OPENAI_API_KEY is set; this would add it"
+    said = "OPENAI_API_KEY is set; to add it"
     with Daemon.fresh(tmp_path / "a", env={"OPENAI_API_KEY": "sk-1"}) as daemon:
         until(lambda: said in daemon.stderr(), what="serve says what it finds")
     with Daemon.fresh(tmp_path / "b", env={"OPENAI_API_KEY": "sk-1"}, routes={"r": [{"text": "hi"}]}) as daemon:

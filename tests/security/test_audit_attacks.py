@@ -108,4 +108,4 @@ def test_a_witness_that_agrees_and_one_that_is_none(served: Daemon, tmp_path: Pa
     none = verify(served, "--witness", str(tmp_path))
 
     assert ahead and good[0] == 0, good
-    assert (none[0], "is no repository that a state root" in none[1]) == (2, True), none
+    assert (none[0], "is not a repository that a state root" in none[1]) == (2, True), none

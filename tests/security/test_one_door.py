@@ -22,6 +22,7 @@ ALLOWED = {
     "runtime/tools/files.py": "entries of descriptors that the door has opened",
     "runtime/tools/by_descriptor.py": "names in descriptors that the door has opened",
     "runtime/tools/scan.py": "an isolated process, which walks by descriptors (os.fwalk) and never follows a link",
+    "runtime/tools/processes.py": "what /proc says of its own children",
     "runtime/tools/search.py": "descriptors, and where ripgrep is installed",
     "runtime/tools/shell.py": "the workspace's own path, for the sandbox",
     "domain/workspaces.py": "whether a folder may be a workspace; nothing in it is opened",

@@ -13,7 +13,7 @@ import pytest
 from kheish.beneath import Door
 from kheish.domain import references
 from kheish.errors import EvidenceUnresolved
-from kheish.runtime.tools import files, processes, registry
+from kheish.runtime.tools import files, processes, registry, search
 from kheish.runtime.tools.base import ToolError
 from kheish.runtime.tools.shell import SandboxSettings
 from tests.runtime.tools.conftest import context, jobs, root  # noqa: F401 - fixtures
@@ -49,13 +49,34 @@ async def test_fifos_where_files_are_expected(context: Any, root: Path) -> None:
         references.resolve(place, "file", "file")
 
 
-async def test_a_search_among_fifos_ends(context: Any, root: Path, monkeypatch: Any) -> None:  # noqa: F811
-    """ripgrep opens ignore files without asking what they are: then it is ended, and that is said."""
-    monkeypatch.setattr(processes, "SECONDS", 1.0)
-    os.mkfifo(root / ".gitignore")
+@pytest.mark.skipif(not search.find_ripgrep(), reason="needs ripgrep")
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [(".gitignore", "pipe"), (".git/info/exclude", "pipe"), (".rgignore", "device"), ("sub/.ignore", "sparse")],
+)
+async def test_a_special_ignore_file_stops_no_search(context: Any, root: Path, place: str, kind: str) -> None:  # noqa: F811
+    """ripgrep opens ignore files whatever they are, and is stopped by a pipe; a device would fill the memory."""
+    (root / place).parent.mkdir(parents=True, exist_ok=True)
+    match kind:
+        case "pipe":
+            os.mkfifo(root / place)
+        case "sparse":
+            (root / place).touch()
+            os.truncate(root / place, 20 * 1024**3)
+        case _:
+            (root / place).symlink_to("/dev/zero")
     (root / "x").write_text("needle")
-    said = await call("grep_search", context(), pattern="needle")
-    assert said == "x\n1:needle" or "not complete: it took more than 1 s" in said
+    (root / "node_modules").mkdir()
+    (root / "node_modules" / "y").write_text("needle")
+    began = time.monotonic()
+    for tool, arguments, line in (
+        ("grep_search", {"pattern": "needle"}, "1:needle"),
+        ("glob_search", {"pattern": "x"}, ""),
+    ):
+        content = await call(tool, context(), **arguments)
+        assert content.startswith(f"x\n{line}") and "node_modules" not in content
+        assert f"{place} is no plain, small file, so no ignore file was applied" in content
+    assert time.monotonic() - began < processes.SECONDS  # each of the two took all of it before
 
 
 async def test_a_folder_with_very_many_names(context: Any, root: Path, monkeypatch: Any) -> None:  # noqa: F811

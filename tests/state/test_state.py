@@ -241,7 +241,7 @@ def test_listeners_see_an_event_only_when_it_is_durable(p: Played) -> None:
     p.submit_run()
     entries, changes = p.state.made_durable(p.groups[0].last)
     assert [item.entry.n for item in entries] == [p.groups[0].last]
-    assert {change.noun.name for change in changes} == {"run", "session"}
+    assert {change.noun.name for change in changes} == {"agent", "run", "session"}
     assert p.state.made_durable(p.groups[0].last) == ([], [])
 
 

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from kheish import ids
-from kheish.store.git import template
+from kheish.store.git import root_format
 from tests.support import forking
 
 _BRANCH, _LAST = ".git/refs/heads/main", ".git/refs/kheish/last"
@@ -34,8 +34,8 @@ def copy(root: Path) -> None:
     """Make `root`, which does not exist, what `kheish init` makes of it."""
     first = _first(forking.umask())
     shutil.copytree(first.root, root, symlinks=True)
-    about = template.Format(template.FORMAT, ids.new("root"), ids.new("inc"))
-    (root / "format.yaml").write_bytes(template.format_file(about))
+    about = root_format.Format(root_format.FORMAT, ids.new("root"), ids.new("inc"))
+    (root / "format.yaml").write_bytes(root_format.format_file(about))
     (root / ".kheish" / "token").write_text(f"kheish_{secrets.token_urlsafe(32)}\n")
     subprocess.run(["git", "commit", "-qam", "new state root"], cwd=root, env=first.env, check=True)
     shutil.copyfile(root / _BRANCH, root / _LAST)

@@ -156,7 +156,7 @@ def test_the_same_file_changed_on_both_sides_waits_for_a_person(backed: Daemon, 
     remote = backed.root.parent / "remote.git"
     assert git(remote, "rev-parse", "main").strip() == theirs, "never forced"
     (problem,) = problems(backed, "backup_diverged")
-    said = problem["message"].partition("merge by hand: git ")[2].partition(";")[0].split()
+    said = problem["message"].partition("by hand: git ")[2].partition(";")[0].split()
     insist(backed.root, *said, "-q", "-X", "ours", "--no-edit")
     pushed = backed.client.backup()["pushed"]["commit"]
     assert git(remote, "show", f"{pushed}:notes.md") == "mine\n"

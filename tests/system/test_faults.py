@@ -85,7 +85,7 @@ def test_a_failure_that_cannot_be_mended_ends_the_daemon_and_loses_nothing(tmp_p
 
         assert {daemon.run(run)["status"] for run in acknowledged} == {"completed"}
         daemon.quiet()
-        assert "the daemon stops. Nothing that was acknowledged is lost" in said[0]
+        assert "the daemon stops. No acknowledged data is lost" in said[0]
         assert "Traceback" not in said[0]
         # The one that failed was not recorded; had it been tried again, that would have been, after the last write.
         if name == "the log's fsync":

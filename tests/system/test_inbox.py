@@ -90,7 +90,7 @@ def test_the_same_file_dropped_again_is_a_new_request(served: Daemon) -> None:
         ("bad/b.yaml", "content: x\nroute: nowhere\n", "nowhere"),
         ("bad/c.yaml", "a: [", "1:"),
         ("bad/d.png", b"\x89PNG", "Only .md, .txt, .yaml are accepted"),
-        ("bad/e.md", b"\xff\xfe", "no UTF-8 text"),
+        ("bad/e.md", b"\xff\xfe", "not UTF-8 text"),
         ("Not A Slug/f.md", "x", "not a legal name"),
         ("lost.md", "x", "inbox/<session>/"),
         ("bad/deep/g.md", "x", "inbox/<session>/"),

@@ -7,17 +7,14 @@ from typing import Any, Literal
 from kheish.api.answers import RunFailure, RunUsage
 from kheish.api.http.answer import Answer
 from kheish.domain.approvals import DecisionView
-
-Kind = Literal[
-    "run", "tool_call", "task", "approval", "question", "output", "asset", "commit", "file", "agent", "attestation"
-]
+from kheish.domain.events.flows import EvidenceKind
 
 
 class Evidence(Answer):
     """Evidence of work that was done."""
 
     evidence_id: str
-    kind: Kind
+    kind: EvidenceKind
     id: str
     """Its name in the Playbook, or the reference itself."""
     ref: str | None
@@ -36,7 +33,7 @@ class Evidence(Answer):
 class WantedEvidence(Answer):
     """Evidence that the Playbook asks for."""
 
-    kind: Kind
+    kind: EvidenceKind
     id: str
     description: str
     required: bool

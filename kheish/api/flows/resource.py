@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from falcon.asgi import Request, Response
 from pydantic import Field
@@ -18,9 +18,11 @@ from kheish.api.report import resource as report
 from kheish.api.services import Services
 from kheish.api.submissions import Budget
 from kheish.api.views import Doc
+from kheish.authoring.playbooks import source as sources
 from kheish.beneath import Door, pool
 from kheish.domain import keys, references
 from kheish.domain.events import Idempotency
+from kheish.domain.events.flows import EvidenceKind
 from kheish.domain.flows import advance as flow_driving
 from kheish.domain.flows import evidence as flow_evidence
 from kheish.domain.flows import inputs as flow_inputs
@@ -29,10 +31,8 @@ from kheish.domain.flows import status as flow_status
 from kheish.domain.flows import view as flow_view
 from kheish.domain.flows.evidence import Attached, Given
 from kheish.domain.flows.flow import Flow
-from kheish.domain.flows.start import Source, Start
+from kheish.domain.flows.start import Start
 from kheish.domain.flows.status import FINAL, FlowStatus
-from kheish.domain.playbooks import versions as playbooks
-from kheish.domain.playbooks.versions import RELEASES
 from kheish.domain.sessions.session import Session
 from kheish.domain.workspaces import door_of
 from kheish.errors import Fault, Invalid
@@ -76,9 +76,7 @@ class StartFlow(Body):
 class AttachEvidence(Body):
     """A request to attach evidence."""
 
-    kind: Literal[
-        "run", "tool_call", "task", "approval", "question", "output", "asset", "commit", "file", "agent", "attestation"
-    ]
+    kind: EvidenceKind
     """The kind of evidence. An attestation is your own statement."""
     id: Annotated[str, Field(min_length=1, max_length=500)]
     """Its name in the Playbook's `evidence`, or the reference itself."""
@@ -140,7 +138,7 @@ class Flows:
         """
         playbook, version = _split_reference(body)
         flow_id = ids.new("flow")
-        source = await self._source(playbook, version, flow_id)
+        source = await sources.source(self._state, self._services.playbooks.read, playbook, version, flow_id)
         inputs = await judging.run(flow_inputs.complete, source.manifest, body.inputs)
         session_id = ids.check_slug(body.session_id, "session_id") if body.session_id else flow_id
         async with sessions.using_or_new(self._state, session_id):
@@ -159,22 +157,6 @@ class Flows:
                 key=key,
             )
             return flow_start.start(self._state, given)
-
-    async def _source(self, playbook_id: str, version: str | None, flow_id: str) -> Source:
-        """Return the version to start, from its tag's tree. Raises NotFound, VersionTampered, …"""
-        async with pins.owner(self._state, RELEASES, ids.check_slug(playbook_id, "playbook")):
-            one = playbooks.resolve(self._state, playbook_id, version, flow_id)
-            released = await self._services.playbooks.read(playbook_id, one.version)
-            # it may have been revoked during the await
-            playbooks.resolve(self._state, playbook_id, one.version, flow_id)
-        return Source(
-            playbook_id=playbook_id,
-            version=one.version,
-            digest=one.digest,
-            tag=one.tag,
-            commit=one.commit,
-            manifest=released.manifest,
-        )
 
     async def _expand(self, docs: list[Doc]) -> list[Doc]:
         return await views.expand(self._state, docs)

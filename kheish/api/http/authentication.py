@@ -131,7 +131,7 @@ class Authentication:
         login = self._services.logins.find(cookie)
         principal = self._services.logins.holder(login) if login is not None else None
         if login is None or principal is None:
-            self._refusals.failed(req, "no login that lasts")
+            self._refusals.failed(req, "no valid login")
             raise Unauthorized("The login has ended; request a new link: kheish login")
         if (why := browsers.foreign(req, host, cookie, is_secure=self._services.secure)) is not None:
             self._refusals.failed(req, f"{principal.name} ({login.login_id}): {why}")

@@ -70,11 +70,11 @@ def foreign(req: Request, host: str, text: str, *, is_secure: bool) -> str | Non
     origin = req.get_header("Origin")
     ours = f"{'https' if is_secure else 'http'}://{host}"
     if came_from_elsewhere(req) or (origin is not None and origin.lower() != ours):
-        return "A page of another origin sent this; a login counts for pages of Kheish only."
+        return "The request came from a page of another origin; a login is valid for Kheish's own pages only."
     if req.method in SAFE:
         return None
     if origin is None:
-        return "The header Origin is missing; with a login, only a browser's page changes something."
+        return "The header Origin is missing; with a login, requests that change something need it."
     token = req.get_header(CSRF_HEADER) or ""
     if not hmac.compare_digest(token.encode(errors="surrogateescape"), csrf(text).encode()):
         return f"The header {CSRF_HEADER} is missing or wrong; GET /v1/auth/login returns it."

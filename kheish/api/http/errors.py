@@ -60,10 +60,10 @@ async def on_http_error(req: Request, resp: Response, error: falcon.HTTPError, p
     phrase = HTTPStatus(status).phrase
     detail = error.description or f"{phrase}: {req.method} {req.path}."
     if status == 404:
-        detail = f"There is nothing at {req.path}; /openapi.json lists what there is."
+        detail = f"There is nothing at {req.path}; /openapi.json lists the endpoints."
     elif status == 405:
         allowed = (error.headers or {}).get("Allow", "") if isinstance(error.headers, dict) else ""
-        detail = f"{req.path} does not take {req.method}{f', only {allowed}' if allowed else ''}."
+        detail = f"{req.path} does not accept {req.method}{f', only {allowed}' if allowed else ''}."
     code = "invalid_request" if status == 400 else phrase.lower().replace(" ", "_")
     _answer(
         resp,

@@ -10,6 +10,7 @@ from falcon.asgi import Request
 
 from kheish.api.http.operation import Tie
 from kheish.auth.tokens import Principal
+from kheish.domain.mailboxes import recipients
 from kheish.domain.nouns import BY_CLASS
 from kheish.errors import Forbidden, NotFound
 from kheish.state.state import State
@@ -21,20 +22,22 @@ async def check(state: State, caller: Principal, req: Request, params: Mapping[s
         return see(caller, params["session_id"])
     if isinstance(tie, type):
         return await _thing(state, caller, tie, params[f"{BY_CLASS[tie].name}_id"])
+    if tie == "agent":
+        return see(caller, await recipients.resolve(state, params["agent_id"]))
     if tie == "query" and req.method == "GET":
         session_id = req.context.query.get("session") or req.context.query.get("session_id")
         if session_id is None:
-            raise Forbidden(f"This token sees {', '.join(caller.sessions)} only; ask with ?session=ID.")
+            raise Forbidden(f"This token sees {', '.join(caller.sessions)} only; add ?session=ID.")
         return see(caller, session_id)
     if tie != "none":
-        raise Forbidden(f"This token sees {', '.join(caller.sessions)} only; {req.uri_template or ''} is about more.")
+        raise Forbidden(f"This token sees {', '.join(caller.sessions)} only; {req.uri_template or ''} covers more.")
     return None
 
 
 def see(caller: Principal, session_id: str) -> None:
     """Raise Forbidden for a session outside the token's filter, whether or not it exists."""
     if not caller.may_see(session_id):
-        raise Forbidden(f"This token does not see the session {session_id!r}.")
+        raise Forbidden(f"This token has no access to the session {session_id!r}.")
 
 
 async def _thing(state: State, caller: Principal, cls: type, id: str) -> None:

@@ -28,7 +28,7 @@ from kheish.errors import Forbidden, Unauthorized
 PAGE = (Param(name="code", about="The code at the end of the link."),)
 #: the target of the redirect after a login
 AFTER = "/docs#login"
-_STALE = "This link was used, or is older than a minute; request another: kheish login"
+_STALE = "This link was already used, or is older than a minute; request another: kheish login"
 _HEADERS = {
     # Not `no-referrer`: browsers would send the form with `Origin: null`. This policy never sends the code either.
     "Referrer-Policy": "strict-origin",
@@ -110,7 +110,7 @@ class Login:
     async def log_in(self, req: Request, resp: Response) -> None:
         """Log in (303). Raises Unauthorized for a code that is not valid any more, Forbidden for a foreign page."""
         if browsers.came_from_elsewhere(req):
-            raise Forbidden("A page of another origin sent this; open the link itself.")
+            raise Forbidden("The request came from a page of another origin; open the link directly.")
         code = (await media.read_form(req, Code)).code
         self._offered(req, code)
         state = self._services.state
@@ -129,7 +129,7 @@ class Login:
         Raises Forbidden for a login, which could otherwise prolong itself forever.
         """
         if req.context.login is not None:
-            raise Forbidden("A login cannot make links; use a token: kheish login")
+            raise Forbidden("A login cannot create links; use a token: kheish login")
         code, until = self._services.logins.link(req.context.digest)
         media.send(resp, {"path": f"/login?code={code}", "expires_at": ids.stamp(until)}, status=201)
 

@@ -44,7 +44,7 @@ class _Twice(ValueError):
 def _integer(text: str) -> int:
     value = int(text) if len(text) < 30 else 1 << 64
     if not -(1 << 63) <= value < 1 << 64:
-        raise Invalid(f"The number {text[:40]} has more than 64 bits; send it as a text.")
+        raise Invalid(f"The number {text[:40]} has more than 64 bits; send it as text.")
     return value
 
 
@@ -59,7 +59,7 @@ async def body(req: Request) -> bytes:
     """Return the whole body. Raises TooLarge."""
     length = req.content_length
     if length is not None and length > BODY_BYTES:
-        raise TooLarge(f"The body has {length} bytes; at most {BODY_BYTES} are accepted.")
+        raise TooLarge.of_body(length, BODY_BYTES)
     raw = await req.stream.read(BODY_BYTES + 1)
     if len(raw) > BODY_BYTES:
         raise TooLarge(f"The body has more than {BODY_BYTES} bytes.")
@@ -116,7 +116,7 @@ def plain_json(raw: bytes) -> bool:
         json.loads(raw, parse_int=_integer, parse_float=definitions.finite)
     value = orjson.loads(raw)
     if raw.count(b",") >= VALUES and _is_more(value, VALUES):
-        raise TooLarge(f"The body holds more than {VALUES} values.")
+        raise TooLarge(f"The body has more than {VALUES} values.")
     if not (isinstance(value, dict) and raw.count(b":") == len(value)):
         # If the colons are as many as the members, nothing is nested or repeated; otherwise the value is checked
         # closely.
@@ -166,17 +166,21 @@ def idempotency(req: Request, request: BaseModel, scope: str) -> Idempotency | N
 
     Raises IdempotencyMismatch if both are given and differ.
     """
-    header = req.get_header("Idempotency-Key")
-    inside: str | None = getattr(request, "idempotency_key", None)
-    if header is not None and inside is not None and header != inside:
-        raise IdempotencyMismatch(
-            "The Idempotency-Key header and the body's idempotency_key differ; send one of them.",
-            errors=[Fault("/idempotency_key", f"is {inside!r}, the header says {header!r}")],
-        )
-    key = header if header is not None else inside
+    key = one_key(req, getattr(request, "idempotency_key", None), "idempotency_key")
     if key is None:
         return None
     return keys.of(scope, key, request.model_dump(mode="json", exclude={"idempotency_key"}, exclude_none=True))
+
+
+def one_key(req: Request, inside: str | None, name: str) -> str | None:
+    """Return the key of the header or of the body's member `name`. Raises IdempotencyMismatch if both differ."""
+    header = req.get_header("Idempotency-Key")
+    if header is not None and inside is not None and header != inside:
+        raise IdempotencyMismatch(
+            f"The Idempotency-Key header and the body's {name} differ; send one of them.",
+            errors=[Fault(f"/{name}", f"is {inside!r}, the header says {header!r}")],
+        )
+    return header if header is not None else inside
 
 
 def send(resp: Response, value: Any, *, status: int = 200, n: int | None = None) -> None:

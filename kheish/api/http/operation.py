@@ -26,8 +26,9 @@ Handler = Callable[..., Awaitable[None]]
 #: makes a resource from the services
 Make = Callable[[Any], object]
 Answers = type[Answer | View | BaseModel]
-#: the relation of an endpoint to sessions: the class of the thing that the path names, the query's `session`, or none
-Tie = type | Literal["query", "none"]
+#: the relation of an endpoint to sessions: the class of the thing that the path names, the query's `session`, the agent
+#: in the path, or none
+Tie = type | Literal["query", "agent", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

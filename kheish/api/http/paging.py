@@ -39,7 +39,7 @@ Given = Mapping[str, Any]
 NONE: Given = {}
 
 PAGE = (
-    Param(name="limit", kind="count", least=1, most=MOST, about=f"The maximal number of items ({LIMIT})."),
+    Param(name="limit", kind="count", least=1, most=MOST, about=f"The maximum number of items ({LIMIT})."),
     Param(name="cursor", about="The `next_cursor` of the previous page."),
 )
 PREFIX = Param(name="id_prefix", about="Only items whose id begins with this.")
@@ -70,7 +70,7 @@ def parse(raw: Mapping[str, str | list[str]], known: Sequence[Param]) -> Given:
         if param is None:
             near = nearest(name, by_name)
             rest = f"did you mean {near!r}?" if near else f"known here: {', '.join(by_name) or 'none'}"
-            faults.append(Fault(f"?{name}", f"is no parameter of this endpoint; {rest}"))
+            faults.append(Fault(f"?{name}", f"is not a parameter of this endpoint; {rest}"))
             continue
         try:
             values[name] = _value(param, value)

@@ -196,7 +196,7 @@ def _after(req: Request, given: Given, newest: int) -> int | None:
     after: int | None = given.get("after")
     if text:
         if not (text.isascii() and text.isdecimal() and len(text) < 19):
-            raise UnknownEvent(f"Last-Event-ID is {text[:40]!r}, and no event number.")
+            raise UnknownEvent(f"Last-Event-ID is {text[:40]!r}, which is not an event number.")
         after = int(text)
     if after is not None and after > newest:
         raise UnknownEvent(f"There is no event {after} yet; the newest is {newest}.", newest=newest)
@@ -208,5 +208,5 @@ def _kinds(given: tuple[str, ...]) -> frozenset[str]:
     for kind in given:
         if kind not in known:
             near = nearest(kind, known)
-            raise Invalid(f"There is no kind of event {kind!r}{f'; did you mean {near!r}?' if near else ''}")
+            raise Invalid(f"There is no event kind {kind!r}{f'; did you mean {near!r}?' if near else ''}")
     return frozenset(given)

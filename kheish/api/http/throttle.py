@@ -34,7 +34,7 @@ class Rates:
         if remaining < 1:
             raise TooMany(
                 f"{caller} sends more than {rate} requests per second (api.requests_per_second in kheish.yaml); wait a "
-                "moment, and ask again.",
+                "moment, and retry.",
                 retry_after=1,
             )
         self._left[caller] = remaining - 1, now

@@ -42,7 +42,7 @@ def facts_of(facts: Mapping[str, Any]) -> list[str]:
 def said(word: Mapping[str, Any]) -> str:
     """Describe a decision on an approval: the decision, its author, and its channel."""
     if word["via"] == "file" and not word["person"]:
-        return f"{word['decision']}: a person, in the file in pending/approvals"
+        return f"{word['decision']}: a person, in a file in pending/approvals"
     return f"{word['decision']}: {word['person'] or word['by']} ({word['via']})"
 
 
@@ -80,7 +80,7 @@ def what(entry: Mapping[str, Any]) -> str:
         case "evidence.attached":
             return f"evidence {data['id']} ({data['evidence_kind']}) for {data['phase'] or 'the whole'}"
         case "flow.cancel_requested":
-            return "to be cancelled" + (f": {data['reason']}" if data["reason"] else "")
+            return "cancellation requested" + (f": {data['reason']}" if data["reason"] else "")
         case "flow.sealed":
             return f"sealed: {data['status']}" + (f": {data['reason']}" if data["reason"] else "")
         case "run.resumed":

@@ -95,27 +95,27 @@ def _version(facts: Facts) -> Iterator[Block]:
         ("Digest", doc["digest"]),
     ]
     if doc["commit"]:
-        rows.append(("Commit of the tag", doc["commit"]))
+        rows.append(("Tagged commit", doc["commit"]))
     if version is not None:
         rows.append(("Published", f"{moment(version.published_at)} by {version.published_by}"))
-        rows.append(("State now", version.shown_state))
+        rows.append(("Current state", version.shown_state))
         if version.notes:
             rows.append(("Notes", version.notes))
     yield Table(("", ""), rows)
     if version is not None and version.evidence:
         shown = [(one.kind, one.id, one.description or "", one.by, moment(one.at or "")) for one in version.evidence]
         yield Paragraph("Evidence for its release:")
-        yield Table(("Kind", "Reference", "What it says", "By", "When"), shown)
+        yield Table(("Kind", "Reference", "Statement", "By", "When"), shown)
     if facts.trouble:
         yield Paragraph(f"The version cannot be read: {facts.trouble}")
     elif facts.previous is None:
-        yield Paragraph("It is the first published version.")
+        yield Paragraph("This is the first published version.")
     elif facts.diff:
         yield Paragraph(f"Changes since {facts.previous.version}:")
         yield Code(facts.diff)
     else:
         yield Paragraph(f"The manifest is the same as in {facts.previous.version}.")
-    yield Paragraph(f"To read it: git show {doc['tag']}:playbooks/{doc['playbook']}/playbook.yaml")
+    yield Paragraph(f"To read the manifest: git show {doc['tag']}:playbooks/{doc['playbook']}/playbook.yaml")
 
 
 def _approvals(facts: Facts) -> Iterator[Block]:
@@ -161,7 +161,7 @@ def _phases(facts: Facts) -> Iterator[Block]:
 
 def _missing(missing: list[str]) -> Iterator[Block]:
     if missing:
-        yield Paragraph(f"Required evidence that is missing: {', '.join(missing)}.")
+        yield Paragraph(f"Missing required evidence: {', '.join(missing)}.")
 
 
 def _run(facts: Facts, run: Mapping[str, Any]) -> Iterator[Block]:
@@ -186,7 +186,7 @@ def _call(call: Mapping[str, Any]) -> tuple[str, ...]:
     if call.get("code") == "permission_denied":
         result = f"refused: {call.get('why', '')}"
     elif "is_error" not in call:
-        result = "not known to have ended"
+        result = "no recorded end"
     return moment(call["at"]), call["tool"], arguments(call.get("arguments")), result
 
 
@@ -216,7 +216,7 @@ def _commit(happened: Happened | None) -> Cell:
 
 
 def _cost(doc: Mapping[str, Any]) -> Iterator[Block]:
-    yield Heading(2, "What it cost")
+    yield Heading(2, "Cost")
     rows = [(phase["phase_id"], str(len(phase["run_ids"])), *cost(phase["usage"])) for phase in doc["phases"]]
     head = ("Phase", "Runs", "Model calls", "Tool calls", "Tokens in", "Tokens out", "US dollars")
     yield Table(head, [*rows, ("all", str(len(doc["runs"])), *cost(doc["usage"]))])
@@ -225,7 +225,7 @@ def _cost(doc: Mapping[str, Any]) -> Iterator[Block]:
 
 
 def _timeline(facts: Facts) -> Iterator[Block]:
-    yield Heading(2, "Events, and the commits that hold them")
+    yield Heading(2, "Events, and the commits that contain them")
     rows = [
         (
             str(one.entry["n"]),
@@ -250,7 +250,7 @@ OPERATIONS = bind(
     get(
         "/v1/flows/{flow_id}/report",
         FlowReport.flow_report,
-        "Get the auditor's page of a Flow: Markdown, or self-contained HTML.",
+        "Get the auditor's report of a Flow, as Markdown or self-contained HTML.",
         None,
         *PARAMS,
         media="text/markdown",

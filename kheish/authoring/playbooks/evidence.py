@@ -66,7 +66,7 @@ def _place(state: State, one: EvidenceRef) -> Place:
         session_id = page.items[0]["session_id"] if page.items else None
     elif one.kind == "file":
         if one.id.removeprefix("./").partition("/")[0] in _PRIVATE:
-            raise references.unresolved(f"{one.id!r} is no file of the state root that can be shown.")
+            raise references.unresolved(f"{one.id!r} is not a readable file of the state root.")
         private = Hidden(tuple(state.root / name for name in _PRIVATE))
         workspace = Door(state.root, private, is_state_root=True)
     return Place(index=index, root=state.root, session_id=session_id, workspace=workspace)

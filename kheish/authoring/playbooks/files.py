@@ -98,7 +98,7 @@ def named_wrong(path: str, sources: Mapping[str, Source]) -> Iterator[Problem]:
         message = f"a Playbook is a folder: {FOLDER}<id>/{MANIFEST}"
         yield Problem(path, None, None, "error", "bad_name", message, near)
     elif name in (MANIFEST.removesuffix("yaml") + "yml", "playbook.json") and f"{FOLDER}{id}/{MANIFEST}" not in sources:
-        message = f"this name is not read here; name the file {MANIFEST}"
+        message = f"files of this name are not read; name it {MANIFEST}"
         yield Problem(path, None, None, "error", "bad_name", message, MANIFEST)
     elif name == MANIFEST and not ids.is_slug(id):
         near = id.lower() if ids.is_slug(id.lower()) else None

@@ -77,7 +77,7 @@ class PlaybookTags:
                 await self.take_up(tag)
             self._problems.clear("too_many_tags")
             if len(new) > _MOST_NEW:
-                text = f"There are {len(new)} tags below {TAG_PREFIX} not read yet; remove those that are not versions."
+                text = f"There are {len(new)} unread tags below {TAG_PREFIX}; remove those that are not versions."
                 self._problems.add("too_many_tags", "", text, severity="warning")
             await asyncio.to_thread(self._reasons.write)
             await self._state.durable()
@@ -104,7 +104,7 @@ class PlaybookTags:
     def _refuse(self, tag: str, tag_id: str, why: str) -> None:
         self._refused[tag] = tag_id
         self._reasons.note(tag, tag_id, why)
-        self._problems.add("not_a_version", _path(tag), f"The tag {tag} is no version: {why}", severity="warning")
+        self._problems.add("not_a_version", _path(tag), f"The tag {tag} is not a version: {why}", severity="warning")
 
     def _ledger(self, id: str, version: str) -> Version | None:
         if not ids.is_slug(id) or not playbooks.is_version(version):
@@ -114,9 +114,9 @@ class PlaybookTags:
     async def _adopt(self, id: str, version: str, described: Mapping[str, Any]) -> str | None:
         """Adopt a tag as a version, or return why it is none."""
         if not ids.is_slug(id) or not playbooks.is_version(version):
-            return f"its name is not {TAG_PREFIX}<playbook>/<semantic version>. Remove it, or name it so."
+            return f"its name is not {TAG_PREFIX}<playbook>/<semantic version>. Remove or rename it."
         if described["commit"] is None:
-            return f"it is not annotated. Make it again: git tag -f -a {TAG_PREFIX}{id}/{version} COMMIT"
+            return f"it is not annotated. Recreate it: git tag -f -a {TAG_PREFIX}{id}/{version} COMMIT"
         try:
             folder = await self._folder(described["commit"], id)
             parsed = await parsing.run(playbook_files.parse, playbook_files.text_of(folder), KIND.path(id))

@@ -97,7 +97,9 @@ class Playbooks:
         """Return the commit that holds the draft unchanged. Raises DraftNotCommitted, Unavailable."""
         for _ in range(_TRIES):
             if not await self._flush(_COMMIT_TIMEOUT):
-                raise Unavailable("The draft cannot be committed now: another git is at work in the state root. Retry.")
+                raise Unavailable(
+                    "The draft cannot be committed now: another git process works in the state root. Retry."
+                )
             head: str = (await self._git.request("head"))["commit"]
             answer = await self._git.request(
                 "folder", rev=head, path=f"{KIND.name}/{draft.id}", file=MANIFEST, missing=True
@@ -108,7 +110,7 @@ class Playbooks:
         manual = self._state.definitions.config.edits.commit == "manual"
         what = "edits.commit is manual, so commit it: " if manual else "commit it by hand: "
         raise DraftNotCommitted(
-            f"{draft.path} is not committed as it is; {what}git add {KIND.name}/{draft.id} && git commit"
+            f"{draft.path} has uncommitted changes; {what}git add {KIND.name}/{draft.id} && git commit"
         )
 
     # --- reading ------------------------------------------------------------------------------------------------------

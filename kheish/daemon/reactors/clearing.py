@@ -91,11 +91,11 @@ class Clearing(Reactor):
                 if await asyncio.to_thread(self._jobs.state, job) is JobState.RUNNING:
                     await self._jobs.stop(job)
             except (KheishError, OSError) as error:
-                log.warning("%s is not ended: %s", job, error)
+                log.warning("%s could not be ended: %s", job, error)
             await asyncio.to_thread(self._remove, job)
 
     def _remove(self, job: str) -> None:
         try:
             self._jobs.remove(job)
         except (KheishError, OSError) as error:  # the next start looks again
-            log.warning("the folder of %s stays: %s", job, error)
+            log.warning("the folder of %s cannot be removed: %s", job, error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kheish.authoring.inbox import Inbox
+from kheish.authoring.inbox.inbox import Inbox
 from kheish.authoring.pending import Answers
 from kheish.daemon.reactors.base import Reactor
 

@@ -113,7 +113,7 @@ class Tasks(Reactor):
         except Damaged as error:
             self._damaged(session_id, error.detail)
         except (KheishError, OSError) as error:
-            log.error("the end of the background command %s cannot be noted: %s", task_id, error)
+            log.error("the end of the background command %s cannot be recorded: %s", task_id, error)
 
     async def _wait(self, job: str) -> tuple[str, ShellEnding]:
         for _ in range(_TRIES):

@@ -90,7 +90,7 @@ def _confined(function: Callable[..., list[tuple[str, str]]], *args: Any) -> lis
     try:
         return [Fault(*one) for one in _POOL.run(function, *args, seconds=_SECONDS)]
     except (confined.Overdue, confined.Failed):
-        return [Fault("", "the schema takes too many steps to be held against this; simplify it")]
+        return [Fault("", "validating this takes too many steps; simplify the schema")]
 
 
 def judge(schema: str, given: str, steps: int) -> list[tuple[str, str]]:
@@ -103,7 +103,7 @@ def judge(schema: str, given: str, steps: int) -> list[tuple[str, str]]:
     except Unresolvable as error:
         return [("", f"the schema refers to {error.ref!r}, which is not in it, and nothing is fetched")]
     except RecursionError:
-        return [("", "the schema refers to itself without end, or the value is nested too deep")]
+        return [("", "the schema refers to itself endlessly, or the value is nested too deep")]
 
 
 def parse_output(text: str) -> Any:
@@ -179,7 +179,7 @@ def _short(message: str) -> str:
 def _dialect(schema: Schema) -> Iterator[Fault]:
     named = schema.get("$schema", DIALECT) if isinstance(schema, Mapping) else DIALECT
     if not isinstance(named, str) or named.rstrip("#") != DIALECT:
-        yield Fault("/$schema", f"must be {DIALECT}, or left out")
+        yield Fault("/$schema", f"must be {DIALECT}, or omitted")
 
 
 def _unusable(schema: Schema) -> Iterator[Fault]:

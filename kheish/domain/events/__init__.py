@@ -12,12 +12,15 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from kheish.domain.events.agents import *
 from kheish.domain.events.auth import *
 from kheish.domain.events.daemon import *
 from kheish.domain.events.flows import *
+from kheish.domain.events.mailboxes import *
 from kheish.domain.events.people import *
 from kheish.domain.events.playbooks import *
 from kheish.domain.events.runs import *
+from kheish.domain.events.schedules import *
 from kheish.domain.events.tasks import *
 from kheish.domain.events.tools import *
 from kheish.state import event

@@ -6,6 +6,9 @@ from typing import Literal
 
 from kheish.state.event import Event, frozen
 
+Action = Literal["model", "http", "shell", "delivery", "secret", "token", "access", "approval", "auth"]
+Outcome = Literal["begun", "done", "failed", "refused"]
+
 
 @frozen
 class SecretChanged(Event):
@@ -13,6 +16,7 @@ class SecretChanged(Event):
 
     kind = "secret.changed"
     stream = "auth"
+    headline = "secret {change}: {slot}"
     slot: str
     change: Literal["added", "rotated", "rekeyed", "described", "removed"]
     version: int  # of the value, from 1; rekeying keeps it
@@ -29,6 +33,7 @@ class AccessRevoked(Event):
 
     kind = "access.revoked"
     stream = "auth"
+    headline = "access revoked: {what} {id}"
     what: Literal["subject", "slot", "lease", "account"]
     id: str
     reason: str | None = None
@@ -41,6 +46,7 @@ class AccessRestored(Event):
 
     kind = "access.restored"
     stream = "auth"
+    headline = "access restored: {what} {id}"
     what: Literal["subject", "slot", "account"]
     id: str
 
@@ -51,6 +57,7 @@ class TokenChanged(Event):
 
     kind = "token.changed"
     stream = "auth"
+    headline = "token {change}: {name}"
     name: str
     role: str
     change: Literal["created", "revoked"]
@@ -78,8 +85,8 @@ class AuditRecorded(Event):
     kind = "audit.recorded"
     stream = "audit"
     chained = True
-    action: Literal["model", "http", "shell", "delivery", "secret", "token", "access", "approval", "auth"]
-    outcome: Literal["begun", "done", "failed", "refused"]
+    action: Action
+    outcome: Outcome
     subject: str
     parent: str | None = None  # the subject's parent
     target: str | None = None

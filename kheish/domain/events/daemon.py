@@ -11,6 +11,7 @@ from kheish.state.event import Event, frozen
 class DefinitionChanged(Event):
     kind = "definition.changed"
     stream = "daemon"
+    headline = "{change}: {path}"
     path: str
     definition: str  # routes | personas | …; `config` and `permissions` for the two files at the top
     id: str
@@ -23,6 +24,7 @@ class DefinitionChanged(Event):
 class DaemonStarted(Event):
     kind = "daemon.started"
     stream = "daemon"
+    headline = "daemon started"
     version: str
     recovered: int = 0  # log groups that were not committed yet
     repaired_bytes: int = 0  # torn last line of the log, removed
@@ -32,6 +34,7 @@ class DaemonStarted(Event):
 class DaemonStopped(Event):
     kind = "daemon.stopped"
     stream = "daemon"
+    headline = "daemon stopped"
     reason: str
 
 
@@ -39,6 +42,7 @@ class DaemonStopped(Event):
 class DaemonPaused(Event):
     kind = "daemon.paused"
     stream = "daemon"
+    headline = "daemon paused"
     route: str | None = None  # None: everything
 
 
@@ -46,6 +50,7 @@ class DaemonPaused(Event):
 class DaemonResumed(Event):
     kind = "daemon.resumed"
     stream = "daemon"
+    headline = "daemon resumed"
     route: str | None = None
 
 
@@ -55,4 +60,10 @@ class FilesPutBack(Event):
 
     kind = "files.put_back"
     stream = "daemon"
+    headline = "put back {count}"
     paths: tuple[str, ...]
+
+    @property
+    def count(self) -> str:
+        """The number of files in words."""
+        return f"{len(self.paths)} {'file' if len(self.paths) == 1 else 'files'}"

@@ -9,6 +9,7 @@ from kheish.domain.events.runs import Idempotency
 from kheish.state.event import Event, Text, frozen
 
 Approval = Literal["none", "before", "after"]
+#: the targets of an evidence reference; `attestation` is the statement of a named person
 EvidenceKind = Literal[
     "run", "tool_call", "task", "approval", "question", "output", "asset", "commit", "file", "agent", "attestation"
 ]
@@ -86,6 +87,7 @@ class FlowStarted(Event):
     Flow needs no disk access."""
 
     kind = "flow.started"
+    headline = "flow started: {playbook}@{version}"
     flow_id: str
     path: str
     playbook: str
@@ -97,6 +99,7 @@ class FlowStarted(Event):
     plan: Plan
     reply_targets: tuple[Any, ...] = ()
     idempotency: Idempotency | None = None
+    unattended: str = "ask"  # of its runs
 
 
 @frozen
@@ -135,6 +138,7 @@ class PhaseEnded(Event):
     """The final result of a phase."""
 
     kind = "phase.ended"
+    headline = "phase {status}: {phase} of {flow}"
     flow_id: str
     phase: str
     status: Literal["satisfied", "failed", "skipped"]
@@ -146,6 +150,7 @@ class EvidenceAttached(Event):
     """Evidence of what was done. `ref` is the reference, `facts` describe its target when it was resolved."""
 
     kind = "evidence.attached"
+    headline = "evidence attached: {evidence_kind} {id} of {flow}"
     spillable = ("description",)
     flow_id: str
     evidence_id: str
@@ -171,6 +176,7 @@ class FlowSealed(Event):
     """The first final status of a Flow; later events do not change it."""
 
     kind = "flow.sealed"
+    headline = "flow {status}: {flow}"
     flow_id: str
     status: Literal["succeeded", "failed", "cancelled"]
     reason: str | None = None

@@ -59,6 +59,7 @@ class ApprovalResolved(Event):
     """The end of an approval, with its `outcome`. `decision` is null if no person decided (expired, cancelled)."""
 
     kind = "approval.resolved"
+    headline = "approval {outcome}: {session}"
     spillable = ("arguments",)
     approval_id: str
     outcome: Literal["allowed", "denied", "expired", "cancelled"]
@@ -103,6 +104,7 @@ class QuestionAsked(Event):
 @frozen
 class QuestionAnswered(Event):
     kind = "question.answered"
+    headline = "question {outcome}: {session}"
     question_id: str
     outcome: Literal["answered", "declined", "expired", "cancelled"]
     answers: dict[str, Any] | None = None

@@ -30,6 +30,7 @@ class PlaybookPublished(Event):
     kind = "playbook.published"
     stream = RELEASES
     owned_by = "playbook_id"
+    headline = "playbook published: {playbook_id} {version}"
     playbook_id: str
     version: str
     title: str
@@ -48,6 +49,7 @@ class PlaybookReleased(Event):
     kind = "playbook.released"
     stream = RELEASES
     owned_by = "playbook_id"
+    headline = "playbook {state}: {playbook_id} {version}"
     playbook_id: str
     version: str
     before: ReleaseState
@@ -65,6 +67,7 @@ class PlaybookTampered(Event):
     kind = "playbook.tampered"
     stream = RELEASES
     owned_by = "playbook_id"
+    headline = "playbook tampered: {playbook_id} {version}"
     playbook_id: str
     version: str
     reason: str
@@ -77,5 +80,6 @@ class PlaybookIntact(Event):
     kind = "playbook.intact"
     stream = RELEASES
     owned_by = "playbook_id"
+    headline = "playbook intact: {playbook_id} {version}"
     playbook_id: str
     version: str

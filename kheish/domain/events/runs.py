@@ -16,6 +16,7 @@ from kheish.state.event import Arguments, Event, Text, frozen
 @frozen
 class SessionCreated(Event):
     kind = "session.created"
+    headline = "session created: {session}"
     opens = True
     path: str  # the session's folder in the state root
     agent_id: str
@@ -30,6 +31,7 @@ class SessionForked(SessionCreated):
     """
 
     kind = "session.forked"
+    headline = "session forked: {session} from {origin} at {seq}"
     inherits = True
     written: ClassVar[Mapping[str, str]] = {"origin": "from"}
     origin: Annotated[str, Field(alias="from")]
@@ -47,6 +49,7 @@ class SessionDeleted(Event):
 
     kind = "session.deleted"
     stream = "daemon"
+    headline = "session deleted: {session_id}"
     session_id: str
     path: str
     made: int  # the event that created it
@@ -62,6 +65,7 @@ class SessionUpdated(Event):
 @frozen
 class SessionEnded(Event):
     kind = "session.ended"
+    headline = "session ended: {session}"
     reason: str | None = None
 
 
@@ -150,6 +154,7 @@ class RunSettings:
     completion: tuple[Requirement, ...] = ()
     own_persona: bool = False  # whether `persona` differs from the session's (a Playbook's role)
     checks_ask: bool = False  # the rules apply to commands of `completion` as to the agent's own
+    unattended: str = "ask"  # deny: what would ask a person is denied instead
     capability_scope: tuple[Scope, ...] = ()  # what the agent sees: all must leave it, as for the next
     credential_scope: tuple[Scope, ...] = ()  # the routes and accounts that may be used
 
@@ -174,6 +179,7 @@ class RunSubmitted(Event):
     flow: dict[str, Any] | None = None
     idempotency: Idempotency | None = None
     phase_text: Text | None = None  # the Playbook's text for this phase; a section of the prompt
+    message_ids: tuple[str, ...] = ()  # the messages of the session's mailbox that this run delivers: it claims them
 
 
 @frozen
@@ -190,7 +196,13 @@ class RunResumed(Event):
 @frozen
 class RunWaiting(Event):
     kind = "run.waiting"
+    headline = 'run {words}: {session} "{request}"'
     status: str  # waiting_for_approval | waiting_for_question | waiting_for_agent
+
+    @property
+    def words(self) -> str:
+        """The status in words."""
+        return self.status.replace("_", " ")
 
 
 @frozen
@@ -232,6 +244,7 @@ class RunError:
 @frozen
 class RunCompleted(Event):
     kind = "run.completed"
+    headline = 'run completed: {session} "{request}"'
     spillable = ("output",)
     output: Text
 
@@ -239,18 +252,21 @@ class RunCompleted(Event):
 @frozen
 class RunFailed(Event):
     kind = "run.failed"
+    headline = 'run failed: {session} "{request}"'
     error: RunError
 
 
 @frozen
 class RunCancelled(Event):
     kind = "run.cancelled"
+    headline = 'run cancelled: {session} "{request}"'
     reason: str | None = None
 
 
 @frozen
 class RunInterrupted(Event):
     kind = "run.interrupted"
+    headline = 'run interrupted: {session} "{request}"'
     reason: str | None = None
 
 
@@ -267,6 +283,19 @@ class Usage:
     cached_tokens: int = 0
     cost_usd: float | None = None
     estimated: bool = False
+
+
+@frozen
+class Spent:
+    """The usage of a run so far."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    model_calls: int = 0
+    tool_calls: int = 0
+    cost_usd: float | None = None
+    estimated: bool = False  # partly estimated from characters, for a server that counted nothing
 
 
 @frozen

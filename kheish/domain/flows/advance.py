@@ -52,7 +52,7 @@ def cancel(state: State, flow_id: str, *, by: str, reason: str | None = None) ->
 
 def ended(flow_id: str, status: str) -> FlowStateConflict:
     """Return the error for changing a sealed Flow."""
-    return FlowStateConflict(f"The Flow {flow_id} is {status}; nothing changes it any more.", flow_status=status)
+    return FlowStateConflict(f"The Flow {flow_id} is {status}; it can no longer be changed.", flow_status=status)
 
 
 # --- one step ---------------------------------------------------------------------------------------------------------
@@ -202,6 +202,7 @@ def _input(flow: Flow, plan: PhasePlan | None, attempt: int) -> intake.Input:
         phase_text=flow_prompt.section(flow, plan),
         persona=role.persona if role else None,
         checks_ask=flow.plan.checks_ask,
+        unattended=flow.unattended,
     )
 
 

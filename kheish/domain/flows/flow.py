@@ -132,6 +132,7 @@ class Flow:
     sealed: str | None = None
     reason: str | None = None
     finished_at: str | None = None
+    unattended: str = "ask"
 
     @property
     def is_final(self) -> bool:
@@ -211,6 +212,7 @@ def _started(event: events.FlowStarted, entry: Entry, agent_id: str) -> Flow:
         plan=event.plan,
         reply_targets=event.reply_targets,
         started_by=entry.actor,
+        unattended=event.unattended,
         started_at=entry.at,
         made=entry.n,
         n=entry.n,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,10 +62,11 @@ class Start:
     budget: dict[str, Any] | None = None
     reply_targets: tuple[Any, ...] = ()
     key: Key | None = None
+    unattended: str = "ask"
 
 
-def start(state: State, given: Start) -> Flow | str:
-    """Start a Flow in a session that is loaded, or created here.
+def start(state: State, given: Start, *, beside: Sequence[Draft] = ()) -> Flow | str:
+    """Start a Flow in a session that is loaded, or created here, in one group with the drafts in `beside`.
 
     Returns the Flow, or the id of the Flow that the same key started before. Raises Invalid (with every fault),
     RouteRequired, RouteNotReady, OutOfScope, SessionEnded, IdempotencyConflict, InsufficientStorage, StoreFailed.
@@ -102,8 +103,9 @@ def start(state: State, given: Start) -> Flow | str:
         plan=plan,
         reply_targets=given.reply_targets,
         idempotency=keys.sent(given.key),
+        unattended=given.unattended,
     )
-    state.append(*making, started.on(session_id, by=given.by))
+    state.append(*beside, *making, started.on(session_id, by=given.by))
     return state.get(Flow, given.flow_id)
 
 

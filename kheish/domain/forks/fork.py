@@ -102,8 +102,9 @@ def _tainted(line: Line) -> str | None:
     data = line["data"]
     if line["kind"] == events.ToolStarted.kind and sessions.taints(data["tool"], data["effect"], data["note"]):
         return str(data["tool"])
-    inherited_taint: str | None = data.get("tainted_by") if line["kind"] == events.SessionForked.kind else None
-    return inherited_taint
+    carries = line["kind"] in (events.SessionForked.kind, events.MessageDelivered.kind)
+    taint: str | None = data.get("tainted_by") if carries else None
+    return taint
 
 
 def write(root: Path, path: str, history: History, session_id: str) -> Conversation:

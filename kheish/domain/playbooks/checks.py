@@ -291,7 +291,7 @@ def _texts(value: Any, keys: Keys) -> Iterator[tuple[Keys, str]]:
 def _nothing_shown(data: Mapping[str, Any], phases: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[Finding]:
     for key, why in (
         ("acceptance", "nothing states when the work is done well"),
-        ("evidence", "no result has to be shown"),
+        ("evidence", "no result has to be documented"),
     ):
         if not data.get(key) and not any(phase.get(key) for _, phase in phases):
-            yield Finding((), f"there is no {key} anywhere: {why}", f"no_{key}", "warning")
+            yield Finding((), f"the Playbook has no {key}: {why}", f"no_{key}", "warning")

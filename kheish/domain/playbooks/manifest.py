@@ -7,21 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from kheish.domain.events.flows import EvidenceKind
 from kheish.domain.routes import Generation, Slug
 from kheish.domain.scopes import CapabilityScope, CredentialScope
 from kheish.domain.scripts import Duration
 
-#: the targets of an evidence reference; `attestation` is the statement of a named person
-EVIDENCE_KINDS = (
-    "run", "tool_call", "task", "approval", "question", "output", "asset", "commit", "file", "agent", "attestation",
-)  # fmt: skip
-EvidenceKind = Literal[
-    "run", "tool_call", "task", "approval", "question", "output", "asset", "commit", "file", "agent", "attestation"
-]
+EVIDENCE_KINDS: tuple[str, ...] = get_args(EvidenceKind)
 _INPUT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}\Z")
 
 

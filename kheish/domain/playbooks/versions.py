@@ -312,7 +312,7 @@ def check_release(version: Version, to: str, *, percent: float | None, evidence:
     if to in NEED_EVIDENCE and not evidence and not version.evidence:
         raise EvidenceRequired(
             f"{name} needs evidence to become {to}: a run, an approval, a commit … (--evidence run:ID), or a person's "
-            "word (--attest TEXT).",
+            "attestation (--attest TEXT).",
             errors=[Fault("/evidence", "is empty")],
         )
 
@@ -359,6 +359,6 @@ def _check_share(known: Iterable[Version], one: Version, percent: float) -> None
     others = sum(other.percent or 0.0 for other in known if other.state == "canary" and other.id != one.id)
     if others + percent > 100:
         raise Invalid(
-            f"Other canaries take {others:g} % of the starts already; {percent:g} % more is too much.",
+            f"Other canaries already have {others:g} % of the starts; {percent:g} % more would exceed 100 %.",
             errors=[Fault("/percent", f"at most {100 - others:g}")],
         )

@@ -6,6 +6,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kheish.domain import runs, tasks
+from kheish.domain.agents import agent as agents
+from kheish.domain.agents import ending
+from kheish.domain.agents.agent import Agent
 from kheish.domain.events import Entry, SessionDeleted, SessionEnded
 from kheish.domain.flows import advance as flow_driving
 from kheish.domain.flows.flow import Flow
@@ -36,6 +39,13 @@ def end(state: State, session_id: str, *, by: str, reason: str | None, force: bo
             "wait for them, or end it with force (--force; by HTTP force: true) to stop them.",
             task_id=background[0].task_id,
         )
+    agent = agents.find_in(state, session_id)
+    if agent is not None and agent.live and not force:
+        raise SessionNotIdle(
+            f"The session {session_id!r} has agents at work ({', '.join(one.name for one in agent.live[:3])}); wait "
+            "for them, or end it with force (--force; by HTTP force: true) to stop them.",
+            agent_id=agent.live[0].agent_id,
+        )
     flows_ = [flow for flow in state.table(Flow, session_id).values() if not flow.is_final]
     if flows_ and not force:
         raise SessionNotIdle(
@@ -45,6 +55,9 @@ def end(state: State, session_id: str, *, by: str, reason: str | None, force: bo
         )
     for flow in flows_:
         flow_driving.cancel(state, flow.flow_id, by=by, reason=reason or "the session ends")
+    for child in agent.live if agent is not None else ():
+        if (below := state.find(Agent, child.agent_id)) is not None:
+            ending.stop_agent(state, below, ending.Stopped(), by=by, reason=reason or "the session above it ends")
     live = [run for run in state.table(Run, session_id).values() if not run.is_final]
     for task in background:
         tasks.stop(state, task.task_id, by=by, reason=reason or "the session ends")
@@ -64,10 +77,12 @@ def delete(state: State, session_id: str, *, by: str) -> Entry:
     live = [run.run_id for run in state.table(Run, session_id).values() if not run.is_final]
     live += [task.task_id for task in tasks.running(state, session_id)]
     live += [flow.flow_id for flow in state.table(Flow, session_id).values() if not flow.is_final]
+    agent = agents.find_in(state, session_id)
+    live += [child.agent_id for child in agent.live] if agent is not None else []
     if live:
         raise SessionNotIdle(
-            f"The session {session_id!r} has unfinished runs, Flows or background commands ({', '.join(live[:3])}); "
-            "end it (`kheish sessions end --force`), and delete it when they have stopped.",
+            f"The session {session_id!r} has unfinished runs, Flows, agents or background commands "
+            f"({', '.join(live[:3])}); end it (`kheish sessions end --force`), and delete it when they have stopped.",
             run_id=live[0],
         )
     event = SessionDeleted(session_id=session_id, path=session.path, made=session.made, last_n=session.n)

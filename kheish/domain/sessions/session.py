@@ -33,6 +33,7 @@ SETTINGS: Mapping[str, Any] = {
     "while_waiting": "hold",
     "capability_scope": None,
     "credential_scope": None,
+    "inherited": None,  # of a spawned agent: the scopes and tool policies of its parent; no request changes them
 }
 #: a change of identity needs an idle session
 IDENTITY = frozenset({"persona", "workspace", "capability_scope", "credential_scope"})
@@ -54,7 +55,7 @@ class Session:
     queued: tuple[str, ...] = ()
     parking: frozenset[str] = field(default_factory=frozenset)  # live runs that yield the slot while they wait
     n: int = 0
-    tainted_by: str | None = None  # the tool that brought untrusted network content into the conversation
+    tainted_by: str | None = None  # what brought untrusted network content in: a tool, or an agent's message
 
     @property
     def status(self) -> Literal["idle", "busy", "ended"]:
@@ -78,6 +79,11 @@ CHANGED = (
     events.RunCancelled,
     events.RunInterrupted,
     events.ToolStarted,
+    events.AgentSpawned,
+    events.ChildSettled,
+    events.ClarificationAsked,
+    events.WaitEnded,
+    events.MessageDelivered,
 )
 
 
@@ -97,15 +103,33 @@ def fold(table: dict[str, Session], entry: Entry) -> Iterable[str]:
             tainted_by=event.tainted_by if isinstance(event, events.SessionForked) else None,
             n=entry.n,
         )
-    elif isinstance(event, events.ToolStarted):
-        old = table[entry.session]
-        if old.tainted_by is not None or not taints(event.tool, event.effect, event.note):
+    elif isinstance(event, _TAINTING):
+        old, tainted_by = table[entry.session], _tainted_by(event)
+        if old.tainted_by is not None or tainted_by is None:
             return ()
-        table[entry.session] = changed(old, tainted_by=event.tool, n=entry.n)
+        table[entry.session] = changed(old, tainted_by=tainted_by, n=entry.n)
     else:
         old = table[entry.session]
         table[entry.session] = changed(old, n=entry.n, **_fold_change(old, entry))
     return (entry.session,)
+
+
+_TAINTING = (
+    events.ToolStarted,
+    events.AgentSpawned,
+    events.ChildSettled,
+    events.ClarificationAsked,
+    events.WaitEnded,
+    events.MessageDelivered,
+)
+
+
+def _tainted_by(event: Any) -> str | None:
+    """Return the tool that brought untrusted content; it may have done so in another agent's session."""
+    if isinstance(event, events.ToolStarted):
+        return event.tool if taints(event.tool, event.effect, event.note) else None
+    tainted_by: str | None = event.tainted_by
+    return tainted_by
 
 
 def taints(tool: str, effect: str, note: Mapping[str, Any]) -> bool:
@@ -196,7 +220,7 @@ NOUN = Noun(
     keep=always,
     is_busy=lambda session: session.active is not None or bool(session.queued),
     view=view,
-    record=lambda session: "session.yaml",
+    record="session.yaml",
     filters=("route", "permission_mode", "agent_id"),
 )
 
@@ -257,7 +281,7 @@ def update(state: State, session_id: str, changes: Mapping[str, Any], *, by: str
     identity = sorted(IDENTITY & effective.keys())
     if identity and (session.active or session.queued):
         raise SessionNotIdle(
-            f"The {' and '.join(identity)} of {session_id!r} can only change while it is idle; in the way: "
+            f"The {' and '.join(identity)} of {session_id!r} can only change while it is idle; blocked by: "
             f"{session.active or session.queued[0]}. Wait for it, or cancel it.",
             run_id=session.active or session.queued[0],
         )

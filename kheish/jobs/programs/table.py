@@ -201,7 +201,7 @@ class _Judge:
         words, at, count, is_open, has_value = self.words, name_at + 1, 0, True, False
         if len(words) == at + 1 and words[at] in use.stops.split():
             return None
-        more = f"`{' '.join(words[: name_at + 1])[:80]}` does more than look, and the rule does not name it"
+        more = f"`{' '.join(words[: name_at + 1])[:80]}` does more than read, and the rule does not name it"
         while at < len(words):
             word = words[at]
             if is_open and word == "--" and not use.words:
@@ -249,7 +249,7 @@ class _Judge:
         if entry is not None:
             return self._use(program, entry, at, nesting, must_look=must_look or not is_named)
         if not is_named or must_look:
-            return f"the rule does not name `{word[:80]}`, and it may do more than look"
+            return f"the rule does not name `{word[:80]}`, and it may do more than read"
         return self._use(program, Use(), at, nesting, must_look=False) if word in program.others.split() else None
 
     def _find_module(self, use: Use, at: int) -> int | None:
@@ -316,7 +316,7 @@ class _Judge:
         if self._names(at):
             return None
         if use.most is not None and (count > use.most or UNKNOWN in word):
-            return f"`{self._short(at)}` is an operand that the rule does not name, and it may do more than look"
+            return f"`{self._short(at)}` is an operand that the rule does not name, and it may do more than read"
         kind = use.first if use.first and count == 1 and not has_value else use.operands
         return None if _is_harmless(kind, word) else self._unnamed(at)
 

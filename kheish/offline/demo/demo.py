@@ -15,7 +15,6 @@ from pathlib import Path
 import click
 
 from kheish.jobs import probing
-from kheish.offline.demo import conversation as demo_conversation
 from kheish.offline.demo import scene as demo_scene
 from kheish.offline.demo.scene import GROUPS, INPUTS, PLAYBOOK, PROGRESS
 from kheish.offline.demo.stage import (
@@ -205,15 +204,14 @@ def _history(stage: Stage, flow_id: str) -> None:
     say(git(stage.root, "log", "--format=%h %an: %s").rstrip())
     git(stage.root, "fsck", "--no-progress")
     check("phase.ended" in git(stage.root, "log", "-p", "sessions/"), "`git log -p` does not show the journal")
-    heading("The journal of the interrupted phase")
+    heading("The journal of the interrupted phase, from its start")
     entries = [json.loads(line) for path in _segments(stage, flow_id) for line in path.read_text().splitlines()]
     check(
         any(one["kind"] == "run.resumed" and one["data"]["reason"] == "restart" for one in entries),
         "the journal does not record the restart",
     )
     (run_id,) = ask(stage, "flows", "show", flow_id)["phases"][1]["run_ids"]
-    for line in demo_conversation.lines(entries, run_id):
-        say(line)
+    kheish(stage, "runs", "follow", run_id)
     kheish(stage, "stop")
     if stage.daemon is not None:
         check(stage.daemon.wait(15) == 0, "the daemon did not shut down cleanly")

@@ -65,7 +65,7 @@ def confinement(mode: str, found: Probe) -> Iterator[Finding]:
     elif found.available:
         yield Finding("ok", f"commands are {found.why} (sandbox.mode: {mode})")
         for gap in found.gaps:
-            yield Finding("warning", gap, "Allow the network to commands that you know, or use a newer kernel.")
+            yield Finding("warning", gap, "Grant the network only to commands that you trust, or use a newer kernel.")
     elif mode == "required":
         yield Finding("error", f"every command is refused (sandbox.mode: required): {found.why}",
                       "Install bubblewrap, or allow user namespaces.")  # fmt: skip
@@ -78,8 +78,11 @@ def confinement(mode: str, found: Probe) -> Iterator[Finding]:
 def user() -> Iterator[Finding]:
     """Advise against a daemon of root: what the sandbox forgets would be allowed."""
     if os.geteuid() == 0:
-        yield Finding("warning", "this is root: a command that gets out of the sandbox would have the whole machine",
-                      "Run the daemon as a user of its own, to whom state root and workspaces belong.")  # fmt: skip
+        yield Finding(
+            "warning",
+            "this user is root: a command that escapes from the sandbox would control the whole machine",
+            "Run the daemon as a dedicated user that owns the state root and the workspaces.",
+        )
 
 
 def identity(name: str | None, email: str | None, workspace: Path | None) -> Iterator[Finding]:
@@ -87,9 +90,9 @@ def identity(name: str | None, email: str | None, workspace: Path | None) -> Ite
     found = git_store.identity(workspace or Path.home())
     whose = f"{name or found[0] or git_store.NAME} <{email or found[1] or git_store.EMAIL}>"
     if (name or found[0]) and (email or found[1]):
-        yield Finding("ok", f"commits of agents are by {whose}")
+        yield Finding("ok", f"agents' commits are authored by {whose}")
     else:
-        yield Finding("warning", f"git has no user.name or no user.email, so commits of agents are by {whose}",
+        yield Finding("warning", f"git has no user.name or no user.email, so agents' commits are authored by {whose}",
                       "Set git.name and git.email in kheish.yaml, or user.name and user.email of git.")  # fmt: skip
 
 
@@ -97,9 +100,9 @@ def space(folder: Path) -> Iterator[Finding]:
     free = free_bytes(folder)
     said = f"{free / 1024**3:.1f} GiB free for {folder}"
     if free < LOW_SPACE:
-        yield Finding("error", f"{said}: new work is refused", "Make room.")
+        yield Finding("error", f"{said}: new work is refused", "Free some space.")
     elif free < _ROOMY:
-        yield Finding("warning", said, f"Make room: below {LOW_SPACE // 1024**2} MiB new work is refused.")
+        yield Finding("warning", said, f"Free some space: below {LOW_SPACE // 1024**2} MiB new work is refused.")
     else:
         yield Finding("ok", said)
 
@@ -112,11 +115,13 @@ def watches() -> Iterator[Finding]:
         watched = int((_INOTIFY / "max_user_watches").read_text())
         instances = int((_INOTIFY / "max_user_instances").read_text())
     except (OSError, ValueError):
-        yield Finding("warning", "inotify has no limits to read here: edits may only be seen by polling, within 3 s")
+        yield Finding(
+            "warning", "the limits of inotify cannot be read: edits may be detected by polling only, within 3 s"
+        )
         return
     said = f"inotify: {watched} watches, {instances} instances for each user"
     if watched < _WATCHES or instances < 16:
         yield Finding("warning", said, "Raise fs.inotify.max_user_watches and fs.inotify.max_user_instances (sysctl); "
-                      "else edits may only be seen by polling, within 3 s.")  # fmt: skip
+                      "otherwise edits may be detected by polling only, within 3 s.")  # fmt: skip
     else:
         yield Finding("ok", said)

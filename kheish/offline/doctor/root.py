@@ -23,7 +23,7 @@ from kheish.store import door, lock, secrets
 from kheish.store.edits import definitions as reading
 from kheish.store.edits.problems import Problem
 from kheish.store.git import command as git
-from kheish.store.git import template
+from kheish.store.git import root_format
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is for elsewhere
 
@@ -32,19 +32,19 @@ def state_root(root: Path) -> Iterator[Finding]:
     """Look at the format of the state root; on a new machine there is none yet."""
     if not root.exists() and root == discovery.default_root():
         yield Finding("warning", f"there is no state root yet at {root}",
-                      "Make one with `kheish init DIR`; or name yours with --state-root.")  # fmt: skip
+                      "Create one with `kheish init DIR`, or pass yours with --state-root.")  # fmt: skip
         return
     try:
-        found = template.open_root(root)
+        found = root_format.open_root(root)
     except KheishError as error:
-        yield Finding("error", error.detail, "Or name another with --state-root.")
+        yield Finding("error", error.detail, "Or pass another with --state-root.")
         return
     yield Finding("ok", f"state root {root} (format {found.version}, {found.root_id})")
     shut = [place for place in (root, root / ".git", lock.private(root)) if place.exists()]
     shut = [place for place in shut if not os.access(place, os.W_OK)]
     if shut:
-        yield Finding("error", f"{shut[0]} cannot be written to, so no daemon serves it",
-                      "Mount it for writing, or run the daemon as the user to whom it belongs.")  # fmt: skip
+        yield Finding("error", f"{shut[0]} is not writable, so no daemon can serve it",
+                      "Mount it for writing, or run the daemon as its owner.")  # fmt: skip
 
 
 def config(root: Path) -> Config:
@@ -64,8 +64,8 @@ def daemon(root: Path) -> Iterator[Finding]:
         noted = json.loads((root / ".kheish" / "daemon.json").read_bytes())
         url, pid = noted["url"], noted["pid"]
     except (OSError, ValueError, KeyError, TypeError):
-        yield Finding("warning", "a daemon holds the lock, and has not noted its address (yet)",
-                      "Wait a moment; then look at what it writes to stderr.")  # fmt: skip
+        yield Finding("warning", "a daemon holds the lock, but has not published its address yet",
+                      "Wait a moment, then check its stderr.")  # fmt: skip
         return
     try:
         with _DIRECT.open(f"{url}/readyz", timeout=5):
@@ -73,8 +73,8 @@ def daemon(root: Path) -> Iterator[Finding]:
     except urllib.error.HTTPError as error:
         yield Finding("warning", f"daemon {pid} is not ready: {_detail(error)}", "Wait; see `kheish status`.")
     except OSError as error:
-        yield Finding("error", f"daemon {pid} holds the lock, and does not answer at {url}: {error}",
-                      "Look at what it writes to stderr; `kheish stop` ends it.")  # fmt: skip
+        yield Finding("error", f"daemon {pid} holds the lock, but does not respond at {url}: {error}",
+                      "Check its stderr; `kheish stop` ends it.")  # fmt: skip
 
 
 def _held(root: Path) -> bool:
@@ -103,14 +103,14 @@ def token(root: Path) -> Iterator[Finding]:
     try:
         found = path.stat()
     except FileNotFoundError:
-        yield Finding("ok", "no token yet; the daemon makes one when it starts")
+        yield Finding("ok", "no token yet; the daemon creates one when it starts")
         return
     mode = stat.S_IMODE(found.st_mode)
     if mode & 0o077:
-        yield Finding("error", f"{path} can be read by others (mode {mode:o}): any user with it may do everything",
+        yield Finding("error", f"{path} is readable by other users (mode {mode:o}): the token gives full access",
                       f"chmod 600 {path}; if others may have read it, delete it and restart the daemon.")  # fmt: skip
     else:
-        yield Finding("ok", f"the token is yours alone (mode {mode:o})")
+        yield Finding("ok", f"the token is private (mode {mode:o})")
 
 
 def repository(root: Path) -> Iterator[Finding]:
@@ -119,15 +119,16 @@ def repository(root: Path) -> Iterator[Finding]:
     if name and email:
         yield Finding("ok", f"your edits are committed as {name} <{email}>")
     else:
-        yield Finding("warning", "git does not know who you are: edits are committed under your login name",
+        yield Finding("warning", "git has no identity for you: edits are committed under your login name",
                       'git config --global user.name "…" && git config --global user.email "…"')  # fmt: skip
     if git.setting(root, "gc.auto") != "0":
         yield Finding("warning", "git's settings for a state root are missing", f"kheish init {root}")
     folder = root / ".git" / "hooks"
     hooks = sorted(one.name for one in folder.glob("*") if one.suffix != ".sample" and os.access(one, os.X_OK))
     if hooks or git.setting(root, "core.hooksPath"):
-        yield Finding("warning", f"git hooks ({', '.join(hooks) or 'core.hooksPath'}) run on your commits, and not on "
-                      "the daemon's", "Do not rely on them to check what is committed here.")  # fmt: skip
+        named = ", ".join(hooks) or "core.hooksPath"
+        yield Finding("warning", f"git hooks ({named}) run on your commits, but not on the daemon's",
+                      "Do not rely on them to check what is committed here.")  # fmt: skip
     remotes = _git(root, "remote").split()
     if remotes:
         yield Finding("ok", f"pushed to: {', '.join(remotes)} (`git push` is a complete backup)")
@@ -149,7 +150,7 @@ def definitions(root: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
     found = checking.check(sources.read_all(root), {})
     problems = [problem for path in sorted(found.problems) for problem in found.problems[path]]
     for problem in problems:
-        mend = "Mend it; what was valid before stays in force." if problem.severity == "error" else ""
+        mend = "Fix it; the last valid version stays in effect." if problem.severity == "error" else ""
         yield Finding(problem.severity, f"{_place(problem)}: {problem.message}", mend)
     if not problems:
         yield Finding("ok", "all definitions are valid")

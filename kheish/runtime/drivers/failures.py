@@ -300,7 +300,7 @@ def usable_credential(credential: str | None) -> str | None:
     """Return the credential without the newline that files and shells add, or None. Raises ModelError."""
     stripped = (credential or "").strip()
     if not (stripped.isascii() and stripped.isprintable()):
-        raise ModelError("auth", "the credential holds characters that cannot stand in an HTTP header")
+        raise ModelError("auth", "the credential contains characters that are not allowed in an HTTP header")
     return stripped or None
 
 

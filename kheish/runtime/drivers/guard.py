@@ -44,7 +44,7 @@ async def _bound(response: httpx.Response) -> None:
     encodings = [word for word in encodings if word not in ("", "identity")]
     if len(encodings) > 1 or any(word not in _WINDOWS for word in encodings):
         named = ", ".join(encodings)[:80]
-        raise ModelError("transport", f"the server packed its answer ({named}), which was not asked for")
+        raise ModelError("transport", f"the server compressed its answer ({named}), which was not requested")
     if encodings:
         del response.headers["content-encoding"]
         response.headers.pop("content-length", None)
@@ -56,7 +56,7 @@ def _redirected(response: httpx.Response) -> str:
     """Return the redirect's target without parts that may be secret."""
     target = response.url.join(response.headers.get("location", ""))
     shown = str(target.copy_with(username=None, password=None, query=None, fragment=None))[:200]
-    return f"the server sends the request on to {shown}, which is not followed: set api_base to the intended address"
+    return f"the server redirects the request to {shown}, which is not followed: set api_base to the intended address"
 
 
 class _Bounded(httpx.AsyncByteStream):
@@ -108,7 +108,7 @@ class _Unpack:
             out = self._stream.decompress(data, _STEP)
         except zlib.error as error:
             if not self._may_be_raw:
-                raise ModelError("transport", f"the packed answer is broken: {error}") from error
+                raise ModelError("transport", f"the compressed answer is corrupt: {error}") from error
             self._stream = zlib.decompressobj(-zlib.MAX_WBITS)
             self._may_be_raw = False
             return self._step(data)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from kheish.beneath import pool
 from kheish.domain import references
+from kheish.domain.events.flows import EvidenceKind
 from kheish.domain.flows import evidence as flow_evidence
 from kheish.domain.flows.evidence import Attached, Given
 from kheish.domain.flows.flow import Flow
@@ -18,9 +17,9 @@ from kheish.runtime.tools.interact import derived
 
 
 class AttachEvidence(Arguments):
-    kind: Literal[
-        "run", "tool_call", "task", "approval", "question", "output", "asset", "commit", "file", "agent", "attestation"
-    ] = Field(description="What it is; it must be what the Playbook asks for. An attestation is a person's, not yours.")
+    kind: EvidenceKind = Field(
+        description="What it is; it must be what the Playbook asks for. An attestation is a person's, not yours."
+    )
     id: str = Field(min_length=1, max_length=500, description="Its name in the Playbook's list of evidence.")
     ref: str | None = Field(
         None,

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from kheish.runtime.agents.worktrees import Worktrees
 from kheish.runtime.tools import (
+    agents,
     background,
     edit,
     evidence,
@@ -34,10 +36,14 @@ class Failure:
 
 
 def builtin(
-    sandbox_settings: Callable[[], shell.SandboxSettings], network_allowed: Callable[[], Sequence[str]] = tuple
+    sandbox_settings: Callable[[], shell.SandboxSettings],
+    network_allowed: Callable[[], Sequence[str]] = tuple,
+    *,
+    worktrees: Worktrees | None = None,
+    allow_bypass: bool = False,
 ) -> dict[str, Tool]:
     """Return the built-in tools, by name. `sandbox_settings` is called at each shell call, `network_allowed` (see
-    `auth.netguard`) at each fetch.
+    `auth.netguard`) at each fetch. `allow_bypass`: the daemon permits the mode bypass.
     """
     return {
         tool.name: tool
@@ -49,6 +55,7 @@ def builtin(
             shell.make(sandbox_settings),
             *background.make(sandbox_settings),
             *interact.TOOLS,
+            *agents.make(worktrees, allow_bypass=allow_bypass),
             *evidence.TOOLS,
             *memory.TOOLS,
             *planning.TOOLS,

@@ -17,6 +17,8 @@ from typing import BinaryIO
 
 _MAX_LINE = 64 * 1024  # bytes of a line that are searched
 _MAX_FILE = 64 * 1024 * 1024  # bytes of a file that are searched
+_MAX_IGNORE_FILE = 16 * 1024 * 1024
+_IGNORE_FILES = (".gitignore", ".ignore", ".rgignore", ".git/info/exclude")
 _MAX_COLUMNS = 500  # bytes of a line that are printed
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -25,6 +27,11 @@ def main() -> int:
     """Return ripgrep's exit status: 0 with matches, 1 without, 2 for an invalid pattern."""
     options = _options()
     out = sys.stdout.buffer
+    if options.ignore_files:
+        for path in _special_ignore_files(options):
+            out.write(os.fsencode(path) + b"\0")
+            return 0
+        return 1
     if options.files:
         for path, _, _ in _regular_files(options):
             out.write(os.fsencode(path) + b"\0")
@@ -45,6 +52,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--files", action="store_true")
+    parser.add_argument("--ignore-files", action="store_true")
     parser.add_argument("--skip", action="append", default=[])
     parser.add_argument("--hidden", action="append", default=[])
     parser.add_argument("--fixed", action="store_true")
@@ -54,6 +62,19 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--stdin", action="store_true")
     parser.add_argument("pattern", nargs="?", default="")
     return parser.parse_args()
+
+
+def _special_ignore_files(options: argparse.Namespace) -> Iterator[str]:
+    """Yield the ignore files that are no small regular files; links count as what they lead to."""
+    for folder, below, _, descriptor in os.fwalk(".", follow_symlinks=False):
+        below[:] = sorted(name for name in below if name not in options.skip)
+        for name in _IGNORE_FILES:
+            try:
+                status = os.stat(name, dir_fd=descriptor)
+            except OSError:
+                continue
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_IGNORE_FILE:
+                yield f"{folder}/{name}".removeprefix("./")
 
 
 def _regular_files(options: argparse.Namespace) -> Iterator[tuple[str, int, str]]:

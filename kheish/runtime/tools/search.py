@@ -6,22 +6,18 @@ import asyncio
 import os
 import re
 import shutil
-import sys
 from asyncio.subprocess import DEVNULL
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kheish.beneath import Door, Hidden, files, globs, ignores, names
-from kheish.beneath.door import opened
-from kheish.errors import NotAFolder
-from kheish.jobs import sandbox
-from kheish.runtime.tools import by_descriptor, processes, scan, truncate, workspace
+from kheish.beneath import Door, Hidden, globs
+from kheish.runtime.tools import by_descriptor, processes, truncate, walking, workspace
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
-from kheish.runtime.tools.files import ESCAPED, HEAPS
+from kheish.runtime.tools.files import ESCAPED
 from kheish.runtime.tools.processes import Answer
 from kheish.runtime.tools.shell import SandboxSettings
 
@@ -61,22 +57,9 @@ class GrepSearch(Arguments):
     limit: int = Field(100, ge=1, le=1000, description="How many matches (or files) to return at most.")
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """The folder or file to search: an open descriptor, and its path from the workspace. `ignored`: the rules of the
-    workspace's ignore files above it, for its content.
-    """
-
-    descriptor: int
-    path: str
-    is_file: bool
-    ignored: bytes = b""
-
-    def shown(self, found: str) -> str:
-        if self.is_file:
-            return self.path
-        found = found.removeprefix("./")
-        return names.as_path(found) if self.path == "." else f"{self.path}/{names.shown(found)}"
+def findripgrep_command() -> str | None:
+    """Return the path of ripgrep, or None."""
+    return shutil.which("rg")
 
 
 def find_ripgrep() -> str | None:
@@ -93,9 +76,9 @@ def make(
     is confined like a command: it walks by path, and must not reach further than commands do.
     """
 
-    async def engine() -> _Engine:
+    async def engine() -> walking.Engine:
         given = settings() if settings is not None else None
-        return await asyncio.to_thread(_engine, ripgrep, given)
+        return await asyncio.to_thread(walking.choose, ripgrep, given)
 
     async def glob(arguments: GlobSearch, context: Context) -> Result:
         return await _glob(arguments, context, await engine())
@@ -131,38 +114,18 @@ def make(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Engine:
-    """The search engine: ripgrep, confined if there are settings for it, or Python."""
-
-    rg: str | None
-    settings: SandboxSettings | None = None
-
-    def walking(self, argv: list[str], target: _Target, door: Door) -> list[str]:
-        """Return a command that walks by path in the form in which it is run. Blocks on disk."""
-        if self.settings is None or target.is_file:
-            return argv
-        folder = str(door.path) if target.path == "." else f"{door.path}/{names.meant(target.path)}"
-        inside = ("sh", "-c", 'cd -- "$1" && shift && exec "$@"', "sh", folder, *argv)
-        hide, more = self.settings.hide, self.settings.read_only
-        return list(sandbox.wrap(inside, workspace=door.path, hide=hide, read_only=more))
-
-
-def _engine(ripgrep: Callable[[], str | None], settings: SandboxSettings | None) -> _Engine:
-    rg = ripgrep()
-    if settings is None or not settings.available or settings.mode == "off" or rg is None:
-        return _Engine(rg)
-    return _Engine(rg, settings) if sandbox.shows(Path(rg)) else _Engine(None)
-
-
-async def _glob(arguments: GlobSearch, context: Context, engine: _Engine) -> Result:
+async def _glob(arguments: GlobSearch, context: Context, engine: walking.Engine) -> Result:
     patterns = _patterns(arguments.pattern, context.workspace)
-    target = await workspace.work(context, _open, context.door, arguments.path)
+    target = await workspace.work(context, walking.open_target, context.door, arguments.path)
     try:
         if target.is_file:
             raise ToolError(f"{arguments.path}: not a folder.")
-        argv = [*_ripgrep(engine.rg), "--files"] if engine.rg else [*_python(context.hidden), "--files"]
-        answer = await _walk(argv, target, _LIST_BYTES, engine, context)
+        argv = (
+            [*walking.ripgrep_command(engine.rg), "--files"]
+            if engine.rg
+            else [*walking.python(context.hidden), "--files"]
+        )
+        answer = await walking.walk(argv, target, _LIST_BYTES, engine, context)
     finally:
         os.close(target.descriptor)
     _check(answer)
@@ -172,25 +135,27 @@ async def _glob(arguments: GlobSearch, context: Context, engine: _Engine) -> Res
         lines.append(f"[{len(names)} of {total} paths shown; use a narrower pattern, or a higher limit]")
     if answer.stopped:
         lines.append(f"[the search is not complete: {answer.stopped}; search a folder below]")
+    if answer.note:
+        lines.append(f"[{answer.note}]")
     return Result(
         content=truncate.middle("\n".join(lines), _SHOWN_BYTES, advice="use a narrower pattern"),
         detail=_detail(engine.rg, files=total, shown=len(names), complete=answer.stopped is None),
     )
 
 
-def _select(out: bytes, patterns: _Patterns, target: _Target, limit: int, door: Door) -> tuple[list[str], int]:
+def _select(out: bytes, patterns: _Patterns, target: walking.Target, limit: int, door: Door) -> tuple[list[str], int]:
     names = [name for name in by_descriptor.names_of(out) if globs.covers(patterns, name.split("/"))]
     # It walked by path, and may have been led out of the workspace meanwhile: names outside of it are not shown.
     return by_descriptor.those_there(door, target.path, names, limit), len(names)
 
 
-async def _grep(arguments: GrepSearch, context: Context, engine: _Engine) -> Result:
+async def _grep(arguments: GrepSearch, context: Context, engine: walking.Engine) -> Result:
     patterns = _patterns(arguments.glob, context.workspace) if arguments.glob else ()
-    target = await workspace.work(context, _open, context.door, arguments.path)
+    target = await workspace.work(context, walking.open_target, context.door, arguments.path)
     try:
         if engine.rg is None or target.is_file:
             argv = _grep_argv(arguments, target, engine.rg, context.hidden)
-            answer = await _run(argv, target, _TEXT_BYTES)
+            answer = await walking.run(argv, target, _TEXT_BYTES)
             _check(answer)
         else:
             answer = await _search_twice(arguments, patterns, target, engine, context)
@@ -200,11 +165,13 @@ async def _grep(arguments: GrepSearch, context: Context, engine: _Engine) -> Res
 
 
 async def _search_twice(
-    arguments: GrepSearch, patterns: _Patterns, target: _Target, engine: _Engine, context: Context
+    arguments: GrepSearch, patterns: _Patterns, target: walking.Target, engine: walking.Engine, context: Context
 ) -> Answer:
     """Search by path for the files that may match, and then those files by their descriptors."""
     look = arguments.model_copy(update={"output": "files"})
-    first = await _walk(_grep_argv(look, target, engine.rg, context.hidden), target, _LIST_BYTES, engine, context)
+    first = await walking.walk(
+        _grep_argv(look, target, engine.rg, context.hidden), target, _LIST_BYTES, engine, context
+    )
     _check(first)
     names = [
         name for name in by_descriptor.names_of(first.out) if not patterns or globs.covers(patterns, name.split("/"))
@@ -228,17 +195,17 @@ async def _search_twice(
                 out += by_descriptor.named(answer.out, opened_files, separator=separator)
         finally:
             by_descriptor.close(opened_files)
-    return Answer(bytes(out), first.err, first.status, stopped)
+    return replace(first, out=bytes(out), stopped=stopped)
 
 
-def _grep_argv(arguments: GrepSearch, target: _Target, rg: str | None, hidden: Hidden) -> list[str]:
+def _grep_argv(arguments: GrepSearch, target: walking.Target, rg: str | None, hidden: Hidden) -> list[str]:
     if rg is None:
-        argv = [*_python(hidden), f"--context={arguments.context}", f"--output={arguments.output}"]
+        argv = [*walking.python(hidden), f"--context={arguments.context}", f"--output={arguments.output}"]
         argv += ["--fixed"] if arguments.literal else []
         argv += ["--ignore-case"] if arguments.ignore_case else []
         argv += ["--stdin"] if target.is_file else []
         return [*argv, "--", arguments.pattern]
-    argv = [*_ripgrep(rg), "--line-number", "--with-filename", "--no-heading", "--color=never", "--crlf"]
+    argv = [*walking.ripgrep_command(rg), "--line-number", "--with-filename", "--no-heading", "--color=never", "--crlf"]
     argv += [f"--max-columns={_COLUMNS}", "--max-columns-preview", "--context-separator=", "--no-messages"]
     argv += {
         "lines": [f"--context={arguments.context}"],
@@ -253,7 +220,9 @@ def _grep_argv(arguments: GrepSearch, target: _Target, rg: str | None, hidden: H
     return [*argv, "--", arguments.pattern, "-" if target.is_file else "./"]
 
 
-def _matches(arguments: GrepSearch, patterns: _Patterns, target: _Target, answer: Answer, rg: str | None) -> Result:
+def _matches(
+    arguments: GrepSearch, patterns: _Patterns, target: walking.Target, answer: Answer, rg: str | None
+) -> Result:
     lines: list[str] = []
     total = shown = size = 0
     files: dict[str, None] = {}
@@ -281,6 +250,8 @@ def _matches(arguments: GrepSearch, patterns: _Patterns, target: _Target, answer
         lines += ["", f"[{shown} of {total} {what} shown; narrow the pattern, path or glob, or raise limit]"]
     if answer.stopped:
         lines += ["", f"[the search is not complete: {answer.stopped}; narrow the path or glob]"]
+    if answer.note:
+        lines += ["", f"[{answer.note}]"]
     detail = _detail(rg, files=len(files), shown=shown, complete=answer.stopped is None)
     return Result(content="\n".join(lines), detail=detail | {"matches": total})
 
@@ -304,43 +275,9 @@ def _parse_name(raw: bytes) -> str:
     return os.fsdecode(raw.replace(b"//", b"\n"))
 
 
-async def _run(argv: list[str], target: _Target, limit: int, *, ignored: int | None = None) -> Answer:
-    """Run a search in the target's folder, or on the target as its input."""
-    more = () if ignored is None else (ignored,)
-    if target.is_file:
-        return await processes.execute(argv, limit, stdin=target.descriptor, cwd="/", descriptors=more)
-    # The open folder itself, not its path, which could lead elsewhere by now.
-    cwd = f"/proc/self/fd/{target.descriptor}"
-    return await processes.execute(argv, limit, stdin=DEVNULL, cwd=cwd, descriptors=more)
-
-
 def _check(answer: Answer) -> None:
     if answer.stopped is None and answer.status not in (0, 1) and not answer.out:
         raise ToolError(truncate.middle(answer.err, 2000) or f"The search failed with status {answer.status}.")
-
-
-def _open(door: Door, path: str) -> _Target:
-    with opened(door) as root:
-        try:
-            with files.open_folder(root, path) as (folder, where):
-                return _Target(os.dup(folder), where, is_file=False, ignored=ignores.above(root, where))
-        except NotAFolder:
-            with files.open_file(root, path) as (file, where):
-                return _Target(os.dup(file.fileno()), where, is_file=True)
-
-
-async def _walk(argv: list[str], target: _Target, limit: int, engine: _Engine, context: Context) -> Answer:
-    """Run a search that walks the target's folder, by the rules of its ignore files and those above it."""
-    if engine.rg is None or not target.ignored:
-        return await _run(await workspace.work(context, engine.walking, argv, target, context.door), target, limit)
-    ignored = os.memfd_create("ignored", os.MFD_CLOEXEC)
-    try:
-        os.write(ignored, target.ignored)
-        argv = [argv[0], f"--ignore-file=/proc/self/fd/{ignored}", *argv[1:]]
-        argv = await workspace.work(context, engine.walking, argv, target, context.door)
-        return await _run(argv, target, limit, ignored=ignored)
-    finally:
-        os.close(ignored)
 
 
 #: a glob, parsed leniently
@@ -369,18 +306,6 @@ def _relative(pattern: str, root: Path) -> str:
     if inside == pattern:
         raise ToolError(f"{pattern}: a pattern is relative to the folder that is searched.")
     return f"./{inside}"
-
-
-def _ripgrep(rg: str) -> list[str]:
-    # Ignore files of the workspace apply, those of the user and of the folders above it do not.
-    own = ["--no-config", "--no-ignore-parent", "--no-ignore-global", "--no-require-git"]
-    return [rg, *own, "--hidden", "--glob=!.git", "--null", "--sort=path"]
-
-
-def _python(hidden: Hidden) -> list[str]:
-    skipped = [f"--skip={name}" for name in sorted(HEAPS)]
-    skipped += [f"--hidden={device}:{inode}" for device, inode in sorted(hidden.ids())]
-    return [sys.executable, "-I", "-S", str(scan.__file__), *skipped]
 
 
 def _detail(rg: str | None, *, files: int, shown: int, complete: bool) -> dict[str, object]:

@@ -81,6 +81,7 @@ class Settling:
     def __init__(self, root: Path, places: Sequence[str], covers: Callable[[str], bool], quiet: float) -> None:
         self._root, self._places, self._covers = root, places, covers
         self.quiet = quiet
+        self._base = os.fspath(root)
         self._known: dict[str, tuple[Signature, str]] = {}
         self._pending: dict[str, _Pending] = {}
         self._expected: dict[str, dict[str | None, float]] = {}
@@ -171,7 +172,7 @@ class Settling:
 
     def _signature(self, path: str) -> Signature | None:
         try:
-            return _signature(names.within(self._root, path).lstat())
+            return _signature(names.lstat(self._base, path))
         except OSError:
             return None
 

@@ -60,8 +60,12 @@ class Problem:
     def problem_id(self) -> str:
         """An id that stays the same for the same mistake in the same place of the document, even if lines above it
         change."""
-        text = "\0".join((self.path, self.pointer, self.code, self.message))
-        return "prob_" + hashlib.sha256(text.encode()).hexdigest()[:20]
+        return _id("\0".join((self.path, self.pointer, self.code, self.message)))
+
+
+@lru_cache(maxsize=8192)
+def _id(text: str) -> str:
+    return "prob_" + hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def view(problem: Problem) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +36,7 @@ _AT_ONCE = 2.0
 
 _REF_FILES = (".git/HEAD", ".git/packed-refs")
 _REF_FOLDERS = (".git/refs/heads", ".git/refs/tags")
+_IN_REF_FOLDERS = tuple(f"{folder}/" for folder in _REF_FOLDERS)
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +71,7 @@ class _Stop:
 _Message = _Hint | _Expect | _Scan | _Folder | _Stop
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Area:
     """The watched area; paths are relative to `root`, with `/`."""
 
@@ -77,6 +79,16 @@ class _Area:
     folders: tuple[str, ...]
     files: tuple[str, ...]
     refs: bool
+
+    @cached_property
+    def inside(self) -> tuple[str, ...]:
+        """The beginnings of paths in the folders."""
+        return tuple(f"{folder}/" for folder in self.folders)
+
+    @cached_property
+    def prefix(self) -> str:
+        """The beginning of paths as watchdog reports them, as text."""
+        return names.text(f"{self.root}/")
 
     def places(self) -> tuple[str, ...]:
         return (*self.folders, *self.files, *(_REF_FILES + _REF_FOLDERS if self.refs else ()))
@@ -90,10 +102,10 @@ class _Area:
 
     def covers(self, path: str) -> bool:
         if path.startswith(".git/"):
-            known = path in _REF_FILES or path.startswith(tuple(folder + "/" for folder in _REF_FOLDERS))
+            known = path in _REF_FILES or path.startswith(_IN_REF_FOLDERS)
             return self.refs and known and not path.endswith(".lock")
-        under = any(path.startswith(folder + "/") for folder in self.folders)
-        return (path in self.files or path in self.folders or under) and not passed_over(path)
+        is_known = path.startswith(self.inside) or path in self.files or path in self.folders
+        return is_known and not passed_over(path)
 
     def messages(self, event: Any) -> Iterator[_Message]:
         """Yield the messages for an event of watchdog. An atomic replace comes as `moved`, with the file's name in
@@ -103,9 +115,8 @@ class _Area:
             if kind in ("created", "moved", "deleted"):
                 yield _Folder()
             return
-        prefix = f"{self.root}/"
         for name, what in ((event.src_path, "deleted" if kind == "moved" else kind), (event.dest_path, kind)):
-            path = names.text(name).removeprefix(names.text(prefix))
+            path = names.text(name).removeprefix(self.prefix)
             if kind != "attrib" and self.covers(path):
                 # git replaces files whole, so a process that has the old file open is never seen to close it
                 yield _Hint(path, "scan" if path.startswith(".git/") else what)

@@ -52,7 +52,7 @@ _PLAIN_WORDS = {
     "could not find expected ':'": "a ':' is missing after a key (or the line before is not finished)",
     "did not find expected key": "a key was expected here; is the indentation the same as above?",
     "block sequence entries are not allowed in this context": "a '- ' cannot stand here; begin the list on a new line",
-    "found invalid Unicode character escape code": "half of a surrogate pair is no character; write the character",
+    "found invalid Unicode character escape code": "half of a surrogate pair is not a character; write the character",
     "found character that cannot start any token": "this character cannot begin a text; quote it",
 }
 _NEVER_CLOSED = "a quote or bracket that opens here is never closed"

@@ -25,7 +25,7 @@ _EXECUTABLE = 0o100755
 _PLAIN = (0o100644, _EXECUTABLE)
 _NAMED = 5
 #: users' files that hold rights, keys that secrets are encrypted for, or work: not taken without review
-_BY_HAND = frozenset(("kheish.yaml", "permissions.yaml", "secrets", "inbox"))
+_BY_HAND = frozenset(("kheish.yaml", "permissions.yaml", "secrets", "inbox", "schedules"))
 #: trailers that tell the daemon what is committed: foreign event numbers would make it skip its own
 _EVENTS = "Kheish-Events:"
 _FORMAT = "format.yaml"
@@ -70,7 +70,7 @@ def plan(repo: Repo, *, theirs: str, known: str | None = None, is_safe: bool = T
     base = merge_base(repo, head, there)
     ours, other = _format(repo, head), _format(repo, there)
     if other is None or ours is None or base is None or other.get("root_id") != ours.get("root_id"):
-        return Plan("diverged", "It holds another state root, or one whose history shares nothing with this one.")
+        return Plan("diverged", "It contains another state root, or one without common history.")
     if other.get("incarnation") not in (ours.get("incarnation"), (_format(repo, base) or {}).get("incarnation")):
         return Plan("taken_over", f"Its incarnation is {other.get('incarnation')}, not {ours.get('incarnation')}.")
     new = beyond(repo, there, head, *([known] if known else []))
@@ -78,7 +78,7 @@ def plan(repo: Repo, *, theirs: str, known: str | None = None, is_safe: bool = T
     if len(commits) > MOST_COMMITS:
         return Plan("diverged", f"It brings more than {MOST_COMMITS} commits at once.")
     if any(commits):
-        return Plan("diverged", f"It has commits that say which events they hold ({_EVENTS}), and are not from here.")
+        return Plan("diverged", f"It has commits with the trailer {_EVENTS[:-1]} that this daemon did not make.")
     changes: dict[str, Blob | None] = {}
     daemons, clashes, unseen = [], [], []
     before, after = repo.tree_of(base), repo.tree_of(there)
@@ -104,7 +104,8 @@ def plan(repo: Repo, *, theirs: str, known: str | None = None, is_safe: bool = T
     if clashes:
         return Plan("diverged", f"Changed here and there: {_named(clashes)}.")
     if unseen:
-        return Plan("diverged", f"It brings rights, keys or work, for a person to look at and pull: {_named(unseen)}.")
+        why = f"It changes permissions, keys or work; a person must review and pull it: {_named(unseen)}."
+        return Plan("diverged", why)
     if sum(size_of(repo, blob.id) for blob in changes.values() if blob is not None) > MOST_BYTES:
         return Plan("diverged", f"It brings more than {MOST_BYTES // 1024**2} MiB at once.")
     return Plan("join", changes=changes)

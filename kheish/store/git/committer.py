@@ -29,9 +29,9 @@ class Cut:
     """The content of a commit: all entries from `n_from` up to `n_to`, and none above.
 
     `n_from` is above `n_to` if there is no new entry (files are restored, a user edited). `journals` maps path → (size
-    in bytes, digest of that much). `records` has (path, data or None to remove), `pending` (path, kind, data or None),
-    `files` (path, content). `edits` are a user's paths, `spills` paths that are on disk, `deletes` paths to delete,
-    `removes` folders to delete with everything in them.
+    in bytes, digest of that much). `records` has (path, data or None to remove), `pending` (path, data or None, the
+    lines that a user fills in), `files` (path, content). `edits` are a user's paths, `spills` paths that are on disk,
+    `deletes` paths to delete, `removes` folders to delete with everything in them.
     """
 
     n_from: int
@@ -42,7 +42,7 @@ class Cut:
     journals: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     files: Sequence[tuple[str, bytes | str]] = ()
     records: Sequence[tuple[str, Mapping[str, Any] | None]] = ()
-    pending: Sequence[tuple[str, Literal["approval", "question"], Mapping[str, Any] | None]] = ()
+    pending: Sequence[tuple[str, Mapping[str, Any] | None, str]] = ()
     edits: Sequence[str] = ()
     spills: Sequence[str] = ()
     deletes: Sequence[str] = ()

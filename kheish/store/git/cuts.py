@@ -81,8 +81,8 @@ def take(root: Path, frame: Frame) -> Take:
         _plan(root, path, unpack(content), taken, seen)
     for path, data in frame.get("records", ()):
         _plan(root, path, None if data is None else records.render(data), taken, seen)
-    for path, kind, data in frame.get("pending", ()):
-        _plan(root, path, None if data is None else records.pending_file(kind, data), taken, seen)
+    for path, data, blank in frame.get("pending", ()):
+        _plan(root, path, None if data is None else records.pending_file(data, blank), taken, seen)
     for path in frame.get("deletes", ()):
         _plan(root, path, None, taken, seen)
     return taken

@@ -187,10 +187,14 @@ class Worker:
         if (seen[0] != self._seen[0] or now >= self._scan_at) and self.sync_index():
             self._seen = (self._signs()[0], self._seen[1])
             aside: list[str] = []
-            answer["put_back"], answer["grown"] = self._scan(aside)
+            try:
+                answer["put_back"], answer["grown"] = self._scan(aside)
+            except hold.Held as held:
+                return {"held": str(held)}
+            finally:
+                ended = time.monotonic()
+                self._scan_at = ended + max(_SCAN_EVERY, (ended - now) * _SCAN_SHARE)
             answer["aside"] = aside
-            ended = time.monotonic()
-            self._scan_at = ended + max(_SCAN_EVERY, (ended - now) * _SCAN_SHARE)
         return answer
 
     def _scan(self, aside: list[str]) -> tuple[list[str], list[str]]:
@@ -280,7 +284,7 @@ def main() -> None:
     with lock.worker_lock(root):
         watch = stuck.Watch(root, "worker")
         if watch.said:
-            sys.stderr.write(f"the git worker was stuck, and looks for damaged objects:\n{watch.said}\n")
+            sys.stderr.write(f"the git worker was stuck; checking for damaged objects:\n{watch.said}\n")
             outage.expect(root)
         worker = Worker(root)
         worker.start()

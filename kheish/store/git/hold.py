@@ -4,6 +4,7 @@ file."""
 from __future__ import annotations
 
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -12,6 +13,12 @@ from kheish.store import lock
 #: the branch that the daemon commits to
 BRANCH = "refs/heads/main"
 
+#: files of which git opens each, whatever it is, when it looks at the work tree, and the most bytes that it should read
+_CONFIGURING = (
+    ".git/HEAD", ".git/config", ".git/info/attributes", ".git/info/exclude",
+    ".gitattributes", ".gitignore", ".gitmodules", ".mailmap",
+)  # fmt: skip
+_CONFIGURING_BYTES = 64 * 1024 * 1024
 _LOCKS = ("index.lock", "HEAD.lock", f"{BRANCH}.lock", "packed-refs.lock")
 _UNDER_WAY = {
     "MERGE_HEAD": "a merge",
@@ -19,7 +26,7 @@ _UNDER_WAY = {
     "REVERT_HEAD": "a revert",
     "rebase-merge": "a rebase",
     "rebase-apply": "a rebase or git am",
-    "sequencer": "a sequence of picks",
+    "sequencer": "a sequence of cherry-picks",
 }
 _WRITERS = frozenset((
     "add", "am", "apply", "bisect", "checkout", "checkout-index", "cherry-pick", "clean", "commit",
@@ -67,7 +74,22 @@ def check(root: Path, *, family: int | None = None) -> str | None:
 
 def signs(root: Path) -> str | None:
     """Return the traces of an active git in `.git`: a few stats, while `check` scans all processes."""
-    return locks(root) or _under_way(root) or branch(root)
+    return special_files(root) or locks(root) or _under_way(root) or branch(root)
+
+
+def special_files(root: Path) -> str | None:
+    """Return the reason to hold if git would wait for ever for a file that configures it, or read it without end, else
+    None."""
+    for name in _CONFIGURING:
+        try:
+            status = (root / name).stat()
+        except OSError:
+            continue
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            return f"{name} is a pipe or a device, so git would wait for it: rm {name}"
+        if status.st_size > _CONFIGURING_BYTES and stat.S_ISREG(status.st_mode):
+            return f"{name} has {status.st_size} bytes, and git would read all of them: rm {name}"
+    return None
 
 
 class Gate:
@@ -122,8 +144,8 @@ def _under_way(root: Path) -> str | None:
         if (root / ".git" / name).exists():
             if name == "rebase-merge" and not (root / ".git" / name / "head-name").exists():
                 return (
-                    "A rebase has only begun (.git/rebase-merge); if none runs, git has given it up because a file "
-                    "changed at that moment: git rebase --quit, and git stash pop where it had put your changes away."
+                    "A rebase has only begun (.git/rebase-merge); if none runs, git gave up because a file changed at "
+                    "that moment: run git rebase --quit, and git stash pop if git had stashed your changes."
                 )
             return f"{what.capitalize()} is under way (.git/{name}); finish or abort it."
     return None

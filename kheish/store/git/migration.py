@@ -16,7 +16,7 @@ from pathlib import Path
 from kheish import resources
 from kheish.errors import Conflict, Invalid, KheishError
 from kheish.store import files, lock, names
-from kheish.store.git import hold, staging, template
+from kheish.store.git import hold, root_format, staging
 from kheish.store.git.repo import Blob, Repo
 from kheish.store.log import records
 
@@ -30,7 +30,7 @@ Step = Callable[[Read, Below], Mapping[str, bytes | None]]
 STEPS: Mapping[int, Step] = {}
 
 
-def migrate(root: Path, steps: Mapping[int, Step] = STEPS, *, to: int = template.FORMAT) -> list[str]:
+def migrate(root: Path, steps: Mapping[int, Step] = STEPS, *, to: int = root_format.FORMAT) -> list[str]:
     """Take the steps that lead to format `to`; return the subjects of the commits.
 
     The root's lock must be held. Raises Invalid if a step is missing or changes a file that it must not change,
@@ -38,7 +38,7 @@ def migrate(root: Path, steps: Mapping[int, Step] = STEPS, *, to: int = template
     """
     done = []
     _bring_along(root)
-    while (current := template.read_format(root)).version < to:
+    while (current := root_format.read_format(root)).version < to:
         step = steps.get(current.version)
         if step is None:
             raise Invalid(
@@ -49,7 +49,7 @@ def migrate(root: Path, steps: Mapping[int, Step] = STEPS, *, to: int = template
     return done
 
 
-def _take(root: Path, current: template.Format, step: Step) -> str:
+def _take(root: Path, current: root_format.Format, step: Step) -> str:
     """Make one commit on top of the branch, then update the work tree and the index."""
     _refuse_held(root)
     repo = Repo(root)
@@ -59,9 +59,9 @@ def _take(root: Path, current: template.Format, step: Step) -> str:
     changes: dict[str, bytes | None] = {**step(_reader(repo, head), lambda folder: repo.files(head, folder))}
     if journals := [path for path in changes if path.endswith(".jsonl")]:
         raise Invalid(f"A migration must not change journals: {journals[0]}")
-    about = template.Format(current.version + 1, current.root_id, current.incarnation)
+    about = root_format.Format(current.version + 1, current.root_id, current.incarnation)
     _refuse_edits(repo, head, changes)
-    changes["format.yaml"] = template.format_file(about)
+    changes["format.yaml"] = root_format.format_file(about)
     blobs = {path: None if data is None else Blob(repo.blob(data)) for path, data in changes.items()}
     subject = f"format {current.version} to {about.version}"
     tree = repo.write_tree(repo.tree_of(head), blobs)
@@ -90,7 +90,7 @@ def _bring_along(root: Path) -> None:
     """Write a step's changes into the work tree, even if an earlier run was killed before doing that."""
     repo = Repo(root)
     head = repo.refs.head()
-    here = template.read_format(root)
+    here = root_format.read_format(root)
     blob = repo.find(head, "format.yaml") if head is not None else None
     format_there = records.read(repo.content(blob.id)) if blob is not None else {}
     if head is None or int(format_there.get("format", 0)) <= here.version:

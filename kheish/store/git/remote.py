@@ -105,7 +105,7 @@ def content(repository: Path, path: str) -> bytes:
         if done.returncode == 0:
             return done.stdout
         errors = last_words(done.stderr.decode(errors="replace"))
-    raise Invalid(f"{repository} is no repository that a state root with {path} was pushed to ({errors}).")
+    raise Invalid(f"{repository} is not a repository that a state root with {path} was pushed to ({errors}).")
 
 
 def clean(text: str) -> str:

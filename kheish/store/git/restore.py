@@ -77,7 +77,7 @@ def _branch(made: Path, named: str | None) -> str:
     holding = [name for name in names if _holds(made, name)]
     if named is not None:
         if named not in holding:
-            raise NotAStateRoot(f"The branch {named!r} of the remote holds no state root (no format.yaml).")
+            raise NotAStateRoot(f"The branch {named!r} of the remote contains no state root (no format.yaml).")
         return named
     head = _git(made, "symbolic-ref", "--quiet", f"{_THERE}HEAD", check=False).strip().removeprefix(_THERE)
     for name in (_MAIN, head):
@@ -85,10 +85,10 @@ def _branch(made: Path, named: str | None) -> str:
             return name
     if not holding:
         raise NotAStateRoot(
-            f"No branch of the remote holds a state root (a format.yaml); it has {', '.join(names) or 'no branch'}."
+            f"No branch of the remote contains a state root (a format.yaml); it has {', '.join(names) or 'no branch'}."
         )
     if len(holding) > 1:
-        raise Invalid(f"Several branches hold a state root: {', '.join(holding)}; choose with --branch NAME.")
+        raise Invalid(f"Several branches contain a state root: {', '.join(holding)}; choose with --branch NAME.")
     return holding[0]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from kheish.store.git.repo import Blob, Changes, Difference
 #: seconds after which a system has surely written back data without fsync
 _WRITTEN_BACK = 600.0
 _ARGUMENTS = 500  # paths of a single command
+#: seconds for a command of git: comparing 350,000 files takes a second
+_PATIENCE = 120.0
 
 
 class _Entry(pygit2.IndexEntry):
@@ -196,11 +199,18 @@ class Index:
 
 
 def _read_output(root: Path, *words: str) -> bytes | None:
-    """Return the output of a git in the root; None if git is not installed, or fails."""
+    """Return the output of a git in the root; None if git is not installed, or fails. Raises Held if it does not end:
+    it waits for a pipe."""
     try:
-        done = git.run(root, words)
+        done = git.run(root, words, timeout=_PATIENCE)
     except OSError:
         return None
+    except subprocess.TimeoutExpired:
+        name = words[1] if words[0].startswith("--") else words[0]
+        raise Held(
+            f"git {name} did not end in {_PATIENCE:.0f} s. If a .gitattributes or .gitignore below the root is a pipe, "
+            "remove it: find . -name '.git?*' -type p"
+        ) from None
     return done.stdout if done.returncode == 0 else None
 
 

@@ -6,36 +6,23 @@ import os
 import secrets
 import shlex
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kheish import ids, resources
-from kheish.errors import Conflict, ForeignRepository, Invalid, KheishError, NewerFormat, NotAStateRoot
+from kheish.errors import Conflict, ForeignRepository, Invalid
 from kheish.store import door, files, lock
 from kheish.store.git import command as git_store
-from kheish.store.git import hold
-from kheish.store.log import records
+from kheish.store.git import hold, root_format
 
 if TYPE_CHECKING:
     from kheish.store.git import repo as git
     from kheish.store.git import staging
 
-#: the format that this version writes
-FORMAT = 1
 #: files of the template that the daemon owns, and refreshes
 _OWNED = ("README.md", ".gitignore", ".gitattributes")
 _SMALL = 64 * 1024
 _TEXTCONV = Path(__file__).with_name("textconv.py")
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """The content of `format.yaml`: the format's version, the root's permanent id, and its current incarnation."""
-
-    version: int
-    root_id: str
-    incarnation: str
 
 
 def init(root: Path) -> None:
@@ -48,7 +35,7 @@ def init(root: Path) -> None:
     if fresh:
         _refuse_foreign(root)
     else:
-        open_root(root)
+        root_format.open_root(root)
     from kheish.store.git import repo as git  # pygit2: 50 ms, and never in the daemon
     from kheish.store.git import staging
 
@@ -69,33 +56,6 @@ def init(root: Path) -> None:
         if fresh:
             files.sync_tree(root / ".git")  # HEAD, config: git wrote them without fsync
             files.durable_folder(root, upto=root.parent)
-
-
-def open_root(root: Path) -> Format:
-    """Return the format as `read_format` does, if this Kheish can work with it or `migration` can migrate it. Raises
-    NotAStateRoot, NewerFormat."""
-    about = read_format(root)
-    if about.version > FORMAT:
-        raise NewerFormat(
-            f"{root} has format {about.version}; this Kheish ({resources.version()}) supports {FORMAT}: install a "
-            "newer version."
-        )
-    return about
-
-
-def read_format(root: Path) -> Format:
-    """Return the content of `format.yaml`, whatever its version. Raises NotAStateRoot."""
-    path = root / "format.yaml"
-    try:
-        data = records.read(door.read(root, path.name, most=_SMALL))
-        about = Format(int(data["format"]), str(data["root_id"]), str(data["incarnation"]))
-    except (FileNotFoundError, NotADirectoryError):
-        raise NotAStateRoot(f"{root} is not a state root (it has no format.yaml): kheish init {root}") from None
-    except (KheishError, KeyError, TypeError, ValueError) as error:
-        raise NotAStateRoot(f"{path} is not readable: {error}; restore it with git checkout format.yaml") from error
-    if not (root / ".git").is_dir():
-        raise NotAStateRoot(f"{root} has a format.yaml, but is not a git repository.")
-    return about
 
 
 def ensure_token(root: Path) -> str:
@@ -165,19 +125,14 @@ def _write(root: Path, fresh: bool) -> list[str]:
         sources |= {f"schemas/{path.name}": path for path in schemas.glob("*.json")}
     contents = {name: path.read_bytes() for name, path in sorted(sources.items())}
     if fresh:
-        contents["format.yaml"] = format_file(Format(FORMAT, ids.new("root"), ids.new("inc")))
+        contents["format.yaml"] = root_format.format_file(
+            root_format.Format(root_format.FORMAT, ids.new("root"), ids.new("inc"))
+        )
     for name, content in contents.items():
         target = files.inside(root, name)
         if not target.is_file() or target.read_bytes() != content:
             files.atomic_write(target, content, fsync=True)
     return list(contents)
-
-
-def format_file(about: Format) -> bytes:
-    """Return the bytes of `format.yaml`."""
-    head = b"# The daemon's: which format this state root has, and which root it is.\n"
-    content = {"format": about.version, "root_id": about.root_id, "incarnation": about.incarnation}
-    return head + records.render(content)
 
 
 def _commit(repo: git.Repo, index: staging.Index, paths: list[str]) -> None:

@@ -21,7 +21,7 @@ import orjson
 from kheish.errors import InvalidCursor, Unavailable
 from kheish.store.log import marks, owners, texts
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 _FEW = 500  # things that are scanned one by one
 _CURSOR_BYTES = 19  # a letter and a number within SQLite's range
 
@@ -388,4 +388,4 @@ def _position(cursor: str) -> int:
             raise ValueError(cursor)
         return int(raw[1:])
     except ValueError as error:
-        raise InvalidCursor("The cursor is not from a list; start over without it.") from error
+        raise InvalidCursor("The cursor is not from a list; restart without it.") from error

@@ -9,15 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from kheish.errors import Fault, Invalid
 from kheish.store.git.textconv import HIDDEN
 
 if TYPE_CHECKING:
     from kheish.store.edits import yaml12
-
-PendingKind = Literal["approval", "question"]
 
 #: text that needs no quotes: it begins with a letter (or a path), and has no ": ", " #" or character that needs quotes
 _PLAIN = re.compile(
@@ -30,7 +28,6 @@ _WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null")
 _NOT_LITERAL = re.compile(
     HIDDEN.pattern + "|[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
-_COMMENT_COLUMN = 31
 
 
 def render(data: Mapping[str, Any]) -> bytes:
@@ -40,27 +37,9 @@ def render(data: Mapping[str, Any]) -> bytes:
     return ("\n".join(_mapping(data, "")) + "\n").encode()
 
 
-def pending_file(kind: PendingKind, data: Mapping[str, Any]) -> bytes:
-    """Return the file of a question in `pending/`, ending with the lines that a user fills in."""
-    asked = render(data).decode()
-    if kind == "approval":
-        form = '# Write allow or deny after "decision:", and save. `reason` is optional.\ndecision:\nreason:\n'
-    else:
-        hint = "an option id, a list of them, or {text: …}"
-        rows = [
-            f"  {_scalar(str(question['id']))}:".ljust(_COMMENT_COLUMN) + f"# {hint}"
-            for question in data.get("questions", ())
-        ]
-        form = "\n".join(
-            (
-                "# Fill in the answers below, and save.",
-                "answers:",
-                *rows,
-                "decline:".ljust(_COMMENT_COLUMN) + "# or a reason for not answering",
-                "",
-            )
-        )
-    return (asked + form).encode()
+def pending_file(data: Mapping[str, Any], blank: str) -> bytes:
+    """Return a file of `pending/`: the daemon's fields, and the lines that a user fills in."""
+    return render(data) + blank.encode()
 
 
 def read(raw: bytes) -> dict[str, Any]:
@@ -84,7 +63,7 @@ def _place(flaw: yaml12.Flaw) -> str:
 
 def _mapping(data: Mapping[str, Any], indent: str) -> Iterator[str]:
     for key, value in data.items():
-        yield from _entry(f"{indent}{_scalar(str(key))}:", value, indent)
+        yield from _entry(f"{indent}{scalar(str(key))}:", value, indent)
 
 
 def _sequence(items: Sequence[Any], indent: str) -> Iterator[str]:
@@ -103,7 +82,7 @@ def _entry(head: str, value: Any, indent: str) -> Iterator[str]:
         if "\n" in value and value[0] not in " \t\n" and not _NOT_LITERAL.search(value):
             yield from _literal(head, value, indent + "  ")
         else:
-            yield f"{head} {_scalar(value)}"
+            yield f"{head} {scalar(value)}"
     elif isinstance(value, Mapping) and value:
         yield head
         yield from _mapping(value, indent + "  ")
@@ -123,7 +102,8 @@ def _literal(head: str, text: str, indent: str) -> Iterator[str]:
     yield from [""] * (ends - 1)
 
 
-def _scalar(text: str) -> str:
+def scalar(text: str) -> str:
+    """Return a text as YAML, quoted if necessary."""
     if (_PLAIN.match(text) and text.lower() not in _WORDS) or _STAMP.match(text):
         return text
     return _NOT_LITERAL.sub(_escape, json.dumps(text, ensure_ascii=False))
@@ -152,7 +132,7 @@ def _other(value: Any) -> str:
             return "{}"
         case list() | tuple():
             return "[]"
-    raise TypeError(f"a record cannot hold a {type(value).__name__}")
+    raise TypeError(f"a record cannot contain a {type(value).__name__}")
 
 
 def _float(value: float) -> str:

@@ -66,7 +66,7 @@ def test_a_decision_names_the_person_else_the_way_it_came() -> None:
     assert phrases.said(word) == "allow: ann (api)"
     assert phrases.said(word | {"person": None}) == "allow: token:ann (api)"
     unnamed = phrases.said({"decision": "deny", "by": "file", "person": None, "via": "file"})
-    assert unnamed == "deny: a person, in the file in pending/approvals"
+    assert unnamed == "deny: a person, in a file in pending/approvals"
 
 
 def test_facts_are_a_line_each_and_a_table_without_heads_has_no_empty_row() -> None:

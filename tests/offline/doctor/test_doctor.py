@@ -48,7 +48,7 @@ def test_that_a_root_that_cannot_be_written_to_is_an_error(root: Path, monkeypat
         os, "access", lambda path, mode: Path(path) != root / ".git" / "kheish"
     )  # root may write anywhere
     told = [finding.what for finding in doctor.examine(root) if finding.level == "error"]
-    assert told == [f"{root / '.git' / 'kheish'} cannot be written to, so no daemon serves it"]
+    assert told == [f"{root / '.git' / 'kheish'} is not writable, so no daemon can serve it"]
 
 
 def test_that_mistakes_in_definitions_are_errors_with_their_places(root: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kheish import ids
-from kheish.store.git import backup, template
+from kheish.store.git import backup, root_format
 from kheish.store.git.repo import Repo
 from tests.store.roots import git, make
 
@@ -125,20 +125,20 @@ def test_a_merge_under_way_holds_it(clones: Clones) -> None:
 
 
 def test_another_incarnation_is_a_takeover_and_another_root_is_none(clones: Clones) -> None:
-    mine = template.open_root(clones.root)
-    new = template.Format(mine.version, mine.root_id, ids.new("inc"))
-    clones.there(**{"format.yaml": template.format_file(new).decode(), "sessions__d__s__session.yaml": "a: 1\n"})
+    mine = root_format.open_root(clones.root)
+    new = root_format.Format(mine.version, mine.root_id, ids.new("inc"))
+    clones.there(**{"format.yaml": root_format.format_file(new).decode(), "sessions__d__s__session.yaml": "a: 1\n"})
     found = clones.plan()
     assert found.verdict == "taken_over" and new.incarnation in found.why
-    other = template.Format(mine.version, ids.new("root"), mine.incarnation)
-    clones.there(**{"format.yaml": template.format_file(other).decode()})
+    other = root_format.Format(mine.version, ids.new("root"), mine.incarnation)
+    clones.there(**{"format.yaml": root_format.format_file(other).decode()})
     assert (clones.plan().verdict, "another state root" in clones.plan().why) == ("diverged", True)
 
 
 def test_who_took_over_does_not_take_itself_for_taken_over(clones: Clones) -> None:
-    mine = template.open_root(clones.root)
-    new = template.Format(mine.version, mine.root_id, ids.new("inc"))
-    clones.here(**{"format.yaml": template.format_file(new).decode()})
+    mine = root_format.open_root(clones.root)
+    new = root_format.Format(mine.version, mine.root_id, ids.new("inc"))
+    clones.here(**{"format.yaml": root_format.format_file(new).decode()})
     clones.there(**{"notes.md": "theirs\n"})
     assert clones.plan().verdict == "join"
     clones.there(**{"sessions__d__s__session.yaml": "a: 1\n"})

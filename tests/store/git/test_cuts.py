@@ -85,13 +85,11 @@ def test_the_same_cut_again_makes_no_second_commit(tmp_path: Path) -> None:
 
 def test_a_removed_record_leaves_tree_and_folder(tmp_path: Path) -> None:
     root = roots.make(tmp_path)
-    ask: list[Any] = ["pending/approvals/appr_1.yaml", "approval", {"approval_id": "appr_1"}]
+    ask: list[Any] = ["pending/approvals/appr_1.yaml", {"approval_id": "appr_1"}, "decision:\nreason:\n"]
     committed(root, roots.cut(root, "a", 1, pending=[ask], files=[["sessions/2026-11-22/b/x.txt", "text"]]))
     assert (root / ask[0]).read_text().endswith("decision:\nreason:\n")
 
-    committed(
-        root, roots.cut(root, "a", 2, pending=[[ask[0], "approval", None]], deletes=["sessions/2026-11-22/b/x.txt"])
-    )
+    committed(root, roots.cut(root, "a", 2, pending=[[ask[0], None, ""]], deletes=["sessions/2026-11-22/b/x.txt"]))
 
     assert not (root / ask[0]).exists() and not (root / "sessions/2026-11-22/b").exists()
     assert "appr_1" not in roots.git(root, "ls-files") and "/b/" not in roots.git(root, "ls-tree", "-r", "HEAD")
@@ -100,7 +98,7 @@ def test_a_removed_record_leaves_tree_and_folder(tmp_path: Path) -> None:
 
 def test_an_answer_that_a_person_began_is_not_overwritten(tmp_path: Path) -> None:
     root = roots.make(tmp_path)
-    ask: list[Any] = ["pending/approvals/appr_1.yaml", "approval", {"approval_id": "appr_1"}]
+    ask: list[Any] = ["pending/approvals/appr_1.yaml", {"approval_id": "appr_1"}, "decision:\nreason:\n"]
     committed(root, roots.cut(root, "a", 1, pending=[ask]))
     (root / ask[0]).write_text("approval_id: appr_1\ndecision: allow\nreason:\n")
 

@@ -36,6 +36,25 @@ def test_what_git_leaves_while_it_works_holds_the_daemon(tmp_path: Path, name: s
     assert "commit" in committed(root, roots.cut(root, "a", 1))
 
 
+@pytest.mark.parametrize("name", [".gitattributes", ".gitignore", ".mailmap", ".git/info/exclude", ".git/HEAD"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "sparse"])
+def test_files_that_git_would_read_for_ever_hold_the_daemon(tmp_path: Path, name: str, kind: str) -> None:
+    root = roots.make(tmp_path)
+    (root / name).unlink(missing_ok=True)
+    match kind:
+        case "pipe":
+            os.mkfifo(root / name)
+        case "device":
+            (root / name).symlink_to("/dev/zero")
+        case _:
+            (root / name).touch()
+            os.truncate(root / name, 10 * 1024**3)
+
+    reason = hold.check(root)
+
+    assert reason is not None and reason.startswith(name) and reason.endswith(f"rm {name}")
+
+
 def test_another_branch_and_a_detached_head_hold(tmp_path: Path) -> None:
     root = roots.make(tmp_path)
     roots.git(root, "switch", "-qc", "side")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kheish.errors import Conflict, Invalid, NewerFormat
-from kheish.store.git import migration, template
+from kheish.store.git import migration, root_format
 from kheish.store.git.migration import Below, Read
 from kheish.store.log import journal
 from tests.store import roots
@@ -43,14 +43,14 @@ def test_an_older_format_is_brought_along_by_one_commit_and_journals_stay_as_the
 
     assert int(roots.git(old, "rev-list", "--count", "HEAD")) == commits + 1
     assert roots.git(old, "status", "--porcelain") == ""
-    assert template.read_format(old).version == 2
+    assert root_format.read_format(old).version == 2
     (about,) = old.glob("sessions/*/a/about.yaml")
     assert about.read_text() == "session_id: a\nformat: 2\n" and not about.with_name("session.yaml").exists()
     assert [path.read_bytes() for path in sorted(old.rglob("*.jsonl"))] == before
     where = about.parent.relative_to(old).as_posix() + "/journal"
     assert len(list(journal.read(old, where))) == 3
     with pytest.raises(NewerFormat, match="install a newer"):
-        template.open_root(old)
+        root_format.open_root(old)
 
 
 def test_a_migration_that_was_killed_before_the_work_tree_was_written_is_finished(old: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_migration_that_was_killed_before_the_work_tree_was_written_is_finishe
 
     assert migration.migrate(old, {1: renames}, to=2) == []
 
-    assert template.read_format(old).version == 2
+    assert root_format.read_format(old).version == 2
     assert list(old.glob("sessions/*/a/about.yaml")) and not list(old.glob("sessions/*/a/session.yaml"))
     assert roots.git(old, "status", "--porcelain") == ""
 
@@ -75,7 +75,7 @@ def test_a_step_that_is_missing_or_reaches_too_far_changes_nothing(old: Path) ->
     with pytest.raises(Conflict, match=r"kheish\.yaml"):
         migration.migrate(old, {1: lambda read, below: {"kheish.yaml": b""}}, to=2)
 
-    assert roots.git(old, "rev-parse", "HEAD") == head and template.read_format(old).version == 1
+    assert roots.git(old, "rev-parse", "HEAD") == head and root_format.read_format(old).version == 1
     assert (old / "kheish.yaml").read_text() == "bind: 127.0.0.1:4711\n"
 
 
@@ -100,7 +100,7 @@ def test_a_start_brings_a_root_along_in_a_child_and_says_why_where_it_cannot(tmp
         set_format(daemon, 0, commit=False)  # as a kill leaves it between the commit and the work tree
         daemon.start()
         daemon.quiet()
-        assert template.read_format(daemon.root).version == 1
-        assert "the state root was brought along: what was begun" in daemon.stderr()
+        assert root_format.read_format(daemon.root).version == 1
+        assert "the state root was migrated: an interrupted migration was completed" in daemon.stderr()
     finally:
         daemon.end()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kheish.errors import Invalid, NewerFormat, NotAStateRoot, Unavailable
-from kheish.store.git import restore, restored, template
+from kheish.store.git import restore, restored, root_format
 from kheish.store.git.repo import Repo
 from tests.store.roots import cut, git, make
 
@@ -50,7 +50,7 @@ def test_a_branch_of_another_name_is_followed_and_several_must_be_chosen(bare: P
     git(tmp_path / "one", "push", "-q")
     assert git(bare, "log", "-1", "--format=%s", "state") == "mine"
     git(bare, "branch", "second", "state")
-    with pytest.raises(Invalid, match="Several branches hold a state root: second, state"):
+    with pytest.raises(Invalid, match="Several branches contain a state root: second, state"):
         restore.restore(str(bare), tmp_path / "two")
     assert restore.restore(str(bare), tmp_path / "two", branch="second").branch == "second"
 
@@ -72,8 +72,8 @@ def test_a_newer_format_is_refused_and_an_empty_folder_is_taken(bare: Path, tmp_
     (tmp_path / "empty").mkdir()
     restore.restore(str(bare), tmp_path / "empty")
     git(tmp_path, "clone", "-q", "-b", "main", str(bare), "edit")
-    newer = template.Format(template.FORMAT + 1, "root_x", "inc_x")
-    (tmp_path / "edit" / "format.yaml").write_bytes(template.format_file(newer))
+    newer = root_format.Format(root_format.FORMAT + 1, "root_x", "inc_x")
+    (tmp_path / "edit" / "format.yaml").write_bytes(root_format.format_file(newer))
     git(tmp_path / "edit", "commit", "-qam", "newer")
     git(tmp_path / "edit", "push", "-q")
     with pytest.raises(NewerFormat):

@@ -8,7 +8,7 @@ import pytest
 
 from kheish.errors import ForeignRepository, Invalid, LockHeld, NewerFormat, NotAStateRoot
 from kheish.store import lock
-from kheish.store.git import template
+from kheish.store.git import root_format, template
 from tests.store import roots
 
 
@@ -22,13 +22,13 @@ def test_init_makes_a_clean_repository(tmp_path: Path) -> None:
     assert roots.git(root, "config", "push.followTags") == "true" and roots.git(root, "config", "gc.auto") == "0"
     assert roots.git(root, "check-ignore", ".kheish/token", "PROBLEMS.md").split() == [".kheish/token", "PROBLEMS.md"]
     assert (root / ".kheish/token").stat().st_mode & 0o777 == 0o600
-    found = template.open_root(root)
+    found = root_format.open_root(root)
     assert found.version == 1 and found.root_id.startswith("root_") and found.incarnation
 
 
 def test_init_again_refreshes_only_what_is_the_daemons(tmp_path: Path) -> None:
     root = roots.make(tmp_path)
-    token, before = template.ensure_token(root), template.open_root(root)
+    token, before = template.ensure_token(root), root_format.open_root(root)
     (root / "README.md").write_text("old\n")
     (root / "kheish.yaml").write_text("# mine\n")
     roots.git(root, "commit", "-qam", "changed")
@@ -37,7 +37,7 @@ def test_init_again_refreshes_only_what_is_the_daemons(tmp_path: Path) -> None:
 
     assert "A Kheish state root" in roots.git(root, "show", "HEAD:README.md")
     assert (root / "kheish.yaml").read_text() == "# mine\n"
-    assert (template.ensure_token(root), template.open_root(root)) == (token, before)
+    assert (template.ensure_token(root), root_format.open_root(root)) == (token, before)
     assert roots.git(root, "status", "--short") == ""
     assert roots.git(root, "log", "--format=%s", "-1") == "files of the daemon brought up to date"
 
@@ -61,7 +61,7 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="neither empty"):
         template.init(full)
     with pytest.raises(NotAStateRoot):
-        template.open_root(full)
+        root_format.open_root(full)
     assert os.listdir(full) == ["file"] and os.listdir(foreign) == [".git"]
 
 
@@ -71,12 +71,12 @@ def test_a_newer_or_broken_format_is_refused(tmp_path: Path) -> None:
 
     (root / "format.yaml").write_text(said.replace("format: 1", "format: 2"))
     with pytest.raises(NewerFormat):
-        template.open_root(root)
+        root_format.open_root(root)
     with pytest.raises(NewerFormat):
         template.init(root)
     (root / "format.yaml").write_text("format: [\n")
     with pytest.raises(NotAStateRoot, match="line 1"):
-        template.open_root(root)
+        root_format.open_root(root)
 
 
 def test_journals_are_shown_as_a_conversation_and_raw_where_kheish_is_gone(tmp_path: Path) -> None:

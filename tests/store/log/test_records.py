@@ -48,36 +48,6 @@ def test_a_record_reads_well() -> None:
     )
 
 
-def test_a_pending_approval_is_written_as_specified() -> None:
-    asked = {
-        "approval_id": "appr_01jd",
-        "session_id": "fix-it",
-        "run_id": "run_01jd",
-        "tool": "bash",
-        "arguments": {"command": "make deploy"},
-        "why": "no rule allows it (mode default)",
-        "requested_at": "2026-11-22T12:00:00.123456Z",
-    }
-    assert records.pending_file("approval", asked).decode() == (
-        "approval_id: appr_01jd\nsession_id: fix-it\nrun_id: run_01jd\ntool: bash\n"
-        "arguments:\n  command: make deploy\nwhy: no rule allows it (mode default)\n"
-        "requested_at: 2026-11-22T12:00:00.123456Z\n"
-        '# Write allow or deny after "decision:", and save. `reason` is optional.\n'
-        "decision:\nreason:\n"
-    )
-
-
-def test_a_pending_question_ends_with_its_answers_to_fill_in() -> None:
-    raw = records.pending_file("question", {"question_id": "q", "questions": [{"id": "q1"}, {"id": "q2"}]})
-
-    assert raw.decode().splitlines()[-3:] == [
-        "  q1:                          # an option id, a list of them, or {text: …}",
-        "  q2:                          # an option id, a list of them, or {text: …}",
-        "decline:                       # or a reason for not answering",
-    ]
-    assert records.read(raw)["answers"] == {"q1": None, "q2": None}
-
-
 @pytest.mark.parametrize(
     ("raw", "place"), [(b"a: 1\na: 2\n", "line 2, column 1"), (b"a: [1\n", "line 1"), (b"- a\n", "mapping")]
 )

@@ -1,4 +1,4 @@
-"""Succeeds when the service is well: each worker can have a connection."""
+"""Succeeds if the service is healthy: each worker can get a connection."""
 
 import json
 import sys
@@ -7,4 +7,4 @@ from pathlib import Path
 config = json.loads(Path("config/payments.json").read_text())
 if config["pool_size"] < config["workers"]:
     sys.exit(f"{config['workers']} workers share {config['pool_size']} connections")
-print("payments is well")
+print("payments is healthy")

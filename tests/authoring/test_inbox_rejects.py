@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from kheish.authoring.inbox import REJECTED, Taken, _Free
+from kheish.authoring.inbox.rejects import REJECTED, Names
+from kheish.authoring.inbox.tickets import Taken
 
 NAME = "s._____.exe"
 
@@ -16,7 +17,7 @@ def test_another_content_is_put_beside_and_the_same_is_the_same(tmp_path: Path) 
     (folder / NAME).write_bytes(b"on disk")
     (folder / "s._____.4.exe").write_bytes(b"behind a gap")
     filing = {f"{REJECTED}/s._____.2.exe": (Taken(tmp_path, "inbox/s/x"), b"being filed")}
-    free = _Free(tmp_path, filing)
+    free = Names(tmp_path, filing)
     assert free.path(NAME, b"being filed") == f"{REJECTED}/s._____.2.exe"
     assert free.path(NAME, b"new") == f"{REJECTED}/s._____.3.exe"
     assert free.path(NAME, b"on disk") == f"{REJECTED}/{NAME}"
@@ -26,7 +27,7 @@ def test_another_content_is_put_beside_and_the_same_is_the_same(tmp_path: Path) 
 
 def test_thousands_of_one_name_cost_each_the_same(tmp_path: Path) -> None:
     filing: dict[str, tuple[Taken, bytes]] = {}
-    free, began = _Free(tmp_path, filing), time.process_time()
+    free, began = Names(tmp_path, filing), time.process_time()
     for number in range(4000):
         raw = b"%d" % number
         filing[free.path(NAME, raw)] = Taken(tmp_path, "inbox/s/x"), raw

@@ -1,0 +1,107 @@
+"""The standing of an agent: its status, the first thing that holds it, and the moves that are possible, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from kheish.domain import lifecycle
+
+if TYPE_CHECKING:
+    from kheish.domain.agents.agent import Agent
+    from kheish.domain.mailboxes.message import Mailbox
+    from kheish.domain.runs import Run
+    from kheish.domain.sessions.session import Session
+    from kheish.domain.tasks import Task
+
+Status = Literal["idle", "running", "waiting", "settled", "failed", "cancelled", "closed"]
+WaitingOn = Literal["task", "agent", "timer", "approval", "question", "message", "worker"]
+
+#: statuses of an agent with work that has not ended, and of a child whose work has ended
+LIVE = frozenset({"running", "waiting"})
+ENDED = frozenset({"settled", "failed", "cancelled", "closed"})
+
+#: the possible next statuses; each status may also remain. Only `closed` is final.
+MOVES: Mapping[str, frozenset[str]] = {
+    "idle": frozenset({"running", "waiting", "closed"}),
+    "running": frozenset({"idle", "waiting", "closed"}),
+    "waiting": frozenset({"idle", "running", "settled", "failed", "cancelled", "closed"}),
+    "settled": frozenset({"running", "closed"}),
+    "failed": frozenset({"running", "closed"}),
+    "cancelled": frozenset({"running", "closed"}),
+    "closed": frozenset(),
+}
+
+_HELD: Mapping[lifecycle.Status, WaitingOn] = {
+    lifecycle.Status.WAITING_FOR_APPROVAL: "approval",
+    lifecycle.Status.WAITING_FOR_QUESTION: "question",
+    lifecycle.Status.WAITING_FOR_AGENT: "agent",
+}
+#: what an open thing of an agent that has answered is called
+_KINDS: Mapping[str, WaitingOn] = {"task": "task", "agent": "agent", "timer": "timer", "message": "message"}
+
+#: an agent, and the status of the run that determines its own
+Facts = tuple["Agent", lifecycle.Status | None]
+#: The status is that of the first row whose condition holds; None stands for the status of the result.
+STANDINGS: tuple[tuple[Status | None, Callable[[Facts], bool]], ...] = (
+    ("closed", lambda facts: facts[0].closed_at is not None and facts[1] is None),
+    ("waiting", lambda facts: facts[1] in _HELD),
+    ("running", lambda facts: facts[1] is not None),
+    ("idle", lambda facts: not facts[0].is_child),
+    (None, lambda facts: facts[0].result is not None),
+    ("waiting", lambda facts: True),
+)
+
+
+def derived(
+    agent: Agent, session: Session, runs: Mapping[str, Run], tasks: Mapping[str, Task], box: Mailbox | None
+) -> dict[str, Any]:
+    """Return the fields of an agent that follow from its session, runs, commands, children and mailbox."""
+    run = _holder(agent, session, runs)
+    unfinished = tuple(open_things(agent, tasks, box)) if run is None and agent.is_child else ()
+    facts = (agent, run.status if run is not None else None)
+    status = next(status for status, holds in STANDINGS if holds(facts))
+    if status is None:
+        assert agent.result is not None
+        status = agent.result.status
+    return {
+        "status": status,
+        "waiting_on": _waiting_on(status, run, unfinished),
+        "unfinished": unfinished,
+        "mailbox_pending": len(box.pending) if box is not None else 0,
+    }
+
+
+def _holder(agent: Agent, session: Session, runs: Mapping[str, Run]) -> Run | None:
+    """Return the run that determines the status: the one with the slot, else one that is queued, else one that is
+    parked."""
+    if session.active is not None:
+        return runs.get(session.active)
+    if session.queued:
+        return runs.get(session.queued[0])
+    return next((runs[id] for id in agent.runs if id in runs), None)
+
+
+def open_things(agent: Agent, tasks: Mapping[str, Task], box: Mailbox | None) -> Iterator[dict[str, str]]:
+    """Yield what keeps a child from settling after its answer: its commands, its children, then its messages."""
+    for task in tasks.values():
+        if task.shell is not None and not task.is_final:
+            yield {"kind": "task", "id": task.task_id, "title": task.title}
+    for child in agent.live:
+        if not child.detached:
+            yield {"kind": "agent", "id": child.agent_id, "title": child.name}
+    for key in (*box.claimed, *box.pending) if box is not None else ():
+        yield {"kind": "message", "id": key.rpartition("/")[2], "title": "a message that it has not read"}
+
+
+def _waiting_on(status: Status, run: Run | None, unfinished: tuple[dict[str, str], ...]) -> WaitingOn | None:
+    if status != "waiting":
+        return None
+    if run is not None:
+        return _HELD[run.status]
+    return _KINDS[unfinished[0]["kind"]] if unfinished else None
+
+
+def is_due(agent: Agent) -> bool:
+    """Return whether a child's work has ended, and its end is not recorded."""
+    return agent.is_child and agent.status == "waiting" and not agent.runs and not agent.unfinished

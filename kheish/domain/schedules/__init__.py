@@ -1,0 +1,1 @@
+"""Schedules: the file (`definition`), the times (`timing`), the schedule and its fires, the verbs (`firing`), wakes."""

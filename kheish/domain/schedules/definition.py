@@ -1,0 +1,233 @@
+"""The file of a schedule, `schedules/<id>.yaml`: when it fires, what it starts, and what happens in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from kheish import ids
+from kheish.domain.permissions.rules import Rule
+from kheish.domain.playbooks.manifest import Requirement
+from kheish.domain.routes import Generation, Slug
+from kheish.domain.schedules import timing
+from kheish.domain.schedules.timing import Cadence
+from kheish.domain.scopes import CapabilityScope, CredentialScope
+from kheish.domain.scripts import Duration
+
+LATER = ("observations", "channel", "message", "project", "task")
+_Selector = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+def _every(text: str) -> str:
+    seconds = ids.duration(text)
+    if seconds < timing.LEAST_EVERY or seconds != int(seconds):
+        raise ValueError(f"{text!r} is not possible; write whole seconds, {timing.LEAST_EVERY}s at least")
+    return text
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ScheduleBudget(_Part):
+    """The budget of each run; the narrowest of all budgets applies."""
+
+    turns: int | None = Field(default=None, ge=1)
+    """Model turns."""
+    wall_time: Duration | None = None
+    """Active time, without the time that it waits for people."""
+    model_calls: int | None = Field(default=None, ge=1)
+    """Model calls."""
+    tokens: int | None = Field(default=None, ge=1)
+    """Input and output tokens."""
+    cost_usd: float | None = Field(default=None, gt=0)
+    """US dollars; the route needs a price."""
+
+
+class RunInput(_Part):
+    """The input of each run."""
+
+    content: str = Field(min_length=1)
+    """The task, as one text."""
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    """Data of your own; `scheduled_for` and `fire_id` are added."""
+    route: _Selector | None = None
+    """`route` or `route/model`; without it, the session's, or the daemon's default."""
+    model: str | None = Field(default=None, min_length=1, max_length=300)
+    """A model, instead of the route's."""
+    generation: Generation = Field(default_factory=dict)
+    """The provider's own settings, such as temperature."""
+    completion: tuple[Requirement, ...] = ()
+    """The conditions for completing the run. Their commands ask like the agent's own, since a file requests them."""
+    budget: ScheduleBudget | None = None
+    """The budget of each run."""
+
+
+class NewSession(_Part):
+    """The settings of the session that each fire creates."""
+
+    title: str | None = Field(default=None, max_length=500)
+    """A title for people."""
+    workspace: str | None = Field(default=None, min_length=1, max_length=4096)
+    """The folder in which tools act, absolute; without it, the daemon's."""
+    route: _Selector | None = None
+    """`route` or `route/model`; without it, the daemon's default."""
+    permission_mode: Literal["default", "accept_edits", "plan", "dont_ask"] | None = None
+    """The decision on calls that no rule matches."""
+    permission_rules: tuple[Rule, ...] = ()
+    """Rules of the session, in addition to those of permissions.yaml."""
+    persona: Slug | None = None
+    """A persona; the session keeps a snapshot of it."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Data of your own."""
+    budget: ScheduleBudget | None = None
+    """The budget of the session's runs."""
+    while_waiting: Literal["hold", "park"] = "hold"
+    """Whether a run that waits for a person blocks the session."""
+    capability_scope: CapabilityScope | None = None
+    """The tools that its agent sees and may call."""
+    credential_scope: CredentialScope | None = None
+    """The routes, connectors and accounts that its runs use."""
+
+
+class FlowStart(_Part):
+    """The Flow that each fire starts."""
+
+    playbook: str = Field(min_length=1, max_length=260)
+    """The Playbook; also `id@version`."""
+    version: str | None = None
+    """The version; without it, the active one."""
+    inputs: dict[str, Any] = Field(default_factory=dict)
+    """The values of the Playbook's `inputs`."""
+    session: Slug | None = None
+    """The session that it runs in; without it, each Flow has its own."""
+
+    @model_validator(mode="after")
+    def _one_version(self) -> FlowStart:
+        if "@" in self.playbook and self.version is not None:
+            raise ValueError("name the version once: in playbook, or in version")
+        return self
+
+
+class ScheduleStart(_Part):
+    """What each fire starts: a run in a session, a run in a new session, or a Flow."""
+
+    session: Slug | None = None
+    """The session of the runs; it is created if it is missing."""
+    new_session: NewSession | None = None
+    """The settings of a session of its own for each run; `{}` for the defaults."""
+    input: RunInput | None = None
+    """The input of each run."""
+    flow: FlowStart | None = None
+    """A Flow instead of a run."""
+    observations: Any = None
+    """Not available in this version."""
+    channel: Any = None
+    """Not available in this version."""
+    message: Any = None
+    """Not available in this version."""
+    project: Any = None
+    """Not available in this version."""
+    task: Any = None
+    """Not available in this version."""
+
+    @field_validator(*LATER, mode="before")
+    @classmethod
+    def _not_yet(cls, value: Any) -> Any:
+        if value is not None:
+            raise ValueError("is not available in this version; start a run (session, new_session) or a flow")
+        return value
+
+    @model_validator(mode="after")
+    def _one_start(self) -> ScheduleStart:
+        named = [name for name in ("session", "new_session", "flow") if getattr(self, name) is not None]
+        if len(named) != 1:
+            raise ValueError("needs exactly one of session, new_session and flow")
+        if self.flow is None and self.input is None:
+            raise ValueError(f"needs input: what the run in the {named[0]} has to do")
+        if self.flow is not None and self.input is not None:
+            raise ValueError("a flow has inputs, not input")
+        return self
+
+
+class ScheduleFile(_Part):
+    """A schedule: exactly one of `cron`, `every` and `at` says when it fires."""
+
+    title: str | None = Field(default=None, max_length=500)
+    """The name shown to people."""
+    cron: Annotated[str, AfterValidator(timing.check_cron)] | None = None
+    """Five fields (minute hour day month weekday) with names, `L` and `#`, or `@hourly` to `@yearly`."""
+    every: Annotated[Duration, AfterValidator(_every)] | None = None
+    """An interval, `5s` at least. It keeps its phase over pauses and restarts."""
+    at: str | None = None
+    """A single time, such as `2026-12-01T09:00Z`; without an offset, it is in `timezone`."""
+    timezone: Annotated[str, AfterValidator(timing.check_zone)] | None = None
+    """The time zone of `cron` and `at`; without it, the daemon's."""
+    start: ScheduleStart
+    """What each fire starts."""
+    overlap: Literal["skip", "queue_one", "parallel"] = "skip"
+    """An occurrence while an earlier fire is in flight: it is skipped, one of them waits, or it starts as well."""
+    misfire: Literal["once", "skip"] = "once"
+    """Occurrences that were missed by more than `grace` (the daemon was down): one is made up for, or none."""
+    grace: Duration = "10m"
+    """The lateness up to which an occurrence still counts as on time."""
+    jitter: Duration = "0s"
+    """The longest delay of its occurrences. Each schedule has its own fixed part of it."""
+    max_runs: int | None = Field(default=None, ge=1)
+    """The number of starts after which it is completed."""
+    unattended: Literal["ask", "deny"] = "ask"
+    """Calls that need an approval, and questions: a person is asked, or they are denied."""
+    pause_after_failures: int | None = Field(default=5, ge=1)
+    """Failures in a row after which it is paused; null: never."""
+    paused: bool = False
+    """Whether occurrences are skipped. `pause` and `resume` apply until this line is changed."""
+    reply_targets: tuple[Any, ...] = ()
+    """The targets of outputs. Not available in this version."""
+
+    @field_validator("reply_targets")
+    @classmethod
+    def _no_targets(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if value:
+            raise ValueError("are not available in this version: there is no such connector")
+        return value
+
+    @model_validator(mode="after")
+    def _one_cadence(self) -> ScheduleFile:
+        if sum(one is not None for one in (self.cron, self.every, self.at)) != 1:
+            raise ValueError("needs exactly one of cron, every and at")
+        if self.at is not None:
+            timing.instant(self.at, self.timezone or "UTC")
+        return self
+
+    @property
+    def zone(self) -> str:
+        """The time zone in effect."""
+        return self.timezone or default_zone()
+
+    @property
+    def cadence(self) -> Cadence:
+        """The times at which it fires."""
+        if self.at is not None:
+            return Cadence(text=f"at {self.at}", zone=self.zone, at=timing.instant(self.at, self.zone))
+        if self.every is not None:
+            return Cadence(text=f"every {self.every}", zone=self.zone, every=int(ids.duration(self.every)))
+        return Cadence(text=f"cron {self.cron}", zone=self.zone, cron=self.cron)
+
+    def references(self) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
+        """Yield the definitions that it names: the place in the file, the kind and the id."""
+        given, made = self.start.input, self.start.new_session
+        if given is not None and given.route is not None:
+            yield ("start", "input", "route"), "routes", given.route.partition("/")[0]
+        if made is not None and made.route is not None:
+            yield ("start", "new_session", "route"), "routes", made.route.partition("/")[0]
+        if made is not None and made.persona is not None:
+            yield ("start", "new_session", "persona"), "personas", made.persona
+
+
+@cache
+def default_zone() -> str:
+    """Return the name of the daemon's time zone."""
+    return timing.local_zone()

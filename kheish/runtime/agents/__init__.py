@@ -1,0 +1,1 @@
+"""Agents while the daemon runs: spawns, agent files, results as text, worktrees."""

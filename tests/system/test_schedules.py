@@ -1,0 +1,217 @@
+"""Schedules of a real daemon: fires, skips, catch-up after downtime, kills at the claim, edits (demands 9 and 25)."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.daemon import Daemon, bash, until
+
+CLOCK = Path(__file__).parent.parent / "support" / "clock"
+ROUTES: dict[str, Any] = {
+    "hello": [{"text": "hi"}],
+    "asks": [bash("rm -rf /tmp/nothing-of-this-name"), {"text": "asked"}],
+    "fails": {"driver": "scripted", "script": {"turns": [{"error": {"status": 400}}]}},
+}
+HELLO = {"start": {"session": "s", "input": {"content": "hello", "route": "hello"}}}
+
+
+def fires(daemon: Daemon, name: str, *states: str) -> list[dict[str, Any]]:
+    return list(daemon.client.schedules.fires(name, state=states or None, limit=200)["items"])
+
+
+def put(daemon: Daemon, name: str, **fields: Any) -> dict[str, Any]:
+    answer = daemon.http("PUT", f"/v1/schedules/{name}", {**HELLO, **fields})
+    assert answer.status_code in (200, 201), answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def clocked(folder: Path) -> tuple[dict[str, str], Path]:
+    """The environment of a daemon whose clock is shifted by what the file says."""
+    clock = folder / "clock"
+    paths = os.pathsep.join([str(CLOCK), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {"PYTHONPATH": paths, "KHEISH_TEST_CLOCK": str(clock)}, clock
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with Daemon.fresh(tmp_path_factory.mktemp("schedules"), routes=ROUTES) as daemon:
+        yield daemon
+
+
+@pytest.mark.demand(9)
+def test_a_file_fires_runs_that_say_for_when_and_on_whose_behalf(shared: Daemon) -> None:
+    shared.write("schedules/tick.yaml", "every: 5s\nstart: {session: t, input: {content: hello, route: hello}}\n")
+    until(lambda: shared.client.definitions("schedules").list()["items"], what="the file is in force")
+    [fire, *_] = until(lambda: fires(shared, "tick", "settled"), what="it fired")
+    run = shared.client.runs.get(fire["run_id"]).data
+    assert (run["kind"], run["request"]["actor"], run["status"]) == ("scheduled_input", "schedule:tick", "completed")
+    assert run["request"]["metadata"] == {"scheduled_for": fire["planned"], "fire_id": f"tick@{fire['planned']}"}
+    assert fire["claimed_at"] >= fire["planned"], "never early"
+    (shared.root / "schedules/tick.yaml").unlink()
+    until(lambda: shared.http("GET", "/v1/schedules/tick").status_code == 404)
+    assert fires(shared, "tick"), "what was, stays"
+
+
+def test_trigger_pause_resume_and_next(shared: Daemon) -> None:
+    put(shared, "daily", cron="0 9 * * 1-5", timezone="Europe/Berlin")
+    paused = shared.client.schedules.pause("daily", reason="holidays")
+    assert (paused["state"], paused["pause_reason"]) == ("paused", "holidays")
+    times = shared.client.schedules.next("daily", count=3)
+    assert len(times["items"]) == 3 and times["items"][0]["planned"] == paused["next"]
+    assert times["timezone"] == "Europe/Berlin" and "T09:00:00+0" in times["items"][0]["local"]
+    key = {"idempotency-key": "once"}
+    first, again = (shared.http("POST", "/v1/schedules/daily/trigger", {}, headers=key).json() for _ in range(2))
+    assert first["run_id"] == again["run_id"] and first["by"] == "token:local"
+    until(lambda: [one["state"] for one in fires(shared, "daily")] == ["settled"])
+    assert shared.client.schedules.resume("daily")["state"] == "active"
+    assert shared.client.definitions("schedules").get("daily")["next"] == paused["next"], "a trigger moves nothing"
+
+
+def test_what_is_refused_and_why(shared: Daemon) -> None:
+    for fields, why in (
+        ({"every": "4s"}, "5s at least"),
+        ({"cron": "* * * * * *"}, "six fields"),
+        ({"cron": "0 0 30 2 *"}, "day-of-month"),
+        ({}, "exactly one of cron, every and at"),
+        ({"every": "5s", "at": "2030-01-01T00:00Z"}, "exactly one of cron, every and at"),
+        ({"every": "5s", "timezone": "Nowhere"}, "not a time zone"),
+        ({"every": "5s", "start": {"observations": {"latest": 1}}}, "is not available in this version"),
+        ({"every": "5s", "start": {"channel": "c", "message": "m"}}, "is not available in this version"),
+        ({"every": "5s", "start": {"project": "p", "task": "t"}}, "is not available in this version"),
+        ({"every": "5s", "reply_targets": [{"output": "x"}]}, "no such connector"),
+        (
+            {"every": "5s", "start": {"session": "s", "input": {"content": "x", "route": "helo"}}},
+            "did you mean 'hello'",
+        ),
+        ({"every": "5s", "colour": "red"}, "colour"),
+    ):
+        answer = shared.http("PUT", "/v1/schedules/bad", {**HELLO, **fields})
+        assert answer.status_code == 400 and why in answer.text, (fields, answer.text)
+
+
+@pytest.mark.demand(25)
+def test_an_occurrence_behind_a_waiting_run_is_skipped_and_reported(shared: Daemon) -> None:
+    put(shared, "stuck", every="5s", start={"session": "w", "input": {"content": "x", "route": "asks"}})
+
+    def blocked() -> list[dict[str, Any]]:
+        return [one for one in shared.client.problems()["items"] if one["code"] == "schedule_blocked"]
+
+    [problem] = until(blocked, what="three skips behind one run are a problem")
+    assert problem["path"] == "schedules/stuck.yaml"
+    [waiting] = shared.client.approvals.list(session="w", status="pending")["items"]
+    skipped = fires(shared, "stuck", "skipped")
+    assert len(skipped) >= 3
+    assert all(f"waits for {waiting['approval_id']}" in one["reason"] for one in skipped)
+    shared.client.approvals.deny(waiting["approval_id"])
+    until(lambda: not blocked(), what="the problem is gone with the answer")
+    shared.client.definitions("schedules").delete("stuck")
+
+
+def test_failures_in_a_row_pause_it(shared: Daemon) -> None:
+    put(shared, "broken", every="5s", pause_after_failures=2,
+        start={"new_session": {"route": "fails"}, "input": {"content": "x"}})  # fmt: skip
+    until(lambda: shared.client.definitions("schedules").get("broken")["state"] == "paused", what="paused")
+    found = shared.client.definitions("schedules").get("broken")
+    assert found["counts"]["failed"] == 2 and "2 failures in a row" in found["pause_reason"]
+    sessions = {one["session_id"] for one in fires(shared, "broken", "failed")}
+    assert len(sessions) == 2 and all(one.startswith("broken-2") for one in sessions), "a session for each"
+    assert "schedule_paused" in {one["code"] for one in shared.client.problems()["items"]}
+    shared.client.schedules.resume("broken")
+    shared.client.definitions("schedules").delete("broken")
+
+
+@pytest.mark.demand(25)
+def test_twelve_hours_down_with_fifty_schedules(tmp_path: Path) -> None:
+    """At most one catch-up each, spread, none early, none twice, and each occurrence has its outcome."""
+    env, clock = clocked(tmp_path)
+    config = {"schedules": {"spread": "5s"}, "sandbox": {"mode": "off"}, "commit": {"every": "1s"}}
+    with Daemon.fresh(tmp_path, routes=ROUTES, env=env, config=config) as daemon:
+        cadences = ("every: 15m", "every: 1h", "cron: '*/20 * * * *'", "cron: '7 * * * *'", "every: 90m")
+        for number in range(50):
+            misfire = "skip" if number % 10 == 9 else "once"
+            text = f"{cadences[number % 5]}\nmisfire: {misfire}\n"
+            text += f"start: {{session: s{number % 7}, input: {{content: hello, route: hello}}}}\n"
+            daemon.write(f"schedules/n{number}.yaml", text)
+        until(lambda: len(daemon.client.definitions("schedules").list(limit=200)["items"]) == 50)
+        until(lambda: all(one["next"] for one in daemon.client.definitions("schedules").list(limit=200)["items"]))
+        daemon.kill9()
+        clock.write_text(str(12 * 3600))
+        daemon.start()
+
+        def done() -> bool:
+            found = daemon.client.definitions("schedules").list(limit=200)["items"]
+            return all(one["counts"]["skipped"] for one in found) and not any(one["in_flight"] for one in found)
+
+        until(done, what="all have caught up")
+        claims = []
+        for number in range(50):
+            found = fires(daemon, f"n{number}")
+            started = [one for one in found if one["run_id"]]
+            assert len(started) <= 1 and len({one["planned"] for one in found}) == len(found)
+            assert len(found) >= 8, "each of the occurrences has an outcome"
+            assert all(one["claimed_at"] >= one["planned"] and one["is_late"] for one in started)
+            assert all("misfire" in one["reason"] for one in found if one["state"] == "skipped")
+            claims += [one["claimed_at"] for one in started]
+        assert 45 <= len(claims) <= 50
+        seconds = Counter(one[:19] for one in claims)
+        assert len(seconds) >= 4 and max(seconds.values()) <= 25, "they are spread"
+
+
+@pytest.mark.demand(9)
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.campaign)])
+def test_a_kill_at_the_claim_leads_to_one_run(tmp_path: Path, kills: int) -> None:
+    env, clock = clocked(tmp_path)
+    with Daemon.fresh(tmp_path, routes=ROUTES, env=env) as daemon:
+        put(daemon, "tick", every="1h", start={"session": "s", "input": {"content": "hello", "route": "hello"}})
+        for number in range(1, kills + 1):
+            clock.write_text(str(3600 * number))
+            until(
+                lambda number=number: daemon.client.definitions("schedules").get("tick")["counts"]["claimed"] >= number
+            )  # type: ignore[misc]
+            daemon.restart()
+        until(lambda: not daemon.client.definitions("schedules").get("tick")["in_flight"])
+        found = fires(daemon, "tick")
+        assert [one["state"] for one in found] == ["settled"] * kills
+        runs = daemon.client.runs.list(session="s", limit=200)["items"]
+        assert Counter(run["request"]["metadata"]["scheduled_for"] for run in runs) == Counter(
+            one["planned"] for one in found
+        )
+
+
+@pytest.mark.demand(25)
+def test_a_clock_that_jumps_fires_nothing_twice_or_early(tmp_path: Path) -> None:
+    env, clock = clocked(tmp_path)
+    with Daemon.fresh(tmp_path, routes=ROUTES, env=env) as daemon:
+        put(daemon, "tick", every="1h")
+        clock.write_text("3700")
+        until(lambda: fires(daemon, "tick", "settled"))
+        clock.write_text("0")
+        daemon.client.schedules.trigger("tick")
+        until(lambda: len(fires(daemon, "tick", "settled")) == 2)
+        clock.write_text("3700")
+        daemon.client.schedules.trigger("tick")
+        until(lambda: len(fires(daemon, "tick", "settled")) == 3)
+        assert Counter(one["by"] for one in fires(daemon, "tick")) == {None: 1, "token:local": 2}
+
+
+@pytest.mark.demand(25)
+def test_a_bad_edit_changes_nothing_and_a_good_one_begins_now(tmp_path: Path) -> None:
+    env, clock = clocked(tmp_path)
+    with Daemon.fresh(tmp_path, routes=ROUTES, env=env) as daemon:
+        first = put(daemon, "tick", every="1h")
+        daemon.write("schedules/tick.yaml", "every: 1h\nstart: {session: s}\n")
+        until(lambda: daemon.client.problems()["items"], what="the bad edit is a problem")
+        assert daemon.client.definitions("schedules").get("tick")["next"] == first["next"]
+        clock.write_text("3700")
+        until(lambda: fires(daemon, "tick", "settled"), what="the last valid version fires")
+        changed = put(daemon, "tick", every="2h")
+        assert changed["next"] > first["next"] and len(fires(daemon, "tick")) == 1, "a save never fires the past"
+        clock.write_text(str(3700 + 7200))
+        until(lambda: len(fires(daemon, "tick", "settled")) == 2, what="an edit between two fires")
