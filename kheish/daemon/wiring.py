@@ -214,7 +214,6 @@ def _given(store: Store, auth: Auth, agent: Agent, daemon: Callable[[], Daemon])
         "feed": Feed(bus),
         "waits": Waits(bus, closing),
         "jobs": agent.jobs,
-        "worktrees": agent.worktrees,
         "refusals": Refusals(state, ready),
     }
 
