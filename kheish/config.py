@@ -237,6 +237,19 @@ class Retention(Settings):
     debug: Duration = Field(default="7d", validate_default=True, gt=0, description="Debug artifacts.")
 
 
+class Memory(Settings):
+    """Memory across runs."""
+
+    run_records: Literal["on", "off"] = Field(
+        default="on", description="off: an ended run leaves no record, and no record goes into a prompt."
+    )
+
+
+def _memory(value: Any) -> Any:
+    """Return the settings that a truth value stands for, as kheish.yaml had it before."""
+    return {"run_records": "on" if value else "off"} if isinstance(value, bool) else value
+
+
 class Config(Settings):
     """The settings of a daemon; all of them are optional."""
 
@@ -269,7 +282,9 @@ class Config(Settings):
     backup: Backup = Field(default_factory=Backup, description="Remote to which the state root is pushed.")
     schedules: ScheduleSettings = Field(default_factory=ScheduleSettings, description="Firing of schedules.")
     retention: Retention = Field(default_factory=Retention, description="Retention of data other than history.")
-    memory: bool = Field(default=True, description="Whether the prompt includes short summaries of earlier runs.")
+    memory: Annotated[Memory, BeforeValidator(_memory)] = Field(
+        default_factory=Memory, description="Memory across runs."
+    )
     debug: Literal["off", "redacted", "full"] = Field(default="off", description="Capture of model calls and hooks.")
     shutdown_grace: Duration = Field(
         default="10s", validate_default=True, description="How long tools may continue after SIGTERM."

@@ -44,8 +44,6 @@ class Invalid(KheishError):
 
 
 class SecretInArguments(Invalid):
-    """The error that edited arguments of a call contain a stored secret."""
-
     code, title = "secret_in_arguments", "Secret in arguments"
 
 
@@ -106,8 +104,6 @@ class OutOfScope(Forbidden):
 
 
 class ScopeTooWide(Forbidden):
-    """The error that a child would have more than its parent; `errors` names each wide place."""
-
     code, domain, title = "scope_too_wide", "agents", "Wider than the parent"
 
 
@@ -175,6 +171,14 @@ class SamePerson(Conflict):
     code, domain, title = "same_person", "approvals", "Another person must decide"
 
 
+class MemoryChanged(Conflict):
+    code, domain, title = "memory_changed", "memory", "The memory file changed meanwhile"
+
+
+class ProposalDecided(Conflict):
+    code, domain, title = "proposal_decided", "memory", "The proposal is already decided"
+
+
 class QuestionResolved(Conflict):
     code, domain, title = "question_resolved", "questions", "The question is already resolved"
 
@@ -209,14 +213,10 @@ class NotAFolder(NotBeneath):
 
 
 class NotThere(NotBeneath):
-    """The error that a path does not exist, or goes through a missing folder."""
-
     status, exit_code = 404, 3
 
 
 class WorkspaceSlow(KheishError):
-    """The error that work in a workspace took too long, and was given up."""
-
     status, code, domain, exit_code, title = 503, "workspace_slow", "sessions", 6, "The workspace does not respond"
 
 
@@ -294,8 +294,6 @@ class TooMany(KheishError):
 
 
 class SpawnQuota(TooMany):
-    """The error that a quota leaves no room for another agent; `errors` names each quota."""
-
     code, domain, title, exit_code = "spawn_quota", "agents", "A quota of agents is reached", 4
 
 

@@ -35,12 +35,13 @@ def test_the_environment_goes_before_the_file() -> None:
     config = parse(Config, b"debug: full\nlimits: {turns: 3, tokens: 9}\n", "kheish.yaml").require()
     environ = {
         "KHEISH_BACKUP__EVERY": "10m", "KHEISH_LIMITS__TURNS": "7", "KHEISH_LIMITS__COST_USD": "2.5",
-        "KHEISH_MEMORY": "false", "KHEISH_ALLOWED_HOSTS": "a.test, b.test", "KHEISH_NETWORK__ALLOW": '["10.0.0.0/8"]',
+        "KHEISH_MEMORY__RUN_RECORDS": "off",
+        "KHEISH_ALLOWED_HOSTS": "a.test, b.test", "KHEISH_NETWORK__ALLOW": '["10.0.0.0/8"]',
         "KHEISH_WORKSPACE": "", "KHEISH_STATE_ROOT": "/else/where", "OTHER": "x",
     }  # fmt: skip
     config = apply_environment(config, environ)
     assert (config.backup.every, config.limits.turns, config.limits.tokens, config.limits.cost_usd) == (600, 7, 9, 2.5)
-    assert (config.memory, config.debug, config.workspace) == (False, "full", None)
+    assert (config.memory.run_records, config.debug, config.workspace) == ("off", "full", None)
     assert (config.allowed_hosts, config.network.allow) == (["a.test", "b.test"], ["10.0.0.0/8"])
 
 

@@ -10,8 +10,9 @@ from falcon.asgi import Request, Response
 from pydantic import Field
 
 from kheish import ids
-from kheish.api import answers, answers_past, at_revision, search, views
+from kheish.api import at_revision, search, views
 from kheish.api.http import filtering, media, paging, sse
+from kheish.api.http.answer import Answer
 from kheish.api.http.bodies import Body, Name
 from kheish.api.http.operation import bind, delete, get, post
 from kheish.api.http.paging import Given, Param
@@ -21,11 +22,13 @@ from kheish.beneath import pool
 from kheish.domain import history, workspaces
 from kheish.domain.events import Entry
 from kheish.domain.forks import fork as forks
+from kheish.domain.memory.names import Place as MemoryPlace
 from kheish.domain.sessions import end as session_end
-from kheish.domain.sessions.session import Session
+from kheish.domain.sessions.session import Session, SessionView
 from kheish.errors import Forbidden, InvalidCursor, SessionConflict
 from kheish.runtime import net_diffs
 from kheish.runtime.changed_files import Place
+from kheish.runtime.memory import forks as memory_forks
 from kheish.store.git import revisions
 from kheish.store.git.revisions import FORMS
 
@@ -59,6 +62,58 @@ class ForkSession(Body):
     """An id of your choice; without it, one is generated."""
     title: Annotated[str, Field(max_length=500)] | None = None
     """A title for people; without it, that of the other session."""
+
+
+class Event(Answer):
+    """A journal line, verbatim."""
+
+    v: int
+    n: int
+    seq: int
+    at: str
+    kind: str
+    actor: str
+    data: dict[str, Any]
+
+
+class Moment(Answer):
+    """A requested moment."""
+
+    rev: str
+    commit: str | None
+    """The first commit that contains it; null if it is not committed yet."""
+    n: int
+    """Its newest event."""
+
+
+class SessionDiff(Answer):
+    """The events of a session between two moments."""
+
+    session_id: str
+    path: str
+    from_: Moment | None
+    """null: the beginning."""
+    to: Moment | None
+    """null: now."""
+    text: str
+    """As a conversation."""
+    entries: list[Event]
+    """The journal lines, oldest first."""
+    next_from: str | None
+    """The cursor of the next page, as `from`; null on the last page."""
+
+
+class DeletedSession(Answer):
+    """The remaining data of a deleted session."""
+
+    session_id: str
+    path: str
+    """Its former folder."""
+    deleted_at: str
+    deleted_by: str
+    last_n: int
+    remains: str
+    """A description of the data that remains in git's history."""
 
 
 class History:
@@ -152,6 +207,7 @@ class History:
                 return media.send(resp, views.of(self._state, existing))
             path = self._state.place_session(target)
             conversation = await asyncio.to_thread(forks.write, self._state.root, path, copied, target)
+            await self._copy_memory(copied, body.at, target, req.context.principal)
             made = forks.create(
                 self._state,
                 target,
@@ -166,6 +222,21 @@ class History:
         await self._state.durable()
         resp.set_header("Location", f"/v1/sessions/{target}")
         return media.send(resp, doc, status=201, n=made.n)
+
+    async def _copy_memory(self, copied: forks.History, rev: str | None, target: str, by: str) -> None:
+        """Give the fork the memory files that the session had then: those of the commit, and before the first commit
+        the present ones."""
+        folder = MemoryPlace("session", copied.origin).folder
+        commit = await self._commit_of(rev, copied.n)
+        files = await self._services.past.files(commit, folder) if commit is not None else None
+        await memory_forks.copy(self._services.memory.keeper, copied.origin, target, files, by=by)
+
+    async def _commit_of(self, rev: str | None, n: int) -> str | None:
+        """Return the commit that a fork starts from; None: the newest state, or one that is not committed yet."""
+        if rev is None:
+            return None
+        moment = None if isinstance(revisions.parse(rev), revisions.Seq) else (await self._moment(rev))[0]
+        return moment["commit"] if moment is not None else await self._services.past.holding(n)
 
     async def _copied(self, source: dict[str, Any], rev: str | None) -> forks.History:
         """Return the history up to a moment. Raises Invalid, NotFound, Forbidden."""
@@ -257,7 +328,7 @@ OPERATIONS = bind(
         f"{ONE}/history",
         History.session_history,
         "List commits that changed a session, newest first.",
-        answers.Commit,
+        at_revision.Commit,
         *paging.PAGE,
         page=True,
         problems=(404,),
@@ -266,7 +337,7 @@ OPERATIONS = bind(
         f"{ONE}/diff",
         History.session_diff,
         "Get the events between two moments.",
-        answers_past.SessionDiff,
+        SessionDiff,
         *DIFF,
         problems=(404,),
     ),
@@ -275,7 +346,7 @@ OPERATIONS = bind(
         History.session_changes,
         "List files of the workspace that the session's file tools changed, the last changed first. Changes by "
         "commands (`bash`) are not recorded.",
-        answers_past.ChangedFile,
+        net_diffs.ChangedFileView,
         *paging.PAGE,
         page=True,
         problems=(404,),
@@ -284,7 +355,7 @@ OPERATIONS = bind(
         f"{ONE}/search",
         History.search_session,
         "Search the conversation, newest match first.",
-        answers_past.Found,
+        search.Found,
         *SEARCH,
         page=True,
         problems=(404,),
@@ -294,7 +365,7 @@ OPERATIONS = bind(
         History.fork_session,
         "Create a session with the history of another (201); the same request returns it again (200).",
         ForkSession,
-        answers.Session,
+        SessionView,
         good=(201, 200),
         problems=(404, 409),
         key=True,
@@ -303,14 +374,14 @@ OPERATIONS = bind(
         ONE,
         History.delete_session,
         "Remove a session from the tree and the index; git's history keeps it.",
-        answers_past.DeletedSession,
+        DeletedSession,
         problems=(404, 409),
     ),
     get(
         f"{ONE}/journal",
         History.session_journal,
         "List journal lines, oldest first.",
-        answers.Event,
+        Event,
         *JOURNAL,
         page=True,
         problems=(404,),

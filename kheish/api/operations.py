@@ -30,6 +30,7 @@ from kheish.api.agents import resource as agents
 from kheish.api.flows import resource as flows
 from kheish.api.http import login, openapi
 from kheish.api.http.operation import Operation
+from kheish.api.memory import sessions as memory
 from kheish.api.schedules import resource as schedules
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -44,6 +45,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *submissions.OPERATIONS,
     *tasks.OPERATIONS,
     *mailboxes.OPERATIONS,
+    *memory.OPERATIONS,
     *runs.OPERATIONS,
     *agents.OPERATIONS,
     *approvals.OPERATIONS,

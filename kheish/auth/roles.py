@@ -13,6 +13,11 @@ _WORK = frozenset({
     "sessions", "runs", "flows", "approvals", "questions", "agents", "channels", "projects", "tasks", "schedules",
     "deliveries", "assets", "observations", "pause", "resume",
 })  # fmt: skip
+#: texts that reach prompts as a user's: operators without a person cannot vouch for them
+_MEMORY = "memory"
+_NO_PERSON = (
+    "The token names no person, so that it may not {method} {template}: kheish tokens create NAME --person WHO."
+)
 _ANSWERS = frozenset({"approvals", "questions"})
 #: a user's own login; it grants no more than the token that requests it
 _LOGIN = (["v1", "auth", "login"], ["v1", "auth", "login-links"])
@@ -30,6 +35,8 @@ def refusal(principal: Principal, method: str, template: str) -> str | None:
     role, _, of = principal.role.partition(":")
     if words in _LOGIN and role in _PERSONS:
         return None
+    if role == "operator" and noun == _MEMORY and not reads:
+        return None if principal.person is not None else _NO_PERSON.format(method=method, template=template)
     match role:
         case "operator" if noun not in _CLOSED and (reads or _is_work(method, noun, words)):
             return None

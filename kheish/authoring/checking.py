@@ -33,7 +33,7 @@ from kheish.store.edits.yaml12 import MapNode
 _SCRIPT_FOLDER = "routes"
 #: keys that are accepted but have no effect yet
 WITHOUT_EFFECT: Mapping[type[BaseModel], tuple[str, ...]] = {
-    Config: ("memory", "debug", "retention"),
+    Config: ("debug", "retention"),
     Persona: ("default_skills",),
 }
 

@@ -1,4 +1,7 @@
-"""Users' edits in `pending/`: an approval is resolved, a question is answered; an invalid edit becomes a problem."""
+"""Users' edits in `pending/`: an approval is resolved, a question answered, a proposal decided.
+
+An invalid edit becomes a problem.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,12 @@ from typing import Any
 from kheish.authoring import contents
 from kheish.authoring.contents import Content
 from kheish.authoring.forms import FORMS
-from kheish.authoring.forms.form import Form, PendingForm, read
+from kheish.authoring.forms.form import BY, Form, PendingForm, read
+from kheish.authoring.forms.memory import Review
 from kheish.authoring.problems import Problems
-from kheish.errors import FileRefused, Invalid, PersonRequired
+from kheish.errors import FileRefused, Invalid, KheishError, PersonRequired, StoreFailed
+from kheish.runtime.memory import proposals
+from kheish.runtime.memory.keeper import Keeper
 from kheish.state import pins
 from kheish.state.state import State
 from kheish.store import door, names, parsing
@@ -26,9 +32,12 @@ _PAGE = 200
 class Answers:
     """The reader of filled-in files. `rewrite(noun, id)` requests that the file of a pending thing be rewritten."""
 
-    def __init__(self, state: State, problems: Problems, *, rewrite: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, state: State, problems: Problems, memory: Keeper, *, rewrite: Callable[[str, str], None]
+    ) -> None:
         self._state = state
         self._problems = problems
+        self._memory = memory
         self._rewrite = rewrite
         self._lock = asyncio.Lock()
 
@@ -111,7 +120,7 @@ class Answers:
             if newest["status"] != "pending":  # the daemon removes the file, so its author must be informed
                 late = kind.late(newest)
                 return [form.at(kind.mine[:1], late.detail, code=late.code, key=True)]
-            return self._resolve(kind, id, form)
+            return await self._resolve(kind, id, form)
 
     @asynccontextmanager
     async def _newest(self, cls: type[Any], id: str, known: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
@@ -122,11 +131,13 @@ class Answers:
         async with pins.thing(self._state, cls, id) as ended:
             yield ended or self._state.recalled(cls, id) or known
 
-    def _resolve(self, kind: PendingForm, id: str, form: Form) -> list[Problem]:
+    async def _resolve(self, kind: PendingForm, id: str, form: Form) -> list[Problem]:
         """Call the domain with the filled-in values, and return its refusal as problems."""
         assert form.filled is not None
         try:
-            form.filled(self._state, id)
+            answer = form.filled(self._state, id)
+            if isinstance(answer, Review):
+                return await self._review(id, form, answer)
         except PersonRequired as error:
             return [form.at(kind.mine[:1], error.detail, code=error.code)]
         except Invalid as error:
@@ -134,6 +145,16 @@ class Answers:
             return [form.at(keys, f"{keys[-1]}: {message}") for keys, message in faults] or [
                 Problem(form.path, None, None, "error", error.code, error.detail)
             ]
+        return []
+
+    async def _review(self, id: str, form: Form, review: Review) -> list[Problem]:
+        """Decide about a proposal of memory; what prevents the change becomes a problem. Raises StoreFailed."""
+        try:
+            await proposals.decide(self._memory, id, review.decision, by=BY, via="file", reason=review.reason)
+        except StoreFailed:
+            raise
+        except KheishError as error:
+            return [form.at(("decision",), error.detail, code=error.code)]
         return []
 
 

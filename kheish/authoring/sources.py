@@ -22,10 +22,10 @@ from kheish.store.edits.yaml12 import MAX_BYTES, ListNode, MapNode, Mark, Node, 
 _SUFFIXES = (".yaml", ".yml", ".json", ".md")
 _READ_ME = "readme.md"
 #: folders for users' files; an entry at their place that is no folder is reported
-FOLDERS = frozenset((*KINDS, "inbox", "pending", "secrets"))
+FOLDERS = frozenset((*KINDS, "inbox", "memory", "pending", "secrets"))
 #: folders whose files later versions read, but not this one; other entries at the top belong to the user
 LATER = frozenset((
-    "channels", "connectors", "hooks", "mcp", "memory", "outputs", "projects", "skills", "sources", "workers",
+    "channels", "connectors", "hooks", "mcp", "outputs", "projects", "skills", "sources", "workers",
 ))  # fmt: skip
 LATER_FILE = "instructions.md"
 NOT_YET = "not_in_this_version"

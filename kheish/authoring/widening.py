@@ -116,6 +116,8 @@ def _persona(old: Persona, new: Persona) -> Iterator[str]:
         yield "capability_scope"
     if set(new.default_skills) - set(old.default_skills):
         yield "default_skills"
+    if new.memory == "write" and old.memory != "write":
+        yield "memory"
 
 
 def _is_wider(old: CapabilityScope | None, new: CapabilityScope | None) -> bool:

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
         Backup,
         Blame,
         Budget,
+        CancelledRun,
         CapabilityScope,
         ChangedFile,
+        ChangeTask,
         Closed,
         Commit,
         CredentialScope,
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
         Lease,
         LogLine,
         ManifestLine,
+        MemoryFile,
+        MemoryProposal,
         NewToken,
         NextTimes,
         Page,
@@ -60,9 +64,12 @@ if TYPE_CHECKING:
         Secret,
         Session,
         SessionDiff,
+        SessionMemory,
         SessionSettings,
+        SkillDraft,
         Subject,
         Task,
+        TaskOutput,
         TextItem,
         Token,
         Tools,
@@ -632,6 +639,86 @@ class AsyncMailbox(AsyncResource):
         return await self._send(requests.redeliver_mail(agent, message))
 
 
+class AsyncMemory(AsyncResource):
+    """The operations of `memory`."""
+
+    async def accept(self, path: str, *, digest: str | None = None) -> MemoryFile:
+        """Accept an agent's memory file: it counts as a user's from then on."""
+        return await self._send(requests.accept_memory(path, digest=digest))
+
+    async def decide(self, proposal_id: str, decision: str, reason: str | None = None) -> MemoryProposal:
+        """Accept or reject a proposal."""
+        return await self._send(requests.decide_proposal(proposal_id, decision, reason))
+
+    async def delete(self, scope: str, owner: str, path: str, *, if_match: str | None = None) -> None:
+        """Remove a memory file."""
+        await self._send(requests.delete_memory(scope, owner, path, if_match=if_match))
+
+    async def get(self, scope: str, owner: str, path: str, *, at: str | None = None) -> MemoryFile:
+        """Get a memory file. The owner of shared memory is `-`."""
+        return await self._send(requests.get_memory(scope, owner, path, at=at))
+
+    async def history(
+        self, scope: str, owner: str, path: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[Commit]:
+        """List commits that changed a memory file, newest first."""
+        return await self._send(requests.memory_history(scope, owner, path, limit=limit, cursor=cursor))
+
+    async def list(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        scope: str | Sequence[str] | None = None,
+        owner: str | None = None,
+        origin: str | Sequence[str] | None = None,
+        q: str | None = None,
+    ) -> Page[MemoryFile]:
+        """List memory files by path; with q, the newest matches first."""
+        return await self._send(
+            requests.list_memory(limit=limit, cursor=cursor, scope=scope, owner=owner, origin=origin, q=q)
+        )
+
+    async def promote(self, path: str, skill: str) -> SkillDraft:
+        """Write the draft of a skill from a memory file, for a user to review."""
+        return await self._send(requests.promote_memory(path, skill))
+
+    async def proposal(self, proposal_id: str) -> MemoryProposal:
+        """Get one proposal."""
+        return await self._send(requests.get_proposal(proposal_id))
+
+    async def proposals(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        session: str | None = None,
+        session_id: str | None = None,
+        status: str | Sequence[str] | None = None,
+        place: str | None = None,
+    ) -> Page[MemoryProposal]:
+        """List changes of memory that agents proposed, newest first."""
+        return await self._send(
+            requests.list_proposals(
+                limit=limit, cursor=cursor, session=session, session_id=session_id, status=status, place=place
+            )
+        )
+
+    async def put(
+        self, scope: str, owner: str, path: str, content: Mapping[str, Any] | str, *, if_match: str | None = None
+    ) -> MemoryFile:
+        """Create (201) or replace (200) a memory file, which becomes a user's."""
+        return await self._send(requests.put_memory(scope, owner, path, content, if_match=if_match))
+
+    async def revoke(self, path: str, *, digest: str | None = None) -> MemoryFile:
+        """Revoke a user's memory file: it counts as an agent's from then on."""
+        return await self._send(requests.revoke_memory(path, digest=digest))
+
+    async def text(self, scope: str, owner: str, path: str, *, at: str | None = None) -> Text:
+        """Get a memory file. The owner of shared memory is `-`: the file's own text, byte for byte."""
+        return await self._send(requests.get_memory_text(scope, owner, path, at=at))
+
+
 class AsyncPermissions(AsyncResource):
     """The operations of `permissions`."""
 
@@ -756,7 +843,7 @@ class AsyncQuestions(AsyncResource):
 class AsyncRuns(AsyncResource):
     """The operations of `runs`."""
 
-    async def cancel(self, run_id: str, reason: str | None = None) -> RunView:
+    async def cancel(self, run_id: str, reason: str | None = None) -> CancelledRun:
         """Stop a run for good, with the agents that it spawned."""
         return await self._send(requests.cancel_run(run_id, reason))
 
@@ -1079,6 +1166,10 @@ class AsyncSessions(AsyncResource):
             )
         )
 
+    async def memory(self, session_id: str, *, query: str | None = None, at: str | None = None) -> SessionMemory:
+        """Get the memory in the session's next prompt and the reasons, or what a prompt had earlier."""
+        return await self._send(requests.session_memory(session_id, query=query, at=at))
+
     async def patch(self, session_id: str, **changes: Unpack[SessionSettings]) -> Session:
         """Change settings for later work; null resets a setting."""
         return await self._send(requests.change_session(session_id, **changes))
@@ -1099,6 +1190,58 @@ class AsyncSessions(AsyncResource):
     ) -> Page[Task]:
         """List the session's tasks, newest first."""
         return await self._send(requests.list_tasks(session_id, limit=limit, cursor=cursor, status=status))
+
+
+class AsyncTasks(AsyncResource):
+    """The operations of `tasks`."""
+
+    async def create(
+        self,
+        session: str,
+        title: str,
+        *,
+        idempotency_key: str | None = None,
+        description: str | None = None,
+        status: str | None = None,
+        block_kind: str | None = None,
+        owner: str | None = None,
+        blocked_by: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        output: str | None = None,
+    ) -> Task:
+        """Create a task."""
+        return await self._send(
+            requests.create_task(
+                session,
+                title,
+                idempotency_key=idempotency_key,
+                description=description,
+                status=status,
+                block_kind=block_kind,
+                owner=owner,
+                blocked_by=blocked_by,
+                metadata=metadata,
+                output=output,
+            )
+        )
+
+    async def get(self, session: str, task: str) -> Task:
+        """Get one task."""
+        return await self._send(requests.get_task(session, task))
+
+    async def output(
+        self, session: str, task: str, *, after: int | None = None, tail: int | None = None, wait: str | None = None
+    ) -> TaskOutput:
+        """Read a task's output."""
+        return await self._send(requests.task_output(session, task, after=after, tail=tail, wait=wait))
+
+    async def stop(self, session: str, task: str, reason: str | None = None) -> Task:
+        """Stop a background command, or cancel another task."""
+        return await self._send(requests.stop_task(session, task, reason))
+
+    async def update(self, session: str, task: str, **changes: Unpack[ChangeTask]) -> Task:
+        """Change a task that has not ended."""
+        return await self._send(requests.change_task(session, task, **changes))
 
 
 class AsyncTokens(AsyncResource):
@@ -1186,6 +1329,11 @@ class AsyncKheish(AsyncConnection):
         return AsyncMailbox(self)
 
     @cached_property
+    def memory(self) -> AsyncMemory:
+        """The operations of `memory`."""
+        return AsyncMemory(self)
+
+    @cached_property
     def permissions(self) -> AsyncPermissions:
         """The operations of `permissions`."""
         return AsyncPermissions(self)
@@ -1219,6 +1367,11 @@ class AsyncKheish(AsyncConnection):
     def sessions(self) -> AsyncSessions:
         """The operations of `sessions`."""
         return AsyncSessions(self)
+
+    @cached_property
+    def tasks(self) -> AsyncTasks:
+        """The operations of `tasks`."""
+        return AsyncTasks(self)
 
     @cached_property
     def tokens(self) -> AsyncTokens:

@@ -37,8 +37,10 @@ if TYPE_CHECKING:
         Backup,
         Blame,
         Budget,
+        CancelledRun,
         CapabilityScope,
         ChangedFile,
+        ChangeTask,
         Closed,
         Commit,
         CredentialScope,
@@ -58,6 +60,8 @@ if TYPE_CHECKING:
         LoginLink,
         LogLine,
         ManifestLine,
+        MemoryFile,
+        MemoryProposal,
         NewToken,
         NextTimes,
         Page,
@@ -74,9 +78,12 @@ if TYPE_CHECKING:
         Secret,
         Session,
         SessionDiff,
+        SessionMemory,
         SessionSettings,
+        SkillDraft,
         Subject,
         Task,
+        TaskOutput,
         TextItem,
         Token,
         Tools,
@@ -90,6 +97,11 @@ if TYPE_CHECKING:
         WorktreeDiff,
         WorktreeRow,
     )
+
+
+def accept_memory(path: str, *, digest: str | None = None) -> Call[MemoryFile]:
+    """Accept an agent's memory file: it counts as a user's from then on."""
+    return send("POST", "/v1/memory/accept", given({"path": path, "digest": digest}))
 
 
 def ack_mail(agent: str, message: str) -> Call[PostedMessage]:
@@ -143,7 +155,7 @@ def cancel_flow(flow_id: str, reason: str | None = None) -> Call[FlowView]:
     return send("POST", f"/v1/flows/{quoted(flow_id)}/cancel", given({"reason": reason}))
 
 
-def cancel_run(run_id: str, reason: str | None = None) -> Call[RunView]:
+def cancel_run(run_id: str, reason: str | None = None) -> Call[CancelledRun]:
     """Stop a run for good, with the agents that it spawned."""
     return send("POST", f"/v1/runs/{quoted(run_id)}/cancel", given({"reason": reason}))
 
@@ -190,6 +202,11 @@ def change_state(what: Literal["put-back", "accept-rewind", "gc", "reindex"]) ->
     """`put-back`: After the branch was moved back: restore the daemon's files. `accept-rewind`: After the branch was
     moved back: continue from its new position. `gc`: Pack git's objects now. `reindex`: Rebuild the index."""
     return send("POST", f"/v1/state/{quoted(what)}", {}, patience=PUSHING)
+
+
+def change_task(session: str, task: str, **changes: Unpack[ChangeTask]) -> Call[Task]:
+    """Change a task that has not ended."""
+    return send("PATCH", f"/v1/sessions/{quoted(session)}/tasks/{quoted(task)}", changes)
 
 
 def change_worktree(agent_id: str, action: str) -> Call[WorktreeDiff]:
@@ -264,6 +281,39 @@ def create_session(
     )
 
 
+def create_task(
+    session: str,
+    title: str,
+    *,
+    idempotency_key: str | None = None,
+    description: str | None = None,
+    status: str | None = None,
+    block_kind: str | None = None,
+    owner: str | None = None,
+    blocked_by: Sequence[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    output: str | None = None,
+) -> Call[Task]:
+    """Create a task."""
+    return send(
+        "POST",
+        f"/v1/sessions/{quoted(session)}/tasks",
+        given(
+            {
+                "title": title,
+                "description": description,
+                "status": status,
+                "block_kind": block_kind,
+                "owner": owner,
+                "blocked_by": blocked_by,
+                "metadata": metadata,
+                "output": output,
+            }
+        ),
+        key=idempotency_key,
+    )
+
+
 def create_token(
     name: str,
     role: str,
@@ -277,6 +327,13 @@ def create_token(
         "POST",
         "/v1/tokens",
         given({"name": name, "role": role, "person": person, "sessions": sessions, "expires": expires}),
+    )
+
+
+def decide_proposal(proposal_id: str, decision: str, reason: str | None = None) -> Call[MemoryProposal]:
+    """Accept or reject a proposal."""
+    return send(
+        "POST", f"/v1/memory/proposals/{quoted(proposal_id)}/decide", given({"decision": decision, "reason": reason})
     )
 
 
@@ -297,6 +354,11 @@ def definition_history(
 def delete_definition(kind: str, name: str, *, if_match: str | None = None) -> Call[None]:
     """Remove a Definition."""
     return remove(f"/v1/{quoted(kind)}/{quoted(name)}", if_match=if_match)
+
+
+def delete_memory(scope: str, owner: str, path: str, *, if_match: str | None = None) -> Call[None]:
+    """Remove a memory file."""
+    return remove(f"/v1/memory/{quoted(scope)}/{quoted(owner)}/{quoted(path)}", if_match=if_match)
 
 
 def delete_secret(slot: str) -> Call[None]:
@@ -445,6 +507,21 @@ def get_mail(agent: str, message: str) -> Call[PostedMessage]:
     return get(f"/v1/agents/{quoted(agent)}/mailbox/{quoted(message)}")
 
 
+def get_memory(scope: str, owner: str, path: str, *, at: str | None = None) -> Call[MemoryFile]:
+    """Get a memory file. The owner of shared memory is `-`."""
+    return get(f"/v1/memory/{quoted(scope)}/{quoted(owner)}/{quoted(path)}", query={"at": at})
+
+
+def get_memory_text(scope: str, owner: str, path: str, *, at: str | None = None) -> Call[Text]:
+    """Get a memory file. The owner of shared memory is `-`: the file's own text, byte for byte."""
+    return get(f"/v1/memory/{quoted(scope)}/{quoted(owner)}/{quoted(path)}", read_source, accept=YAML, query={"at": at})
+
+
+def get_proposal(proposal_id: str) -> Call[MemoryProposal]:
+    """Get one proposal."""
+    return get(f"/v1/memory/proposals/{quoted(proposal_id)}")
+
+
 def get_question(question_id: str, *, at: str | None = None) -> Call[Question]:
     """Get one question, now or as of a commit."""
     return get(f"/v1/questions/{quoted(question_id)}", query={"at": at})
@@ -468,6 +545,11 @@ def get_session(session_id: str, *, at: str | None = None) -> Call[Session]:
 def get_subject(id: str) -> Call[Subject]:
     """Get the access that a subject holds."""
     return get(f"/v1/auth/subjects/{quoted(id)}")
+
+
+def get_task(session: str, task: str) -> Call[Task]:
+    """Get one task."""
+    return get(f"/v1/sessions/{quoted(session)}/tasks/{quoted(task)}")
 
 
 def get_trust(name: str) -> Call[Trusted]:
@@ -641,6 +723,44 @@ def list_mail(
     return get(f"/v1/agents/{quoted(agent)}/mailbox", query={"limit": limit, "cursor": cursor, "state": state})
 
 
+def list_memory(
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    scope: str | Sequence[str] | None = None,
+    owner: str | None = None,
+    origin: str | Sequence[str] | None = None,
+    q: str | None = None,
+) -> Call[Page[MemoryFile]]:
+    """List memory files by path; with q, the newest matches first."""
+    return get(
+        "/v1/memory", query={"limit": limit, "cursor": cursor, "scope": scope, "owner": owner, "origin": origin, "q": q}
+    )
+
+
+def list_proposals(
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    session: str | None = None,
+    session_id: str | None = None,
+    status: str | Sequence[str] | None = None,
+    place: str | None = None,
+) -> Call[Page[MemoryProposal]]:
+    """List changes of memory that agents proposed, newest first."""
+    return get(
+        "/v1/memory/proposals",
+        query={
+            "limit": limit,
+            "cursor": cursor,
+            "session": session,
+            "session_id": session_id,
+            "status": status,
+            "place": place,
+        },
+    )
+
+
 def list_questions(
     *,
     limit: int | None = None,
@@ -779,6 +899,15 @@ def make_login_link() -> Call[LoginLink]:
     return send("POST", "/v1/auth/login-links", {})
 
 
+def memory_history(
+    scope: str, owner: str, path: str, *, limit: int | None = None, cursor: str | None = None
+) -> Call[Page[Commit]]:
+    """List commits that changed a memory file, newest first."""
+    return get(
+        f"/v1/memory/{quoted(scope)}/{quoted(owner)}/{quoted(path)}/history", query={"limit": limit, "cursor": cursor}
+    )
+
+
 def metrics() -> Call[str]:
     """Get counters for Prometheus."""
     return get("/metrics", read_text)
@@ -854,6 +983,11 @@ def problems(
     )
 
 
+def promote_memory(path: str, skill: str) -> Call[SkillDraft]:
+    """Write the draft of a skill from a memory file, for a user to review."""
+    return send("POST", "/v1/memory/promote", given({"path": path, "skill": skill}))
+
+
 def publish_playbook(name: str, version: str, *, notes: str | None = None) -> Call[Version]:
     """Publish the draft as an annotated tag (201); the same content under the same version changes nothing (200)."""
     return send("POST", f"/v1/playbooks/{quoted(name)}/versions", given({"version": version, "notes": notes}))
@@ -869,6 +1003,13 @@ def put_definition(
 ) -> Call[Json]:
     """Create (201) or replace (200) a Definition."""
     return define("PUT", f"/v1/{quoted(kind)}/{quoted(name)}", content, if_match=if_match)
+
+
+def put_memory(
+    scope: str, owner: str, path: str, content: Mapping[str, Any] | str, *, if_match: str | None = None
+) -> Call[MemoryFile]:
+    """Create (201) or replace (200) a memory file, which becomes a user's."""
+    return define("PUT", f"/v1/memory/{quoted(scope)}/{quoted(owner)}/{quoted(path)}", content, if_match=if_match)
 
 
 def put_secret(slot: str, value: str, description: str | None = None) -> Call[Secret]:
@@ -985,6 +1126,11 @@ def revoke_lease(lease: str, *, reason: str | None = None) -> Call[Revoked]:
     return send("POST", f"/v1/auth/leases/{quoted(lease)}/revoke", given({"reason": reason}))
 
 
+def revoke_memory(path: str, *, digest: str | None = None) -> Call[MemoryFile]:
+    """Revoke a user's memory file: it counts as an agent's from then on."""
+    return send("POST", "/v1/memory/revoke", given({"path": path, "digest": digest}))
+
+
 def revoke_subject(subject: str, *, reason: str | None = None) -> Call[Revoked]:
     """Revoke the access of a subject: it gets no new lease."""
     return send("POST", f"/v1/auth/subjects/{quoted(subject)}/revoke", given({"reason": reason}))
@@ -1065,6 +1211,11 @@ def session_journal(
         f"/v1/sessions/{quoted(session_id)}/journal",
         query={"limit": limit, "cursor": cursor, "after": after, "run": run, "kind": kind},
     )
+
+
+def session_memory(session_id: str, *, query: str | None = None, at: str | None = None) -> Call[SessionMemory]:
+    """Get the memory in the session's next prompt and the reasons, or what a prompt had earlier."""
+    return get(f"/v1/sessions/{quoted(session_id)}/memory", query={"query": query, "at": at})
 
 
 def spawn_agent(
@@ -1232,6 +1383,22 @@ def status() -> Call[Json]:
 def steer_run(run_id: str, content: str, *, idempotency_key: str | None = None) -> Call[PostedMessage]:
     """Add a user's message at the next turn of a run."""
     return send("POST", f"/v1/runs/{quoted(run_id)}/steer", given({"content": content}), key=idempotency_key)
+
+
+def stop_task(session: str, task: str, reason: str | None = None) -> Call[Task]:
+    """Stop a background command, or cancel another task."""
+    return send("POST", f"/v1/sessions/{quoted(session)}/tasks/{quoted(task)}/stop", given({"reason": reason}))
+
+
+def task_output(
+    session: str, task: str, *, after: int | None = None, tail: int | None = None, wait: str | None = None
+) -> Call[TaskOutput]:
+    """Read a task's output."""
+    return get(
+        f"/v1/sessions/{quoted(session)}/tasks/{quoted(task)}/output",
+        query={"after": after, "tail": tail, "wait": wait},
+        wait=wait,
+    )
 
 
 def trigger_schedule(name: str, *, idempotency_key: str | None = None) -> Call[Fire]:

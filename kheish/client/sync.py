@@ -24,8 +24,10 @@ if TYPE_CHECKING:
         Backup,
         Blame,
         Budget,
+        CancelledRun,
         CapabilityScope,
         ChangedFile,
+        ChangeTask,
         Closed,
         Commit,
         CredentialScope,
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
         Lease,
         LogLine,
         ManifestLine,
+        MemoryFile,
+        MemoryProposal,
         NewToken,
         NextTimes,
         Page,
@@ -60,9 +64,12 @@ if TYPE_CHECKING:
         Secret,
         Session,
         SessionDiff,
+        SessionMemory,
         SessionSettings,
+        SkillDraft,
         Subject,
         Task,
+        TaskOutput,
         TextItem,
         Token,
         Tools,
@@ -632,6 +639,86 @@ class Mailbox(Resource):
         return self._send(requests.redeliver_mail(agent, message))
 
 
+class Memory(Resource):
+    """The operations of `memory`."""
+
+    def accept(self, path: str, *, digest: str | None = None) -> MemoryFile:
+        """Accept an agent's memory file: it counts as a user's from then on."""
+        return self._send(requests.accept_memory(path, digest=digest))
+
+    def decide(self, proposal_id: str, decision: str, reason: str | None = None) -> MemoryProposal:
+        """Accept or reject a proposal."""
+        return self._send(requests.decide_proposal(proposal_id, decision, reason))
+
+    def delete(self, scope: str, owner: str, path: str, *, if_match: str | None = None) -> None:
+        """Remove a memory file."""
+        self._send(requests.delete_memory(scope, owner, path, if_match=if_match))
+
+    def get(self, scope: str, owner: str, path: str, *, at: str | None = None) -> MemoryFile:
+        """Get a memory file. The owner of shared memory is `-`."""
+        return self._send(requests.get_memory(scope, owner, path, at=at))
+
+    def history(
+        self, scope: str, owner: str, path: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[Commit]:
+        """List commits that changed a memory file, newest first."""
+        return self._send(requests.memory_history(scope, owner, path, limit=limit, cursor=cursor))
+
+    def list(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        scope: str | Sequence[str] | None = None,
+        owner: str | None = None,
+        origin: str | Sequence[str] | None = None,
+        q: str | None = None,
+    ) -> Page[MemoryFile]:
+        """List memory files by path; with q, the newest matches first."""
+        return self._send(
+            requests.list_memory(limit=limit, cursor=cursor, scope=scope, owner=owner, origin=origin, q=q)
+        )
+
+    def promote(self, path: str, skill: str) -> SkillDraft:
+        """Write the draft of a skill from a memory file, for a user to review."""
+        return self._send(requests.promote_memory(path, skill))
+
+    def proposal(self, proposal_id: str) -> MemoryProposal:
+        """Get one proposal."""
+        return self._send(requests.get_proposal(proposal_id))
+
+    def proposals(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        session: str | None = None,
+        session_id: str | None = None,
+        status: str | Sequence[str] | None = None,
+        place: str | None = None,
+    ) -> Page[MemoryProposal]:
+        """List changes of memory that agents proposed, newest first."""
+        return self._send(
+            requests.list_proposals(
+                limit=limit, cursor=cursor, session=session, session_id=session_id, status=status, place=place
+            )
+        )
+
+    def put(
+        self, scope: str, owner: str, path: str, content: Mapping[str, Any] | str, *, if_match: str | None = None
+    ) -> MemoryFile:
+        """Create (201) or replace (200) a memory file, which becomes a user's."""
+        return self._send(requests.put_memory(scope, owner, path, content, if_match=if_match))
+
+    def revoke(self, path: str, *, digest: str | None = None) -> MemoryFile:
+        """Revoke a user's memory file: it counts as an agent's from then on."""
+        return self._send(requests.revoke_memory(path, digest=digest))
+
+    def text(self, scope: str, owner: str, path: str, *, at: str | None = None) -> Text:
+        """Get a memory file. The owner of shared memory is `-`: the file's own text, byte for byte."""
+        return self._send(requests.get_memory_text(scope, owner, path, at=at))
+
+
 class Permissions(Resource):
     """The operations of `permissions`."""
 
@@ -754,7 +841,7 @@ class Questions(Resource):
 class Runs(Resource):
     """The operations of `runs`."""
 
-    def cancel(self, run_id: str, reason: str | None = None) -> RunView:
+    def cancel(self, run_id: str, reason: str | None = None) -> CancelledRun:
         """Stop a run for good, with the agents that it spawned."""
         return self._send(requests.cancel_run(run_id, reason))
 
@@ -1073,6 +1160,10 @@ class Sessions(Resource):
             )
         )
 
+    def memory(self, session_id: str, *, query: str | None = None, at: str | None = None) -> SessionMemory:
+        """Get the memory in the session's next prompt and the reasons, or what a prompt had earlier."""
+        return self._send(requests.session_memory(session_id, query=query, at=at))
+
     def patch(self, session_id: str, **changes: Unpack[SessionSettings]) -> Session:
         """Change settings for later work; null resets a setting."""
         return self._send(requests.change_session(session_id, **changes))
@@ -1093,6 +1184,58 @@ class Sessions(Resource):
     ) -> Page[Task]:
         """List the session's tasks, newest first."""
         return self._send(requests.list_tasks(session_id, limit=limit, cursor=cursor, status=status))
+
+
+class Tasks(Resource):
+    """The operations of `tasks`."""
+
+    def create(
+        self,
+        session: str,
+        title: str,
+        *,
+        idempotency_key: str | None = None,
+        description: str | None = None,
+        status: str | None = None,
+        block_kind: str | None = None,
+        owner: str | None = None,
+        blocked_by: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        output: str | None = None,
+    ) -> Task:
+        """Create a task."""
+        return self._send(
+            requests.create_task(
+                session,
+                title,
+                idempotency_key=idempotency_key,
+                description=description,
+                status=status,
+                block_kind=block_kind,
+                owner=owner,
+                blocked_by=blocked_by,
+                metadata=metadata,
+                output=output,
+            )
+        )
+
+    def get(self, session: str, task: str) -> Task:
+        """Get one task."""
+        return self._send(requests.get_task(session, task))
+
+    def output(
+        self, session: str, task: str, *, after: int | None = None, tail: int | None = None, wait: str | None = None
+    ) -> TaskOutput:
+        """Read a task's output."""
+        return self._send(requests.task_output(session, task, after=after, tail=tail, wait=wait))
+
+    def stop(self, session: str, task: str, reason: str | None = None) -> Task:
+        """Stop a background command, or cancel another task."""
+        return self._send(requests.stop_task(session, task, reason))
+
+    def update(self, session: str, task: str, **changes: Unpack[ChangeTask]) -> Task:
+        """Change a task that has not ended."""
+        return self._send(requests.change_task(session, task, **changes))
 
 
 class Tokens(Resource):
@@ -1180,6 +1323,11 @@ class Kheish(Connection):
         return Mailbox(self)
 
     @cached_property
+    def memory(self) -> Memory:
+        """The operations of `memory`."""
+        return Memory(self)
+
+    @cached_property
     def permissions(self) -> Permissions:
         """The operations of `permissions`."""
         return Permissions(self)
@@ -1213,6 +1361,11 @@ class Kheish(Connection):
     def sessions(self) -> Sessions:
         """The operations of `sessions`."""
         return Sessions(self)
+
+    @cached_property
+    def tasks(self) -> Tasks:
+        """The operations of `tasks`."""
+        return Tasks(self)
 
     @cached_property
     def tokens(self) -> Tokens:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kheish.authoring import memory
 from kheish.authoring.sources import is_source
 from kheish.errors import Invalid, InvalidCursor, NotFound, UnknownEvent
 from kheish.state.state import State
@@ -46,12 +47,20 @@ class Past:
         found = await self._child.request("read", rev=commit, path=path)
         return found["text"].encode() if "text" in found else unpack(found["content"])
 
+    async def files(self, commit: str, folder: str) -> Mapping[str, bytes]:
+        """Return the files in a folder at a commit, by their names; none if there is no such folder."""
+        try:
+            paths: list[str] = await self._child.request("files", rev=commit, path=folder)
+        except NotFound:
+            return {}
+        return {path.removeprefix(f"{folder}/"): await self.read(commit, path) for path in paths}
+
     async def blame(self, path: str, rev: str | None) -> tuple[str, Sequence[Mapping[str, Any]]]:
         """Return the commit of `rev` (None: the branch), and the author of each line of a user's file there.
 
         Raise Invalid, NotFound, Unavailable.
         """
-        if not is_source(path):
+        if not is_source(path) and not memory.concerns(path):
             raise Invalid(f"{path!r} is not a file that users write, such as kheish.yaml or routes/<id>.yaml.")
         commit = (await self.resolve(rev or BRANCH)).commit
         return commit, await blame.lines(self._state.root, commit, path)

@@ -54,6 +54,16 @@ class Git:
         names = await self._child.request("left_out", paths=wanted) if wanted else []
         return {path: raw for path in names if (raw := await self.committed(path)) is not None}
 
+    async def brought(self, blobs: Mapping[str, str]) -> Sequence[str]:
+        """Return the paths whose content a checkout, merge or pull wrote (`store.git.provenance`)."""
+        found: list[str] = await self._child.request("brought", blobs=dict(blobs))
+        return found
+
+    async def blobs(self, folder: str) -> Mapping[str, str]:
+        """Return the files below a folder of the branch, each with its blob id."""
+        found: dict[str, str] = await self._child.request("blobs", folder=folder)
+        return found
+
     async def listed(self, folder: str) -> Sequence[str]:
         """List the files in and below a folder of the daemon's last commit, by their paths from there.
 

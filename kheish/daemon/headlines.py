@@ -21,6 +21,11 @@ PLAYBOOKS = (
 EDITS = (events.DefinitionChanged, events.SecretChanged)
 
 
+def is_edit(event: events.Event) -> bool:
+    """Return whether an event records a user's edit, and belongs in its commit."""
+    return isinstance(event, EDITS) or (isinstance(event, events.MemoryChanged) and event.origin == "person")
+
+
 def headline(entry: Entry, asked: Callable[[str | None], str], named: Callable[[str], str]) -> str:
     """Return the headline of an entry, or an empty text.
 

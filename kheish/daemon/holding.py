@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from kheish.authoring import memory
 from kheish.authoring.problems import Problems
 from kheish.authoring.sources import is_source
 from kheish.daemon.git import Git
@@ -104,7 +105,7 @@ class Holding:
         if found.get("moved") or found.get("aside"):
             self._next_cut.mend(found.get("aside", ()))
         # A commit from a stale index removes an edit from the branch, and touches no file: nothing else would notice.
-        self._later |= {path for path in found.get("theirs", ()) if is_source(path)}
+        self._later |= {path for path in found.get("theirs", ()) if is_source(path) or memory.concerns(path)}
         if found.get("mended"):
             log.warning("git had lost objects of the last commit; restored: %s", ", ".join(found["mended"][:10]))
         if found.get("lost"):

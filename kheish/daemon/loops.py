@@ -192,6 +192,8 @@ async def keep_watch(daemon: Daemon) -> None:
                 with contextlib.suppress(ChildGone):
                     daemon.store.scribe.send_nowait("check", paths=found["grown"])
             await daemon.holding.over()
+            if daemon.memory.is_unread:
+                await daemon.memory.start()
             if daemon.facts.unread:
                 daemon.facts.unread = False
                 found = await asyncio.to_thread(sources.read_all, daemon.state.root)
@@ -203,7 +205,8 @@ async def take(daemon: Daemon, paths: frozenset[str]) -> None:
         await daemon.answers.take(frozenset(path for path in paths if path.startswith("pending/")))
         await daemon.inbox.take(frozenset(path for path in paths if path.startswith("inbox/")))
         await daemon.auth.secrets.take(frozenset(path for path in paths if path.startswith("secrets/")))
-        elsewhere = ("pending/", "inbox/", "secrets/")
+        await daemon.memory.take(path for path in paths if path.startswith("memory/"))
+        elsewhere = ("pending/", "inbox/", "secrets/", "memory/")
         await daemon.adopting.take(frozenset(path for path in paths if not path.startswith(elsewhere)))
     except KheishError as error:
         log.error("edits could not be adopted: %s", error.detail)

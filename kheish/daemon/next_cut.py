@@ -10,14 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kheish.authoring.forms import FORMS
-from kheish.daemon.headlines import EDITS, HEADLINES, PLAYBOOKS, TRAILERS, headline
+from kheish.daemon import authored
+from kheish.daemon.headlines import HEADLINES, PLAYBOOKS, TRAILERS, headline, is_edit
 from kheish.domain import events
 from kheish.domain.events import Entry
 from kheish.domain.flows.flow import Flow
 from kheish.domain.forks import fork as forks
+from kheish.domain.memory.names import Place
 from kheish.domain.runs import Run
 from kheish.domain.sessions import end as session_end
 from kheish.errors import Unavailable
+from kheish.runtime.memory.keeper import Committed
 from kheish.state import encoding
 from kheish.state.encoding import Recorded
 from kheish.state.state import Change, State
@@ -41,6 +44,7 @@ class Dirty:
     playbooks: dict[str, None] = field(default_factory=dict)
     flows: dict[str, None] = field(default_factory=dict)
     edits: dict[str, None] = field(default_factory=dict)
+    authored: list[dict[str, Any]] = field(default_factory=list)  # changes of memory, in order
     files: dict[str, bytes] = field(default_factory=dict)
     others: bool = False  # entries that tell of something else than a person's edit
     moved: bool = False  # somebody moved the branch: what it lacks is put back
@@ -52,7 +56,7 @@ class Dirty:
     def is_edit(self) -> bool:
         """Whether it is a person's edit and what the journals say of that, and nothing else."""
         more = self.others or self.records or self.files or self.spills or self.moved or self.deletes or self.removes
-        return bool(self.edits) and not more
+        return bool(self.edits) and not more and not self.authored
 
 
 class NextCut:
@@ -107,7 +111,7 @@ class NextCut:
     def _note(self, entry: Entry) -> None:
         dirty = self._dirty
         dirty.first = dirty.first or entry.n
-        dirty.others = dirty.others or not (isinstance(entry.event, EDITS) or entry.event.chained)
+        dirty.others = dirty.others or not (is_edit(entry.event) or entry.event.chained)
         if isinstance(entry.event, events.SessionDeleted):
             self._remove(entry)
         elif isinstance(entry.event, events.SessionForked):
@@ -133,7 +137,7 @@ class NextCut:
                 if change.noun.pending:
                     dirty.deletes.append(f"pending/{change.noun.pending}/{change.id}.yaml")
         dirty.spills = [path for path in dirty.spills if not path.startswith(inside)]
-        dirty.removes.append(tomb["path"])
+        dirty.removes += [tomb["path"], Place("session", tomb["session_id"]).folder]
 
     def _render(self, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -163,6 +167,12 @@ class NextCut:
         for path in paths:
             self._dirty.edits[path] = None
         self.ask_for_commit()
+
+    def authored(self, change: Committed) -> None:
+        """Add a change of memory, which becomes a commit of its own; a user's only if `edits.commit` is auto."""
+        if change.author.origin == "agent" or self._state.definitions.config.edits.commit == "auto":
+            self._dirty.authored.append(authored.frame(change))
+            self.ask_for_commit()
 
     def mend(self, kept: Sequence[str] = ()) -> None:
         """Mend changes to the daemon's files with the next commit.
@@ -200,10 +210,14 @@ class NextCut:
         """
         dirty = self._dirty
         journals: dict[str, tuple[int, str]] = {}
-        if not (dirty.first or dirty.edits or dirty.records or dirty.files or dirty.moved or dirty.spills):
+        if not (
+            dirty.first or dirty.edits or dirty.authored or dirty.records or dirty.files or dirty.moved or dirty.spills
+        ):
             return None
         while True:
-            if dirty.edits:  # what tells of an edit was appended before it, and belongs into the same commit
+            if (
+                dirty.edits or dirty.authored
+            ):  # what tells of an edit was appended before it, and belongs into the same commit
                 await self._state.durable()
             dirty, n_to, sent, self._dirty = self._dirty, self._state.durable_n, self._sent, Dirty()
             try:
@@ -237,6 +251,7 @@ class NextCut:
             records=records,
             pending=[_pending(change) for change in dirty.records.values() if change.noun.pending],
             edits=list(dirty.edits),
+            authored=dirty.authored,
             files=[*dirty.files.items(), *([self.sign(dirty.head)] if self.sign and dirty.head else [])],
             spills=dirty.spills,
             deletes=dirty.deletes,
@@ -253,6 +268,7 @@ class NextCut:
         now.spills = [*dirty.spills, *now.spills]
         now.deletes = [*dirty.deletes, *now.deletes]
         now.removes = [*dirty.removes, *now.removes]
+        now.authored = [*dirty.authored, *now.authored]
         for name in ("sessions", "runs", "actors", "playbooks", "flows", "edits", "files"):
             setattr(now, name, {**getattr(dirty, name), **getattr(now, name)})
         now.headlines = [*dirty.headlines, *now.headlines][:HEADLINES]

@@ -18,9 +18,11 @@ from kheish.api.services import Services
 from kheish.auth import audit, logins, redaction, tokens
 from kheish.auth.broker import Broker
 from kheish.auth.vault import Vault
+from kheish.authoring import memory as memory_files
 from kheish.authoring.adopting import Adopting
 from kheish.authoring.editor import Editor
 from kheish.authoring.inbox.inbox import Inbox
+from kheish.authoring.memory import MemoryFiles
 from kheish.authoring.pending import Answers
 from kheish.authoring.playbooks.tags import PlaybookTags
 from kheish.authoring.playbooks.versions import Playbooks
@@ -28,7 +30,7 @@ from kheish.authoring.problems import Problems
 from kheish.authoring.sources import LATER, LATER_FILE
 from kheish.beneath import Hidden
 from kheish.config import Config
-from kheish.daemon import children, dropped, loops, reactors, status
+from kheish.daemon import children, dropped, loops, reactors, remembering, status
 from kheish.daemon.at_revision import Past
 from kheish.daemon.backup import Backup
 from kheish.daemon.batches import Batches
@@ -69,7 +71,7 @@ from kheish.store.secrets import config_folder, identity_path
 
 log = logging.getLogger(__name__)
 
-WATCHED_FOLDERS = (*KINDS, *sorted(LATER), "pending", "inbox", "secrets")
+WATCHED_FOLDERS = (*KINDS, *sorted(LATER), memory_files.FOLDER, "pending", "inbox", "secrets")
 WATCHED_FILES = ("kheish.yaml", "permissions.yaml", LATER_FILE)
 
 
@@ -117,6 +119,7 @@ class Daemon:
     answers: Answers
     backup: Backup
     inbox: Inbox
+    memory: MemoryFiles
     holding: Holding
     upkeep: Upkeep
     reactors: tuple[Reactor, ...]
@@ -139,29 +142,28 @@ def make(
     token, problems = template.ensure_token(root), Problems(root)
     facts = Facts(format=root_format.open_root(root), sandbox=sandbox or probing.probe(), token=token)
     state = (store := _store(root, config, lambda: daemon)).state
-    state.scrub = redaction.scrubber({"token": token})
     watcher = _watcher(root, lambda paths: loops.changed(daemon, paths), lambda paths: loops.refs(daemon, paths))
     auth = _auth(token, store, problems, watcher, environ, lambda: daemon)
     agent = _agent(root, store, facts, auth.broker, executor or Local(), environ, allow_bypass, lambda: daemon)
-    git, folders = Git(store.git), Workspaces(root, state.hidden, lambda: state.definitions.config, workspace)
+    git, memory = Git(store.git), remembering.make(store, facts, problems, watcher, agent)
+    folders = Workspaces(root, state.hidden, lambda: state.definitions.config, workspace)
     backup = _backup(store, facts, problems, adopting := _adopting(store, problems, git, environ))
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
-    tags = PlaybookTags(state, problems, store.git)
     parts = Services(
-        **_given(store, facts, auth, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure, "logs": logs},
+        **_given(store, auth, agent, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure, "logs": logs},
         problems=problems.list,
         git=git,
         backup=backup,
         editor=Editor(state, adopting, watcher, held=lambda: facts.held),
         inspector=Inspector(state, agent, folders),
-        playbooks=(versions := _playbooks(store, adopting, tags)),
+        playbooks=(versions := _playbooks(store, adopting, tags := PlaybookTags(state, problems, store.git))),
         schedules=(firing := Firing(state, folders, versions.read)),
         upkeep=upkeep,
         workspaces=folders,
-        worktrees=agent.worktrees,
     )
     worker = Worker(agent, lambda run, is_missing: loops.waits_for_workspace(daemon, run, is_missing))
-    answers, inbox = Answers(state, problems, rewrite=store.next_cut.rewrite), _inbox(store, problems, folders, git)
+    answers, inbox = _answers(store, problems, agent), _inbox(store, problems, folders, git)
+    acting = reactors.make(agent, worker, problems, answers, inbox, memory, firing, lambda: loops.learn_secrets(daemon))
     daemon = Daemon(
         environ=environ,
         store=store,
@@ -177,20 +179,21 @@ def make(
         answers=answers,
         backup=backup,
         inbox=inbox,
+        memory=memory,
         upkeep=upkeep,
         holding=Holding(facts, problems, store.next_cut, git, watcher, lambda paths: loops.take(daemon, paths)),
         playbook_tags=tags,
-        reactors=reactors.make(agent, worker, problems, answers, inbox, firing, lambda: loops.learn_secrets(daemon)),
+        reactors=acting,
     )
     return daemon
 
 
-def _given(store: Store, facts: Facts, auth: Auth, daemon: Callable[[], Daemon]) -> dict[str, Any]:
+def _given(store: Store, auth: Auth, agent: Agent, daemon: Callable[[], Daemon]) -> dict[str, Any]:
     """Return the services that the API receives unchanged."""
     state, bus, closing = store.state, store.bus, Closing()
 
     def ready() -> str | None:
-        return facts.starting
+        return daemon().facts.starting
 
     return {
         "state": state,
@@ -200,12 +203,17 @@ def _given(store: Store, facts: Facts, auth: Auth, daemon: Callable[[], Daemon])
         "secrets": auth.secrets,
         "broker": auth.broker,
         "past": Past(store.git, state),
+        "git": Git(store.git),
+        "memory": agent.memory,
+        "worktrees": agent.worktrees,
+        "problems": lambda: _listed(daemon()),
         "config": lambda: state.definitions.config,
         "status": lambda: _status(daemon()),
         "ready": ready,
         "closing": closing,
         "feed": Feed(bus),
         "waits": Waits(bus, closing),
+        "jobs": agent.jobs,
         "refusals": Refusals(state, ready),
     }
 
@@ -219,6 +227,7 @@ def _auth(
     daemon: Callable[[], Daemon],
 ) -> Auth:
     state, vault = store.state, Vault()
+    state.scrub = redaction.scrubber({"token": local_token})
     secrets = Secrets(
         state,
         vault,
@@ -251,6 +260,11 @@ def _backup(store: Store, facts: Facts, problems: Problems, adopting: Adopting) 
     return Backup(store.state, facts, problems, adopting, store.git, flush=flush, file=file)
 
 
+def _answers(store: Store, problems: Problems, agent: Agent) -> Answers:
+    assert agent.memory is not None
+    return Answers(store.state, problems, agent.memory.keeper, rewrite=store.next_cut.rewrite)
+
+
 def _inbox(store: Store, problems: Problems, folders: Workspaces, git: Git) -> Inbox:
     file, edited, submit = store.next_cut.file, store.next_cut.edited, dropped.submitter(store.state, folders.default)
     inbox = Inbox(store.state, problems, file=file, edited=edited, submit=submit, held=git.held)
@@ -260,6 +274,10 @@ def _inbox(store: Store, problems: Problems, folders: Workspaces, git: Git) -> I
 
 def _watcher(root: Path, changed: Settled, refs: Settled) -> Watcher:
     return Watcher(root, WATCHED_FOLDERS, WATCHED_FILES, changed, asyncio.get_running_loop(), on_refs=refs)
+
+
+def _listed(daemon: Daemon) -> Sequence[Mapping[str, Any]]:
+    return daemon.problems.list()
 
 
 def _status(daemon: Daemon) -> Mapping[str, Any]:

@@ -18,7 +18,6 @@ from kheish.domain import (
     keys,
     questions,
     runs,
-    tasks,
     todos,
     turns,
 )
@@ -27,11 +26,15 @@ from kheish.domain.definitions import InForce
 from kheish.domain.flows import view as flows
 from kheish.domain.forks import inherited
 from kheish.domain.mailboxes import message as mailboxes
+from kheish.domain.memory import ledger as memory_ledger
+from kheish.domain.memory import proposals as memory_proposals
+from kheish.domain.memory import records as memory_records
 from kheish.domain.playbooks import versions as playbooks
 from kheish.domain.schedules import fire as fires
 from kheish.domain.schedules import schedule as schedules
 from kheish.domain.schedules import wakes
 from kheish.domain.sessions import session as sessions
+from kheish.domain.tasks import task as tasks
 from kheish.state.noun import Nouns
 from kheish.state.state import State
 from kheish.store.log.index import Reader
@@ -56,6 +59,9 @@ _NOUNS = (
     schedules.NOUN,
     fires.NOUN,
     inherited.NOUN,
+    memory_ledger.NOUN,
+    memory_proposals.NOUN,
+    memory_records.NOUN,
 )
 
 NOUNS = Nouns(_NOUNS, events.kinds)

@@ -37,6 +37,9 @@ class Persona(BaseModel):
     display_name: str | None = Field(default=None, description="The name shown to users; the default is its id.")
     capability_scope: CapabilityScope | None = Field(default=None, description="The names visible to the agent.")
     default_skills: list[str] = Field(default_factory=list, description="Skills that are loaded from the start.")
+    memory: Literal["propose", "write"] = Field(
+        default="propose", description="write: sessions with this persona may change its memory without a user."
+    )
     metadata: dict[str, Any] = Field(default_factory=dict, description="Free-form data; stored, not interpreted.")
     description: str | None = Field(default=None, description="The tasks that the agent is for.")
     tools: list[Glob] | None = Field(default=None, description="The only tools of the agent; null: its parent's.")
@@ -76,6 +79,7 @@ def snapshot(persona_id: str, persona: Persona, digest: str, at: str, *, blob: s
         "bound_at": at,
         "capability_scope": persona.capability_scope.model_dump() if persona.capability_scope else None,
         "default_skills": list(persona.default_skills),
+        "memory": persona.memory,
         "metadata": dict(persona.metadata),
         "body": persona.body,
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kheish.domain import routes, runs
-from kheish.domain.events import Item
+from kheish.domain.events import Item, MemoryLoaded
 from kheish.domain.runs import Run
 from kheish.domain.turns import Turn
 from kheish.runtime import accepted, compaction, dialects, fitting, prompt, retrying, windows
@@ -31,6 +31,7 @@ class Draft:
     fitted: tuple[Message, ...]
     tokens: int
     omitted: tuple[str, ...]
+    memory: tuple[MemoryLoaded, ...] = ()
 
     def messages(self, target: Target, strictness: int) -> tuple[Message, ...]:
         """Return the messages as a server of this strictness accepts them."""
@@ -55,10 +56,11 @@ async def draft(
     """
     room = target.room
     refuses_tools = bool(target.facts.omit & _TOOL_FIELDS)
-    frame = await prompt.frame(state, run, {} if refuses_tools else tools, room.prompt)
+    memory = await agent.memory.of_run(run) if agent.memory is not None else None
+    frame = await prompt.frame(state, run, {} if refuses_tools else tools, room.prompt, memory)
     if room.prompt is not None and room.prompt - frame.tokens < LEAST_TASK:
-        frame = await prompt.frame(state, run, {}, room.prompt)
-    placed = await prompt.conversation(state, run, target.server, mail)
+        frame = await prompt.frame(state, run, {}, room.prompt, memory)
+    placed = await prompt.conversation(state, run, target.server, agent.driven(run).rendered, mail)
     if room.prompt is None:
         return _draft(run, turn, target, frame, [one.message for one in placed], frame.left_out)
     rest = room.prompt - frame.tokens
@@ -105,6 +107,7 @@ def _draft(
         fitted=(frame.system, *messages, *retrying.note(turn)),
         tokens=frame.tokens + windows.messages_tokens(messages),
         omitted=(*omitted, *words),
+        memory=frame.memory,
     )
     request = replace(made.request, messages=made.messages(target, target.facts.strictness))
     return replace(made, request=request)

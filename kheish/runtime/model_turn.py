@@ -47,8 +47,9 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
         attempt=attempt,
         route=route_id,
         model=request.model,
-        digest=model.digest(request),
+        digest=agent.driven(run).digests.of(request),
         omitted=draft.omitted,
+        memory=draft.memory,
     )
     state.append(*delivered, requested.on(run.session_id, run.run_id, by=_author(run)))
     await state.durable()

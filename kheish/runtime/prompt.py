@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -11,7 +11,7 @@ import orjson
 
 from kheish.beneath import Door, files, pool
 from kheish.domain import completion, conventions, messages, workspaces
-from kheish.domain.events import Item, ModelCall, Spilled, Text
+from kheish.domain.events import Item, MemoryLoaded, ModelCall, Spilled, Text
 from kheish.domain.permissions import decide as permissions
 from kheish.domain.permissions import rules as permission_rules
 from kheish.domain.permissions.rules import SandboxFacts, ToolCall
@@ -20,6 +20,7 @@ from kheish.domain.sessions.session import Session
 from kheish.errors import NotBeneath, WorkspaceSlow
 from kheish.runtime import fitting, windows
 from kheish.runtime.drivers.base import Call, Message, ToolSpec
+from kheish.runtime.memory.section import Recalled
 from kheish.runtime.tools.base import Tool
 from kheish.state.state import State
 
@@ -68,14 +69,18 @@ class Frame:
     specs: tuple[ToolSpec, ...]
     tokens: int
     left_out: tuple[str, ...] = ()
+    memory: tuple[MemoryLoaded, ...] = ()
 
 
-async def frame(state: State, run: Run, tools: Mapping[str, Tool], room: int | None) -> Frame:
+async def frame(
+    state: State, run: Run, tools: Mapping[str, Tool], room: int | None, memory: Recalled | None = None
+) -> Frame:
     """Return the instructions and the tools, cut to their shares of `room` tokens."""
     box = fitting.toolbox(tools, room)
     offered = {spec.name: tools[spec.name] for spec in box.specs}
-    parts = await sections(state, run, offered)
+    parts = await sections(state, run, offered, memory)
     words = box.words()
+    words += [f"The memory file {path} is not shown." for path in memory.left_out] if memory is not None else []
     if room is not None:
         parts, cut = _fitting(parts, int(room * fitting.SYSTEM_SHARE))
         words += [f"The section {name} is cut." for name in cut]
@@ -83,7 +88,8 @@ async def frame(state: State, run: Run, tools: Mapping[str, Tool], room: int | N
         parts.append(Section("Left out", f"The model's window is small. {' '.join(words)}"))
     system = Message(role="system", text="\n\n".join(f"# {part.name}\n\n{part.text}" for part in parts))
     size = windows.message_tokens(system) + box.tokens
-    return Frame(system=system, specs=box.specs, tokens=size, left_out=tuple(words))
+    loaded = memory.loaded if memory is not None else ()
+    return Frame(system=system, specs=box.specs, tokens=size, left_out=tuple(words), memory=loaded)
 
 
 def _fitting(parts: list[Section], room: int) -> tuple[list[Section], list[str]]:
@@ -99,17 +105,47 @@ def _fitting(parts: list[Section], room: int) -> tuple[list[Section], list[str]]
     return shortened, [part.name for part, size in zip(parts, sizes, strict=True) if size > most]
 
 
-async def conversation(state: State, run: Run, server: str, mail: Sequence[Sequence[Item]] = ()) -> list[Placed]:
+@dataclass(slots=True)
+class Rendered:
+    """The complete answers of a conversation with the results of their calls, each rendered once for a driven run.
+
+    `answers` has them by `seq`, with their source. `covered` has the identities of answers and results. Those with
+    payloads are in neither, so that payloads do not stay in memory.
+    """
+
+    answers: dict[int, tuple[messages.Message, tuple[Placed, ...]]] = field(default_factory=dict)
+    covered: set[int] = field(default_factory=set)
+
+    def add(self, answer: messages.Message, parts: tuple[Placed, ...]) -> None:
+        """Keep what an answer was rendered to, unless it or a result has a payload."""
+        sources = (answer, *(part.source for part in parts))
+        if not any(True for source in sources for _ in _references(source)):
+            self.answers[answer.seq] = answer, parts
+            self.covered.update(map(id, sources))
+
+    def prune(self, length: int) -> None:
+        """Forget answers that a compaction has removed; `length` is that of the history."""
+        if len(self.covered) > 2 * length + 16:
+            self.answers.clear()
+            self.covered.clear()
+
+
+async def conversation(
+    state: State, run: Run, server: str, rendered: Rendered | None = None, mail: Sequence[Sequence[Item]] = ()
+) -> list[Placed]:
     """Return the session's conversation for the run's prompt, without signed blocks of other servers; at its end, the
     messages that this prompt delivers."""
+    rendered = rendered or Rendered()
     conversation = state.table(messages.Conversation, run.session_id).get(run.session_id)
     history = list(conversation.messages) if conversation else []
     if not any(message.role == "user" and message.run_id == run.run_id for message in history):
         history.append(_task(run))
+    rendered.prune(len(history))
     at: dict[str, Any] = {"seq": UNSENT, "source": UNSENT, "run_id": run.run_id}
     history += [messages.Message(role="mail", items=tuple(items), **at) for items in mail]
-    spilled = await read_spilled(state, run.session_id, history)
-    return [_drop_foreign_block(one, server) for one in project(history, run.run_id, spilled)]
+    unknown = [message for message in history if id(message) not in rendered.covered]
+    spilled = await read_spilled(state, run.session_id, unknown)
+    return [_drop_foreign_block(one, server) for one in project(history, run.run_id, spilled, rendered)]
 
 
 def _task(run: Run) -> messages.Message:
@@ -132,7 +168,7 @@ def task_of(placed: Sequence[Placed], run_id: str) -> int | None:
     )
 
 
-async def sections(state: State, run: Run, tools: Mapping[str, Tool]) -> list[Section]:
+async def sections(state: State, run: Run, tools: Mapping[str, Tool], memory: Recalled | None = None) -> list[Section]:
     """Return the system message's parts, in the order of `runs.md`."""
     session = state.get(Session, run.session_id)
     parts = [
@@ -149,6 +185,8 @@ async def sections(state: State, run: Run, tools: Mapping[str, Tool]) -> list[Se
     title = session.settings["title"]
     about = f"Session {run.session_id}" + (f": {title}" if title else "")
     parts.append(Section("Session", about + (f"\n{_PLAN}" if run.mode == "plan" else "")))
+    if memory is not None and memory.text:
+        parts.append(Section("Memory", memory.text))
     day = (run.started_at or run.submitted_at)[:10]
     parts.append(
         Section("Environment", f"Workspace: {run.settings.workspace}\nDate: {day} (UTC)\nPlatform: {_platform()}")
@@ -204,7 +242,9 @@ def _read_instructions(door: Door) -> tuple[str, bytes]:
         return path, file.read(INSTRUCTIONS_BYTES)
 
 
-def project(history: Sequence[messages.Message], run_id: str, spilled: Mapping[str, str]) -> list[Placed]:
+def project(
+    history: Sequence[messages.Message], run_id: str, spilled: Mapping[str, str], rendered: Rendered | None = None
+) -> list[Placed]:
     """Return the conversation in a model's order: each tool result right after its call, whatever came between.
 
     Pending calls of other runs (a parked run) are omitted, with a note. Messages of later runs while this run was
@@ -215,10 +255,16 @@ def project(history: Sequence[messages.Message], run_id: str, spilled: Mapping[s
     asked: set[CallKey] = {(message.run_id, call.id) for message in history for call in message.calls}
     unanswered = _unanswered(history)
     placed: list[Placed] = []
+    rendered = rendered or Rendered()
     for message in history:
         match message.role:
+            case "assistant" if (known := rendered.answers.get(message.seq)) is not None and known[0] is message:
+                placed += known[1]
             case "assistant":
-                _add_answer(placed, message, run_id, results, spilled)
+                parts, is_whole = _render_answer(message, run_id, results, spilled)
+                placed += parts
+                if is_whole:
+                    rendered.add(message, parts)
             case "tool" if _key(message) in asked:
                 pass  # placed after its call
             case "ended" if message.run_id in unanswered or not placed or placed[-1].source.run_id != message.run_id:
@@ -281,14 +327,14 @@ def _key(message: messages.Message) -> CallKey:
     return message.run_id, message.call_id
 
 
-def _add_answer(
-    found: list[Placed],
+def _render_answer(
     message: messages.Message,
     run_id: str,
     results: Mapping[CallKey, messages.Message],
     spilled: Mapping[str, str],
-) -> None:
-    """Add an answer, and the results of its calls."""
+) -> tuple[tuple[Placed, ...], bool]:
+    """Return an answer with the results of its calls, and whether all calls have one."""
+    found: list[Placed] = []
     text = _text(message.text, spilled)
     answered = [call for call in message.calls if (message.run_id, call.id) in results]
     if len(answered) < len(message.calls) and message.run_id != run_id:
@@ -302,6 +348,7 @@ def _add_answer(
         result = results[message.run_id, call.id]
         content = _text(result.text, spilled)
         found.append(Placed(Message(role="tool", text=content, call_id=call.id, is_error=result.is_error), result))
+    return tuple(found), len(answered) == len(message.calls)
 
 
 def _call(call: ModelCall, spilled: Mapping[str, str]) -> Call:

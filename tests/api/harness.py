@@ -32,6 +32,7 @@ from kheish.domain.definitions import KINDS, Definition
 from kheish.domain.routes import Route
 from kheish.domain.sessions import end as session_end
 from kheish.errors import KheishError, NotFound, PreconditionFailed
+from kheish.jobs.runner import Jobs
 from kheish.state.state import Change, State
 from kheish.store.bus import Bus, Frame
 from kheish.store.edits import definitions as reading
@@ -41,6 +42,7 @@ from kheish.store.git.revisions import Moment
 from kheish.store.log import journal, texts
 from kheish.store.log.index import Reader, Writer
 from kheish.store.log.wal import Group
+from tests.support.remembering import memory
 
 TOKEN = "kheish_test"
 HEADERS = {"authorization": f"Bearer {TOKEN}", "host": "127.0.0.1:4000"}
@@ -137,6 +139,10 @@ class Past:
         if path not in self.at[commit][1]:
             raise NotFound(f"{path} is no file in {commit}.")
         return self.at[commit][1][path]
+
+    async def files(self, commit: str, folder: str) -> Mapping[str, bytes]:
+        files = self.at.get(commit, (0, {}))[1]
+        return {path.removeprefix(f"{folder}/"): raw for path, raw in files.items() if path.startswith(f"{folder}/")}
 
     async def folder(self, commit: str, session_id: str) -> str | None:
         folders = {path.rpartition("/")[0] for path in self.at[commit][1]}
@@ -364,9 +370,11 @@ async def world(folder: Path, **parts: Any) -> AsyncIterator[World]:
     given = Services(
         state=state, bus=bus, tokens=tokens, logins=Logins(tokens, clock=clock), config=lambda: config,
         status=lambda: {"version": "1"}, problems=lambda: found, git=git, past=past, backup=backup,
-        editor=Editor(state), inspector=Inspector(), playbooks=Playbooks(), schedules=Schedules(), secrets=Secrets(),
+        editor=Editor(state), inspector=Inspector(), memory=memory(state), playbooks=Playbooks(), schedules=Schedules(),
+        secrets=Secrets(),
         broker=Broker(state, Vault(), {}), upkeep=Upkeep(), workspaces=folders, closing=closing,
-        feed=Feed(bus), waits=Waits(bus, closing), refusals=Refusals(state, parts.get("ready", lambda: None)), **parts,
+        feed=Feed(bus), waits=Waits(bus, closing), jobs=Jobs(root / "jobs"),
+        refusals=Refusals(state, parts.get("ready", lambda: None)), **parts,
     )  # fmt: skip
     app = build(given, OPERATIONS)
     transport = httpx.ASGITransport(app)

@@ -11,7 +11,7 @@ from kheish.domain import events
 from kheish.domain.messages import Conversation
 from kheish.domain.nouns import NOUNS
 from kheish.runtime.tools.base import Context
-from kheish.runtime.tools.memory import TOOLS, MemorySearch
+from kheish.runtime.tools.memory.search import TOOLS, MemorySearch
 from kheish.state import loading
 from kheish.store.log import records
 from tests.api.harness import World

@@ -16,6 +16,7 @@ from kheish.domain.approvals import Approval
 from kheish.domain.questions import Question
 from kheish.domain.runs import Run
 from tests.api.harness import World, approval, question, world
+from tests.support.remembering import memory
 
 APPROVAL, QUESTION = "pending/approvals/appr_1.yaml", "pending/questions/q_1.yaml"
 
@@ -47,7 +48,9 @@ async def t(tmp_path: Path) -> AsyncIterator[Tray]:
     async with world(tmp_path) as w:
         await w.session()
         problems, rewritten = Problems(w.root), list[tuple[str, str]]()
-        answers = Answers(w.state, problems, rewrite=lambda noun, id: rewritten.append((noun, id)))
+        answers = Answers(
+            w.state, problems, memory(w.state).keeper, rewrite=lambda noun, id: rewritten.append((noun, id))
+        )
         yield Tray(w, problems, answers, rewritten)
         await problems.write()
 

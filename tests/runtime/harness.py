@@ -25,6 +25,7 @@ from kheish.runtime.worker import Worker
 from kheish.state import loading
 from kheish.store.bus import Bus, Frame
 from kheish.store.log.wal import Group
+from tests.support.remembering import memory
 from tests.support.stateful import Played
 
 
@@ -54,6 +55,7 @@ class Live(Played):
             broker=Broker(self.state, Vault(), {}),
             sandbox=lambda: SandboxFacts(mode="off", available=False),
         )
+        self.agent.memory = memory(self.state)
         self.worker = Worker(self.agent)
 
     def submit(self, group: Group) -> None:

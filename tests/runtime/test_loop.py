@@ -33,7 +33,7 @@ def pending(it: Live) -> list[Approval]:
 async def test_a_text_answer_completes_the_run(it: Live) -> None:
     run = await it.ask("hello")
     assert (run.status, run.output) == (Status.COMPLETED, "hello")
-    kinds = ["run.submitted", "run.started", "model.requested", "model.responded", "run.completed"]
+    kinds = ["run.submitted", "run.started", "model.requested", "model.responded", "memory.recorded", "run.completed"]
     assert it.kinds(run.run_id) == kinds
     shown = [frame for frame in it.frames if frame.kind == "model.delta"]
     assert b'"text":"hello"' in shown[0].line and shown[0].n == 0

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from kheish.authoring.forms import (
     approvals,
+    memory,
     questions,
 )
 from kheish.authoring.forms.form import PendingForm
@@ -15,5 +16,6 @@ FORMS: Mapping[str, PendingForm] = {
     for form in (
         approvals.FORM,
         questions.FORM,
+        memory.FORM,
     )
 }

@@ -11,6 +11,7 @@ from kheish.daemon.reactors.expiry import Expiry
 from kheish.daemon.reactors.files import Files
 from kheish.daemon.reactors.flows import Flows
 from kheish.daemon.reactors.mailboxes import Mailboxes
+from kheish.daemon.reactors.memory import Memory
 from kheish.daemon.reactors.redaction import Redaction
 from kheish.daemon.reactors.runs import Runs
 from kheish.daemon.reactors.schedules import Schedules
@@ -18,6 +19,7 @@ from kheish.daemon.reactors.tasks import Tasks
 
 if TYPE_CHECKING:
     from kheish.authoring.inbox.inbox import Inbox
+    from kheish.authoring.memory import MemoryFiles
     from kheish.authoring.pending import Answers
     from kheish.authoring.problems import Problems
     from kheish.daemon.firing import Firing
@@ -32,6 +34,7 @@ def make(
     problems: Problems,
     answers: Answers,
     inbox: Inbox,
+    memory: MemoryFiles,
     firing: Firing,
     learn_secrets: Callable[[], None],
 ) -> tuple[Reactor, ...]:
@@ -44,6 +47,7 @@ def make(
         Agents(state, agent.worktrees, damaged=problems.damaged),
         Flows(state, damaged=problems.damaged),
         Mailboxes(state, damaged=problems.damaged),
+        Memory(memory),
         Files(answers, inbox),
         Expiry(state),
         Schedules(state, firing, problems),

@@ -20,7 +20,7 @@ from kheish.domain.schedules import wakes
 from kheish.domain.sessions.session import CREATED, Session
 from kheish.domain.shown import View
 from kheish.domain.spent import NOTHING, Spent
-from kheish.domain.tasks import Task
+from kheish.domain.tasks.task import Task
 from kheish.state.noun import Noun, Tables, always
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _fold_change(old: Agent, entry: Entry, tables: Tables) -> dict[str, Any]:
             return {"runs": old.runs | {entry.run}, "result": None, "settled_at": None, "worktree_state": None}
         case events.RunCompleted() | events.RunFailed() | events.RunCancelled() | events.RunInterrupted() as event:
             return _fold_answer(old, tables[Run].get(entry.run or ""), event)
-        case events.TaskEnded(task_id=id) if old.is_child and not old.runs:
+        case events.TaskEnded(task_id=id, ending=ending) if old.is_child and not old.runs and ending is not None:
             return {"tasks": (*old.tasks, id)[-_TASKS:]}
         case events.SessionEnded():
             return {"closed_at": old.closed_at or entry.at}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from kheish.domain import lifecycle
+from kheish.domain.runs import lifecycle
 
 if TYPE_CHECKING:
     from kheish.domain.agents.agent import Agent
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kheish.domain.runs import Run
     from kheish.domain.schedules.wakes import Wake
     from kheish.domain.sessions.session import Session
-    from kheish.domain.tasks import Task
+    from kheish.domain.tasks.task import Task
 
 Status = Literal["idle", "running", "waiting", "settled", "failed", "cancelled", "closed"]
 WaitingOn = Literal["task", "agent", "timer", "approval", "question", "message", "worker"]

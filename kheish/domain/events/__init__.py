@@ -17,6 +17,8 @@ from kheish.domain.events.auth import *
 from kheish.domain.events.daemon import *
 from kheish.domain.events.flows import *
 from kheish.domain.events.mailboxes import *
+from kheish.domain.events.memory import *
+from kheish.domain.events.models import *
 from kheish.domain.events.people import *
 from kheish.domain.events.playbooks import *
 from kheish.domain.events.runs import *

@@ -15,6 +15,7 @@ from kheish.runtime.tools.parsing import form
 if TYPE_CHECKING:
     from kheish.domain.events import Draft
     from kheish.jobs.runner import Jobs
+    from kheish.runtime.memory.recall import Memory
     from kheish.state.state import State
 
 
@@ -56,6 +57,7 @@ class Context:
     network: bool = False  # whether the rule that allowed the call has `network: true`
     hidden: Hidden = NOTHING
     judged: Mapping[str, str] | None = None  # the targets of the call's paths, as the rules were evaluated
+    memory: Memory | None = None
     as_read: bool = False  # whether a command line runs as the rules parsed it, not as it was written
 
     @property
@@ -66,12 +68,14 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A result for the model, and further events, journaled in one group with `tool.finished`."""
+    """A result for the model, and further events, journaled in one group with `tool.finished`. `uses`: other sessions
+    that these events are for."""
 
     content: str
     is_error: bool = False
     detail: Mapping[str, Any] = field(default_factory=dict)  # for people and clients: diff, exit_status, …
     drafts: tuple[Draft, ...] = ()
+    uses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

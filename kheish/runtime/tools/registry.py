@@ -15,15 +15,18 @@ from kheish.runtime.tools import (
     evidence,
     files,
     interact,
-    memory,
+    mailbox,
     patch,
     planning,
     schedules,
     search,
     shell,
+    tasks,
     web,
 )  # fmt: skip
 from kheish.runtime.tools.base import Tool
+from kheish.runtime.tools.memory import files as memory
+from kheish.runtime.tools.memory import search as memory_search
 
 GROUP = "kheish.tools"
 
@@ -59,8 +62,11 @@ def builtin(
             *background.make(sandbox_settings),
             *interact.TOOLS,
             *agents.make(worktrees, allow_bypass=allow_bypass),
+            *mailbox.TOOLS,
+            *tasks.TOOLS,
             *evidence.TOOLS,
             *memory.TOOLS,
+            *memory_search.TOOLS,
             *planning.TOOLS,
             *schedules.make(definitions),
             *web.make(network_allowed),

@@ -186,6 +186,10 @@ class Watcher:
         """Announce a write of the daemon before it is made (`digest`: sha256 in hex; None: a removal)."""
         self._messages.put(_Expect(path, digest))
 
+    def look(self, path: str) -> None:
+        """Look at a file that the daemon has written: its folder may be so new that no event reports it."""
+        self._messages.put(_Hint(path, "scan"))
+
     # --- the thread ----------------------------------------------------------------------------------------------
 
     def _run(self, ready: Future[None]) -> None:

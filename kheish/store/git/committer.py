@@ -30,8 +30,9 @@ class Cut:
 
     `n_from` is above `n_to` if there is no new entry (files are restored, a user edited). `journals` maps path → (size
     in bytes, digest of that much). `records` has (path, data or None to remove), `pending` (path, data or None, the
-    lines that a user fills in), `files` (path, content). `edits` are a user's paths, `spills` paths that are on disk,
-    `deletes` paths to delete, `removes` folders to delete with everything in them.
+    lines that a user fills in), `files` (path, content). `authored` has changes of memory, each a commit of its own
+    (`store.git.authored`). `edits` are a user's paths, `spills` paths that are on disk, `deletes` paths to delete,
+    `removes` folders to delete with everything in them.
     """
 
     n_from: int
@@ -44,6 +45,7 @@ class Cut:
     records: Sequence[tuple[str, Mapping[str, Any] | None]] = ()
     pending: Sequence[tuple[str, Mapping[str, Any] | None, str]] = ()
     edits: Sequence[str] = ()
+    authored: Sequence[Mapping[str, Any]] = ()
     spills: Sequence[str] = ()
     deletes: Sequence[str] = ()
     removes: Sequence[str] = ()

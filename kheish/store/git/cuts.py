@@ -17,7 +17,7 @@ import orjson
 
 from kheish.errors import FileRefused, Invalid
 from kheish.store import door, files, lock, names
-from kheish.store.git import history, hold, staging
+from kheish.store.git import authored, history, hold, staging
 from kheish.store.git.commit_messages import Frame, edit_message, message_of, said
 from kheish.store.git.refs import DAEMON
 from kheish.store.git.repo import Blob, Repo, size_of
@@ -168,7 +168,8 @@ def edits(repo: Repo, paths: Sequence[str]) -> Take:
 def _commit(repo: Repo, frame: Frame, taken: Take, edited: Take) -> tuple[dict[str, Any], dict[str, Blob | None]]:
     head, last = repo.refs.head(), repo.refs.last()
     top, tree = head, repo.tree_of(head)
-    changes = {path: blob for path, blob in _store(repo, edited).items() if not _is_committed(repo, head, path, blob)}
+    top, tree, apart = authored.commit(repo, frame.get("authored", ()), top, tree)
+    changes = {path: blob for path, blob in _store(repo, edited).items() if not _is_committed(repo, top, path, blob)}
     known = [path for path in changes if head is not None and repo.find(head, path) is not None]
     for path in staging.left_out(repo.root, known):
         del changes[path]
@@ -194,7 +195,7 @@ def _commit(repo: Repo, frame: Frame, taken: Take, edited: Take) -> tuple[dict[s
         top, tree = repo.commit(new_tree, _parents(top), text, author=author), new_tree
     assert top is not None
     _restore(repo, {path: foreign[path] for path in put_back})
-    changes = {**changes, **mine}
+    changes = {**apart, **changes, **mine}
     _finish(repo, head, last, top)
     restored = [*put_back, *outside.replaced]
     answer = {

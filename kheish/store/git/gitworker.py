@@ -13,7 +13,7 @@ from typing import Any
 
 from kheish.errors import NotFound
 from kheish.store import files, lock, memory, pipes
-from kheish.store.git import backup, cuts, history, hold, mending, rewind, staging, stuck, tags
+from kheish.store.git import backup, cuts, history, hold, mending, provenance, rewind, staging, stuck, tags
 from kheish.store.git.repo import Blob, Broken, Repo
 from kheish.store.git.staging import Index, stamp
 from kheish.store.log import outage, spills
@@ -272,6 +272,8 @@ def handlers(worker: Worker) -> dict[str, pipes.Handler]:
         "files": lambda rev, path: tags.files(repo, rev=rev, path=path),
         "left_out": lambda paths: staging.left_out(worker.root, paths),
         "folder": lambda **query: tags.folder(repo, **query),
+        "brought": lambda blobs: provenance.brought(repo, blobs),
+        "blobs": lambda folder: provenance.committed(repo, folder),
         "blame": lambda **query: tags.blame(repo, **query),
         "changed_since": lambda commit: history.changed_since(repo, commit=commit),
     }

@@ -377,6 +377,13 @@ def floor(index: Reader, session: str, kinds: Sequence[str], most: int) -> int:
     return row[0] if row else 0
 
 
+def last_of(index: Reader, session: str, kind: str, upto: int) -> str | None:
+    """Return the session's last line of a kind, up to an event number."""
+    sql = "SELECT line FROM entries WHERE session=? AND kind=? AND n <= ? ORDER BY n DESC LIMIT 1"
+    row = index._db().execute(sql, (session, kind, upto)).fetchone()
+    return row[0] if row else None
+
+
 def _cursor(made: int) -> str:
     return base64.urlsafe_b64encode(b"m%d" % made).decode().rstrip("=")
 

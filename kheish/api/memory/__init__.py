@@ -1,0 +1,1 @@
+"""Memory by HTTP: files, proposals, and the memory of a session."""

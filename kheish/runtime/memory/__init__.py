@@ -1,0 +1,1 @@
+"""Memory files as agents use them: the listing, the writer, the section of the prompt, and the search."""
