@@ -77,6 +77,7 @@ class Campaign:
         first life of a root does is not drawn, for it would not be reached."""
         self.daemon.start()
         self.held.begin()
+        self.load.schedule()
         self.load.begin(self.rng, CLIENTS)
         time.sleep(0.5)
         self.daemon.stop()
@@ -123,6 +124,7 @@ class Campaign:
         self.daemon.start()
         self.tally.ready.append(time.monotonic() - began)
         self.findings += self.held.check()
+        self.load.schedule()
         self.load.begin(self.rng, CLIENTS)
 
     def _die_while_starting(self) -> None:
@@ -191,6 +193,7 @@ class Campaign:
         """Let everything end, and check: while it is quiet, and after a stop."""
         self._start()
         self.load.pause()
+        self.load.unschedule()
         self.held.end()
         rng = random.Random(self.rng.random())
         until(lambda: self.load.settle_step(rng) or time.sleep(0.05), SETTLE, what="all runs have ended")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.crash import effects, families, histories, journals, messages, repository
+from tests.crash import effects, families, fires, histories, journals, messages, repository
 from tests.crash.journals import Entry, Finding
 
 Acks = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -47,7 +47,7 @@ def check_copy(root: Path) -> list[Finding]:
     found, findings = journals.read(root)
     findings += journals.numbering(found)
     findings += journals.spills(root, found)
-    for rule in (histories.moves, histories.left_open, histories.order, effects.calls):
+    for rule in (histories.moves, histories.left_open, histories.order, effects.calls, fires.once):
         findings += rule(found)
     findings += histories.records(root, found)
     findings += histories.pending(root, found)

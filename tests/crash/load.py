@@ -92,11 +92,26 @@ _MORE = [
     {"tool": "edit_file", "match": "**", "decision": "allow"},
 ]
 PERMISSIONS = {**_ALLOWED, "rules": [*_ALLOWED["rules"], *_MORE]}
+#: schedules that fire by themselves in some of the lives, and by hand
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "tick": {"every": "5s", "start": {"session": "ticks", "input": {"content": "tick", "route": "told"}}},
+    "both": {
+        "every": "5s",
+        "overlap": "parallel",
+        "start": {"session": "ticks", "input": {"content": "x", "route": "told"}},
+    },
+    "fresh": {
+        "every": "6s",
+        "overlap": "queue_one",
+        "start": {"new_session": {}, "input": {"content": "x", "route": "told"}},
+    },
+}
 #: sessions whose approval and question nobody answers for many rounds: `held.py`
 HELD = "held-"
 FINAL = frozenset({"completed", "failed", "cancelled", "interrupted"})
 #: answers that a client in a hurry may get
 TOLERATED = {
+    404: {"not_found"},  # a schedule that a killed daemon was about to have
     409: {"approval_resolved", "question_resolved", "run_state_conflict", "session_ended", "session_not_idle"},
     503: None,
 }
@@ -117,10 +132,13 @@ class Load:
 
     daemon: Daemon
     acks: dict[str, list[dict[str, Any]]] = field(
-        default_factory=lambda: {"sessions": [], "runs": [], "approvals": [], "questions": [], "messages": []}
+        default_factory=lambda: dict[str, list[dict[str, Any]]](
+            (noun, []) for noun in ("sessions", "runs", "approvals", "questions", "fires", "messages")
+        )
     )
     sessions: list[str] = field(default_factory=list)
     unsure: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    unsure_fires: list[tuple[str, str]] = field(default_factory=list)
     unsure_mail: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)  # answers that nobody should get
     _count: int = 0
@@ -139,6 +157,19 @@ class Load:
             self._threads.append(thread)
             thread.start()
 
+    def schedule(self) -> None:
+        """Have schedules in force; a daemon that is killed meanwhile has them in its next life."""
+        with contextlib.suppress(Lost):
+            client = _Client(self, random.Random(0))
+            for name, fields in SCHEDULES.items():
+                client.send("PUT", f"/v1/schedules/{name}", fields)
+
+    def unschedule(self) -> None:
+        """Remove the schedules, for the time in which it is quiet."""
+        client = _Client(self, random.Random(0))
+        for name in SCHEDULES:
+            client.send("DELETE", f"/v1/schedules/{name}")
+
     def pause(self) -> None:
         """Stop the clients, after the request that each has under way."""
         self._stop.set()
@@ -152,6 +183,8 @@ class Load:
         with contextlib.closing(client.http):
             while self.unsure:
                 client.again()
+            while self.unsure_fires:
+                client.trigger(*self.unsure_fires.pop(0))
             while self.unsure_mail:
                 client.mail_again()
             if client.has_open_mail():
@@ -189,7 +222,7 @@ class _Client:
 
     def work(self, stop: threading.Event) -> None:
         actions: list[Callable[[], None]] = [self.submit] * 7 + [self.answer] * 4 + [self.create, self.again, self.halt]
-        actions += [self.mail] * 3 + [self.mail_again]
+        actions += [self.mail] * 3 + [self.mail_again, self.fire]
         with contextlib.closing(self.http), contextlib.suppress(Lost):
             while not stop.is_set():
                 self.rng.choice(actions)()
@@ -248,6 +281,23 @@ class _Client:
             raise
         if status == 202:
             self.acknowledge("runs", said["run_id"], n, session=session)
+
+    def fire(self) -> None:
+        """Fire a schedule by hand, or again where the answer was lost."""
+        with self.load._lock:
+            lost = self.load.unsure_fires.pop(0) if self.load.unsure_fires else None
+        self.trigger(*(lost or (self.rng.choice(sorted(SCHEDULES)), f"fire.{self.load.number()}")))
+
+    def trigger(self, name: str, key: str) -> None:
+        try:
+            status, said, n = self.send("POST", f"/v1/schedules/{name}/trigger", {}, key)
+        except Lost:
+            self.load.unsure_fires.append((name, key))
+            raise
+        if status == 202:
+            self.acknowledge("fires", said["fire_id"], n)
+            if said["run_id"] is not None:  # a start that failed is retried
+                self.acknowledge("runs", said["run_id"], n, session=said["session_id"])
 
     def mail(self) -> None:
         """Post a message, or start a command whose end is one."""

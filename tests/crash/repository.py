@@ -80,6 +80,8 @@ def _ids(entry: Entry) -> Iterator[Any]:
             yield data["approval_id"]
         case "question.answered":
             yield data["question_id"]
+        case "fire.claimed":
+            yield f"{data['schedule_id']}@{data['planned']}"
 
 
 def whole(root: Path, journals: Mapping[str, list[Entry]]) -> Iterator[Finding]:
