@@ -80,6 +80,8 @@ def _ids(entry: Entry) -> Iterator[Any]:
             yield data["approval_id"]
         case "question.answered":
             yield data["question_id"]
+        case "message.posted":
+            yield data["message_id"]
 
 
 def whole(root: Path, journals: Mapping[str, list[Entry]]) -> Iterator[Finding]:
