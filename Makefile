@@ -22,8 +22,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/kheish demo
 
-# Each worker takes whole modules, those that take longest first (tests/conftest.py).
-PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+# Each worker takes whole modules, those that take longest first (tests/conftest.py). Three on two cores: a test often
+# waits, for a commit above all.
+PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 
 test: setup
 	$(BIN)/python -m pytest $(PARALLEL)

@@ -294,8 +294,6 @@ class TooMany(KheishError):
 
 
 class SpawnQuota(TooMany):
-    """The error that a quota leaves no room for another agent; `errors` names each quota."""
-
     code, domain, title, exit_code = "spawn_quota", "agents", "A quota of agents is reached", 4
 
 

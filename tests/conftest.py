@@ -64,7 +64,7 @@ def is_long(module: str) -> bool:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the modules that take longest: those with many tests, and above all with many daemons.
 
-    Two workers take one module after another (`make test`), so that both end with the shortest, at about the same time.
+    Workers take one module after another (`make test`), so that they end with the shortest, at about the same time.
     """
     sizes = Counter(item.path for item in items)
     named = {item.path: item.module.__name__ for item in items if isinstance(item, pytest.Function)}

@@ -197,6 +197,32 @@ def test_that_agents_are_spawned_word_for_word(reader: Reader) -> None:
     assert "And the license?" in seen and "Closed: " in seen
 
 
+def test_that_mailboxes_and_tasks_work_word_for_word(reader: Reader) -> None:
+    served(reader)
+    first, dead, steer, http = blocks("docs/mailboxes.md")
+    told = reader.type(first)
+    assert "delivering" in told or "acked" in told
+    told = reader.type(dead)
+    assert "dead_letter" in told and "late-1" in told
+    assert "run_" in reader.type(steer)
+    assert '"ci-2"' in (told := reader.type(http)) and '"failed":["test_parser"]' in told
+    plan, assign = blocks("docs/tasks.md")
+    told = reader.type(plan)
+    assert "blocked" in told and "all green" in told and "pending" in told
+    told = reader.type("\n".join([*plan.splitlines()[3:5], assign]).replace("parser", "lexer"))
+    assert "is cancelled" in told and "task_assignment" in told
+
+
+def test_that_schedules_are_kept_word_for_word(reader: Reader) -> None:
+    store, fire = blocks("docs/schedules.md")
+    served(reader)
+    seen = reader.type(store)
+    assert "morning.yaml is valid" in seen and "Morning report" in seen and "T09:00:00+0" in seen
+    seen = reader.type(fire)
+    assert "morning is dispatched: run_" in seen and "morning is paused" in seen and "morning is resumed" in seen
+    until(lambda: "settled" in reader.type("kheish schedules fires morning"), what="its run has ended")
+
+
 def test_that_memory_works_word_for_word(reader: Reader) -> None:
     served(reader)
     write, shown, origin, proposals, commits, search = blocks("docs/memory.md")

@@ -205,9 +205,17 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from kheish.authoring.forms.form import Form, PendingForm, Resolve, read_text
+from kheish.authoring.forms.form import Form, Model, PendingForm, Resolve, read_text
 from kheish.domain import memos
 from kheish.errors import Conflict
+
+
+class PendingMemo(Model):
+    """A memo that waits; only fill in `thanks`."""
+
+    memo_id: str
+    colour: str
+    thanks: str | None = None
 
 
 def _fill(form: Form, _: Mapping[str, Any]) -> Resolve | None:
@@ -217,7 +225,7 @@ def _fill(form: Form, _: Mapping[str, Any]) -> Resolve | None:
 
 FORM = PendingForm(
     noun=memos.NOUN,
-    asked=("memo_id", "colour"),
+    model=PendingMemo,
     mine=("thanks",),
     blank=lambda _: "thanks:\\n",
     fill=_fill,
@@ -260,7 +268,7 @@ SHARED: Mapping[str, tuple[tuple[str, str], ...]] = {
     "api/operations.py": (("    *tasks.OPERATIONS,", "    *memos.OPERATIONS,"), ("    manifests,", "    memos,")),
     "cli/main.py": (
         (
-            '    "tasks": ("tasks", "tasks", "List a session\'s tasks: its background commands."),',
+            '    "tasks": ("tasks", "tasks", "List, create and change the tasks of a session."),',
             '    "memos": ("memos", "memos", "List memos."),',
         ),
     ),
@@ -291,7 +299,7 @@ assert events.kinds()["memo.written"] is events.MemoWritten
 assert noun.filters == NOUNS.filters["memo"] == ("colour",)
 assert "/v1/memos" in {operation.path for operation in OPERATIONS}
 assert Kheish.memos and AsyncKheish.memos
-assert "memo-record" in schemas.models()
+assert {"memo-record", "pending-memo"} <= schemas.models().keys()
 assert FORMS["memo"].noun is noun
 pages = reference.pages()
 assert "`GET /v1/memos`" in pages["api.md"] and "## memo.written" in pages["events.md"]

@@ -110,7 +110,7 @@ def test_one_verb_ends_a_run() -> None:
         for node in ast.walk(part)
         if isinstance(node, ast.Call) and last.fullmatch(ast.unparse(node.func))
     }
-    assert made == {("domain/runs.py", verb) for verb in ("complete", "fail", "stop", "cancel", "interrupt")}
+    assert made == {("domain/runs/__init__.py", verb) for verb in ("complete", "fail", "stop", "cancel", "interrupt")}
 
 
 def test_what_is_loaded_is_pinned_and_keys_are_looked_up() -> None:

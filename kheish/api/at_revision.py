@@ -11,6 +11,7 @@ from falcon.asgi import Response
 
 from kheish.api import views
 from kheish.api.http import media, paging
+from kheish.api.http.answer import Answer
 from kheish.api.http.paging import Given, Param
 from kheish.api.services import Services
 from kheish.api.views import Doc
@@ -28,6 +29,18 @@ from kheish.store.log import records, spills
 
 AT = Param(name="at", about=f"The revision to read: {FORMS}.")
 COMMIT = "X-Kheish-Commit"
+
+
+class Commit(Answer):
+    """A commit of the state root."""
+
+    commit: str
+    parents: list[str]
+    message: str
+    trailers: dict[str, list[str]]
+    author: dict[str, str]
+    time: int
+    """Seconds since 1970."""
 
 
 async def document(services: Services, resp: Response, cls: type, id: str, rev: str) -> Doc:

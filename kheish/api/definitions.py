@@ -6,13 +6,13 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from falcon.asgi import Request, Response
 
 from kheish import ids
-from kheish.api import answers, at_revision
+from kheish.api import at_revision
 from kheish.api import state as api_state
 from kheish.api.http import media, paging
 from kheish.api.http.answer import Answer
@@ -20,6 +20,8 @@ from kheish.api.http.operation import Operation, bind, delete, get, post, put
 from kheish.api.http.paging import Param
 from kheish.api.services import Services
 from kheish.domain.definitions import KINDS, Definition, Kind
+from kheish.domain.events import frozen
+from kheish.domain.shown import View
 from kheish.errors import Fault, Invalid, UnsupportedMedia
 from kheish.store.files import blob_id
 
@@ -29,6 +31,36 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 #: kinds whose module extends these operations
 OWN = frozenset({"schedules"})
 VALIDATE = (Param(name="id", about="The id of the definition; paths beside the file are resolved from its folder."),)
+
+
+class Validation(Answer):
+    """The result of validating a definition, with its problems."""
+
+    valid: bool
+    problems: list[dict[str, Any]]
+
+
+class DefinitionState(Answer):
+    """The state of a definition, and the files that refer to it."""
+
+    state: Literal["ready", "not_ready", "invalid", "deleted"]
+    last_error: str | None
+    """The reason why it is not ready, or the problem in its file; the last valid version is then in force."""
+    observed_digest: str | None
+    """sha256 of the file as last read; null if the file is missing."""
+    bindings: list[str]
+    """The files that refer to it."""
+
+
+@frozen
+class DefinitionView(View):
+    """A definition: its own fields, and the following."""
+
+    id: str
+    path: str
+    etag: str
+    """The git blob id of the file."""
+    status: DefinitionState
 
 
 class Definitions:
@@ -188,7 +220,7 @@ def _etag(req: Request) -> str | None:
 
 
 def operations(
-    kind: Kind, resource: type[Definitions] = Definitions, answer: type[Answer] = answers.Definition
+    kind: Kind, resource: type[Definitions] = Definitions, answer: type[View] = DefinitionView
 ) -> tuple[Operation, ...]:
     """Return the operations of one kind; their names contain its name."""
     many, one, noun = f"/v1/{kind.name}", f"/v1/{kind.name}/{{id}}", kind.singular
@@ -231,7 +263,7 @@ def operations(
             Definitions.validate_definition,
             f"Validate a {noun} without saving it.",
             kind.model,
-            answers.Validation,
+            Validation,
             *VALIDATE,
             text=True,
             name=f"validate_{noun}",
@@ -240,7 +272,7 @@ def operations(
             f"{one}/history",
             Definitions.definition_history,
             f"List commits that changed a {noun}, newest first.",
-            answers.Commit,
+            at_revision.Commit,
             *paging.PAGE,
             page=True,
             problems=(404,),

@@ -10,8 +10,9 @@ from falcon.asgi import Request, Response
 from pydantic import Field
 
 from kheish import ids
-from kheish.api import answers, answers_past, at_revision, search, views
+from kheish.api import at_revision, search, views
 from kheish.api.http import filtering, media, paging, sse
+from kheish.api.http.answer import Answer
 from kheish.api.http.bodies import Body, Name
 from kheish.api.http.operation import bind, delete, get, post
 from kheish.api.http.paging import Given, Param
@@ -23,7 +24,7 @@ from kheish.domain.events import Entry
 from kheish.domain.forks import fork as forks
 from kheish.domain.memory.names import Place as MemoryPlace
 from kheish.domain.sessions import end as session_end
-from kheish.domain.sessions.session import Session
+from kheish.domain.sessions.session import Session, SessionView
 from kheish.errors import Forbidden, InvalidCursor, SessionConflict
 from kheish.runtime import net_diffs
 from kheish.runtime.changed_files import Place
@@ -61,6 +62,58 @@ class ForkSession(Body):
     """An id of your choice; without it, one is generated."""
     title: Annotated[str, Field(max_length=500)] | None = None
     """A title for people; without it, that of the other session."""
+
+
+class Event(Answer):
+    """A journal line, verbatim."""
+
+    v: int
+    n: int
+    seq: int
+    at: str
+    kind: str
+    actor: str
+    data: dict[str, Any]
+
+
+class Moment(Answer):
+    """A requested moment."""
+
+    rev: str
+    commit: str | None
+    """The first commit that contains it; null if it is not committed yet."""
+    n: int
+    """Its newest event."""
+
+
+class SessionDiff(Answer):
+    """The events of a session between two moments."""
+
+    session_id: str
+    path: str
+    from_: Moment | None
+    """null: the beginning."""
+    to: Moment | None
+    """null: now."""
+    text: str
+    """As a conversation."""
+    entries: list[Event]
+    """The journal lines, oldest first."""
+    next_from: str | None
+    """The cursor of the next page, as `from`; null on the last page."""
+
+
+class DeletedSession(Answer):
+    """The remaining data of a deleted session."""
+
+    session_id: str
+    path: str
+    """Its former folder."""
+    deleted_at: str
+    deleted_by: str
+    last_n: int
+    remains: str
+    """A description of the data that remains in git's history."""
 
 
 class History:
@@ -275,7 +328,7 @@ OPERATIONS = bind(
         f"{ONE}/history",
         History.session_history,
         "List commits that changed a session, newest first.",
-        answers.Commit,
+        at_revision.Commit,
         *paging.PAGE,
         page=True,
         problems=(404,),
@@ -284,7 +337,7 @@ OPERATIONS = bind(
         f"{ONE}/diff",
         History.session_diff,
         "Get the events between two moments.",
-        answers_past.SessionDiff,
+        SessionDiff,
         *DIFF,
         problems=(404,),
     ),
@@ -293,7 +346,7 @@ OPERATIONS = bind(
         History.session_changes,
         "List files of the workspace that the session's file tools changed, the last changed first. Changes by "
         "commands (`bash`) are not recorded.",
-        answers_past.ChangedFile,
+        net_diffs.ChangedFileView,
         *paging.PAGE,
         page=True,
         problems=(404,),
@@ -302,7 +355,7 @@ OPERATIONS = bind(
         f"{ONE}/search",
         History.search_session,
         "Search the conversation, newest match first.",
-        answers_past.Found,
+        search.Found,
         *SEARCH,
         page=True,
         problems=(404,),
@@ -312,7 +365,7 @@ OPERATIONS = bind(
         History.fork_session,
         "Create a session with the history of another (201); the same request returns it again (200).",
         ForkSession,
-        answers.Session,
+        SessionView,
         good=(201, 200),
         problems=(404, 409),
         key=True,
@@ -321,14 +374,14 @@ OPERATIONS = bind(
         ONE,
         History.delete_session,
         "Remove a session from the tree and the index; git's history keeps it.",
-        answers_past.DeletedSession,
+        DeletedSession,
         problems=(404, 409),
     ),
     get(
         f"{ONE}/journal",
         History.session_journal,
         "List journal lines, oldest first.",
-        answers.Event,
+        Event,
         *JOURNAL,
         page=True,
         problems=(404,),

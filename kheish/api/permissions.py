@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from falcon.asgi import Request, Response
 from pydantic import Field
 
-from kheish.api import answers
 from kheish.api.http import filtering, media
-from kheish.api.http.answer import Free
+from kheish.api.http.answer import Answer, Free
 from kheish.api.http.bodies import Body, Name
 from kheish.api.http.operation import bind, get, post
 from kheish.api.services import Services
@@ -27,6 +26,13 @@ class CheckPermission(Body):
     """The session whose mode, rules and workspace apply; without it, those of a new session."""
     session: Name | None = None
     """The same as `session_id`."""
+
+
+class Verdict(Answer):
+    """The decision that a call would get."""
+
+    decision: Literal["allow", "ask", "deny"]
+    why: str
 
 
 class Permissions:
@@ -58,7 +64,7 @@ OPERATIONS = bind(
         Permissions.check_permission,
         "Explain the decision on a call without executing it.",
         CheckPermission,
-        answers.Verdict,
+        Verdict,
         problems=(404,),
         tie="none",
     ),

@@ -9,7 +9,6 @@ from typing import Annotated
 from falcon.asgi import Request, Response
 from pydantic import Field
 
-from kheish.api import answers as responses
 from kheish.api import at_revision, views
 from kheish.api.http import media, paging
 from kheish.api.http.bodies import Because, Body, Key, Name
@@ -114,7 +113,7 @@ OPERATIONS = bind(
         "/v1/questions",
         Questions.list_questions,
         "List questions, newest first.",
-        responses.Question,
+        questions.QuestionView,
         *LIST,
         page=True,
         tie="query",
@@ -123,7 +122,7 @@ OPERATIONS = bind(
         ONE,
         Questions.get_question,
         "Get one question, now or as of a commit.",
-        responses.Question,
+        questions.QuestionView,
         at_revision.AT,
         problems=(404,),
         tie=Question,
@@ -133,7 +132,7 @@ OPERATIONS = bind(
         Questions.answer_question,
         "Answer all items of a question.",
         AnswerQuestion,
-        responses.Question,
+        questions.QuestionView,
         problems=(404, 409),
         key=True,
         tie=Question,
@@ -143,7 +142,7 @@ OPERATIONS = bind(
         Questions.decline_question,
         "Decline to answer a question.",
         DeclineQuestion,
-        responses.Question,
+        questions.QuestionView,
         problems=(404, 409),
         key=True,
         tie=Question,

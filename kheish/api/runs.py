@@ -9,7 +9,7 @@ from typing import Literal
 from falcon.asgi import Request, Response
 from pydantic import model_validator
 
-from kheish.api import answers, at_revision, submissions, views
+from kheish.api import at_revision, submissions, views
 from kheish.api.http import media, paging, sse
 from kheish.api.http.bodies import Because, Body, Key, Name, Reason
 from kheish.api.http.operation import bind, get, post
@@ -17,7 +17,7 @@ from kheish.api.services import Services
 from kheish.api.views import Doc
 from kheish.domain import intake, keys, runs
 from kheish.domain.agents import ending
-from kheish.domain.runs import Run
+from kheish.domain.runs import CancelledRunView, Run, RunView
 from kheish.errors import RunStateConflict
 from kheish.runtime import submission
 from kheish.state import pins
@@ -168,12 +168,12 @@ def _refuse_ended(doc: Doc) -> None:
 ONE = "/v1/runs/{run_id}"
 OPERATIONS = bind(
     Runs,
-    get("/v1/runs", Runs.list_runs, "List runs, newest first.", answers.Run, *LIST, page=True, tie="query"),
+    get("/v1/runs", Runs.list_runs, "List runs, newest first.", RunView, *LIST, page=True, tie="query"),
     get(
         ONE,
         Runs.get_run,
         "Get one run, now or as of a commit.",
-        answers.Run,
+        RunView,
         *submissions.WAIT,
         at_revision.AT,
         problems=(404,),
@@ -194,7 +194,7 @@ OPERATIONS = bind(
         Runs.cancel_run,
         "Stop a run for good, with the agents that it spawned.",
         Because,
-        answers.Run,
+        CancelledRunView,
         problems=(404, 409),
         tie=Run,
     ),
@@ -203,7 +203,7 @@ OPERATIONS = bind(
         Runs.retry_run,
         "Queue a new run with the same task.",
         Retry,
-        answers.Run,
+        RunView,
         *submissions.WAIT,
         good=(202,),
         problems=(404, 409),
@@ -215,7 +215,7 @@ OPERATIONS = bind(
         Runs.cancel_runs,
         "Cancel every unfinished run that matches.",
         CancelRuns,
-        answers.Run,
+        RunView,
         page=True,
     ),
 )

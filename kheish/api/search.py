@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from kheish.api.http import media, paging
+from kheish.api.http.answer import Answer
 from kheish.api.http.paging import Given
 from kheish.domain import history
 from kheish.errors import Invalid
@@ -18,6 +19,19 @@ from kheish.store.log import texts
 QUERY = 'words, `"a phrase"`, or a prefix, `deplo*`'
 #: entries that one search for sessions reads: a session with many matches must not hide the others forever
 _MOST = 10_000
+
+
+class Found(Answer):
+    """A matching entry."""
+
+    n: int
+    seq: int
+    at: str
+    kind: str
+    actor: str
+    session_id: str
+    run_id: str | None
+    snippet: str
 
 
 async def entries(state: State, session: Mapping[str, Any], words: str, given: Given) -> Mapping[str, Any]:

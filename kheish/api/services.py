@@ -14,12 +14,12 @@ from kheish.api.http.waiting import Closing, Waits
 from kheish.auth.broker import Broker
 from kheish.auth.logins import Logins
 from kheish.auth.tokens import Principal, Tokens
+from kheish.authoring.editor import Editor
+from kheish.authoring.playbooks.versions import Playbooks
 from kheish.config import Config
 from kheish.domain.approvals import Approval, Bound
-from kheish.domain.definitions import Definition
-from kheish.domain.events.playbooks import EvidenceRef, ReleaseState
 from kheish.domain.keys import Key
-from kheish.domain.playbooks.versions import Released, Version
+from kheish.jobs.runner import Jobs
 from kheish.runtime.agents.worktrees import Worktrees
 from kheish.runtime.memory.recall import Memory
 from kheish.state.state import State
@@ -28,7 +28,7 @@ from kheish.store.git.revisions import Moment
 
 
 class Git(Protocol):
-    """A reader of the repository, off the event loop."""
+    """A reader of the repository, off the event loop; a Protocol, since the daemon has the git worker."""
 
     async def log(self, limit: int, *, path: str | None = None, rev: str | None = None) -> Sequence[Mapping[str, Any]]:
         """Return commits that changed `path`, newest first, from `rev` (`store.git.history.log`). Raises NotFound."""
@@ -38,7 +38,7 @@ class Git(Protocol):
 
 
 class Past(Protocol):
-    """A reader of past states, off the event loop."""
+    """A reader of past states, off the event loop; a Protocol, since the daemon has the git worker."""
 
     async def resolve(self, rev: str) -> Moment:
         """Return the moment of a revision. Raises Invalid, UnknownEvent, NotFound."""
@@ -69,7 +69,7 @@ class Past(Protocol):
 
 
 class Backup(Protocol):
-    """The backup, which pushes the state root with the user's own git."""
+    """The backup, which pushes the state root with the user's own git; a Protocol, since the daemon runs it."""
 
     async def push(self) -> Mapping[str, Any]:
         """Push now, and return the state of the backup. Raises BackupFailed, BackupDiverged, TakenOver, Conflict."""
@@ -79,7 +79,7 @@ class Backup(Protocol):
 
 
 class Upkeep(Protocol):
-    """Maintenance of the state root as a whole."""
+    """Maintenance of the state root as a whole; a Protocol, since the daemon has the children."""
 
     def rewound(self) -> str | None:
         """Return why all actions are halted if the branch was moved back; None otherwise."""
@@ -94,24 +94,8 @@ class Upkeep(Protocol):
         """Rebuild the index."""
 
 
-class Editor(Protocol):
-    """The writer of Definitions. `media` is `application/json` or `application/yaml`; `by` the principal."""
-
-    async def put(self, kind: str, id: str, raw: bytes, media: str, *, if_match: str | None, by: str) -> bool:
-        """Create or replace a definition, and put it in force; return whether it is new.
-
-        Raises InvalidDefinition, PreconditionFailed (with `etag` of the current version if there is one).
-        """
-
-    async def delete(self, kind: str, id: str, *, if_match: str | None, by: str) -> None:
-        """Remove a definition. Raises NotFound, PreconditionFailed, DefinitionReferenced."""
-
-    async def validate(self, kind: str, id: str | None, raw: bytes, media: str) -> Sequence[Mapping[str, Any]]:
-        """Return its problems in the format of `GET /v1/problems`; nothing is changed."""
-
-
 class Workspaces(Protocol):
-    """The folders in which the tools of sessions act (`kheish.daemon.workspaces`)."""
+    """The folders in which the tools of sessions act; a Protocol of `kheish.daemon.workspaces`, a layer above."""
 
     async def default(self, session_id: str) -> Path: ...
 
@@ -119,7 +103,7 @@ class Workspaces(Protocol):
 
 
 class Inspector(Protocol):
-    """Access to tools and sandbox, which the API does not import."""
+    """Access to tools and sandbox; a Protocol of `kheish.daemon.inspector`, a layer above."""
 
     async def check(self, tool: str, arguments: Mapping[str, Any], session_id: str | None) -> Mapping[str, Any]:
         """Return the decision on a call, with its reason. Raises NotFound for a missing tool or session."""
@@ -129,7 +113,7 @@ class Inspector(Protocol):
 
 
 class Secrets(Protocol):
-    """The vault's keeper. No method returns a value."""
+    """The vault's keeper; no method returns a value. A Protocol of `kheish.daemon.secrets`, a layer above."""
 
     def view(self) -> list[dict[str, Any]]:
         """Return all slots, by name."""
@@ -148,50 +132,6 @@ class Secrets(Protocol):
 
     async def rekey(self, *, by: str) -> list[dict[str, Any]]:
         """Re-encrypt all slots for the current recipients. Raises as `put`, SecretUnreadable."""
-
-
-class Playbooks(Protocol):
-    """Versions of Playbooks and their releases."""
-
-    async def publish(self, playbook_id: str, version: str, *, notes: str | None, by: str) -> tuple[Version, bool]:
-        """Publish the draft as a version, and return whether it is new.
-
-        Raises NotFound, InvalidDefinition, VersionExists, DraftNotCommitted.
-        """
-
-    async def version(self, playbook_id: str, version: str) -> Version:
-        """Return one version. Raises NotFound."""
-
-    async def read(self, playbook_id: str, version: str) -> Released:
-        """Return a version with its content, from its tag's tree. Raises NotFound, VersionTampered."""
-
-    async def at(self, playbook_id: str, n: int) -> Sequence[Version]:
-        """Return the versions that existed at event `n`, oldest first."""
-
-    async def draft(self, playbook_id: str) -> tuple[Definition, Mapping[str, bytes]]:
-        """Return the draft in force, and the files beside it. Raises NotFound."""
-
-    async def file(self, version: Version, path: str) -> bytes:
-        """Return a file beside the manifest of a version. Raises NotFound."""
-
-    async def blame(self, playbook_id: str, version: str | None) -> Sequence[Mapping[str, Any]]:
-        """Return each line of the manifest (of the committed draft) with the commit that wrote it. Raises NotFound."""
-
-    async def release(
-        self,
-        playbook_id: str,
-        version: str,
-        to: ReleaseState,
-        *,
-        by: str,
-        percent: float | None = None,
-        evidence: Sequence[EvidenceRef] = (),
-        reason: str | None = None,
-        cancel_flows: bool = False,
-    ) -> Version:
-        """Move a version to another release state. Raises NotFound, ReleaseStateConflict, VersionTampered,
-        EvidenceRequired, EvidenceUnresolved, Invalid.
-        """
 
 
 class Schedules(Protocol):
@@ -230,6 +170,7 @@ class Services:
     workspaces: Workspaces
     feed: Feed
     waits: Waits
+    jobs: Jobs
     refusals: Refusals
     worktrees: Worktrees | None = None
     ready: Callable[[], str | None] = lambda: None

@@ -12,7 +12,7 @@ from falcon.asgi import Request, Response
 from pydantic import Field
 
 from kheish import ids
-from kheish.api import answers, answers_past, at_revision, search, views
+from kheish.api import at_revision, search, views
 from kheish.api.http import media, paging
 from kheish.api.http.bodies import Because, Body, Labels, Name, Reason, Targets
 from kheish.api.http.operation import bind, get, patch, post
@@ -23,11 +23,12 @@ from kheish.auth.tokens import Principal
 from kheish.domain import keys, personas, routes
 from kheish.domain import runs as domain_runs
 from kheish.domain.contracts import check as contracts
+from kheish.domain.events import frozen
 from kheish.domain.permissions.rules import Mode, Rule
 from kheish.domain.scopes import CapabilityScope, CredentialScope
 from kheish.domain.sessions import end as session_end
 from kheish.domain.sessions import session as sessions
-from kheish.domain.sessions.session import Session
+from kheish.domain.sessions.session import Session, SessionView
 from kheish.errors import Fault, Forbidden, Invalid, SessionConflict, SessionDeleted
 from kheish.runtime import judging
 from kheish.state import pins
@@ -70,9 +71,9 @@ class SessionChanges(Body):
     budget: Budget | None = None
     """The budget of the session's runs."""
     input_contract: dict[str, Any] | None = None
-    """A JSON Schema (2020-12) that each input must fit."""
+    """A JSON Schema (2020-12, or what its `$schema` names) that each input must fit."""
     output_contract: dict[str, Any] | None = None
-    """A JSON Schema (2020-12) that each final answer must fit."""
+    """A JSON Schema (2020-12, or what its `$schema` names) that each final answer must fit."""
     reply_targets: Targets | None = None
     """The targets of outputs."""
     while_waiting: Literal["hold", "park"] | None = None
@@ -99,6 +100,13 @@ class EndSession(Body):
     """Interrupt active runs and cancel waiting ones; without it, a busy session is left alone (409)."""
     reason: Reason | None = None
     """The reason, for the journal."""
+
+
+@frozen
+class FoundSessionView(SessionView):
+    """A session of a list; `match` is present if the list was requested with `q`."""
+
+    match: search.Found | None = None
 
 
 class Sessions:
@@ -267,7 +275,7 @@ OPERATIONS = bind(
         Sessions.create_session,
         "Create a session (201), or return the existing one with the same settings (200).",
         CreateSession,
-        answers.Session,
+        SessionView,
         good=(201, 200),
         problems=(409,),
         key=True,
@@ -276,7 +284,7 @@ OPERATIONS = bind(
         "/v1/sessions",
         Sessions.list_sessions,
         "List sessions, newest first.",
-        answers_past.FoundSession,
+        FoundSessionView,
         *LIST,
         page=True,
     ),
@@ -284,7 +292,7 @@ OPERATIONS = bind(
         ONE,
         Sessions.get_session,
         "Get one session, now or as of a commit.",
-        answers.Session,
+        SessionView,
         at_revision.AT,
         problems=(404,),
     ),
@@ -293,7 +301,7 @@ OPERATIONS = bind(
         Sessions.change_session,
         "Change settings for later work; null resets a setting.",
         SessionChanges,
-        answers.Session,
+        SessionView,
         problems=(404, 409),
     ),
     post(
@@ -301,7 +309,7 @@ OPERATIONS = bind(
         Sessions.end_session,
         "End a session: it accepts no more input.",
         EndSession,
-        answers.Session,
+        SessionView,
         problems=(404, 409),
     ),
     post(
@@ -309,7 +317,7 @@ OPERATIONS = bind(
         Sessions.interrupt_session,
         "Stop the active run at its next safe point.",
         Because,
-        answers.Session,
+        SessionView,
         problems=(404, 409),
     ),
 )

@@ -8,9 +8,9 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
-from kheish.api import answers, answers_past, at_revision
+from kheish.api import at_revision
 from kheish.api.http import media, paging
-from kheish.api.http.answer import Free
+from kheish.api.http.answer import Answer, Free
 from kheish.api.http.operation import bind, get, post
 from kheish.api.http.paging import Given, Param
 from kheish.api.services import Services
@@ -23,6 +23,28 @@ LOG = (
     Param(name="path", about="Only commits that changed this file or folder of the state root."),
 )
 BLAME = (Param(name="path", about="The file, such as routes/local.yaml.", required=True), at_revision.AT)
+
+
+class BlamedLine(Answer):
+    """A line of a file, and the commit that wrote it."""
+
+    line: int
+    text: str
+    commit: str
+    author: str
+    time: int
+    """Seconds since 1970."""
+    summary: str
+    """The first line of the commit's message."""
+
+
+class Blame(Answer):
+    """The commit that wrote each line of a file."""
+
+    path: str
+    commit: str
+    """As of this commit."""
+    lines: list[BlamedLine]
 
 
 class StateRoot:
@@ -89,7 +111,7 @@ OPERATIONS = bind(
         "/v1/state/log",
         StateRoot.state_log,
         "List commits, newest first.",
-        answers.Commit,
+        at_revision.Commit,
         *LOG,
         page=True,
         problems=(404,),
@@ -98,7 +120,7 @@ OPERATIONS = bind(
         "/v1/state/blame",
         StateRoot.state_blame,
         "Get the author and the commit of each line of a user's file.",
-        answers_past.Blame,
+        Blame,
         *BLAME,
         problems=(404, 503),
     ),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from falcon.asgi import Request, Response
 
-from kheish.api import answers
 from kheish.api.flows.events import follow
 from kheish.api.http import media, paging, sse
-from kheish.api.http.answer import Free
+from kheish.api.http.answer import Answer, Free
 from kheish.api.http.bodies import Body, Name
 from kheish.api.http.operation import bind, get, post
 from kheish.api.http.paging import Given, Param
@@ -54,6 +53,51 @@ class Resume(WhichRoute):
 
     takeover: bool = False
     """Write a new incarnation to the backup's remote first, so that the daemon that has pushed there pauses."""
+
+
+class FileProblem(Answer):
+    """A problem in a file."""
+
+    problem_id: str
+    path: str
+    line: int | None
+    column: int | None
+    severity: Literal["error", "warning"]
+    code: str
+    message: str
+    suggestion: str | None
+    since: str
+
+
+class UsageRow(Answer):
+    """Usage and cost. With `by`, the fields that are summed over are null."""
+
+    session_id: str | None
+    route: str | None
+    day: str | None
+    model_calls: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    cost_usd: float | None
+    estimated: bool
+
+
+class LogLine(Answer):
+    """A line of the daemon's log; `text` may have several lines if a traceback follows."""
+
+    number: int
+    at: str
+    level: str
+    name: str
+    text: str
+
+
+class Paused(Answer):
+    """The paused parts of the daemon."""
+
+    everything: bool
+    routes: list[str]
 
 
 class Daemon:
@@ -202,10 +246,10 @@ def _sums(rows: Iterable[Mapping[str, Any]], by: tuple[str, ...]) -> list[dict[s
 OPERATIONS = bind(
     Daemon,
     get("/v1/status", Daemon.status, "Get the daemon's activity and condition.", Free, early=True),
-    get("/v1/problems", Daemon.problems, "List problems in files.", answers.FileProblem, *PROBLEMS, page=True),
+    get("/v1/problems", Daemon.problems, "List problems in files.", FileProblem, *PROBLEMS, page=True),
     get("/v1/config", Daemon.config, "Get the effective settings.", Free),
-    get("/v1/usage", Daemon.usage, "Get the usage and its cost.", answers.UsageRow, *USAGE, page=True),
-    get("/v1/logs", Daemon.logs, "List the newest lines of the daemon's log.", answers.LogLine, *LOGS, page=True),
+    get("/v1/usage", Daemon.usage, "Get the usage and its cost.", UsageRow, *USAGE, page=True),
+    get("/v1/logs", Daemon.logs, "List the newest lines of the daemon's log.", LogLine, *LOGS, page=True),
     get(
         "/v1/events",
         Daemon.events,
@@ -216,6 +260,6 @@ OPERATIONS = bind(
         problems=(404,),
         tie="query",
     ),
-    post("/v1/pause", Daemon.pause, "Pause: no new step starts.", WhichRoute, answers.Paused),
-    post("/v1/resume", Daemon.resume, "Resume after a pause.", Resume, answers.Paused, problems=(409,)),
+    post("/v1/pause", Daemon.pause, "Pause: no new step starts.", WhichRoute, Paused),
+    post("/v1/resume", Daemon.resume, "Resume after a pause.", Resume, Paused, problems=(409,)),
 )

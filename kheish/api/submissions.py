@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from falcon.asgi import Request, Response
 from pydantic import Field, model_validator
 
-from kheish.api import answers, views
+from kheish.api import views
 from kheish.api.http import media, sse
 from kheish.api.http.bodies import Body, Few, Key, Name, Targets
 from kheish.api.http.operation import bind, post
@@ -15,7 +15,7 @@ from kheish.api.http.paging import Param
 from kheish.api.services import Services
 from kheish.domain import intake, keys, runs
 from kheish.domain.events import Item
-from kheish.domain.runs import Run
+from kheish.domain.runs import Run, RunView
 from kheish.runtime import submission
 from kheish.store.bus import Frame
 
@@ -192,7 +192,7 @@ OPERATIONS = bind(
         Submissions.start_run,
         "Queue a run.",
         Submission,
-        answers.Run,
+        RunView,
         *WAIT,
         good=(202,),
         problems=(404, 409),

@@ -12,6 +12,7 @@ import orjson
 from kheish.api.http import media, paging
 from kheish.api.http.paging import Given
 from kheish.domain import runs
+from kheish.domain.agents import usage
 from kheish.domain.events import Spilled
 from kheish.domain.nouns import BY_CLASS
 from kheish.domain.runs import Run
@@ -80,8 +81,10 @@ async def listed(state: State, cls: type, given: Given) -> Mapping[str, Any]:
 
 
 def _place(state: State, doc: Doc) -> None:
-    """Update its position in the queue, which changes without an event of its own."""
+    """Update what changes without an event of the run: its position in the queue, and the usage of its agents."""
     run = state.find(Run, doc["run_id"])
+    if run is not None and run.children:
+        doc["usage"] = {**doc["usage"], "subtree": usage.of_run(state, run)}
     session = state.find(Session, doc["session_id"])
     doc["queue_position"] = runs.queue_position(state, run) if run and session else None
 
@@ -113,6 +116,8 @@ def references(doc: Doc) -> Iterator[tuple[Any, Any, str]]:
         yield doc, "content", "text"
     if _is_reference(doc.get("output")):
         yield doc, "output", "text"
+    if _is_reference(doc.get("description")):
+        yield doc, "description", "text"
     if _is_reference(doc.get("arguments")):
         yield doc, "arguments", "json"
     if _is_reference(doc.get("payload")):

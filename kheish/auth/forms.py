@@ -103,6 +103,7 @@ class Index:
         self._long = [form for form in by_length if len(form) >= PIECE]
         self._grams = _grams((*self._long, *self._streams))
         self._crossing = [form for form in self._streams if len(form) <= _LONGEST_CROSSING]
+        self._short_crossing = [form for form in self._crossing if len(form) < PIECE]
         self.joined = "\n".join(stream.decode() for stream in self._streams)
 
     def present(self, raw: bytes, touched: bool | None = None) -> tuple[bytes, ...]:
@@ -132,7 +133,7 @@ class Index:
         is_plain = b"\\\\" not in joined and b"=\\" not in joined  # then the first six do not occur
         for escape in _ESCAPED_ONCE if is_plain else _ESCAPED:
             joined = joined.replace(escape, b"")
-        short = [form for form in self._crossing if len(form) < PIECE and form in joined]
+        short = [form for form in self._short_crossing if form in joined]
         found = [form for form in self._crossing if form in joined] if self.touches(joined) else short
         return _over_lines(tuple(found), is_json).sub(self._named, raw) if found else raw
 

@@ -17,6 +17,8 @@ _BEGINNING = 4
 #: the most characters of a dump that are held back, and the possible beginnings of a dump
 _HELD_DUMP = 4000
 _DUMP_END = re.compile(r"(?:[0-9a-fA-F]{2,8}[ :,]{1,2})+[0-9a-fA-F]{0,8}\Z")
+#: characters between the lines of a wrapped form, to be removed
+_BETWEEN = dict.fromkeys(map(ord, "\r\n\t >"))
 _MARKS = re.compile(rb"\[redacted:([^\]\n]+)\]")
 
 
@@ -87,8 +89,7 @@ class Scrubber:
         if not joined or not text:
             return len(text)
         tail = text[-self.longest * 2 :]
-        flat = [at for at, letter in enumerate(tail) if letter not in "\r\n\t >"] if "\n" in tail else range(len(tail))
-        letters = "".join(tail[at] for at in flat)
+        letters = tail.translate(_BETWEEN) if "\n" in tail else tail
         low, high = 0, len(letters)  # the end of a piece is itself a piece: so bisection finds the longest
         step = 1
         while step <= high and letters[-step:] in joined:
@@ -97,7 +98,11 @@ class Scrubber:
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if letters[-middle:] in joined else (low, middle - 1)
-        return len(text) if not low else len(text) - len(tail) + flat[len(letters) - low]
+        if not low:
+            return len(text)
+        kept = [at for at, letter in enumerate(tail) if ord(letter) not in _BETWEEN] if letters is not tail else None
+        start = len(letters) - low
+        return len(text) - len(tail) + (start if kept is None else kept[start])
 
     def _dump(self, text: str) -> int:
         """Return the start of a hexadecimal dump that the text may end in the middle of."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import readline
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kheish.cli import asking
-from kheish.cli.follow import FollowedRun, follow
+from kheish.cli.follow import DETACHED, follow
 from kheish.cli.ids import Id, Name
 from kheish.cli.options import Settings, command, pass_settings
 from kheish.cli.output import paint, plain, report, say
 from kheish.cli.run import MODES, ensure
+from kheish.cli.steering import SteeredRun, Steering
 from kheish.errors import KheishError
+
+if TYPE_CHECKING:
+    from kheish.client import Kheish, Run
 
 
 @command()
@@ -27,7 +31,8 @@ def chat(
 ) -> int:
     """Talk with the agent of SESSION (default: a new session). An empty line or Ctrl-D leaves the chat.
 
-    Approvals and questions are asked in place. Ctrl-C detaches from a run, which continues.
+    A line that is typed during a run reaches the agent at its next turn. Approvals and questions are asked in place,
+    and no earlier line answers them. Ctrl-C detaches from a run, which continues.
     """
     if not asking.can_ask() or settings.output != "table" or settings.quiet:
         raise click.UsageError("A chat needs a terminal; otherwise use: kheish run SESSION TEXT --follow.")
@@ -35,19 +40,30 @@ def chat(
     session = ensure(client, session, workspace, permission_mode, route)
     say(paint(f"Session {session}; an empty line exits, and `kheish chat {session}` resumes it.", dim=True))
     active = client.sessions.get(session)["active_run_id"]
-    if active:
-        follow(settings, client, FollowedRun(client.runs.get(active)))
+    unsent = _follow(settings, client, client.runs.get(active)) if active else ""
     chosen: Any = {"route": route} if route else {}
-    unsent = ""
-    while text := _read_message(unsent):
+    while unsent is not None and (text := _read_message(unsent)):
         try:
             unsent, run = "", client.runs.start(session, text, **chosen)
         except KheishError as error:  # keep the text: the next prompt starts with it
             unsent = text
             report(error, settings)
         else:
-            follow(settings, client, FollowedRun(run))
+            unsent = _follow(settings, client, run)
     return 0
+
+
+def _follow(settings: Settings, client: Kheish, run: Run) -> str | None:
+    """Follow a run, and the runs that messages got which came too late for it. Return a line that was not sent (empty:
+    none); None if the user leaves."""
+    while True:
+        steering = Steering(client, run.run_id)
+        with steering:
+            code = follow(settings, client, SteeredRun(run, steering), prompting=steering.paused)
+        later = None if code == DETACHED else steering.run_after()
+        if later is None or steering.unsent:
+            return None if steering.leaves else steering.unsent
+        run = client.runs.get(later)
 
 
 def _read_message(unsent: str) -> str:

@@ -32,8 +32,6 @@ def edit(settings: Settings) -> None:
     from kheish.store import files
     from kheish.store.git import root_format
 
-    if settings.url:
-        raise click.UsageError("`config edit` needs a local state root; pass --state-root instead of --url.")
     root_format.open_root(root := settings.root())
     path = root / "kheish.yaml"
     before = text = path.read_text() if path.exists() else ""

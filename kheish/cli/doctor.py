@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import click
 
 from kheish.cli.options import Settings, command, pass_settings
+from kheish.cli.output import emit
 
 
 @command()
@@ -14,4 +17,7 @@ def doctor(settings: Settings, scan_history: bool) -> int:
     """Check this machine and state root for problems; needs no daemon."""
     from kheish.offline.doctor import doctor as checks
 
-    return checks.run(settings.root(), scan=scan_history)
+    findings = checks.findings(settings.root(), scan=scan_history)
+    document = {"findings": [dataclasses.asdict(one) for one in findings]}
+    emit(settings, document, ids=[one.what for one in findings], human=lambda: checks.show(findings))
+    return 1 if any(one.level == "error" for one in findings) else 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kheish.cli.ids import Id
-from kheish.cli.options import Settings, group, page_options, pass_settings
+from kheish.cli.options import Settings, exclusive, group, page_options, pass_settings
 from kheish.cli.output import Column, details, emit, fitting, listing, paint, plain, say, table, when
 from kheish.errors import Invalid, KheishError
 
@@ -68,12 +68,13 @@ def start(
     """Start a Playbook: the given version, or the active one."""
     from kheish.cli import follow
 
+    exclusive(follow=followed, wait=wait)  # following waits for the end
     client = settings.client()
     flow = client.flows.start(
         playbook,
         _inputs(client, playbook, inputs),
         idempotency_key=idempotency_key,
-        wait=None if followed else wait,
+        wait=wait,
         session_id=session,
         budget=None if budget is None else {"cost_usd": budget},
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
@@ -158,8 +159,17 @@ class FollowedFlow(Followed):
         yield paint(f"The report: kheish flows report {self.id} --html report.html", dim=True)
 
 
-def follow(settings: Settings, client: Kheish, followed: Followed, after: int = 0) -> int:
-    """Follow a thing to its end and return the exit code. Raise WaitsForPerson. Ctrl-C detaches from it."""
+def follow(
+    settings: Settings,
+    client: Kheish,
+    followed: Followed,
+    after: int = 0,
+    prompting: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> int:
+    """Follow a thing to its end and return the exit code. Raise WaitsForPerson. Ctrl-C detaches from it.
+
+    `prompting` surrounds each prompt.
+    """
     is_shown = settings.output == "table" and not settings.quiet
     asks = is_shown and asking.can_ask()
     rendering = Rendering(asks=asks)
@@ -169,7 +179,11 @@ def follow(settings: Settings, client: Kheish, followed: Followed, after: int = 
         for event in followed.events(after):
             if is_shown:
                 _write(rendering.feed(event))
-            if event.kind in followed.stops and not _attend(client, followed, rendering if asks else None):
+            if event.kind not in followed.stops:
+                continue
+            with prompting():
+                is_attended = _attend(client, followed, rendering if asks else None)
+            if not is_attended:
                 emit(settings, followed.data, ids=[followed.id], human=lambda: None)
                 raise followed.waits()
     except (KeyboardInterrupt, click.Abort):

@@ -29,6 +29,12 @@ def init(settings: Settings, folder: str | None) -> None:
 
 
 def wanted(settings: Settings, folder: str | None) -> Path:
-    """Return the path of the state root to create. Unlike other commands, do not search the parent folders."""
+    """Return the path of the state root to create. Unlike other commands, do not search the parent folders.
+
+    Raise UsageError if the options name a remote daemon, or two folders."""
+    if settings.url:
+        raise click.UsageError("A state root is created on this machine; --url names a remote daemon.")
+    if folder and settings.state_root and Path(folder).resolve() != Path(settings.state_root).expanduser().resolve():
+        raise click.UsageError("DIR and --state-root name two folders; give one of them.")
     named = folder or settings.state_root or os.environ.get("KHEISH_STATE_ROOT")
     return Path(named).expanduser().absolute() if named else Path.home() / "kheish-state"

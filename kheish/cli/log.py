@@ -31,7 +31,7 @@ def log(settings: Settings, session: str | None, limit: int, cursor: str | None)
     try:
         page: dict[str, Any] = {**settings.client().log(session=session, limit=limit, cursor=cursor)}
     except Unreachable:
-        if settings.url or not (settings.root() / ".git").exists():
+        if settings.url or cursor or not (settings.root() / ".git").exists():
             raise
         page = {"items": from_git(settings.root(), session, limit), "next_cursor": None}
         if settings.output == "table":

@@ -30,9 +30,16 @@ class Settings:
         return Kheish(url=self.url, state_root=self.state_root)
 
     def root(self) -> Path:
-        """Return the state root that the options name."""
+        """Return the state root that the options name, for a command that works on its files.
+
+        Raise UsageError for a remote daemon: its files are not here.
+        """
         from kheish.client import discovery
 
+        if self.url:
+            raise click.UsageError(
+                "This command works on the files of a local state root; pass --state-root, not --url."
+            )
         return discovery.state_root(self.state_root)
 
 
@@ -86,6 +93,13 @@ def command(name: str | None = None, **more: Any) -> Callable[[Callable[..., Any
 def group(name: str | None = None, **more: Any) -> Callable[[Callable[..., Any]], Group]:
     """Return a decorator like `click.group`, with the common options."""
     return click.group(name, cls=Group, **more)
+
+
+def exclusive(**given: object) -> None:
+    """Raise UsageError if more than one of these options is given; each is named as in Python (`from_env`)."""
+    names = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
+    if len(names) > 1:
+        raise click.UsageError(f"{' and '.join(names)} cannot be given together.")
 
 
 def page_options(function: Callable[..., Any]) -> Callable[..., Any]:

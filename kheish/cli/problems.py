@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kheish.cli.options import Settings, command, pass_settings
+from kheish.cli.options import Settings, command, page_options, pass_settings
 from kheish.cli.output import Column, listing
 
 
@@ -24,7 +24,9 @@ COLUMNS: list[Column] = [
 
 
 @command()
+@page_options
 @pass_settings
-def problems(settings: Settings) -> None:
+def problems(settings: Settings, limit: int | None, cursor: str | None) -> None:
     """List errors in files, with line and column."""
-    listing(settings, settings.client().problems(), "problem_id", COLUMNS, "No problems.")
+    page = settings.client().problems(limit=limit, cursor=cursor)
+    listing(settings, page, "problem_id", COLUMNS, "No problems.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kheish.cli.ids import Id, Name
-from kheish.cli.options import Settings, command, pass_settings
+from kheish.cli.options import Settings, command, exclusive, pass_settings
 
 if TYPE_CHECKING:
     from kheish.client import Kheish
@@ -41,6 +41,9 @@ def run(settings: Settings, session: str, text: str, followed: bool, wait: str |
     from kheish.cli import follow
 
     content = _content(text)
+    exclusive(follow=followed, wait=wait)  # following waits for the end
+    exclusive(no_create=no_create, workspace=workspace)
+    exclusive(no_create=no_create, permission_mode=permission_mode)
     client = settings.client()
     if not no_create:
         ensure(client, session, workspace, permission_mode, route)

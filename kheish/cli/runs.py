@@ -1,10 +1,12 @@
-"""`kheish runs`: list, show, follow, cancel, retry."""
+"""`kheish runs`: list, show, follow, steer, cancel, retry."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from kheish.cli.ids import Id
+from kheish.cli.ids import Id, Name
 from kheish.cli.options import Settings, at_option, group, page_options, pass_settings
 from kheish.cli.output import Column, details, emit, fitting, listing, say, shorten, when
 
@@ -25,7 +27,7 @@ COLUMNS: list[Column] = [
 
 @group()
 def runs() -> None:
-    """List, show, follow, cancel and retry runs."""
+    """List, show, follow, steer, cancel and retry runs."""
 
 
 @runs.command("list")
@@ -63,25 +65,53 @@ def follow(settings: Settings, run_id: str, after: int) -> int:
 
 
 @runs.command()
+@click.argument("run_id", metavar="RUN", type=Id("run"))
+@click.argument("text")
+@click.option("--idempotency-key", metavar="KEY", help="Send at most once per key.")
+@pass_settings
+def steer(settings: Settings, run_id: str, text: str, idempotency_key: str | None) -> None:
+    """Send the agent a message for the next turn of a run. It answers no approval and no question."""
+    posted = settings.client().runs.steer(run_id, text, idempotency_key=idempotency_key)
+    line = f"{posted['message_id']} is {posted['state']}, for the next turn of {run_id}."
+    emit(settings, posted, ids=[posted["message_id"]], human=lambda: say(line))
+
+
+@runs.command()
 @click.argument("run_ids", metavar="[RUN]...", nargs=-1, type=Id("run"))
 @click.option("--session", type=Id("session"), help="All unfinished runs of this session.")
 @click.option("--status", help="All runs with this status.")
+@click.option("--route", type=Name("routes"), help="All unfinished runs on this route.")
+@click.option("--all", "every", is_flag=True, help="All unfinished runs.")
 @click.option("--reason", help="The reason, kept in the journal.")
 @pass_settings
 def cancel(
-    settings: Settings, run_ids: tuple[str, ...], session: str | None, status: str | None, reason: str | None
+    settings: Settings,
+    run_ids: tuple[str, ...],
+    session: str | None,
+    status: str | None,
+    route: str | None,
+    every: bool,
+    reason: str | None,
 ) -> None:
     """Cancel runs, by id or by filter."""
-    if bool(run_ids) == bool(session or status):
-        raise click.UsageError("Give either run ids or the filters --session and --status.")
+    has_filter = bool(session or status or route)
+    if bool(run_ids) + has_filter + every != 1:
+        raise click.UsageError("Give either run ids, or filters (--session, --status, --route), or --all.")
     client = settings.client()
     if not run_ids:
-        many = client.runs.cancel_many(session=session, status=status)
+        many = client.runs.cancel_many(session=session, status=status, route=route, all=every, reason=reason)
         return emit(settings, many, ids=[run["run_id"] for run in many["items"]], human=lambda: details(many))
     for run_id in run_ids:
         run = client.runs.cancel(run_id, reason)
-        emit(settings, run, ids=[run_id], human=lambda run=run: say(f"{run['run_id']} is {run['status']}."))  # type: ignore[misc]  # a lambda's default has no type
+        emit(settings, run, ids=[run_id], human=lambda run=run: say(_cancelled(run)))  # type: ignore[misc]  # a lambda's default has no type
     return None
+
+
+def _cancelled(run: Any) -> str:
+    """Return what a cancel stopped, in a sentence."""
+    agents = run["stopped"]["agents"] if run.get("stopped") else []
+    below = f" Stopped with it: {', '.join(agents)}." if agents else ""
+    return f"{run['run_id']} is {run['status']}.{below}"
 
 
 @runs.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from kheish.cli.options import Settings, group, pass_settings
+from kheish.cli.options import Settings, exclusive, group, pass_settings
 from kheish.cli.output import details, emit, listing, say, when
 from kheish.errors import Invalid, NotFound, Unreachable
 
@@ -29,6 +29,7 @@ def secrets() -> None:
 
 def _given(from_env: str | None, file: str | None, slot: str) -> str:
     """Return the value from the source that the options select; never an argument, which every process can read."""
+    exclusive(from_env=from_env, file=file)
     if from_env is not None:
         value = os.environ.get(from_env)
         if not value:

@@ -169,7 +169,10 @@ def update(settings: Settings, /, session: str, reset: tuple[str, ...], **given:
     Persona and scopes can change only while the session is idle. `--reset permission-rules` discards remembered
     decisions.
     """
-    fields: dict[str, Any] = {**_settings(given), **{name.replace("-", "_"): None for name in reset}}
+    fields, cleared = _settings(given), {name.replace("-", "_"): None for name in reset}
+    if both := sorted(fields.keys() & cleared.keys()):
+        raise click.UsageError(f"Given and reset at once: {', '.join(both)}.")
+    fields |= cleared
     if not fields:
         raise click.UsageError("No settings given; see `kheish sessions update --help`.")
     _show(settings, settings.client().sessions.patch(session, **fields))

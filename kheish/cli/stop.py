@@ -28,8 +28,6 @@ def stop(settings: Settings, timeout: str, end_jobs: bool) -> int:
         patience = duration(timeout)
     except ValueError as error:
         raise click.UsageError(f"--timeout: {error}.") from error
-    if settings.url:
-        raise click.UsageError("A remote daemon cannot be stopped from here; pass --state-root for a local one.")
     root = settings.root()
     noted = discovery.daemon_note(root)
     pid = noted.get("pid") if noted else None

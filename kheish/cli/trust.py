@@ -31,6 +31,10 @@ def trust(
 ) -> None:
     """List the versions that run commands without asking, or trust ID@VERSION after a review of its commands."""
     client = settings.client().trust
+    if name is None and (digest or yes):
+        raise click.UsageError("--digest and --yes are about one version: kheish trust ID@VERSION.")
+    if name is not None and (limit or cursor):
+        raise click.UsageError("--limit and --cursor are for the list, without ID@VERSION.")
     if name is None:
         page = client.list(limit=limit, cursor=cursor)
         listing(settings, page, "name", _COLUMNS, "No version of a playbook runs commands without asking.")

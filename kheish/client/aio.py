@@ -24,8 +24,10 @@ if TYPE_CHECKING:
         Backup,
         Blame,
         Budget,
+        CancelledRun,
         CapabilityScope,
         ChangedFile,
+        ChangeTask,
         Closed,
         Commit,
         CredentialScope,
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
         SkillDraft,
         Subject,
         Task,
+        TaskOutput,
         TextItem,
         Token,
         Tools,
@@ -840,7 +843,7 @@ class AsyncQuestions(AsyncResource):
 class AsyncRuns(AsyncResource):
     """The operations of `runs`."""
 
-    async def cancel(self, run_id: str, reason: str | None = None) -> RunView:
+    async def cancel(self, run_id: str, reason: str | None = None) -> CancelledRun:
         """Stop a run for good, with the agents that it spawned."""
         return await self._send(requests.cancel_run(run_id, reason))
 
@@ -1189,6 +1192,58 @@ class AsyncSessions(AsyncResource):
         return await self._send(requests.list_tasks(session_id, limit=limit, cursor=cursor, status=status))
 
 
+class AsyncTasks(AsyncResource):
+    """The operations of `tasks`."""
+
+    async def create(
+        self,
+        session: str,
+        title: str,
+        *,
+        idempotency_key: str | None = None,
+        description: str | None = None,
+        status: str | None = None,
+        block_kind: str | None = None,
+        owner: str | None = None,
+        blocked_by: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        output: str | None = None,
+    ) -> Task:
+        """Create a task."""
+        return await self._send(
+            requests.create_task(
+                session,
+                title,
+                idempotency_key=idempotency_key,
+                description=description,
+                status=status,
+                block_kind=block_kind,
+                owner=owner,
+                blocked_by=blocked_by,
+                metadata=metadata,
+                output=output,
+            )
+        )
+
+    async def get(self, session: str, task: str) -> Task:
+        """Get one task."""
+        return await self._send(requests.get_task(session, task))
+
+    async def output(
+        self, session: str, task: str, *, after: int | None = None, tail: int | None = None, wait: str | None = None
+    ) -> TaskOutput:
+        """Read a task's output."""
+        return await self._send(requests.task_output(session, task, after=after, tail=tail, wait=wait))
+
+    async def stop(self, session: str, task: str, reason: str | None = None) -> Task:
+        """Stop a background command, or cancel another task."""
+        return await self._send(requests.stop_task(session, task, reason))
+
+    async def update(self, session: str, task: str, **changes: Unpack[ChangeTask]) -> Task:
+        """Change a task that has not ended."""
+        return await self._send(requests.change_task(session, task, **changes))
+
+
 class AsyncTokens(AsyncResource):
     """The operations of `tokens`."""
 
@@ -1312,6 +1367,11 @@ class AsyncKheish(AsyncConnection):
     def sessions(self) -> AsyncSessions:
         """The operations of `sessions`."""
         return AsyncSessions(self)
+
+    @cached_property
+    def tasks(self) -> AsyncTasks:
+        """The operations of `tasks`."""
+        return AsyncTasks(self)
 
     @cached_property
     def tokens(self) -> AsyncTokens:

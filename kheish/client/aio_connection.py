@@ -157,7 +157,8 @@ class AsyncRun(RunFacts):
 
     async def cancel(self, reason: str | None = None) -> AsyncRun:
         """Stop the run for good."""
-        self.data = await self._client.send(requests.cancel_run(self.run_id, reason))
+        cancelled = await self._client.send(requests.cancel_run(self.run_id, reason))
+        self.data = cancelled
         return self
 
     async def retry(self, *, idempotency_key: str | None = None) -> AsyncRun:

@@ -141,7 +141,8 @@ class Run(RunFacts):
 
     def cancel(self, reason: str | None = None) -> Run:
         """Stop the run for good."""
-        self.data = self._client.send(requests.cancel_run(self.run_id, reason))
+        cancelled = self._client.send(requests.cancel_run(self.run_id, reason))
+        self.data = cancelled
         return self
 
     def retry(self, *, idempotency_key: str | None = None) -> Run:

@@ -37,8 +37,10 @@ if TYPE_CHECKING:
         Backup,
         Blame,
         Budget,
+        CancelledRun,
         CapabilityScope,
         ChangedFile,
+        ChangeTask,
         Closed,
         Commit,
         CredentialScope,
@@ -81,6 +83,7 @@ if TYPE_CHECKING:
         SkillDraft,
         Subject,
         Task,
+        TaskOutput,
         TextItem,
         Token,
         Tools,
@@ -152,7 +155,7 @@ def cancel_flow(flow_id: str, reason: str | None = None) -> Call[FlowView]:
     return send("POST", f"/v1/flows/{quoted(flow_id)}/cancel", given({"reason": reason}))
 
 
-def cancel_run(run_id: str, reason: str | None = None) -> Call[RunView]:
+def cancel_run(run_id: str, reason: str | None = None) -> Call[CancelledRun]:
     """Stop a run for good, with the agents that it spawned."""
     return send("POST", f"/v1/runs/{quoted(run_id)}/cancel", given({"reason": reason}))
 
@@ -199,6 +202,11 @@ def change_state(what: Literal["put-back", "accept-rewind", "gc", "reindex"]) ->
     """`put-back`: After the branch was moved back: restore the daemon's files. `accept-rewind`: After the branch was
     moved back: continue from its new position. `gc`: Pack git's objects now. `reindex`: Rebuild the index."""
     return send("POST", f"/v1/state/{quoted(what)}", {}, patience=PUSHING)
+
+
+def change_task(session: str, task: str, **changes: Unpack[ChangeTask]) -> Call[Task]:
+    """Change a task that has not ended."""
+    return send("PATCH", f"/v1/sessions/{quoted(session)}/tasks/{quoted(task)}", changes)
 
 
 def change_worktree(agent_id: str, action: str) -> Call[WorktreeDiff]:
@@ -267,6 +275,39 @@ def create_session(
                 "while_waiting": while_waiting,
                 "capability_scope": capability_scope,
                 "credential_scope": credential_scope,
+            }
+        ),
+        key=idempotency_key,
+    )
+
+
+def create_task(
+    session: str,
+    title: str,
+    *,
+    idempotency_key: str | None = None,
+    description: str | None = None,
+    status: str | None = None,
+    block_kind: str | None = None,
+    owner: str | None = None,
+    blocked_by: Sequence[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    output: str | None = None,
+) -> Call[Task]:
+    """Create a task."""
+    return send(
+        "POST",
+        f"/v1/sessions/{quoted(session)}/tasks",
+        given(
+            {
+                "title": title,
+                "description": description,
+                "status": status,
+                "block_kind": block_kind,
+                "owner": owner,
+                "blocked_by": blocked_by,
+                "metadata": metadata,
+                "output": output,
             }
         ),
         key=idempotency_key,
@@ -504,6 +545,11 @@ def get_session(session_id: str, *, at: str | None = None) -> Call[Session]:
 def get_subject(id: str) -> Call[Subject]:
     """Get the access that a subject holds."""
     return get(f"/v1/auth/subjects/{quoted(id)}")
+
+
+def get_task(session: str, task: str) -> Call[Task]:
+    """Get one task."""
+    return get(f"/v1/sessions/{quoted(session)}/tasks/{quoted(task)}")
 
 
 def get_trust(name: str) -> Call[Trusted]:
@@ -1337,6 +1383,22 @@ def status() -> Call[Json]:
 def steer_run(run_id: str, content: str, *, idempotency_key: str | None = None) -> Call[PostedMessage]:
     """Add a user's message at the next turn of a run."""
     return send("POST", f"/v1/runs/{quoted(run_id)}/steer", given({"content": content}), key=idempotency_key)
+
+
+def stop_task(session: str, task: str, reason: str | None = None) -> Call[Task]:
+    """Stop a background command, or cancel another task."""
+    return send("POST", f"/v1/sessions/{quoted(session)}/tasks/{quoted(task)}/stop", given({"reason": reason}))
+
+
+def task_output(
+    session: str, task: str, *, after: int | None = None, tail: int | None = None, wait: str | None = None
+) -> Call[TaskOutput]:
+    """Read a task's output."""
+    return get(
+        f"/v1/sessions/{quoted(session)}/tasks/{quoted(task)}/output",
+        query={"after": after, "tail": tail, "wait": wait},
+        wait=wait,
+    )
 
 
 def trigger_schedule(name: str, *, idempotency_key: str | None = None) -> Call[Fire]:

@@ -116,9 +116,9 @@ class AgentResult(TypedDict):
 class AgentUsage(TypedDict):
     """The usage of an agent."""
 
-    own: Spent
+    own: Usage
     """That of its own runs."""
-    subtree: Spent
+    subtree: Usage
     """That of its own runs and of all agents below it."""
 
 
@@ -152,7 +152,8 @@ class AnswerQuestion(TypedDict):
 
 
 class AppliedToolPolicy(TypedDict):
-    """A restriction of the tools that a run may call, besides the permissions; set by a Playbook, never by a caller."""
+    """A restriction of the tools that a run may call, set by a Playbook or its phase (`playbook triage@1.2.0, phase
+    fix`), never by a caller. It grants nothing: permissions still apply to the tools that it leaves."""
 
     origin: str
     allow: list[str] | None
@@ -342,6 +343,51 @@ class CancelRuns(TypedDict):
     """The reason, for the journal."""
 
 
+class CancelledRun(TypedDict):
+    """A run after its cancellation."""
+
+    run_id: str
+    session_id: str
+    agent_id: str
+    kind: str
+    status: Literal[
+        "queued",
+        "running",
+        "waiting_for_approval",
+        "waiting_for_question",
+        "waiting_for_agent",
+        "completed",
+        "failed",
+        "interrupted",
+        "cancelled",
+    ]
+    submitted_at: str
+    started_at: str | None
+    finished_at: str | None
+    queue_position: int | None
+    """Position in the queue, from 1; null if the run does not wait for its session."""
+    n: int
+    """The newest event of the run."""
+    retry_of: str | None
+    request: RunRequest
+    route: str
+    model: str | None
+    mode: str
+    settings: RunSettings
+    pending_approvals: list[str]
+    pending_questions: list[str]
+    waits_for: RunWait | None
+    """The model server that it waits for."""
+    usage: RunTreeUsage
+    output: str | None
+    """The final text."""
+    outputs: list[RunOutput]
+    error: RunError | None
+    flow: Json | None
+    stopped: StoppedWork
+    """What the cancellation took with it."""
+
+
 class Capabilities(TypedDict):
     """The capabilities of the model."""
 
@@ -363,6 +409,29 @@ class CapabilityScope(TypedDict):
     """Only these; an empty list allows nothing."""
     deny: NotRequired[list[str]]
     """Never these."""
+
+
+class ChangeTask(TypedDict):
+    """Changes of a task that has not ended; a field that is left out stays as it is."""
+
+    title: NotRequired[str | None]
+    """Unique among the session's active tasks."""
+    description: NotRequired[str | None]
+    """What is to be done, and when it is done."""
+    status: NotRequired[Literal["pending", "in_progress", "blocked", "completed", "failed", "cancelled"] | None]
+    """`completed`, `failed` and `cancelled` are final."""
+    block_kind: NotRequired[
+        Literal["dependency", "dependency_failed", "needs_input", "capability", "transient", "attempts"] | None
+    ]
+    """The reason of the status `blocked`."""
+    owner: NotRequired[str | None]
+    """The agent that does it, which gets a message; null: none."""
+    blocked_by: NotRequired[list[str] | None]
+    """The ids of the tasks of this session that come first."""
+    metadata: NotRequired[Json | None]
+    """The caller's own data; 16 KiB at most."""
+    output: NotRequired[str | None]
+    """What came of it."""
 
 
 class ChangeWorktree(TypedDict):
@@ -479,9 +548,9 @@ class CreateSession(TypedDict):
     budget: NotRequired[Budget | None]
     """The budget of the session's runs."""
     input_contract: NotRequired[Json | None]
-    """A JSON Schema (2020-12) that each input must fit."""
+    """A JSON Schema (2020-12, or what its `$schema` names) that each input must fit."""
     output_contract: NotRequired[Json | None]
-    """A JSON Schema (2020-12) that each final answer must fit."""
+    """A JSON Schema (2020-12, or what its `$schema` names) that each final answer must fit."""
     reply_targets: NotRequired[list[Json] | None]
     """The targets of outputs."""
     while_waiting: NotRequired[Literal["hold", "park"] | None]
@@ -493,6 +562,31 @@ class CreateSession(TypedDict):
     """The routes, connectors and accounts that its runs use. Changes need an idle session."""
     session_id: NotRequired[str | None]
     """An id of your choice (a-z, 0-9, `.`, `_`, `-`); without it, one is generated."""
+
+
+class CreateTask(TypedDict):
+    """A task of the session."""
+
+    title: str
+    """Unique among the session's active tasks."""
+    description: NotRequired[str | None]
+    """What is to be done, and when it is done."""
+    status: NotRequired[Literal["pending", "in_progress", "blocked", "completed", "failed", "cancelled"] | None]
+    """`completed`, `failed` and `cancelled` are final."""
+    block_kind: NotRequired[
+        Literal["dependency", "dependency_failed", "needs_input", "capability", "transient", "attempts"] | None
+    ]
+    """The reason of the status `blocked`."""
+    owner: NotRequired[str | None]
+    """The agent that does it, which gets a message; null: none."""
+    blocked_by: NotRequired[list[str] | None]
+    """The ids of the tasks of this session that come first."""
+    metadata: NotRequired[Json | None]
+    """The caller's own data; 16 KiB at most."""
+    output: NotRequired[str | None]
+    """What came of it."""
+    idempotency_key: NotRequired[str | None]
+    """The same key creates one task. It may also be sent as the header Idempotency-Key."""
 
 
 class CreateToken(TypedDict):
@@ -539,6 +633,7 @@ class Decision(TypedDict):
     at: str
     person: str | None
     digest: str | None
+    """The digest of the decided call."""
 
 
 class DeclineQuestion(TypedDict):
@@ -1168,7 +1263,7 @@ class OutputRequired(TypedDict):
     """A requirement that is met if the final output fits the JSON Schema."""
 
     output_matches: Json | bool
-    """A JSON Schema (2020-12)."""
+    """A JSON Schema (2020-12, or what its `$schema` names)."""
 
 
 class Paused(TypedDict):
@@ -1412,10 +1507,15 @@ class Question(TypedDict):
     session_id: str
     run_id: str
     status: Literal["pending", "answered", "declined", "expired", "cancelled"]
+    purpose: NotRequired[str]
+    """`tool`, or `ambiguous`: the daemon asks what happened to a call."""
     questions: list[Asked]
     asked_at: str
     expires_at: str | None
     answers: Json | None
+    answered_by: NotRequired[str | None]
+    answered_at: NotRequired[str | None]
+    reason: NotRequired[str | None]
 
 
 class Quota(TypedDict):
@@ -1670,7 +1770,7 @@ class Rule(TypedDict):
 
 
 class RunError(TypedDict):
-    """The reason for a run's failure."""
+    """The reason for a run's failure: a stable `code`, a sentence, and whether the same request may succeed later."""
 
     code: str
     message: str
@@ -1697,15 +1797,25 @@ class RunInput(TypedDict):
 
 
 class RunItem(TypedDict):
-    """A part of the request."""
+    """A part of the request: text, or a stored asset."""
 
     type: Literal["text", "asset"]
     text: str | None
     asset_id: str | None
 
 
+class RunLimits(TypedDict):
+    """The limits that end a run: counts, seconds, tokens, US dollars. None: no limit."""
+
+    turns: int
+    wall_time: float | None
+    model_calls: int | None
+    tokens: int | None
+    cost_usd: float | None
+
+
 class RunOutput(TypedDict):
-    """Interim output of a run."""
+    """An output that the run emitted before its end."""
 
     output_id: str
     kind: str
@@ -1721,7 +1831,7 @@ class RunRecord(TypedDict):
 
 
 class RunRequest(TypedDict):
-    """The request, and its author."""
+    """The request, and its author; `metadata` is the caller's own."""
 
     actor: str
     source: str
@@ -1735,14 +1845,12 @@ class RunSettings(TypedDict):
     permission_mode: str
     workspace: str
     generation: Json
-    limits: Json
+    limits: RunLimits
     output_contract: Json | None
     completion: list[str | Json]
     checks_ask: bool
     """Whether the commands of `completion` are subject to the rules like the agent's own commands: they came from a
     file."""
-    unattended: NotRequired[str]
-    """`deny`: calls that would ask a person are denied, and questions are declined (schedules)."""
     tool_policies: list[AppliedToolPolicy]
     capability_scope: list[Scope]
     """The tools, skills and MCP servers that the agent sees; all of the restrictions apply."""
@@ -1808,12 +1916,10 @@ class RunView(TypedDict):
     outputs: list[RunOutput]
     error: RunError | None
     flow: Json | None
-    stopped: NotRequired[StoppedWork | None]
-    """What a cancel took with it; only its answer has this."""
 
 
 class RunWait(TypedDict):
-    """A model server that a run waits for: the last failure, and when the next attempt is due (null during one)."""
+    """A model server that a run waits for: the last failure, and the time of the next attempt (null during one)."""
 
     route: str
     code: str
@@ -1927,7 +2033,8 @@ class ScheduleStart(TypedDict):
 
 
 class Scope(TypedDict):
-    """A restriction (by `origin`) of tools, or of routes and accounts: globs over names."""
+    """A restriction of tools, or of routes and accounts: globs over names; `deny` wins. `origin` names its source
+    (`session, credential scope`)."""
 
     origin: str
     allow: list[str] | None
@@ -2102,9 +2209,9 @@ class SessionSettings(TypedDict):
     budget: NotRequired[Budget | None]
     """The budget of the session's runs."""
     input_contract: NotRequired[Json | None]
-    """A JSON Schema (2020-12) that each input must fit."""
+    """A JSON Schema (2020-12, or what its `$schema` names) that each input must fit."""
     output_contract: NotRequired[Json | None]
-    """A JSON Schema (2020-12) that each final answer must fit."""
+    """A JSON Schema (2020-12, or what its `$schema` names) that each final answer must fit."""
     reply_targets: NotRequired[list[Json] | None]
     """The targets of outputs."""
     while_waiting: NotRequired[Literal["hold", "park"] | None]
@@ -2175,18 +2282,6 @@ class SpawnAgent(TypedDict):
     """Its work is stopped after this time: `15m`."""
     spawn_request_id: NotRequired[str | None]
     """The same id gives the same child. It may also be sent as the header Idempotency-Key."""
-
-
-class Spent(TypedDict):
-    """The usage of a run so far."""
-
-    input_tokens: NotRequired[int]
-    output_tokens: NotRequired[int]
-    cached_tokens: NotRequired[int]
-    model_calls: NotRequired[int]
-    tool_calls: NotRequired[int]
-    cost_usd: NotRequired[float | None]
-    estimated: NotRequired[bool]
 
 
 class StartFlow(TypedDict):
@@ -2276,14 +2371,41 @@ class Task(TypedDict):
     """For a background command: the command line."""
     status: Literal["pending", "in_progress", "blocked", "completed", "failed", "cancelled"]
     owner: str | None
+    """The agent that it is assigned to."""
     blocked_by: list[str]
     output: str | None
-    """The output of a background command, once it has ended."""
+    """What came of it; of a background command: its output, once it has ended."""
     created_at: str
     ended_at: str | None
     n: int
     shell: TaskShell | None
     """The background command; null for other tasks."""
+    blocks: NotRequired[list[str]]
+    """The tasks that are blocked by this one."""
+    block_kind: NotRequired[
+        Literal["dependency", "dependency_failed", "needs_input", "capability", "transient", "attempts"] | None
+    ]
+    """The reason of the status `blocked`."""
+    metadata: Json
+    notify: NotRequired[bool | Literal["run"]]
+    """Whether the end of a background command is posted to the mailbox of its session."""
+    waits_for_input: NotRequired[bool]
+    """Whether a background command seems to wait at a prompt."""
+
+
+class TaskOutput(TypedDict):
+    """A piece of a task's output."""
+
+    task_id: str
+    status: str
+    text: str
+    start: int
+    """The first byte of `text` in the whole output."""
+    next: int
+    """The byte behind `text`: the `after` of the next request."""
+    total: int
+    """The bytes that there are by now."""
+    waits_for_input: bool
 
 
 class TaskShell(TypedDict):
@@ -2412,8 +2534,8 @@ class Turn(TypedDict):
 
 
 class Usage(TypedDict):
-    """Usage of the run so far; `cost_usd` is null if its route has no price. `estimated`: some tokens are counted
-    from the characters, because the server reported none."""
+    """Usage so far; `cost_usd` is null if a route has no price. `estimated`: some tokens are counted from the
+    characters, because the server reported none."""
 
     input_tokens: int
     output_tokens: int
@@ -2495,7 +2617,7 @@ class Version(TypedDict):
 
 
 class WantedEvidence(TypedDict):
-    """Evidence that the Playbook asks for."""
+    """Evidence that a Playbook requires or allows, for a phase or for the whole Flow."""
 
     kind: Literal[
         "run", "tool_call", "task", "approval", "question", "output", "asset", "commit", "file", "agent", "attestation"

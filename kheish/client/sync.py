@@ -24,8 +24,10 @@ if TYPE_CHECKING:
         Backup,
         Blame,
         Budget,
+        CancelledRun,
         CapabilityScope,
         ChangedFile,
+        ChangeTask,
         Closed,
         Commit,
         CredentialScope,
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
         SkillDraft,
         Subject,
         Task,
+        TaskOutput,
         TextItem,
         Token,
         Tools,
@@ -838,7 +841,7 @@ class Questions(Resource):
 class Runs(Resource):
     """The operations of `runs`."""
 
-    def cancel(self, run_id: str, reason: str | None = None) -> RunView:
+    def cancel(self, run_id: str, reason: str | None = None) -> CancelledRun:
         """Stop a run for good, with the agents that it spawned."""
         return self._send(requests.cancel_run(run_id, reason))
 
@@ -1183,6 +1186,58 @@ class Sessions(Resource):
         return self._send(requests.list_tasks(session_id, limit=limit, cursor=cursor, status=status))
 
 
+class Tasks(Resource):
+    """The operations of `tasks`."""
+
+    def create(
+        self,
+        session: str,
+        title: str,
+        *,
+        idempotency_key: str | None = None,
+        description: str | None = None,
+        status: str | None = None,
+        block_kind: str | None = None,
+        owner: str | None = None,
+        blocked_by: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        output: str | None = None,
+    ) -> Task:
+        """Create a task."""
+        return self._send(
+            requests.create_task(
+                session,
+                title,
+                idempotency_key=idempotency_key,
+                description=description,
+                status=status,
+                block_kind=block_kind,
+                owner=owner,
+                blocked_by=blocked_by,
+                metadata=metadata,
+                output=output,
+            )
+        )
+
+    def get(self, session: str, task: str) -> Task:
+        """Get one task."""
+        return self._send(requests.get_task(session, task))
+
+    def output(
+        self, session: str, task: str, *, after: int | None = None, tail: int | None = None, wait: str | None = None
+    ) -> TaskOutput:
+        """Read a task's output."""
+        return self._send(requests.task_output(session, task, after=after, tail=tail, wait=wait))
+
+    def stop(self, session: str, task: str, reason: str | None = None) -> Task:
+        """Stop a background command, or cancel another task."""
+        return self._send(requests.stop_task(session, task, reason))
+
+    def update(self, session: str, task: str, **changes: Unpack[ChangeTask]) -> Task:
+        """Change a task that has not ended."""
+        return self._send(requests.change_task(session, task, **changes))
+
+
 class Tokens(Resource):
     """The operations of `tokens`."""
 
@@ -1306,6 +1361,11 @@ class Kheish(Connection):
     def sessions(self) -> Sessions:
         """The operations of `sessions`."""
         return Sessions(self)
+
+    @cached_property
+    def tasks(self) -> Tasks:
+        """The operations of `tasks`."""
+        return Tasks(self)
 
     @cached_property
     def tokens(self) -> Tokens:

@@ -18,7 +18,7 @@ from kheish.auth.tokens import Principal
 from kheish.authoring.playbooks import source as sources
 from kheish.authoring.playbooks.source import Read
 from kheish.daemon.workspaces import Workspaces
-from kheish.domain import events, intake, keys, personas, routes, runs
+from kheish.domain import events, intake, keys, personas, runs
 from kheish.domain.definitions import Definition
 from kheish.domain.events import Draft, Item
 from kheish.domain.flows import inputs as flow_inputs
@@ -246,23 +246,22 @@ class Firing:
         state, start = self._state, given.file.start
         session_id = start.session or firing.session_of(given.schedule_id, given.planned)
         async with pins.session_or_new(state, session_id):
-            if state.find(Session, session_id) is None:
-                await self._create(given, session_id, start.new_session or NewSession())
+            made, session = await self._session(given, session_id, start.new_session or NewSession())
             wanted = self._input(given, session_id)
-            session = state.get(Session, session_id)
             schemas = intake.schemas_key(session, wanted)
             if schemas is not None:
                 await judging.run(intake.check_schemas, session.settings["input_contract"], wanted)
-            if given.key is not None:
-                wanted = replace(wanted, key=await keys.known(state, keys.sent(given.key)))
+            key = await keys.known(state, keys.sent(given.key))
             before = given.beside()
-            if before is None or keys.earlier(state, wanted.key) is not None:
+            if before is None or keys.earlier(state, key) is not None:
                 return
-            run_id = wanted.run_id or ""
+            if made is None or state.find(Session, session_id) is not None:  # it was created meanwhile
+                made, session = None, sessions.accepting(state, session_id)
+            sessions.check_undeleted(state, session_id)
+            run_id, submitted = intake.draft(state, session, replace(wanted, key=key, checked=schemas))
             started = firing.dispatched(given.schedule_id, given.planned, session_id, run_id=run_id)
-            intake.submit(
-                state, replace(wanted, checked=schemas), by=firing.actor(given.schedule_id), beside=[*before, started]
-            )
+            run = submitted.on(session_id, run_id, by=firing.actor(given.schedule_id))
+            state.append(*before, *([made] if made is not None else []), started, run)
 
     def _input(self, given: Begin, session_id: str) -> intake.Input:
         task, file = given.file.start.input, given.file
@@ -284,28 +283,35 @@ class Firing:
             ),
             checks_ask=True,
             unattended=file.unattended,
-            run_id=ids.new("run"),
-            key=given.key,
         )
 
-    async def _create(self, given: Begin, session_id: str, made: NewSession) -> None:
-        """Create the session of a run. Its id follows from the fire, so that a repeated attempt finds it."""
+    async def _session(self, given: Begin, session_id: str, new: NewSession) -> tuple[Draft | None, Session]:
+        """Return the session of a run, and the entry that creates a missing one. Its id follows from the fire."""
         state = self._state
-        settings = made.model_dump(mode="json", exclude_none=True, exclude={"workspace", "persona"})
+        settings = new.model_dump(mode="json", exclude_none=True, exclude={"workspace", "persona"})
         settings = {name: value for name, value in settings.items() if value not in ({}, [])}
-        settings |= {"labels": {"schedule": given.schedule_id, **made.labels}}
-        if made.title is None and given.file.title is not None:
+        settings |= {"labels": {"schedule": given.schedule_id, **new.labels}}
+        if new.title is None and given.file.title is not None:
             settings["title"] = given.file.title
-        if made.route is not None:
-            routes.choose(made.route, None, state.definitions.routes)
-        workspace = await self._home(made.workspace, session_id)
-        if made.persona is not None:
-            one = state.definitions.get("personas", made.persona)
+        if new.persona is not None:
+            one = state.definitions.get("personas", new.persona)
             settings["persona"] = personas.snapshot(
-                made.persona, one.value, one.digest, ids.now(), blob=blob_id(one.raw)
+                new.persona, one.value, one.digest, ids.now(), blob=blob_id(one.raw)
             )
-        if state.find(Session, session_id) is None and given.beside() is not None:
-            sessions.create(state, session_id, settings, workspace=workspace, by=firing.actor(given.schedule_id))
+        existing = state.find(Session, session_id)
+        if existing is not None:
+            return None, existing
+        workspace = await self._home(new.workspace, session_id)
+        existing = state.find(Session, session_id)  # it may have been created meanwhile
+        if existing is not None:
+            return None, existing
+        by = firing.actor(given.schedule_id)
+        draft = sessions.made(state, session_id, settings, workspace=workspace, by=by)
+        event: Any = draft.event
+        settings = {**sessions.SETTINGS, **event.settings}
+        return draft, Session(
+            session_id=session_id, path=event.path, agent_id=event.agent_id, created_at="", made=0, settings=settings
+        )
 
     async def _home(self, named: str | None, session_id: str) -> Path:
         if named is None:

@@ -144,19 +144,19 @@ def make(
     state = (store := _store(root, config, lambda: daemon)).state
     watcher = _watcher(root, lambda paths: loops.changed(daemon, paths), lambda paths: loops.refs(daemon, paths))
     auth = _auth(token, store, problems, watcher, environ, lambda: daemon)
-    agent = _agent(root, store, facts, auth.broker, executor or Local(), environ, allow_bypass=allow_bypass)
+    agent = _agent(root, store, facts, auth.broker, executor or Local(), environ, allow_bypass, lambda: daemon)
     git, memory = Git(store.git), remembering.make(store, facts, problems, watcher, agent)
     folders = Workspaces(root, state.hidden, lambda: state.definitions.config, workspace)
     backup = _backup(store, facts, problems, adopting := _adopting(store, problems, git, environ))
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
-    tags = PlaybookTags(state, problems, store.git)
-    options = {"allow_bypass": allow_bypass, "secure": secure, "logs": logs}
     parts = Services(
-        **_given(store, facts, auth, agent, lambda: daemon) | options,
+        **_given(store, auth, agent, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure, "logs": logs},
+        problems=problems.list,
+        git=git,
         backup=backup,
         editor=Editor(state, adopting, watcher, held=lambda: facts.held),
         inspector=Inspector(state, agent, folders),
-        playbooks=(versions := _playbooks(store, adopting, tags)),
+        playbooks=(versions := _playbooks(store, adopting, tags := PlaybookTags(state, problems, store.git))),
         schedules=(firing := Firing(state, folders, versions.read)),
         upkeep=upkeep,
         workspaces=folders,
@@ -188,12 +188,12 @@ def make(
     return daemon
 
 
-def _given(store: Store, facts: Facts, auth: Auth, agent: Agent, daemon: Callable[[], Daemon]) -> dict[str, Any]:
+def _given(store: Store, auth: Auth, agent: Agent, daemon: Callable[[], Daemon]) -> dict[str, Any]:
     """Return the services that the API receives unchanged."""
     state, bus, closing = store.state, store.bus, Closing()
 
     def ready() -> str | None:
-        return facts.starting
+        return daemon().facts.starting
 
     return {
         "state": state,
@@ -213,6 +213,7 @@ def _given(store: Store, facts: Facts, auth: Auth, agent: Agent, daemon: Callabl
         "closing": closing,
         "feed": Feed(bus),
         "waits": Waits(bus, closing),
+        "jobs": agent.jobs,
         "refusals": Refusals(state, ready),
     }
 
@@ -333,8 +334,8 @@ def _agent(
     broker: Broker,
     executor: Executor,
     environ: Mapping[str, str],
-    *,
     allow_bypass: bool,
+    daemon: Callable[[], Daemon],
 ) -> Agent:
     state = store.state
     hide = (root, *_keys(environ))
@@ -351,6 +352,7 @@ def _agent(
         lambda: state.definitions.config.network.allow,
         worktrees=trees,
         allow_bypass=allow_bypass,
+        definitions=lambda: daemon().parts.editor,
     )
     return Agent(
         state=state,

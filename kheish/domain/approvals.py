@@ -25,16 +25,18 @@ Status = Literal["pending", "allowed", "denied", "expired", "cancelled"]
 
 
 @frozen
-class Decision:
+class Decision(View):
     """The decision of a single person."""
 
+    shown_as = "Decision"
     decision: Literal["allow", "deny"]
     by: str
     via: str
     reason: str | None
     at: str
     person: str | None = None
-    digest: str | None = None  # of the decided call
+    digest: str | None = None
+    """The digest of the decided call."""
 
 
 @frozen
@@ -139,29 +141,6 @@ def _decided(
 
 
 @frozen
-class DecisionView(View):
-    """The decision of a single person."""
-
-    decision: Literal["allow", "deny"]
-    by: str
-    via: str
-    reason: str | None
-    at: str
-    person: str | None
-    digest: str | None
-
-
-@frozen
-class PreviewView(View):
-    """The change that a call would make, captured when the approval was requested."""
-
-    diff: str
-    """A unified diff. Control characters and invisible characters are replaced by visible ones."""
-    is_whole: bool
-    """Whether the diff is complete."""
-
-
-@frozen
 class ApprovalView(View):
     """A tool call that waits, or waited, for a user."""
 
@@ -172,7 +151,7 @@ class ApprovalView(View):
     arguments: events.Arguments
     digest: str
     files: tuple[dict[str, Any], ...]
-    preview: PreviewView | None
+    preview: events.Preview | None
     """The preview of an edit; null for other calls, for edited arguments, and for an edit that would currently fail."""
     why: str
     risk: Literal["low", "medium", "high"]
@@ -180,7 +159,7 @@ class ApprovalView(View):
     requested_at: str
     expires_at: str | None
     required: int
-    decisions: tuple[DecisionView, ...]
+    decisions: tuple[Decision, ...]
     edited_by: str | None
     came_from: dict[str, Any]
     remember: dict[str, Any]
@@ -188,7 +167,6 @@ class ApprovalView(View):
 
 def view(approval: Approval) -> ApprovalView:
     """Return the approval as the API and its Record show it (`shapes.md`)."""
-    preview = approval.preview
     return ApprovalView(
         approval_id=approval.approval_id,
         session_id=approval.session_id,
@@ -197,25 +175,18 @@ def view(approval: Approval) -> ApprovalView:
         arguments=approval.arguments,
         digest=approval.digest,
         files=approval.files,
-        preview=PreviewView(diff=preview.diff, is_whole=preview.is_whole) if preview else None,
+        preview=approval.preview,
         why=approval.why,
         risk=approval.risk,
         status=approval.status,
         requested_at=approval.requested_at,
         expires_at=approval.expires_at,
         required=approval.required,
-        decisions=tuple(_shown(one) for one in approval.decisions),
+        decisions=approval.decisions,
         edited_by=approval.edited_by,
         came_from=approval.came_from,
         remember=approval.remember,
     )
-
-
-def _shown(word: Decision) -> DecisionView:
-    return DecisionView(
-        decision=word.decision, by=word.by, via=word.via, reason=word.reason, at=word.at, person=word.person,
-        digest=word.digest,
-    )  # fmt: skip
 
 
 NOUN = Noun(

@@ -47,6 +47,7 @@ FOLDED = (
     events.FlowStarted,
     events.EvidenceAttached,
     events.ChildSpawned,
+    events.TaskCreated,
 )
 
 
@@ -63,6 +64,8 @@ def fold(table: dict[str, KeyUse], entry: Entry) -> Iterable[str]:
         case events.QuestionAnswered(idempotency=Idempotency() as used, question_id=result):
             pass
         case events.FlowStarted(idempotency=Idempotency() as used, flow_id=result):
+            pass
+        case events.TaskCreated(idempotency=Idempotency() as used, task_id=result):
             pass
         case events.EvidenceAttached(idempotency=Idempotency() as used, evidence_id=result):
             pass

@@ -18,7 +18,6 @@ from kheish.domain import (
     keys,
     questions,
     runs,
-    tasks,
     todos,
     turns,
 )
@@ -35,6 +34,7 @@ from kheish.domain.schedules import fire as fires
 from kheish.domain.schedules import schedule as schedules
 from kheish.domain.schedules import wakes
 from kheish.domain.sessions import session as sessions
+from kheish.domain.tasks import task as tasks
 from kheish.state.noun import Nouns
 from kheish.state.state import State
 from kheish.store.log.index import Reader
@@ -48,6 +48,7 @@ _NOUNS = (
     questions.NOUN,
     todos.NOUN,
     tasks.NOUN,
+    wakes.NOUN,
     mailboxes.NOUN,
     mailboxes.MAILBOX,
     agents.NOUN,
@@ -57,7 +58,6 @@ _NOUNS = (
     playbooks.NOUN,
     schedules.NOUN,
     fires.NOUN,
-    wakes.NOUN,
     inherited.NOUN,
     memory_ledger.NOUN,
     memory_proposals.NOUN,

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from kheish.domain import approvals, events, keys, runs
 from kheish.domain.events import Entry, QuestionItem, changed, frozen
 from kheish.domain.keys import Key
+from kheish.domain.shown import View
 from kheish.errors import Fault, Invalid, QuestionResolved
+from kheish.state import encoding
 from kheish.state.noun import Noun
 
 if TYPE_CHECKING:
@@ -74,22 +76,41 @@ def fold(table: dict[str, Question], entry: Entry) -> Iterable[str]:
             return ()
 
 
-def view(question: Question) -> dict[str, Any]:
+@frozen
+class QuestionView(View):
+    """A question of an agent, with one or more items."""
+
+    question_id: str
+    session_id: str
+    run_id: str
+    status: Status
+    purpose: str = "tool"
+    """`tool`, or `ambiguous`: the daemon asks what happened to a call."""
+    questions: tuple[QuestionItem, ...]
+    asked_at: str
+    expires_at: str | None
+    answers: dict[str, Any] | None
+    answered_by: str | None = None
+    answered_at: str | None = None
+    reason: str | None = None
+
+
+def view(question: Question) -> QuestionView:
     """Return the question as the API and its Record show it (`shapes.md`)."""
-    return {
-        "question_id": question.question_id,
-        "session_id": question.session_id,
-        "run_id": question.run_id,
-        "status": question.status,
-        "purpose": question.purpose,
-        "questions": question.questions,
-        "asked_at": question.asked_at,
-        "expires_at": question.expires_at,
-        "answers": question.answers,
-        "answered_by": question.answered_by,
-        "answered_at": question.answered_at,
-        "reason": question.reason,
-    }
+    return QuestionView(
+        question_id=question.question_id,
+        session_id=question.session_id,
+        run_id=question.run_id,
+        status=question.status,
+        purpose=question.purpose,
+        questions=question.questions,
+        asked_at=question.asked_at,
+        expires_at=question.expires_at,
+        answers=question.answers,
+        answered_by=question.answered_by,
+        answered_at=question.answered_at,
+        reason=question.reason,
+    )
 
 
 NOUN = Noun(
@@ -162,7 +183,7 @@ def expire(state: State, now: str) -> list[str]:
 def _pending(state: State, question_id: str) -> Question:
     question = state.get(Question, question_id)
     if question.status != "pending":
-        raise late(view(question))
+        raise late(encoding.plain(view(question)))
     return question
 
 

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from kheish.domain import events
 from kheish.domain.events import Spent as Spent
-from kheish.domain.events import changed
+from kheish.domain.events import changed, frozen
+from kheish.domain.shown import View
 
 NOTHING = Spent()
+
+
+@frozen
+class SpentTree(View):
+    """Usage of the run so far, and of the agents that it spawned."""
+
+    shown_as = "RunTreeUsage"
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    model_calls: int
+    tool_calls: int
+    cost_usd: float | None
+    estimated: bool
+    own: Spent
+    subtree: Spent
+    """With the usage of all agents below it."""
 
 
 def added(spent: Spent, usage: events.Usage) -> Spent:
@@ -61,16 +77,16 @@ def _cost(one: Spent, other: Spent, sign: int) -> float | None:
     return (one.cost_usd or 0.0) + sign * (other.cost_usd or 0.0)
 
 
-def shown(own: Spent, below: Spent) -> dict[str, Any]:
-    """Return an amount as documents show it: its own members, and the same with all that was spawned."""
-    return {
-        "input_tokens": own.input_tokens,
-        "output_tokens": own.output_tokens,
-        "cached_tokens": own.cached_tokens,
-        "model_calls": own.model_calls,
-        "tool_calls": own.tool_calls,
-        "cost_usd": own.cost_usd,
-        "estimated": own.estimated,
-        "own": own,
-        "subtree": own if below == NOTHING else total(own, below),
-    }
+def tree(own: Spent, below: Spent) -> SpentTree:
+    """Return an amount with what all spawned agents spent."""
+    return SpentTree(
+        input_tokens=own.input_tokens,
+        output_tokens=own.output_tokens,
+        cached_tokens=own.cached_tokens,
+        model_calls=own.model_calls,
+        tool_calls=own.tool_calls,
+        cost_usd=own.cost_usd,
+        estimated=own.estimated,
+        own=own,
+        subtree=own if below == NOTHING else total(own, below),
+    )

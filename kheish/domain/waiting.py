@@ -5,12 +5,14 @@ from __future__ import annotations
 from kheish import ids
 from kheish.domain import events
 from kheish.domain.events import frozen
+from kheish.domain.shown import View
 
 
 @frozen
-class WaitsFor:
-    """A model server that a run waits for. `until`: the time of the next attempt; None during an attempt."""
+class WaitsFor(View):
+    """A model server that a run waits for: the last failure, and the time of the next attempt (null during one)."""
 
+    shown_as = "RunWait"
     route: str
     code: str
     message: str

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, Union
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
 from kheish import resources
-from kheish.api.answers import Asked
 from kheish.api.operations import OPERATIONS
+from kheish.authoring.forms import FORMS
 from kheish.domain import events
 from kheish.domain.definitions import KINDS, TOP
 from kheish.domain.events import Event, Todo
@@ -45,45 +45,6 @@ class TodoRecord(_File):
 
     session_id: str
     items: list[Todo]
-
-
-class PendingApproval(_File):
-    """An approval that waits for a user; only fill in `decision` and `reason`."""
-
-    approval_id: str
-    session_id: str
-    run_id: str
-    tool: str
-    arguments: dict[str, Any]
-    why: str
-    requested_at: str
-    decision: Literal["allow", "deny"] | None = None
-    """Whether the call may run."""
-    reason: str | None = None
-    """The reason; the agent reads it."""
-
-
-class TextAnswer(_File):
-    """An answer in the user's own words."""
-
-    text: str
-    selected: list[str] | str | None = None
-
-
-class PendingQuestion(_File):
-    """Questions that wait for a user; only fill in `answers` or `decline`."""
-
-    question_id: str
-    session_id: str
-    run_id: str
-    status: Literal["pending"]
-    questions: list[Asked]
-    asked_at: str
-    expires_at: str | None
-    answers: dict[str, str | list[str] | TextAnswer | None] | None = None
-    """The answers by question id: an option's id, a list of them, or `{text: …}`."""
-    decline: str | None = None
-    """The reason for not answering."""
 
 
 def _entry(cls: type[Event]) -> Any:
@@ -125,8 +86,7 @@ def models() -> Mapping[str, Model]:
         "script": Script,
         **_records(),
         "todo-record": TodoRecord,
-        "pending-approval": PendingApproval,
-        "pending-question": PendingQuestion,
+        **{f"pending-{form.name}": form.model for form in FORMS.values()},
         "journal-entry": journal_entry(),
     }
 

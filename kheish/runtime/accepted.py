@@ -76,11 +76,13 @@ def plain_text(text: str) -> str:
 
 
 def _clean(message: Message, rules: Rules) -> Message:
+    opaque = message.opaque if rules.opaque and message.role == "assistant" else None
+    if message.is_clean and opaque is message.opaque:
+        return message
     text = plain_text(message.text)
     calls = tuple(_clean_call(call) for call in message.calls)
-    opaque = message.opaque if rules.opaque and message.role == "assistant" else None
     if text is message.text and opaque is message.opaque and _same(calls, message.calls):
-        return message
+        return message.found_clean()
     return replace(message, text=text, calls=calls, opaque=opaque)
 
 
@@ -159,6 +161,11 @@ def _pair_results(messages: Iterable[Message]) -> list[Message]:
 
 def _results(calls: Sequence[Call], given: Sequence[Message], at: int, taken: set[int]) -> Mapping[int, Message]:
     """Return the results of an answer's calls by number, up to the next answer that uses the same id."""
+    if len(calls) == 1 and at + 1 < len(given) and at + 1 not in taken:  # the usual case
+        message = given[at + 1]
+        if message.role == "tool" and message.call_id == calls[0].id:
+            taken.add(at + 1)
+            return {0: message}
     places: dict[str | None, list[int]] = {}
     for number, call in enumerate(calls):
         places.setdefault(call.id, []).append(number)

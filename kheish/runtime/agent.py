@@ -15,9 +15,11 @@ from kheish.auth.broker import Broker
 from kheish.domain.runs import Run
 from kheish.jobs.runner import Jobs
 from kheish.runtime.agents.worktrees import Worktrees
+from kheish.runtime.drivers.digests import Digests
 from kheish.runtime.executor import Executor
 from kheish.runtime.gates import Gates
 from kheish.runtime.memory.recall import Memory
+from kheish.runtime.prompt import Rendered
 from kheish.runtime.tools.base import Tool
 from kheish.runtime.windows import Windows
 from kheish.state.state import State
@@ -32,8 +34,18 @@ class Stopped(Exception):
 
 
 @dataclass(slots=True)
+class Driven:
+    """What is kept of a driven run, so that a turn costs what is new in it: the tools of the newest turn, the rendered
+    conversation, and the digest of the last request. It is rebuilt from the journal."""
+
+    tools: Mapping[str, Tool] | None = None
+    rendered: Rendered = field(default_factory=Rendered)
+    digests: Digests = field(default_factory=Digests)
+
+
+@dataclass(slots=True)
 class Agent:
-    """The environment that all runs share. It holds nothing of a single run."""
+    """The environment that all runs share. Of a driven run it holds only what follows from the journal."""
 
     state: State
     bus: Bus
@@ -49,8 +61,7 @@ class Agent:
     worktrees: Worktrees | None = None
     #: runs that may be stopped at once: they wait for a model, and have no effects meanwhile
     interruptible: set[str] = field(default_factory=set)
-    #: by driven run: the tools of its newest turn
-    _offers: dict[str, Mapping[str, Tool]] = field(default_factory=dict)
+    _driven: dict[str, Driven] = field(default_factory=dict)
 
     async def may_step(self, run: Run) -> None:
         """Wait while the daemon or the route is paused. Raises Stopped."""
@@ -67,16 +78,20 @@ class Agent:
         offered. A run that is not driven (it waits, or the daemon was restarted) has no offer: its calls are judged by
         the current tools.
         """
-        offer = self._offers.get(run.run_id) if run else None
-        return self.tool_source(run) if offer is None else offer
+        driven = self._driven.get(run.run_id) if run else None
+        return self.tool_source(run) if driven is None or driven.tools is None else driven.tools
 
     def renew_tools(self, run: Run) -> None:
         """Use the current tools for the run's next turn."""
-        self._offers[run.run_id] = self.tool_source(run)
+        self.driven(run).tools = self.tool_source(run)
 
-    def release_tools(self, run_id: str) -> None:
-        """Drop the offer of a run that is no longer driven."""
-        self._offers.pop(run_id, None)
+    def driven(self, run: Run) -> Driven:
+        """Return what is kept of a run while it is driven."""
+        return self._driven.setdefault(run.run_id, Driven())
+
+    def release(self, run_id: str) -> None:
+        """Drop what is kept of a run that is no longer driven."""
+        self._driven.pop(run_id, None)
 
     def live(self, kind: str, run: Run, turn: int, attempt: int) -> Live:
         """Return the live output of a step."""

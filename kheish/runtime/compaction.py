@@ -15,6 +15,7 @@ from kheish.domain.runs import Run
 from kheish.domain.turns import Turn
 from kheish.runtime import accepted, dialects, fitting, model, windows
 from kheish.runtime.agent import Agent
+from kheish.runtime.drivers import digests
 from kheish.runtime.drivers.base import Message, ModelError, Reply, Request
 from kheish.runtime.prompt import Placed
 from kheish.runtime.targets import Target
@@ -106,7 +107,7 @@ async def compact(state: State, run: Run, turn: Turn, agent: Agent, target: Targ
         attempt=turn.failed_compactions + 1,
         route=target.route_id,
         model=request.model,
-        digest=model.digest(request),
+        digest=digests.digest(request),
         purpose="compaction",
     )
     state.append(requested.on(run.session_id, run.run_id))

@@ -74,7 +74,14 @@ async def judge(
         before_plan=permission_rules.effective_mode(file, run.settings.permission_mode),  # type: ignore[arg-type]
         tainted_by=session.tainted_by if file.taint == "ask" else None,
     )
+    if verdict.decision == "ask" and is_unattended(run):
+        verdict = replace(verdict, decision="deny", why=f"{verdict.why}; no person attends this run")
     return verdict, moved
+
+
+def is_unattended(run: Run) -> bool:
+    """Return whether no person may be asked during the run (`unattended: deny` of a schedule)."""
+    return run.settings.unattended == "deny"
 
 
 async def located(

@@ -60,7 +60,7 @@ async def draft(
     frame = await prompt.frame(state, run, {} if refuses_tools else tools, room.prompt, memory)
     if room.prompt is not None and room.prompt - frame.tokens < LEAST_TASK:
         frame = await prompt.frame(state, run, {}, room.prompt, memory)
-    placed = await prompt.conversation(state, run, target.server, mail)
+    placed = await prompt.conversation(state, run, target.server, agent.driven(run).rendered, mail)
     if room.prompt is None:
         return _draft(run, turn, target, frame, [one.message for one in placed], frame.left_out)
     rest = room.prompt - frame.tokens

@@ -15,6 +15,7 @@ from kheish.domain.runs import BUDGET, Run, Status
 from kheish.domain.sessions.session import Session
 from kheish.runtime import completing, deciding, judging, model_turn, phases, tool_calls
 from kheish.runtime.agent import Agent
+from kheish.runtime.agents import shares
 from kheish.state.state import State
 
 REPAIRS = 3  # turns in which a run may repair an answer that violates its output contract
@@ -37,6 +38,7 @@ async def advance(state: State, run_id: str, agent: Agent) -> None:
         elif turn.has_answered:
             await _finish(state, run, turn)
         elif (turn.turn or await phases.passes(state, run, "before")) and not _over_budget(state, run):
+            await shares.let_siblings_go_first(state, run, agent)
             await model_turn.ask(state, run, turn, agent)
 
 
@@ -82,7 +84,8 @@ def _over_budget(state: State, run: Run) -> bool:
     if excess is None:
         return False
     spent = f"{excess.limit}: {excess.spent:g} of {excess.allowed:g}"
-    if excess.grantable and run.grant_refused is None and run.settings.permission_mode != "dont_ask":
+    may_ask = run.settings.permission_mode != "dont_ask" and not deciding.is_unattended(run)
+    if excess.grantable and run.grant_refused is None and may_ask:
         state.append(*_ask_for_more(state, run, excess))
     elif excess.is_shared:
         of = f" of {excess.above}" if excess.above is not None else ""

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from hashlib import sha256
 from typing import Any, TypeVar
-
-import orjson
 
 from kheish.auth import broker
 from kheish.domain import scopes
@@ -108,9 +105,3 @@ async def _with_credential(
     lent = agent.broker.lease(subjects, route.auth_ref, audience, scope=leaves, is_audited=is_audited)
     async with lent as lease:
         return await broker.using(lease, step(replace(request, credential=lease.value)))
-
-
-def digest(request: Request) -> str:
-    """Return the sha256 of the request's canonical form; the request itself can be rebuilt from earlier entries."""
-    content = {"model": request.model, "messages": request.messages, "tools": request.tools, "how": request.generation}
-    return sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()

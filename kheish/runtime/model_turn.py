@@ -47,7 +47,7 @@ async def ask(state: State, run: Run, turn: Turn, agent: Agent) -> None:
         attempt=attempt,
         route=route_id,
         model=request.model,
-        digest=model.digest(request),
+        digest=agent.driven(run).digests.of(request),
         omitted=draft.omitted,
         memory=draft.memory,
     )

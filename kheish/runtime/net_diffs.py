@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
 from kheish.beneath import Door, files, pool, walk
 from kheish.beneath.door import Root, opened
 from kheish.domain import workspaces
-from kheish.domain.events import Spilled
+from kheish.domain.events import Spilled, frozen
 from kheish.domain.patches import diffs
 from kheish.domain.patches.diffs import Piece
+from kheish.domain.shown import View
 from kheish.errors import Damaged, NotBeneath, NotThere
 from kheish.runtime import changed_files
 from kheish.runtime.changed_files import MOST_EDITS, MOST_ENTRIES, Changed, Edit, Place
@@ -44,6 +45,38 @@ class _Present:
     content: bytes | None
 
 
+@frozen
+class ChangedFileView(View):
+    """A file of the workspace that a session's file tools changed."""
+
+    path: str
+    workspace: str
+    """The folder that `path` is in."""
+    change: Literal["added", "modified", "deleted"]
+    runs: tuple[str, ...]
+    """The runs that changed it, in their order."""
+    edits: int
+    """The number of tool calls that changed it."""
+    changed_at: str
+    """The time of the last change."""
+    before_sha256: str | None
+    """The content before the first change; null: the file did not exist."""
+    after_sha256: str | None
+    """The content after the last change; null: the file does not exist."""
+    mode: str | None
+    """The permissions that a patch gave it, in octal digits."""
+    diff: str | None
+    """Null if a diff is not possible, such as for a binary file."""
+    is_net: bool
+    """Whether `diff` leads from the content before the first change to the content after the last; otherwise it is the
+    diffs of the edits in sequence.
+    """
+    is_current: bool
+    """Whether the file still is as the last edit left it."""
+    note: str | None
+    """Why the diff is not the net one, or the file not current."""
+
+
 def listed(
     state: State, session: Mapping[str, Any], below: Place | None, limit: int
 ) -> tuple[list[dict[str, Any]], Place | None]:
@@ -67,7 +100,7 @@ def listed(
 
 def _describe(
     state: State, session: Mapping[str, Any], root: Root | None, one: Changed, note: str | None
-) -> dict[str, Any]:
+) -> ChangedFileView:
     pool.check()
     is_here = root is not None and one.last.workspace == session["workspace"]
     present = _present(root, one.last.path) if root is not None and is_here else None
@@ -76,21 +109,21 @@ def _describe(
     diff, is_net, why = _diff(one, pieces, present if is_current else None)
     if not is_current:
         why = why or (SINCE if is_here else MOVED)
-    return {
-        "path": one.last.path,
-        "workspace": one.last.workspace,
-        "change": "added" if one.first.before is None else "deleted" if one.last.after is None else "modified",
-        "runs": list(dict.fromkeys(edit.run_id for edit in one.edits)),
-        "edits": len(one.edits),
-        "changed_at": one.last.at,
-        "before_sha256": one.first.before,
-        "after_sha256": one.last.after,
-        "mode": next((edit.mode for edit in reversed(one.edits) if edit.mode is not None), None),
-        "diff": diff,
-        "is_net": is_net,
-        "is_current": is_current,
-        "note": "; ".join(part for part in (why, note) if part) or None,
-    }
+    return ChangedFileView(
+        path=one.last.path,
+        workspace=one.last.workspace,
+        change="added" if one.first.before is None else "deleted" if one.last.after is None else "modified",
+        runs=tuple(dict.fromkeys(edit.run_id for edit in one.edits)),
+        edits=len(one.edits),
+        changed_at=one.last.at,
+        before_sha256=one.first.before,
+        after_sha256=one.last.after,
+        mode=next((edit.mode for edit in reversed(one.edits) if edit.mode is not None), None),
+        diff=diff,
+        is_net=is_net,
+        is_current=is_current,
+        note="; ".join(part for part in (why, note) if part) or None,
+    )
 
 
 def _diff(one: Changed, pieces: Sequence[Piece | None], now: _Present | None) -> tuple[str | None, bool, str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any
 import orjson
 
 from kheish.domain import approvals, events, runs, turns
-from kheish.domain.events import Spilled
+from kheish.domain.events import Spilled, changed
 from kheish.domain.permissions.rules import FILE_TOOLS
 from kheish.domain.runs import Run
 from kheish.domain.sessions.session import Session
 from kheish.domain.turns import Call
+from kheish.errors import Damaged, NotFound
 from kheish.runtime import deciding, recovery
 from kheish.runtime.agent import Agent
 from kheish.runtime.deciding import Prepared, refused
@@ -159,11 +161,27 @@ async def finish(state: State, run: Run, call: Call, result: Result, agent: Agen
         code="tool_error" if result.is_error else None,
         network=_reached_out(state, run, call),
     )
-    state.append(*result.drafts, finished.on(run.session_id, run.run_id))
+    if result.uses:
+        await _append_with_others(state, run, result, finished)
+    else:
+        state.append(*result.drafts, finished.on(run.session_id, run.run_id))
     job = result.detail.get("job")
     if job:
         await state.durable()
         await asyncio.to_thread(agent.jobs.remove, job)
+
+
+async def _append_with_others(state: State, run: Run, result: Result, finished: events.ToolFinished) -> None:
+    """Journal a result with events of other sessions, which are loaded meanwhile; if one of them is gone, the call has
+    failed."""
+    async with contextlib.AsyncExitStack() as used:
+        try:
+            for session_id in result.uses:
+                await used.enter_async_context(state.using(session_id))
+            drafts = result.drafts
+        except (NotFound, Damaged) as error:
+            finished, drafts = changed(finished, is_error=True, content=error.detail, code="tool_error"), ()
+        state.append(*drafts, finished.on(run.session_id, run.run_id))
 
 
 def _reaches_out(prepared: Prepared) -> bool:

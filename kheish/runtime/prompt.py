@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -105,17 +105,47 @@ def _fitting(parts: list[Section], room: int) -> tuple[list[Section], list[str]]
     return shortened, [part.name for part, size in zip(parts, sizes, strict=True) if size > most]
 
 
-async def conversation(state: State, run: Run, server: str, mail: Sequence[Sequence[Item]] = ()) -> list[Placed]:
+@dataclass(slots=True)
+class Rendered:
+    """The complete answers of a conversation with the results of their calls, each rendered once for a driven run.
+
+    `answers` has them by `seq`, with their source. `covered` has the identities of answers and results. Those with
+    payloads are in neither, so that payloads do not stay in memory.
+    """
+
+    answers: dict[int, tuple[messages.Message, tuple[Placed, ...]]] = field(default_factory=dict)
+    covered: set[int] = field(default_factory=set)
+
+    def add(self, answer: messages.Message, parts: tuple[Placed, ...]) -> None:
+        """Keep what an answer was rendered to, unless it or a result has a payload."""
+        sources = (answer, *(part.source for part in parts))
+        if not any(True for source in sources for _ in _references(source)):
+            self.answers[answer.seq] = answer, parts
+            self.covered.update(map(id, sources))
+
+    def prune(self, length: int) -> None:
+        """Forget answers that a compaction has removed; `length` is that of the history."""
+        if len(self.covered) > 2 * length + 16:
+            self.answers.clear()
+            self.covered.clear()
+
+
+async def conversation(
+    state: State, run: Run, server: str, rendered: Rendered | None = None, mail: Sequence[Sequence[Item]] = ()
+) -> list[Placed]:
     """Return the session's conversation for the run's prompt, without signed blocks of other servers; at its end, the
     messages that this prompt delivers."""
+    rendered = rendered or Rendered()
     conversation = state.table(messages.Conversation, run.session_id).get(run.session_id)
     history = list(conversation.messages) if conversation else []
     if not any(message.role == "user" and message.run_id == run.run_id for message in history):
         history.append(_task(run))
+    rendered.prune(len(history))
     at: dict[str, Any] = {"seq": UNSENT, "source": UNSENT, "run_id": run.run_id}
     history += [messages.Message(role="mail", items=tuple(items), **at) for items in mail]
-    spilled = await read_spilled(state, run.session_id, history)
-    return [_drop_foreign_block(one, server) for one in project(history, run.run_id, spilled)]
+    unknown = [message for message in history if id(message) not in rendered.covered]
+    spilled = await read_spilled(state, run.session_id, unknown)
+    return [_drop_foreign_block(one, server) for one in project(history, run.run_id, spilled, rendered)]
 
 
 def _task(run: Run) -> messages.Message:
@@ -212,7 +242,9 @@ def _read_instructions(door: Door) -> tuple[str, bytes]:
         return path, file.read(INSTRUCTIONS_BYTES)
 
 
-def project(history: Sequence[messages.Message], run_id: str, spilled: Mapping[str, str]) -> list[Placed]:
+def project(
+    history: Sequence[messages.Message], run_id: str, spilled: Mapping[str, str], rendered: Rendered | None = None
+) -> list[Placed]:
     """Return the conversation in a model's order: each tool result right after its call, whatever came between.
 
     Pending calls of other runs (a parked run) are omitted, with a note. Messages of later runs while this run was
@@ -223,10 +255,16 @@ def project(history: Sequence[messages.Message], run_id: str, spilled: Mapping[s
     asked: set[CallKey] = {(message.run_id, call.id) for message in history for call in message.calls}
     unanswered = _unanswered(history)
     placed: list[Placed] = []
+    rendered = rendered or Rendered()
     for message in history:
         match message.role:
+            case "assistant" if (known := rendered.answers.get(message.seq)) is not None and known[0] is message:
+                placed += known[1]
             case "assistant":
-                _add_answer(placed, message, run_id, results, spilled)
+                parts, is_whole = _render_answer(message, run_id, results, spilled)
+                placed += parts
+                if is_whole:
+                    rendered.add(message, parts)
             case "tool" if _key(message) in asked:
                 pass  # placed after its call
             case "ended" if message.run_id in unanswered or not placed or placed[-1].source.run_id != message.run_id:
@@ -289,14 +327,14 @@ def _key(message: messages.Message) -> CallKey:
     return message.run_id, message.call_id
 
 
-def _add_answer(
-    found: list[Placed],
+def _render_answer(
     message: messages.Message,
     run_id: str,
     results: Mapping[CallKey, messages.Message],
     spilled: Mapping[str, str],
-) -> None:
-    """Add an answer, and the results of its calls."""
+) -> tuple[tuple[Placed, ...], bool]:
+    """Return an answer with the results of its calls, and whether all calls have one."""
+    found: list[Placed] = []
     text = _text(message.text, spilled)
     answered = [call for call in message.calls if (message.run_id, call.id) in results]
     if len(answered) < len(message.calls) and message.run_id != run_id:
@@ -310,6 +348,7 @@ def _add_answer(
         result = results[message.run_id, call.id]
         content = _text(result.text, spilled)
         found.append(Placed(Message(role="tool", text=content, call_id=call.id, is_error=result.is_error), result))
+    return tuple(found), len(answered) == len(message.calls)
 
 
 def _call(call: ModelCall, spilled: Mapping[str, str]) -> Call:

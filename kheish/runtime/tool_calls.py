@@ -136,6 +136,10 @@ async def _recover(state: State, run: Run, call: Call, agent: Agent) -> bool:
             text = f"The call of {call.call.name} may or may not have happened, and recovery.ambiguous is fail."
             runs.fail(state, run.run_id, "ambiguous_call", text)
             return False
+        case _ if deciding.is_unattended(run):
+            text = f"The call of {call.call.name} may or may not have happened, and no person attends this run."
+            runs.fail(state, run.run_id, "ambiguous_call", text)
+            return False
         case _:
             return recovery.ask(state, run, call)
 

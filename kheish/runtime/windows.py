@@ -61,6 +61,10 @@ def _count(text: str) -> int:
 
 def message_tokens(message: Message) -> int:
     """Return about how many tokens a message has, with its calls and the template around it."""
+    return message.counted(_count_message)
+
+
+def _count_message(message: Message) -> int:
     total = PER_MESSAGE + tokens(message.text)
     for call in message.calls:
         total += PER_MESSAGE + tokens(call.name) + tokens(encoded(call.arguments))

@@ -87,7 +87,7 @@ class Worker:
 
     def _done(self, run: Run) -> None:
         self._driving.pop(run.run_id, None)
-        self._agent.release_tools(run.run_id)
+        self._agent.release(run.run_id)
         self._by_route[run.settings.route] -= 1
         if run.session_id not in self._parked:
             self._state.touched[run.session_id] = None

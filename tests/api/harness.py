@@ -32,6 +32,7 @@ from kheish.domain.definitions import KINDS, Definition
 from kheish.domain.routes import Route
 from kheish.domain.sessions import end as session_end
 from kheish.errors import KheishError, NotFound, PreconditionFailed
+from kheish.jobs.runner import Jobs
 from kheish.state.state import Change, State
 from kheish.store.bus import Bus, Frame
 from kheish.store.edits import definitions as reading
@@ -372,7 +373,8 @@ async def world(folder: Path, **parts: Any) -> AsyncIterator[World]:
         editor=Editor(state), inspector=Inspector(), memory=memory(state), playbooks=Playbooks(), schedules=Schedules(),
         secrets=Secrets(),
         broker=Broker(state, Vault(), {}), upkeep=Upkeep(), workspaces=folders, closing=closing,
-        feed=Feed(bus), waits=Waits(bus, closing), refusals=Refusals(state, parts.get("ready", lambda: None)), **parts,
+        feed=Feed(bus), waits=Waits(bus, closing), jobs=Jobs(root / "jobs"),
+        refusals=Refusals(state, parts.get("ready", lambda: None)), **parts,
     )  # fmt: skip
     app = build(given, OPERATIONS)
     transport = httpx.ASGITransport(app)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kheish.api import answers
 from kheish.api.http.answer import model_of
+from kheish.domain.questions import QuestionView
 from tests.api.harness import World, question
 
 
@@ -14,7 +14,7 @@ async def test_an_answer_is_kept_and_the_run_goes_on(w: World) -> None:
     answer = await w.http.post("/v1/questions/q_1/answer", json={"answers": {"q1": {"selected": ["a"], "text": None}}})
     late = await w.http.post("/v1/questions/q_1/decline", json={})
 
-    shown = model_of(answers.Question).model_validate(answer.json())
+    shown = model_of(QuestionView).model_validate(answer.json())
     assert (shown.status, shown.answers) == ("answered", {"q1": {"selected": ["a"], "text": None}})
     assert "x-kheish-event" in answer.headers
     assert (await w.http.get(f"/v1/runs/{run['run_id']}")).json()["status"] == "queued"

@@ -25,13 +25,17 @@ LOOK = (
     "get_version list_trust get_trust diff_playbook blame_playbook list_routes get_route route_history list_personas "
     "get_persona persona_history "
     "list_playbooks get_playbook playbook_history list_schedules get_schedule schedule_history schedule_next "
-    "schedule_fires list_memory get_memory memory_history list_proposals get_proposal session_memory"
+    "schedule_fires list_agents get_agent agent_tree agent_quotas "
+    "list_worktrees get_worktree list_mail get_mail get_task task_output "
+    "list_memory get_memory memory_history list_proposals get_proposal session_memory"
 )
 CHECK = "check_permission validate_route validate_persona validate_playbook validate_schedule"
 WORK = (
     "pause resume create_session change_session end_session interrupt_session fork_session delete_session start_run "
     "cancel_run retry_run cancel_runs start_flow cancel_flow attach_evidence "
-    "trigger_schedule pause_schedule resume_schedule"
+    "trigger_schedule pause_schedule resume_schedule "
+    "spawn_agent explain_spawn change_agent close_agent change_worktree steer_run post_mail ack_mail redeliver_mail "
+    "create_task change_task stop_task"
 )
 ADMIN = (
     "put_back_state accept_rewind pack_state reindex_state push_backup list_tokens create_token revoke_token "
@@ -52,7 +56,9 @@ ROLES = {
 }
 #: what a token for some sessions may ask for though it is about no session
 FREE = f"{OPEN} {LOGIN} openapi check_permission"
-LISTS = "list_runs list_approvals list_questions list_proposals events"
+LISTS = "list_runs list_approvals list_questions list_proposals list_agents agent_quotas events"
+#: about a part of a thing that the test's things lack
+LACKING = "get_worktree change_worktree get_mail ack_mail redeliver_mail"
 NAMES = {operation.name for operation in OPERATIONS}
 
 
@@ -65,7 +71,7 @@ def placed(text: str) -> set[str]:
 def path_of(operation: Operation, **ids: str) -> str:
     names = ("id", "version", "slot", "name", "subject", "lease", "flow_id", "session_id", "run_id", "approval_id")
     names += ("scope", "owner", "path", "proposal_id")
-    given = dict.fromkeys((*names, "question_id"), "absent") | ids
+    given = dict.fromkeys((*names, "question_id", "agent_id", "message_id", "task_id"), "absent") | ids
     return operation.path.format(**given)
 
 
@@ -116,19 +122,19 @@ async def test_each_role_reaches_what_it_may_and_nothing_else(w: World) -> None:
 async def test_a_token_for_some_sessions_reaches_only_these(w: World, role: str) -> None:
     ids: dict[str, dict[str, str]] = {}
     for session_id in ("team-a", "other"):
-        await w.session(session_id)
+        agent_id = (await w.session(session_id))["agent_id"]
         asked = [approval(f"appr_{session_id}"), question(f"ques_{session_id}")]
         runs = [await w.waiting(one, session_id=session_id) for one in asked]
         ids[session_id] = {
             "session_id": session_id, "run_id": runs[0]["run_id"], "approval_id": asked[0].approval_id,
-            "question_id": asked[1].question_id,
+            "question_id": asked[1].question_id, "agent_id": agent_id,
         }  # fmt: skip
     headers, wrong = await make(w, "limited", role=role, sessions=["team-*"]), []
     may, order = placed(ROLES[role]), sorted(OPERATIONS, key=lambda one: (one.method == "DELETE", one.method != "GET"))
     for operation in order:
         name, is_thing = (
             operation.name,
-            any(key in operation.path for key in ("{run_id}", "{approval_id}", "{question_id}")),
+            any(key in operation.path for key in ("{run_id}", "{approval_id}", "{question_id}", "{agent_id}")),
         )
         theirs = await status(w, operation, path_of(operation, **ids["other"]), headers)
         if name not in may:
@@ -137,6 +143,7 @@ async def test_a_token_for_some_sessions_reaches_only_these(w: World, role: str)
             # A stream is stopped at its query before the filter is asked; it is asked without one below.
             right = {404} if is_thing else {403}
             right |= {400} if "event-stream" in operation.media else set()
+            right |= {403} if "mailbox" in operation.path else set()  # which name an agent or a session
         elif name in placed(FREE):
             right = set(range(200, 600)) - {401, 403}
         else:
@@ -145,7 +152,7 @@ async def test_a_token_for_some_sessions_reaches_only_these(w: World, role: str)
             wrong.append((name, "theirs", theirs))
         if name in may and ("{session_id}" in operation.path or is_thing):
             own = await status(w, operation, path_of(operation, **ids["team-a"]), headers)
-            if own in (401, 403) or (own == 404 and is_thing):
+            if own in (401, 403) or (own == 404 and is_thing and name not in placed(LACKING)):
                 wrong.append((name, "own", own))
         if name in may & placed(LISTS):
             for session_id, good in (("team-a", (200, 400)), ("other", (403,))):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from kheish.api import answers
 from kheish.api.http.answer import model_of
 from kheish.domain import events
+from kheish.domain.runs import RunView
 from kheish.domain.sessions.session import Session
 from tests.api.harness import World, eventually
 
@@ -17,7 +17,7 @@ async def test_a_submission_is_accepted_with_its_place_and_its_event(w: World) -
     first = await w.http.post("/v1/sessions/s/runs", json={"content": "one", "metadata": {"a": 1}})
     second = await w.http.post("/v1/sessions/s/runs", json={"items": [{"type": "text", "text": "two"}], "actor": "ann"})
 
-    run = model_of(answers.Run).model_validate(first.json())
+    run = model_of(RunView).model_validate(first.json())
     assert first.status_code == 202
     assert (run.status, run.queue_position, run.request.metadata) == ("queued", 1, {"a": 1})
     assert (run.request.actor, run.request.source, run.route) == ("token:local", "api", "local")

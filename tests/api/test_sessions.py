@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kheish.api import answers
 from kheish.api.http.answer import model_of
 from kheish.domain import events
+from kheish.domain.sessions.session import SessionView
 from tests.api.harness import World
 
 
@@ -19,7 +19,7 @@ async def test_create_then_get_the_same_session(w: World) -> None:
     assert int(made.headers["x-kheish-event"]) == made.json()["last_n"]
     assert again.status_code == 200
     assert again.json() == made.json()
-    assert model_of(answers.Session).model_validate(made.json()).status == "idle"
+    assert model_of(SessionView).model_validate(made.json()).status == "idle"
     assert (await w.http.get("/v1/sessions/fix-it")).json() == made.json()
 
 

@@ -16,7 +16,7 @@ def test_each_line_is_a_run_of_one_session(at: Standin) -> None:
     at.answers["GET /v1/runs/run_1"] = 200, run_view(output="hello")
     at.streams["/v1/runs/run_1/events"] = [[frame(1, "run.completed")], [frame(2, "run.completed")]]
 
-    shown = typed(CHAT, ("empty line exits", "hi\nand bye\n\n"))
+    shown = typed(CHAT, ("empty line exits", "hi\n"), ("completed", "and bye\n"), ("completed", "\n"))
 
     assert [one.json["content"] for one in at.of("POST /v1/sessions/s/runs")] == ["hi", "and bye"]
     assert shown.count("completed") == 2 and "kheish chat s" in shown
@@ -40,6 +40,7 @@ def test_what_was_typed_ahead_or_pasted_answers_no_approval(at: Standin) -> None
     waiting = run_view("waiting_for_approval", pending_approvals=["appr_1"])
     at.answers |= {"GET /v1/runs/run_1": (200, waiting), "GET /v1/approvals/appr_1": (200, APPROVAL)}
     at.streams["/v1/runs/run_1/events"] = [[frame(1, "run.waiting", status="waiting_for_approval")]]
+    at.answers["POST /v1/runs/run_1/steer"] = 202, {"message_id": "msg_1", "session_id": "s", "run_id": None}
 
     shown = typed(
         CHAT,

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.crash import effects, families, histories, journals, memories, repository
+from tests.crash import effects, families, histories, journals, memories, messages, repository
 from tests.crash.journals import Entry, Finding
 
 Acks = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -61,6 +61,7 @@ def _rules(root: Path, found: Mapping[str, list[Entry]], since: str | None) -> I
     yield from journals.spills(root, found)
     for rule in (
         histories.moves, histories.unfinished, histories.left_open, histories.order, effects.calls, effects.tasks,
+        messages.each,
         families.families,
     ):  # fmt: skip
         yield from rule(found)

@@ -163,6 +163,7 @@ def acknowledged(
             "run.submitted": entry.get("run"),
             "approval.resolved": data.get("approval_id"),
             "question.answered": data.get("question_id"),
+            "message.posted": data.get("message_id"),
         }.get(entry["kind"])
         if name:
             there.setdefault((entry["kind"], name), []).append(entry)
@@ -171,7 +172,7 @@ def acknowledged(
     for key, count in keys.items():
         if count > 1:
             yield Finding("key_twice", "/".join(key), f"{count} runs")
-    for kind, noun in (("session.created", "sessions"), ("run.submitted", "runs")):
+    for kind, noun in (("session.created", "sessions"), ("run.submitted", "runs"), ("message.posted", "messages")):
         for ack in acks.get(noun, ()):
             found = there.get((kind, ack["id"]), [])
             if len(found) != 1:

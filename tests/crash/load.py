@@ -45,10 +45,14 @@ ROUTES: dict[str, list[dict[str, Any]]] = {
     "behind": [
         {
             "tool_calls": [
-                call("shell_task_start", command="sleep 0.3; echo {{input}}/1 >> ledger.txt"),
-                call("shell_task_start", command="echo {{input}}/2 >> ledger.txt; sleep 0.4"),
+                call("shell_task_start", command="sleep 0.3; echo {{input}}/1 >> ledger.txt", notify=False),
+                call("shell_task_start", command="echo {{input}}/2 >> ledger.txt; sleep 0.4", notify=False),
             ]
         },
+        _TEXT,
+    ],
+    "notified": [
+        {"tool_calls": [call("shell_task_start", command="sleep 0.2; echo {{input}}/1 >> ledger.txt")]},
         _TEXT,
     ],
     "asks": [
@@ -105,6 +109,10 @@ TOLERATED = {
     503: None,
 }
 MOST_SESSIONS = 24
+#: sessions that get messages, and whose route only repeats its input
+MAIL = ("mail-1", "mail-2", "mail-3")
+#: routes whose commands post their end to the session, so that its own route has to bear any text
+NOTIFIED = "notified"
 
 
 class Lost(Exception):
@@ -117,10 +125,11 @@ class Load:
 
     daemon: Daemon
     acks: dict[str, list[dict[str, Any]]] = field(
-        default_factory=lambda: {"sessions": [], "runs": [], "approvals": [], "questions": []}
+        default_factory=lambda: {"sessions": [], "runs": [], "approvals": [], "questions": [], "messages": []}
     )
     sessions: list[str] = field(default_factory=list)
     unsure: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    unsure_mail: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)  # answers that nobody should get
     _count: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -151,6 +160,10 @@ class Load:
         with contextlib.closing(client.http):
             while self.unsure:
                 client.again()
+            while self.unsure_mail:
+                client.mail_again()
+            if client.has_open_mail():
+                return False
             for noun, answer in (("approvals", client.decide), ("questions", client.reply)):
                 for item in client.listed(noun):
                     answer(item)
@@ -167,6 +180,8 @@ class Load:
             return self._count
 
 
+#: the routes of sessions without messages
+OTHERS = sorted(set(ROUTES) - {NOTIFIED})
 WAITING = ("waiting_for_approval", "waiting_for_question")
 
 
@@ -182,6 +197,7 @@ class _Client:
 
     def work(self, stop: threading.Event) -> None:
         actions: list[Callable[[], None]] = [self.submit] * 7 + [self.answer] * 4 + [self.create, self.again, self.halt]
+        actions += [self.mail] * 3 + [self.mail_again]
         with contextlib.closing(self.http), contextlib.suppress(Lost):
             while not stop.is_set():
                 self.rng.choice(actions)()
@@ -209,7 +225,7 @@ class _Client:
         if len(self.load.sessions) >= MOST_SESSIONS:
             return
         name = f"s{number}"
-        settings = {"session_id": name, "route": self.rng.choice(sorted(ROUTES))}
+        settings = {"session_id": name, "route": self.rng.choice(OTHERS)}
         if number % 5 == 0:
             settings["while_waiting"] = "park"
         status, said, n = self.send("POST", "/v1/sessions", settings)
@@ -221,7 +237,7 @@ class _Client:
         if not self.load.sessions:
             return self.create()
         session = self.rng.choice(self.load.sessions)
-        token, route = f"{session}.{self.load.number()}", self.rng.choice(sorted(ROUTES))
+        token, route = f"{session}.{self.load.number()}", self.rng.choice(OTHERS)
         self._submit(session, token, {"content": token + BULK if route == "told" else token, "route": route})
         return None
 
@@ -240,6 +256,41 @@ class _Client:
             raise
         if status == 202:
             self.acknowledge("runs", said["run_id"], n, session=session)
+
+    def mail(self) -> None:
+        """Post a message, or start a command whose end is one."""
+        session, token = self.rng.choice(MAIL), f"mail.{self.load.number()}"
+        status, said, n = self.send("POST", "/v1/sessions", {"session_id": session, "route": "told"})
+        if status == 201:
+            self.acknowledge("sessions", said["session_id"], n)
+        if self.rng.random() < 0.2:
+            return self._submit(session, token, {"content": token, "route": NOTIFIED})
+        payload = token + (BULK if self.rng.random() < 0.1 else "")
+        self._post(session, {"payload": payload, "message_id": token})
+        return None
+
+    def mail_again(self) -> None:
+        """Send a message again whose answer was lost."""
+        with self.load._lock:
+            lost = self.load.unsure_mail.pop(0) if self.load.unsure_mail else None
+        if lost:
+            self._post(*lost)
+
+    def _post(self, session: str, body: dict[str, Any]) -> None:
+        try:
+            status, said, n = self.send("POST", f"/v1/agents/{session}/mailbox", body)
+        except Lost:
+            self.load.unsure_mail.append((session, body))
+            raise
+        if status == 202:
+            self.acknowledge("messages", said["message_id"], n, session=session)
+
+    def has_open_mail(self) -> bool:
+        """Whether a message is on its way."""
+        known = {one["id"] for one in self.load.acks["sessions"]}
+        states = "pending,delivering,delivered"
+        pages = [self.send("GET", f"/v1/agents/{one}/mailbox?state={states}&limit=1") for one in MAIL if one in known]
+        return any(said.get("items") for _, said, _ in pages)
 
     def listed(self, noun: str, statuses: tuple[str, ...] = ("pending",)) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []

@@ -12,8 +12,14 @@ from typing import Any
 
 from tests.crash.journals import Entry, Finding, all_entries
 
-LOST = {"acknowledged", "not_in_head", "not_committed", "effect_lost", "held", "cut", "pending", "spill_missing"}
-DOUBLED = {"n_twice", "key_twice", "effect_twice", "finished_twice", "answered_twice", "repeated", "task_ended_twice"}
+LOST = {
+    "acknowledged", "not_in_head", "not_committed", "effect_lost", "held", "cut", "pending", "spill_missing",
+    "message_lost",
+}  # fmt: skip
+DOUBLED = {
+    "n_twice", "key_twice", "effect_twice", "finished_twice", "answered_twice", "repeated", "task_ended_twice",
+    "message_twice",
+}  # fmt: skip
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "max": 1.0}
 
 

@@ -22,6 +22,7 @@ from kheish.errors import (
     RunStateConflict,
     SessionEnded,
 )
+from kheish.state import encoding
 from tests.support.stateful import Played, keyed
 
 PRICE = {"input_per_mtok": 1.0, "output_per_mtok": 1.0}
@@ -149,7 +150,7 @@ def test_a_bad_output_contract_is_refused(p: Played) -> None:
 def test_a_retry_is_a_new_run_with_the_same_request(p: Played) -> None:
     run = p.submit_run("first", metadata={"a": 1}, generation={"seed": 1}, budget={"turns": 9})
     with pytest.raises(RunStateConflict):
-        intake.again(p.state, runs.view(run), by="me")
+        intake.again(p.state, encoding.plain(runs.view(run)), by="me")
     runs.cancel(p.state, run.run_id, by="me")
     doc = p.state.recalled(Run, run.run_id)
     assert doc is not None

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from kheish.domain import events, tasks
+from kheish.domain import events
 from kheish.domain.events import ShellEnding, ShellTask, Spilled
 from kheish.domain.permissions import decide as permissions
 from kheish.domain.permissions.rules import Mode, Rule, SandboxFacts, ToolCall
 from kheish.domain.sessions import end as session_end
-from kheish.domain.tasks import Task
+from kheish.domain.tasks import task as tasks
+from kheish.domain.tasks import verbs
+from kheish.domain.tasks.task import Task
 from kheish.errors import SessionNotIdle
 from tests.support.stateful import Played, table
 
@@ -36,10 +38,10 @@ def made(p: Played, id: str = "task_1") -> Task:
 )
 def test_how_it_ends_and_only_once(p: Played, ending: ShellEnding, status: str) -> None:
     made(p)
-    task = tasks.end(p.state, "task_1", "out", ending)
+    task = verbs.end(p.state, "task_1", "out", ending)
     assert (task.status, task.output, task.is_final) == (status, "out", True)
-    assert tasks.end(p.state, "task_1", "again", ShellEnding(exit_status=1)) is task
-    assert tasks.stop(p.state, "task_1", by="x") is task
+    assert verbs.end(p.state, "task_1", "again", ShellEnding(exit_status=1)) is task
+    assert verbs.stop(p.state, "task_1", by="x") is task
     assert p.kinds().count("task.ended") == 1 and "task.stop_requested" not in p.kinds()
     shell = tasks.view(task).shell
     assert shell and shell.lost is ending.lost
@@ -52,14 +54,14 @@ def test_a_sessions_end_refuses_or_stops(p: Played) -> None:
     session_end.end(p.state, "s", by="x", reason=None, force=True)
     assert p.kinds()[-2:] == ["task.stop_requested", "session.ended"]
     assert tasks.running(p.state, "s") == [p.state.get(Task, "task_1")]  # until it has ended
-    tasks.end(p.state, "task_1", "", ShellEnding(stopped=True))
+    verbs.end(p.state, "task_1", "", ShellEnding(stopped=True))
     assert tasks.running(p.state, "s") == []
 
 
 def test_what_is_read_back_is_what_was_and_a_large_output_is_sealed_beside_it(p: Played) -> None:
     made(p)
     made(p, "task_2")
-    tasks.end(p.state, "task_1", "x" * 50_000, ShellEnding(exit_status=0, output_bytes=50_000))
+    verbs.end(p.state, "task_1", "x" * 50_000, ShellEnding(exit_status=0, output_bytes=50_000))
     output = p.state.get(Task, "task_1").output
     assert isinstance(output, Spilled) and output.bytes == 50_000
     assert table(p.reloaded("s")) == table(p.state.sessions["s"])

@@ -34,8 +34,8 @@ async def test_a_persona_of_its_own_is_frozen_in_the_run(it: Live) -> None:
     mine, plain = await it.ask(persona=REVIEWER), await it.ask()
     assert (await sections(it, mine))["Persona"] == REVIEWER["body"]
     assert "Persona" not in await sections(it, plain)
-    assert runs.view(mine)["settings"]["persona"] == REVIEWER
-    assert runs.view(plain)["settings"]["persona"] is None
+    assert runs.view(mine).settings.persona == REVIEWER
+    assert runs.view(plain).settings.persona is None
 
 
 async def test_a_retry_asks_for_the_same_phase(it: Live) -> None:

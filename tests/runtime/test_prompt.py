@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+import types
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from kheish.api import views
 from kheish.domain import events
-from kheish.domain.events import Item, ModelCall
+from kheish.domain.events import Item, ModelCall, Spilled, changed
 from kheish.domain.messages import Message
 from kheish.domain.nouns import BY_CLASS
 from kheish.domain.runs import Run
-from kheish.runtime import fitting, prompt
+from kheish.runtime import accepted, dialects, fitting, prompt
 from tests.runtime.harness import Live
 
 
@@ -155,3 +158,54 @@ async def test_tools_are_told_in_a_stable_order(it: Live) -> None:
     names = [spec.name for spec in specs]
     assert names == sorted(names) and "bash" in names
     assert all(spec.parameters["type"] == "object" for spec in specs)
+
+
+def counted(function: types.FunctionType, work: Callable[[], object]) -> int:
+    """How often `work` calls a function."""
+    calls = 0
+
+    def watch(frame: types.FrameType, event: str, _: object) -> None:
+        nonlocal calls
+        calls += event == "call" and frame.f_code is function.__code__
+
+    sys.setprofile(watch)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_a_turn_renders_and_cleans_what_is_new_in_a_long_history() -> None:
+    history = [user(0, "a")]
+    for seq in range(1, 401, 2):
+        history += [answer(seq, f"c{seq}"), result(seq + 1, f"c{seq}")]
+    rendered, rules = prompt.Rendered(), dialects.of("openai", "m", None, 0)
+
+    def turn() -> Sequence[object]:
+        placed = prompt.project(history, "r", {}, rendered)
+        return accepted.accept([one.message for one in placed], has_tools=True, rules=rules)
+
+    assert counted(prompt._render_answer, turn) == 200
+    history += [answer(401, "c401"), result(402, "c401")]
+    assert counted(prompt._render_answer, turn) == 1
+    history += [answer(403, "c403"), result(404, "c403")]
+    assert counted(accepted.plain_text, turn) == 5, "the answer, its argument's name and value; the result; the task"
+    assert turn() == accepted.accept(
+        [one.message for one in prompt.project(history, "r", {})], has_tools=True, rules=rules
+    )
+
+
+def test_an_answer_is_rendered_for_good_with_its_last_result_and_without_payloads() -> None:
+    rendered, asked = prompt.Rendered(), answer(2, "c1", "c2")
+    large = result(4, "c2")
+    large = changed(large, text=Spilled(sha256="0" * 64, bytes=3, preview="w"))
+    prompt.project([user(1, "a"), asked, result(3, "c1")], "r", {}, rendered)
+    assert not rendered.answers
+    whole = [user(1, "a"), asked, result(3, "c1"), large]
+    found = prompt.project(whole, "r", {"0" * 64: "www"}, rendered)
+    assert found[-1].message.text == "www" and not rendered.answers and not rendered.covered
+    prompt.project([*whole, answer(5, "c3"), result(6, "c3")], "r", {"0" * 64: "www"}, rendered)
+    assert list(rendered.answers) == [5]
+    rendered.prune(0)
+    assert list(rendered.answers) == [5], "few of them may stay"

@@ -94,7 +94,7 @@ async def test_what_is_waited_for_is_shown_and_a_stop_ends_it(it: Live, stop: st
     assert found is not None
     assert (found.route, found.message, found.attempts) == ("local", "Loading model", 1)
     assert found.until is not None and found.until > found.since
-    assert runs.view(it.run_of(run.run_id))["waits_for"] == found
+    assert runs.view(it.run_of(run.run_id)).waits_for == found
     await it.until(lambda: run.run_id in it.agent.interruptible)
     getattr(runs, stop)(it.state, run.run_id, by="ann")
     ended = await it.rest(run.run_id)

@@ -88,7 +88,7 @@ async def test_a_turn_is_judged_by_what_its_model_was_offered(it: Live) -> None:
     codes = [code for _, code, _ in it.results()]
     assert codes == ["unknown_tool", None, None, "invalid_arguments"]
     assert it.results()[0][2] == "There is no tool 'come'. The tools are: leave, look."
-    assert not it.agent._offers, "a run that is driven no longer leaves nothing"
+    assert not it.agent._driven, "a run that is driven no longer leaves nothing"
 
 
 @pytest.mark.parametrize(("replay", "status"), [("unsafe", "waiting_for_question"), ("safe", "completed")])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon, git, until
+from tests.support.daemon import Daemon, git, insist, until
 
 HOOKS = (
     "applypatch-msg", "pre-applypatch", "post-applypatch", "pre-commit", "pre-merge-commit", "prepare-commit-msg",
@@ -41,8 +41,8 @@ def trapped(tmp_path: Path) -> Daemon:
     for name in ("monitor", "textconv"):
         trap(tmp_path / name, marks)
     daemon.write(".git/info/attributes", "* diff=trap\n")
-    git(daemon.root, "add", "githooks")
-    git(daemon.root, "commit", "-q", "--no-verify", "-m", "hooks")
+    insist(daemon.root, "add", "githooks")
+    insist(daemon.root, "commit", "-q", "--no-verify", "-m", "hooks")
     git(tmp_path, "init", "-q", "--bare", "-b", "main", "remote.git")
     git(daemon.root, "remote", "add", "origin", f"file://{tmp_path}/remote.git")
     for setting in (

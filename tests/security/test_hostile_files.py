@@ -83,7 +83,7 @@ def test_pipes_links_and_sparse_files_are_told_and_edits_go_on(tmp_path: Path) -
         os.mkfifo(daemon.root / "kheish.yaml")
         assert daemon.stop(20) == 0
         daemon.start()
-        assert "pipe" in problems(daemon)["kheish.yaml"]
+        until(lambda: "pipe" in problems(daemon).get("kheish.yaml", ""), what="it is told")
         (daemon.root / "routes/link.yaml").unlink()
         until(lambda: "routes/link.yaml" not in problems(daemon), what="told no more")
         assert daemon.stop(20) == 0

@@ -15,9 +15,10 @@ OPENS = frozenset((
     "copyfile", "copy2", "copytree", "rmtree", "which", "resolve", "realpath", "truncate", "mkfifo", "access",
 ))  # fmt: skip
 #: receivers whose methods of such a name are no files
-NO_FILES = frozenset(("dataclasses", "playbooks", "approvals", "references", "re", "past", "patches"))
+NO_FILES = frozenset(("dataclasses", "playbooks", "approvals", "recipients", "references", "re", "past", "patches"))
 #: module and function, with what it reaches: none of it is a path of a workspace that is opened
 ALLOWED = {
+    "runtime/agents/worktrees.py": "names in the daemon's own folder of worktrees, in which git works as a job",
     "runtime/places.py": "which kind of name a folder of a command is, for its verdict; nothing is opened",
     "runtime/tools/files.py": "entries of descriptors that the door has opened",
     "runtime/tools/by_descriptor.py": "names in descriptors that the door has opened",
@@ -25,6 +26,7 @@ ALLOWED = {
     "runtime/tools/processes.py": "what /proc says of its own children",
     "runtime/tools/search.py": "descriptors, and where ripgrep is installed",
     "runtime/tools/shell.py": "the workspace's own path, for the sandbox",
+    "domain/schedules/timing.py": "times, and the link /etc/localtime",
     "domain/workspaces.py": "whether a folder may be a workspace; nothing in it is opened",
     "domain/forks/fork.py": "journals of the state root",
     "domain/forks/inherited.py": "journals of the state root",

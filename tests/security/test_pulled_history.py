@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemon import bash, git, until
+from tests.support.daemon import bash, insist, until
 from tests.support.pulled import Shared
 
 
@@ -61,7 +61,7 @@ def test_a_pulled_approval_that_nobody_gave(shared: Shared, served: bool) -> Non
     shared.push({})
     if not served:
         daemon.stop()
-    git(daemon.root, "pull", "-q", "--no-rebase", "origin", "main")
+    insist(daemon.root, "pull", "-q", "--no-rebase", "origin", "main")
     if served:
         until(lambda: "put back" in daemon.stderr())
         daemon.quiet()

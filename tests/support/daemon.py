@@ -99,6 +99,25 @@ def git(root: Path, *words: str, check: bool = True, **environ: str) -> str:
     return done.stdout
 
 
+def insist(root: Path, *words: str) -> None:
+    """Run a git command that git refuses while the daemon writes the index: again, as its user does."""
+    said = ""
+
+    def is_done() -> bool:
+        nonlocal said
+        try:
+            git(root, *words)
+        except AssertionError as error:
+            said = str(error)
+            return False
+        return True
+
+    try:
+        until(is_done, 30, what="git does it")
+    except AssertionError:
+        raise AssertionError(said) from None
+
+
 @dataclass
 class Daemon:
     """One state root and the process that serves it (or does not, at the moment)."""

@@ -117,10 +117,13 @@ def test_a_tree_shares_its_budget(fresh: Fresh) -> None:
     run = daemon.client.runs.start("s", "go", budget={"cost_usd": 0.10}, wait="60s")
 
     assert run.status == "waiting_for_approval", "the parent may ask for more"
+    names = [f"root/{name}" for name in "abcde"]
+    until(lambda: all(tree(daemon, "s")[name]["result"] for name in names), what="all children have ended")
     agents = tree(daemon, "s")
     cost = agents["root"]["usage"]["subtree"]["cost_usd"]
     assert 0.10 <= cost <= 0.10 + 5 * 0.01 + 1e-9, "at most one call each beyond it"
     children = [agents[f"root/{name}"] for name in "abcde"]
     assert {child["result"]["error"]["code"] for child in children} == {"budget_exceeded"}
+    run = daemon.client.runs.get(run.run_id)
     own = sum(agent["usage"]["own"]["cost_usd"] or 0.0 for agent in agents.values())
     assert own == pytest.approx(cost) and run.data["usage"]["subtree"]["cost_usd"] == pytest.approx(cost)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kheish.errors import AgentExists, Invalid, NotFound, ScopeTooWide, SpawnQuota
+from kheish.errors import AgentExists, Invalid, NotFound, ScopeTooWide, SessionNotIdle, SpawnQuota
 from tests.support.daemon import Daemon, allow, git, until
 from tests.system.conftest import COMMANDS
 
@@ -377,3 +377,26 @@ def test_a_childs_work_is_found_on_its_branch(daemon: Daemon) -> None:
     plain = root(daemon, "plain")
     with pytest.raises(Invalid):
         daemon.client.agents.spawn(plain, "kid", prompt="x", isolation="worktree")
+
+
+def test_a_child_ends_with_its_time_and_one_is_closed_when_it_has_settled(daemon: Daemon) -> None:
+    agent = root(daemon, "times")
+    late = daemon.client.agents.spawn(agent, "late", prompt="x", route="slow", timeout="500ms")
+    short = daemon.client.agents.spawn(agent, "short", prompt="x", route="echo", retention="close_on_settle")
+    for made, status in ((late, "failed"), (short, "closed")):
+        until(lambda made=made, status=status: daemon.client.agents.get(made["agent_id"])["status"] == status)  # type: ignore[misc]
+    failed, closed = (daemon.client.agents.get(made["agent_id"]) for made in (late, short))
+    assert failed["result"]["error"]["code"] == "timeout" and closed["result"]["output"] == "x"
+    assert daemon.client.sessions.get(short["session_id"])["status"] == "ended"
+    assert short["agent_id"] not in [one["agent_id"] for one in daemon.client.agents.list(parent=agent)["items"]]
+
+
+@pytest.mark.demand(22)
+def test_a_session_ends_with_its_agents(daemon: Daemon) -> None:
+    agent = root(daemon, "ending")
+    child = daemon.client.agents.spawn(agent, "kid", prompt="x", route="slow")
+    with pytest.raises(SessionNotIdle):
+        daemon.client.sessions.end("ending")
+    daemon.client.sessions.end("ending", force=True)
+    until(lambda: daemon.client.agents.get(child["agent_id"])["status"] == "cancelled")
+    assert daemon.client.agents.get(agent)["status"] == "closed"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kheish.errors import BackupDiverged, BackupFailed, Conflict
-from tests.support.daemon import Daemon, git, until
+from tests.support.daemon import Daemon, git, insist, until
 from tests.support.githttp import Served, serving
 from tests.system.conftest import Fresh
 
@@ -102,8 +102,8 @@ def test_add_is_all_that_it_takes_and_from_then_on_it_goes_by_itself(fresh: Fres
 
 def test_a_restore_over_smart_http_has_all_of_it(backed: Daemon, served: Served, tmp_path: Path) -> None:
     backed.write("notes/big.md", "0123456789abcdef\n" * 200_000)  # more than git sends in one piece
-    git(backed.root, "add", "notes")
-    git(backed.root, "-c", "core.bigFileThreshold=1k", "commit", "-qm", "big")
+    insist(backed.root, "add", "notes")
+    insist(backed.root, "-c", "core.bigFileThreshold=1k", "commit", "-qm", "big")
     commit = backed.client.backup()["pushed"]["commit"]
     address = served.url.replace("//", "//ada:s3cret-s3cret@") + "/remote.git"
     done = backed.cli("restore", address, str(tmp_path / "restored"))
@@ -147,8 +147,8 @@ def test_an_invalid_edit_is_not_taken_until_it_is_mended(backed: Daemon, clone: 
 
 def test_the_same_file_changed_on_both_sides_waits_for_a_person(backed: Daemon, clone: Path) -> None:
     backed.write("notes.md", "mine\n")
-    git(backed.root, "add", "notes.md")
-    git(backed.root, "commit", "-qm", "mine")
+    insist(backed.root, "add", "notes.md")
+    insist(backed.root, "commit", "-qm", "mine")
     theirs = push_from(clone, {"notes.md": "theirs\n"})
     with pytest.raises(BackupDiverged, match=r"Changed here and there: notes\.md"):
         backed.client.backup()
@@ -157,7 +157,7 @@ def test_the_same_file_changed_on_both_sides_waits_for_a_person(backed: Daemon, 
     assert git(remote, "rev-parse", "main").strip() == theirs, "never forced"
     (problem,) = problems(backed, "backup_diverged")
     said = problem["message"].partition("by hand: git ")[2].partition(";")[0].split()
-    git(backed.root, *said, "-q", "-X", "ours", "--no-edit")
+    insist(backed.root, *said, "-q", "-X", "ours", "--no-edit")
     pushed = backed.client.backup()["pushed"]["commit"]
     assert git(remote, "show", f"{pushed}:notes.md") == "mine\n"
     git(remote, "merge-base", "--is-ancestor", theirs, "main")

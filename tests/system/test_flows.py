@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from kheish.api.flows import answers
 from kheish.api.http.answer import model_of
 from kheish.client import AsyncKheish
+from kheish.domain.flows.view import FlowView
 from kheish.errors import EvidenceUnresolved, FlowStateConflict, IdempotencyConflict, Invalid
 from tests.support.daemon import Daemon, ask, bash, call, git, until
 from tests.support.released import release
@@ -221,8 +221,8 @@ def test_that_the_report_shows_what_changed_since_the_version_before(served: Dae
     release(served, "grows", {"title": "Grows", "objective": "o", "phases": phases}, version="1.1.0")
     flow = served.client.flows.start("grows", wait="20s")
     assert (flow["version"], flow["status"]) == ("1.1.0", "succeeded")
-    assert set(flow) == set(model_of(answers.Flow).model_fields)
-    model_of(answers.Flow).model_validate(flow)
+    assert set(flow) == set(model_of(FlowView).model_fields)
+    model_of(FlowView).model_validate(flow)
     text = served.client.flows.report(flow["flow_id"])
     assert "Changes since 1.0.0:" in text and re.search(r"^\+.*It is so\.", text, re.MULTILINE)
     served.quiet()

@@ -13,7 +13,7 @@ import pytest
 
 from kheish.daemon.wiring import WATCHED_FOLDERS
 from tests.support import saving
-from tests.support.daemon import CLI, Daemon, git, scripted, until
+from tests.support.daemon import CLI, Daemon, git, insist, scripted, until
 from tests.system.conftest import Fresh
 
 PERSONA = "---\ndisplay_name: Ada\n---\n{text}\nsecond line\nthird line\n"
@@ -39,6 +39,12 @@ def committed(daemon: Daemon, path: str) -> str:
 def problems(daemon: Daemon, path: str) -> list[dict[str, Any]]:
     found = daemon.http("GET", "/v1/problems").json()["items"]
     return [one for one in found if one["path"] == path]
+
+
+def told(daemon: Daemon) -> str:
+    """Return PROBLEMS.md; empty if it does not exist."""
+    path = daemon.root / "PROBLEMS.md"
+    return path.read_text() if path.exists() else ""
 
 
 def test_each_way_of_saving_is_one_change_within_a_second(shared: Daemon) -> None:
@@ -74,9 +80,10 @@ def test_a_rename_with_its_reference_is_one_set_and_one_commit(shared: Daemon) -
     said = git(shared.root, "log", "-1", "--format=%an", "--name-only", "--no-renames", "--", "routes").split()
     assert said[1:] == ["routes/main.yaml", "routes/reserve.yaml", "routes/spare.yaml"]
     assert not [one for one in problems(shared, "routes/main.yaml") if one["severity"] == "error"]
-    assert changes(shared)[-3:] == [
+    expected = [
         ("routes/main.yaml", "changed"), ("routes/reserve.yaml", "added"), ("routes/spare.yaml", "removed"),
     ]  # fmt: skip
+    until(lambda: changes(shared)[-3:] == expected, what="the journal has the set")
 
 
 def test_what_is_wrong_changes_nothing_and_says_where_and_what_was_meant(shared: Daemon) -> None:
@@ -88,14 +95,14 @@ def test_what_is_wrong_changes_nothing_and_says_where_and_what_was_meant(shared:
     found = until(lambda: problems(shared, "routes/mended.yaml"), what="the problems")
     places = [(one["line"], one["column"], one["code"], one["suggestion"]) for one in found]
     assert places == [(4, 1, "unknown_key", "max_retries"), (5, 13, "dangling_reference", None)], found
-    text = until((shared.root / "PROBLEMS.md").read_text)
-    assert "`routes/mended.yaml:4:1` error:" in text and "max_retries" in text
+    lines = ("`routes/mended.yaml:4:1` error:", "max_retries")
+    until(lambda: all(line in told(shared) for line in lines), what="PROBLEMS.md has them")
     assert "routes/mended.yaml:4:1" in shared.cli("problems").stdout
     assert in_force(shared, "routes/mended.yaml", "fine") and committed(shared, "routes/mended.yaml") == good
     assert (shared.root / "routes/mended.yaml").read_text() == bad
     shared.write("routes/mended.yaml", good.replace("fine", "mended"))
     until(lambda: "mended" in committed(shared, "routes/mended.yaml"), what="the mended one is committed")
-    assert not problems(shared, "routes/mended.yaml")
+    until(lambda: not problems(shared, "routes/mended.yaml"), what="the problems are over")
 
 
 def test_what_others_refer_to_is_not_gone_when_its_file_is(shared: Daemon) -> None:
@@ -124,7 +131,7 @@ def test_manual_leaves_the_commit_to_the_person(fresh: Fresh) -> None:
     assert run["output"] == "good day Ada" and committed(daemon, "routes/hello.yaml") == before
     clean = " M routes/hello.yaml\n"  # git's index follows the commit
     until(lambda: git(daemon.root, "status", "--porcelain") == clean, what="all but the edit is committed")
-    git(daemon.root, "commit", "-q", "-m", "A better greeting", "routes/hello.yaml")
+    insist(daemon.root, "commit", "-q", "-m", "A better greeting", "routes/hello.yaml")
     daemon.quiet()
     assert "good day" in committed(daemon, "routes/hello.yaml")
 
@@ -172,8 +179,8 @@ def test_an_edit_that_a_commit_from_a_stale_index_took_out_of_the_branch_is_comm
     older = git(shared.root, "rev-list", "HEAD", "--", path).split()[1]
     blob = git(shared.root, "rev-parse", f"{older}:{path}").strip()
 
-    git(shared.root, "update-index", "--cacheinfo", f"100644,{blob},{path}")
-    git(shared.root, "commit", "-q", "-m", "from a stale index")
+    insist(shared.root, "update-index", "--cacheinfo", f"100644,{blob},{path}")
+    insist(shared.root, "commit", "-q", "-m", "from a stale index")
 
     until(lambda: "edited" in committed(shared, path), what="what is in force is committed")
     assert in_force(shared, path, "edited") and "edited" in (shared.root / path).read_text()

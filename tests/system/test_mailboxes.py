@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from kheish.errors import KheishError
-from tests.support.daemon import Daemon, ask, bash, until
+from tests.cli.terminal import typed
+from tests.support.daemon import Daemon, allow, ask, bash, call, until
 from tests.system.conftest import Fresh
 
 ECHO = {"driver": "scripted", "script": {"echo": True}}
@@ -25,8 +26,12 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         "asks": [bash("id -u"), {"expect": "(?s)two minutes.*", "text": "I saw it"}, {"text": "later"}],
         "asks-twice": [bash("id -u"), bash("id -g"), {"text": "done"}],
         "questions": [ask(), {"text": "{{last_result}}"}],
+        "slow": [
+            {"text": "begun", **bash("sleep 2")},
+            {"expect": "mind the gap", "text": "I minded"},
+        ],
     }
-    with Daemon.fresh(tmp_path_factory.mktemp("mail"), routes=routes) as made:
+    with Daemon.fresh(tmp_path_factory.mktemp("mail"), routes=routes, permissions=allow("sleep *")) as made:
         yield made
 
 
@@ -63,6 +68,7 @@ def prompts(daemon: Daemon, session: str) -> list[str]:
     return texts
 
 
+@pytest.mark.demand(24)
 def test_24_an_idle_agent_gets_one_run(daemon: Daemon) -> None:
     daemon.client.sessions.create("idle", route="echo")
     posted = post(daemon, "idle", "the tests are red", subject="CI")
@@ -75,6 +81,7 @@ def test_24_an_idle_agent_gets_one_run(daemon: Daemon) -> None:
     assert by_agent == acked
 
 
+@pytest.mark.demand(24)
 def test_24_a_busy_agent_gets_it_at_its_next_turn(daemon: Daemon) -> None:
     run, approval = waiting(daemon, "busy", "asks")
     posted = post(daemon, "busy", "only two minutes left")
@@ -86,6 +93,7 @@ def test_24_a_busy_agent_gets_it_at_its_next_turn(daemon: Daemon) -> None:
     assert len(daemon.client.runs.list(session="busy")["items"]) == 1
 
 
+@pytest.mark.demand(24)
 def test_24_a_user_steers_a_run(daemon: Daemon) -> None:
     run, approval = waiting(daemon, "steered", "asks")
     posted = dict(daemon.client.runs.steer(run.run_id, "you have two minutes"))
@@ -97,6 +105,7 @@ def test_24_a_user_steers_a_run(daemon: Daemon) -> None:
     assert late.value.code == "run_state_conflict"
 
 
+@pytest.mark.demand(24)
 def test_24_a_message_approves_and_answers_nothing(daemon: Daemon) -> None:
     run, approval = waiting(daemon, "obeys", "asks-twice")
     for words in (f"approve {approval}", f"allow {approval}", "yes", '{"decision": "allow"}'):
@@ -149,6 +158,7 @@ def test_an_expired_message_can_be_sent_again(daemon: Daemon) -> None:
     message(daemon, posted, "acked")
 
 
+@pytest.mark.demand(24)
 def test_24_large_messages_survive_a_kill(fresh: Fresh) -> None:
     daemon = fresh(routes={"asks": [bash("id -u"), {"text": "{{last_result}}"}]})
     texts = {kib: f"{'é' * (kib * 512 - 4)}end." for kib in (15, 16, 17, 64)}
@@ -171,6 +181,7 @@ def test_24_large_messages_survive_a_kill(fresh: Fresh) -> None:
         assert [one["message_id"] for one in delivered] == ["large", structured["message_id"]]
 
 
+@pytest.mark.demand(24)
 @pytest.mark.parametrize(("count", "kills"), [(60, 3), pytest.param(1000, 12, marks=pytest.mark.campaign)])
 def test_24_messages_of_ten_senders_under_kills(fresh: Fresh, count: int, kills: int) -> None:
     """Each is in one prompt, in the order of its sender; what was acknowledged is not lost, what is repeated is one."""
@@ -215,3 +226,116 @@ def _send(daemon: Daemon, token: str, body: dict[str, Any]) -> None:
         f"{daemon.url}/v1/agents/s/mailbox", json=body, headers={"authorization": f"Bearer {token}"}, timeout=30
     )
     assert answer.status_code == 202, answer.text
+
+
+# --- agents and their commands ----------------------------------------------------------------------------------------
+
+RULES = [
+    *({"tool": "shell_task_start", "match": one, "decision": "allow"} for one in ("echo *", "sleep *")),
+    *({"tool": "bash", "match": one, "decision": "allow"} for one in ("echo *", "sleep *", "until *")),
+]
+SLEEPS = {"tool_calls": [call("shell_task_start", command="sleep 0.5; echo the result of it")]}
+
+
+def results(daemon: Daemon, session: str) -> list[str]:
+    """The prompts that have the result of a command."""
+    return [text for text in prompts(daemon, session) if text == "Output:\nthe result of it\n"]
+
+
+@pytest.mark.demand(21)
+@pytest.mark.parametrize("case", ["idle", "busy", "waits", "dead"])
+def test_21_a_command_that_ends_is_one_run_or_turn(fresh: Fresh, case: str) -> None:
+    turns = {
+        "idle": [SLEEPS, {"text": "started"}],
+        "dead": [SLEEPS, {"text": "started"}],
+        "busy": [SLEEPS, bash("sleep 3"), {"text": "saw {{last_result}}"}],
+        "waits": [SLEEPS, bash("id -u"), {"text": "saw {{last_result}}"}],
+    }
+    daemon = fresh(routes={"r": turns[case]}, permissions={"mode": "default", "rules": RULES})
+    daemon.client.sessions.create("s", route="r")
+    run = daemon.client.runs.start("s", "go")
+    if case == "dead":
+        daemon.run(run.run_id, "completed")
+        daemon.kill9()
+        until(lambda: not daemon.jobs(), what="it ended while no daemon ran")
+        daemon.start()
+    (task,) = until(lambda: daemon.client.sessions.tasks("s")["items"], what="the task")
+    until(lambda: daemon.client.tasks.get("s", task["task_id"])["ended_at"], what="its end")
+    if case == "waits":
+        daemon.client.approvals.allow(daemon.client.runs.get(run.run_id).waits_for[0][0])
+    (posted,) = daemon.client.mailbox.list("s")["items"]
+    acked = message(daemon, dict(posted), "acked")
+    assert acked["type"] == "task_result" and acked["payload"]["output"] == "the result of it\n"
+    assert len(results(daemon, "s")) == 1
+    runs = daemon.client.runs.list(session="s")["items"]
+    assert len(runs) == (2 if case in ("idle", "dead") else 1)
+    assert (acked["run_id"] == run.run_id) == (case in ("busy", "waits"))
+
+
+@pytest.mark.demand(24)
+def test_24_taint_travels_with_a_message(fresh: Fresh) -> None:
+    """A command that a rule allows runs for a message, and asks for the message of a tainted agent."""
+
+    def send(to: str) -> dict[str, Any]:
+        return {"tool_calls": [call("message_agent", to=to, message="run echo for me")]}
+
+    daemon = fresh(
+        routes={
+            "clean": [send("first"), {"text": "{{last_result}}"}],
+            "tainted": [bash("echo unconfined"), send("second"), {"text": "{{last_result}}"}],
+            "runs": [bash("echo hello"), {"text": "{{last_result}}"}],
+        },
+        permissions={"mode": "default", "taint": "ask", "rules": RULES},
+    )
+    for session, route in (("first", "runs"), ("second", "runs"), ("clean", "clean"), ("tainted", "tainted")):
+        daemon.client.sessions.create(session, route=route)
+    for session in ("clean", "tainted"):
+        sent = daemon.client.runs.start(session, "go", wait="30s")
+        assert "pending" in (sent.output or "") and "sent" not in (sent.output or ""), sent.data
+    done = until(lambda: daemon.client.runs.list(session="first", status="completed")["items"], what="the first")
+    assert done[0]["output"] == "hello" and daemon.client.approvals.list(session="first")["items"] == []
+    waiting = until(lambda: daemon.client.approvals.list(session="second")["items"], what="it asks")
+    assert "taint" in waiting[0]["why"] and "agent:" in waiting[0]["why"]
+    (posted,) = daemon.client.mailbox.list("second")["items"]
+    assert posted["tainted"] and posted["tainted_by"] == "bash" and posted["from_name"] == "tainted"
+
+
+def test_session_tasks_by_the_command_line(daemon: Daemon) -> None:
+    daemon.client.sessions.create("plan", route="echo")
+
+    def kheish(*words: str, code: int = 0) -> str:
+        done = daemon.cli(*words)
+        assert done.returncode == code, done.stderr
+        return done.stdout + done.stderr
+
+    build = kheish("tasks", "create", "plan", "build it", "--quiet").strip()
+    test = kheish("tasks", "create", "plan", "test it", "--blocked-by", build, "--quiet").strip()
+    assert "task_exists" in daemon.cli("tasks", "create", "plan", "build it", "--output", "json").stderr
+    assert "wait for each other" in kheish("tasks", "update", "plan", build, "--blocked-by", test, code=4)
+    kheish("tasks", "update", "plan", build, "--status", "completed", "--result", "it is built")
+    assert "it is built" in kheish("tasks", "output", "plan", build)
+    assert daemon.client.tasks.get("plan", test)["status"] == "pending"
+    kheish("tasks", "update", "plan", test, "--owner", "plan")
+    (posted,) = daemon.client.mailbox.list("plan")["items"]
+    assert posted["type"] == "task_assignment" and message(daemon, dict(posted), "acked")
+    assert "is cancelled" in kheish("tasks", "stop", "plan", test)
+    assert "test it" in kheish("tasks", "list", "plan", "--status", "cancelled")
+    assert "acked" in kheish("mailbox", "list", "plan")
+    assert "test it" in kheish("mailbox", "show", "plan", posted["message_id"])
+    assert "msg_" in kheish("mailbox", "post", "plan", "well done", "--subject", "thanks")
+    assert "There is no agent" in kheish("mailbox", "post", "missing", "x", code=3)
+
+
+@pytest.mark.demand(24)
+def test_24_enter_in_a_chat_steers_the_run(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KHEISH_STATE_ROOT", str(daemon.root))
+    shown = typed(
+        ("chat", "chatted", "--route", "slow", "--workspace", str(daemon.workspace)),
+        ("empty line exits", "go\n"),
+        ("begun", "mind the gap\n"),
+        ("I minded", ""),
+        ("completed", "\n"),
+    )
+    assert "sent for the next turn" in shown
+    (run,) = daemon.client.runs.list(session="chatted")["items"]
+    assert run["output"] == "I minded"

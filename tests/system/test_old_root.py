@@ -20,9 +20,16 @@ RECORDED: dict[str, Any] = json.loads(gzip.decompress((HERE / "answers.json.gz")
 ANSWERS: Mapping[str, Any] = RECORDED["answers"]
 #: read operations of later versions, which the old one has no answer for, and the one that a code opens
 NOT_RECORDED = (
-    "/login", "/v1/memory", "/v1/memory/proposals", "/v1/memory/proposals/x", "/v1/memory/shared/-/x.md",
-    "/v1/memory/shared/-/x.md/history", "/v1/sessions/x/memory",
-)  # fmt: skip
+    "/login",
+    "/v1/agents",
+    "/v1/agents/quotas",
+    "/v1/agents/worktrees",
+    *(f"/v1/agents/a{rest}" for rest in ("", "/tree", "/worktree", "/mailbox", "/mailbox/m")),
+    "/v1/sessions/s/tasks/t",
+    "/v1/sessions/s/tasks/t/output",
+    *(f"/v1/memory{rest}" for rest in ("", "/proposals", "/proposals/p", "/shared/-/a.md", "/shared/-/a.md/history")),
+    "/v1/sessions/s/memory",
+)
 #: `since`: when this daemon first saw a problem; `message`: prose, whose wording may improve; `problem_id`: its digest
 VARYING = frozenset({"since", "message", "problem_id"})
 #: what a report names: ids, commits, versions and moments; the prose between them may improve
@@ -59,6 +66,8 @@ def as_before(path: str, before: Any, now: Any) -> tuple[Any, Any]:
         return NAMED.findall(before), NAMED.findall(now)
     if isinstance(before, list):
         return _upto_newest(before), _upto_newest(now)
+    if path == "/v1/config":  # `memory` was a truth value, which kheish.yaml may still have
+        before = {**before, "memory": {"run_records": "on" if before["memory"] else "off"}}
     return _without(before), _without(_common(before, now))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kheish.errors import Conflict, DraftNotCommitted, Invalid, InvalidDefinition, VersionExists
-from tests.support.daemon import Daemon, git, until
+from tests.support.daemon import Daemon, git, insist, until
 
 DRAFT = """\
 # how we look into incidents
@@ -111,7 +111,8 @@ def test_a_moved_or_removed_tag_is_tampered_until_it_is_put_back(daemon: Daemon)
     object = git(daemon.root, "rev-parse", TAG).strip()
     git(daemon.root, "tag", "-f", "-a", TAG, "-m", "moved", "HEAD")
     until(lambda: state(daemon) == "tampered")
-    assert "version_tampered" in codes(daemon) and TAG in (daemon.root / "PROBLEMS.md").read_text()
+    told = daemon.root / "PROBLEMS.md"
+    until(lambda: "version_tampered" in codes(daemon) and told.exists() and TAG in told.read_text(), what="it is told")
     with pytest.raises(Conflict):
         client.release("triage", "1.0.0", "verified")
     git(daemon.root, "update-ref", f"refs/tags/{TAG}", object)
@@ -180,8 +181,8 @@ def test_a_draft_that_a_person_commits_is_published_when_it_is_committed(tmp_pat
         save(daemon)
         with pytest.raises(DraftNotCommitted, match="git add playbooks/triage"):
             daemon.client.playbooks.publish("triage", "1.0.0")
-        git(daemon.root, "add", "playbooks/triage")
-        git(daemon.root, "commit", "-q", "-m", "Triage")
+        insist(daemon.root, "add", "playbooks/triage")
+        insist(daemon.root, "commit", "-q", "-m", "Triage")
         assert daemon.client.playbooks.publish("triage", "1.0.0")["state"] == "published"
 
 

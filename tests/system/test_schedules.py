@@ -10,12 +10,39 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemon import Daemon, bash, until
+from tests.support.daemon import Daemon, ask, bash, call, until
 
 CLOCK = Path(__file__).parent.parent / "support" / "clock"
 ROUTES: dict[str, Any] = {
     "hello": [{"text": "hi"}],
     "asks": [bash("rm -rf /tmp/nothing-of-this-name"), {"text": "asked"}],
+    "plans": [
+        {
+            "tool_calls": [
+                call("wake_after", after="1s", note="look again"),
+                call("schedule_create", id="mine", every="1h", start={"input": {"content": "hourly"}}),
+                call("schedule_create", id="theirs", every="1h", start={"session": "s", "input": {"content": "x"}}),
+                call("wake_at", at="2020-01-01T00:00Z", note="too late"),
+            ]
+        },
+        {
+            "tool_calls": [
+                call("schedule_list"),
+                call("schedule_cancel", id="stranger"),
+                call("schedule_update", id="mine", every="2h"),
+                call("schedule_cancel", id="persons"),
+            ]
+        },
+        {"text": "{{last_result}}"},
+    ],
+    "many": [
+        {"tool_calls": [call("wake_after", after="1h", note=f"number {number}") for number in range(33)]},
+        {"text": "{{last_result}}"},
+    ],
+    "alone": [
+        {"tool_calls": [call("bash", command="rm -rf nothing"), *ask()["tool_calls"]]},
+        {"text": "alone"},
+    ],
     "fails": {"driver": "scripted", "script": {"turns": [{"error": {"status": 400}}]}},
 }
 HELLO = {"start": {"session": "s", "input": {"content": "hello", "route": "hello"}}}
@@ -125,6 +152,47 @@ def test_failures_in_a_row_pause_it(shared: Daemon) -> None:
     assert "schedule_paused" in {one["code"] for one in shared.client.problems()["items"]}
     shared.client.schedules.resume("broken")
     shared.client.definitions("schedules").delete("broken")
+
+
+def test_an_agent_schedules_its_own_session_only(shared: Daemon) -> None:
+    shared.client.sessions.create("agent", route="plans")
+    put(shared, "persons", every="1h", start={"session": "agent", "input": {"content": "a person's"}})
+    first = shared.client.runs.start("agent", "plan", wait="20s")
+    assert first.data["status"] == "completed", first.data
+    said = shared.kinds("agent")
+    assert said.count("wake.set") == 1
+    results = [entry["data"] for entry in shared.journal("agent") if entry["kind"] == "tool.finished"]
+    assert [one["is_error"] for one in results] == [False, False, True, True, False, False, False, True]
+    assert "own session" in results[2]["content"] and "in the future" in results[3]["content"]
+    assert "mine: every 1h" in results[4]["content"] and "look again" in results[4]["content"]
+    assert "not by you" in results[7]["content"]
+    mine = shared.client.definitions("schedules").get("mine")
+    assert (
+        mine["every"] == "2h" and mine["start"]["session"] == "agent" and mine["start"]["input"]["content"] == "hourly"
+    )
+    runs = until(lambda: [one for one in shared.client.runs.list(session="agent")["items"] if one["kind"] != "input"])
+    assert runs[0]["request"]["items"][0]["text"] == "look again" and runs[0]["kind"] == "scheduled_input"
+    assert "wake.fired" in shared.kinds("agent")
+
+
+def test_a_session_has_32_wakes_at_most(shared: Daemon) -> None:
+    shared.client.sessions.create("sleepy", route="many")
+    shared.client.runs.start("sleepy", "x", wait="20s")
+    results = [entry["data"] for entry in shared.journal("sleepy") if entry["kind"] == "tool.finished"]
+    assert [one["is_error"] for one in results] == [False] * 32 + [True]
+    assert "32 schedules and wakes" in results[-1]["content"]
+
+
+def test_a_run_that_no_person_attends_asks_nobody(shared: Daemon) -> None:
+    put(shared, "alone", cron="0 0 1 1 *", unattended="deny",
+        start={"session": "alone", "input": {"content": "x", "route": "alone"}})  # fmt: skip
+    fire = shared.client.schedules.trigger("alone")
+    run = shared.run(fire["run_id"])
+    assert run["status"] == "completed" and run["settings"]["unattended"] == "deny"
+    results = [entry["data"] for entry in shared.journal("alone") if entry["kind"] == "tool.finished"]
+    assert [one["is_error"] for one in results] == [True, True]
+    assert all("no person attends" in one["content"].lower() for one in results)
+    assert not {"approval.requested", "question.asked"} & set(shared.kinds("alone"))
 
 
 @pytest.mark.demand(25)

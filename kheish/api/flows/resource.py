@@ -9,7 +9,7 @@ from pydantic import Field
 
 from kheish import ids
 from kheish.api import at_revision, sessions, views
-from kheish.api.flows import answers, events
+from kheish.api.flows import events
 from kheish.api.http import media, paging, sse
 from kheish.api.http.bodies import Body, Key, Name, Reason, Targets
 from kheish.api.http.operation import bind, get, post
@@ -276,18 +276,18 @@ OPERATIONS = (
             Flows.start_flow,
             "Start a Playbook version: release, inputs, routes and reply targets are checked; then it runs.",
             StartFlow,
-            answers.Flow,
+            flow_view.FlowView,
             WAIT,
             good=(202,),
             problems=(404, 409),
             key=True,
         ),
-        get("/v1/flows", Flows.list_flows, "List Flows, newest first.", answers.Flow, *LIST, page=True),
+        get("/v1/flows", Flows.list_flows, "List Flows, newest first.", flow_view.FlowView, *LIST, page=True),
         get(
             ONE,
             Flows.get_flow,
             "Get one Flow, now or as of a commit.",
-            answers.Flow,
+            flow_view.FlowView,
             WAIT,
             at_revision.AT,
             problems=(404,),
@@ -310,7 +310,7 @@ OPERATIONS = (
             Flows.cancel_flow,
             "Stop a Flow and its runs for good.",
             CancelFlow,
-            answers.Flow,
+            flow_view.FlowView,
             problems=(404, 409),
         ),
         post(
@@ -318,7 +318,7 @@ OPERATIONS = (
             Flows.attach_evidence,
             "Attach evidence (201); the referenced object must exist. The same key returns the earlier evidence (200).",
             AttachEvidence,
-            answers.Flow,
+            flow_view.FlowView,
             good=(201, 200),
             problems=(404, 409),
             key=True,

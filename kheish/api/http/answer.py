@@ -12,11 +12,12 @@ import inspect
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from enum import StrEnum
 from functools import cache, reduce
 from itertools import pairwise
 from operator import or_
 from types import UnionType, new_class
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema
@@ -47,7 +48,7 @@ def model_of(cls: type[Shape]) -> type[BaseModel]:
 
 def name_of(cls: type) -> str:
     """Return the public name of the class."""
-    return cls.__name__.removesuffix("View") if issubclass(cls, View) else cls.__name__
+    return cls.shown_as or cls.__name__.removesuffix("View") if issubclass(cls, View) else cls.__name__
 
 
 @cache
@@ -71,6 +72,8 @@ def _made(cls: type[Shape]) -> type[BaseModel]:
 def _defaults(cls: type[Shape]) -> Mapping[str, Any]:
     if issubclass(cls, Answer):
         return cls.__dict__
+    if cls.shown_as:
+        return {}
     return {one.name: one.default for one in fields(cls) if one.default is not MISSING}  # type: ignore[arg-type]  # each view is a dataclass
 
 
@@ -78,6 +81,8 @@ def _shown(hint: Any) -> Any:
     """Return a type as callers see it: views as models, and payloads whole if the value may hold a reference."""
     if isinstance(hint, type) and issubclass(hint, View):
         return model_of(hint)
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return Literal[tuple(map(str, hint))]
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return reduce(or_, [_shown(one) for one in args if one is not Spilled])

@@ -23,7 +23,7 @@ async def check(state: State, caller: Principal, req: Request, params: Mapping[s
     if isinstance(tie, type):
         return await _thing(state, caller, tie, params[f"{BY_CLASS[tie].name}_id"])
     if tie == "agent":
-        return see(caller, await recipients.resolve(state, params["agent_id"]))
+        return see(caller, await _session_of_agent(state, params["agent_id"]))
     if tie == "query" and req.method == "GET":
         session_id = req.context.query.get("session") or req.context.query.get("session_id")
         if session_id is None:
@@ -32,6 +32,14 @@ async def check(state: State, caller: Principal, req: Request, params: Mapping[s
     if tie != "none":
         raise Forbidden(f"This token sees {', '.join(caller.sessions)} only; {req.uri_template or ''} covers more.")
     return None
+
+
+async def _session_of_agent(state: State, agent_id: str) -> str:
+    """Return the session of an agent; for an unknown agent its id, so that a caller does not learn which exist."""
+    try:
+        return await recipients.resolve(state, agent_id)
+    except NotFound:
+        return agent_id
 
 
 def see(caller: Principal, session_id: str) -> None:

@@ -11,7 +11,7 @@ from falcon.asgi import Request, Response
 from pydantic import Field
 
 from kheish import ids
-from kheish.api import answers, at_revision
+from kheish.api import at_revision
 from kheish.api import state as api_state
 from kheish.api.http import media, paging
 from kheish.api.http.bodies import Body
@@ -264,7 +264,7 @@ OPERATIONS = bind(
         f"{ONE}/history",
         MemoryFiles.memory_history,
         "List commits that changed a memory file, newest first.",
-        answers.Commit,
+        at_revision.Commit,
         *paging.PAGE,
         page=True,
         problems=(404,),

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from falcon.asgi import Request, Response
 
 from kheish import ids
-from kheish.api import answers, definitions, views
-from kheish.api.definitions import Definitions
+from kheish.api import definitions, views
+from kheish.api.definitions import Definitions, DefinitionView
 from kheish.api.http import media, paging
 from kheish.api.http.answer import Answer
 from kheish.api.http.bodies import Because, Body, Key
@@ -19,11 +19,13 @@ from kheish.api.http.paging import Param
 from kheish.api.services import Services
 from kheish.domain import keys
 from kheish.domain.definitions import KINDS, Definition
+from kheish.domain.events import frozen
 from kheish.domain.schedules import firing, timing
 from kheish.domain.schedules import schedule as schedules
 from kheish.domain.schedules.definition import ScheduleFile
 from kheish.domain.schedules.fire import Fire, FireState, FireView
 from kheish.domain.schedules.schedule import SCHEDULES, Schedule
+from kheish.domain.shown import View
 from kheish.errors import NotFound
 from kheish.state import pins
 
@@ -33,7 +35,8 @@ COUNT = (Param(name="count", kind="count", least=1, most=MOST_NEXT, about=f"The 
 FIRES = (*paging.PAGE, paging.choices("state", FireState), paging.text("run_id"), paging.text("flow_id"))
 
 
-class InFlight(Answer):
+@frozen
+class InFlight(View):
     """A fire that has not ended."""
 
     fire_id: str
@@ -44,7 +47,8 @@ class InFlight(Answer):
     flow_id: str | None
 
 
-class FireCounts(Answer):
+@frozen
+class FireCounts(View):
     """What became of the fires."""
 
     claimed: int
@@ -53,7 +57,8 @@ class FireCounts(Answer):
     failed: int
 
 
-class ScheduleDetails(answers.Definition):
+@frozen
+class ScheduleDetailsView(DefinitionView):
     """A schedule: the fields of its file, and the following."""
 
     state: Literal["active", "paused", "completed"]
@@ -103,25 +108,8 @@ class ScheduleFiles(Definitions):
             firing.set_file(self._state, id, found.value, found.digest, now=self._state.clock(), by=by)
 
     async def _added(self, found: Sequence[Definition]) -> list[dict[str, Any]]:
-        known = await _documents(self._services, [one.id for one in found])
+        known = await schedules.newest(self._state, [one.id for one in found])
         return [_state(one.value, doc) for one, doc in zip(found, known, strict=True)]
-
-
-async def _documents(services: Services, schedule_ids: Sequence[str]) -> list[dict[str, Any] | None]:
-    """Return the newest document of each schedule; None for one that is not applied yet."""
-    state = services.state
-    recent = {id: state.find(Schedule, id) for id in schedule_ids}
-    changes = {id: state.unjournaled.get((Schedule, id)) for id in schedule_ids}
-
-    def read() -> list[dict[str, Any] | None]:
-        docs = []
-        for id in schedule_ids:
-            change = changes[id]
-            value = recent[id] or (change.value if change is not None else None)
-            docs.append(state.document(schedules.NOUN, value) if value else state.index.thing("schedule", id))
-        return docs
-
-    return await asyncio.to_thread(read)
 
 
 def _state(file: ScheduleFile, doc: dict[str, Any] | None) -> dict[str, Any]:
@@ -218,7 +206,7 @@ class Schedules:
 
 ONE = "/v1/schedules/{id}"
 OPERATIONS = (
-    *definitions.operations(KIND, ScheduleFiles, ScheduleDetails),
+    *definitions.operations(KIND, ScheduleFiles, ScheduleDetailsView),
     *bind(
         Schedules,
         get(
@@ -253,7 +241,7 @@ OPERATIONS = (
             Schedules.pause_schedule,
             "Skip occurrences from now on.",
             Because,
-            ScheduleDetails,
+            ScheduleDetailsView,
             problems=(404, 409),
         ),
         post(
@@ -261,7 +249,7 @@ OPERATIONS = (
             Schedules.resume_schedule,
             "End a pause.",
             Body,
-            ScheduleDetails,
+            ScheduleDetailsView,
             problems=(404, 409),
         ),
     ),

@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
-from kheish.authoring.forms.form import BY, Form, PendingForm, Resolve, read_text
+from kheish.authoring.forms.form import BY, Form, Model, PendingForm, Resolve, read_text
 from kheish.domain import approvals
+from kheish.domain.events import Preview
 from kheish.store.edits import problems as words
+
+
+class PendingApproval(Model):
+    """An approval that waits for a user; only fill in `decision` and `reason`."""
+
+    approval_id: str
+    session_id: str
+    run_id: str
+    tool: str
+    arguments: dict[str, Any]
+    preview: Preview | None = None
+    why: str
+    requested_at: str
+    decision: Literal["allow", "deny"] | None = None
+    """Whether the call may run."""
+    reason: str | None = None
+    """The reason; the agent reads it."""
+
 
 _BLANK = '# Write allow or deny after "decision:", and save. `reason` is optional.\ndecision:\nreason:\n'
 
@@ -28,7 +47,7 @@ def _fill(form: Form, _: Mapping[str, Any]) -> Resolve | None:
 
 FORM = PendingForm(
     noun=approvals.NOUN,
-    asked=("approval_id", "session_id", "run_id", "tool", "arguments", "preview", "why", "requested_at"),
+    model=PendingApproval,
     optional=frozenset({"preview"}),
     mine=("decision", "reason"),
     blank=lambda _: _BLANK,

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from kheish.errors import KheishError
 from kheish.state.noun import Noun
 from kheish.state.state import State
@@ -21,17 +23,23 @@ BY = "file"
 Resolve = Callable[[State, str], object]
 
 
+class Model(BaseModel):
+    """The base of the models of files, from which `schemas/` are made."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingForm:
     """The file of a noun that users answer there.
 
-    `asked` are fields of its document, in this order; those of `optional` are absent if they are null. `mine` are the
-    fields that a user fills in; `blank` returns their lines for a document. `fill` reads them. `late` returns the error
-    for an answer that came too late.
+    `model` has the fields of the file: those of the document, in this order (those of `optional` are absent if they are
+    null), and `mine`, which a user fills in; `blank` returns their lines for a document. `fill` reads them. `late`
+    returns the error for an answer that came too late.
     """
 
     noun: Noun
-    asked: tuple[str, ...]
+    model: type[Model]
     optional: frozenset[str] = frozenset()
     mine: tuple[str, ...]
     blank: Callable[[Mapping[str, Any]], str]
@@ -42,6 +50,11 @@ class PendingForm:
     def name(self) -> str:
         """The name of the noun."""
         return self.noun.name
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The daemon's fields."""
+        return tuple(name for name in self.model.model_fields if name not in self.mine)
 
     def fields(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Return the daemon's fields of a file."""

@@ -4,15 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from kheish.authoring.forms.form import Form, PendingForm, Resolve, read_text
+from kheish.authoring.forms.form import Form, Model, PendingForm, Resolve, read_text
+from kheish.domain.events.memory import Operation
 from kheish.domain.memory import proposals
 from kheish.domain.memory.proposals import Decision
 from kheish.store.edits import problems as words
 
 _BLANK = '# Write accept or reject after "decision:", and save. `reason` is optional.\ndecision:\nreason:\n'
 _CUT = "# The diff is cut; kheish memory proposals {id} shows all of it.\n"
+
+
+class PendingProposal(Model):
+    """A proposed change of memory that waits for a user; only fill in `decision` and `reason`."""
+
+    proposal_id: str
+    session_id: str
+    run_id: str | None
+    by: str
+    path: str
+    operation: Operation
+    new_path: str | None
+    diff: str
+    is_whole: bool
+    """Whether `diff` is complete."""
+    tainted_by: str | None
+    status: Literal["pending"]
+    at: str
+    decision: Decision | None = None
+    """Whether the change is made."""
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +66,9 @@ def _fill(form: Form, _: Mapping[str, Any]) -> Resolve | None:
 
 FORM = PendingForm(
     noun=proposals.NOUN,
-    asked=(
-        "proposal_id", "session_id", "run_id", "by", "path", "operation", "new_path", "diff", "is_whole", "tainted_by",
-        "status", "at",
-    ),
+    model=PendingProposal,
     mine=("decision", "reason"),
     blank=_blank,
     fill=_fill,
     late=proposals.late,
-)  # fmt: skip
+)

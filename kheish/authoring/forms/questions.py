@@ -4,13 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
-from kheish.authoring.forms.form import BY, Form, PendingForm, Resolve, read_text, text_of
+from kheish.authoring.forms.form import BY, Form, Model, PendingForm, Resolve, read_text, text_of
 from kheish.domain import questions
+from kheish.domain.events import QuestionItem
 from kheish.store.edits import problems as words
 from kheish.store.edits.yaml12 import Keys, ListNode, MapNode, Node, ScalarNode
 from kheish.store.log import records
+
+
+class TextAnswer(Model):
+    """An answer in the user's own words."""
+
+    text: str
+    selected: list[str] | str | None = None
+
+
+class PendingQuestion(Model):
+    """Questions that wait for a user; only fill in `answers` or `decline`."""
+
+    question_id: str
+    session_id: str
+    run_id: str
+    status: Literal["pending"]
+    questions: list[QuestionItem]
+    asked_at: str
+    expires_at: str | None
+    answers: dict[str, str | list[str] | TextAnswer | None] | None = None
+    """The answers by question id: an option's id, a list of them, or `{text: …}`."""
+    decline: str | None = None
+    """The reason for not answering."""
+
 
 _COMMENT_COLUMN = 31
 _HINT = "an option id, a list of them, or {text: …}"
@@ -98,7 +123,7 @@ def _chosen(form: Form, keys: Keys, node: Node, item: Mapping[str, Any]) -> str:
 
 FORM = PendingForm(
     noun=questions.NOUN,
-    asked=("question_id", "session_id", "run_id", "status", "questions", "asked_at", "expires_at"),
+    model=PendingQuestion,
     mine=("answers", "decline"),
     blank=_blank,
     fill=_fill,

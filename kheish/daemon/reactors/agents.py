@@ -80,9 +80,10 @@ class Agents(Reactor):
                 return
 
     async def start(self) -> None:
-        """Take up the ends, waits and stops that an earlier daemon left."""
+        """Take up the ends, waits and stops that an earlier daemon left; list its orphaned worktrees."""
         if None in self._state.paused:
             return
+        await self._list_orphans()
         async for doc in self._live_documents():
             try:
                 async with self._state.using(doc["session_id"]):
@@ -96,6 +97,13 @@ class Agents(Reactor):
                 self._damaged(doc["session_id"], error.detail)
             except NotFound as error:
                 log.warning("the agent %s cannot continue: %s", doc["agent_id"], error.detail)
+
+    async def _list_orphans(self) -> None:
+        """Log the worktrees that no agent has: a daemon was killed between a worktree and its agent. None is
+        removed."""
+        for name in await asyncio.to_thread(self._trees.listed) if self._trees is not None else ():
+            if await asyncio.to_thread(self._state.index.thing, "agent", name) is None:
+                log.warning("the worktree %s has no agent; see `kheish agents worktrees`", name)
 
     def heard(self, batch: Sequence[Recorded]) -> None:
         """Look at the agents that a batch is about."""

@@ -13,8 +13,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from kheish.daemon.reactors.base import Reactor
-from kheish.domain import events, runs, tasks
+from kheish.domain import events, runs
 from kheish.domain.events import Entry
+from kheish.domain.tasks import task as tasks
 from kheish.errors import KheishError
 from kheish.jobs.runner import Jobs, JobState
 from kheish.state.encoding import Recorded

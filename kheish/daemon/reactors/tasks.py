@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from kheish.daemon.reactors.base import Reactor
-from kheish.domain import events, tasks
+from kheish.domain import events
 from kheish.domain.events import Entry, ShellEnding
-from kheish.domain.tasks import Task
+from kheish.domain.tasks import verbs
+from kheish.domain.tasks.task import Task
 from kheish.errors import Damaged, KheishError, NotFound, StoreFailed
 from kheish.jobs.runner import JobEnd, Jobs, JobState
 from kheish.state.encoding import Recorded
@@ -24,7 +27,23 @@ log = logging.getLogger(__name__)
 _PAGE = 200
 #: how often to restart a runner that ended before it started its command
 _TRIES = 3
+#: seconds without output after which a command whose last line is a prompt waits for input; and between two looks
+SILENCE, LOOK = 45.0, 5.0
+_LINE_BYTES = 400
+#: the last characters of prompts
+_PROMPTS = "?:>$#%])"
 _LOST = "The process that ran the command was killed: it may or may not have done its work."
+
+
+@dataclass(slots=True)
+class Watched:
+    """The output of a running command, as last seen: its size, since when, and whether its task waits for input."""
+
+    job: str
+    session_id: str
+    waits: bool = False
+    total: int = -1
+    since: float = 0.0
 
 
 class Tasks(Reactor):
@@ -36,6 +55,8 @@ class Tasks(Reactor):
         self._damaged = damaged
         self._followed: dict[str, asyncio.Task[None]] = {}  # by task id
         self._stops: set[asyncio.Task[None]] = set()
+        self._watched: dict[str, Watched] = {}  # by task id
+        self._looked = 0.0
 
     async def start(self) -> None:
         """Find the commands that run, or that ended without a daemon."""
@@ -46,7 +67,8 @@ class Tasks(Reactor):
             )
             for found in page.items:
                 if found["shell"] is not None:
-                    self._follow(found["task_id"], found["session_id"], found["shell"]["job"])
+                    waits = found.get("waits_for_input", False)
+                    self._follow(found["task_id"], found["session_id"], found["shell"]["job"], waits=waits)
                     if found["shell"]["stop_requested"]:
                         self._stop(found["shell"]["job"])
             cursor = page.next_cursor
@@ -67,6 +89,41 @@ class Tasks(Reactor):
                 if task is not None and task.shell is not None:
                     self._stop(task.shell.job)
 
+    async def tick(self, now: str) -> None:
+        """Look every few seconds which commands wait at a prompt."""
+        at = time.monotonic()
+        if self._watched and at - self._looked >= min(LOOK, SILENCE):
+            self._looked = at
+            for task_id, waits, line in await asyncio.to_thread(self._look, dict(self._watched), at):
+                await self._note_wait(task_id, waits, line)
+
+    def _look(self, watched: dict[str, Watched], at: float) -> list[tuple[str, bool, str]]:
+        """Return the commands that wait for input since now, or not any more. Blocks on disk."""
+        changes: list[tuple[str, bool, str]] = []
+        for task_id, seen in watched.items():
+            try:
+                _, tail, total = self._jobs.output(seen.job, None, _LINE_BYTES)
+            except (NotFound, OSError):
+                continue
+            if total != seen.total:
+                seen.total, seen.since = total, at
+            line = tail.rpartition(b"\n")[2].decode("utf-8", "replace").strip()
+            waits = line[-1:] in _PROMPTS and bool(line) and at - seen.since >= SILENCE
+            if waits != seen.waits and (waits or seen.since == at):
+                seen.waits = waits
+                changes.append((task_id, waits, line))
+        return changes
+
+    async def _note_wait(self, task_id: str, waits: bool, line: str) -> None:
+        seen = self._watched.get(task_id)
+        if seen is None:
+            return
+        try:
+            async with self._state.using(seen.session_id):
+                verbs.note_wait(self._state, task_id, waits, line)
+        except KheishError as error:
+            log.warning("background command %s: %s", task_id, error.detail)
+
     async def settled(self) -> None:
         """Wait until the end of each command that is followed now is journaled."""
         if self._followed:
@@ -81,10 +138,15 @@ class Tasks(Reactor):
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _follow(self, task_id: str, session_id: str, job: str) -> None:
+    def _follow(self, task_id: str, session_id: str, job: str, *, waits: bool = False) -> None:
         if task_id not in self._followed:
+            self._watched[task_id] = Watched(job, session_id, waits)
             self._followed[task_id] = asyncio.create_task(self._to_the_end(task_id, session_id, job), name=task_id)
-            self._followed[task_id].add_done_callback(lambda _: self._followed.pop(task_id, None))
+            self._followed[task_id].add_done_callback(lambda _: self._leave(task_id))
+
+    def _leave(self, task_id: str) -> None:
+        self._followed.pop(task_id, None)
+        self._watched.pop(task_id, None)
 
     def _stop(self, job: str) -> None:
         async def stop() -> None:
@@ -105,7 +167,7 @@ class Tasks(Reactor):
         try:
             output, ending = await self._wait(job)
             async with self._state.using(session_id):
-                tasks.end(self._state, task_id, output, ending)
+                verbs.end(self._state, task_id, output, ending)
                 await self._state.durable()
             await asyncio.to_thread(self._jobs.remove, job)
         except StoreFailed:

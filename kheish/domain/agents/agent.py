@@ -16,10 +16,11 @@ from kheish.domain.events.agents import Worktree
 from kheish.domain.mailboxes.message import Mailbox
 from kheish.domain.runs import FOLDED as RUN_EVENTS
 from kheish.domain.runs import Run
+from kheish.domain.schedules import wakes
 from kheish.domain.sessions.session import CREATED, Session
 from kheish.domain.shown import View
 from kheish.domain.spent import NOTHING, Spent
-from kheish.domain.tasks import Task
+from kheish.domain.tasks.task import Task
 from kheish.state.noun import Noun, Tables, always
 
 if TYPE_CHECKING:
@@ -133,7 +134,9 @@ _OWN = frozenset({
     events.ChildSpawned, events.ChildResumed, events.ChildSettled, events.WaitOpened, events.WaitEnded,
 })  # fmt: skip
 _MAIL = frozenset({events.MessagePosted, events.MessageDelivered, events.MessageDied, events.MessageAcked})
-FOLDED = frozenset({*CREATED, *_RUNS, *_OWN, *_MAIL, events.TaskCreated, events.TaskEnded, events.SessionEnded})
+FOLDED = frozenset({
+    *CREATED, *_RUNS, *_OWN, *_MAIL, *wakes.FOLDED, events.TaskCreated, events.TaskEnded, events.SessionEnded,
+})  # fmt: skip
 assert frozenset(RUN_EVENTS) >= _RUNS
 
 
@@ -145,7 +148,8 @@ def fold(tables: Tables, entry: Entry) -> Iterable[str]:
     old = table.get(session.agent_id) or root(session)
     agent = changed(old, n=entry.n, **_fold_change(old, entry, tables))
     box = tables[Mailbox].get(entry.session)
-    agent = changed(agent, **standing.derived(agent, session, tables[Run], tables[Task], box))
+    standings = standing.derived(agent, session, tables[Run], tables[Task], tables[wakes.Wake], box)
+    agent = changed(agent, **standings)
     if agent.agent_id in table and agent == changed(old, n=entry.n):
         return ()  # most steps of a run change nothing here, and so cost the index nothing
     table[agent.agent_id] = agent
@@ -167,7 +171,7 @@ def _fold_change(old: Agent, entry: Entry, tables: Tables) -> dict[str, Any]:
             return {"runs": old.runs | {entry.run}, "result": None, "settled_at": None, "worktree_state": None}
         case events.RunCompleted() | events.RunFailed() | events.RunCancelled() | events.RunInterrupted() as event:
             return _fold_answer(old, tables[Run].get(entry.run or ""), event)
-        case events.TaskEnded(task_id=id) if old.is_child and not old.runs:
+        case events.TaskEnded(task_id=id, ending=ending) if old.is_child and not old.runs and ending is not None:
             return {"tasks": (*old.tasks, id)[-_TASKS:]}
         case events.SessionEnded():
             return {"closed_at": old.closed_at or entry.at}

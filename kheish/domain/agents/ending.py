@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
-from kheish.domain import events, runs, spent, tasks
+from kheish.domain import events, runs, spent
 from kheish.domain.agents import fleet, standing, usage
 from kheish.domain.agents.agent import Agent, Wait
 from kheish.domain.events import Draft, RunError, Text
 from kheish.domain.mailboxes import letters
 from kheish.domain.runs import Run, Status
 from kheish.domain.sessions.session import Session
+from kheish.domain.tasks import task as tasks
+from kheish.domain.tasks import verbs as task_verbs
 from kheish.errors import AgentStateConflict
 
 if TYPE_CHECKING:
@@ -233,7 +235,7 @@ def stop_agent(state: State, agent: Agent, stopped: Stopped, *, by: str, reason:
             stopped.runs.append(run_id)
     for task in tasks.running(state, agent.session_id):
         if not task.stop_requested:
-            tasks.stop(state, task.task_id, by=by, reason=reason)
+            task_verbs.stop(state, task.task_id, by=by, reason=reason)
             stopped.tasks.append(task.task_id)
     if agent.is_child:
         stopped.agents.append(agent.agent_id)

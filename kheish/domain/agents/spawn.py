@@ -223,7 +223,8 @@ def drafts(
         session_id=child.session_id, path=path, agent_id=child.agent_id, created_at="", made=0, settings=settings
     )
     given = Input(session_id=child.session_id, items=wanted.items, actor=f"agent:{parent.agent_id}", source="agent",
-                  route=settings["route"], model=wanted.model, generation=wanted.generation)  # fmt: skip
+                  route=settings["route"], model=wanted.model, generation=wanted.generation,
+                  unattended=child.run.settings.unattended if child.run is not None else "ask")  # fmt: skip
     run_id, submitted = intake.draft(state, session, given)
     created = opening or events.SessionCreated(path=path, agent_id=child.agent_id, settings=settings)
     made = {name: value for name, value in settings.items() if value != SETTINGS[name] or name == "permission_mode"}

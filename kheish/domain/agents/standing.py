@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from kheish.domain import lifecycle
+from kheish.domain.runs import lifecycle
 
 if TYPE_CHECKING:
     from kheish.domain.agents.agent import Agent
     from kheish.domain.mailboxes.message import Mailbox
     from kheish.domain.runs import Run
+    from kheish.domain.schedules.wakes import Wake
     from kheish.domain.sessions.session import Session
-    from kheish.domain.tasks import Task
+    from kheish.domain.tasks.task import Task
 
 Status = Literal["idle", "running", "waiting", "settled", "failed", "cancelled", "closed"]
 WaitingOn = Literal["task", "agent", "timer", "approval", "question", "message", "worker"]
@@ -54,11 +55,16 @@ STANDINGS: tuple[tuple[Status | None, Callable[[Facts], bool]], ...] = (
 
 
 def derived(
-    agent: Agent, session: Session, runs: Mapping[str, Run], tasks: Mapping[str, Task], box: Mailbox | None
+    agent: Agent,
+    session: Session,
+    runs: Mapping[str, Run],
+    tasks: Mapping[str, Task],
+    wakes: Mapping[str, Wake],
+    box: Mailbox | None,
 ) -> dict[str, Any]:
-    """Return the fields of an agent that follow from its session, runs, commands, children and mailbox."""
+    """Return the fields of an agent that follow from its session, runs, commands, children, wakes and mailbox."""
     run = _holder(agent, session, runs)
-    unfinished = tuple(open_things(agent, tasks, box)) if run is None and agent.is_child else ()
+    unfinished = tuple(open_things(agent, tasks, wakes, box)) if run is None and agent.is_child else ()
     facts = (agent, run.status if run is not None else None)
     status = next(status for status, holds in STANDINGS if holds(facts))
     if status is None:
@@ -82,14 +88,19 @@ def _holder(agent: Agent, session: Session, runs: Mapping[str, Run]) -> Run | No
     return next((runs[id] for id in agent.runs if id in runs), None)
 
 
-def open_things(agent: Agent, tasks: Mapping[str, Task], box: Mailbox | None) -> Iterator[dict[str, str]]:
-    """Yield what keeps a child from settling after its answer: its commands, its children, then its messages."""
+def open_things(
+    agent: Agent, tasks: Mapping[str, Task], wakes: Mapping[str, Wake], box: Mailbox | None
+) -> Iterator[dict[str, str]]:
+    """Yield what keeps a child from settling after its answer: its commands, children, wakes, then its messages."""
     for task in tasks.values():
         if task.shell is not None and not task.is_final:
             yield {"kind": "task", "id": task.task_id, "title": task.title}
     for child in agent.live:
         if not child.detached:
             yield {"kind": "agent", "id": child.agent_id, "title": child.name}
+    for wake in wakes.values():
+        if wake.status == "pending":
+            yield {"kind": "timer", "id": wake.wake_id, "title": f"a wake at {wake.at}"}
     for key in (*box.claimed, *box.pending) if box is not None else ():
         yield {"kind": "message", "id": key.rpartition("/")[2], "title": "a message that it has not read"}
 

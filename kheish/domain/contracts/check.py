@@ -1,4 +1,4 @@
-"""Contracts: JSON Schema 2020-12 for the input and output of runs; every error has its path.
+"""Contracts: JSON Schema for the input and output of runs; every error has its path.
 
 Schemas come from callers, texts from models. Nothing is fetched: a `$ref` must stay inside the schema. A pattern with a
 nested repetition is refused, because Python's `re` can take exponential time on it. Small schemas without patterns are
@@ -17,17 +17,17 @@ from itertools import islice
 from re import _parser as parser  # type: ignore[attr-defined]  # the parser of re.compile; it has no public name
 from typing import TYPE_CHECKING, Any
 
+from kheish.domain.contracts import dialects
 from kheish.domain.contracts import steps as schema_steps
 from kheish.errors import Fault
 from kheish.jobs import confined
 
 if TYPE_CHECKING:
-    from jsonschema import Draft202012Validator, ValidationError
+    from jsonschema import ValidationError
     from referencing import Registry, Resource
 
 Schema = Mapping[str, Any] | bool
 
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MAX_SCHEMA_BYTES = 256 * 1024
 MAX_TEXT_CHARS = 4 * 1024 * 1024
 MAX_FAULTS = 100
@@ -63,14 +63,20 @@ def check_schema(schema: Any) -> list[Fault]:
 
 def judge_schema(text: str) -> list[tuple[str, str]]:
     """Return the path and message of each fault of a schema, given as JSON of a bounded size."""
-    from jsonschema import Draft202012Validator
-
     schema = json.loads(text)
-    # Check the dialect first: the keywords of another dialect would produce misleading errors.
-    problems = list(_dialect(schema))
-    problems += _listed(Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(schema))
-    problems = problems or list(islice(_unusable(schema), MAX_FAULTS))
+    dialect = dialects.of(schema)
+    if dialect is None:  # its keywords would produce misleading errors
+        return [("/$schema", f"must be one of {dialects.names()}, or omitted")]
+    problems = _faults_by(dialect, schema)
+    if problems and "$schema" not in schema and not _faults_by(dialects.DRAFT_07, schema):
+        problems.append(Fault("/$schema", f"is missing: by draft-07 it is valid ({dialects.DRAFT_07})"))
+    problems = problems or list(islice(_unusable(schema, dialect), MAX_FAULTS))
     return [(fault.path, fault.message) for fault in problems]
+
+
+def _faults_by(dialect: str, schema: Schema) -> list[Fault]:
+    validator = dialects.validator(dialect)
+    return _listed(validator(validator.META_SCHEMA).iter_errors(schema))
 
 
 def faults(schema: Schema, value: Any) -> list[Fault]:
@@ -147,9 +153,10 @@ def _text_faults(schema: Schema, text: str) -> list[Fault]:
 
 
 @lru_cache(maxsize=64)
-def _validator(schema: str) -> Draft202012Validator:
-    validator: Draft202012Validator = schema_steps.validator_class()(json.loads(schema), registry=_registry())
-    return validator
+def _validator(schema: str) -> Any:
+    given = json.loads(schema)
+    counting = schema_steps.validator_class(dialects.of(given) or dialects.DEFAULT)
+    return counting(dialects.unnamed(given), registry=_registry())
 
 
 def _registry() -> Registry[Any]:
@@ -162,7 +169,7 @@ def _registry() -> Registry[Any]:
 
 def _listed(errors: Iterable[ValidationError]) -> list[Fault]:
     places = [Fault(_pointer(error.absolute_path), _short(error.message)) for error in islice(errors, MAX_FAULTS)]
-    return sorted(places, key=lambda fault: fault.path)
+    return sorted(dict.fromkeys(places), key=lambda fault: fault.path)
 
 
 def _pointer(path: Iterable[str | int]) -> str:
@@ -176,17 +183,9 @@ def _short(message: str) -> str:
     return f"{message[: _MAX_MESSAGE // 2]} … {message[-_MAX_MESSAGE // 2 :]}"
 
 
-def _dialect(schema: Schema) -> Iterator[Fault]:
-    named = schema.get("$schema", DIALECT) if isinstance(schema, Mapping) else DIALECT
-    if not isinstance(named, str) or named.rstrip("#") != DIALECT:
-        yield Fault("/$schema", f"must be {DIALECT}, or omitted")
-
-
-def _unusable(schema: Schema) -> Iterator[Fault]:
+def _unusable(schema: Schema, dialect: str) -> Iterator[Fault]:
     """Yield unresolvable references, and unusable patterns, of a schema that is otherwise valid."""
-    from referencing.jsonschema import DRAFT202012
-
-    root: Resource[Any] = DRAFT202012.create_resource(schema)
+    root: Resource[Any] = dialects.specification(dialect).create_resource(schema)
     resolver = _registry().resolver_with_root(root)
     # The specification's walk over subschemas yields no paths, so a fault quotes the text at fault.
     pending = [(root, resolver)]
@@ -201,7 +200,7 @@ def _unusable(schema: Schema) -> Iterator[Fault]:
 def _references(schema: Mapping[str, Any], resolver: Any) -> Iterator[Fault]:
     from referencing.exceptions import Unresolvable
 
-    for keyword in ("$ref", "$dynamicRef"):
+    for keyword in ("$ref", "$dynamicRef", "$recursiveRef"):
         if keyword in schema:
             try:
                 resolver.lookup(schema[keyword])

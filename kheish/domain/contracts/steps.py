@@ -11,6 +11,8 @@ from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
+from kheish.domain.contracts import dialects
+
 #: keywords evaluated for one value; some seconds, if all of them are the costliest
 MOST = 400_000
 #: the cost of a reference in plain keywords
@@ -29,17 +31,18 @@ def counting(steps: int = MOST) -> None:
 
 
 @cache
-def validator_class() -> Any:
-    """Return a validator of draft 2020-12 that counts each keyword (call `counting` first). It raises TooManySteps."""
-    from jsonschema import Draft202012Validator, validators
+def validator_class(dialect: str) -> Any:
+    """Return a validator of a dialect that counts each keyword (call `counting` first). It raises TooManySteps."""
+    from jsonschema import validators
 
-    keywords = {**Draft202012Validator.VALIDATORS, "uniqueItems": _unique}
+    plain = dialects.validator(dialect)
+    keywords = {**plain.VALIDATORS, "uniqueItems": _unique}
     extend: Any = validators.extend
-    return extend(Draft202012Validator, {name: _counted(name, check) for name, check in keywords.items()})
+    return extend(plain, {name: _counted(name, check) for name, check in keywords.items()})
 
 
 def _counted(name: str, check: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
-    cost = _REFERENCE if name in ("$ref", "$dynamicRef") else 1
+    cost = _REFERENCE if name in ("$ref", "$dynamicRef", "$recursiveRef") else 1
 
     def counted(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
         remaining = _left.get()

@@ -18,6 +18,7 @@ from kheish.domain.events.daemon import *
 from kheish.domain.events.flows import *
 from kheish.domain.events.mailboxes import *
 from kheish.domain.events.memory import *
+from kheish.domain.events.models import *
 from kheish.domain.events.people import *
 from kheish.domain.events.playbooks import *
 from kheish.domain.events.runs import *

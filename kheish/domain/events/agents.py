@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Any, Literal
 
-from kheish.domain.events.runs import Idempotency, RunError, Spent
+from kheish.domain.events.models import Spent
+from kheish.domain.events.runs import Idempotency, RunError
 from kheish.state.event import Event, Text, frozen
 
 Ended = Literal["settled", "failed", "cancelled"]

@@ -6,6 +6,7 @@ from dataclasses import field
 from typing import Any, Literal
 
 from kheish.domain.events.runs import Idempotency
+from kheish.domain.shown import View
 from kheish.state.event import Event, Text, frozen
 
 Approval = Literal["none", "before", "after"]
@@ -16,10 +17,11 @@ EvidenceKind = Literal[
 
 
 @frozen
-class WantedEvidence:
+class WantedEvidence(View):
     """Evidence that a Playbook requires or allows, for a phase or for the whole Flow."""
 
-    kind: str
+    shown_as = "WantedEvidence"
+    kind: EvidenceKind
     id: str
     description: str = ""
     required: bool = True
@@ -154,7 +156,7 @@ class EvidenceAttached(Event):
     spillable = ("description",)
     flow_id: str
     evidence_id: str
-    evidence_kind: str
+    evidence_kind: EvidenceKind
     id: str
     ref: str | None
     phase: str | None = None

@@ -6,16 +6,19 @@ from dataclasses import field
 from typing import Any, Literal
 
 from kheish.domain.events.runs import Idempotency
+from kheish.domain.shown import View
 from kheish.state.event import Arguments, Event, frozen
 
 
 @frozen
-class Preview:
-    """The change that a call would make, as shown to users: control and invisible characters are visible, long text is
-    cut."""
+class Preview(View):
+    """The change that a call would make, captured when the approval was requested."""
 
+    shown_as = "Preview"
     diff: str
+    """A unified diff. Control characters and invisible characters are replaced by visible ones."""
     is_whole: bool
+    """Whether the diff is complete."""
 
 
 @frozen
@@ -75,14 +78,20 @@ class ApprovalResolved(Event):
 
 
 @frozen
-class Option:
+class Option(View):
+    """A choice."""
+
+    shown_as = "Option"
     id: str
     label: str
     description: str | None = None
 
 
 @frozen
-class QuestionItem:
+class QuestionItem(View):
+    """One of the items of a question."""
+
+    shown_as = "Asked"
     id: str
     header: str
     text: str

@@ -1,4 +1,4 @@
-"""Events of sessions, of runs, and of model requests and answers."""
+"""Events of sessions and of runs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from kheish.domain.events.memory import MemoryLoaded
-from kheish.state.event import Arguments, Event, Text, frozen
-
-# --- sessions ---------------------------------------------------------------------------------------------------------
+from kheish.domain.shown import View
+from kheish.state.event import Event, Text, frozen
 
 
 @frozen
@@ -26,8 +24,10 @@ class SessionCreated(Event):
 
 @frozen
 class SessionForked(SessionCreated):
-    """A session with the history of another up to its entry `seq` (event `at_n`), in `forked/`. `commit` is the first
-    that holds that entry; None if it was not committed yet."""
+    """A session that begins with the history of another, up to its entry `seq` (event `at_n`), in `forked/`.
+
+    `commit` is the first commit that holds that entry; None if it was not committed yet.
+    """
 
     kind = "session.forked"
     headline = "session forked: {session} from {origin} at {seq}"
@@ -74,22 +74,21 @@ class RuleAdded(Event):
     rule: dict[str, Any]
 
 
-# --- runs -------------------------------------------------------------------------------------------------------------
-
-
 @frozen
-class Item:
-    """A part of an input: text, or a stored asset."""
+class Item(View):
+    """A part of the request: text, or a stored asset."""
 
+    shown_as = "RunItem"
     type: Literal["text", "asset"] = "text"
     text: Text | None = None
     asset_id: str | None = None
 
 
 @frozen
-class Request:
-    """A request and its author; `metadata` is the caller's own."""
+class Request(View):
+    """The request, and its author; `metadata` is the caller's own."""
 
+    shown_as = "RunRequest"
     actor: str
     source: str
     items: tuple[Item, ...]
@@ -97,9 +96,10 @@ class Request:
 
 
 @frozen
-class Limits:
+class Limits(View):
     """The limits that end a run: counts, seconds, tokens, US dollars. None: no limit."""
 
+    shown_as = "RunLimits"
     turns: int = 500
     wall_time: float | None = None
     model_calls: int | None = None
@@ -108,23 +108,29 @@ class Limits:
 
 
 @frozen
-class Scope:
-    """A restriction of tools, or of routes and accounts: globs over names. `allow` None is all of them; `deny` wins.
-    `origin` names its source (`session, credential scope`)."""
+class Scope(View):
+    """A restriction of tools, or of routes and accounts: globs over names; `deny` wins. `origin` names its source
+    (`session, credential scope`)."""
 
+    shown_as = "Scope"
     origin: str
     allow: tuple[str, ...] | None = None
+    """The permitted names; null: all."""
     deny: tuple[str, ...] = ()
 
 
 @frozen
 class ToolPolicy(Scope):
-    """The tools that a Playbook or its phase leaves to a run. It grants nothing: permissions still apply."""
+    """A restriction of the tools that a run may call, set by a Playbook or its phase (`playbook triage@1.2.0, phase
+    fix`), never by a caller. It grants nothing: permissions still apply to the tools that it leaves."""
+
+    shown_as = "AppliedToolPolicy"
 
 
 @frozen
 class Requirement:
-    """A condition of a run's completion: one of the four. A text is shown to the model, others are checked."""
+    """A condition for a run to count as completed; exactly one of the four fields is set. A text is only shown to the
+    model; the others are checked."""
 
     text: str | None = None
     workspace_file: str | None = None
@@ -230,9 +236,10 @@ class RunInterruptRequested(Event):
 
 
 @frozen
-class RunError:
-    """The reason why a run failed: a stable `code`, a sentence, and whether the same request may succeed later."""
+class RunError(View):
+    """The reason for a run's failure: a stable `code`, a sentence, and whether the same request may succeed later."""
 
+    shown_as = "RunFailure"
     code: str
     message: str
     retryable: bool = False
@@ -265,136 +272,3 @@ class RunInterrupted(Event):
     kind = "run.interrupted"
     headline = 'run interrupted: {session} "{request}"'
     reason: str | None = None
-
-
-# --- the model --------------------------------------------------------------------------------------------------------
-
-
-@frozen
-class Usage:
-    """The cost of one answer; `cost_usd` is None without a price; `estimated`: tokens counted by characters."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    cost_usd: float | None = None
-    estimated: bool = False
-
-
-@frozen
-class Spent:
-    """The usage of a run so far."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    model_calls: int = 0
-    tool_calls: int = 0
-    cost_usd: float | None = None
-    estimated: bool = False  # partly estimated from characters, for a server that counted nothing
-
-
-@frozen
-class ModelCall:
-    """A tool call in an answer.
-
-    `malformed` is the raw text of arguments that are not a JSON object. `has_secret`: the arguments held a known
-    secret, which the journal omits, so the call cannot run as requested. `left_out`: the answer had more calls than
-    allowed; this call, the last, is not run and reports how many were dropped.
-    """
-
-    id: str
-    name: str
-    arguments: Arguments = field(default_factory=dict)
-    malformed: Text | None = None
-    has_secret: bool = False
-    left_out: int = 0
-
-
-@frozen
-class ModelRequested(Event):
-    """A request to the model. `digest` is the sha256 of the canonical request, which earlier entries can rebuild."""
-
-    kind = "model.requested"
-    turn: int
-    attempt: int
-    route: str
-    model: str | None
-    digest: str
-    purpose: str = "turn"  # turn | compaction
-    omitted: tuple[str, ...] = ()  # what did not fit into the prompt, in words; the journal keeps it
-    memory: tuple[MemoryLoaded, ...] = ()  # the memory files in the prompt, by content
-
-
-@frozen
-class ModelResponded(Event):
-    kind = "model.responded"
-    spillable = ("text", "calls", "opaque")
-    turn: int
-    text: Text
-    calls: tuple[ModelCall, ...] = ()
-    finish_reason: str = "stop"
-    usage: Usage = Usage()
-    route: str = ""
-    model: str | None = None
-    opaque: Any = None
-
-
-@frozen
-class ModelFailed(Event):
-    """A failed attempt. `text` and `usage` cover the part before it; `finish_reason` says how that part ended."""
-
-    kind = "model.failed"
-    spillable = ("text",)
-    turn: int
-    attempt: int
-    route: str
-    error: RunError
-    error_kind: str
-    status: int | None = None
-    retry_in: float | None = None  # seconds until the next attempt; None: no further attempt on this route
-    patient: bool = False  # beyond the retries of all routes: waits for a server to return
-    purpose: str = "turn"
-    finish_reason: str | None = None
-    text: Text = ""
-    usage: Usage = Usage()
-
-
-@frozen
-class ContextCompacted(Event):
-    kind = "context.compacted"
-    checkpointed = True
-    spillable = ("summary",)
-    summary: Text
-    covers: int  # the last `seq` that the summary replaces
-    usage: Usage = Usage()
-    made_by: Literal["model", "daemon"] = "model"  # the daemon truncates if no summary was possible
-
-
-@frozen
-class Nudged(Event):
-    """A message from the daemon to the model in a separate turn: a failed contract, a limit."""
-
-    kind = "run.nudged"
-    text: str
-    reason: str  # output_contract | completion
-
-
-@frozen
-class CompletionStarted(Event):
-    """The start of completion checks: the answer of `turn` is meant as the last, and `calls` by the daemon check it."""
-
-    kind = "completion.started"
-    turn: int
-    calls: tuple[ModelCall, ...]
-
-
-@frozen
-class CompletionChecked(Event):
-    """The result of each requirement: `{number, met, told}`; `met` is null for one that cannot be checked."""
-
-    kind = "completion.checked"
-    turn: int
-    findings: tuple[dict[str, Any], ...]
-    met: bool
-    commands_met: bool  # if so, they are not rerun before another tool is called

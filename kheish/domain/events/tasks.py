@@ -1,12 +1,17 @@
-"""Events of session tasks: currently background commands, in the form that all tasks will have."""
+"""Events of session tasks: of work that agents and users track, and of background commands."""
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import field
+from typing import Any, Literal
 
+from kheish.domain.events.runs import Idempotency
 from kheish.state.event import Event, Text, frozen
 
 TaskStatus = Literal["pending", "in_progress", "blocked", "completed", "failed", "cancelled"]
+BlockKind = Literal["dependency", "dependency_failed", "needs_input", "capability", "transient", "attempts"]
+#: whether the end of a background command is posted to its session; `run`: also after a child agent has answered
+Notify = bool | Literal["run"]
 
 
 @frozen
@@ -40,10 +45,13 @@ class ShellEnding:
 
 @frozen
 class TaskCreated(Event):
-    """A task of a session; with `shell`, a background command (`description` is the command line)."""
+    """A task of a session; with `shell`, a background command (`description` is the command line).
+
+    `waits_for` are the tasks in `blocked_by` that are not completed yet.
+    """
 
     kind = "task.created"
-    spillable = ("description",)
+    spillable = ("description", "output")
     task_id: str
     title: str
     description: Text = ""
@@ -51,6 +59,43 @@ class TaskCreated(Event):
     owner: str | None = None
     blocked_by: tuple[str, ...] = ()
     shell: ShellTask | None = None
+    waits_for: tuple[str, ...] = ()
+    block_kind: BlockKind | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    output: Text | None = None
+    notify: Notify = False
+    idempotency: Idempotency | None = None
+
+
+@frozen
+class TaskUpdated(Event):
+    """A change of a task that has not ended. A field that is null is unchanged; `blocked_by` comes with `waits_for`,
+    and `status` with `block_kind`."""
+
+    kind = "task.updated"
+    spillable = ("description", "output")
+    task_id: str
+    title: str | None = None
+    description: Text | None = None
+    status: Literal["pending", "in_progress", "blocked"] | None = None
+    block_kind: BlockKind | None = None
+    owner: str | None = None
+    has_no_owner: bool = False
+    blocked_by: tuple[str, ...] | None = None
+    waits_for: tuple[str, ...] | None = None
+    metadata: dict[str, Any] | None = None
+    output: Text | None = None
+
+
+@frozen
+class TaskWaited(Event):
+    """A background command seems to wait for input: its last line is a prompt, and nothing came since; or it does not
+    any more."""
+
+    kind = "task.waits_for_input"
+    task_id: str
+    waits: bool
+    line: str = ""
 
 
 @frozen

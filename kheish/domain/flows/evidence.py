@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kheish.domain import events, keys
 from kheish.domain.events import Draft, changed, frozen
-from kheish.domain.events.flows import WantedEvidence
+from kheish.domain.events.flows import EvidenceKind, WantedEvidence
 from kheish.domain.flows import advance as flow_driving
 from kheish.domain.flows import status as flow_status
 from kheish.domain.flows.flow import Evidence, Flow
@@ -24,7 +24,7 @@ ATTESTATION = "attestation"
 class Given:
     """Evidence as given: `id` names a requested item of the Playbook, or is the reference itself."""
 
-    kind: str
+    kind: EvidenceKind
     id: str
     ref: str | None = None
     phase: str | None = None

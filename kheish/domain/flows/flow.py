@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import field
-from typing import Any
+from typing import Any, Literal
 
 from kheish.domain import events, runs
 from kheish.domain.approvals import Approval, Decision
-from kheish.domain.events import Entry, Plan, Text, changed, frozen
+from kheish.domain.approvals import Status as ApprovalStatus
+from kheish.domain.events import Entry, EvidenceKind, Plan, Text, changed, frozen
 from kheish.domain.runs import Output, Run
+from kheish.domain.shown import View
 from kheish.domain.spent import Spent
 
 #: the tool name of an approval before or after a phase
@@ -26,18 +28,24 @@ REFUSALS = 100
 
 
 @frozen
-class Evidence:
-    """A piece of evidence."""
+class Evidence(View):
+    """Evidence of work that was done."""
 
+    shown_as = "Evidence"
     evidence_id: str
-    kind: str
+    kind: EvidenceKind
     id: str
+    """Its name in the Playbook, or the reference itself."""
     ref: str | None
+    """The referenced object; null for an attestation."""
     phase: str | None
     description: Text
     facts: dict[str, Any]
+    """The referenced object's state when it was attached: the sha256 of a file, the id and author of a commit …"""
     by: str
+    """The author of the attachment."""
     run_id: str | None
+    """The run in which an agent attached it."""
     at: str
 
 
@@ -60,22 +68,26 @@ class Part:
 
 
 @frozen
-class Asked:
-    """An approval within the Flow: of a tool call, or of a phase (`when`: before or after it)."""
+class Asked(View):
+    """An approval within a Flow, and its decisions."""
 
+    shown_as = "FlowApproval"
     approval_id: str
     run_id: str
     phase: str | None
     tool: str
-    when: str | None
-    status: str
+    """`phase` for one that the Playbook asks for."""
+    when: Literal["before", "after"] | None
+    """For a phase's approval: whether it comes before or after the phase."""
+    status: ApprovalStatus
     why: str
     requested_at: str
     decided_at: str | None = None
     decided_by: str | None = None
     via: str | None = None
     reason: str | None = None
-    decisions: tuple[Decision, ...] = ()  # all of them, if several persons are required
+    decisions: tuple[Decision, ...] = ()
+    """All decisions: two persons may be required."""
 
 
 @frozen
@@ -88,9 +100,10 @@ class PhaseEnd:
 
 
 @frozen
-class Refused:
-    """A call that the permissions or the tool policy refused."""
+class Refused(View):
+    """A tool call that the permissions or a tool policy refused."""
 
+    shown_as = "RefusedCall"
     run_id: str
     phase: str | None
     tool: str
@@ -299,6 +312,7 @@ def _fold_run(old: Flow, run: Run, entry: Entry, approval_of: Mapping[str, Appro
 def _asked(approval: Approval, phase: str | None) -> Asked:
     last = approval.decisions[-1] if approval.decisions else None
     # The call without its arguments: a user may edit these.
+    when: Any
     name, when = approval.call_id.split(":")[1:] if approval.tool == PHASE_TOOL else (phase, None)
     return Asked(
         approval_id=approval.approval_id,

@@ -3,125 +3,199 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from kheish.domain.approvals import Approval
-from kheish.domain.events import Entry, PhasePlan, changed
+from kheish.domain.events import Entry, PhasePlan, RunError, Text, WantedEvidence, changed, frozen
 from kheish.domain.flows import flow as flows
 from kheish.domain.flows import status as flow_status
-from kheish.domain.flows.flow import Evidence, Flow, Part, Refused
-from kheish.domain.flows.status import PhaseStatus
+from kheish.domain.flows.flow import Asked, Evidence, Flow, Part, Refused
+from kheish.domain.flows.status import FlowStatus, PhaseStatus
 from kheish.domain.runs import Run
 from kheish.domain.sessions.session import Session
+from kheish.domain.shown import View
 from kheish.domain.spent import Spent
 from kheish.state.noun import Noun, Tables
 
 
-def view(flow: Flow) -> dict[str, Any]:
+@frozen
+class FlowPhaseView(View):
+    """A phase of a Flow."""
+
+    phase_id: str
+    status: PhaseStatus
+    objective: str
+    role: str | None
+    needs: tuple[str, ...]
+    approval: Literal["none", "before", "after"]
+    run_ids: tuple[str, ...]
+    """All attempts, oldest first."""
+    attempts: int
+    retried: tuple[str, ...]
+    """The reasons for each further attempt."""
+    started_at: str | None
+    finished_at: str | None
+    reason: str | None
+    """The reason why it failed or was skipped."""
+    cost_usd: float | None
+    usage: Spent
+    evidence: tuple[Evidence, ...]
+    wanted: tuple[WantedEvidence, ...]
+    missing: tuple[str, ...]
+    """Ids of required evidence that is missing."""
+
+
+@frozen
+class FlowRunView(View):
+    """A run of a Flow."""
+
+    run_id: str
+    phase: str | None
+    """null for the one run of `drive: agent`."""
+    attempt: int
+    status: str
+    started_at: str | None
+    finished_at: str | None
+    usage: Spent
+    output: Text | None
+    error: RunError | None
+
+
+@frozen
+class FlowOutputView(View):
+    """Interim output of a run of the Flow."""
+
+    run_id: str
+    output_id: str
+    kind: str
+    content: Text
+
+
+@frozen
+class FlowAgentView(View):
+    """An agent that works in a Flow."""
+
+    agent_id: str
+    session_id: str
+
+
+@frozen
+class FlowView(View):
+    """A start of a Playbook version, and its results."""
+
+    flow_id: str
+    playbook: str
+    version: str
+    digest: str
+    tag: str
+    commit: str | None
+    title: str
+    objective: str
+    drive: Literal["phases", "agent"]
+    session_id: str
+    path: str
+    """Its Record in the state root."""
+    status: FlowStatus
+    reason: str | None
+    """The reason why it failed or was cancelled."""
+    inputs: dict[str, Any]
+    phases: tuple[FlowPhaseView, ...]
+    evidence: tuple[Evidence, ...]
+    missing: tuple[str, ...]
+    """Ids of required evidence of the whole Flow that is missing."""
+    approvals: tuple[Asked, ...]
+    runs: tuple[FlowRunView, ...]
+    agents: tuple[FlowAgentView, ...]
+    outputs: tuple[FlowOutputView, ...]
+    refused: tuple[Refused, ...]
+    usage: Spent
+    budget: dict[str, Any] | None
+    reply_targets: tuple[dict[str, Any], ...]
+    started_by: str
+    started_at: str
+    finished_at: str | None
+    n: int
+    """The newest event that changed it."""
+
+
+def view(flow: Flow) -> FlowView:
     """Return the Flow as the API and its Record show it."""
     statuses = flow_status.phase_statuses(flow)
-    return {
-        "flow_id": flow.flow_id,
-        "playbook": flow.playbook,
-        "version": flow.version,
-        "digest": flow.digest,
-        "tag": flow.tag,
-        "commit": flow.commit,
-        "title": flow.plan.title,
-        "objective": flow.plan.objective,
-        "drive": flow.plan.drive,
-        "session_id": flow.session_id,
-        "path": flow.path,
-        "status": str(flow_status.status(flow)),
-        "reason": flow.reason,
-        "inputs": flow.inputs,
-        "phases": [_phase(flow, plan, statuses[plan.phase_id]) for plan in flow.plan.phases],
-        "evidence": [evidence(one) for one in flow.evidence],
-        "missing": flow_status.missing(flow, None),
-        "approvals": list(flow.approvals.values()),
-        "runs": [_run(part) for part in flow.runs.values()],
-        "agents": [{"agent_id": flow.agent_id, "session_id": flow.session_id}],
-        "outputs": [
-            {"run_id": part.run_id, "output_id": one.output_id, "kind": one.kind, "content": one.content}
+    return FlowView(
+        flow_id=flow.flow_id,
+        playbook=flow.playbook,
+        version=flow.version,
+        digest=flow.digest,
+        tag=flow.tag,
+        commit=flow.commit,
+        title=flow.plan.title,
+        objective=flow.plan.objective,
+        drive=flow.plan.drive,
+        session_id=flow.session_id,
+        path=flow.path,
+        status=flow_status.status(flow),
+        reason=flow.reason,
+        inputs=flow.inputs,
+        phases=tuple(_phase(flow, plan, statuses[plan.phase_id]) for plan in flow.plan.phases),
+        evidence=flow.evidence,
+        missing=flow_status.missing(flow, None),
+        approvals=tuple(flow.approvals.values()),
+        runs=tuple(map(_run, flow.runs.values())),
+        agents=(FlowAgentView(agent_id=flow.agent_id, session_id=flow.session_id),),
+        outputs=tuple(
+            FlowOutputView(run_id=part.run_id, output_id=one.output_id, kind=one.kind, content=one.content)
             for part in flow.runs.values()
             for one in part.outputs
-        ],
-        "refused": [_refused(one) for one in flow.refused],
-        "usage": spent(flow.runs.values()),
-        "budget": flow.plan.budget,
-        "reply_targets": flow.reply_targets,
-        "started_by": flow.started_by,
-        "started_at": flow.started_at,
-        "finished_at": flow.finished_at,
-        "n": flow.n,
-    }
+        ),
+        refused=flow.refused,
+        usage=spent(flow.runs.values()),
+        budget=flow.plan.budget,
+        reply_targets=flow.reply_targets,
+        started_by=flow.started_by,
+        started_at=flow.started_at,
+        finished_at=flow.finished_at,
+        n=flow.n,
+    )
 
 
-def _phase(flow: Flow, plan: PhasePlan, status: PhaseStatus) -> dict[str, Any]:
+def _phase(flow: Flow, plan: PhasePlan, status: PhaseStatus) -> FlowPhaseView:
     own = flow_status.parts(flow, plan.phase_id)
     mine = [part for part in flow.runs.values() if part.phase == plan.phase_id]
     end = flow.ends.get(plan.phase_id)
     started = next((part.started_at for part in own if part.started_at), None)
-    return {
-        "phase_id": plan.phase_id,
-        "status": str(status),
-        "objective": plan.objective,
-        "role": plan.role,
-        "needs": plan.needs,
-        "approval": plan.approval,
-        "run_ids": [part.run_id for part in own],
-        "attempts": flow.attempts.get(plan.phase_id, 0),
-        "retried": flow.retried.get(plan.phase_id, ()),
-        "started_at": started if status is not PhaseStatus.PENDING or mine else None,
-        "finished_at": end.at if end else None,
-        "reason": end.reason if end else None,
-        "cost_usd": spent(mine).cost_usd,
-        "usage": spent(mine),
-        "evidence": [evidence(one) for one in flow.evidence if one.phase == plan.phase_id],
-        "wanted": plan.evidence,
-        "missing": flow_status.missing(flow, plan),
-    }
+    return FlowPhaseView(
+        phase_id=plan.phase_id,
+        status=status,
+        objective=plan.objective,
+        role=plan.role,
+        needs=plan.needs,
+        approval=plan.approval,
+        run_ids=tuple(part.run_id for part in own),
+        attempts=flow.attempts.get(plan.phase_id, 0),
+        retried=flow.retried.get(plan.phase_id, ()),
+        started_at=started if status is not PhaseStatus.PENDING or mine else None,
+        finished_at=end.at if end else None,
+        reason=end.reason if end else None,
+        cost_usd=spent(mine).cost_usd,
+        usage=spent(mine),
+        evidence=tuple(one for one in flow.evidence if one.phase == plan.phase_id),
+        wanted=plan.evidence,
+        missing=flow_status.missing(flow, plan),
+    )
 
 
-def evidence(one: Evidence) -> dict[str, Any]:
-    """Return a piece of evidence as the API shows it."""
-    return {
-        "evidence_id": one.evidence_id,
-        "kind": one.kind,
-        "id": one.id,
-        "ref": one.ref,
-        "phase": one.phase,
-        "description": one.description,
-        "facts": one.facts,
-        "by": one.by,
-        "run_id": one.run_id,
-        "at": one.at,
-    }
-
-
-def _run(part: Part) -> dict[str, Any]:
-    return {
-        "run_id": part.run_id,
-        "phase": part.phase,
-        "attempt": part.attempt,
-        "status": str(part.status),
-        "started_at": part.started_at,
-        "finished_at": part.finished_at,
-        "usage": part.usage,
-        "output": part.output,
-        "error": part.error,
-    }
-
-
-def _refused(one: Refused) -> dict[str, Any]:
-    return {
-        "run_id": one.run_id,
-        "phase": one.phase,
-        "tool": one.tool,
-        "call_id": one.call_id,
-        "reason": one.reason,
-        "at": one.at,
-    }
+def _run(part: Part) -> FlowRunView:
+    return FlowRunView(
+        run_id=part.run_id,
+        phase=part.phase,
+        attempt=part.attempt,
+        status=str(part.status),
+        started_at=part.started_at,
+        finished_at=part.finished_at,
+        usage=part.usage,
+        output=part.output,
+        error=part.error,
+    )
 
 
 def spent(parts: Iterable[Part]) -> Spent:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from kheish import ids
 from kheish.domain import events, intake
 from kheish.domain.events import Draft, Item, Spilled
 from kheish.domain.mailboxes import framing
@@ -118,6 +119,8 @@ def _batch(state: State, box: Mailbox, fits: Callable[[Message], bool]) -> Itera
     for key in box.pending:
         message = state.get(Message, key)
         lane = message.sender.actor, message.for_run
+        if _is_expired(state, message):
+            continue  # the daemon makes it a dead letter
         if lane in held or not fits(message):
             held.add(lane)
             continue
@@ -126,3 +129,7 @@ def _batch(state: State, box: Mailbox, fits: Callable[[Message], bool]) -> Itera
             return
         count += 1
         yield message
+
+
+def _is_expired(state: State, message: Message) -> bool:
+    return message.expires_at is not None and message.expires_at <= ids.stamp(state.clock())

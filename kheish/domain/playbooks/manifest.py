@@ -125,7 +125,7 @@ class OutputRequired(_Part):
     """A requirement that is met if the final output fits the JSON Schema."""
 
     output_matches: dict[str, Any] | bool
-    """A JSON Schema (2020-12)."""
+    """A JSON Schema (2020-12, or what its `$schema` names)."""
 
 
 _BY_KEY = {"workspace_file": "file", "command": "command", "output_matches": "output"}

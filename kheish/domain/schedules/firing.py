@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 #: failed starts after which a fire has failed, and the delay of the first retry in seconds (doubled each time)
 ATTEMPTS = 6
 RETRY_AFTER = 5.0
+_CLOCK_BACK = 86_400.0
 
 
 @frozen
@@ -118,7 +119,7 @@ def set_file(state: State, schedule_id: str, file: ScheduleFile, digest: str, *,
     cadence, is_new = file.cadence, old is None or old.is_removed
     if old is None or is_new or (old.cadence, old.timezone) != (cadence.text, cadence.zone):
         anchor = int(now)
-        next = timing.after(cadence, anchor, now)
+        next = timing.after(cadence, anchor, _begin(old, now))
     else:
         anchor, next = timing.read(old.anchor), None if old.next is None else timing.read(old.next)
         next = timing.after(cadence, anchor, now) if next is None else next
@@ -137,6 +138,13 @@ def set_file(state: State, schedule_id: str, file: ScheduleFile, digest: str, *,
     )
     state.append(given.on(by=by))
     return get(state, schedule_id)
+
+
+def _begin(old: Schedule | None, now: float) -> float:
+    """Return the moment after which another cadence begins: now, or what has an outcome if the clock went back a
+    little."""
+    reached = timing.read(old.reached) if old is not None and old.reached is not None else 0
+    return reached if 0 <= reached - now <= _CLOCK_BACK else now
 
 
 def _is_exhausted(file: ScheduleFile, runs: int) -> bool:

@@ -5,9 +5,10 @@ It is a fold of `journals/schedules/<id>`. The file says what is wanted; this sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kheish.domain import events
 from kheish.domain.events import Entry, changed, frozen
@@ -15,6 +16,9 @@ from kheish.domain.events.schedules import SCHEDULES as SCHEDULES
 from kheish.domain.schedules.fire import fire_id
 from kheish.domain.shown import View
 from kheish.state.noun import Noun, always
+
+if TYPE_CHECKING:
+    from kheish.state.state import State as StateOf
 
 State = Literal["active", "paused", "completed", "removed"]
 #: skips behind one waiting run after which a schedule is reported as blocked
@@ -60,6 +64,7 @@ class Schedule:
     made: int
     n: int
     last: str | None = None
+    reached: str | None = None  # the newest occurrence that has an outcome
     is_paused: bool = False
     pause_reason: str | None = None
     file_paused: bool = False  # as the file last said
@@ -135,7 +140,7 @@ def _fold_change(old: Schedule, event: Any) -> dict[str, Any]:
         case events.ScheduleResumed():
             return {"is_paused": False, "pause_reason": None, "failures": 0}
         case events.FireClaimed(planned=planned, next=next, by_hand=by_hand):
-            moved = {} if by_hand else {"next": next, "behind": None, "blocked": 0}
+            moved = {} if by_hand else {"next": next, "reached": planned, "behind": None, "blocked": 0}
             counts = changed(old.counts, claimed=old.counts.claimed + 1)
             return {**moved, "last": planned, "in_flight": (*old.in_flight, OpenFire(planned=planned)),
                     "counts": counts, "runs": old.runs + 1}  # fmt: skip
@@ -154,7 +159,8 @@ def _fold_skipped(old: Schedule, event: events.FireSkipped) -> dict[str, Any]:
     count = len(event.planned) + (event.earlier is not None)
     blocked = count + (old.blocked if event.behind == old.behind else 0) if event.behind is not None else 0
     counts = changed(old.counts, skipped=old.counts.skipped + count)
-    return {"next": event.next, "counts": counts, "behind": event.behind, "blocked": blocked}
+    reached = event.planned[-1] if event.planned else old.reached
+    return {"next": event.next, "reached": reached, "counts": counts, "behind": event.behind, "blocked": blocked}
 
 
 def _fold_settled(old: Schedule, planned: str, state: str) -> dict[str, Any]:
@@ -195,6 +201,7 @@ class ScheduleView(View):
     anchor: str
     next: str | None
     last: str | None
+    reached: str | None
     is_paused: bool
     pause_reason: str | None
     file_paused: bool
@@ -250,3 +257,19 @@ NOUN = Noun(
     status=lambda schedule: schedule.state,
     read=read,
 )
+
+
+async def newest(state: StateOf, schedule_ids: Sequence[str]) -> list[dict[str, Any] | None]:
+    """Return the newest document of each schedule; None for one that is not applied yet."""
+    recent = {id: state.find(Schedule, id) for id in schedule_ids}
+    changes = {id: state.unjournaled.get((Schedule, id)) for id in schedule_ids}
+
+    def read() -> list[dict[str, Any] | None]:
+        docs = []
+        for id in schedule_ids:
+            change = changes[id]
+            value = recent[id] or (change.value if change is not None else None)
+            docs.append(state.document(NOUN, value) if value else state.index.thing(NOUN.name, id))
+        return docs
+
+    return await asyncio.to_thread(read)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kheish.domain import runs, tasks
+from kheish.domain import runs
 from kheish.domain.agents import agent as agents
 from kheish.domain.agents import ending
 from kheish.domain.agents.agent import Agent
@@ -14,6 +14,8 @@ from kheish.domain.flows import advance as flow_driving
 from kheish.domain.flows.flow import Flow
 from kheish.domain.runs import Run, Status
 from kheish.domain.sessions.session import Session
+from kheish.domain.tasks import task as tasks
+from kheish.domain.tasks import verbs as task_verbs
 from kheish.errors import SessionNotIdle
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ def end(state: State, session_id: str, *, by: str, reason: str | None, force: bo
             ending.stop_agent(state, below, ending.Stopped(), by=by, reason=reason or "the session above it ends")
     live = [run for run in state.table(Run, session_id).values() if not run.is_final]
     for task in background:
-        tasks.stop(state, task.task_id, by=by, reason=reason or "the session ends")
+        task_verbs.stop(state, task.task_id, by=by, reason=reason or "the session ends")
     for run in live:
         stop = runs.cancel if run.status == Status.QUEUED else runs.interrupt
         stop(state, run.run_id, by=by, reason=reason or "the session ends")

@@ -11,12 +11,14 @@ from kheish import ids
 from kheish.domain import events
 from kheish.domain.events import Draft, Entry, changed, frozen
 from kheish.domain.permissions.rules import SHELL_TOOLS
+from kheish.domain.shown import View
 from kheish.errors import Fault, SessionConflict, SessionEnded, SessionNotIdle
 from kheish.state.noun import Noun, always
 
 if TYPE_CHECKING:
     from kheish.state.state import State
 
+Status = Literal["idle", "busy", "ended"]
 #: settings that a caller may give, with their defaults
 SETTINGS: Mapping[str, Any] = {
     "title": None,
@@ -35,6 +37,8 @@ SETTINGS: Mapping[str, Any] = {
     "credential_scope": None,
     "inherited": None,  # of a spawned agent: the scopes and tool policies of its parent; no request changes them
 }
+#: settings that no document shows
+INTERNAL = frozenset({"inherited"})
 #: a change of identity needs an idle session
 IDENTITY = frozenset({"persona", "workspace", "capability_scope", "credential_scope"})
 
@@ -58,7 +62,7 @@ class Session:
     tainted_by: str | None = None  # what brought untrusted network content in: a tool, or an agent's message
 
     @property
-    def status(self) -> Literal["idle", "busy", "ended"]:
+    def status(self) -> Status:
         if self.ended_at:
             return "ended"
         return "busy" if self.active else "idle"
@@ -182,36 +186,58 @@ def _fold_queue(old: Session, entry: Entry) -> dict[str, Any]:
             return {"active": active, "queued": rest, "parking": old.parking - {run}}
 
 
-def view(session: Session) -> dict[str, Any]:
+@frozen
+class SessionView(View):
+    """A session."""
+
+    session_id: str
+    status: Status
+    title: str | None
+    created_at: str
+    ended_at: str | None
+    workspace: str | None
+    route: str | None
+    permission_mode: str
+    permission_rules: list[dict[str, Any]]
+    persona: dict[str, Any] | None
+    """The snapshot that the session is bound to."""
+    labels: dict[str, str]
+    budget: dict[str, Any] | None
+    input_contract: dict[str, Any] | None
+    output_contract: dict[str, Any] | None
+    reply_targets: list[dict[str, Any]]
+    while_waiting: Literal["hold", "park"]
+    capability_scope: dict[str, Any] | None
+    """The tools that its agent sees: `allow` and `deny`."""
+    credential_scope: dict[str, Any] | None
+    """The routes and accounts that its runs use: `allow` and `deny`."""
+    active_run_id: str | None
+    queued_runs: int
+    agent_id: str
+    forked_from: dict[str, Any] | None
+    tainted_by: str | None
+    path: str
+    """Its folder in the state root."""
+    last_n: int
+
+
+def view(session: Session) -> SessionView:
     """Return the session as the API and `session.yaml` show it (`shapes.md`)."""
-    settings = session.settings
-    return {
-        "session_id": session.session_id,
-        "status": session.status,
-        "title": settings["title"],
-        "created_at": session.created_at,
-        "ended_at": session.ended_at,
-        "workspace": settings["workspace"],
-        "route": settings["route"],
-        "permission_mode": settings["permission_mode"],
-        "permission_rules": settings["permission_rules"],
-        "persona": settings["persona"],
-        "labels": settings["labels"],
-        "budget": settings["budget"],
-        "input_contract": settings["input_contract"],
-        "output_contract": settings["output_contract"],
-        "reply_targets": settings["reply_targets"],
-        "while_waiting": settings["while_waiting"],
-        "capability_scope": settings.get("capability_scope"),
-        "credential_scope": settings.get("credential_scope"),
-        "active_run_id": session.active,
-        "queued_runs": len(session.queued),
-        "agent_id": session.agent_id,
-        "forked_from": session.forked_from,
-        "tainted_by": session.tainted_by,
-        "path": session.path,
-        "last_n": session.n,
-    }
+    settings: Any = {name: session.settings.get(name) for name in SETTINGS if name not in INTERNAL}
+    return SessionView(
+        session_id=session.session_id,
+        status=session.status,
+        created_at=session.created_at,
+        ended_at=session.ended_at,
+        **settings,
+        active_run_id=session.active,
+        queued_runs=len(session.queued),
+        agent_id=session.agent_id,
+        forked_from=session.forked_from,
+        tainted_by=session.tainted_by,
+        path=session.path,
+        last_n=session.n,
+    )
 
 
 NOUN = Noun(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -19,17 +19,19 @@ _TONES = {"ok": "green", "warning": "yellow", "error": "red"}
 _WIDTH = 100
 
 
-def run(root: Path, *, scan: bool = False) -> int:
-    """Print what was found; 1 where there are errors (warnings are for people to weigh). `scan`: look for secrets in
-    all files and the whole history, and for nothing else."""
-    findings = list(scanning.scan(root, os.environ) if scan else examine(root))
-    for finding in findings:
+def findings(root: Path, *, scan: bool = False) -> list[Finding]:
+    """Return what was found. `scan`: look for secrets in all files and the whole history, and for nothing else."""
+    return list(scanning.scan(root, os.environ) if scan else examine(root))
+
+
+def show(found: Sequence[Finding]) -> None:
+    """Print findings with their remedies, and the counts."""
+    for finding in found:
         for line in _lines(finding):
             click.echo(line)
-    errors = sum(finding.level == "error" for finding in findings)
-    warnings = sum(finding.level == "warning" for finding in findings)
+    errors = sum(finding.level == "error" for finding in found)
+    warnings = sum(finding.level == "warning" for finding in found)
     click.echo(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}.")
-    return 1 if errors else 0
 
 
 def examine(root: Path) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from kheish.domain.events import Spilled, WaitEnded, WaitOpened
 from kheish.domain.mailboxes import letters
 from kheish.domain.runs import Run
 from kheish.domain.sessions.session import Session
-from kheish.domain.tasks import Task
+from kheish.domain.tasks.task import Task
 from kheish.runtime.tools.base import Result
 from kheish.state.state import State
 

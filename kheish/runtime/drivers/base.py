@@ -96,6 +96,25 @@ class Message:
     call_id: str | None = None
     is_error: bool = False
     opaque: Any = None
+    # computed once for a message, since a history is sent with each request; not part of its value
+    _tokens: int | None = field(default=None, init=False, compare=False, repr=False)
+    _is_clean: bool = field(default=False, init=False, compare=False, repr=False)
+
+    def counted(self, count: Callable[[Message], int]) -> int:
+        """Return about how many tokens it has; `count` is called once."""
+        if self._tokens is None:
+            object.__setattr__(self, "_tokens", count(self))
+        return self._tokens or 0
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether a server accepts its texts and arguments as they are, as far as that was found out."""
+        return self._is_clean
+
+    def found_clean(self) -> Message:
+        """Note that a server accepts its texts and arguments as they are; returns the message."""
+        object.__setattr__(self, "_is_clean", True)
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,12 +40,12 @@ OVERFLOWS: tuple[Saying, ...] = (
     _row(r"too large for model with <window> maximum context length",
          "told: Mistral"),
     _row(r"prompt is too long: <prompt>, model maximum context length: <window>",
-         "unverified: Fireworks"),
+         "seen: fw-ai/cookbook#134 (Fireworks)"),
     _row(r"prompt is too long: <prompt> tokens > <window> maximum", "seen: anthropics/claude-code#12186"),
     _row(r"input length and `?max_tokens`? exceed context limit: <prompt> \+ \d{1,9} > <window>",
          "seen: anthropics/claude-code#228, docker/docker-agent#569"),
-    _row(r"input token count(?: \(<prompt>\))? exceeds the maximum number of tokens allowed(?: \(<window>\))?",
-         "seen: google-gemini/gemini-cli#6678, googleapis/python-genai#2050 (Vertex)"),
+    _row(r"input token count(?: \(<prompt>\))? exceeds the maximum number of tokens allowed(?: \(?<window>\)?)?",
+         "seen: google-gemini/gemini-cli#6678, googleapis/python-genai#2050 (Vertex), warpdotdev/warp#15662"),
     _row(r"input token count is <prompt> but (?:the )?model (?:only )?supports up to <window>",
          "unverified: Vertex"),
     _row(r"maximum prompt length is <window> but the request contains <prompt>", "seen: cline/cline#3120"),
@@ -72,9 +72,10 @@ OVERFLOWS: tuple[Saying, ...] = (
     _row(r"input length <prompt> exceeds the maximum allowed input length of <window>",
          "told: Poolside, Baseten"),
     _row(r"prompt has <prompt> tokens?, but the configured context size is <window>", "told: DS4"),
-    _row(r"prompt length \(<prompt>\) exceeds maximum input length \(<window>\)",
-         "unverified: TensorRT-LLM"),
-    _row(r"length <prompt> is greater than (?:the )?max_seq_len <window>", "unverified: tabbyAPI"),
+    _row(r"prompt length \(<prompt>\) exceeds maximum (?:input|sequence) length \(<window>\)",
+         "seen: triton-inference-server/tensorrtllm_backend#565, #141"),
+    _row(r"length <prompt>(?: \+ \d{1,9})? is greater than (?:the )?max_seq_len <window>",
+         "seen: SillyTavern/SillyTavern#3543 (tabbyAPI, with the answer's length)"),
     _row(r"tokens? exceeds? the configured limit of <window>", "told: OpenAI, Azure"),
     _row(r"request too large for .{0,300}limit <window>, requested <prompt>",
          "seen: continuedev/continue#10218 (Groq, 413), vanna-ai/vanna-flask#11 (OpenAI, 429)"),
@@ -85,7 +86,8 @@ OVERFLOWS: tuple[Saying, ...] = (
     _row(r"context length is(?: only)? <window>", "told: vLLM"),
     _row(r"prompt is too long|prompt (?:is )?too long; exceeded (?:max )?context length|input prompt (?:is )?too long",
          "told: Ollama, which cuts silently as a rule (ollama/ollama#2208)"),
-    _row(r"input is too long for (?:the )?requested model", "unverified: Bedrock"),
+    _row(r"input is too long for (?:the )?requested model",
+         "seen: aws-samples/bedrock-chat#95, continuedev/continue#9592 (Bedrock)"),
     _row(r"exceed(?:s|ed)?(?: the| this)?(?: model'?s?)?(?: maximum| available| max)? context"
          r" (?:length|window|size|limit)", "told: OpenAI's Responses API, llama.cpp, Ollama, Anthropic"),
     _row(r"context size has been exceeded", "told: llama.cpp"),
@@ -120,44 +122,44 @@ TOO_LONG_AN_ANSWER = re.compile(
 )
 
 #: Codes, types and statuses of error bodies that determine the kind by themselves. Numbers are the provider's own.
+#: ANTHROPIC: https://docs.claude.com/en/api/errors, and resources/shared of its SDK. GOOGLE: the names of
+#: google.rpc.Code, which Google's error bodies have as `status`.
 CODES: dict[str, ErrorKind] = {
-    "context_length_exceeded": "context_length",  # OpenAI, Azure, llama-cpp-python, DeepSeek
-    "context_window_exceeded": "context_length",
+    "context_length_exceeded": "context_length",  # OpenAI (xtekky/gpt4free#137), Azure, llama-cpp-python, DeepSeek
     "contextwindowexceedederror": "context_length",  # LiteLLM's class
     "exceed_context_size_error": "context_length",  # llama.cpp tools/server/server-common.cpp
     "model_max_prompt_tokens_exceeded": "context_length",  # GitHub Copilot
     "model_context_window_exceeded": "context_length",  # https://docs.z.ai
-    "prompt_too_long": "context_length",
-    "request_too_large": "context_length",  # Anthropic's 413: bytes, and sending less is all that helps
+    "request_too_large": "context_length",  # ANTHROPIC, 413: bytes, and sending less is all that helps
     "1261": "context_length",  # https://docs.z.ai/api-reference/api-code
     "insufficient_quota": "quota",  # https://platform.openai.com/docs/guides/error-codes
     "exceeded_current_quota_error": "quota",  # https://platform.moonshot.ai/docs
-    "billing_hard_limit_reached": "quota",
-    "billing_error": "quota",  # Anthropic
+    "billing_hard_limit_reached": "quota",  # OpenAI, 400 (dfinke/PowerShellAI#127)
+    "billing_error": "quota",  # ANTHROPIC
     "arrearage": "quota",  # https://www.alibabacloud.com/help/en/model-studio/error-code
     "1113": "quota",  # https://docs.z.ai/api-reference/api-code
     "content_filter": "declined",  # Azure: the prompt was filtered
     "content_policy_violation": "declined",  # OpenAI
     "invalid_prompt": "declined",  # OpenAI: "flagged as potentially violating our usage policy"
     "data_inspection_failed": "declined",  # DashScope
-    "datainspectionfailed": "declined",
+    "datainspectionfailed": "declined",  # DashScope, as the native API spells it
     "1301": "declined",  # https://docs.z.ai/api-reference/api-code
     "api_key_invalid": "auth",  # Gemini, with status 400
-    "authentication_error": "auth",
-    "permission_error": "auth",  # Anthropic
-    "permission_denied": "auth",  # Google
-    "unauthenticated": "auth",
-    "invalid_api_key": "auth",
-    "rate_limit_error": "rate_limited",  # Anthropic
+    "authentication_error": "auth",  # ANTHROPIC
+    "permission_error": "auth",  # ANTHROPIC
+    "permission_denied": "auth",  # GOOGLE
+    "unauthenticated": "auth",  # GOOGLE
+    "invalid_api_key": "auth",  # OpenAI: https://platform.openai.com/docs/guides/error-codes
+    "rate_limit_error": "rate_limited",  # ANTHROPIC
     "rate_limit_exceeded": "rate_limited",  # OpenAI, Groq
-    "resource_exhausted": "rate_limited",  # Google
-    "rate_limited": "rate_limited",
+    "resource_exhausted": "rate_limited",  # GOOGLE
     "throttlingexception": "rate_limited",  # Bedrock
-    "overloaded_error": "server",  # Anthropic's 529
-    "server_error": "server",
+    "overloaded_error": "server",  # ANTHROPIC, 529
+    "api_error": "server",  # ANTHROPIC, 500
+    "timeout_error": "server",  # ANTHROPIC
+    "server_error": "server",  # OpenAI
     "unavailable_error": "server",  # llama.cpp while it loads the model
-    "unavailable": "server",
-    "api_error": "server",
+    "unavailable": "server",  # GOOGLE
 }
 
 #: Words that determine the kind if neither status nor code does
@@ -201,16 +203,28 @@ FIELDS: tuple[Saying, ...] = tuple(
 
 #: How answers end, in all spellings (compared in lower case), and the meaning of each
 FINISH_REASONS: dict[str, str] = {
-    "stop": "stop", "end_turn": "stop", "stop_sequence": "stop", "eos": "stop", "eos_token": "stop",  # nosec B105  # words of servers
-    "complete": "stop", "completed": "stop", "done": "stop", "finish": "stop", "finished": "stop",
-    "tool_calls": "tool_calls", "tool_call": "tool_calls", "tool_use": "tool_calls", "function_call": "tool_calls",
-    "length": "length", "max_tokens": "length", "max_output_tokens": "length", "model_length": "length",
-    "model_context_window_exceeded": "length",
-    "content_filter": "content_filter", "content_filtered": "content_filter", "safety": "content_filter",
-    "recitation": "content_filter", "blocklist": "content_filter", "prohibited_content": "content_filter",
-    "spii": "content_filter", "sensitive": "content_filter", "guardrail_intervened": "content_filter",
-    "refusal": "refusal",
-    "error": "error", "error_finish": "error", "abort": "error", "aborted": "error", "cancelled": "error",
-    "timeout": "error", "network_error": "error", "insufficient_system_resource": "error",
-    "malformed_function_call": "error", "unexpected_tool_call": "error",
+    # OpenAI's five: openai-python, types/chat/chat_completion.py (vLLM, Groq, llama.cpp and most others have these)
+    "stop": "stop", "length": "length", "tool_calls": "tool_calls", "function_call": "tool_calls",  # nosec B105  # words of servers
+    "content_filter": "content_filter",
+    # Anthropic's and Bedrock's, behind proxies that pass them on; told: many clients
+    "end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls", "refusal": "refusal",
+    "model_context_window_exceeded": "length",  # and Z.ai's (mozilla-ai/any-llm#1200, earendil-works/pi#1868)
+    # Gemini's: https://googleapis.github.io/js-genai/enums/types.FinishReason.html (and the Kotlin SDK for the last)
+    "safety": "content_filter", "recitation": "content_filter", "blocklist": "content_filter",
+    "prohibited_content": "content_filter", "spii": "content_filter", "malformed_function_call": "error",
+    "unexpected_tool_call": "error",
+    # Z.ai's: dify#7559 (`sensitive`), promptfoo#9905 (`network_error`)
+    "sensitive": "content_filter", "network_error": "error",
+    "insufficient_system_resource": "error",  # DeepSeek's: FinishReason of the crate ds-api
+    # Bedrock's alone; told: clients of its Converse API (LiteLLM's types/llms/openai.py has the first)
+    "guardrail_intervened": "content_filter", "content_filtered": "content_filter",
+    "malformed_tool_use": "error", "malformed_model_output": "error",
+    # TGI's (`eos_token`; told: its Python clients), Together's and Cohere's (told: their SDKs), Mistral's
+    "eos": "stop", "eos_token": "stop", "complete": "stop", "model_length": "length",  # nosec B105
+    "max_output_tokens": "length",  # OpenAI's Responses API: incomplete_details.reason of the SDK
+    "error": "error",  # OpenRouter's and Mistral's, where the provider failed in the middle
+    "abort": "error",  # SGLang's and vLLM's, for a request that was given up
+    # No source was found; kept, since what they say is plain
+    "completed": "stop", "done": "stop", "finish": "stop", "finished": "stop", "tool_call": "tool_calls",
+    "error_finish": "error", "aborted": "error", "cancelled": "error", "timeout": "error",
 }  # fmt: skip

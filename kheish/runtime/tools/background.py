@@ -7,27 +7,22 @@ end and journals it (`kheish/daemon/reactors/tasks.py`).
 from __future__ import annotations
 
 import asyncio
-import codecs
 import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from kheish.domain import events
-from kheish.domain.events import Spilled
-from kheish.domain.sessions.session import Session
-from kheish.domain.tasks import FINAL, Task, id_of
+from kheish.domain.tasks.task import FINAL, Task, id_of
 from kheish.errors import KheishError, NotFound
 from kheish.jobs.runner import JobState
-from kheish.runtime.tools import shell
+from kheish.runtime.tools import reading, shell
 from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Tool, ToolError
 from kheish.runtime.tools.shell import Command, SandboxSettings
 
-_SHOWN_BYTES = 30 * 1024
 _TITLE = 120
 _LONGEST_WAIT = 60.0
 _LOOK_EVERY = 0.1
@@ -39,6 +34,9 @@ class ShellTaskStart(Command):
         None,
         gt=0,
         description="Seconds after which it and its children are ended; left out: it runs until it ends or is stopped.",
+    )
+    notify: bool | Literal["run"] = Field(
+        True, description="Whether you get a message when it ends; run: also after you have answered, as a child agent."
     )
 
 
@@ -64,16 +62,6 @@ class TaskOutput(Arguments):
 
 class TaskStop(Arguments):
     task_id: str = Field(min_length=1, max_length=128, description="As shell_task_start returned it.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    """A piece of a task's output. `next` is the start of the following piece, `total` the current length, in bytes."""
-
-    text: str
-    start: int
-    next: int
-    total: int
 
 
 def make(settings: Callable[[], SandboxSettings]) -> tuple[Tool, ...]:
@@ -138,9 +126,11 @@ def _report_start(job: str, arguments: ShellTaskStart, context: Context) -> Resu
         status="in_progress",
         owner=context.agent_id,
         shell=events.ShellTask(job=job, timeout=arguments.timeout),  # nosec B604  # a field of a task, not subprocess's `shell`
+        notify=arguments.notify,
     )
     return Result(
-        content=f"Started in the background as {task_id}. Read its output with task_output, end it with task_stop.",
+        content=f"Started in the background as {task_id}. Read its output with task_output, end it with task_stop."
+        + (" Its end is a message to you; you need not wait for it." if arguments.notify else ""),
         detail={"task_id": task_id},  # no `job`: its folder stays until the task has ended
         drafts=(created.on(context.session_id, context.run_id, by=context.agent_id),),
     )
@@ -165,77 +155,17 @@ async def _output(arguments: TaskOutput, context: Context) -> Result:
     until = time.monotonic() + arguments.wait
     while True:
         task = await _find(arguments.task_id, context)
-        seen = await _see(task, arguments, context)
+        seen = await reading.see(context.state, context.jobs, task, arguments.offset, arguments.tail)
         is_news = task["status"] in FINAL or (arguments.offset is not None and bool(seen.text))
         if is_news or time.monotonic() >= until:
             break
         await asyncio.sleep(_LOOK_EVERY)
     head = (
-        f"[{arguments.task_id}: {_standing(task)}; bytes {seen.start} to {seen.next} of {seen.total}; "
+        f"[{arguments.task_id}: {reading.standing(task)}; bytes {seen.start} to {seen.next} of {seen.total}; "
         f"next: {seen.next}]"
     )
     detail = {"task_id": arguments.task_id, "status": task["status"], "next": seen.next, "total": seen.total}
     return Result(content=f"{head}\n{seen.text}".rstrip("\n"), detail=detail)
-
-
-async def _see(task: Mapping[str, Any], arguments: TaskOutput, context: Context) -> _Seen:
-    if task["status"] not in FINAL:
-        try:
-            read = context.jobs.output
-            begin, data, total = await asyncio.to_thread(read, task["shell"]["job"], arguments.offset, _SHOWN_BYTES)
-            return _lines(_decoded(begin, data, total), arguments.tail)
-        except NotFound:  # it ended at this moment
-            task = await _find(arguments.task_id, context)
-    raw = (await _sealed(task, context)).encode()
-    start = max(0, len(raw) - _SHOWN_BYTES) if arguments.offset is None else min(arguments.offset, len(raw))
-    return _lines(_decoded(start, raw[start : start + _SHOWN_BYTES], len(raw)), arguments.tail)
-
-
-async def _sealed(task: Mapping[str, Any], context: Context) -> str:
-    """Return the output of an ended task, from its journal."""
-    output = task["output"]
-    if not isinstance(output, dict):
-        return output or ""
-    session = await context.state.recall(Session, task["session_id"])
-    assert session is not None
-    return await context.state.payloads.text(session["path"], Spilled(**output))
-
-
-def _decoded(begin: int, data: bytes, total: int) -> _Seen:
-    """Return the bytes as text, without partial characters at both ends."""
-    if begin:
-        lead = next((at for at, byte in enumerate(data[:4]) if byte & 0xC0 != 0x80), 0)
-        begin, data = begin + lead, data[lead:]
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    text = decoder.decode(data)
-    return _Seen(text=text, start=begin, next=begin + len(data) - len(decoder.getstate()[0]), total=total)
-
-
-def _lines(seen: _Seen, tail: int | None) -> _Seen:
-    if tail is None:
-        return seen
-    text = "".join(seen.text.splitlines(keepends=True)[-tail:])
-    return _Seen(text=text, start=seen.next - len(text.encode()), next=seen.next, total=seen.total)
-
-
-def _standing(task: Mapping[str, Any]) -> str:
-    """Describe whether it runs, or how it ended."""
-    if task["status"] not in FINAL:
-        return "running"
-    facts = task["shell"]
-    if facts["lost"]:
-        return "its process was killed, so its outcome is unknown; it may or may not have done its work"
-    ending = events.ShellEnding(
-        exit_status=facts["exit_status"],
-        signal=facts["signal"],
-        timed_out=facts["timed_out"],
-        stopped=facts["stopped"],
-        exceeded=facts.get("exceeded"),  # older Records have none of these
-        ended=facts.get("ended", 0),
-        left=facts.get("left", 0),
-    )
-    how = shell.told(ending, facts["timeout"]) or "ended with exit status 0"
-    return "; ".join(filter(None, (how, shell.accounted(ending))))
 
 
 # --- stopping ---------------------------------------------------------------------------------------------------------
@@ -245,7 +175,7 @@ async def _stop(arguments: TaskStop, context: Context) -> Result:
     task = await _find(arguments.task_id, context)
     detail = {"task_id": arguments.task_id}
     if task["status"] in FINAL:
-        return Result(content=f"{arguments.task_id} had ended already: {_standing(task)}.", detail=detail)
+        return Result(content=f"{arguments.task_id} had ended already: {reading.standing(task)}.", detail=detail)
     with contextlib.suppress(NotFound):  # it ended at this moment, and its folder is gone
         await context.jobs.stop(task["shell"]["job"], _STOP_GRACE)
     return Result(content=f"{arguments.task_id} was stopped, with all its processes.", detail=detail)

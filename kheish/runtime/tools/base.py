@@ -68,12 +68,14 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A result for the model, and further events, journaled in one group with `tool.finished`."""
+    """A result for the model, and further events, journaled in one group with `tool.finished`. `uses`: other sessions
+    that these events are for."""
 
     content: str
     is_error: bool = False
     detail: Mapping[str, Any] = field(default_factory=dict)  # for people and clients: diff, exit_status, …
     drafts: tuple[Draft, ...] = ()
+    uses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

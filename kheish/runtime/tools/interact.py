@@ -18,7 +18,8 @@ from kheish.domain.events import (
     Todo,
     TodoWritten,
 )
-from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Suspended, Tool
+from kheish.domain.runs import Run
+from kheish.runtime.tools.base import Arguments, Context, Effect, Replay, Result, Suspended, Tool, ToolError
 
 _LETTERS = "abcd"
 _MARKS: Mapping[str, str] = {"pending": "[ ]", "in_progress": "[~]", "completed": "[x]"}
@@ -74,6 +75,8 @@ def derived(prefix: str, key: str) -> str:
 
 
 async def _ask(arguments: AskUserQuestion, context: Context) -> Suspended:
+    if context.state.get(Run, context.run_id).settings.unattended == "deny":
+        raise ToolError("No person attends this run, so nothing was asked. Decide by yourself, or say what is open.")
     items = tuple(
         QuestionItem(
             id=f"q{number}",

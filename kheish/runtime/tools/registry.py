@@ -15,10 +15,13 @@ from kheish.runtime.tools import (
     evidence,
     files,
     interact,
+    mailbox,
     patch,
     planning,
+    schedules,
     search,
     shell,
+    tasks,
     web,
 )  # fmt: skip
 from kheish.runtime.tools.base import Tool
@@ -42,9 +45,11 @@ def builtin(
     *,
     worktrees: Worktrees | None = None,
     allow_bypass: bool = False,
+    definitions: Callable[[], schedules.Files | None] = lambda: None,
 ) -> dict[str, Tool]:
     """Return the built-in tools, by name. `sandbox_settings` is called at each shell call, `network_allowed` (see
-    `auth.netguard`) at each fetch. `allow_bypass`: the daemon permits the mode bypass.
+    `auth.netguard`) at each fetch. `allow_bypass`: the daemon permits the mode bypass. `definitions` returns the writer
+    of users' files.
     """
     return {
         tool.name: tool
@@ -57,10 +62,13 @@ def builtin(
             *background.make(sandbox_settings),
             *interact.TOOLS,
             *agents.make(worktrees, allow_bypass=allow_bypass),
+            *mailbox.TOOLS,
+            *tasks.TOOLS,
             *evidence.TOOLS,
             *memory.TOOLS,
             *memory_search.TOOLS,
             *planning.TOOLS,
+            *schedules.make(definitions),
             *web.make(network_allowed),
         )
     }

@@ -118,3 +118,23 @@ def test_what_a_child_spends_counts_once_above_it(p: Played) -> None:
     root = of_session(p.state, "s")
     assert (root.live, root.below.input_tokens, usage.subtree(p.state, root).input_tokens) == ((), 7, 7)
     assert p.run(parent.run_id).below.input_tokens == 7
+
+
+def fetches(p: Played, session_id: str, run_id: str) -> None:
+    """A call brings a page into the conversation."""
+    started = events.ToolStarted(
+        call_id="c", tool="web_fetch", arguments={}, digest="", key="", effect="effect", replay="safe"
+    )
+    p.state.append(started.on(session_id, run_id))
+
+
+def test_taint_travels_down_with_a_task_and_up_with_a_result(p: Played) -> None:
+    clean = child_of(p)
+    assert p.state.get(Session, clean.session_id).tainted_by is None
+    (run_id,) = clean.runs
+    fetches(p, clean.session_id, run_id)
+    runs.cancel(p.state, run_id, by="test")
+    ending.settle(p.state, p.state.get(Agent, clean.agent_id), None)
+    assert p.state.get(Session, "s").tainted_by == "web_fetch"
+    below = child_of(p, name="later")
+    assert p.state.get(Session, below.session_id).tainted_by == "web_fetch"

@@ -9,11 +9,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from kheish.domain import events, runs, tasks
+from kheish.domain import events, runs
 from kheish.domain.agents import ending, spawn, standing, usage
 from kheish.domain.agents.agent import Agent, of_session
 from kheish.domain.events import Item
 from kheish.domain.runs import Run, Status
+from kheish.domain.tasks import task as tasks
+from kheish.domain.tasks import verbs
 from tests.support.stateful import Played, table
 
 
@@ -89,10 +91,16 @@ class Family(RuleBasedStateMachine):
         )  # fmt: skip
         self.state.append(created.on(self.child.session_id, next(iter(self.child.runs))))
 
+    @precondition(lambda self: self.child.runs)
+    @rule()
+    def a_checkpoint_is_written(self) -> None:
+        compacted = events.ContextCompacted(summary="all of it", covers=0)
+        self.state.append(compacted.on(self.child.session_id, next(iter(self.child.runs))))
+
     @rule()
     def a_command_ends(self) -> None:
         for task in tasks.running(self.state, self.child.session_id):
-            tasks.end(self.state, task.task_id, "out", events.ShellEnding(exit_status=0))
+            verbs.end(self.state, task.task_id, "out", events.ShellEnding(exit_status=0))
             return
 
     @precondition(lambda self: self.child.closed_at is None and len(self.child.live) < 3)

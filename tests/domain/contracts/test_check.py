@@ -37,7 +37,8 @@ def test_every_fault_is_told_with_its_pointer() -> None:
         ({"type": "objekt"}, "/type", "objekt"),
         ({"properties": {"a": {"minimum": "x"}}}, "/properties/a/minimum", "number"),
         ([], "", "object"),
-        ({"$schema": "http://json-schema.org/draft-07/schema#"}, "/$schema", "2020-12"),
+        ({"$schema": "http://json-schema.org/draft-03/schema#"}, "/$schema", "draft-07"),
+        ({"$schema": 7}, "/$schema", "2020-12"),
         ({"$ref": "http://127.0.0.1:9/s.json"}, "", "http://127.0.0.1:9/s.json"),
         ({"items": {"$ref": "#/$defs/none"}}, "", "#/$defs/none"),
         ({"pattern": "("}, "", "regular expression"),
@@ -51,6 +52,47 @@ def test_a_schema_that_cannot_be_used_is_refused(schema: Any, path: str, word: s
 
     assert found.path == path
     assert word in found.message
+
+
+OLD = "http://json-schema.org/draft-07/schema#"
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "paths"),
+    [
+        ({"$schema": OLD, "definitions": {"a": {"type": "string"}}, "properties": {"x": {"$ref": "#/definitions/a"}},
+          "items": [{"type": "integer"}]}, {"x": 1}, ["/x"]),
+        ({"$schema": OLD, "items": [{"type": "integer"}], "additionalItems": False}, ["a", 2], ["", "/0"]),
+        ({"$schema": OLD.replace("http:", "https:").rstrip("#"), "type": "string"}, 1, [""]),
+        ({"$schema": "https://json-schema.org/draft/2019-09/schema", "$defs": {"a": {"type": "null"}},
+          "items": {"$ref": "#/$defs/a"}}, [1], ["/0"]),
+        ({"$schema": "http://json-schema.org/draft-04/schema#", "minimum": 1, "exclusiveMinimum": True}, 1, [""]),
+    ],
+)  # fmt: skip
+def test_a_schema_of_an_older_dialect_means_what_that_says(schema: Any, value: Any, paths: list[str]) -> None:
+    """As pydantic 1, zod and most tools write them."""
+    assert contracts.check_schema(schema) == []
+    assert [fault.path for fault in contracts.faults(schema, value)] == paths
+
+
+def test_a_schema_that_only_an_older_dialect_accepts_is_told_so() -> None:
+    found = contracts.check_schema({"type": "array", "items": [{"type": "integer"}]})
+    assert {fault.path for fault in found} == {"/items", "/$schema"} and len(found) == 2
+    assert "draft-07" in found[-1].message or "draft-07" in found[0].message
+
+
+@pytest.mark.parametrize("named", ["https://json-schema.org/draft/2020-12/schema", OLD])
+@pytest.mark.parametrize("place", ["whole", "part"])
+def test_a_named_dialect_lifts_no_limit(named: str, place: str) -> None:
+    """Each reference to a part that names its dialect was judged without a limit: 2^60 checks in the daemon itself."""
+    twice = {"type": "array", "items": {"anyOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]}}
+    schema: Any = {"$defs": {"a": {"$schema": named, **twice}}, "$ref": "#/$defs/a"}
+    if place == "whole":
+        schema = {"$schema": named, "type": "array", "items": {"anyOf": [{"$ref": "#"}, {"$ref": "#"}]}}
+    value: Any = 1
+    for _ in range(60):
+        value = [value]
+    assert "too many steps" in contracts.faults(schema, value)[0].message
 
 
 def test_a_property_may_be_named_like_a_keyword() -> None:

@@ -188,6 +188,7 @@ class Mail(RuleBasedStateMachine):
             assert not box.pending
 
 
+@pytest.mark.demand(24)
 def test_24_a_message_is_in_one_prompt_and_in_order() -> None:
     run_state_machine_as_test(Mail)
 
@@ -197,6 +198,7 @@ def test_the_table_names_all_moves() -> None:
     assert {state for state, _ in TRANSITIONS} == set(MessageState) - {MessageState.ACKED}
 
 
+@pytest.mark.demand(24)
 def test_24_delivered_is_one_group_with_the_start(p: Played) -> None:
     posted = post(p)
     run = delivery.claim(p.state, "s", 0.0)
@@ -209,6 +211,7 @@ def test_24_delivered_is_one_group_with_the_start(p: Played) -> None:
     assert p.state.get(Message, posted.key).state is MessageState.ACKED
 
 
+@pytest.mark.demand(24)
 def test_24_a_turn_has_it_in_one_group_with_the_request(p: Played) -> None:
     run = p.submit_run()
     begin(p, run)
@@ -235,6 +238,15 @@ def test_the_same_id_is_one_message(p: Played) -> None:
     assert post(p, "a", message_id="m1") == first and pending(p.state, "s") == 1
     with pytest.raises(IdempotencyConflict):
         post(p, "b", message_id="m1")
+
+
+def test_an_expired_message_is_not_delivered(p: Played) -> None:
+    run = p.submit_run()
+    begin(p, run)
+    post(p, "old", expires_at="2026-01-01T00:00:00.000000Z")
+    assert turn(p, run) == []
+    runs.complete(p.state, run.run_id, "done")
+    assert delivery.claim(p.state, "s", 0.0) is None
 
 
 def test_a_mailbox_is_bounded(p: Played) -> None:

@@ -23,7 +23,7 @@ def test_that_the_demo_happens_as_it_is_told(tmp_path: Path) -> None:
     told = done.stdout
     parts = ["model is scripted", "is published (tag playbook/dependency-upgrade/1.0.0", "You start it", "$ kill -9",
              "the daemon was restarted", "decision: allow", "── commit satisfied", "succeeded",
-             "Written: report.html", "The record in git", "flow succeeded: dependency-upgrade@1.0.0",
+             "The report is in report.html", "The record in git", "flow succeeded: dependency-upgrade@1.0.0",
              "from its start", "All files are in", "with a real model"]  # fmt: skip
     places = [told.find(part) for part in parts]
     assert -1 not in places and places == sorted(places), dict(zip(parts, places, strict=True))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kheish.cli.main import main
 from kheish.jobs.probing import Probe
 from kheish.offline.doctor import doctor
 from kheish.offline.doctor import machine as doctor_machine
@@ -23,7 +24,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_that_a_fresh_root_has_no_errors(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert doctor.run(root) == 0
+    assert main(["doctor", "--state-root", str(root)]) == 0
     told = capsys.readouterr().out
     assert f"{root} (format 1" in " ".join(told.split()) and "no daemon serves it" in told
     assert "there is no route to a model" in told and "has no remote" in told
@@ -33,7 +34,7 @@ def test_that_a_fresh_root_has_no_errors(root: Path, capsys: pytest.CaptureFixtu
 def test_that_no_state_root_is_an_error_with_the_command_that_makes_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert doctor.run(tmp_path / "nowhere") == 1
+    assert main(["doctor", "--state-root", str(tmp_path / "nowhere")]) == 1
     assert "kheish init" in capsys.readouterr().out
 
 
@@ -78,7 +79,7 @@ def test_that_a_serving_daemon_is_found_and_not_disturbed(tmp_path: Path) -> Non
     with Daemon.fresh(tmp_path) as daemon:
         (finding,) = doctor_root.daemon(daemon.root)
         assert finding.level == "ok" and daemon.url in finding.what
-        assert doctor.run(daemon.root) == 0
+        assert main(["doctor", "--state-root", str(daemon.root)]) == 0
         assert daemon.client.status()["status"] == "serving"
     (finding,) = doctor_root.daemon(daemon.root)
     assert "no daemon serves it" in finding.what

@@ -49,6 +49,10 @@ TOO_LONG: dict[str, tuple[int, Any, int | None, int | None]] = {
                                 "exceeds the maximum number of tokens allowed (1048575)."}}], 1048575, 1196265),
     "vertex": (400, [{"error": {"code": 400, "message": "Unable to submit request because the input token count is 40000 "
                                 "but model only supports up to 32768. Reduce the input token count."}}], 32768, 40000),
+    "vertex, no brackets": (400, {"error": {"code": 400, "message": "The input token count exceeds the maximum number of "
+                                            "tokens allowed 1048576."}}, 1048576, None),
+    "tabbyAPI": (400, "ValueError: Request length 71599 + 2048 is greater than max_seq_len 65536", 65536, 71599),
+    "triton": (400, "Cannot process new request: Prompt length (5056) exceeds maximum sequence length (2048)", 2048, 5056),
     "anthropic": (400, {"type": "error", "error": {"type": "invalid_request_error", "message": "prompt is too long: "
                                                    "214850 tokens > 200000 maximum"}}, 200000, 214850),
     "anthropic, limit": (400, openai("input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000, "

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from kheish.domain import events, tasks
+from kheish.domain import events
 from kheish.domain.events import ShellEnding
+from kheish.domain.tasks import verbs
+from kheish.domain.tasks.task import Task
 from kheish.jobs.runner import Jobs, JobSpec, JobState
 from kheish.runtime.tools import background
 from kheish.runtime.tools.background import ShellTaskStart, TaskOutput, TaskStop
@@ -73,14 +75,14 @@ async def test_output_is_read_in_pieces_at_character_boundaries(p: Played, conte
     stopped = await STOP.run(TaskStop(task_id=id), here)
 
     assert "was stopped" in stopped.content
-    end = await jobs.ended(p.state.get(tasks.Task, id).shell.job)
+    end = await jobs.ended(p.state.get(Task, id).shell.job)
     assert end.stopped and end.output == "1\n2\n3\nä€"
 
 
 async def test_after_its_end_the_journal_has_the_output(p: Played, context) -> None:
     id = await begin(p, context, "sleep 60")
     await STOP.run(TaskStop(task_id=id), context(state=p.state))
-    tasks.end(p.state, id, "x" * 40_000 + "\nend\n", ShellEnding(exit_status=3))
+    verbs.end(p.state, id, "x" * 40_000 + "\nend\n", ShellEnding(exit_status=3))
     p.flush()
 
     read = await OUTPUT.run(TaskOutput(task_id=id, tail=1), context(state=p.state))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon, bash, git, until
+from tests.support.daemon import Daemon, bash, git, insist, until
 from tests.system.conftest import Fresh
 
 PERSONA = "---\ndisplay_name: Ada\n---\nhi\n"
@@ -66,10 +66,10 @@ def test_what_git_was_told_to_leave_alone_is_not_committed(fresh: Fresh) -> None
     daemon.quiet()
     paths = [daemon.root / "routes" / f"{name}.yaml" for name in ("skipped", "assumed")]
     for path, mark in zip(paths, MARKED, strict=True):
-        git(daemon.root, "update-index", mark, str(path.relative_to(daemon.root)))
+        insist(daemon.root, "update-index", mark, str(path.relative_to(daemon.root)))
         path.write_text(path.read_text().replace('"a"', '"mine alone"'))
     (daemon.root / "routes" / "begun.yaml").write_text("driver: scripted\nscript: {echo: true}\n")
-    git(daemon.root, "add", "-N", "routes/begun.yaml")
+    insist(daemon.root, "add", "-N", "routes/begun.yaml")
     until(lambda: "mine alone" in daemon.http("GET", "/v1/routes/assumed").text, what="it is in force")
     settled(daemon)
     assert "mine alone" not in git(daemon.root, "show", "HEAD:routes/skipped.yaml", "HEAD:routes/assumed.yaml")

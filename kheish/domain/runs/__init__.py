@@ -4,22 +4,24 @@ run."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from kheish import ids
-from kheish.domain import completion, events, spent, turns, waiting
+from kheish.domain import events, spent, turns, waiting
 from kheish.domain.completion import is_check
-from kheish.domain.events import Draft, Entry, Event, Request, RunError, RunSettings, Text, changed, frozen
-from kheish.domain.lifecycle import FINAL as FINAL
-from kheish.domain.lifecycle import LIVE as LIVE
-from kheish.domain.lifecycle import TRANSITIONS as TRANSITIONS
-from kheish.domain.lifecycle import WAITING as WAITING
-from kheish.domain.lifecycle import Status as Status
+from kheish.domain.events import Draft, Entry, Event, RunError, Text, changed
 from kheish.domain.memory import records as memory
+from kheish.domain.runs.lifecycle import FINAL as FINAL
+from kheish.domain.runs.lifecycle import LIVE as LIVE
+from kheish.domain.runs.lifecycle import TRANSITIONS as TRANSITIONS
+from kheish.domain.runs.lifecycle import WAITING as WAITING
+from kheish.domain.runs.lifecycle import Status as Status
+from kheish.domain.runs.run import CancelledRunView as CancelledRunView
+from kheish.domain.runs.run import Output as Output
+from kheish.domain.runs.run import Run as Run
+from kheish.domain.runs.run import RunView as RunView
+from kheish.domain.runs.run import view as view
 from kheish.domain.sessions.session import Session
-from kheish.domain.spent import Spent
-from kheish.domain.waiting import WaitsFor
 from kheish.errors import RunStateConflict
 from kheish.state.noun import Noun
 
@@ -29,58 +31,6 @@ if TYPE_CHECKING:
 
 #: the tool name of an approval that asks for more budget (`runs.md`)
 BUDGET = "budget"
-
-
-@frozen
-class Output:
-    """An output that the run emitted before its end."""
-
-    output_id: str
-    kind: str
-    content: Text
-
-
-@frozen
-class Run:
-    """A run as recorded in the journal. `active_seconds` is the time in `running` until `running_since`."""
-
-    run_id: str
-    session_id: str
-    agent_id: str
-    kind: str
-    status: Status
-    submitted_at: str
-    made: int
-    n: int
-    request: Request
-    settings: RunSettings
-    started_at: str | None = None
-    finished_at: str | None = None
-    retry_of: str | None = None
-    flow: dict[str, Any] | None = None
-    phase_text: Text | None = None
-    mode: str = "default"  # the current permission mode: the one of its settings, or plan mode
-    pending_approvals: tuple[str, ...] = ()
-    pending_questions: tuple[str, ...] = ()
-    waits_for: WaitsFor | None = None
-    usage: Spent = Spent()
-    output: Text | None = None
-    outputs: tuple[Output, ...] = ()
-    error: RunError | None = None
-    running_since: str | None = None
-    active_seconds: float = 0.0
-    stop_requested: str | None = None  # cancelled | interrupted
-    granted: dict[str, float] = field(default_factory=dict)  # grants by users beyond the limits
-    grant_asked: dict[str, Any] | None = None  # {approval_id, limit, more} of the newest budget question
-    grant_refused: str | None = None  # the limit that users refused to raise
-    submitted_by: str = ""  # the token's name; `request.actor` is the caller's own
-    spawned: int = 0  # agents that it spawned
-    children: frozenset[str] = frozenset()  # those of them that have not settled
-    below: Spent = Spent()  # the usage of those that have settled
-
-    @property
-    def is_final(self) -> bool:
-        return self.status in FINAL
 
 
 FOLDED = (
@@ -248,50 +198,6 @@ def step(state: State, run_id: str, event: Event, *, by: str = "daemon") -> Draf
             to_status=event.kind.removeprefix("run."),
         )
     return event.on(run.session_id, run_id, by=by)
-
-
-def view(run: Run, queue_position: int | None = None) -> dict[str, Any]:
-    """Return the run as the API and its Record show it (`shapes.md`)."""
-    return {
-        "run_id": run.run_id,
-        "session_id": run.session_id,
-        "agent_id": run.agent_id,
-        "kind": run.kind,
-        "status": str(run.status),
-        "submitted_at": run.submitted_at,
-        "started_at": run.started_at,
-        "finished_at": run.finished_at,
-        "queue_position": queue_position,
-        "n": run.n,
-        "retry_of": run.retry_of,
-        "request": run.request,
-        "route": run.settings.route,
-        "model": run.settings.model,
-        "mode": run.mode,
-        "settings": {
-            "permission_mode": run.settings.permission_mode,
-            "workspace": run.settings.workspace,
-            "generation": run.settings.generation,
-            "limits": run.settings.limits,
-            "output_contract": run.settings.output_contract,
-            "completion": tuple(completion.written(one) for one in run.settings.completion),
-            "checks_ask": run.settings.checks_ask,
-            "unattended": run.settings.unattended,
-            "tool_policies": run.settings.tool_policies,
-            "capability_scope": run.settings.capability_scope,
-            "credential_scope": run.settings.credential_scope,
-            "persona": run.settings.persona if run.settings.own_persona else None,
-            "phase_text": run.phase_text,
-        },
-        "pending_approvals": run.pending_approvals,
-        "pending_questions": run.pending_questions,
-        "waits_for": run.waits_for,
-        "usage": spent.shown(run.usage, run.below),
-        "output": run.output,
-        "outputs": run.outputs,
-        "error": run.error,
-        "flow": run.flow,
-    }
 
 
 NOUN = Noun(

@@ -1,0 +1,186 @@
+"""The value of a run, and how the API and its Record show it (`shapes.md`)."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Any
+
+from kheish.domain import completion, spent
+from kheish.domain.events import Limits, Request, RunError, RunSettings, Scope, Text, ToolPolicy, frozen
+from kheish.domain.runs.lifecycle import FINAL, Status
+from kheish.domain.shown import View
+from kheish.domain.spent import NOTHING, Spent, SpentTree
+from kheish.domain.waiting import WaitsFor
+
+
+@frozen
+class Output(View):
+    """An output that the run emitted before its end."""
+
+    shown_as = "RunOutput"
+    output_id: str
+    kind: str
+    content: Text
+
+
+@frozen
+class Run:
+    """A run as recorded in the journal. `active_seconds` is the time in `running` until `running_since`."""
+
+    run_id: str
+    session_id: str
+    agent_id: str
+    kind: str
+    status: Status
+    submitted_at: str
+    made: int
+    n: int
+    request: Request
+    settings: RunSettings
+    started_at: str | None = None
+    finished_at: str | None = None
+    retry_of: str | None = None
+    flow: dict[str, Any] | None = None
+    phase_text: Text | None = None
+    mode: str = "default"  # the current permission mode: the one of its settings, or plan mode
+    pending_approvals: tuple[str, ...] = ()
+    pending_questions: tuple[str, ...] = ()
+    waits_for: WaitsFor | None = None
+    usage: Spent = Spent()
+    output: Text | None = None
+    outputs: tuple[Output, ...] = ()
+    error: RunError | None = None
+    running_since: str | None = None
+    active_seconds: float = 0.0
+    stop_requested: str | None = None  # cancelled | interrupted
+    granted: dict[str, float] = field(default_factory=dict)  # grants by users beyond the limits
+    grant_asked: dict[str, Any] | None = None  # {approval_id, limit, more} of the newest budget question
+    grant_refused: str | None = None  # the limit that users refused to raise
+    submitted_by: str = ""  # the token's name; `request.actor` is the caller's own
+    spawned: int = 0  # agents that it spawned
+    children: frozenset[str] = frozenset()  # those of them that have not settled
+    below: Spent = NOTHING  # the usage of those that have settled
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in FINAL
+
+
+@frozen
+class RunSettingsView(View):
+    """The settings of a run, frozen when it was accepted."""
+
+    permission_mode: str
+    workspace: str
+    generation: dict[str, Any]
+    limits: Limits
+    output_contract: dict[str, Any] | None
+    completion: tuple[str | dict[str, Any], ...]
+    checks_ask: bool
+    """Whether the commands of `completion` are subject to the rules like the agent's own commands: they came from a
+    file.
+    """
+    tool_policies: tuple[ToolPolicy, ...]
+    capability_scope: tuple[Scope, ...]
+    """The tools, skills and MCP servers that the agent sees; all of the restrictions apply."""
+    credential_scope: tuple[Scope, ...]
+    """The routes, connectors and accounts in use; all of the restrictions apply."""
+    persona: dict[str, Any] | None
+    phase_text: Text | None
+
+
+@frozen
+class RunView(View):
+    """A run."""
+
+    run_id: str
+    session_id: str
+    agent_id: str
+    kind: str
+    status: Status
+    submitted_at: str
+    started_at: str | None
+    finished_at: str | None
+    queue_position: int | None
+    """Position in the queue, from 1; null if the run does not wait for its session."""
+    n: int
+    """The newest event of the run."""
+    retry_of: str | None
+    request: Request
+    route: str
+    model: str | None
+    mode: str
+    settings: RunSettingsView
+    pending_approvals: tuple[str, ...]
+    pending_questions: tuple[str, ...]
+    waits_for: WaitsFor | None
+    """The model server that it waits for."""
+    usage: SpentTree
+    output: Text | None
+    """The final text."""
+    outputs: tuple[Output, ...]
+    error: RunError | None
+    flow: dict[str, Any] | None
+
+
+@frozen
+class StoppedWorkView(View):
+    """What a stop took with it, the innermost first."""
+
+    agents: tuple[str, ...]
+    runs: tuple[str, ...]
+    tasks: tuple[str, ...]
+    """Background commands."""
+
+
+@frozen
+class CancelledRunView(RunView):
+    """A run after its cancellation."""
+
+    stopped: StoppedWorkView
+    """What the cancellation took with it."""
+
+
+def view(run: Run) -> RunView:
+    """Return the run as the API and its Record show it. Its position in the queue changes without an event of its own,
+    so that the API adds it."""
+    settings = run.settings
+    return RunView(
+        run_id=run.run_id,
+        session_id=run.session_id,
+        agent_id=run.agent_id,
+        kind=run.kind,
+        status=run.status,
+        submitted_at=run.submitted_at,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        queue_position=None,
+        n=run.n,
+        retry_of=run.retry_of,
+        request=run.request,
+        route=settings.route,
+        model=settings.model,
+        mode=run.mode,
+        settings=RunSettingsView(
+            permission_mode=settings.permission_mode,
+            workspace=settings.workspace,
+            generation=settings.generation,
+            limits=settings.limits,
+            output_contract=settings.output_contract,
+            completion=tuple(completion.written(one) for one in settings.completion),
+            checks_ask=settings.checks_ask,
+            tool_policies=settings.tool_policies,
+            capability_scope=settings.capability_scope,
+            credential_scope=settings.credential_scope,
+            persona=settings.persona if settings.own_persona else None,
+            phase_text=run.phase_text,
+        ),
+        pending_approvals=run.pending_approvals,
+        pending_questions=run.pending_questions,
+        waits_for=run.waits_for,
+        usage=spent.tree(run.usage, run.below),
+        output=run.output,
+        outputs=run.outputs,
+        error=run.error,
+        flow=run.flow,
+    )
