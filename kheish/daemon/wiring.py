@@ -151,7 +151,6 @@ def make(
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
     parts = Services(
         **_given(store, auth, agent, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure, "logs": logs},
-        problems=problems.list,
         git=git,
         backup=backup,
         editor=Editor(state, adopting, watcher, held=lambda: facts.held),
@@ -203,7 +202,6 @@ def _given(store: Store, auth: Auth, agent: Agent, daemon: Callable[[], Daemon])
         "secrets": auth.secrets,
         "broker": auth.broker,
         "past": Past(store.git, state),
-        "git": Git(store.git),
         "memory": agent.memory,
         "worktrees": agent.worktrees,
         "problems": lambda: _listed(daemon()),

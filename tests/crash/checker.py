@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.crash import effects, families, fires, histories, journals, messages, repository
+from tests.crash import effects, families, fires, histories, journals, memories, messages, repository
 from tests.crash.journals import Entry, Finding
 
 Acks = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -65,6 +65,7 @@ def _rules(root: Path, found: Mapping[str, list[Entry]], since: str | None) -> I
         families.families,
     ):  # fmt: skip
         yield from rule(found)
+    yield from memories.memories(root, found)
     yield from histories.records(root, found)
     yield from histories.pending(root, found)
     yield from repository.sound(root)

@@ -93,6 +93,13 @@ def _id(entry: Entry) -> str:
     return str(entry["data"].get("approval_id") or entry["data"].get("question_id"))
 
 
+def _proposals(entries: Sequence[Entry]) -> set[str]:
+    """Proposals of a run that nobody has decided; they outlast the run."""
+    found = {kind: {one["data"]["proposal_id"] for one in entries if one["kind"] == f"memory.{kind}"}
+             for kind in ("proposed", "decided")}  # fmt: skip
+    return found["proposed"] - found["decided"]
+
+
 def left_open(journals: Mapping[str, list[Entry]]) -> Iterator[Finding]:
     """What ended leaves no request open; nothing is answered twice, or without having been asked."""
     for run, entries in by_run(journals).items():
@@ -204,7 +211,7 @@ def records(root: Path, journals: Mapping[str, list[Entry]]) -> Iterator[Finding
 
 def pending(root: Path, journals: Mapping[str, list[Entry]]) -> Iterator[Finding]:
     """A file under pending/ for each open request, and no other."""
-    wanted = {one for entries in by_run(journals).values() for one in open_requests(entries)}
+    wanted = {one for entries in by_run(journals).values() for one in (*open_requests(entries), *_proposals(entries))}
     there = {path.stem for path in root.glob("pending/*/*.yaml")}
     for one in sorted(wanted - there):
         yield Finding("pending", one, "it is open, and has no file under pending/")

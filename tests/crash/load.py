@@ -18,6 +18,7 @@ import httpx
 from tests.support.daemon import Daemon, allow, ask, bash, call
 
 _TEXT = {"text": "done: {{last_result}}"}
+_NOTE = "/memories/session/{{input}}.md"
 #: more than a journal line takes: as an argument, a result, an answer and a task
 BULK = "".join(f" {number:07d}" for number in range(5000))
 ROUTES: dict[str, list[dict[str, Any]]] = {
@@ -67,6 +68,13 @@ ROUTES: dict[str, list[dict[str, Any]]] = {
         {"text": "{{input}}" + BULK},
     ],
     "told": [{"text": "{{input}}"}],
+    "remembers": [
+        {"tool_calls": [call("memory", command="create", path=_NOTE, file_text="{{input}}\n")]},
+        {"tool_calls": [call("memory", command="insert", path=_NOTE, insert_line=1, insert_text="more")]},
+        {"tool_calls": [call("memory", command="create", path="/memories/shared/{{input}}.md", file_text="shared")]},
+        bash("echo {{input}}/1 >> ledger.txt"),
+        _TEXT,
+    ],
     "family": [
         {
             "tool_calls": [

@@ -27,6 +27,9 @@ NOT_RECORDED = (
     *(f"/v1/agents/a{rest}" for rest in ("", "/tree", "/worktree", "/mailbox", "/mailbox/m")),
     "/v1/sessions/s/tasks/t",
     "/v1/sessions/s/tasks/t/output",
+    *(f"/v1/memory{rest}" for rest in ("", "/proposals", "/proposals/p", "/shared/-/a.md", "/shared/-/a.md/history")),
+    *(f"/v1/schedules{rest}" for rest in ("", "/s", "/s/history", "/s/next", "/s/fires")),
+    "/v1/sessions/s/memory",
 )
 #: `since`: when this daemon first saw a problem; `message`: prose, whose wording may improve; `problem_id`: its digest
 VARYING = frozenset({"since", "message", "problem_id"})
@@ -64,6 +67,8 @@ def as_before(path: str, before: Any, now: Any) -> tuple[Any, Any]:
         return NAMED.findall(before), NAMED.findall(now)
     if isinstance(before, list):
         return _upto_newest(before), _upto_newest(now)
+    if path == "/v1/config":  # `memory` was a truth value, which kheish.yaml may still have
+        before = {**before, "memory": {"run_records": "on" if before["memory"] else "off"}}
     return _without(before), _without(_common(before, now))
 
 
