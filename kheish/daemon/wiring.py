@@ -343,7 +343,8 @@ def _agent(
         return SandboxFacts(mode=state.definitions.config.sandbox.mode, available=facts.sandbox.available)
 
     jobs = Jobs(root / ".git" / "kheish" / "jobs")
-    trees = Worktrees(jobs, state_home() / "kheish" / "worktrees" / _unique_name(root))
+    folder = state_home() / "kheish" / "worktrees" / _unique_name(root)
+    trees = Worktrees(jobs, folder, lambda: _sandbox(state, facts, hide))
     builtin = tool_registry.builtin(
         lambda: _sandbox(state, facts, hide),
         lambda: state.definitions.config.network.allow,

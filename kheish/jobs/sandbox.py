@@ -46,9 +46,10 @@ def wrap(
     home: Path | None = None,
     memory: int | None = None,
     repositories: Sequence[Path] | None = None,
+    writable: Sequence[Path] = (),
 ) -> tuple[str, ...]:
-    """Return the command line that runs `argv` confined, with `workspace` as its working folder and its only writable
-    folder.
+    """Return the command line that runs `argv` confined, with `workspace` as its working folder and, with those in
+    `writable`, its only writable folder.
 
     `hide`: paths that must be invisible, wherever they lie (a workspace or toolchain beneath one of them stays
     visible). `read_only`: more folders to read. `home`: the user's home (default: that of this process), replaced by an
@@ -74,7 +75,7 @@ def wrap(
             mounts[path] = _hide_path(path, "--size", "65536") if memory and _knows_size() else _hide_path(path)
     scratch = scratch_home()
     mounts.setdefault(scratch, ("--dir", str(scratch)))
-    mounts[workspace] = ("--bind", str(workspace), str(workspace))
+    mounts |= {path: ("--bind", str(path), str(path)) for path in (workspace, *(path.resolve() for path in writable))}
     limited = _limit_memory(mounts, home, memory) if memory and _knows_size() else ()
     # Parents first, so that deeper mounts cover those above them.
     ordered = sorted(mounts, key=lambda path: (len(path.parts), path))

@@ -82,6 +82,8 @@ def _ids(entry: Entry) -> Iterator[Any]:
             yield data["question_id"]
         case "fire.claimed":
             yield f"{data['schedule_id']}@{data['planned']}"
+        case "message.posted":
+            yield data["message_id"]
 
 
 def whole(root: Path, journals: Mapping[str, list[Entry]]) -> Iterator[Finding]:

@@ -122,7 +122,7 @@ async def plan_job(
         await context.jobs.create(name, spec)
     except (KheishError, OSError) as error:
         raise ToolError(f"The command cannot be run: {error}") from error
-    note: dict[str, Any] = {"job": name, "confined": _confined(settings), "network": context.network}
+    note: dict[str, Any] = {"job": name, "confined": is_confined(settings), "network": context.network}
     if context.as_read and (runs := plainrun.emit(_plain(arguments))) != arguments.command:
         note["runs"] = runs
     return note
@@ -157,7 +157,7 @@ def _spec(arguments: Command, context: Context, settings: SandboxSettings, timeo
     argv = _argv(arguments, context, root)
     environment = sandbox.clean_environment(root, settings.read_only, identity=_identity(root, settings.identity))
     guard: tuple[Path, ...] = ()
-    if _confined(settings):
+    if is_confined(settings):
         if folder != root:  # bwrap starts in the workspace
             argv = (*_SHELL, 'cd -- "$1" && exec "${@:2}"', "bash", str(folder), *argv)
         repositories = gitdirs.repositories(root)
@@ -213,7 +213,8 @@ def _plain(arguments: Command) -> plainline.Plain:
     return plain
 
 
-def _confined(settings: SandboxSettings) -> bool:
+def is_confined(settings: SandboxSettings) -> bool:
+    """Return whether commands run in the sandbox."""
     return settings.available and settings.mode != "off"
 
 

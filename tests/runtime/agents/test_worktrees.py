@@ -9,10 +9,13 @@ import pytest
 import pytest_asyncio
 
 from kheish.errors import Invalid, WorktreeConflict
+from kheish.jobs import probing
 from kheish.jobs.runner import Jobs
 from kheish.runtime.agents.worktrees import Worktrees
+from kheish.runtime.tools.shell import SandboxSettings
 from tests.support.daemon import git
 
+SETTINGS = SandboxSettings(mode="required", available=probing.probe().available)
 AGENT = "agent_01m8jfw0kaeyfh6rp7aarhhb1e"
 
 
@@ -32,7 +35,7 @@ async def trees(tmp_path: Path) -> AsyncIterator[Worktrees]:
     (hook.parent / "pre-commit").write_text("#!/bin/sh\nexit 1\n")
     (hook.parent / "pre-commit").chmod(0o755)
     jobs = Jobs(tmp_path / "jobs")
-    yield Worktrees(jobs, tmp_path / "trees")
+    yield Worktrees(jobs, tmp_path / "trees", lambda: SETTINGS)
     jobs.close()
     assert not (tmp_path / "hook-ran").exists(), "hooks are off"
 
