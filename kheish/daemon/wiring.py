@@ -317,6 +317,7 @@ def _store(root: Path, config: Config, daemon: Callable[[], Daemon]) -> Store:
         state=state,
         bus=bus,
         scribe=scribe,
+        git=git,
         batches=batches,
         next_cut=next_cut,
         committer=committer,
