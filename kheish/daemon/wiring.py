@@ -151,8 +151,6 @@ def make(
     upkeep = Upkeep(root, store.git, facts, problems, lambda: loops.reindex(daemon))
     parts = Services(
         **_given(store, auth, agent, lambda: daemon) | {"allow_bypass": allow_bypass, "secure": secure, "logs": logs},
-        problems=problems.list,
-        git=git,
         backup=backup,
         editor=Editor(state, adopting, watcher, held=lambda: facts.held),
         inspector=Inspector(state, agent, folders),
