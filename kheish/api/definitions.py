@@ -93,7 +93,8 @@ class Definitions:
                 self._services, resp, self._kind, ids.check_slug(id, "id"), rev
             )
             return self._send(req, resp, value, status)
-        return await self.answer(req, resp, self._state.definitions.get(self._kind.name, id))
+        found = self._state.definitions.get(self._kind.name, id)
+        return self._send(req, resp, found, added=(await self._added([found]))[0])
 
     async def put_definition(self, req: Request, resp: Response, id: str) -> None:
         """Create (201) or replace (200) a definition. YAML is kept byte for byte."""
@@ -105,7 +106,8 @@ class Definitions:
         await self._stored(id, req.context.principal)
         n = self._state.n
         await self._state.durable()
-        await self.answer(req, resp, self._state.definitions.get(self._kind.name, id))
+        found = self._state.definitions.get(self._kind.name, id)
+        self._send(req, resp, found, added=(await self._added([found]))[0])
         resp.status = 201 if made else 200
         resp.set_header(media.EVENT, str(n))
         resp.set_header("Location", f"/v1/{self._kind.name}/{id}")
@@ -167,10 +169,6 @@ class Definitions:
                 f"The body's id is {value['id']!r}, but the path has {id!r}.", errors=[Fault("/id", "differs")]
             )
         return orjson.dumps({key: item for key, item in value.items() if key not in extra}) if extra else raw
-
-    async def answer(self, req: Request, resp: Response, found: Definition) -> None:
-        """Answer with a definition as it is now."""
-        self._send(req, resp, found, added=(await self._added([found]))[0])
 
     async def _stored(self, id: str, by: str) -> None:
         """Act on a definition that was just stored, before the answer."""

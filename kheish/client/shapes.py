@@ -1857,6 +1857,8 @@ class RunSettings(TypedDict):
     credential_scope: list[Scope]
     """The routes, connectors and accounts in use; all of the restrictions apply."""
     persona: Json | None
+    unattended: Literal["ask", "deny"]
+    """`deny`: what would ask a person is denied instead (a schedule's setting)."""
     phase_text: str | None
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
@@ -61,7 +61,7 @@ class Input:
     checks_ask: bool = False  # no caller with the right to start commands asked for those of `completion`
     message_ids: tuple[str, ...] = ()  # the messages that the run delivers
     run_id: str | None = None  # an id that an event in `beside` names; without it, one is generated
-    unattended: str = "ask"  # deny: no person is asked during the run
+    unattended: Literal["ask", "deny"] = "ask"  # deny: no person is asked during the run
     checked: str | None = None  # `schemas_key` of the schemas that checked the input (`check_schemas`)
 
 

@@ -14,7 +14,7 @@ import stat
 from pathlib import Path
 
 from kheish.store import files
-from kheish.store.files import contained, fsync_folder
+from kheish.store.files import contained, durable_folder, fsync_folder
 
 _EXCHANGE = 2
 _AT_FDCWD = -100
@@ -37,7 +37,8 @@ def swap(root: Path, path: str, content: bytes | None, *, seen: bytes | None) ->
     The change is durable on return. Blocks on disk. Raises Differs, Invalid (a link on the way), OSError.
     """
     target = contained(root, path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.parent.is_dir():
+        durable_folder(target.parent, upto=root)
     scratch = target.with_name(f".{target.name[:40]}.{os.getpid()}.{next(_serial)}.kheish-tmp")
     try:
         if content is None:

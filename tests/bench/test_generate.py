@@ -21,7 +21,7 @@ def test_the_daemon_serves_what_was_generated(tmp_path: Path) -> None:
         spec = {"url": served.url, "token": served.token, "names": [generate.session_name(1)]}
         found = processes.load("latency", **spec, count=2, warm=0, pause=0)
 
-    assert entries == 6 + 16 + 16
+    assert entries == 7 + 18 + 18
     assert (run["status"], run["session_id"]) == ("completed", "bench-000002")
     assert found["failed"] == 0
     status = subprocess.run(["git", "status", "--porcelain", "sessions"], cwd=root, capture_output=True, check=True)

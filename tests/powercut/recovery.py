@@ -105,7 +105,8 @@ def _there(scene: Scene, cut: int, root: Path) -> Iterator[Finding]:
     yield from repository.sound(root)
     yield from repository.committed(root, read)
     for one in repository.clean(root):
-        if "'??'" not in one.what or one.where.endswith(".jsonl"):  # Records come with the daemon's first commit
+        of_first_commit = "'??'" in one.what or one.where.startswith("memory/")  # with records, and files of users
+        if not of_first_commit or one.where.endswith(".jsonl"):
             yield one
 
 

@@ -108,8 +108,7 @@ def test_huge_yaml_from_all_sides_makes_nobody_wait(tmp_path: Path) -> None:
 def test_files_that_only_later_versions_read_are_told(tmp_path: Path) -> None:
     with Daemon.fresh(tmp_path, config={"debug": "full"}) as daemon:
         until(lambda: problems(daemon).keys() == {"kheish.yaml"}, what="what is set without effect, and nothing else")
-        later = {"mcp/x.yaml", "skills/pdf/SKILL.md", "channels/x.yaml", "hooks/x.yaml", "memory/shared/a.md",
-                 "instructions.md"}  # fmt: skip
+        later = {"mcp/x.yaml", "skills/pdf/SKILL.md", "channels/x.yaml", "hooks/x.yaml", "instructions.md"}  # fmt: skip
         for path in (*later, "notes/mine.md", "skills/pdf/more.md", "mcp/README.md"):
             daemon.write(path, "x: 1\n")
         until(lambda: problems(daemon).keys() == later | {"kheish.yaml"}, what="told")

@@ -15,7 +15,9 @@ OPENS = frozenset((
     "copyfile", "copy2", "copytree", "rmtree", "which", "resolve", "realpath", "truncate", "mkfifo", "access",
 ))  # fmt: skip
 #: receivers whose methods of such a name are no files
-NO_FILES = frozenset(("dataclasses", "playbooks", "approvals", "recipients", "references", "re", "past", "patches"))
+NO_FILES = frozenset(
+    ("dataclasses", "playbooks", "approvals", "recipients", "references", "re", "past", "patches", "keeper", "scopes")
+)
 #: module and function, with what it reaches: none of it is a path of a workspace that is opened
 ALLOWED = {
     "runtime/agents/worktrees.py": "names in the daemon's own folder of worktrees, in which git works as a job",
@@ -26,6 +28,7 @@ ALLOWED = {
     "runtime/tools/processes.py": "what /proc says of its own children",
     "runtime/tools/search.py": "descriptors, and where ripgrep is installed",
     "runtime/tools/shell.py": "the workspace's own path, for the sandbox",
+    "domain/memory/file.py": "times",
     "domain/schedules/timing.py": "times, and the link /etc/localtime",
     "domain/workspaces.py": "whether a folder may be a workspace; nothing in it is opened",
     "domain/forks/fork.py": "journals of the state root",

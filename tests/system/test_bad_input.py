@@ -135,7 +135,7 @@ def test_a_newer_format_and_a_foreign_repository_are_refused(tmp_path: Path) -> 
     git(foreign, "commit", "-q", "--allow-empty", "-m", "mine")
 
     newer = serve(daemon, "--bind", "127.0.0.1:0")
-    init = daemon.cli("init", str(foreign))
+    init = Daemon(foreign, daemon.workspace).cli("init")
 
     assert newer.returncode != 0 and "99" in newer.stderr
     assert init.returncode != 0 and "repository" in init.stderr

@@ -77,7 +77,7 @@ def test_an_agent_finds_what_was_said_in_its_own_session_alone(served: Daemon) -
             sessions.create("third")
         answer = runs.start(name, "what did I say?", route="recalls", wait="20s").output or ""
         assert ("the flux capacitor is quieter today" in answer) is found
-        assert ("No matches in this session's history." in answer) is not found
+        assert ("No matches in this session's history, and none in memory." in answer) is not found
         assert "a flux capacitor, quieter: no" not in answer
 
 

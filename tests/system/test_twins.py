@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from kheish.api.operations import OPERATIONS
 from kheish.client import AsyncKheish, AsyncRun, Run
+from kheish.errors import KheishError
 from kheish.generate.client.methods import Method, derived
 from kheish.generate.client.shapes import Shapes
 from tests.support.daemon import Daemon, ask, bash
@@ -23,6 +25,8 @@ ROUTES: dict[str, Any] = {
 PLAYBOOK = {"title": "One", "objective": "o", "phases": [{"id": "only", "acceptance": [{"command": "true"}]}]}
 #: what differs between two requests: only the kinds of values are compared
 MOVING = {"status", "metrics", "logs", "audit.list"}
+#: what there is none of
+NONE = {"agents.worktree", "memory.proposal"}
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +48,15 @@ def filled(daemon: Daemon) -> dict[str, str]:
     flow = client.flows.start("one", wait="20s")
     client.secrets.put("deploy", "a-value")
     client.tokens.create("ann", "reader")
+    client.schedules.put("one", {"cron": "0 0 1 1 *", "start": {"session": "s", "input": {"content": "go"}}})
+    client.memory.put("shared", "-", "a.md", "A note.")
+    agent = run.data["agent_id"]
     return {
-        "session_id": "s", "run_id": run.run_id, "approval_id": approval, "question_id": question, "words": "go",
-        "flow_id": flow["flow_id"], "name": "one", "version": "1.0.0", "slot": "deploy", "id": "session:s",
-        "path": "routes/works.yaml",
+        "session_id": "s", "session": "s", "run_id": run.run_id, "approval_id": approval, "question_id": question,
+        "words": "go", "flow_id": flow["flow_id"], "name": "one", "version": "1.0.0", "slot": "deploy",
+        "id": "session:s", "path": "routes/works.yaml", "agent_id": agent, "agent": agent,
+        "message": client.mailbox.post(agent, "hello")["message_id"], "task": client.tasks.create("s", "t")["task_id"],
+        "scope": "shared", "owner": "-", "proposal_id": "prop_none",
     }  # fmt: skip
 
 
@@ -64,7 +73,8 @@ def of(client: Any, method: Method) -> Callable[..., Any]:
 def called(method: Method, names: dict[str, str]) -> dict[str, str]:
     """The required arguments of a method."""
     arguments = {one.name: names[one.name] for one in method.arguments if one.default is None and one.field != "kind"}
-    return arguments | ({"name": "one@1.0.0"} if method.namespace == "trust" and "name" in arguments else {})
+    others = {"trust": {"name": "one@1.0.0"}, "memory": {"path": "a.md"}}.get(method.namespace, {})
+    return {key: others.get(key, value) for key, value in arguments.items()}
 
 
 def plain(value: Any) -> Any:
@@ -90,6 +100,12 @@ async def test_both_twins_read_the_same(daemon: Daemon) -> None:
                 two = [(await anext(stream)).raw for _ in range(3)]
                 await stream.aclose()
                 assert one == two, name
+                continue
+            if name in NONE:
+                with pytest.raises(KheishError) as missing:
+                    of(daemon.client, method)(**arguments)
+                with pytest.raises(type(missing.value), match=re.escape(str(missing.value))):
+                    await of(other, method)(**arguments)
                 continue
             found, same = plain(of(daemon.client, method)(**arguments)), plain(await of(other, method)(**arguments))
             assert (kinds(found) == kinds(same)) if name in MOVING else (found == same), name

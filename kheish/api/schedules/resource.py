@@ -195,7 +195,7 @@ class Schedules:
                 firing.resume(self._state, id, by=by)
         n = self._state.n
         await self._state.durable()
-        await ScheduleFiles(self._services, KIND).answer(req, resp, found)
+        await ScheduleFiles(self._services, KIND).get_definition(req, resp, id)
         resp.set_header(media.EVENT, str(n))
 
     def _file(self, id: str) -> ScheduleFile:

@@ -101,7 +101,7 @@ class FlowStarted(Event):
     plan: Plan
     reply_targets: tuple[Any, ...] = ()
     idempotency: Idempotency | None = None
-    unattended: str = "ask"  # of its runs
+    unattended: Literal["ask", "deny"] = "ask"  # of its runs
 
 
 @frozen

@@ -145,7 +145,7 @@ class Flow:
     sealed: str | None = None
     reason: str | None = None
     finished_at: str | None = None
-    unattended: str = "ask"
+    unattended: Literal["ask", "deny"] = "ask"
 
     @property
     def is_final(self) -> bool:

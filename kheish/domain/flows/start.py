@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kheish import ids
 from kheish.domain import command_templates, events, intake, keys, personas, routes, scopes
@@ -62,7 +62,7 @@ class Start:
     budget: dict[str, Any] | None = None
     reply_targets: tuple[Any, ...] = ()
     key: Key | None = None
-    unattended: str = "ask"
+    unattended: Literal["ask", "deny"] = "ask"
 
 
 def start(state: State, given: Start, *, beside: Sequence[Draft] = ()) -> Flow | str:

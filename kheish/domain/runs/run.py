@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any
+from typing import Any, Literal
 
 from kheish.domain import completion, spent
 from kheish.domain.events import Limits, Request, RunError, RunSettings, Scope, Text, ToolPolicy, frozen
@@ -86,6 +86,8 @@ class RunSettingsView(View):
     credential_scope: tuple[Scope, ...]
     """The routes, connectors and accounts in use; all of the restrictions apply."""
     persona: dict[str, Any] | None
+    unattended: Literal["ask", "deny"]
+    """`deny`: what would ask a person is denied instead (a schedule's setting)."""
     phase_text: Text | None
 
 
@@ -173,6 +175,7 @@ def view(run: Run) -> RunView:
             capability_scope=settings.capability_scope,
             credential_scope=settings.credential_scope,
             persona=settings.persona if settings.own_persona else None,
+            unattended=settings.unattended,
             phase_text=run.phase_text,
         ),
         pending_approvals=run.pending_approvals,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from kheish.domain.events import RunSettings
 from kheish.jobs.runner import Jobs
 from kheish.runtime.tools.base import Context
 
@@ -36,7 +38,7 @@ def context(root: Path, jobs: Jobs) -> Callable[..., Context]:
         agent_id="agent_1",
         workspace=root,
         key="fix-it/run_1/call_1",
-        state=cast(Any, None),
+        state=cast(Any, SimpleNamespace(get=lambda *_: SimpleNamespace(settings=RunSettings(route="hello")))),
         jobs=jobs,
         output=lambda _: None,
     )

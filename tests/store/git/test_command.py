@@ -133,4 +133,4 @@ def test_nothing_else_starts_git() -> None:
 
 
 #: lists of names of programs, which nothing starts
-_WORDS_ONLY = ("domain/permissions/remember.py",)
+_WORDS_ONLY = ("domain/permissions/remember.py", "runtime/agents/worktrees.py")
