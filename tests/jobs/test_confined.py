@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import operator
 import os
 import time
@@ -18,7 +19,11 @@ from kheish.runtime.tools import webpage
 
 def children() -> set[int]:
     own = Path(f"/proc/{os.getpid()}/task")
-    return {int(pid) for task in own.iterdir() for pid in (task / "children").read_text().split()}
+    found = set[int]()
+    for task in own.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a thread that ended meanwhile
+            found.update(map(int, (task / "children").read_text().split()))
+    return found
 
 
 async def test_it_returns_what_the_function_returns() -> None:
