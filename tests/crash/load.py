@@ -169,14 +169,16 @@ class Load:
         """Have schedules in force; a daemon that is killed meanwhile has them in its next life."""
         with contextlib.suppress(Lost):
             client = _Client(self, random.Random(0))
-            for name, fields in SCHEDULES.items():
-                client.send("PUT", f"/v1/schedules/{name}", fields)
+            with contextlib.closing(client.http):
+                for name, fields in SCHEDULES.items():
+                    client.send("PUT", f"/v1/schedules/{name}", fields)
 
     def unschedule(self) -> None:
         """Remove the schedules, for the time in which it is quiet."""
         client = _Client(self, random.Random(0))
-        for name in SCHEDULES:
-            client.send("DELETE", f"/v1/schedules/{name}")
+        with contextlib.closing(client.http):
+            for name in SCHEDULES:
+                client.send("DELETE", f"/v1/schedules/{name}")
 
     def pause(self) -> None:
         """Stop the clients, after the request that each has under way."""
