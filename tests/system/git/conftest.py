@@ -21,6 +21,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
         for number in range(SESSIONS):
             daemon.client.sessions.create(f"s{number}")
         table = Table(daemon)
+        table.settled()
         for number in range(5):  # so that each commit to which a row goes back has the sessions
             table.mine(f"my notes {number}\n")
         table.settled()
