@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Mapping, Sequence
 from types import MethodType
@@ -21,13 +22,26 @@ from kheish.errors import KheishError
 
 
 class App(falcon.asgi.App[Request, Response]):
-    """Falcon's application, with one addition: a stream is notified when its client disconnects."""
+    """Falcon's application, with two additions: a stream is notified when its client disconnects, and a request that
+    the end of the daemon cancels is answered 503 instead of uvicorn's 500."""
 
     # Falcon types the three arguments in some releases only.
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # type: ignore[override,unused-ignore]
         if scope["type"] == "http":
             scope[RECEIVE] = receive
-        await super().__call__(scope, receive, send)
+        begun = False
+
+        async def noted(message: Any) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await super().__call__(scope, receive, noted)
+        except asyncio.CancelledError:
+            if begun or scope["type"] != "http":
+                raise
+            await errors.send_stopping(send)
 
 
 class Responders:

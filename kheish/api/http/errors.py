@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -52,6 +53,14 @@ async def on_kheish_error(req: Request, resp: Response, error: KheishError, para
             resp.set_header("ETag", f'"{error.extra["etag"]}"')
         case TooMany() | Unavailable():
             resp.set_header("Retry-After", str(error.extra.get("retry_after", 1)))
+
+
+async def send_stopping(send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+    """Answer, by ASGI, a request that could not be finished before the end of the daemon."""
+    body = orjson.dumps(problem(Unavailable("The daemon is stopping; retry when it has started again.")))
+    headers = [(b"content-type", MEDIA.encode()), (b"content-length", b"%d" % len(body)), (b"retry-after", b"1")]
+    await send({"type": "http.response.start", "status": Unavailable.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def on_http_error(req: Request, resp: Response, error: falcon.HTTPError, params: dict[str, Any]) -> None:
