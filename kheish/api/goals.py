@@ -106,7 +106,9 @@ class Goals:
                 by = req.context.principal
                 sent = keys.sent(key)
                 drafts = verbs.change(self._state, session_id, wanted, add, by=by, key=sent)
-                self._state.append(*drafts, *self._moved(session_id, body, drafts, by=by))
+                drafts += self._moved(session_id, body, drafts, by=by)
+                if drafts:  # a goal that is so already stays as it is
+                    self._state.append(*drafts)
             await self._answer(resp, session_id)
 
     async def clear_goal(self, req: Request, resp: Response, session_id: str) -> None:
