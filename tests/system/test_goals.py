@@ -208,7 +208,7 @@ def test_dollars_are_a_budget_too(shared: Daemon) -> None:
 
 def test_failed_runs_back_off_and_the_fifth_pauses(shared: Daemon, clock: tuple[dict[str, str], Path]) -> None:
     begin(shared, "down", "down")
-    for number, wait in enumerate((60, 120, 240, 480), 1):
+    for number, wait in enumerate((60, 240, 960, 3600), 1):
         found = until(
             lambda number=number: (one := shared.client.goals.get("down"))["failures"] == number and one  # type: ignore[misc]
         )

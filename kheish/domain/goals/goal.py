@@ -22,8 +22,8 @@ Status = Literal["active", "paused", "budget_limited", "complete", "cleared"]
 OPEN = frozenset({"active", "paused", "budget_limited"})
 #: tools about the goal itself: their calls are no work
 TOOLS = frozenset({"get_goal", "create_goal", "update_goal"})
-#: seconds until the run after a failed one: the first, and the longest
-BACKOFF, LONGEST = 60.0, 3600.0
+#: seconds until the run after a failed one: the first, the factor of each further one, and the longest
+BACKOFF, FACTOR, LONGEST = 60.0, 4.0, 3600.0
 RUNS = 20  # run ids that a goal shows
 ERROR_CHARACTERS = 2000
 
@@ -158,7 +158,7 @@ def _fold_change(old: Goal, entry: Entry, tables: Tables) -> dict[str, Any]:
         case events.GoalCompleted(why=why):
             return {"status": "complete", "why": why, "completed_at": entry.at, "wait_until": None}
         case events.GoalCleared():
-            return {"status": "cleared", "why": None, "wait_until": None}
+            return {"status": "cleared", "why": None, "wait_until": None, "run": None}
         case events.SessionEnded() if old.status == "active":
             return {"status": "paused", "why": "session_ended"}
         case events.QuestionAnswered(question_id=id) as event if id == old.question_id:
@@ -238,7 +238,7 @@ def _fold_end(old: Goal, entry: Entry, tables: Tables) -> dict[str, Any]:
 
 
 def _fold_failed(old: Goal, error: str, at: str) -> dict[str, Any]:
-    wait = min(BACKOFF * 2.0**old.failures, LONGEST)
+    wait = min(BACKOFF * FACTOR**old.failures, LONGEST)
     retry_at = ids.seconds_of(at) + wait
     return {"failures": old.failures + 1, "retry_at": retry_at, "last_error": error[:ERROR_CHARACTERS]}
 

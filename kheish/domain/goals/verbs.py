@@ -43,9 +43,10 @@ def get(state: State, session_id: str) -> Goal:
 def set_goal(state: State, session_id: str, wanted: Wanted, *, by: str) -> list[Draft]:
     """Return the drafts that set the goal of a loaded session. One that is not complete keeps its id and its usage.
 
-    Raises NotFound, SessionEnded, Invalid.
+    Raises NotFound, SessionEnded, GoalStateConflict, Invalid.
     """
     sessions.accepting(state, session_id)
+    _check_own(state, session_id)
     old = find(state, session_id)
     is_same = old is not None and old.status in OPEN
     event = events.GoalSet(
@@ -60,13 +61,12 @@ def set_goal(state: State, session_id: str, wanted: Wanted, *, by: str) -> list[
 def create(state: State, run: Run, goal_id: str, wanted: Wanted, *, by: str) -> list[Draft]:
     """Return the draft by which an agent sets the goal of its session, in a run that others asked for: a goal's own run
     must not escape its budget by another goal. Raises GoalStateConflict, Invalid."""
-    old, agent = find(state, run.session_id), agents.find_in(state, run.session_id)
+    old = find(state, run.session_id)
     if old is not None and old.status in OPEN:
         raise GoalStateConflict("The session has a goal already; continue with it, or ask a person to change it.")
     if run.kind == CONTINUATION:
         raise GoalStateConflict("A run of a goal sets no other goal; a person does.")
-    if agent is not None and agent.is_child:
-        raise GoalStateConflict("An agent that another agent spawned has no goal: its prompt is its task.")
+    _check_own(state, run.session_id)
     event = events.GoalSet(
         goal_id=goal_id,
         objective=_objective(wanted.objective or ""),
@@ -151,6 +151,13 @@ def read_completion(given: tuple[Any, ...]) -> tuple[Requirement, ...]:
     if faults:
         raise Invalid("; ".join(f"{fault.path}: {fault.message}" for fault in faults) + ".", errors=faults)
     return requirements
+
+
+def _check_own(state: State, session_id: str) -> None:
+    """Raise GoalStateConflict for a spawned agent: it would settle again after each run."""
+    agent = agents.find_in(state, session_id)
+    if agent is not None and agent.is_child:
+        raise GoalStateConflict("An agent that another agent spawned has no goal: its prompt is its task.")
 
 
 def check_schemas(given: Sequence[Any]) -> None:

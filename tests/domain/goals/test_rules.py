@@ -12,7 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kheish import ids
-from kheish.domain import events, questions
+from kheish.domain import budgets, events, questions
+from kheish.domain.agents import spawn
+from kheish.domain.agents.agent import of_session
+from kheish.domain.events import Item
 from kheish.domain.goals import advance, rules, verbs
 from kheish.domain.goals import goal as goals
 from kheish.domain.goals.goal import Goal
@@ -90,7 +93,7 @@ class Model:
         elif deed == "failed":
             if not full:
                 self.failed += 1
-                self.waits = min(60 * 2 ** (self.failed - 1), 3600)
+                self.waits = min(60 * 4 ** (self.failed - 1), 3600)
         else:
             # "same" names the step of before, which is news only once
             moved = deed in ("tool", "new") or (deed == "same" and self.last != "same")
@@ -267,6 +270,19 @@ def test_the_time_of_runs_counts_and_the_next_run_gets_the_rest(p: Played, clock
     assert p.run(run_of(p)).request.metadata["purpose"] == "wrap_up" and goal(p).failures == 0
 
 
+def test_a_compaction_in_the_middle_keeps_the_goal(p: Played) -> None:
+    begun(p, completion=({"output_matches": {"type": "object"}}, "it is good"), budget={"tokens": 100})
+    run = run_of(p)
+    p.move(run, events.RunStarted())
+    declare(p, run, status="working", next="more")
+    summary = events.ContextCompacted(summary="so far", covers=3, usage=events.Usage(input_tokens=30))
+    p.move(run, summary)
+    assert goal(p).usage.spent.input_tokens == 30
+    assert table(p.reloaded("s")) == table(p.state.sessions["s"]), "the checkpoint has it all"
+    p.move(run, events.ModelResponded(turn=0, text=""), events.RunCompleted(output="x"))
+    assert goal(p).idle == 0 and goal(p).next == "more"
+
+
 def test_what_a_child_spends_counts(p: Played) -> None:
     begun(p, budget={"tokens": 100})
     run = run_of(p)
@@ -322,3 +338,23 @@ def test_a_goal_with_the_same_id_keeps_its_usage(p: Played) -> None:
     assert (same.goal_id, same.status, same.usage.spent.input_tokens) == (first.goal_id, "active", 7)
     assert goals.view(same).usage.tokens == 7
     assert p.state.find(Run, same.runs[-1]) is not None
+
+
+def test_a_spawned_agent_has_no_goal_and_its_calls_count_for_the_goal_above(p: Played) -> None:
+    begun(p, budget={"tokens": 100})
+    run = run_of(p)
+    p.move(run, events.RunStarted())
+    wanted = spawn.Spawn(name="kid", items=(Item(text="go"),), by="test")
+    child = spawn.plan(p.state, of_session(p.state, "s"), p.run(run), wanted)
+    p.state.append(*spawn.drafts(p.state, child))
+    with pytest.raises(GoalStateConflict, match="its prompt is its task"):
+        verbs.set_goal(p.state, child.session_id, Wanted(objective="x"), by="ann")
+    [kid] = p.state.table(Run, child.session_id).values()
+    now = ids.stamp(NOW)
+    p.move(kid.run_id, events.RunStarted())
+    assert budgets.check(p.state, p.run(kid.run_id), now=now) is None
+    p.move(kid.run_id, events.ModelResponded(turn=0, text="", usage=events.Usage(input_tokens=120)))
+    for id in (run, kid.run_id):
+        excess = budgets.check(p.state, p.run(id), now=now)
+        assert excess is not None and not excess.grantable
+        assert (excess.limit, excess.spent, excess.above) == ("tokens", 120, "the goal of s")
